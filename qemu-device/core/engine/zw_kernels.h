@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Compute kernels of the engines: pure functions on host memory.
+ *
+ * They know nothing of packets, address spaces or simulated time: the command processor resolves
+ * device addresses, checks access, and calls them. What each one computes, to the bit, is written
+ *in Documentation/device/numerics.md; in short: storage BF16 or F32, arithmetic IEEE binary32 in a
+ * fixed order, the same bits for any pool, SIMD level and host.
+ *
+ * Rules for all of them:
+ *  - Return 0, or a negative errno with nothing written:
+ *	-EINVAL		an impossible shape, a missing operand, a misaligned pointer, a stride
+ *shorter than its row, an output overlapping an operand that it may not overlap; -EOPNOTSUPP	a
+ *dtype (or pair of dtypes) or flag that this build has no kernel for;
+ *	-ERANGE		an index among the data is out of range: @fault says which;
+ *			or with the output partly written:
+ *	-ECANCELED	zw_pool_cancel();
+ *	-ENOMEM		no memory for scratch.
+ *  - The caller guarantees that every element the arguments describe is mapped for as long as the
+ *call runs. Index data (ids, positions) is read before anything is written, but a guest may change
+ *it meanwhile: kernels copy each index once and use only the checked copy.
+ *  - Strides are in elements, not bytes. Pointers are aligned to their element.
+ *  - A dimension of zero is allowed where it makes sense (no rows: nothing happens; K = 0: a sum of
+ *    nothing is +0).
+ *  - Calls on one pool are serialised; calls on different pools run in parallel.
+ *  - dtypes are the ZW_DTYPE_* of zhenwu/zw_types.h.
+ */
+#ifndef ZW_KERNELS_H
+#define ZW_KERNELS_H
+
+#include <stdint.h>
+
+#include "zw_pool.h"
+
+/*
+ * Views. Element (r, c) of a matrix is at index r * ld + c. Element (r, h, c) of a matrix with
+ * heads is at r * ld + h * hs + c: token r, head h, so [T, heads, d] inside a wider fused row needs
+ * no copy.
+ */
+struct zw_k_in {
+	const void *ptr;
+	uint32_t dtype;
+	uint32_t reserved;
+	uint64_t ld;
+	uint64_t hs;
+};
+
+struct zw_k_out {
+	void *ptr;
+	uint32_t dtype;
+	uint32_t reserved;
+	uint64_t ld;
+	uint64_t hs;
+};
+
+/* Filled in with -ERANGE: which index was bad, and its value. */
+struct zw_k_fault {
+	uint64_t index;
+	int64_t value;
+};
+
+/*
+ * C[m,n] = round(dot(A[m,:], W[n,:]) + bias[n] + residual[m,n])
+ * A [m,k], W [n,k] (rows are outputs, as Hugging Face stores a Linear), bias [n], residual and C
+ * [m,n], each BF16 or F32. bias.ptr or residual.ptr NULL: left out. bias.ld is unused. C may be
+ * exactly residual (same pointer, dtype and ld) and may overlap nothing else.
+ */
+struct zw_k_gemm_args {
+	uint32_t m, n, k;
+	uint32_t flags; /* must be 0 */
+	struct zw_k_in a, w, bias, residual;
+	struct zw_k_out c;
+};
+int zw_k_gemm(const struct zw_k_gemm_args *args, struct zw_pool *pool);
+
+/*
+ * y = w * (x / sqrt(mean(x^2) + eps)) over the last dimension of x [rows, heads, n]; w [n], shared
+ * by all rows and heads. Per-head QK norm is heads > 1. y may be exactly x.
+ */
+#define ZW_K_NORM_WEIGHT_PLUS_1 (1u << 0) /* multiply by (1 + w): RMSNorm of Qwen3-Next and 3.5 */
+struct zw_k_rmsnorm_args {
+	uint32_t rows, heads, n;
+	uint32_t flags;
+	float eps; /* finite, >= 0 */
+	uint32_t reserved;
+	struct zw_k_in x, w;
+	struct zw_k_out y;
+};
+int zw_k_rmsnorm(const struct zw_k_rmsnorm_args *args, struct zw_pool *pool);
+
+/*
+ * Rotary embedding, half-split, of x [rows, heads, d]: with j < rot / 2 and p the row's position
+ *	y[j]         = x[j] * cos[p,j] - x[j + rot/2] * sin[p,j]
+ *	y[j + rot/2] = x[j + rot/2] * cos[p,j] + x[j] * sin[p,j]
+ * and y[c] = x[c] for c >= rot. cos and sin are F32 [n_pos, rot/2] with row stride table_ld.
+ * positions: int32 [rows], or NULL: row r is at pos_base + r. A position outside [0, n_pos) is
+ *-ERANGE with fault index = row. y may be exactly x.
+ */
+struct zw_k_rope_args {
+	uint32_t rows, heads, d;
+	uint32_t rot;   /* even, <= d */
+	uint32_t flags; /* must be 0 */
+	uint32_t n_pos;
+	int32_t pos_base;
+	uint32_t reserved;
+	const float *cos_tab, *sin_tab;
+	uint64_t table_ld;
+	const int32_t *positions;
+	struct zw_k_in x;
+	struct zw_k_out y;
+	struct zw_k_fault *fault; /* may be NULL */
+};
+int zw_k_rope(const struct zw_k_rope_args *args, struct zw_pool *pool);
+
+/*
+ * Paged KV cache of one sequence. A page holds block_size tokens as [block_size][n_kv][d], K and V
+ * in pages of their own; token at position p is in page p / block_size, slot p % block_size.
+ * k_pages and v_pages are arrays of n_pages host pointers.
+ */
+struct zw_k_kv_seq {
+	void *const *k_pages;
+	void *const *v_pages;
+	uint32_t n_pages;
+	uint32_t q_first; /* first row of this sequence in q/out (attention) or k/v (kv_write) */
+	uint32_t q_count; /* its number of rows */
+	uint32_t kv_len;  /* positions 0..kv_len-1 are valid; n_pages * block_size >= kv_len */
+};
+
+/*
+ * Stores k and v [rows, n_kv, d] at their positions in the pages, converting to kv_dtype.
+ * positions: int32 [rows] over all sequences, or NULL: row q_first + i of a sequence goes to
+ * position kv_len - q_count + i. A position outside [0, kv_len) is -ERANGE with fault index = row.
+ * The row ranges of the sequences must not overlap. Two rows for one position of one sequence: the
+ * later row wins.
+ */
+struct zw_k_kv_write_args {
+	uint32_t rows, n_kv, d;
+	uint32_t block_size;
+	uint32_t kv_dtype;
+	uint32_t n_seqs;
+	const struct zw_k_kv_seq *seqs;
+	const int32_t *positions;
+	struct zw_k_in k, v;
+	struct zw_k_fault *fault;
+};
+int zw_k_kv_write(const struct zw_k_kv_write_args *args, struct zw_pool *pool);
+
+/*
+ * Causal grouped-query attention of q [rows, n_q, d] over the paged cache. Query head h reads KV
+ * head h / (n_q / n_kv). A query at position p sees keys 0..p. Softmax in F32. positions: as for
+ * kv_write. out [rows, n_q, d]; out may be exactly q. lse: F32 [rows, n_q] with row stride lse_ld,
+ * or NULL: log(sum(exp(scale * q.k))) of each query.
+ */
+struct zw_k_attn_args {
+	uint32_t rows, n_q, n_kv, d;
+	uint32_t block_size;
+	uint32_t kv_dtype;
+	uint32_t flags; /* must be 0 */
+	uint32_t n_seqs;
+	float scale; /* finite */
+	uint32_t reserved;
+	const struct zw_k_kv_seq *seqs;
+	const int32_t *positions;
+	struct zw_k_in q;
+	struct zw_k_out out;
+	float *lse;
+	uint64_t lse_ld;
+	struct zw_k_fault *fault;
+};
+int zw_k_attn(const struct zw_k_attn_args *args, struct zw_pool *pool);
+
+/* out = silu(gate) * up, all [rows, n]; out may be exactly gate or up. */
+struct zw_k_swiglu_args {
+	uint32_t rows, n;
+	uint32_t flags; /* must be 0 */
+	uint32_t reserved;
+	struct zw_k_in gate, up;
+	struct zw_k_out out;
+};
+int zw_k_swiglu(const struct zw_k_swiglu_args *args, struct zw_pool *pool);
+
+/* out = a + b, all [rows, n]; out may be exactly a or b. */
+struct zw_k_add_args {
+	uint32_t rows, n;
+	struct zw_k_in a, b;
+	struct zw_k_out out;
+};
+int zw_k_add(const struct zw_k_add_args *args, struct zw_pool *pool);
+
+/* y = softmax(x * scale) over each row of [rows, n]; y may be exactly x. */
+struct zw_k_softmax_args {
+	uint32_t rows, n;
+	float scale; /* finite */
+	uint32_t reserved;
+	struct zw_k_in x;
+	struct zw_k_out y;
+};
+int zw_k_softmax(const struct zw_k_softmax_args *args, struct zw_pool *pool);
+
+/*
+ * out[r,:] = table[ids[r],:], table [vocab, n]. An id outside [0, vocab) is -ERANGE with fault
+ * index = r. Same dtype on both sides moves the bits unchanged.
+ */
+struct zw_k_gather_args {
+	uint32_t rows, n, vocab;
+	uint32_t reserved;
+	const int32_t *ids;
+	struct zw_k_in table;
+	struct zw_k_out out;
+	struct zw_k_fault *fault;
+};
+int zw_k_gather(const struct zw_k_gather_args *args, struct zw_pool *pool);
+
+/*
+ * index[r] = position of the greatest of x[r,:]; ties go to the lowest index; a NaN never wins
+ * unless the row is all NaN, then index 0. value[r] (F32, may be NULL) is that element. n >= 1.
+ */
+struct zw_k_argmax_args {
+	uint32_t rows, n;
+	struct zw_k_in x;
+	int32_t *index;
+	float *value;
+};
+int zw_k_argmax(const struct zw_k_argmax_args *args, struct zw_pool *pool);
+
+/*
+ * The k greatest of each row, greatest first; equal values by ascending index; NaNs after all
+ * numbers, by ascending index. value F32 [rows, k], index int32 [rows, k], both contiguous. 1 <= k
+ * <= n, k <= ZW_K_TOPK_MAX.
+ */
+#define ZW_K_TOPK_MAX 1024
+struct zw_k_topk_args {
+	uint32_t rows, n, k;
+	uint32_t reserved;
+	struct zw_k_in x;
+	int32_t *index;
+	float *value;
+};
+int zw_k_topk(const struct zw_k_topk_args *args, struct zw_pool *pool);
+
+/* dst[r,c] = src[r,c] with conversion of dtype; same dtype moves the bits unchanged. No overlap. */
+struct zw_k_convert_args {
+	uint32_t rows, n;
+	struct zw_k_in src;
+	struct zw_k_out dst;
+};
+int zw_k_convert(const struct zw_k_convert_args *args, struct zw_pool *pool);
+
+/* bytes from src to dst, any alignment, no overlap. */
+struct zw_k_copy_args {
+	void *dst;
+	const void *src;
+	uint64_t bytes;
+};
+int zw_k_copy(const struct zw_k_copy_args *args, struct zw_pool *pool);
+
+/* The 32-bit little-endian pattern over and over from dst on; bytes need not be a multiple of 4. */
+struct zw_k_fill_args {
+	void *dst;
+	uint64_t bytes;
+	uint32_t pattern;
+};
+int zw_k_fill(const struct zw_k_fill_args *args, struct zw_pool *pool);
+
+#endif
