@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Command processor: runs one job's command buffer. Called by the device's command-processor thread.
+ */
+#ifndef ZW_CP_H
+#define ZW_CP_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include "zhenwu/zw_queue.h"
+#include "zhenwu/zw_soc.h"
+#include "zw_mem.h"
+
+struct zw_profile;
+struct zw_pool; /* engine worker threads, engine/zw_pool.h */
+struct zw_cp;
+
+/* Counters the device shows in its PMU registers; the CP adds to them with relaxed atomics. */
+struct zw_pmu {
+	_Atomic uint64_t busy_ps[ZW_ENGINE_COUNT];
+	_Atomic uint64_t hbm_read, hbm_written, sys_read, sys_written;
+	_Atomic uint64_t packets, jobs, faults;
+	_Atomic uint64_t tlb_hits, tlb_misses;
+	_Atomic uint32_t progress; /* ZW_SOC_CP_PROGRESS: tiles done, moves inside long packets */
+};
+
+struct zw_cp_config {
+	const struct zw_profile *profile; /* outlives the CP */
+	struct zw_mmu *mmu;
+	struct zw_pool *pool;
+	struct zw_pmu *pmu;
+	/* one line for the device log about a failed packet; may be NULL */
+	void (*log)(void *opaque, const char *msg);
+	void *log_opaque;
+	/* called with no view mapped, between packets: invalidations that wait for a packet boundary are acknowledged here */
+	void (*boundary)(void *opaque);
+	void *boundary_opaque;
+};
+
+struct zw_cp *zw_cp_new(const struct zw_cp_config *cfg);
+void zw_cp_free(struct zw_cp *cp);
+
+/*
+ * Runs a job from job->resume_offset until it completes, fails, blocks or is told to stop, and fills the device half of *job.
+ * Synchronous; one caller at a time. Also writes struct zw_job_result when the job completes or fails.
+ */
+void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job);
+/* From any thread: ask the running zw_cp_run to stop (next packet boundary / as soon as possible). Sticky until the run ends;
+ * asked for while nothing runs, it is dropped when the next run starts. */
+void zw_cp_preempt(struct zw_cp *cp);
+void zw_cp_cancel(struct zw_cp *cp);
+/* Forget simulated clock, saved accounting and cached command buffer of a queue. Not while it runs. */
+void zw_cp_queue_reset(struct zw_cp *cp, unsigned int queue);
+/* Forget all queues (device reset). */
+void zw_cp_reset(struct zw_cp *cp);
+
+#endif /* ZW_CP_H */

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Zhenwu accelerator: interface between the zhenwu kernel driver and user space.
+ */
+#ifndef _UAPI_ZHENWU_ACCEL_H_
+#define _UAPI_ZHENWU_ACCEL_H_
+
+#include "drm.h"
+
+#if defined(__cplusplus)
+extern "C" {
+#endif
+
+/**
+ * DOC: Zhenwu uAPI rules
+ *
+ * - The driver minor grows with every addition; user space reads it with DRM_IOCTL_VERSION.
+ *   0.1 - first version.
+ * - Structures are aligned on 64 bits and have the same layout for 32- and 64-bit user space.
+ * - Fields are only added at the end. Longer structures from newer user space are accepted when the
+ *   unknown part is zero; shorter ones are zero-extended.
+ * - Padding, and flags without a meaning, must be zero: anything else is -EINVAL.
+ * - Arrays are passed as &struct drm_zhenwu_obj_array, whose stride lets element types grow.
+ * - Ids of VMs and queues and GEM handles belong to the open file that made them.
+ * - Synchronisation is explicit: syncobjs, binary or timeline, with every job. Waiting is done with the DRM_SYNCOBJ ioctls.
+ *
+ * Life of a client: DEV_QUERY, VM_CREATE, BO_CREATE, VM_BIND, QUEUE_CREATE, then SUBMIT and syncobj waits. Addresses
+ * in command buffers are virtual addresses of the VM. Command buffers themselves are not parsed by the kernel: the
+ * device validates every packet and its MMU confines it to the VM. Their format is in uapi/zhenwu/zw_cmd.h.
+ *
+ * A failed job stops its queue for good: later submissions fail with -ECANCELED, QUEUE_GET_STATE tells what happened,
+ * the job's fence carries -EIO (refused, faulted), -ETIME (hung) or -ENOMEM. Jobs behind it get -ECANCELED. Other queues, also of the
+ * same VM, are not affected. After the device was lost every ioctl but closing returns -ENODEV.
+ */
+
+/** enum drm_zhenwu_ioctl_id - numbers of the ioctls, from DRM_COMMAND_BASE on. */
+enum drm_zhenwu_ioctl_id {
+	/** @DRM_ZHENWU_DEV_QUERY: Query device information. */
+	DRM_ZHENWU_DEV_QUERY = 0,
+	/** @DRM_ZHENWU_VM_CREATE: Create an address space. */
+	DRM_ZHENWU_VM_CREATE,
+	/** @DRM_ZHENWU_VM_DESTROY: Destroy an address space. */
+	DRM_ZHENWU_VM_DESTROY,
+	/** @DRM_ZHENWU_VM_BIND: Map and unmap buffers in an address space. */
+	DRM_ZHENWU_VM_BIND,
+	/** @DRM_ZHENWU_VM_GET_STATE: Is an address space usable. */
+	DRM_ZHENWU_VM_GET_STATE,
+	/** @DRM_ZHENWU_BO_CREATE: Create a buffer object. */
+	DRM_ZHENWU_BO_CREATE,
+	/** @DRM_ZHENWU_BO_MMAP_OFFSET: Offset for mmap() of a buffer object. */
+	DRM_ZHENWU_BO_MMAP_OFFSET,
+	/** @DRM_ZHENWU_BO_WAIT: Wait until no job that was submitted uses a buffer object. */
+	DRM_ZHENWU_BO_WAIT,
+	/** @DRM_ZHENWU_BO_SET_LABEL: Name a buffer object for debugging. */
+	DRM_ZHENWU_BO_SET_LABEL,
+	/** @DRM_ZHENWU_BO_QUERY_INFO: Size and placement of a buffer object. */
+	DRM_ZHENWU_BO_QUERY_INFO,
+	/** @DRM_ZHENWU_QUEUE_CREATE: Create a queue. */
+	DRM_ZHENWU_QUEUE_CREATE,
+	/** @DRM_ZHENWU_QUEUE_DESTROY: Destroy a queue. */
+	DRM_ZHENWU_QUEUE_DESTROY,
+	/** @DRM_ZHENWU_QUEUE_GET_STATE: State of a queue and its last error. */
+	DRM_ZHENWU_QUEUE_GET_STATE,
+	/** @DRM_ZHENWU_SUBMIT: Submit jobs to a queue. */
+	DRM_ZHENWU_SUBMIT,
+};
+
+/** struct drm_zhenwu_obj_array - an array of objects in user memory. */
+struct drm_zhenwu_obj_array {
+	/** @stride: Size of one object as user space knows it. */
+	__u32 stride;
+	/** @count: Number of objects. */
+	__u32 count;
+	/** @array: User pointer to the first one. */
+	__u64 array;
+};
+
+/** DRM_ZHENWU_OBJ_ARRAY() - initialise a &struct drm_zhenwu_obj_array. */
+#define DRM_ZHENWU_OBJ_ARRAY(cnt, ptr) \
+	{ .stride = sizeof((ptr)[0]), .count = (cnt), .array = (__u64)(uintptr_t)(ptr) }
+
+/* -- DEV_QUERY -------------------------------------------------------------------------------- */
+
+/** enum drm_zhenwu_dev_query_type - what to query. */
+enum drm_zhenwu_dev_query_type {
+	/** @DRM_ZHENWU_DEV_QUERY_INFO: &struct drm_zhenwu_dev_info. */
+	DRM_ZHENWU_DEV_QUERY_INFO = 0,
+	/** @DRM_ZHENWU_DEV_QUERY_COUNTERS: &struct drm_zhenwu_dev_counters. */
+	DRM_ZHENWU_DEV_QUERY_COUNTERS = 1,
+};
+
+/**
+ * struct drm_zhenwu_dev_query - argument of DRM_IOCTL_ZHENWU_DEV_QUERY.
+ *
+ * With @pointer zero, @size is set to the size the kernel knows. Otherwise at most @size bytes are written, and @size
+ * becomes the number written.
+ */
+struct drm_zhenwu_dev_query {
+	/** @type: &enum drm_zhenwu_dev_query_type. */
+	__u32 type;
+	/** @size: Bytes at @pointer. */
+	__u32 size;
+	/** @pointer: User pointer. */
+	__u64 pointer;
+};
+
+/** struct drm_zhenwu_dev_info - constant properties of the device. */
+struct drm_zhenwu_dev_info {
+	/** @abi_version: ZW_ABI_VERSION of the device. */
+	__u32 abi_version;
+	/** @fw_version: ZW_FW_VERSION() of the running firmware. */
+	__u32 fw_version;
+	/** @profile: &enum zw_profile_id. */
+	__u32 profile;
+	/** @caps: ZW_CAP_* bits. */
+	__u32 caps;
+	/** @profile_name: NUL-padded text. */
+	char profile_name[16];
+	/** @hbm_size: Bytes of HBM. */
+	__u64 hbm_size;
+	/** @hbm_visible: Bytes of it that user space can mmap. */
+	__u64 hbm_visible;
+	/** @hbm_free: Bytes of HBM not allocated now. */
+	__u64 hbm_free;
+	/** @va_bits: Width of VM addresses. */
+	__u32 va_bits;
+	/** @page_size: Smallest unit of VM_BIND. */
+	__u32 page_size;
+	/** @max_queues: Queues of the device. */
+	__u32 max_queues;
+	/** @max_vms: VMs of the device. */
+	__u32 max_vms;
+	/** @max_ring_slots: Most jobs a queue can have in flight. */
+	__u32 max_ring_slots;
+	/** @max_priority: Highest queue priority this client may ask for. */
+	__u32 max_priority;
+	/** @reset_count: Device resets since the driver was bound. */
+	__u32 reset_count;
+	/** @pad: MBZ. */
+	__u32 pad;
+};
+
+/** struct drm_zhenwu_dev_counters - device-wide counters since reset; see ZW_PMU_* in zw_regs.h. */
+struct drm_zhenwu_dev_counters {
+	/** @busy_ps: Simulated busy time by engine, picoseconds. */
+	__u64 busy_ps[8];
+	/** @hbm_read: Bytes read from HBM. */
+	__u64 hbm_read;
+	/** @hbm_written: Bytes written to HBM. */
+	__u64 hbm_written;
+	/** @sys_read: Bytes read from system memory. */
+	__u64 sys_read;
+	/** @sys_written: Bytes written to system memory. */
+	__u64 sys_written;
+	/** @packets: Packets retired. */
+	__u64 packets;
+	/** @jobs: Jobs completed, failed ones included. */
+	__u64 jobs;
+	/** @faults: MMU faults. */
+	__u64 faults;
+	/** @tlb_hits: TLB hits. */
+	__u64 tlb_hits;
+	/** @tlb_misses: TLB misses. */
+	__u64 tlb_misses;
+	/** @fw_heartbeat: Firmware heartbeat counter. */
+	__u64 fw_heartbeat;
+};
+
+/* -- VM --------------------------------------------------------------------------------------- */
+
+/** struct drm_zhenwu_vm_create - argument of DRM_IOCTL_ZHENWU_VM_CREATE. */
+struct drm_zhenwu_vm_create {
+	/** @flags: MBZ. */
+	__u32 flags;
+	/** @id: Returned VM id, never 0. */
+	__u32 id;
+};
+
+/** struct drm_zhenwu_vm_destroy - argument of DRM_IOCTL_ZHENWU_VM_DESTROY. */
+struct drm_zhenwu_vm_destroy {
+	/** @id: VM id. Queues made on it keep the address space alive. */
+	__u32 id;
+	/** @pad: MBZ. */
+	__u32 pad;
+};
+
+/** enum drm_zhenwu_vm_bind_op_flags - flags of a bind operation. */
+enum drm_zhenwu_vm_bind_op_flags {
+	/** @DRM_ZHENWU_VM_BIND_OP_MAP_READONLY: The device may only read. Maps only. */
+	DRM_ZHENWU_VM_BIND_OP_MAP_READONLY = 1 << 0,
+	/** @DRM_ZHENWU_VM_BIND_OP_TYPE_MASK: Bits that hold the operation. */
+	DRM_ZHENWU_VM_BIND_OP_TYPE_MASK = (int)(0xfu << 28),
+	/** @DRM_ZHENWU_VM_BIND_OP_TYPE_MAP: Map; replaces what was there. */
+	DRM_ZHENWU_VM_BIND_OP_TYPE_MAP = 0 << 28,
+	/** @DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP: Unmap all in the range; splits mappings at its ends. */
+	DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP = 1 << 28,
+};
+
+/** struct drm_zhenwu_vm_bind_op - one bind operation. */
+struct drm_zhenwu_vm_bind_op {
+	/** @flags: &enum drm_zhenwu_vm_bind_op_flags. */
+	__u32 flags;
+	/** @bo_handle: Buffer to map; MBZ for unmap. */
+	__u32 bo_handle;
+	/** @bo_offset: First byte of the buffer, page aligned; MBZ for unmap. */
+	__u64 bo_offset;
+	/** @va: First address, page aligned. */
+	__u64 va;
+	/** @size: Bytes, page aligned, not 0. */
+	__u64 size;
+	/** @syncs: Synchronisation of asynchronous binds; must be empty for synchronous ones. */
+	struct drm_zhenwu_obj_array syncs;
+};
+
+/** enum drm_zhenwu_vm_bind_flags - flags of the ioctl. */
+enum drm_zhenwu_vm_bind_flags {
+	/** @DRM_ZHENWU_VM_BIND_ASYNC: Reserved for asynchronous binds; -EOPNOTSUPP in 0.1. */
+	DRM_ZHENWU_VM_BIND_ASYNC = 1 << 0,
+};
+
+/**
+ * struct drm_zhenwu_vm_bind - argument of DRM_IOCTL_ZHENWU_VM_BIND.
+ *
+ * Operations are carried out in order. On failure @ops.count becomes the number that were done; they stay done. When an
+ * unmap returns, no engine can reach the memory through the old addresses any more.
+ */
+struct drm_zhenwu_vm_bind {
+	/** @vm_id: VM id. */
+	__u32 vm_id;
+	/** @flags: &enum drm_zhenwu_vm_bind_flags. */
+	__u32 flags;
+	/** @ops: Array of &struct drm_zhenwu_vm_bind_op. */
+	struct drm_zhenwu_obj_array ops;
+};
+
+/** enum drm_zhenwu_vm_state - state of a VM. */
+enum drm_zhenwu_vm_state {
+	/** @DRM_ZHENWU_VM_STATE_USABLE: Binds and submissions work. */
+	DRM_ZHENWU_VM_STATE_USABLE,
+	/** @DRM_ZHENWU_VM_STATE_UNUSABLE: A bind failed half way or the device was lost; destroy it. */
+	DRM_ZHENWU_VM_STATE_UNUSABLE,
+};
+
+/** struct drm_zhenwu_vm_get_state - argument of DRM_IOCTL_ZHENWU_VM_GET_STATE. */
+struct drm_zhenwu_vm_get_state {
+	/** @vm_id: VM id. */
+	__u32 vm_id;
+	/** @state: Returned &enum drm_zhenwu_vm_state. */
+	__u32 state;
+};
+
+/* -- BO --------------------------------------------------------------------------------------- */
+
+/** enum drm_zhenwu_bo_flags - flags of a buffer object. Exactly one placement is named. */
+enum drm_zhenwu_bo_flags {
+	/** @DRM_ZHENWU_BO_HBM: In device memory. */
+	DRM_ZHENWU_BO_HBM = 1 << 0,
+	/** @DRM_ZHENWU_BO_SYSTEM: In system memory, reached by the device through PCI DMA. */
+	DRM_ZHENWU_BO_SYSTEM = 1 << 1,
+	/** @DRM_ZHENWU_BO_CPU_VISIBLE: HBM only: inside the aperture, so that it can be mapped. */
+	DRM_ZHENWU_BO_CPU_VISIBLE = 1 << 2,
+};
+
+/** struct drm_zhenwu_bo_create - argument of DRM_IOCTL_ZHENWU_BO_CREATE. Contents start as zeroes. */
+struct drm_zhenwu_bo_create {
+	/** @size: Bytes, rounded up to pages and returned; not 0. */
+	__u64 size;
+	/** @flags: &enum drm_zhenwu_bo_flags. */
+	__u32 flags;
+	/** @handle: Returned GEM handle. */
+	__u32 handle;
+};
+
+/** struct drm_zhenwu_bo_mmap_offset - argument of DRM_IOCTL_ZHENWU_BO_MMAP_OFFSET. */
+struct drm_zhenwu_bo_mmap_offset {
+	/** @handle: GEM handle. */
+	__u32 handle;
+	/** @pad: MBZ. */
+	__u32 pad;
+	/** @offset: Returned offset. -EACCES for HBM that is not CPU visible. */
+	__u64 offset;
+};
+
+/** struct drm_zhenwu_bo_wait - argument of DRM_IOCTL_ZHENWU_BO_WAIT. */
+struct drm_zhenwu_bo_wait {
+	/** @handle: GEM handle. */
+	__u32 handle;
+	/** @pad: MBZ. */
+	__u32 pad;
+	/** @timeout_ns: Absolute CLOCK_MONOTONIC time; 0 polls. -ETIMEDOUT when it passes. */
+	__s64 timeout_ns;
+};
+
+/** DRM_ZHENWU_BO_LABEL_MAX - longest label, NUL included. */
+#define DRM_ZHENWU_BO_LABEL_MAX 4096
+
+/** struct drm_zhenwu_bo_set_label - argument of DRM_IOCTL_ZHENWU_BO_SET_LABEL. */
+struct drm_zhenwu_bo_set_label {
+	/** @handle: GEM handle. */
+	__u32 handle;
+	/** @pad: MBZ. */
+	__u32 pad;
+	/** @label: User pointer to a NUL-terminated string; 0 removes the label. */
+	__u64 label;
+};
+
+/** struct drm_zhenwu_bo_query_info - argument of DRM_IOCTL_ZHENWU_BO_QUERY_INFO. */
+struct drm_zhenwu_bo_query_info {
+	/** @handle: GEM handle. */
+	__u32 handle;
+	/** @flags: Returned &enum drm_zhenwu_bo_flags. */
+	__u32 flags;
+	/** @size: Returned bytes. */
+	__u64 size;
+};
+
+/* -- queues ----------------------------------------------------------------------------------- */
+
+/** enum drm_zhenwu_queue_priority - priority of a queue; equal to enum zw_queue_priority. */
+enum drm_zhenwu_queue_priority {
+	/** @DRM_ZHENWU_QUEUE_PRIORITY_LOW: Runs when nothing above wants to. */
+	DRM_ZHENWU_QUEUE_PRIORITY_LOW = 0,
+	/** @DRM_ZHENWU_QUEUE_PRIORITY_NORMAL: The usual one. */
+	DRM_ZHENWU_QUEUE_PRIORITY_NORMAL = 1,
+	/** @DRM_ZHENWU_QUEUE_PRIORITY_HIGH: Needs CAP_SYS_NICE. */
+	DRM_ZHENWU_QUEUE_PRIORITY_HIGH = 2,
+	/** @DRM_ZHENWU_QUEUE_PRIORITY_REALTIME: Needs CAP_SYS_NICE. */
+	DRM_ZHENWU_QUEUE_PRIORITY_REALTIME = 3,
+};
+
+/** struct drm_zhenwu_queue_create - argument of DRM_IOCTL_ZHENWU_QUEUE_CREATE. */
+struct drm_zhenwu_queue_create {
+	/** @vm_id: VM the jobs run in. */
+	__u32 vm_id;
+	/** @priority: &enum drm_zhenwu_queue_priority. */
+	__u32 priority;
+	/** @ring_slots: Power of two, 8..1024; 0 takes the default of 64. */
+	__u32 ring_slots;
+	/** @flags: MBZ. */
+	__u32 flags;
+	/** @queue_id: Returned queue id, never 0. */
+	__u32 queue_id;
+	/** @pad: MBZ. */
+	__u32 pad;
+};
+
+/** struct drm_zhenwu_queue_destroy - argument of DRM_IOCTL_ZHENWU_QUEUE_DESTROY. */
+struct drm_zhenwu_queue_destroy {
+	/** @queue_id: Queue id. Its unfinished jobs are cancelled. */
+	__u32 queue_id;
+	/** @pad: MBZ. */
+	__u32 pad;
+};
+
+/** enum drm_zhenwu_queue_state_flags - state of a queue. */
+enum drm_zhenwu_queue_state_flags {
+	/** @DRM_ZHENWU_QUEUE_STATE_FAILED: A job failed; the error fields are valid. */
+	DRM_ZHENWU_QUEUE_STATE_FAILED = 1 << 0,
+	/** @DRM_ZHENWU_QUEUE_STATE_TIMEDOUT: It made no progress and was reset. */
+	DRM_ZHENWU_QUEUE_STATE_TIMEDOUT = 1 << 1,
+	/** @DRM_ZHENWU_QUEUE_STATE_INNOCENT: It was stopped by a device reset that another client caused. */
+	DRM_ZHENWU_QUEUE_STATE_INNOCENT = 1 << 2,
+};
+
+/** struct drm_zhenwu_queue_get_state - argument of DRM_IOCTL_ZHENWU_QUEUE_GET_STATE. */
+struct drm_zhenwu_queue_get_state {
+	/** @queue_id: Queue id. */
+	__u32 queue_id;
+	/** @state: Returned &enum drm_zhenwu_queue_state_flags. */
+	__u32 state;
+	/** @status: Returned &enum zw_job_status of the first failed job. */
+	__u32 status;
+	/** @reason: Returned &enum zw_reason or &enum zw_fault. */
+	__u32 reason;
+	/** @packet_index: Returned index of the packet. */
+	__u32 packet_index;
+	/** @fault_access: Returned &enum zw_access. */
+	__u32 fault_access;
+	/** @fault_va: Returned address of a fault. */
+	__u64 fault_va;
+	/** @failed_seqno: Returned number of the failed job, counted from 1. */
+	__u64 failed_seqno;
+	/** @submitted: Returned number of jobs submitted. */
+	__u64 submitted;
+	/** @completed: Returned number of jobs completed. */
+	__u64 completed;
+};
+
+/** enum drm_zhenwu_sync_op_flags - flags of a synchronisation operation. */
+enum drm_zhenwu_sync_op_flags {
+	/** @DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_MASK: Bits that hold the handle type. */
+	DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_MASK = 0xff,
+	/** @DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_SYNCOBJ: Binary syncobj. */
+	DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_SYNCOBJ = 0,
+	/** @DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ: Point of a timeline syncobj. */
+	DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ = 1,
+	/** @DRM_ZHENWU_SYNC_OP_WAIT: Wait before the job. */
+	DRM_ZHENWU_SYNC_OP_WAIT = 0 << 31,
+	/** @DRM_ZHENWU_SYNC_OP_SIGNAL: Signal after the job. */
+	DRM_ZHENWU_SYNC_OP_SIGNAL = (int)(1u << 31),
+};
+
+/** struct drm_zhenwu_sync_op - one synchronisation operation. */
+struct drm_zhenwu_sync_op {
+	/** @flags: &enum drm_zhenwu_sync_op_flags. */
+	__u32 flags;
+	/** @handle: Syncobj handle. */
+	__u32 handle;
+	/** @timeline_value: Timeline point; MBZ for a binary syncobj. */
+	__u64 timeline_value;
+};
+
+/** struct drm_zhenwu_job - one job. */
+struct drm_zhenwu_job {
+	/** @cmd_va: Command buffer, 16-byte aligned; 0 with @cmd_bytes 0 is an empty job. */
+	__u64 cmd_va;
+	/** @cmd_bytes: Its length, multiple of 16, at most 16 MiB. */
+	__u32 cmd_bytes;
+	/** @flags: MBZ. */
+	__u32 flags;
+	/** @result_va: Where the device writes &struct zw_job_result, 64-byte aligned; 0: nowhere. */
+	__u64 result_va;
+	/** @syncs: Array of &struct drm_zhenwu_sync_op. */
+	struct drm_zhenwu_obj_array syncs;
+};
+
+/**
+ * struct drm_zhenwu_submit - argument of DRM_IOCTL_ZHENWU_SUBMIT.
+ *
+ * Jobs of a queue run and complete in order. All or nothing: on error no job was submitted and no syncobj changed.
+ */
+struct drm_zhenwu_submit {
+	/** @queue_id: Queue id. */
+	__u32 queue_id;
+	/** @pad: MBZ. */
+	__u32 pad;
+	/** @jobs: Array of &struct drm_zhenwu_job, 1..64 of them, and no more than the ring has slots. */
+	struct drm_zhenwu_obj_array jobs;
+};
+
+#define DRM_IOCTL_ZHENWU(access, id, type) \
+	DRM_IO ## access(DRM_COMMAND_BASE + DRM_ZHENWU_ ## id, struct drm_zhenwu_ ## type)
+
+#define DRM_IOCTL_ZHENWU_DEV_QUERY	DRM_IOCTL_ZHENWU(WR, DEV_QUERY, dev_query)
+#define DRM_IOCTL_ZHENWU_VM_CREATE	DRM_IOCTL_ZHENWU(WR, VM_CREATE, vm_create)
+#define DRM_IOCTL_ZHENWU_VM_DESTROY	DRM_IOCTL_ZHENWU(WR, VM_DESTROY, vm_destroy)
+#define DRM_IOCTL_ZHENWU_VM_BIND	DRM_IOCTL_ZHENWU(WR, VM_BIND, vm_bind)
+#define DRM_IOCTL_ZHENWU_VM_GET_STATE	DRM_IOCTL_ZHENWU(WR, VM_GET_STATE, vm_get_state)
+#define DRM_IOCTL_ZHENWU_BO_CREATE	DRM_IOCTL_ZHENWU(WR, BO_CREATE, bo_create)
+#define DRM_IOCTL_ZHENWU_BO_MMAP_OFFSET	DRM_IOCTL_ZHENWU(WR, BO_MMAP_OFFSET, bo_mmap_offset)
+#define DRM_IOCTL_ZHENWU_BO_WAIT	DRM_IOCTL_ZHENWU(WR, BO_WAIT, bo_wait)
+#define DRM_IOCTL_ZHENWU_BO_SET_LABEL	DRM_IOCTL_ZHENWU(WR, BO_SET_LABEL, bo_set_label)
+#define DRM_IOCTL_ZHENWU_BO_QUERY_INFO	DRM_IOCTL_ZHENWU(WR, BO_QUERY_INFO, bo_query_info)
+#define DRM_IOCTL_ZHENWU_QUEUE_CREATE	DRM_IOCTL_ZHENWU(WR, QUEUE_CREATE, queue_create)
+#define DRM_IOCTL_ZHENWU_QUEUE_DESTROY	DRM_IOCTL_ZHENWU(WR, QUEUE_DESTROY, queue_destroy)
+#define DRM_IOCTL_ZHENWU_QUEUE_GET_STATE DRM_IOCTL_ZHENWU(WR, QUEUE_GET_STATE, queue_get_state)
+#define DRM_IOCTL_ZHENWU_SUBMIT		DRM_IOCTL_ZHENWU(WR, SUBMIT, submit)
+
+#if defined(__cplusplus)
+}
+#endif
+
+#endif /* _UAPI_ZHENWU_ACCEL_H_ */
