@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+# Entry points for people. The kernel module is described in Kbuild (which the kernel's build prefers
+# over this file), native code in meson.build, firmware in firmware/Makefile.
+
+SHELL := /bin/bash
+ROOT := $(CURDIR)
+BUILD := build
+S := scripts
+
+# make run
+MODEL ?= tests/models/qwen3-kdoc
+PROMPT ?= The driver allocates a buffer object and
+MAX_TOKENS ?= 64
+PROFILE ?= 810e
+export PROFILE
+
+# make vm QEMU_ARGS="-m 4G", make kselftest TESTS="bo vm", make modules KDIR=/lib/modules/...
+QEMU_ARGS ?=
+TESTS ?=
+KDIR ?=
+DESTDIR ?=
+PREFIX ?= /usr/local
+
+.DEFAULT_GOAL := help
+.PHONY: help run run-sim check vm kselftest bench modules firmware native native-asan qemu \
+	kselftest-build install clean distclean-cache lint
+
+help:
+	@echo 'Zhenwu: device model, firmware, driver and runtime of an LLM accelerator.'
+	@echo
+	@echo '  make run               build everything, boot the test VM, let a model write on the device'
+	@echo '                         PROMPT="..." MODEL=dir MAX_TOKENS=n PROFILE=810e|m890|c12'
+	@echo '  make check             all tests: native, compile checks, models, and in the VM'
+	@echo
+	@echo '  make run-sim           the same prompt in one process: no VM, no root'
+	@echo '  make vm                a shell in the VM with the driver loaded; QEMU_ARGS="..."'
+	@echo '  make kselftest         the driver tests in the VM; TESTS="name..." picks some'
+	@echo '  make bench             benchmarks: a table, and JSON in build/bench/'
+	@echo
+	@echo '  make qemu              QEMU with the device       (build/qemu)'
+	@echo '  make firmware          the control core firmware  (build/firmware)'
+	@echo '  make modules           zhenwu.ko for the VM kernel (build/modules/vm); KDIR=dir for another'
+	@echo '  make native            libraries, tools, tests    (build/native)'
+	@echo '  make install           runtime, headers and firmware; DESTDIR= PREFIX=, KDIR= adds the module'
+	@echo '  make lint              clang-format, sparse, checkpatch where available'
+	@echo '  make clean             removes build/'
+	@echo '  make distclean-cache   removes the cache of downloads and of QEMU'
+	@echo
+	@echo 'Logs of long steps are in build/logs. Downloads and the QEMU build are cached in'
+	@echo '$${XDG_CACHE_HOME:-~/.cache}/zhenwu. Packages come from apt (scripts/bootstrap).'
+
+firmware:
+	@$(S)/bootstrap firmware
+	@$(S)/build-step firmware
+
+modules:
+	@$(S)/bootstrap modules
+ifneq ($(KDIR),)
+	@$(S)/build-module "$(KDIR)" custom
+else
+	@$(S)/build-module vm
+endif
+
+native:
+	@$(S)/bootstrap native
+	@$(S)/build-step native
+
+native-asan:
+	@$(S)/bootstrap native
+	@$(S)/build-step native-asan
+
+qemu:
+	@$(S)/bootstrap qemu
+	@$(S)/build-qemu
+
+kselftest-build: native
+	@$(S)/build-step kselftest
+
+run: qemu firmware modules native
+	@$(S)/bootstrap vm
+	@tests/vm/run model --model "$(MODEL)" --prompt "$$ZW_PROMPT" --max-tokens "$(MAX_TOKENS)"
+
+run-sim: firmware native
+	@$(BUILD)/native/runtime/tools/zw-run --device sim --profile "$(PROFILE)" --model "$(MODEL)" \
+		--prompt "$$ZW_PROMPT" --max-tokens "$(MAX_TOKENS)"
+
+# Through the environment: a prompt may hold quotes.
+run run-sim: export ZW_PROMPT = $(PROMPT)
+
+vm: qemu firmware modules native
+	@$(S)/bootstrap vm
+	@tests/vm/run shell -- $(QEMU_ARGS)
+
+kselftest: qemu firmware modules kselftest-build
+	@$(S)/bootstrap vm
+	@tests/vm/run kselftest $(TESTS)
+
+bench: qemu firmware modules native
+	@$(S)/bootstrap vm
+	@$(S)/bench
+
+check: qemu firmware modules native native-asan kselftest-build
+	@$(S)/bootstrap vm
+	@$(S)/check
+
+lint:
+	@$(S)/bootstrap lint modules
+	@$(S)/lint
+
+install: firmware native
+	@$(S)/install-all "$(DESTDIR)" "$(PREFIX)" "$(KDIR)"
+
+clean:
+	rm -rf $(BUILD)
+
+distclean-cache: clean
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/zhenwu"
