@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file
+ * libzhenwu: buffer objects, memory that the device can be given access to.
+ */
+#ifndef ZHENWU_BO_H
+#define ZHENWU_BO_H
+
+#include "base.h"
+#include "device.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A buffer object. */
+struct zw_bo;
+
+/** Placement of a buffer: exactly one of HBM and SYSTEM. */
+enum zw_bo_flags {
+	ZW_BO_HBM = 1 << 0,         /**< in device memory */
+	ZW_BO_SYSTEM = 1 << 1,      /**< in host memory, reached by DMA; always mappable */
+	ZW_BO_CPU_VISIBLE = 1 << 2, /**< with HBM: where the host can map it */
+};
+
+/**
+ * Allocates a buffer. Its contents are zero.
+ *
+ * @param size   bytes, not 0; rounded up to whole pages, see zw_bo_size()
+ * @param flags  enum zw_bo_flags
+ * @return 0; -EINVAL; -ENOMEM when the placement has no room; -ENODEV
+ * Thread safe.
+ */
+ZW_API int zw_bo_create(struct zw_dev *dev, uint64_t size, uint32_t flags, struct zw_bo **out);
+
+/**
+ * Gives up the handle and its CPU mapping. Address spaces that map the buffer keep the memory alive
+ * until they unmap it, so this may follow zw_vm_map() at once. Not thread safe for the same buffer.
+ */
+ZW_API void zw_bo_destroy(struct zw_bo *bo);
+
+/**
+ * Maps the whole buffer into the process, readable and writable; a second call gives the same
+ * address. The mapping lasts until zw_bo_destroy(). Device and host see each other's writes: the
+ * host's before a submit are seen by the job, the job's once its fence signalled.
+ *
+ * @return 0; -EACCES for HBM that is not CPU visible; -ENOMEM; -ENODEV
+ * Thread safe.
+ */
+ZW_API int zw_bo_map(struct zw_bo *bo, void **ptr);
+
+/** Bytes of the buffer, a multiple of the page size. Thread safe. */
+ZW_API uint64_t zw_bo_size(const struct zw_bo *bo);
+
+/** Its enum zw_bo_flags. Thread safe. */
+ZW_API uint32_t zw_bo_flags(const struct zw_bo *bo);
+
+/**
+ * Waits until no submitted job of an address space that maps the buffer is unfinished.
+ * @return 0; -ETIME when the deadline passed; -ENODEV
+ * Thread safe.
+ */
+ZW_API int zw_bo_wait(struct zw_bo *bo, int64_t deadline_ns);
+
+/** Names the buffer for debugging (less than 4096 bytes; NULL removes the name). Thread safe. */
+ZW_API int zw_bo_set_label(struct zw_bo *bo, const char *label);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ZHENWU_BO_H */

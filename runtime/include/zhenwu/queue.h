@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file
+ * libzhenwu: fences, queues, jobs and their errors.
+ */
+#ifndef ZHENWU_QUEUE_H
+#define ZHENWU_QUEUE_H
+
+#include "base.h"
+#include "vm.h"
+#include "zhenwu/zw_fw.h"    /* enum zw_queue_priority */
+#include "zhenwu/zw_queue.h" /* struct zw_job_result, enum zw_job_status, enum zw_reason */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* -- fences ---------------------------------------------------------------------------------- */
+
+/**
+ * A timeline: a 64-bit value that only grows. Jobs and the host raise it, jobs and the host wait
+ * for it. On drm it is a timeline syncobj.
+ */
+struct zw_fence;
+
+/** Makes a timeline with value 0. Thread safe. */
+ZW_API int zw_fence_create(struct zw_dev *dev, struct zw_fence **out);
+
+/** Destroys. Submitted jobs that name it are not disturbed. Not thread safe for the same fence. */
+ZW_API void zw_fence_destroy(struct zw_fence *fence);
+
+/**
+ * Waits until the timeline has reached `point`, also when nothing was submitted yet that raises it.
+ *
+ * A failed job raises its points like a good one, so that nobody waits forever: ask
+ * zw_queue_status() before using results.
+ *
+ * @return 0; -ETIME when the deadline passed; -ENODEV when the device is lost
+ * Thread safe.
+ */
+ZW_API int zw_fence_wait(struct zw_fence *fence, uint64_t point, int64_t deadline_ns);
+
+/** Reads the value reached so far. Thread safe. */
+ZW_API int zw_fence_query(struct zw_fence *fence, uint64_t *value);
+
+/** Raises the timeline from the host. -EINVAL unless point is above every point given out so far.
+ * Thread safe. */
+ZW_API int zw_fence_signal(struct zw_fence *fence, uint64_t point);
+
+/* -- queues ---------------------------------------------------------------------------------- */
+
+/** A queue: jobs run in order, one after the other; different queues are independent. */
+struct zw_queue;
+
+/** How to make a queue. */
+struct zw_queue_options {
+	uint32_t size;       /**< sizeof(struct zw_queue_options) */
+	uint32_t priority;   /**< enum zw_queue_priority */
+	uint32_t ring_slots; /**< jobs in flight: power of two, 8..1024; 0: 64 */
+	uint32_t flags;      /**< must be 0 */
+};
+
+/**
+ * Makes a queue on an address space.
+ * @param opt  NULL: normal priority, 64 slots
+ * @return 0; -EINVAL; -EACCES for a priority this process may not use; -ENOSPC when the device has
+ * no queue left; -ENOMEM; -ENODEV Thread safe.
+ */
+ZW_API int zw_queue_create(struct zw_vm *vm, const struct zw_queue_options *opt,
+			   struct zw_queue **out);
+
+/** Destroys; unfinished jobs are cancelled and their fences signalled. Not thread safe for the same
+ * queue. */
+ZW_API void zw_queue_destroy(struct zw_queue *queue);
+
+/** What a job does with a fence. */
+enum zw_sync_flags {
+	ZW_SYNC_WAIT = 0,        /**< start after the fence reached the point */
+	ZW_SYNC_SIGNAL = 1 << 0, /**< raise the fence to the point at the end */
+};
+
+/** One synchronisation of a job. */
+struct zw_sync {
+	struct zw_fence *fence;
+	/** Wait: something that raises the fence this far must have been submitted already. Signal:
+	 * must be above every point given out so far. */
+	uint64_t point;
+	uint32_t flags; /**< enum zw_sync_flags */
+	uint32_t reserved;
+};
+
+/** Most syncs of one job. */
+#define ZW_JOB_MAX_SYNCS   64
+/** Most jobs of one zw_queue_submit(). */
+#define ZW_SUBMIT_MAX_JOBS 64
+
+/** A job. */
+struct zw_job {
+	uint32_t size;      /**< sizeof(struct zw_job), also the stride of arrays */
+	uint32_t flags;     /**< must be 0 */
+	uint64_t cmd_va;    /**< command buffer in the queue's VM, 16-byte aligned; 0: empty job */
+	uint32_t cmd_bytes; /**< its length, multiple of 16, at most 16 MiB */
+	uint32_t num_syncs; /**< at most ZW_JOB_MAX_SYNCS */
+	uint64_t result_va; /**< where the device writes struct zw_job_result, 64-byte aligned; 0:
+			       nowhere */
+	const struct zw_sync *syncs; /**< read during the call only */
+};
+
+/**
+ * Submits jobs. All or nothing: on failure none was submitted and no fence changed.
+ *
+ * The device reads the command buffers after this returned: leave them alone until the jobs are
+ * done. Does not wait for room in the ring: further jobs are held back in order (by the kernel on
+ * drm).
+ *
+ * @return 0; -EINVAL for malformed jobs, a wait on a point that nothing submitted will reach, or a
+ *         signal of a point not above all earlier ones; -ECANCELED when an earlier job of the queue
+ *         failed; -ENOMEM; -ENODEV
+ * Thread safe; the jobs of one call stay together.
+ */
+ZW_API int zw_queue_submit(struct zw_queue *queue, const struct zw_job *jobs, uint32_t count);
+
+/**
+ * Submits one job and waits for it: the synchronous way for tools and tests.
+ * @return 0 when the job was done and all is well; -ETIME when the deadline passed (the job may
+ * still be running); what zw_queue_status() says when it failed; else as zw_queue_submit() Thread
+ * safe.
+ */
+ZW_API int zw_queue_run(struct zw_queue *queue, uint64_t cmd_va, uint32_t cmd_bytes,
+			uint64_t result_va, int64_t deadline_ns);
+
+/** Waits until every job submitted so far is done. Returns as zw_queue_run(). Thread safe. */
+ZW_API int zw_queue_drain(struct zw_queue *queue, int64_t deadline_ns);
+
+/** State of a queue. */
+enum zw_queue_flags {
+	ZW_QUEUE_FAILED = 1 << 0,   /**< a job failed; the error fields are valid */
+	ZW_QUEUE_TIMEDOUT = 1 << 1, /**< it made no progress and was reset */
+	ZW_QUEUE_INNOCENT = 1 << 2, /**< stopped by a device reset that another client caused */
+};
+
+/** State of a queue and its first error. */
+struct zw_queue_error {
+	uint32_t size;         /**< in: sizeof; out: bytes filled */
+	uint32_t state;        /**< enum zw_queue_flags; 0: all well */
+	uint32_t status;       /**< enum zw_job_status of the first failed job */
+	uint32_t reason;       /**< enum zw_reason or enum zw_fault, by status */
+	uint32_t packet_index; /**< 0-based */
+	uint32_t fault_access; /**< enum zw_access */
+	uint64_t fault_va;     /**< address of a fault */
+	uint64_t failed_job;   /**< its number; jobs of a queue count from 1 */
+	uint64_t submitted;    /**< jobs submitted */
+	uint64_t completed;    /**< jobs completed, well or not */
+};
+
+/** Reads the state. 0 or -ENODEV. Thread safe. */
+ZW_API int zw_queue_get_error(struct zw_queue *queue, struct zw_queue_error *info);
+
+/**
+ * 0 when no job failed; -EIO refused, faulted or bad data; -ENOMEM; -ETIME hung; -ECANCELED;
+ * -ENODEV. A failed queue stays failed: destroy it and make a new one. Thread safe.
+ */
+ZW_API int zw_queue_status(struct zw_queue *queue);
+
+/** One line about an error: "job 3, packet 7: refused: shapes do not agree". Cuts; always
+ * NUL-terminated. Thread safe. */
+ZW_API void zw_queue_error_text(const struct zw_queue_error *info, char *buf, size_t len);
+
+/** "ok", "refused", "fault", ...; never NULL, "unknown" for values not in the enum. Thread safe. */
+ZW_API const char *zw_job_status_name(uint32_t status);
+/** Text of an enum zw_reason. Thread safe. */
+ZW_API const char *zw_reason_name(uint32_t reason);
+/** Text of an enum zw_fault. Thread safe. */
+ZW_API const char *zw_fault_name(uint32_t fault);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ZHENWU_QUEUE_H */
