@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/* Mailbox: typed, numbered requests from the driver; every one is answered exactly once. */
+#include "fw.h"
+
+struct tlb_wait {
+	bool used;
+	uint32_t vm;
+	uint32_t type;
+	uint32_t reply_to;
+};
+
+static uint64_t h2f, f2h;
+static uint32_t next_in = 1;  /* number of the next request */
+static uint32_t next_out = 1; /* number of the next reply */
+static struct tlb_wait tlb_waits[ZW_MBOX_SLOTS];
+
+void mbox_init(void)
+{
+	h2f = rd64(ZW_SOC_MBOX_H2F);
+	f2h = rd64(ZW_SOC_MBOX_F2H);
+}
+
+void mbox_reply(uint32_t type, uint32_t reply_to, uint32_t status, const void *payload,
+		uint32_t len)
+{
+	static struct zw_msg msg;
+	uint64_t slot = f2h + (uint64_t)(next_out % ZW_MBOX_SLOTS) * sizeof(msg);
+	const uint8_t *src = payload;
+
+	msg = (struct zw_msg){
+		.type = type, .status = status, .reply_to = reply_to, .seq = next_out};
+	for (uint32_t i = 0; i < len && i < ZW_MSG_PAYLOAD; i++)
+		msg.payload[i] = src[i];
+	/* The reader takes a message whose seq is the expected one, so seq goes out last. */
+	if (dma_write(slot, &msg, offsetof(struct zw_msg, seq)) ||
+	    dma_write(slot + offsetof(struct zw_msg, seq), &msg.seq, sizeof(msg.seq)))
+		fw_log("mbox: reply to %u lost, bus error at %lx", reply_to, (unsigned long)slot);
+	next_out++;
+	wr32(ZW_SOC_MSIX_RAISE, ZW_VECTOR_MBOX);
+}
+
+static void tlb_wait_add(uint32_t vm, uint32_t type, uint32_t reply_to)
+{
+	for (uint32_t i = 0; i < ZW_MBOX_SLOTS; i++) {
+		if (!tlb_waits[i].used) {
+			tlb_waits[i] = (struct tlb_wait){true, vm, type, reply_to};
+			return;
+		}
+	}
+	/* Cannot happen with a driver that keeps to half a ring of requests. */
+	fw_log("mbox: too many invalidations outstanding");
+	mbox_reply(type, reply_to, ZW_MSG_ERR_BUSY, NULL, 0);
+}
+
+void mbox_tlb_done(void)
+{
+	uint64_t busy = rd64(ZW_SOC_MMU_BUSY);
+
+	for (uint32_t i = 0; i < ZW_MBOX_SLOTS; i++) {
+		struct tlb_wait *w = &tlb_waits[i];
+
+		if (w->used && !(busy & (1ull << w->vm))) {
+			w->used = false;
+			mbox_reply(w->type, w->reply_to, ZW_MSG_OK, NULL, 0);
+		}
+	}
+}
+
+static uint32_t num_vms(void)
+{
+	return rd32(ZW_SOC_NUM_VMS);
+}
+
+static uint64_t vm_roots_set;
+
+static uint32_t set_vm(const struct zw_msg_set_vm *m)
+{
+	uint64_t root = u64_of(m->root_lo, m->root_hi);
+
+	if (m->vm >= num_vms() || root & 0xfff)
+		return ZW_MSG_ERR_ARG;
+	if (vm_roots_set & (1ull << m->vm))
+		return ZW_MSG_ERR_EXIST;
+	wr32(ZW_SOC_MMU_VM, m->vm);
+	wr64(ZW_SOC_MMU_ROOT, root | ZW_SOC_MMU_ROOT_VALID);
+	if (rd32(ZW_SOC_MMU_STATUS))
+		return ZW_MSG_ERR_ARG;
+	vm_roots_set |= 1ull << m->vm;
+	return ZW_MSG_OK;
+}
+
+static void clear_vm(const struct zw_msg_set_vm *m, uint32_t reply_to)
+{
+	uint32_t err = ZW_MSG_OK;
+
+	if (m->vm >= num_vms())
+		err = ZW_MSG_ERR_ARG;
+	else if (!(vm_roots_set & (1ull << m->vm)))
+		err = ZW_MSG_ERR_NOENT;
+	else if (queue_uses_vm(m->vm))
+		err = ZW_MSG_ERR_BUSY;
+	if (err) {
+		mbox_reply(ZW_MSG_CLEAR_VM, reply_to, err, NULL, 0);
+		return;
+	}
+	wr32(ZW_SOC_MMU_VM, m->vm);
+	wr64(ZW_SOC_MMU_ROOT, 0);
+	vm_roots_set &= ~(1ull << m->vm);
+	tlb_wait_add(m->vm, ZW_MSG_CLEAR_VM, reply_to);
+}
+
+static void tlb_invalidate(const struct zw_msg_tlb *m, uint32_t reply_to)
+{
+	if (m->vm >= num_vms() || m->reserved) {
+		mbox_reply(ZW_MSG_TLB_INVALIDATE, reply_to, ZW_MSG_ERR_ARG, NULL, 0);
+		return;
+	}
+	wr32(ZW_SOC_MMU_VM, m->vm);
+	wr32(ZW_SOC_MMU_INVALIDATE, 1);
+	tlb_wait_add(m->vm, ZW_MSG_TLB_INVALIDATE, reply_to);
+}
+
+static uint32_t scrub(const struct zw_msg_scrub *m)
+{
+	uint64_t addr = u64_of(m->addr_lo, m->addr_hi);
+	uint64_t size = u64_of(m->size_lo, m->size_hi);
+
+	if ((addr | size) & 0xfff || !size)
+		return ZW_MSG_ERR_ARG;
+	wr64(ZW_SOC_SCRUB_ADDR, addr);
+	wr64(ZW_SOC_SCRUB_SIZE, size);
+	wr32(ZW_SOC_SCRUB_CTRL, 1);
+	return rd32(ZW_SOC_SCRUB_STATUS) ? ZW_MSG_ERR_ARG : ZW_MSG_OK;
+}
+
+static void query_fw(uint32_t reply_to)
+{
+	struct zw_msg_fw_info info = {
+		.fw_version = FW_VERSION,
+		.abi_version = ZW_ABI_VERSION,
+		.num_queues = rd32(ZW_SOC_NUM_QUEUES),
+		.num_vms = num_vms(),
+		.time_slice_us = FW_TIME_SLICE_US,
+		.shared_size = sizeof(struct zw_fw_shared),
+	};
+
+	mbox_reply(ZW_MSG_QUERY_FW, reply_to, ZW_MSG_OK, &info, sizeof(info));
+}
+
+static void handle(const struct zw_msg *msg)
+{
+	const void *p = msg->payload;
+	const struct zw_msg_queue *mq = p;
+	struct zw_msg_queue_info info;
+	uint32_t status = ZW_MSG_OK;
+
+	fw_shared->messages++;
+	if (msg->status || msg->reply_to || msg->reserved) {
+		mbox_reply(msg->type, msg->seq, ZW_MSG_ERR_ARG, NULL, 0);
+		return;
+	}
+	switch (msg->type) {
+	case ZW_MSG_PING:
+		mbox_reply(msg->type, msg->seq, ZW_MSG_OK, p, sizeof(struct zw_msg_ping));
+		return;
+	case ZW_MSG_QUERY_FW:
+		query_fw(msg->seq);
+		return;
+	case ZW_MSG_SET_VM:
+		status = set_vm(p);
+		break;
+	case ZW_MSG_CLEAR_VM:
+		clear_vm(p, msg->seq);
+		return;
+	case ZW_MSG_TLB_INVALIDATE:
+		tlb_invalidate(p, msg->seq);
+		return;
+	case ZW_MSG_CREATE_QUEUE: {
+		const struct zw_msg_create_queue *cq = p;
+
+		if (cq->vm >= num_vms())
+			status = ZW_MSG_ERR_ARG;
+		else if (!(vm_roots_set & (1ull << cq->vm)))
+			status = ZW_MSG_ERR_NOENT;
+		else
+			status = queue_create(cq);
+		break;
+	}
+	case ZW_MSG_DESTROY_QUEUE:
+		queue_destroy(mq->queue, msg->seq);
+		return;
+	case ZW_MSG_SUSPEND_QUEUE:
+		queue_suspend(mq->queue, msg->seq);
+		return;
+	case ZW_MSG_RESUME_QUEUE:
+		queue_resume(mq->queue, msg->seq);
+		return;
+	case ZW_MSG_QUERY_QUEUE:
+		status = queue_info(mq->queue, &info);
+		mbox_reply(msg->type, msg->seq, status, &info,
+			   status == ZW_MSG_OK ? sizeof(info) : 0);
+		return;
+	case ZW_MSG_SCRUB_HBM:
+		status = scrub(p);
+		break;
+	default:
+		fw_log("mbox: unknown message type %x", msg->type);
+		status = ZW_MSG_ERR_TYPE;
+	}
+	mbox_reply(msg->type, msg->seq, status, NULL, 0);
+}
+
+void mbox_poll(void)
+{
+	static struct zw_msg msg;
+
+	for (;;) {
+		uint64_t slot = h2f + (uint64_t)(next_in % ZW_MBOX_SLOTS) * sizeof(msg);
+
+		if (dma_read(&msg, slot, sizeof(msg))) {
+			fw_log("mbox: bus error at %lx", (unsigned long)slot);
+			return;
+		}
+		if (msg.seq != next_in)
+			return;
+		next_in++;
+		handle(&msg);
+	}
+}

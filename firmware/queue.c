@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+/* Queues: ring entries in, completions out. */
+#include "fw.h"
+
+struct queue queues[ZW_MAX_QUEUES];
+uint64_t queues_of_priority[ZW_PRIO_COUNT];
+
+static uint32_t queue_id(const struct queue *q)
+{
+	return q - queues;
+}
+
+uint64_t queue_live(void)
+{
+	uint64_t m = 0;
+
+	for (uint32_t p = 0; p < ZW_PRIO_COUNT; p++)
+		m |= queues_of_priority[p];
+	return m;
+}
+
+static struct queue *queue_get(uint32_t id)
+{
+	if (id >= ZW_MAX_QUEUES || id >= rd32(ZW_SOC_NUM_QUEUES) ||
+	    queues[id].state == ZW_QUEUE_FREE)
+		return NULL;
+	return &queues[id];
+}
+
+uint32_t queue_create(const struct zw_msg_create_queue *m)
+{
+	uint64_t ring = u64_of(m->ring_lo, m->ring_hi);
+	uint64_t ctrl = u64_of(m->ctrl_lo, m->ctrl_hi);
+	uint64_t compl = u64_of(m->compl_lo, m->compl_hi);
+	struct zw_ring_ctrl probe;
+	struct queue *q;
+
+	if (m->queue >= rd32(ZW_SOC_NUM_QUEUES) || m->priority >= ZW_PRIO_COUNT ||
+	    m->log2_slots < ZW_RING_MIN_LOG2 || m->log2_slots > ZW_RING_MAX_LOG2 ||
+	    m->vector >= ZW_NUM_VECTORS || (ring | ctrl | compl ) & 63)
+		return ZW_MSG_ERR_ARG;
+	q = &queues[m->queue];
+	if (q->state != ZW_QUEUE_FREE)
+		return ZW_MSG_ERR_EXIST;
+	if (dma_read(&probe, ctrl, sizeof(probe)))
+		return ZW_MSG_ERR_DMA;
+	*q = (struct queue){
+		.state = ZW_QUEUE_IDLE,
+		.priority = m->priority,
+		.vector = m->vector,
+		.vm = m->vm,
+		.slots = 1u << m->log2_slots,
+		.ring = ring,
+		.ctrl = ctrl,
+		.compl = compl,
+	};
+	queues_of_priority[q->priority] |= 1ull << m->queue;
+	wr32(ZW_SOC_CP_QUEUE_RESET, m->queue);
+	fw_log("queue %u: created, vm %u, priority %u, %u slots", m->queue, m->vm, m->priority,
+	       q->slots);
+	return ZW_MSG_OK;
+}
+
+bool queue_uses_vm(uint32_t vm)
+{
+	for (uint32_t i = 0; i < ZW_MAX_QUEUES; i++)
+		if (queues[i].state != ZW_QUEUE_FREE && queues[i].vm == vm)
+			return true;
+	return false;
+}
+
+/* Writes the completion of the job after the last completed one. */
+static void write_completion(struct queue *q, const struct zw_completion *c, bool irq)
+{
+	uint64_t slot = q->compl +(c->seqno & (q->slots - 1)) * sizeof(*c);
+
+	/* The driver takes the record once seqno matches, so seqno goes out last. */
+	if (dma_write(slot, c, offsetof(struct zw_completion, seqno)) ||
+	    dma_write(slot + offsetof(struct zw_completion, seqno), &c->seqno, sizeof(c->seqno)))
+		fw_log("queue %u: completion %lu lost, bus error", queue_id(q),
+		       (unsigned long)c->seqno);
+	q->completed = c->seqno;
+	fw_shared->jobs_done++;
+	if (c->status != ZW_JOB_OK)
+		fw_shared->jobs_failed++;
+	if (irq)
+		wr32(ZW_SOC_MSIX_RAISE, q->vector);
+}
+
+static void stop_on_error(struct queue *q, uint32_t status)
+{
+	q->last_status = status;
+	q->state = ZW_QUEUE_ERROR;
+	queue_cancel_all(q);
+}
+
+static void fail_next(struct queue *q, uint32_t status, uint32_t reason)
+{
+	struct zw_completion c = {
+		.seqno = q->completed + 1,
+		.cookie = q->have_job ? q->entry.cookie : 0,
+		.status = status,
+		.reason = reason,
+	};
+
+	q->have_job = false;
+	write_completion(q, &c, true);
+}
+
+/* Completes everything up to the tail as cancelled. */
+void queue_cancel_all(struct queue *q)
+{
+	while (q->completed < q->tail)
+		fail_next(q, ZW_JOB_CANCELED, 0);
+	q->fetched = q->completed;
+}
+
+/* The driver's 32-bit tail, widened. False: the queue cannot go on. */
+static bool read_tail(struct queue *q)
+{
+	struct zw_ring_ctrl ctrl;
+	uint32_t ahead;
+
+	if (dma_read(&ctrl, q->ctrl, sizeof(ctrl))) {
+		fw_log("queue %u: bus error reading its tail", queue_id(q));
+		return false;
+	}
+	ahead = ctrl.tail - (uint32_t)q->completed;
+	/* More jobs than slots, or a tail that went backwards. */
+	if (ahead > q->slots || q->completed + ahead < q->tail) {
+		fw_log("queue %u: tail %x does not fit, completed %x", queue_id(q), ctrl.tail,
+		       (uint32_t)q->completed);
+		return false;
+	}
+	q->tail = q->completed + ahead;
+	return true;
+}
+
+void queue_doorbells(uint64_t bits)
+{
+	for (uint32_t i = 0; bits; i++, bits >>= 1) {
+		struct queue *q = &queues[i];
+
+		if (!(bits & 1) || q->state == ZW_QUEUE_FREE || q->dying)
+			continue;
+		if (!read_tail(q)) {
+			/* There is no job to blame it on unless one is outstanding. */
+			if (q->state == ZW_QUEUE_ERROR)
+				continue;
+			if (sched_running(q)) {
+				/* sched_cp_done() cancels the rest. */
+				q->state = ZW_QUEUE_ERROR;
+				q->last_status = ZW_JOB_INVALID;
+				sched_stop_running(true);
+				continue;
+			}
+			if (q->completed < q->tail)
+				fail_next(q, ZW_JOB_INVALID, ZW_REASON_RING);
+			stop_on_error(q, ZW_JOB_INVALID);
+			continue;
+		}
+		if (q->state == ZW_QUEUE_ERROR)
+			queue_cancel_all(q);
+		else if (q->state == ZW_QUEUE_IDLE && q->completed < q->tail)
+			q->state = ZW_QUEUE_READY;
+	}
+}
+
+bool queue_fetch(struct queue *q)
+{
+	uint64_t seq = q->completed + 1;
+	struct zw_ring_entry *e = &q->entry;
+	bool ok;
+
+	if (q->have_job)
+		return true;
+	if (seq > q->tail) {
+		q->state = ZW_QUEUE_IDLE;
+		return false;
+	}
+	ok = !dma_read(e, q->ring + (seq & (q->slots - 1)) * sizeof(*e), sizeof(*e));
+	q->fetched = seq;
+	q->resume_offset = 0;
+	if (ok && e->seqno == seq && !(e->flags & ~ZW_RING_F_KNOWN) && !e->reserved[0] &&
+	    !e->reserved[1] && !e->reserved[2]) {
+		q->have_job = true;
+		return true;
+	}
+	fw_log("queue %u: malformed ring entry %lu (seqno %lu, flags %x)", queue_id(q),
+	       (unsigned long)seq, (unsigned long)e->seqno, e->flags);
+	fail_next(q, ZW_JOB_INVALID, ZW_REASON_RING);
+	stop_on_error(q, ZW_JOB_INVALID);
+	return false;
+}
+
+void queue_complete(struct queue *q, const struct zw_soc_job *job)
+{
+	struct zw_completion c = {
+		.seqno = q->completed + 1,
+		.cookie = q->entry.cookie,
+		.start_ps = job->start_ps,
+		.end_ps = job->end_ps,
+		.status = job->status,
+		.reason = job->reason,
+		.packet_index = job->packet_index,
+		.fault_access = job->fault_access,
+		.fault_va = job->fault_va,
+	};
+
+	q->have_job = false;
+	write_completion(q, &c, job->status != ZW_JOB_OK || q->entry.flags & ZW_RING_F_IRQ);
+	if (job->status == ZW_JOB_OK) {
+		if (q->state == ZW_QUEUE_RUNNING)
+			q->state = q->completed < q->tail ? ZW_QUEUE_READY : ZW_QUEUE_IDLE;
+		return;
+	}
+	fw_log("queue %u: job %lu failed, status %u, reason %u, packet %u, va %lx", queue_id(q),
+	       (unsigned long)c.seqno, c.status, c.reason, c.packet_index,
+	       (unsigned long)c.fault_va);
+	stop_on_error(q, job->status);
+}
+
+void queue_settle(struct queue *q)
+{
+	uint32_t reply_to = q->reply_to, type = q->reply_type;
+
+	q->reply_to = 0;
+	if (q->dying) {
+		queue_cancel_all(q);
+		wr32(ZW_SOC_CP_QUEUE_RESET, queue_id(q));
+		fw_log("queue %u: destroyed after %lu jobs", queue_id(q),
+		       (unsigned long)q->completed);
+		queues_of_priority[q->priority] &= ~(1ull << queue_id(q));
+		*q = (struct queue){.state = ZW_QUEUE_FREE};
+	} else if (q->suspended && q->state != ZW_QUEUE_ERROR) {
+		q->state = ZW_QUEUE_SUSPENDED;
+	}
+	if (reply_to)
+		mbox_reply(type, reply_to, ZW_MSG_OK, NULL, 0);
+}
+
+void queue_destroy(uint32_t id, uint32_t reply_to)
+{
+	struct queue *q = queue_get(id);
+
+	if (!q || q->dying) {
+		mbox_reply(ZW_MSG_DESTROY_QUEUE, reply_to, q ? ZW_MSG_ERR_STATE : ZW_MSG_ERR_NOENT,
+			   NULL, 0);
+		return;
+	}
+	/* A suspend that still waits is overtaken; it gets its answer too. */
+	if (q->reply_to)
+		mbox_reply(q->reply_type, q->reply_to, ZW_MSG_ERR_STATE, NULL, 0);
+	q->dying = true;
+	q->reply_to = reply_to;
+	q->reply_type = ZW_MSG_DESTROY_QUEUE;
+	if (sched_running(q)) {
+		q->state = ZW_QUEUE_DRAINING;
+		sched_stop_running(true);
+	} else {
+		queue_settle(q);
+	}
+}
+
+void queue_suspend(uint32_t id, uint32_t reply_to)
+{
+	struct queue *q = queue_get(id);
+
+	if (!q || q->dying || q->suspended || q->state == ZW_QUEUE_ERROR) {
+		mbox_reply(ZW_MSG_SUSPEND_QUEUE, reply_to, q ? ZW_MSG_ERR_STATE : ZW_MSG_ERR_NOENT,
+			   NULL, 0);
+		return;
+	}
+	q->suspended = true;
+	q->reply_to = reply_to;
+	q->reply_type = ZW_MSG_SUSPEND_QUEUE;
+	if (sched_running(q))
+		sched_stop_running(false);
+	else
+		queue_settle(q);
+}
+
+void queue_resume(uint32_t id, uint32_t reply_to)
+{
+	struct queue *q = queue_get(id);
+
+	if (!q || q->state != ZW_QUEUE_SUSPENDED) {
+		mbox_reply(ZW_MSG_RESUME_QUEUE, reply_to, q ? ZW_MSG_ERR_STATE : ZW_MSG_ERR_NOENT,
+			   NULL, 0);
+		return;
+	}
+	q->suspended = false;
+	q->state = q->have_job || q->completed < q->tail ? ZW_QUEUE_READY : ZW_QUEUE_IDLE;
+	mbox_reply(ZW_MSG_RESUME_QUEUE, reply_to, ZW_MSG_OK, NULL, 0);
+}
+
+uint32_t queue_info(uint32_t id, struct zw_msg_queue_info *info)
+{
+	struct queue *q = queue_get(id);
+
+	if (!q)
+		return ZW_MSG_ERR_NOENT;
+	*info = (struct zw_msg_queue_info){
+		.state = q->state,
+		.completed = q->completed,
+		.fetched = q->fetched,
+		/* Engine counters are device-wide; they say something about this queue while it
+		   runs. */
+		.packets_retired = sched_running(q) ? rd32(ZW_SOC_CP_PACKETS) : 0,
+		.progress = sched_running(q) ? rd32(ZW_SOC_CP_PROGRESS) : 0,
+		.last_status = q->last_status,
+	};
+	return ZW_MSG_OK;
+}

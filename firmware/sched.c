@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Scheduler: one command processor, many queues. The highest priority that has a ready queue runs;
+ * queues of one priority take turns, one time slice each. Preemption is at packet boundaries. A job
+ * that waits for a semaphore gives the command processor back and is tried again after other jobs
+ * and every FW_BLOCKED_POLL_US.
+ */
+#include "fw.h"
+
+static struct zw_soc_job job __attribute__((aligned(64)));
+static struct queue *running;
+static bool stopping; /* preempt or cancel already asked for */
+static uint64_t slice_end;
+static uint32_t last_turn[ZW_PRIO_COUNT]; /* queue that ran last, per priority */
+
+bool sched_running(const struct queue *q)
+{
+	return running == q;
+}
+
+void sched_stop_running(bool cancel)
+{
+	if (!running)
+		return;
+	wr32(ZW_SOC_CP_CTRL, cancel ? ZW_SOC_CP_CANCEL : ZW_SOC_CP_PREEMPT);
+	stopping = true;
+}
+
+/* First set bit at or after `from`, going round; mask is not zero. */
+static uint32_t next_bit(uint64_t mask, uint32_t from)
+{
+	uint64_t above = mask & (~0ull << from);
+
+	return lowest_bit(above ? above : mask);
+}
+
+/* After a job ended, semaphores may have been signalled: try those who wait. */
+static void wake_blocked(uint64_t now)
+{
+	for (uint64_t m = queue_live(); m; m &= m - 1) {
+		struct queue *q = &queues[lowest_bit(m)];
+
+		if (q->state == ZW_QUEUE_BLOCKED)
+			q->poll_at = now;
+	}
+}
+
+void sched_cp_done(void)
+{
+	struct queue *q = running;
+	uint64_t now = now_us();
+
+	if (!q || rd32(ZW_SOC_CP_STATUS) != ZW_SOC_CP_DONE)
+		return;
+	/* The device wrote the record behind the compiler's back. */
+	__asm__ volatile("fence" ::: "memory");
+	wr32(ZW_SOC_CP_CTRL, ZW_SOC_CP_ACK);
+	running = NULL;
+	stopping = false;
+
+	switch (job.end) {
+	case ZW_SOC_END_PREEMPTED:
+		fw_shared->preemptions++;
+		q->resume_offset = job.next_offset;
+		if (q->state == ZW_QUEUE_RUNNING)
+			q->state = ZW_QUEUE_READY;
+		break;
+	case ZW_SOC_END_BLOCKED:
+		q->resume_offset = job.next_offset;
+		if (q->state == ZW_QUEUE_RUNNING)
+			q->state = ZW_QUEUE_BLOCKED;
+		q->poll_at = now + FW_BLOCKED_POLL_US;
+		break;
+	default:
+		queue_complete(q, &job);
+		wake_blocked(now);
+		break;
+	}
+	/* Its ring went bad while the job ran. */
+	if (q->state == ZW_QUEUE_ERROR)
+		queue_cancel_all(q);
+	if (q->dying || q->suspended)
+		queue_settle(q);
+}
+
+static bool runnable(struct queue *q, uint64_t now)
+{
+	if (q->suspended || q->dying)
+		return false;
+	return q->state == ZW_QUEUE_READY || (q->state == ZW_QUEUE_BLOCKED && q->poll_at <= now);
+}
+
+/* Next queue of this priority after the one that ran last. */
+static struct queue *pick(uint32_t prio, uint64_t now)
+{
+	uint64_t left = queues_of_priority[prio];
+	uint32_t at = (last_turn[prio] + 1) % ZW_MAX_QUEUES;
+
+	while (left) {
+		uint32_t i = next_bit(left, at);
+
+		if (runnable(&queues[i], now))
+			return &queues[i];
+		left &= ~(1ull << i);
+		at = i;
+	}
+	return NULL;
+}
+
+static struct queue *pick_best(uint64_t now)
+{
+	for (uint32_t p = ZW_PRIO_COUNT; p-- > 0;) {
+		struct queue *q = pick(p, now);
+
+		if (q)
+			return q;
+	}
+	return NULL;
+}
+
+static void start(struct queue *q, uint64_t now)
+{
+	last_turn[q->priority] = q - queues;
+	job = (struct zw_soc_job){
+		.queue = q - queues,
+		.vm = q->vm,
+		.seqno = q->entry.seqno,
+		.cmd_va = q->entry.cmd_va,
+		.cmd_bytes = q->entry.cmd_bytes,
+		.resume_offset = q->resume_offset,
+		.result_va = q->entry.result_va,
+	};
+	q->state = ZW_QUEUE_RUNNING;
+	running = q;
+	slice_end = now + FW_TIME_SLICE_US;
+	wr64(ZW_SOC_CP_JOB, (uintptr_t)&job);
+	__asm__ volatile("fence" ::: "memory");
+	wr32(ZW_SOC_CP_CTRL, ZW_SOC_CP_START);
+}
+
+/* Earliest time at which a blocked queue wants another try. */
+static uint64_t next_poll(void)
+{
+	uint64_t t = UINT64_MAX;
+
+	for (uint64_t m = queue_live(); m; m &= m - 1) {
+		struct queue *q = &queues[lowest_bit(m)];
+
+		if (q->state == ZW_QUEUE_BLOCKED && !q->suspended && q->poll_at < t)
+			t = q->poll_at;
+	}
+	return t;
+}
+
+uint64_t sched_run(void)
+{
+	for (;;) {
+		uint64_t now = now_us();
+		struct queue *q = pick_best(now);
+
+		if (running) {
+			if (stopping || !q || q->priority < running->priority)
+				return UINT64_MAX;
+			if (q->priority == running->priority && now < slice_end)
+				return slice_end;
+			sched_stop_running(false);
+			return UINT64_MAX;
+		}
+		if (!q)
+			return next_poll();
+		/* A malformed ring stops the queue; look for another. */
+		if (queue_fetch(q))
+			start(q, now);
+	}
+}
