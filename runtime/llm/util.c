@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+#include "util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int zw_fail(struct zw_llm_error *err, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!err)
+		return code;
+	va_start(ap, fmt);
+	vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+	va_end(ap);
+	/* Names come from files: keep the promise of one printable line. */
+	for (char *p = err->msg; *p; p++) {
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+	}
+	return code;
+}
+
+void zw_copy_sized(void *dst, size_t dst_size, const void *src, size_t src_size)
+{
+	size_t n = dst_size < src_size ? dst_size : src_size;
+
+	memcpy(dst, src, n);
+	memset((char *)dst + n, 0, dst_size - n);
+}
+
+char *zw_path_join(const char *dir, const char *name)
+{
+	char *path;
+
+	if (asprintf(&path, "%s/%s", dir, name) < 0)
+		return NULL;
+	return path;
+}
+
+int zw_file_open(const char *path, uint64_t *size, struct zw_llm_error *err)
+{
+	struct stat sb;
+	int fd, code;
+
+	/* O_NONBLOCK: opening a FIFO must not wait for a writer. It has no effect on regular files. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0) {
+		code = -errno;
+		return zw_fail(err, code, "%s: %s", path, strerror(-code));
+	}
+	if (fstat(fd, &sb) < 0) {
+		code = -errno;
+		close(fd);
+		return zw_fail(err, code, "%s: %s", path, strerror(-code));
+	}
+	if (!S_ISREG(sb.st_mode)) {
+		close(fd);
+		return zw_fail(err, -EINVAL, "%s: not a regular file", path);
+	}
+	*size = (uint64_t)sb.st_size;
+	return fd;
+}
+
+int zw_file_pread(int fd, const char *path, void *dst, uint64_t len, uint64_t off,
+		  struct zw_llm_error *err)
+{
+	char *p = dst;
+
+	while (len) {
+		/* Linux caps one read near 2 GiB anyway. */
+		size_t want = len > (1u << 30) ? (1u << 30) : (size_t)len;
+		ssize_t got = pread(fd, p, want, (off_t)off);
+
+		if (got < 0) {
+			int code = -errno;
+
+			if (code == -EINTR)
+				continue;
+			return zw_fail(err, code, "%s: read: %s", path, strerror(-code));
+		}
+		if (got == 0)
+			return zw_fail(err, -EIO, "%s: file became shorter while it was read", path);
+		p += got;
+		off += (uint64_t)got;
+		len -= (uint64_t)got;
+	}
+	return 0;
+}
+
+int zw_file_read(const char *path, uint64_t max, char **data, size_t *len,
+		 struct zw_llm_error *err)
+{
+	uint64_t size;
+	char *buf;
+	int fd, ret;
+
+	fd = zw_file_open(path, &size, err);
+	if (fd < 0)
+		return fd;
+	if (size > max) {
+		close(fd);
+		return zw_fail(err, -EFBIG, "%s: %llu bytes, more than the limit of %llu", path,
+			       (unsigned long long)size, (unsigned long long)max);
+	}
+	buf = malloc(size + 1);
+	if (!buf) {
+		close(fd);
+		return zw_fail(err, -ENOMEM, "%s: out of memory", path);
+	}
+	ret = zw_file_pread(fd, path, buf, size, 0, err);
+	close(fd);
+	if (ret) {
+		free(buf);
+		return ret;
+	}
+	buf[size] = '\0';
+	*data = buf;
+	*len = size;
+	return 0;
+}
+
+static int write_all(int fd, const char *p, size_t len)
+{
+	while (len) {
+		ssize_t put = write(fd, p, len);
+
+		if (put < 0) {
+			if (errno == EINTR)
+				continue;
+			return -errno;
+		}
+		p += put;
+		len -= (size_t)put;
+	}
+	return 0;
+}
+
+int zw_file_write(const char *path, const void *head, size_t head_len, const void *data,
+		  size_t len, struct zw_llm_error *err)
+{
+	int fd, ret;
+
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (fd < 0) {
+		ret = -errno;
+		return zw_fail(err, ret, "%s: %s", path, strerror(-ret));
+	}
+	ret = write_all(fd, head, head_len);
+	if (!ret)
+		ret = write_all(fd, data, len);
+	if (close(fd) < 0 && !ret)
+		ret = -errno;
+	if (ret)
+		return zw_fail(err, ret, "%s: write: %s", path, strerror(-ret));
+	return 0;
+}
+
+int zw_json_parse(const char *what, const char *text, size_t len, cJSON **out,
+		  struct zw_llm_error *err)
+{
+	const char *end = NULL;
+	cJSON *json;
+
+	/* A NUL would end the text early for cJSON and hide what follows. */
+	if (memchr(text, '\0', len))
+		return zw_fail(err, -EBADMSG, "%s: not JSON: NUL byte", what);
+	json = cJSON_ParseWithLengthOpts(text, len + 1, &end, 1);
+	if (!json)
+		return zw_fail(err, -EBADMSG, "%s: not JSON: error near byte %zu", what,
+			       end && end >= text ? (size_t)(end - text) : 0);
+	*out = json;
+	return 0;
+}
+
+int zw_json_load(const char *path, uint64_t max, cJSON **out, struct zw_llm_error *err)
+{
+	char *text;
+	size_t len;
+	int ret;
+
+	ret = zw_file_read(path, max, &text, &len, err);
+	if (ret)
+		return ret;
+	ret = zw_json_parse(path, text, len, out, err);
+	free(text);
+	return ret;
+}
+
+bool zw_json_uint(const cJSON *item, uint64_t min, uint64_t max, uint64_t *v)
+{
+	double d;
+
+	if (!cJSON_IsNumber(item))
+		return false;
+	d = item->valuedouble;
+	/* Written so that NaN fails; 2^53 bounds what a double holds exactly. */
+	if (!(d >= (double)min && d <= (double)max && d <= 9007199254740992.0))
+		return false;
+	if (d != (double)(uint64_t)d)
+		return false;
+	*v = (uint64_t)d;
+	return true;
+}
+
+int zw_json_member(const char *what, const cJSON *obj, const char *key, const cJSON **out,
+		   struct zw_llm_error *err)
+{
+	const cJSON *it, *found = NULL;
+
+	for (it = cJSON_IsObject(obj) ? obj->child : NULL; it; it = it->next) {
+		if (strcmp(it->string, key))
+			continue;
+		if (found)
+			return zw_fail(err, -EBADMSG, "%s: key \"%s\" appears twice", what, key);
+		found = it;
+	}
+	*out = found && !cJSON_IsNull(found) ? found : NULL;
+	return 0;
+}

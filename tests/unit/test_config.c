@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: MIT
+/* config.json and generation_config.json: what is read, what is refused and how it is named. */
+#include "llm_test.h"
+
+static int setup(void **state)
+{
+	*state = scratch_new();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	scratch_free(*state);
+	return 0;
+}
+
+static const char base[] =
+	"{\"architectures\":[\"Qwen3ForCausalLM\"],\"attention_bias\":false,\"eos_token_id\":[7,5],"
+	"\"head_dim\":64,\"hidden_act\":\"silu\",\"hidden_size\":128,\"intermediate_size\":352,"
+	"\"layer_types\":[\"full_attention\",\"full_attention\",\"full_attention\"],"
+	"\"max_position_embeddings\":4096,\"max_window_layers\":28,\"model_type\":\"qwen3\","
+	"\"num_attention_heads\":4,\"num_hidden_layers\":3,\"num_key_value_heads\":2,"
+	"\"rms_norm_eps\":1e-05,\"rope_scaling\":null,\"rope_theta\":5000000.0,"
+	"\"sliding_window\":null,\"tie_word_embeddings\":true,\"use_sliding_window\":false,"
+	"\"vocab_size\":640}";
+
+/* The base with one piece of text replaced. */
+static void write_mutated(const char *dir, const char *from, const char *to)
+{
+	char text[2048];
+	const char *at = strstr(base, from);
+
+	if (!at)
+		fail_msg("\"%s\" is not in the base configuration", from);
+	snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - base), base, to, at + strlen(from));
+	scratch_text(dir, "config.json", text);
+}
+
+static void test_base(void **state)
+{
+	struct zw_model_config c = { .size = sizeof(c) };
+	struct zw_llm_error err;
+
+	scratch_text(*state, "config.json", base);
+	assert_int_equal(zw_model_config_load(*state, &c, &err), 0);
+	assert_string_equal(c.model_type, "qwen3");
+	assert_int_equal(c.hidden_size, 128);
+	assert_int_equal(c.intermediate_size, 352);
+	assert_int_equal(c.num_layers, 3);
+	assert_int_equal(c.num_heads, 4);
+	assert_int_equal(c.num_kv_heads, 2);
+	assert_int_equal(c.head_dim, 64);
+	assert_int_equal(c.vocab_size, 640);
+	assert_int_equal(c.max_position, 4096);
+	assert_true(c.rms_norm_eps == 1e-5f);
+	assert_true(c.rope_theta == 5e6);
+	assert_int_equal(c.tie_word_embeddings, 1);
+	assert_int_equal(c.attention_bias, 0);
+	assert_int_equal(c.num_stop, 2);
+	assert_int_equal(c.stop[0], 5);
+	assert_int_equal(c.stop[1], 7);
+	assert_true(zw_model_config_is_stop(&c, 7));
+	assert_false(zw_model_config_is_stop(&c, 6));
+	assert_true(c.sampling.temperature == 0); /* no generation_config.json: greedy */
+	assert_int_equal(c.sampling.size, sizeof(c.sampling));
+}
+
+static void test_generation(void **state)
+{
+	struct zw_model_config c = { .size = sizeof(c) };
+	struct zw_llm_error err;
+
+	scratch_text(*state, "config.json", base);
+	scratch_text(*state, "generation_config.json",
+		     "{\"do_sample\":true,\"temperature\":0.6,\"top_k\":20,\"top_p\":0.95,"
+		     "\"min_p\":0.1,\"eos_token_id\":[7,3]}");
+	assert_int_equal(zw_model_config_load(*state, &c, &err), 0);
+	assert_true(c.sampling.temperature == 0.6f);
+	assert_true(c.sampling.top_p == 0.95f);
+	assert_true(c.sampling.min_p == 0.1f);
+	assert_int_equal(c.sampling.top_k, 20);
+	assert_int_equal(c.num_stop, 3); /* union of both files */
+	assert_int_equal(c.stop[0], 3);
+	scratch_text(*state, "generation_config.json", "{\"do_sample\":false,\"temperature\":0.6}");
+	c.size = sizeof(c);
+	assert_int_equal(zw_model_config_load(*state, &c, &err), 0);
+	assert_true(c.sampling.temperature == 0);
+	scratch_text(*state, "generation_config.json", "{\"top_p\":1.5}");
+	assert_int_equal(zw_model_config_load(*state, &c, &err), -EBADMSG);
+	expect_words("top_p", &err, "generation_config.json|top_p");
+	scratch_text(*state, "generation_config.json", "{");
+	assert_int_equal(zw_model_config_load(*state, &c, &err), -EBADMSG);
+	expect_words("syntax", &err, "generation_config.json|JSON");
+	scratch_text(*state, "generation_config.json", "{\"eos_token_id\":640}");
+	assert_int_equal(zw_model_config_load(*state, &c, &err), -EBADMSG);
+	expect_words("eos", &err, "generation_config.json|eos_token_id|640");
+}
+
+/* Spellings that mean the same as the base. */
+static void test_variants(void **state)
+{
+	static const char *const same[][2] = {
+		{ "\"rope_theta\":5000000.0", "\"rope_parameters\":{\"rope_theta\":5e6,\"rope_type\":\"default\"}" },
+		{ "\"rope_theta\":5000000.0", "\"rope_theta\":5e6,\"rope_parameters\":{\"rope_theta\":5e6}" },
+		{ "\"rope_scaling\":null", "\"rope_scaling\":{\"type\":\"default\"}" },
+		{ "\"rope_scaling\":null", "\"partial_rotary_factor\":1.0" },
+		{ "\"sliding_window\":null", "\"sliding_window\":4096" },
+		{ "\"hidden_act\":\"silu\"", "\"torch_dtype\":\"bfloat16\"" },
+		{ "\"architectures\":[\"Qwen3ForCausalLM\"]", "\"some_new_key\":{\"a\":[1]}" },
+	};
+	struct zw_model_config ref = { .size = sizeof(ref) };
+
+	scratch_text(*state, "config.json", base);
+	assert_int_equal(zw_model_config_load(*state, &ref, NULL), 0);
+	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
+		struct zw_model_config c = { .size = sizeof(c) };
+		struct zw_llm_error err = { "" };
+
+		write_mutated(*state, same[i][0], same[i][1]);
+		if (zw_model_config_load(*state, &c, &err))
+			fail_msg("%s: %s", same[i][1], err.msg);
+		assert_memory_equal(&c, &ref, sizeof(c));
+	}
+	/* head_dim absent is the class default 128, never hidden_size / num_attention_heads (32). */
+	struct zw_model_config c = { .size = sizeof(c) };
+
+	write_mutated(*state, "\"head_dim\":64,", "");
+	assert_int_equal(zw_model_config_load(*state, &c, NULL), 0);
+	assert_int_equal(c.head_dim, 128);
+}
+
+static const struct {
+	const char *from, *to;
+	int code;
+	const char *words;
+} bad[] = {
+	{ "\"model_type\":\"qwen3\"", "\"model_type\":\"llama\"", -EOPNOTSUPP, "model_type|llama" },
+	{ "\"model_type\":\"qwen3\"", "\"model_type\":\"qwen3_moe\"", -EOPNOTSUPP, "qwen3_moe" },
+	{ "\"model_type\":\"qwen3\",", "", -EBADMSG, "model_type|missing" },
+	{ "\"model_type\":\"qwen3\"", "\"model_type\":3", -EBADMSG, "model_type" },
+	{ "Qwen3ForCausalLM", "Qwen3ForSequenceClassification", -EOPNOTSUPP,
+	  "architectures|Qwen3ForSequenceClassification" },
+	{ "\"hidden_act\":\"silu\"", "\"hidden_act\":\"gelu\"", -EOPNOTSUPP, "hidden_act|gelu" },
+	{ "\"use_sliding_window\":false", "\"use_sliding_window\":true", -EOPNOTSUPP,
+	  "use_sliding_window" },
+	{ "\"use_sliding_window\":false", "\"use_sliding_window\":1", -EBADMSG,
+	  "use_sliding_window" },
+	{ "\"rope_scaling\":null", "\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4.0}",
+	  -EOPNOTSUPP, "rope_scaling|yarn" },
+	{ "\"rope_scaling\":null", "\"rope_scaling\":{\"type\":\"dynamic\"}", -EOPNOTSUPP,
+	  "rope_scaling|dynamic" },
+	{ "\"rope_scaling\":null", "\"rope_scaling\":4", -EBADMSG, "rope_scaling" },
+	{ "\"rope_scaling\":null", "\"rope_parameters\":{\"rope_theta\":1e4}", -EBADMSG,
+	  "rope_theta|rope_parameters" },
+	{ "\"rope_scaling\":null", "\"rope_parameters\":{\"partial_rotary_factor\":0.25}",
+	  -EOPNOTSUPP, "partial_rotary_factor" },
+	{ "\"rope_scaling\":null", "\"rope_parameters\":{\"mrope_section\":[11,11,10]}", -EOPNOTSUPP,
+	  "mrope_section" },
+	{ "\"rope_scaling\":null", "\"partial_rotary_factor\":0.5", -EOPNOTSUPP,
+	  "partial_rotary_factor" },
+	{ "\"rope_theta\":5000000.0", "\"rope_theta\":0", -EBADMSG, "rope_theta" },
+	{ "\"rope_theta\":5000000.0", "\"rope_theta\":\"1e6\"", -EBADMSG, "rope_theta" },
+	{ "\"full_attention\",\"full_attention\",\"full_attention\"",
+	  "\"full_attention\",\"linear_attention\",\"full_attention\"", -EOPNOTSUPP,
+	  "layer_types|linear_attention" },
+	{ "\"full_attention\",\"full_attention\",\"full_attention\"", "\"full_attention\"", -EBADMSG,
+	  "layer_types|num_hidden_layers" },
+	{ "\"rope_scaling\":null", "\"quantization_config\":{\"quant_method\":\"fp8\"}", -EOPNOTSUPP,
+	  "quantization_config" },
+	{ "\"rope_scaling\":null", "\"vision_config\":{}", -EOPNOTSUPP, "vision_config" },
+	{ "\"rope_scaling\":null", "\"head_dim\":64", -EBADMSG, "head_dim|twice" },
+	{ "\"hidden_size\":128", "\"hidden_size\":0", -EBADMSG, "hidden_size" },
+	{ "\"hidden_size\":128", "\"hidden_size\":-128", -EBADMSG, "hidden_size" },
+	{ "\"hidden_size\":128", "\"hidden_size\":128.5", -EBADMSG, "hidden_size" },
+	{ "\"hidden_size\":128", "\"hidden_size\":1e18", -EBADMSG, "hidden_size" },
+	{ "\"hidden_size\":128,", "", -EBADMSG, "hidden_size|missing" },
+	{ "\"num_hidden_layers\":3", "\"num_hidden_layers\":1000000", -EBADMSG,
+	  "num_hidden_layers" },
+	{ "\"num_key_value_heads\":2", "\"num_key_value_heads\":3", -EBADMSG,
+	  "num_key_value_heads|3" },
+	{ "\"num_key_value_heads\":2", "\"num_key_value_heads\":0", -EBADMSG,
+	  "num_key_value_heads" },
+	{ "\"head_dim\":64", "\"head_dim\":63", -EBADMSG, "head_dim|63" },
+	{ "\"head_dim\":64", "\"head_dim\":100000", -EBADMSG, "head_dim" },
+	{ "\"vocab_size\":640", "\"vocab_size\":6", -EBADMSG, "eos_token_id" },
+	{ "\"vocab_size\":640", "\"vocab_size\":4294967296", -EBADMSG, "vocab_size" },
+	{ "\"eos_token_id\":[7,5]", "\"eos_token_id\":[7,-1]", -EBADMSG, "eos_token_id" },
+	{ "\"eos_token_id\":[7,5]", "\"eos_token_id\":\"</s>\"", -EBADMSG, "eos_token_id" },
+	{ "\"eos_token_id\":[7,5]",
+	  "\"eos_token_id\":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]", -EOPNOTSUPP,
+	  "eos_token_id|16" },
+	{ "\"rms_norm_eps\":1e-05", "\"rms_norm_eps\":-1", -EBADMSG, "rms_norm_eps" },
+	{ "\"tie_word_embeddings\":true", "\"tie_word_embeddings\":\"yes\"", -EBADMSG,
+	  "tie_word_embeddings" },
+	{ "{\"architectures\"", "[{\"architectures\"", -EBADMSG, "JSON" },
+	{ "\"vocab_size\":640}", "\"vocab_size\":640", -EBADMSG, "JSON" },
+};
+
+static void test_bad(void **state)
+{
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct zw_model_config c = { .size = sizeof(c) }, before = c;
+		struct zw_llm_error err = { "" };
+		int ret;
+
+		write_mutated(*state, bad[i].from, bad[i].to);
+		ret = zw_model_config_load(*state, &c, &err);
+		if (ret != bad[i].code)
+			fail_msg("%s: %d (%s), expected %d", bad[i].to, ret, err.msg, bad[i].code);
+		expect_words(bad[i].to, &err, "config.json");
+		expect_words(bad[i].to, &err, bad[i].words);
+		assert_memory_equal(&c, &before, sizeof(c));
+	}
+}
+
+static void test_files(void **state)
+{
+	struct zw_model_config c = { .size = sizeof(c) };
+	struct zw_llm_error err;
+	char *big;
+
+	assert_int_equal(zw_model_config_load(*state, &c, &err), -ENOENT);
+	expect_words("absent", &err, "config.json");
+	assert_int_equal(zw_model_config_load("/dev/null", &c, &err), -ENOTDIR);
+	big = malloc(3 << 20);
+	memset(big, ' ', 3 << 20);
+	scratch_write(*state, "config.json", big, 3 << 20);
+	free(big);
+	assert_int_equal(zw_model_config_load(*state, &c, &err), -EFBIG);
+	expect_words("large", &err, "config.json|limit");
+	scratch_write(*state, "config.json", "{}\0{}", 5);
+	assert_int_equal(zw_model_config_load(*state, &c, &err), -EBADMSG);
+	expect_words("NUL", &err, "config.json|NUL");
+	scratch_text(*state, "config.json", "[]");
+	assert_int_equal(zw_model_config_load(*state, &c, &err), -EBADMSG);
+	c.size = 4;
+	assert_int_equal(zw_model_config_load(*state, &c, &err), -EINVAL);
+}
+
+static void test_shipped_models(void **state)
+{
+	static const char *const names[] = { "tiny-qwen3", "tiny-qwen3-tied", "qwen3-kdoc" };
+	const char *models = test_dir("ZW_TEST_MODELS");
+
+	for (size_t i = 0; i < 3; i++) {
+		struct zw_model_config c = { .size = sizeof(c) };
+		struct zw_llm_error err = { "" };
+		char path[512];
+
+		snprintf(path, sizeof(path), "%s/%s", models, names[i]);
+		if (zw_model_config_load(path, &c, &err))
+			fail_msg("%s", err.msg);
+		assert_int_equal(c.tie_word_embeddings, i > 0);
+		assert_int_equal(c.num_stop, i == 2);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_base, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_generation, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_variants, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bad, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_files, setup, teardown),
+		cmocka_unit_test(test_shipped_models),
+	};
+
+	return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+}
