@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # What the test VM needs of QEMU, and no more: with the default device list the build takes half as
-# long again. Selected by --with-devices-x86_64=zhenwu; the device itself is "default y" in its own
-# Kconfig, which depends on PCI.
+# long again. Selected by --with-devices-x86_64=zhenwu. Without default devices a "default y" of a
+# Kconfig counts for nothing, so the device is named here too.
+CONFIG_ZHENWU=y
 CONFIG_Q35=y
 # PCIe root ports and switches: FLR, AER and hot-plug need the device behind a port
 CONFIG_PCIE_PORT=y
