@@ -33,6 +33,11 @@ struct zw_host_ops {
 	void (*log)(void *opaque, enum zw_log_level level, const char *msg);
 	/* engine thread wrote [off, off+len) of HBM through host pointers (dirty logging); optional */
 	void (*hbm_dirty)(void *opaque, uint64_t off, uint64_t len);
+	/*
+	 * Drop host pages of HBM given in zw_device_config.hbm, so that they read as zero; 0, or -errno when that is not
+	 * possible (the core then writes zeroes). Page aligned. Optional; unused when the core maps HBM itself.
+	 */
+	int (*hbm_discard)(void *opaque, uint64_t off, uint64_t len);
 };
 
 struct zw_device_config {

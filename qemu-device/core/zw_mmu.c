@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include "zw_mmu_int.h"
+#include "zhenwu/zw_regs.h"
+
+/* Table entries have no permissions: only VALID and the address. */
+#define TABLE_BITS (ZW_PTE_ADDR_MASK | ZW_PTE_VALID)
+
+struct zw_mmu *zw_mmu_new(const struct zw_mmu_config *cfg)
+{
+	struct zw_mmu *mmu = calloc(1, sizeof(*mmu));
+
+	if (!mmu)
+		return NULL;
+	mmu->cfg = *cfg;
+	mmu->run_vm = ZW_MMU_NO_VM;
+	pthread_mutex_init(&mmu->lock, NULL);
+	zw_mmu_reset(mmu);
+	return mmu;
+}
+
+void zw_mmu_free(struct zw_mmu *mmu)
+{
+	if (!mmu)
+		return;
+	pthread_mutex_destroy(&mmu->lock);
+	free(mmu);
+}
+
+void zw_mmu_reset(struct zw_mmu *mmu)
+{
+	for (unsigned int vm = 0; vm < ZW_MAX_VMS; vm++) {
+		atomic_store(&mmu->vm[vm].root, 0);
+		/* Generation 0 is never current: zeroed cache entries match nothing. */
+		atomic_store(&mmu->vm[vm].gen, 1);
+	}
+	memset(mmu->tlb, 0, sizeof(mmu->tlb));
+	pthread_mutex_lock(&mmu->lock);
+	mmu->run_vm = ZW_MMU_NO_VM;
+	atomic_store(&mmu->busy, 0);
+	pthread_mutex_unlock(&mmu->lock);
+}
+
+static void idle(struct zw_mmu *mmu)
+{
+	if (mmu->cfg.idle)
+		mmu->cfg.idle(mmu->cfg.idle_opaque);
+}
+
+int zw_mmu_invalidate(struct zw_mmu *mmu, unsigned int vm)
+{
+	bool done;
+
+	if (vm >= ZW_MAX_VMS)
+		return -EINVAL;
+	pthread_mutex_lock(&mmu->lock);
+	atomic_fetch_add(&mmu->vm[vm].gen, 1);
+	done = mmu->run_vm != vm;
+	if (!done)
+		atomic_fetch_or(&mmu->busy, UINT64_C(1) << vm);
+	pthread_mutex_unlock(&mmu->lock);
+	if (done)
+		idle(mmu);
+	return 0;
+}
+
+int zw_mmu_set_root(struct zw_mmu *mmu, unsigned int vm, uint64_t root, bool valid)
+{
+	if (vm >= ZW_MAX_VMS)
+		return -EINVAL;
+	if (valid && (root % ZW_PAGE_SIZE || !zw_hbm_contains(mmu->cfg.hbm, root, ZW_PAGE_SIZE)))
+		return -EFAULT;
+	/* The root first: a walk that still finds the old one carries the old generation. */
+	atomic_store(&mmu->vm[vm].root, valid ? root | ZW_PTE_VALID : 0);
+	return zw_mmu_invalidate(mmu, vm);
+}
+
+uint64_t zw_mmu_busy(struct zw_mmu *mmu)
+{
+	return atomic_load(&mmu->busy);
+}
+
+void zw_mmu_run_begin(struct zw_mmu *mmu, unsigned int vm)
+{
+	pthread_mutex_lock(&mmu->lock);
+	mmu->run_vm = vm;
+	pthread_mutex_unlock(&mmu->lock);
+}
+
+static void acknowledge(struct zw_mmu *mmu, unsigned int run_vm)
+{
+	bool any;
+
+	pthread_mutex_lock(&mmu->lock);
+	mmu->run_vm = run_vm;
+	any = atomic_exchange(&mmu->busy, 0) != 0;
+	pthread_mutex_unlock(&mmu->lock);
+	if (any)
+		idle(mmu);
+}
+
+void zw_mmu_boundary(struct zw_mmu *mmu)
+{
+	if (atomic_load_explicit(&mmu->busy, memory_order_relaxed))
+		acknowledge(mmu, mmu->run_vm);
+}
+
+void zw_mmu_run_end(struct zw_mmu *mmu)
+{
+	acknowledge(mmu, ZW_MMU_NO_VM);
+}
+
+/* -- translation ------------------------------------------------------------------------------------ */
+
+static uint64_t load_entry(struct zw_mmu *mmu, uint64_t table, unsigned int index)
+{
+	const uint64_t *p = (const uint64_t *)(mmu->cfg.hbm->base + table) + index;
+
+	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+
+/* Walks the tables for va; 0 and the leaf, or the fault. */
+static enum zw_fault walk(struct zw_mmu *mmu, uint64_t root, uint64_t va, struct zw_leaf *leaf)
+{
+	uint64_t table = root & ZW_PTE_ADDR_MASK;
+
+	for (int level = ZW_PT_LEVELS - 1; level >= 0; level--) {
+		unsigned int shift = ZW_PT_SHIFT(level);
+		uint64_t pte = load_entry(mmu, table, (va >> shift) % ZW_PT_ENTRIES);
+		uint64_t addr = pte & ZW_PTE_ADDR_MASK;
+
+		if (!(pte & ZW_PTE_VALID))
+			return ZW_FAULT_UNMAPPED;
+		if (pte & ZW_PTE_RESERVED)
+			return ZW_FAULT_TABLE;
+		if (!(pte & ZW_PTE_LEAF)) {
+			if (level == 0 || (pte & ~TABLE_BITS) ||
+			    !zw_hbm_contains(mmu->cfg.hbm, addr, ZW_PAGE_SIZE))
+				return ZW_FAULT_TABLE;
+			table = addr;
+			continue;
+		}
+		if (level == ZW_PT_LEVELS - 1 || addr & ((UINT64_C(1) << shift) - 1))
+			return ZW_FAULT_TABLE;
+		if (!(pte & ZW_PTE_SYSTEM) &&
+		    !zw_hbm_contains(mmu->cfg.hbm, addr, UINT64_C(1) << shift))
+			return ZW_FAULT_TARGET;
+		leaf->pte = pte;
+		leaf->shift = shift;
+		return ZW_FAULT_NONE;
+	}
+	return ZW_FAULT_TABLE; /* not reached: level 0 ends the loop */
+}
+
+static struct zw_tlb_entry *tlb_set(struct zw_mmu *mmu, unsigned int vm, uint64_t page,
+				    unsigned int size)
+{
+	/* Neighbouring pages go to neighbouring sets; VMs start at different places. */
+	return mmu->tlb[size][(page + vm * 37u) % ZW_TLB_SETS];
+}
+
+static const unsigned int tlb_shift[ZW_TLB_SIZES] = {
+	ZW_PT_SHIFT(0), ZW_PT_SHIFT(1), ZW_PT_SHIFT(2)
+};
+
+static bool tlb_lookup(struct zw_mmu *mmu, unsigned int vm, uint64_t gen, uint64_t va,
+		       struct zw_leaf *leaf)
+{
+	for (unsigned int s = 0; s < ZW_TLB_SIZES; s++) {
+		uint64_t page = va >> tlb_shift[s];
+		struct zw_tlb_entry *set = tlb_set(mmu, vm, page, s);
+
+		for (unsigned int w = 0; w < ZW_TLB_WAYS; w++) {
+			if (set[w].gen == gen && set[w].page == page && set[w].vm == vm) {
+				leaf->pte = set[w].pte;
+				leaf->shift = tlb_shift[s];
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+static void tlb_insert(struct zw_mmu *mmu, unsigned int vm, uint64_t gen, uint64_t va,
+		       const struct zw_leaf *leaf)
+{
+	unsigned int s = (leaf->shift - ZW_PAGE_SHIFT) / 9;
+	uint64_t page = va >> leaf->shift;
+	struct zw_tlb_entry *set = tlb_set(mmu, vm, page, s);
+	unsigned int way = mmu->tlb_victim++ % ZW_TLB_WAYS;
+
+	set[way] = (struct zw_tlb_entry){ .gen = gen, .page = page, .pte = leaf->pte, .vm = vm };
+}
+
+static int fail(struct zw_mmu *mmu, struct zw_mem_fault *fault, uint64_t va, uint32_t access,
+		enum zw_fault why)
+{
+	if (mmu->cfg.pmu)
+		atomic_fetch_add_explicit(&mmu->cfg.pmu->faults, 1, memory_order_relaxed);
+	if (fault)
+		*fault = (struct zw_mem_fault){ .va = va, .access = access, .fault = why };
+	return -EFAULT;
+}
+
+int zw_mmu_fault(struct zw_mmu *mmu, struct zw_mem_fault *fault, uint64_t va, uint32_t access,
+		 enum zw_fault why)
+{
+	return fail(mmu, fault, va, access, why);
+}
+
+/* Appends a piece of physical memory, merging it with the last one where they touch. */
+static int add_segment(struct zw_seglist *list, uint64_t va, uint64_t addr, uint64_t len, bool sys)
+{
+	struct zw_segment *last = list->n ? &list->seg[list->n - 1] : NULL;
+
+	if (last && last->sys == sys && last->addr + last->len == addr) {
+		last->len += len;
+		return 0;
+	}
+	if (list->n == list->cap) {
+		size_t cap = list->cap * 4;
+		struct zw_segment *seg = malloc(cap * sizeof(*seg));
+
+		if (!seg)
+			return -ENOMEM;
+		memcpy(seg, list->seg, list->n * sizeof(*seg));
+		if (list->seg != list->few)
+			free(list->seg);
+		list->seg = seg;
+		list->cap = cap;
+	}
+	list->seg[list->n++] =
+		(struct zw_segment){ .va = va, .addr = addr, .len = len, .sys = sys };
+	return 0;
+}
+
+void zw_seglist_init(struct zw_seglist *list)
+{
+	list->seg = list->few;
+	list->n = 0;
+	list->cap = ZW_SEGLIST_FEW;
+}
+
+void zw_seglist_fini(struct zw_seglist *list)
+{
+	if (list->seg != list->few)
+		free(list->seg);
+}
+
+int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, uint32_t access,
+		   struct zw_seglist *list, struct zw_mem_fault *fault)
+{
+	const uint64_t limit = UINT64_C(1) << ZW_VA_BITS;
+	uint64_t hits = 0, misses = 0;
+	uint64_t gen, root, end;
+	int ret = 0;
+
+	if (!len || !access || (access & ~(ZW_ACCESS_READ | ZW_ACCESS_WRITE)))
+		return -EINVAL;
+	if (va >= limit)
+		return fail(mmu, fault, va, access, ZW_FAULT_RANGE);
+	if (len > limit - va)
+		return fail(mmu, fault, limit, access, ZW_FAULT_RANGE);
+	if (vm >= ZW_MAX_VMS)
+		return fail(mmu, fault, va, access, ZW_FAULT_NO_VM);
+	/* Generation before root: a leaf found through an older root is then never cached as a newer one. */
+	gen = atomic_load(&mmu->vm[vm].gen);
+	root = atomic_load(&mmu->vm[vm].root);
+	if (!root)
+		return fail(mmu, fault, va, access, ZW_FAULT_NO_VM);
+
+	for (end = va + len; va < end;) {
+		uint64_t addr, off, n;
+		struct zw_leaf leaf;
+		uint32_t lacks;
+
+		if (tlb_lookup(mmu, vm, gen, va, &leaf)) {
+			hits++;
+		} else {
+			enum zw_fault why = walk(mmu, root, va, &leaf);
+
+			misses++;
+			if (why) {
+				ret = fail(mmu, fault, va, access, why);
+				break;
+			}
+			tlb_insert(mmu, vm, gen, va, &leaf);
+		}
+		lacks = 0;
+		if ((access & ZW_ACCESS_READ) && !(leaf.pte & ZW_PTE_READ))
+			lacks |= ZW_ACCESS_READ;
+		if ((access & ZW_ACCESS_WRITE) && !(leaf.pte & ZW_PTE_WRITE))
+			lacks |= ZW_ACCESS_WRITE;
+		if (lacks) {
+			ret = fail(mmu, fault, va, lacks, ZW_FAULT_PERMISSION);
+			break;
+		}
+		off = va & ((UINT64_C(1) << leaf.shift) - 1);
+		n = (UINT64_C(1) << leaf.shift) - off;
+		if (n > end - va)
+			n = end - va;
+		addr = (leaf.pte & ZW_PTE_ADDR_MASK) + off;
+		ret = add_segment(list, va, addr, n, leaf.pte & ZW_PTE_SYSTEM);
+		/*
+		 * In pieces it takes a bounce buffer, and there is a limit to those: stop here. Tables that share
+		 * subtrees can make 2^36 pages valid, and walking them all would look like a hang.
+		 */
+		if (!ret && len > list->max && (list->n > 1 || list->seg[0].sys))
+			ret = -ENOMEM;
+		if (ret)
+			break;
+		va += n;
+	}
+	if (mmu->cfg.pmu) {
+		atomic_fetch_add_explicit(&mmu->cfg.pmu->tlb_hits, hits, memory_order_relaxed);
+		atomic_fetch_add_explicit(&mmu->cfg.pmu->tlb_misses, misses, memory_order_relaxed);
+	}
+	return ret;
+}

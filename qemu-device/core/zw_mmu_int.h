@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Private to zw_mmu.c (translation) and zw_mem.c (views and copies).
+ */
+#ifndef ZW_MMU_INT_H
+#define ZW_MMU_INT_H
+
+#include <stdatomic.h>
+#include <pthread.h>
+#include "zw_mmu.h"
+#include "zhenwu/zw_regs.h"
+
+#define ZW_MMU_NO_VM UINT32_MAX
+
+#define ZW_TLB_SIZES 3 /* 4 KiB, 2 MiB, 1 GiB */
+#define ZW_TLB_SETS  128
+#define ZW_TLB_WAYS  4
+
+struct zw_leaf {
+	uint64_t pte;
+	unsigned int shift; /* log2 of the page size */
+};
+
+struct zw_tlb_entry {
+	uint64_t gen;  /* valid while equal to the VM's generation */
+	uint64_t page; /* va >> shift */
+	uint64_t pte;
+	unsigned int vm;
+};
+
+struct zw_segment {
+	uint64_t va;
+	uint64_t addr; /* HBM offset or PCI DMA address */
+	uint64_t len;
+	bool sys;
+};
+
+#define ZW_SEGLIST_FEW 8
+struct zw_seglist {
+	struct zw_segment *seg;
+	size_t n, cap;
+	uint64_t max; /* -ENOMEM for longer ranges that are not one piece of HBM */
+	struct zw_segment few[ZW_SEGLIST_FEW];
+};
+
+/* A bounce buffer of a view that is mapped now. */
+struct zw_bounce {
+	struct zw_bounce *next;
+	uint8_t *ptr; /* what the view shows, inside the allocation that follows this struct */
+	uint64_t len;
+	struct zw_seglist list;
+};
+
+struct zw_mmu {
+	struct zw_mmu_config cfg;
+	struct {
+		_Atomic uint64_t root; /* | ZW_PTE_VALID; 0: none */
+		_Atomic uint64_t gen;
+	} vm[ZW_MAX_VMS];
+
+	pthread_mutex_t lock; /* run_vm, and busy against it */
+	unsigned int run_vm;
+	_Atomic uint64_t busy;
+
+	/* Translating thread only. */
+	unsigned int tlb_victim;
+	uint64_t bounce_bytes;
+	struct zw_bounce *bounces;
+	struct zw_tlb_entry tlb[ZW_TLB_SIZES][ZW_TLB_SETS][ZW_TLB_WAYS];
+};
+
+void zw_seglist_init(struct zw_seglist *list);
+void zw_seglist_fini(struct zw_seglist *list);
+
+/*
+ * Translates [va, va + len) and checks every page of it. The list (initialised, max set) receives the pieces in order. 0,
+ * -EFAULT (fault filled), -ENOMEM or -EINVAL; the list may hold pieces in all cases.
+ */
+int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, uint32_t access,
+		   struct zw_seglist *list, struct zw_mem_fault *fault);
+
+/* Counts and fills a fault; returns -EFAULT. */
+int zw_mmu_fault(struct zw_mmu *mmu, struct zw_mem_fault *fault, uint64_t va, uint32_t access,
+		 enum zw_fault why);
+
+#endif /* ZW_MMU_INT_H */

@@ -1,0 +1,747 @@
+/* SPDX-License-Identifier: MIT */
+/* Device MMU and HBM: translation, faults, TLB, views, against a plain model. */
+#include "unit.h"
+#include "zw_hbm.h"
+#include "zw_mmu.h"
+#include "zhenwu/zw_regs.h"
+
+#define HBM_SIZE  (8 * GIB) /* sparse */
+#define SYS_BASE  (3 * GIB) /* a PCI DMA address */
+#define SYS_SIZE  (4 * MIB)
+#define TABLES	  (HBM_SIZE - 64 * MIB)
+#define RW	  (ZW_PTE_READ | ZW_PTE_WRITE)
+#define ACC_RW	  (ZW_ACCESS_READ | ZW_ACCESS_WRITE)
+
+struct env {
+	struct zw_host_ops ops;
+	struct zw_hbm hbm;
+	struct zw_mmu *mmu;
+	struct zw_pmu pmu;
+	uint8_t *sys;
+	bool bus_master_off;
+	unsigned int idles;
+	unsigned int dma_reads;
+	uint64_t next_table;
+	uint64_t root[ZW_MAX_VMS];
+};
+
+static int dma_check(struct env *e, uint64_t addr, size_t len)
+{
+	if (e->bus_master_off || addr < SYS_BASE || len > SYS_SIZE || addr - SYS_BASE > SYS_SIZE - len)
+		return -EIO;
+	return 0;
+}
+
+static int dma_read(void *opaque, uint64_t addr, void *buf, size_t len)
+{
+	struct env *e = opaque;
+
+	e->dma_reads++;
+	if (dma_check(e, addr, len))
+		return -EIO;
+	memcpy(buf, e->sys + (addr - SYS_BASE), len);
+	return 0;
+}
+
+static int dma_write(void *opaque, uint64_t addr, const void *buf, size_t len)
+{
+	struct env *e = opaque;
+
+	if (dma_check(e, addr, len))
+		return -EIO;
+	memcpy(e->sys + (addr - SYS_BASE), buf, len);
+	return 0;
+}
+
+static void idle(void *opaque)
+{
+	((struct env *)opaque)->idles++;
+}
+
+static struct env *env_new(uint64_t limit)
+{
+	struct env *e = calloc(1, sizeof(*e));
+
+	assert_non_null(e);
+	e->sys = calloc(1, SYS_SIZE);
+	e->ops.dma_read = dma_read;
+	e->ops.dma_write = dma_write;
+	assert_int_equal(zw_hbm_init(&e->hbm, NULL, HBM_SIZE, limit, &e->ops, e), 0);
+	struct zw_mmu_config cfg = { .hbm = &e->hbm,
+				     .ops = &e->ops,
+				     .opaque = e,
+				     .pmu = &e->pmu,
+				     .idle = idle,
+				     .idle_opaque = e };
+	e->mmu = zw_mmu_new(&cfg);
+	assert_non_null(e->mmu);
+	e->next_table = TABLES;
+	return e;
+}
+
+static int setup(void **state)
+{
+	*state = env_new(0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct env *e = *state;
+
+	zw_mmu_free(e->mmu);
+	zw_hbm_fini(&e->hbm);
+	free(e->sys);
+	free(e);
+	return 0;
+}
+
+static uint64_t *entry_at(struct env *e, uint64_t table, uint64_t va, int level)
+{
+	return (uint64_t *)(e->hbm.base + table) + (va >> ZW_PT_SHIFT(level)) % ZW_PT_ENTRIES;
+}
+
+static uint64_t new_table(struct env *e)
+{
+	uint64_t t = e->next_table;
+
+	e->next_table += ZW_PAGE_SIZE;
+	assert_true(e->next_table <= HBM_SIZE);
+	return t;
+}
+
+/* The entry for va at a level, making the tables above it. */
+static uint64_t *entry(struct env *e, unsigned int vm, uint64_t va, int level)
+{
+	uint64_t table;
+
+	if (!e->root[vm]) {
+		e->root[vm] = new_table(e);
+		assert_int_equal(zw_mmu_set_root(e->mmu, vm, e->root[vm], true), 0);
+	}
+	table = e->root[vm];
+	for (int l = ZW_PT_LEVELS - 1; l > level; l--) {
+		uint64_t *p = entry_at(e, table, va, l);
+
+		if (!(*p & ZW_PTE_VALID))
+			*p = new_table(e) | ZW_PTE_VALID;
+		table = *p & ZW_PTE_ADDR_MASK;
+	}
+	return entry_at(e, table, va, level);
+}
+
+static void map(struct env *e, unsigned int vm, uint64_t va, int level, uint64_t addr,
+		uint64_t flags)
+{
+	*entry(e, vm, va, level) = addr | flags | ZW_PTE_VALID | ZW_PTE_LEAF;
+}
+
+static void expect_fault(struct env *e, unsigned int vm, uint64_t va, uint64_t len, uint32_t access,
+			 enum zw_fault fault, uint64_t at)
+{
+	uint64_t before = e->pmu.faults;
+	struct zw_mem_fault f = { 0 };
+	struct zw_view v;
+
+	assert_int_equal(zw_mem_map(e->mmu, vm, va, len, access, &v, &f), -EFAULT);
+	assert_int_equal(f.fault, fault);
+	assert_int_equal(f.va, at);
+	assert_true(f.access & access);
+	assert_null(v.ptr);
+	assert_int_equal(e->pmu.faults, before + 1);
+}
+
+static void expect_place(struct env *e, unsigned int vm, uint64_t va, uint64_t len, uint64_t off)
+{
+	struct zw_mem_fault f;
+	struct zw_view v;
+
+	assert_int_equal(zw_mem_map(e->mmu, vm, va, len, ACC_RW, &v, &f), 0);
+	assert_false(v.bounced);
+	assert_ptr_equal(v.ptr, e->hbm.base + off);
+	assert_int_equal(v.hbm_off, off);
+	assert_int_equal(v.hbm_bytes, len);
+	assert_int_equal(v.sys_bytes, 0);
+	assert_int_equal(zw_mem_unmap(e->mmu, vm, &v, true, &f), 0);
+}
+
+static void page_sizes(void **state)
+{
+	struct env *e = *state;
+	const uint64_t top = UINT64_C(0xffffffe00000); /* last 2 MiB of the space */
+
+	map(e, 1, 0, 0, 0x5000, RW);
+	map(e, 1, 2 * MIB, 1, 6 * MIB, RW);
+	map(e, 1, 5 * GIB, 2, 1 * GIB, RW);
+	map(e, 1, top, 1, 8 * MIB, RW);
+	expect_place(e, 1, 0, 4096, 0x5000);
+	expect_place(e, 1, 4095, 1, 0x5fff);
+	expect_place(e, 1, 2 * MIB + 77, 2 * MIB - 77, 6 * MIB + 77);
+	expect_place(e, 1, 5 * GIB + 123456, 1 * GIB - 123456, 1 * GIB + 123456);
+	expect_place(e, 1, top + 2 * MIB - 1, 1, 10 * MIB - 1);
+	expect_fault(e, 1, 4096, 1, ZW_ACCESS_READ, ZW_FAULT_UNMAPPED, 4096);
+	expect_fault(e, 1, 4000, 97, ZW_ACCESS_READ, ZW_FAULT_UNMAPPED, 4096);
+	expect_fault(e, 1, 5 * GIB - 1, 2, ZW_ACCESS_READ, ZW_FAULT_UNMAPPED, 5 * GIB - 1);
+	expect_fault(e, 1, 6 * GIB - 1, 2, ZW_ACCESS_READ, ZW_FAULT_UNMAPPED, 6 * GIB);
+}
+
+static void merging(void **state)
+{
+	struct env *e = *state;
+
+	/* 4 KiB + 4 KiB + 2 MiB + 1 GiB, contiguous in HBM across page sizes. */
+	map(e, 1, 1 * GIB - 2 * MIB - 8192, 0, 2 * GIB - 2 * MIB - 8192, RW);
+	map(e, 1, 1 * GIB - 2 * MIB - 4096, 0, 2 * GIB - 2 * MIB - 4096, RW);
+	map(e, 1, 1 * GIB - 2 * MIB, 1, 2 * GIB - 2 * MIB, RW);
+	map(e, 1, 1 * GIB, 2, 2 * GIB, RW);
+	expect_place(e, 1, 1 * GIB - 2 * MIB - 8192, 1 * GIB + 2 * MIB + 8192,
+		     2 * GIB - 2 * MIB - 8192);
+}
+
+static void ranges(void **state)
+{
+	struct env *e = *state;
+	const uint64_t limit = UINT64_C(1) << 48;
+	struct zw_mem_fault f;
+	struct zw_view v;
+
+	map(e, 1, limit - 4096, 0, 0, RW);
+	expect_place(e, 1, limit - 4096, 4096, 0);
+	expect_fault(e, 1, limit - 4096, 4097, ZW_ACCESS_READ, ZW_FAULT_RANGE, limit);
+	expect_fault(e, 1, limit, 1, ZW_ACCESS_READ, ZW_FAULT_RANGE, limit);
+	expect_fault(e, 1, UINT64_MAX, 1, ZW_ACCESS_READ, ZW_FAULT_RANGE, UINT64_MAX);
+	expect_fault(e, 1, limit - 4096, UINT64_MAX, ZW_ACCESS_READ, ZW_FAULT_RANGE, limit);
+	expect_fault(e, 1, UINT64_MAX - 4095, 8192, ZW_ACCESS_READ, ZW_FAULT_RANGE,
+		     UINT64_MAX - 4095);
+	assert_int_equal(zw_mem_map(e->mmu, 1, limit - 4096, 0, ZW_ACCESS_READ, &v, &f), -EINVAL);
+	assert_int_equal(zw_mem_map(e->mmu, 1, limit - 4096, 1, 0, &v, &f), -EINVAL);
+	assert_int_equal(zw_mem_map(e->mmu, 1, limit - 4096, 1, 4, &v, &f), -EINVAL);
+}
+
+static void permissions(void **state)
+{
+	struct env *e = *state;
+
+	map(e, 1, 0, 0, 0, ZW_PTE_READ);
+	map(e, 1, 4096, 0, 4096, ZW_PTE_WRITE);
+	map(e, 1, 8192, 0, 8192, 0);
+	expect_fault(e, 1, 0, 1, ZW_ACCESS_WRITE, ZW_FAULT_PERMISSION, 0);
+	expect_fault(e, 1, 0, 1, ACC_RW, ZW_FAULT_PERMISSION, 0);
+	expect_fault(e, 1, 100, 4000, ZW_ACCESS_READ, ZW_FAULT_PERMISSION, 4096);
+	expect_fault(e, 1, 8192, 1, ZW_ACCESS_READ, ZW_FAULT_PERMISSION, 8192);
+	expect_fault(e, 1, 8192, 1, ZW_ACCESS_WRITE, ZW_FAULT_PERMISSION, 8192);
+	struct zw_mem_fault f;
+	char c = 1;
+
+	assert_int_equal(zw_mem_read(e->mmu, 1, 0, &c, 1, &f), 0);
+	assert_int_equal(zw_mem_write(e->mmu, 1, 4096, &c, 1, &f), 0);
+	/* Nothing of a write that faults half way is done. */
+	memset(e->hbm.base + 4096, 0x11, 8192);
+	char two[2] = { 0x22, 0x22 };
+	assert_int_equal(zw_mem_write(e->mmu, 1, 8191, two, 2, &f), -EFAULT);
+	assert_int_equal(e->hbm.base[8191], 0x11);
+}
+
+static void malformed(void **state)
+{
+	struct env *e = *state;
+	uint64_t va = 3 * GIB;
+
+	/* no VM */
+	expect_fault(e, 2, va, 1, ZW_ACCESS_READ, ZW_FAULT_NO_VM, va);
+	expect_fault(e, ZW_MAX_VMS, va, 1, ZW_ACCESS_READ, ZW_FAULT_NO_VM, va);
+	expect_fault(e, UINT32_MAX, va, 1, ZW_ACCESS_READ, ZW_FAULT_NO_VM, va);
+	/* reserved bits, in leaf and table */
+	for (unsigned int bit = 5; bit < 64; bit++) {
+		if ((ZW_PTE_ADDR_MASK >> bit) & 1)
+			continue;
+		*entry(e, 1, va, 0) = (UINT64_C(1) << bit) | RW | ZW_PTE_VALID | ZW_PTE_LEAF;
+		expect_fault(e, 1, va, 1, ZW_ACCESS_READ, ZW_FAULT_TABLE, va);
+	}
+	*entry(e, 1, va, 0) = 0;
+	for (int level = 1; level < ZW_PT_LEVELS; level++) {
+		uint64_t *p = entry(e, 1, va, level), good = *p;
+		const uint64_t bad[] = { ZW_PTE_READ, ZW_PTE_WRITE, ZW_PTE_SYSTEM, 1ull << 5,
+					 1ull << 11, 1ull << 52, 1ull << 63 };
+
+		for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+			*p = good | bad[i];
+			expect_fault(e, 1, va, 1, ZW_ACCESS_READ, ZW_FAULT_TABLE, va);
+		}
+		*p = HBM_SIZE | ZW_PTE_VALID;
+		expect_fault(e, 1, va, 1, ZW_ACCESS_READ, ZW_FAULT_TABLE, va);
+		*p = ZW_PTE_ADDR_MASK | ZW_PTE_VALID;
+		expect_fault(e, 1, va, 1, ZW_ACCESS_READ, ZW_FAULT_TABLE, va);
+		*p = good & ~ZW_PTE_VALID;
+		expect_fault(e, 1, va, 1, ZW_ACCESS_READ, ZW_FAULT_UNMAPPED, va);
+		*p = good;
+	}
+	/* level 0 must be a leaf, level 3 must not */
+	*entry(e, 1, va, 0) = 4096 | ZW_PTE_VALID;
+	expect_fault(e, 1, va, 1, ZW_ACCESS_READ, ZW_FAULT_TABLE, va);
+	map(e, 1, 5 * TIB, 3, 0, RW);
+	expect_fault(e, 1, 5 * TIB, 1, ZW_ACCESS_READ, ZW_FAULT_TABLE, 5 * TIB);
+	/* misaligned leaves */
+	map(e, 1, 10 * GIB, 2, 512 * MIB, RW);
+	expect_fault(e, 1, 10 * GIB, 1, ZW_ACCESS_READ, ZW_FAULT_TABLE, 10 * GIB);
+	map(e, 1, 11 * GIB, 1, 4096, RW);
+	expect_fault(e, 1, 11 * GIB, 1, ZW_ACCESS_READ, ZW_FAULT_TABLE, 11 * GIB);
+	/* leaves outside of HBM */
+	map(e, 1, 12 * GIB, 0, HBM_SIZE, RW);
+	expect_fault(e, 1, 12 * GIB, 1, ZW_ACCESS_READ, ZW_FAULT_TARGET, 12 * GIB);
+	map(e, 1, 13 * GIB, 2, HBM_SIZE, RW);
+	expect_fault(e, 1, 13 * GIB, 1, ZW_ACCESS_READ, ZW_FAULT_TARGET, 13 * GIB);
+	map(e, 1, 14 * GIB, 0, ZW_PTE_ADDR_MASK, RW);
+	expect_fault(e, 1, 14 * GIB, 1, ZW_ACCESS_READ, ZW_FAULT_TARGET, 14 * GIB);
+	/* the last page of HBM is fine */
+	map(e, 1, 15 * GIB, 0, HBM_SIZE - 4096, RW);
+	expect_place(e, 1, 15 * GIB, 4096, HBM_SIZE - 4096);
+	/* roots */
+	assert_int_equal(zw_mmu_set_root(e->mmu, 3, 4095, true), -EFAULT);
+	assert_int_equal(zw_mmu_set_root(e->mmu, 3, HBM_SIZE, true), -EFAULT);
+	assert_int_equal(zw_mmu_set_root(e->mmu, 3, ~UINT64_C(4095), true), -EFAULT);
+	assert_int_equal(zw_mmu_set_root(e->mmu, ZW_MAX_VMS, 0, true), -EINVAL);
+	expect_fault(e, 3, 0, 1, ZW_ACCESS_READ, ZW_FAULT_NO_VM, 0);
+	assert_int_equal(zw_mmu_set_root(e->mmu, 1, 0, false), 0);
+	expect_fault(e, 1, 15 * GIB, 1, ZW_ACCESS_READ, ZW_FAULT_NO_VM, 15 * GIB);
+}
+
+static void tlb(void **state)
+{
+	struct env *e = *state;
+	uint64_t misses;
+
+	map(e, 1, 0, 0, 0x1000, RW);
+	expect_place(e, 1, 0, 16, 0x1000);
+	misses = e->pmu.tlb_misses;
+	expect_place(e, 1, 16, 16, 0x1010);
+	assert_int_equal(e->pmu.tlb_misses, misses);
+	assert_true(e->pmu.tlb_hits > 0);
+	/* The old translation may be used until it is invalidated, the new one must be after. */
+	map(e, 1, 0, 0, 0x2000, ZW_PTE_READ | ZW_PTE_WRITE);
+	expect_place(e, 1, 0, 16, 0x1000);
+	assert_int_equal(zw_mmu_invalidate(e->mmu, 2), 0); /* another VM's does nothing here */
+	expect_place(e, 1, 0, 16, 0x1000);
+	assert_int_equal(zw_mmu_invalidate(e->mmu, 1), 0);
+	expect_place(e, 1, 0, 16, 0x2000);
+	assert_int_equal(zw_mmu_invalidate(e->mmu, ZW_MAX_VMS), -EINVAL);
+	/* Invalid entries are not cached. */
+	expect_fault(e, 1, 4096, 1, ZW_ACCESS_READ, ZW_FAULT_UNMAPPED, 4096);
+	map(e, 1, 4096, 0, 0x7000, RW);
+	expect_place(e, 1, 4096, 16, 0x7000);
+	/* A new root drops what the old one meant. */
+	uint64_t old = e->root[1];
+
+	e->root[1] = 0;
+	map(e, 1, 0, 0, 0x9000, RW);
+	assert_true(e->root[1] != old);
+	expect_place(e, 1, 0, 16, 0x9000);
+}
+
+static void invalidate_while_running(void **state)
+{
+	struct env *e = *state;
+	struct zw_mem_fault f;
+	struct zw_view v;
+	unsigned int idles;
+
+	map(e, 1, 0, 0, 0x1000, RW);
+	map(e, 2, 0, 0, 0x3000, RW);
+	zw_mmu_run_begin(e->mmu, 1);
+	assert_int_equal(zw_mem_map(e->mmu, 1, 0, 16, ACC_RW, &v, &f), 0);
+	idles = e->idles;
+	map(e, 1, 0, 0, 0x2000, RW);
+	assert_int_equal(zw_mmu_invalidate(e->mmu, 1), 0);
+	assert_int_equal(zw_mmu_busy(e->mmu), 1u << 1);
+	assert_int_equal(e->idles, idles);
+	/* A VM that does not run is done at once. */
+	assert_int_equal(zw_mmu_invalidate(e->mmu, 2), 0);
+	assert_int_equal(zw_mmu_busy(e->mmu), 1u << 1);
+	assert_int_equal(e->idles, idles + 1);
+	zw_mem_unmap(e->mmu, 1, &v, true, &f);
+	/* New views of the running job see the new mapping even before the boundary. */
+	expect_place(e, 1, 0, 16, 0x2000);
+	zw_mmu_boundary(e->mmu);
+	assert_int_equal(zw_mmu_busy(e->mmu), 0);
+	assert_int_equal(e->idles, idles + 2);
+	zw_mmu_boundary(e->mmu);
+	assert_int_equal(e->idles, idles + 2);
+	/* The end of the run is a boundary as well. */
+	zw_mmu_invalidate(e->mmu, 1);
+	assert_int_equal(zw_mmu_busy(e->mmu), 1u << 1);
+	zw_mmu_run_end(e->mmu);
+	assert_int_equal(zw_mmu_busy(e->mmu), 0);
+	assert_int_equal(e->idles, idles + 3);
+}
+
+static void isolation(void **state)
+{
+	struct env *e = *state;
+	uint64_t va = 0x40000000;
+
+	map(e, 1, va, 0, 0x10000, RW);
+	map(e, 2, va, 0, 0x20000, RW);
+	map(e, 2, va + 4096, 0, 0x21000, RW);
+	for (int i = 0; i < 3; i++) {
+		expect_place(e, 1, va, 4096, 0x10000);
+		expect_place(e, 2, va, 4096, 0x20000);
+		expect_place(e, 2, va + 4096, 4096, 0x21000);
+		expect_fault(e, 1, va + 4096, 1, ZW_ACCESS_READ, ZW_FAULT_UNMAPPED, va + 4096);
+		expect_fault(e, 0, va, 1, ZW_ACCESS_READ, ZW_FAULT_NO_VM, va);
+	}
+}
+
+/* HBM page, system page, two HBM pages in the wrong order. */
+static void bounce(void **state)
+{
+	struct env *e = *state;
+	struct zw_mem_fault f;
+	struct zw_view v, w;
+	uint8_t *p;
+
+	map(e, 1, 0x0000, 0, 0x10000, RW);
+	map(e, 1, 0x1000, 0, SYS_BASE + 0x5000, RW | ZW_PTE_SYSTEM);
+	map(e, 1, 0x2000, 0, 0x30000, RW);
+	map(e, 1, 0x3000, 0, 0x2f000, RW);
+	memset(e->hbm.base + 0x10000, 1, 4096);
+	memset(e->sys + 0x5000, 2, 4096);
+	memset(e->hbm.base + 0x30000, 3, 4096);
+	memset(e->hbm.base + 0x2f000, 4, 4096);
+	assert_int_equal(zw_mem_map(e->mmu, 1, 0x800, 0x3000, ACC_RW, &v, &f), 0);
+	assert_true(v.bounced);
+	assert_int_equal(v.sys_bytes, 0x1000);
+	assert_int_equal(v.hbm_bytes, 0x2000);
+	assert_int_equal((uintptr_t)v.ptr % 64, 0x800 % 64);
+	p = v.ptr;
+	for (int i = 0; i < 0x3000; i++)
+		assert_int_equal(p[i], (i + 0x800) / 0x1000 + 1);
+	/* A second view at the same time, ended first. */
+	assert_int_equal(zw_mem_map(e->mmu, 1, 0x1ff0, 0x20, ZW_ACCESS_READ, &w, &f), 0);
+	assert_int_equal(((uint8_t *)w.ptr)[0xf], 2);
+	assert_int_equal(((uint8_t *)w.ptr)[0x10], 3);
+	memset(p, 0x77, 0x3000);
+	assert_int_equal(zw_mem_unmap(e->mmu, 1, &w, true, &f), 0);
+	/* Remapped meanwhile: the view still goes where it was taken from. */
+	map(e, 1, 0x1000, 0, SYS_BASE + 0x9000, RW | ZW_PTE_SYSTEM);
+	zw_mmu_invalidate(e->mmu, 1);
+	assert_int_equal(zw_mem_unmap(e->mmu, 1, &v, true, &f), 0);
+	assert_null(v.ptr);
+	assert_int_equal(e->hbm.base[0x107ff], 1);
+	assert_int_equal(e->hbm.base[0x10800], 0x77);
+	assert_int_equal(e->sys[0x5000], 0x77);
+	assert_int_equal(e->sys[0x5fff], 0x77);
+	assert_int_equal(e->sys[0x9000], 0);
+	assert_int_equal(e->hbm.base[0x30fff], 0x77);
+	assert_int_equal(e->hbm.base[0x2f7ff], 0x77);
+	assert_int_equal(e->hbm.base[0x2f800], 4);
+	/* Without commit nothing is written; READ views write nothing back. */
+	map(e, 1, 0x1000, 0, SYS_BASE + 0x5000, RW | ZW_PTE_SYSTEM);
+	zw_mmu_invalidate(e->mmu, 1);
+	assert_int_equal(zw_mem_map(e->mmu, 1, 0, 0x4000, ZW_ACCESS_WRITE, &v, &f), 0);
+	p = v.ptr;
+	for (int i = 0; i < 0x4000; i++)
+		assert_int_equal(p[i], 0); /* host memory must not shine through */
+	memset(p, 0x99, 0x4000);
+	assert_int_equal(zw_mem_unmap(e->mmu, 1, &v, false, &f), 0);
+	assert_int_equal(e->sys[0x5000], 0x77);
+	assert_int_equal(zw_mem_map(e->mmu, 1, 0, 0x4000, ZW_ACCESS_READ, &v, &f), 0);
+	memset(v.ptr, 0x99, 0x4000);
+	assert_int_equal(zw_mem_unmap(e->mmu, 1, &v, true, &f), 0);
+	assert_int_equal(e->sys[0x5000], 0x77);
+	assert_int_equal(e->hbm.base[0x10000], 1);
+}
+
+static void dma_errors(void **state)
+{
+	struct env *e = *state;
+	struct zw_mem_fault f;
+	struct zw_view v;
+	uint8_t buf[64];
+
+	map(e, 1, 0x1000, 0, 0x10000, RW);
+	map(e, 1, 0x2000, 0, SYS_BASE, RW | ZW_PTE_SYSTEM);
+	map(e, 1, 0x3000, 0, SYS_BASE + SYS_SIZE, RW | ZW_PTE_SYSTEM);
+	expect_fault(e, 1, 0x2ff0, 0x20, ZW_ACCESS_READ, ZW_FAULT_DMA, 0x3000);
+	expect_fault(e, 1, 0x3000, 1, ZW_ACCESS_READ, ZW_FAULT_DMA, 0x3000);
+	assert_int_equal(zw_mem_write(e->mmu, 1, 0x3000, buf, 8, &f), -EFAULT);
+	assert_int_equal(f.fault, ZW_FAULT_DMA);
+	assert_int_equal(f.access, ZW_ACCESS_WRITE);
+	/* Bus master goes away between map and unmap. */
+	assert_int_equal(zw_mem_map(e->mmu, 1, 0x1ff0, 0x20, ACC_RW, &v, &f), 0);
+	e->bus_master_off = true;
+	assert_int_equal(zw_mem_unmap(e->mmu, 1, &v, true, &f), -EFAULT);
+	assert_int_equal(f.fault, ZW_FAULT_DMA);
+	assert_int_equal(f.va, 0x2000);
+	assert_null(v.ptr);
+	assert_int_equal(zw_mem_read(e->mmu, 1, 0x2000, buf, 8, &f), -EFAULT);
+	e->bus_master_off = false;
+	assert_int_equal(zw_mem_read(e->mmu, 1, 0x2000, buf, 8, &f), 0);
+}
+
+/* Tables that share subtrees make the whole space valid with four pages: no endless walk, no endless buffer. */
+static void hostile_sharing(void **state)
+{
+	struct env *e = *state;
+	uint64_t l3 = new_table(e), l2 = new_table(e), l1 = new_table(e), l0 = new_table(e);
+	struct zw_mem_fault f;
+	struct zw_view v, w;
+
+	for (unsigned int i = 0; i < ZW_PT_ENTRIES; i++) {
+		((uint64_t *)(e->hbm.base + l3))[i] = l2 | ZW_PTE_VALID;
+		((uint64_t *)(e->hbm.base + l2))[i] = l1 | ZW_PTE_VALID;
+		((uint64_t *)(e->hbm.base + l1))[i] = l0 | ZW_PTE_VALID;
+		((uint64_t *)(e->hbm.base + l0))[i] = RW | ZW_PTE_VALID | ZW_PTE_LEAF;
+	}
+	assert_int_equal(zw_mmu_set_root(e->mmu, 1, l3, true), 0);
+	assert_int_equal(zw_mem_map(e->mmu, 1, 0, UINT64_C(1) << 48, ZW_ACCESS_READ, &v, &f),
+			 -ENOMEM);
+	assert_null(v.ptr);
+	assert_int_equal(zw_mem_map(e->mmu, 1, 0, ZW_MEM_BOUNCE_MAX + 1, ZW_ACCESS_READ, &v, &f),
+			 -ENOMEM);
+	/* The limit is for all views together. */
+	assert_int_equal(zw_mem_map(e->mmu, 1, 0, 64 * MIB, ZW_ACCESS_WRITE, &v, &f), 0);
+	assert_int_equal(zw_mem_map(e->mmu, 1, 0, ZW_MEM_BOUNCE_MAX - 64 * MIB + 1, ZW_ACCESS_WRITE,
+				    &w, &f), -ENOMEM);
+	assert_int_equal(zw_mem_unmap(e->mmu, 1, &v, false, &f), 0);
+	/* A table that points to itself is a leaf problem at level 0, not a loop. */
+	for (unsigned int i = 0; i < ZW_PT_ENTRIES; i++)
+		((uint64_t *)(e->hbm.base + l3))[i] = l3 | ZW_PTE_VALID;
+	zw_mmu_invalidate(e->mmu, 1);
+	expect_fault(e, 1, 0, 4096, ZW_ACCESS_READ, ZW_FAULT_TABLE, 0);
+}
+
+/* -- random mappings against a flat list of pages ---------------------------------------------------- */
+
+#define MODEL_PAGES 4096 /* 16 MiB of VA */
+#define MODEL_BASE  (7 * GIB - 8 * MIB) /* crosses a GiB: several tables on all levels */
+
+struct model_page {
+	uint64_t addr, flags; /* flags 0: unmapped */
+};
+
+static uint8_t *model_byte(struct env *e, const struct model_page *p, uint64_t off)
+{
+	return p->flags & ZW_PTE_SYSTEM ? e->sys + (p->addr - SYS_BASE) + off :
+					  e->hbm.base + p->addr + off;
+}
+
+static void random_mappings(void **state)
+{
+	struct env *e = *state;
+	static struct model_page model[2][MODEL_PAGES];
+	static uint8_t buf[96 * 1024];
+	unsigned int faults = 0, good = 0;
+	uint64_t seed = 42;
+
+	memset(model, 0, sizeof(model));
+	for (uint64_t i = 0; i < 32 * MIB; i += 8)
+		*(uint64_t *)(e->hbm.base + i) = test_rand(&seed);
+	for (uint64_t i = 0; i < SYS_SIZE; i += 8)
+		*(uint64_t *)(e->sys + i) = test_rand(&seed);
+
+	for (unsigned int round = 0; round < 6000; round++) {
+		unsigned int m = test_rand(&seed) % 2, vm = 1 + m;
+
+		if (round % 4 == 0 || round < 400) {
+			unsigned int first = test_rand(&seed) % MODEL_PAGES;
+			unsigned int n = 1 + test_rand(&seed) % 24;
+			uint64_t flags = test_rand(&seed) % 8 == 0 ? ZW_PTE_READ : RW;
+			bool sys = test_rand(&seed) % 3 == 0, drop = test_rand(&seed) % 8 == 0;
+			bool big = test_rand(&seed) % 16 == 0;
+			uint64_t addr;
+
+			if (big) {
+				first &= ~511u;
+				n = 512;
+			}
+			if (first + n > MODEL_PAGES)
+				n = MODEL_PAGES - first;
+			addr = sys ? SYS_BASE + test_rand(&seed) % (SYS_SIZE / 4096 - 512) * 4096 :
+				     test_rand(&seed) % (30 * MIB / 4096) * 4096;
+			if (big)
+				addr &= ~(2 * MIB - 1);
+			for (unsigned int i = 0; i < n; i++) {
+				uint64_t va = MODEL_BASE + (uint64_t)(first + i) * 4096;
+				uint64_t *l1 = entry(e, vm, va, 1);
+
+				/* Split a 2 MiB page that is partly replaced. */
+				if (!big && (*l1 & ZW_PTE_LEAF)) {
+					uint64_t old = *l1;
+
+					*l1 = 0;
+					for (unsigned int k = 0; k < 512; k++)
+						*entry(e, vm, (va & ~(2 * MIB - 1)) + k * 4096, 0) =
+							old + k * 4096;
+				}
+				if (!big)
+					*entry(e, vm, va, 0) = drop ? 0 :
+						(addr + i * 4096) | flags | ZW_PTE_VALID |
+						ZW_PTE_LEAF | (sys ? ZW_PTE_SYSTEM : 0);
+				model[m][first + i] = (struct model_page){
+					addr + i * 4096, drop ? 0 : flags | (sys ? ZW_PTE_SYSTEM : 0)
+				};
+			}
+			if (big)
+				*entry(e, vm, MODEL_BASE + (uint64_t)first * 4096, 1) = drop ? 0 :
+					addr | flags | ZW_PTE_VALID | ZW_PTE_LEAF |
+					(sys ? ZW_PTE_SYSTEM : 0);
+			zw_mmu_invalidate(e->mmu, vm);
+			continue;
+		}
+
+		uint64_t off = test_rand(&seed) % (MODEL_PAGES * 4096ull - sizeof(buf));
+		uint64_t len = 1 + test_rand(&seed) % (test_rand(&seed) % 4 ? 5000 : sizeof(buf));
+		bool write = test_rand(&seed) % 2;
+		uint64_t need = write ? ZW_PTE_WRITE : ZW_PTE_READ, bad = len;
+		struct zw_mem_fault f = { 0 };
+		bool unmapped = false;
+		int ret;
+
+		for (uint64_t i = 0; i < len; i += i ? 4096 : 4096 - (off & 4095)) {
+			const struct model_page *p = &model[m][(off + i) / 4096];
+
+			if (!(p->flags & need)) {
+				bad = i;
+				unmapped = !p->flags;
+				break;
+			}
+		}
+		if (write) {
+			for (uint64_t i = 0; i < len; i++)
+				buf[i] = (uint8_t)test_rand(&seed);
+			ret = zw_mem_write(e->mmu, vm, MODEL_BASE + off, buf, len, &f);
+		} else {
+			ret = zw_mem_read(e->mmu, vm, MODEL_BASE + off, buf, len, &f);
+		}
+		if (bad < len) {
+			faults++;
+			assert_int_equal(ret, -EFAULT);
+			assert_int_equal(f.va, MODEL_BASE + off + bad);
+			assert_int_equal(f.fault, unmapped ? ZW_FAULT_UNMAPPED : ZW_FAULT_PERMISSION);
+			continue;
+		}
+		good++;
+		assert_int_equal(ret, 0);
+		/* The last of several virtual pages on one physical page wins a write: compare from the end. */
+		static uint8_t seen[2][32 * MIB / 4096 + 1];
+		memset(seen, 0, sizeof(seen));
+		for (uint64_t end = len; end > 0;) {
+			uint64_t start = (off + end - 1) / 4096 * 4096;
+			const struct model_page *p = &model[m][start / 4096];
+			bool sys = p->flags & ZW_PTE_SYSTEM;
+			uint64_t frame = (sys ? p->addr - SYS_BASE : p->addr) / 4096;
+			uint64_t lo = start > off ? start : off;
+
+			if (!write || !seen[sys][frame])
+				assert_memory_equal(model_byte(e, p, lo & 4095), buf + (lo - off),
+						    off + end - lo);
+			seen[sys][frame] = 1;
+			end = lo - off;
+		}
+	}
+	assert_true(good > 500);
+	assert_true(faults > 500);
+}
+
+/* -- HBM --------------------------------------------------------------------------------------------- */
+
+static void sparse(void **state)
+{
+	struct zw_hbm h;
+	const uint64_t size = 96 * GIB, at[] = { 0, 48 * GIB, 96 * GIB - 4096 };
+
+	assert_int_equal(zw_hbm_init(&h, NULL, size, 0, NULL, NULL), 0);
+	for (int i = 0; i < 3; i++)
+		memset(h.base + at[i], 0x5a, 4096);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(h.base[at[i] + 4095], 0x5a);
+	assert_true(zw_hbm_resident(&h) <= 3 * ZW_HBM_CHUNK);
+	assert_int_equal(zw_hbm_scrub(&h, 0, size, NULL, NULL), 0);
+	assert_int_equal(zw_hbm_resident(&h), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(h.base[at[i]], 0);
+	zw_hbm_fini(&h);
+	assert_int_equal(zw_hbm_init(&h, NULL, 0, 0, NULL, NULL), -EINVAL);
+	assert_int_equal(zw_hbm_init(&h, NULL, 1 * MIB, 0, NULL, NULL), -EINVAL);
+}
+
+static bool always(void *arg)
+{
+	return true;
+}
+
+static void scrub_edges(void **state)
+{
+	struct zw_hbm h;
+	void *mem = aligned_alloc(4096, 4 * MIB);
+
+	/* Memory of the host without a way to drop pages: zeroed, and only what was named. */
+	memset(mem, 0xee, 4 * MIB);
+	assert_int_equal(zw_hbm_init(&h, mem, 4 * MIB, 0, NULL, NULL), 0);
+	assert_int_equal(zw_hbm_scrub(&h, 4096, 2 * MIB, NULL, NULL), 0);
+	assert_int_equal(h.base[4095], 0xee);
+	assert_int_equal(h.base[2 * MIB + 4096], 0xee);
+	for (uint64_t i = 4096; i < 2 * MIB + 4096; i++)
+		assert_int_equal(h.base[i], 0);
+	assert_int_equal(zw_hbm_scrub(&h, 0, 4 * MIB, always, NULL), -ECANCELED);
+	zw_hbm_fini(&h);
+	free(mem);
+
+	assert_int_equal(zw_hbm_init(&h, NULL, 4 * MIB, 0, NULL, NULL), 0);
+	memset(h.base, 0xee, 4 * MIB);
+	assert_int_equal(zw_hbm_scrub(&h, 4096, 2 * MIB, NULL, NULL), 0);
+	assert_int_equal(h.base[4095], 0xee);
+	assert_int_equal(h.base[4096], 0);
+	assert_int_equal(h.base[2 * MIB + 4095], 0);
+	assert_int_equal(h.base[2 * MIB + 4096], 0xee);
+	zw_hbm_fini(&h);
+}
+
+static void backing_limit(void **state)
+{
+	struct env *e = env_new(128 * MIB);
+	struct zw_mem_fault f;
+	struct zw_view v;
+
+	for (unsigned int i = 0; i < 128; i++)
+		map(e, 1, i * 2 * MIB, 1, i * 2 * MIB, RW);
+	/* Reading costs nothing. */
+	assert_int_equal(zw_mem_map(e->mmu, 1, 0, 200 * MIB, ZW_ACCESS_READ, &v, &f), 0);
+	zw_mem_unmap(e->mmu, 1, &v, true, &f);
+	assert_int_equal(zw_mem_map(e->mmu, 1, 0, 100 * MIB, ZW_ACCESS_WRITE, &v, &f), 0);
+	memset(v.ptr, 1, v.len);
+	zw_mem_unmap(e->mmu, 1, &v, true, &f);
+	assert_int_equal(zw_mem_map(e->mmu, 1, 100 * MIB, 100 * MIB, ZW_ACCESS_WRITE, &v, &f),
+			 -ENOMEM);
+	assert_null(v.ptr);
+	assert_int_equal(zw_mem_write(e->mmu, 1, 200 * MIB, &f, 1, &f), 0);
+	/* What the guest writes through the aperture is seen. */
+	memset(e->hbm.base + 204 * MIB, 1, 24 * MIB);
+	assert_int_equal(zw_mem_map(e->mmu, 1, 228 * MIB, 24 * MIB, ZW_ACCESS_WRITE, &v, &f),
+			 -ENOMEM);
+	/* Memory that is backed already can be written for ever. */
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(zw_mem_map(e->mmu, 1, 0, 100 * MIB, ZW_ACCESS_WRITE, &v, &f), 0);
+		zw_mem_unmap(e->mmu, 1, &v, true, &f);
+	}
+	/* Scrubbing gives it back. */
+	assert_int_equal(zw_hbm_scrub(&e->hbm, 0, 100 * MIB, NULL, NULL), 0);
+	assert_int_equal(zw_mem_map(e->mmu, 1, 100 * MIB, 60 * MIB, ZW_ACCESS_WRITE, &v, &f), 0);
+	zw_mem_unmap(e->mmu, 1, &v, true, &f);
+	void *s = e;
+	teardown(&s);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(page_sizes), T(merging), T(ranges), T(permissions), T(malformed), T(tlb),
+		T(invalidate_while_running), T(isolation), T(bounce), T(dma_errors),
+		T(hostile_sharing), T(random_mappings),
+		cmocka_unit_test(sparse), cmocka_unit_test(scrub_edges),
+		cmocka_unit_test(backing_limit),
+	};
+
+	return cmocka_run_group_tests_name("mmu", tests, NULL, NULL);
+}
