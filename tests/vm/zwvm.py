@@ -209,8 +209,12 @@ class Vm:
 
     def kvm_key(self):
         """KVM's usability belongs to this host, kernel and QEMU; probed once for each."""
-        st = os.stat(self.qemu)
-        return f"{os.uname().release}-{os.path.basename(self.image)}-{st.st_size}"
+        try:
+            with open(os.path.join(BUILD, "qemu", "version"), encoding="ascii") as f:
+                version = f.read().strip()
+        except OSError:
+            version = "unknown"
+        return f"{os.uname().release} {os.path.basename(self.image)} {version}"
 
     def accels(self):
         if self.config.accel in ("tcg", "kvm"):
@@ -313,7 +317,7 @@ class Vm:
                      f"security_model=none,multidevs=remap{ro}",
                      "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
         if c.nvme:
-            argv += ["-blockdev", "null-co,node-name=null0,size=1G,read-zeroes=off",
+            argv += ["-blockdev", "null-co,node-name=null0,size=1073741824,read-zeroes=off",
                      "-device", "nvme,serial=zwnull,drive=null0"]
         return argv + self.device_args() + c.extra
 
