@@ -70,6 +70,9 @@ typedef int (*zw_pool_fn)(void *arg, uint64_t task, unsigned int slot);
  */
 int zw_pool_run(struct zw_pool *pool, zw_pool_fn fn, void *arg, uint64_t n_tasks);
 
+/* The same in the caller alone, for work too small to be worth waking anyone. */
+int zw_pool_run_alone(struct zw_pool *pool, zw_pool_fn fn, void *arg, uint64_t n_tasks);
+
 /**
  * zw_pool_scratch - memory of one worker
  *

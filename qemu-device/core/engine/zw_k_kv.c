@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+#include "zw_k_kv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t pages_used(const struct zw_kv *kv, const struct zw_k_kv_seq *seq)
+{
+	return (uint32_t)(((uint64_t)seq->kv_len + kv->block_size - 1) / kv->block_size);
+}
+
+/* Elements of a page, 0 if that is more than can be addressed. */
+static uint64_t page_elements(const struct zw_kv *kv)
+{
+	uint64_t n;
+
+	if (__builtin_mul_overflow((uint64_t)kv->n_kv * kv->d, kv->block_size, &n))
+		return 0;
+	return n;
+}
+
+static int check_pages(const struct zw_kv *kv, void *const *pages, uint32_t count)
+{
+	struct zw_view page;
+
+	if (count && !pages)
+		return -EINVAL;
+	for (uint32_t i = 0; i < count; i++)
+		if (zw_view_array(&page, pages[i], page_elements(kv), kv->size))
+			return -EINVAL;
+	return 0;
+}
+
+static int check_seq(const struct zw_kv *kv, const struct zw_k_kv_seq *seq, uint32_t rows)
+{
+	uint32_t pages = pages_used(kv, seq);
+	int err;
+
+	if ((uint64_t)seq->q_first + seq->q_count > rows)
+		return -EINVAL;
+	if (pages > seq->n_pages || seq->kv_len > INT32_MAX || !page_elements(kv))
+		return -EINVAL;
+	err = check_pages(kv, seq->k_pages, pages);
+	return err ? err : check_pages(kv, seq->v_pages, pages);
+}
+
+static bool pages_overlap(const struct zw_kv *kv, void *const *pages, uint32_t count,
+			  const struct zw_view *v)
+{
+	struct zw_view page;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (zw_view_array(&page, pages[i], page_elements(kv), kv->size) ||
+		    zw_view_overlap(v, &page))
+			return true;
+	return false;
+}
+
+bool zw_kv_overlap(const struct zw_kv *kv, const struct zw_view *v)
+{
+	for (uint32_t i = 0; i < kv->n_seqs; i++) {
+		const struct zw_k_kv_seq *seq = &kv->seqs[i];
+
+		if (pages_overlap(kv, seq->k_pages, pages_used(kv, seq), v) ||
+		    pages_overlap(kv, seq->v_pages, pages_used(kv, seq), v))
+			return true;
+	}
+	return false;
+}
+
+/* Copies each position once, so that a guest changing it meanwhile gains nothing. */
+static int fill_positions(struct zw_kv *kv, const struct zw_k_kv_seq *seq, const int32_t *positions,
+			  struct zw_k_fault *fault)
+{
+	for (uint32_t i = 0; i < seq->q_count; i++) {
+		uint64_t row = (uint64_t)seq->q_first + i;
+		int64_t p = (int64_t)seq->kv_len - seq->q_count + i;
+
+		if (kv->pos[row] >= 0)
+			return -EINVAL; /* the row belongs to two sequences */
+		if (positions)
+			p = ((const volatile int32_t *)positions)[row];
+		if (p < 0 || p >= seq->kv_len) {
+			if (fault) {
+				fault->index = row;
+				fault->value = p;
+			}
+			return -ERANGE;
+		}
+		kv->pos[row] = (int32_t)p;
+	}
+	return 0;
+}
+
+int zw_kv_init(struct zw_kv *kv, const struct zw_k_kv_seq *seqs, uint32_t n_seqs, uint32_t rows,
+	       uint32_t n_kv, uint32_t d, uint32_t block_size, uint32_t dtype,
+	       const int32_t *positions, struct zw_k_fault *fault)
+{
+	int err;
+
+	memset(kv, 0, sizeof(*kv));
+	err = zw_store_of(dtype, &kv->st);
+	if (err)
+		return err;
+	if (!n_kv || !d || !block_size || (n_seqs && !seqs) ||
+	    (uintptr_t)positions % sizeof(*positions))
+		return -EINVAL;
+	kv->seqs = seqs;
+	kv->n_seqs = n_seqs;
+	kv->n_kv = n_kv;
+	kv->d = d;
+	kv->block_size = block_size;
+	kv->size = zw_store_size(kv->st);
+	for (uint32_t i = 0; i < n_seqs; i++) {
+		err = check_seq(kv, &seqs[i], rows);
+		if (err)
+			return err;
+	}
+	kv->pos = malloc(((size_t)rows + 1) * sizeof(*kv->pos));
+	if (!kv->pos)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < rows; i++)
+		kv->pos[i] = -1;
+	for (uint32_t i = 0; i < n_seqs && !err; i++)
+		err = fill_positions(kv, &seqs[i], positions, fault);
+	if (err)
+		zw_kv_fini(kv);
+	return err;
+}
+
+void zw_kv_fini(struct zw_kv *kv)
+{
+	free(kv->pos);
+	kv->pos = NULL;
+}

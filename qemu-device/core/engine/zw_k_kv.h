@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* What attention and the cache write share: checked sequences and positions. */
+#ifndef ZW_K_KV_H
+#define ZW_K_KV_H
+
+#include "zw_k_check.h"
+
+struct zw_kv {
+	const struct zw_k_kv_seq *seqs;
+	uint32_t n_seqs;
+	uint32_t n_kv, d, block_size;
+	enum zw_store st;
+	uint32_t size; /* of an element */
+	int32_t *pos;  /* checked position of every row that belongs to a sequence */
+};
+
+/**
+ * zw_kv_init - check sequences, pages and positions
+ *
+ * 0, -EINVAL, -EOPNOTSUPP, -ENOMEM, or -ERANGE with *fault filled in. On success zw_kv_fini() must
+ * follow.
+ */
+int zw_kv_init(struct zw_kv *kv, const struct zw_k_kv_seq *seqs, uint32_t n_seqs, uint32_t rows,
+	       uint32_t n_kv, uint32_t d, uint32_t block_size, uint32_t dtype,
+	       const int32_t *positions, struct zw_k_fault *fault);
+void zw_kv_fini(struct zw_kv *kv);
+
+/* Whether any page in use overlaps the view. */
+bool zw_kv_overlap(const struct zw_kv *kv, const struct zw_view *v);
+
+/* Element 0 of the given head at a position. */
+static inline char *zw_kv_at(const struct zw_kv *kv, void *const *pages, uint32_t pos,
+			     uint32_t head)
+{
+	uint64_t slot = pos % kv->block_size;
+
+	return (char *)pages[pos / kv->block_size] +
+	       (slot * kv->n_kv + head) * kv->d * (uint64_t)kv->size;
+}
+
+#endif

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+/* Kernels that choose: argmax and top-k. Ties go to the lower index, NaNs come after every number.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "zw_bf16.h"
+#include "zw_k_check.h"
+#include "zw_k_prim.h"
+#include "zw_kernels.h"
+
+/* Elements widened at a time. */
+#define CHUNK 4096u
+
+struct select_job {
+	const struct zw_prim *prim;
+	struct zw_pool *pool;
+	struct zw_view x;
+	uint32_t n, k;
+	int32_t *index;
+	float *value;
+};
+
+/* Widens columns col.. of a row; returns how many. */
+static size_t load_chunk(const struct select_job *job, uint64_t row, uint64_t col, float *dst)
+{
+	size_t n = job->n - col < CHUNK ? job->n - col : CHUNK;
+
+	job->prim->widen[job->x.st](dst, zw_view_at(&job->x, row, 0) + col * job->x.size, n);
+	return n;
+}
+
+static int argmax_task(void *arg, uint64_t row, unsigned int slot)
+{
+	const struct select_job *job = arg;
+	float *x = zw_pool_scratch(job->pool, slot, CHUNK * sizeof(float));
+	float best = NAN; /* no number seen yet */
+	uint32_t at = 0;
+
+	if (!x)
+		return -ENOMEM;
+	for (uint64_t col = 0; col < job->n; col += CHUNK) {
+		size_t n = load_chunk(job, row, col, x);
+		float m = job->prim->max(x, n);
+
+		if (m <= best)
+			continue;
+		/* -inf may also mean that the chunk is all NaN: then nothing is equal to it. */
+		for (size_t i = 0; i < n; i++) {
+			if (x[i] == m) {
+				at = (uint32_t)(col + i);
+				best = x[i];
+				break;
+			}
+		}
+	}
+	job->index[row] = (int32_t)at;
+	if (job->value)
+		job->value[row] = zw_f32_canon(best);
+	return 0;
+}
+
+/* Greater key = better: value first (NaN below -inf, -0 as +0), then the lower index. */
+static uint64_t key_of(float v, uint32_t index)
+{
+	uint32_t u = v == 0.0f ? 0 : zw_f32_bits(v);
+
+	u = u & 0x80000000u ? ~u : u | 0x80000000u;
+	if (v != v)
+		u = 0;
+	return (uint64_t)u << 32 | (0xffffffffu - index);
+}
+
+/* Restores the heap (least key on top) below node i. */
+static void sift_down(uint64_t *heap, uint32_t count, uint32_t i)
+{
+	uint64_t key = heap[i];
+
+	for (;;) {
+		uint32_t child = 2 * i + 1;
+
+		if (child >= count)
+			break;
+		if (child + 1 < count && heap[child + 1] < heap[child])
+			child++;
+		if (key <= heap[child])
+			break;
+		heap[i] = heap[child];
+		i = child;
+	}
+	heap[i] = key;
+}
+
+static int greater_first(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x < y) - (x > y);
+}
+
+static int topk_task(void *arg, uint64_t row, unsigned int slot)
+{
+	const struct select_job *job = arg;
+	float *x = zw_pool_scratch(job->pool, slot, CHUNK * sizeof(float));
+	uint64_t heap[ZW_K_TOPK_MAX];
+	uint32_t count = 0;
+
+	if (!x)
+		return -ENOMEM;
+	for (uint64_t col = 0; col < job->n; col += CHUNK) {
+		size_t n = load_chunk(job, row, col, x);
+
+		for (size_t i = 0; i < n; i++) {
+			uint64_t key = key_of(x[i], (uint32_t)(col + i));
+
+			if (count < job->k) {
+				heap[count++] = key;
+				if (count == job->k)
+					for (uint32_t j = count / 2; j-- > 0;)
+						sift_down(heap, count, j);
+			} else if (key > heap[0]) {
+				heap[0] = key;
+				sift_down(heap, count, 0);
+			}
+		}
+	}
+	qsort(heap, count, sizeof(*heap), greater_first);
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t col = 0xffffffffu - (uint32_t)heap[i];
+		float v;
+
+		/* The element itself: the key does not tell -0 from +0. */
+		job->prim->widen[job->x.st](
+			x, zw_view_at(&job->x, row, 0) + (uint64_t)col * job->x.size, 1);
+		v = x[0];
+		job->index[row * job->k + i] = (int32_t)col;
+		job->value[row * job->k + i] = zw_f32_canon(v);
+	}
+	return 0;
+}
+
+static int select_check(struct select_job *job, const struct zw_k_in *x, uint32_t rows,
+			bool value_needed)
+{
+	struct zw_view index, value;
+	int err = zw_view_in(&job->x, x, rows, 1, job->n);
+
+	if (!err)
+		err = zw_view_array(&index, job->index, (uint64_t)rows * job->k, sizeof(int32_t));
+	if (!err && (job->value || value_needed)) {
+		err = zw_view_array(&value, job->value, (uint64_t)rows * job->k, sizeof(float));
+		if (!err)
+			err = zw_view_conflict(&value, &job->x, false);
+		if (!err)
+			err = zw_view_conflict(&value, &index, false);
+	}
+	return err ? err : zw_view_conflict(&index, &job->x, false);
+}
+
+int zw_k_argmax(const struct zw_k_argmax_args *args, struct zw_pool *pool)
+{
+	struct select_job job = {
+		.prim = zw_prim_get(),
+		.pool = pool,
+		.n = args->n,
+		.k = 1,
+		.index = args->index,
+		.value = args->value,
+	};
+	int err = select_check(&job, &args->x, args->rows, false);
+
+	if (!err && (!args->n || args->n > INT32_MAX))
+		err = -EINVAL;
+	return err ? err : zw_pool_run(pool, argmax_task, &job, args->rows);
+}
+
+int zw_k_topk(const struct zw_k_topk_args *args, struct zw_pool *pool)
+{
+	struct select_job job = {
+		.prim = zw_prim_get(),
+		.pool = pool,
+		.n = args->n,
+		.k = args->k,
+		.index = args->index,
+		.value = args->value,
+	};
+	int err = select_check(&job, &args->x, args->rows, true);
+
+	if (!err &&
+	    (!args->k || args->k > args->n || args->k > ZW_K_TOPK_MAX || args->n > INT32_MAX))
+		err = -EINVAL;
+	return err ? err : zw_pool_run(pool, topk_task, &job, args->rows);
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* What the kernel tests share: random operands, plain references, and running under every
+ * configuration. */
+#ifndef TEST_K_UTIL_H
+#define TEST_K_UTIL_H
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "zhenwu/zw_types.h"
+#include "zw_bf16.h"
+#include "zw_kernels.h"
+#include "zw_simd.h"
+
+#define F32  ZW_DTYPE_F32
+#define BF16 ZW_DTYPE_BF16
+
+/* Unit roundoffs: the greatest relative error of one rounding. */
+#define U32         0x1p-24
+#define UBF16       0x1p-8
+#define U_OF(dtype) ((dtype) == F32 ? U32 : UBF16)
+
+static uint64_t k_rng_state = 88172645463325252u;
+
+static inline uint32_t k_rng(void)
+{
+	k_rng_state ^= k_rng_state << 13;
+	k_rng_state ^= k_rng_state >> 7;
+	k_rng_state ^= k_rng_state << 17;
+	return (uint32_t)(k_rng_state >> 16);
+}
+
+/* Uniform in [-1, 1). */
+static inline float k_uniform(void)
+{
+	return (float)(int32_t)k_rng() * 0x1p-31f;
+}
+
+static inline size_t k_size(uint32_t dtype)
+{
+	return dtype == F32 ? 4 : 2;
+}
+
+static inline float k_get(const void *p, uint32_t dtype, size_t i)
+{
+	return dtype == F32 ? ((const float *)p)[i] : zw_bf16_to_f32(((const uint16_t *)p)[i]);
+}
+
+static inline void k_set(void *p, uint32_t dtype, size_t i, float v)
+{
+	if (dtype == F32)
+		((float *)p)[i] = v;
+	else
+		((uint16_t *)p)[i] = zw_bf16_from_f32(v);
+}
+
+/* An array of exactly count elements (so that ASan sees the next one), filled by uniform numbers.
+ */
+static inline void *k_array(uint32_t dtype, size_t count)
+{
+	void *p = malloc(count * k_size(dtype) + (count ? 0 : 1));
+
+	assert_non_null(p);
+	for (size_t i = 0; i < count; i++)
+		k_set(p, dtype, i, k_uniform());
+	return p;
+}
+
+/* The eight-lane dot product, written down from the specification. */
+static inline float k_dot(const float *x, const float *w, size_t k)
+{
+	float s[8] = {0}, t[4], u0, u1;
+
+	for (size_t i = 0; i < (k + 7) / 8 * 8; i++)
+		s[i % 8] = fmaf(i < k ? x[i] : 0.0f, i < k ? w[i] : 0.0f, s[i % 8]);
+	for (int i = 0; i < 4; i++)
+		t[i] = s[i] + s[i + 4];
+	u0 = t[0] + t[2];
+	u1 = t[1] + t[3];
+	return u0 + u1;
+}
+
+/* Bound of its error: a chain of ceil(k / 8) roundings and three additions, times the sum of
+ * magnitudes. */
+static inline double k_dot_bound(size_t k, double magnitude)
+{
+	double n = (double)((k + 7) / 8 + 3);
+
+	return n * U32 / (1 - n * U32) * magnitude + 0x1p-149 * (double)(k + 1);
+}
+
+static inline bool k_close(double got, double want, double bound)
+{
+	return fabs(got - want) <= bound;
+}
+
+/*
+ * Runs @run(arg, pool) with the scalar primitives in one thread, then at every SIMD level of this
+ * CPU with 1, 2 and 4 workers, and asserts that out (bytes) is the same each time. @reset is called
+ * before each run.
+ */
+static inline void k_all_configs(int (*run)(void *arg, struct zw_pool *pool), void *arg,
+				 void (*reset)(void *arg), void *out, size_t bytes)
+{
+	static struct zw_pool *pools[4];
+	static const unsigned int workers[4] = {0, 1, 2, 4};
+	enum zw_simd best = zw_simd_best();
+	void *want = malloc(bytes + 1);
+
+	assert_non_null(want);
+	for (int level = 0; level <= (int)best; level++) {
+		assert_int_equal(zw_simd_set((enum zw_simd)level), 0);
+		for (int i = 0; i < 4; i++) {
+			if (!pools[i])
+				pools[i] = zw_pool_new(workers[i]);
+			assert_non_null(pools[i]);
+			if (reset)
+				reset(arg);
+			assert_int_equal(run(arg, pools[i]), 0);
+			if (level == 0 && i == 0)
+				memcpy(want, out, bytes);
+			else if (memcmp(want, out, bytes))
+				fail_msg("bits differ: %s, %u workers",
+					 zw_simd_name((enum zw_simd)level), workers[i]);
+		}
+	}
+	free(want);
+}
+
+#endif
