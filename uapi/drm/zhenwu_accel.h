@@ -20,6 +20,7 @@ extern "C" {
  * - Fields are only added at the end. Longer structures from newer user space are accepted when the
  *   unknown part is zero; shorter ones are zero-extended.
  * - Padding, and flags without a meaning, must be zero: anything else is -EINVAL.
+ * - An unknown id or handle is -ENOENT.
  * - Arrays are passed as &struct drm_zhenwu_obj_array, whose stride lets element types grow.
  * - Ids of VMs and queues and GEM handles belong to the open file that made them.
  * - Synchronisation is explicit: syncobjs, binary or timeline, with every job. Waiting is done with the DRM_SYNCOBJ ioctls.

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Unbind, unload, function-level reset and refused firmware. Needs root and writes to sysfs; each
+ * test leaves the driver bound and working.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "zw_kst.h"
+
+#define DRIVER  "/sys/bus/pci/drivers/zhenwu/"
+#define FW_PATH "/sys/module/firmware_class/parameters/path"
+#define FW_NAME "zhenwu/zhenwu_fw.bin"
+
+FIXTURE(life)
+{
+	struct zw_client c;
+	char pci[300];
+	const char *bdf;
+};
+
+FIXTURE_SETUP(life)
+{
+	if (!zw_client_open(&self->c)) {
+		if (self->c.fd < 0)
+			SKIP(return, KSFT_SKIP_NO_DEVICE);
+		ASSERT_TRUE(false) TH_LOG("cannot make a client");
+	}
+	if (geteuid() != 0)
+		SKIP(return, "needs root");
+	ASSERT_EQ(0, zw_pci_path(self->pci, sizeof(self->pci)));
+	self->bdf = strrchr(self->pci, '/') + 1;
+}
+
+FIXTURE_TEARDOWN(life)
+{
+	zw_client_close(&self->c);
+}
+
+/* Waits for the accel node of a freshly bound device. */
+static bool fresh_client_works(void)
+{
+	for (int i = 0; i < 300; i++) {
+		struct zw_client c;
+		bool ok;
+
+		if (zw_client_open(&c)) {
+			zw_put_fill(c.cmd.ptr, &c.pos, c.cmd.va + 32768, 4, 0xf1e5);
+			ok = !zw_client_run(&c, 0) &&
+			     *(uint32_t *)((char *)c.cmd.ptr + 32768) == 0xf1e5;
+			zw_client_close(&c);
+			if (ok)
+				return true;
+		} else {
+			zw_client_close(&c);
+		}
+		usleep(100000);
+	}
+	return false;
+}
+
+static void load_up(struct zw_client *c)
+{
+	/* A semaphore that never comes, and jobs behind it. */
+	zw_put_fill(c->cmd.ptr, &c->pos, c->cmd.va + 32768, 4096, 1);
+	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, c->cmd.va + 61440, 1);
+	for (int i = 0; i < 8; i++)
+		zw_client_submit(c, 0, 0);
+}
+
+TEST_F_TIMEOUT(life, unbind_with_open_file_and_jobs, 180)
+{
+	struct zw_client *c = &self->c;
+	struct drm_zhenwu_dev_info info;
+
+	load_up(c);
+	ASSERT_EQ(0, zw_write_file(DRIVER "unbind", self->bdf));
+	/* The old file answers, with -ENODEV, and its jobs are over. */
+	EXPECT_EQ(-ENODEV, zw_info(c->fd, &info));
+	EXPECT_EQ(0, zw_vm(c->fd));
+	EXPECT_EQ(-ENODEV, zw_submit(c->fd, c->queue, 0, 0, 0, 0, 0));
+	EXPECT_EQ(0, zw_write_file(DRIVER "bind", self->bdf));
+	EXPECT_TRUE(fresh_client_works());
+	EXPECT_EQ(-ENODEV, zw_info(c->fd, &info));
+}
+
+TEST_F_TIMEOUT(life, mapped_hbm_after_unbind, 180)
+{
+	struct zw_client *c = &self->c;
+	struct zw_buf hbm;
+	int status;
+	pid_t pid;
+
+	ASSERT_TRUE(zw_buf(c->fd, c->vm, MIB, DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_CPU_VISIBLE,
+			   64 * MIB, &hbm));
+	*(volatile uint32_t *)hbm.ptr = 1;
+	ASSERT_EQ(0, zw_write_file(DRIVER "unbind", self->bdf));
+	/* A child touches it: SIGBUS or a harmless page, never the device. */
+	pid = fork();
+	if (!pid) {
+		*(volatile uint32_t *)hbm.ptr = 2;
+		_exit(0);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFEXITED(status) || (WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS));
+	EXPECT_EQ(0, zw_write_file(DRIVER "bind", self->bdf));
+	EXPECT_TRUE(fresh_client_works());
+}
+
+TEST_F_TIMEOUT(life, unload_with_open_file, 180)
+{
+	/* The open file pins the module. */
+	EXPECT_EQ(-1, syscall(SYS_delete_module, "zhenwu", O_NONBLOCK));
+	EXPECT_TRUE(errno == EWOULDBLOCK || errno == EBUSY);
+	ASSERT_EQ(0, zw_write_file(DRIVER "unbind", self->bdf));
+	EXPECT_EQ(-1, syscall(SYS_delete_module, "zhenwu", O_NONBLOCK));
+	EXPECT_TRUE(errno == EWOULDBLOCK || errno == EBUSY);
+	EXPECT_EQ(0, zw_write_file(DRIVER "bind", self->bdf));
+	EXPECT_TRUE(fresh_client_works());
+}
+
+TEST_F_TIMEOUT(life, rebind_many_times, 300)
+{
+	zw_client_close(&self->c);
+	for (int i = 0; i < 10; i++) {
+		ASSERT_EQ(0, zw_write_file(DRIVER "unbind", self->bdf)) TH_LOG("round %d", i);
+		ASSERT_EQ(0, zw_write_file(DRIVER "bind", self->bdf)) TH_LOG("round %d", i);
+	}
+	EXPECT_TRUE(fresh_client_works());
+}
+
+static void *reset_thread(void *arg)
+{
+	return (void *)(intptr_t)zw_write_file(arg, "1");
+}
+
+TEST_F_TIMEOUT(life, flr_under_load, 300)
+{
+	struct zw_client *c = &self->c;
+	char path[320];
+
+	snprintf(path, sizeof(path), "%s/reset", self->pci);
+	for (int i = 0; i < 5; i++) {
+		struct zw_client load;
+		pthread_t t;
+		void *ret;
+
+		ASSERT_TRUE(zw_client_open(&load));
+		load_up(&load);
+		ASSERT_EQ(0, pthread_create(&t, NULL, reset_thread, path));
+		/* Jobs keep coming while the function is reset under them; any outcome but a hang
+		 * is fine. */
+		for (int j = 0; j < 50; j++)
+			zw_submit(c->fd, c->queue, 0, 0, 0, 0, 0);
+		ASSERT_EQ(0, pthread_join(t, &ret));
+		EXPECT_EQ(0, (intptr_t)ret);
+		EXPECT_EQ(0, zw_wait(load.fd, load.timeline, load.point, LONG_WAIT_NS));
+		EXPECT_GT(0, zw_fence_status(load.fd, load.timeline, load.point));
+		zw_client_close(&load);
+		EXPECT_TRUE(fresh_client_works()) TH_LOG("round %d", i);
+	}
+}
+
+/* Is there a line with this text in the kernel log after the mark? */
+static bool log_has(const char *mark, const char *text)
+{
+	FILE *f = popen("dmesg", "r");
+	char line[1024];
+	bool after = false, found = false;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (strstr(line, mark))
+			after = true;
+		else if (after && strstr(line, "zhenwu") && strstr(line, text))
+			found = true;
+	}
+	if (f)
+		pclose(f);
+	return found;
+}
+
+/* Binds with a changed copy of the firmware, which must be refused with `text` in the log. */
+static void refuse(struct __test_metadata *_metadata, const char *bdf, long offset, uint8_t xor,
+		   long truncate_to, const char *text)
+{
+	static int n;
+	char old_path[256], dir[64], file[320], mark[64];
+	char kmsg[80];
+	uint8_t *img;
+	long size;
+	FILE *f;
+
+	ASSERT_EQ(0, zw_read_file(FW_PATH, old_path, sizeof(old_path)));
+	snprintf(file, sizeof(file), "%s/%s", old_path[0] ? old_path : "/lib/firmware", FW_NAME);
+	f = fopen(file, "rb");
+	ASSERT_NE(NULL, f) TH_LOG("%s", file);
+	img = malloc(1 << 20);
+	size = fread(img, 1, 1 << 20, f);
+	fclose(f);
+	ASSERT_LT(240, size);
+	if (offset >= 0)
+		img[offset] ^= xor;
+	if (truncate_to >= 0)
+		size = truncate_to;
+
+	snprintf(dir, sizeof(dir), "/tmp/zwfw.%d.%d", getpid(), n++);
+	mkdir(dir, 0755);
+	snprintf(file, sizeof(file), "%s/zhenwu", dir);
+	mkdir(file, 0755);
+	snprintf(file, sizeof(file), "%s/%s", dir, FW_NAME);
+	f = fopen(file, "wb");
+	ASSERT_NE(NULL, f);
+	ASSERT_EQ(size, (long)fwrite(img, 1, size, f));
+	fclose(f);
+	free(img);
+
+	snprintf(mark, sizeof(mark), "kselftest-mark-%d-%d", getpid(), n);
+	snprintf(kmsg, sizeof(kmsg), "%s\n", mark);
+	ASSERT_EQ(0, zw_write_file("/dev/kmsg", kmsg));
+	ASSERT_EQ(0, zw_write_file(DRIVER "unbind", bdf));
+	ASSERT_EQ(0, zw_write_file(FW_PATH, dir));
+	EXPECT_NE(0, zw_write_file(DRIVER "bind", bdf));
+	EXPECT_TRUE(log_has(mark, text)) TH_LOG("no '%s' in the kernel log", text);
+	zw_write_file(FW_PATH, old_path[0] ? old_path : "\n");
+	EXPECT_EQ(0, zw_write_file(DRIVER "bind", bdf));
+	unlink(file);
+}
+
+TEST_F_TIMEOUT(life, corrupt_firmware_is_refused, 180)
+{
+	zw_client_close(&self->c);
+	refuse(_metadata, self->bdf, 400, 0xff, -1, "SHA-256");
+	EXPECT_TRUE(fresh_client_works());
+}
+
+TEST_F_TIMEOUT(life, foreign_firmware_is_refused, 180)
+{
+	zw_client_close(&self->c);
+	refuse(_metadata, self->bdf, 0, 0xff, -1, "magic");
+	EXPECT_TRUE(fresh_client_works());
+}
+
+TEST_F_TIMEOUT(life, firmware_of_other_abi_is_refused, 180)
+{
+	zw_client_close(&self->c);
+	refuse(_metadata, self->bdf, 18, 0x40, -1, "ABI");
+	EXPECT_TRUE(fresh_client_works());
+}
+
+TEST_F_TIMEOUT(life, truncated_firmware_is_refused, 180)
+{
+	zw_client_close(&self->c);
+	refuse(_metadata, self->bdf, -1, 0, 100, "size");
+	EXPECT_TRUE(fresh_client_works());
+}
+
+TEST_HARNESS_MAIN

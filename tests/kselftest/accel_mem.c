@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: MIT
+/* Buffer objects and address spaces. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "zw_kst.h"
+
+#define VISIBLE (DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_CPU_VISIBLE)
+
+FIXTURE(mem)
+{
+	int fd;
+	uint32_t vm;
+};
+
+FIXTURE_SETUP(mem)
+{
+	self->fd = zw_open();
+	if (self->fd < 0)
+		SKIP(return, KSFT_SKIP_NO_DEVICE);
+	self->vm = zw_vm(self->fd);
+	ASSERT_NE(0, self->vm);
+}
+
+FIXTURE_TEARDOWN(mem)
+{
+	close(self->fd);
+}
+
+TEST_F(mem, create_rounds_to_pages)
+{
+	struct drm_zhenwu_bo_create c = {.size = 1, .flags = DRM_ZHENWU_BO_SYSTEM};
+	struct drm_zhenwu_bo_query_info q = {0};
+
+	ASSERT_EQ(0, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_CREATE, &c));
+	EXPECT_EQ(4096, c.size);
+	q.handle = c.handle;
+	ASSERT_EQ(0, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_QUERY_INFO, &q));
+	EXPECT_EQ(4096, q.size);
+	EXPECT_EQ(DRM_ZHENWU_BO_SYSTEM, q.flags);
+}
+
+TEST_F(mem, create_bad)
+{
+	const struct drm_zhenwu_bo_create bad[] = {
+		{.size = 0, .flags = DRM_ZHENWU_BO_SYSTEM},
+		{.size = 4096, .flags = 0},
+		{.size = 4096, .flags = DRM_ZHENWU_BO_SYSTEM | DRM_ZHENWU_BO_HBM},
+		{.size = 4096, .flags = DRM_ZHENWU_BO_SYSTEM | DRM_ZHENWU_BO_CPU_VISIBLE},
+		{.size = 4096, .flags = DRM_ZHENWU_BO_HBM | 1u << 31},
+		{.size = 4096, .flags = DRM_ZHENWU_BO_HBM, .handle = 1},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct drm_zhenwu_bo_create c = bad[i];
+
+		EXPECT_EQ(-EINVAL, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_CREATE, &c))
+		TH_LOG("case %zu", i);
+	}
+}
+
+TEST_F(mem, create_too_large)
+{
+	struct drm_zhenwu_bo_create c = {.size = UINT64_MAX, .flags = DRM_ZHENWU_BO_HBM};
+	int ret = zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_CREATE, &c);
+
+	EXPECT_TRUE(ret == -EINVAL || ret == -ENOMEM || ret == -ENOSPC || ret == -E2BIG);
+	c = (struct drm_zhenwu_bo_create){.size = 1ull << 46, .flags = DRM_ZHENWU_BO_HBM};
+	ret = zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_CREATE, &c);
+	EXPECT_TRUE(ret == -ENOMEM || ret == -ENOSPC || ret == -EINVAL || ret == -E2BIG);
+}
+
+TEST_F(mem, new_memory_is_zero)
+{
+	const uint32_t placements[] = {DRM_ZHENWU_BO_SYSTEM, VISIBLE};
+
+	for (int p = 0; p < 2; p++) {
+		/* Twice: the second buffer may get the first one's memory back. */
+		for (int round = 0; round < 4; round++) {
+			uint32_t bo = zw_bo(self->fd, MIB, placements[p]);
+			uint64_t *m;
+
+			ASSERT_NE(0, bo);
+			m = zw_map(self->fd, bo, MIB);
+			ASSERT_NE(NULL, m);
+			for (size_t i = 0; i < MIB / 8; i++) {
+				ASSERT_EQ(0, m[i])
+				TH_LOG("placement %d round %d word %zu", p, round, i);
+			}
+			memset(m, 0xa5, MIB);
+			munmap(m, MIB);
+			ASSERT_EQ(0, zw_bo_close(self->fd, bo));
+		}
+	}
+}
+
+TEST_F(mem, invisible_hbm_is_not_mappable)
+{
+	struct drm_zhenwu_bo_mmap_offset o = {0};
+
+	o.handle = zw_bo(self->fd, 4096, DRM_ZHENWU_BO_HBM);
+	ASSERT_NE(0, o.handle);
+	EXPECT_EQ(-EACCES, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_MMAP_OFFSET, &o));
+}
+
+TEST_F(mem, mapping_outlives_handle)
+{
+	uint32_t bo = zw_bo(self->fd, 8192, VISIBLE);
+	volatile uint32_t *m = zw_map(self->fd, bo, 8192);
+
+	ASSERT_NE(NULL, m);
+	ASSERT_EQ(0, zw_bo_close(self->fd, bo));
+	m[0] = 7;
+	EXPECT_EQ(7, m[0]);
+}
+
+TEST_F(mem, bo_calls_with_bad_handle)
+{
+	struct drm_zhenwu_bo_mmap_offset o = {.handle = 0x7fff};
+	struct drm_zhenwu_bo_wait w = {.handle = 0x7fff};
+	struct drm_zhenwu_bo_query_info q = {.handle = 0x7fff};
+	struct drm_zhenwu_bo_set_label l = {.handle = 0x7fff};
+
+	EXPECT_EQ(-ENOENT, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_MMAP_OFFSET, &o));
+	EXPECT_EQ(-ENOENT, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_WAIT, &w));
+	EXPECT_EQ(-ENOENT, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_QUERY_INFO, &q));
+	EXPECT_EQ(-ENOENT, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_SET_LABEL, &l));
+}
+
+TEST_F(mem, pads_must_be_zero)
+{
+	uint32_t bo = zw_bo(self->fd, 4096, DRM_ZHENWU_BO_SYSTEM);
+	struct drm_zhenwu_bo_mmap_offset o = {.handle = bo, .pad = 1};
+	struct drm_zhenwu_bo_wait w = {.handle = bo, .pad = 1};
+	struct drm_zhenwu_bo_set_label l = {.handle = bo, .pad = 1};
+	struct drm_zhenwu_vm_create c = {.flags = 1};
+	struct drm_zhenwu_vm_destroy d = {.id = self->vm, .pad = 1};
+
+	EXPECT_EQ(-EINVAL, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_MMAP_OFFSET, &o));
+	EXPECT_EQ(-EINVAL, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_WAIT, &w));
+	EXPECT_EQ(-EINVAL, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_SET_LABEL, &l));
+	EXPECT_EQ(-EINVAL, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_CREATE, &c));
+	EXPECT_EQ(-EINVAL, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_DESTROY, &d));
+}
+
+TEST_F(mem, labels)
+{
+	struct drm_zhenwu_bo_set_label l = {0};
+	char *text = malloc(DRM_ZHENWU_BO_LABEL_MAX + 1);
+
+	l.handle = zw_bo(self->fd, 4096, DRM_ZHENWU_BO_SYSTEM);
+	l.label = (uintptr_t) "weights";
+	EXPECT_EQ(0, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_SET_LABEL, &l));
+	l.label = 0;
+	EXPECT_EQ(0, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_SET_LABEL, &l));
+	memset(text, 'x', DRM_ZHENWU_BO_LABEL_MAX);
+	text[DRM_ZHENWU_BO_LABEL_MAX] = 0;
+	l.label = (uintptr_t)text;
+	EXPECT_EQ(-E2BIG, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_SET_LABEL, &l));
+	l.label = 8;
+	EXPECT_EQ(-EFAULT, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_SET_LABEL, &l));
+	free(text);
+}
+
+TEST_F(mem, idle_bo_waits_not)
+{
+	struct drm_zhenwu_bo_wait w = {0};
+
+	w.handle = zw_bo(self->fd, 4096, DRM_ZHENWU_BO_SYSTEM);
+	EXPECT_EQ(0, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_WAIT, &w));
+}
+
+TEST_F(mem, vm_ids)
+{
+	struct drm_zhenwu_vm_get_state s = {.vm_id = self->vm};
+
+	EXPECT_EQ(0, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_GET_STATE, &s));
+	EXPECT_EQ(DRM_ZHENWU_VM_STATE_USABLE, s.state);
+	EXPECT_EQ(0, zw_vm_destroy(self->fd, self->vm));
+	EXPECT_EQ(-ENOENT, zw_vm_destroy(self->fd, self->vm));
+	EXPECT_EQ(-ENOENT, zw_vm_destroy(self->fd, 0));
+	EXPECT_EQ(-ENOENT, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_GET_STATE, &s));
+}
+
+TEST_F(mem, vm_limit_is_an_error)
+{
+	struct drm_zhenwu_dev_info info;
+	uint32_t n = 1;
+
+	ASSERT_EQ(0, zw_info(self->fd, &info));
+	while (n <= info.max_vms && zw_vm(self->fd))
+		n++;
+	EXPECT_LE(n, info.max_vms);
+	EXPECT_LT(4, n);
+}
+
+TEST_F(mem, bind_good)
+{
+	uint32_t bo = zw_bo(self->fd, 8 * MIB, DRM_ZHENWU_BO_HBM);
+
+	ASSERT_NE(0, bo);
+	EXPECT_EQ(0, zw_bind(self->fd, self->vm, bo, 0, 64 * MIB, 8 * MIB, 0));
+	/* over an existing mapping, shifted, read-only, then holes */
+	EXPECT_EQ(0, zw_bind(self->fd, self->vm, bo, 4096, 65 * MIB, MIB, 0));
+	EXPECT_EQ(0, zw_bind(self->fd, self->vm, bo, 0, 68 * MIB, MIB,
+			     DRM_ZHENWU_VM_BIND_OP_MAP_READONLY));
+	EXPECT_EQ(0, zw_unbind(self->fd, self->vm, 64 * MIB + 4096, 4096));
+	EXPECT_EQ(0, zw_unbind(self->fd, self->vm, 0, 256 * MIB));
+	/* unmapping what is not there is fine, and so is the top of the address space */
+	EXPECT_EQ(0, zw_unbind(self->fd, self->vm, 0, 256 * MIB));
+	EXPECT_EQ(0, zw_bind(self->fd, self->vm, bo, 0, (1ull << 48) - 4096, 4096, 0));
+}
+
+TEST_F(mem, bind_bad)
+{
+	uint32_t bo = zw_bo(self->fd, MIB, DRM_ZHENWU_BO_SYSTEM);
+	const uint32_t ro = DRM_ZHENWU_VM_BIND_OP_MAP_READONLY;
+	const struct {
+		uint64_t off, va, size;
+		uint32_t flags;
+	} bad[] = {
+		{0, 0x1001, 4096, 0},
+		{0, 0x1000, 4097, 0},
+		{1, 0x1000, 4096, 0},
+		{0, 0x1000, 0, 0},
+		{0, 0x1000, 2 * MIB, 0},
+		{MIB, 0x1000, 4096, 0},
+		{UINT64_MAX - 4095, 0x1000, 8192, 0},
+		{0, 1ull << 48, 4096, 0},
+		{0, (1ull << 48) - 4096, 8192, 0},
+		{0, UINT64_MAX - 4095, 4096, 0},
+		{0, 0x1000, 4096, 1u << 27},
+		{0, 0x1000, 4096, 7u << 28},
+		{0, 0x1000, 4096, DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP | ro},
+		{0, 0x1000, 4096, DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP /* with a handle */},
+	};
+
+	ASSERT_NE(0, bo);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		EXPECT_EQ(-EINVAL, zw_bind(self->fd, self->vm, bo, bad[i].off, bad[i].va,
+					   bad[i].size, bad[i].flags))
+		TH_LOG("case %zu", i);
+	}
+	EXPECT_EQ(-ENOENT, zw_bind(self->fd, self->vm, 0x7fff, 0, 0x1000, 4096, 0));
+	EXPECT_EQ(-ENOENT, zw_bind(self->fd, 0x7fff, bo, 0, 0x1000, 4096, 0));
+}
+
+TEST_F(mem, bind_array)
+{
+	uint32_t bo = zw_bo(self->fd, MIB, DRM_ZHENWU_BO_SYSTEM);
+	struct drm_zhenwu_vm_bind_op ops[3] = {
+		{.bo_handle = bo, .va = 0x10000, .size = 4096},
+		{.bo_handle = bo, .va = 0x20001, .size = 4096},
+		{.bo_handle = bo, .va = 0x30000, .size = 4096},
+	};
+	struct drm_zhenwu_vm_bind b = {.vm_id = self->vm, .ops = DRM_ZHENWU_OBJ_ARRAY(3, ops)};
+
+	EXPECT_EQ(-EINVAL, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
+	/* larger elements of a newer user space: fine while the tail is zero */
+	struct {
+		struct drm_zhenwu_vm_bind_op op;
+		uint64_t more;
+	} big = {.op = {.bo_handle = bo, .va = 0x40000, .size = 4096}};
+	b = (struct drm_zhenwu_vm_bind){
+		.vm_id = self->vm,
+		.ops = {.stride = sizeof(big), .count = 1, .array = (uintptr_t)&big},
+	};
+	EXPECT_EQ(0, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
+	big.more = 1;
+	b.ops.count = 1;
+	EXPECT_NE(0, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
+	/* a stride that cannot hold the fields that matter, and absurd counts */
+	b.ops = (struct drm_zhenwu_obj_array){.stride = 4, .count = 1, .array = (uintptr_t)&big};
+	EXPECT_EQ(-EINVAL, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
+	b.ops = (struct drm_zhenwu_obj_array){
+		.stride = sizeof(big.op), .count = UINT32_MAX, .array = (uintptr_t)&big};
+	EXPECT_NE(0, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
+	b = (struct drm_zhenwu_vm_bind){
+		.vm_id = self->vm,
+		.flags = DRM_ZHENWU_VM_BIND_ASYNC,
+		.ops = DRM_ZHENWU_OBJ_ARRAY(1, ops),
+	};
+	EXPECT_EQ(-EOPNOTSUPP, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
+}
+
+TEST_F(mem, hbm_is_given_back)
+{
+	struct drm_zhenwu_dev_info before, held, after;
+	uint32_t bo;
+
+	ASSERT_EQ(0, zw_info(self->fd, &before));
+	bo = zw_bo(self->fd, 64 * MIB, DRM_ZHENWU_BO_HBM);
+	ASSERT_NE(0, bo);
+	ASSERT_EQ(0, zw_info(self->fd, &held));
+	EXPECT_LE(held.hbm_free + 64 * MIB, before.hbm_free);
+	ASSERT_EQ(0, zw_bo_close(self->fd, bo));
+	/* Freed memory is scrubbed before it counts as free: that may take a while. */
+	for (int i = 0; i < 600; i++) {
+		ASSERT_EQ(0, zw_info(self->fd, &after));
+		if (after.hbm_free >= before.hbm_free)
+			break;
+		usleep(100000);
+	}
+	EXPECT_LE(before.hbm_free, after.hbm_free);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: MIT
+#include "zw_kst.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/sync_file.h>
+
+int zw_ioctl(int fd, unsigned long request, void *arg)
+{
+	return drmIoctl(fd, request, arg) ? -errno : 0;
+}
+
+static bool is_zhenwu(int fd)
+{
+	drmVersionPtr v = drmGetVersion(fd);
+	bool ok = v && !strcmp(v->name, "zhenwu");
+
+	drmFreeVersion(v);
+	return ok;
+}
+
+int zw_open_path(char *path, size_t len)
+{
+	for (int i = 0; i < 64; i++) {
+		char node[32];
+		int fd;
+
+		snprintf(node, sizeof(node), "/dev/accel/accel%d", i);
+		fd = open(node, O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (is_zhenwu(fd)) {
+			if (path)
+				snprintf(path, len, "%s", node);
+			return fd;
+		}
+		close(fd);
+	}
+	return -1;
+}
+
+int zw_open(void)
+{
+	return zw_open_path(NULL, 0);
+}
+
+int zw_pci_path(char *path, size_t len)
+{
+	const char *base = "/sys/bus/pci/devices";
+	DIR *d = opendir(base);
+	struct dirent *e;
+	int found = -1;
+
+	while (d && found && (e = readdir(d))) {
+		char file[512], vendor[16], device[16];
+
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(file, sizeof(file), "%s/%s/vendor", base, e->d_name);
+		if (zw_read_file(file, vendor, sizeof(vendor)))
+			continue;
+		snprintf(file, sizeof(file), "%s/%s/device", base, e->d_name);
+		if (zw_read_file(file, device, sizeof(device)))
+			continue;
+		if (strtoul(vendor, NULL, 16) == 0x1234 && strtoul(device, NULL, 16) == 0x5a57) {
+			snprintf(path, len, "%s/%s", base, e->d_name);
+			found = 0;
+		}
+	}
+	if (d)
+		closedir(d);
+	return found;
+}
+
+int zw_info(int fd, struct drm_zhenwu_dev_info *info)
+{
+	struct drm_zhenwu_dev_query q = {
+		.type = DRM_ZHENWU_DEV_QUERY_INFO,
+		.size = sizeof(*info),
+		.pointer = (uintptr_t)info,
+	};
+
+	memset(info, 0, sizeof(*info));
+	return zw_ioctl(fd, DRM_IOCTL_ZHENWU_DEV_QUERY, &q);
+}
+
+uint32_t zw_vm(int fd)
+{
+	struct drm_zhenwu_vm_create c = {0};
+
+	return zw_ioctl(fd, DRM_IOCTL_ZHENWU_VM_CREATE, &c) ? 0 : c.id;
+}
+
+int zw_vm_destroy(int fd, uint32_t vm)
+{
+	struct drm_zhenwu_vm_destroy d = {.id = vm};
+
+	return zw_ioctl(fd, DRM_IOCTL_ZHENWU_VM_DESTROY, &d);
+}
+
+uint32_t zw_bo(int fd, uint64_t size, uint32_t flags)
+{
+	struct drm_zhenwu_bo_create c = {.size = size, .flags = flags};
+
+	return zw_ioctl(fd, DRM_IOCTL_ZHENWU_BO_CREATE, &c) ? 0 : c.handle;
+}
+
+int zw_bo_close(int fd, uint32_t bo)
+{
+	struct drm_gem_close c = {.handle = bo};
+
+	return zw_ioctl(fd, DRM_IOCTL_GEM_CLOSE, &c);
+}
+
+void *zw_map(int fd, uint32_t bo, uint64_t size)
+{
+	struct drm_zhenwu_bo_mmap_offset o = {.handle = bo};
+	void *p;
+	int ret = zw_ioctl(fd, DRM_IOCTL_ZHENWU_BO_MMAP_OFFSET, &o);
+
+	if (ret) {
+		errno = -ret;
+		return NULL;
+	}
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, o.offset);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static int bind_op(int fd, uint32_t vm, struct drm_zhenwu_vm_bind_op *op)
+{
+	struct drm_zhenwu_vm_bind b = {.vm_id = vm, .ops = DRM_ZHENWU_OBJ_ARRAY(1, op)};
+
+	return zw_ioctl(fd, DRM_IOCTL_ZHENWU_VM_BIND, &b);
+}
+
+int zw_bind(int fd, uint32_t vm, uint32_t bo, uint64_t bo_off, uint64_t va, uint64_t size,
+	    uint32_t flags)
+{
+	struct drm_zhenwu_vm_bind_op op = {
+		.flags = DRM_ZHENWU_VM_BIND_OP_TYPE_MAP | flags,
+		.bo_handle = bo,
+		.bo_offset = bo_off,
+		.va = va,
+		.size = size,
+	};
+
+	return bind_op(fd, vm, &op);
+}
+
+int zw_unbind(int fd, uint32_t vm, uint64_t va, uint64_t size)
+{
+	struct drm_zhenwu_vm_bind_op op = {
+		.flags = DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP,
+		.va = va,
+		.size = size,
+	};
+
+	return bind_op(fd, vm, &op);
+}
+
+uint32_t zw_queue(int fd, uint32_t vm)
+{
+	struct drm_zhenwu_queue_create c = {
+		.vm_id = vm,
+		.priority = DRM_ZHENWU_QUEUE_PRIORITY_NORMAL,
+	};
+
+	return zw_ioctl(fd, DRM_IOCTL_ZHENWU_QUEUE_CREATE, &c) ? 0 : c.queue_id;
+}
+
+int zw_queue_destroy(int fd, uint32_t queue)
+{
+	struct drm_zhenwu_queue_destroy d = {.queue_id = queue};
+
+	return zw_ioctl(fd, DRM_IOCTL_ZHENWU_QUEUE_DESTROY, &d);
+}
+
+int zw_queue_state(int fd, uint32_t queue, struct drm_zhenwu_queue_get_state *st)
+{
+	memset(st, 0, sizeof(*st));
+	st->queue_id = queue;
+	return zw_ioctl(fd, DRM_IOCTL_ZHENWU_QUEUE_GET_STATE, st);
+}
+
+bool zw_buf(int fd, uint32_t vm, uint64_t size, uint32_t flags, uint64_t va, struct zw_buf *b)
+{
+	*b = (struct zw_buf){.size = size, .va = va};
+	b->bo = zw_bo(fd, size, flags);
+	if (!b->bo)
+		return false;
+	if (flags != DRM_ZHENWU_BO_HBM) {
+		b->ptr = zw_map(fd, b->bo, size);
+		if (!b->ptr)
+			return false;
+	}
+	return !zw_bind(fd, vm, b->bo, 0, va, size, 0);
+}
+
+int zw_submit(int fd, uint32_t queue, uint64_t cmd_va, uint32_t cmd_bytes, uint64_t result_va,
+	      uint32_t timeline, uint64_t out)
+{
+	struct drm_zhenwu_sync_op sync = {
+		.flags =
+			DRM_ZHENWU_SYNC_OP_SIGNAL | DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ,
+		.handle = timeline,
+		.timeline_value = out,
+	};
+	struct drm_zhenwu_job job = {
+		.cmd_va = cmd_va,
+		.cmd_bytes = cmd_bytes,
+		.result_va = result_va,
+		.syncs = DRM_ZHENWU_OBJ_ARRAY(timeline ? 1 : 0, &sync),
+	};
+	struct drm_zhenwu_submit s = {.queue_id = queue, .jobs = DRM_ZHENWU_OBJ_ARRAY(1, &job)};
+
+	return zw_ioctl(fd, DRM_IOCTL_ZHENWU_SUBMIT, &s);
+}
+
+int64_t zw_deadline(int64_t from_now_ns)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ll + ts.tv_nsec + from_now_ns;
+}
+
+int zw_wait(int fd, uint32_t timeline, uint64_t point, int64_t timeout_ns)
+{
+	return drmSyncobjTimelineWait(fd, &timeline, &point, 1, zw_deadline(timeout_ns),
+				      DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT, NULL);
+}
+
+int zw_fence_status(int fd, uint32_t timeline, uint64_t point)
+{
+	struct sync_file_info info = {0};
+	uint32_t binary;
+	int sf = -1, ret;
+
+	ret = drmSyncobjCreate(fd, 0, &binary);
+	if (ret)
+		return ret;
+	ret = drmSyncobjTransfer(fd, binary, 0, timeline, point, 0);
+	if (!ret)
+		ret = drmSyncobjExportSyncFile(fd, binary, &sf);
+	if (!ret && ioctl(sf, SYNC_IOC_FILE_INFO, &info))
+		ret = -errno;
+	if (sf >= 0)
+		close(sf);
+	drmSyncobjDestroy(fd, binary);
+	return ret ? ret : info.status;
+}
+
+void zw_put_raw(void *cmd, uint32_t *pos, uint16_t op, uint16_t size)
+{
+	struct zw_pkt *p = (void *)((char *)cmd + *pos);
+
+	memset(p, 0, size);
+	p->opcode = op;
+	p->size = size;
+	*pos += size;
+}
+
+void zw_put_fill(void *cmd, uint32_t *pos, uint64_t dst, uint64_t bytes, uint32_t pattern)
+{
+	struct zw_pkt_fill *p = (void *)((char *)cmd + *pos);
+
+	zw_put_raw(cmd, pos, ZW_OP_FILL, sizeof(*p));
+	p->dst = dst;
+	p->bytes = bytes;
+	p->pattern = pattern;
+}
+
+void zw_put_copy(void *cmd, uint32_t *pos, uint64_t dst, uint64_t src, uint64_t bytes)
+{
+	struct zw_pkt_copy *p = (void *)((char *)cmd + *pos);
+
+	zw_put_raw(cmd, pos, ZW_OP_COPY, sizeof(*p));
+	p->dst = dst;
+	p->src = src;
+	p->bytes = bytes;
+}
+
+void zw_put_sem(void *cmd, uint32_t *pos, uint16_t op, uint64_t va, uint64_t value)
+{
+	struct zw_pkt_sem *p = (void *)((char *)cmd + *pos);
+
+	zw_put_raw(cmd, pos, op, sizeof(*p));
+	p->va = va;
+	p->value = value;
+}
+
+bool zw_client_open(struct zw_client *c)
+{
+	*c = (struct zw_client){.fd = zw_open()};
+	if (c->fd < 0)
+		return false;
+	c->vm = zw_vm(c->fd);
+	c->queue = c->vm ? zw_queue(c->fd, c->vm) : 0;
+	return c->queue && !drmSyncobjCreate(c->fd, 0, &c->timeline) &&
+	       zw_buf(c->fd, c->vm, 65536, DRM_ZHENWU_BO_SYSTEM, 16 * MIB, &c->cmd);
+}
+
+void zw_client_close(struct zw_client *c)
+{
+	if (c->cmd.ptr)
+		munmap(c->cmd.ptr, c->cmd.size);
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = -1;
+}
+
+int zw_client_submit(struct zw_client *c, uint32_t from, uint64_t result_va)
+{
+	return zw_submit(c->fd, c->queue, c->cmd.va + from, c->pos - from, result_va, c->timeline,
+			 ++c->point);
+}
+
+int zw_client_run(struct zw_client *c, uint32_t from)
+{
+	int ret = zw_client_submit(c, from, 0);
+
+	return ret ? ret : zw_wait(c->fd, c->timeline, c->point, LONG_WAIT_NS);
+}
+
+int zw_write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+int zw_read_file(const char *path, char *buf, size_t len)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, buf, len - 1);
+	close(fd);
+	if (n < 0)
+		return -errno;
+	buf[n] = 0;
+	buf[strcspn(buf, "\n")] = 0;
+	return 0;
+}
