@@ -45,10 +45,15 @@ void zw_cp_free(struct zw_cp *cp);
  * Synchronous; one caller at a time. Also writes struct zw_job_result when the job completes or fails.
  */
 void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job);
-/* From any thread: ask the running zw_cp_run to stop (next packet boundary / as soon as possible). Sticky until the run ends;
- * asked for while nothing runs, it is dropped when the next run starts. */
+/*
+ * From any thread: ask the running zw_cp_run to stop (next packet boundary / as soon as possible). Sticky until the run ends.
+ * Asked for while nothing runs it meets the next run, unless zw_cp_arm() drops it: a device arms when it accepts a
+ * start, so that neither a request between the start and its thread is lost nor one that came too late hits the next job.
+ */
 void zw_cp_preempt(struct zw_cp *cp);
 void zw_cp_cancel(struct zw_cp *cp);
+/* Drops requests made so far. Not while zw_cp_run() runs. */
+void zw_cp_arm(struct zw_cp *cp);
 /* Forget simulated clock, saved accounting and cached command buffer of a queue. Not while it runs. */
 void zw_cp_queue_reset(struct zw_cp *cp, unsigned int queue);
 /* Forget all queues (device reset). */

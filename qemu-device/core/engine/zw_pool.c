@@ -34,6 +34,7 @@ struct zw_pool {
 	struct scratch *scratch;
 
 	atomic_bool cancel;
+	_Atomic uint32_t *progress; /* may be NULL */
 
 	pthread_mutex_t run_lock; /* held by the caller of zw_pool_run() */
 
@@ -129,6 +130,8 @@ static void run_tasks(struct zw_pool *pool, unsigned int slot)
 			if (task >= pool->n_tasks)
 				return;
 			err = pool->fn(pool->arg, task, slot);
+			if (pool->progress)
+				atomic_fetch_add_explicit(pool->progress, 1, memory_order_relaxed);
 		}
 		if (err) {
 			/* Nobody starts another task. */
@@ -232,6 +235,11 @@ static int pool_run(struct zw_pool *pool, zw_pool_fn fn, void *arg, uint64_t n_t
 	fp_env_leave(&env);
 	pthread_mutex_unlock(&pool->run_lock);
 	return err;
+}
+
+void zw_pool_set_progress(struct zw_pool *pool, _Atomic uint32_t *counter)
+{
+	pool->progress = counter;
 }
 
 int zw_pool_run(struct zw_pool *pool, zw_pool_fn fn, void *arg, uint64_t n_tasks)

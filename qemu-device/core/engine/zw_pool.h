@@ -47,6 +47,12 @@ void zw_pool_cancel(struct zw_pool *pool);
 /* Lets kernels run again after zw_pool_cancel(). */
 void zw_pool_resume(struct zw_pool *pool);
 
+/*
+ * Counts finished tasks in *counter (relaxed), so that an observer can tell a long kernel from a stuck one.
+ * NULL: no counting. No kernel may be running.
+ */
+void zw_pool_set_progress(struct zw_pool *pool, _Atomic uint32_t *counter);
+
 /* True between zw_pool_cancel() and zw_pool_resume(). Cheap: one relaxed load. */
 bool zw_pool_cancelled(const struct zw_pool *pool);
 
