@@ -1,0 +1,573 @@
+// SPDX-License-Identifier: MIT
+/* Paged attention and the cache write: error against double precision, invariances, refusals. */
+#include "test_k_util.h"
+
+#define MAX_SEQS 3
+
+struct shape {
+	uint32_t n_seqs, n_q, n_kv, d, block_size;
+	uint32_t q_count[MAX_SEQS], kv_len[MAX_SEQS];
+	uint32_t tq, tkv, tout;
+};
+
+/* Tensors of one call; pages of the sequences in shuffled order. */
+struct attn {
+	struct shape s;
+	struct zw_k_attn_args args;
+	struct zw_k_kv_seq seqs[MAX_SEQS];
+	void **pages[MAX_SEQS][2];
+	void *q, *out;
+	float *lse;
+	uint32_t rows;
+	size_t out_bytes;
+	unsigned char *result; /* out, then lse */
+	size_t result_bytes;
+};
+
+static void attn_init(struct attn *a, const struct shape *s)
+{
+	uint32_t row = 0;
+
+	memset(a, 0, sizeof(*a));
+	a->s = *s;
+	for (uint32_t i = 0; i < s->n_seqs; i++) {
+		uint32_t n = (s->kv_len[i] + s->block_size - 1) / s->block_size;
+
+		for (int kv = 0; kv < 2; kv++) {
+			a->pages[i][kv] = calloc(n + 1, sizeof(void *));
+			for (uint32_t p = 0; p < n; p++) {
+				size_t elements = (size_t)s->block_size * s->n_kv * s->d;
+
+				a->pages[i][kv][p] = k_array(s->tkv, elements);
+				/* What lies beyond the sequence must not matter, not even by a NaN.
+				 */
+				for (size_t e = (size_t)(s->kv_len[i] - p * s->block_size) *
+						s->n_kv * s->d;
+				     e < elements; e++)
+					k_set(a->pages[i][kv][p], s->tkv, e, NAN);
+			}
+		}
+		a->seqs[i] = (struct zw_k_kv_seq){
+			.k_pages = a->pages[i][0],
+			.v_pages = a->pages[i][1],
+			.n_pages = n,
+			.q_first = row,
+			.q_count = s->q_count[i],
+			.kv_len = s->kv_len[i],
+		};
+		row += s->q_count[i];
+	}
+	a->rows = row;
+	a->q = k_array(s->tq, (size_t)row * s->n_q * s->d);
+	a->out_bytes = (size_t)row * s->n_q * s->d * k_size(s->tout);
+	a->result_bytes = a->out_bytes + (size_t)row * s->n_q * 4;
+	a->result = malloc(a->result_bytes);
+	a->out = a->result;
+	a->lse = (float *)(void *)(a->result + a->out_bytes);
+	a->args = (struct zw_k_attn_args){
+		.rows = row,
+		.n_q = s->n_q,
+		.n_kv = s->n_kv,
+		.d = s->d,
+		.block_size = s->block_size,
+		.kv_dtype = s->tkv,
+		.n_seqs = s->n_seqs,
+		.scale = 3.0f / sqrtf((float)s->d),
+		.seqs = a->seqs,
+		.q = {.ptr = a->q, .dtype = s->tq, .ld = (uint64_t)s->n_q * s->d, .hs = s->d},
+		.out = {.ptr = a->out, .dtype = s->tout, .ld = (uint64_t)s->n_q * s->d, .hs = s->d},
+		.lse = a->lse,
+		.lse_ld = s->n_q,
+	};
+}
+
+static void attn_fini(struct attn *a)
+{
+	for (uint32_t i = 0; i < a->s.n_seqs; i++)
+		for (int kv = 0; kv < 2; kv++) {
+			for (uint32_t p = 0; p < a->seqs[i].n_pages; p++)
+				free(a->pages[i][kv][p]);
+			free(a->pages[i][kv]);
+		}
+	free(a->q);
+	free(a->result);
+}
+
+static int run_attn(void *arg, struct zw_pool *pool)
+{
+	return zw_k_attn(&((struct attn *)arg)->args, pool);
+}
+
+static void attn_reset(void *arg)
+{
+	struct attn *a = arg;
+
+	memset(a->result, 0x5a, a->result_bytes);
+}
+
+static float cache_get(const struct attn *a, uint32_t seq, int kv, uint32_t pos, uint32_t head,
+		       uint32_t c)
+{
+	uint32_t bs = a->s.block_size;
+
+	return k_get(a->pages[seq][kv][pos / bs], a->s.tkv,
+		     ((size_t)(pos % bs) * a->s.n_kv + head) * a->s.d + c);
+}
+
+/* One query head against double precision. */
+static void verify_query(const struct attn *a, uint32_t seq, uint32_t row, uint32_t head,
+			 uint32_t pos)
+{
+	const struct shape *s = &a->s;
+	uint32_t kvh = head / (s->n_q / s->n_kv);
+	const void *q = (const char *)a->q + ((size_t)row * s->n_q + head) * s->d * k_size(s->tq);
+	const void *out =
+		(const char *)a->out + ((size_t)row * s->n_q + head) * s->d * k_size(s->tout);
+	double *p = malloc((pos + 1) * sizeof(double)), m = -1e30, sum = 0, err_s = 0;
+	double rel, blocks = pos / 64 + 1;
+
+	for (uint32_t j = 0; j <= pos; j++) {
+		double mag = 0;
+
+		p[j] = 0;
+		for (uint32_t c = 0; c < s->d; c++) {
+			double t = (double)k_get(q, s->tq, c) *
+				   (double)cache_get(a, seq, 0, j, kvh, c);
+
+			p[j] += t;
+			mag += fabs(t);
+		}
+		p[j] *= (double)a->args.scale;
+		/* Error of a score: dot product, scale, and the subtraction of the maximum (twice
+		 * its magnitude). */
+		err_s = fmax(err_s, k_dot_bound(s->d, mag) * (double)a->args.scale +
+					    3.1 * U32 * mag * (double)a->args.scale);
+		m = fmax(m, p[j]);
+	}
+	for (uint32_t j = 0; j <= pos; j++) {
+		p[j] = exp(p[j] - m);
+		sum += p[j];
+	}
+	/*
+	 * Relative error of a weight: that of the score becomes relative by exp, for itself and,
+	 * through each change of the running maximum, once more (telescoping: two scores' errors);
+	 * exp is within one ulp (2 U32) for the weight and per block for alpha with one product
+	 * each. Accumulation adds one rounding per key to the numerator, and eight lanes, total and
+	 * one fma per block to the sum; then the division.
+	 */
+	rel = 2 * err_s + (2 + 3 * blocks) * U32 + (pos + 1) * U32 + (8 + 3 + 4 * blocks) * U32 +
+	      3 * U32;
+	for (uint32_t c = 0; c < s->d; c++) {
+		double want = 0, mag = 0, got = (double)k_get(out, s->tout, c);
+
+		for (uint32_t j = 0; j <= pos; j++) {
+			double t = p[j] / sum * (double)cache_get(a, seq, 1, j, kvh, c);
+
+			want += t;
+			mag += fabs(t);
+		}
+		if (!k_close(got, want,
+			     mag * 1.01 * rel + (fabs(want) + mag * rel) * U_OF(s->tout)))
+			fail_msg("d %u seq %u row %u head %u pos %u: out[%u] is %.9g, not %.9g +- "
+				 "%g",
+				 s->d, seq, row, head, pos, c, got, want, mag * rel);
+	}
+	if (a->args.lse) {
+		double want = m + log(sum), got = (double)a->lse[row * s->n_q + head];
+
+		if (!k_close(got, want, err_s + rel + (fabs(want) + fabs(m) + 8) * 2 * U32))
+			fail_msg("lse is %.9g, not %.9g", got, want);
+	}
+	free(p);
+}
+
+static void attn_verify(const struct attn *a)
+{
+	for (uint32_t i = 0; i < a->s.n_seqs; i++)
+		for (uint32_t t = 0; t < a->s.q_count[i]; t++)
+			for (uint32_t h = 0; h < a->s.n_q; h++) {
+				uint32_t row = a->seqs[i].q_first + t;
+				uint32_t pos = a->args.positions
+						       ? (uint32_t)a->args.positions[row]
+						       : a->s.kv_len[i] - a->s.q_count[i] + t;
+
+				verify_query(a, i, row, h, pos);
+			}
+}
+
+static const struct shape shapes[] = {
+	/* one key; decode; odd sizes */
+	{1, 1, 1, 8, 16, {1}, {1}, F32, F32, F32},
+	{1, 4, 2, 16, 16, {1}, {33}, BF16, BF16, BF16},
+	{1, 3, 1, 5, 7, {2}, {20}, F32, F32, F32},
+	{1, 1, 1, 1, 1, {3}, {5}, F32, BF16, F32},
+	/* edges of key blocks */
+	{1, 2, 1, 32, 16, {1}, {64}, F32, F32, F32},
+	{1, 2, 1, 32, 16, {1}, {65}, F32, F32, BF16},
+	{1, 2, 2, 32, 32, {3}, {66}, F32, F32, F32},
+	/* prefill over several tasks and blocks, grouped */
+	{1, 8, 2, 16, 16, {70}, {70}, BF16, BF16, BF16},
+	{1, 4, 4, 40, 64, {30}, {150}, F32, BF16, F32},
+	{1, 6, 2, 128, 16, {5}, {131}, BF16, BF16, F32},
+	/* several sequences, one without rows, one whose pages are larger than it is */
+	{3, 4, 2, 24, 8, {1, 40, 2}, {90, 40, 3}, BF16, BF16, BF16},
+	{3, 2, 1, 16, 256, {2, 0, 1}, {7, 0, 1}, F32, F32, F32},
+};
+#define N_SHAPES (sizeof(shapes) / sizeof(shapes[0]))
+
+static void test_shapes(void **state)
+{
+	for (size_t i = 0; i < N_SHAPES; i++) {
+		struct attn a;
+
+		attn_init(&a, &shapes[i]);
+		k_all_configs(run_attn, &a, attn_reset, a.result, a.result_bytes);
+		attn_verify(&a);
+		attn_fini(&a);
+	}
+}
+
+/* Positions given, in no order and with repeats. */
+static void test_positions(void **state)
+{
+	static const int32_t pos[6] = {99, 0, 63, 64, 5, 99};
+	struct shape s = {1, 4, 2, 16, 16, {6}, {100}, F32, F32, F32};
+	struct attn a;
+
+	attn_init(&a, &s);
+	a.args.positions = pos;
+	k_all_configs(run_attn, &a, attn_reset, a.result, a.result_bytes);
+	attn_verify(&a);
+	attn_fini(&a);
+}
+
+/* Whole prompt = any chunks = token by token, to the bit. */
+static void test_chunking(void **state)
+{
+	static const uint32_t chunks[] = {1, 7, 16, 64, 100};
+	struct shape s = {1, 6, 2, 32, 16, {150}, {150}, BF16, BF16, BF16};
+	struct zw_pool *pool = zw_pool_new(2);
+	unsigned char *want;
+	struct attn a;
+
+	attn_init(&a, &s);
+	assert_int_equal(run_attn(&a, pool), 0);
+	want = malloc(a.result_bytes);
+	memcpy(want, a.result, a.result_bytes);
+	for (size_t i = 0; i < sizeof(chunks) / sizeof(chunks[0]); i++) {
+		attn_reset(&a);
+		for (uint32_t first = 0; first < 150; first += chunks[i]) {
+			uint32_t n = 150 - first < chunks[i] ? 150 - first : chunks[i];
+			struct zw_k_attn_args part = a.args;
+			struct zw_k_kv_seq seq = a.seqs[0];
+
+			seq.q_count = n;
+			seq.kv_len = first + n;
+			part.rows = n;
+			part.seqs = &seq;
+			part.q.ptr = (uint16_t *)a.q + (size_t)first * 6 * 32;
+			part.out.ptr = (uint16_t *)a.out + (size_t)first * 6 * 32;
+			part.lse = a.lse + first * 6;
+			assert_int_equal(zw_k_attn(&part, pool), 0);
+		}
+		assert_memory_equal(want, a.result, a.result_bytes);
+	}
+	free(want);
+	attn_fini(&a);
+	zw_pool_free(pool);
+}
+
+/* The same cache in pages of another size; the sequence alone or among others. */
+static void test_page_size(void **state)
+{
+	struct shape s = {1, 4, 2, 16, 16, {9}, {100}, F32, F32, F32};
+	struct zw_pool *pool = zw_pool_new(2);
+	struct attn a, b;
+
+	attn_init(&a, &s);
+	assert_int_equal(run_attn(&a, pool), 0);
+	for (uint32_t bs = 1; bs <= 128; bs = bs * 3 + 1) {
+		s.block_size = bs;
+		attn_init(&b, &s);
+		memcpy(b.q, a.q, 9 * 4 * 16 * 4);
+		for (int kv = 0; kv < 2; kv++)
+			for (uint32_t p = 0; p < 100; p++)
+				for (uint32_t e = 0; e < 32; e++)
+					k_set(b.pages[0][kv][p / bs], F32, p % bs * 32 + e,
+					      cache_get(&a, 0, kv, p, e / 16, e % 16));
+		assert_int_equal(run_attn(&b, pool), 0);
+		assert_memory_equal(a.result, b.result, a.result_bytes);
+		attn_fini(&b);
+	}
+	attn_fini(&a);
+	zw_pool_free(pool);
+}
+
+static void test_in_place_and_strides(void **state)
+{
+	struct shape s = {1, 4, 2, 16, 16, {30}, {100}, BF16, BF16, BF16};
+	struct zw_pool *pool = zw_pool_new(2);
+	uint16_t *wide = malloc(30 * 100 * 2);
+	struct attn a;
+
+	attn_init(&a, &s);
+	assert_int_equal(run_attn(&a, pool), 0);
+	/* q as heads of 20 in rows of 100, out over it */
+	memset(wide, 0x5a, 30 * 100 * 2);
+	for (int r = 0; r < 30; r++)
+		for (int h = 0; h < 4; h++)
+			memcpy(wide + r * 100 + h * 20, (uint16_t *)a.q + (r * 4 + h) * 16, 32);
+	a.args.q = (struct zw_k_in){.ptr = wide, .dtype = BF16, .ld = 100, .hs = 20};
+	a.args.out = (struct zw_k_out){.ptr = wide, .dtype = BF16, .ld = 100, .hs = 20};
+	assert_int_equal(run_attn(&a, pool), 0);
+	for (int r = 0; r < 30; r++)
+		for (int h = 0; h < 4; h++) {
+			assert_memory_equal(wide + r * 100 + h * 20,
+					    (uint16_t *)a.out + (r * 4 + h) * 16, 32);
+			assert_int_equal(wide[r * 100 + h * 20 + 16], 0x5a5a);
+		}
+	free(wide);
+	attn_fini(&a);
+	zw_pool_free(pool);
+}
+
+/* A NaN or infinity in a visible key reaches exactly the queries that see it. */
+static void test_special(void **state)
+{
+	struct shape s = {1, 1, 1, 8, 16, {80}, {80}, F32, F32, F32};
+	struct attn a;
+	const float *out;
+
+	attn_init(&a, &s);
+	k_set(a.pages[0][0][70 / 16], F32, 70 % 16 * 8, NAN);
+	k_set(a.pages[0][1][75 / 16], F32, 75 % 16 * 8 + 3, INFINITY);
+	k_all_configs(run_attn, &a, attn_reset, a.result, a.result_bytes);
+	out = a.out;
+	for (uint32_t r = 0; r < 80; r++)
+		for (uint32_t c = 0; c < 8; c++) {
+			if (r < 70)
+				assert_true(isfinite(out[r * 8 + c]));
+			else
+				assert_int_equal(zw_f32_bits(out[r * 8 + c]), ZW_F32_NAN);
+		}
+	attn_fini(&a);
+
+	attn_init(&a, &s);
+	k_set(a.pages[0][1][75 / 16], F32, 75 % 16 * 8 + 3, INFINITY);
+	k_all_configs(run_attn, &a, attn_reset, a.result, a.result_bytes);
+	out = a.out;
+	for (uint32_t r = 0; r < 80; r++)
+		for (uint32_t c = 0; c < 8; c++)
+			assert_true(r >= 75 && c == 3 ? out[r * 8 + c] == INFINITY
+						      : isfinite(out[r * 8 + c]));
+	attn_fini(&a);
+}
+
+static void test_refusals(void **state)
+{
+	struct shape s = {2, 4, 2, 16, 16, {3, 2}, {40, 20}, F32, F32, F32};
+	struct zw_pool *pool = zw_pool_new(2);
+	struct zw_k_fault fault = {0};
+	int32_t pos[5] = {39, 0, 1, 19, 20};
+	struct zw_k_kv_seq seqs[2];
+	struct zw_k_attn_args bad;
+	struct attn a;
+
+	attn_init(&a, &s);
+	attn_reset(&a);
+#define REFUSED(err, change)                                                                       \
+	do {                                                                                       \
+		bad = a.args;                                                                      \
+		memcpy(seqs, a.seqs, sizeof(seqs));                                                \
+		bad.seqs = seqs;                                                                   \
+		bad.fault = &fault;                                                                \
+		change;                                                                            \
+		assert_int_equal(zw_k_attn(&bad, pool), err);                                      \
+		for (size_t b = 0; b < a.result_bytes; b++)                                        \
+			assert_int_equal(a.result[b], 0x5a);                                       \
+	} while (0)
+	REFUSED(-EOPNOTSUPP, bad.flags = 1);
+	REFUSED(-EOPNOTSUPP, bad.kv_dtype = ZW_DTYPE_I8);
+	REFUSED(-EINVAL, bad.n_kv = 3);
+	REFUSED(-EINVAL, bad.n_kv = 0);
+	REFUSED(-EINVAL, bad.d = 0);
+	REFUSED(-EINVAL, bad.block_size = 0);
+	REFUSED(-EINVAL, bad.scale = NAN);
+	REFUSED(-EINVAL, bad.seqs = NULL);
+	REFUSED(-EINVAL, seqs[0].n_pages = 2);
+	REFUSED(-EINVAL, seqs[1].kv_len = UINT32_MAX);
+	REFUSED(-EINVAL, seqs[1].q_first = 4);
+	REFUSED(-EINVAL, seqs[1].q_count = UINT32_MAX);
+	REFUSED(-EINVAL, seqs[1].q_first = 2); /* row 2 twice */
+	REFUSED(-EINVAL, seqs[0].k_pages = NULL);
+	REFUSED(-EINVAL, bad.lse = (float *)a.out);
+	REFUSED(-EINVAL, bad.lse_ld = 3);
+	REFUSED(-EINVAL, bad.out.ptr = a.pages[0][1][2]);
+	REFUSED(-EINVAL, bad.out.hs = 15);
+	REFUSED(-EINVAL, bad.out.ld = 63);
+	REFUSED(-EINVAL, bad.block_size = UINT32_MAX; bad.n_kv = 2; seqs[0].kv_len = 10;
+		seqs[1].kv_len = 10; bad.d = UINT32_MAX; bad.q.ld = bad.out.ld = 0);
+	REFUSED(-ERANGE, bad.positions = pos);
+	assert_int_equal(fault.index, 4);
+	assert_int_equal(fault.value, 20);
+	REFUSED(-ERANGE, seqs[0].kv_len = 2); /* three queries end before position 0 */
+	assert_int_equal(fault.index, 0);
+	assert_int_equal(fault.value, -1);
+#undef REFUSED
+	attn_fini(&a);
+	zw_pool_free(pool);
+}
+
+/* --- cache write --- */
+
+struct write {
+	struct zw_k_kv_write_args args;
+	struct attn *a;
+	unsigned char *image; /* all pages, one after another */
+	size_t image_bytes;
+};
+
+static int run_write(void *arg, struct zw_pool *pool)
+{
+	struct write *w = arg;
+	const struct shape *s = &w->a->s;
+	size_t page = (size_t)s->block_size * s->n_kv * s->d * k_size(s->tkv), at = 0;
+	int err;
+
+	for (int pass = 0; pass < 2; pass++) {
+		at = 0;
+		for (uint32_t i = 0; i < s->n_seqs; i++)
+			for (int kv = 0; kv < 2; kv++)
+				for (uint32_t p = 0; p < w->a->seqs[i].n_pages; p++, at += page) {
+					if (pass == 0)
+						memset(w->a->pages[i][kv][p], 0x5a, page);
+					else
+						memcpy(w->image + at, w->a->pages[i][kv][p], page);
+				}
+		if (pass == 0) {
+			err = zw_k_kv_write(&w->args, pool);
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
+static void test_kv_write(void **state)
+{
+	static const uint32_t types[][2] = {{F32, F32}, {F32, BF16}, {BF16, F32}, {BF16, BF16}};
+
+	for (size_t t = 0; t < 4; t++) {
+		struct shape s = {2, 4, 2, 20, 16, {30, 5}, {77, 5}, types[t][0], types[t][1], F32};
+		void *k = k_array(types[t][0], 35 * 50), *v = k_array(types[t][0], 35 * 50);
+		uint32_t written = 0;
+		struct attn a;
+		struct write w;
+
+		attn_init(&a, &s);
+		w = (struct write){.a = &a, .image_bytes = 0};
+		w.image_bytes = (size_t)2 * (5 + 1) * 16 * 2 * 20 * k_size(types[t][1]);
+		w.image = malloc(w.image_bytes);
+		w.args = (struct zw_k_kv_write_args){
+			.rows = 35,
+			.n_kv = 2,
+			.d = 20,
+			.block_size = 16,
+			.kv_dtype = types[t][1],
+			.n_seqs = 2,
+			.seqs = a.seqs,
+			.k = {.ptr = k, .dtype = types[t][0], .ld = 50, .hs = 25},
+			.v = {.ptr = v, .dtype = types[t][0], .ld = 50, .hs = 25},
+		};
+		k_all_configs(run_write, &w, NULL, w.image, w.image_bytes);
+		for (uint32_t i = 0; i < 2; i++)
+			for (int kv = 0; kv < 2; kv++)
+				for (uint32_t p = 0; p < a.seqs[i].n_pages * 16; p++)
+					for (uint32_t e = 0; e < 40; e++) {
+						uint32_t first = s.kv_len[i] - s.q_count[i];
+						bool mine = p >= first && p < s.kv_len[i];
+						uint32_t row = a.seqs[i].q_first + p - first;
+						char want[4], *at = (char *)a.pages[i][kv][p / 16] +
+								    (p % 16 * 40 + e) *
+									    k_size(types[t][1]);
+
+						memset(want, 0x5a, 4);
+						if (mine) {
+							k_set(want, types[t][1], 0,
+							      k_get(kv ? v : k, types[t][0],
+								    row * 50 + e / 20 * 25 +
+									    e % 20));
+							written++;
+						}
+						assert_memory_equal(at, want, k_size(types[t][1]));
+					}
+		assert_int_equal(written, 35 * 2 * 40);
+		free(w.image);
+		attn_fini(&a);
+		free(k);
+		free(v);
+	}
+}
+
+static void test_kv_write_order_and_refusals(void **state)
+{
+	struct shape s = {1, 1, 1, 4, 4, {3}, {8}, F32, F32, F32};
+	struct zw_pool *pool = zw_pool_new(2);
+	float *k = k_array(F32, 12), *v = k_array(F32, 12);
+	int32_t pos[3] = {5, 2, 5};
+	struct zw_k_fault fault;
+	struct attn a;
+	struct zw_k_kv_write_args args;
+
+	attn_init(&a, &s);
+	args = (struct zw_k_kv_write_args){
+		.rows = 3,
+		.n_kv = 1,
+		.d = 4,
+		.block_size = 4,
+		.kv_dtype = F32,
+		.n_seqs = 1,
+		.seqs = a.seqs,
+		.positions = pos,
+		.fault = &fault,
+		.k = {.ptr = k, .dtype = F32, .ld = 4},
+		.v = {.ptr = v, .dtype = F32, .ld = 4},
+	};
+	assert_int_equal(zw_k_kv_write(&args, pool), 0);
+	assert_memory_equal((float *)a.pages[0][0][1] + 4, k + 8, 16); /* the later row */
+	assert_memory_equal((float *)a.pages[0][1][0] + 8, v + 4, 16);
+	pos[1] = 8;
+	assert_int_equal(zw_k_kv_write(&args, pool), -ERANGE);
+	assert_int_equal(fault.index, 1);
+	assert_int_equal(fault.value, 8);
+	pos[1] = 2;
+	args.k.ptr = a.pages[0][1][0];
+	assert_int_equal(zw_k_kv_write(&args, pool), -EINVAL);
+	args.k.ptr = k;
+	args.v.ptr = a.pages[0][0][1];
+	assert_int_equal(zw_k_kv_write(&args, pool), -EINVAL);
+	args.v.ptr = v;
+	args.kv_dtype = ZW_DTYPE_F8E4M3;
+	assert_int_equal(zw_k_kv_write(&args, pool), -EOPNOTSUPP);
+	attn_fini(&a);
+	free(k);
+	free(v);
+	zw_pool_free(pool);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_shapes),
+		cmocka_unit_test(test_positions),
+		cmocka_unit_test(test_chunking),
+		cmocka_unit_test(test_page_size),
+		cmocka_unit_test(test_in_place_and_strides),
+		cmocka_unit_test(test_special),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_kv_write),
+		cmocka_unit_test(test_kv_write_order_and_refusals),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

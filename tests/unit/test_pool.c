@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: MIT
+/* The worker pool: every task once, errors, cancellation, environments, concurrent callers. */
+#include "test_k_util.h"
+
+#include <fenv.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+#include <unistd.h>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+struct count_job {
+	struct zw_pool *pool;
+	atomic_uint hits[1000];
+	atomic_uint slots_used;
+	unsigned int n_slots;
+	uint64_t fail_from;
+	bool cancel_at_10, slow;
+};
+
+static int count_task(void *arg, uint64_t task, unsigned int slot)
+{
+	struct count_job *job = arg;
+
+	atomic_fetch_add(&job->hits[task], 1);
+	atomic_fetch_or(&job->slots_used, 1u << slot);
+	if (slot >= job->n_slots)
+		return -EIO;
+	if (job->cancel_at_10 && task == 10)
+		zw_pool_cancel(job->pool);
+	if (job->slow)
+		usleep(200);
+	return task >= job->fail_from ? -(int)task : 0;
+}
+
+static void test_every_task_once(void **state)
+{
+	for (unsigned int workers = 0; workers <= 4; workers++) {
+		struct zw_pool *pool = zw_pool_new(workers);
+
+		assert_non_null(pool);
+		assert_int_equal(zw_pool_workers(pool), workers ? workers : 1);
+		for (int round = 0; round < 50; round++) {
+			struct count_job job = {.pool = pool,
+						.n_slots = workers ? workers : 1,
+						.fail_from = UINT64_MAX};
+			uint64_t n = (uint64_t)round * 7 % 1000;
+
+			assert_int_equal(zw_pool_run(pool, count_task, &job, n), 0);
+			for (uint64_t i = 0; i < 1000; i++)
+				assert_int_equal(atomic_load(&job.hits[i]), i < n);
+			if (round % 10 == 0)
+				usleep(300); /* lets the workers go to sleep */
+		}
+		zw_pool_free(pool);
+	}
+}
+
+/* With slow tasks, every worker gets some; alone, only the caller does. */
+static void test_shares_work(void **state)
+{
+	struct zw_pool *pool = zw_pool_new(4);
+	struct count_job job = {.pool = pool, .n_slots = 4, .fail_from = UINT64_MAX, .slow = true};
+
+	assert_int_equal(zw_pool_run(pool, count_task, &job, 200), 0);
+	assert_int_equal(atomic_load(&job.slots_used), 15);
+	atomic_store(&job.slots_used, 0);
+	assert_int_equal(zw_pool_run_alone(pool, count_task, &job, 20), 0);
+	assert_int_equal(atomic_load(&job.slots_used), 1);
+	zw_pool_free(pool);
+}
+
+static void test_error_stops(void **state)
+{
+	for (unsigned int workers = 0; workers <= 4; workers += 2) {
+		struct zw_pool *pool = zw_pool_new(workers);
+		struct count_job job = {.pool = pool, .n_slots = 4, .fail_from = 20};
+		int err = zw_pool_run(pool, count_task, &job, 1000);
+
+		/* Tasks start in order and a run waits for those in flight, so 20 is always among
+		 * those that report. */
+		assert_int_equal(err, -20);
+		for (int i = 0; i <= 20; i++)
+			assert_int_equal(atomic_load(&job.hits[i]), 1);
+		assert_int_equal(atomic_load(&job.hits[200]), 0);
+		zw_pool_free(pool);
+	}
+}
+
+static void test_cancel(void **state)
+{
+	struct zw_pool *pool = zw_pool_new(2);
+	struct count_job job = {
+		.pool = pool, .n_slots = 2, .fail_from = UINT64_MAX, .cancel_at_10 = true};
+
+	assert_int_equal(zw_pool_run(pool, count_task, &job, 1000), -ECANCELED);
+	assert_int_equal(atomic_load(&job.hits[10]), 1);
+	assert_int_equal(atomic_load(&job.hits[999]), 0);
+	assert_true(zw_pool_cancelled(pool));
+	memset(job.hits, 0, sizeof(job.hits));
+	assert_int_equal(zw_pool_run(pool, count_task, &job, 5), -ECANCELED);
+	assert_int_equal(atomic_load(&job.hits[0]), 0);
+	zw_pool_resume(pool);
+	assert_int_equal(zw_pool_run(pool, count_task, &job, 5), 0);
+	assert_int_equal(atomic_load(&job.hits[4]), 1);
+	zw_pool_free(pool);
+}
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+static void *cancel_later(void *arg)
+{
+	usleep(20000);
+	zw_pool_cancel(arg);
+	return NULL;
+}
+
+/* A product that would take minutes with the scalar primitives ends soon after it is cancelled. */
+static void test_cancel_kernel(void **state)
+{
+	uint32_t big = 4096;
+	uint16_t *a = calloc((size_t)big * big, 2), *c = calloc((size_t)big * big, 2);
+	struct zw_k_gemm_args args = {
+		.m = big,
+		.n = big,
+		.k = big,
+		.a = {.ptr = a, .dtype = BF16, .ld = big},
+		.w = {.ptr = a, .dtype = BF16, .ld = big},
+		.c = {.ptr = c, .dtype = BF16, .ld = big},
+	};
+
+	assert_int_equal(zw_simd_set(ZW_SIMD_SCALAR), 0);
+	for (unsigned int workers = 0; workers <= 2; workers += 2) {
+		struct zw_pool *pool = zw_pool_new(workers);
+		pthread_t thread;
+		double start = now();
+
+		assert_int_equal(pthread_create(&thread, NULL, cancel_later, pool), 0);
+		assert_int_equal(zw_k_gemm(&args, pool), -ECANCELED);
+		assert_true(now() - start < 2.0);
+		pthread_join(thread, NULL);
+		assert_int_equal(zw_k_gemm(&args, pool), -ECANCELED);
+		zw_pool_free(pool);
+	}
+	assert_int_equal(zw_simd_set(zw_simd_best()), 0);
+	free(a);
+	free(c);
+}
+
+/* Flush-to-zero and another rounding mode in the caller change nothing, and are there again
+ * afterwards. */
+static void test_fp_environment(void **state)
+{
+	struct zw_pool *pool = zw_pool_new(2);
+	float x[8] = {0x1p-149f, 1.0f}, w[8] = {1.0f, 0x1p-30f}, c = 0;
+	float x2[8] = {1.0f, 0x1.8p-24f}, w2[8] = {1.0f, 1.0f};
+	struct zw_k_gemm_args args = {
+		.m = 1,
+		.n = 1,
+		.k = 1,
+		.a = {.ptr = x, .dtype = F32, .ld = 8},
+		.w = {.ptr = w, .dtype = F32, .ld = 8},
+		.c = {.ptr = &c, .dtype = F32, .ld = 1},
+	};
+
+#if defined(__x86_64__)
+	unsigned int saved = _mm_getcsr();
+
+	_mm_setcsr(saved | 0x8040);
+	assert_int_equal(zw_k_gemm(&args, pool), 0);
+	assert_int_equal(_mm_getcsr() & 0x8040, 0x8040);
+	_mm_setcsr(saved);
+	assert_int_equal(zw_f32_bits(c), 1);
+#endif
+	args.a.ptr = x2;
+	args.w.ptr = w2;
+	args.k = 2;
+	fesetround(FE_TOWARDZERO);
+	assert_int_equal(zw_k_gemm(&args, pool), 0);
+	assert_int_equal(fegetround(), FE_TOWARDZERO);
+	fesetround(FE_TONEAREST);
+	assert_true(c == 1.0f + 0x1p-23f);
+	zw_pool_free(pool);
+}
+
+static int scratch_task(void *arg, uint64_t task, unsigned int slot)
+{
+	size_t size = (size_t)(task % 13 + 1) * 1000;
+	unsigned char *mem = zw_pool_scratch(arg, slot, size);
+
+	if (!mem || (uintptr_t)mem % 64)
+		return -ENOMEM;
+	memset(mem, (int)slot, size);
+	for (int i = 0; i < 100; i++)
+		for (size_t j = 0; j < size; j += 100)
+			if (mem[j] != slot)
+				return -EIO;
+	return 0;
+}
+
+static void test_scratch(void **state)
+{
+	struct zw_pool *pool = zw_pool_new(4);
+
+	assert_int_equal(zw_pool_run(pool, scratch_task, pool, 300), 0);
+	zw_pool_free(pool);
+}
+
+static void *caller(void *arg)
+{
+	struct zw_pool *pool = arg;
+
+	for (int i = 0; i < 200; i++) {
+		struct count_job *job = calloc(1, sizeof(*job));
+
+		job->pool = pool;
+		job->n_slots = 3;
+		job->fail_from = UINT64_MAX;
+		if (zw_pool_run(pool, count_task, job, 37))
+			return "run failed";
+		for (int t = 0; t < 37; t++)
+			if (atomic_load(&job->hits[t]) != 1)
+				return "task not run once";
+		free(job);
+	}
+	return NULL;
+}
+
+static void test_concurrent_callers(void **state)
+{
+	struct zw_pool *pool = zw_pool_new(3);
+	pthread_t threads[4];
+
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, caller, pool), 0);
+	for (int i = 0; i < 4; i++) {
+		void *ret;
+
+		pthread_join(threads[i], &ret);
+		assert_null(ret);
+	}
+	zw_pool_free(pool);
+}
+
+/* An idle pool costs no processor time. */
+static void test_idle_sleeps(void **state)
+{
+	struct zw_pool *pool = zw_pool_new(4);
+	struct count_job job = {.pool = pool, .n_slots = 4, .fail_from = UINT64_MAX};
+	clock_t before;
+
+	assert_int_equal(zw_pool_run(pool, count_task, &job, 1000), 0);
+	usleep(20000);
+	before = clock();
+	usleep(100000);
+	assert_true(clock() - before < CLOCKS_PER_SEC / 100);
+	zw_pool_free(pool);
+}
+
+static void test_refusals(void **state)
+{
+	errno = 0;
+	assert_null(zw_pool_new(ZW_POOL_MAX_WORKERS + 1));
+	assert_int_equal(errno, EINVAL);
+	zw_pool_free(NULL);
+	assert_int_equal(zw_simd_set(ZW_SIMD_COUNT), -EOPNOTSUPP);
+	assert_string_equal(zw_simd_name(ZW_SIMD_SCALAR), "scalar");
+	assert_string_equal(zw_simd_name(ZW_SIMD_COUNT), "?");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_task_once), cmocka_unit_test(test_shares_work),
+		cmocka_unit_test(test_error_stops),     cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_cancel_kernel),   cmocka_unit_test(test_fp_environment),
+		cmocka_unit_test(test_scratch),         cmocka_unit_test(test_concurrent_callers),
+		cmocka_unit_test(test_idle_sleeps),     cmocka_unit_test(test_refusals),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
