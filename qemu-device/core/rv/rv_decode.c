@@ -94,7 +94,7 @@ static void decode_op(struct rv_insn *d, uint32_t i, unsigned rd, unsigned rs1, 
 {
 	static const uint8_t base[8] = {
 		RV_OP_ADD, RV_OP_SLL, RV_OP_SLT, RV_OP_SLTU,
-		RV_OP_XOR, RV_OP_SRL, RV_OP_OR,	 RV_OP_AND,
+		RV_OP_XOR, RV_OP_SRL, RV_OP_OR,  RV_OP_AND,
 	};
 	static const uint8_t muldiv[8] = {
 		RV_OP_MUL, RV_OP_MULH, RV_OP_MULHSU, RV_OP_MULHU,
@@ -163,11 +163,11 @@ static void decode_amo(struct rv_insn *d, uint32_t i, unsigned rd, unsigned rs1,
 	static const struct {
 		uint8_t funct5, w, d;
 	} amos[] = {
-		{0x00, RV_OP_AMOADD_W, RV_OP_AMOADD_D},	  {0x01, RV_OP_AMOSWAP_W, RV_OP_AMOSWAP_D},
-		{0x02, RV_OP_LR_W, RV_OP_LR_D},		  {0x03, RV_OP_SC_W, RV_OP_SC_D},
-		{0x04, RV_OP_AMOXOR_W, RV_OP_AMOXOR_D},	  {0x08, RV_OP_AMOOR_W, RV_OP_AMOOR_D},
-		{0x0c, RV_OP_AMOAND_W, RV_OP_AMOAND_D},	  {0x10, RV_OP_AMOMIN_W, RV_OP_AMOMIN_D},
-		{0x14, RV_OP_AMOMAX_W, RV_OP_AMOMAX_D},	  {0x18, RV_OP_AMOMINU_W, RV_OP_AMOMINU_D},
+		{0x00, RV_OP_AMOADD_W, RV_OP_AMOADD_D},   {0x01, RV_OP_AMOSWAP_W, RV_OP_AMOSWAP_D},
+		{0x02, RV_OP_LR_W, RV_OP_LR_D},           {0x03, RV_OP_SC_W, RV_OP_SC_D},
+		{0x04, RV_OP_AMOXOR_W, RV_OP_AMOXOR_D},   {0x08, RV_OP_AMOOR_W, RV_OP_AMOOR_D},
+		{0x0c, RV_OP_AMOAND_W, RV_OP_AMOAND_D},   {0x10, RV_OP_AMOMIN_W, RV_OP_AMOMIN_D},
+		{0x14, RV_OP_AMOMAX_W, RV_OP_AMOMAX_D},   {0x18, RV_OP_AMOMINU_W, RV_OP_AMOMINU_D},
 		{0x1c, RV_OP_AMOMAXU_W, RV_OP_AMOMAXU_D},
 	};
 	unsigned f3 = bits(i, 14, 12), f5 = bits(i, 31, 27);
@@ -211,11 +211,11 @@ static void decode_system(struct rv_insn *d, uint32_t i, unsigned rd, unsigned r
 static void decode32(uint32_t i, struct rv_insn *d)
 {
 	static const uint8_t loads[8] = {
-		RV_OP_LB,  RV_OP_LH,  RV_OP_LW,	 RV_OP_LD,
+		RV_OP_LB,  RV_OP_LH,  RV_OP_LW,  RV_OP_LD,
 		RV_OP_LBU, RV_OP_LHU, RV_OP_LWU, RV_OP_ILLEGAL,
 	};
 	static const uint8_t stores[8] = {
-		RV_OP_SB,      RV_OP_SH,      RV_OP_SW,	     RV_OP_SD,
+		RV_OP_SB,      RV_OP_SH,      RV_OP_SW,      RV_OP_SD,
 		RV_OP_ILLEGAL, RV_OP_ILLEGAL, RV_OP_ILLEGAL, RV_OP_ILLEGAL,
 	};
 	unsigned rd = bits(i, 11, 7), rs1 = bits(i, 19, 15), rs2 = bits(i, 24, 20);
@@ -317,7 +317,7 @@ static void decode_c0(uint32_t i, struct rv_insn *d)
 static void decode_c1_alu(uint32_t i, struct rv_insn *d)
 {
 	static const uint8_t ops[8] = {
-		RV_OP_SUB,  RV_OP_XOR,	RV_OP_OR,      RV_OP_AND,
+		RV_OP_SUB,  RV_OP_XOR,  RV_OP_OR,      RV_OP_AND,
 		RV_OP_SUBW, RV_OP_ADDW, RV_OP_ILLEGAL, RV_OP_ILLEGAL,
 	};
 	unsigned rd = 8 + bits(i, 9, 7), rs2 = 8 + bits(i, 4, 2);

@@ -91,13 +91,13 @@ static enum rv_event rv_exec(struct zw_rv *rv, uint64_t *count)
 	enum rv_event event;
 	int cause;
 
-#define PC()	(base + ((uint64_t)(d - slots) << 1))
-#define IMM	((uint64_t)d->imm)
-#define RS1	(x[d->rs1])
-#define RS2	(x[d->rs2])
-#define RD	(x[d->rd])
-#define S(v)	((int64_t)(v))
-#define W(v)	((uint32_t)(v))
+#define PC()     (base + ((uint64_t)(d - slots) << 1))
+#define IMM      ((uint64_t)(int64_t)d->imm)
+#define RS1      (x[d->rs1])
+#define RS2      (x[d->rs2])
+#define RD       (x[d->rd])
+#define S(v)     ((int64_t)(v))
+#define W(v)     ((uint32_t)(v))
 #define OP(name) op_##name:
 /* Bring the counters up to date: `left` is exact before the current instruction. */
 #define SYNC()                                                                                     \
@@ -131,7 +131,7 @@ static enum rv_event rv_exec(struct zw_rv *rv, uint64_t *count)
 	do {                                                                                       \
 		uintptr_t to = (uintptr_t)d - (uintptr_t)slots + (uintptr_t)(intptr_t)d->imm;      \
 		if (RV_UNLIKELY(to >= slots_bytes)) {                                              \
-			addr = PC() + (uint64_t)(d->imm / RV_SLOT_SCALE);                 \
+			addr = PC() + (uint64_t)(d->imm / RV_SLOT_SCALE);                          \
 			goto jump_out;                                                             \
 		}                                                                                  \
 		d = (struct rv_insn *)((uintptr_t)slots + to);                                     \
@@ -161,7 +161,7 @@ static enum rv_event rv_exec(struct zw_rv *rv, uint64_t *count)
 		if (cause)                                                                         \
 			goto mem_fault;                                                            \
 	}                                                                                          \
-	RD = (uint64_t)(type)val;                                                         \
+	RD = (uint64_t)(type)val;                                                                  \
 	NEXT();
 #define STORE(name, sh, fast, type)                                                                \
 	OP(name)                                                                                   \
@@ -270,11 +270,28 @@ static enum rv_event rv_exec(struct zw_rv *rv, uint64_t *count)
 	ALU(REMW, remw(RS1, RS2))
 	ALU(REMUW, remuw(RS1, RS2))
 
-	OP(LR_W) OP(SC_W) OP(LR_D) OP(SC_D)
-	OP(AMOSWAP_W) OP(AMOADD_W) OP(AMOXOR_W) OP(AMOAND_W) OP(AMOOR_W)
-	OP(AMOMIN_W) OP(AMOMAX_W) OP(AMOMINU_W) OP(AMOMAXU_W)
-	OP(AMOSWAP_D) OP(AMOADD_D) OP(AMOXOR_D) OP(AMOAND_D) OP(AMOOR_D)
-	OP(AMOMIN_D) OP(AMOMAX_D) OP(AMOMINU_D) OP(AMOMAXU_D)
+op_LR_W:
+op_SC_W:
+op_LR_D:
+op_SC_D:
+op_AMOSWAP_W:
+op_AMOADD_W:
+op_AMOXOR_W:
+op_AMOAND_W:
+op_AMOOR_W:
+op_AMOMIN_W:
+op_AMOMAX_W:
+op_AMOMINU_W:
+op_AMOMAXU_W:
+op_AMOSWAP_D:
+op_AMOADD_D:
+op_AMOXOR_D:
+op_AMOAND_D:
+op_AMOOR_D:
+op_AMOMIN_D:
+op_AMOMAX_D:
+op_AMOMINU_D:
+op_AMOMAXU_D:
 	addr = RS1;
 	cause = zw_rvi_atomic(rv, (enum rv_op)d->op, addr, RS2, &val);
 	if (cause)
@@ -292,7 +309,12 @@ static enum rv_event rv_exec(struct zw_rv *rv, uint64_t *count)
 	zw_rvi_cache_flush(rv);
 	RETIRE();
 
-	OP(CSRRW) OP(CSRRS) OP(CSRRC) OP(CSRRWI) OP(CSRRSI) OP(CSRRCI)
+op_CSRRW:
+op_CSRRS:
+op_CSRRC:
+op_CSRRWI:
+op_CSRRSI:
+op_CSRRCI:
 	SYNC();
 	if (!zw_rvi_csr_insn(rv, d, &val))
 		goto illegal;

@@ -12,6 +12,7 @@
  * Operations of the pre-decoded form. DECODE must be 0: a zeroed slot is one not yet decoded.
  * FETCH_FAULT stands behind the end of RAM and for an instruction that crosses it.
  */
+/* clang-format off */
 #define RV_OPS(X)                                                                                  \
 	X(DECODE) X(FETCH_FAULT) X(ILLEGAL)                                                        \
 	X(LUI) X(AUIPC) X(JAL) X(JALR)                                                             \
@@ -29,6 +30,7 @@
 	X(AMOMIN_W) X(AMOMAX_W) X(AMOMINU_W) X(AMOMAXU_W)                                          \
 	X(AMOSWAP_D) X(AMOADD_D) X(AMOXOR_D) X(AMOAND_D) X(AMOOR_D)                                \
 	X(AMOMIN_D) X(AMOMAX_D) X(AMOMINU_D) X(AMOMAXU_D)
+/* clang-format on */
 
 #define RV_OP_ENUM(name) RV_OP_##name,
 enum rv_op { RV_OPS(RV_OP_ENUM) RV_OP_COUNT };
@@ -42,7 +44,7 @@ struct rv_insn {
 	uint8_t rd; /* RV_SINK instead of 0 */
 	uint8_t rs1;
 	uint8_t rs2;
-	uint8_t step;	 /* length in halfwords */
+	uint8_t step;    /* length in halfwords */
 	uint16_t unused; /* keeps the slot at 16 bytes */
 	/*
 	 * Immediate; for branches and JAL the distance to the target in bytes of *slots*; for CSR
@@ -60,13 +62,13 @@ _Static_assert(sizeof(struct rv_insn) == 16, "size of the decode slot");
 #define RV_PAGE_SIZE  (1u << RV_PAGE_SHIFT)
 #define RV_PAGE_SLOTS (RV_PAGE_SIZE / 2)
 
-#define RV_MSTATUS_MIE	(UINT64_C(1) << 3)
+#define RV_MSTATUS_MIE  (UINT64_C(1) << 3)
 #define RV_MSTATUS_MPIE (UINT64_C(1) << 7)
-#define RV_MSTATUS_MPP	(UINT64_C(3) << 11) /* read-only: there is only M mode */
+#define RV_MSTATUS_MPP  (UINT64_C(3) << 11) /* read-only: there is only M mode */
 
 struct zw_rv {
 	uint64_t x[33]; /* [RV_SINK] swallows writes to x0 */
-	uint64_t pc;	/* valid outside of rv_exec() and in callbacks */
+	uint64_t pc;    /* valid outside of rv_exec() and in callbacks */
 
 	uint8_t *ram;
 	uint64_t ram_base, ram_size;
@@ -84,7 +86,7 @@ struct zw_rv {
 	uint64_t exc_cause, exc_tval;
 
 	/* shared with other threads, by atomics only */
-	uint32_t irq;  /* wires */
+	uint32_t irq; /* wires */
 	uint32_t mie;
 	uint32_t msip; /* CLINT */
 	uint32_t stop;
@@ -101,7 +103,7 @@ struct zw_rv {
 };
 
 /* Relaxed accessors of the shared words. */
-#define RV_GET(field)	   __atomic_load_n(&(field), __ATOMIC_RELAXED)
+#define RV_GET(field)      __atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define RV_PUT(field, val) __atomic_store_n(&(field), (val), __ATOMIC_RELAXED)
 
 /* RAM is little endian whatever the host is; it has no type of its own. */
@@ -168,8 +170,8 @@ void zw_rvi_decode(struct zw_rv *rv, uint64_t off);
 void zw_rvi_decode_raw(uint32_t raw, struct rv_insn *d);
 
 /* rv_cache.c */
-void zw_rvi_cache_flush(struct zw_rv *rv);		 /* FENCE.I: everything */
-void zw_rvi_cache_flush_pending(struct zw_rv *rv);	 /* what zw_rv_invalidate() asked for */
+void zw_rvi_cache_flush(struct zw_rv *rv);              /* FENCE.I: everything */
+void zw_rvi_cache_flush_pending(struct zw_rv *rv);      /* what zw_rv_invalidate() asked for */
 void zw_rvi_cache_mark(struct zw_rv *rv, uint64_t off); /* code at @off is about to be read */
 
 /* rv_mem.c: accesses that the fast path refused. 0 or the cause. */

@@ -141,7 +141,7 @@ struct zw_rv_config {
 
 enum zw_rv_stop {
 	ZW_RV_STOP_BUDGET,   /* the budget is used up */
-	ZW_RV_STOP_WFI,	     /* parked: nothing to do until zw_rv_wake_pending() */
+	ZW_RV_STOP_WFI,      /* parked: nothing to do until zw_rv_wake_pending() */
 	ZW_RV_STOP_HALT,     /* see the head of this file; only reset or set_state leave it */
 	ZW_RV_STOP_EXTERNAL, /* zw_rv_request_stop() */
 };
@@ -216,17 +216,17 @@ struct zw_rv_state {
 	uint64_t mstatus, mie, mtvec, mscratch, mepc, mcause, mtval;
 	uint64_t mcycle, minstret;
 	uint64_t irq;
-	uint64_t msip, mtimecmp;	   /* CLINT */
-	uint64_t flags;			   /* ZW_RV_STATE_* below */
+	uint64_t msip, mtimecmp;           /* CLINT */
+	uint64_t flags;                    /* ZW_RV_STATE_* below */
 	uint64_t lr_addr, lr_size, lr_val; /* the reservation */
 	uint64_t halt_cause, halt_epc, halt_tval;
 };
-#define ZW_RV_STATE_WORDS	(sizeof(struct zw_rv_state) / sizeof(uint64_t))
-#define ZW_RV_STATE_WAITING	(1u << 0) /* parked on WFI */
-#define ZW_RV_STATE_IN_TRAP	(1u << 1) /* an exception now is a double trap */
-#define ZW_RV_STATE_HALTED	(1u << 2)
+#define ZW_RV_STATE_WORDS       (sizeof(struct zw_rv_state) / sizeof(uint64_t))
+#define ZW_RV_STATE_WAITING     (1u << 0) /* parked on WFI */
+#define ZW_RV_STATE_IN_TRAP     (1u << 1) /* an exception now is a double trap */
+#define ZW_RV_STATE_HALTED      (1u << 2)
 #define ZW_RV_STATE_HALT_DOUBLE (1u << 3)
-#define ZW_RV_STATE_RESERVED	(1u << 4) /* the LR reservation is valid */
+#define ZW_RV_STATE_RESERVED    (1u << 4) /* the LR reservation is valid */
 
 void zw_rv_get_state(const struct zw_rv *rv, struct zw_rv_state *st);
 /*

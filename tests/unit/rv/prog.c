@@ -120,7 +120,7 @@ static uint64_t op_cmp(uint64_t a, uint64_t b)
 	       (uint64_t)(a == b) << 1 | ((int32_t)a >= (int32_t)b);
 }
 
-static const binop ops[] = {op_mulh,  op_mulhu,	 op_mulhsu, op_div, op_rem,
+static const binop ops[] = {op_mulh,  op_mulhu,  op_mulhsu, op_div, op_rem,
 			    op_div32, op_udiv32, op_shift,  op_cmp};
 #define NOPS (sizeof(ops) / sizeof(ops[0]))
 
@@ -191,8 +191,8 @@ static uint64_t narrow(const void *data, unsigned n)
 	uint64_t acc = 0;
 
 	for (unsigned k = 0; k < n / 4; k++)
-		acc = acc * 31 + (uint64_t)((int64_t)b[4 * k + 1] * uh[2 * k] + sh[2 * k + 1] * 3 +
-					    sw[k]);
+		acc = acc * 31 +
+		      (uint64_t)((int64_t)b[4 * k + 1] * uh[2 * k] + sh[2 * k + 1] * 3 + sw[k]);
 	return acc;
 }
 

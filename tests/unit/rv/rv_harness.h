@@ -54,42 +54,42 @@ static inline uint32_t enc_j(unsigned rd, int imm)
 	       (u >> 12 & 0xff) << 12 | rd << 7 | 0x6f;
 }
 
-#define ADDI(rd, rs1, imm)  enc_i(0x13, 0, rd, rs1, imm)
-#define ADD(rd, rs1, rs2)   enc_r(0x33, 0, 0, rd, rs1, rs2)
-#define LUI(rd, imm20)	    enc_u(0x37, rd, imm20)
-#define AUIPC(rd, imm20)    enc_u(0x17, rd, imm20)
-#define JAL(rd, imm)	    enc_j(rd, imm)
-#define JALR(rd, rs1, imm)  enc_i(0x67, 0, rd, rs1, imm)
-#define BEQ(rs1, rs2, imm)  enc_b(0, rs1, rs2, imm)
-#define BNE(rs1, rs2, imm)  enc_b(1, rs1, rs2, imm)
-#define LW(rd, rs1, imm)    enc_i(0x03, 2, rd, rs1, imm)
-#define LD(rd, rs1, imm)    enc_i(0x03, 3, rd, rs1, imm)
-#define SW(rs2, rs1, imm)   enc_s(2, rs1, rs2, imm)
-#define SD(rs2, rs1, imm)   enc_s(3, rs1, rs2, imm)
-#define CSRRW(rd, csr, rs1) enc_i(0x73, 1, rd, rs1, (int)(csr))
-#define CSRRS(rd, csr, rs1) enc_i(0x73, 2, rd, rs1, (int)(csr))
-#define CSRRC(rd, csr, rs1) enc_i(0x73, 3, rd, rs1, (int)(csr))
-#define CSRRWI(rd, csr, z)  enc_i(0x73, 5, rd, z, (int)(csr))
-#define CSRRSI(rd, csr, z)  enc_i(0x73, 6, rd, z, (int)(csr))
-#define CSRRCI(rd, csr, z)  enc_i(0x73, 7, rd, z, (int)(csr))
+#define ADDI(rd, rs1, imm)        enc_i(0x13, 0, rd, rs1, imm)
+#define ADD(rd, rs1, rs2)         enc_r(0x33, 0, 0, rd, rs1, rs2)
+#define LUI(rd, imm20)            enc_u(0x37, rd, imm20)
+#define AUIPC(rd, imm20)          enc_u(0x17, rd, imm20)
+#define JAL(rd, imm)              enc_j(rd, imm)
+#define JALR(rd, rs1, imm)        enc_i(0x67, 0, rd, rs1, imm)
+#define BEQ(rs1, rs2, imm)        enc_b(0, rs1, rs2, imm)
+#define BNE(rs1, rs2, imm)        enc_b(1, rs1, rs2, imm)
+#define LW(rd, rs1, imm)          enc_i(0x03, 2, rd, rs1, imm)
+#define LD(rd, rs1, imm)          enc_i(0x03, 3, rd, rs1, imm)
+#define SW(rs2, rs1, imm)         enc_s(2, rs1, rs2, imm)
+#define SD(rs2, rs1, imm)         enc_s(3, rs1, rs2, imm)
+#define CSRRW(rd, csr, rs1)       enc_i(0x73, 1, rd, rs1, (int)(csr))
+#define CSRRS(rd, csr, rs1)       enc_i(0x73, 2, rd, rs1, (int)(csr))
+#define CSRRC(rd, csr, rs1)       enc_i(0x73, 3, rd, rs1, (int)(csr))
+#define CSRRWI(rd, csr, z)        enc_i(0x73, 5, rd, z, (int)(csr))
+#define CSRRSI(rd, csr, z)        enc_i(0x73, 6, rd, z, (int)(csr))
+#define CSRRCI(rd, csr, z)        enc_i(0x73, 7, rd, z, (int)(csr))
 #define AMO(f5, f3, rd, rs1, rs2) enc_r(0x2f, f3, (f5) << 2, rd, rs1, rs2)
-#define ECALL	0x00000073u
-#define EBREAK	0x00100073u
-#define MRET	0x30200073u
-#define WFI	0x10500073u
-#define FENCE	0x0ff0000fu
-#define FENCE_I 0x0000100fu
-#define NOP	0x00000013u
-#define C_NOP	0x0001u
+#define ECALL                     0x00000073u
+#define EBREAK                    0x00100073u
+#define MRET                      0x30200073u
+#define WFI                       0x10500073u
+#define FENCE                     0x0ff0000fu
+#define FENCE_I                   0x0000100fu
+#define NOP                       0x00000013u
+#define C_NOP                     0x0001u
 
 /* ---- fixture ---- */
 
 #define RAM_BASE UINT64_C(0x80000000)
 #define RAM_SIZE UINT64_C(0x10000)
-#define HANDLER	 (RAM_BASE + 0x1000)
-#define DATA	 (RAM_BASE + 0x8000)
-#define CLINT	 UINT64_C(0x2000000)
-#define MMIO	 UINT64_C(0x10000000) /* 16 bytes of device registers; the rest faults */
+#define HANDLER  (RAM_BASE + 0x1000)
+#define DATA     (RAM_BASE + 0x8000)
+#define CLINT    UINT64_C(0x2000000)
+#define MMIO     UINT64_C(0x10000000) /* 16 bytes of device registers; the rest faults */
 
 struct hart {
 	struct zw_rv *rv;

@@ -25,9 +25,9 @@ static void run_table(struct hart *h, const struct binop *t, size_t n)
 #define RUN_TABLE(h, t) run_table(h, t, sizeof(t) / sizeof(t[0]))
 
 /* rd = x12, rs1 = x10, rs2 = x11 */
-#define R(f3, f7)  enc_r(0x33, f3, f7, 12, 10, 11)
-#define RW(f3, f7) enc_r(0x3b, f3, f7, 12, 10, 11)
-#define I(f3, imm) enc_i(0x13, f3, 12, 10, imm)
+#define R(f3, f7)   enc_r(0x33, f3, f7, 12, 10, 11)
+#define RW(f3, f7)  enc_r(0x3b, f3, f7, 12, 10, 11)
+#define I(f3, imm)  enc_i(0x13, f3, 12, 10, imm)
 #define IW(f3, imm) enc_i(0x1b, f3, 12, 10, imm)
 
 static void test_alu_reg(void **state)
@@ -164,8 +164,12 @@ static void test_load_store(void **state)
 		unsigned f3;
 		uint64_t want;
 	} loads[] = {
-		{0, 0xffffffffffffff88}, {1, 0xffffffffffff8788}, {2, 0xffffffff85868788},
-		{3, 0x8182838485868788}, {4, 0x88},		  {5, 0x8788},
+		{0, 0xffffffffffffff88},
+		{1, 0xffffffffffff8788},
+		{2, 0xffffffff85868788},
+		{3, 0x8182838485868788},
+		{4, 0x88},
+		{5, 0x8788},
 		{6, 0x85868788},
 	};
 
@@ -211,10 +215,10 @@ static void test_branches(void **state)
 		uint64_t a, b;
 		bool taken;
 	} t[] = {
-		{0, 5, 5, true},   {0, 5, 6, false},  {1, 5, 6, true},	 {1, 5, 5, false},
-		{4, M1, 0, true},  {4, 0, M1, false}, {4, 3, 3, false},	 {5, 0, M1, true},
-		{5, 3, 3, true},   {5, M1, 0, false}, {6, 0, M1, true},	 {6, M1, 0, false},
-		{6, 3, 3, false},  {7, M1, 0, true},  {7, 3, 3, true},	 {7, 0, M1, false},
+		{0, 5, 5, true},  {0, 5, 6, false},  {1, 5, 6, true},  {1, 5, 5, false},
+		{4, M1, 0, true}, {4, 0, M1, false}, {4, 3, 3, false}, {5, 0, M1, true},
+		{5, 3, 3, true},  {5, M1, 0, false}, {6, 0, M1, true}, {6, M1, 0, false},
+		{6, 3, 3, false}, {7, M1, 0, true},  {7, 3, 3, true},  {7, 0, M1, false},
 	};
 	static const int dist[] = {8, 4094, -4096, 2, -2};
 	uint64_t from = RAM_BASE + 0x2000;
@@ -273,6 +277,7 @@ static void test_amo(void **state)
 		{"or", 0x08, 0xf000000000000001, 0x0f00000000000010, 0xff00000000000011, 0x11},
 		{"min", 0x10, 0x00000000ffffffff, 1, 1, 0xffffffff},
 		{"min neg", 0x10, 0x8000000000000000, 1, 0x8000000000000000, 0},
+		{"min w", 0x10, 1, 0xffffffff, 1, 0xffffffff},
 		{"max", 0x14, 0x00000000ffffffff, 1, 0xffffffff, 1},
 		{"max neg", 0x14, 0xffffffffffffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff},
 		{"minu", 0x18, 0xffffffffffffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff},
@@ -303,7 +308,7 @@ static void test_amo(void **state)
 	assert_u64(peek(h, DATA, 8), 12);
 }
 
-#define LR(f3, rd, rs1)	     AMO(2, f3, rd, rs1, 0)
+#define LR(f3, rd, rs1)      AMO(2, f3, rd, rs1, 0)
 #define SC(f3, rd, rs1, rs2) AMO(3, f3, rd, rs1, rs2)
 
 static void test_lr_sc(void **state)
@@ -457,41 +462,40 @@ static void test_illegal(void **state)
 {
 	struct hart *h = *state;
 	const uint32_t bad[] = {
-		0x00000000, /* the all-zero halfword */
-		0xffffffff, /* longer than 32 bits */
-		0x0000001f, 0x0000003f,
-		0x00002063,		     /* branch, funct3 2 */
-		0x00003063,		     /* branch, funct3 3 */
-		0x00001067,		     /* jalr, funct3 1 */
-		0x00007003,		     /* load, funct3 7 */
-		0x00004023,		     /* store, funct3 4 */
-		0x04001013,		     /* slli, bit 26 */
-		0x40001013,		     /* slli, funct7 0x20 */
-		0x80005013,		     /* srai, bit 31 */
-		0x0200101b,		     /* slliw, shamt 32 */
-		0x4200501b,		     /* sraiw, shamt 32 */
-		0x0000201b,		     /* op-imm-32, funct3 2 */
-		0x40001033,		     /* op, funct7 0x20, funct3 1 */
-		0x04000033,		     /* op, funct7 2 */
-		0x0200103b,		     /* op-32, funct7 1, funct3 1 */
-		0x0000203b,		     /* op-32, funct3 2 */
-		0x0000002f,		     /* amo, funct3 0 */
-		0x1010202f,		     /* lr.w with rs2 */
-		0x2800202f,		     /* amo, funct5 5 */
-		0x0000200f,		     /* misc-mem, funct3 2 */
-		0x00000007, 0x00000027,	     /* flw, fsw */
-		0x00000053, 0x00000043,	     /* fadd.s, fmadd.s */
-		0x00000057, 0x0000000b,	     /* vector, custom-0 */
-		0x10200073, 0x00200073,	     /* sret, uret */
-		0x12000073, 0x7b200073,	     /* sfence.vma, dret */
-		0x000000f3, 0x00004073,	     /* ecall with rd; system funct3 4 */
-		0x2000, 0xa000, 0x8000,	     /* c.fld, c.fsd, quadrant 0 funct3 4 */
-		0x2001,			     /* c.addiw x0 */
-		0x6101, 0x6081,		     /* c.addi16sp 0, c.lui 0 */
-		0x9c41, 0x9c61,		     /* quadrant 1 funct3 4, reserved */
-		0x2002, 0xa002,		     /* c.fldsp, c.fsdsp */
-		0x4002, 0x6002,		     /* c.lwsp x0, c.ldsp x0 */
-		0x8002,			     /* c.jr x0 */
+		0x00000000,                         /* the all-zero halfword */
+		0xffffffff,                         /* longer than 32 bits */
+		0x0000001f, 0x0000003f, 0x00002063, /* branch, funct3 2 */
+		0x00003063,                         /* branch, funct3 3 */
+		0x00001067,                         /* jalr, funct3 1 */
+		0x00007003,                         /* load, funct3 7 */
+		0x00004023,                         /* store, funct3 4 */
+		0x04001013,                         /* slli, bit 26 */
+		0x40001013,                         /* slli, funct7 0x20 */
+		0x80005013,                         /* srai, bit 31 */
+		0x0200101b,                         /* slliw, shamt 32 */
+		0x4200501b,                         /* sraiw, shamt 32 */
+		0x0000201b,                         /* op-imm-32, funct3 2 */
+		0x40001033,                         /* op, funct7 0x20, funct3 1 */
+		0x04000033,                         /* op, funct7 2 */
+		0x0200103b,                         /* op-32, funct7 1, funct3 1 */
+		0x0000203b,                         /* op-32, funct3 2 */
+		0x0000002f,                         /* amo, funct3 0 */
+		0x1010202f,                         /* lr.w with rs2 */
+		0x2800202f,                         /* amo, funct5 5 */
+		0x0000200f,                         /* misc-mem, funct3 2 */
+		0x00000007, 0x00000027,             /* flw, fsw */
+		0x00000053, 0x00000043,             /* fadd.s, fmadd.s */
+		0x00000057, 0x0000000b,             /* vector, custom-0 */
+		0x10200073, 0x00200073,             /* sret, uret */
+		0x12000073, 0x7b200073,             /* sfence.vma, dret */
+		0x000000f3, 0x00004073,             /* ecall with rd; system funct3 4 */
+		0x2000,     0xa000,     0x8000,     /* c.fld, c.fsd, quadrant 0 funct3 4 */
+		0x2001,                             /* c.addiw x0 */
+		0x6101,     0x6081,                 /* c.addi16sp 0, c.lui 0 */
+		0x9c41,     0x9c61,                 /* quadrant 1 funct3 4, reserved */
+		0x2002,     0xa002,                 /* c.fldsp, c.fsdsp */
+		0x4002,     0x6002,                 /* c.lwsp x0, c.ldsp x0 */
+		0x8002,                             /* c.jr x0 */
 	};
 
 	for (size_t k = 0; k < sizeof(bad) / sizeof(bad[0]); k++) {
@@ -518,17 +522,16 @@ static void test_hints(void **state)
 {
 	struct hart *h = *state;
 	static const uint32_t ok[] = {
-		0x0001,	    /* c.nop */
-		0x0005,	    /* c.addi x0,1 */
-		0x4005,	    /* c.li x0,1 */
-		0x6005,	    /* c.lui x0,1 */
-		0x802a,	    /* c.mv x0,a0 */
-		0x902a,	    /* c.add x0,a0 */
-		0x0006,	    /* c.slli x0,1 */
-		0x00000013, 0x00000033, 0x00000037, 0x00000017,
-		0x0ff0000f, /* fence iorw,iorw */
-		0x8330000f, /* fence.tso */
-		0x0100000f, /* pause */
+		0x0001,                                                     /* c.nop */
+		0x0005,                                                     /* c.addi x0,1 */
+		0x4005,                                                     /* c.li x0,1 */
+		0x6005,                                                     /* c.lui x0,1 */
+		0x802a,                                                     /* c.mv x0,a0 */
+		0x902a,                                                     /* c.add x0,a0 */
+		0x0006,                                                     /* c.slli x0,1 */
+		0x00000013, 0x00000033, 0x00000037, 0x00000017, 0x0ff0000f, /* fence iorw,iorw */
+		0x8330000f,                                                 /* fence.tso */
+		0x0100000f,                                                 /* pause */
 		0xfff0808f, /* fence with every reserved field set */
 		0xfff0908f, /* fence.i with every reserved field set */
 	};
@@ -551,11 +554,21 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, hart_setup, hart_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_alu_reg),	T(test_alu_imm),	T(test_muldiv),
-		T(test_x0),		T(test_load_store),	T(test_misaligned_ram),
-		T(test_branches),	T(test_jumps),		T(test_amo),
-		T(test_lr_sc),		T(test_compressed_alu), T(test_compressed_mem),
-		T(test_compressed_jumps), T(test_illegal),	T(test_hints),
+		T(test_alu_reg),
+		T(test_alu_imm),
+		T(test_muldiv),
+		T(test_x0),
+		T(test_load_store),
+		T(test_misaligned_ram),
+		T(test_branches),
+		T(test_jumps),
+		T(test_amo),
+		T(test_lr_sc),
+		T(test_compressed_alu),
+		T(test_compressed_mem),
+		T(test_compressed_jumps),
+		T(test_illegal),
+		T(test_hints),
 	};
 
 	return cmocka_run_group_tests_name("rv-isa", tests, NULL, NULL);

@@ -61,7 +61,8 @@ static void run_image(const char *path)
 	if (why != ZW_RV_STOP_HALT || !zw_rv_halt_info(rv, &halt) ||
 	    halt.cause != ZW_RV_CAUSE_BREAKPOINT || zw_rv_reg(rv, 10) != RV_PROG_DONE) {
 		printf("# %s: stopped by %d, cause %" PRIu64 " at %#" PRIx64 ", value %#" PRIx64
-		       "\n", path, why, halt.cause, zw_rv_pc(rv), halt.tval);
+		       "\n",
+		       path, why, halt.cause, zw_rv_pc(rv), halt.tval);
 		fails++;
 		goto out;
 	}

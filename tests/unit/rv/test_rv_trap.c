@@ -48,8 +48,14 @@ static void test_access_faults(void **state)
 {
 	struct hart *h = *state;
 	static const uint64_t nowhere[] = {
-		0, 8, RAM_BASE - 8, RAM_BASE + RAM_SIZE, MMIO + 16, UINT64_MAX - 7,
-		CLINT + 8, CLINT + ZW_RV_CLINT_SIZE,
+		0,
+		8,
+		RAM_BASE - 8,
+		RAM_BASE + RAM_SIZE,
+		MMIO + 16,
+		UINT64_MAX - 7,
+		CLINT + 8,
+		CLINT + ZW_RV_CLINT_SIZE,
 	};
 
 	for (size_t k = 0; k < sizeof(nowhere) / sizeof(nowhere[0]); k++) {
@@ -111,8 +117,7 @@ static void test_misaligned(void **state)
 			emit(h, AMO(amo_f5[k], 2, 12, 10, 11));
 			zw_rv_set_reg(h->rv, 10, addr);
 			expect_trap(h,
-				    where ? ZW_RV_CAUSE_STORE_ACCESS :
-					    ZW_RV_CAUSE_STORE_MISALIGNED,
+				    where ? ZW_RV_CAUSE_STORE_ACCESS : ZW_RV_CAUSE_STORE_MISALIGNED,
 				    RAM_BASE, addr);
 		}
 	}
@@ -142,7 +147,7 @@ static void test_fetch_faults(void **state)
 		{RAM_BASE, JAL(1, 0x10000), 0, end},
 		{RAM_BASE, BEQ(0, 0, -4096), 0, RAM_BASE - 4096},
 		{end - 8, BEQ(0, 0, 8), 0, end},
-		{end - 4, NOP, 0, end}, /* running off the end */
+		{end - 4, NOP, 0, end},              /* running off the end */
 		{RAM_BASE, 0xbffd, 0, RAM_BASE - 2}, /* c.j -2 */
 	};
 
@@ -304,6 +309,25 @@ static void test_csr_ops(void **state)
 	assert_u64(reg(h, 15), 0x123456789a);
 }
 
+/* A reservation does not outlive a trap, nor the return from one. */
+static void test_trap_reservation(void **state)
+{
+	struct hart *h = *state;
+
+	for (int by_mret = 0; by_mret < 2; by_mret++) {
+		with_handler(h);
+		emit(h, AMO(2, 3, 12, 10, 0));
+		emit(h, by_mret ? MRET : ECALL);
+		poke(h, HANDLER, 4, AMO(3, 3, 13, 10, 11));
+		zw_rv_set_reg(h->rv, 10, DATA);
+		zw_rv_set_reg(h->rv, 11, 1);
+		set_csr(h, ZW_RV_CSR_MEPC, HANDLER);
+		step(h, 3);
+		assert_u64(reg(h, 13), 1);
+		assert_u64(peek(h, DATA, 8), 0);
+	}
+}
+
 static void test_irq(void **state)
 {
 	struct hart *h = *state;
@@ -311,10 +335,8 @@ static void test_irq(void **state)
 		uint32_t lines;
 		unsigned taken;
 	} t[] = {
-		{ZW_RV_IRQ_MSI, 3},
-		{ZW_RV_IRQ_MTI, 7},
-		{ZW_RV_IRQ_MEI, 11},
-		{ZW_RV_IRQ_MSI | ZW_RV_IRQ_MTI, 3},
+		{ZW_RV_IRQ_MSI, 3},  {ZW_RV_IRQ_MTI, 7},
+		{ZW_RV_IRQ_MEI, 11}, {ZW_RV_IRQ_MSI | ZW_RV_IRQ_MTI, 3},
 		{ZW_RV_IRQ_ALL, 11},
 	};
 
@@ -339,10 +361,8 @@ static void test_irq(void **state)
 			poke(h, HANDLER, 4, NOP);
 			poke(h, HANDLER + 4 * t[k].taken, 4, NOP);
 			step(h, 1);
-			assert_u64(zw_rv_pc(h->rv),
-				   HANDLER + 4 + (vectored ? 4 * t[k].taken : 0));
-			assert_u64(csr(h, ZW_RV_CSR_MCAUSE),
-				   ZW_RV_CAUSE_INTERRUPT | t[k].taken);
+			assert_u64(zw_rv_pc(h->rv), HANDLER + 4 + (vectored ? 4 * t[k].taken : 0));
+			assert_u64(csr(h, ZW_RV_CSR_MCAUSE), ZW_RV_CAUSE_INTERRUPT | t[k].taken);
 			assert_u64(csr(h, ZW_RV_CSR_MEPC), RAM_BASE + 4);
 			assert_u64(csr(h, ZW_RV_CSR_MSTATUS), MPP | MPIE);
 		}
@@ -358,9 +378,9 @@ static void test_irq(void **state)
 	for (int by = 0; by < 3; by++) {
 		with_handler(h);
 		poke(h, HANDLER, 4, NOP);
-		emit(h, by == 0 ? CSRRSI(0, ZW_RV_CSR_MSTATUS, MIE) :
-			by == 1 ? CSRRS(0, ZW_RV_CSR_MIE, 10) :
-				  MRET);
+		emit(h, by == 0   ? CSRRSI(0, ZW_RV_CSR_MSTATUS, MIE)
+			: by == 1 ? CSRRS(0, ZW_RV_CSR_MIE, 10)
+				  : MRET);
 		emit(h, NOP);
 		zw_rv_set_reg(h->rv, 10, ZW_RV_IRQ_MTI);
 		set_csr(h, ZW_RV_CSR_MEPC, RAM_BASE + 4);
@@ -476,9 +496,9 @@ static void test_halt(void **state)
 		with_handler(h);
 		emit(h, ECALL);
 		poke(h, HANDLER, 4,
-		     how == 0 ? MRET :
-		     how == 1 ? CSRRW(0, ZW_RV_CSR_MTVEC, 10) :
-				CSRRSI(0, ZW_RV_CSR_MSTATUS, MIE));
+		     how == 0   ? MRET
+		     : how == 1 ? CSRRW(0, ZW_RV_CSR_MTVEC, 10)
+				: CSRRSI(0, ZW_RV_CSR_MSTATUS, MIE));
 		poke(h, HANDLER + 4, 4, ECALL);
 		zw_rv_set_reg(h->rv, 10, HANDLER);
 		step(h, 3);
@@ -507,8 +527,13 @@ static void test_bus(void **state)
 {
 	struct hart *h = *state;
 	static const uint64_t want[] = {
-		0xfffffffffffffff8, 0xfffffffffffff7f8, 0xfffffffff5f6f7f8, 0xf1f2f3f4f5f6f7f8,
-		0xf8,		    0xf7f8,		0xf5f6f7f8,
+		0xfffffffffffffff8,
+		0xfffffffffffff7f8,
+		0xfffffffff5f6f7f8,
+		0xf1f2f3f4f5f6f7f8,
+		0xf8,
+		0xf7f8,
+		0xf5f6f7f8,
 	};
 
 	h->mmio[1] = 0xf1f2f3f4f5f6f7f8;
@@ -520,8 +545,8 @@ static void test_bus(void **state)
 	for (unsigned sz = 0; sz < 4; sz++) {
 		exec1(h, enc_s(sz, 10, 11, 0), MMIO, 0x8182838485868788);
 		assert_u64(h->mmio[0],
-			   sz == 3 ? 0x8182838485868788 :
-				     0x8182838485868788 & ((UINT64_C(1) << (8 << sz)) - 1));
+			   sz == 3 ? 0x8182838485868788
+				   : 0x8182838485868788 & ((UINT64_C(1) << (8 << sz)) - 1));
 		assert_int_equal(h->last_size, 1 << sz);
 	}
 	assert_int_equal(h->mmio_stores, 4);
@@ -613,8 +638,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_ecall_ebreak), T(test_access_faults), T(test_misaligned),
 		T(test_fetch_faults), T(test_csr_rules),     T(test_csr_ops),
-		T(test_irq),	      T(test_wfi),	     T(test_halt),
-		T(test_bus),	      T(test_clint),
+		T(test_irq),          T(test_wfi),           T(test_halt),
+		T(test_bus),          T(test_clint),         T(test_trap_reservation),
 	};
 
 	return cmocka_run_group_tests_name("rv-trap", tests, NULL, NULL);

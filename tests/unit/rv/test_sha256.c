@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* SHA-256 against the vectors of NIST (FIPS 180-4 examples and the CAVP short and long messages). */
+/* SHA-256 against the vectors of NIST (FIPS 180-4 examples and the CAVP short and long messages).
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -99,7 +100,8 @@ static void test_padding(void **state)
 	}
 	zw_sha256_final(&all, d);
 	hex(d, got);
-	assert_string_equal(got, "ade69f30b2e3aad6c0889015e7662811c635342b937713bd78a04860387c14e4");
+	assert_string_equal(got,
+			    "ade69f30b2e3aad6c0889015e7662811c635342b937713bd78a04860387c14e4");
 }
 
 int main(void)
