@@ -1,0 +1,718 @@
+/* SPDX-License-Identifier: MIT */
+/* Life of a device: its parts, its two threads, how they park, reset. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "zw_boot.h"
+#include "zw_device_int.h"
+#include "engine/zw_pool.h"
+
+/*
+ * A packet moves the progress counter by tiles of well under a millisecond of work; what is to be waited for is
+ * an engine thread that an overcommitted host does not let run.
+ */
+#define DEFAULT_PROGRESS_MS 5000
+/* Interrupts and stop requests end a slice early: its length only bounds the time between two looks at the rest. */
+#define RV_SLICE 10000000
+/*
+ * How long a thread looks for work before it sleeps. A job passes between three threads; waking a sleeping one costs
+ * several microseconds each time, which a burst of short jobs need not pay. It is short as all the spinning threads and the
+ * guest share the host's cores.
+ */
+#define SPIN_NS 20000
+
+#define SRAM_ALIGN 4096
+
+static uint64_t clock_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t mtime(void *opaque)
+{
+	struct zw_device *dev = opaque;
+
+	return clock_ns() / 1000 - dev->epoch_us;
+}
+
+void zw_dev_log(struct zw_device *dev, enum zw_log_level level, const char *fmt, ...)
+{
+	char line[256];
+	va_list ap;
+
+	if (!dev->ops.log)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	dev->ops.log(dev->opaque, level, line);
+}
+
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+static bool spin_until(struct zw_device *dev, bool (*ready)(struct zw_device *))
+{
+	uint64_t end = clock_ns() + SPIN_NS;
+
+	do {
+		for (int i = 0; i < 16; i++) {
+			if (ready(dev))
+				return true;
+			cpu_relax();
+		}
+	} while (clock_ns() < end);
+	return false;
+}
+
+/* -- interrupts, attention -------------------------------------------------------------------------- */
+
+void zw_dev_irq_locked(struct zw_device *dev, uint32_t set, uint32_t clear)
+{
+	bool level;
+
+	dev->irq_pending = (dev->irq_pending & ~clear) | set;
+	level = dev->irq_pending & dev->irq_enable;
+	if (level != dev->mei) {
+		dev->mei = level;
+		zw_rv_set_irq(dev->rv, ZW_RV_IRQ_MEI, level);
+	}
+	if (level && dev->core_sleeping)
+		pthread_cond_signal(&dev->core_cond);
+}
+
+void zw_dev_irq(struct zw_device *dev, uint32_t set, uint32_t clear)
+{
+	pthread_mutex_lock(&dev->lock);
+	zw_dev_irq_locked(dev, set, clear);
+	pthread_mutex_unlock(&dev->lock);
+}
+
+void zw_dev_attention_locked(struct zw_device *dev)
+{
+	atomic_store(&dev->attention, true);
+	zw_rv_request_stop(dev->rv);
+	pthread_cond_signal(&dev->core_cond);
+}
+
+bool zw_dev_stopping(void *opaque)
+{
+	struct zw_device *dev = opaque;
+	bool stop;
+
+	pthread_mutex_lock(&dev->lock);
+	stop = dev->quit || dev->resetting;
+	pthread_mutex_unlock(&dev->lock);
+	return stop;
+}
+
+static void tlb_idle(void *opaque)
+{
+	zw_dev_irq(opaque, ZW_SOC_IRQ_TLB, 0);
+}
+
+/* -- command processor ------------------------------------------------------------------------------ */
+
+static void cp_forward_stop(struct zw_device *dev)
+{
+	switch (atomic_load(&dev->cp_stop)) {
+	case ZW_CP_STOP_PREEMPT:
+		zw_cp_preempt(dev->cp);
+		break;
+	case ZW_CP_STOP_CANCEL:
+		zw_cp_cancel(dev->cp);
+		break;
+	default:
+		break;
+	}
+}
+
+/*
+ * Between two packets. A request made after the hand-over but before the run began was dropped by the CP; it is made again
+ * here.
+ */
+static void cp_boundary(void *opaque)
+{
+	struct zw_device *dev = opaque;
+
+	if (atomic_load_explicit(&dev->cp_stop, memory_order_relaxed))
+		cp_forward_stop(dev);
+	zw_mmu_boundary(dev->mmu);
+}
+
+static void cp_log(void *opaque, const char *msg)
+{
+	zw_dev_log(opaque, ZW_LOG_GUEST_ERROR, "%s", msg);
+}
+
+/* Runs dev->job on the calling thread, which is the only one that has it. */
+static void cp_run(struct zw_device *dev)
+{
+	const size_t half = offsetof(struct zw_soc_job, end);
+
+	zw_mmu_run_begin(dev->mmu, dev->job.vm);
+	zw_cp_run(dev->cp, &dev->job);
+	zw_mmu_run_end(dev->mmu);
+	memcpy(dev->sram + dev->job_sram + half, (uint8_t *)&dev->job + half,
+	       sizeof(dev->job) - half);
+	zw_rv_invalidate(dev->rv, ZW_SOC_SRAM_BASE + dev->job_sram + half, sizeof(dev->job) - half);
+}
+
+static void cp_done_locked(struct zw_device *dev)
+{
+	atomic_store(&dev->cp_stop, ZW_CP_STOP_NONE);
+	atomic_store(&dev->cp_status, ZW_SOC_CP_DONE);
+	zw_dev_irq_locked(dev, ZW_SOC_IRQ_CP, 0);
+}
+
+void zw_dev_cp_start(struct zw_device *dev)
+{
+	bool empty = dev->job.cmd_bytes == 0;
+
+	pthread_mutex_lock(&dev->lock);
+	atomic_store(&dev->cp_stop, ZW_CP_STOP_NONE);
+	atomic_store(&dev->cp_status, ZW_SOC_CP_RUNNING);
+	if (!empty) {
+		atomic_store(&dev->cp_start, true);
+		pthread_cond_signal(&dev->cp_cond);
+	}
+	pthread_mutex_unlock(&dev->lock);
+	if (!empty)
+		return;
+	/* No packets: two changes of thread would take longer than the job. */
+	cp_run(dev);
+	pthread_mutex_lock(&dev->lock);
+	cp_done_locked(dev);
+	pthread_mutex_unlock(&dev->lock);
+}
+
+void zw_dev_cp_stop(struct zw_device *dev, enum zw_cp_stop how)
+{
+	bool running;
+
+	pthread_mutex_lock(&dev->lock);
+	running = atomic_load(&dev->cp_status) == ZW_SOC_CP_RUNNING;
+	if (running && atomic_load(&dev->cp_stop) < (uint32_t)how)
+		atomic_store(&dev->cp_stop, how);
+	pthread_mutex_unlock(&dev->lock);
+	if (running)
+		cp_forward_stop(dev);
+}
+
+static bool cp_ready(struct zw_device *dev)
+{
+	return atomic_load_explicit(&dev->cp_start, memory_order_relaxed);
+}
+
+/* A thread has come to rest: the host, the other thread, or a caller of zw_device_reset() may wait for it. Lock held. */
+static void at_rest_locked(struct zw_device *dev)
+{
+	void (*cb)(void *) = dev->rest_cb;
+	void *opaque = dev->rest_opaque;
+
+	pthread_cond_broadcast(&dev->rest_cond);
+	pthread_cond_signal(&dev->core_cond);
+	if (!cb || !dev->reset_host)
+		return;
+	pthread_mutex_unlock(&dev->lock);
+	cb(opaque);
+	pthread_mutex_lock(&dev->lock);
+}
+
+static void *cp_main(void *opaque)
+{
+	struct zw_device *dev = opaque;
+
+	pthread_mutex_lock(&dev->lock);
+	while (!dev->quit) {
+		if (dev->resetting) {
+			if (!dev->cp_at_rest) {
+				dev->cp_at_rest = true;
+				at_rest_locked(dev);
+				continue;
+			}
+			pthread_cond_wait(&dev->cp_cond, &dev->lock);
+			continue;
+		}
+		dev->cp_at_rest = false;
+		if (!atomic_load(&dev->cp_start)) {
+			pthread_cond_wait(&dev->cp_cond, &dev->lock);
+			continue;
+		}
+		atomic_store(&dev->cp_start, false);
+		pthread_mutex_unlock(&dev->lock);
+		cp_run(dev);
+		pthread_mutex_lock(&dev->lock);
+		cp_done_locked(dev);
+		pthread_mutex_unlock(&dev->lock);
+		spin_until(dev, cp_ready);
+		pthread_mutex_lock(&dev->lock);
+	}
+	pthread_mutex_unlock(&dev->lock);
+	return NULL;
+}
+
+/* -- control core ----------------------------------------------------------------------------------- */
+
+static void rv_trap(void *opaque, uint64_t cause, uint64_t epc, uint64_t tval)
+{
+	/* Interrupts are the firmware's daily life. */
+	if (!(cause & ZW_RV_CAUSE_INTERRUPT))
+		zw_dev_log(opaque, ZW_LOG_INFO, "control core: exception %llu at 0x%llx, tval 0x%llx",
+			   (unsigned long long)cause, (unsigned long long)epc,
+			   (unsigned long long)tval);
+}
+
+/* The hart gave up. What the host is shown is the trap that started it, not the one that ended it. */
+static void core_halted(struct zw_device *dev)
+{
+	struct zw_rv_halt halt = { 0 };
+	uint64_t cause, pc;
+
+	zw_rv_halt_info(dev->rv, &halt);
+	cause = halt.cause;
+	pc = halt.epc;
+	if (halt.double_trap) {
+		zw_rv_csr_read(dev->rv, ZW_RV_CSR_MCAUSE, &cause);
+		zw_rv_csr_read(dev->rv, ZW_RV_CSR_MEPC, &pc);
+	}
+	pthread_mutex_lock(&dev->lock);
+	dev->fw_running = false;
+	if (!dev->resetting && !dev->quit) {
+		atomic_store(&dev->fw_trap_cause, (uint32_t)(cause & 0x7fffffff) | ZW_FW_TRAPPED);
+		atomic_store(&dev->fw_trap_pc, pc);
+		atomic_store(&dev->boot_status, ZW_BOOT_HALTED);
+	}
+	pthread_mutex_unlock(&dev->lock);
+	zw_dev_log(dev, ZW_LOG_ERROR, "control core: halted, cause 0x%llx at 0x%llx",
+		   (unsigned long long)cause, (unsigned long long)pc);
+	/* The host waits for replies that will not come: let it look. */
+	if (dev->ops.msix_raise)
+		dev->ops.msix_raise(dev->opaque, ZW_VECTOR_MBOX);
+}
+
+static bool core_ready(struct zw_device *dev)
+{
+	return atomic_load_explicit(&dev->attention, memory_order_relaxed) ||
+	       zw_rv_wake_pending(dev->rv);
+}
+
+static void core_park(struct zw_device *dev)
+{
+	uint64_t deadline;
+	struct timespec ts;
+
+	if (spin_until(dev, core_ready))
+		return;
+	deadline = zw_rv_timer_deadline(dev->rv);
+	if (deadline != UINT64_MAX) {
+		uint64_t us = deadline > UINT64_MAX / 2 - dev->epoch_us ? UINT64_MAX / 2 :
+									   deadline + dev->epoch_us;
+
+		ts.tv_sec = (time_t)(us / 1000000);
+		ts.tv_nsec = (long)(us % 1000000) * 1000;
+	}
+	pthread_mutex_lock(&dev->lock);
+	if (!core_ready(dev)) {
+		dev->core_sleeping = true;
+		if (deadline == UINT64_MAX)
+			pthread_cond_wait(&dev->core_cond, &dev->lock);
+		else
+			pthread_cond_timedwait(&dev->core_cond, &dev->lock, &ts);
+		dev->core_sleeping = false;
+	}
+	pthread_mutex_unlock(&dev->lock);
+}
+
+static void core_execute(struct zw_device *dev)
+{
+	switch (zw_rv_run(dev->rv, RV_SLICE)) {
+	case ZW_RV_STOP_WFI:
+		core_park(dev);
+		break;
+	case ZW_RV_STOP_HALT:
+		core_halted(dev);
+		break;
+	case ZW_RV_STOP_BUDGET:
+	case ZW_RV_STOP_EXTERNAL:
+		break;
+	}
+}
+
+/* All registers as after power-on. Both threads are at rest. */
+static void reset_state(struct zw_device *dev)
+{
+	memset(dev->sram, 0, ZW_SOC_SRAM_SIZE);
+	zw_mmu_reset(dev->mmu);
+	zw_cp_reset(dev->cp);
+	zw_pool_resume(dev->pool);
+	for (unsigned int i = 0; i < ZW_ENGINE_COUNT; i++)
+		atomic_store(&dev->pmu.busy_ps[i], 0);
+	atomic_store(&dev->pmu.hbm_read, 0);
+	atomic_store(&dev->pmu.hbm_written, 0);
+	atomic_store(&dev->pmu.sys_read, 0);
+	atomic_store(&dev->pmu.sys_written, 0);
+	atomic_store(&dev->pmu.packets, 0);
+	atomic_store(&dev->pmu.jobs, 0);
+	atomic_store(&dev->pmu.faults, 0);
+	atomic_store(&dev->pmu.tlb_hits, 0);
+	atomic_store(&dev->pmu.tlb_misses, 0);
+	atomic_store(&dev->pmu.progress, 0);
+	memset(&dev->soc, 0, sizeof(dev->soc));
+	memset(&dev->job, 0, sizeof(dev->job));
+	zw_rv_reset(dev->rv, ZW_SOC_SRAM_BASE);
+	zw_rv_invalidate(dev->rv, ZW_SOC_SRAM_BASE, ZW_SOC_SRAM_SIZE);
+
+	pthread_mutex_lock(&dev->lock);
+	dev->boot_requested = false;
+	dev->fw_running = false;
+	dev->irq_pending = 0;
+	dev->irq_enable = 0;
+	dev->db_pending = 0;
+	dev->pmu_latch_off = 0;
+	zw_dev_irq_locked(dev, 0, 0);
+	atomic_store(&dev->cp_start, false);
+	atomic_store(&dev->cp_stop, ZW_CP_STOP_NONE);
+	atomic_store(&dev->cp_status, ZW_SOC_CP_IDLE);
+	atomic_store(&dev->boot_status, ZW_BOOT_IDLE);
+	atomic_store(&dev->boot_error, ZW_BOOT_ERR_NONE);
+	atomic_store(&dev->boot_detail, 0);
+	atomic_store(&dev->fw_trap_cause, 0);
+	atomic_store(&dev->fw_trap_pc, 0);
+	atomic_store(&dev->fw_version, 0);
+	atomic_store(&dev->fw_heartbeat, 0);
+	atomic_store(&dev->fw_addr, 0);
+	atomic_store(&dev->fw_size, 0);
+	atomic_store(&dev->mbox_h2f, 0);
+	atomic_store(&dev->mbox_f2h, 0);
+	pthread_mutex_unlock(&dev->lock);
+}
+
+static void release_locked(struct zw_device *dev)
+{
+	dev->resetting = false;
+	dev->reset_host = false;
+	dev->core_at_rest = false;
+	dev->cp_at_rest = false;
+	pthread_cond_signal(&dev->core_cond);
+	pthread_cond_signal(&dev->cp_cond);
+	pthread_cond_broadcast(&dev->rest_cond);
+}
+
+/* Control-core thread while a reset is going on; lock held. */
+static void core_rest_locked(struct zw_device *dev)
+{
+	if (!dev->core_at_rest) {
+		dev->core_at_rest = true;
+		at_rest_locked(dev);
+		return;
+	}
+	if (dev->reset_host || !dev->cp_at_rest) {
+		pthread_cond_wait(&dev->core_cond, &dev->lock);
+		return;
+	}
+	/* The driver's own reset: nobody else is going to finish it. */
+	dev->reset_busy = true;
+	pthread_mutex_unlock(&dev->lock);
+	reset_state(dev);
+	pthread_mutex_lock(&dev->lock);
+	dev->reset_busy = false;
+	if (dev->reset_host)
+		at_rest_locked(dev); /* the host's reset came meanwhile */
+	else
+		release_locked(dev);
+}
+
+static void *core_main(void *opaque)
+{
+	struct zw_device *dev = opaque;
+
+	pthread_mutex_lock(&dev->lock);
+	while (!dev->quit) {
+		atomic_store(&dev->attention, false);
+		if (dev->resetting) {
+			core_rest_locked(dev);
+			continue;
+		}
+		if (dev->boot_requested) {
+			dev->boot_requested = false;
+			pthread_mutex_unlock(&dev->lock);
+			zw_boot_run(dev);
+			pthread_mutex_lock(&dev->lock);
+			continue;
+		}
+		if (!dev->fw_running) {
+			pthread_cond_wait(&dev->core_cond, &dev->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&dev->lock);
+		core_execute(dev);
+		pthread_mutex_lock(&dev->lock);
+	}
+	pthread_mutex_unlock(&dev->lock);
+	return NULL;
+}
+
+/* -- reset ------------------------------------------------------------------------------------------ */
+
+/* Asks everything to stop. Lock held; the CP is told by the caller, without it. */
+static void begin_locked(struct zw_device *dev, bool host)
+{
+	if (host)
+		dev->reset_host = true;
+	if (!dev->resetting) {
+		dev->resetting = true;
+		dev->core_at_rest = false;
+		dev->cp_at_rest = false;
+	}
+	atomic_store(&dev->cp_stop, ZW_CP_STOP_CANCEL);
+	zw_dev_attention_locked(dev);
+	pthread_cond_signal(&dev->cp_cond);
+}
+
+void zw_dev_self_reset(struct zw_device *dev)
+{
+	pthread_mutex_lock(&dev->lock);
+	if (!dev->resetting)
+		begin_locked(dev, false);
+	pthread_mutex_unlock(&dev->lock);
+	zw_cp_cancel(dev->cp);
+}
+
+void zw_device_reset_begin(struct zw_device *dev)
+{
+	pthread_mutex_lock(&dev->lock);
+	begin_locked(dev, true);
+	pthread_mutex_unlock(&dev->lock);
+	zw_cp_cancel(dev->cp);
+}
+
+static bool quiescent_locked(const struct zw_device *dev)
+{
+	return dev->resetting && dev->core_at_rest && dev->cp_at_rest && !dev->reset_busy;
+}
+
+bool zw_device_reset_quiescent(struct zw_device *dev)
+{
+	bool ret;
+
+	pthread_mutex_lock(&dev->lock);
+	ret = quiescent_locked(dev);
+	pthread_mutex_unlock(&dev->lock);
+	return ret;
+}
+
+void zw_device_reset_finish(struct zw_device *dev, bool scrub_hbm)
+{
+	if (!zw_device_reset_quiescent(dev))
+		return;
+	if (scrub_hbm)
+		zw_hbm_scrub(&dev->hbm, 0, dev->hbm.size, NULL, NULL);
+	reset_state(dev);
+	pthread_mutex_lock(&dev->lock);
+	release_locked(dev);
+	pthread_mutex_unlock(&dev->lock);
+}
+
+void zw_device_reset(struct zw_device *dev, bool scrub_hbm)
+{
+	zw_device_reset_begin(dev);
+	pthread_mutex_lock(&dev->lock);
+	while (!quiescent_locked(dev))
+		pthread_cond_wait(&dev->rest_cond, &dev->lock);
+	pthread_mutex_unlock(&dev->lock);
+	zw_device_reset_finish(dev, scrub_hbm);
+}
+
+void zw_device_set_quiescent_cb(struct zw_device *dev, void (*cb)(void *opaque), void *opaque)
+{
+	pthread_mutex_lock(&dev->lock);
+	dev->rest_cb = cb;
+	dev->rest_opaque = opaque;
+	pthread_mutex_unlock(&dev->lock);
+}
+
+/* -- make and free ---------------------------------------------------------------------------------- */
+
+uint64_t zw_device_hbm_size(const struct zw_device *dev)
+{
+	return dev->hbm.size;
+}
+
+void *zw_device_hbm(struct zw_device *dev)
+{
+	return dev->hbm.base;
+}
+
+static int refuse(char *err, size_t len, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static int refuse(char *err, size_t len, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(err, len, fmt, ap);
+	va_end(ap);
+	return -1;
+}
+
+static int check_config(const struct zw_device_config *cfg, const struct zw_host_ops *ops,
+			uint64_t hbm_size, char *err, size_t len)
+{
+	if (!ops->dma_read || !ops->dma_write)
+		return refuse(err, len, "host operations lack dma_read or dma_write");
+	if (!hbm_size || hbm_size % ZW_HBM_CHUNK || hbm_size > ZW_PTE_ADDR_MASK)
+		return refuse(err, len, "HBM size %llu is not a positive multiple of 2 MiB",
+			      (unsigned long long)hbm_size);
+	if (cfg->aperture_size > hbm_size)
+		return refuse(err, len, "aperture of %llu bytes is larger than HBM (%llu bytes)",
+			      (unsigned long long)cfg->aperture_size,
+			      (unsigned long long)hbm_size);
+	if (cfg->workers < 0 || cfg->workers > ZW_POOL_MAX_WORKERS)
+		return refuse(err, len, "workers must be 0..%d, not %d", ZW_POOL_MAX_WORKERS,
+			      cfg->workers);
+	return 0;
+}
+
+static int make_parts(struct zw_device *dev, const struct zw_device_config *cfg, uint64_t hbm_size,
+		      char *err, size_t len)
+{
+	struct zw_mmu_config mmu = { .hbm = &dev->hbm,
+				     .ops = &dev->ops,
+				     .opaque = dev->opaque,
+				     .pmu = &dev->pmu,
+				     .idle = tlb_idle,
+				     .idle_opaque = dev };
+	struct zw_rv_config rv = { .bus = { .load = zw_soc_load, .store = zw_soc_store },
+				   .opaque = dev,
+				   .ram_base = ZW_SOC_SRAM_BASE,
+				   .ram_size = ZW_SOC_SRAM_SIZE,
+				   .clint = true,
+				   .clint_base = ZW_SOC_MTIMECMP - ZW_RV_CLINT_MTIMECMP,
+				   .mtime = mtime,
+				   .trap = rv_trap };
+	struct zw_cp_config cp = { .profile = &dev->profile,
+				   .pmu = &dev->pmu,
+				   .log = cp_log,
+				   .log_opaque = dev,
+				   .boundary = cp_boundary,
+				   .boundary_opaque = dev };
+	int ret;
+
+	_Static_assert(ZW_SOC_MTIME - ZW_SOC_MTIMECMP == ZW_RV_CLINT_MTIME - ZW_RV_CLINT_MTIMECMP,
+		       "the timer registers are a CLINT's");
+	ret = zw_hbm_init(&dev->hbm, cfg->hbm, hbm_size, cfg->hbm_backing_limit, &dev->ops,
+			  dev->opaque);
+	if (ret)
+		return refuse(err, len, "cannot map %llu bytes of HBM: %s",
+			      (unsigned long long)hbm_size, strerror(-ret));
+	dev->sram = aligned_alloc(SRAM_ALIGN, ZW_SOC_SRAM_SIZE);
+	if (!dev->sram)
+		return refuse(err, len, "no memory for the control core's SRAM");
+	memset(dev->sram, 0, ZW_SOC_SRAM_SIZE);
+	rv.ram = dev->sram;
+	ret = zw_rv_new(&rv, &dev->rv);
+	if (ret)
+		return refuse(err, len, "cannot make the control core: %s", strerror(-ret));
+	dev->mmu = zw_mmu_new(&mmu);
+	dev->pool = zw_pool_new((unsigned int)cfg->workers);
+	if (!dev->mmu || !dev->pool)
+		return refuse(err, len, "cannot make the engines with %d workers: %s", cfg->workers,
+			      strerror(errno));
+	cp.mmu = dev->mmu;
+	cp.pool = dev->pool;
+	dev->cp = zw_cp_new(&cp);
+	if (!dev->cp)
+		return refuse(err, len, "no memory for the command processor");
+	return 0;
+}
+
+static int start_threads(struct zw_device *dev, char *err, size_t len)
+{
+	int ret = pthread_create(&dev->core_thread, NULL, core_main, dev);
+
+	dev->core_started = ret == 0;
+	if (!ret) {
+		ret = pthread_create(&dev->cp_thread, NULL, cp_main, dev);
+		dev->cp_started = ret == 0;
+	}
+	if (ret)
+		return refuse(err, len, "cannot start the device's threads: %s", strerror(ret));
+	pthread_setname_np(dev->core_thread, "zw-core");
+	pthread_setname_np(dev->cp_thread, "zw-cp");
+	return 0;
+}
+
+struct zw_device *zw_device_new(const struct zw_device_config *cfg, const struct zw_host_ops *ops,
+				void *opaque, char *err, size_t err_len)
+{
+	uint64_t hbm_size = cfg->hbm_size ? cfg->hbm_size : cfg->profile->hbm_bytes;
+	pthread_condattr_t attr;
+	struct zw_device *dev;
+
+	if (check_config(cfg, ops, hbm_size, err, err_len))
+		return NULL;
+	dev = calloc(1, sizeof(*dev));
+	if (!dev) {
+		refuse(err, err_len, "no memory for a device");
+		return NULL;
+	}
+	dev->ops = *ops;
+	dev->opaque = opaque;
+	dev->profile = *cfg->profile;
+	dev->aperture_size = cfg->aperture_size ? cfg->aperture_size : hbm_size;
+	dev->progress_ms = cfg->progress_ms ? cfg->progress_ms : DEFAULT_PROGRESS_MS;
+	dev->caps = cfg->workers ? 0 : ZW_CAP_WORKERS_SYNC;
+	dev->epoch_us = clock_ns() / 1000;
+	pthread_mutex_init(&dev->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&dev->core_cond, &attr);
+	pthread_cond_init(&dev->cp_cond, &attr);
+	pthread_cond_init(&dev->rest_cond, &attr);
+	pthread_condattr_destroy(&attr);
+	if (make_parts(dev, cfg, hbm_size, err, err_len) || start_threads(dev, err, err_len)) {
+		zw_device_free(dev);
+		return NULL;
+	}
+	return dev;
+}
+
+void zw_device_free(struct zw_device *dev)
+{
+	if (!dev)
+		return;
+	if (dev->core_started) {
+		pthread_mutex_lock(&dev->lock);
+		dev->quit = true;
+		begin_locked(dev, true);
+		pthread_mutex_unlock(&dev->lock);
+		zw_cp_cancel(dev->cp);
+		pthread_join(dev->core_thread, NULL);
+		if (dev->cp_started)
+			pthread_join(dev->cp_thread, NULL);
+	}
+	if (dev->cp)
+		zw_cp_free(dev->cp);
+	zw_mmu_free(dev->mmu);
+	zw_pool_free(dev->pool);
+	zw_rv_free(dev->rv);
+	free(dev->sram);
+	zw_hbm_fini(&dev->hbm);
+	pthread_cond_destroy(&dev->core_cond);
+	pthread_cond_destroy(&dev->cp_cond);
+	pthread_cond_destroy(&dev->rest_cond);
+	pthread_mutex_destroy(&dev->lock);
+	free(dev);
+}

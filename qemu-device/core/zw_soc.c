@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: MIT */
+/* Bus of the control core: the peripherals of zw_soc.h. Runs on the control-core thread. */
+#include <errno.h>
+#include <string.h>
+#include "zw_device_int.h"
+
+/* What the hart gets for an access that no peripheral takes: an access fault. */
+#define BUS_ERROR 1
+
+static bool in_sram(uint64_t addr, uint64_t len)
+{
+	return addr >= ZW_SOC_SRAM_BASE && addr - ZW_SOC_SRAM_BASE <= ZW_SOC_SRAM_SIZE &&
+	       len <= ZW_SOC_SRAM_SIZE - (addr - ZW_SOC_SRAM_BASE);
+}
+
+/* -- load ------------------------------------------------------------------------------------------- */
+
+static uint64_t claim_doorbells(struct zw_device *dev)
+{
+	uint64_t bits;
+
+	pthread_mutex_lock(&dev->lock);
+	bits = dev->db_pending;
+	dev->db_pending = 0;
+	zw_dev_irq_locked(dev, 0, ZW_SOC_IRQ_DOORBELL);
+	pthread_mutex_unlock(&dev->lock);
+	return bits;
+}
+
+static uint32_t irq_register(struct zw_device *dev, const uint32_t *reg)
+{
+	uint32_t val;
+
+	pthread_mutex_lock(&dev->lock);
+	val = *reg;
+	pthread_mutex_unlock(&dev->lock);
+	return val;
+}
+
+static int load32(struct zw_device *dev, uint64_t addr, uint64_t *val)
+{
+	switch (addr) {
+	case ZW_SOC_IRQ_PENDING:
+		*val = irq_register(dev, &dev->irq_pending);
+		return 0;
+	case ZW_SOC_IRQ_ENABLE:
+		*val = irq_register(dev, &dev->irq_enable);
+		return 0;
+	case ZW_SOC_NUM_QUEUES:
+		*val = ZW_MAX_QUEUES;
+		return 0;
+	case ZW_SOC_NUM_VMS:
+		*val = ZW_MAX_VMS;
+		return 0;
+	case ZW_SOC_ABI_VERSION:
+		*val = ZW_ABI_VERSION;
+		return 0;
+	case ZW_SOC_DMA_LEN:
+		*val = dev->soc.dma_len;
+		return 0;
+	case ZW_SOC_DMA_STATUS:
+		*val = dev->soc.dma_status;
+		return 0;
+	case ZW_SOC_MMU_VM:
+		*val = dev->soc.mmu_vm;
+		return 0;
+	case ZW_SOC_MMU_STATUS:
+		*val = dev->soc.mmu_status;
+		return 0;
+	case ZW_SOC_CP_STATUS:
+		*val = atomic_load(&dev->cp_status);
+		return 0;
+	case ZW_SOC_CP_PROGRESS:
+		*val = atomic_load_explicit(&dev->pmu.progress, memory_order_relaxed);
+		return 0;
+	case ZW_SOC_CP_PACKETS:
+		*val = (uint32_t)atomic_load_explicit(&dev->pmu.packets, memory_order_relaxed);
+		return 0;
+	case ZW_SOC_SCRUB_STATUS:
+		*val = dev->soc.scrub_status;
+		return 0;
+	default:
+		return BUS_ERROR;
+	}
+}
+
+static int load64(struct zw_device *dev, uint64_t addr, uint64_t *val)
+{
+	switch (addr) {
+	case ZW_SOC_MBOX_H2F:
+		*val = atomic_load(&dev->mbox_h2f);
+		return 0;
+	case ZW_SOC_MBOX_F2H:
+		*val = atomic_load(&dev->mbox_f2h);
+		return 0;
+	case ZW_SOC_HBM_SIZE:
+		*val = dev->hbm.size;
+		return 0;
+	case ZW_SOC_DB_CLAIM:
+		*val = claim_doorbells(dev);
+		return 0;
+	case ZW_SOC_DMA_SYS:
+		*val = dev->soc.dma_sys;
+		return 0;
+	case ZW_SOC_DMA_SRAM:
+		*val = dev->soc.dma_sram;
+		return 0;
+	case ZW_SOC_MMU_BUSY:
+		*val = zw_mmu_busy(dev->mmu);
+		return 0;
+	case ZW_SOC_CP_JOB:
+		*val = dev->soc.cp_job;
+		return 0;
+	case ZW_SOC_SCRUB_ADDR:
+		*val = dev->soc.scrub_addr;
+		return 0;
+	case ZW_SOC_SCRUB_SIZE:
+		*val = dev->soc.scrub_size;
+		return 0;
+	default:
+		return BUS_ERROR;
+	}
+}
+
+int zw_soc_load(void *opaque, uint64_t addr, unsigned int size, uint64_t *val)
+{
+	if (size == 4)
+		return load32(opaque, addr, val);
+	if (size == 8)
+		return load64(opaque, addr, val);
+	return BUS_ERROR;
+}
+
+/* -- store ------------------------------------------------------------------------------------------ */
+
+static void fw_status(struct zw_device *dev, uint32_t val)
+{
+	bool known = val == ZW_SOC_FW_READY || (val & ZW_SOC_FW_FAIL);
+
+	if (!known) {
+		zw_dev_log(dev, ZW_LOG_ERROR, "firmware: unknown status 0x%x", val);
+		return;
+	}
+	pthread_mutex_lock(&dev->lock);
+	if (dev->resetting || dev->quit) {
+		/* The registers belong to the reset. */
+	} else if (val & ZW_SOC_FW_FAIL) {
+		atomic_store(&dev->boot_error, ZW_BOOT_ERR_FIRMWARE);
+		atomic_store(&dev->boot_detail, val & ~ZW_SOC_FW_FAIL);
+		atomic_store(&dev->boot_status, ZW_BOOT_FAILED);
+		dev->fw_running = false;
+		zw_rv_request_stop(dev->rv);
+	} else {
+		atomic_store(&dev->boot_status, ZW_BOOT_READY);
+	}
+	pthread_mutex_unlock(&dev->lock);
+	if (val & ZW_SOC_FW_FAIL)
+		zw_dev_log(dev, ZW_LOG_ERROR, "firmware: refused to start, code 0x%x",
+			   val & ~ZW_SOC_FW_FAIL);
+}
+
+static void dma(struct zw_device *dev, uint32_t ctrl)
+{
+	uint64_t sys = dev->soc.dma_sys, addr = dev->soc.dma_sram;
+	uint32_t len = dev->soc.dma_len;
+	uint8_t *p;
+	int ret;
+
+	dev->soc.dma_status = 2;
+	if (!len || len > 4096 || sys > UINT64_MAX - len || !in_sram(addr, len) ||
+	    (ctrl != ZW_SOC_DMA_TO_SRAM && ctrl != ZW_SOC_DMA_TO_SYS))
+		return;
+	p = dev->sram + (addr - ZW_SOC_SRAM_BASE);
+	if (ctrl == ZW_SOC_DMA_TO_SRAM) {
+		ret = dev->ops.dma_read(dev->opaque, sys, p, len);
+		zw_rv_invalidate(dev->rv, addr, len);
+	} else {
+		ret = dev->ops.dma_write(dev->opaque, sys, p, len);
+	}
+	dev->soc.dma_status = ret ? 1 : 0;
+}
+
+static void mmu_root(struct zw_device *dev, uint64_t val)
+{
+	bool valid = val & ZW_SOC_MMU_ROOT_VALID;
+	int ret = -EFAULT;
+
+	if (valid || !val)
+		ret = zw_mmu_set_root(dev->mmu, dev->soc.mmu_vm, val & ~(uint64_t)ZW_SOC_MMU_ROOT_VALID,
+				      valid);
+	dev->soc.mmu_status = ret == -EINVAL ? 1 : ret ? 2 : 0;
+}
+
+static int cp_start(struct zw_device *dev)
+{
+	uint64_t addr = dev->soc.cp_job;
+
+	if (addr % 64 || !in_sram(addr, sizeof(dev->job)))
+		return BUS_ERROR;
+	if (atomic_load(&dev->cp_status) != ZW_SOC_CP_IDLE) {
+		zw_dev_log(dev, ZW_LOG_ERROR, "firmware: CP started while it is not idle");
+		return BUS_ERROR;
+	}
+	dev->job_sram = addr - ZW_SOC_SRAM_BASE;
+	memcpy(&dev->job, dev->sram + dev->job_sram, sizeof(dev->job));
+	if (dev->job.queue >= ZW_MAX_QUEUES) {
+		zw_dev_log(dev, ZW_LOG_ERROR, "firmware: job for queue %u", dev->job.queue);
+		return BUS_ERROR;
+	}
+	zw_dev_cp_start(dev);
+	return 0;
+}
+
+static int cp_ctrl(struct zw_device *dev, uint32_t val)
+{
+	switch (val) {
+	case ZW_SOC_CP_START:
+		return cp_start(dev);
+	case ZW_SOC_CP_PREEMPT:
+		zw_dev_cp_stop(dev, ZW_CP_STOP_PREEMPT);
+		return 0;
+	case ZW_SOC_CP_CANCEL:
+		zw_dev_cp_stop(dev, ZW_CP_STOP_CANCEL);
+		return 0;
+	case ZW_SOC_CP_ACK:
+		pthread_mutex_lock(&dev->lock);
+		if (atomic_load(&dev->cp_status) == ZW_SOC_CP_DONE) {
+			atomic_store(&dev->cp_status, ZW_SOC_CP_IDLE);
+			zw_dev_irq_locked(dev, 0, ZW_SOC_IRQ_CP);
+		}
+		pthread_mutex_unlock(&dev->lock);
+		return 0;
+	default:
+		return BUS_ERROR;
+	}
+}
+
+static int queue_reset(struct zw_device *dev, uint32_t queue)
+{
+	if (queue >= ZW_MAX_QUEUES ||
+	    (atomic_load(&dev->cp_status) == ZW_SOC_CP_RUNNING && dev->job.queue == queue)) {
+		zw_dev_log(dev, ZW_LOG_ERROR, "firmware: reset of queue %u, which does not exist or runs",
+			   queue);
+		return BUS_ERROR;
+	}
+	zw_cp_queue_reset(dev->cp, queue);
+	return 0;
+}
+
+static void scrub(struct zw_device *dev)
+{
+	uint64_t addr = dev->soc.scrub_addr, size = dev->soc.scrub_size;
+
+	dev->soc.scrub_status = 2;
+	if ((addr | size) % ZW_PAGE_SIZE || !zw_hbm_contains(&dev->hbm, addr, size))
+		return;
+	/* Given up only for a reset, after which nobody reads the status. */
+	if (!zw_hbm_scrub(&dev->hbm, addr, size, zw_dev_stopping, dev))
+		dev->soc.scrub_status = 0;
+}
+
+static int store32(struct zw_device *dev, uint64_t addr, uint32_t val)
+{
+	switch (addr) {
+	case ZW_SOC_IRQ_PENDING:
+		/* The others follow from a state that has a register of its own. */
+		zw_dev_irq(dev, 0, val & (ZW_SOC_IRQ_MBOX | ZW_SOC_IRQ_TLB));
+		return 0;
+	case ZW_SOC_IRQ_ENABLE:
+		pthread_mutex_lock(&dev->lock);
+		dev->irq_enable = val;
+		zw_dev_irq_locked(dev, 0, 0);
+		pthread_mutex_unlock(&dev->lock);
+		return 0;
+	case ZW_SOC_FW_STATUS:
+		fw_status(dev, val);
+		return 0;
+	case ZW_SOC_FW_VERSION:
+		atomic_store(&dev->fw_version, val);
+		return 0;
+	case ZW_SOC_HEARTBEAT:
+		atomic_store_explicit(&dev->fw_heartbeat, val, memory_order_relaxed);
+		return 0;
+	case ZW_SOC_DMA_LEN:
+		dev->soc.dma_len = val;
+		return 0;
+	case ZW_SOC_DMA_CTRL:
+		dma(dev, val);
+		return 0;
+	case ZW_SOC_MSIX_RAISE:
+		if (val >= ZW_NUM_VECTORS)
+			return BUS_ERROR;
+		if (dev->ops.msix_raise)
+			dev->ops.msix_raise(dev->opaque, val);
+		return 0;
+	case ZW_SOC_MMU_VM:
+		dev->soc.mmu_vm = val;
+		return 0;
+	case ZW_SOC_MMU_INVALIDATE:
+		return zw_mmu_invalidate(dev->mmu, dev->soc.mmu_vm) ? BUS_ERROR : 0;
+	case ZW_SOC_CP_CTRL:
+		return cp_ctrl(dev, val);
+	case ZW_SOC_CP_QUEUE_RESET:
+		return queue_reset(dev, val);
+	case ZW_SOC_SCRUB_CTRL:
+		if (val != 1)
+			return BUS_ERROR;
+		scrub(dev);
+		return 0;
+	default:
+		return BUS_ERROR;
+	}
+}
+
+static int store64(struct zw_device *dev, uint64_t addr, uint64_t val)
+{
+	switch (addr) {
+	case ZW_SOC_DMA_SYS:
+		dev->soc.dma_sys = val;
+		return 0;
+	case ZW_SOC_DMA_SRAM:
+		dev->soc.dma_sram = val;
+		return 0;
+	case ZW_SOC_MMU_ROOT:
+		mmu_root(dev, val);
+		return 0;
+	case ZW_SOC_CP_JOB:
+		dev->soc.cp_job = val;
+		return 0;
+	case ZW_SOC_SCRUB_ADDR:
+		dev->soc.scrub_addr = val;
+		return 0;
+	case ZW_SOC_SCRUB_SIZE:
+		dev->soc.scrub_size = val;
+		return 0;
+	default:
+		return BUS_ERROR;
+	}
+}
+
+int zw_soc_store(void *opaque, uint64_t addr, unsigned int size, uint64_t val)
+{
+	if (size == 4)
+		return store32(opaque, addr, (uint32_t)val);
+	if (size == 8)
+		return store64(opaque, addr, val);
+	return BUS_ERROR;
+}
