@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Round trips of empty jobs through the whole stack: ioctl, scheduler, ring, doorbell, firmware,
+ * command processor, completion, interrupt, fence. The counterpart of bench_nvme.
+ *
+ *	bench_jobs [--seconds S]
+ *
+ * One job at a time, each waited for before the next is submitted; then 64 in flight, submitted and
+ * waited for in batches of 16. Speaks the ioctls directly. Prints one JSON object: p50 and p99 in
+ * microseconds at one in flight, jobs per second at both depths.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../kselftest/zw_kst.h"
+
+#define DEPTH       64
+#define BATCH       16
+#define MAX_SAMPLES (1u << 20)
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Returns the number of samples, or a negative error. */
+static long depth_one(struct zw_client *c, uint64_t duration, uint64_t *samples)
+{
+	uint64_t end = now_ns() + duration, t0, t1;
+	size_t n = 0;
+	int ret;
+
+	do {
+		t0 = now_ns();
+		ret = zw_submit(c->fd, c->queue, 0, 0, 0, c->timeline, ++c->point);
+		if (!ret)
+			ret = zw_wait(c->fd, c->timeline, c->point, LONG_WAIT_NS);
+		if (ret)
+			return ret;
+		t1 = now_ns();
+		samples[n++] = t1 - t0;
+	} while (t1 < end && n < MAX_SAMPLES);
+	return (long)n;
+}
+
+static int submit_batch(struct zw_client *c)
+{
+	struct drm_zhenwu_sync_op sync = {
+		.flags =
+			DRM_ZHENWU_SYNC_OP_SIGNAL | DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ,
+		.handle = c->timeline,
+		.timeline_value = c->point + BATCH,
+	};
+	struct drm_zhenwu_job jobs[BATCH] = {0};
+	struct drm_zhenwu_submit s = {.queue_id = c->queue,
+				      .jobs = DRM_ZHENWU_OBJ_ARRAY(BATCH, jobs)};
+
+	jobs[BATCH - 1].syncs = (struct drm_zhenwu_obj_array)DRM_ZHENWU_OBJ_ARRAY(1, &sync);
+	c->point += BATCH;
+	return zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_SUBMIT, &s);
+}
+
+/* Jobs per second with DEPTH of them in flight, or a negative error. */
+static double depth_many(struct zw_client *c, uint64_t duration)
+{
+	uint64_t first = c->point, start = now_ns(), end = start + duration;
+	int ret;
+
+	do {
+		ret = submit_batch(c);
+		/* The oldest batch has to be over before there is room for another. */
+		if (!ret && c->point - first >= DEPTH)
+			ret = zw_wait(c->fd, c->timeline, c->point - DEPTH + BATCH, LONG_WAIT_NS);
+		if (ret)
+			return ret;
+	} while (now_ns() < end);
+	ret = zw_wait(c->fd, c->timeline, c->point, LONG_WAIT_NS);
+	if (ret)
+		return ret;
+	return (double)(c->point - first) * 1e9 / (double)(now_ns() - start);
+}
+
+int main(int argc, char **argv)
+{
+	double seconds = 2, rate;
+	struct zw_client c;
+	uint64_t *samples, sum = 0;
+	long n;
+
+	if (argc == 3 && !strcmp(argv[1], "--seconds"))
+		seconds = atof(argv[2]);
+	else if (argc != 1)
+		seconds = 0;
+	if (!(seconds > 0)) {
+		fprintf(stderr, "usage: bench_jobs [--seconds S]\n");
+		return 2;
+	}
+	if (!zw_client_open(&c)) {
+		fprintf(stderr, "bench_jobs: %s\n",
+			c.fd < 0 ? KSFT_SKIP_NO_DEVICE : "cannot make a queue");
+		return 1;
+	}
+	samples = malloc(sizeof(*samples) * MAX_SAMPLES);
+	if (!samples) {
+		fprintf(stderr, "bench_jobs: out of memory\n");
+		return 1;
+	}
+	/* Warm-up: code of the path is translated by the emulator once. */
+	depth_one(&c, 200000000u, samples);
+	n = depth_one(&c, (uint64_t)(seconds * 1e9), samples);
+	rate = depth_many(&c, (uint64_t)(seconds * 1e9));
+	if (n <= 0 || rate < 0) {
+		fprintf(stderr, "bench_jobs: %s\n", strerror(n <= 0 ? (int)-n : (int)-rate));
+		return 1;
+	}
+	for (long i = 0; i < n; i++)
+		sum += samples[i];
+	qsort(samples, (size_t)n, sizeof(*samples), by_value);
+	printf("{\"job_1_p50_us\": %.1f, \"job_1_p99_us\": %.1f, \"job_1_per_s\": %.0f, "
+	       "\"job_%d_per_s\": %.0f}\n",
+	       (double)samples[n / 2] / 1e3, (double)samples[n * 99 / 100] / 1e3,
+	       (double)n * 1e9 / (double)sum, DEPTH, rate);
+	free(samples);
+	zw_client_close(&c);
+	return 0;
+}
