@@ -229,7 +229,8 @@ static void test_in_place(void **state)
 
 static void test_special_values(void **state)
 {
-	/* K = 9: the last element is alone in its step, beside the padding. */
+	/* K = 9: the last element is alone in its step, beside the padding; N = 11: vector and rest
+	 * of a row. */
 	static const struct {
 		float x, w;
 		uint32_t want;
@@ -252,9 +253,9 @@ static void test_special_values(void **state)
 				struct gemm g;
 				uint32_t got;
 
-				gemm_init(&g, m, 5, 9, all_types[0], 0);
+				gemm_init(&g, m, 11, 9, all_types[0], 0);
 				memset(g.a, 0, m * 9 * 4);
-				memset(g.w, 0, 5 * 9 * 4);
+				memset(g.w, 0, 11 * 9 * 4);
 				((float *)g.a)[place] = cases[i].x;
 				((float *)g.w)[place] = cases[i].w;
 				k_all_configs(run_gemm, &g, reset_gemm, g.c, g.c_bytes);

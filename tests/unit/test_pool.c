@@ -89,6 +89,23 @@ static void test_error_stops(void **state)
 	}
 }
 
+static int late_error_task(void *arg, uint64_t task, unsigned int slot)
+{
+	/* One task fails after all others have reported. */
+	usleep(task == *(uint64_t *)arg ? 30000 : 1000);
+	return -100 - (int)task;
+}
+
+/* The order in which failures are reported does not matter. */
+static void test_lowest_error(void **state)
+{
+	struct zw_pool *pool = zw_pool_new(4);
+
+	for (uint64_t last = 0; last < 4; last += 3)
+		assert_int_equal(zw_pool_run(pool, late_error_task, &last, 4), -100);
+	zw_pool_free(pool);
+}
+
 static void test_cancel(void **state)
 {
 	struct zw_pool *pool = zw_pool_new(2);
@@ -123,18 +140,19 @@ static void *cancel_later(void *arg)
 	return NULL;
 }
 
-/* A product that would take minutes with the scalar primitives ends soon after it is cancelled. */
+/* A product of one task that would take many seconds with the scalar primitives ends soon after a
+ * cancel. */
 static void test_cancel_kernel(void **state)
 {
-	uint32_t big = 4096;
-	uint16_t *a = calloc((size_t)big * big, 2), *c = calloc((size_t)big * big, 2);
+	uint32_t k = 1 << 20;
+	uint16_t *a = calloc(k, 2), *c = calloc(144 * 64, 2);
 	struct zw_k_gemm_args args = {
-		.m = big,
-		.n = big,
-		.k = big,
-		.a = {.ptr = a, .dtype = BF16, .ld = big},
-		.w = {.ptr = a, .dtype = BF16, .ld = big},
-		.c = {.ptr = c, .dtype = BF16, .ld = big},
+		.m = 144,
+		.n = 64,
+		.k = k,
+		.a = {.ptr = a, .dtype = BF16, .ld = 0}, /* every row the same */
+		.w = {.ptr = a, .dtype = BF16, .ld = 0},
+		.c = {.ptr = c, .dtype = BF16, .ld = 64},
 	};
 
 	assert_int_equal(zw_simd_set(ZW_SIMD_SCALAR), 0);
@@ -279,11 +297,17 @@ static void test_refusals(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_task_once), cmocka_unit_test(test_shares_work),
-		cmocka_unit_test(test_error_stops),     cmocka_unit_test(test_cancel),
-		cmocka_unit_test(test_cancel_kernel),   cmocka_unit_test(test_fp_environment),
-		cmocka_unit_test(test_scratch),         cmocka_unit_test(test_concurrent_callers),
-		cmocka_unit_test(test_idle_sleeps),     cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_every_task_once),
+		cmocka_unit_test(test_shares_work),
+		cmocka_unit_test(test_error_stops),
+		cmocka_unit_test(test_lowest_error),
+		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_cancel_kernel),
+		cmocka_unit_test(test_fp_environment),
+		cmocka_unit_test(test_scratch),
+		cmocka_unit_test(test_concurrent_callers),
+		cmocka_unit_test(test_idle_sleeps),
+		cmocka_unit_test(test_refusals),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
