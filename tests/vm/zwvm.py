@@ -64,6 +64,7 @@ class Config:
         self.shares = []            # host folders the guest reads, besides the project itself
         self.shell = False
         self.qmp_socket = None      # path of an additional QMP socket for other programs
+        self.debug = True           # slab debugging and KFENCE: off where time is measured
         self.nvme = False           # an NVMe disk on null-co, the benchmark's yardstick
         # Emulation on a busy machine can be a hundred times slower than hardware: these limits
         # only end runs that would never end by themselves.
@@ -284,8 +285,9 @@ class Vm:
     def command(self, accel, initrd):
         c = self.config
         blobs = os.path.join(BUILD, "qemu", "pc-bios")
-        append = ["console=ttyS0", "panic=-1", "oops=panic" if c.name == "bench" else "",
-                  "kfence.sample_interval=100", "slab_debug=FZP,zw_*,drm_*,kmalloc-*",
+        append = ["console=ttyS0", "panic=-1",
+                  "slab_debug=FZPU kfence.sample_interval=100" if c.debug
+                  else "kfence.sample_interval=0",
                   # An emulated CPU may stand still while the host is busy.
                   "rcupdate.rcu_cpu_stall_timeout=300", "watchdog_thresh=60", "nowatchdog",
                   "tsc=reliable", "no_timer_check", c.append]
