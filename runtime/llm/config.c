@@ -70,7 +70,7 @@ void zw_want_free(struct zw_want_list *l)
 }
 
 int zw_config_bool(const char *path, const cJSON *json, const char *key, bool def, uint32_t *v,
-		   struct zw_llm_error *err)
+		   struct zw_error *err)
 {
 	const cJSON *it;
 	int ret = zw_json_member(path, json, key, &it, err);
@@ -84,7 +84,7 @@ int zw_config_bool(const char *path, const cJSON *json, const char *key, bool de
 }
 
 int zw_config_require_false(const char *path, const cJSON *json, const char *key,
-			    struct zw_llm_error *err)
+			    struct zw_error *err)
 {
 	uint32_t v = 0;
 	int ret = zw_config_bool(path, json, key, false, &v, err);
@@ -95,7 +95,7 @@ int zw_config_require_false(const char *path, const cJSON *json, const char *key
 }
 
 int zw_config_require_absent(const char *path, const cJSON *json, const char *key,
-			     struct zw_llm_error *err)
+			     struct zw_error *err)
 {
 	const cJSON *it;
 	int ret = zw_json_member(path, json, key, &it, err);
@@ -106,7 +106,7 @@ int zw_config_require_absent(const char *path, const cJSON *json, const char *ke
 }
 
 int zw_config_uint(const char *path, const cJSON *json, const char *key, uint64_t min, uint64_t max,
-		   int64_t def, uint32_t *v, struct zw_llm_error *err)
+		   int64_t def, uint32_t *v, struct zw_error *err)
 {
 	const cJSON *it;
 	uint64_t u;
@@ -128,7 +128,7 @@ int zw_config_uint(const char *path, const cJSON *json, const char *key, uint64_
 }
 
 static int config_double(const char *path, const cJSON *json, const char *key, double min,
-			 double max, double def, double *v, struct zw_llm_error *err)
+			 double max, double def, double *v, struct zw_error *err)
 {
 	const cJSON *it;
 	int ret = zw_json_member(path, json, key, &it, err);
@@ -143,7 +143,7 @@ static int config_double(const char *path, const cJSON *json, const char *key, d
 }
 
 int zw_config_layer_types(const char *path, const cJSON *json, const struct zw_model_config *cfg,
-			  const char *type, struct zw_llm_error *err)
+			  const char *type, struct zw_error *err)
 {
 	const cJSON *list, *it;
 	uint32_t n = 0;
@@ -172,7 +172,7 @@ int zw_config_layer_types(const char *path, const cJSON *json, const struct zw_m
 
 /* rope_theta at top level (older files), in rope_parameters (newer ones), or both and equal. */
 static int parse_rope(const char *path, const cJSON *json, struct zw_model_config *cfg,
-		      struct zw_llm_error *err)
+		      struct zw_error *err)
 {
 	static const char *const holders[] = { "rope_scaling", "rope_parameters" };
 	double top, theta, partial;
@@ -232,7 +232,7 @@ static int parse_rope(const char *path, const cJSON *json, struct zw_model_confi
 }
 
 static int add_stop(const char *path, const cJSON *it, struct zw_model_config *cfg,
-		    struct zw_llm_error *err)
+		    struct zw_error *err)
 {
 	uint64_t id;
 
@@ -255,7 +255,7 @@ static int add_stop(const char *path, const cJSON *it, struct zw_model_config *c
 }
 
 static int parse_eos(const char *path, const cJSON *json, struct zw_model_config *cfg,
-		     struct zw_llm_error *err)
+		     struct zw_error *err)
 {
 	const cJSON *eos, *it;
 	int ret = zw_json_member(path, json, "eos_token_id", &eos, err);
@@ -274,7 +274,7 @@ static int parse_eos(const char *path, const cJSON *json, struct zw_model_config
 
 /* The architecture says which head sits on the layers: a classifier must not pass for a LM. */
 static int check_architecture(const char *path, const cJSON *json, const struct zw_family *family,
-			      struct zw_llm_error *err)
+			      struct zw_error *err)
 {
 	const cJSON *list, *it;
 	int ret = zw_json_member(path, json, "architectures", &list, err);
@@ -293,7 +293,7 @@ static int check_architecture(const char *path, const cJSON *json, const struct 
 }
 
 static int parse_config(const char *path, const cJSON *json, struct zw_model_config *cfg,
-			struct zw_llm_error *err)
+			struct zw_error *err)
 {
 	/* Keys that change the mathematics or the tensors of any family of this kind. */
 	static const char *const refused[] = { "quantization_config", "text_config",
@@ -365,7 +365,7 @@ static int parse_config(const char *path, const cJSON *json, struct zw_model_con
 }
 
 static int parse_generation(const char *path, const cJSON *json, struct zw_model_config *cfg,
-			    struct zw_llm_error *err)
+			    struct zw_error *err)
 {
 	struct zw_sampling_params *sp = &cfg->sampling;
 	double temperature, top_p, min_p;
@@ -394,7 +394,7 @@ static int parse_generation(const char *path, const cJSON *json, struct zw_model
 	return 0;
 }
 
-int zw_model_config_load(const char *dir, struct zw_model_config *cfg, struct zw_llm_error *err)
+int zw_model_config_load(const char *dir, struct zw_model_config *cfg, struct zw_error *err)
 {
 	struct zw_model_config full = { .sampling = { .size = sizeof(full.sampling), .top_p = 1 } };
 	char *path, *gen;

@@ -6,7 +6,7 @@
 #ifndef ZW_LLM_FAMILY_H
 #define ZW_LLM_FAMILY_H
 
-#include "util.h"
+#include "model.h"
 
 /* Tensors a model needs, growing; names are owned. */
 struct zw_want_list {
@@ -24,9 +24,14 @@ struct zw_family {
 	const char *architecture; /* the class in "architectures" that this is the mathematics of */
 	/* Reads and checks the family's own keys; the common ones are in cfg already. */
 	int (*parse)(const char *path, const cJSON *json, struct zw_model_config *cfg,
-		     struct zw_llm_error *err);
+		     struct zw_error *err);
 	/* Lists every tensor of a checkpoint of this configuration. */
 	int (*tensors)(const struct zw_model_config *cfg, struct zw_want_list *list);
+	/* Says which tensors go to the device, in what groups; w->layers is allocated. */
+	int (*plan)(const struct zw_model_config *cfg, struct zw_plan *plan, struct zw_weights *w,
+		    struct zw_error *err);
+	/* Emits embedding and layers for one step; errors stick to b->cmd. */
+	void (*build)(const struct zw_build *b);
 };
 
 extern const struct zw_family zw_family_qwen3;
@@ -39,17 +44,17 @@ const struct zw_family *zw_family_find(const char *model_type);
  * key is refused by name with -EOPNOTSUPP.
  */
 int zw_config_require_false(const char *path, const cJSON *json, const char *key,
-			    struct zw_llm_error *err);
+			    struct zw_error *err);
 int zw_config_require_absent(const char *path, const cJSON *json, const char *key,
-			     struct zw_llm_error *err);
+			     struct zw_error *err);
 /* Booleans with a default; -EBADMSG when it is something else. */
 int zw_config_bool(const char *path, const cJSON *json, const char *key, bool def, uint32_t *v,
-		   struct zw_llm_error *err);
+		   struct zw_error *err);
 /* Integers in [min, max]; required unless def is given (>= 0). */
 int zw_config_uint(const char *path, const cJSON *json, const char *key, uint64_t min, uint64_t max,
-		   int64_t def, uint32_t *v, struct zw_llm_error *err);
+		   int64_t def, uint32_t *v, struct zw_error *err);
 /* Every entry of layer_types (when there) must be `type` and there must be num_layers of them. */
 int zw_config_layer_types(const char *path, const cJSON *json, const struct zw_model_config *cfg,
-			  const char *type, struct zw_llm_error *err);
+			  const char *type, struct zw_error *err);
 
 #endif

@@ -13,7 +13,7 @@
 static const char npy_magic[6] = { '\x93', 'N', 'U', 'M', 'P', 'Y' };
 
 int zw_npy_write_f32(const char *path, const float *data, uint64_t rows, uint64_t cols,
-		     struct zw_llm_error *err)
+		     struct zw_error *err)
 {
 	char head[192];
 	uint64_t n;
@@ -38,7 +38,7 @@ int zw_npy_write_f32(const char *path, const float *data, uint64_t rows, uint64_
 
 /* The header is a Python literal with three fixed keys; numpy writes them sorted. */
 static int npy_parse_header(const char *path, const char *h, uint64_t *rows, uint64_t *cols,
-			    struct zw_llm_error *err)
+			    struct zw_error *err)
 {
 	unsigned long long r, c;
 	const char *shape;
@@ -56,7 +56,7 @@ static int npy_parse_header(const char *path, const char *h, uint64_t *rows, uin
 }
 
 int zw_npy_read_f32(const char *path, float **data, uint64_t *rows, uint64_t *cols,
-		    struct zw_llm_error *err)
+		    struct zw_error *err)
 {
 	uint64_t r = 0, c = 0, bytes;
 	size_t len, hlen, start;
@@ -110,7 +110,7 @@ out:
 	return ret;
 }
 
-int zw_ids_read_json(const char *path, uint32_t **ids, size_t *n, struct zw_llm_error *err)
+int zw_ids_read_json(const char *path, uint32_t **ids, size_t *n, struct zw_error *err)
 {
 	uint32_t *out = NULL;
 	const cJSON *it;
@@ -149,7 +149,7 @@ out:
 	return ret;
 }
 
-int zw_ids_write_json(const char *path, const uint32_t *ids, size_t n, struct zw_llm_error *err)
+int zw_ids_write_json(const char *path, const uint32_t *ids, size_t n, struct zw_error *err)
 {
 	size_t size = 0, i;
 	char *text = NULL;

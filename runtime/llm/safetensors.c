@@ -86,7 +86,7 @@ static int by_offset(const void *a, const void *b)
 }
 
 static int parse_shape(const struct shard *sh, const cJSON *entry, struct tensor *t,
-		       uint64_t *nbytes, struct zw_llm_error *err)
+		       uint64_t *nbytes, struct zw_error *err)
 {
 	const cJSON *shape = NULL, *dim;
 	uint64_t bits = t->dtype->bits;
@@ -130,7 +130,7 @@ static int parse_shape(const struct shard *sh, const cJSON *entry, struct tensor
 }
 
 static int parse_tensor(const struct shard *sh, uint64_t data_len, const cJSON *entry,
-			struct tensor *t, struct zw_llm_error *err)
+			struct tensor *t, struct zw_error *err)
 {
 	const cJSON *dtype = NULL, *offs = NULL, *it;
 	uint64_t nbytes = 0, v[2];
@@ -189,7 +189,7 @@ static int parse_tensor(const struct shard *sh, uint64_t data_len, const cJSON *
 
 /* Ranges of one file must tile its data section; sorts them by offset on the way. */
 static int check_ranges(const struct shard *sh, uint64_t data_len, struct tensor *t, size_t n,
-			struct zw_llm_error *err)
+			struct zw_error *err)
 {
 	uint64_t at = 0;
 
@@ -211,7 +211,7 @@ static int check_ranges(const struct shard *sh, uint64_t data_len, struct tensor
 }
 
 static int parse_header(struct zw_safetensors *st, uint32_t shard, const cJSON *root,
-			struct zw_llm_error *err)
+			struct zw_error *err)
 {
 	struct shard *sh = &st->shards[shard];
 	uint64_t data_len = sh->size - sh->data;
@@ -251,7 +251,7 @@ static int parse_header(struct zw_safetensors *st, uint32_t shard, const cJSON *
 }
 
 static int open_shard(struct zw_safetensors *st, uint32_t shard, const char *dir,
-		      struct zw_llm_error *err)
+		      struct zw_error *err)
 {
 	struct shard *sh = &st->shards[shard];
 	uint8_t raw[8];
@@ -316,7 +316,7 @@ static int cmp_str(const void *a, const void *b)
 
 /* Collects the distinct file names of the index, in order of name. */
 static int list_shards(struct zw_safetensors *st, const char *path, const cJSON *map,
-		       struct zw_llm_error *err)
+		       struct zw_error *err)
 {
 	const char **names;
 	const cJSON *it;
@@ -367,7 +367,7 @@ out:
 }
 
 /* Tensors are sorted by name: duplicates are neighbours. */
-static int check_duplicates(const struct zw_safetensors *st, struct zw_llm_error *err)
+static int check_duplicates(const struct zw_safetensors *st, struct zw_error *err)
 {
 	for (size_t i = 1; i < st->num_tensors; i++) {
 		const struct tensor *a = &st->tensors[i - 1], *b = &st->tensors[i];
@@ -381,7 +381,7 @@ static int check_duplicates(const struct zw_safetensors *st, struct zw_llm_error
 }
 
 static int check_index(const struct zw_safetensors *st, const char *path, const cJSON *map,
-		       struct zw_llm_error *err)
+		       struct zw_error *err)
 {
 	uint8_t *seen = calloc(st->num_tensors ? st->num_tensors : 1, 1);
 	const cJSON *it;
@@ -416,7 +416,7 @@ out:
 }
 
 static int open_all(struct zw_safetensors *st, const char *dir, const char *index,
-		    struct zw_llm_error *err)
+		    struct zw_error *err)
 {
 	const cJSON *map = NULL;
 	cJSON *root = NULL;
@@ -453,7 +453,7 @@ static int open_all(struct zw_safetensors *st, const char *dir, const char *inde
 	return ret;
 }
 
-int zw_safetensors_open(const char *dir, struct zw_safetensors **out, struct zw_llm_error *err)
+int zw_safetensors_open(const char *dir, struct zw_safetensors **out, struct zw_error *err)
 {
 	struct zw_safetensors *st;
 	char *index;
@@ -536,7 +536,7 @@ long zw_safetensors_find(const struct zw_safetensors *st, const char *name)
 }
 
 int zw_safetensors_read(const struct zw_safetensors *st, size_t i, uint64_t off, void *dst,
-			uint64_t len, struct zw_llm_error *err)
+			uint64_t len, struct zw_error *err)
 {
 	const struct tensor *t;
 	const struct shard *sh;
@@ -564,7 +564,7 @@ static void format_shape(char *buf, size_t size, const uint64_t *shape, uint32_t
 }
 
 static int match_one(const struct zw_safetensors *st, const struct zw_st_want *want, long i,
-		     struct zw_llm_error *err)
+		     struct zw_error *err)
 {
 	const struct tensor *t = &st->tensors[i];
 	const char *path = st->shards[t->shard].path;
@@ -583,7 +583,7 @@ static int match_one(const struct zw_safetensors *st, const struct zw_st_want *w
 }
 
 int zw_safetensors_match(const struct zw_safetensors *st, const struct zw_st_want *want, size_t n,
-			 struct zw_llm_error *err)
+			 struct zw_error *err)
 {
 	uint8_t *seen = calloc(st->num_tensors ? st->num_tensors : 1, 1);
 	int ret = 0;

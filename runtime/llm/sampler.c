@@ -52,7 +52,7 @@ static void rng_seed(uint64_t s[4], uint64_t seed)
 }
 
 int zw_sampler_open(const struct zw_sampling_params *params, struct zw_sampler **out,
-		    struct zw_llm_error *err)
+		    struct zw_error *err)
 {
 	struct zw_sampling_params p;
 	struct zw_sampler *s;
@@ -202,7 +202,7 @@ static uint32_t draw(struct zw_sampler *s, size_t m)
 }
 
 int zw_sampler_pick(struct zw_sampler *s, const float *logits, size_t n, uint32_t *id,
-		    struct zw_llm_error *err)
+		    struct zw_error *err)
 {
 	size_t best = 0, k, m;
 

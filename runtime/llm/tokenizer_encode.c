@@ -33,7 +33,7 @@ struct encoder {
 	struct cand *heap;
 	size_t heap_n, heap_cap;
 	pcre2_match_data *md;
-	struct zw_llm_error *err;
+	struct zw_error *err;
 };
 
 static int grow(void **p, size_t *cap, size_t need, size_t elem)
@@ -353,7 +353,7 @@ static int encode_all(struct encoder *e, const char *text, size_t len, uint32_t 
 }
 
 int zw_tokenizer_encode(const struct zw_tokenizer *t, const char *text, size_t len, uint32_t flags,
-			uint32_t **ids, size_t *n, struct zw_llm_error *err)
+			uint32_t **ids, size_t *n, struct zw_error *err)
 {
 	struct encoder e = { .t = t, .err = err };
 	int ret;

@@ -130,7 +130,7 @@ static int add_token(struct zw_tokenizer *t, uint32_t id, const char *bytes, siz
 }
 
 static int load_vocab(const char *path, const cJSON *model, struct zw_tokenizer *t,
-		      struct zw_llm_error *err)
+		      struct zw_error *err)
 {
 	int16_t alphabet[324];
 	const cJSON *vocab, *it;
@@ -233,7 +233,7 @@ static bool split_merge(const cJSON *it, const char **l, size_t *llen, const cha
 }
 
 static int add_merge(const char *path, struct zw_tokenizer *t, const int16_t *alphabet,
-		     const cJSON *it, uint32_t rank, char *buf, struct zw_llm_error *err)
+		     const cJSON *it, uint32_t rank, char *buf, struct zw_error *err)
 {
 	const char *l, *r;
 	size_t llen;
@@ -271,7 +271,7 @@ static int add_merge(const char *path, struct zw_tokenizer *t, const int16_t *al
 }
 
 static int load_merges(const char *path, const cJSON *model, struct zw_tokenizer *t,
-		       struct zw_llm_error *err)
+		       struct zw_error *err)
 {
 	int16_t alphabet[324];
 	const cJSON *merges, *it;
@@ -308,7 +308,7 @@ static int load_merges(const char *path, const cJSON *model, struct zw_tokenizer
 }
 
 static int load_model(const char *path, const cJSON *model, struct zw_tokenizer *t,
-		      struct zw_llm_error *err)
+		      struct zw_error *err)
 {
 	static const char *const off[] = { "byte_fallback", "fuse_unk", "ignore_merges" };
 	static const char *const empty[] = { "unk_token", "continuing_subword_prefix",
@@ -397,7 +397,7 @@ static int trie_add(struct zw_tokenizer *t, const char *bytes, uint32_t id)
 }
 
 static int load_added_token(const char *path, const cJSON *it, struct zw_tokenizer *t,
-			    struct zw_llm_error *err)
+			    struct zw_error *err)
 {
 	static const char *const off[] = { "single_word", "lstrip", "rstrip", "normalized" };
 	const cJSON *content, *id_item, *flag;
@@ -458,7 +458,7 @@ static int load_added_token(const char *path, const cJSON *it, struct zw_tokeniz
 }
 
 static int load_added(const char *path, const cJSON *root, struct zw_tokenizer *t,
-		      struct zw_llm_error *err)
+		      struct zw_error *err)
 {
 	const cJSON *list, *it;
 	int ret;
@@ -492,7 +492,7 @@ static bool is_false(const cJSON *obj, const char *key)
 }
 
 static int compile(const char *path, const char *pattern, struct zw_tokenizer *t,
-		   struct zw_llm_error *err)
+		   struct zw_error *err)
 {
 	PCRE2_UCHAR msg[128];
 	PCRE2_SIZE at;
@@ -519,7 +519,7 @@ static int compile(const char *path, const char *pattern, struct zw_tokenizer *t
 }
 
 static int load_pipeline(const char *path, const cJSON *root, struct zw_tokenizer *t,
-			 struct zw_llm_error *err)
+			 struct zw_error *err)
 {
 	const cJSON *norm, *pre, *split, *bytes, *pattern;
 	int ret;
@@ -555,7 +555,7 @@ static int load_pipeline(const char *path, const cJSON *root, struct zw_tokenize
 	return compile(path, str(pattern, "Regex"), t, err);
 }
 
-int zw_tokenizer_open(const char *path, struct zw_tokenizer **out, struct zw_llm_error *err)
+int zw_tokenizer_open(const char *path, struct zw_tokenizer **out, struct zw_error *err)
 {
 	struct zw_tokenizer *t = NULL;
 	const cJSON *model;

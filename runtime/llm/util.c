@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int zw_fail(struct zw_llm_error *err, int code, const char *fmt, ...)
+int zw_fail(struct zw_error *err, int code, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -44,7 +44,7 @@ char *zw_path_join(const char *dir, const char *name)
 	return path;
 }
 
-int zw_file_open(const char *path, uint64_t *size, struct zw_llm_error *err)
+int zw_file_open(const char *path, uint64_t *size, struct zw_error *err)
 {
 	struct stat sb;
 	int fd, code;
@@ -69,7 +69,7 @@ int zw_file_open(const char *path, uint64_t *size, struct zw_llm_error *err)
 }
 
 int zw_file_pread(int fd, const char *path, void *dst, uint64_t len, uint64_t off,
-		  struct zw_llm_error *err)
+		  struct zw_error *err)
 {
 	char *p = dst;
 
@@ -95,7 +95,7 @@ int zw_file_pread(int fd, const char *path, void *dst, uint64_t len, uint64_t of
 }
 
 int zw_file_read(const char *path, uint64_t max, char **data, size_t *len,
-		 struct zw_llm_error *err)
+		 struct zw_error *err)
 {
 	uint64_t size;
 	char *buf;
@@ -143,7 +143,7 @@ static int write_all(int fd, const char *p, size_t len)
 }
 
 int zw_file_write(const char *path, const void *head, size_t head_len, const void *data,
-		  size_t len, struct zw_llm_error *err)
+		  size_t len, struct zw_error *err)
 {
 	int fd, ret;
 
@@ -163,7 +163,7 @@ int zw_file_write(const char *path, const void *head, size_t head_len, const voi
 }
 
 int zw_json_parse(const char *what, const char *text, size_t len, cJSON **out,
-		  struct zw_llm_error *err)
+		  struct zw_error *err)
 {
 	const char *end = NULL;
 	cJSON *json;
@@ -179,7 +179,7 @@ int zw_json_parse(const char *what, const char *text, size_t len, cJSON **out,
 	return 0;
 }
 
-int zw_json_load(const char *path, uint64_t max, cJSON **out, struct zw_llm_error *err)
+int zw_json_load(const char *path, uint64_t max, cJSON **out, struct zw_error *err)
 {
 	char *text;
 	size_t len;
@@ -210,7 +210,7 @@ bool zw_json_uint(const cJSON *item, uint64_t min, uint64_t max, uint64_t *v)
 }
 
 int zw_json_member(const char *what, const cJSON *obj, const char *key, const cJSON **out,
-		   struct zw_llm_error *err)
+		   struct zw_error *err)
 {
 	const cJSON *it, *found = NULL;
 

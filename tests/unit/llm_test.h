@@ -70,7 +70,7 @@ static inline void scratch_text(const char *dir, const char *name, const char *t
 }
 
 /* The error line holds each word of a '|'-separated list and is one line. */
-static inline void expect_words(const char *label, const struct zw_llm_error *err, const char *words)
+static inline void expect_words(const char *label, const struct zw_error *err, const char *words)
 {
 	char *list = strdup(words), *save = NULL;
 

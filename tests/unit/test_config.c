@@ -39,7 +39,7 @@ static void write_mutated(const char *dir, const char *from, const char *to)
 static void test_base(void **state)
 {
 	struct zw_model_config c = { .size = sizeof(c) };
-	struct zw_llm_error err;
+	struct zw_error err;
 
 	scratch_text(*state, "config.json", base);
 	assert_int_equal(zw_model_config_load(*state, &c, &err), 0);
@@ -68,7 +68,7 @@ static void test_base(void **state)
 static void test_generation(void **state)
 {
 	struct zw_model_config c = { .size = sizeof(c) };
-	struct zw_llm_error err;
+	struct zw_error err;
 
 	scratch_text(*state, "config.json", base);
 	scratch_text(*state, "generation_config.json",
@@ -114,7 +114,7 @@ static void test_variants(void **state)
 	assert_int_equal(zw_model_config_load(*state, &ref, NULL), 0);
 	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
 		struct zw_model_config c = { .size = sizeof(c) };
-		struct zw_llm_error err = { "" };
+		struct zw_error err = { "" };
 
 		write_mutated(*state, same[i][0], same[i][1]);
 		if (zw_model_config_load(*state, &c, &err))
@@ -200,7 +200,7 @@ static void test_bad(void **state)
 {
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct zw_model_config c = { .size = sizeof(c) }, before = c;
-		struct zw_llm_error err = { "" };
+		struct zw_error err = { "" };
 		int ret;
 
 		write_mutated(*state, bad[i].from, bad[i].to);
@@ -216,7 +216,7 @@ static void test_bad(void **state)
 static void test_files(void **state)
 {
 	struct zw_model_config c = { .size = sizeof(c) };
-	struct zw_llm_error err;
+	struct zw_error err;
 	char *big;
 
 	assert_int_equal(zw_model_config_load(*state, &c, &err), -ENOENT);
@@ -244,7 +244,7 @@ static void test_shipped_models(void **state)
 
 	for (size_t i = 0; i < 3; i++) {
 		struct zw_model_config c = { .size = sizeof(c) };
-		struct zw_llm_error err = { "" };
+		struct zw_error err = { "" };
 		char path[512];
 
 		snprintf(path, sizeof(path), "%s/%s", models, names[i]);

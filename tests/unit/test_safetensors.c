@@ -45,7 +45,7 @@ static void test_good(void **state)
 	const char *dir = *state;
 	struct zw_st_info info = { .size = sizeof(info) };
 	struct zw_safetensors *st;
-	struct zw_llm_error err;
+	struct zw_error err;
 	uint8_t buf[8];
 
 	/* Trailing spaces pad the header; order in the file is not order of names. */
@@ -170,7 +170,7 @@ static void test_bad(void **state)
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct zw_safetensors *st = NULL;
-		struct zw_llm_error err = { "" };
+		struct zw_error err = { "" };
 		uint64_t len = bad[i].header_len == -1 ? strlen(bad[i].header) :
 							 (uint64_t)bad[i].header_len;
 		int ret;
@@ -198,7 +198,7 @@ static void test_truncated(void **state)
 	memcpy(full + 8, header, hlen);
 	for (size_t len = 0; len <= total; len++) {
 		struct zw_safetensors *st = NULL;
-		struct zw_llm_error err = { "" };
+		struct zw_error err = { "" };
 		int ret;
 
 		scratch_write(dir, "model.safetensors", full, len);
@@ -257,7 +257,7 @@ static void test_files(void **state)
 {
 	const char *dir = *state;
 	struct zw_safetensors *st = NULL;
-	struct zw_llm_error err;
+	struct zw_error err;
 	char path[512];
 
 	assert_int_equal(zw_safetensors_open(dir, &st, &err), -ENOENT);
@@ -281,7 +281,7 @@ static void test_shrinks(void **state)
 {
 	const char *dir = *state;
 	struct zw_safetensors *st;
-	struct zw_llm_error err;
+	struct zw_error err;
 	char path[512];
 	uint8_t buf[4];
 
@@ -349,7 +349,7 @@ static void test_shards(void **state)
 	write_st(dir, "model.safetensors", "{}", 0);
 	for (size_t i = 0; i < sizeof(shards) / sizeof(shards[0]); i++) {
 		struct zw_safetensors *st = NULL;
-		struct zw_llm_error err = { "" };
+		struct zw_error err = { "" };
 		int ret;
 
 		scratch_text(dir, "model.safetensors.index.json", shards[i].index);
@@ -371,7 +371,7 @@ static void test_match(void **state)
 		{ .name = "c", .ndim = 1, .shape = { 1 }, .optional = 1 },
 	};
 	struct zw_safetensors *st;
-	struct zw_llm_error err;
+	struct zw_error err;
 
 	write_st(dir, "model.safetensors",
 		 "{" T("a", "F32", "1", 0, 4) "," T("b", "BF16", "2,3", 4, 16) "}", 16);

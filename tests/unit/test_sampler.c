@@ -9,7 +9,7 @@ static struct zw_sampler *open_with(float t, uint32_t k, float p, float min_p, u
 	struct zw_sampling_params sp = { .size = sizeof(sp), .temperature = t, .top_k = k,
 					 .top_p = p, .min_p = min_p, .seed = seed };
 	struct zw_sampler *s;
-	struct zw_llm_error err = { "" };
+	struct zw_error err = { "" };
 
 	if (zw_sampler_open(&sp, &s, &err))
 		fail_msg("%s", err.msg);
@@ -18,7 +18,7 @@ static struct zw_sampler *open_with(float t, uint32_t k, float p, float min_p, u
 
 static uint32_t pick(struct zw_sampler *s, const float *logits, size_t n)
 {
-	struct zw_llm_error err = { "" };
+	struct zw_error err = { "" };
 	uint32_t id;
 
 	if (zw_sampler_pick(s, logits, n, &id, &err))
@@ -170,7 +170,7 @@ static void test_seed(void **state)
 static void test_broken_logits(void **state)
 {
 	float x[] = { 1, 2, 3 };
-	struct zw_llm_error err;
+	struct zw_error err;
 	uint32_t id = 99;
 
 	for (int t = 0; t < 2; t++) {
@@ -219,7 +219,7 @@ static void test_npy(void **state)
 {
 	char *dir = scratch_new(), path[512];
 	const float x[] = { 0.5f, -1, 3e38f, -0.0f, 1e-40f, 7 };
-	struct zw_llm_error err = { "" };
+	struct zw_error err = { "" };
 	uint64_t rows, cols;
 	float *y;
 	FILE *f;
@@ -252,7 +252,7 @@ static void test_ids(void **state)
 					   "" };
 	const uint32_t ids[] = { 0, 151643, UINT32_MAX };
 	char *dir = scratch_new(), path[512];
-	struct zw_llm_error err = { "" };
+	struct zw_error err = { "" };
 	uint32_t *got;
 	size_t n;
 

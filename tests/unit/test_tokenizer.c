@@ -31,7 +31,7 @@ static char *slurp(const char *path)
 static int open_kdoc(void **state)
 {
 	char path[512];
-	struct zw_llm_error err = { "" };
+	struct zw_error err = { "" };
 
 	snprintf(path, sizeof(path), "%s/qwen3-kdoc", test_dir("ZW_TEST_MODELS"));
 	if (zw_tokenizer_open(path, &kdoc, &err))
@@ -108,7 +108,7 @@ static char *stream_decode(const struct zw_tokenizer *t, uint32_t flags, const u
 static void encode(const struct zw_tokenizer *t, const char *text, size_t len, uint32_t flags,
 		   uint32_t **ids, size_t *n)
 {
-	struct zw_llm_error err = { "" };
+	struct zw_error err = { "" };
 
 	if (zw_tokenizer_encode(t, text, len, flags, ids, n, &err))
 		fail_msg("%s", err.msg);
@@ -131,7 +131,7 @@ static void expect_ids(const struct zw_tokenizer *t, const char *text, uint32_t 
 static void test_vectors(void **state)
 {
 	const char *file = getenv("ZW_TEST_QWEN3_TOKENIZER");
-	struct zw_llm_error err = { "" };
+	struct zw_error err = { "" };
 	struct zw_tokenizer *t;
 	char path[512], *text, cache[512];
 	const char *home = getenv("HOME"), *xdg = getenv("XDG_CACHE_HOME");
@@ -409,7 +409,7 @@ static void test_long_words(void **state)
 	assert_true(seconds() - start < 60);
 
 	/* Combining marks in a row are the one thing refused for its cost. */
-	struct zw_llm_error err = { "" };
+	struct zw_error err = { "" };
 	uint32_t *ids;
 	size_t n;
 
@@ -465,7 +465,7 @@ static void test_bad_files(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		const char *at = strstr(kdoc_json, bad[i].from);
 		struct zw_tokenizer *t = NULL;
-		struct zw_llm_error err = { "" };
+		struct zw_error err = { "" };
 		int ret;
 
 		if (!at)
@@ -498,7 +498,7 @@ static void test_merge_spelling(void **state)
 	char *dir = scratch_new();
 	cJSON *root = cJSON_Parse(kdoc_json), *model, *merges, *it, *flat;
 	struct zw_tokenizer *t;
-	struct zw_llm_error err = { "" };
+	struct zw_error err = { "" };
 	uint32_t *a, *b;
 	size_t na, nb;
 	char *text;

@@ -8,7 +8,7 @@
  *
  * Conventions
  *  - Functions return 0 (or a count, where said) on success and a negative errno on failure; errno
- *    itself is not touched on purpose. Codes used everywhere: -ENOMEM; -EINVAL for a bad argument;
+ *    itself is not touched on purpose. Codes used everywhere besides those of base.h: -ENOMEM; -EINVAL for a bad argument;
  *    -EBADMSG for a file whose content is malformed or contradicts itself; -EOPNOTSUPP for content
  *    that is well formed but not implemented; -EFBIG for something above a stated limit; and the
  *    errno of the system call for files that cannot be opened or read.
@@ -23,24 +23,11 @@
 #ifndef ZHENWU_LLM_H
 #define ZHENWU_LLM_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "base.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-#if defined(__GNUC__)
-#define ZW_LLM_API __attribute__((visibility("default")))
-#else
-#define ZW_LLM_API
-#endif
-
-/** What went wrong, as one line for people. Always NUL-terminated, longer text is cut. */
-struct zw_llm_error {
-	char msg[256];
-};
 
 /* ---------------------------------------------------------------- configuration ------------- */
 
@@ -91,11 +78,11 @@ struct zw_model_config {
  * @param cfg  cfg->size set by the caller; filled on success, untouched on failure
  * Thread safety: reentrant.
  */
-ZW_LLM_API int zw_model_config_load(const char *dir, struct zw_model_config *cfg,
-				    struct zw_llm_error *err);
+ZW_API int zw_model_config_load(const char *dir, struct zw_model_config *cfg,
+				    struct zw_error *err);
 
 /** True when id is one of the configuration's stop tokens. Thread safety: pure. */
-ZW_LLM_API bool zw_model_config_is_stop(const struct zw_model_config *cfg, uint32_t id);
+ZW_API bool zw_model_config_is_stop(const struct zw_model_config *cfg, uint32_t id);
 
 /* ---------------------------------------------------------------- checkpoint ---------------- */
 
@@ -145,32 +132,32 @@ struct zw_safetensors;
  *
  * Thread safety: reentrant.
  */
-ZW_LLM_API int zw_safetensors_open(const char *dir, struct zw_safetensors **out,
-				   struct zw_llm_error *err);
+ZW_API int zw_safetensors_open(const char *dir, struct zw_safetensors **out,
+				   struct zw_error *err);
 /** Closes; NULL is allowed. No other call may be running or follow. */
-ZW_LLM_API void zw_safetensors_close(struct zw_safetensors *st);
+ZW_API void zw_safetensors_close(struct zw_safetensors *st);
 /** Number of tensors. Thread safety: immutable. */
-ZW_LLM_API size_t zw_safetensors_count(const struct zw_safetensors *st);
+ZW_API size_t zw_safetensors_count(const struct zw_safetensors *st);
 /** Sum of nbytes over all tensors. Thread safety: immutable. */
-ZW_LLM_API uint64_t zw_safetensors_bytes(const struct zw_safetensors *st);
+ZW_API uint64_t zw_safetensors_bytes(const struct zw_safetensors *st);
 /** Describes tensor i (in order of name). -ERANGE past the end. Thread safety: immutable. */
-ZW_LLM_API int zw_safetensors_get(const struct zw_safetensors *st, size_t i,
+ZW_API int zw_safetensors_get(const struct zw_safetensors *st, size_t i,
 				  struct zw_st_info *info);
 /** Finds a tensor. Returns its index (>= 0) or -ENOENT. Thread safety: immutable. */
-ZW_LLM_API long zw_safetensors_find(const struct zw_safetensors *st, const char *name);
+ZW_API long zw_safetensors_find(const struct zw_safetensors *st, const char *name);
 /**
  * Reads len bytes of tensor i from byte offset off into dst, which may be device memory mapped into
  * the process. -ERANGE when the range leaves the tensor, -EIO when the file shrank since it was
  * opened. Thread safety: immutable (dst is the caller's).
  */
-ZW_LLM_API int zw_safetensors_read(const struct zw_safetensors *st, size_t i, uint64_t off,
-				   void *dst, uint64_t len, struct zw_llm_error *err);
+ZW_API int zw_safetensors_read(const struct zw_safetensors *st, size_t i, uint64_t off,
+				   void *dst, uint64_t len, struct zw_error *err);
 /**
  * Checks that the checkpoint holds exactly the wanted tensors: none missing (unless optional), none
  * of another shape, none of an unsupported dtype, none left over. Thread safety: immutable.
  */
-ZW_LLM_API int zw_safetensors_match(const struct zw_safetensors *st, const struct zw_st_want *want,
-				    size_t n, struct zw_llm_error *err);
+ZW_API int zw_safetensors_match(const struct zw_safetensors *st, const struct zw_st_want *want,
+				    size_t n, struct zw_error *err);
 
 /* ---------------------------------------------------------------- tokenizer ----------------- */
 
@@ -187,12 +174,12 @@ struct zw_tokenizer;
  * @param path  the file, or a directory holding tokenizer.json
  * Thread safety: reentrant.
  */
-ZW_LLM_API int zw_tokenizer_open(const char *path, struct zw_tokenizer **out,
-				 struct zw_llm_error *err);
+ZW_API int zw_tokenizer_open(const char *path, struct zw_tokenizer **out,
+				 struct zw_error *err);
 /** Closes; NULL is allowed. */
-ZW_LLM_API void zw_tokenizer_close(struct zw_tokenizer *tok);
+ZW_API void zw_tokenizer_close(struct zw_tokenizer *tok);
 /** Highest token id + 1, added tokens included. Ids below it may be unused. Immutable. */
-ZW_LLM_API uint32_t zw_tokenizer_size(const struct zw_tokenizer *tok);
+ZW_API uint32_t zw_tokenizer_size(const struct zw_tokenizer *tok);
 
 /** zw_tokenizer_encode(): treat added tokens in the text as ordinary text (for untrusted text). */
 #define ZW_ENCODE_NO_ADDED (1u << 0)
@@ -211,11 +198,11 @@ ZW_LLM_API uint32_t zw_tokenizer_size(const struct zw_tokenizer *tok);
  * @param n    receives the number of ids
  * Thread safety: immutable.
  */
-ZW_LLM_API int zw_tokenizer_encode(const struct zw_tokenizer *tok, const char *text, size_t len,
+ZW_API int zw_tokenizer_encode(const struct zw_tokenizer *tok, const char *text, size_t len,
 				   uint32_t flags, uint32_t **ids, size_t *n,
-				   struct zw_llm_error *err);
+				   struct zw_error *err);
 /** Id of an added token or vocabulary entry by its bytes ("<|im_end|>"), or -ENOENT. Immutable. */
-ZW_LLM_API int64_t zw_tokenizer_find(const struct zw_tokenizer *tok, const char *bytes, size_t len);
+ZW_API int64_t zw_tokenizer_find(const struct zw_tokenizer *tok, const char *bytes, size_t len);
 
 #define ZW_TOKEN_ADDED   (1u << 0) /**< comes from added_tokens */
 #define ZW_TOKEN_SPECIAL (1u << 1) /**< added token flagged special: control, not text */
@@ -224,7 +211,7 @@ ZW_LLM_API int64_t zw_tokenizer_find(const struct zw_tokenizer *tok, const char 
  * Bytes of a token: often not whole UTF-8 characters. They belong to the tokenizer.
  * -ENOENT for an id without a token. `flags` may be NULL. Immutable.
  */
-ZW_LLM_API int zw_tokenizer_token(const struct zw_tokenizer *tok, uint32_t id, const char **bytes,
+ZW_API int zw_tokenizer_token(const struct zw_tokenizer *tok, uint32_t id, const char **bytes,
 				  size_t *len, uint32_t *flags);
 
 /** Turns ids into text piece by piece without ever splitting a character. Single-threaded. */
@@ -234,19 +221,19 @@ struct zw_detokenizer;
 #define ZW_DECODE_SKIP_SPECIAL (1u << 0)
 
 /** The tokenizer must outlive the detokenizer. */
-ZW_LLM_API int zw_detokenizer_open(const struct zw_tokenizer *tok, uint32_t flags,
+ZW_API int zw_detokenizer_open(const struct zw_tokenizer *tok, uint32_t flags,
 				   struct zw_detokenizer **out);
-ZW_LLM_API void zw_detokenizer_close(struct zw_detokenizer *d);
+ZW_API void zw_detokenizer_close(struct zw_detokenizer *d);
 /**
  * Adds one token. The text that became complete (possibly none) is valid UTF-8 and stays valid
  * until the next call on this object; it is also NUL-terminated. Bytes that cannot become UTF-8
  * turn into U+FFFD, one per maximal ill-formed subsequence (the Unicode standard's practice, and
  * Python's). An id without a token gives no text and -ENOENT.
  */
-ZW_LLM_API int zw_detokenizer_push(struct zw_detokenizer *d, uint32_t id, const char **text,
+ZW_API int zw_detokenizer_push(struct zw_detokenizer *d, uint32_t id, const char **text,
 				   size_t *len);
 /** End of the sequence: an unfinished character becomes U+FFFD. The object may then be reused. */
-ZW_LLM_API int zw_detokenizer_flush(struct zw_detokenizer *d, const char **text, size_t *len);
+ZW_API int zw_detokenizer_flush(struct zw_detokenizer *d, const char **text, size_t *len);
 
 /* ---------------------------------------------------------------- sampler ------------------- */
 
@@ -267,17 +254,17 @@ struct zw_sampler;
  *
  * -EINVAL (with a message) for values out of range.
  */
-ZW_LLM_API int zw_sampler_open(const struct zw_sampling_params *params, struct zw_sampler **out,
-			       struct zw_llm_error *err);
-ZW_LLM_API void zw_sampler_close(struct zw_sampler *s);
+ZW_API int zw_sampler_open(const struct zw_sampling_params *params, struct zw_sampler **out,
+			       struct zw_error *err);
+ZW_API void zw_sampler_close(struct zw_sampler *s);
 /**
  * Chooses among logits[0..n). The caller leaves out what may not be chosen: padding rows above the
  * tokenizer by passing zw_tokenizer_size() as n, single tokens by setting them to -INFINITY.
  * -EDOM when a logit is NaN or +infinity or nothing is left to choose: a sign of a broken model or
  * device, never hidden. Logits are not changed.
  */
-ZW_LLM_API int zw_sampler_pick(struct zw_sampler *s, const float *logits, size_t n, uint32_t *id,
-			       struct zw_llm_error *err);
+ZW_API int zw_sampler_pick(struct zw_sampler *s, const float *logits, size_t n, uint32_t *id,
+			       struct zw_error *err);
 
 /* ---------------------------------------------------------------- small files --------------- */
 
@@ -285,23 +272,23 @@ ZW_LLM_API int zw_sampler_pick(struct zw_sampler *s, const float *logits, size_t
  * Writes a C-contiguous float32 [rows, cols] array as numpy .npy, format 1.0, to a new or truncated
  * file. Thread safety: reentrant.
  */
-ZW_LLM_API int zw_npy_write_f32(const char *path, const float *data, uint64_t rows, uint64_t cols,
-				struct zw_llm_error *err);
+ZW_API int zw_npy_write_f32(const char *path, const float *data, uint64_t rows, uint64_t cols,
+				struct zw_error *err);
 /**
  * Reads a two-dimensional little-endian float32 C-order .npy (format 1.0 or 2.0) into a malloc()ed
  * array. Thread safety: reentrant.
  */
-ZW_LLM_API int zw_npy_read_f32(const char *path, float **data, uint64_t *rows, uint64_t *cols,
-			       struct zw_llm_error *err);
+ZW_API int zw_npy_read_f32(const char *path, float **data, uint64_t *rows, uint64_t *cols,
+			       struct zw_error *err);
 /**
  * Reads a JSON list of token ids into a malloc()ed array (NULL when the list is empty).
  * Thread safety: reentrant.
  */
-ZW_LLM_API int zw_ids_read_json(const char *path, uint32_t **ids, size_t *n,
-				struct zw_llm_error *err);
+ZW_API int zw_ids_read_json(const char *path, uint32_t **ids, size_t *n,
+				struct zw_error *err);
 /** Writes ids as a JSON list. Thread safety: reentrant. */
-ZW_LLM_API int zw_ids_write_json(const char *path, const uint32_t *ids, size_t n,
-				 struct zw_llm_error *err);
+ZW_API int zw_ids_write_json(const char *path, const uint32_t *ids, size_t n,
+				 struct zw_error *err);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+#include "run_stats.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+#include <zhenwu/zhenwu.h>
+
+static double per_second(uint64_t n, double seconds)
+{
+	return seconds > 0 ? (double)n / seconds : 0;
+}
+
+static const char *finish_name(uint32_t finish)
+{
+	switch (finish) {
+	case ZW_FINISH_STOP:
+		return "stop";
+	case ZW_FINISH_LENGTH:
+		return "length";
+	case ZW_FINISH_CONTEXT:
+		return "context";
+	default:
+		return "callback";
+	}
+}
+
+static void print_phase(FILE *f, const char *name, const struct zw_session_stats *s, double wall)
+{
+	double sim = (double)s->sim_ps * 1e-12;
+
+	fprintf(f,
+		"%s: %llu tokens in %.3f s = %.1f tokens/s; simulated %.3f us/token = %.0f tokens/s\n",
+		name, (unsigned long long)s->tokens, wall, per_second(s->tokens, wall),
+		s->tokens ? sim * 1e6 / (double)s->tokens : 0, per_second(s->tokens, sim));
+}
+
+void run_report_print(const struct run_report *r, FILE *f)
+{
+	const struct zw_session_stats *p = &r->res->prefill, *d = &r->res->decode;
+
+	fprintf(f, "\nload: %.1f MiB of weights in %.3f s\n",
+		(double)r->info->weight_bytes / 1048576, (double)r->info->load_ns * 1e-9);
+	print_phase(f, "prefill", p, (double)p->wall_ns * 1e-9);
+	print_phase(f, "decode", d, (double)r->res->decode_ns * 1e-9);
+	fprintf(f, "moved: HBM %.2f MiB read, %.2f MiB written; PCIe %.2f MiB read, %.2f MiB written\n",
+		(double)(p->hbm_read + d->hbm_read) / 1048576,
+		(double)(p->hbm_written + d->hbm_written) / 1048576,
+		(double)(p->sys_read + d->sys_read) / 1048576,
+		(double)(p->sys_written + d->sys_written) / 1048576);
+	fprintf(f, "device: %s, profile %s, firmware %u.%u.%u; stopped by %s\n", r->attrs->spec,
+		r->attrs->profile_name, ZW_FW_VERSION_MAJOR(r->attrs->fw_version),
+		ZW_FW_VERSION_MINOR(r->attrs->fw_version),
+		ZW_FW_VERSION_PATCH(r->attrs->fw_version), finish_name(r->res->finish));
+}
+
+/* Seconds as doubles, bytes and counts as integers (exact up to 2^53). */
+static cJSON *phase_json(const struct zw_session_stats *s, double wall)
+{
+	cJSON *o = cJSON_CreateObject(), *busy = cJSON_CreateObject();
+	double sim = (double)s->sim_ps * 1e-12;
+
+	cJSON_AddNumberToObject(o, "tokens", (double)s->tokens);
+	cJSON_AddNumberToObject(o, "wall_s", wall);
+	cJSON_AddNumberToObject(o, "tokens_per_s", per_second(s->tokens, wall));
+	cJSON_AddNumberToObject(o, "sim_s", sim);
+	cJSON_AddNumberToObject(o, "sim_ps", (double)s->sim_ps);
+	cJSON_AddNumberToObject(o, "sim_tokens_per_s", per_second(s->tokens, sim));
+	cJSON_AddNumberToObject(o, "jobs", s->jobs);
+	cJSON_AddNumberToObject(o, "packets", (double)s->packets);
+	cJSON_AddNumberToObject(o, "hbm_read_bytes", (double)s->hbm_read);
+	cJSON_AddNumberToObject(o, "hbm_written_bytes", (double)s->hbm_written);
+	cJSON_AddNumberToObject(o, "sys_read_bytes", (double)s->sys_read);
+	cJSON_AddNumberToObject(o, "sys_written_bytes", (double)s->sys_written);
+	for (uint32_t e = 0; e < ZW_ENGINE_COUNT; e++) {
+		if (strcmp(zw_engine_name(e), "reserved"))
+			cJSON_AddNumberToObject(busy, zw_engine_name(e),
+						(double)s->busy_ps[e] * 1e-12);
+	}
+	cJSON_AddItemToObject(o, "engine_busy_s", busy);
+	return o;
+}
+
+int run_report_write_json(const struct run_report *r, const char *path, struct zw_error *err)
+{
+	cJSON *o = cJSON_CreateObject(), *load = cJSON_CreateObject();
+	const struct zw_session_stats *p = &r->res->prefill, *d = &r->res->decode;
+	char fw[32], *text;
+	int ret = 0;
+	FILE *f;
+
+	snprintf(fw, sizeof(fw), "%u.%u.%u", ZW_FW_VERSION_MAJOR(r->attrs->fw_version),
+		 ZW_FW_VERSION_MINOR(r->attrs->fw_version),
+		 ZW_FW_VERSION_PATCH(r->attrs->fw_version));
+	cJSON_AddStringToObject(o, "model", r->model_dir);
+	cJSON_AddStringToObject(o, "device", r->attrs->spec);
+	cJSON_AddStringToObject(o, "transport", r->attrs->transport_name);
+	cJSON_AddStringToObject(o, "profile", r->attrs->profile_name);
+	cJSON_AddStringToObject(o, "firmware", fw);
+	cJSON_AddStringToObject(o, "finish", finish_name(r->res->finish));
+	cJSON_AddNumberToObject(o, "prompt_tokens", (double)r->res->prompt_tokens);
+	cJSON_AddNumberToObject(o, "generated_tokens", (double)r->res->generated_tokens);
+	cJSON_AddNumberToObject(load, "wall_s", (double)r->info->load_ns * 1e-9);
+	cJSON_AddNumberToObject(load, "sim_s", (double)r->info->load_sim_ps * 1e-12);
+	cJSON_AddNumberToObject(load, "weight_bytes", (double)r->info->weight_bytes);
+	cJSON_AddNumberToObject(load, "parameters", (double)r->info->parameters);
+	cJSON_AddItemToObject(o, "load", load);
+	cJSON_AddItemToObject(o, "prefill", phase_json(p, (double)p->wall_ns * 1e-9));
+	cJSON_AddItemToObject(o, "decode", phase_json(d, (double)r->res->decode_ns * 1e-9));
+	text = cJSON_Print(o);
+	cJSON_Delete(o);
+	f = text ? fopen(path, "w") : NULL;
+	if (!f || fprintf(f, "%s\n", text) < 0)
+		ret = text ? -errno : -ENOMEM;
+	if (f && fclose(f) && !ret)
+		ret = -errno;
+	cJSON_free(text);
+	if (ret)
+		snprintf(err->msg, sizeof(err->msg), "%s: %s", path, strerror(-ret));
+	return ret;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* What a run took, for people and for programs. */
+#ifndef ZW_RUN_STATS_H
+#define ZW_RUN_STATS_H
+
+#include <stdio.h>
+
+#include <zhenwu/llm_model.h>
+
+struct run_report {
+	const char *model_dir;
+	const struct zw_dev_attrs *attrs;
+	const struct zw_model_info *info;
+	const struct zw_generate_result *res;
+};
+
+void run_report_print(const struct run_report *r, FILE *f);
+int run_report_write_json(const struct run_report *r, const char *path, struct zw_error *err);
+
+#endif
