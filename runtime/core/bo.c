@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "transport.h"
+#include "zhenwu/zw_mmu.h"
+
+#define BO_FLAGS  (ZW_BO_HBM | ZW_BO_SYSTEM | ZW_BO_CPU_VISIBLE)
+#define LABEL_MAX 4096
+
+ZW_API int zw_bo_create(struct zw_dev *dev, uint64_t size, uint32_t flags, struct zw_bo **out)
+{
+	uint32_t place = flags & (ZW_BO_HBM | ZW_BO_SYSTEM);
+	struct zw_bo *bo;
+	int ret;
+
+	*out = NULL;
+	if (flags & ~(uint32_t)BO_FLAGS || (place != ZW_BO_HBM && place != ZW_BO_SYSTEM) ||
+	    (place == ZW_BO_SYSTEM && (flags & ZW_BO_CPU_VISIBLE)))
+		return -EINVAL;
+	if (!size)
+		return -EINVAL;
+	if (size > (1ull << ZW_VA_BITS))
+		return -ENOMEM;
+	bo = calloc(1, sizeof(*bo));
+	if (!bo)
+		return -ENOMEM;
+	bo->dev = dev;
+	bo->size = (size + ZW_PAGE_SIZE - 1) & ~(uint64_t)(ZW_PAGE_SIZE - 1);
+	bo->flags = flags;
+	ret = dev->ops->bo_create(bo);
+	if (ret) {
+		free(bo);
+		return ret;
+	}
+	pthread_mutex_init(&bo->lock, NULL);
+	atomic_fetch_add(&dev->children, 1);
+	*out = bo;
+	return 0;
+}
+
+ZW_API void zw_bo_destroy(struct zw_bo *bo)
+{
+	struct zw_dev *dev;
+
+	if (!bo)
+		return;
+	dev = bo->dev;
+	if (bo->ptr)
+		dev->ops->bo_unmap(bo, bo->ptr);
+	dev->ops->bo_destroy(bo);
+	pthread_mutex_destroy(&bo->lock);
+	free(bo);
+	atomic_fetch_sub(&dev->children, 1);
+}
+
+ZW_API int zw_bo_map(struct zw_bo *bo, void **ptr)
+{
+	int ret = 0;
+
+	if ((bo->flags & ZW_BO_HBM) && !(bo->flags & ZW_BO_CPU_VISIBLE))
+		return -EACCES;
+	pthread_mutex_lock(&bo->lock);
+	if (!bo->ptr)
+		ret = bo->dev->ops->bo_map(bo, &bo->ptr);
+	if (!ret)
+		*ptr = bo->ptr;
+	pthread_mutex_unlock(&bo->lock);
+	return ret;
+}
+
+ZW_API uint64_t zw_bo_size(const struct zw_bo *bo)
+{
+	return bo->size;
+}
+
+ZW_API uint32_t zw_bo_flags(const struct zw_bo *bo)
+{
+	return bo->flags;
+}
+
+ZW_API int zw_bo_wait(struct zw_bo *bo, int64_t deadline_ns)
+{
+	return bo->dev->ops->bo_wait(bo, deadline_ns);
+}
+
+ZW_API int zw_bo_set_label(struct zw_bo *bo, const char *label)
+{
+	if (label && strlen(label) >= LABEL_MAX)
+		return -EINVAL;
+	return bo->dev->ops->bo_set_label(bo, label);
+}

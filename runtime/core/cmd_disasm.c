@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+/* Disassembler: never believes a size, an opcode or a dimension. */
+#include <inttypes.h>
+#include <stdarg.h>
+
+#include "cmd_table.h"
+
+#define DISASM_HEX_MAX 64u /* bytes shown of what cannot be decoded */
+
+struct out {
+	void (*line)(void *opaque, const char *text);
+	void *opaque;
+	char text[512];
+};
+
+__attribute__((format(printf, 2, 3))) static void say(struct out *o, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(o->text, sizeof(o->text), fmt, ap);
+	va_end(ap);
+	o->line(o->opaque, o->text);
+}
+
+static void hex(struct out *o, const uint8_t *p, size_t at, size_t bytes)
+{
+	size_t n = bytes < DISASM_HEX_MAX ? bytes : DISASM_HEX_MAX;
+
+	for (size_t i = 0; i < n; i += 16) {
+		char row[16 * 3 + 1];
+		size_t len = 0;
+
+		for (size_t j = i; j < n && j < i + 16; j++)
+			len += (size_t)snprintf(row + len, sizeof(row) - len, " %02x", p[j]);
+		say(o, "          %06zx:%s", at + i, row);
+	}
+	if (bytes > n)
+		say(o, "          ... %zu more bytes", bytes - n);
+}
+
+static void tensor(struct out *o, const char *name, const uint8_t *p)
+{
+	char shape[96] = "", strides[96] = "", odd[96] = "";
+	const char *type;
+	struct zw_tensor t;
+	size_t ls = 0, lt = 0;
+	unsigned int nd;
+
+	memcpy(&t, p, sizeof(t));
+	if (t.dtype == ZW_DTYPE_NONE) {
+		say(o, "          %-12s -", name);
+		return;
+	}
+	nd = t.ndim < ZW_MAX_DIMS ? t.ndim : ZW_MAX_DIMS;
+	for (unsigned int i = 0; i < nd; i++)
+		ls += (size_t)snprintf(shape + ls, sizeof(shape) - ls, "%s%" PRIu32, i ? "," : "",
+				       t.dim[i]);
+	for (unsigned int i = 0; i + 1 < nd; i++)
+		lt += (size_t)snprintf(strides + lt, sizeof(strides) - lt, "%s%" PRIu64,
+				       i ? "," : " stride ", t.stride[i]);
+	if (t.ndim > ZW_MAX_DIMS || t.layout || t.flags || t.scale_va)
+		snprintf(odd, sizeof(odd),
+			 " ndim %u layout %u flags 0x%" PRIx32 " scale 0x%" PRIx64, t.ndim,
+			 t.layout, t.flags, t.scale_va);
+	type = zw_dtype_name(t.dtype);
+	if (type)
+		say(o, "          %-12s 0x%012" PRIx64 " %s[%s]%s%s", name, t.va, type, shape,
+		    strides, odd);
+	else
+		say(o, "          %-12s 0x%012" PRIx64 " dtype(0x%x)[%s]%s%s", name, t.va, t.dtype,
+		    shape, strides, odd);
+}
+
+static void scalar(struct out *o, const struct cmd_scalar *s, const uint8_t *pkt)
+{
+	uint64_t v64 = 0;
+	uint32_t v32 = 0;
+	float f;
+
+	switch (s->kind) {
+	case CMD_S_VA:
+		memcpy(&v64, pkt + s->offset, 8);
+		say(o, "          %-12s 0x%012" PRIx64, s->name, v64);
+		break;
+	case CMD_S_U64:
+	case CMD_S_BYTES:
+		memcpy(&v64, pkt + s->offset, 8);
+		say(o, "          %-12s %" PRIu64, s->name, v64);
+		break;
+	case CMD_S_HEX32:
+		memcpy(&v32, pkt + s->offset, 4);
+		say(o, "          %-12s 0x%08" PRIx32, s->name, v32);
+		break;
+	case CMD_S_EPS:
+	case CMD_S_SCALE:
+		memcpy(&f, pkt + s->offset, 4);
+		say(o, "          %-12s %g", s->name, (double)f);
+		break;
+	default: /* reserved fields show up as a complaint when they are not zero */
+		break;
+	}
+}
+
+ZW_API int zw_cmd_disasm(const void *buf, size_t bytes,
+			 void (*line)(void *opaque, const char *text), void *opaque)
+{
+	struct out o = {.line = line, .opaque = opaque};
+	const uint8_t *base = buf;
+	unsigned int index = 0;
+	size_t at = 0;
+	int bad = 0;
+
+	while (at < bytes) {
+		const struct cmd_desc *desc;
+		struct zw_error what;
+		struct zw_pkt hdr;
+		size_t left = bytes - at;
+		char rows[40] = "", flags[40] = "";
+		int reason;
+
+		if (left < sizeof(hdr)) {
+			say(&o, "%4u %06zx  truncated packet of %zu bytes", index, at, left);
+			hex(&o, base + at, at, left);
+			return bad + 1;
+		}
+		memcpy(&hdr, base + at, sizeof(hdr));
+		desc = zw_rt_cmd_find(hdr.opcode);
+		if (!desc)
+			say(&o, "%4u %06zx  opcode 0x%04x, %u bytes", index, at, hdr.opcode,
+			    hdr.size);
+		if (hdr.rows_va)
+			snprintf(rows, sizeof(rows), " rows [0x%012" PRIx64 "]", hdr.rows_va);
+		if (hdr.flags == ZW_PKT_F_ASYNC)
+			snprintf(flags, sizeof(flags), " async");
+		else if (hdr.flags)
+			snprintf(flags, sizeof(flags), " flags 0x%" PRIx32, hdr.flags);
+		if (desc)
+			say(&o, "%4u %06zx  %s%s%s", index, at, desc->name, rows, flags);
+
+		reason = zw_cmd_check_packet(base + at, left, &what);
+		if (desc && hdr.size == desc->size && hdr.size <= left) {
+			for (unsigned int i = 0; i < desc->num_operands; i++)
+				tensor(&o, desc->operand[i].name,
+				       base + at + desc->operand[i].offset);
+			for (unsigned int i = 0; i < desc->num_scalars; i++)
+				scalar(&o, &desc->scalar[i], base + at);
+		}
+		if (reason) {
+			say(&o, "          ^ refused: %s (reason %d)", what.msg, reason);
+			bad++;
+		}
+		if (hdr.size < sizeof(hdr) || hdr.size % 16 || hdr.size > left) {
+			/* where the next packet starts is unknown */
+			hex(&o, base + at, at, left);
+			return bad;
+		}
+		if (!desc || hdr.size != desc->size)
+			hex(&o, base + at, at, hdr.size);
+		at += hdr.size;
+		index++;
+	}
+	return bad;
+}
+
+static void to_stream(void *opaque, const char *text)
+{
+	fprintf(opaque, "%s\n", text);
+}
+
+ZW_API int zw_cmd_dump(FILE *out, const void *buf, size_t bytes)
+{
+	return zw_cmd_disasm(buf, bytes, to_stream, out);
+}

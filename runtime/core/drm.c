@@ -1,0 +1,458 @@
+// SPDX-License-Identifier: MIT
+/* Transport over the kernel driver: one ioctl per operation, ids instead of objects. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <xf86drm.h>
+
+#include "drm_node.h"
+#include "drm/zhenwu_accel.h"
+
+#define DRIVER_MAJOR 0u
+#define DRIVER_MINOR 1u /* oldest this file works with */
+
+struct drm_dev {
+	int fd;
+	uint32_t version; /* (major << 16) | minor */
+};
+
+static struct drm_dev *drm(const struct zw_dev *dev)
+{
+	return dev->priv;
+}
+
+static int call(const struct zw_dev *dev, unsigned long request, void *arg)
+{
+	/* drmIoctl() repeats on EINTR and EAGAIN */
+	return drmIoctl(drm(dev)->fd, request, arg) ? -errno : 0;
+}
+
+static int query(const struct zw_dev *dev, uint32_t type, void *out, size_t bytes)
+{
+	struct drm_zhenwu_dev_query q = {
+		.type = type,
+		.size = (uint32_t)bytes,
+		.pointer = (uintptr_t)out,
+	};
+
+	memset(out, 0, bytes);
+	return call(dev, DRM_IOCTL_ZHENWU_DEV_QUERY, &q);
+}
+
+static int drm_get_attrs(struct zw_dev *dev, struct zw_dev_attrs *a)
+{
+	struct drm_zhenwu_dev_info i;
+	int ret = query(dev, DRM_ZHENWU_DEV_QUERY_INFO, &i, sizeof(i));
+
+	if (ret)
+		return ret;
+	memcpy(a->profile_name, i.profile_name, sizeof(a->profile_name));
+	a->profile_name[sizeof(a->profile_name) - 1] = '\0';
+	a->profile = i.profile;
+	a->caps = i.caps;
+	a->abi_version = i.abi_version;
+	a->fw_version = i.fw_version;
+	a->hbm_size = i.hbm_size;
+	a->hbm_visible = i.hbm_visible;
+	a->hbm_free = i.hbm_free;
+	a->va_bits = i.va_bits;
+	a->page_size = i.page_size;
+	a->max_queues = i.max_queues;
+	a->max_vms = i.max_vms;
+	a->max_ring_slots = i.max_ring_slots;
+	a->max_priority = i.max_priority;
+	a->reset_count = i.reset_count;
+	a->driver_version = drm(dev)->version;
+	return 0;
+}
+
+static int drm_get_counters(struct zw_dev *dev, struct zw_dev_counters *c)
+{
+	struct drm_zhenwu_dev_counters k;
+	int ret = query(dev, DRM_ZHENWU_DEV_QUERY_COUNTERS, &k, sizeof(k));
+
+	if (ret)
+		return ret;
+	_Static_assert(sizeof(c->busy_ps) == sizeof(k.busy_ps), "one slot per engine");
+	memcpy(c->busy_ps, k.busy_ps, sizeof(c->busy_ps));
+	c->hbm_read = k.hbm_read;
+	c->hbm_written = k.hbm_written;
+	c->sys_read = k.sys_read;
+	c->sys_written = k.sys_written;
+	c->packets = k.packets;
+	c->jobs = k.jobs;
+	c->faults = k.faults;
+	c->tlb_hits = k.tlb_hits;
+	c->tlb_misses = k.tlb_misses;
+	c->fw_heartbeat = k.fw_heartbeat;
+	return 0;
+}
+
+static void drm_close(struct zw_dev *dev)
+{
+	close(drm(dev)->fd);
+	free(dev->priv);
+}
+
+/* -- buffers --------------------------------------------------------------------------------- */
+
+static int drm_bo_create(struct zw_bo *bo)
+{
+	struct drm_zhenwu_bo_create c = {.size = bo->size};
+	int ret;
+
+	if (bo->flags & ZW_BO_HBM)
+		c.flags |= DRM_ZHENWU_BO_HBM;
+	if (bo->flags & ZW_BO_SYSTEM)
+		c.flags |= DRM_ZHENWU_BO_SYSTEM;
+	if (bo->flags & ZW_BO_CPU_VISIBLE)
+		c.flags |= DRM_ZHENWU_BO_CPU_VISIBLE;
+	ret = call(bo->dev, DRM_IOCTL_ZHENWU_BO_CREATE, &c);
+	if (ret)
+		/* gpu_buddy and shmem name a full placement differently */
+		return ret == -ENOSPC ? -ENOMEM : ret;
+	bo->size = c.size;
+	bo->id = c.handle;
+	return 0;
+}
+
+static void drm_bo_destroy(struct zw_bo *bo)
+{
+	struct drm_gem_close c = {.handle = bo->id};
+
+	call(bo->dev, DRM_IOCTL_GEM_CLOSE, &c);
+}
+
+static int drm_bo_map(struct zw_bo *bo, void **ptr)
+{
+	struct drm_zhenwu_bo_mmap_offset m = {.handle = bo->id};
+	int ret = call(bo->dev, DRM_IOCTL_ZHENWU_BO_MMAP_OFFSET, &m);
+	void *p;
+
+	if (ret)
+		return ret;
+	p = mmap(NULL, bo->size, PROT_READ | PROT_WRITE, MAP_SHARED, drm(bo->dev)->fd,
+		 (off_t)m.offset);
+	if (p == MAP_FAILED)
+		return -errno;
+	*ptr = p;
+	return 0;
+}
+
+static void drm_bo_unmap(struct zw_bo *bo, void *ptr)
+{
+	munmap(ptr, bo->size);
+}
+
+static int drm_bo_wait(struct zw_bo *bo, int64_t deadline_ns)
+{
+	struct drm_zhenwu_bo_wait w = {.handle = bo->id, .timeout_ns = deadline_ns};
+	int ret = call(bo->dev, DRM_IOCTL_ZHENWU_BO_WAIT, &w);
+
+	return ret == -ETIMEDOUT || ret == -EBUSY ? -ETIME : ret;
+}
+
+static int drm_bo_set_label(struct zw_bo *bo, const char *label)
+{
+	struct drm_zhenwu_bo_set_label l = {.handle = bo->id, .label = (uintptr_t)label};
+
+	return call(bo->dev, DRM_IOCTL_ZHENWU_BO_SET_LABEL, &l);
+}
+
+/* -- address spaces -------------------------------------------------------------------------- */
+
+static int drm_vm_create(struct zw_vm *vm)
+{
+	struct drm_zhenwu_vm_create c = {0};
+	int ret = call(vm->dev, DRM_IOCTL_ZHENWU_VM_CREATE, &c);
+
+	vm->id = c.id;
+	return ret;
+}
+
+static void drm_vm_destroy(struct zw_vm *vm)
+{
+	struct drm_zhenwu_vm_destroy d = {.id = vm->id};
+
+	call(vm->dev, DRM_IOCTL_ZHENWU_VM_DESTROY, &d);
+}
+
+static int bind(struct zw_vm *vm, struct drm_zhenwu_vm_bind_op *op)
+{
+	struct drm_zhenwu_vm_bind b = {
+		.vm_id = vm->id,
+		.ops = DRM_ZHENWU_OBJ_ARRAY(1, op),
+	};
+
+	op->syncs.stride = sizeof(struct drm_zhenwu_sync_op);
+	return call(vm->dev, DRM_IOCTL_ZHENWU_VM_BIND, &b);
+}
+
+static int drm_vm_map(struct zw_vm *vm, struct zw_bo *bo, uint64_t offset, uint64_t va,
+		      uint64_t bytes, uint32_t flags)
+{
+	struct drm_zhenwu_vm_bind_op op = {
+		.flags = DRM_ZHENWU_VM_BIND_OP_TYPE_MAP,
+		.bo_handle = bo->id,
+		.bo_offset = offset,
+		.va = va,
+		.size = bytes,
+	};
+
+	if (flags & ZW_VM_MAP_READONLY)
+		op.flags |= DRM_ZHENWU_VM_BIND_OP_MAP_READONLY;
+	return bind(vm, &op);
+}
+
+static int drm_vm_unmap(struct zw_vm *vm, uint64_t va, uint64_t bytes)
+{
+	struct drm_zhenwu_vm_bind_op op = {
+		.flags = DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP,
+		.va = va,
+		.size = bytes,
+	};
+
+	return bind(vm, &op);
+}
+
+/* -- fences ---------------------------------------------------------------------------------- */
+
+static int drm_fence_create(struct zw_fence *fence)
+{
+	return drmSyncobjCreate(drm(fence->dev)->fd, 0, &fence->id) ? -errno : 0;
+}
+
+static void drm_fence_destroy(struct zw_fence *fence)
+{
+	drmSyncobjDestroy(drm(fence->dev)->fd, fence->id);
+}
+
+static int drm_fence_wait(struct zw_fence *fence, uint64_t point, int64_t deadline_ns)
+{
+	int ret = drmSyncobjTimelineWait(drm(fence->dev)->fd, &fence->id, &point, 1, deadline_ns,
+					 DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT, NULL);
+
+	/* 2.4.114 returns -errno, newer ones may return -1 with errno */
+	if (ret == -1)
+		ret = -errno;
+	return ret;
+}
+
+static int drm_fence_query(struct zw_fence *fence, uint64_t *value)
+{
+	int ret = drmSyncobjQuery(drm(fence->dev)->fd, &fence->id, value, 1);
+
+	return ret == -1 ? -errno : ret;
+}
+
+static int drm_fence_signal(struct zw_fence *fence, uint64_t point)
+{
+	int ret = drmSyncobjTimelineSignal(drm(fence->dev)->fd, &fence->id, &point, 1);
+
+	return ret == -1 ? -errno : ret;
+}
+
+/* -- queues ---------------------------------------------------------------------------------- */
+
+static int drm_queue_create(struct zw_queue *q, const struct zw_queue_options *opt)
+{
+	struct drm_zhenwu_queue_create c = {
+		.vm_id = q->vm->id,
+		.priority = opt->priority,
+		.ring_slots = opt->ring_slots,
+	};
+	int ret = call(q->dev, DRM_IOCTL_ZHENWU_QUEUE_CREATE, &c);
+
+	q->id = c.queue_id;
+	return ret == -EPERM ? -EACCES : ret;
+}
+
+static void drm_queue_destroy(struct zw_queue *q)
+{
+	struct drm_zhenwu_queue_destroy d = {.queue_id = q->id};
+
+	call(q->dev, DRM_IOCTL_ZHENWU_QUEUE_DESTROY, &d);
+}
+
+static struct drm_zhenwu_sync_op sync_op(const struct zw_sync *s)
+{
+	struct drm_zhenwu_sync_op op = {
+		.flags = DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ,
+		.handle = s->fence->id,
+		.timeline_value = s->point,
+	};
+
+	if (s->flags & ZW_SYNC_SIGNAL)
+		op.flags |= (uint32_t)DRM_ZHENWU_SYNC_OP_SIGNAL;
+	return op;
+}
+
+static int drm_queue_submit(struct zw_queue *q, const struct zw_job *jobs, uint32_t count,
+			    const struct zw_sync *tail)
+{
+	struct drm_zhenwu_job *kj;
+	struct drm_zhenwu_sync_op *ops;
+	struct drm_zhenwu_submit s = {.queue_id = q->id};
+	uint32_t total = 1, n = 0;
+	int ret;
+
+	for (uint32_t i = 0; i < count; i++)
+		total += jobs[i].num_syncs;
+	kj = calloc(1, count * sizeof(*kj) + total * sizeof(*ops));
+	if (!kj)
+		return -ENOMEM;
+	ops = (void *)(kj + count);
+	for (uint32_t i = 0; i < count; i++) {
+		struct drm_zhenwu_sync_op *first = &ops[n];
+
+		for (uint32_t j = 0; j < jobs[i].num_syncs; j++)
+			ops[n++] = sync_op(&jobs[i].syncs[j]);
+		if (i == count - 1)
+			ops[n++] = sync_op(tail);
+		kj[i].cmd_va = jobs[i].cmd_va;
+		kj[i].cmd_bytes = jobs[i].cmd_bytes;
+		kj[i].result_va = jobs[i].result_va;
+		kj[i].syncs.stride = sizeof(*first);
+		kj[i].syncs.count = (uint32_t)(&ops[n] - first);
+		kj[i].syncs.array = kj[i].syncs.count ? (uintptr_t)first : 0;
+	}
+	s.jobs.stride = sizeof(*kj);
+	s.jobs.count = count;
+	s.jobs.array = (uintptr_t)kj;
+	ret = call(q->dev, DRM_IOCTL_ZHENWU_SUBMIT, &s);
+	free(kj);
+	return ret;
+}
+
+static int drm_queue_get_error(struct zw_queue *q, struct zw_queue_error *e)
+{
+	struct drm_zhenwu_queue_get_state s = {.queue_id = q->id};
+	int ret = call(q->dev, DRM_IOCTL_ZHENWU_QUEUE_GET_STATE, &s);
+
+	if (ret)
+		return ret;
+	if (s.state & DRM_ZHENWU_QUEUE_STATE_FAILED)
+		e->state |= ZW_QUEUE_FAILED;
+	if (s.state & DRM_ZHENWU_QUEUE_STATE_TIMEDOUT)
+		e->state |= ZW_QUEUE_TIMEDOUT;
+	if (s.state & DRM_ZHENWU_QUEUE_STATE_INNOCENT)
+		e->state |= ZW_QUEUE_INNOCENT;
+	e->status = s.status;
+	e->reason = s.reason;
+	e->packet_index = s.packet_index;
+	e->fault_access = s.fault_access;
+	e->fault_va = s.fault_va;
+	e->failed_job = s.failed_seqno;
+	e->submitted = s.submitted;
+	e->completed = s.completed;
+	return 0;
+}
+
+static const struct transport_ops drm_ops = {
+	.name = "drm",
+	.get_attrs = drm_get_attrs,
+	.get_counters = drm_get_counters,
+	.close = drm_close,
+	.bo_create = drm_bo_create,
+	.bo_destroy = drm_bo_destroy,
+	.bo_map = drm_bo_map,
+	.bo_unmap = drm_bo_unmap,
+	.bo_wait = drm_bo_wait,
+	.bo_set_label = drm_bo_set_label,
+	.vm_create = drm_vm_create,
+	.vm_destroy = drm_vm_destroy,
+	.vm_map = drm_vm_map,
+	.vm_unmap = drm_vm_unmap,
+	.fence_create = drm_fence_create,
+	.fence_destroy = drm_fence_destroy,
+	.fence_wait = drm_fence_wait,
+	.fence_query = drm_fence_query,
+	.fence_signal = drm_fence_signal,
+	.queue_create = drm_queue_create,
+	.queue_destroy = drm_queue_destroy,
+	.queue_submit = drm_queue_submit,
+	.queue_get_error = drm_queue_get_error,
+};
+
+/* -- opening --------------------------------------------------------------------------------- */
+
+static int open_entry(struct zw_dev *dev, const struct zw_dev_entry *e,
+		      const struct zw_dev_options *opt, struct zw_error *err)
+{
+	struct drm_zhenwu_dev_info info;
+	struct drm_dev *d;
+	uint32_t major, minor;
+	int ret, fd = zw_rt_drm_probe(e->node, &major, &minor);
+
+	if (fd < 0)
+		return zw_rt_error(err, fd, "%s: cannot open %s: %s", e->spec, e->node,
+				   strerror(-fd));
+	if (major != DRIVER_MAJOR || minor < DRIVER_MINOR) {
+		close(fd);
+		return zw_rt_error(err, -ENODEV,
+				   "%s: driver version %u.%u, %u.%u or a later %u.x needed",
+				   e->spec, major, minor, DRIVER_MAJOR, DRIVER_MINOR, DRIVER_MAJOR);
+	}
+	d = calloc(1, sizeof(*d));
+	if (!d) {
+		close(fd);
+		return zw_rt_error(err, -ENOMEM, "out of memory");
+	}
+	d->fd = fd;
+	d->version = major << 16 | minor;
+	dev->priv = d;
+	dev->ops = &drm_ops;
+	dev->transport = ZW_TRANSPORT_DRM;
+	memcpy(dev->spec, e->spec, sizeof(dev->spec));
+	ret = query(dev, DRM_ZHENWU_DEV_QUERY_INFO, &info, sizeof(info));
+	if (ret) {
+		zw_rt_error(err, ret, "%s: device query failed: %s", e->spec, strerror(-ret));
+	} else if (ZW_ABI_VERSION_MAJOR(info.abi_version) != ZW_ABI_MAJOR) {
+		ret = zw_rt_error(err, -ENODEV, "%s: device ABI %u.%u, %u.x needed", e->spec,
+				  ZW_ABI_VERSION_MAJOR(info.abi_version),
+				  ZW_ABI_VERSION_MINOR(info.abi_version), ZW_ABI_MAJOR);
+	} else if (opt->profile &&
+		   strncmp(opt->profile, info.profile_name, sizeof(info.profile_name))) {
+		ret = zw_rt_error(err, -ENODEV, "%s: the device is a %.16s, not a %.16s", e->spec,
+				  info.profile_name, opt->profile);
+	}
+	if (ret)
+		drm_close(dev);
+	else
+		zw_rt_log(dev, ZW_DEV_LOG_INFO, "%s: %s (%s), driver %u.%u", e->spec, e->node,
+			  e->bus, major, minor);
+	return ret;
+}
+
+int zw_rt_drm_open(struct zw_dev *dev, int index, const struct zw_dev_options *opt,
+		   struct zw_error *err)
+{
+	struct zw_dev_entry list[64];
+	size_t max = sizeof(list) / sizeof(list[0]);
+	int count = zw_dev_list(list, max, sizeof(list[0])), ret = -ENODEV;
+
+	if (count == -EINVAL)
+		return zw_rt_error(err, count,
+				   "ZW_VISIBLE_DEVICES is no list of numbers and PCI addresses");
+	if (count < 0)
+		return zw_rt_error(err, count, "cannot list accelerators: %s", strerror(-count));
+	if (count > (int)max)
+		count = (int)max;
+	if (!count)
+		return zw_rt_error(err, -ENODEV,
+				   "no zhenwu accelerator node (is the driver loaded?)");
+	if (index >= count)
+		return zw_rt_error(err, -ENODEV, "drm:%d: there are only %d devices", index, count);
+	if (index >= 0)
+		return open_entry(dev, &list[index], opt, err);
+	for (int i = 0; i < count; i++) {
+		ret = open_entry(dev, &list[i], opt, err);
+		if (ret != -ENODEV && ret != -EACCES && ret != -ENOENT)
+			break;
+	}
+	return ret == -ENOENT ? -ENODEV : ret;
+}

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: MIT
+/* Fences and queues: arguments, order of fence points, errors as text. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "transport.h"
+#include "zhenwu/zw_mmu.h"
+
+#define RING_DEFAULT 64u
+
+/* -- fences ---------------------------------------------------------------------------------- */
+
+ZW_API int zw_fence_create(struct zw_dev *dev, struct zw_fence **out)
+{
+	struct zw_fence *f = calloc(1, sizeof(*f));
+	int ret;
+
+	*out = NULL;
+	if (!f)
+		return -ENOMEM;
+	f->dev = dev;
+	ret = dev->ops->fence_create(f);
+	if (ret) {
+		free(f);
+		return ret;
+	}
+	atomic_fetch_add(&dev->children, 1);
+	*out = f;
+	return 0;
+}
+
+ZW_API void zw_fence_destroy(struct zw_fence *fence)
+{
+	struct zw_dev *dev;
+
+	if (!fence)
+		return;
+	dev = fence->dev;
+	dev->ops->fence_destroy(fence);
+	free(fence);
+	atomic_fetch_sub(&dev->children, 1);
+}
+
+ZW_API int zw_fence_wait(struct zw_fence *fence, uint64_t point, int64_t deadline_ns)
+{
+	if (!point)
+		return 0;
+	return fence->dev->ops->fence_wait(fence, point, deadline_ns);
+}
+
+ZW_API int zw_fence_query(struct zw_fence *fence, uint64_t *value)
+{
+	return fence->dev->ops->fence_query(fence, value);
+}
+
+ZW_API int zw_fence_signal(struct zw_fence *fence, uint64_t point)
+{
+	int ret = -EINVAL;
+
+	pthread_mutex_lock(&fence->dev->submit_lock);
+	if (point > fence->last) {
+		ret = fence->dev->ops->fence_signal(fence, point);
+		if (!ret)
+			fence->last = point;
+	}
+	pthread_mutex_unlock(&fence->dev->submit_lock);
+	return ret;
+}
+
+/* -- queues ---------------------------------------------------------------------------------- */
+
+ZW_API int zw_queue_create(struct zw_vm *vm, const struct zw_queue_options *options,
+			   struct zw_queue **out)
+{
+	struct zw_queue_options opt = {.size = sizeof(opt), .priority = ZW_PRIO_NORMAL};
+	struct zw_dev *dev = vm->dev;
+	struct zw_queue *q;
+	int ret;
+
+	*out = NULL;
+	if (options) {
+		ret = zw_rt_struct_in(&opt, sizeof(opt), options);
+		if (ret)
+			return ret;
+	}
+	if (!opt.ring_slots)
+		opt.ring_slots = RING_DEFAULT;
+	if (opt.flags || opt.priority >= ZW_PRIO_COUNT || opt.ring_slots & (opt.ring_slots - 1) ||
+	    opt.ring_slots < 1u << ZW_RING_MIN_LOG2 || opt.ring_slots > 1u << ZW_RING_MAX_LOG2)
+		return -EINVAL;
+	q = calloc(1, sizeof(*q));
+	if (!q)
+		return -ENOMEM;
+	q->dev = dev;
+	q->vm = vm;
+	ret = zw_fence_create(dev, &q->done);
+	if (ret)
+		goto free_queue;
+	ret = dev->ops->queue_create(q, &opt);
+	if (ret)
+		goto free_fence;
+	atomic_fetch_add(&dev->children, 1);
+	atomic_fetch_add(&vm->queues, 1);
+	*out = q;
+	return 0;
+
+free_fence:
+	zw_fence_destroy(q->done);
+free_queue:
+	free(q);
+	return ret;
+}
+
+ZW_API void zw_queue_destroy(struct zw_queue *queue)
+{
+	struct zw_dev *dev;
+
+	if (!queue)
+		return;
+	dev = queue->dev;
+	dev->ops->queue_destroy(queue);
+	zw_fence_destroy(queue->done);
+	atomic_fetch_sub(&queue->vm->queues, 1);
+	free(queue);
+	atomic_fetch_sub(&dev->children, 1);
+}
+
+static int check_job(const struct zw_queue *q, const struct zw_job *job)
+{
+	if (job->flags || job->cmd_va % 16 || job->cmd_bytes % 16 ||
+	    !job->cmd_va != !job->cmd_bytes || job->cmd_bytes > ZW_CMD_MAX_BYTES ||
+	    job->result_va % 64 || job->num_syncs > ZW_JOB_MAX_SYNCS ||
+	    (job->num_syncs && !job->syncs))
+		return -EINVAL;
+	for (uint32_t i = 0; i < job->num_syncs; i++) {
+		const struct zw_sync *s = &job->syncs[i];
+
+		if (!s->fence || s->fence->dev != q->dev || s->reserved ||
+		    s->flags & ~(uint32_t)ZW_SYNC_SIGNAL || !s->point)
+			return -EINVAL;
+	}
+	return 0;
+}
+
+/*
+ * Points must grow: a timeline that goes back has no meaning a waiter could rely on. Waits are
+ * judged by what was submitted before this call; checking and moving fence->last in one pass also
+ * finds two signals of one point in one submit.
+ */
+static int take_points(const struct zw_job *jobs, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		for (uint32_t j = 0; j < jobs[i].num_syncs; j++)
+			if (!(jobs[i].syncs[j].flags & ZW_SYNC_SIGNAL) &&
+			    jobs[i].syncs[j].point > jobs[i].syncs[j].fence->last)
+				return -EINVAL;
+	for (uint32_t i = 0; i < count; i++) {
+		for (uint32_t j = 0; j < jobs[i].num_syncs; j++) {
+			const struct zw_sync *s = &jobs[i].syncs[j];
+
+			if (!(s->flags & ZW_SYNC_SIGNAL))
+				continue;
+			if (s->point <= s->fence->last)
+				return -EINVAL;
+			s->fence->last = s->point;
+		}
+	}
+	return 0;
+}
+
+/* point: of q->done, reached when all of it is done; valid on success. */
+static int submit(struct zw_queue *q, const struct zw_job *jobs, uint32_t count, uint64_t *point)
+{
+	struct zw_sync tail = {.fence = q->done, .flags = ZW_SYNC_SIGNAL};
+	uint64_t few[16], *saved = few;
+	uint32_t total = 0, n = 0;
+	int ret;
+
+	for (uint32_t i = 0; i < count; i++)
+		total += jobs[i].num_syncs;
+	if (total > sizeof(few) / sizeof(few[0])) {
+		saved = calloc(total, sizeof(*saved));
+		if (!saved)
+			return -ENOMEM;
+	}
+	pthread_mutex_lock(&q->dev->submit_lock);
+	for (uint32_t i = 0; i < count; i++)
+		for (uint32_t j = 0; j < jobs[i].num_syncs; j++)
+			saved[n++] = jobs[i].syncs[j].fence->last;
+	ret = take_points(jobs, count);
+	tail.point = q->done->last + 1;
+	if (!ret)
+		ret = q->dev->ops->queue_submit(q, jobs, count, &tail);
+	if (!ret) {
+		q->done->last = tail.point;
+		*point = tail.point;
+	} else {
+		n = 0;
+		for (uint32_t i = 0; i < count; i++)
+			for (uint32_t j = 0; j < jobs[i].num_syncs; j++)
+				jobs[i].syncs[j].fence->last = saved[n++];
+	}
+	pthread_mutex_unlock(&q->dev->submit_lock);
+	if (saved != few)
+		free(saved);
+	return ret;
+}
+
+ZW_API int zw_queue_submit(struct zw_queue *queue, const struct zw_job *jobs, uint32_t count)
+{
+	struct zw_job own[ZW_SUBMIT_MAX_JOBS];
+	const uint8_t *at = (const uint8_t *)jobs;
+	uint64_t point;
+
+	if (!count || count > ZW_SUBMIT_MAX_JOBS)
+		return -EINVAL;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct zw_job *theirs = (const void *)at;
+		int ret;
+
+		if (theirs->size != jobs->size)
+			return -EINVAL;
+		ret = zw_rt_struct_in(&own[i], sizeof(own[i]), theirs);
+		if (!ret)
+			ret = check_job(queue, &own[i]);
+		if (ret)
+			return ret;
+		at += jobs->size;
+	}
+	return submit(queue, own, count, &point);
+}
+
+ZW_API int zw_queue_status(struct zw_queue *queue)
+{
+	struct zw_queue_error e = {.size = sizeof(e)};
+	int ret = zw_queue_get_error(queue, &e);
+
+	if (ret)
+		return ret;
+	if (e.state & ZW_QUEUE_INNOCENT)
+		return -ECANCELED;
+	if (e.state & ZW_QUEUE_TIMEDOUT)
+		return -ETIME;
+	if (!(e.state & ZW_QUEUE_FAILED))
+		return 0;
+	switch (e.status) {
+	case ZW_JOB_NO_MEMORY:
+		return -ENOMEM;
+	case ZW_JOB_CANCELED:
+		return -ECANCELED;
+	default:
+		return -EIO;
+	}
+}
+
+ZW_API int zw_queue_run(struct zw_queue *queue, uint64_t cmd_va, uint32_t cmd_bytes,
+			uint64_t result_va, int64_t deadline_ns)
+{
+	struct zw_job job = {
+		.size = sizeof(job),
+		.cmd_va = cmd_va,
+		.cmd_bytes = cmd_bytes,
+		.result_va = result_va,
+	};
+	uint64_t point;
+	int ret = check_job(queue, &job);
+
+	if (!ret)
+		ret = submit(queue, &job, 1, &point);
+	if (!ret)
+		ret = zw_fence_wait(queue->done, point, deadline_ns);
+	return ret ? ret : zw_queue_status(queue);
+}
+
+ZW_API int zw_queue_drain(struct zw_queue *queue, int64_t deadline_ns)
+{
+	uint64_t point;
+	int ret;
+
+	pthread_mutex_lock(&queue->dev->submit_lock);
+	point = queue->done->last;
+	pthread_mutex_unlock(&queue->dev->submit_lock);
+	ret = zw_fence_wait(queue->done, point, deadline_ns);
+	return ret ? ret : zw_queue_status(queue);
+}
+
+ZW_API int zw_queue_get_error(struct zw_queue *queue, struct zw_queue_error *info)
+{
+	struct zw_queue_error e;
+	int ret;
+
+	memset(&e, 0, sizeof(e));
+	ret = queue->dev->ops->queue_get_error(queue, &e);
+	if (!ret)
+		zw_rt_struct_out(info, &e, sizeof(e));
+	return ret;
+}
+
+ZW_API void zw_queue_error_text(const struct zw_queue_error *info, char *buf, size_t len)
+{
+	int n;
+
+	if (!len)
+		return;
+	if (info->state & ZW_QUEUE_INNOCENT) {
+		snprintf(buf, len, "stopped by a device reset that another client caused");
+		return;
+	}
+	if (info->state & ZW_QUEUE_TIMEDOUT) {
+		snprintf(buf, len, "job %" PRIu64 ": hung, the queue was reset", info->failed_job);
+		return;
+	}
+	if (!(info->state & ZW_QUEUE_FAILED)) {
+		snprintf(buf, len, "no error");
+		return;
+	}
+	n = snprintf(buf, len, "job %" PRIu64 ", packet %" PRIu32 ": %s", info->failed_job,
+		     info->packet_index, zw_job_status_name(info->status));
+	if (n < 0 || (size_t)n >= len)
+		return;
+	buf += n;
+	len -= (size_t)n;
+	if (info->status == ZW_JOB_FAULT)
+		snprintf(buf, len, ": %s at 0x%012" PRIx64 ": %s",
+			 info->fault_access == ZW_ACCESS_WRITE ? "write" : "read", info->fault_va,
+			 zw_fault_name(info->reason));
+	else if (info->status == ZW_JOB_INVALID || info->status == ZW_JOB_DATA)
+		snprintf(buf, len, ": %s", zw_reason_name(info->reason));
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The sim transport: the device model in this process, and a small driver for it.
+ *
+ * It drives the device exactly as the kernel driver does: firmware image through the boot
+ *registers, mailbox, page tables in HBM, rings and completions in "system memory", doorbells,
+ *message-signalled interrupts. What the device calls system memory is memory of this process, but
+ *the device does not get its addresses: it gets DMA addresses out of a table of regions
+ *(sim_mem.c), and an access outside of them is a bus error, not a crash of the host.
+ *
+ * Threads: the callers, the device's own, and one interrupt thread that turns completions into
+ *signalled fences. Locks, outermost first; each file says what its own ones guard: sim_vm.lock
+ *(page tables of one VM) > sim.mbox.lock > (device) sim_vm.lock > sim.lock (jobs, fences, mappings)
+ *> (device) sim.hbm.lock, sim.dma.lock: leaves Device callbacks take only sim.dma.lock and
+ *sim.irq_lock.
+ */
+#ifndef ZW_RT_SIM_H
+#define ZW_RT_SIM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "transport.h"
+#include "zhenwu/zw_fw.h"
+#include "zhenwu/zw_mmu.h"
+#include "zhenwu/zw_queue.h"
+#include "zhenwu/zw_regs.h"
+
+struct zw_device; /* the device core */
+
+/* -- memory (sim_mem.c) ---------------------------------------------------------------------- */
+
+/* A piece of system memory the device can reach. */
+struct sim_region {
+	uint64_t dma; /* address for the device; what is next to it is never handed out */
+	uint64_t bytes;
+	uint8_t *ptr;
+};
+
+struct sim_dma {
+	pthread_rwlock_t lock;
+	struct sim_region *regions; /* sorted by dma */
+	size_t count, capacity;
+	uint64_t next;
+};
+
+struct sim_extent {
+	uint64_t start, end;
+	struct sim_extent *next;
+};
+
+struct sim_hbm {
+	pthread_mutex_t lock;
+	struct sim_extent *free; /* sorted, coalesced */
+	uint64_t size, available;
+};
+
+/* Memory behind a buffer: lives as long as the handle or a mapping in a VM. */
+struct sim_bo {
+	struct sim *sim;
+	_Atomic unsigned int refs;
+	bool system;
+	uint64_t bytes;
+	uint64_t addr; /* HBM or DMA address */
+	void *ptr;     /* this process's view */
+};
+
+/* -- VMs (sim_vm.c) -------------------------------------------------------------------------- */
+
+struct sim_mapping {
+	uint64_t va, bytes;
+	struct sim_bo *bo;
+	struct sim_mapping *next;
+};
+
+struct sim_vm {
+	struct sim *sim;
+	unsigned int id; /* of the device */
+	pthread_mutex_t lock;
+	uint64_t root; /* HBM address of the root table */
+	struct sim_mapping
+		*mappings; /* sorted; changed under lock and sim->lock, read under either */
+	uint64_t *dead;    /* tables that are out of the tree but maybe still in TLBs */
+	size_t num_dead, max_dead;
+};
+
+/* -- queues and fences (sim_queue.c) --------------------------------------------------------- */
+
+struct sim_fence_point {
+	uint64_t point;
+	bool done;
+};
+
+struct sim_fence {
+	unsigned int refs; /* handle and jobs; sim->lock, like all of it */
+	uint64_t value;
+	/* points given out and not yet counted in value, ascending: value stops at the first that
+	 * is not done */
+	struct sim_fence_point *points;
+	size_t first, count, capacity;
+};
+
+struct sim_sync {
+	struct sim_fence *fence;
+	uint64_t point;
+	bool signal;
+};
+
+struct sim_job {
+	struct sim_job *next;
+	uint64_t number;
+	uint64_t cmd_va, result_va;
+	uint32_t cmd_bytes;
+	uint32_t num_syncs;
+	struct sim_sync syncs[];
+};
+
+struct sim_queue {
+	struct sim *sim;
+	struct sim_queue *next;
+	struct sim_vm *vm;
+	unsigned int id; /* of the device */
+	uint32_t slots;
+	struct sim_region rings; /* ring, control block, completion ring */
+	struct zw_ring_entry *ring;
+	struct zw_ring_ctrl *ctrl;
+	struct zw_completion * compl ;
+	uint64_t submitted; /* number of the last job taken in */
+	uint64_t pushed;    /* ... written to the ring */
+	uint64_t completed;
+	struct sim_job *ring_head, *ring_tail; /* completed < number <= pushed */
+	struct sim_job *wait_head, *wait_tail; /* pushed < number */
+	bool failed, dying;
+	struct zw_queue_error error; /* status .. failed_job */
+};
+
+/* -- device (sim_dev.c), mailbox (sim_mbox.c) ------------------------------------------------ */
+
+struct sim_mbox {
+	pthread_mutex_t lock; /* one request at a time */
+	struct sim_region mem;
+	struct zw_msg *h2f, *f2h;
+	uint32_t sent, received;
+};
+
+struct sim {
+	struct zw_dev *dev;
+	struct zw_device *core;
+	uint8_t *hbm_base;
+	uint32_t workers;
+	uint32_t num_queues, num_vms;
+	_Atomic bool lost; /* the device broke its protocol or died: everything is -ENODEV */
+
+	struct sim_dma dma;
+	struct sim_hbm hbm;
+	struct sim_mbox mbox;
+
+	pthread_mutex_t lock;   /* queues, jobs, fences, ids, lists of mappings */
+	pthread_cond_t changed; /* a fence, a queue or lost changed */
+	struct sim_queue *queues;
+	uint64_t queue_ids, vm_ids; /* bit set: in use */
+
+	pthread_mutex_t irq_lock; /* of irqs and irq_stop */
+	pthread_cond_t irq_cond;  /* to the interrupt thread and to mailbox waiters */
+	uint32_t irqs;            /* bit per vector */
+	bool irq_stop;
+	pthread_t irq_thread;
+};
+
+static inline struct sim *sim_of(const struct zw_dev *dev)
+{
+	return dev->priv;
+}
+
+/* Marks the device lost, once, with a reason for the log, and wakes every waiter. Any thread, no
+ * lock held. */
+void zw_sim_lose(struct sim *sim, const char *why);
+/* false and lost when the firmware or device died. No lock held. */
+bool zw_sim_alive(struct sim *sim);
+uint32_t zw_sim_read32(struct sim *sim, uint64_t reg);
+uint64_t zw_sim_read64(struct sim *sim, uint64_t reg);
+void zw_sim_write32(struct sim *sim, uint64_t reg, uint32_t val);
+void zw_sim_write64(struct sim *sim, uint64_t reg, uint64_t val);
+/* Waits on a CLOCK_MONOTONIC condition until an absolute time; false when it has passed. */
+bool zw_sim_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ns);
+
+int zw_sim_mem_init(struct sim *sim, uint64_t hbm_bytes);
+void zw_sim_mem_fini(struct sim *sim);
+/* Zeroed system memory that the device can reach. */
+int zw_sim_region_new(struct sim *sim, uint64_t bytes, struct sim_region *out);
+/* The device must not be using it any more. */
+void zw_sim_region_free(struct sim *sim, struct sim_region *region);
+int zw_sim_dma_read(void *sim, uint64_t addr, void *buf, size_t len);
+int zw_sim_dma_write(void *sim, uint64_t addr, const void *buf, size_t len);
+/* Physical HBM, zeroed: -ENOMEM when no hole is large enough. Multiples of 4 KiB. */
+int zw_sim_hbm_alloc(struct sim *sim, uint64_t bytes, uint64_t align, uint64_t *addr);
+void zw_sim_hbm_free(struct sim *sim, uint64_t addr, uint64_t bytes, bool dirty);
+void zw_sim_bo_get(struct sim_bo *bo);
+void zw_sim_bo_put(struct sim_bo *bo);
+int zw_sim_bo_create(struct zw_bo *bo);
+void zw_sim_bo_destroy(struct zw_bo *bo);
+int zw_sim_bo_map(struct zw_bo *bo, void **ptr);
+void zw_sim_bo_unmap(struct zw_bo *bo, void *ptr);
+int zw_sim_bo_wait(struct zw_bo *bo, int64_t deadline_ns);
+int zw_sim_bo_set_label(struct zw_bo *bo, const char *label);
+
+int zw_sim_mbox_init(struct sim *sim);
+void zw_sim_mbox_fini(struct sim *sim);
+/*
+ * Sends a request and waits for its reply as long as the firmware lives. 0, -EIO when the firmware
+ * refused (logged), -ENODEV. reply may be NULL.
+ */
+int zw_sim_mbox_call(struct sim *sim, enum zw_msg_type type, const void *payload, size_t bytes,
+		     void *reply, size_t reply_bytes);
+
+int zw_sim_vm_create(struct zw_vm *vm);
+void zw_sim_vm_destroy(struct zw_vm *vm);
+int zw_sim_vm_map(struct zw_vm *vm, struct zw_bo *bo, uint64_t offset, uint64_t va, uint64_t bytes,
+		  uint32_t flags);
+int zw_sim_vm_unmap(struct zw_vm *vm, uint64_t va, uint64_t bytes);
+/* sim->lock held. */
+bool zw_sim_vm_maps(const struct sim_vm *vm, const struct sim_bo *bo);
+
+int zw_sim_fence_create(struct zw_fence *fence);
+void zw_sim_fence_destroy(struct zw_fence *fence);
+int zw_sim_fence_wait(struct zw_fence *fence, uint64_t point, int64_t deadline_ns);
+int zw_sim_fence_query(struct zw_fence *fence, uint64_t *value);
+int zw_sim_fence_signal(struct zw_fence *fence, uint64_t point);
+int zw_sim_queue_create(struct zw_queue *queue, const struct zw_queue_options *opt);
+void zw_sim_queue_destroy(struct zw_queue *queue);
+int zw_sim_queue_submit(struct zw_queue *queue, const struct zw_job *jobs, uint32_t count,
+			const struct zw_sync *tail);
+int zw_sim_queue_get_error(struct zw_queue *queue, struct zw_queue_error *info);
+/* Looks at the completions of the queues on these vectors. Interrupt thread. */
+void zw_sim_queue_interrupt(struct sim *sim, uint32_t vectors);
+
+#endif

@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: MIT
+/* The sim transport: making a device, booting its firmware, its interrupt thread, its end. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sim.h"
+#include "zw_core.h"
+#include "zw_profile.h"
+
+#define DEFAULT_PROFILE "810e"
+#define MAX_WORKERS     64
+#define DEFAULT_WORKERS 8 /* at most, without being asked for */
+#define BOOT_NS         60000000000
+#define POLL_NS         200000     /* of the boot status */
+#define IDLE_NS         1000000000 /* the interrupt thread looks at everything this often */
+
+uint32_t zw_sim_read32(struct sim *sim, uint64_t reg)
+{
+	return (uint32_t)zw_device_mmio_read(sim->core, reg, 4);
+}
+
+uint64_t zw_sim_read64(struct sim *sim, uint64_t reg)
+{
+	return zw_device_mmio_read(sim->core, reg, 8);
+}
+
+void zw_sim_write32(struct sim *sim, uint64_t reg, uint32_t val)
+{
+	zw_device_mmio_write(sim->core, reg, val, 4);
+}
+
+void zw_sim_write64(struct sim *sim, uint64_t reg, uint64_t val)
+{
+	zw_device_mmio_write(sim->core, reg, val, 8);
+}
+
+bool zw_sim_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ns)
+{
+	struct timespec ts = {
+		.tv_sec = (time_t)(deadline_ns / 1000000000),
+		.tv_nsec = (long)(deadline_ns % 1000000000),
+	};
+
+	if (deadline_ns == ZW_FOREVER)
+		return !pthread_cond_wait(cond, lock);
+	if (deadline_ns <= 0)
+		return false;
+	return !pthread_cond_timedwait(cond, lock, &ts);
+}
+
+static void cond_init(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+void zw_sim_lose(struct sim *sim, const char *why)
+{
+	if (atomic_exchange(&sim->lost, true))
+		return;
+	zw_rt_log(sim->dev, ZW_DEV_LOG_ERROR, "device lost: %s", why);
+	pthread_mutex_lock(&sim->lock);
+	pthread_cond_broadcast(&sim->changed);
+	pthread_mutex_unlock(&sim->lock);
+}
+
+bool zw_sim_alive(struct sim *sim)
+{
+	uint32_t status;
+	char why[96];
+
+	if (atomic_load(&sim->lost))
+		return false;
+	status = zw_sim_read32(sim, ZW_REG_BOOT_STATUS);
+	if (status == ZW_BOOT_READY)
+		return true;
+	snprintf(why, sizeof(why), "boot status %u, trap cause 0x%x at 0x%" PRIx64, status,
+		 zw_sim_read32(sim, ZW_REG_FW_TRAP_CAUSE) & ~ZW_FW_TRAPPED,
+		 zw_sim_read64(sim, ZW_REG_FW_TRAP_PC));
+	zw_sim_lose(sim, why);
+	return false;
+}
+
+/* -- callbacks of the device, on its threads -------------------------------------------------- */
+
+static void msix_raise(void *opaque, unsigned int vector)
+{
+	struct sim *sim = opaque;
+
+	pthread_mutex_lock(&sim->irq_lock);
+	sim->irqs |= 1u << (vector % ZW_NUM_VECTORS);
+	pthread_cond_broadcast(&sim->irq_cond);
+	pthread_mutex_unlock(&sim->irq_lock);
+}
+
+static void device_log(void *opaque, enum zw_log_level level, const char *msg)
+{
+	static const enum zw_dev_log_level map[] = {
+		[ZW_LOG_ERROR] = ZW_DEV_LOG_ERROR,
+		[ZW_LOG_GUEST_ERROR] = ZW_DEV_LOG_WARN,
+		[ZW_LOG_INFO] = ZW_DEV_LOG_INFO,
+		[ZW_LOG_TRACE] = ZW_DEV_LOG_DEBUG,
+	};
+	struct sim *sim = opaque;
+
+	zw_rt_log(sim->dev, map[level], "device: %s", msg);
+}
+
+static void *irq_main(void *opaque)
+{
+	const uint32_t mailbox = 1u << ZW_VECTOR_MBOX;
+	struct sim *sim = opaque;
+
+	pthread_mutex_lock(&sim->irq_lock);
+	while (!sim->irq_stop) {
+		uint32_t vectors = sim->irqs & ~mailbox;
+
+		if (!vectors &&
+		    !zw_sim_cond_wait(&sim->irq_cond, &sim->irq_lock, zw_deadline(IDLE_NS)))
+			vectors = ~mailbox; /* quiet for long: look whether all is well */
+		else if (!vectors)
+			continue;
+		sim->irqs &= ~vectors;
+		pthread_mutex_unlock(&sim->irq_lock);
+		if (vectors == ~mailbox)
+			zw_sim_alive(sim);
+		zw_sim_queue_interrupt(sim, vectors);
+		pthread_mutex_lock(&sim->irq_lock);
+	}
+	pthread_mutex_unlock(&sim->irq_lock);
+	return NULL;
+}
+
+/* -- firmware --------------------------------------------------------------------------------- */
+
+static int load_image(struct sim *sim, const char *asked, struct sim_region *image, uint32_t *bytes,
+		      struct zw_error *err)
+{
+	const char *const places[] = {ZW_FIRMWARE_INSTALLED, "/lib/firmware/zhenwu/zhenwu_fw.bin",
+				      ZW_FIRMWARE_BUILT};
+	const char *path = asked ? asked : getenv("ZW_FIRMWARE");
+	int fd = -1, ret = 0;
+	struct stat st;
+	size_t got = 0;
+
+	if (path && *path) {
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			return zw_rt_error(err, -errno, "sim: firmware %.150s: %s", path,
+					   strerror(errno));
+	}
+	for (size_t i = 0; fd < 0 && i < sizeof(places) / sizeof(places[0]); i++) {
+		path = places[i];
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	}
+	if (fd < 0)
+		return zw_rt_error(err, -ENOENT,
+				   "sim: no firmware image; build it (make firmware) or name it in "
+				   "ZW_FIRMWARE; looked for %s",
+				   ZW_FIRMWARE_INSTALLED);
+	if (fstat(fd, &st))
+		ret = -errno;
+	else if (!S_ISREG(st.st_mode) || st.st_size < 1 || st.st_size > ZW_FW_MAX_SIZE)
+		ret = -EINVAL;
+	if (!ret)
+		ret = zw_sim_region_new(sim, (uint64_t)st.st_size, image);
+	while (!ret && got < (size_t)st.st_size) {
+		ssize_t n = read(fd, image->ptr + got, (size_t)st.st_size - got);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			ret = n ? -errno : -EIO;
+			zw_sim_region_free(sim, image);
+			break;
+		}
+		got += (size_t)n;
+	}
+	close(fd);
+	if (ret)
+		return zw_rt_error(err, ret, "sim: firmware %.150s: %s", path,
+				   ret == -EINVAL ? "not a file of 1 byte to 1 MiB"
+						  : strerror(-ret));
+	*bytes = (uint32_t)got;
+	zw_rt_log(sim->dev, ZW_DEV_LOG_INFO, "sim: firmware %s", path);
+	return 0;
+}
+
+static const char *boot_error_name(uint32_t error)
+{
+	static const char *const names[] = {
+		[ZW_BOOT_ERR_NONE] = "no error",
+		[ZW_BOOT_ERR_DMA] = "not readable by DMA",
+		[ZW_BOOT_ERR_SIZE] = "size out of range",
+		[ZW_BOOT_ERR_MAGIC] = "no firmware image (magic)",
+		[ZW_BOOT_ERR_HEADER] = "unknown header version or size",
+		[ZW_BOOT_ERR_ABI] = "built for another ABI",
+		[ZW_BOOT_ERR_BOUNDS] = "segment or entry out of bounds",
+		[ZW_BOOT_ERR_HASH] = "corrupt (SHA-256 differs)",
+		[ZW_BOOT_ERR_RESERVED] = "reserved field not zero",
+		[ZW_BOOT_ERR_FIRMWARE] = "the firmware refused to start",
+	};
+
+	return error < sizeof(names) / sizeof(names[0]) ? names[error] : "unknown error";
+}
+
+static int boot(struct sim *sim, const char *firmware, struct zw_error *err)
+{
+	const struct timespec pause = {.tv_nsec = POLL_NS};
+	int64_t deadline = zw_deadline(BOOT_NS);
+	struct sim_region image = {0};
+	uint32_t status, bytes;
+	int ret = load_image(sim, firmware, &image, &bytes, err);
+
+	if (ret)
+		return ret;
+	zw_sim_write64(sim, ZW_REG_FW_ADDR, image.dma);
+	zw_sim_write32(sim, ZW_REG_FW_SIZE, bytes);
+	zw_sim_write32(sim, ZW_REG_BOOT_CTRL, ZW_BOOT_START);
+	do {
+		status = zw_sim_read32(sim, ZW_REG_BOOT_STATUS);
+		if (status == ZW_BOOT_READY || status == ZW_BOOT_FAILED || status == ZW_BOOT_HALTED)
+			break;
+		nanosleep(&pause, NULL);
+	} while (zw_deadline(0) < deadline);
+	if (status == ZW_BOOT_FAILED) {
+		uint32_t error = zw_sim_read32(sim, ZW_REG_BOOT_ERROR);
+
+		ret = zw_rt_error(err, -EPROTO, "sim: firmware refused: %s (detail 0x%x)",
+				  boot_error_name(error), zw_sim_read32(sim, ZW_REG_BOOT_DETAIL));
+	} else if (status == ZW_BOOT_HALTED) {
+		ret = zw_rt_error(err, -EPROTO, "sim: firmware trapped: cause %u at 0x%" PRIx64,
+				  zw_sim_read32(sim, ZW_REG_FW_TRAP_CAUSE) & ~ZW_FW_TRAPPED,
+				  zw_sim_read64(sim, ZW_REG_FW_TRAP_PC));
+	} else if (status != ZW_BOOT_READY) {
+		ret = zw_rt_error(err, -EPROTO, "sim: firmware did not come up (boot status %u)",
+				  status);
+	}
+	/* on a failure the boot ROM may still be reading; it gets a bus error then */
+	zw_sim_region_free(sim, &image);
+	return ret;
+}
+
+/* -- opening and closing ---------------------------------------------------------------------- */
+
+/* "96G", "512M", "4096k" or bytes. */
+static bool parse_size(const char *text, uint64_t *out)
+{
+	static const char units[] = "kmgt";
+	unsigned long long v;
+	unsigned int shift = 0;
+	const char *u;
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	v = strtoull(text, &end, 10);
+	if (errno)
+		return false;
+	if (*end) {
+		u = strchr(units, *end | 0x20);
+		if (!u || end[1])
+			return false;
+		shift = 10 * (unsigned int)(u - units + 1);
+	}
+	if (shift && v > UINT64_MAX >> shift)
+		return false;
+	*out = (uint64_t)v << shift;
+	return true;
+}
+
+/* Options and environment to the device's configuration. */
+static int configure(const struct zw_dev_options *opt, struct zw_device_config *cfg,
+		     struct zw_error *err)
+{
+	const char *name = opt->profile ? opt->profile : getenv("ZW_PROFILE");
+	const char *hbm = getenv("ZW_HBM"), *workers = getenv("ZW_WORKERS");
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	char *end;
+
+	if (!name || !*name)
+		name = DEFAULT_PROFILE;
+	cfg->profile = zw_profile_find(name);
+	if (!cfg->profile)
+		return zw_rt_error(err, -EINVAL, "sim: no chip profile \"%.60s\"", name);
+	cfg->hbm_size = opt->hbm_bytes;
+	if (!cfg->hbm_size && hbm && *hbm && !parse_size(hbm, &cfg->hbm_size))
+		return zw_rt_error(err, -EINVAL, "sim: ZW_HBM=%.40s is no size", hbm);
+	if (!cfg->hbm_size)
+		cfg->hbm_size = cfg->profile->hbm_bytes;
+	if (cfg->hbm_size % (2u << 20))
+		return zw_rt_error(err, -EINVAL, "sim: HBM size is no multiple of 2 MiB");
+	cfg->hbm_backing_limit = opt->hbm_backing_limit;
+
+	cfg->workers = cpus < 1 ? 1 : cpus > DEFAULT_WORKERS ? DEFAULT_WORKERS : (int)cpus;
+	if (opt->workers == ZW_DEV_WORKERS_NONE) {
+		cfg->workers = 0;
+	} else if (opt->workers) {
+		cfg->workers = opt->workers;
+	} else if (workers && *workers) {
+		long n = strtol(workers, &end, 10);
+
+		if (*end || n < 0 || n > MAX_WORKERS)
+			return zw_rt_error(err, -EINVAL, "sim: ZW_WORKERS=%.40s is not 0..%d",
+					   workers, MAX_WORKERS);
+		cfg->workers = (int)n;
+	}
+	if (cfg->workers < 0 || cfg->workers > MAX_WORKERS)
+		return zw_rt_error(err, -EINVAL, "sim: number of workers is not 1..%d",
+				   MAX_WORKERS);
+	return 0;
+}
+
+static void destroy(struct sim *sim, bool irq_running)
+{
+	if (irq_running) {
+		pthread_mutex_lock(&sim->irq_lock);
+		sim->irq_stop = true;
+		pthread_cond_broadcast(&sim->irq_cond);
+		pthread_mutex_unlock(&sim->irq_lock);
+		pthread_join(sim->irq_thread, NULL);
+	}
+	if (sim->core)
+		zw_device_free(sim->core); /* its threads are gone from here on */
+	zw_sim_mbox_fini(sim);
+	zw_sim_mem_fini(sim);
+	pthread_cond_destroy(&sim->changed);
+	pthread_cond_destroy(&sim->irq_cond);
+	pthread_mutex_destroy(&sim->lock);
+	pthread_mutex_destroy(&sim->irq_lock);
+	free(sim);
+}
+
+static void sim_close(struct zw_dev *dev)
+{
+	destroy(sim_of(dev), true);
+}
+
+static int sim_get_attrs(struct zw_dev *dev, struct zw_dev_attrs *a)
+{
+	struct sim *sim = sim_of(dev);
+
+	if (atomic_load(&sim->lost))
+		return -ENODEV;
+	for (unsigned int i = 0; i < sizeof(a->profile_name); i += 4) {
+		uint32_t word = zw_sim_read32(sim, ZW_REG_PROFILE_NAME + i);
+
+		memcpy(a->profile_name + i, &word, 4);
+	}
+	a->profile_name[sizeof(a->profile_name) - 1] = '\0';
+	a->profile = zw_sim_read32(sim, ZW_REG_PROFILE);
+	a->caps = zw_sim_read32(sim, ZW_REG_CAPS);
+	a->abi_version = zw_sim_read32(sim, ZW_REG_ABI_VERSION);
+	a->fw_version = zw_sim_read32(sim, ZW_REG_FW_VERSION);
+	a->hbm_size = zw_sim_read64(sim, ZW_REG_HBM_SIZE);
+	a->hbm_visible = a->hbm_size;
+	pthread_mutex_lock(&sim->hbm.lock);
+	a->hbm_free = sim->hbm.available;
+	pthread_mutex_unlock(&sim->hbm.lock);
+	a->va_bits = ZW_VA_BITS;
+	a->page_size = ZW_PAGE_SIZE;
+	a->max_queues = sim->num_queues;
+	a->max_vms = sim->num_vms;
+	a->max_ring_slots = 1u << ZW_RING_MAX_LOG2;
+	a->max_priority = ZW_PRIO_REALTIME;
+	a->workers = sim->workers;
+	return 0;
+}
+
+static int sim_get_counters(struct zw_dev *dev, struct zw_dev_counters *c)
+{
+	struct sim *sim = sim_of(dev);
+
+	if (atomic_load(&sim->lost))
+		return -ENODEV;
+	for (unsigned int i = 0; i < ZW_ENGINE_COUNT; i++)
+		c->busy_ps[i] = zw_sim_read64(sim, ZW_PMU_BUSY_PS(i));
+	c->hbm_read = zw_sim_read64(sim, ZW_PMU_HBM_READ);
+	c->hbm_written = zw_sim_read64(sim, ZW_PMU_HBM_WRITTEN);
+	c->sys_read = zw_sim_read64(sim, ZW_PMU_SYS_READ);
+	c->sys_written = zw_sim_read64(sim, ZW_PMU_SYS_WRITTEN);
+	c->packets = zw_sim_read64(sim, ZW_PMU_PACKETS);
+	c->jobs = zw_sim_read64(sim, ZW_PMU_JOBS);
+	c->faults = zw_sim_read64(sim, ZW_PMU_FAULTS);
+	c->tlb_hits = zw_sim_read64(sim, ZW_PMU_TLB_HITS);
+	c->tlb_misses = zw_sim_read64(sim, ZW_PMU_TLB_MISSES);
+	c->fw_heartbeat = zw_sim_read32(sim, ZW_REG_FW_HEARTBEAT);
+	return 0;
+}
+
+static const struct transport_ops sim_ops = {
+	.name = "sim",
+	.get_attrs = sim_get_attrs,
+	.get_counters = sim_get_counters,
+	.close = sim_close,
+	.bo_create = zw_sim_bo_create,
+	.bo_destroy = zw_sim_bo_destroy,
+	.bo_map = zw_sim_bo_map,
+	.bo_unmap = zw_sim_bo_unmap,
+	.bo_wait = zw_sim_bo_wait,
+	.bo_set_label = zw_sim_bo_set_label,
+	.vm_create = zw_sim_vm_create,
+	.vm_destroy = zw_sim_vm_destroy,
+	.vm_map = zw_sim_vm_map,
+	.vm_unmap = zw_sim_vm_unmap,
+	.fence_create = zw_sim_fence_create,
+	.fence_destroy = zw_sim_fence_destroy,
+	.fence_wait = zw_sim_fence_wait,
+	.fence_query = zw_sim_fence_query,
+	.fence_signal = zw_sim_fence_signal,
+	.queue_create = zw_sim_queue_create,
+	.queue_destroy = zw_sim_queue_destroy,
+	.queue_submit = zw_sim_queue_submit,
+	.queue_get_error = zw_sim_queue_get_error,
+};
+
+int zw_rt_sim_open(struct zw_dev *dev, const struct zw_dev_options *opt, struct zw_error *err)
+{
+	const struct zw_host_ops host = {
+		.dma_read = zw_sim_dma_read,
+		.dma_write = zw_sim_dma_write,
+		.msix_raise = msix_raise,
+		.log = device_log,
+	};
+	struct zw_device_config cfg = {0};
+	char why[160] = "";
+	struct sim *sim;
+	int ret = configure(opt, &cfg, err);
+
+	if (ret)
+		return ret;
+	sim = calloc(1, sizeof(*sim));
+	if (!sim)
+		return zw_rt_error(err, -ENOMEM, "out of memory");
+	sim->dev = dev;
+	sim->workers = (uint32_t)cfg.workers;
+	ret = zw_sim_mem_init(sim, cfg.hbm_size);
+	if (ret) {
+		free(sim);
+		return zw_rt_error(err, ret, "out of memory");
+	}
+	pthread_mutex_init(&sim->lock, NULL);
+	pthread_mutex_init(&sim->irq_lock, NULL);
+	cond_init(&sim->changed);
+	cond_init(&sim->irq_cond);
+
+	sim->core = zw_device_new(&cfg, &host, sim, why, sizeof(why));
+	if (!sim->core) {
+		ret = zw_rt_error(err, -ENOMEM, "sim: cannot make the device: %s", why);
+		goto fail;
+	}
+	sim->hbm_base = zw_device_hbm(sim->core);
+	sim->num_queues = zw_sim_read32(sim, ZW_REG_NUM_QUEUES);
+	sim->num_vms = zw_sim_read32(sim, ZW_REG_NUM_VMS);
+	if (sim->num_queues > ZW_MAX_QUEUES || sim->num_vms > ZW_MAX_VMS) {
+		ret = zw_rt_error(err, -EPROTO, "sim: the device claims %u queues and %u VMs",
+				  sim->num_queues, sim->num_vms);
+		goto fail;
+	}
+	ret = zw_sim_mbox_init(sim);
+	if (ret) {
+		zw_rt_error(err, ret, "out of memory");
+		goto fail;
+	}
+	ret = boot(sim, opt->firmware, err);
+	if (ret)
+		goto fail;
+	ret = pthread_create(&sim->irq_thread, NULL, irq_main, sim);
+	if (ret) {
+		ret = zw_rt_error(err, -ret, "sim: cannot start a thread: %s", strerror(ret));
+		goto fail;
+	}
+	dev->priv = sim;
+	dev->ops = &sim_ops;
+	dev->transport = ZW_TRANSPORT_SIM;
+	strcpy(dev->spec, "sim");
+	return 0;
+
+fail:
+	destroy(sim, false);
+	return ret;
+}

@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Queues and fences of the sim transport.
+ *
+ * A submitted job first stands in the queue's waiting list, until its fences have been reached and
+ * the ring has room, then in the ring, until its completion is seen. Everything here happens under
+ * sim->lock but the mailbox calls.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim.h"
+
+/* Vectors 1..31 are shared out among the queues. */
+static unsigned int vector_of(const struct sim_queue *q)
+{
+	return 1 + q->id % (ZW_NUM_VECTORS - 1);
+}
+
+/* -- fences ---------------------------------------------------------------------------------- */
+
+static void fence_put(struct sim_fence *f)
+{
+	if (--f->refs)
+		return;
+	free(f->points);
+	free(f);
+}
+
+static int points_reserve(struct sim_fence *f, size_t more)
+{
+	struct sim_fence_point *p;
+	size_t want;
+
+	if (f->first) {
+		memmove(f->points, f->points + f->first, f->count * sizeof(*f->points));
+		f->first = 0;
+	}
+	if (f->capacity - f->count >= more)
+		return 0;
+	want = f->capacity ? f->capacity * 2 : 16;
+	while (want - f->count < more)
+		want *= 2;
+	p = realloc(f->points, want * sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	f->points = p;
+	f->capacity = want;
+	return 0;
+}
+
+static void points_add(struct sim_fence *f, uint64_t point)
+{
+	f->points[f->first + f->count++] = (struct sim_fence_point){.point = point};
+}
+
+/* A timeline has reached a point only when all points before it were reached, too. */
+static void points_done(struct sim_fence *f, uint64_t point)
+{
+	size_t lo = f->first, hi = f->first + f->count;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (f->points[mid].point < point)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	f->points[lo].done = true;
+	while (f->count && f->points[f->first].done) {
+		f->value = f->points[f->first].point;
+		f->first++;
+		f->count--;
+	}
+}
+
+int zw_sim_fence_create(struct zw_fence *fence)
+{
+	struct sim_fence *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return -ENOMEM;
+	f->refs = 1;
+	fence->priv = f;
+	return 0;
+}
+
+void zw_sim_fence_destroy(struct zw_fence *fence)
+{
+	struct sim *sim = sim_of(fence->dev);
+
+	pthread_mutex_lock(&sim->lock);
+	fence_put(fence->priv);
+	pthread_mutex_unlock(&sim->lock);
+}
+
+int zw_sim_fence_wait(struct zw_fence *fence, uint64_t point, int64_t deadline_ns)
+{
+	struct sim *sim = sim_of(fence->dev);
+	struct sim_fence *f = fence->priv;
+	bool in_time = true, reached;
+
+	pthread_mutex_lock(&sim->lock);
+	while (!(reached = f->value >= point) && in_time && !atomic_load(&sim->lost))
+		in_time = zw_sim_cond_wait(&sim->changed, &sim->lock, deadline_ns);
+	pthread_mutex_unlock(&sim->lock);
+	if (reached)
+		return 0;
+	return atomic_load(&sim->lost) ? -ENODEV : -ETIME;
+}
+
+int zw_sim_fence_query(struct zw_fence *fence, uint64_t *value)
+{
+	struct sim *sim = sim_of(fence->dev);
+
+	pthread_mutex_lock(&sim->lock);
+	*value = ((struct sim_fence *)fence->priv)->value;
+	pthread_mutex_unlock(&sim->lock);
+	return 0;
+}
+
+/* -- jobs ------------------------------------------------------------------------------------ */
+
+static void job_free(struct sim_job *job)
+{
+	for (uint32_t i = 0; i < job->num_syncs; i++)
+		fence_put(job->syncs[i].fence);
+	free(job);
+}
+
+static void job_finish(struct sim_queue *q, struct sim_job *job)
+{
+	q->completed = job->number;
+	for (uint32_t i = 0; i < job->num_syncs; i++)
+		if (job->syncs[i].signal)
+			points_done(job->syncs[i].fence, job->syncs[i].point);
+	job_free(job);
+}
+
+static bool job_ready(const struct sim_job *job)
+{
+	for (uint32_t i = 0; i < job->num_syncs; i++)
+		if (!job->syncs[i].signal && job->syncs[i].fence->value < job->syncs[i].point)
+			return false;
+	return true;
+}
+
+/* Takes completed jobs off the ring. True if there was one. */
+static bool reap(struct sim_queue *q)
+{
+	bool any = false;
+
+	while (q->ring_head) {
+		struct sim_job *job = q->ring_head;
+		struct zw_completion *slot = &q->compl [job->number & (q->slots - 1)], c;
+
+		if (__atomic_load_n(&slot->seqno, __ATOMIC_ACQUIRE) != job->number)
+			break;
+		c = *slot;
+		if (c.status != ZW_JOB_OK && !q->failed && !q->dying) {
+			char text[160];
+
+			q->failed = true;
+			q->error.state = ZW_QUEUE_FAILED;
+			q->error.status = c.status;
+			q->error.reason = c.reason;
+			q->error.packet_index = c.packet_index;
+			q->error.fault_access = c.fault_access;
+			q->error.fault_va = c.fault_va;
+			q->error.failed_job = job->number;
+			zw_queue_error_text(&q->error, text, sizeof(text));
+			zw_rt_log(q->sim->dev, ZW_DEV_LOG_WARN, "queue %u: %s", q->id, text);
+		}
+		q->ring_head = job->next;
+		if (!q->ring_head)
+			q->ring_tail = NULL;
+		job_finish(q, job);
+		any = true;
+	}
+	return any;
+}
+
+/* Moves jobs from the waiting list to the ring. A stopped queue's go to their end instead. True if
+ * a fence may have moved. */
+static bool push(struct sim_queue *q)
+{
+	bool rang = false, any = false;
+
+	while (q->wait_head) {
+		struct sim_job *job = q->wait_head;
+
+		if (q->failed || q->dying) {
+			if (q->ring_head)
+				break; /* jobs complete in order */
+			q->wait_head = job->next;
+			q->pushed = job->number;
+			job_finish(q, job);
+			any = true;
+			continue;
+		}
+		if (q->pushed - q->completed >= q->slots || !job_ready(job))
+			break;
+		q->ring[job->number & (q->slots - 1)] = (struct zw_ring_entry){
+			.seqno = job->number,
+			.cmd_va = job->cmd_va,
+			.cmd_bytes = job->cmd_bytes,
+			.flags = ZW_RING_F_IRQ,
+			.result_va = job->result_va,
+		};
+		q->wait_head = job->next;
+		q->pushed = job->number;
+		job->next = NULL;
+		if (q->ring_tail)
+			q->ring_tail->next = job;
+		else
+			q->ring_head = job;
+		q->ring_tail = job;
+		rang = true;
+	}
+	if (!q->wait_head)
+		q->wait_tail = NULL;
+	if (rang) {
+		__atomic_store_n(&q->ctrl->tail, (uint32_t)q->pushed, __ATOMIC_RELEASE);
+		zw_sim_write32(q->sim, ZW_REG_DOORBELL(q->id), 1);
+	}
+	return any;
+}
+
+/* Fences moved: jobs of any queue may be ready now, and cancelled ones move further fences. */
+static void push_all(struct sim *sim)
+{
+	bool again;
+
+	do {
+		again = false;
+		for (struct sim_queue *q = sim->queues; q; q = q->next)
+			again |= push(q);
+	} while (again);
+	pthread_cond_broadcast(&sim->changed);
+}
+
+void zw_sim_queue_interrupt(struct sim *sim, uint32_t vectors)
+{
+	bool any = false;
+
+	pthread_mutex_lock(&sim->lock);
+	for (struct sim_queue *q = sim->queues; q; q = q->next)
+		if (vectors >> vector_of(q) & 1)
+			any |= reap(q);
+	if (any)
+		push_all(sim);
+	pthread_mutex_unlock(&sim->lock);
+}
+
+int zw_sim_fence_signal(struct zw_fence *fence, uint64_t point)
+{
+	struct sim *sim = sim_of(fence->dev);
+	int ret;
+
+	pthread_mutex_lock(&sim->lock);
+	ret = points_reserve(fence->priv, 1);
+	if (!ret) {
+		points_add(fence->priv, point);
+		points_done(fence->priv, point);
+		push_all(sim);
+	}
+	pthread_mutex_unlock(&sim->lock);
+	return ret;
+}
+
+static struct sim_job *job_new(const struct zw_job *job, const struct zw_sync *tail)
+{
+	uint32_t n = job->num_syncs + (tail ? 1 : 0);
+	struct sim_job *j = calloc(1, sizeof(*j) + n * sizeof(j->syncs[0]));
+
+	if (!j)
+		return NULL;
+	j->cmd_va = job->cmd_va;
+	j->cmd_bytes = job->cmd_bytes;
+	j->result_va = job->result_va;
+	j->num_syncs = n;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct zw_sync *s = i < job->num_syncs ? &job->syncs[i] : tail;
+
+		j->syncs[i].fence = s->fence->priv;
+		j->syncs[i].point = s->point;
+		j->syncs[i].signal = s->flags & ZW_SYNC_SIGNAL;
+	}
+	return j;
+}
+
+int zw_sim_queue_submit(struct zw_queue *queue, const struct zw_job *jobs, uint32_t count,
+			const struct zw_sync *tail)
+{
+	struct sim *sim = sim_of(queue->dev);
+	struct sim_queue *q = queue->priv;
+	struct sim_job *list = NULL, **end = &list, *last = NULL;
+	int ret = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		last = job_new(&jobs[i], i == count - 1 ? tail : NULL);
+		if (!last) {
+			ret = -ENOMEM;
+			break;
+		}
+		*end = last;
+		end = &last->next;
+	}
+	pthread_mutex_lock(&sim->lock);
+	if (!ret && atomic_load(&sim->lost))
+		ret = -ENODEV;
+	if (!ret && q->failed)
+		ret = -ECANCELED;
+	/* room for every point first, so that nothing can fail once the first one was added */
+	for (struct sim_job *j = list; j && !ret; j = j->next)
+		for (uint32_t i = 0; i < j->num_syncs && !ret; i++)
+			if (j->syncs[i].signal)
+				ret = points_reserve(j->syncs[i].fence,
+						     count * (ZW_JOB_MAX_SYNCS + 1));
+	if (ret) {
+		pthread_mutex_unlock(&sim->lock);
+		for (struct sim_job *j = list, *next; j; j = next) {
+			next = j->next;
+			free(j);
+		}
+		return ret;
+	}
+	for (struct sim_job *j = list; j; j = j->next) {
+		j->number = ++q->submitted;
+		for (uint32_t i = 0; i < j->num_syncs; i++) {
+			j->syncs[i].fence->refs++;
+			if (j->syncs[i].signal)
+				points_add(j->syncs[i].fence, j->syncs[i].point);
+		}
+	}
+	if (q->wait_tail)
+		q->wait_tail->next = list;
+	else
+		q->wait_head = list;
+	q->wait_tail = last;
+	push(q);
+	pthread_mutex_unlock(&sim->lock);
+	return 0;
+}
+
+/* -- queues ---------------------------------------------------------------------------------- */
+
+static int take_id(struct sim *sim, unsigned int *id)
+{
+	int ret = -ENOSPC;
+
+	pthread_mutex_lock(&sim->lock);
+	for (*id = 0; *id < sim->num_queues; ++*id) {
+		if (sim->queue_ids >> *id & 1)
+			continue;
+		sim->queue_ids |= 1ull << *id;
+		ret = 0;
+		break;
+	}
+	pthread_mutex_unlock(&sim->lock);
+	return ret;
+}
+
+static void give_id(struct sim *sim, unsigned int id)
+{
+	pthread_mutex_lock(&sim->lock);
+	sim->queue_ids &= ~(1ull << id);
+	pthread_mutex_unlock(&sim->lock);
+}
+
+static int log2_of(uint32_t v)
+{
+	return 31 - __builtin_clz(v);
+}
+
+int zw_sim_queue_create(struct zw_queue *queue, const struct zw_queue_options *opt)
+{
+	struct sim *sim = sim_of(queue->dev);
+	struct sim_queue *q = calloc(1, sizeof(*q));
+	struct zw_msg_create_queue m = {0};
+	uint64_t ring, ctrl, compl_dma;
+	int ret;
+
+	if (!q)
+		return -ENOMEM;
+	q->sim = sim;
+	q->vm = queue->vm->priv;
+	q->slots = opt->ring_slots;
+	ret = take_id(sim, &q->id);
+	if (ret)
+		goto free_queue;
+	ring = q->slots * sizeof(*q->ring);
+	ret = zw_sim_region_new(sim, 2 * ring + sizeof(*q->ctrl), &q->rings);
+	if (ret)
+		goto free_id;
+	q->ring = (struct zw_ring_entry *)(void *)q->rings.ptr;
+	q->compl = (struct zw_completion *)(void *)(q->rings.ptr + ring);
+	q->ctrl = (struct zw_ring_ctrl *)(void *)(q->rings.ptr + 2 * ring);
+	compl_dma = q->rings.dma + ring;
+	ctrl = q->rings.dma + 2 * ring;
+	ring = q->rings.dma;
+	m.queue = q->id;
+	m.vm = q->vm->id;
+	m.priority = opt->priority;
+	m.log2_slots = (uint32_t)log2_of(q->slots);
+	m.vector = vector_of(q);
+	m.ring_lo = ZW_LO32(ring);
+	m.ring_hi = ZW_HI32(ring);
+	m.ctrl_lo = ZW_LO32(ctrl);
+	m.ctrl_hi = ZW_HI32(ctrl);
+	m.compl_lo = ZW_LO32(compl_dma);
+	m.compl_hi = ZW_HI32(compl_dma);
+	ret = zw_sim_mbox_call(sim, ZW_MSG_CREATE_QUEUE, &m, sizeof(m), NULL, 0);
+	if (ret)
+		goto free_rings;
+	pthread_mutex_lock(&sim->lock);
+	q->next = sim->queues;
+	sim->queues = q;
+	pthread_mutex_unlock(&sim->lock);
+	queue->id = q->id;
+	queue->priv = q;
+	return 0;
+
+free_rings:
+	zw_sim_region_free(sim, &q->rings);
+free_id:
+	give_id(sim, q->id);
+free_queue:
+	free(q);
+	return ret;
+}
+
+void zw_sim_queue_destroy(struct zw_queue *queue)
+{
+	struct sim *sim = sim_of(queue->dev);
+	struct sim_queue *q = queue->priv, **link;
+	struct zw_msg_queue m = {.queue = q->id};
+	struct sim_job *job;
+	int ret;
+
+	pthread_mutex_lock(&sim->lock);
+	q->dying = true;
+	pthread_mutex_unlock(&sim->lock);
+	ret = zw_sim_mbox_call(sim, ZW_MSG_DESTROY_QUEUE, &m, sizeof(m), NULL, 0);
+	pthread_mutex_lock(&sim->lock);
+	reap(q);
+	/* whatever is left had no completion; nobody is to wait for it */
+	while ((job = q->ring_head)) {
+		q->ring_head = job->next;
+		job_finish(q, job);
+	}
+	push(q);
+	for (link = &sim->queues; *link != q; link = &(*link)->next)
+		;
+	*link = q->next;
+	push_all(sim);
+	pthread_mutex_unlock(&sim->lock);
+	zw_sim_region_free(sim, &q->rings);
+	if (!ret)
+		give_id(sim, q->id);
+	free(q);
+}
+
+int zw_sim_queue_get_error(struct zw_queue *queue, struct zw_queue_error *info)
+{
+	struct sim *sim = sim_of(queue->dev);
+	struct sim_queue *q = queue->priv;
+
+	if (atomic_load(&sim->lost))
+		return -ENODEV;
+	pthread_mutex_lock(&sim->lock);
+	*info = q->error;
+	info->submitted = q->submitted;
+	info->completed = q->completed;
+	pthread_mutex_unlock(&sim->lock);
+	return 0;
+}

@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Address spaces of the sim transport: four-level page tables in HBM, and the list of what is
+ * mapped where.
+ *
+ * Entries are changed while the device may walk them. New tables are complete before they are
+ * linked in, every entry is one 64-bit store, and tables taken out stay untouched until the
+ * invalidation was answered.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim.h"
+
+#define SPAN(level) (1ull << ZW_PT_SHIFT(level))
+
+static uint64_t *table_at(struct sim *sim, uint64_t addr)
+{
+	return (uint64_t *)(void *)(sim->hbm_base + addr);
+}
+
+static void put_entry(uint64_t *entry, uint64_t val)
+{
+	__atomic_store_n(entry, val, __ATOMIC_RELEASE);
+}
+
+static int table_new(struct sim_vm *vm, uint64_t *addr)
+{
+	return zw_sim_hbm_alloc(vm->sim, ZW_PAGE_SIZE, ZW_PAGE_SIZE, addr);
+}
+
+/* Called when no TLB can lead there any more. */
+static void table_free(struct sim_vm *vm, uint64_t addr)
+{
+	memset(table_at(vm->sim, addr), 0, ZW_PAGE_SIZE);
+	zw_sim_hbm_free(vm->sim, addr, ZW_PAGE_SIZE, false);
+}
+
+/* Puts a tree of tables on the list of those to free after the next invalidation. */
+static int bury(struct sim_vm *vm, uint64_t addr, unsigned int level)
+{
+	uint64_t *t = table_at(vm->sim, addr);
+
+	if (level)
+		for (unsigned int i = 0; i < ZW_PT_ENTRIES; i++)
+			if ((t[i] & ZW_PTE_VALID) && !(t[i] & ZW_PTE_LEAF) &&
+			    bury(vm, t[i] & ZW_PTE_ADDR_MASK, level - 1))
+				return -ENOMEM;
+	if (vm->num_dead == vm->max_dead) {
+		size_t want = vm->max_dead ? vm->max_dead * 2 : 64;
+		uint64_t *d = realloc(vm->dead, want * sizeof(*d));
+
+		if (!d)
+			return -ENOMEM;
+		vm->dead = d;
+		vm->max_dead = want;
+	}
+	vm->dead[vm->num_dead++] = addr;
+	return 0;
+}
+
+/* A leaf of `level` becomes a table of 512 leaves one level down with the same meaning. */
+static int split(struct sim_vm *vm, uint64_t *entry, unsigned int level)
+{
+	uint64_t old = *entry, addr, *t;
+	int ret = table_new(vm, &addr);
+
+	if (ret)
+		return ret;
+	t = table_at(vm->sim, addr);
+	for (unsigned int i = 0; i < ZW_PT_ENTRIES; i++)
+		t[i] = old + i * SPAN(level - 1);
+	put_entry(entry, addr | ZW_PTE_VALID);
+	return 0;
+}
+
+/*
+ * Makes `at` a border between entries, so that changing what is on one side of it needs no memory.
+ * Means the same to the device before and after.
+ */
+static int split_at(struct sim_vm *vm, uint64_t at)
+{
+	uint64_t table = vm->root;
+
+	for (unsigned int level = ZW_PT_LEVELS - 1; at % SPAN(level); level--) {
+		uint64_t *entry =
+			&table_at(vm->sim, table)[at >> ZW_PT_SHIFT(level) & (ZW_PT_ENTRIES - 1)];
+
+		if (!(*entry & ZW_PTE_VALID))
+			return 0;
+		if (*entry & ZW_PTE_LEAF) {
+			int ret = split(vm, entry, level);
+
+			if (ret)
+				return ret;
+		}
+		table = *entry & ZW_PTE_ADDR_MASK;
+	}
+	return 0;
+}
+
+struct change {
+	uint64_t attrs; /* of leaves; 0: unmap */
+	bool stale;     /* a valid entry changed: TLBs have to forget */
+};
+
+/*
+ * Maps [va, end) to addr onwards, or unmaps it, in the table of `level` at `table`. base is the
+ * first address the table covers.
+ */
+static int change_range(struct sim_vm *vm, uint64_t table, unsigned int level, uint64_t base,
+			uint64_t va, uint64_t end, uint64_t addr, struct change *c)
+{
+	uint64_t *t = table_at(vm->sim, table), span = SPAN(level);
+
+	while (va < end) {
+		unsigned int i = (unsigned int)((va - base) / span);
+		uint64_t entry_base = base + i * span;
+		uint64_t stop = end < entry_base + span ? end : entry_base + span;
+		uint64_t old = t[i];
+		bool valid = old & ZW_PTE_VALID,
+		     whole = va == entry_base && stop == entry_base + span;
+		int ret;
+
+		if (whole && (!c->attrs || (level <= 2 && !(addr % span)))) {
+			if (valid && level && !(old & ZW_PTE_LEAF)) {
+				ret = bury(vm, old & ZW_PTE_ADDR_MASK, level - 1);
+				if (ret)
+					return ret;
+			}
+			c->stale |= valid;
+			put_entry(&t[i], c->attrs ? addr | c->attrs : 0);
+		} else if (valid || c->attrs) {
+			if (valid && (old & ZW_PTE_LEAF)) {
+				ret = split(vm, &t[i], level);
+				if (ret)
+					return ret;
+				c->stale = true;
+			} else if (!valid) {
+				uint64_t sub;
+
+				ret = table_new(vm, &sub);
+				if (ret)
+					return ret;
+				put_entry(&t[i], sub | ZW_PTE_VALID);
+			}
+			ret = change_range(vm, t[i] & ZW_PTE_ADDR_MASK, level - 1, entry_base, va,
+					   stop, addr, c);
+			if (ret)
+				return ret;
+		}
+		addr += stop - va;
+		va = stop;
+	}
+	return 0;
+}
+
+/* Makes the device forget old entries, then frees the tables that only it could still see. */
+static int flush(struct sim_vm *vm)
+{
+	struct zw_msg_tlb m = {.vm = vm->id};
+	int ret = zw_sim_mbox_call(vm->sim, ZW_MSG_TLB_INVALIDATE, &m, sizeof(m), NULL, 0);
+
+	if (ret)
+		return ret; /* the device is lost: the tables stay out of circulation */
+	for (size_t i = 0; i < vm->num_dead; i++)
+		table_free(vm, vm->dead[i]);
+	vm->num_dead = 0;
+	return 0;
+}
+
+/* -- what is mapped -------------------------------------------------------------------------- */
+
+bool zw_sim_vm_maps(const struct sim_vm *vm, const struct sim_bo *bo)
+{
+	for (const struct sim_mapping *m = vm->mappings; m; m = m->next)
+		if (m->bo == bo)
+			return true;
+	return false;
+}
+
+/*
+ * Takes [va, end) out of the list and returns what was taken as a list of its own, whose references
+ * are the caller's to drop. spare becomes the right-hand rest when one mapping is cut in two; it is
+ * used up or not.
+ */
+static struct sim_mapping *cut(struct sim_vm *vm, uint64_t va, uint64_t end,
+			       struct sim_mapping **spare)
+{
+	struct sim_mapping **link = &vm->mappings, *m, *taken = NULL;
+
+	while ((m = *link)) {
+		uint64_t m_end = m->va + m->bytes;
+
+		if (m_end <= va) {
+			link = &m->next;
+			continue;
+		}
+		if (m->va >= end)
+			break;
+		if (m->va < va && m_end > end) {
+			struct sim_mapping *rest = *spare;
+
+			*spare = NULL;
+			rest->va = end;
+			rest->bytes = m_end - end;
+			rest->bo = m->bo;
+			zw_sim_bo_get(m->bo);
+			rest->next = m->next;
+			m->bytes = va - m->va;
+			m->next = rest;
+			break;
+		}
+		if (m->va < va) {
+			m->bytes = va - m->va;
+			link = &m->next;
+		} else if (m_end > end) {
+			m->bytes = m_end - end;
+			m->va = end;
+			break;
+		} else {
+			*link = m->next;
+			m->next = taken;
+			taken = m;
+		}
+	}
+	return taken;
+}
+
+static void drop(struct sim_mapping *list)
+{
+	while (list) {
+		struct sim_mapping *next = list->next;
+
+		zw_sim_bo_put(list->bo);
+		free(list);
+		list = next;
+	}
+}
+
+static void insert(struct sim_vm *vm, struct sim_mapping *m)
+{
+	struct sim_mapping **link = &vm->mappings;
+
+	while (*link && (*link)->va < m->va)
+		link = &(*link)->next;
+	m->next = *link;
+	*link = m;
+}
+
+/* -- operations ------------------------------------------------------------------------------ */
+
+int zw_sim_vm_create(struct zw_vm *zvm)
+{
+	struct sim *sim = sim_of(zvm->dev);
+	struct sim_vm *vm = calloc(1, sizeof(*vm));
+	struct zw_msg_set_vm m = {0};
+	int ret;
+
+	if (!vm)
+		return -ENOMEM;
+	vm->sim = sim;
+	pthread_mutex_lock(&sim->lock);
+	while (vm->id < sim->num_vms && (sim->vm_ids >> vm->id & 1))
+		vm->id++;
+	if (vm->id < sim->num_vms)
+		sim->vm_ids |= 1ull << vm->id;
+	pthread_mutex_unlock(&sim->lock);
+	if (vm->id >= sim->num_vms) {
+		free(vm);
+		return -ENOSPC;
+	}
+	ret = table_new(vm, &vm->root);
+	if (ret)
+		goto free_id;
+	m.vm = vm->id;
+	m.root_lo = ZW_LO32(vm->root);
+	m.root_hi = ZW_HI32(vm->root);
+	ret = zw_sim_mbox_call(sim, ZW_MSG_SET_VM, &m, sizeof(m), NULL, 0);
+	if (ret) {
+		zw_sim_hbm_free(sim, vm->root, ZW_PAGE_SIZE, false);
+		goto free_id;
+	}
+	pthread_mutex_init(&vm->lock, NULL);
+	zvm->id = vm->id;
+	zvm->priv = vm;
+	return 0;
+
+free_id:
+	pthread_mutex_lock(&sim->lock);
+	sim->vm_ids &= ~(1ull << vm->id);
+	pthread_mutex_unlock(&sim->lock);
+	free(vm);
+	return ret;
+}
+
+void zw_sim_vm_destroy(struct zw_vm *zvm)
+{
+	struct sim_vm *vm = zvm->priv;
+	struct sim *sim = vm->sim;
+	struct zw_msg_set_vm m = {.vm = vm->id};
+	struct sim_mapping *all = vm->mappings;
+
+	pthread_mutex_lock(&sim->lock);
+	vm->mappings = NULL;
+	pthread_mutex_unlock(&sim->lock);
+	if (!zw_sim_mbox_call(sim, ZW_MSG_CLEAR_VM, &m, sizeof(m), NULL, 0)) {
+		if (!bury(vm, vm->root, ZW_PT_LEVELS - 1))
+			for (size_t i = 0; i < vm->num_dead; i++)
+				table_free(vm, vm->dead[i]);
+		pthread_mutex_lock(&sim->lock);
+		sim->vm_ids &= ~(1ull << vm->id);
+		pthread_mutex_unlock(&sim->lock);
+	}
+	drop(all);
+	pthread_mutex_destroy(&vm->lock);
+	free(vm->dead);
+	free(vm);
+}
+
+/*
+ * Common part of map and unmap; vm->lock held; node and spare are used up. node describes the new
+ * mapping, NULL to unmap. When mapping fails for want of memory, the range is left unmapped.
+ */
+static int change(struct sim_vm *vm, uint64_t va, uint64_t bytes, uint64_t addr, uint64_t attrs,
+		  struct sim_mapping *node, struct sim_mapping *spare)
+{
+	struct sim *sim = vm->sim;
+	struct change c = {.attrs = attrs};
+	struct sim_mapping *taken = NULL;
+	int err, ret;
+
+	err = split_at(vm, va);
+	if (!err)
+		err = split_at(vm, va + bytes);
+	if (err)
+		goto out;
+	err = change_range(vm, vm->root, ZW_PT_LEVELS - 1, 0, va, va + bytes, addr, &c);
+	if (err) {
+		c.attrs = 0;
+		if (change_range(vm, vm->root, ZW_PT_LEVELS - 1, 0, va, va + bytes, 0, &c)) {
+			/* The host is out of memory for bookkeeping: what the device can reach is
+			 * no longer known. */
+			zw_sim_lose(sim, "out of host memory while undoing a mapping");
+			err = -ENODEV;
+			goto out;
+		}
+	}
+	ret = c.stale ? flush(vm) : 0;
+	pthread_mutex_lock(&sim->lock);
+	taken = cut(vm, va, va + bytes, &spare);
+	if (!err && !ret && node) {
+		zw_sim_bo_get(node->bo);
+		insert(vm, node);
+		node = NULL;
+	}
+	pthread_mutex_unlock(&sim->lock);
+	drop(taken); /* if the device is lost, the memory is not reused: scrubbing it fails */
+	if (ret)
+		err = ret;
+out:
+	free(node);
+	free(spare);
+	return err;
+}
+
+int zw_sim_vm_map(struct zw_vm *zvm, struct zw_bo *zbo, uint64_t offset, uint64_t va,
+		  uint64_t bytes, uint32_t flags)
+{
+	struct sim_vm *vm = zvm->priv;
+	struct sim_bo *bo = zbo->priv;
+	uint64_t attrs = ZW_PTE_VALID | ZW_PTE_LEAF | ZW_PTE_READ;
+	struct sim_mapping *node = calloc(1, sizeof(*node)), *spare = calloc(1, sizeof(*spare));
+	int ret;
+
+	if (!node || !spare) {
+		free(node);
+		free(spare);
+		return -ENOMEM;
+	}
+	if (!(flags & ZW_VM_MAP_READONLY))
+		attrs |= ZW_PTE_WRITE;
+	if (bo->system)
+		attrs |= ZW_PTE_SYSTEM;
+	node->va = va;
+	node->bytes = bytes;
+	node->bo = bo;
+	pthread_mutex_lock(&vm->lock);
+	ret = change(vm, va, bytes, bo->addr + offset, attrs, node, spare);
+	pthread_mutex_unlock(&vm->lock);
+	return ret;
+}
+
+int zw_sim_vm_unmap(struct zw_vm *zvm, uint64_t va, uint64_t bytes)
+{
+	struct sim_vm *vm = zvm->priv;
+	struct sim_mapping *spare = calloc(1, sizeof(*spare));
+	int ret;
+
+	if (!spare)
+		return -ENOMEM;
+	pthread_mutex_lock(&vm->lock);
+	ret = change(vm, va, bytes, 0, 0, NULL, spare);
+	pthread_mutex_unlock(&vm->lock);
+	return ret;
+}

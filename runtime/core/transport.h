@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The seam between the API and the way a device is reached.
+ *
+ * The files above it (dev.c, bo.c, vm.c, queue.c) check arguments, hand out addresses and fence
+ * points, and do not know what is below. A transport (drm.c, sim_*.c) carries operations out and
+ * trusts their form. Both report the same errors for the same mistakes; the tests run over either.
+ */
+#ifndef ZW_RT_TRANSPORT_H
+#define ZW_RT_TRANSPORT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "zhenwu/zhenwu.h"
+
+struct transport_ops {
+	const char *name;
+	/* all fields of *a are zero; spec, transport and name are filled in above */
+	int (*get_attrs)(struct zw_dev *dev, struct zw_dev_attrs *a);
+	int (*get_counters)(struct zw_dev *dev, struct zw_dev_counters *c);
+	void (*close)(struct zw_dev *dev); /* no child exists; frees priv */
+
+	int (*bo_create)(struct zw_bo *bo); /* size, flags set */
+	void (*bo_destroy)(struct zw_bo *bo);
+	int (*bo_map)(struct zw_bo *bo, void **ptr); /* called once */
+	void (*bo_unmap)(struct zw_bo *bo, void *ptr);
+	int (*bo_wait)(struct zw_bo *bo, int64_t deadline_ns);
+	int (*bo_set_label)(struct zw_bo *bo, const char *label);
+
+	int (*vm_create)(struct zw_vm *vm);
+	void (*vm_destroy)(struct zw_vm *vm); /* no queue uses it */
+	int (*vm_map)(struct zw_vm *vm, struct zw_bo *bo, uint64_t offset, uint64_t va,
+		      uint64_t bytes, uint32_t flags);
+	int (*vm_unmap)(struct zw_vm *vm, uint64_t va, uint64_t bytes);
+
+	int (*fence_create)(struct zw_fence *fence);
+	void (*fence_destroy)(struct zw_fence *fence);
+	int (*fence_wait)(struct zw_fence *fence, uint64_t point, int64_t deadline_ns);
+	int (*fence_query)(struct zw_fence *fence, uint64_t *value);
+	int (*fence_signal)(struct zw_fence *fence, uint64_t point);
+
+	int (*queue_create)(struct zw_queue *queue, const struct zw_queue_options *opt);
+	void (*queue_destroy)(struct zw_queue *queue);
+	/*
+	 * jobs are checked and of this library's size. tail is signalled with the last job, besides
+	 * the job's own syncs. Called under dev->submit_lock.
+	 */
+	int (*queue_submit)(struct zw_queue *queue, const struct zw_job *jobs, uint32_t count,
+			    const struct zw_sync *tail);
+	int (*queue_get_error)(struct zw_queue *queue, struct zw_queue_error *info);
+};
+
+struct zw_dev {
+	const struct transport_ops *ops;
+	void *priv;
+	void (*log)(void *opaque, enum zw_dev_log_level level, const char *msg);
+	void *log_opaque;
+	enum zw_dev_log_level log_level; /* lines above it are dropped */
+	_Atomic unsigned int children;
+	char spec[16];
+	uint32_t transport; /* enum zw_transport_id */
+	/* Fence points of a device are handed out under this lock, in the order of submission. */
+	pthread_mutex_t submit_lock;
+};
+
+struct zw_bo {
+	struct zw_dev *dev;
+	uint64_t size;
+	uint32_t flags;
+	uint32_t id;
+	void *priv;
+	pthread_mutex_t lock; /* of ptr */
+	void *ptr;
+};
+
+struct va_hole {
+	uint64_t start, end;
+	struct va_hole *next;
+};
+
+struct va_block {
+	uint64_t start, bytes;
+	struct va_block *next;
+};
+
+struct zw_vm {
+	struct zw_dev *dev;
+	uint32_t id;
+	void *priv;
+	_Atomic unsigned int queues;
+	pthread_mutex_t lock;    /* of the address allocator */
+	struct va_hole *holes;   /* sorted, coalesced */
+	struct va_block *blocks; /* what zw_vm_map_auto() handed out */
+};
+
+struct zw_fence {
+	struct zw_dev *dev;
+	uint32_t id;
+	void *priv;
+	uint64_t last; /* highest point given out; dev->submit_lock */
+};
+
+struct zw_queue {
+	struct zw_dev *dev;
+	struct zw_vm *vm;
+	uint32_t id;
+	void *priv;
+	struct zw_fence *done; /* its own timeline: one point per submit */
+};
+
+/* Fills in dev->ops and dev->priv. index: N of "drm:N", or -1 for the first that opens. */
+int zw_rt_drm_open(struct zw_dev *dev, int index, const struct zw_dev_options *opt,
+		   struct zw_error *err);
+int zw_rt_sim_open(struct zw_dev *dev, const struct zw_dev_options *opt, struct zw_error *err);
+
+/* Device nodes below a sysfs root ("/sys") and a device root ("/dev"); `visible` as in
+ * ZW_VISIBLE_DEVICES, NULL: all. */
+int zw_rt_drm_list(const char *sysfs, const char *devfs, const char *visible,
+		   struct zw_dev_entry *entries, size_t max);
+
+/* One line to the device's log. */
+__attribute__((format(printf, 3, 4))) void
+zw_rt_log(struct zw_dev *dev, enum zw_dev_log_level level, const char *fmt, ...);
+/* One line into err, which may be NULL; returns code. */
+__attribute__((format(printf, 3, 4))) int zw_rt_error(struct zw_error *err, int code,
+						      const char *fmt, ...);
+
+/*
+ * The size-first convention. In: copies a caller's structure into the library's of `known` bytes;
+ * 0, -EINVAL (no size) or -E2BIG (unknown tail not zero). Out: copies back at most the caller's
+ * size and sets it.
+ */
+int zw_rt_struct_in(void *dst, size_t known, const void *src);
+void zw_rt_struct_out(void *dst, const void *src, size_t known);
+
+#endif

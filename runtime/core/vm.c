@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+/* Address spaces: arguments, and the allocator of the upper half. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "transport.h"
+#include "zhenwu/zw_mmu.h"
+
+#define VA_END    (1ull << ZW_VA_BITS)
+#define PAGE_MASK ((uint64_t)ZW_PAGE_SIZE - 1)
+#define BIG_PAGE  (2ull << 20)
+
+ZW_API int zw_vm_create(struct zw_dev *dev, struct zw_vm **out)
+{
+	struct zw_vm *vm;
+	int ret;
+
+	*out = NULL;
+	vm = calloc(1, sizeof(*vm));
+	if (!vm)
+		return -ENOMEM;
+	vm->holes = calloc(1, sizeof(*vm->holes));
+	if (!vm->holes) {
+		free(vm);
+		return -ENOMEM;
+	}
+	vm->holes->start = ZW_VM_AUTO_START;
+	vm->holes->end = VA_END;
+	vm->dev = dev;
+	ret = dev->ops->vm_create(vm);
+	if (ret) {
+		free(vm->holes);
+		free(vm);
+		return ret;
+	}
+	pthread_mutex_init(&vm->lock, NULL);
+	atomic_fetch_add(&dev->children, 1);
+	*out = vm;
+	return 0;
+}
+
+ZW_API int zw_vm_destroy(struct zw_vm *vm)
+{
+	struct zw_dev *dev;
+
+	if (!vm)
+		return 0;
+	if (atomic_load(&vm->queues))
+		return -EBUSY;
+	dev = vm->dev;
+	dev->ops->vm_destroy(vm);
+	for (struct va_hole *h = vm->holes, *next; h; h = next) {
+		next = h->next;
+		free(h);
+	}
+	for (struct va_block *b = vm->blocks, *next; b; b = next) {
+		next = b->next;
+		free(b);
+	}
+	pthread_mutex_destroy(&vm->lock);
+	free(vm);
+	atomic_fetch_sub(&dev->children, 1);
+	return 0;
+}
+
+static bool page_aligned(uint64_t a, uint64_t b)
+{
+	return !((a | b) & PAGE_MASK);
+}
+
+static int map_checked(struct zw_vm *vm, struct zw_bo *bo, uint64_t bo_offset, uint64_t va,
+		       uint64_t bytes, uint32_t flags)
+{
+	if (bo->dev != vm->dev || flags & ~(uint32_t)ZW_VM_MAP_READONLY || !bytes ||
+	    !page_aligned(bo_offset | va, bytes) || bo_offset > bo->size ||
+	    bytes > bo->size - bo_offset)
+		return -EINVAL;
+	return vm->dev->ops->vm_map(vm, bo, bo_offset, va, bytes, flags);
+}
+
+ZW_API int zw_vm_map(struct zw_vm *vm, struct zw_bo *bo, uint64_t bo_offset, uint64_t va,
+		     uint64_t bytes, uint32_t flags)
+{
+	if (va > ZW_VM_AUTO_START || bytes > ZW_VM_AUTO_START - va)
+		return -EINVAL;
+	return map_checked(vm, bo, bo_offset, va, bytes, flags);
+}
+
+ZW_API int zw_vm_unmap(struct zw_vm *vm, uint64_t va, uint64_t bytes)
+{
+	if (!bytes || !page_aligned(va, bytes) || va > ZW_VM_AUTO_START ||
+	    bytes > ZW_VM_AUTO_START - va)
+		return -EINVAL;
+	return vm->dev->ops->vm_unmap(vm, va, bytes);
+}
+
+/*
+ * First fit. A page stays free behind each block, so that a device write that runs over the end of
+ * a buffer faults. The nodes that giving the block back will need are made here, so that giving
+ * back cannot fail: the block itself and, when a hole is split in two, the second hole.
+ */
+static int va_alloc(struct zw_vm *vm, uint64_t bytes, uint64_t *va)
+{
+	uint64_t align = bytes >= BIG_PAGE ? BIG_PAGE : ZW_PAGE_SIZE;
+	uint64_t need = bytes + ZW_PAGE_SIZE;
+	struct va_hole **link, *h, *rest = malloc(sizeof(*rest));
+	struct va_block *b = malloc(sizeof(*b));
+
+	if (!rest || !b) {
+		free(rest);
+		free(b);
+		return -ENOMEM;
+	}
+	for (link = &vm->holes; (h = *link); link = &h->next) {
+		uint64_t start = (h->start + align - 1) & ~(align - 1);
+
+		if (start < h->start || start >= h->end || h->end - start < need)
+			continue;
+		b->start = start;
+		b->bytes = need;
+		b->next = vm->blocks;
+		vm->blocks = b;
+		rest->start = start + need;
+		rest->end = h->end;
+		h->end = start;
+		if (rest->start < rest->end) {
+			rest->next = h->next;
+			h->next = rest;
+			rest = NULL;
+		}
+		if (h->start == h->end) {
+			*link = h->next;
+			free(h);
+		}
+		free(rest);
+		*va = start;
+		return 0;
+	}
+	free(rest);
+	free(b);
+	return -ENOSPC;
+}
+
+/* Gives a block's addresses back; the block's own memory becomes the hole if one is needed. */
+static void va_free(struct zw_vm *vm, struct va_block *b)
+{
+	uint64_t start = b->start, end = b->start + b->bytes;
+	struct va_hole **link = &vm->holes, *h, *prev = NULL;
+	_Static_assert(sizeof(struct va_hole) == sizeof(struct va_block), "one becomes the other");
+
+	while ((h = *link) && h->start < start) {
+		prev = h;
+		link = &h->next;
+	}
+	if (prev && prev->end == start) {
+		prev->end = end;
+		free(b);
+		if (h && h->start == end) {
+			prev->end = h->end;
+			prev->next = h->next;
+			free(h);
+		}
+		return;
+	}
+	if (h && h->start == end) {
+		h->start = start;
+		free(b);
+		return;
+	}
+	prev = (struct va_hole *)(void *)b;
+	prev->start = start;
+	prev->end = end;
+	prev->next = h;
+	*link = prev;
+}
+
+static struct va_block *va_take(struct zw_vm *vm, uint64_t va)
+{
+	struct va_block **link, *b;
+
+	for (link = &vm->blocks; (b = *link); link = &b->next) {
+		if (b->start == va) {
+			*link = b->next;
+			return b;
+		}
+	}
+	return NULL;
+}
+
+ZW_API int zw_vm_map_auto(struct zw_vm *vm, struct zw_bo *bo, uint32_t flags, uint64_t *va)
+{
+	int ret;
+
+	if (bo->dev != vm->dev)
+		return -EINVAL;
+	pthread_mutex_lock(&vm->lock);
+	ret = va_alloc(vm, bo->size, va);
+	pthread_mutex_unlock(&vm->lock);
+	if (ret)
+		return ret;
+	ret = map_checked(vm, bo, 0, *va, bo->size, flags);
+	if (ret) {
+		pthread_mutex_lock(&vm->lock);
+		va_free(vm, va_take(vm, *va));
+		pthread_mutex_unlock(&vm->lock);
+		*va = 0;
+	}
+	return ret;
+}
+
+ZW_API int zw_vm_unmap_auto(struct zw_vm *vm, uint64_t va)
+{
+	struct va_block *b;
+	int ret;
+
+	/* off the list, so that two threads cannot both give it back; not yet a hole, so that
+	 * nobody gets it */
+	pthread_mutex_lock(&vm->lock);
+	b = va_take(vm, va);
+	pthread_mutex_unlock(&vm->lock);
+	if (!b)
+		return -ENOENT;
+	ret = vm->dev->ops->vm_unmap(vm, va, b->bytes - ZW_PAGE_SIZE);
+	pthread_mutex_lock(&vm->lock);
+	if (ret) {
+		b->next = vm->blocks;
+		vm->blocks = b;
+	} else {
+		va_free(vm, b);
+	}
+	pthread_mutex_unlock(&vm->lock);
+	return ret;
+}
+
+ZW_API int zw_buffer_create(struct zw_vm *vm, uint64_t size, uint32_t bo_flags,
+			    struct zw_buffer *buf)
+{
+	struct zw_buffer b = {.vm = vm};
+	int ret;
+
+	memset(buf, 0, sizeof(*buf));
+	ret = zw_bo_create(vm->dev, size, bo_flags, &b.bo);
+	if (ret)
+		return ret;
+	b.bytes = b.bo->size;
+	if (!(bo_flags & ZW_BO_HBM) || (bo_flags & ZW_BO_CPU_VISIBLE)) {
+		ret = zw_bo_map(b.bo, &b.ptr);
+		if (ret)
+			goto destroy;
+	}
+	ret = zw_vm_map_auto(vm, b.bo, 0, &b.va);
+	if (ret)
+		goto destroy;
+	*buf = b;
+	return 0;
+
+destroy:
+	zw_bo_destroy(b.bo);
+	return ret;
+}
+
+ZW_API void zw_buffer_destroy(struct zw_buffer *buf)
+{
+	if (!buf || !buf->bo)
+		return;
+	/* if it cannot be unmapped, the VM keeps the memory until it is destroyed itself */
+	zw_vm_unmap_auto(buf->vm, buf->va);
+	zw_bo_destroy(buf->bo);
+	memset(buf, 0, sizeof(*buf));
+}
