@@ -125,30 +125,11 @@ static void tlb_idle(void *opaque)
 
 /* -- command processor ------------------------------------------------------------------------------ */
 
-static void cp_forward_stop(struct zw_device *dev)
-{
-	switch (atomic_load(&dev->cp_stop)) {
-	case ZW_CP_STOP_PREEMPT:
-		zw_cp_preempt(dev->cp);
-		break;
-	case ZW_CP_STOP_CANCEL:
-		zw_cp_cancel(dev->cp);
-		break;
-	default:
-		break;
-	}
-}
-
-/*
- * Between two packets. A request made after the hand-over but before the run began was dropped by the CP; it is made again
- * here.
- */
+/* Between two packets. */
 static void cp_boundary(void *opaque)
 {
 	struct zw_device *dev = opaque;
 
-	if (atomic_load_explicit(&dev->cp_stop, memory_order_relaxed))
-		cp_forward_stop(dev);
 	zw_mmu_boundary(dev->mmu);
 }
 
@@ -172,7 +153,6 @@ static void cp_run(struct zw_device *dev)
 
 static void cp_done_locked(struct zw_device *dev)
 {
-	atomic_store(&dev->cp_stop, ZW_CP_STOP_NONE);
 	atomic_store(&dev->cp_status, ZW_SOC_CP_DONE);
 	zw_dev_irq_locked(dev, ZW_SOC_IRQ_CP, 0);
 }
@@ -181,8 +161,9 @@ void zw_dev_cp_start(struct zw_device *dev)
 {
 	bool empty = dev->job.cmd_bytes == 0;
 
+	/* From here on a stop request means this job, whether its thread has come to it yet or not. */
+	zw_cp_arm(dev->cp);
 	pthread_mutex_lock(&dev->lock);
-	atomic_store(&dev->cp_stop, ZW_CP_STOP_NONE);
 	atomic_store(&dev->cp_status, ZW_SOC_CP_RUNNING);
 	if (!empty) {
 		atomic_store(&dev->cp_start, true);
@@ -196,19 +177,6 @@ void zw_dev_cp_start(struct zw_device *dev)
 	pthread_mutex_lock(&dev->lock);
 	cp_done_locked(dev);
 	pthread_mutex_unlock(&dev->lock);
-}
-
-void zw_dev_cp_stop(struct zw_device *dev, enum zw_cp_stop how)
-{
-	bool running;
-
-	pthread_mutex_lock(&dev->lock);
-	running = atomic_load(&dev->cp_status) == ZW_SOC_CP_RUNNING;
-	if (running && atomic_load(&dev->cp_stop) < (uint32_t)how)
-		atomic_store(&dev->cp_stop, how);
-	pthread_mutex_unlock(&dev->lock);
-	if (running)
-		cp_forward_stop(dev);
 }
 
 static bool cp_ready(struct zw_device *dev)
@@ -384,7 +352,6 @@ static void reset_state(struct zw_device *dev)
 	dev->pmu_latch_off = 0;
 	zw_dev_irq_locked(dev, 0, 0);
 	atomic_store(&dev->cp_start, false);
-	atomic_store(&dev->cp_stop, ZW_CP_STOP_NONE);
 	atomic_store(&dev->cp_status, ZW_SOC_CP_IDLE);
 	atomic_store(&dev->boot_status, ZW_BOOT_IDLE);
 	atomic_store(&dev->boot_error, ZW_BOOT_ERR_NONE);
@@ -477,7 +444,6 @@ static void begin_locked(struct zw_device *dev, bool host)
 		dev->core_at_rest = false;
 		dev->cp_at_rest = false;
 	}
-	atomic_store(&dev->cp_stop, ZW_CP_STOP_CANCEL);
 	zw_dev_attention_locked(dev);
 	pthread_cond_signal(&dev->cp_cond);
 }

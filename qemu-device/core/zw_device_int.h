@@ -27,8 +27,6 @@
 
 struct zw_pool;
 
-enum zw_cp_stop { ZW_CP_STOP_NONE, ZW_CP_STOP_PREEMPT, ZW_CP_STOP_CANCEL };
-
 struct zw_device {
 	struct zw_host_ops ops;
 	void *opaque;
@@ -71,7 +69,6 @@ struct zw_device {
 	_Atomic bool attention; /* quit, reset or boot: the control-core thread has something else to do */
 	_Atomic bool cp_start;
 	_Atomic uint32_t cp_status;
-	_Atomic uint32_t cp_stop; /* enum zw_cp_stop of the run in hand */
 	_Atomic uint32_t boot_status, boot_error, boot_detail;
 	_Atomic uint32_t fw_trap_cause;
 	_Atomic uint64_t fw_trap_pc;
@@ -113,8 +110,6 @@ bool zw_dev_stopping(void *dev);
 
 /* Job hand-over, control-core thread. Runs dev->job: itself if it has no packets, else on the CP thread. */
 void zw_dev_cp_start(struct zw_device *dev);
-/* Asks the run in hand to stop; nothing without one. Takes the lock. */
-void zw_dev_cp_stop(struct zw_device *dev, enum zw_cp_stop how);
 
 /* -- zw_soc.c -- */
 

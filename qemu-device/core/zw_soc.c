@@ -217,10 +217,13 @@ static int cp_ctrl(struct zw_device *dev, uint32_t val)
 	case ZW_SOC_CP_START:
 		return cp_start(dev);
 	case ZW_SOC_CP_PREEMPT:
-		zw_dev_cp_stop(dev, ZW_CP_STOP_PREEMPT);
+		/* One that comes too late is dropped by the next start. */
+		if (atomic_load(&dev->cp_status) == ZW_SOC_CP_RUNNING)
+			zw_cp_preempt(dev->cp);
 		return 0;
 	case ZW_SOC_CP_CANCEL:
-		zw_dev_cp_stop(dev, ZW_CP_STOP_CANCEL);
+		if (atomic_load(&dev->cp_status) == ZW_SOC_CP_RUNNING)
+			zw_cp_cancel(dev->cp);
 		return 0;
 	case ZW_SOC_CP_ACK:
 		pthread_mutex_lock(&dev->lock);
