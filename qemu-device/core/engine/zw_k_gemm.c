@@ -6,9 +6,10 @@
  * blocking: where K is cut, the lanes are put aside and taken up again, never their totals. So a
  * row of a large product has the bits of the same row computed alone.
  *
- * Up to ZW_MR rows of A (decoding): W is read once, where it lies, and bandwidth is the limit.
- * More rows: strips of ZW_NR rows of W are widened to F32 into the first-level cache and meet all
- * rows of a block of A, widened into the second level, in register tiles of ZW_MR x ZW_NR.
+ * Few rows of A (decoding): W is read where it lies, once from memory and again from cache for
+ * every ZW_MR rows of A; bandwidth is the limit. More rows: strips of ZW_NR rows of W are widened
+ * to F32 into the first-level cache and meet all rows of a block of A, widened into the second
+ * level, in register tiles of ZW_MR x ZW_NR.
  */
 #include <errno.h>
 
@@ -16,16 +17,16 @@
 #include "zw_k_prim.h"
 #include "zw_kernels.h"
 
-/* Elements of K at a time, rows of A and of W in a task. Tuned for 32 KiB of L1 and 512 KiB of L2.
- */
-#define BLOCK_K 512
+/* Elements of K at a time, rows of A and of W in a task: a strip of W in L1, a block of A in L2. */
+#define BLOCK_K 1024
 #define BLOCK_M 144
 #define BLOCK_N 64
 
-/* Up to this K the rows of A fit beside the stream of weights, and direct products are used. */
+/* Up to so many rows of A, and up to this K, W is read where it lies. */
+#define DIRECT_MAX_M 16
 #define DIRECT_MAX_K 65536
 /* Bytes of W in a task of direct products. */
-#define DIRECT_BYTES (128u << 10)
+#define DIRECT_BYTES (512u << 10)
 /* Multiply-adds below which waking another thread costs more than it gives. */
 #define SMALL_WORK   40000u
 
@@ -68,6 +69,12 @@ static void store_row(const struct gemm_job *job, float *v, uint32_t row, uint32
 			    row_of(&job->bias, 0, col), row_of(&job->residual, row, col), n);
 }
 
+/* Rows of A in group g of n_groups: as equal as can be. */
+static uint32_t group_rows(uint32_t m, uint32_t n_groups, uint32_t g)
+{
+	return m / n_groups + (g < m % n_groups);
+}
+
 /* Few rows of A, task_n rows of W. */
 static int direct_task(void *arg, uint64_t task, unsigned int slot)
 {
@@ -75,10 +82,10 @@ static int direct_task(void *arg, uint64_t task, unsigned int slot)
 	const struct zw_prim *prim = job->prim;
 	uint32_t n0 = (uint32_t)task * job->task_n;
 	uint32_t count = min_u32(job->task_n, job->n - n0);
+	uint32_t quarter = count / ZW_NR, n_groups = (job->m + ZW_MR - 1) / ZW_MR;
 	size_t pk = ZW_PAD((size_t)job->k), ldo = job->task_n;
 	float *a, *wtail, *out;
 	const void *rows[ZW_NR];
-	uint32_t j = 0;
 
 	a = zw_pool_scratch(job->pool, slot,
 			    sizeof(float) * (pk * job->m + pk * ZW_NR + ldo * job->m));
@@ -88,17 +95,40 @@ static int direct_task(void *arg, uint64_t task, unsigned int slot)
 	out = wtail + pk * ZW_NR;
 
 	if (!job->packed[slot]) {
-		row_ptrs(rows, &job->a, 0, job->m, 0);
-		prim->pack[job->a.st](a, job->m, rows, job->m, job->k);
+		for (uint32_t g = 0, i = 0; g < n_groups; i += group_rows(job->m, n_groups, g++)) {
+			uint32_t mr = group_rows(job->m, n_groups, g);
+
+			row_ptrs(rows, &job->a, i, mr, 0);
+			prim->pack[job->a.st](a + i * pk, mr, rows, mr, job->k);
+		}
 		job->packed[slot] = 1;
 	}
-	for (; j + ZW_NR <= count; j += ZW_NR)
-		prim->direct[job->w.st][job->m - 1](a, zw_view_at(&job->w, n0 + j, 0),
-						    job->w.ld / job->w.size, job->k, out + j, ldo);
-	if (j < count) {
+	/*
+	 * The rows of a strip lie quarter apart: each of its streams then runs through memory from
+	 * strip to strip, which prefetchers follow; neighbouring short rows they do not.
+	 */
+	for (uint32_t j = 0; j < quarter; j++) {
+		for (uint32_t g = 0, i = 0; g < n_groups; i += group_rows(job->m, n_groups, g++)) {
+			uint32_t mr = group_rows(job->m, n_groups, g);
+			float part[ZW_MR][ZW_NR];
+
+			prim->direct[job->w.st][mr - 1](a + i * pk, zw_view_at(&job->w, n0 + j, 0),
+							job->w.ld / job->w.size * quarter, job->k,
+							&part[0][0], ZW_NR);
+			for (uint32_t r = 0; r < mr; r++)
+				for (uint32_t l = 0; l < ZW_NR; l++)
+					out[(i + r) * ldo + l * quarter + j] = part[r][l];
+		}
+	}
+	if (quarter * ZW_NR < count) {
+		uint32_t j = quarter * ZW_NR;
+
 		row_ptrs(rows, &job->w, n0 + j, count - j, 0);
 		prim->pack[job->w.st](wtail, ZW_NR, rows, count - j, job->k);
-		prim->tile[job->m - 1](a, wtail, pk / ZW_LANES, NULL, false, out + j, ldo);
+		for (uint32_t g = 0, i = 0; g < n_groups; i += group_rows(job->m, n_groups, g++))
+			prim->tile[group_rows(job->m, n_groups, g) - 1](a + i * pk, wtail,
+									pk / ZW_LANES, NULL, false,
+									out + i * ldo + j, ldo);
 	}
 	for (uint32_t i = 0; i < job->m; i++)
 		store_row(job, out + i * ldo, i, n0, count);
@@ -211,7 +241,7 @@ int zw_k_gemm(const struct zw_k_gemm_args *args, struct zw_pool *pool)
 		return err;
 	small = (uint64_t)job.m * job.n < SMALL_WORK / (job.k ? job.k : 1);
 
-	if (job.m <= ZW_MR && job.k <= DIRECT_MAX_K) {
+	if (job.m <= DIRECT_MAX_M && job.k <= DIRECT_MAX_K) {
 		uint64_t row_bytes = (uint64_t)(job.k ? job.k : 1) * job.w.size;
 		uint64_t count = small ? job.n : DIRECT_BYTES / row_bytes;
 

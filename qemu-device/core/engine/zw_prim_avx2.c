@@ -16,7 +16,7 @@
 #define AVX2_INLINE AVX2 __attribute__((always_inline)) static inline
 
 /* How far ahead of the loads a matrix-vector product asks for weights, in bytes of each row. */
-#define PREFETCH_BYTES 512
+#define PREFETCH_BYTES 256
 
 AVX2_INLINE __m256 load8_bf16(const uint16_t *p)
 {
@@ -236,9 +236,7 @@ AVX2_INLINE void direct(const unsigned int mr, const float *a, const void *w,
 			const enum zw_store st, size_t ldw, size_t k, float *out, size_t ldo)
 {
 	const size_t size = st == ZW_ST_F32 ? sizeof(float) : sizeof(uint16_t);
-	const size_t line = 64 / size, ahead = PREFETCH_BYTES / size;
-	/* The rows after these four are what comes next when these end. */
-	const size_t next = (ZW_NR * ldw - k) * size;
+	const size_t line = 64 / size;
 	const char *row[ZW_NR];
 	__m256 s[ZW_MR][ZW_NR];
 	size_t c = 0;
@@ -251,11 +249,10 @@ AVX2_INLINE void direct(const unsigned int mr, const float *a, const void *w,
 			s[i][j] = _mm256_setzero_ps();
 	}
 	while (c + line <= k) {
-		size_t offset = (c + ahead) * size + (c + ahead < k ? 0 : next);
-
+		/* Beyond the end of a row this is the next one, which the caller takes next. */
 #pragma GCC unroll 4
 		for (unsigned int j = 0; j < ZW_NR; j++)
-			_mm_prefetch(row[j] + offset, _MM_HINT_T0);
+			_mm_prefetch(row[j] + c * size + PREFETCH_BYTES, _MM_HINT_T0);
 #pragma GCC unroll 4
 		for (size_t i = 0; i < line; i += ZW_LANES)
 			direct_step(mr, s, a + i * mr, row, st, c + i);
