@@ -83,6 +83,12 @@ zw_step()
 		printf '  [FAIL] %s after %s (exit %d); last lines of %s:\n' "$what" \
 			"$(zw_elapsed $((SECONDS - start)))" "$rc" "$log" >&2
 		tail -n 25 "$log" | sed 's/^/    | /' >&2
+		# With several jobs at once the reason is often far above the end.
+		if ! tail -n 25 "$log" | grep -qE '(error|Error|undefined reference):? '; then
+			printf '  first errors in it:\n' >&2
+			grep -nE '(error|ERROR): |undefined reference|No such file' "$log" | head -n 8 |
+				sed 's/^/    | /' >&2 || true
+		fi
 		[[ -n $hint ]] && printf '  hint: %s\n' "$hint" >&2
 		return "$rc"
 	fi
