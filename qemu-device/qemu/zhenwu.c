@@ -1,0 +1,613 @@
+/*
+ * Zhenwu LLM accelerator: PCIe glue
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The device itself is the library in core/: registers, control core, command
+ * processor, engines, MMU.  This file gives it a place on the PCIe bus: BARs,
+ * DMA, MSI-X, reset and properties.
+ *
+ * Locking.  BAR0 handlers and reset run under the BQL and call into the core,
+ * which answers at once.  The core's own threads never take the BQL: they DMA
+ * through the bus master address space (which takes it by itself for the rare
+ * MMIO target) and hand interrupts to a bottom half.  Whoever waits for them
+ * therefore lets go of the BQL meanwhile, see zw_wait_quiescent().
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/bitops.h"
+#include "qemu/error-report.h"
+#include "qemu/host-utils.h"
+#include "qemu/log.h"
+#include "qemu/main-loop.h"
+#include "qemu/module.h"
+#include "qemu/rcu.h"
+#include "qemu/units.h"
+#include "qapi/error.h"
+#include "qapi/visitor.h"
+#include "exec/cpu-common.h"
+#include "exec/memory.h"
+#include "exec/ramblock.h"
+#include "hw/boards.h"
+#include "hw/pci/msix.h"
+#include "hw/pci/pci_device.h"
+#include "hw/pci/pcie.h"
+#include "hw/qdev-properties.h"
+#include "hw/resettable.h"
+#include "migration/blocker.h"
+#include "qom/object.h"
+#include "trace.h"
+#include "zhenwu/zw_regs.h"
+#include "zw_core.h"
+#include "zw_profile.h"
+
+#define TYPE_ZHENWU "zhenwu"
+OBJECT_DECLARE_SIMPLE_TYPE(ZhenwuState, ZHENWU)
+
+#define ZW_MSIX_BAR_SIZE    4096
+#define ZW_MSIX_PBA         2048
+#define ZW_AER_OFFSET       0x100
+#define ZW_APERTURE_DEFAULT (16 * GiB)
+#define ZW_GRANULE          (2 * MiB)
+#define ZW_WORKERS_AUTO     (-1)
+#define ZW_LIMIT_AUTO       UINT64_MAX
+/* Firmware comes from the guest, which must not be able to fill our stderr. */
+#define ZW_MAX_WARNINGS     16
+
+struct ZhenwuState {
+    PCIDevice parent_obj;
+
+    MemoryRegion bar0;
+    MemoryRegion bar2;      /* power of two around the aperture */
+    MemoryRegion bar4;
+    MemoryRegion hbm;       /* all of it */
+    MemoryRegion aperture;  /* alias of its first bytes */
+
+    struct zw_device *core;
+    QEMUBH *irq_bh;
+    uint32_t irq_pending;   /* atomic */
+    QemuCond quiescent;
+    bool quiescent_init;
+    Error *migration_blocker;
+    unsigned int warnings;  /* atomic */
+
+    char *profile_name;
+    uint64_t hbm_size;
+    uint64_t aperture_size;
+    int32_t workers;
+    uint32_t progress_ms;
+    uint64_t backing_limit;
+};
+
+/* Core callbacks: any thread, mostly without the BQL */
+
+static void zw_rcu_leave(gpointer unused)
+{
+    rcu_unregister_thread();
+}
+
+static GPrivate zw_rcu_member = G_PRIVATE_INIT(zw_rcu_leave);
+
+/*
+ * Memory dispatch runs in RCU read sections, so its threads have to be known
+ * to RCU.  The core makes its threads itself: they enrol when they first DMA
+ * and are struck off when they end.
+ */
+static void zw_rcu_enter(void)
+{
+    if (!bql_locked() && !g_private_get(&zw_rcu_member)) {
+        rcu_register_thread();
+        g_private_set(&zw_rcu_member, GINT_TO_POINTER(1));
+    }
+}
+
+static int zw_dma(ZhenwuState *s, uint64_t addr, void *buf, size_t len,
+                  DMADirection dir)
+{
+    MemTxResult res;
+
+    zw_rcu_enter();
+    res = pci_dma_rw(PCI_DEVICE(s), addr, buf, len, dir,
+                     MEMTXATTRS_UNSPECIFIED);
+    if (res != MEMTX_OK) {
+        trace_zw_dma_error(addr, len, dir == DMA_DIRECTION_FROM_DEVICE);
+        return -EIO;
+    }
+    return 0;
+}
+
+static int zw_dma_read(void *opaque, uint64_t addr, void *buf, size_t len)
+{
+    return zw_dma(opaque, addr, buf, len, DMA_DIRECTION_TO_DEVICE);
+}
+
+static int zw_dma_write(void *opaque, uint64_t addr, const void *buf,
+                        size_t len)
+{
+    return zw_dma(opaque, addr, (void *)buf, len, DMA_DIRECTION_FROM_DEVICE);
+}
+
+static void zw_msix_raise(void *opaque, unsigned int vector)
+{
+    ZhenwuState *s = opaque;
+
+    qatomic_or(&s->irq_pending, BIT(vector));
+    qemu_bh_schedule(s->irq_bh);
+}
+
+static void zw_irq_bh(void *opaque)
+{
+    ZhenwuState *s = opaque;
+    uint32_t pending = qatomic_xchg(&s->irq_pending, 0);
+
+    while (pending) {
+        unsigned int vector = ctz32(pending);
+
+        pending &= pending - 1;
+        trace_zw_irq(vector);
+        if (msix_enabled(PCI_DEVICE(s))) {
+            msix_notify(PCI_DEVICE(s), vector);
+        }
+    }
+}
+
+static void zw_log(void *opaque, enum zw_log_level level, const char *msg)
+{
+    ZhenwuState *s = opaque;
+
+    trace_zw_core(msg);
+    switch (level) {
+    case ZW_LOG_ERROR:
+        if (qatomic_fetch_inc(&s->warnings) < ZW_MAX_WARNINGS) {
+            warn_report("zhenwu: %s", msg);
+        }
+        qemu_log_mask(LOG_GUEST_ERROR, "zhenwu: %s\n", msg);
+        break;
+    case ZW_LOG_GUEST_ERROR:
+        qemu_log_mask(LOG_GUEST_ERROR, "zhenwu: %s\n", msg);
+        break;
+    case ZW_LOG_INFO:
+    case ZW_LOG_TRACE:
+        break;
+    }
+}
+
+static int zw_hbm_discard(void *opaque, uint64_t off, uint64_t len)
+{
+    ZhenwuState *s = opaque;
+
+    /* Somebody (vfio) holds on to the pages: dropping would part us. */
+    if (ram_block_discard_is_disabled()) {
+        return -EBUSY;
+    }
+    return ram_block_discard_range(s->hbm.ram_block, off, len);
+}
+
+static void zw_quiescent_cb(void *opaque)
+{
+    ZhenwuState *s = opaque;
+
+    qemu_cond_broadcast(&s->quiescent);
+}
+
+static const struct zw_host_ops zw_ops = {
+    .dma_read = zw_dma_read,
+    .dma_write = zw_dma_write,
+    .msix_raise = zw_msix_raise,
+    .log = zw_log,
+    .hbm_discard = zw_hbm_discard,
+};
+
+/* BAR0 */
+
+static uint64_t zw_mmio_read(void *opaque, hwaddr addr, unsigned int size)
+{
+    ZhenwuState *s = opaque;
+    uint64_t val = zw_device_mmio_read(s->core, addr, size);
+
+    trace_zw_mmio_read(addr, val, size);
+    return val;
+}
+
+static void zw_mmio_write(void *opaque, hwaddr addr, uint64_t val,
+                          unsigned int size)
+{
+    ZhenwuState *s = opaque;
+
+    if (addr >= ZW_REG_DOORBELL(0) && addr < ZW_REG_DOORBELL(ZW_MAX_QUEUES)) {
+        trace_zw_doorbell((addr - ZW_REG_DOORBELL(0)) / ZW_DOORBELL_STRIDE);
+    } else {
+        trace_zw_mmio_write(addr, val, size);
+    }
+    zw_device_mmio_write(s->core, addr, val, size);
+}
+
+static const MemoryRegionOps zw_mmio_ops = {
+    .read = zw_mmio_read,
+    .write = zw_mmio_write,
+    .endianness = DEVICE_LITTLE_ENDIAN,
+    .valid = {
+        .min_access_size = 4,
+        .max_access_size = 8,
+    },
+    .impl = {
+        .min_access_size = 4,
+        .max_access_size = 8,
+    },
+};
+
+/* Reset */
+
+/*
+ * The core's threads may be inside of DMA that needs the BQL, so it is let go
+ * while they come to rest.  They signal without holding it, and a signal
+ * between our check and our sleep would be lost: hence the timeout.
+ */
+static void zw_wait_quiescent(ZhenwuState *s)
+{
+    while (!zw_device_reset_quiescent(s->core)) {
+        qemu_cond_timedwait_bql(&s->quiescent, 2);
+    }
+}
+
+static bool zw_in_flr(ZhenwuState *s)
+{
+    PCIDevice *pdev = PCI_DEVICE(s);
+    uint8_t *exp_cap = pdev->config + pdev->exp.exp_cap;
+
+    return pci_get_word(exp_cap + PCI_EXP_DEVCTL) & PCI_EXP_DEVCTL_BCR_FLR;
+}
+
+static void zw_reset_enter(Object *obj, ResetType type)
+{
+    ZhenwuState *s = ZHENWU(obj);
+
+    trace_zw_reset_enter(type, zw_in_flr(s));
+    zw_device_reset_begin(s->core);
+}
+
+static void zw_reset_hold(Object *obj, ResetType type)
+{
+    ZhenwuState *s = ZHENWU(obj);
+
+    zw_wait_quiescent(s);
+    /* Nobody is to find what the last owner left in device memory. */
+    zw_device_reset_finish(s->core, true);
+    qatomic_set(&s->irq_pending, 0);
+    trace_zw_reset_done(zw_in_flr(s));
+}
+
+static void zw_config_write(PCIDevice *pdev, uint32_t addr, uint32_t val,
+                            int len)
+{
+    pci_default_write_config(pdev, addr, val, len);
+    pcie_cap_flr_write_config(pdev, addr, val, len);
+    pcie_aer_write_config(pdev, addr, val, len);
+}
+
+/* Properties */
+
+static const struct zw_profile *zw_get_profile(ZhenwuState *s,
+                                               struct zw_profile *custom,
+                                               Error **errp)
+{
+    const char *name = s->profile_name ?: "810e";
+    const struct zw_profile *p = zw_profile_find(name);
+    char err[256];
+
+    if (p) {
+        return p;
+    }
+    if (strchr(name, '/')) {
+        if (zw_profile_load(name, custom, err, sizeof(err))) {
+            error_setg(errp, "profile '%s': %s", name, err);
+            return NULL;
+        }
+        return custom;
+    }
+    error_setg(errp, "unknown profile '%s'", name);
+    for (size_t i = 0; (p = zw_profile_at(i)); i++) {
+        error_append_hint(errp, "%s%s", i ? ", " : "Known are: ", p->name);
+    }
+    error_append_hint(errp, "; a name with a slash is a profile file.\n");
+    return NULL;
+}
+
+static int zw_default_workers(void)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return MAX(1, MIN(cpus - 1, 64));
+}
+
+/* Leave the guest its RAM and the host something to breathe. */
+static uint64_t zw_default_limit(void)
+{
+    uint64_t phys = qemu_get_host_physmem();
+    uint64_t guest = current_machine ? current_machine->ram_size : 0;
+
+    if (!phys) {
+        return 0;
+    }
+    if (phys < guest + phys / 4 + GiB) {
+        return phys / 4;
+    }
+    return phys - guest - GiB;
+}
+
+static bool zw_check_sizes(ZhenwuState *s, const struct zw_profile *profile,
+                           Error **errp)
+{
+    if (!s->hbm_size) {
+        s->hbm_size = profile->hbm_bytes;
+    }
+    if (!QEMU_IS_ALIGNED(s->hbm_size, ZW_GRANULE) || s->hbm_size > 4 * TiB) {
+        error_setg(errp, "hbm must be a multiple of 2 MiB and at most 4 TiB");
+        return false;
+    }
+    if (!s->aperture_size) {
+        s->aperture_size = MIN(s->hbm_size, ZW_APERTURE_DEFAULT);
+    }
+    if (!QEMU_IS_ALIGNED(s->aperture_size, ZW_GRANULE) ||
+        s->aperture_size > s->hbm_size) {
+        error_setg(errp, "aperture must be a multiple of 2 MiB and not larger "
+                   "than hbm");
+        return false;
+    }
+    return true;
+}
+
+/* Realize */
+
+static bool zw_init_caps(ZhenwuState *s, Error **errp)
+{
+    PCIDevice *pdev = PCI_DEVICE(s);
+    int pm;
+
+    pm = pci_pm_init(pdev, 0, errp);
+    if (pm < 0) {
+        return false;
+    }
+    pci_set_word(pdev->config + pm + PCI_PM_PMC, PCI_PM_CAP_VER_1_2);
+    pci_set_word(pdev->config + pm + PCI_PM_CTRL, PCI_PM_CTRL_NO_SOFT_RESET);
+    pci_set_word(pdev->wmask + pm + PCI_PM_CTRL, PCI_PM_CTRL_STATE_MASK);
+
+    if (pcie_endpoint_cap_init(pdev, 0) < 0) {
+        error_setg(errp, "no room for the PCI Express capability");
+        return false;
+    }
+    pcie_cap_fill_link_ep_usp(pdev, QEMU_PCI_EXP_LNK_X16,
+                              QEMU_PCI_EXP_LNK_32GT);
+    pcie_cap_deverr_init(pdev);
+    pcie_cap_flr_init(pdev);
+    return pcie_aer_init(pdev, PCI_ERR_VER, ZW_AER_OFFSET, PCI_ERR_SIZEOF,
+                         errp) >= 0;
+}
+
+static bool zw_init_msix(ZhenwuState *s, Error **errp)
+{
+    PCIDevice *pdev = PCI_DEVICE(s);
+
+    memory_region_init(&s->bar4, OBJECT(s), "zhenwu-msix", ZW_MSIX_BAR_SIZE);
+    if (msix_init(pdev, ZW_NUM_VECTORS, &s->bar4, ZW_BAR_MSIX, 0, &s->bar4,
+                  ZW_BAR_MSIX, ZW_MSIX_PBA, 0, errp) < 0) {
+        return false;
+    }
+    for (unsigned int i = 0; i < ZW_NUM_VECTORS; i++) {
+        msix_vector_use(pdev, i);
+    }
+    return true;
+}
+
+static bool zw_init_memory(ZhenwuState *s, Error **errp)
+{
+    Object *obj = OBJECT(s);
+
+    memory_region_init_io(&s->bar0, obj, &zw_mmio_ops, s, "zhenwu-regs",
+                          ZW_BAR0_SIZE);
+    /*
+     * Private and not reserved: 96 GiB take what was written to them.  Shared
+     * memory would be filled by whoever reads all of it.
+     */
+    if (!memory_region_init_ram_flags_nomigrate(&s->hbm, obj, "zhenwu-hbm",
+                                                s->hbm_size, RAM_NORESERVE,
+                                                errp)) {
+        return false;
+    }
+    memory_region_init_alias(&s->aperture, obj, "zhenwu-hbm-aperture",
+                             &s->hbm, 0, s->aperture_size);
+    memory_region_init(&s->bar2, obj, "zhenwu-aperture",
+                       pow2ceil(s->aperture_size));
+    memory_region_add_subregion(&s->bar2, 0, &s->aperture);
+    return true;
+}
+
+static void zw_register_bars(ZhenwuState *s)
+{
+    PCIDevice *pdev = PCI_DEVICE(s);
+
+    pci_register_bar(pdev, ZW_BAR_REGS, PCI_BASE_ADDRESS_MEM_TYPE_64,
+                     &s->bar0);
+    pci_register_bar(pdev, ZW_BAR_HBM,
+                     PCI_BASE_ADDRESS_MEM_TYPE_64 |
+                     PCI_BASE_ADDRESS_MEM_PREFETCH, &s->bar2);
+    pci_register_bar(pdev, ZW_BAR_MSIX, PCI_BASE_ADDRESS_MEM_TYPE_64,
+                     &s->bar4);
+}
+
+static void zw_exit(PCIDevice *pdev)
+{
+    ZhenwuState *s = ZHENWU(pdev);
+
+    if (s->core) {
+        zw_device_reset_begin(s->core);
+        zw_wait_quiescent(s);
+        zw_device_free(s->core);
+        s->core = NULL;
+    }
+    if (s->irq_bh) {
+        qemu_bh_delete(s->irq_bh);
+        s->irq_bh = NULL;
+    }
+    if (msix_present(pdev)) {
+        msix_unuse_all_vectors(pdev);
+        msix_uninit(pdev, &s->bar4, &s->bar4);
+    }
+    if (pdev->exp.aer_cap) {
+        pcie_aer_exit(pdev);
+    }
+    if (pdev->exp.exp_cap) {
+        pcie_cap_exit(pdev);
+    }
+    if (s->quiescent_init) {
+        qemu_cond_destroy(&s->quiescent);
+        s->quiescent_init = false;
+    }
+    migrate_del_blocker(&s->migration_blocker);
+}
+
+static void zw_realize(PCIDevice *pdev, Error **errp)
+{
+    ERRP_GUARD();
+    ZhenwuState *s = ZHENWU(pdev);
+    const struct zw_profile *profile;
+    struct zw_device_config cfg;
+    struct zw_profile custom;
+    char err[256] = "";
+
+    if (!pci_bus_is_express(pci_get_bus(pdev))) {
+        error_setg(errp, "zhenwu needs a PCI Express bus");
+        return;
+    }
+    profile = zw_get_profile(s, &custom, errp);
+    if (!profile || !zw_check_sizes(s, profile, errp)) {
+        return;
+    }
+    if (s->workers == ZW_WORKERS_AUTO) {
+        s->workers = zw_default_workers();
+    }
+    if (s->backing_limit == ZW_LIMIT_AUTO) {
+        s->backing_limit = zw_default_limit();
+    }
+    error_setg(&s->migration_blocker, "zhenwu: the state of its control core "
+               "and of jobs in flight cannot be saved");
+    if (migrate_add_blocker(&s->migration_blocker, errp) < 0) {
+        return;
+    }
+    qemu_cond_init(&s->quiescent);
+    s->quiescent_init = true;
+    s->irq_bh = qemu_bh_new_guarded(zw_irq_bh, s,
+                                    &DEVICE(s)->mem_reentrancy_guard);
+
+    pdev->config[PCI_INTERRUPT_PIN] = 0;
+    if (!zw_init_memory(s, errp) || !zw_init_caps(s, errp) ||
+        !zw_init_msix(s, errp)) {
+        zw_exit(pdev);
+        return;
+    }
+    cfg = (struct zw_device_config) {
+        .profile = profile,
+        .hbm_size = s->hbm_size,
+        .aperture_size = s->aperture_size,
+        .hbm = memory_region_get_ram_ptr(&s->hbm),
+        .workers = s->workers,
+        .progress_ms = s->progress_ms,
+        .hbm_backing_limit = s->backing_limit,
+    };
+    s->core = zw_device_new(&cfg, &zw_ops, s, err, sizeof(err));
+    if (!s->core) {
+        error_setg(errp, "%s", err);
+        zw_exit(pdev);
+        return;
+    }
+    zw_device_set_quiescent_cb(s->core, zw_quiescent_cb, s);
+    zw_register_bars(s);
+    trace_zw_realize(profile->name, s->hbm_size, s->aperture_size, s->workers,
+                     s->backing_limit);
+}
+
+/* Counters for a look from outside: qom-get on the device */
+
+static const struct {
+    const char *name;
+    const char *description;
+    uint32_t reg;
+    uint8_t size;
+} zw_counters[] = {
+    { "boot-status", "ZW_REG_BOOT_STATUS", ZW_REG_BOOT_STATUS, 4 },
+    { "fw-heartbeat", "turns of the firmware", ZW_REG_FW_HEARTBEAT, 4 },
+    { "jobs", "jobs completed since reset", ZW_PMU_JOBS, 8 },
+    { "packets", "packets retired since reset", ZW_PMU_PACKETS, 8 },
+    { "faults", "MMU faults since reset", ZW_PMU_FAULTS, 8 },
+    { "hbm-read", "simulated HBM bytes read", ZW_PMU_HBM_READ, 8 },
+    { "hbm-written", "simulated HBM bytes written", ZW_PMU_HBM_WRITTEN, 8 },
+};
+
+static void zw_get_counter(Object *obj, Visitor *v, const char *name,
+                           void *opaque, Error **errp)
+{
+    size_t i = (uintptr_t)opaque;
+    ZhenwuState *s = ZHENWU(obj);
+    uint64_t val = 0;
+
+    if (s->core) {
+        val = zw_device_mmio_read(s->core, zw_counters[i].reg,
+                                  zw_counters[i].size);
+    }
+    visit_type_uint64(v, name, &val, errp);
+}
+
+static const Property zw_properties[] = {
+    DEFINE_PROP_STRING("profile", ZhenwuState, profile_name),
+    DEFINE_PROP_SIZE("hbm", ZhenwuState, hbm_size, 0),
+    DEFINE_PROP_SIZE("aperture", ZhenwuState, aperture_size, 0),
+    DEFINE_PROP_INT32("workers", ZhenwuState, workers, ZW_WORKERS_AUTO),
+    DEFINE_PROP_UINT32("progress-ms", ZhenwuState, progress_ms, 0),
+    DEFINE_PROP_SIZE("hbm-backing-limit", ZhenwuState, backing_limit,
+                     ZW_LIMIT_AUTO),
+};
+
+static void zw_class_init(ObjectClass *oc, void *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(oc);
+    PCIDeviceClass *pc = PCI_DEVICE_CLASS(oc);
+    ResettableClass *rc = RESETTABLE_CLASS(oc);
+
+    pc->realize = zw_realize;
+    pc->exit = zw_exit;
+    pc->config_write = zw_config_write;
+    pc->vendor_id = ZW_PCI_VENDOR_ID;
+    pc->device_id = ZW_PCI_DEVICE_ID;
+    pc->class_id = ZW_PCI_CLASS;
+    pc->revision = ZW_PCI_REVISION;
+    rc->phases.enter = zw_reset_enter;
+    rc->phases.hold = zw_reset_hold;
+    dc->desc = "Zhenwu LLM accelerator";
+    set_bit(DEVICE_CATEGORY_MISC, dc->categories);
+    device_class_set_props(dc, zw_properties);
+    for (size_t i = 0; i < ARRAY_SIZE(zw_counters); i++) {
+        object_class_property_add(oc, zw_counters[i].name, "uint64",
+                                  zw_get_counter, NULL, NULL,
+                                  (void *)(uintptr_t)i);
+        object_class_property_set_description(oc, zw_counters[i].name,
+                                              zw_counters[i].description);
+    }
+}
+
+static const TypeInfo zw_info = {
+    .name = TYPE_ZHENWU,
+    .parent = TYPE_PCI_DEVICE,
+    .instance_size = sizeof(ZhenwuState),
+    .class_init = zw_class_init,
+    .interfaces = (InterfaceInfo[]) {
+        { INTERFACE_PCIE_DEVICE },
+        { },
+    },
+};
+
+static void zw_register_types(void)
+{
+    type_register_static(&zw_info);
+}
+
+type_init(zw_register_types)
