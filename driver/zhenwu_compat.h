@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Bridges the interfaces that differ between the supported kernels.
+ *
+ * The driver is written to the newest kernel; this file gives older ones its names. What a kernel has
+ * is found by compiling (driver/compat/), because distribution kernels backport interfaces without
+ * changing their version.
+ */
+#ifndef __ZHENWU_COMPAT_H__
+#define __ZHENWU_COMPAT_H__
+
+#include <drm/drm_drv.h>
+#include <drm/drm_gpuvm.h>
+#include <drm/gpu_scheduler.h>
+
+#include "zhenwu_probed.h"
+
+#ifdef ZW_HAVE_GPU_BUDDY
+#include <linux/gpu_buddy.h>
+#else
+#include <drm/drm_buddy.h>
+#define gpu_buddy			drm_buddy
+#define gpu_buddy_block			drm_buddy_block
+#define gpu_buddy_init			drm_buddy_init
+#define gpu_buddy_fini			drm_buddy_fini
+#define gpu_buddy_alloc_blocks		drm_buddy_alloc_blocks
+#define gpu_buddy_free_block		drm_buddy_free_block
+#define gpu_buddy_free_list		drm_buddy_free_list
+#define gpu_buddy_block_offset		drm_buddy_block_offset
+#define gpu_buddy_block_size		drm_buddy_block_size
+#define GPU_BUDDY_RANGE_ALLOCATION	DRM_BUDDY_RANGE_ALLOCATION
+#define GPU_BUDDY_TOPDOWN_ALLOCATION	DRM_BUDDY_TOPDOWN_ALLOCATION
+#endif
+
+#ifndef ZW_HAVE_DRIVER_GEM_GPUVA
+/* Newer kernels always keep the list. */
+#define DRIVER_GEM_GPUVA 0
+#endif
+
+#ifndef ZW_HAVE_SCHED_INIT_ARGS
+struct drm_sched_init_args {
+	const struct drm_sched_backend_ops *ops;
+	struct workqueue_struct *submit_wq;
+	struct workqueue_struct *timeout_wq;
+	u32 num_rqs;
+	u32 credit_limit;
+	unsigned int hang_limit;
+	long timeout;
+	atomic_t *score;
+	const char *name;
+	struct device *dev;
+};
+
+static inline int zw_drm_sched_init(struct drm_gpu_scheduler *sched,
+				    const struct drm_sched_init_args *args)
+{
+	return drm_sched_init(sched, args->ops, args->submit_wq, args->num_rqs, args->credit_limit,
+			      args->hang_limit, args->timeout, args->timeout_wq, args->score,
+			      args->name, args->dev);
+}
+
+#define drm_sched_init zw_drm_sched_init
+#endif
+
+#ifndef ZW_HAVE_SCHED_JOB_CLIENT_ID
+static inline int zw_drm_sched_job_init(struct drm_sched_job *job, struct drm_sched_entity *entity,
+					u32 credits, void *owner, u64 drm_client_id)
+{
+	return drm_sched_job_init(job, entity, credits, owner);
+}
+
+#define drm_sched_job_init zw_drm_sched_job_init
+#endif
+
+#ifndef ZW_HAVE_GPUVM_MAP_REQ
+struct drm_gpuvm_map_req {
+	struct drm_gpuva_op_map map;
+};
+
+static inline int zw_drm_gpuvm_sm_map(struct drm_gpuvm *gpuvm, void *priv,
+				      const struct drm_gpuvm_map_req *req)
+{
+	return drm_gpuvm_sm_map(gpuvm, priv, req->map.va.addr, req->map.va.range, req->map.gem.obj,
+				req->map.gem.offset);
+}
+
+#define drm_gpuvm_sm_map zw_drm_gpuvm_sm_map
+#endif
+
+#ifndef ZW_HAVE_GPUVM_BO_OBTAIN_LOCKED
+#define drm_gpuvm_bo_obtain_locked drm_gpuvm_bo_obtain
+#endif
+
+#endif /* __ZHENWU_COMPAT_H__ */

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __ZHENWU_DEVICE_H__
+#define __ZHENWU_DEVICE_H__
+
+#include <linux/idr.h>
+#include <linux/io.h>
+#include <linux/io-64-nonatomic-lo-hi.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include <drm/drm_device.h>
+
+#include "zhenwu/zw_regs.h"
+#include "zhenwu_fw.h"
+#include "zhenwu_hbm.h"
+#include "zhenwu_ipc.h"
+#include "zhenwu_irq.h"
+
+#define ZHENWU_DRIVER_NAME	"zhenwu"
+#define ZHENWU_DRIVER_DESC	"Zhenwu LLM accelerator"
+#define ZHENWU_DRIVER_MAJOR	0
+#define ZHENWU_DRIVER_MINOR	1
+
+/**
+ * struct zhenwu_device - one accelerator
+ *
+ * Lock order, outermost first: @vm.lock of a VM, dma_resv, @submit_lock of a queue, @hw_lock,
+ * vector lock, @lock of a queue, fence lock. @hw_lock is taken by the work that makes fences signal
+ * after a hang, so nothing may allocate memory, take a dma_resv or wait for a fence while holding it.
+ */
+struct zhenwu_device {
+	/** @drm: DRM device, with one accel node. */
+	struct drm_device drm;
+
+	/** @pdev: PCI function. */
+	struct pci_dev *pdev;
+
+	/** @regs: BAR0: registers and doorbells. */
+	void __iomem *regs;
+
+	/** @aperture: BAR2: start of HBM, write combining. */
+	void __iomem *aperture;
+
+	/** @aperture_phys: CPU physical address of BAR2, for mappings of user space. */
+	resource_size_t aperture_phys;
+
+	/** @info: What the device says about itself, read and checked once. */
+	struct {
+		/** @info.hbm_size: Bytes of HBM. */
+		u64 hbm_size;
+		/** @info.aperture_size: Bytes of HBM behind @aperture. */
+		u64 aperture_size;
+		/** @info.abi_version: ZW_ABI_VERSION of the device. */
+		u32 abi_version;
+		/** @info.profile: &enum zw_profile_id. */
+		u32 profile;
+		/** @info.caps: ZW_CAP_* bits. */
+		u32 caps;
+		/** @info.num_queues: Queues. */
+		u32 num_queues;
+		/** @info.num_vms: Address spaces. */
+		u32 num_vms;
+		/** @info.progress_ms: Pause between two progress checks. */
+		u32 progress_ms;
+		/** @info.profile_name: Name of the profile, NUL-terminated. */
+		char profile_name[17];
+	} info;
+
+	/** @fw: Firmware image and what runs. */
+	struct zhenwu_fw fw;
+
+	/** @ipc: Mailbox. */
+	struct zhenwu_ipc ipc;
+
+	/** @hbm: HBM allocator. */
+	struct zhenwu_hbm hbm;
+
+	/** @irq: Interrupt vectors. */
+	struct zhenwu_irq irq;
+
+	/** @sched_wq: Workqueue all queues submit from. */
+	struct workqueue_struct *sched_wq;
+
+	/** @hw_lock: Protects @queues, @vms and what the firmware knows of queues and VMs. */
+	struct mutex hw_lock;
+
+	/** @queues: Queues that were announced to the firmware. */
+	struct list_head queues;
+
+	/** @vms: VMs that were announced to the firmware. */
+	struct list_head vms;
+
+	/** @queue_ids: Device-wide queue numbers in use. */
+	struct ida queue_ids;
+
+	/** @vm_ids: Device-wide VM numbers in use. */
+	struct ida vm_ids;
+
+	/** @bos: All buffer objects, for debugfs. */
+	struct {
+		/** @bos.lock: Protects @bos.list and the labels of the objects in it. */
+		struct mutex lock;
+		/** @bos.list: List of &struct zhenwu_bo. */
+		struct list_head list;
+	} bos;
+
+	/** @reset: Device reset and loss. */
+	struct {
+		/** @reset.wq: Ordered: resets and progress checks never overlap. */
+		struct workqueue_struct *wq;
+		/** @reset.work: Resets the device. */
+		struct work_struct work;
+		/** @reset.wait: Woken when @reset.gen, @reset.wedged or @reset.stopped changes. */
+		wait_queue_head_t wait;
+		/** @reset.gen: Counts resets; changed under @hw_lock. */
+		u32 gen;
+		/** @reset.requested_gen: Generation @reset.work is to end. */
+		u32 requested_gen;
+		/** @reset.gone: The device is being removed. */
+		bool gone;
+		/** @reset.stopped: The device was removed and does no DMA any more. */
+		bool stopped;
+		/** @reset.wedged: A reset failed, nothing works any more. */
+		bool wedged;
+		/** @reset.in_flr: Function level reset under way: the aperture is off limits. */
+		bool in_flr;
+	} reset;
+
+	/** @watchdog: Progress check, on @reset.wq. */
+	struct delayed_work watchdog;
+};
+
+/**
+ * struct zhenwu_file - an open file
+ */
+struct zhenwu_file {
+	/** @zdev: Device. */
+	struct zhenwu_device *zdev;
+
+	/** @vms: VMs by id. */
+	struct xarray vms;
+
+	/** @queues: Queues by id. */
+	struct xarray queues;
+};
+
+/** ZHENWU_MAX_VMS_PER_FILE - one client cannot take all VMs of the device. */
+#define ZHENWU_MAX_VMS_PER_FILE		(ZW_MAX_VMS / 2)
+/** ZHENWU_MAX_QUEUES_PER_FILE - one client cannot take all queues of the device. */
+#define ZHENWU_MAX_QUEUES_PER_FILE	(ZW_MAX_QUEUES / 2)
+
+static inline struct zhenwu_device *to_zhenwu_device(struct drm_device *drm)
+{
+	return container_of(drm, struct zhenwu_device, drm);
+}
+
+static inline u32 zhenwu_read32(struct zhenwu_device *zdev, u32 reg)
+{
+	return readl(zdev->regs + reg);
+}
+
+static inline u64 zhenwu_read64(struct zhenwu_device *zdev, u32 reg)
+{
+	return readq(zdev->regs + reg);
+}
+
+static inline void zhenwu_write32(struct zhenwu_device *zdev, u32 reg, u32 val)
+{
+	writel(val, zdev->regs + reg);
+}
+
+static inline void zhenwu_write64(struct zhenwu_device *zdev, u32 reg, u64 val)
+{
+	writeq(val, zdev->regs + reg);
+}
+
+/**
+ * zhenwu_device_alive() - does the device still work for its users
+ * @zdev: device
+ *
+ * Return: false when it was lost or is being removed.
+ */
+static inline bool zhenwu_device_alive(struct zhenwu_device *zdev)
+{
+	return !READ_ONCE(zdev->reset.wedged) && !READ_ONCE(zdev->reset.gone);
+}
+
+int zhenwu_device_init(struct zhenwu_device *zdev);
+void zhenwu_device_fini(struct zhenwu_device *zdev);
+
+#endif /* __ZHENWU_DEVICE_H__ */

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Zhenwu LLM accelerator: PCI driver, DRM driver, table of ioctls.
+ */
+
+#include <linux/module.h>
+#include <linux/pci.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include <drm/drm_accel.h>
+#include <drm/drm_drv.h>
+#include <drm/drm_file.h>
+#include <drm/drm_gem.h>
+#include <drm/drm_ioctl.h>
+#include <drm/drm_print.h>
+
+#include "drm/zhenwu_accel.h"
+#include "zhenwu/zw_mmu.h"
+#include "zhenwu/zw_queue.h"
+#include "zhenwu_debugfs.h"
+#include "zhenwu_device.h"
+#include "zhenwu_drv.h"
+#include "zhenwu_gem.h"
+#include "zhenwu_queue.h"
+#include "zhenwu_reset.h"
+#include "zhenwu_submit.h"
+#include "zhenwu_sysfs.h"
+#include "zhenwu_vm.h"
+
+/**
+ * zhenwu_copy_array() - copy an array of user space, whatever element size it was compiled with
+ * @array: where it is, and its stride
+ * @count: number of elements
+ * @elem_size: size of an element here
+ * @max: most elements allowed
+ *
+ * Longer elements are accepted when what is unknown is zero, shorter ones are filled up with zeroes.
+ *
+ * Return: the array, to be freed with kvfree(); NULL for no elements; or an error pointer: -EINVAL for a bad stride or
+ * count, -E2BIG for unknown parts that are not zero, -EFAULT, -ENOMEM.
+ */
+void *zhenwu_copy_array(const struct drm_zhenwu_obj_array *array, u32 count, size_t elem_size,
+			u32 max)
+{
+	void __user *src = u64_to_user_ptr(array->array);
+	u32 i;
+	void *dst;
+	int ret;
+
+	if (!count)
+		return NULL;
+	/* The size of a page bounds what one element makes the kernel look at. */
+	if (count > max || array->stride < 8 || array->stride > PAGE_SIZE || array->stride % 8)
+		return ERR_PTR(-EINVAL);
+
+	dst = kvmalloc_array(count, elem_size, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!dst)
+		return ERR_PTR(-ENOMEM);
+	for (i = 0; i < count; i++) {
+		ret = copy_struct_from_user(dst + i * elem_size, elem_size,
+					    src + (size_t)i * array->stride, array->stride);
+		if (ret) {
+			kvfree(dst);
+			return ERR_PTR(ret);
+		}
+	}
+	return dst;
+}
+
+/* -- DEV_QUERY -------------------------------------------------------------------------------- */
+
+static void zhenwu_query_info(struct zhenwu_device *zdev, struct drm_zhenwu_dev_info *info)
+{
+	info->abi_version = zdev->info.abi_version;
+	info->fw_version = READ_ONCE(zdev->fw.version);
+	info->profile = zdev->info.profile;
+	info->caps = zdev->info.caps;
+	memcpy(info->profile_name, zdev->info.profile_name, sizeof(info->profile_name));
+	info->hbm_size = zdev->info.hbm_size;
+	info->hbm_visible = zdev->info.aperture_size;
+	info->hbm_free = zhenwu_hbm_free_bytes(zdev);
+	info->va_bits = ZW_VA_BITS;
+	info->page_size = ZW_PAGE_SIZE;
+	info->max_queues = zdev->info.num_queues;
+	info->max_vms = zdev->info.num_vms;
+	info->max_ring_slots = 1u << ZW_RING_MAX_LOG2;
+	info->max_priority = capable(CAP_SYS_NICE) ? DRM_ZHENWU_QUEUE_PRIORITY_REALTIME :
+						     DRM_ZHENWU_QUEUE_PRIORITY_NORMAL;
+	info->reset_count = READ_ONCE(zdev->reset.gen);
+}
+
+static void zhenwu_query_counters(struct zhenwu_device *zdev, struct drm_zhenwu_dev_counters *cnt)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(cnt->busy_ps); i++)
+		cnt->busy_ps[i] = zhenwu_read64(zdev, ZW_PMU_BUSY_PS(i));
+	cnt->hbm_read = zhenwu_read64(zdev, ZW_PMU_HBM_READ);
+	cnt->hbm_written = zhenwu_read64(zdev, ZW_PMU_HBM_WRITTEN);
+	cnt->sys_read = zhenwu_read64(zdev, ZW_PMU_SYS_READ);
+	cnt->sys_written = zhenwu_read64(zdev, ZW_PMU_SYS_WRITTEN);
+	cnt->packets = zhenwu_read64(zdev, ZW_PMU_PACKETS);
+	cnt->jobs = zhenwu_read64(zdev, ZW_PMU_JOBS);
+	cnt->faults = zhenwu_read64(zdev, ZW_PMU_FAULTS);
+	cnt->tlb_hits = zhenwu_read64(zdev, ZW_PMU_TLB_HITS);
+	cnt->tlb_misses = zhenwu_read64(zdev, ZW_PMU_TLB_MISSES);
+	cnt->fw_heartbeat = zhenwu_read32(zdev, ZW_REG_FW_HEARTBEAT);
+}
+
+static int zhenwu_ioctl_dev_query(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct zhenwu_device *zdev = to_zhenwu_device(drm);
+	struct drm_zhenwu_dev_query *args = data;
+	union {
+		struct drm_zhenwu_dev_info info;
+		struct drm_zhenwu_dev_counters counters;
+	} u = {};
+	size_t size;
+	int idx;
+
+	switch (args->type) {
+	case DRM_ZHENWU_DEV_QUERY_INFO:
+		size = sizeof(u.info);
+		break;
+	case DRM_ZHENWU_DEV_QUERY_COUNTERS:
+		size = sizeof(u.counters);
+		break;
+	default:
+		return -EINVAL;
+	}
+	if (!args->pointer) {
+		args->size = size;
+		return 0;
+	}
+
+	if (!drm_dev_enter(drm, &idx))
+		return -ENODEV;
+	if (args->type == DRM_ZHENWU_DEV_QUERY_INFO)
+		zhenwu_query_info(zdev, &u.info);
+	else
+		zhenwu_query_counters(zdev, &u.counters);
+	drm_dev_exit(idx);
+
+	args->size = min_t(size_t, args->size, size);
+	return copy_to_user(u64_to_user_ptr(args->pointer), &u, args->size) ? -EFAULT : 0;
+}
+
+/* -- DRM driver ------------------------------------------------------------------------------- */
+
+static int zhenwu_open(struct drm_device *drm, struct drm_file *file)
+{
+	struct zhenwu_file *zfile;
+
+	zfile = kzalloc(sizeof(*zfile), GFP_KERNEL);
+	if (!zfile)
+		return -ENOMEM;
+	zfile->zdev = to_zhenwu_device(drm);
+	xa_init_flags(&zfile->vms, XA_FLAGS_ALLOC1);
+	xa_init_flags(&zfile->queues, XA_FLAGS_ALLOC1);
+	file->driver_priv = zfile;
+	return 0;
+}
+
+static void zhenwu_postclose(struct drm_device *drm, struct drm_file *file)
+{
+	struct zhenwu_file *zfile = file->driver_priv;
+
+	zhenwu_queue_release_all(zfile);
+	zhenwu_vm_release_all(zfile);
+	kfree(zfile);
+}
+
+#define ZHENWU_IOCTL(n, func) \
+	DRM_IOCTL_DEF_DRV(ZHENWU_##n, zhenwu_ioctl_##func, 0)
+
+static const struct drm_ioctl_desc zhenwu_ioctls[] = {
+	ZHENWU_IOCTL(DEV_QUERY, dev_query),
+	ZHENWU_IOCTL(VM_CREATE, vm_create),
+	ZHENWU_IOCTL(VM_DESTROY, vm_destroy),
+	ZHENWU_IOCTL(VM_BIND, vm_bind),
+	ZHENWU_IOCTL(VM_GET_STATE, vm_get_state),
+	ZHENWU_IOCTL(BO_CREATE, bo_create),
+	ZHENWU_IOCTL(BO_MMAP_OFFSET, bo_mmap_offset),
+	ZHENWU_IOCTL(BO_WAIT, bo_wait),
+	ZHENWU_IOCTL(BO_SET_LABEL, bo_set_label),
+	ZHENWU_IOCTL(BO_QUERY_INFO, bo_query_info),
+	ZHENWU_IOCTL(QUEUE_CREATE, queue_create),
+	ZHENWU_IOCTL(QUEUE_DESTROY, queue_destroy),
+	ZHENWU_IOCTL(QUEUE_GET_STATE, queue_get_state),
+	ZHENWU_IOCTL(SUBMIT, submit),
+};
+
+static long zhenwu_drm_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
+{
+	struct drm_file *file = filp->private_data;
+	struct zhenwu_file *zfile = file->driver_priv;
+
+	/* A device that is unplugged is refused by the DRM core, one that is lost here: to users it is the same. */
+	if (!zhenwu_device_alive(zfile->zdev))
+		return -ENODEV;
+	return drm_ioctl(filp, cmd, arg);
+}
+
+static const struct file_operations zhenwu_fops = {
+	.owner = THIS_MODULE,
+	.open = accel_open,
+	.release = drm_release,
+	.unlocked_ioctl = zhenwu_drm_ioctl,
+	/* The layout of every structure is the same for 32 bits. */
+	.compat_ioctl = compat_ptr_ioctl,
+	.poll = drm_poll,
+	.read = drm_read,
+	.llseek = noop_llseek,
+	.mmap = drm_gem_mmap,
+	.fop_flags = FOP_UNSIGNED_OFFSET,
+};
+
+/*
+ * Versions of the user interface:
+ * - 0.1 - first one
+ */
+static const struct drm_driver zhenwu_drm_driver = {
+	.driver_features = DRIVER_COMPUTE_ACCEL | DRIVER_GEM | DRIVER_GEM_GPUVA | DRIVER_SYNCOBJ |
+			   DRIVER_SYNCOBJ_TIMELINE,
+	.open = zhenwu_open,
+	.postclose = zhenwu_postclose,
+	.gem_create_object = zhenwu_gem_create_object,
+	.gem_prime_import = zhenwu_gem_prime_import,
+	.ioctls = zhenwu_ioctls,
+	.num_ioctls = ARRAY_SIZE(zhenwu_ioctls),
+	.fops = &zhenwu_fops,
+	.name = ZHENWU_DRIVER_NAME,
+	.desc = ZHENWU_DRIVER_DESC,
+	.major = ZHENWU_DRIVER_MAJOR,
+	.minor = ZHENWU_DRIVER_MINOR,
+};
+
+/* -- PCI driver ------------------------------------------------------------------------------- */
+
+static int zhenwu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct zhenwu_device *zdev;
+	int ret;
+
+	zdev = devm_drm_dev_alloc(&pdev->dev, &zhenwu_drm_driver, struct zhenwu_device, drm);
+	if (IS_ERR(zdev))
+		return PTR_ERR(zdev);
+	zdev->pdev = pdev;
+	pci_set_drvdata(pdev, zdev);
+
+	ret = zhenwu_device_init(zdev);
+	if (ret)
+		return ret;
+	zhenwu_debugfs_init(zdev);
+	ret = drm_dev_register(&zdev->drm, 0);
+	if (ret) {
+		drm_err(&zdev->drm, "cannot register: %d\n", ret);
+		zhenwu_device_fini(zdev);
+		return ret;
+	}
+	return 0;
+}
+
+static void zhenwu_remove(struct pci_dev *pdev)
+{
+	struct zhenwu_device *zdev = pci_get_drvdata(pdev);
+
+	/* First the device, so that nobody who waits for it keeps the second step waiting. */
+	WRITE_ONCE(zdev->reset.gone, true);
+	zhenwu_reset_stop(zdev);
+	drm_dev_unplug(&zdev->drm);
+	zhenwu_device_fini(zdev);
+}
+
+/* For kexec: the next kernel must not find a device that writes into its memory. */
+static void zhenwu_shutdown(struct pci_dev *pdev)
+{
+	struct zhenwu_device *zdev = pci_get_drvdata(pdev);
+
+	WRITE_ONCE(zdev->reset.gone, true);
+	zhenwu_reset_stop(zdev);
+}
+
+/* HBM does not survive, and nothing saves it yet: better no sleep than lost data. */
+static int zhenwu_suspend(struct device *dev)
+{
+	struct zhenwu_device *zdev = dev_get_drvdata(dev);
+
+	drm_err(&zdev->drm, "system sleep is not supported: HBM contents would be lost\n");
+	return -EOPNOTSUPP;
+}
+
+static DEFINE_SIMPLE_DEV_PM_OPS(zhenwu_pm_ops, zhenwu_suspend, NULL);
+
+static const struct pci_error_handlers zhenwu_err_handlers = {
+	.reset_prepare = zhenwu_reset_flr_prepare,
+	.reset_done = zhenwu_reset_flr_done,
+};
+
+static const struct pci_device_id zhenwu_pci_ids[] = {
+	{ PCI_DEVICE(ZW_PCI_VENDOR_ID, ZW_PCI_DEVICE_ID) },
+	{ }
+};
+MODULE_DEVICE_TABLE(pci, zhenwu_pci_ids);
+
+static struct pci_driver zhenwu_pci_driver = {
+	.name = ZHENWU_DRIVER_NAME,
+	.id_table = zhenwu_pci_ids,
+	.probe = zhenwu_probe,
+	.remove = zhenwu_remove,
+	.shutdown = zhenwu_shutdown,
+	.err_handler = &zhenwu_err_handlers,
+	.dev_groups = zhenwu_sysfs_groups,
+	.driver.pm = pm_sleep_ptr(&zhenwu_pm_ops),
+};
+
+static int __init zhenwu_module_init(void)
+{
+	return pci_register_driver(&zhenwu_pci_driver);
+}
+
+static void __exit zhenwu_module_exit(void)
+{
+	pci_unregister_driver(&zhenwu_pci_driver);
+	/* Fences are freed by RCU callbacks that run code of this module. */
+	rcu_barrier();
+}
+
+module_init(zhenwu_module_init);
+module_exit(zhenwu_module_exit);
+
+MODULE_AUTHOR("The Zhenwu developers");
+MODULE_DESCRIPTION(ZHENWU_DRIVER_DESC);
+MODULE_LICENSE("GPL");

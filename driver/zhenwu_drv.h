@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __ZHENWU_DRV_H__
+#define __ZHENWU_DRV_H__
+
+#include <linux/types.h>
+
+struct drm_zhenwu_obj_array;
+
+void *zhenwu_copy_array(const struct drm_zhenwu_obj_array *array, u32 count, size_t elem_size,
+			u32 max);
+
+#endif /* __ZHENWU_DRV_H__ */

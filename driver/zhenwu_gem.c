@@ -1,0 +1,524 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Buffer objects.
+ *
+ * System memory comes from the shmem helper; its pages are pinned and DMA mapped for the life of the
+ * buffer. HBM comes from zhenwu_hbm.c and is mapped into user space through the aperture.
+ */
+
+#include <linux/dma-resv.h>
+#include <linux/mm.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_file.h>
+#include <drm/drm_utils.h>
+
+#include "drm/zhenwu_accel.h"
+#include "zhenwu_device.h"
+#include "zhenwu_gem.h"
+
+#define ZHENWU_BO_FLAGS (DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_SYSTEM | DRM_ZHENWU_BO_CPU_VISIBLE)
+
+/* Pages mapped by one fault: a fault costs more than the entries. */
+#define ZHENWU_FAULT_AROUND_PAGES 512
+
+static void zhenwu_bo_track(struct zhenwu_device *zdev, struct zhenwu_bo *bo)
+{
+	mutex_lock(&zdev->bos.lock);
+	list_add_tail(&bo->node, &zdev->bos.list);
+	mutex_unlock(&zdev->bos.lock);
+}
+
+static void zhenwu_bo_untrack(struct zhenwu_device *zdev, struct zhenwu_bo *bo)
+{
+	mutex_lock(&zdev->bos.lock);
+	list_del_init(&bo->node);
+	mutex_unlock(&zdev->bos.lock);
+	kfree(bo->label);
+}
+
+/* Sharing between devices needs rules for caches and for peers that this version does not have. */
+static struct dma_buf *zhenwu_gem_export(struct drm_gem_object *obj, int flags)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+/**
+ * zhenwu_gem_prime_import() - refuse dma-bufs
+ * @drm: device
+ * @buf: buffer
+ *
+ * Return: -EOPNOTSUPP.
+ */
+struct drm_gem_object *zhenwu_gem_prime_import(struct drm_device *drm, struct dma_buf *buf)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+/* -- system memory ---------------------------------------------------------------------------- */
+
+static void zhenwu_system_free(struct drm_gem_object *obj)
+{
+	struct zhenwu_bo *bo = to_zhenwu_bo(obj);
+
+	zhenwu_bo_untrack(to_zhenwu_device(obj->dev), bo);
+	drm_gem_shmem_free(&bo->shmem);
+}
+
+static const struct drm_gem_object_funcs zhenwu_system_funcs = {
+	.free = zhenwu_system_free,
+	.print_info = drm_gem_shmem_object_print_info,
+	.pin = drm_gem_shmem_object_pin,
+	.unpin = drm_gem_shmem_object_unpin,
+	.get_sg_table = drm_gem_shmem_object_get_sg_table,
+	.vmap = drm_gem_shmem_object_vmap,
+	.vunmap = drm_gem_shmem_object_vunmap,
+	.mmap = drm_gem_shmem_object_mmap,
+	.export = zhenwu_gem_export,
+	.vm_ops = &drm_gem_shmem_vm_ops,
+};
+
+/**
+ * zhenwu_gem_create_object() - allocate the structure of a buffer for the shmem helper
+ * @drm: device
+ * @size: bytes
+ *
+ * Return: the GEM object or an error pointer.
+ */
+struct drm_gem_object *zhenwu_gem_create_object(struct drm_device *drm, size_t size)
+{
+	struct zhenwu_bo *bo = kzalloc(sizeof(*bo), GFP_KERNEL);
+
+	if (!bo)
+		return ERR_PTR(-ENOMEM);
+	INIT_LIST_HEAD(&bo->blocks);
+	INIT_LIST_HEAD(&bo->node);
+	bo->flags = DRM_ZHENWU_BO_SYSTEM;
+	bo->shmem.base.funcs = &zhenwu_system_funcs;
+	return &bo->shmem.base;
+}
+
+static struct zhenwu_bo *zhenwu_bo_create_system(struct zhenwu_device *zdev, u64 size)
+{
+	struct drm_gem_shmem_object *shmem;
+	struct sg_table *sgt;
+	struct zhenwu_bo *bo;
+
+	shmem = drm_gem_shmem_create(&zdev->drm, size);
+	if (IS_ERR(shmem))
+		return ERR_CAST(shmem);
+	bo = to_zhenwu_bo(&shmem->base);
+	zhenwu_bo_track(zdev, bo);
+
+	sgt = drm_gem_shmem_get_pages_sgt(shmem);
+	if (IS_ERR(sgt)) {
+		drm_gem_object_put(&shmem->base);
+		return ERR_CAST(sgt);
+	}
+	return bo;
+}
+
+/* -- HBM -------------------------------------------------------------------------------------- */
+
+static void zhenwu_hbm_bo_free(struct drm_gem_object *obj)
+{
+	struct zhenwu_device *zdev = to_zhenwu_device(obj->dev);
+	struct zhenwu_bo *bo = to_zhenwu_bo(obj);
+
+	zhenwu_bo_untrack(zdev, bo);
+	zhenwu_hbm_free(zdev, &bo->blocks);
+	drm_gem_object_release(obj);
+	kfree(bo);
+}
+
+static int zhenwu_hbm_bo_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
+{
+	struct zhenwu_bo *bo = to_zhenwu_bo(obj);
+
+	if (!(bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE))
+		return -EACCES;
+	/* A private copy of a page of device memory cannot be made. */
+	if (!(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+
+	vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
+	vma->vm_page_prot = pgprot_writecombine(vm_get_page_prot(vma->vm_flags));
+	return 0;
+}
+
+static vm_fault_t zhenwu_hbm_bo_fault(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct drm_gem_object *obj = vma->vm_private_data;
+	struct zhenwu_device *zdev = to_zhenwu_device(obj->dev);
+	unsigned long first, last, page, start_pgoff;
+	struct zhenwu_bo_cursor cur;
+	vm_fault_t ret = VM_FAULT_SIGBUS;
+	int idx;
+
+	if (!drm_dev_enter(&zdev->drm, &idx))
+		return VM_FAULT_SIGBUS;
+	/* A function level reset takes the aperture away, and the contents with it. */
+	if (!zhenwu_device_alive(zdev) || READ_ONCE(zdev->reset.in_flr))
+		goto out;
+
+	start_pgoff = vma->vm_pgoff - drm_vma_node_start(&obj->vma_node);
+	page = start_pgoff + ((vmf->address - vma->vm_start) >> PAGE_SHIFT);
+	first = max(round_down(page, ZHENWU_FAULT_AROUND_PAGES), start_pgoff);
+	last = min3(round_down(page, ZHENWU_FAULT_AROUND_PAGES) + ZHENWU_FAULT_AROUND_PAGES,
+		    start_pgoff + vma_pages(vma), obj->size >> PAGE_SHIFT);
+	if (page >= last)
+		goto out;
+
+	zhenwu_bo_cursor_start(&cur, to_zhenwu_bo(obj), (u64)first << PAGE_SHIFT);
+	for (page = first; page < last; page++) {
+		ret = vmf_insert_pfn(vma, vma->vm_start + ((page - start_pgoff) << PAGE_SHIFT),
+				     (zdev->aperture_phys + cur.addr) >> PAGE_SHIFT);
+		if (ret != VM_FAULT_NOPAGE)
+			break;
+		zhenwu_bo_cursor_advance(&cur, PAGE_SIZE);
+	}
+out:
+	drm_dev_exit(idx);
+	return ret;
+}
+
+static const struct vm_operations_struct zhenwu_hbm_vm_ops = {
+	.open = drm_gem_vm_open,
+	.close = drm_gem_vm_close,
+	.fault = zhenwu_hbm_bo_fault,
+};
+
+static const struct drm_gem_object_funcs zhenwu_hbm_funcs = {
+	.free = zhenwu_hbm_bo_free,
+	.mmap = zhenwu_hbm_bo_mmap,
+	.export = zhenwu_gem_export,
+	.vm_ops = &zhenwu_hbm_vm_ops,
+};
+
+static struct zhenwu_bo *zhenwu_bo_create_hbm(struct zhenwu_device *zdev, u64 size, u32 flags)
+{
+	struct zhenwu_bo *bo;
+	int ret;
+
+	bo = kzalloc(sizeof(*bo), GFP_KERNEL);
+	if (!bo)
+		return ERR_PTR(-ENOMEM);
+	INIT_LIST_HEAD(&bo->blocks);
+	INIT_LIST_HEAD(&bo->node);
+	bo->flags = flags;
+	bo->shmem.base.funcs = &zhenwu_hbm_funcs;
+
+	ret = zhenwu_hbm_alloc(zdev, size,
+			       flags & DRM_ZHENWU_BO_CPU_VISIBLE ? ZHENWU_HBM_VISIBLE : ZHENWU_HBM_ANY,
+			       &bo->blocks);
+	if (ret) {
+		kfree(bo);
+		return ERR_PTR(ret);
+	}
+
+	drm_gem_private_object_init(&zdev->drm, &bo->shmem.base, size);
+	zhenwu_bo_track(zdev, bo);
+	return bo;
+}
+
+/* -- walking over the memory ------------------------------------------------------------------ */
+
+static void zhenwu_bo_cursor_load(struct zhenwu_bo_cursor *cur)
+{
+	struct zhenwu_device *zdev = to_zhenwu_device(cur->bo->shmem.base.dev);
+
+	if (cur->block) {
+		cur->addr = gpu_buddy_block_offset(cur->block);
+		cur->len = gpu_buddy_block_size(&zdev->hbm.mm, cur->block);
+	} else if (cur->sg) {
+		cur->addr = sg_dma_address(cur->sg);
+		cur->len = sg_dma_len(cur->sg);
+	} else {
+		cur->addr = 0;
+		cur->len = 0;
+	}
+}
+
+/**
+ * zhenwu_bo_cursor_start() - put a cursor on a byte of a buffer
+ * @cur: cursor
+ * @bo: buffer; the caller keeps a reference
+ * @offset: byte, page aligned and inside the buffer
+ */
+void zhenwu_bo_cursor_start(struct zhenwu_bo_cursor *cur, struct zhenwu_bo *bo, u64 offset)
+{
+	*cur = (struct zhenwu_bo_cursor) { .bo = bo };
+	if (bo->flags & DRM_ZHENWU_BO_HBM)
+		cur->block = list_first_entry_or_null(&bo->blocks, struct gpu_buddy_block, link);
+	else
+		cur->sg = bo->shmem.sgt->sgl;
+	zhenwu_bo_cursor_load(cur);
+	zhenwu_bo_cursor_advance(cur, offset);
+}
+
+/**
+ * zhenwu_bo_cursor_advance() - move a cursor
+ * @cur: cursor
+ * @bytes: how far; @cur->len is 0 afterwards when that is the end of the buffer
+ */
+void zhenwu_bo_cursor_advance(struct zhenwu_bo_cursor *cur, u64 bytes)
+{
+	while (cur->len && bytes >= cur->len) {
+		bytes -= cur->len;
+		if (cur->block)
+			cur->block = list_is_last(&cur->block->link, &cur->bo->blocks) ?
+					     NULL : list_next_entry(cur->block, link);
+		else
+			cur->sg = sg_next(cur->sg);
+		/* A DMA mapping may have fewer segments than the table. */
+		if (cur->sg && !sg_dma_len(cur->sg))
+			cur->sg = NULL;
+		zhenwu_bo_cursor_load(cur);
+	}
+	if (cur->len) {
+		cur->addr += bytes;
+		cur->len -= bytes;
+	}
+}
+
+/* -- ioctls ----------------------------------------------------------------------------------- */
+
+/**
+ * zhenwu_ioctl_bo_create() - DRM_IOCTL_ZHENWU_BO_CREATE
+ * @drm: device
+ * @data: &struct drm_zhenwu_bo_create
+ * @file: file
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct zhenwu_device *zdev = to_zhenwu_device(drm);
+	struct drm_zhenwu_bo_create *args = data;
+	bool hbm = args->flags & DRM_ZHENWU_BO_HBM;
+	struct zhenwu_bo *bo;
+	u64 size;
+	int ret, idx;
+
+	if (args->flags & ~ZHENWU_BO_FLAGS || hbm == !!(args->flags & DRM_ZHENWU_BO_SYSTEM) ||
+	    (!hbm && args->flags & DRM_ZHENWU_BO_CPU_VISIBLE) || args->handle)
+		return -EINVAL;
+	size = PAGE_ALIGN(args->size);
+	if (!args->size || size < args->size || size > S64_MAX)
+		return -EINVAL;
+
+	if (!drm_dev_enter(drm, &idx))
+		return -ENODEV;
+	if (hbm)
+		bo = zhenwu_bo_create_hbm(zdev, size, args->flags);
+	else if (size >> PAGE_SHIFT > totalram_pages())
+		bo = ERR_PTR(-ENOMEM);
+	else
+		bo = zhenwu_bo_create_system(zdev, size);
+	drm_dev_exit(idx);
+	if (IS_ERR(bo))
+		return PTR_ERR(bo);
+
+	ret = drm_gem_handle_create(file, &bo->shmem.base, &args->handle);
+	args->size = size;
+	/* The handle keeps the buffer. */
+	drm_gem_object_put(&bo->shmem.base);
+	return ret;
+}
+
+/**
+ * zhenwu_ioctl_bo_mmap_offset() - DRM_IOCTL_ZHENWU_BO_MMAP_OFFSET
+ * @drm: device
+ * @data: &struct drm_zhenwu_bo_mmap_offset
+ * @file: file
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_ioctl_bo_mmap_offset(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_zhenwu_bo_mmap_offset *args = data;
+	struct drm_gem_object *obj;
+	struct zhenwu_bo *bo;
+	int ret;
+
+	if (args->pad)
+		return -EINVAL;
+
+	obj = drm_gem_object_lookup(file, args->handle);
+	if (!obj)
+		return -ENOENT;
+	bo = to_zhenwu_bo(obj);
+	if (bo->flags & DRM_ZHENWU_BO_HBM && !(bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE)) {
+		ret = -EACCES;
+		goto out;
+	}
+	ret = drm_gem_create_mmap_offset(obj);
+	if (!ret)
+		args->offset = drm_vma_node_offset_addr(&obj->vma_node);
+out:
+	drm_gem_object_put(obj);
+	return ret;
+}
+
+/**
+ * zhenwu_ioctl_bo_wait() - DRM_IOCTL_ZHENWU_BO_WAIT
+ * @drm: device
+ * @data: &struct drm_zhenwu_bo_wait
+ * @file: file
+ *
+ * Jobs put their fences on the VM, not on each of its buffers: a submission then costs the same however much is
+ * mapped. A buffer is idle when the VMs that map it are; where it is no longer mapped no job reaches it.
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_ioctl_bo_wait(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_zhenwu_bo_wait *args = data;
+	unsigned int n = 0, max = 0, i;
+	struct drm_gpuvm_bo *vm_bo;
+	struct drm_gpuvm **vms = NULL;
+	struct drm_gem_object *obj;
+	long left;
+	int ret;
+
+	if (args->pad || args->timeout_ns < 0)
+		return -EINVAL;
+	left = drm_timeout_abs_to_jiffies(args->timeout_ns);
+
+	obj = drm_gem_object_lookup(file, args->handle);
+	if (!obj)
+		return -ENOENT;
+
+retry:
+	ret = dma_resv_lock_interruptible(obj->resv, NULL);
+	if (ret)
+		goto out;
+	n = 0;
+	drm_gem_for_each_gpuvm_bo(vm_bo, obj)
+		n++;
+	if (n > max) {
+		/* Memory is not allocated under the lock that decides how much is needed. */
+		dma_resv_unlock(obj->resv);
+		kfree(vms);
+		max = n + 4;
+		vms = kcalloc(max, sizeof(*vms), GFP_KERNEL);
+		if (!vms) {
+			ret = -ENOMEM;
+			goto out;
+		}
+		goto retry;
+	}
+	n = 0;
+	drm_gem_for_each_gpuvm_bo(vm_bo, obj)
+		vms[n++] = drm_gpuvm_get(vm_bo->vm);
+	dma_resv_unlock(obj->resv);
+
+	for (i = 0; i < n; i++) {
+		if (ret >= 0) {
+			long r = dma_resv_wait_timeout(drm_gpuvm_resv(vms[i]),
+						       DMA_RESV_USAGE_BOOKKEEP, true, left);
+
+			/* 0 jiffies left with everything signalled is reported as 1. */
+			if (r <= 0)
+				ret = r ? r : -ETIMEDOUT;
+			else if (left)
+				left = r;
+		}
+		drm_gpuvm_put(vms[i]);
+	}
+out:
+	kfree(vms);
+	drm_gem_object_put(obj);
+	return ret;
+}
+
+/**
+ * zhenwu_ioctl_bo_set_label() - DRM_IOCTL_ZHENWU_BO_SET_LABEL
+ * @drm: device
+ * @data: &struct drm_zhenwu_bo_set_label
+ * @file: file
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_ioctl_bo_set_label(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct zhenwu_device *zdev = to_zhenwu_device(drm);
+	struct drm_zhenwu_bo_set_label *args = data;
+	struct drm_gem_object *obj;
+	char *label = NULL;
+
+	if (args->pad)
+		return -EINVAL;
+
+	if (args->label) {
+		label = strndup_user(u64_to_user_ptr(args->label), DRM_ZHENWU_BO_LABEL_MAX);
+		if (IS_ERR(label))
+			return PTR_ERR(label);
+	}
+	obj = drm_gem_object_lookup(file, args->handle);
+	if (!obj) {
+		kfree(label);
+		return -ENOENT;
+	}
+
+	mutex_lock(&zdev->bos.lock);
+	swap(to_zhenwu_bo(obj)->label, label);
+	mutex_unlock(&zdev->bos.lock);
+	kfree(label);
+	drm_gem_object_put(obj);
+	return 0;
+}
+
+/**
+ * zhenwu_ioctl_bo_query_info() - DRM_IOCTL_ZHENWU_BO_QUERY_INFO
+ * @drm: device
+ * @data: &struct drm_zhenwu_bo_query_info
+ * @file: file
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_ioctl_bo_query_info(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_zhenwu_bo_query_info *args = data;
+	struct drm_gem_object *obj;
+
+	obj = drm_gem_object_lookup(file, args->handle);
+	if (!obj)
+		return -ENOENT;
+	args->flags = to_zhenwu_bo(obj)->flags;
+	args->size = obj->size;
+	drm_gem_object_put(obj);
+	return 0;
+}
+
+/**
+ * zhenwu_gem_show() - list all buffers
+ * @zdev: device
+ * @m: where to print
+ */
+void zhenwu_gem_show(struct zhenwu_device *zdev, struct seq_file *m)
+{
+	struct zhenwu_bo *bo;
+
+	mutex_lock(&zdev->bos.lock);
+	list_for_each_entry(bo, &zdev->bos.list, node) {
+		const char *place = "hbm";
+
+		if (bo->flags & DRM_ZHENWU_BO_SYSTEM)
+			place = "system";
+		else if (bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE)
+			place = "hbm-visible";
+		seq_printf(m, "%12zu %-11s refs %u", bo->shmem.base.size, place,
+			   kref_read(&bo->shmem.base.refcount));
+		if (bo->label) {
+			seq_puts(m, " ");
+			seq_escape(m, bo->label, "\n\t\\");
+		}
+		seq_putc(m, '\n');
+	}
+	mutex_unlock(&zdev->bos.lock);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __ZHENWU_GEM_H__
+#define __ZHENWU_GEM_H__
+
+#include <drm/drm_gem_shmem_helper.h>
+
+#include "zhenwu_hbm.h"
+
+struct drm_file;
+struct seq_file;
+
+/**
+ * struct zhenwu_bo - a buffer object in system memory or in HBM
+ */
+struct zhenwu_bo {
+	/**
+	 * @shmem: GEM object. For HBM only @shmem.base is in use; one type for both placements
+	 * keeps every other place free of the difference.
+	 */
+	struct drm_gem_shmem_object shmem;
+
+	/** @flags: &enum drm_zhenwu_bo_flags. */
+	u32 flags;
+
+	/** @blocks: HBM blocks in the order of the buffer. */
+	struct list_head blocks;
+
+	/** @node: Entry in the device's list. */
+	struct list_head node;
+
+	/** @label: Name given by user space, or NULL; under the lock of that list. */
+	char *label;
+};
+
+/**
+ * struct zhenwu_bo_cursor - walks over the memory of a buffer, piece by contiguous piece
+ */
+struct zhenwu_bo_cursor {
+	/** @bo: Buffer. */
+	struct zhenwu_bo *bo;
+
+	/** @block: Current HBM block. */
+	struct gpu_buddy_block *block;
+
+	/** @sg: Current segment of system memory. */
+	struct scatterlist *sg;
+
+	/** @addr: HBM or DMA address the cursor is at. */
+	u64 addr;
+
+	/** @len: Contiguous bytes from @addr on. */
+	u64 len;
+};
+
+static inline struct zhenwu_bo *to_zhenwu_bo(struct drm_gem_object *obj)
+{
+	return container_of(to_drm_gem_shmem_obj(obj), struct zhenwu_bo, shmem);
+}
+
+struct drm_gem_object *zhenwu_gem_create_object(struct drm_device *drm, size_t size);
+struct drm_gem_object *zhenwu_gem_prime_import(struct drm_device *drm, struct dma_buf *buf);
+void zhenwu_gem_show(struct zhenwu_device *zdev, struct seq_file *m);
+
+void zhenwu_bo_cursor_start(struct zhenwu_bo_cursor *cur, struct zhenwu_bo *bo, u64 offset);
+void zhenwu_bo_cursor_advance(struct zhenwu_bo_cursor *cur, u64 bytes);
+
+int zhenwu_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *file);
+int zhenwu_ioctl_bo_mmap_offset(struct drm_device *drm, void *data, struct drm_file *file);
+int zhenwu_ioctl_bo_wait(struct drm_device *drm, void *data, struct drm_file *file);
+int zhenwu_ioctl_bo_set_label(struct drm_device *drm, void *data, struct drm_file *file);
+int zhenwu_ioctl_bo_query_info(struct drm_device *drm, void *data, struct drm_file *file);
+
+#endif /* __ZHENWU_GEM_H__ */

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * HBM allocator: a buddy allocator whose free memory is always zero.
+ */
+
+#include <drm/drm_drv.h>
+#include <drm/drm_managed.h>
+#include <drm/drm_print.h>
+
+#include "zhenwu/zw_mmu.h"
+#include "zhenwu_device.h"
+#include "zhenwu_hbm.h"
+#include "zhenwu_reset.h"
+
+/*
+ * The firmware does nothing else while it scrubs: a message may not keep it for long, so that the heartbeat goes on
+ * and queues are served in between.
+ */
+#define ZHENWU_SCRUB_CHUNK	(256ull << 20)
+
+static int zhenwu_hbm_scrub_range(struct zhenwu_device *zdev, u64 addr, u64 size)
+{
+	while (size) {
+		u64 n = min(size, ZHENWU_SCRUB_CHUNK);
+		struct zw_msg_scrub msg = {
+			.addr_lo = cpu_to_le32(ZW_LO32(addr)),
+			.addr_hi = cpu_to_le32(ZW_HI32(addr)),
+			.size_lo = cpu_to_le32(ZW_LO32(n)),
+			.size_hi = cpu_to_le32(ZW_HI32(n)),
+		};
+		u32 gen = READ_ONCE(zdev->reset.gen);
+		int ret;
+
+		ret = zhenwu_ipc_request(zdev, ZW_MSG_SCRUB_HBM, &msg, sizeof(msg), NULL, 0);
+		if (ret == -EIO) {
+			/* The firmware is restarted: then the same again. */
+			zhenwu_reset_wait(zdev, gen);
+			continue;
+		}
+		if (ret)
+			return ret;
+		addr += n;
+		size -= n;
+	}
+	return 0;
+}
+
+static void zhenwu_hbm_scrub_work(struct work_struct *work)
+{
+	struct zhenwu_device *zdev = container_of(work, struct zhenwu_device, hbm.scrub);
+	struct zhenwu_hbm *hbm = &zdev->hbm;
+
+	for (;;) {
+		struct gpu_buddy_block *block;
+		u64 addr, size;
+		int ret;
+
+		mutex_lock(&hbm->lock);
+		block = list_first_entry_or_null(&hbm->dirty, struct gpu_buddy_block, link);
+		if (block)
+			list_del(&block->link);
+		mutex_unlock(&hbm->lock);
+		if (!block)
+			return;
+
+		addr = gpu_buddy_block_offset(block);
+		size = gpu_buddy_block_size(&hbm->mm, block);
+		ret = zhenwu_hbm_scrub_range(zdev, addr, size);
+		if (ret && ret != -ENODEV)
+			drm_err(&zdev->drm, "HBM 0x%llx+0x%llx is lost, it cannot be scrubbed: %d\n",
+				addr, size, ret);
+
+		/*
+		 * A block that could not be scrubbed stays allocated, nobody may get it. After -ENODEV nobody can
+		 * allocate any more, and the next probe scrubs everything.
+		 */
+		mutex_lock(&hbm->lock);
+		hbm->dirty_bytes -= size;
+		if (!ret || ret == -ENODEV)
+			gpu_buddy_free_block(&hbm->mm, block);
+		else
+			list_add(&block->link, &hbm->reserved);
+		mutex_unlock(&hbm->lock);
+	}
+}
+
+static void zhenwu_hbm_release(struct drm_device *drm, void *arg)
+{
+	struct zhenwu_hbm *hbm = arg;
+
+	/* Every buffer is gone. What they left on the list needs no scrubbing any more. */
+	gpu_buddy_free_list(&hbm->mm, &hbm->dirty, 0);
+	gpu_buddy_free_list(&hbm->mm, &hbm->reserved, 0);
+	gpu_buddy_fini(&hbm->mm);
+	mutex_destroy(&hbm->lock);
+}
+
+/**
+ * zhenwu_hbm_init() - set up the allocator
+ * @zdev: device; its sizes are known
+ *
+ * The allocator lives as long as the DRM device, because buffers of open files outlive a removed device.
+ * zhenwu_hbm_stop() undoes the part that talks to the device.
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_hbm_init(struct zhenwu_device *zdev)
+{
+	struct zhenwu_hbm *hbm = &zdev->hbm;
+	int ret;
+
+	mutex_init(&hbm->lock);
+	INIT_LIST_HEAD(&hbm->dirty);
+	INIT_LIST_HEAD(&hbm->reserved);
+	INIT_WORK(&hbm->scrub, zhenwu_hbm_scrub_work);
+
+	ret = gpu_buddy_init(&hbm->mm, zdev->info.hbm_size, ZW_PAGE_SIZE);
+	if (ret)
+		return ret;
+	ret = drmm_add_action_or_reset(&zdev->drm, zhenwu_hbm_release, hbm);
+	if (ret)
+		return ret;
+
+	/* A zero in a message or a table is then never an address somebody owns. */
+	ret = gpu_buddy_alloc_blocks(&hbm->mm, 0, ZW_PAGE_SIZE, ZW_PAGE_SIZE, ZW_PAGE_SIZE,
+				     &hbm->reserved, GPU_BUDDY_RANGE_ALLOCATION);
+	if (ret)
+		return ret;
+
+	hbm->wq = alloc_workqueue("zhenwu-scrub", WQ_UNBOUND, 0);
+	return hbm->wq ? 0 : -ENOMEM;
+}
+
+/**
+ * zhenwu_hbm_stop() - stop the scrubber for good
+ * @zdev: device that is gone or was never used
+ */
+void zhenwu_hbm_stop(struct zhenwu_device *zdev)
+{
+	struct workqueue_struct *wq = zdev->hbm.wq;
+
+	if (!wq)
+		return;
+	mutex_lock(&zdev->hbm.lock);
+	zdev->hbm.wq = NULL;
+	mutex_unlock(&zdev->hbm.lock);
+	destroy_workqueue(wq);
+}
+
+/**
+ * zhenwu_hbm_scrub_all() - make all of HBM zero, whoever used it before
+ * @zdev: device whose firmware runs; nothing was allocated yet
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_hbm_scrub_all(struct zhenwu_device *zdev)
+{
+	return zhenwu_hbm_scrub_range(zdev, 0, zdev->info.hbm_size);
+}
+
+static int zhenwu_hbm_try_alloc(struct zhenwu_device *zdev, u64 size, enum zhenwu_hbm_place place,
+				struct list_head *blocks)
+{
+	struct zhenwu_hbm *hbm = &zdev->hbm;
+	int ret;
+
+	lockdep_assert_held(&hbm->lock);
+
+	if (place == ZHENWU_HBM_VISIBLE && zdev->info.aperture_size < zdev->info.hbm_size)
+		return gpu_buddy_alloc_blocks(&hbm->mm, 0, zdev->info.aperture_size, size,
+					      ZW_PAGE_SIZE, blocks, GPU_BUDDY_RANGE_ALLOCATION);
+
+	/* From the top, so that the aperture is left to those who need it. */
+	ret = gpu_buddy_alloc_blocks(&hbm->mm, 0, hbm->mm.size, size, ZW_PAGE_SIZE, blocks,
+				     place == ZHENWU_HBM_ANY ? GPU_BUDDY_TOPDOWN_ALLOCATION : 0);
+	return ret;
+}
+
+/**
+ * zhenwu_hbm_alloc() - allocate zeroed HBM
+ * @zdev: device
+ * @size: bytes, multiple of 4 KiB
+ * @place: where
+ * @blocks: list the blocks are added to; they are in the order of the buffer, the largest first, each aligned to
+ *	its size, which is what makes large pages possible
+ *
+ * May wait for freed memory to be scrubbed.
+ *
+ * Return: 0, -ENOSPC or another negative error.
+ */
+int zhenwu_hbm_alloc(struct zhenwu_device *zdev, u64 size, enum zhenwu_hbm_place place,
+		     struct list_head *blocks)
+{
+	struct zhenwu_hbm *hbm = &zdev->hbm;
+	int ret;
+
+	if (size > hbm->mm.size)
+		return -ENOSPC;
+
+	for (;;) {
+		bool wait;
+
+		mutex_lock(&hbm->lock);
+		ret = zhenwu_hbm_try_alloc(zdev, size, place, blocks);
+		wait = ret == -ENOSPC && hbm->dirty_bytes && hbm->wq;
+		mutex_unlock(&hbm->lock);
+		if (!wait)
+			return ret;
+		if (!zhenwu_device_alive(zdev))
+			return -ENODEV;
+		flush_work(&hbm->scrub);
+	}
+}
+
+/**
+ * zhenwu_hbm_free() - free HBM with whatever is in it
+ * @zdev: device
+ * @blocks: blocks; the list is empty afterwards
+ *
+ * The memory can be had again when it was scrubbed. The device must no longer reach it through any page table.
+ */
+void zhenwu_hbm_free(struct zhenwu_device *zdev, struct list_head *blocks)
+{
+	struct zhenwu_hbm *hbm = &zdev->hbm;
+	struct gpu_buddy_block *block;
+
+	mutex_lock(&hbm->lock);
+	list_for_each_entry(block, blocks, link)
+		hbm->dirty_bytes += gpu_buddy_block_size(&hbm->mm, block);
+	list_splice_tail_init(blocks, &hbm->dirty);
+	if (hbm->wq)
+		queue_work(hbm->wq, &hbm->scrub);
+	mutex_unlock(&hbm->lock);
+}
+
+/**
+ * zhenwu_hbm_free_clean() - free HBM that the caller zeroed
+ * @zdev: device
+ * @blocks: blocks; the list is empty afterwards
+ */
+void zhenwu_hbm_free_clean(struct zhenwu_device *zdev, struct list_head *blocks)
+{
+	struct zhenwu_hbm *hbm = &zdev->hbm;
+
+	mutex_lock(&hbm->lock);
+	gpu_buddy_free_list(&hbm->mm, blocks, 0);
+	mutex_unlock(&hbm->lock);
+}
+
+/**
+ * zhenwu_hbm_free_bytes() - how much is not allocated
+ * @zdev: device
+ *
+ * Return: bytes, those that wait to be scrubbed included.
+ */
+u64 zhenwu_hbm_free_bytes(struct zhenwu_device *zdev)
+{
+	struct zhenwu_hbm *hbm = &zdev->hbm;
+	u64 bytes;
+
+	mutex_lock(&hbm->lock);
+	bytes = hbm->mm.avail + hbm->dirty_bytes;
+	mutex_unlock(&hbm->lock);
+	return bytes;
+}

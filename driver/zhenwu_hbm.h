@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __ZHENWU_HBM_H__
+#define __ZHENWU_HBM_H__
+
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/workqueue.h>
+
+#include "zhenwu_compat.h"
+
+struct zhenwu_device;
+
+/**
+ * enum zhenwu_hbm_place - where an allocation may lie
+ */
+enum zhenwu_hbm_place {
+	/** @ZHENWU_HBM_ANY: Anywhere, outside of the aperture while there is room. */
+	ZHENWU_HBM_ANY,
+	/** @ZHENWU_HBM_VISIBLE: Where the CPU reaches it. */
+	ZHENWU_HBM_VISIBLE,
+};
+
+/**
+ * struct zhenwu_hbm - HBM allocator
+ *
+ * Invariant: free memory holds zeroes. The whole of HBM is scrubbed when the driver binds, and
+ * freed blocks are scrubbed before the buddy allocator gets them back.
+ */
+struct zhenwu_hbm {
+	/** @lock: Protects all below. */
+	struct mutex lock;
+
+	/** @mm: Buddy allocator over HBM addresses. */
+	struct gpu_buddy mm;
+
+	/** @reserved: First page: zero is never a valid address. */
+	struct list_head reserved;
+
+	/** @dirty: Freed blocks that wait for @scrub. */
+	struct list_head dirty;
+
+	/** @dirty_bytes: Bytes in @dirty, and in the hands of @scrub. */
+	u64 dirty_bytes;
+
+	/** @wq: Workqueue of @scrub. */
+	struct workqueue_struct *wq;
+
+	/** @scrub: Zeroes freed blocks. */
+	struct work_struct scrub;
+};
+
+int zhenwu_hbm_init(struct zhenwu_device *zdev);
+void zhenwu_hbm_stop(struct zhenwu_device *zdev);
+int zhenwu_hbm_scrub_all(struct zhenwu_device *zdev);
+int zhenwu_hbm_alloc(struct zhenwu_device *zdev, u64 size, enum zhenwu_hbm_place place,
+		     struct list_head *blocks);
+void zhenwu_hbm_free(struct zhenwu_device *zdev, struct list_head *blocks);
+void zhenwu_hbm_free_clean(struct zhenwu_device *zdev, struct list_head *blocks);
+u64 zhenwu_hbm_free_bytes(struct zhenwu_device *zdev);
+
+#endif /* __ZHENWU_HBM_H__ */

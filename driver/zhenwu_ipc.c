@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Mailbox: requests to the firmware and its replies.
+ *
+ * Two rings in system memory. What the firmware writes is not trusted: every field is read once, an
+ * answer nobody waits for is dropped, and a poll reads at most one ring full.
+ */
+
+#include <linux/completion.h>
+#include <linux/dma-mapping.h>
+#include <linux/jiffies.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_print.h>
+
+#include "zhenwu_device.h"
+#include "zhenwu_ipc.h"
+#include "zhenwu_reset.h"
+
+#define ZHENWU_IPC_RING_BYTES	(ZW_MBOX_SLOTS * sizeof(struct zw_msg))
+#define ZHENWU_IPC_MAX_PENDING	(ZW_MBOX_SLOTS / 2)
+
+/* Progress periods without a heartbeat after which the firmware counts as dead. */
+#define ZHENWU_IPC_DEAD_PERIODS	5
+/* Longest time a request may take while the heart beats; a stuck engine is found long before. */
+#define ZHENWU_IPC_TIMEOUT_MS	120000
+
+/**
+ * struct zhenwu_ipc_wait - a request without a reply
+ */
+struct zhenwu_ipc_wait {
+	/** @done: Completed when the reply is there or never will be. */
+	struct completion done;
+
+	/** @seq: Number of the request. */
+	u32 seq;
+
+	/** @error: 0 when @reply is valid. */
+	int error;
+
+	/** @reply: Copy of the reply. */
+	struct zw_msg reply;
+};
+
+/**
+ * zhenwu_ipc_init() - allocate the rings
+ * @zdev: device
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int zhenwu_ipc_init(struct zhenwu_device *zdev)
+{
+	struct zhenwu_ipc *ipc = &zdev->ipc;
+
+	spin_lock_init(&ipc->lock);
+	init_waitqueue_head(&ipc->wait);
+	ipc->h2f = dma_alloc_coherent(&zdev->pdev->dev, 2 * ZHENWU_IPC_RING_BYTES, &ipc->dma,
+				      GFP_KERNEL);
+	if (!ipc->h2f)
+		return -ENOMEM;
+	ipc->f2h = ipc->h2f + ZW_MBOX_SLOTS;
+	return 0;
+}
+
+/**
+ * zhenwu_ipc_fini() - free the rings
+ * @zdev: device; in reset, interrupts freed
+ */
+void zhenwu_ipc_fini(struct zhenwu_device *zdev)
+{
+	struct zhenwu_ipc *ipc = &zdev->ipc;
+
+	if (!ipc->h2f)
+		return;
+	dma_free_coherent(&zdev->pdev->dev, 2 * ZHENWU_IPC_RING_BYTES, ipc->h2f, ipc->dma);
+	ipc->h2f = NULL;
+	ipc->f2h = NULL;
+}
+
+/**
+ * zhenwu_ipc_prepare() - empty the rings and tell the device where they are
+ * @zdev: device in reset, mailbox down
+ */
+void zhenwu_ipc_prepare(struct zhenwu_device *zdev)
+{
+	struct zhenwu_ipc *ipc = &zdev->ipc;
+	unsigned long flags;
+
+	spin_lock_irqsave(&ipc->lock, flags);
+	memset(ipc->h2f, 0, 2 * ZHENWU_IPC_RING_BYTES);
+	ipc->h2f_seq = 0;
+	ipc->f2h_seq = 0;
+	spin_unlock_irqrestore(&ipc->lock, flags);
+
+	zhenwu_write64(zdev, ZW_REG_MBOX_H2F, ipc->dma);
+	zhenwu_write64(zdev, ZW_REG_MBOX_F2H, ipc->dma + ZHENWU_IPC_RING_BYTES);
+}
+
+/**
+ * zhenwu_ipc_up() - allow requests
+ * @zdev: device whose firmware is ready
+ */
+void zhenwu_ipc_up(struct zhenwu_device *zdev)
+{
+	struct zhenwu_ipc *ipc = &zdev->ipc;
+	unsigned long flags;
+
+	spin_lock_irqsave(&ipc->lock, flags);
+	ipc->up = true;
+	spin_unlock_irqrestore(&ipc->lock, flags);
+}
+
+/**
+ * zhenwu_ipc_down() - refuse requests, and end those that wait with -EIO
+ * @zdev: device
+ */
+void zhenwu_ipc_down(struct zhenwu_device *zdev)
+{
+	struct zhenwu_ipc *ipc = &zdev->ipc;
+	unsigned long flags;
+	unsigned int i;
+
+	spin_lock_irqsave(&ipc->lock, flags);
+	ipc->up = false;
+	for (i = 0; i < ZW_MBOX_SLOTS; i++) {
+		struct zhenwu_ipc_wait *w = ipc->pending[i];
+
+		if (!w)
+			continue;
+		ipc->pending[i] = NULL;
+		w->error = -EIO;
+		complete(&w->done);
+	}
+	ipc->outstanding = 0;
+	spin_unlock_irqrestore(&ipc->lock, flags);
+	wake_up_all(&ipc->wait);
+}
+
+/**
+ * zhenwu_ipc_poll() - take in what the firmware wrote
+ * @zdev: device
+ *
+ * Called from the mailbox interrupt, and by those who wait in case the interrupt was lost.
+ */
+void zhenwu_ipc_poll(struct zhenwu_device *zdev)
+{
+	struct zhenwu_ipc *ipc = &zdev->ipc;
+	unsigned long flags;
+	bool freed = false;
+	unsigned int n;
+
+	spin_lock_irqsave(&ipc->lock, flags);
+	for (n = 0; ipc->up && n < ZW_MBOX_SLOTS; n++) {
+		u32 next = ipc->f2h_seq + 1;
+		const struct zw_msg *slot = &ipc->f2h[next % ZW_MBOX_SLOTS];
+		struct zhenwu_ipc_wait *w;
+		struct zw_msg msg;
+		u32 to;
+
+		if (le32_to_cpu(READ_ONCE(slot->seq)) != next)
+			break;
+		/* The firmware writes seq last: the rest is read after it. */
+		dma_rmb();
+		memcpy(&msg, slot, sizeof(msg));
+		/* From here on only the copy counts, whatever the device does to the slot. */
+		barrier();
+		ipc->f2h_seq = next;
+
+		if (le32_to_cpu(msg.type) >= ZW_MSG_EVENT_BASE) {
+			drm_dbg(&zdev->drm, "firmware event 0x%x ignored\n", le32_to_cpu(msg.type));
+			continue;
+		}
+
+		to = le32_to_cpu(msg.reply_to);
+		w = ipc->pending[to % ZW_MBOX_SLOTS];
+		if (!w || w->seq != to) {
+			drm_err_ratelimited(&zdev->drm, "firmware answered request %u nobody made\n",
+					    to);
+			continue;
+		}
+		ipc->pending[to % ZW_MBOX_SLOTS] = NULL;
+		ipc->outstanding--;
+		w->reply = msg;
+		complete(&w->done);
+		freed = true;
+	}
+	spin_unlock_irqrestore(&ipc->lock, flags);
+
+	if (freed)
+		wake_up_all(&ipc->wait);
+}
+
+/* Places a request. Return: 0, -EAGAIN when there is no slot, -EIO when the mailbox is down. */
+static int zhenwu_ipc_place(struct zhenwu_device *zdev, struct zhenwu_ipc_wait *w,
+			    enum zw_msg_type type, const void *payload, size_t len)
+{
+	struct zhenwu_ipc *ipc = &zdev->ipc;
+	struct zw_msg *slot;
+	unsigned long flags;
+	int ret = 0;
+	u32 seq;
+
+	spin_lock_irqsave(&ipc->lock, flags);
+	seq = ipc->h2f_seq + 1;
+	if (!ipc->up) {
+		ret = -EIO;
+		goto out;
+	}
+	if (ipc->outstanding >= ZHENWU_IPC_MAX_PENDING || ipc->pending[seq % ZW_MBOX_SLOTS]) {
+		ret = -EAGAIN;
+		goto out;
+	}
+
+	ipc->h2f_seq = seq;
+	ipc->pending[seq % ZW_MBOX_SLOTS] = w;
+	ipc->outstanding++;
+	w->seq = seq;
+
+	slot = &ipc->h2f[seq % ZW_MBOX_SLOTS];
+	slot->type = cpu_to_le32(type);
+	slot->status = 0;
+	slot->reply_to = 0;
+	slot->reserved = 0;
+	memset(slot->payload, 0, sizeof(slot->payload));
+	if (len)
+		memcpy(slot->payload, payload, len);
+	/* The firmware takes a slot whose seq is the next one: the rest has to be there before. */
+	dma_wmb();
+	WRITE_ONCE(slot->seq, cpu_to_le32(seq));
+	/* writel() orders the doorbell after the slot. */
+	zhenwu_write32(zdev, ZW_REG_MBOX_DOORBELL, 1);
+out:
+	spin_unlock_irqrestore(&ipc->lock, flags);
+	return ret;
+}
+
+static void zhenwu_ipc_forget(struct zhenwu_device *zdev, struct zhenwu_ipc_wait *w)
+{
+	struct zhenwu_ipc *ipc = &zdev->ipc;
+	unsigned long flags;
+
+	spin_lock_irqsave(&ipc->lock, flags);
+	if (ipc->pending[w->seq % ZW_MBOX_SLOTS] == w) {
+		ipc->pending[w->seq % ZW_MBOX_SLOTS] = NULL;
+		ipc->outstanding--;
+	}
+	spin_unlock_irqrestore(&ipc->lock, flags);
+}
+
+static int zhenwu_ipc_wait_reply(struct zhenwu_device *zdev, struct zhenwu_ipc_wait *w)
+{
+	unsigned long period = msecs_to_jiffies(zdev->info.progress_ms);
+	unsigned long end = jiffies + msecs_to_jiffies(ZHENWU_IPC_TIMEOUT_MS);
+	u32 heartbeat = zhenwu_read32(zdev, ZW_REG_FW_HEARTBEAT);
+	unsigned int still = 0;
+
+	while (!wait_for_completion_timeout(&w->done, period)) {
+		u32 now;
+
+		zhenwu_ipc_poll(zdev);
+		if (completion_done(&w->done))
+			continue;
+
+		now = zhenwu_read32(zdev, ZW_REG_FW_HEARTBEAT);
+		still = now == heartbeat ? still + 1 : 0;
+		heartbeat = now;
+		if (still < ZHENWU_IPC_DEAD_PERIODS && time_before(jiffies, end))
+			continue;
+
+		zhenwu_ipc_forget(zdev, w);
+		/* It may have been answered or aborted just before it was forgotten. */
+		if (completion_done(&w->done))
+			continue;
+		return -ETIMEDOUT;
+	}
+	return w->error;
+}
+
+static int zhenwu_ipc_status_to_errno(u32 status)
+{
+	switch (status) {
+	case ZW_MSG_OK:
+		return 0;
+	case ZW_MSG_ERR_TYPE:
+		return -EOPNOTSUPP;
+	case ZW_MSG_ERR_ARG:
+		return -EINVAL;
+	case ZW_MSG_ERR_EXIST:
+		return -EEXIST;
+	case ZW_MSG_ERR_NOENT:
+		return -ENOENT;
+	case ZW_MSG_ERR_BUSY:
+	case ZW_MSG_ERR_STATE:
+		return -EBUSY;
+	case ZW_MSG_ERR_DMA:
+		return -EFAULT;
+	default:
+		return -EPROTO;
+	}
+}
+
+/**
+ * zhenwu_ipc_request() - ask the firmware and wait for its answer
+ * @zdev: device
+ * @type: message type
+ * @payload: request payload, or NULL
+ * @len: its bytes, at most ZW_MSG_PAYLOAD
+ * @reply: where to put the reply's payload, or NULL
+ * @reply_len: bytes wanted, at most ZW_MSG_PAYLOAD
+ *
+ * Sleeps, allocates nothing. A firmware that does not answer gets the device reset; -EIO therefore means: there is or
+ * will be a reset, which zhenwu_reset_wait() waits for.
+ *
+ * Return: 0, -ENODEV when the device is gone, -EIO when the mailbox is down or went down, else what the
+ * firmware answered as an error.
+ */
+int zhenwu_ipc_request(struct zhenwu_device *zdev, enum zw_msg_type type, const void *payload,
+		       size_t len, void *reply, size_t reply_len)
+{
+	struct zhenwu_ipc_wait w = {};
+	int idx, ret, again;
+
+	if (WARN_ON(len > ZW_MSG_PAYLOAD || reply_len > ZW_MSG_PAYLOAD))
+		return -EINVAL;
+	if (!zhenwu_device_alive(zdev) || !drm_dev_enter(&zdev->drm, &idx))
+		return -ENODEV;
+
+	init_completion(&w.done);
+	wait_event(zdev->ipc.wait,
+		   (again = zhenwu_ipc_place(zdev, &w, type, payload, len)) != -EAGAIN);
+	ret = again;
+	if (!ret)
+		ret = zhenwu_ipc_wait_reply(zdev, &w);
+	if (ret == -ETIMEDOUT) {
+		drm_err(&zdev->drm, "firmware does not answer message 0x%x, resetting the device\n",
+			type);
+		zhenwu_ipc_down(zdev);
+		zhenwu_reset_schedule(zdev);
+		ret = -EIO;
+	}
+	if (ret == -EIO && !zhenwu_device_alive(zdev))
+		ret = -ENODEV;
+	if (!ret) {
+		ret = zhenwu_ipc_status_to_errno(le32_to_cpu(w.reply.status));
+		if (!ret && reply)
+			memcpy(reply, w.reply.payload, reply_len);
+	}
+
+	drm_dev_exit(idx);
+	return ret;
+}

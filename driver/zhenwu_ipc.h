@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __ZHENWU_IPC_H__
+#define __ZHENWU_IPC_H__
+
+#include <linux/spinlock.h>
+#include <linux/types.h>
+#include <linux/wait.h>
+
+#include "zhenwu/zw_fw.h"
+
+struct zhenwu_device;
+struct zhenwu_ipc_wait;
+
+/**
+ * struct zhenwu_ipc - mailbox to the firmware
+ */
+struct zhenwu_ipc {
+	/** @h2f: Requests, ZW_MBOX_SLOTS of them. */
+	struct zw_msg *h2f;
+
+	/** @f2h: Replies, ZW_MBOX_SLOTS of them. */
+	struct zw_msg *f2h;
+
+	/** @dma: DMA address of @h2f; @f2h follows. */
+	dma_addr_t dma;
+
+	/** @lock: Protects all below. */
+	spinlock_t lock;
+
+	/** @wait: Woken when a slot becomes free or the mailbox goes down. */
+	wait_queue_head_t wait;
+
+	/** @pending: Requests without a reply, by slot. */
+	struct zhenwu_ipc_wait *pending[ZW_MBOX_SLOTS];
+
+	/** @outstanding: Number of entries in @pending. */
+	unsigned int outstanding;
+
+	/** @h2f_seq: Number of the last request. */
+	u32 h2f_seq;
+
+	/** @f2h_seq: Number of the last message of the firmware that was read. */
+	u32 f2h_seq;
+
+	/** @up: The firmware serves the mailbox. */
+	bool up;
+};
+
+int zhenwu_ipc_init(struct zhenwu_device *zdev);
+void zhenwu_ipc_fini(struct zhenwu_device *zdev);
+void zhenwu_ipc_prepare(struct zhenwu_device *zdev);
+void zhenwu_ipc_up(struct zhenwu_device *zdev);
+void zhenwu_ipc_down(struct zhenwu_device *zdev);
+void zhenwu_ipc_poll(struct zhenwu_device *zdev);
+int zhenwu_ipc_request(struct zhenwu_device *zdev, enum zw_msg_type type, const void *payload,
+		       size_t len, void *reply, size_t reply_len);
+
+#endif /* __ZHENWU_IPC_H__ */

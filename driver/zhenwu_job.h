@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __ZHENWU_JOB_H__
+#define __ZHENWU_JOB_H__
+
+#include "zhenwu_compat.h"
+
+struct drm_file;
+struct zhenwu_queue;
+
+/**
+ * struct zhenwu_job - one job
+ */
+struct zhenwu_job {
+	/** @base: Scheduler job. */
+	struct drm_sched_job base;
+
+	/** @queue: Queue, with a reference. */
+	struct zhenwu_queue *queue;
+
+	/** @done: Fence of the ring, allocated with the job so that running it needs no memory. */
+	struct dma_fence *done;
+
+	/** @node: Entry in the queue's list of jobs in the ring. */
+	struct list_head node;
+
+	/** @seqno: Number in the ring, 0 before. */
+	u64 seqno;
+
+	/** @ran: The scheduler handed it to the driver. */
+	bool ran;
+
+	/** @cmd_va: Command buffer. */
+	u64 cmd_va;
+
+	/** @result_va: Where the device writes its result record. */
+	u64 result_va;
+
+	/** @cmd_bytes: Bytes of the command buffer. */
+	u32 cmd_bytes;
+};
+
+static inline struct zhenwu_job *to_zhenwu_job(struct drm_sched_job *base)
+{
+	return container_of(base, struct zhenwu_job, base);
+}
+
+extern const struct drm_sched_backend_ops zhenwu_sched_ops;
+
+struct zhenwu_job *zhenwu_job_create(struct zhenwu_queue *queue, struct drm_file *file);
+void zhenwu_job_destroy(struct zhenwu_job *job);
+void zhenwu_job_end_locked(struct zhenwu_job *job, int error);
+
+#endif /* __ZHENWU_JOB_H__ */

@@ -1,0 +1,492 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Page tables of a VM, in HBM, written through the aperture.
+ *
+ * A change of a mapping has two halves. The prepare functions do all that can fail: they split large pages at
+ * the ends of the range and add the tables the new mapping needs, none of which changes what an address
+ * translates to. The map and unmap functions then cannot fail, so a bind never stops half way. Tables
+ * that became empty are collected; they may be freed after the TLB invalidation.
+ *
+ * The device is not asked what is in a table: the parts the driver has to know later are shadowed. Of level 0
+ * that is which entries are valid, of the other levels the child or the leaf entry.
+ *
+ * Everything here is called under the lock of the VM the tables belong to.
+ */
+
+#include <linux/bitmap.h>
+#include <linux/slab.h>
+
+#include <drm/drm_drv.h>
+
+#include "drm/zhenwu_accel.h"
+#include "zhenwu/zw_mmu.h"
+#include "zhenwu_device.h"
+#include "zhenwu_gem.h"
+#include "zhenwu_hbm.h"
+#include "zhenwu_pt.h"
+
+/**
+ * struct zhenwu_pt - one table
+ */
+struct zhenwu_pt {
+	/** @zombie: Entry in a list of tables to be freed. */
+	struct list_head zombie;
+
+	/** @blocks: Its page of HBM. */
+	struct list_head blocks;
+
+	/** @addr: HBM address of the page. */
+	u64 addr;
+
+	/** @level: 0..3. */
+	unsigned int level;
+
+	/** @used: Valid entries. */
+	unsigned int used;
+
+	/** @valid: Level 0: which entries are valid. */
+	DECLARE_BITMAP(valid, ZW_PT_ENTRIES);
+
+	/**
+	 * @slots: Other levels: 0, the entry itself for a leaf, or the pointer to the child. A valid entry
+	 * has bit 0 set and a pointer has not.
+	 */
+	u64 slots[];
+};
+
+static u64 zhenwu_pt_span(unsigned int level)
+{
+	return 1ull << ZW_PT_SHIFT(level);
+}
+
+static unsigned int zhenwu_pt_index(u64 va, unsigned int level)
+{
+	return (va >> ZW_PT_SHIFT(level)) % ZW_PT_ENTRIES;
+}
+
+static struct zhenwu_pt *zhenwu_pt_child(const struct zhenwu_pt *pt, unsigned int i)
+{
+	if (!pt->level || pt->slots[i] & ZW_PTE_VALID)
+		return NULL;
+	return (struct zhenwu_pt *)(uintptr_t)pt->slots[i];
+}
+
+static bool zhenwu_pt_is_leaf(const struct zhenwu_pt *pt, unsigned int i)
+{
+	return pt->level ? pt->slots[i] & ZW_PTE_VALID : test_bit(i, pt->valid);
+}
+
+static void zhenwu_pt_write(struct zhenwu_device *zdev, struct zhenwu_pt *pt, unsigned int i, u64 pte)
+{
+	writeq(pte, zdev->aperture + pt->addr + 8 * i);
+}
+
+static void zhenwu_pt_set_leaf(struct zhenwu_device *zdev, struct zhenwu_pt *pt, unsigned int i,
+			       u64 pte)
+{
+	if (pt->level)
+		pt->slots[i] = pte;
+	else
+		__set_bit(i, pt->valid);
+	pt->used++;
+	zhenwu_pt_write(zdev, pt, i, pte);
+}
+
+static void zhenwu_pt_set_child(struct zhenwu_device *zdev, struct zhenwu_pt *pt, unsigned int i,
+				struct zhenwu_pt *child)
+{
+	/* The aperture is write combining: the device may not see the entry before what it leads to. */
+	wmb();
+	pt->slots[i] = (uintptr_t)child;
+	zhenwu_pt_write(zdev, pt, i, child->addr | ZW_PTE_VALID);
+}
+
+static void zhenwu_pt_clear(struct zhenwu_device *zdev, struct zhenwu_pt *pt, unsigned int i)
+{
+	if (pt->level)
+		pt->slots[i] = 0;
+	else
+		__clear_bit(i, pt->valid);
+	pt->used--;
+	zhenwu_pt_write(zdev, pt, i, 0);
+}
+
+static struct zhenwu_pt *zhenwu_pt_alloc(struct zhenwu_device *zdev, unsigned int level)
+{
+	struct zhenwu_pt *pt;
+	int ret;
+
+	pt = kzalloc(struct_size(pt, slots, level ? ZW_PT_ENTRIES : 0), GFP_KERNEL_ACCOUNT);
+	if (!pt)
+		return ERR_PTR(-ENOMEM);
+	INIT_LIST_HEAD(&pt->zombie);
+	INIT_LIST_HEAD(&pt->blocks);
+	pt->level = level;
+
+	/* Comes zeroed: all entries invalid. */
+	ret = zhenwu_hbm_alloc(zdev, ZW_PAGE_SIZE, ZHENWU_HBM_VISIBLE, &pt->blocks);
+	if (ret) {
+		kfree(pt);
+		return ERR_PTR(ret);
+	}
+	pt->addr = gpu_buddy_block_offset(list_first_entry(&pt->blocks, struct gpu_buddy_block,
+							   link));
+	return pt;
+}
+
+static void zhenwu_pt_free(struct zhenwu_device *zdev, struct zhenwu_pt *pt)
+{
+	int idx;
+
+	/* Free HBM is zero. A device that is gone has no users any more. */
+	if (drm_dev_enter(&zdev->drm, &idx)) {
+		memset_io(zdev->aperture + pt->addr, 0, ZW_PAGE_SIZE);
+		wmb(); /* before a next owner writes there by DMA */
+		drm_dev_exit(idx);
+	}
+	zhenwu_hbm_free_clean(zdev, &pt->blocks);
+	kfree(pt);
+}
+
+static void zhenwu_pt_free_tree(struct zhenwu_device *zdev, struct zhenwu_pt *pt)
+{
+	unsigned int i;
+
+	/* At most three levels below: the recursion is bounded by the format. */
+	for (i = 0; pt->level && i < ZW_PT_ENTRIES; i++) {
+		struct zhenwu_pt *child = zhenwu_pt_child(pt, i);
+
+		if (child)
+			zhenwu_pt_free_tree(zdev, child);
+	}
+	zhenwu_pt_free(zdev, pt);
+}
+
+/**
+ * zhenwu_pt_create_root() - make an empty tree
+ * @zdev: device
+ *
+ * Return: the root table or an error pointer.
+ */
+struct zhenwu_pt *zhenwu_pt_create_root(struct zhenwu_device *zdev)
+{
+	return zhenwu_pt_alloc(zdev, ZW_PT_LEVELS - 1);
+}
+
+/**
+ * zhenwu_pt_destroy_root() - free a tree
+ * @zdev: device, which no longer uses it
+ * @root: root table
+ */
+void zhenwu_pt_destroy_root(struct zhenwu_device *zdev, struct zhenwu_pt *root)
+{
+	zhenwu_pt_free_tree(zdev, root);
+}
+
+/**
+ * zhenwu_pt_addr() - where a table is
+ * @pt: table
+ *
+ * Return: HBM address.
+ */
+u64 zhenwu_pt_addr(const struct zhenwu_pt *pt)
+{
+	return pt->addr;
+}
+
+/* Replaces a leaf by a table of smaller pages with the same translations. */
+static struct zhenwu_pt *zhenwu_pt_split(struct zhenwu_device *zdev, struct zhenwu_pt *pt,
+					 unsigned int i, bool *changed)
+{
+	u64 pte = pt->slots[i];
+	struct zhenwu_pt *child;
+	unsigned int j;
+
+	child = zhenwu_pt_alloc(zdev, pt->level - 1);
+	if (IS_ERR(child))
+		return child;
+	for (j = 0; j < ZW_PT_ENTRIES; j++)
+		zhenwu_pt_set_leaf(zdev, child, j, pte + j * zhenwu_pt_span(child->level));
+	/* One store: a job that uses another part of the page never sees it unmapped. */
+	zhenwu_pt_set_child(zdev, pt, i, child);
+	*changed = true;
+	return child;
+}
+
+/* Makes sure that no page reaches across va. */
+static int zhenwu_pt_cut(struct zhenwu_device *zdev, struct zhenwu_pt *pt, u64 va, bool *changed)
+{
+	while (pt->level && va & (zhenwu_pt_span(pt->level) - 1)) {
+		unsigned int i = zhenwu_pt_index(va, pt->level);
+
+		if (zhenwu_pt_is_leaf(pt, i)) {
+			pt = zhenwu_pt_split(zdev, pt, i, changed);
+			if (IS_ERR(pt))
+				return PTR_ERR(pt);
+		} else {
+			pt = zhenwu_pt_child(pt, i);
+			if (!pt)
+				return 0;
+		}
+	}
+	return 0;
+}
+
+/* Makes sure that the table for pages of a level exists at va. */
+static int zhenwu_pt_extend(struct zhenwu_device *zdev, struct zhenwu_pt *pt, u64 va,
+			    unsigned int level, bool *changed)
+{
+	while (pt->level > level) {
+		unsigned int i = zhenwu_pt_index(va, pt->level);
+		struct zhenwu_pt *child = zhenwu_pt_child(pt, i);
+
+		if (zhenwu_pt_is_leaf(pt, i)) {
+			child = zhenwu_pt_split(zdev, pt, i, changed);
+		} else if (!child) {
+			child = zhenwu_pt_alloc(zdev, pt->level - 1);
+			if (!IS_ERR(child)) {
+				zhenwu_pt_set_child(zdev, pt, i, child);
+				pt->used++;
+			}
+		}
+		if (IS_ERR(child))
+			return PTR_ERR(child);
+		pt = child;
+	}
+	return 0;
+}
+
+/*
+ * Chooses the page size at va and how far it can be used: as long as memory is contiguous, and not beyond the
+ * table, where a larger size may become possible.
+ */
+static u64 zhenwu_pt_run(const struct zhenwu_bo_cursor *cur, u64 va, u64 size, unsigned int *level)
+{
+	u64 len = min(cur->len, size);
+	unsigned int l;
+
+	for (l = 2; l; l--) {
+		u64 span = zhenwu_pt_span(l);
+
+		if (!((va | cur->addr) & (span - 1)) && len >= span)
+			break;
+	}
+	*level = l;
+	len = round_down(len, zhenwu_pt_span(l));
+	return min(len, zhenwu_pt_span(l + 1) - (va & (zhenwu_pt_span(l + 1) - 1)));
+}
+
+/**
+ * zhenwu_pt_prepare_unmap() - all of an unmap that can fail
+ * @zdev: device
+ * @root: root table
+ * @va: first address
+ * @size: bytes
+ * @changed: set when a valid entry was replaced, which asks for a TLB invalidation
+ *
+ * Return: 0 or a negative error; translations are the same in either case.
+ */
+int zhenwu_pt_prepare_unmap(struct zhenwu_device *zdev, struct zhenwu_pt *root, u64 va, u64 size,
+			    bool *changed)
+{
+	int ret;
+
+	ret = zhenwu_pt_cut(zdev, root, va, changed);
+	if (!ret && va + size < 1ull << ZW_VA_BITS)
+		ret = zhenwu_pt_cut(zdev, root, va + size, changed);
+	return ret;
+}
+
+/**
+ * zhenwu_pt_prepare_map() - all of a map that can fail
+ * @zdev: device
+ * @root: root table
+ * @va: first address
+ * @size: bytes
+ * @bo: buffer
+ * @offset: first byte in it
+ * @changed: set when a valid entry was replaced, which asks for a TLB invalidation
+ *
+ * Return: 0 or a negative error; translations are the same in either case.
+ */
+int zhenwu_pt_prepare_map(struct zhenwu_device *zdev, struct zhenwu_pt *root, u64 va, u64 size,
+			  struct zhenwu_bo *bo, u64 offset, bool *changed)
+{
+	struct zhenwu_bo_cursor cur;
+	int ret;
+
+	ret = zhenwu_pt_prepare_unmap(zdev, root, va, size, changed);
+	if (ret)
+		return ret;
+
+	zhenwu_bo_cursor_start(&cur, bo, offset);
+	while (size) {
+		unsigned int level;
+		u64 run;
+
+		if (WARN_ON(!cur.len))
+			return -EFAULT;
+		run = zhenwu_pt_run(&cur, va, size, &level);
+		ret = zhenwu_pt_extend(zdev, root, va, level, changed);
+		if (ret)
+			return ret;
+		zhenwu_bo_cursor_advance(&cur, run);
+		va += run;
+		size -= run;
+	}
+	return 0;
+}
+
+static void zhenwu_pt_bury(struct zhenwu_pt *pt, struct list_head *zombies)
+{
+	unsigned int i;
+
+	for (i = 0; pt->level && i < ZW_PT_ENTRIES; i++) {
+		struct zhenwu_pt *child = zhenwu_pt_child(pt, i);
+
+		if (child)
+			zhenwu_pt_bury(child, zombies);
+	}
+	list_add_tail(&pt->zombie, zombies);
+}
+
+/**
+ * zhenwu_pt_map() - write the entries of a mapping
+ * @zdev: device
+ * @root: root table
+ * @va: first address; zhenwu_pt_prepare_map() was called and the range is unmapped
+ * @size: bytes
+ * @bo: buffer
+ * @offset: first byte in it
+ * @readonly: without write permission
+ * @zombies: takes empty tables that a large page replaced
+ */
+void zhenwu_pt_map(struct zhenwu_device *zdev, struct zhenwu_pt *root, u64 va, u64 size,
+		   struct zhenwu_bo *bo, u64 offset, bool readonly, struct list_head *zombies)
+{
+	u64 prot = ZW_PTE_VALID | ZW_PTE_LEAF | ZW_PTE_READ;
+	struct zhenwu_bo_cursor cur;
+
+	if (!readonly)
+		prot |= ZW_PTE_WRITE;
+	if (bo->flags & DRM_ZHENWU_BO_SYSTEM)
+		prot |= ZW_PTE_SYSTEM;
+
+	zhenwu_bo_cursor_start(&cur, bo, offset);
+	while (size) {
+		struct zhenwu_pt *pt = root;
+		unsigned int level, i;
+		u64 run, off;
+
+		run = zhenwu_pt_run(&cur, va, size, &level);
+		while (pt && pt->level > level)
+			pt = zhenwu_pt_child(pt, zhenwu_pt_index(va, pt->level));
+		if (WARN_ON(!pt || !cur.len))
+			return;
+
+		i = zhenwu_pt_index(va, level);
+		for (off = 0; off < run; off += zhenwu_pt_span(level), i++) {
+			struct zhenwu_pt *child = zhenwu_pt_child(pt, i);
+
+			if (child) {
+				pt->used--;
+				zhenwu_pt_bury(child, zombies);
+			}
+			zhenwu_pt_set_leaf(zdev, pt, i, (cur.addr + off) | prot);
+		}
+		zhenwu_bo_cursor_advance(&cur, run);
+		va += run;
+		size -= run;
+	}
+}
+
+/* Calls itself at most three levels deep. [start, end) is relative to the first byte of the table. */
+static bool zhenwu_pt_unmap_table(struct zhenwu_device *zdev, struct zhenwu_pt *pt, u64 start,
+				  u64 end)
+{
+	u64 span = zhenwu_pt_span(pt->level);
+	unsigned int i = start >> ZW_PT_SHIFT(pt->level);
+	bool changed = false;
+
+	for (; i * span < end; i++) {
+		struct zhenwu_pt *child = zhenwu_pt_child(pt, i);
+		u64 base = i * span;
+
+		if (child) {
+			changed |= zhenwu_pt_unmap_table(zdev, child, max(start, base) - base,
+							 min(end, base + span) - base);
+		} else if (zhenwu_pt_is_leaf(pt, i)) {
+			/* zhenwu_pt_cut() saw to it that no page reaches out of the range. */
+			WARN_ON(base < start || base + span > end);
+			zhenwu_pt_clear(zdev, pt, i);
+			changed = true;
+		}
+	}
+	return changed;
+}
+
+/**
+ * zhenwu_pt_unmap() - clear the entries of a range
+ * @zdev: device
+ * @root: root table
+ * @va: first address; zhenwu_pt_prepare_unmap() was called for both ends
+ * @size: bytes
+ *
+ * Return: true when there were any, which asks for a TLB invalidation.
+ */
+bool zhenwu_pt_unmap(struct zhenwu_device *zdev, struct zhenwu_pt *root, u64 va, u64 size)
+{
+	return zhenwu_pt_unmap_table(zdev, root, va, va + size);
+}
+
+static void zhenwu_pt_trim_table(struct zhenwu_device *zdev, struct zhenwu_pt *pt, u64 start,
+				 u64 end, struct list_head *zombies)
+{
+	u64 span = zhenwu_pt_span(pt->level);
+	unsigned int i;
+
+	if (!pt->level)
+		return;
+	for (i = start >> ZW_PT_SHIFT(pt->level); i * span < end; i++) {
+		struct zhenwu_pt *child = zhenwu_pt_child(pt, i);
+		u64 base = i * span;
+
+		if (!child)
+			continue;
+		zhenwu_pt_trim_table(zdev, child, max(start, base) - base,
+				     min(end, base + span) - base, zombies);
+		if (!child->used) {
+			zhenwu_pt_clear(zdev, pt, i);
+			list_add_tail(&child->zombie, zombies);
+		}
+	}
+}
+
+/**
+ * zhenwu_pt_trim() - take empty tables out of the tree
+ * @zdev: device
+ * @root: root table
+ * @va: first address
+ * @size: bytes
+ * @zombies: takes the tables; they are to be freed after a TLB invalidation
+ */
+void zhenwu_pt_trim(struct zhenwu_device *zdev, struct zhenwu_pt *root, u64 va, u64 size,
+		    struct list_head *zombies)
+{
+	zhenwu_pt_trim_table(zdev, root, va, va + size, zombies);
+}
+
+/**
+ * zhenwu_pt_free_zombies() - free tables the device can no longer reach
+ * @zdev: device
+ * @zombies: tables; empty afterwards
+ */
+void zhenwu_pt_free_zombies(struct zhenwu_device *zdev, struct list_head *zombies)
+{
+	struct zhenwu_pt *pt, *next;
+
+	list_for_each_entry_safe(pt, next, zombies, zombie) {
+		list_del(&pt->zombie);
+		zhenwu_pt_free(zdev, pt);
+	}
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __ZHENWU_PT_H__
+#define __ZHENWU_PT_H__
+
+#include <linux/types.h>
+
+struct list_head;
+struct zhenwu_bo;
+struct zhenwu_device;
+struct zhenwu_pt;
+
+struct zhenwu_pt *zhenwu_pt_create_root(struct zhenwu_device *zdev);
+void zhenwu_pt_destroy_root(struct zhenwu_device *zdev, struct zhenwu_pt *root);
+u64 zhenwu_pt_addr(const struct zhenwu_pt *pt);
+
+int zhenwu_pt_prepare_map(struct zhenwu_device *zdev, struct zhenwu_pt *root, u64 va, u64 size,
+			  struct zhenwu_bo *bo, u64 offset, bool *changed);
+int zhenwu_pt_prepare_unmap(struct zhenwu_device *zdev, struct zhenwu_pt *root, u64 va, u64 size,
+			    bool *changed);
+void zhenwu_pt_map(struct zhenwu_device *zdev, struct zhenwu_pt *root, u64 va, u64 size,
+		   struct zhenwu_bo *bo, u64 offset, bool readonly, struct list_head *zombies);
+bool zhenwu_pt_unmap(struct zhenwu_device *zdev, struct zhenwu_pt *root, u64 va, u64 size);
+void zhenwu_pt_trim(struct zhenwu_device *zdev, struct zhenwu_pt *root, u64 va, u64 size,
+		    struct list_head *zombies);
+void zhenwu_pt_free_zombies(struct zhenwu_device *zdev, struct list_head *zombies);
+
+#endif /* __ZHENWU_PT_H__ */

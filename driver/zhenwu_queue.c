@@ -1,0 +1,613 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Queues: life, completions, errors. Jobs are in zhenwu_job.c, submission in zhenwu_submit.c.
+ *
+ * The completion ring is written by the device and not trusted: a job ends when its own slot carries its own number,
+ * and only then. Whatever else is in there is never looked at.
+ */
+
+#include <linux/capability.h>
+#include <linux/dma-mapping.h>
+#include <linux/log2.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_file.h>
+#include <drm/drm_print.h>
+
+#include "drm/zhenwu_accel.h"
+#include "zhenwu_device.h"
+#include "zhenwu_job.h"
+#include "zhenwu_queue.h"
+#include "zhenwu_reset.h"
+#include "zhenwu_vm.h"
+
+#define ZHENWU_DEFAULT_SLOTS 64
+
+/* -- completions ------------------------------------------------------------------------------ */
+
+static int zhenwu_status_to_errno(u32 status)
+{
+	switch (status) {
+	case ZW_JOB_OK:
+		return 0;
+	case ZW_JOB_CANCELED:
+		return -ECANCELED;
+	case ZW_JOB_NO_MEMORY:
+		return -ENOMEM;
+	default:
+		return -EIO;
+	}
+}
+
+/* Notes the first failure and closes the ring. The lock of the queue is held. */
+static void zhenwu_queue_fail_locked(struct zhenwu_queue *queue, const struct zw_completion *c)
+{
+	lockdep_assert_held(&queue->lock);
+
+	if (!queue->dead)
+		queue->dead = -ECANCELED;
+	if (queue->error.state)
+		return;
+	queue->error.state = DRM_ZHENWU_QUEUE_STATE_FAILED;
+	queue->error.status = le32_to_cpu(c->status);
+	queue->error.reason = le32_to_cpu(c->reason);
+	queue->error.packet_index = le32_to_cpu(c->packet_index);
+	queue->error.fault_access = le32_to_cpu(c->fault_access);
+	queue->error.fault_va = le64_to_cpu(c->fault_va);
+	queue->error.seqno = le64_to_cpu(c->seqno);
+	drm_dbg(&queue->zdev->drm, "queue %u job %llu failed: status %u reason %u packet %u va 0x%llx\n",
+		queue->hw_id, queue->error.seqno, queue->error.status, queue->error.reason,
+		queue->error.packet_index, queue->error.fault_va);
+}
+
+static int zhenwu_queue_job_error(struct zhenwu_queue *queue, struct zhenwu_job *job, int error)
+{
+	/* Of a queue that hung, the job it hung in is told so, the ones behind are just cancelled. */
+	if (error && queue->error.state & DRM_ZHENWU_QUEUE_STATE_TIMEDOUT &&
+	    job->seqno == queue->error.seqno)
+		return -ETIME;
+	return error;
+}
+
+/**
+ * zhenwu_queue_poll() - end the jobs that the device completed
+ * @queue: queue
+ *
+ * Any context.
+ *
+ * Return: true when there was one.
+ */
+bool zhenwu_queue_poll(struct zhenwu_queue *queue)
+{
+	struct zhenwu_job *job;
+	unsigned long flags;
+	bool any = false;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	while ((job = list_first_entry_or_null(&queue->inflight, struct zhenwu_job, node))) {
+		const struct zw_completion *slot = &queue->compl[job->seqno % queue->slots];
+		struct zw_completion c;
+		int error;
+
+		if (le64_to_cpu(READ_ONCE(slot->seqno)) != job->seqno)
+			break;
+		/* The firmware writes seqno last: the rest is read after it. */
+		dma_rmb();
+		memcpy(&c, slot, sizeof(c));
+		/* From here on only the copy counts, whatever the device does to the slot. */
+		barrier();
+		c.seqno = cpu_to_le64(job->seqno);
+
+		error = zhenwu_status_to_errno(le32_to_cpu(c.status));
+		if (error)
+			zhenwu_queue_fail_locked(queue, &c);
+		zhenwu_job_end_locked(job, zhenwu_queue_job_error(queue, job, error));
+		any = true;
+	}
+	spin_unlock_irqrestore(&queue->lock, flags);
+	return any;
+}
+
+/**
+ * zhenwu_queue_busy() - are there jobs in the ring
+ * @queue: queue
+ *
+ * Return: true when there are.
+ */
+bool zhenwu_queue_busy(struct zhenwu_queue *queue)
+{
+	unsigned long flags;
+	bool busy;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	busy = !list_empty(&queue->inflight);
+	spin_unlock_irqrestore(&queue->lock, flags);
+	return busy;
+}
+
+/* Closes the ring and ends what is in it; the device no longer works on it. */
+static void zhenwu_queue_abort(struct zhenwu_queue *queue, int error)
+{
+	struct zhenwu_job *job, *next;
+	unsigned long flags;
+
+	zhenwu_queue_poll(queue);
+
+	spin_lock_irqsave(&queue->lock, flags);
+	if (!queue->dead)
+		queue->dead = error;
+	list_for_each_entry_safe(job, next, &queue->inflight, node)
+		zhenwu_job_end_locked(job, zhenwu_queue_job_error(queue, job, error));
+	spin_unlock_irqrestore(&queue->lock, flags);
+}
+
+/**
+ * zhenwu_queue_lose_locked() - the device has forgotten a queue
+ * @queue: queue; hw_lock is held and the device was reset
+ * @innocent: say so, unless the queue had failed before
+ * @error: what its jobs get
+ */
+void zhenwu_queue_lose_locked(struct zhenwu_queue *queue, bool innocent, int error)
+{
+	unsigned long flags;
+
+	lockdep_assert_held(&queue->zdev->hw_lock);
+
+	if (!queue->on_hw)
+		return;
+	queue->on_hw = false;
+	zhenwu_queue_poll(queue);
+	spin_lock_irqsave(&queue->lock, flags);
+	if (innocent && !queue->error.state)
+		queue->error.state = DRM_ZHENWU_QUEUE_STATE_INNOCENT;
+	spin_unlock_irqrestore(&queue->lock, flags);
+	zhenwu_queue_abort(queue, error);
+}
+
+static int zhenwu_queue_destroy_hw_locked(struct zhenwu_queue *queue)
+{
+	struct zw_msg_queue msg = { .queue = cpu_to_le32(queue->hw_id) };
+	struct zhenwu_device *zdev = queue->zdev;
+	int ret;
+
+	lockdep_assert_held(&zdev->hw_lock);
+
+	if (!queue->on_hw)
+		return 0;
+	ret = zhenwu_ipc_request(zdev, ZW_MSG_DESTROY_QUEUE, &msg, sizeof(msg), NULL, 0);
+	if (!ret) {
+		queue->on_hw = false;
+	} else if (ret != -EIO && ret != -ENODEV) {
+		drm_err(&zdev->drm, "firmware refuses to destroy queue %u: %d\n", queue->hw_id, ret);
+		zhenwu_reset_schedule(zdev);
+	}
+	return ret;
+}
+
+/**
+ * zhenwu_queue_kill_locked() - end a queue that hangs
+ * @queue: queue; hw_lock is held
+ *
+ * The job it hangs in gets -ETIME. When the firmware cannot do it, a device reset is under way that will.
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_queue_kill_locked(struct zhenwu_queue *queue)
+{
+	struct zhenwu_job *job;
+	unsigned long flags;
+	int ret;
+
+	lockdep_assert_held(&queue->zdev->hw_lock);
+
+	spin_lock_irqsave(&queue->lock, flags);
+	if (!queue->dead)
+		queue->dead = -ECANCELED;
+	job = list_first_entry_or_null(&queue->inflight, struct zhenwu_job, node);
+	if (job) {
+		if (!queue->error.state) {
+			queue->error.status = ZW_JOB_CANCELED;
+			queue->error.seqno = job->seqno;
+		}
+		queue->error.state |= DRM_ZHENWU_QUEUE_STATE_FAILED |
+				      DRM_ZHENWU_QUEUE_STATE_TIMEDOUT;
+	}
+	spin_unlock_irqrestore(&queue->lock, flags);
+	if (!job)
+		return 0;
+
+	drm_warn(&queue->zdev->drm, "queue %u hangs in job %llu, it is ended\n", queue->hw_id,
+		 queue->error.seqno);
+	ret = zhenwu_queue_destroy_hw_locked(queue);
+	if (!ret)
+		zhenwu_queue_abort(queue, -ECANCELED);
+	return ret;
+}
+
+/* -- life ------------------------------------------------------------------------------------- */
+
+static void zhenwu_queue_free(struct kref *ref)
+{
+	struct zhenwu_queue *queue = container_of(ref, struct zhenwu_queue, refs);
+
+	mutex_destroy(&queue->submit_lock);
+	kfree(queue);
+}
+
+/**
+ * zhenwu_queue_get() - keep the structure
+ * @queue: queue
+ *
+ * Return: @queue.
+ */
+struct zhenwu_queue *zhenwu_queue_get(struct zhenwu_queue *queue)
+{
+	kref_get(&queue->refs);
+	return queue;
+}
+
+/**
+ * zhenwu_queue_put() - drop a reference to the structure
+ * @queue: queue
+ *
+ * Any context.
+ */
+void zhenwu_queue_put(struct zhenwu_queue *queue)
+{
+	kref_put(&queue->refs, zhenwu_queue_free);
+}
+
+/**
+ * zhenwu_queue_lookup() - find a queue of a file
+ * @zfile: file
+ * @id: its id
+ *
+ * Return: the queue, to be given back with zhenwu_queue_put(), or NULL.
+ */
+struct zhenwu_queue *zhenwu_queue_lookup(struct zhenwu_file *zfile, u32 id)
+{
+	struct zhenwu_queue *queue;
+
+	xa_lock(&zfile->queues);
+	queue = xa_load(&zfile->queues, id);
+	if (queue)
+		zhenwu_queue_get(queue);
+	xa_unlock(&zfile->queues);
+	return queue;
+}
+
+static int zhenwu_queue_announce(struct zhenwu_queue *queue)
+{
+	struct zhenwu_device *zdev = queue->zdev;
+	u64 ring = queue->dma;
+	u64 compl = ring + queue->slots * sizeof(struct zw_ring_entry);
+	u64 ctrl = compl + queue->slots * sizeof(struct zw_completion);
+	struct zw_msg_create_queue msg = {
+		.queue = cpu_to_le32(queue->hw_id),
+		.vm = cpu_to_le32(queue->vm->hw_id),
+		.priority = cpu_to_le32(queue->priority),
+		.log2_slots = cpu_to_le32(ilog2(queue->slots)),
+		.vector = cpu_to_le32(queue->vector),
+		.ring_lo = cpu_to_le32(ZW_LO32(ring)),
+		.ring_hi = cpu_to_le32(ZW_HI32(ring)),
+		.ctrl_lo = cpu_to_le32(ZW_LO32(ctrl)),
+		.ctrl_hi = cpu_to_le32(ZW_HI32(ctrl)),
+		.compl_lo = cpu_to_le32(ZW_LO32(compl)),
+		.compl_hi = cpu_to_le32(ZW_HI32(compl)),
+	};
+	int ret;
+
+	for (;;) {
+		u32 gen = READ_ONCE(zdev->reset.gen);
+
+		mutex_lock(&zdev->hw_lock);
+		if (READ_ONCE(queue->vm->unusable))
+			ret = -ECANCELED;
+		else
+			ret = zhenwu_ipc_request(zdev, ZW_MSG_CREATE_QUEUE, &msg, sizeof(msg), NULL,
+						 0);
+		if (!ret) {
+			queue->on_hw = true;
+			list_add_tail(&queue->node, &zdev->queues);
+			zhenwu_irq_add_queue(zdev, queue);
+		}
+		mutex_unlock(&zdev->hw_lock);
+		if (ret != -EIO)
+			return ret;
+		zhenwu_reset_wait(zdev, gen);
+	}
+}
+
+static void zhenwu_queue_free_ring(struct zhenwu_queue *queue)
+{
+	dma_free_coherent(queue->zdev->drm.dev, zhenwu_queue_ring_bytes(queue->slots), queue->mem,
+			  queue->dma);
+	queue->mem = NULL;
+	ida_free(&queue->zdev->queue_ids, queue->hw_id);
+}
+
+static int zhenwu_queue_alloc_ring(struct zhenwu_queue *queue)
+{
+	struct zhenwu_device *zdev = queue->zdev;
+	int id;
+
+	id = ida_alloc_max(&zdev->queue_ids, zdev->info.num_queues - 1, GFP_KERNEL);
+	if (id < 0)
+		return id;
+	queue->hw_id = id;
+	queue->vector = 1 + id % (zdev->irq.count - 1);
+
+	queue->mem = dma_alloc_coherent(zdev->drm.dev, zhenwu_queue_ring_bytes(queue->slots),
+					&queue->dma, GFP_KERNEL);
+	if (!queue->mem) {
+		ida_free(&zdev->queue_ids, id);
+		return -ENOMEM;
+	}
+	queue->ring = queue->mem;
+	queue->compl = (void *)(queue->ring + queue->slots);
+	queue->ctrl = (void *)(queue->compl + queue->slots);
+	return 0;
+}
+
+static struct zhenwu_queue *zhenwu_queue_create(struct zhenwu_device *zdev, struct zhenwu_vm *vm,
+						u32 priority, u32 slots)
+{
+	struct drm_sched_init_args args = {
+		.ops = &zhenwu_sched_ops,
+		.submit_wq = zdev->sched_wq,
+		.num_rqs = 1,
+		.credit_limit = slots,
+		.timeout = MAX_SCHEDULE_TIMEOUT,
+		.name = ZHENWU_DRIVER_NAME,
+		.dev = zdev->drm.dev,
+	};
+	struct drm_gpu_scheduler *sched;
+	struct zhenwu_queue *queue;
+	int ret;
+
+	queue = kzalloc(sizeof(*queue), GFP_KERNEL_ACCOUNT);
+	if (!queue)
+		return ERR_PTR(-ENOMEM);
+	kref_init(&queue->refs);
+	mutex_init(&queue->submit_lock);
+	spin_lock_init(&queue->lock);
+	init_waitqueue_head(&queue->idle);
+	INIT_LIST_HEAD(&queue->node);
+	INIT_LIST_HEAD(&queue->vector_node);
+	INIT_LIST_HEAD(&queue->inflight);
+	queue->zdev = zdev;
+	queue->vm = vm;
+	queue->priority = priority;
+	queue->slots = slots;
+	queue->fence_ctx = dma_fence_context_alloc(1);
+
+	ret = zhenwu_queue_alloc_ring(queue);
+	if (ret)
+		goto err_put;
+	ret = drm_sched_init(&queue->sched, &args);
+	if (ret)
+		goto err_ring;
+	sched = &queue->sched;
+	ret = drm_sched_entity_init(&queue->entity, DRM_SCHED_PRIORITY_KERNEL, &sched, 1, NULL);
+	if (ret)
+		goto err_sched;
+	ret = zhenwu_queue_announce(queue);
+	if (ret)
+		goto err_entity;
+
+	zhenwu_vm_get(vm);
+	return queue;
+
+err_entity:
+	drm_sched_entity_fini(&queue->entity);
+err_sched:
+	drm_sched_fini(&queue->sched);
+err_ring:
+	zhenwu_queue_free_ring(queue);
+err_put:
+	zhenwu_queue_put(queue);
+	return ERR_PTR(ret);
+}
+
+/*
+ * Ends a queue. The caller took it out of its file, so this happens once. Waits for the device, which is bounded by
+ * the firmware's answer or by a device reset.
+ */
+static void zhenwu_queue_close(struct zhenwu_queue *queue)
+{
+	struct zhenwu_device *zdev = queue->zdev;
+	u32 gen = READ_ONCE(zdev->reset.gen);
+	unsigned long flags;
+	int ret;
+
+	/* A job that is pushed to an entity that is gone would never signal. */
+	mutex_lock(&queue->submit_lock);
+	queue->closed = true;
+	mutex_unlock(&queue->submit_lock);
+
+	spin_lock_irqsave(&queue->lock, flags);
+	if (!queue->dead)
+		queue->dead = -ECANCELED;
+	spin_unlock_irqrestore(&queue->lock, flags);
+
+	mutex_lock(&zdev->hw_lock);
+	list_del_init(&queue->node);
+	ret = zhenwu_queue_destroy_hw_locked(queue);
+	mutex_unlock(&zdev->hw_lock);
+	if (ret)
+		zhenwu_reset_wait(zdev, gen);
+
+	zhenwu_irq_remove_queue(zdev, queue);
+	zhenwu_queue_abort(queue, -ECANCELED);
+	zhenwu_queue_free_ring(queue);
+
+	/*
+	 * Jobs that wait for others are cancelled without waiting. Those the driver was given have ended and are
+	 * freed by the scheduler's worker, which has to be done with them before the scheduler goes.
+	 */
+	drm_sched_entity_fini(&queue->entity);
+	wait_event(queue->idle, !atomic_read(&queue->running));
+	drm_sched_fini(&queue->sched);
+
+	zhenwu_vm_put(queue->vm);
+	zhenwu_queue_put(queue);
+}
+
+/**
+ * zhenwu_queue_release_all() - close all queues of a file
+ * @zfile: file that is being closed
+ */
+void zhenwu_queue_release_all(struct zhenwu_file *zfile)
+{
+	struct zhenwu_queue *queue;
+	unsigned long id;
+
+	xa_for_each(&zfile->queues, id, queue)
+		zhenwu_queue_close(queue);
+	xa_destroy(&zfile->queues);
+}
+
+/* -- ioctls ----------------------------------------------------------------------------------- */
+
+/**
+ * zhenwu_ioctl_queue_create() - DRM_IOCTL_ZHENWU_QUEUE_CREATE
+ * @drm: device
+ * @data: &struct drm_zhenwu_queue_create
+ * @file: file
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_ioctl_queue_create(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct zhenwu_device *zdev = to_zhenwu_device(drm);
+	struct zhenwu_file *zfile = file->driver_priv;
+	struct drm_zhenwu_queue_create *args = data;
+	u32 slots = args->ring_slots ?: ZHENWU_DEFAULT_SLOTS;
+	struct zhenwu_queue *queue;
+	struct zhenwu_vm *vm;
+	int ret, idx;
+	u32 id;
+
+	if (args->flags || args->pad || args->queue_id ||
+	    args->priority > DRM_ZHENWU_QUEUE_PRIORITY_REALTIME || !is_power_of_2(slots) ||
+	    slots < 1u << ZW_RING_MIN_LOG2 || slots > 1u << ZW_RING_MAX_LOG2)
+		return -EINVAL;
+	if (args->priority > DRM_ZHENWU_QUEUE_PRIORITY_NORMAL && !capable(CAP_SYS_NICE))
+		return -EACCES;
+
+	if (!drm_dev_enter(drm, &idx))
+		return -ENODEV;
+	vm = zhenwu_vm_lookup(zfile, args->vm_id);
+	if (!vm) {
+		ret = -ENOENT;
+		goto out_exit;
+	}
+
+	/* The id is taken first and filled in last: nobody can destroy a queue that is being made. */
+	ret = xa_alloc(&zfile->queues, &id, NULL, XA_LIMIT(1, ZHENWU_MAX_QUEUES_PER_FILE),
+		       GFP_KERNEL);
+	if (ret) {
+		ret = ret == -EBUSY ? -ENOSPC : ret;
+		goto out_vm;
+	}
+	queue = zhenwu_queue_create(zdev, vm, args->priority, slots);
+	if (IS_ERR(queue)) {
+		xa_erase(&zfile->queues, id);
+		ret = PTR_ERR(queue);
+		goto out_vm;
+	}
+	xa_store(&zfile->queues, id, queue, GFP_KERNEL);
+	args->queue_id = id;
+	args->ring_slots = slots;
+out_vm:
+	zhenwu_vm_put(vm);
+out_exit:
+	drm_dev_exit(idx);
+	return ret;
+}
+
+/**
+ * zhenwu_ioctl_queue_destroy() - DRM_IOCTL_ZHENWU_QUEUE_DESTROY
+ * @drm: device
+ * @data: &struct drm_zhenwu_queue_destroy
+ * @file: file
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_ioctl_queue_destroy(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct zhenwu_file *zfile = file->driver_priv;
+	struct drm_zhenwu_queue_destroy *args = data;
+	struct zhenwu_queue *queue;
+
+	if (args->pad)
+		return -EINVAL;
+
+	xa_lock(&zfile->queues);
+	queue = xa_load(&zfile->queues, args->queue_id);
+	if (queue)
+		__xa_erase(&zfile->queues, args->queue_id);
+	xa_unlock(&zfile->queues);
+	if (!queue)
+		return -ENOENT;
+	zhenwu_queue_close(queue);
+	return 0;
+}
+
+/**
+ * zhenwu_ioctl_queue_get_state() - DRM_IOCTL_ZHENWU_QUEUE_GET_STATE
+ * @drm: device
+ * @data: &struct drm_zhenwu_queue_get_state
+ * @file: file
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_ioctl_queue_get_state(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_zhenwu_queue_get_state *args = data;
+	struct zhenwu_queue *queue;
+
+	queue = zhenwu_queue_lookup(file->driver_priv, args->queue_id);
+	if (!queue)
+		return -ENOENT;
+
+	mutex_lock(&queue->submit_lock);
+	args->submitted = queue->submitted;
+	mutex_unlock(&queue->submit_lock);
+
+	spin_lock_irq(&queue->lock);
+	args->state = queue->error.state;
+	args->status = queue->error.status;
+	args->reason = queue->error.reason;
+	args->packet_index = queue->error.packet_index;
+	args->fault_access = queue->error.fault_access;
+	args->fault_va = queue->error.fault_va;
+	args->failed_seqno = queue->error.seqno;
+	args->completed = queue->completed;
+	spin_unlock_irq(&queue->lock);
+
+	zhenwu_queue_put(queue);
+	return 0;
+}
+
+/**
+ * zhenwu_queue_show() - list queues
+ * @zdev: device
+ * @m: where to print
+ */
+void zhenwu_queue_show(struct zhenwu_device *zdev, struct seq_file *m)
+{
+	struct zhenwu_queue *queue;
+
+	mutex_lock(&zdev->hw_lock);
+	list_for_each_entry(queue, &zdev->queues, node) {
+		spin_lock_irq(&queue->lock);
+		seq_printf(m, "queue %u: vm %u priority %u slots %u vector %u ring %llu completed %llu state 0x%x\n",
+			   queue->hw_id, queue->vm->hw_id, queue->priority, queue->slots,
+			   queue->vector, queue->seqno, queue->completed, queue->error.state);
+		spin_unlock_irq(&queue->lock);
+	}
+	mutex_unlock(&zdev->hw_lock);
+}

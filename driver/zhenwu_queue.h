@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __ZHENWU_QUEUE_H__
+#define __ZHENWU_QUEUE_H__
+
+#include <linux/kref.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+
+#include "zhenwu/zw_fw.h"
+#include "zhenwu/zw_queue.h"
+#include "zhenwu_compat.h"
+
+struct drm_file;
+struct seq_file;
+struct zhenwu_device;
+struct zhenwu_file;
+struct zhenwu_job;
+struct zhenwu_vm;
+
+/**
+ * struct zhenwu_queue - a queue: entity, scheduler and firmware ring, one to one
+ *
+ * The structure outlives the queue: jobs and fences point to the scheduler inside.
+ */
+struct zhenwu_queue {
+	/** @refs: Users of the structure. */
+	struct kref refs;
+
+	/** @zdev: Device; valid until the queue is closed. */
+	struct zhenwu_device *zdev;
+
+	/** @vm: Address space of the jobs. */
+	struct zhenwu_vm *vm;
+
+	/** @sched: Scheduler. */
+	struct drm_gpu_scheduler sched;
+
+	/** @entity: Its only entity. */
+	struct drm_sched_entity entity;
+
+	/** @fence_ctx: Fence context of the ring. */
+	u64 fence_ctx;
+
+	/** @submit_lock: Keeps jobs in order from arming to pushing; protects @closed, @submitted. */
+	struct mutex submit_lock;
+
+	/** @closed: No more submissions. */
+	bool closed;
+
+	/** @submitted: Jobs submitted. */
+	u64 submitted;
+
+	/** @hw_id: Number the device knows it by. */
+	u32 hw_id;
+
+	/** @vector: MSI-X vector. */
+	u32 vector;
+
+	/** @priority: &enum drm_zhenwu_queue_priority. */
+	u32 priority;
+
+	/** @slots: Ring slots. */
+	u32 slots;
+
+	/** @node: Entry in the device's list; under its hw_lock. */
+	struct list_head node;
+
+	/** @on_hw: The firmware knows it; under the device's hw_lock. */
+	bool on_hw;
+
+	/** @vector_node: Entry in the vector's list. */
+	struct list_head vector_node;
+
+	/** @mem: Ring, completions and control block, one allocation. */
+	void *mem;
+
+	/** @dma: DMA address of @mem. */
+	dma_addr_t dma;
+
+	/** @lock: Protects all below, and what the ring contains. */
+	spinlock_t lock;
+
+	/** @dead: Nothing may be put into the ring any more; the error jobs get instead. */
+	int dead;
+
+	/** @ring: Ring entries. */
+	struct zw_ring_entry *ring;
+
+	/** @compl: Completions. */
+	struct zw_completion *compl;
+
+	/** @ctrl: Control block. */
+	struct zw_ring_ctrl *ctrl;
+
+	/** @seqno: Number of the last job put into the ring. */
+	u64 seqno;
+
+	/** @completed: Jobs that ended. */
+	u64 completed;
+
+	/** @inflight: Jobs in the ring, oldest first. */
+	struct list_head inflight;
+
+	/** @error: What user space is told. */
+	struct {
+		/** @error.state: &enum drm_zhenwu_queue_state_flags. */
+		u32 state;
+		/** @error.status: &enum zw_job_status of the first failed job. */
+		u32 status;
+		/** @error.reason: &enum zw_reason or &enum zw_fault. */
+		u32 reason;
+		/** @error.packet_index: Packet that failed. */
+		u32 packet_index;
+		/** @error.fault_access: &enum zw_access. */
+		u32 fault_access;
+		/** @error.fault_va: Address of a fault. */
+		u64 fault_va;
+		/** @error.seqno: The failed job. */
+		u64 seqno;
+	} error;
+
+	/** @running: Jobs handed to the driver by the scheduler and not freed yet. */
+	atomic_t running;
+
+	/** @idle: Woken when @running becomes 0. */
+	wait_queue_head_t idle;
+
+	/** @watchdog: What the last progress check saw; used by it alone. */
+	struct {
+		/** @watchdog.info: Answer of the firmware. */
+		struct zw_msg_queue_info info;
+		/** @watchdog.completed: Value of @completed. */
+		u64 completed;
+		/** @watchdog.since: Jiffies of the last progress. */
+		unsigned long since;
+		/** @watchdog.stalls: Checks without progress while running. */
+		unsigned int stalls;
+	} watchdog;
+};
+
+/**
+ * zhenwu_queue_ring_bytes() - size of the memory of a ring
+ * @slots: number of slots
+ *
+ * Return: bytes.
+ */
+static inline size_t zhenwu_queue_ring_bytes(u32 slots)
+{
+	return slots * (sizeof(struct zw_ring_entry) + sizeof(struct zw_completion)) +
+	       sizeof(struct zw_ring_ctrl);
+}
+
+struct zhenwu_queue *zhenwu_queue_lookup(struct zhenwu_file *zfile, u32 id);
+struct zhenwu_queue *zhenwu_queue_get(struct zhenwu_queue *queue);
+void zhenwu_queue_put(struct zhenwu_queue *queue);
+void zhenwu_queue_release_all(struct zhenwu_file *zfile);
+
+bool zhenwu_queue_poll(struct zhenwu_queue *queue);
+bool zhenwu_queue_busy(struct zhenwu_queue *queue);
+void zhenwu_queue_lose_locked(struct zhenwu_queue *queue, bool innocent, int error);
+int zhenwu_queue_kill_locked(struct zhenwu_queue *queue);
+void zhenwu_queue_show(struct zhenwu_device *zdev, struct seq_file *m);
+
+int zhenwu_ioctl_queue_create(struct drm_device *drm, void *data, struct drm_file *file);
+int zhenwu_ioctl_queue_destroy(struct drm_device *drm, void *data, struct drm_file *file);
+int zhenwu_ioctl_queue_get_state(struct drm_device *drm, void *data, struct drm_file *file);
+
+#endif /* __ZHENWU_QUEUE_H__ */

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * SUBMIT: from the arguments of user space to jobs in the scheduler, all or nothing.
+ *
+ * Everything that can fail comes first. Then jobs are armed and pushed and their fences published, which nothing may
+ * interrupt.
+ */
+
+#include <linux/dma-fence-chain.h>
+#include <linux/overflow.h>
+#include <linux/slab.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_exec.h>
+#include <drm/drm_file.h>
+#include <drm/drm_syncobj.h>
+
+#include "drm/zhenwu_accel.h"
+#include "zhenwu/zw_mmu.h"
+#include "zhenwu_device.h"
+#include "zhenwu_drv.h"
+#include "zhenwu_job.h"
+#include "zhenwu_queue.h"
+#include "zhenwu_submit.h"
+#include "zhenwu_vm.h"
+
+#define ZHENWU_SUBMIT_MAX_JOBS	64
+#define ZHENWU_SUBMIT_MAX_SYNCS	256 /* of one job */
+
+#define ZHENWU_SYNC_FLAGS ((u32)(DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_MASK | DRM_ZHENWU_SYNC_OP_SIGNAL))
+
+/**
+ * struct zhenwu_signal - a syncobj to be signalled
+ */
+struct zhenwu_signal {
+	/** @syncobj: Syncobj, with a reference. */
+	struct drm_syncobj *syncobj;
+
+	/** @chain: Link for a timeline point; NULL for a binary one. */
+	struct dma_fence_chain *chain;
+
+	/** @handle: Its handle. */
+	u32 handle;
+
+	/** @job: Index of the job that signals it. */
+	u32 job;
+
+	/** @point: Timeline point, 0 for a binary one. */
+	u64 point;
+};
+
+/**
+ * struct zhenwu_submission - a submission under way
+ */
+struct zhenwu_submission {
+	/** @file: Client. */
+	struct drm_file *file;
+
+	/** @queue: Queue, with a reference. */
+	struct zhenwu_queue *queue;
+
+	/** @jobs: Jobs. */
+	struct zhenwu_job **jobs;
+
+	/** @fences: Finished fences of the jobs, with references once armed. */
+	struct dma_fence **fences;
+
+	/** @num_jobs: Number of both. */
+	u32 num_jobs;
+
+	/** @signals: What to signal. */
+	struct zhenwu_signal *signals;
+
+	/** @num_signals: Number of them. */
+	u32 num_signals;
+
+	/** @max_signals: Room for them. */
+	u32 max_signals;
+};
+
+static int zhenwu_submit_check_job(const struct drm_zhenwu_job *job)
+{
+	u64 end;
+
+	if (job->flags || !IS_ALIGNED(job->cmd_va, 16) || !IS_ALIGNED(job->cmd_bytes, 16) ||
+	    job->cmd_bytes > ZW_CMD_MAX_BYTES || !IS_ALIGNED(job->result_va, 64))
+		return -EINVAL;
+	if (!job->cmd_bytes && job->cmd_va)
+		return -EINVAL;
+	if (check_add_overflow(job->cmd_va, (u64)job->cmd_bytes, &end) || end > 1ull << ZW_VA_BITS)
+		return -EINVAL;
+	if (check_add_overflow(job->result_va, (u64)sizeof(struct zw_job_result), &end) ||
+	    end > 1ull << ZW_VA_BITS)
+		return -EINVAL;
+	return 0;
+}
+
+/* Does an earlier job of the same submission signal it? Then the order of the queue is all the waiting there is. */
+static bool zhenwu_submit_signals_earlier(struct zhenwu_submission *sub, u32 job,
+					  const struct drm_zhenwu_sync_op *op)
+{
+	u32 i;
+
+	for (i = 0; i < sub->num_signals; i++) {
+		const struct zhenwu_signal *sig = &sub->signals[i];
+
+		if (sig->job < job && sig->handle == op->handle &&
+		    !!sig->point == !!op->timeline_value && sig->point >= op->timeline_value)
+			return true;
+	}
+	return false;
+}
+
+static int zhenwu_submit_add_wait(struct zhenwu_submission *sub, u32 job,
+				  const struct drm_zhenwu_sync_op *op)
+{
+	struct dma_fence *fence;
+	int ret;
+
+	if (zhenwu_submit_signals_earlier(sub, job, op))
+		return 0;
+	ret = drm_syncobj_find_fence(sub->file, op->handle, op->timeline_value, 0, &fence);
+	if (ret)
+		return ret;
+	/* Takes the reference, also when it fails. */
+	return drm_sched_job_add_dependency(&sub->jobs[job]->base, fence);
+}
+
+static int zhenwu_submit_add_signal(struct zhenwu_submission *sub, u32 job,
+				    const struct drm_zhenwu_sync_op *op)
+{
+	struct zhenwu_signal *sig = &sub->signals[sub->num_signals];
+
+	if (WARN_ON(sub->num_signals >= sub->max_signals))
+		return -EINVAL;
+	sig->syncobj = drm_syncobj_find(sub->file, op->handle);
+	if (!sig->syncobj)
+		return -ENOENT;
+	if (op->timeline_value) {
+		sig->chain = dma_fence_chain_alloc();
+		if (!sig->chain) {
+			drm_syncobj_put(sig->syncobj);
+			return -ENOMEM;
+		}
+	}
+	sig->handle = op->handle;
+	sig->point = op->timeline_value;
+	sig->job = job;
+	sub->num_signals++;
+	return 0;
+}
+
+static int zhenwu_submit_add_syncs(struct zhenwu_submission *sub, u32 job,
+				   const struct drm_zhenwu_sync_op *ops, u32 count)
+{
+	u32 i;
+	int ret;
+
+	for (i = 0; i < count; i++) {
+		const struct drm_zhenwu_sync_op *op = &ops[i];
+
+		if (op->flags & ~ZHENWU_SYNC_FLAGS)
+			return -EINVAL;
+		switch (op->flags & DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_MASK) {
+		case DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_SYNCOBJ:
+			if (op->timeline_value)
+				return -EINVAL;
+			break;
+		case DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ:
+			/* Point 0 is what the syncobj code takes for a binary one. */
+			if (!op->timeline_value)
+				return -EINVAL;
+			break;
+		default:
+			return -EINVAL;
+		}
+
+		if (op->flags & (u32)DRM_ZHENWU_SYNC_OP_SIGNAL)
+			ret = zhenwu_submit_add_signal(sub, job, op);
+		else
+			ret = zhenwu_submit_add_wait(sub, job, op);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static int zhenwu_submit_grow_signals(struct zhenwu_submission *sub, u32 count)
+{
+	struct zhenwu_signal *signals;
+	u32 max = sub->num_signals + count;
+
+	if (max <= sub->max_signals)
+		return 0;
+	signals = kvmalloc_array(max, sizeof(*signals), GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!signals)
+		return -ENOMEM;
+	if (sub->num_signals)
+		memcpy(signals, sub->signals, sub->num_signals * sizeof(*signals));
+	kvfree(sub->signals);
+	sub->signals = signals;
+	sub->max_signals = max;
+	return 0;
+}
+
+static int zhenwu_submit_add_job(struct zhenwu_submission *sub, u32 index,
+				 const struct drm_zhenwu_job *arg)
+{
+	struct drm_zhenwu_sync_op *ops;
+	struct zhenwu_job *job;
+	int ret;
+
+	ret = zhenwu_submit_check_job(arg);
+	if (ret)
+		return ret;
+
+	job = zhenwu_job_create(sub->queue, sub->file);
+	if (IS_ERR(job))
+		return PTR_ERR(job);
+	job->cmd_va = arg->cmd_va;
+	job->cmd_bytes = arg->cmd_bytes;
+	job->result_va = arg->result_va;
+	sub->jobs[index] = job;
+
+	ops = zhenwu_copy_array(&arg->syncs, arg->syncs.count, sizeof(*ops),
+				ZHENWU_SUBMIT_MAX_SYNCS);
+	if (IS_ERR(ops))
+		return PTR_ERR(ops);
+	ret = zhenwu_submit_grow_signals(sub, arg->syncs.count);
+	if (!ret)
+		ret = zhenwu_submit_add_syncs(sub, index, ops, arg->syncs.count);
+	kvfree(ops);
+	return ret;
+}
+
+/* Hands the jobs over. Nothing fails here: fences become public. The reservation of the VM is held. */
+static int zhenwu_submit_push(struct zhenwu_submission *sub)
+{
+	struct zhenwu_queue *queue = sub->queue;
+	struct dma_resv *resv = drm_gpuvm_resv(&queue->vm->base);
+	bool cookie;
+	u32 i;
+
+	mutex_lock(&queue->submit_lock);
+	if (queue->closed || READ_ONCE(queue->dead) || READ_ONCE(queue->vm->unusable)) {
+		mutex_unlock(&queue->submit_lock);
+		return -ECANCELED;
+	}
+
+	cookie = dma_fence_begin_signalling();
+	for (i = 0; i < sub->num_jobs; i++) {
+		struct zhenwu_job *job = sub->jobs[i];
+
+		drm_sched_job_arm(&job->base);
+		sub->fences[i] = dma_fence_get(&job->base.s_fence->finished);
+		dma_resv_add_fence(resv, sub->fences[i], DMA_RESV_USAGE_BOOKKEEP);
+		/* The job belongs to the scheduler and may be gone when this returns. */
+		sub->jobs[i] = NULL;
+		drm_sched_entity_push_job(&job->base);
+	}
+	queue->submitted += sub->num_jobs;
+	dma_fence_end_signalling(cookie);
+	mutex_unlock(&queue->submit_lock);
+	return 0;
+}
+
+static void zhenwu_submit_signal(struct zhenwu_submission *sub)
+{
+	u32 i;
+
+	for (i = 0; i < sub->num_signals; i++) {
+		struct zhenwu_signal *sig = &sub->signals[i];
+		struct dma_fence *fence = sub->fences[sig->job];
+
+		if (sig->chain) {
+			drm_syncobj_add_point(sig->syncobj, sig->chain, fence, sig->point);
+			/* The timeline owns the link now. */
+			sig->chain = NULL;
+		} else {
+			drm_syncobj_replace_fence(sig->syncobj, fence);
+		}
+	}
+}
+
+static void zhenwu_submit_free(struct zhenwu_submission *sub)
+{
+	u32 i;
+
+	for (i = 0; i < sub->num_signals; i++) {
+		dma_fence_chain_free(sub->signals[i].chain);
+		drm_syncobj_put(sub->signals[i].syncobj);
+	}
+	kvfree(sub->signals);
+	for (i = 0; i < sub->num_jobs; i++) {
+		if (sub->fences)
+			dma_fence_put(sub->fences[i]);
+		if (sub->jobs && sub->jobs[i]) {
+			drm_sched_job_cleanup(&sub->jobs[i]->base);
+			zhenwu_job_destroy(sub->jobs[i]);
+		}
+	}
+	kfree(sub->fences);
+	kfree(sub->jobs);
+}
+
+static int zhenwu_submit_lock_and_push(struct zhenwu_submission *sub)
+{
+	struct drm_gem_object *obj = drm_gpuvm_resv_obj(&sub->queue->vm->base);
+	struct drm_exec exec;
+	int ret = 0;
+
+	drm_exec_init(&exec, DRM_EXEC_INTERRUPTIBLE_WAIT, 1);
+	drm_exec_until_all_locked(&exec) {
+		ret = drm_exec_prepare_obj(&exec, obj, sub->num_jobs);
+		drm_exec_retry_on_contention(&exec);
+		if (ret)
+			break;
+	}
+	if (!ret)
+		ret = zhenwu_submit_push(sub);
+	drm_exec_fini(&exec);
+	return ret;
+}
+
+static int zhenwu_submit(struct zhenwu_submission *sub, const struct drm_zhenwu_job *args)
+{
+	u32 i;
+	int ret;
+
+	sub->jobs = kcalloc(sub->num_jobs, sizeof(*sub->jobs), GFP_KERNEL);
+	sub->fences = kcalloc(sub->num_jobs, sizeof(*sub->fences), GFP_KERNEL);
+	ret = sub->jobs && sub->fences ? 0 : -ENOMEM;
+	for (i = 0; !ret && i < sub->num_jobs; i++)
+		ret = zhenwu_submit_add_job(sub, i, &args[i]);
+	if (!ret)
+		ret = zhenwu_submit_lock_and_push(sub);
+	if (!ret)
+		zhenwu_submit_signal(sub);
+	zhenwu_submit_free(sub);
+	return ret;
+}
+
+/**
+ * zhenwu_ioctl_submit() - DRM_IOCTL_ZHENWU_SUBMIT
+ * @drm: device
+ * @data: &struct drm_zhenwu_submit
+ * @file: file
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_zhenwu_submit *args = data;
+	struct zhenwu_submission sub = { .file = file, .num_jobs = args->jobs.count };
+	struct drm_zhenwu_job *jobs;
+	int ret, idx;
+
+	if (args->pad || !args->jobs.count)
+		return -EINVAL;
+	if (!drm_dev_enter(drm, &idx))
+		return -ENODEV;
+
+	sub.queue = zhenwu_queue_lookup(file->driver_priv, args->queue_id);
+	if (!sub.queue) {
+		ret = -ENOENT;
+		goto out_exit;
+	}
+	if (args->jobs.count > sub.queue->slots) {
+		ret = -EINVAL;
+		goto out_queue;
+	}
+	jobs = zhenwu_copy_array(&args->jobs, args->jobs.count, sizeof(*jobs),
+				 ZHENWU_SUBMIT_MAX_JOBS);
+	if (IS_ERR(jobs)) {
+		ret = PTR_ERR(jobs);
+		goto out_queue;
+	}
+
+	ret = zhenwu_submit(&sub, jobs);
+	kvfree(jobs);
+out_queue:
+	zhenwu_queue_put(sub.queue);
+out_exit:
+	drm_dev_exit(idx);
+	return ret;
+}

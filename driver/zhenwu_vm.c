@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VMs: their life, and what the firmware knows of them. Mappings are in zhenwu_vm_bind.c.
+ */
+
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_file.h>
+#include <drm/drm_print.h>
+
+#include "drm/zhenwu_accel.h"
+#include "zhenwu/zw_mmu.h"
+#include "zhenwu_device.h"
+#include "zhenwu_gem.h"
+#include "zhenwu_pt.h"
+#include "zhenwu_reset.h"
+#include "zhenwu_vm.h"
+
+/**
+ * zhenwu_vm_free() - last reference to the structure is gone
+ * @gpuvm: its gpuvm
+ */
+void zhenwu_vm_free(struct drm_gpuvm *gpuvm)
+{
+	struct zhenwu_vm *vm = to_zhenwu_vm(gpuvm);
+
+	mutex_destroy(&vm->lock);
+	kfree(vm);
+}
+
+/**
+ * zhenwu_vm_register_locked() - tell the firmware where the tables are
+ * @vm: VM; hw_lock is held
+ *
+ * Also used after a device reset, which HBM survives.
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_vm_register_locked(struct zhenwu_vm *vm)
+{
+	struct zhenwu_device *zdev = vm->zdev;
+	u64 root = zhenwu_pt_addr(vm->root);
+	struct zw_msg_set_vm msg = {
+		.vm = cpu_to_le32(vm->hw_id),
+		.root_lo = cpu_to_le32(ZW_LO32(root)),
+		.root_hi = cpu_to_le32(ZW_HI32(root)),
+	};
+	int ret;
+
+	lockdep_assert_held(&zdev->hw_lock);
+
+	ret = zhenwu_ipc_request(zdev, ZW_MSG_SET_VM, &msg, sizeof(msg), NULL, 0);
+	if (!ret)
+		vm->on_hw = true;
+	return ret;
+}
+
+/**
+ * zhenwu_vm_lose_locked() - the tables of a VM are gone with the contents of HBM
+ * @vm: VM; hw_lock is held
+ */
+void zhenwu_vm_lose_locked(struct zhenwu_vm *vm)
+{
+	lockdep_assert_held(&vm->zdev->hw_lock);
+
+	WRITE_ONCE(vm->unusable, true);
+	vm->on_hw = false;
+}
+
+/**
+ * zhenwu_vm_flush_tlb() - make sure no engine uses an old translation of a VM
+ * @vm: VM
+ *
+ * When the firmware cannot do it, a device reset does: on return it is so in any case.
+ */
+void zhenwu_vm_flush_tlb(struct zhenwu_vm *vm)
+{
+	struct zhenwu_device *zdev = vm->zdev;
+	struct zw_msg_tlb msg = { .vm = cpu_to_le32(vm->hw_id) };
+	u32 gen = READ_ONCE(zdev->reset.gen);
+	int ret;
+
+	/* Entries were written through a write combining mapping; the doorbell of the message does not flush it. */
+	wmb();
+	ret = zhenwu_ipc_request(zdev, ZW_MSG_TLB_INVALIDATE, &msg, sizeof(msg), NULL, 0);
+	if (!ret)
+		return;
+	if (ret != -EIO && ret != -ENODEV) {
+		/* A VM lost in a function level reset is not known any more, nor is any translation of it. */
+		if (READ_ONCE(vm->unusable))
+			return;
+		drm_err(&zdev->drm, "firmware refuses to invalidate the TLB of VM %u: %d\n",
+			vm->hw_id, ret);
+		zhenwu_reset_schedule(zdev);
+	}
+	zhenwu_reset_wait(zdev, gen);
+}
+
+static struct zhenwu_vm *zhenwu_vm_create(struct zhenwu_device *zdev)
+{
+	struct drm_gem_object *resv_obj;
+	struct zhenwu_vm *vm;
+	int ret, id;
+
+	vm = kzalloc(sizeof(*vm), GFP_KERNEL);
+	if (!vm)
+		return ERR_PTR(-ENOMEM);
+	vm->zdev = zdev;
+	kref_init(&vm->users);
+	mutex_init(&vm->lock);
+	INIT_LIST_HEAD(&vm->node);
+
+	id = ida_alloc_max(&zdev->vm_ids, zdev->info.num_vms - 1, GFP_KERNEL);
+	if (id < 0) {
+		ret = id;
+		goto err_free;
+	}
+	vm->hw_id = id;
+
+	vm->root = zhenwu_pt_create_root(zdev);
+	if (IS_ERR(vm->root)) {
+		ret = PTR_ERR(vm->root);
+		goto err_id;
+	}
+
+	resv_obj = drm_gpuvm_resv_object_alloc(&zdev->drm);
+	if (!resv_obj) {
+		ret = -ENOMEM;
+		goto err_root;
+	}
+	drm_gpuvm_init(&vm->base, ZHENWU_DRIVER_NAME, DRM_GPUVM_RESV_PROTECTED, &zdev->drm, resv_obj,
+		       0, 1ull << ZW_VA_BITS, 0, 0, &zhenwu_gpuvm_ops);
+	drm_gem_object_put(resv_obj);
+
+	do {
+		u32 gen = READ_ONCE(zdev->reset.gen);
+
+		mutex_lock(&zdev->hw_lock);
+		ret = zhenwu_vm_register_locked(vm);
+		if (!ret)
+			list_add_tail(&vm->node, &zdev->vms);
+		mutex_unlock(&zdev->hw_lock);
+		if (ret == -EIO)
+			zhenwu_reset_wait(zdev, gen);
+	} while (ret == -EIO);
+	if (ret) {
+		zhenwu_vm_put(vm);
+		return ERR_PTR(ret);
+	}
+	return vm;
+
+err_root:
+	zhenwu_pt_destroy_root(zdev, vm->root);
+err_id:
+	ida_free(&zdev->vm_ids, vm->hw_id);
+err_free:
+	kfree(vm);
+	return ERR_PTR(ret);
+}
+
+/**
+ * zhenwu_vm_get() - keep an address space alive
+ * @vm: VM the caller is a user of
+ *
+ * Return: @vm.
+ */
+struct zhenwu_vm *zhenwu_vm_get(struct zhenwu_vm *vm)
+{
+	kref_get(&vm->users);
+	return vm;
+}
+
+static void zhenwu_vm_teardown(struct kref *ref)
+{
+	struct zhenwu_vm *vm = container_of(ref, struct zhenwu_vm, users);
+	struct zhenwu_device *zdev = vm->zdev;
+	struct zw_msg_set_vm msg = { .vm = cpu_to_le32(vm->hw_id) };
+	u32 gen = READ_ONCE(zdev->reset.gen);
+	int ret = 0;
+
+	mutex_lock(&zdev->hw_lock);
+	list_del_init(&vm->node);
+	if (vm->on_hw) {
+		ret = zhenwu_ipc_request(zdev, ZW_MSG_CLEAR_VM, &msg, sizeof(msg), NULL, 0);
+		vm->on_hw = false;
+	}
+	mutex_unlock(&zdev->hw_lock);
+	if (ret && ret != -EIO && ret != -ENODEV) {
+		drm_err(&zdev->drm, "firmware refuses to drop VM %u: %d\n", vm->hw_id, ret);
+		zhenwu_reset_schedule(zdev);
+	}
+	/* Whatever it was: memory is given back only when the device cannot reach it. */
+	if (ret)
+		zhenwu_reset_wait(zdev, gen);
+
+	zhenwu_vm_unmap_all(vm);
+	zhenwu_pt_destroy_root(zdev, vm->root);
+	ida_free(&zdev->vm_ids, vm->hw_id);
+	drm_gpuvm_put(&vm->base);
+}
+
+/**
+ * zhenwu_vm_put() - stop being a user of an address space
+ * @vm: VM or NULL
+ */
+void zhenwu_vm_put(struct zhenwu_vm *vm)
+{
+	if (vm)
+		kref_put(&vm->users, zhenwu_vm_teardown);
+}
+
+/**
+ * zhenwu_vm_lookup() - find a VM of a file
+ * @zfile: file
+ * @id: its id
+ *
+ * Return: the VM, to be given back with zhenwu_vm_put(), or NULL.
+ */
+struct zhenwu_vm *zhenwu_vm_lookup(struct zhenwu_file *zfile, u32 id)
+{
+	struct zhenwu_vm *vm;
+
+	xa_lock(&zfile->vms);
+	vm = xa_load(&zfile->vms, id);
+	if (vm)
+		zhenwu_vm_get(vm);
+	xa_unlock(&zfile->vms);
+	return vm;
+}
+
+/**
+ * zhenwu_vm_release_all() - drop all ids of a file
+ * @zfile: file that is being closed
+ */
+void zhenwu_vm_release_all(struct zhenwu_file *zfile)
+{
+	struct zhenwu_vm *vm;
+	unsigned long id;
+
+	xa_for_each(&zfile->vms, id, vm)
+		zhenwu_vm_put(vm);
+	xa_destroy(&zfile->vms);
+}
+
+/**
+ * zhenwu_ioctl_vm_create() - DRM_IOCTL_ZHENWU_VM_CREATE
+ * @drm: device
+ * @data: &struct drm_zhenwu_vm_create
+ * @file: file
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct zhenwu_device *zdev = to_zhenwu_device(drm);
+	struct zhenwu_file *zfile = file->driver_priv;
+	struct drm_zhenwu_vm_create *args = data;
+	struct zhenwu_vm *vm;
+	int ret, idx;
+	u32 id;
+
+	if (args->flags || args->id)
+		return -EINVAL;
+	if (!drm_dev_enter(drm, &idx))
+		return -ENODEV;
+
+	/* The id is taken first and filled in last: nobody can destroy a VM that is being made. */
+	ret = xa_alloc(&zfile->vms, &id, NULL, XA_LIMIT(1, ZHENWU_MAX_VMS_PER_FILE), GFP_KERNEL);
+	if (ret) {
+		ret = ret == -EBUSY ? -ENOSPC : ret;
+		goto out;
+	}
+	vm = zhenwu_vm_create(zdev);
+	if (IS_ERR(vm)) {
+		xa_erase(&zfile->vms, id);
+		ret = PTR_ERR(vm);
+		goto out;
+	}
+	xa_store(&zfile->vms, id, vm, GFP_KERNEL);
+	args->id = id;
+out:
+	drm_dev_exit(idx);
+	return ret;
+}
+
+/**
+ * zhenwu_ioctl_vm_destroy() - DRM_IOCTL_ZHENWU_VM_DESTROY
+ * @drm: device
+ * @data: &struct drm_zhenwu_vm_destroy
+ * @file: file
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_ioctl_vm_destroy(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct zhenwu_file *zfile = file->driver_priv;
+	struct drm_zhenwu_vm_destroy *args = data;
+	struct zhenwu_vm *vm;
+
+	if (args->pad)
+		return -EINVAL;
+
+	xa_lock(&zfile->vms);
+	vm = xa_load(&zfile->vms, args->id);
+	if (vm)
+		__xa_erase(&zfile->vms, args->id);
+	xa_unlock(&zfile->vms);
+	if (!vm)
+		return -ENOENT;
+	zhenwu_vm_put(vm);
+	return 0;
+}
+
+/**
+ * zhenwu_ioctl_vm_get_state() - DRM_IOCTL_ZHENWU_VM_GET_STATE
+ * @drm: device
+ * @data: &struct drm_zhenwu_vm_get_state
+ * @file: file
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_ioctl_vm_get_state(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_zhenwu_vm_get_state *args = data;
+	struct zhenwu_vm *vm;
+
+	vm = zhenwu_vm_lookup(file->driver_priv, args->vm_id);
+	if (!vm)
+		return -ENOENT;
+	args->state = READ_ONCE(vm->unusable) ? DRM_ZHENWU_VM_STATE_UNUSABLE :
+						DRM_ZHENWU_VM_STATE_USABLE;
+	zhenwu_vm_put(vm);
+	return 0;
+}
+
+/**
+ * zhenwu_vm_show() - list VMs and their mappings
+ * @zdev: device
+ * @m: where to print
+ */
+void zhenwu_vm_show(struct zhenwu_device *zdev, struct seq_file *m)
+{
+	struct zhenwu_vm *vm;
+
+	mutex_lock(&zdev->hw_lock);
+	list_for_each_entry(vm, &zdev->vms, node)
+		seq_printf(m, "vm %u: root 0x%llx users %u%s\n", vm->hw_id, zhenwu_pt_addr(vm->root),
+			   kref_read(&vm->users), vm->unusable ? " unusable" : "");
+	mutex_unlock(&zdev->hw_lock);
+}
