@@ -126,7 +126,7 @@ static const struct types all_types[] = {
 
 static void test_shapes(void **state)
 {
-	static const uint32_t ms[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 13};
+	static const uint32_t ms[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 17, 22};
 	static const uint32_t ns[] = {1, 3, 4, 5, 17};
 	static const uint32_t ks[] = {0, 1, 7, 8, 9, 31, 33, 130};
 	unsigned int t = 0;
@@ -148,8 +148,9 @@ static void test_shapes(void **state)
 static void test_blocks(void **state)
 {
 	static const uint32_t shapes[][3] = {
-		{1, 300, 513},  {3, 70, 1500}, {4, 70, 513},  {145, 66, 40},
-		{150, 9, 1030}, {5, 129, 512}, {2, 5, 65544}, {7, 6, 1537},
+		{1, 300, 513},  {3, 70, 1500},   {4, 70, 513},  {145, 66, 40},
+		{150, 9, 1030}, {5, 129, 512},   {2, 5, 65544}, {7, 6, 1537},
+		{20, 70, 2100}, {17, 130, 1024}, {18, 5, 1025},
 	};
 
 	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
@@ -181,7 +182,7 @@ static void test_gaps_untouched(void **state)
 /* A row of a product has the bits it has alone and in any chunk. */
 static void test_chunking(void **state)
 {
-	static const uint32_t chunks[] = {1, 2, 3, 5, 7, 64, 200};
+	static const uint32_t chunks[] = {1, 2, 3, 5, 7, 16, 17, 64, 200};
 	struct zw_pool *pool = zw_pool_new(2);
 	struct gemm g;
 	void *whole;
