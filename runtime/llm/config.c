@@ -55,7 +55,7 @@ int zw_want_add(struct zw_want_list *l, bool optional, uint32_t ndim, uint64_t d
 	if (n < 0)
 		return -ENOMEM;
 	w = &l->want[l->n++];
-	*w = (struct zw_st_want){ .name = name, .ndim = ndim, .optional = optional };
+	*w = (struct zw_st_want){.name = name, .ndim = ndim, .optional = optional};
 	w->shape[0] = d0;
 	w->shape[1] = d1;
 	return 0;
@@ -66,7 +66,7 @@ void zw_want_free(struct zw_want_list *l)
 	for (size_t i = 0; i < l->n; i++)
 		free((char *)l->want[i].name);
 	free(l->want);
-	*l = (struct zw_want_list){ 0 };
+	*l = (struct zw_want_list){0};
 }
 
 int zw_config_bool(const char *path, const cJSON *json, const char *key, bool def, uint32_t *v,
@@ -153,7 +153,8 @@ int zw_config_layer_types(const char *path, const cJSON *json, const struct zw_m
 		return ret;
 	if (!cJSON_IsArray(list))
 		return zw_fail(err, -EBADMSG, "%s: layer_types is not a list", path);
-	cJSON_ArrayForEach(it, list) {
+	cJSON_ArrayForEach(it, list)
+	{
 		if (!cJSON_IsString(it))
 			return zw_fail(err, -EBADMSG, "%s: layer_types[%u] is not a string", path,
 				       n);
@@ -174,7 +175,7 @@ int zw_config_layer_types(const char *path, const cJSON *json, const struct zw_m
 static int parse_rope(const char *path, const cJSON *json, struct zw_model_config *cfg,
 		      struct zw_error *err)
 {
-	static const char *const holders[] = { "rope_scaling", "rope_parameters" };
+	static const char *const holders[] = {"rope_scaling", "rope_parameters"};
 	double top, theta, partial;
 	int ret;
 
@@ -184,7 +185,7 @@ static int parse_rope(const char *path, const cJSON *json, struct zw_model_confi
 	if (ret)
 		return ret;
 	for (size_t i = 0; i < ZW_ARRAY_SIZE(holders); i++) {
-		const char *const type_keys[] = { "rope_type", "type" };
+		const char *const type_keys[] = {"rope_type", "type"};
 		const cJSON *obj, *type;
 		double in, part;
 
@@ -211,13 +212,13 @@ static int parse_rope(const char *path, const cJSON *json, struct zw_model_confi
 		if (!ret)
 			ret = config_double(path, obj, "rope_theta", 1.0, 1e12, 0, &in, err);
 		if (!ret)
-			ret = config_double(path, obj, "partial_rotary_factor", 0, 1, 1, &part, err);
+			ret = config_double(path, obj, "partial_rotary_factor", 0, 1, 1, &part,
+					    err);
 		if (ret)
 			return ret;
 		if (in && top && in != top)
-			return zw_fail(err, -EBADMSG,
-				       "%s: rope_theta is %g, %s.rope_theta is %g", path, top,
-				       holders[i], in);
+			return zw_fail(err, -EBADMSG, "%s: rope_theta is %g, %s.rope_theta is %g",
+				       path, top, holders[i], in);
 		if (in)
 			top = in;
 		if (part != 1)
@@ -264,7 +265,8 @@ static int parse_eos(const char *path, const cJSON *json, struct zw_model_config
 		return ret;
 	if (!cJSON_IsArray(eos))
 		return add_stop(path, eos, cfg, err);
-	cJSON_ArrayForEach(it, eos) {
+	cJSON_ArrayForEach(it, eos)
+	{
 		ret = add_stop(path, it, cfg, err);
 		if (ret)
 			return ret;
@@ -283,7 +285,8 @@ static int check_architecture(const char *path, const cJSON *json, const struct 
 		return ret;
 	if (!cJSON_IsArray(list))
 		return zw_fail(err, -EBADMSG, "%s: architectures is not a list", path);
-	cJSON_ArrayForEach(it, list) {
+	cJSON_ArrayForEach(it, list)
+	{
 		if (!cJSON_IsString(it) || strcmp(it->valuestring, family->architecture))
 			return zw_fail(err, -EOPNOTSUPP,
 				       "%s: architectures: \"%s\" is not supported yet", path,
@@ -296,8 +299,8 @@ static int parse_config(const char *path, const cJSON *json, struct zw_model_con
 			struct zw_error *err)
 {
 	/* Keys that change the mathematics or the tensors of any family of this kind. */
-	static const char *const refused[] = { "quantization_config", "text_config",
-					       "vision_config" };
+	static const char *const refused[] = {"quantization_config", "text_config",
+					      "vision_config"};
 	const struct zw_family *family;
 	const cJSON *it;
 	double eps;
@@ -326,13 +329,13 @@ static int parse_config(const char *path, const cJSON *json, struct zw_model_con
 		uint32_t *v;
 		uint32_t max;
 	} dims[] = {
-		{ "hidden_size", &cfg->hidden_size, DIM_MAX },
-		{ "intermediate_size", &cfg->intermediate_size, DIM_MAX },
-		{ "num_hidden_layers", &cfg->num_layers, LAYERS_MAX },
-		{ "num_attention_heads", &cfg->num_heads, HEADS_MAX },
-		{ "num_key_value_heads", &cfg->num_kv_heads, HEADS_MAX },
-		{ "vocab_size", &cfg->vocab_size, VOCAB_MAX },
-		{ "max_position_embeddings", &cfg->max_position, POS_MAX },
+		{"hidden_size", &cfg->hidden_size, DIM_MAX},
+		{"intermediate_size", &cfg->intermediate_size, DIM_MAX},
+		{"num_hidden_layers", &cfg->num_layers, LAYERS_MAX},
+		{"num_attention_heads", &cfg->num_heads, HEADS_MAX},
+		{"num_key_value_heads", &cfg->num_kv_heads, HEADS_MAX},
+		{"vocab_size", &cfg->vocab_size, VOCAB_MAX},
+		{"max_position_embeddings", &cfg->max_position, POS_MAX},
 	};
 
 	for (size_t i = 0; i < ZW_ARRAY_SIZE(dims) && !ret; i++)
@@ -356,9 +359,10 @@ static int parse_config(const char *path, const cJSON *json, struct zw_model_con
 	if (ret)
 		return ret;
 	if (cfg->num_heads % cfg->num_kv_heads)
-		return zw_fail(err, -EBADMSG,
-			       "%s: num_attention_heads %u is no multiple of num_key_value_heads %u",
-			       path, cfg->num_heads, cfg->num_kv_heads);
+		return zw_fail(
+			err, -EBADMSG,
+			"%s: num_attention_heads %u is no multiple of num_key_value_heads %u", path,
+			cfg->num_heads, cfg->num_kv_heads);
 	if (cfg->head_dim % 2)
 		return zw_fail(err, -EBADMSG, "%s: head_dim %u is odd", path, cfg->head_dim);
 	return parse_eos(path, json, cfg, err);
@@ -396,7 +400,7 @@ static int parse_generation(const char *path, const cJSON *json, struct zw_model
 
 int zw_model_config_load(const char *dir, struct zw_model_config *cfg, struct zw_error *err)
 {
-	struct zw_model_config full = { .sampling = { .size = sizeof(full.sampling), .top_p = 1 } };
+	struct zw_model_config full = {.sampling = {.size = sizeof(full.sampling), .top_p = 1}};
 	char *path, *gen;
 	cJSON *json = NULL;
 	int ret;

@@ -13,7 +13,8 @@ static int qwen3_parse(const char *path, const cJSON *json, struct zw_model_conf
 	/* The class default is 128, never hidden_size / num_attention_heads. */
 	ret = zw_config_uint(path, json, "head_dim", 2, 512, 128, &cfg->head_dim, err);
 	if (!ret)
-		ret = zw_config_bool(path, json, "attention_bias", false, &cfg->attention_bias, err);
+		ret = zw_config_bool(path, json, "attention_bias", false, &cfg->attention_bias,
+				     err);
 	/* With use_sliding_window false, sliding_window and max_window_layers mean nothing. */
 	if (!ret)
 		ret = zw_config_require_false(path, json, "use_sliding_window", err);
@@ -61,7 +62,7 @@ static int qwen3_tensors(const struct zw_model_config *cfg, struct zw_want_list 
 static int group(struct zw_plan *p, struct zw_tensor *dst, uint32_t n, const char *a, const char *b,
 		 const char *c, struct zw_error *err)
 {
-	const char *const parts[] = { a, b, c };
+	const char *const parts[] = {a, b, c};
 	const char *names[3];
 	char text[3][96];
 	size_t count = 0;
@@ -90,18 +91,18 @@ static int qwen3_plan(const struct zw_model_config *cfg, struct zw_plan *p, stru
 			const char *a, *b, *c;
 			bool bias;
 		} groups[] = {
-			{ &l->norm1, "input_layernorm.weight" },
-			{ &l->qkv, "self_attn.q_proj.weight", "self_attn.k_proj.weight",
-			  "self_attn.v_proj.weight" },
-			{ &l->qkv_bias, "self_attn.q_proj.bias", "self_attn.k_proj.bias",
-			  "self_attn.v_proj.bias", true },
-			{ &l->q_norm, "self_attn.q_norm.weight" },
-			{ &l->k_norm, "self_attn.k_norm.weight" },
-			{ &l->o, "self_attn.o_proj.weight" },
-			{ &l->o_bias, "self_attn.o_proj.bias", NULL, NULL, true },
-			{ &l->norm2, "post_attention_layernorm.weight" },
-			{ &l->gate_up, "mlp.gate_proj.weight", "mlp.up_proj.weight" },
-			{ &l->down, "mlp.down_proj.weight" },
+			{&l->norm1, "input_layernorm.weight"},
+			{&l->qkv, "self_attn.q_proj.weight", "self_attn.k_proj.weight",
+			 "self_attn.v_proj.weight"},
+			{&l->qkv_bias, "self_attn.q_proj.bias", "self_attn.k_proj.bias",
+			 "self_attn.v_proj.bias", true},
+			{&l->q_norm, "self_attn.q_norm.weight"},
+			{&l->k_norm, "self_attn.k_norm.weight"},
+			{&l->o, "self_attn.o_proj.weight"},
+			{&l->o_bias, "self_attn.o_proj.bias", NULL, NULL, true},
+			{&l->norm2, "post_attention_layernorm.weight"},
+			{&l->gate_up, "mlp.gate_proj.weight", "mlp.up_proj.weight"},
+			{&l->down, "mlp.down_proj.weight"},
 		};
 
 		for (size_t i = 0; i < ZW_ARRAY_SIZE(groups) && !ret; i++) {

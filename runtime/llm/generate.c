@@ -34,10 +34,10 @@ int zw_generate(struct zw_session *s, const struct zw_generate_params *params,
 		const uint32_t *prompt, size_t n, struct zw_generate_result *result,
 		struct zw_error *err)
 {
-	struct zw_session_stats s0 = { .size = sizeof(s0) }, s1 = s0, s2 = s0;
-	struct zw_model_config cfg = { .size = sizeof(cfg) };
+	struct zw_session_stats s0 = {.size = sizeof(s0)}, s1 = s0, s2 = s0;
+	struct zw_model_config cfg = {.size = sizeof(cfg)};
 	struct zw_generate_params p;
-	struct zw_generate_result r = { .size = sizeof(r), .prompt_tokens = n };
+	struct zw_generate_result r = {.size = sizeof(r), .prompt_tokens = n};
 	const float *logits = NULL;
 	uint64_t start;
 	uint32_t id;

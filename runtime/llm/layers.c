@@ -62,8 +62,8 @@ void zw_build_swiglu(const struct zw_build *b, const struct zw_layer_weights *w)
 {
 	const struct zw_model_config *c = b->cfg;
 	struct zw_tensor gate = zw_tensor_slice(b->gate_up, 1, 0, c->intermediate_size);
-	struct zw_tensor up = zw_tensor_slice(b->gate_up, 1, c->intermediate_size,
-					      c->intermediate_size);
+	struct zw_tensor up =
+		zw_tensor_slice(b->gate_up, 1, c->intermediate_size, c->intermediate_size);
 
 	zw_cmd_rmsnorm(b->cmd, &b->h, &w->norm2, &b->x, c->rms_norm_eps, b->rows_va, 0);
 	zw_cmd_gemm(b->cmd, &b->x, &w->gate_up, &b->gate_up, NULL, NULL, b->rows_va, 0);

@@ -11,15 +11,15 @@
 
 int zw_check_hbm(struct zw_dev *dev, uint64_t bytes, const char *what, struct zw_error *err)
 {
-	struct zw_dev_attrs attrs = { .size = sizeof(attrs) };
+	struct zw_dev_attrs attrs = {.size = sizeof(attrs)};
 	int ret = zw_dev_get_attrs(dev, &attrs);
 
 	if (ret)
 		return zw_fail(err, ret, "device: %s", strerror(-ret));
 	if (bytes > attrs.hbm_free)
 		return zw_fail(err, -ENOSPC,
-			       "%s needs %.1f MiB of device memory, %.1f of %.1f MiB are free", what,
-			       (double)bytes / 1048576, (double)attrs.hbm_free / 1048576,
+			       "%s needs %.1f MiB of device memory, %.1f of %.1f MiB are free",
+			       what, (double)bytes / 1048576, (double)attrs.hbm_free / 1048576,
 			       (double)attrs.hbm_size / 1048576);
 	return 0;
 }
@@ -60,7 +60,7 @@ int zw_plan_add(struct zw_plan *p, struct zw_tensor *dst, const char *const *nam
 	uint32_t dtype = ZW_DTYPE_NONE, ndim = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		struct zw_st_info info = { .size = sizeof(info) };
+		struct zw_st_info info = {.size = sizeof(info)};
 		long t = zw_safetensors_find(p->st, names[i]);
 		uint32_t type;
 
@@ -73,9 +73,10 @@ int zw_plan_add(struct zw_plan *p, struct zw_tensor *dst, const char *const *nam
 				       "%s: tensor %s: dtype %s is not supported by the device yet",
 				       info.file, names[i], info.dtype_name);
 		if (i && type != dtype)
-			return zw_fail(err, -EOPNOTSUPP,
-				       "%s: tensor %s: dtype %s differs from that of %s: not supported",
-				       info.file, names[i], info.dtype_name, names[0]);
+			return zw_fail(
+				err, -EOPNOTSUPP,
+				"%s: tensor %s: dtype %s differs from that of %s: not supported",
+				info.file, names[i], info.dtype_name, names[0]);
 		/* Shapes were checked against the configuration, which bounds them. */
 		dtype = type;
 		ndim = info.ndim;
@@ -84,7 +85,7 @@ int zw_plan_add(struct zw_plan *p, struct zw_tensor *dst, const char *const *nam
 		if (grow((void **)&p->copies, &p->cap_copies, p->num_copies + 1,
 			 sizeof(*p->copies)))
 			return zw_fail(err, -ENOMEM, "out of memory");
-		p->copies[p->num_copies++] = (struct zw_plan_copy){ (size_t)t, at, info.nbytes };
+		p->copies[p->num_copies++] = (struct zw_plan_copy){(size_t)t, at, info.nbytes};
 		at += info.nbytes;
 	}
 	if (grow((void **)&p->dst, &p->cap_dst, p->num_dst + 1, sizeof(*p->dst)))
@@ -92,8 +93,8 @@ int zw_plan_add(struct zw_plan *p, struct zw_tensor *dst, const char *const *nam
 	p->dst[p->num_dst++] = dst;
 	p->bytes = at;
 	p->parameters += rows * cols;
-	*dst = ndim == 2 ? zw_tensor_2d(dtype, off, (uint32_t)rows, (uint32_t)cols) :
-			   zw_tensor_1d(dtype, off, (uint32_t)rows);
+	*dst = ndim == 2 ? zw_tensor_2d(dtype, off, (uint32_t)rows, (uint32_t)cols)
+			 : zw_tensor_1d(dtype, off, (uint32_t)rows);
 	return 0;
 }
 
@@ -164,9 +165,9 @@ static int stream(struct zw_model *m, const struct zw_plan *p, const struct zw_m
 static int load(struct zw_model *m, const char *dir, const struct zw_model_options *opt,
 		struct zw_error *err)
 {
-	struct zw_want_list want = { 0 };
+	struct zw_want_list want = {0};
 	struct zw_safetensors *st = NULL;
-	struct zw_plan plan = { 0 };
+	struct zw_plan plan = {0};
 	uint64_t start = now_ns();
 	int ret;
 
@@ -222,7 +223,7 @@ out:
 int zw_model_open(struct zw_dev *dev, const char *dir, const struct zw_model_options *opt,
 		  struct zw_model **out, struct zw_error *err)
 {
-	struct zw_model_options o = { 0 };
+	struct zw_model_options o = {0};
 	struct zw_model *m;
 	int ret;
 
@@ -240,8 +241,8 @@ int zw_model_open(struct zw_dev *dev, const char *dir, const struct zw_model_opt
 	ret = zw_model_config_load(dir, &m->cfg, err);
 	if (!ret) {
 		m->family = zw_family_find(m->cfg.model_type);
-		m->info.kv_bytes_per_token = 2ull * m->cfg.num_layers * m->cfg.num_kv_heads *
-					     m->cfg.head_dim * 2;
+		m->info.kv_bytes_per_token =
+			2ull * m->cfg.num_layers * m->cfg.num_kv_heads * m->cfg.head_dim * 2;
 		ret = load(m, dir, &o, err);
 	}
 	if (ret) {

@@ -116,10 +116,10 @@ struct zw_build {
 	struct zw_cmd *cmd;
 	uint64_t rows_va;
 	struct zw_tensor ids, pos;
-	struct zw_tensor h;       /* residual stream [M, H] F32 */
-	struct zw_tensor x;       /* normalised [M, H] */
-	struct zw_tensor qkv;     /* [M, (nq + 2 nkv) d] */
-	struct zw_tensor gate_up; /* [M, 2 I] */
+	struct zw_tensor h;                    /* residual stream [M, H] F32 */
+	struct zw_tensor x;                    /* normalised [M, H] */
+	struct zw_tensor qkv;                  /* [M, (nq + 2 nkv) d] */
+	struct zw_tensor gate_up;              /* [M, 2 I] */
 	struct zw_tensor cos_table, sin_table; /* [context, d / 2] F32 */
 	struct zw_tensor block_table;          /* [1, blocks] */
 	struct zw_tensor k_cache, v_cache;     /* of layer 0, [B, T, nkv, d] */

@@ -10,7 +10,7 @@
 #define NPY_MAX (16ull << 30)
 #define IDS_MAX (64ull << 20)
 
-static const char npy_magic[6] = { '\x93', 'N', 'U', 'M', 'P', 'Y' };
+static const char npy_magic[6] = {'\x93', 'N', 'U', 'M', 'P', 'Y'};
 
 int zw_npy_write_f32(const char *path, const float *data, uint64_t rows, uint64_t cols,
 		     struct zw_error *err)
@@ -131,7 +131,8 @@ int zw_ids_read_json(const char *path, uint32_t **ids, size_t *n, struct zw_erro
 		ret = zw_fail(err, -ENOMEM, "%s: out of memory", path);
 		goto out;
 	}
-	cJSON_ArrayForEach(it, json) {
+	cJSON_ArrayForEach(it, json)
+	{
 		uint64_t v;
 
 		if (!zw_json_uint(it, 0, UINT32_MAX, &v)) {

@@ -14,13 +14,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define HEADER_MAX   100000000ull /* limit of the format's own library */
-#define INDEX_MAX    (64ull << 20)
-#define SHARDS_MAX   4096
-#define INDEX_NAME   "model.safetensors.index.json"
-#define SINGLE_NAME  "model.safetensors"
+#define HEADER_MAX  100000000ull /* limit of the format's own library */
+#define INDEX_MAX   (64ull << 20)
+#define SHARDS_MAX  4096
+#define INDEX_NAME  "model.safetensors.index.json"
+#define SINGLE_NAME "model.safetensors"
 /* cJSON numbers are doubles: integers above 2^53 are not exact. No real file comes close. */
-#define OFFSET_MAX   (1ull << 53)
+#define OFFSET_MAX  (1ull << 53)
 
 struct tensor {
 	char *name;
@@ -51,13 +51,13 @@ static const struct dtype_desc {
 	uint8_t bits;
 	uint8_t id;
 } dtypes[] = {
-	{ "BF16", 16, ZW_ST_BF16 },   { "F16", 16, ZW_ST_F16 },     { "F32", 32, ZW_ST_F32 },
-	{ "F64", 64, ZW_ST_OTHER },   { "BOOL", 8, ZW_ST_OTHER },   { "U8", 8, ZW_ST_OTHER },
-	{ "I8", 8, ZW_ST_OTHER },     { "U16", 16, ZW_ST_OTHER },   { "I16", 16, ZW_ST_OTHER },
-	{ "U32", 32, ZW_ST_OTHER },   { "I32", 32, ZW_ST_OTHER },   { "U64", 64, ZW_ST_OTHER },
-	{ "I64", 64, ZW_ST_OTHER },   { "C64", 64, ZW_ST_OTHER },   { "F8_E4M3", 8, ZW_ST_OTHER },
-	{ "F8_E5M2", 8, ZW_ST_OTHER }, { "F8_E8M0", 8, ZW_ST_OTHER }, { "F6_E2M3", 6, ZW_ST_OTHER },
-	{ "F6_E3M2", 6, ZW_ST_OTHER }, { "F4", 4, ZW_ST_OTHER },
+	{"BF16", 16, ZW_ST_BF16},    {"F16", 16, ZW_ST_F16},      {"F32", 32, ZW_ST_F32},
+	{"F64", 64, ZW_ST_OTHER},    {"BOOL", 8, ZW_ST_OTHER},    {"U8", 8, ZW_ST_OTHER},
+	{"I8", 8, ZW_ST_OTHER},      {"U16", 16, ZW_ST_OTHER},    {"I16", 16, ZW_ST_OTHER},
+	{"U32", 32, ZW_ST_OTHER},    {"I32", 32, ZW_ST_OTHER},    {"U64", 64, ZW_ST_OTHER},
+	{"I64", 64, ZW_ST_OTHER},    {"C64", 64, ZW_ST_OTHER},    {"F8_E4M3", 8, ZW_ST_OTHER},
+	{"F8_E5M2", 8, ZW_ST_OTHER}, {"F8_E8M0", 8, ZW_ST_OTHER}, {"F6_E2M3", 6, ZW_ST_OTHER},
+	{"F6_E3M2", 6, ZW_ST_OTHER}, {"F4", 4, ZW_ST_OTHER},
 };
 
 static const struct dtype_desc *dtype_find(const char *name)
@@ -99,17 +99,16 @@ static int parse_shape(const struct shard *sh, const cJSON *entry, struct tensor
 	if (!cJSON_IsArray(shape))
 		return zw_fail(err, -EBADMSG, "%s: tensor %s: shape is not a list", sh->path,
 			       t->name);
-	cJSON_ArrayForEach(dim, shape) {
+	cJSON_ArrayForEach(dim, shape)
+	{
 		uint64_t v;
 
 		if (t->ndim == ZW_ST_MAX_DIMS)
-			return zw_fail(err, -EOPNOTSUPP,
-				       "%s: tensor %s: more than %d dimensions", sh->path, t->name,
-				       ZW_ST_MAX_DIMS);
+			return zw_fail(err, -EOPNOTSUPP, "%s: tensor %s: more than %d dimensions",
+				       sh->path, t->name, ZW_ST_MAX_DIMS);
 		if (!zw_json_uint(dim, 0, OFFSET_MAX, &v))
-			return zw_fail(err, -EBADMSG,
-				       "%s: tensor %s: dimension %u is not a size", sh->path,
-				       t->name, t->ndim);
+			return zw_fail(err, -EBADMSG, "%s: tensor %s: dimension %u is not a size",
+				       sh->path, t->name, t->ndim);
 		t->shape[t->ndim++] = v;
 		if (!v)
 			empty = true;
@@ -139,11 +138,12 @@ static int parse_tensor(const struct shard *sh, uint64_t data_len, const cJSON *
 	if (!cJSON_IsObject(entry))
 		return zw_fail(err, -EBADMSG, "%s: tensor %s: entry is not an object", sh->path,
 			       t->name);
-	cJSON_ArrayForEach(it, entry) {
+	cJSON_ArrayForEach(it, entry)
+	{
 		if (strcmp(it->string, "dtype") && strcmp(it->string, "shape") &&
 		    strcmp(it->string, "data_offsets"))
-			return zw_fail(err, -EBADMSG, "%s: tensor %s: unknown key \"%s\"",
-				       sh->path, t->name, it->string);
+			return zw_fail(err, -EBADMSG, "%s: tensor %s: unknown key \"%s\"", sh->path,
+				       t->name, it->string);
 	}
 	ret = zw_json_member(sh->path, entry, "dtype", &dtype, err);
 	if (ret)
@@ -161,17 +161,17 @@ static int parse_tensor(const struct shard *sh, uint64_t data_len, const cJSON *
 	if (ret)
 		return ret;
 	if (!cJSON_IsArray(offs) || cJSON_GetArraySize(offs) != 2)
-		return zw_fail(err, -EBADMSG, "%s: tensor %s: data_offsets is not a pair",
-			       sh->path, t->name);
-	cJSON_ArrayForEach(it, offs) {
+		return zw_fail(err, -EBADMSG, "%s: tensor %s: data_offsets is not a pair", sh->path,
+			       t->name);
+	cJSON_ArrayForEach(it, offs)
+	{
 		if (!zw_json_uint(it, 0, OFFSET_MAX, &v[n++]))
-			return zw_fail(err, -EBADMSG,
-				       "%s: tensor %s: data_offsets are not offsets", sh->path,
-				       t->name);
+			return zw_fail(err, -EBADMSG, "%s: tensor %s: data_offsets are not offsets",
+				       sh->path, t->name);
 	}
 	if (v[0] > v[1])
-		return zw_fail(err, -EBADMSG, "%s: tensor %s: data_offsets run backwards",
-			       sh->path, t->name);
+		return zw_fail(err, -EBADMSG, "%s: tensor %s: data_offsets run backwards", sh->path,
+			       t->name);
 	if (v[1] > data_len)
 		return zw_fail(err, -EBADMSG,
 			       "%s: tensor %s: ends at byte %llu of %llu: file is truncated",
@@ -220,7 +220,8 @@ static int parse_header(struct zw_safetensors *st, uint32_t shard, const cJSON *
 
 	if (!cJSON_IsObject(root))
 		return zw_fail(err, -EBADMSG, "%s: header is not an object", sh->path);
-	cJSON_ArrayForEach(it, root) {
+	cJSON_ArrayForEach(it, root)
+	{
 		struct tensor *t;
 		int ret;
 
@@ -328,7 +329,8 @@ static int list_shards(struct zw_safetensors *st, const char *path, const cJSON 
 	if (!names)
 		return zw_fail(err, -ENOMEM, "%s: out of memory", path);
 	n = 0;
-	cJSON_ArrayForEach(it, map) {
+	cJSON_ArrayForEach(it, map)
+	{
 		if (!cJSON_IsString(it) || !shard_name_ok(it->valuestring)) {
 			ret = zw_fail(err, -EBADMSG,
 				      "%s: tensor %s: \"%s\" is not the name of a safetensors file",
@@ -389,12 +391,13 @@ static int check_index(const struct zw_safetensors *st, const char *path, const 
 
 	if (!seen)
 		return zw_fail(err, -ENOMEM, "%s: out of memory", path);
-	cJSON_ArrayForEach(it, map) {
+	cJSON_ArrayForEach(it, map)
+	{
 		long i = zw_safetensors_find(st, it->string);
 
 		if (i < 0 || strcmp(st->shards[st->tensors[i].shard].name, it->valuestring)) {
-			ret = zw_fail(err, -EBADMSG, "%s: tensor %s is not in %s", path,
-				      it->string, it->valuestring);
+			ret = zw_fail(err, -EBADMSG, "%s: tensor %s is not in %s", path, it->string,
+				      it->valuestring);
 			goto out;
 		}
 		if (seen[i]++) {
@@ -505,7 +508,7 @@ uint64_t zw_safetensors_bytes(const struct zw_safetensors *st)
 
 int zw_safetensors_get(const struct zw_safetensors *st, size_t i, struct zw_st_info *info)
 {
-	struct zw_st_info full = { .size = info->size };
+	struct zw_st_info full = {.size = info->size};
 	const struct tensor *t;
 
 	if (info->size < offsetof(struct zw_st_info, name))
@@ -526,7 +529,7 @@ int zw_safetensors_get(const struct zw_safetensors *st, size_t i, struct zw_st_i
 
 long zw_safetensors_find(const struct zw_safetensors *st, const char *name)
 {
-	struct tensor key = { .name = (char *)name };
+	struct tensor key = {.name = (char *)name};
 	const struct tensor *t;
 
 	if (!st->num_tensors)
@@ -603,14 +606,13 @@ int zw_safetensors_match(const struct zw_safetensors *st, const struct zw_st_wan
 			seen[i] = 1;
 			ret = match_one(st, &want[w], i, err);
 		} else if (!want[w].optional) {
-			ret = zw_fail(err, -EBADMSG, "%s: tensor %s is missing",
-				      st->shards[0].path, want[w].name);
+			ret = zw_fail(err, -EBADMSG, "%s: tensor %s is missing", st->shards[0].path,
+				      want[w].name);
 		}
 	}
 	for (size_t i = 0; i < st->num_tensors && !ret; i++) {
 		if (!seen[i])
-			ret = zw_fail(err, -EBADMSG,
-				      "%s: tensor %s does not belong to this model",
+			ret = zw_fail(err, -EBADMSG, "%s: tensor %s does not belong to this model",
 				      st->shards[st->tensors[i].shard].path, st->tensors[i].name);
 	}
 	free(seen);

@@ -128,7 +128,7 @@ static size_t select_best(struct zw_sampler *s, const float *logits, size_t n, s
 	size_t m = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		struct cand c = { logits[i], (uint32_t)i };
+		struct cand c = {logits[i], (uint32_t)i};
 
 		if (c.logit == -INFINITY)
 			continue;

@@ -9,8 +9,8 @@
 
 #include "family.h"
 
-#define BLOCK_TOKENS 32 /* of a page of the KV cache */
-#define CHUNK_MAX    4096
+#define BLOCK_TOKENS    32 /* of a page of the KV cache */
+#define CHUNK_MAX       4096
 /* Emulated devices compute: minutes are normal for a large chunk, this long is not. */
 #define STEP_TIMEOUT_MS (2u * 60 * 60 * 1000)
 
@@ -110,8 +110,8 @@ static int alloc_memory(struct zw_session *s, const struct layout *l, struct zw_
 	uint64_t kv = l->kv_pool * 2 * c->num_layers, end = 0;
 	int ret;
 
-	ret = zw_check_hbm(s->m->dev, kv + l->act_bytes + l->table_bytes, "a session of this context",
-			   err);
+	ret = zw_check_hbm(s->m->dev, kv + l->act_bytes + l->table_bytes,
+			   "a session of this context", err);
 	if (ret)
 		return ret;
 	s->p.rows = take(&end, 1, 1, 4);
@@ -129,8 +129,7 @@ static int alloc_memory(struct zw_session *s, const struct layout *l, struct zw_
 	if (!ret)
 		ret = create_shared(vm, s->p.bytes, &s->param);
 	if (!ret)
-		ret = zw_buffer_create(vm,
-				       s->logits_off + 4ull * s->logits_rows * c->vocab_size,
+		ret = zw_buffer_create(vm, s->logits_off + 4ull * s->logits_rows * c->vocab_size,
 				       ZW_BO_SYSTEM, &s->host);
 	if (ret)
 		return zw_fail(err, ret, "allocating the session's memory: %s", strerror(-ret));
@@ -194,8 +193,8 @@ static void build_head(const struct zw_session *s, const struct zw_build *b,
 {
 	const struct zw_model_config *c = &s->m->cfg;
 	uint32_t rows = in->dim[0];
-	struct zw_tensor logits = zw_tensor_2d(ZW_DTYPE_F32, s->act.va + l->logits, rows,
-					       c->vocab_size);
+	struct zw_tensor logits =
+		zw_tensor_2d(ZW_DTYPE_F32, s->act.va + l->logits, rows, c->vocab_size);
 
 	zw_cmd_rmsnorm(b->cmd, in, &s->m->w.norm, x, c->rms_norm_eps, rows_va, 0);
 	zw_cmd_gemm(b->cmd, x, &s->m->w.head, &logits, NULL, NULL, rows_va, 0);
@@ -219,12 +218,12 @@ static int build_all(struct zw_session *s, const struct layout *l, struct zw_cmd
 		.x = zw_tensor_2d(ZW_DTYPE_BF16, act + l->x, m, h),
 		.qkv = zw_tensor_2d(ZW_DTYPE_BF16, act + l->qkv, m,
 				    (c->num_heads + 2 * c->num_kv_heads) * d),
-		.gate_up = zw_tensor_2d(ZW_DTYPE_BF16, act + l->gate_up, m,
-					2 * c->intermediate_size),
+		.gate_up =
+			zw_tensor_2d(ZW_DTYPE_BF16, act + l->gate_up, m, 2 * c->intermediate_size),
 		.cos_table = zw_tensor_2d(ZW_DTYPE_F32, s->tables.va + l->cos, s->context, d / 2),
 		.sin_table = zw_tensor_2d(ZW_DTYPE_F32, s->tables.va + l->sin, s->context, d / 2),
-		.block_table = zw_tensor_2d(ZW_DTYPE_I32, s->param.va + s->p.table, 1,
-					    s->num_blocks),
+		.block_table =
+			zw_tensor_2d(ZW_DTYPE_I32, s->param.va + s->p.table, 1, s->num_blocks),
 		.k_cache = zw_tensor_4d(ZW_DTYPE_BF16, pools, s->num_blocks, BLOCK_TOKENS,
 					c->num_kv_heads, d),
 		.v_cache = zw_tensor_4d(ZW_DTYPE_BF16, pools + l->kv_pool, s->num_blocks,
@@ -288,9 +287,9 @@ static int check_options(const struct zw_model_config *c, const struct zw_sessio
 	if (o->flags & ~ZW_SESSION_ALL_LOGITS)
 		return zw_fail(err, -EINVAL, "zw_session_open: unknown flags");
 	if (!o->context)
-		o->context = c->max_position < ZW_SESSION_DEFAULT_CONTEXT ?
-				     c->max_position :
-				     ZW_SESSION_DEFAULT_CONTEXT;
+		o->context = c->max_position < ZW_SESSION_DEFAULT_CONTEXT
+				     ? c->max_position
+				     : ZW_SESSION_DEFAULT_CONTEXT;
 	if (o->context > c->max_position)
 		return zw_fail(err, -EINVAL, "context %u is above the model's limit of %u",
 			       o->context, c->max_position);
@@ -332,8 +331,9 @@ int zw_session_open(struct zw_model *m, const struct zw_session_options *opt,
 		ret = zw_fail(err, -ENOMEM, "out of memory");
 		goto fail;
 	}
+	/* Handed out from the end, so that nothing can come to rely on pages being in order. */
 	for (uint32_t i = 0; i < s->num_blocks; i++)
-		s->blocks[i] = i;
+		s->blocks[i] = s->num_blocks - 1 - i;
 	plan_memory(s, &l);
 	ret = alloc_memory(s, &l, err);
 	if (!ret)
@@ -397,8 +397,8 @@ static void account(struct zw_session *s, unsigned int jobs)
 static int step(struct zw_session *s, const uint32_t *ids, uint32_t n, bool all, bool last,
 		struct zw_error *err)
 {
-	struct zw_sync sync = { .fence = s->fence, .point = s->point + 1, .flags = ZW_SYNC_SIGNAL };
-	struct zw_job job[2] = { { .size = sizeof(job[0]) }, { .size = sizeof(job[0]) } };
+	struct zw_sync sync = {.fence = s->fence, .point = s->point + 1, .flags = ZW_SYNC_SIGNAL};
+	struct zw_job job[2] = {{.size = sizeof(job[0])}, {.size = sizeof(job[0])}};
 	char *param = s->param.ptr;
 	int32_t *pos = (int32_t *)(param + s->p.pos), *table = (int32_t *)(param + s->p.table);
 	uint32_t blocks = (s->length + n + BLOCK_TOKENS - 1) / BLOCK_TOKENS, jobs = 1;

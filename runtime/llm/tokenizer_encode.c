@@ -117,7 +117,7 @@ static int push_pair(struct encoder *e, int32_t left)
 	m = zw_tok_merge(e->t, l->id, r->id);
 	if (!m)
 		return 0;
-	return heap_push(e, (struct cand){ m->rank, (uint32_t)left, l->id, r->id, m->id });
+	return heap_push(e, (struct cand){m->rank, (uint32_t)left, l->id, r->id, m->id});
 }
 
 /* One word: O(n log n) whatever the text is, since each merge adds at most two candidates. */
@@ -131,8 +131,8 @@ static int encode_word(struct encoder *e, const char *p, size_t len)
 	if (grow((void **)&e->sym, &e->sym_cap, len, sizeof(*e->sym)))
 		return zw_fail(e->err, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < len; i++)
-		e->sym[i] = (struct symbol){ e->t->byte_id[(uint8_t)p[i]], (int32_t)i - 1,
-					     i + 1 < len ? (int32_t)i + 1 : -1 };
+		e->sym[i] = (struct symbol){e->t->byte_id[(uint8_t)p[i]], (int32_t)i - 1,
+					    i + 1 < len ? (int32_t)i + 1 : -1};
 	e->heap_n = 0;
 	for (size_t i = 0; i + 1 < len; i++) {
 		ret = push_pair(e, (int32_t)i);
@@ -182,9 +182,11 @@ static int split_words(struct encoder *e, const char *p, size_t len)
 			break;
 		if (n < 0)
 			return zw_fail(e->err, -EFBIG,
-				       "text too hard for the tokenizer's expression (PCRE2 %d)", n);
+				       "text too hard for the tokenizer's expression (PCRE2 %d)",
+				       n);
 		ov = pcre2_get_ovector_pointer(e->md);
-		/* \K or an empty match would stall or go back; no tokenizer's expression does it. */
+		/* \K or an empty match would stall or go back; no tokenizer's expression does it.
+		 */
 		if (ov[1] <= ov[0] || ov[0] < pos)
 			return zw_fail(e->err, -EBADMSG,
 				       "the tokenizer's expression matches nothing");
@@ -222,8 +224,8 @@ static int scan(struct encoder *e, const char *p, size_t len, bool *ascii)
 		if (!utf8proc_get_property(cp)->combining_class)
 			marks = 0;
 		else if (++marks > MARKS_MAX)
-			return zw_fail(e->err, -EFBIG,
-				       "more than %d combining characters in a row", MARKS_MAX);
+			return zw_fail(e->err, -EFBIG, "more than %d combining characters in a row",
+				       MARKS_MAX);
 	}
 	return 0;
 }
@@ -355,7 +357,7 @@ static int encode_all(struct encoder *e, const char *text, size_t len, uint32_t 
 int zw_tokenizer_encode(const struct zw_tokenizer *t, const char *text, size_t len, uint32_t flags,
 			uint32_t **ids, size_t *n, struct zw_error *err)
 {
-	struct encoder e = { .t = t, .err = err };
+	struct encoder e = {.t = t, .err = err};
 	int ret;
 
 	if (!t || (!text && len) || !ids || !n || (flags & ~ZW_ENCODE_NO_ADDED))

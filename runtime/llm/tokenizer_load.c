@@ -122,8 +122,8 @@ static int add_token(struct zw_tokenizer *t, uint32_t id, const char *bytes, siz
 		t->arena = arena;
 		t->arena_cap = cap;
 	}
-	t->tokens[id] = (struct zw_token){ (uint32_t)t->arena_len, (uint32_t)len,
-					   flags | ZW_TOKEN_USED };
+	t->tokens[id] =
+		(struct zw_token){(uint32_t)t->arena_len, (uint32_t)len, flags | ZW_TOKEN_USED};
 	memcpy(t->arena + t->arena_len, bytes, len);
 	t->arena_len += len;
 	return 0;
@@ -144,7 +144,8 @@ static int load_vocab(const char *path, const cJSON *model, struct zw_tokenizer 
 		return ret;
 	if (!cJSON_IsObject(vocab) || !vocab->child)
 		return zw_fail(err, -EBADMSG, "%s: model.vocab is not an object with tokens", path);
-	cJSON_ArrayForEach(it, vocab) {
+	cJSON_ArrayForEach(it, vocab)
+	{
 		if (!zw_json_uint(it, 0, TOKENS_MAX - 1, &id))
 			return zw_fail(err, -EBADMSG, "%s: token \"%s\": not an id below %u", path,
 				       it->string, TOKENS_MAX);
@@ -165,9 +166,11 @@ static int load_vocab(const char *path, const cJSON *model, struct zw_tokenizer 
 	}
 	t->num_tokens = (uint32_t)top + 1;
 	byte_alphabet(alphabet);
-	cJSON_ArrayForEach(it, vocab) {
+	cJSON_ArrayForEach(it, vocab)
+	{
 		long len = unmap(alphabet, it->string, bytes);
-		/* A token with other characters can never be merged; decoding prints it as it is. */
+		/* A token with other characters can never be merged; decoding prints it as it is.
+		 */
 		bool lookup = len > 0;
 		const char *src = lookup ? bytes : it->string;
 		uint32_t slot;
@@ -256,13 +259,14 @@ static int add_merge(const char *path, struct zw_tokenizer *t, const int16_t *al
 	right = zw_tok_lookup(t, buf + a, (size_t)b);
 	id = zw_tok_lookup(t, buf, (size_t)(a + b));
 	if (left == ZW_NO_ID || right == ZW_NO_ID || id == ZW_NO_ID)
-		return zw_fail(err, -EBADMSG, "%s: merge %u uses a token that is not in the vocabulary",
-			       path, rank);
+		return zw_fail(err, -EBADMSG,
+			       "%s: merge %u uses a token that is not in the vocabulary", path,
+			       rank);
 	for (slot = hash_pair(left, right);; slot++) {
 		struct zw_merge *m = &t->merges[slot & t->merges_mask];
 
 		if (m->left == ZW_NO_ID) {
-			*m = (struct zw_merge){ left, right, rank, id };
+			*m = (struct zw_merge){left, right, rank, id};
 			return 0;
 		}
 		if (m->left == left && m->right == right)
@@ -298,7 +302,8 @@ static int load_merges(const char *path, const cJSON *model, struct zw_tokenizer
 	for (uint32_t i = 0; i <= t->merges_mask; i++)
 		t->merges[i].left = ZW_NO_ID;
 	byte_alphabet(alphabet);
-	cJSON_ArrayForEach(it, merges) {
+	cJSON_ArrayForEach(it, merges)
+	{
 		ret = add_merge(path, t, alphabet, it, rank++, buf, err);
 		if (ret)
 			break;
@@ -310,9 +315,9 @@ static int load_merges(const char *path, const cJSON *model, struct zw_tokenizer
 static int load_model(const char *path, const cJSON *model, struct zw_tokenizer *t,
 		      struct zw_error *err)
 {
-	static const char *const off[] = { "byte_fallback", "fuse_unk", "ignore_merges" };
-	static const char *const empty[] = { "unk_token", "continuing_subword_prefix",
-					     "end_of_word_suffix" };
+	static const char *const off[] = {"byte_fallback", "fuse_unk", "ignore_merges"};
+	static const char *const empty[] = {"unk_token", "continuing_subword_prefix",
+					    "end_of_word_suffix"};
 	const cJSON *it;
 	int ret;
 
@@ -368,7 +373,7 @@ static int trie_node(struct zw_tokenizer *t, uint8_t byte, uint32_t sibling)
 		t->trie = trie;
 		t->trie_cap = cap;
 	}
-	t->trie[t->trie_len] = (struct zw_trie_node){ 0, sibling, ZW_NO_ID, byte };
+	t->trie[t->trie_len] = (struct zw_trie_node){0, sibling, ZW_NO_ID, byte};
 	return (int)t->trie_len++;
 }
 
@@ -399,7 +404,7 @@ static int trie_add(struct zw_tokenizer *t, const char *bytes, uint32_t id)
 static int load_added_token(const char *path, const cJSON *it, struct zw_tokenizer *t,
 			    struct zw_error *err)
 {
-	static const char *const off[] = { "single_word", "lstrip", "rstrip", "normalized" };
+	static const char *const off[] = {"single_word", "lstrip", "rstrip", "normalized"};
 	const cJSON *content, *id_item, *flag;
 	uint32_t flags = ZW_TOKEN_ADDED;
 	uint64_t id;
@@ -428,7 +433,8 @@ static int load_added_token(const char *path, const cJSON *it, struct zw_tokeniz
 		ret = zw_json_member(path, it, off[i], &flag, err);
 		if (ret)
 			return ret;
-		/* Absent means true for "normalized" where the file was written, but Qwen's has it. */
+		/* Absent means true for "normalized" where the file was written, but Qwen's has it.
+		 */
 		if (!cJSON_IsFalse(flag))
 			return zw_fail(err, -EOPNOTSUPP,
 				       "%s: added token \"%s\": %s is not false: not supported",
@@ -470,7 +476,8 @@ static int load_added(const char *path, const cJSON *root, struct zw_tokenizer *
 		return ret;
 	if (!cJSON_IsArray(list))
 		return zw_fail(err, -EBADMSG, "%s: added_tokens is not a list", path);
-	cJSON_ArrayForEach(it, list) {
+	cJSON_ArrayForEach(it, list)
+	{
 		ret = load_added_token(path, it, t, err);
 		if (ret)
 			return ret;
@@ -501,7 +508,8 @@ static int compile(const char *path, const char *pattern, struct zw_tokenizer *t
 
 	ret = zw_tok_spell_out_space(pattern, &re);
 	if (ret)
-		return zw_fail(err, ret, "%s: pre_tokenizer: cannot translate the expression", path);
+		return zw_fail(err, ret, "%s: pre_tokenizer: cannot translate the expression",
+			       path);
 	/*
 	 * MATCH_INVALID_UTF is not wanted: the encoder hands over valid UTF-8 only and says so to
 	 * the matcher, which then does not scan the text again for every match.
@@ -533,9 +541,9 @@ static int load_pipeline(const char *path, const cJSON *root, struct zw_tokenize
 		return zw_fail(err, -EOPNOTSUPP, "%s: normalizer \"%s\" is not supported", path,
 			       str(norm, "type"));
 	t->nfc = norm != NULL;
-	pre = strcmp(str(pre, "type"), "Sequence") ?
-		      NULL :
-		      cJSON_GetObjectItemCaseSensitive(pre, "pretokenizers");
+	pre = strcmp(str(pre, "type"), "Sequence")
+		      ? NULL
+		      : cJSON_GetObjectItemCaseSensitive(pre, "pretokenizers");
 	split = cJSON_IsArray(pre) ? pre->child : NULL;
 	bytes = split ? split->next : NULL;
 	if (!bytes || bytes->next || strcmp(str(split, "type"), "Split") ||

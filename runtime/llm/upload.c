@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* Streaming host memory into device memory: two staging slots, one filled while the other copies. */
+/* Streaming host memory into device memory: two staging slots, one filled while the other copies.
+ */
 #include "model.h"
 
 #include <errno.h>
@@ -12,14 +13,14 @@
 #define SLOT_RESULT  256 /* struct zw_job_result, 64-byte aligned */
 #define SLOT_BYTES   (SLOT_DATA + SLOT_CMD + SLOT_RESULT)
 /* Copies of 8 MiB; only a dead device takes this long. */
-#define TIMEOUT_MS (10 * 60 * 1000)
+#define TIMEOUT_MS   (10 * 60 * 1000)
 
 _Static_assert(sizeof(struct zw_job_result) <= SLOT_RESULT, "room for the result");
 _Static_assert(SLOT_CMD % 256 == 0, "the result is aligned");
 
 int zw_fail_queue(struct zw_error *err, struct zw_queue *queue, int code, const char *what)
 {
-	struct zw_queue_error info = { .size = sizeof(info) };
+	struct zw_queue_error info = {.size = sizeof(info)};
 	char text[160];
 
 	if (!zw_queue_get_error(queue, &info) && info.state) {
@@ -45,9 +46,8 @@ static void start_slot(struct zw_upload *u)
 
 int zw_upload_open(struct zw_upload *u, struct zw_dev *dev, struct zw_vm *vm, struct zw_error *err)
 {
-	struct zw_queue_options opt = { .size = sizeof(opt),
-					.priority = ZW_PRIO_NORMAL,
-					.ring_slots = 8 };
+	struct zw_queue_options opt = {
+		.size = sizeof(opt), .priority = ZW_PRIO_NORMAL, .ring_slots = 8};
 	int ret;
 
 	memset(u, 0, sizeof(*u));
@@ -81,7 +81,8 @@ void zw_upload_close(struct zw_upload *u)
 
 static const struct zw_job_result *slot_result(const struct zw_upload *u, unsigned int slot)
 {
-	return (const void *)((const char *)u->stage.ptr + slot * SLOT_BYTES + SLOT_DATA + SLOT_CMD);
+	return (const void *)((const char *)u->stage.ptr + slot * SLOT_BYTES + SLOT_DATA +
+			      SLOT_CMD);
 }
 
 /* Waits until the slot's copies are done and adds what they cost. */
@@ -103,7 +104,7 @@ static int wait_slot(struct zw_upload *u, unsigned int slot, struct zw_error *er
 
 static int submit_slot(struct zw_upload *u, struct zw_error *err)
 {
-	struct zw_sync sync = { .fence = u->fence, .point = u->point + 1, .flags = ZW_SYNC_SIGNAL };
+	struct zw_sync sync = {.fence = u->fence, .point = u->point + 1, .flags = ZW_SYNC_SIGNAL};
 	struct zw_job job = {
 		.size = sizeof(job),
 		.cmd_va = u->stage.va + slot_off(u) + SLOT_DATA,

@@ -49,7 +49,8 @@ int zw_file_open(const char *path, uint64_t *size, struct zw_error *err)
 	struct stat sb;
 	int fd, code;
 
-	/* O_NONBLOCK: opening a FIFO must not wait for a writer. It has no effect on regular files. */
+	/* O_NONBLOCK: opening a FIFO must not wait for a writer. It has no effect on regular files.
+	 */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0) {
 		code = -errno;
@@ -86,7 +87,8 @@ int zw_file_pread(int fd, const char *path, void *dst, uint64_t len, uint64_t of
 			return zw_fail(err, code, "%s: read: %s", path, strerror(-code));
 		}
 		if (got == 0)
-			return zw_fail(err, -EIO, "%s: file became shorter while it was read", path);
+			return zw_fail(err, -EIO, "%s: file became shorter while it was read",
+				       path);
 		p += got;
 		off += (uint64_t)got;
 		len -= (uint64_t)got;
@@ -94,8 +96,7 @@ int zw_file_pread(int fd, const char *path, void *dst, uint64_t len, uint64_t of
 	return 0;
 }
 
-int zw_file_read(const char *path, uint64_t max, char **data, size_t *len,
-		 struct zw_error *err)
+int zw_file_read(const char *path, uint64_t max, char **data, size_t *len, struct zw_error *err)
 {
 	uint64_t size;
 	char *buf;
@@ -142,8 +143,8 @@ static int write_all(int fd, const char *p, size_t len)
 	return 0;
 }
 
-int zw_file_write(const char *path, const void *head, size_t head_len, const void *data,
-		  size_t len, struct zw_error *err)
+int zw_file_write(const char *path, const void *head, size_t head_len, const void *data, size_t len,
+		  struct zw_error *err)
 {
 	int fd, ret;
 
@@ -162,8 +163,7 @@ int zw_file_write(const char *path, const void *head, size_t head_len, const voi
 	return 0;
 }
 
-int zw_json_parse(const char *what, const char *text, size_t len, cJSON **out,
-		  struct zw_error *err)
+int zw_json_parse(const char *what, const char *text, size_t len, cJSON **out, struct zw_error *err)
 {
 	const char *end = NULL;
 	cJSON *json;

@@ -32,7 +32,8 @@ static void print_phase(FILE *f, const char *name, const struct zw_session_stats
 	double sim = (double)s->sim_ps * 1e-12;
 
 	fprintf(f,
-		"%s: %llu tokens in %.3f s = %.1f tokens/s; simulated %.3f us/token = %.0f tokens/s\n",
+		"%s: %llu tokens in %.3f s = %.1f tokens/s; simulated %.3f us/token = %.0f "
+		"tokens/s\n",
 		name, (unsigned long long)s->tokens, wall, per_second(s->tokens, wall),
 		s->tokens ? sim * 1e6 / (double)s->tokens : 0, per_second(s->tokens, sim));
 }
@@ -45,7 +46,9 @@ void run_report_print(const struct run_report *r, FILE *f)
 		(double)r->info->weight_bytes / 1048576, (double)r->info->load_ns * 1e-9);
 	print_phase(f, "prefill", p, (double)p->wall_ns * 1e-9);
 	print_phase(f, "decode", d, (double)r->res->decode_ns * 1e-9);
-	fprintf(f, "moved: HBM %.2f MiB read, %.2f MiB written; PCIe %.2f MiB read, %.2f MiB written\n",
+	fprintf(f,
+		"moved: HBM %.2f MiB read, %.2f MiB written; PCIe %.2f MiB read, %.2f MiB "
+		"written\n",
 		(double)(p->hbm_read + d->hbm_read) / 1048576,
 		(double)(p->hbm_written + d->hbm_written) / 1048576,
 		(double)(p->sys_read + d->sys_read) / 1048576,

@@ -25,9 +25,11 @@ static const char usage_text[] =
 
 static const char help_text[] =
 	"\n"
-	"Loads a Qwen checkpoint (Hugging Face directory) into a Zhenwu device and continues a prompt.\n"
+	"Loads a Qwen checkpoint (Hugging Face directory) into a Zhenwu device and continues a "
+	"prompt.\n"
 	"\n"
-	"  --model DIR          config.json, *.safetensors and, unless --prompt-ids, tokenizer.json\n"
+	"  --model DIR          config.json, *.safetensors and, unless --prompt-ids, "
+	"tokenizer.json\n"
 	"  --prompt TEXT        text to continue\n"
 	"  --prompt-file F      the same from a file; - is standard input\n"
 	"  --prompt-ids F       the same as a JSON list of token ids\n"
@@ -156,27 +158,27 @@ enum {
 };
 
 static const struct option options[] = {
-	{ "model", required_argument, NULL, OPT_MODEL },
-	{ "device", required_argument, NULL, OPT_DEVICE },
-	{ "profile", required_argument, NULL, OPT_PROFILE },
-	{ "prompt", required_argument, NULL, OPT_PROMPT },
-	{ "prompt-file", required_argument, NULL, OPT_PROMPT_FILE },
-	{ "prompt-ids", required_argument, NULL, OPT_PROMPT_IDS },
-	{ "max-tokens", required_argument, NULL, OPT_MAX_TOKENS },
-	{ "temperature", required_argument, NULL, OPT_TEMPERATURE },
-	{ "top-k", required_argument, NULL, OPT_TOP_K },
-	{ "top-p", required_argument, NULL, OPT_TOP_P },
-	{ "min-p", required_argument, NULL, OPT_MIN_P },
-	{ "seed", required_argument, NULL, OPT_SEED },
-	{ "ctx", required_argument, NULL, OPT_CTX },
-	{ "chunk", required_argument, NULL, OPT_CHUNK },
-	{ "logits-out", required_argument, NULL, OPT_LOGITS_OUT },
-	{ "ids-out", required_argument, NULL, OPT_IDS_OUT },
-	{ "stats-json", required_argument, NULL, OPT_STATS_JSON },
-	{ "quiet", no_argument, NULL, OPT_QUIET },
-	{ "help", no_argument, NULL, OPT_HELP },
-	{ "version", no_argument, NULL, OPT_VERSION },
-	{ NULL, 0, NULL, 0 },
+	{"model", required_argument, NULL, OPT_MODEL},
+	{"device", required_argument, NULL, OPT_DEVICE},
+	{"profile", required_argument, NULL, OPT_PROFILE},
+	{"prompt", required_argument, NULL, OPT_PROMPT},
+	{"prompt-file", required_argument, NULL, OPT_PROMPT_FILE},
+	{"prompt-ids", required_argument, NULL, OPT_PROMPT_IDS},
+	{"max-tokens", required_argument, NULL, OPT_MAX_TOKENS},
+	{"temperature", required_argument, NULL, OPT_TEMPERATURE},
+	{"top-k", required_argument, NULL, OPT_TOP_K},
+	{"top-p", required_argument, NULL, OPT_TOP_P},
+	{"min-p", required_argument, NULL, OPT_MIN_P},
+	{"seed", required_argument, NULL, OPT_SEED},
+	{"ctx", required_argument, NULL, OPT_CTX},
+	{"chunk", required_argument, NULL, OPT_CHUNK},
+	{"logits-out", required_argument, NULL, OPT_LOGITS_OUT},
+	{"ids-out", required_argument, NULL, OPT_IDS_OUT},
+	{"stats-json", required_argument, NULL, OPT_STATS_JSON},
+	{"quiet", no_argument, NULL, OPT_QUIET},
+	{"help", no_argument, NULL, OPT_HELP},
+	{"version", no_argument, NULL, OPT_VERSION},
+	{NULL, 0, NULL, 0},
 };
 
 /* One option's value; false when it is out of range. */
@@ -241,7 +243,7 @@ static int parse_args(struct args *a, int argc, char **argv)
 {
 	int opt, index = 0, prompts;
 
-	*a = (struct args){ .device = "auto", .max_tokens = 128 };
+	*a = (struct args){.device = "auto", .max_tokens = 128};
 	opterr = 0;
 	while ((opt = getopt_long(argc, argv, "", options, &index)) != -1) {
 		if (opt == '?' || opt == ':')
@@ -386,8 +388,8 @@ static int load_tokenizer(struct run *r)
 
 static int load_model(struct run *r, struct zw_model_config *cfg, struct zw_dev_attrs *attrs)
 {
-	struct zw_dev_options dopt = { .size = sizeof(dopt), .profile = r->a.profile };
-	struct zw_model_options mopt = { .size = sizeof(mopt), .progress = progress, .opaque = r };
+	struct zw_dev_options dopt = {.size = sizeof(dopt), .profile = r->a.profile};
+	struct zw_model_options mopt = {.size = sizeof(mopt), .progress = progress, .opaque = r};
 	struct zw_error err;
 	int ret;
 
@@ -411,7 +413,7 @@ static int load_model(struct run *r, struct zw_model_config *cfg, struct zw_dev_
 static int open_session(struct run *r, const struct zw_model_config *cfg)
 {
 	const struct args *a = &r->a;
-	struct zw_session_options opt = { .size = sizeof(opt), .context = a->ctx, .chunk = a->chunk };
+	struct zw_session_options opt = {.size = sizeof(opt), .context = a->ctx, .chunk = a->chunk};
 	struct zw_sampling_params sp = cfg->sampling;
 	struct zw_error err;
 
@@ -475,14 +477,14 @@ static int on_token(void *opaque, uint32_t id)
 
 static int generate(struct run *r, struct zw_generate_result *res)
 {
-	struct zw_generate_params p = { .size = sizeof(p),
-					.max_tokens = r->a.max_tokens,
-					.sampler = r->sampler,
-					.prompt_logits = r->logits,
-					.token = on_token,
-					.opaque = r };
-	struct zw_model_config cfg = { .size = sizeof(cfg) };
-	struct zw_error err = { "" };
+	struct zw_generate_params p = {.size = sizeof(p),
+				       .max_tokens = r->a.max_tokens,
+				       .sampler = r->sampler,
+				       .prompt_logits = r->logits,
+				       .token = on_token,
+				       .opaque = r};
+	struct zw_model_config cfg = {.size = sizeof(cfg)};
+	struct zw_error err = {""};
 	const char *text;
 	size_t len;
 	int ret;
@@ -522,10 +524,10 @@ static int write_files(struct run *r, const struct zw_model_config *cfg,
 
 static int run(struct run *r)
 {
-	struct zw_model_config cfg = { .size = sizeof(cfg) };
-	struct zw_dev_attrs attrs = { .size = sizeof(attrs) };
-	struct zw_model_info info = { .size = sizeof(info) };
-	struct zw_generate_result res = { 0 };
+	struct zw_model_config cfg = {.size = sizeof(cfg)};
+	struct zw_dev_attrs attrs = {.size = sizeof(attrs)};
+	struct zw_model_info info = {.size = sizeof(info)};
+	struct zw_generate_result res = {0};
 	struct run_report report;
 	int ret;
 
@@ -542,8 +544,8 @@ static int run(struct run *r)
 	if (ret)
 		return ret;
 	zw_model_get_info(r->model, &info);
-	report = (struct run_report){ .model_dir = r->a.model, .attrs = &attrs, .info = &info,
-				      .res = &res };
+	report = (struct run_report){
+		.model_dir = r->a.model, .attrs = &attrs, .info = &info, .res = &res};
 	if (!r->a.quiet)
 		run_report_print(&report, stderr);
 	return write_files(r, &cfg, &report);
@@ -551,7 +553,7 @@ static int run(struct run *r)
 
 int main(int argc, char **argv)
 {
-	struct run r = { 0 };
+	struct run r = {0};
 	int ret;
 
 	ret = parse_args(&r.a, argc, argv);

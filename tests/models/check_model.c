@@ -27,7 +27,7 @@
 struct prompt {
 	uint32_t *ids;
 	size_t n;
-	double rms;       /* of the reference's BF16 run */
+	double rms;        /* of the reference's BF16 run */
 	float *want, *got; /* [n, V] */
 };
 
@@ -112,14 +112,14 @@ static size_t load_ids(const cJSON *list, uint32_t **ids)
 	const cJSON *it;
 
 	*ids = alloc(n, sizeof(**ids));
-	cJSON_ArrayForEach(it, list)
-		(*ids)[i++] = (uint32_t)it->valuedouble;
+	cJSON_ArrayForEach(it, list)(*ids)[i++] = (uint32_t)it->valuedouble;
 	return n;
 }
 
 static void load_expected(struct check *c)
 {
-	cJSON *ids = load_json(c->dir, "prompt_ids.json"), *rms = load_json(c->dir, "bf16_rms.json");
+	cJSON *ids = load_json(c->dir, "prompt_ids.json"),
+	      *rms = load_json(c->dir, "bf16_rms.json");
 	size_t n = (size_t)cJSON_GetArraySize(ids);
 
 	if (!n || n != (size_t)cJSON_GetArraySize(rms))
@@ -219,8 +219,8 @@ struct device {
 
 static void device_open(struct check *c, struct device *d, int workers)
 {
-	struct zw_dev_options opt = { .size = sizeof(opt), .workers = workers };
-	struct zw_dev_attrs attrs = { .size = sizeof(attrs) };
+	struct zw_dev_options opt = {.size = sizeof(opt), .workers = workers};
+	struct zw_dev_attrs attrs = {.size = sizeof(attrs)};
 	struct zw_error err;
 
 	if (zw_dev_open(c->device, &opt, &d->dev, &err))
@@ -240,10 +240,10 @@ static void device_close(struct device *d)
 
 static struct zw_session *session_open(struct device *d, uint32_t chunk)
 {
-	struct zw_session_options opt = { .size = sizeof(opt),
-					  .flags = ZW_SESSION_ALL_LOGITS,
-					  .context = 512,
-					  .chunk = chunk };
+	struct zw_session_options opt = {.size = sizeof(opt),
+					 .flags = ZW_SESSION_ALL_LOGITS,
+					 .context = 512,
+					 .chunk = chunk};
 	struct zw_session *s;
 	struct zw_error err;
 
@@ -270,7 +270,7 @@ static bool same_bits(const struct prompt *p, const float *x, uint32_t v)
 /* However a prompt is cut, the bits are those of the whole. */
 static void check_chunks(struct check *c, struct device *d)
 {
-	static const uint32_t chunks[] = { 1, 7 };
+	static const uint32_t chunks[] = {1, 7};
 	uint32_t v = c->cfg.vocab_size;
 
 	for (size_t i = 0; i < sizeof(chunks) / sizeof(chunks[0]); i++) {
@@ -291,8 +291,8 @@ static void check_chunks(struct check *c, struct device *d)
 }
 
 /*
- * The expected tokens fed back one at a time: wherever our own margin is clear, our choice is theirs.
- * Also: the last row's logits alone are those that every row's give.
+ * The expected tokens fed back one at a time: wherever our own margin is clear, our choice is
+ * theirs. Also: the last row's logits alone are those that every row's give.
  */
 static void check_greedy(struct check *c, struct device *d)
 {
@@ -301,7 +301,8 @@ static void check_greedy(struct check *c, struct device *d)
 	uint32_t v = c->cfg.vocab_size;
 	size_t k = 0;
 
-	cJSON_ArrayForEach(it, greedy) {
+	cJSON_ArrayForEach(it, greedy)
+	{
 		const struct prompt *p = &c->prompts[k];
 		uint32_t *want;
 		size_t n = load_ids(cJSON_GetObjectItemCaseSensitive(it, "tokens"), &want);
@@ -339,7 +340,7 @@ static void check_greedy(struct check *c, struct device *d)
 
 static void check_workers(struct check *c)
 {
-	static const int workers[] = { 1, 2, 4, ZW_DEV_WORKERS_NONE };
+	static const int workers[] = {1, 2, 4, ZW_DEV_WORKERS_NONE};
 	uint32_t v = c->cfg.vocab_size;
 
 	for (size_t i = 0; i < sizeof(workers) / sizeof(workers[0]); i++) {
@@ -367,9 +368,9 @@ static void check_workers(struct check *c)
 /* Wrong calls are refused and leave the session as it was. */
 static void check_refusals(struct check *c, struct device *d)
 {
-	struct zw_session_options opt = { .size = sizeof(opt), .context = 8, .chunk = 3 };
+	struct zw_session_options opt = {.size = sizeof(opt), .context = 8, .chunk = 3};
 	const struct prompt *p = &c->prompts[0];
-	uint32_t bad = c->cfg.vocab_size, nine[9] = { 0 };
+	uint32_t bad = c->cfg.vocab_size, nine[9] = {0};
 	struct zw_session *s, *t = NULL;
 	const float *logits;
 	struct zw_error err;
@@ -380,8 +381,9 @@ static void check_refusals(struct check *c, struct device *d)
 	       "a token id beyond the vocabulary is refused");
 	result(c, zw_session_eval(s, nine, 9, NULL, &logits, &err) == -ENOSPC,
 	       "more tokens than the context are refused");
-	result(c, zw_session_length(s) == 0 &&
-			  zw_session_eval(s, p->ids, p->n < 8 ? p->n : 8, NULL, &logits, &err) == 0,
+	result(c,
+	       zw_session_length(s) == 0 &&
+		       zw_session_eval(s, p->ids, p->n < 8 ? p->n : 8, NULL, &logits, &err) == 0,
 	       "the session works after refusals");
 	result(c, zw_model_close(d->model) == -EBUSY, "a model in use cannot be closed");
 	zw_session_close(s);
@@ -407,11 +409,11 @@ static void write_digests(const struct check *c)
 static int parse_args(struct check *c, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "model", required_argument, NULL, 'm' },
-		{ "device", required_argument, NULL, 'd' },
-		{ "digest-out", required_argument, NULL, 'o' },
-		{ "workers", required_argument, NULL, 'w' },
-		{ NULL, 0, NULL, 0 },
+		{"model", required_argument, NULL, 'm'},
+		{"device", required_argument, NULL, 'd'},
+		{"digest-out", required_argument, NULL, 'o'},
+		{"workers", required_argument, NULL, 'w'},
+		{NULL, 0, NULL, 0},
 	};
 	const char *slash;
 	int opt;
@@ -437,7 +439,7 @@ static int parse_args(struct check *c, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct check c = { .device = "sim", .cfg.size = sizeof(c.cfg) };
+	struct check c = {.device = "sim", .cfg.size = sizeof(c.cfg)};
 	struct zw_session *s;
 	struct zw_error err;
 	struct device d;

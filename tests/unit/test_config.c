@@ -38,7 +38,7 @@ static void write_mutated(const char *dir, const char *from, const char *to)
 
 static void test_base(void **state)
 {
-	struct zw_model_config c = { .size = sizeof(c) };
+	struct zw_model_config c = {.size = sizeof(c)};
 	struct zw_error err;
 
 	scratch_text(*state, "config.json", base);
@@ -67,7 +67,7 @@ static void test_base(void **state)
 
 static void test_generation(void **state)
 {
-	struct zw_model_config c = { .size = sizeof(c) };
+	struct zw_model_config c = {.size = sizeof(c)};
 	struct zw_error err;
 
 	scratch_text(*state, "config.json", base);
@@ -100,29 +100,32 @@ static void test_generation(void **state)
 static void test_variants(void **state)
 {
 	static const char *const same[][2] = {
-		{ "\"rope_theta\":5000000.0", "\"rope_parameters\":{\"rope_theta\":5e6,\"rope_type\":\"default\"}" },
-		{ "\"rope_theta\":5000000.0", "\"rope_theta\":5e6,\"rope_parameters\":{\"rope_theta\":5e6}" },
-		{ "\"rope_scaling\":null", "\"rope_scaling\":{\"type\":\"default\"}" },
-		{ "\"rope_scaling\":null", "\"partial_rotary_factor\":1.0" },
-		{ "\"sliding_window\":null", "\"sliding_window\":4096" },
-		{ "\"hidden_act\":\"silu\"", "\"torch_dtype\":\"bfloat16\"" },
-		{ "\"architectures\":[\"Qwen3ForCausalLM\"]", "\"some_new_key\":{\"a\":[1]}" },
+		{"\"rope_theta\":5000000.0",
+		 "\"rope_parameters\":{\"rope_theta\":5e6,\"rope_type\":\"default\"}"},
+		{"\"rope_theta\":5000000.0",
+		 "\"rope_theta\":5e6,\"rope_parameters\":{\"rope_theta\":5e6}"},
+		{"\"rope_scaling\":null", "\"rope_scaling\":{\"type\":\"default\"}"},
+		{"\"rope_scaling\":null", "\"partial_rotary_factor\":1.0"},
+		{"\"sliding_window\":null", "\"sliding_window\":4096"},
+		{"\"hidden_act\":\"silu\"", "\"torch_dtype\":\"bfloat16\""},
+		{"\"architectures\":[\"Qwen3ForCausalLM\"]", "\"some_new_key\":{\"a\":[1]}"},
 	};
-	struct zw_model_config ref = { .size = sizeof(ref) };
+	struct zw_model_config ref = {.size = sizeof(ref)};
 
 	scratch_text(*state, "config.json", base);
 	assert_int_equal(zw_model_config_load(*state, &ref, NULL), 0);
 	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
-		struct zw_model_config c = { .size = sizeof(c) };
-		struct zw_error err = { "" };
+		struct zw_model_config c = {.size = sizeof(c)};
+		struct zw_error err = {""};
 
 		write_mutated(*state, same[i][0], same[i][1]);
 		if (zw_model_config_load(*state, &c, &err))
 			fail_msg("%s: %s", same[i][1], err.msg);
 		assert_memory_equal(&c, &ref, sizeof(c));
 	}
-	/* head_dim absent is the class default 128, never hidden_size / num_attention_heads (32). */
-	struct zw_model_config c = { .size = sizeof(c) };
+	/* head_dim absent is the class default 128, never hidden_size / num_attention_heads (32).
+	 */
+	struct zw_model_config c = {.size = sizeof(c)};
 
 	write_mutated(*state, "\"head_dim\":64,", "");
 	assert_int_equal(zw_model_config_load(*state, &c, NULL), 0);
@@ -134,73 +137,70 @@ static const struct {
 	int code;
 	const char *words;
 } bad[] = {
-	{ "\"model_type\":\"qwen3\"", "\"model_type\":\"llama\"", -EOPNOTSUPP, "model_type|llama" },
-	{ "\"model_type\":\"qwen3\"", "\"model_type\":\"qwen3_moe\"", -EOPNOTSUPP, "qwen3_moe" },
-	{ "\"model_type\":\"qwen3\",", "", -EBADMSG, "model_type|missing" },
-	{ "\"model_type\":\"qwen3\"", "\"model_type\":3", -EBADMSG, "model_type" },
-	{ "Qwen3ForCausalLM", "Qwen3ForSequenceClassification", -EOPNOTSUPP,
-	  "architectures|Qwen3ForSequenceClassification" },
-	{ "\"hidden_act\":\"silu\"", "\"hidden_act\":\"gelu\"", -EOPNOTSUPP, "hidden_act|gelu" },
-	{ "\"use_sliding_window\":false", "\"use_sliding_window\":true", -EOPNOTSUPP,
-	  "use_sliding_window" },
-	{ "\"use_sliding_window\":false", "\"use_sliding_window\":1", -EBADMSG,
-	  "use_sliding_window" },
-	{ "\"rope_scaling\":null", "\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4.0}",
-	  -EOPNOTSUPP, "rope_scaling|yarn" },
-	{ "\"rope_scaling\":null", "\"rope_scaling\":{\"type\":\"dynamic\"}", -EOPNOTSUPP,
-	  "rope_scaling|dynamic" },
-	{ "\"rope_scaling\":null", "\"rope_scaling\":4", -EBADMSG, "rope_scaling" },
-	{ "\"rope_scaling\":null", "\"rope_parameters\":{\"rope_theta\":1e4}", -EBADMSG,
-	  "rope_theta|rope_parameters" },
-	{ "\"rope_scaling\":null", "\"rope_parameters\":{\"partial_rotary_factor\":0.25}",
-	  -EOPNOTSUPP, "partial_rotary_factor" },
-	{ "\"rope_scaling\":null", "\"rope_parameters\":{\"mrope_section\":[11,11,10]}", -EOPNOTSUPP,
-	  "mrope_section" },
-	{ "\"rope_scaling\":null", "\"partial_rotary_factor\":0.5", -EOPNOTSUPP,
-	  "partial_rotary_factor" },
-	{ "\"rope_theta\":5000000.0", "\"rope_theta\":0", -EBADMSG, "rope_theta" },
-	{ "\"rope_theta\":5000000.0", "\"rope_theta\":\"1e6\"", -EBADMSG, "rope_theta" },
-	{ "\"full_attention\",\"full_attention\",\"full_attention\"",
-	  "\"full_attention\",\"linear_attention\",\"full_attention\"", -EOPNOTSUPP,
-	  "layer_types|linear_attention" },
-	{ "\"full_attention\",\"full_attention\",\"full_attention\"", "\"full_attention\"", -EBADMSG,
-	  "layer_types|num_hidden_layers" },
-	{ "\"rope_scaling\":null", "\"quantization_config\":{\"quant_method\":\"fp8\"}", -EOPNOTSUPP,
-	  "quantization_config" },
-	{ "\"rope_scaling\":null", "\"vision_config\":{}", -EOPNOTSUPP, "vision_config" },
-	{ "\"rope_scaling\":null", "\"head_dim\":64", -EBADMSG, "head_dim|twice" },
-	{ "\"hidden_size\":128", "\"hidden_size\":0", -EBADMSG, "hidden_size" },
-	{ "\"hidden_size\":128", "\"hidden_size\":-128", -EBADMSG, "hidden_size" },
-	{ "\"hidden_size\":128", "\"hidden_size\":128.5", -EBADMSG, "hidden_size" },
-	{ "\"hidden_size\":128", "\"hidden_size\":1e18", -EBADMSG, "hidden_size" },
-	{ "\"hidden_size\":128,", "", -EBADMSG, "hidden_size|missing" },
-	{ "\"num_hidden_layers\":3", "\"num_hidden_layers\":1000000", -EBADMSG,
-	  "num_hidden_layers" },
-	{ "\"num_key_value_heads\":2", "\"num_key_value_heads\":3", -EBADMSG,
-	  "num_key_value_heads|3" },
-	{ "\"num_key_value_heads\":2", "\"num_key_value_heads\":0", -EBADMSG,
-	  "num_key_value_heads" },
-	{ "\"head_dim\":64", "\"head_dim\":63", -EBADMSG, "head_dim|63" },
-	{ "\"head_dim\":64", "\"head_dim\":100000", -EBADMSG, "head_dim" },
-	{ "\"vocab_size\":640", "\"vocab_size\":6", -EBADMSG, "eos_token_id" },
-	{ "\"vocab_size\":640", "\"vocab_size\":4294967296", -EBADMSG, "vocab_size" },
-	{ "\"eos_token_id\":[7,5]", "\"eos_token_id\":[7,-1]", -EBADMSG, "eos_token_id" },
-	{ "\"eos_token_id\":[7,5]", "\"eos_token_id\":\"</s>\"", -EBADMSG, "eos_token_id" },
-	{ "\"eos_token_id\":[7,5]",
-	  "\"eos_token_id\":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]", -EOPNOTSUPP,
-	  "eos_token_id|16" },
-	{ "\"rms_norm_eps\":1e-05", "\"rms_norm_eps\":-1", -EBADMSG, "rms_norm_eps" },
-	{ "\"tie_word_embeddings\":true", "\"tie_word_embeddings\":\"yes\"", -EBADMSG,
-	  "tie_word_embeddings" },
-	{ "{\"architectures\"", "[{\"architectures\"", -EBADMSG, "JSON" },
-	{ "\"vocab_size\":640}", "\"vocab_size\":640", -EBADMSG, "JSON" },
+	{"\"model_type\":\"qwen3\"", "\"model_type\":\"llama\"", -EOPNOTSUPP, "model_type|llama"},
+	{"\"model_type\":\"qwen3\"", "\"model_type\":\"qwen3_moe\"", -EOPNOTSUPP, "qwen3_moe"},
+	{"\"model_type\":\"qwen3\",", "", -EBADMSG, "model_type|missing"},
+	{"\"model_type\":\"qwen3\"", "\"model_type\":3", -EBADMSG, "model_type"},
+	{"Qwen3ForCausalLM", "Qwen3ForSequenceClassification", -EOPNOTSUPP,
+	 "architectures|Qwen3ForSequenceClassification"},
+	{"\"hidden_act\":\"silu\"", "\"hidden_act\":\"gelu\"", -EOPNOTSUPP, "hidden_act|gelu"},
+	{"\"use_sliding_window\":false", "\"use_sliding_window\":true", -EOPNOTSUPP,
+	 "use_sliding_window"},
+	{"\"use_sliding_window\":false", "\"use_sliding_window\":1", -EBADMSG,
+	 "use_sliding_window"},
+	{"\"rope_scaling\":null", "\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4.0}",
+	 -EOPNOTSUPP, "rope_scaling|yarn"},
+	{"\"rope_scaling\":null", "\"rope_scaling\":{\"type\":\"dynamic\"}", -EOPNOTSUPP,
+	 "rope_scaling|dynamic"},
+	{"\"rope_scaling\":null", "\"rope_scaling\":4", -EBADMSG, "rope_scaling"},
+	{"\"rope_scaling\":null", "\"rope_parameters\":{\"rope_theta\":1e4}", -EBADMSG,
+	 "rope_theta|rope_parameters"},
+	{"\"rope_scaling\":null", "\"rope_parameters\":{\"partial_rotary_factor\":0.25}",
+	 -EOPNOTSUPP, "partial_rotary_factor"},
+	{"\"rope_scaling\":null", "\"rope_parameters\":{\"mrope_section\":[11,11,10]}", -EOPNOTSUPP,
+	 "mrope_section"},
+	{"\"rope_scaling\":null", "\"partial_rotary_factor\":0.5", -EOPNOTSUPP,
+	 "partial_rotary_factor"},
+	{"\"rope_theta\":5000000.0", "\"rope_theta\":0", -EBADMSG, "rope_theta"},
+	{"\"rope_theta\":5000000.0", "\"rope_theta\":\"1e6\"", -EBADMSG, "rope_theta"},
+	{"\"full_attention\",\"full_attention\",\"full_attention\"",
+	 "\"full_attention\",\"linear_attention\",\"full_attention\"", -EOPNOTSUPP,
+	 "layer_types|linear_attention"},
+	{"\"full_attention\",\"full_attention\",\"full_attention\"", "\"full_attention\"", -EBADMSG,
+	 "layer_types|num_hidden_layers"},
+	{"\"rope_scaling\":null", "\"quantization_config\":{\"quant_method\":\"fp8\"}", -EOPNOTSUPP,
+	 "quantization_config"},
+	{"\"rope_scaling\":null", "\"vision_config\":{}", -EOPNOTSUPP, "vision_config"},
+	{"\"rope_scaling\":null", "\"head_dim\":64", -EBADMSG, "head_dim|twice"},
+	{"\"hidden_size\":128", "\"hidden_size\":0", -EBADMSG, "hidden_size"},
+	{"\"hidden_size\":128", "\"hidden_size\":-128", -EBADMSG, "hidden_size"},
+	{"\"hidden_size\":128", "\"hidden_size\":128.5", -EBADMSG, "hidden_size"},
+	{"\"hidden_size\":128", "\"hidden_size\":1e18", -EBADMSG, "hidden_size"},
+	{"\"hidden_size\":128,", "", -EBADMSG, "hidden_size|missing"},
+	{"\"num_hidden_layers\":3", "\"num_hidden_layers\":1000000", -EBADMSG, "num_hidden_layers"},
+	{"\"num_key_value_heads\":2", "\"num_key_value_heads\":3", -EBADMSG,
+	 "num_key_value_heads|3"},
+	{"\"num_key_value_heads\":2", "\"num_key_value_heads\":0", -EBADMSG, "num_key_value_heads"},
+	{"\"head_dim\":64", "\"head_dim\":63", -EBADMSG, "head_dim|63"},
+	{"\"head_dim\":64", "\"head_dim\":100000", -EBADMSG, "head_dim"},
+	{"\"vocab_size\":640", "\"vocab_size\":6", -EBADMSG, "eos_token_id"},
+	{"\"vocab_size\":640", "\"vocab_size\":4294967296", -EBADMSG, "vocab_size"},
+	{"\"eos_token_id\":[7,5]", "\"eos_token_id\":[7,-1]", -EBADMSG, "eos_token_id"},
+	{"\"eos_token_id\":[7,5]", "\"eos_token_id\":\"</s>\"", -EBADMSG, "eos_token_id"},
+	{"\"eos_token_id\":[7,5]", "\"eos_token_id\":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]",
+	 -EOPNOTSUPP, "eos_token_id|16"},
+	{"\"rms_norm_eps\":1e-05", "\"rms_norm_eps\":-1", -EBADMSG, "rms_norm_eps"},
+	{"\"tie_word_embeddings\":true", "\"tie_word_embeddings\":\"yes\"", -EBADMSG,
+	 "tie_word_embeddings"},
+	{"{\"architectures\"", "[{\"architectures\"", -EBADMSG, "JSON"},
+	{"\"vocab_size\":640}", "\"vocab_size\":640", -EBADMSG, "JSON"},
 };
 
 static void test_bad(void **state)
 {
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		struct zw_model_config c = { .size = sizeof(c) }, before = c;
-		struct zw_error err = { "" };
+		struct zw_model_config c = {.size = sizeof(c)}, before = c;
+		struct zw_error err = {""};
 		int ret;
 
 		write_mutated(*state, bad[i].from, bad[i].to);
@@ -215,7 +215,7 @@ static void test_bad(void **state)
 
 static void test_files(void **state)
 {
-	struct zw_model_config c = { .size = sizeof(c) };
+	struct zw_model_config c = {.size = sizeof(c)};
 	struct zw_error err;
 	char *big;
 
@@ -239,12 +239,12 @@ static void test_files(void **state)
 
 static void test_shipped_models(void **state)
 {
-	static const char *const names[] = { "tiny-qwen3", "tiny-qwen3-tied", "qwen3-kdoc" };
+	static const char *const names[] = {"tiny-qwen3", "tiny-qwen3-tied", "qwen3-kdoc"};
 	const char *models = test_dir("ZW_TEST_MODELS");
 
 	for (size_t i = 0; i < 3; i++) {
-		struct zw_model_config c = { .size = sizeof(c) };
-		struct zw_error err = { "" };
+		struct zw_model_config c = {.size = sizeof(c)};
+		struct zw_error err = {""};
 		char path[512];
 
 		snprintf(path, sizeof(path), "%s/%s", models, names[i]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Models and sessions on the sim transport: small random checkpoints against a plain forward pass in
- * double precision, loading from shards, and everything that must be refused.
+ * Models and sessions on the sim transport: small random checkpoints against a plain forward pass
+ * in double precision, loading from shards, and everything that must be refused.
  */
 #include "llm_test.h"
 
@@ -76,7 +76,7 @@ static void add(struct fixture *f, double base, double scale, uint32_t ndim, uin
 
 static void make(struct fixture *f, struct shape s)
 {
-	*f = (struct fixture){ .dir = scratch_new(), .s = s };
+	*f = (struct fixture){.dir = scratch_new(), .s = s};
 	rng = 99;
 	add(f, 0, 1, 2, s.v, s.h, "model.embed_tokens.weight");
 	add(f, 1, 0.3, 1, s.h, 0, "model.norm.weight");
@@ -230,7 +230,7 @@ static void attend(const struct fixture *f, uint32_t l, double *h, double *ks, d
 {
 	const struct shape *s = &f->s;
 	uint32_t d = s->d, g = s->nq / s->nkv;
-	double x[256], q[512], o[512] = { 0 }, y[256], p[300];
+	double x[256], q[512], o[512] = {0}, y[256], p[300];
 	double *k = ks + (size_t)pos * s->nkv * d, *v = vs + (size_t)pos * s->nkv * d;
 
 #define W(n) weight(f, "model.layers.%u." n, l)
@@ -258,8 +258,8 @@ static void attend(const struct fixture *f, uint32_t l, double *h, double *ks, d
 			sum += p[t] = exp(p[t] - top);
 		for (uint32_t t = 0; t <= pos; t++) {
 			for (uint32_t j = 0; j < d; j++)
-				o[i * d + j] += p[t] / sum *
-						vs[((size_t)t * s->nkv + i / g) * d + j];
+				o[i * d + j] +=
+					p[t] / sum * vs[((size_t)t * s->nkv + i / g) * d + j];
 		}
 	}
 	linear(y, o, W("self_attn.o_proj.weight"), W("self_attn.o_proj.bias"), s->h, s->nq * d);
@@ -300,8 +300,8 @@ static void reference(const struct fixture *f, const uint32_t *ids, uint32_t n, 
 			feed_forward(f, l, h);
 		}
 		norm(x, h, weight(f, "model.norm.weight"), s->h);
-		linear(logits + (size_t)t * s->v, x,
-		       s->tied ? embed : weight(f, "lm_head.weight"), NULL, s->v, s->h);
+		linear(logits + (size_t)t * s->v, x, s->tied ? embed : weight(f, "lm_head.weight"),
+		       NULL, s->v, s->h);
 	}
 	free(k);
 	free(v);
@@ -311,7 +311,7 @@ static void reference(const struct fixture *f, const uint32_t *ids, uint32_t n, 
 
 static struct zw_model *open_model(const struct fixture *f)
 {
-	struct zw_error err = { "" };
+	struct zw_error err = {""};
 	struct zw_model *m;
 
 	if (zw_model_open(dev, f->dir, NULL, &m, &err))
@@ -322,10 +322,10 @@ static struct zw_model *open_model(const struct fixture *f)
 static float *all_logits(struct zw_model *m, const struct fixture *f, uint32_t chunk,
 			 const uint32_t *ids, uint32_t n)
 {
-	struct zw_session_options opt = { .size = sizeof(opt), .flags = ZW_SESSION_ALL_LOGITS,
-					  .chunk = chunk };
+	struct zw_session_options opt = {
+		.size = sizeof(opt), .flags = ZW_SESSION_ALL_LOGITS, .chunk = chunk};
 	float *x = malloc((size_t)n * f->s.v * sizeof(*x));
-	struct zw_error err = { "" };
+	struct zw_error err = {""};
 	struct zw_session *s;
 
 	if (zw_session_open(m, &opt, &s, &err) || zw_session_eval(s, ids, n, x, NULL, &err))
@@ -335,11 +335,18 @@ static float *all_logits(struct zw_model *m, const struct fixture *f, uint32_t c
 }
 
 static const struct shape shapes[] = {
-	{ .h = 48, .i = 80, .layers = 2, .nq = 6, .nkv = 2, .d = 16, .v = 97, .tied = true },
-	{ .h = 64, .i = 40, .layers = 3, .nq = 2, .nkv = 2, .d = 32, .v = 50 },
-	{ .h = 40, .i = 72, .layers = 2, .nq = 4, .nkv = 1, .d = 8, .v = 61, .bias = true },
-	{ .h = 33, .i = 17, .layers = 1, .nq = 3, .nkv = 3, .d = 6, .v = 5, .bias = true,
-	  .tied = true },
+	{.h = 48, .i = 80, .layers = 2, .nq = 6, .nkv = 2, .d = 16, .v = 97, .tied = true},
+	{.h = 64, .i = 40, .layers = 3, .nq = 2, .nkv = 2, .d = 32, .v = 50},
+	{.h = 40, .i = 72, .layers = 2, .nq = 4, .nkv = 1, .d = 8, .v = 61, .bias = true},
+	{.h = 33,
+	 .i = 17,
+	 .layers = 1,
+	 .nq = 3,
+	 .nkv = 3,
+	 .d = 6,
+	 .v = 5,
+	 .bias = true,
+	 .tied = true},
 };
 
 #define TOKENS 45 /* more than one page of the cache, no multiple of anything */
@@ -380,7 +387,7 @@ static void test_reference(void **state)
 /* Shards, F32 copies of the same values and one file give the same bits. */
 static void test_forms(void **state)
 {
-	uint32_t ids[] = { 3, 1, 4, 1, 5, 9, 2, 6 };
+	uint32_t ids[] = {3, 1, 4, 1, 5, 9, 2, 6};
 	char *index = NULL;
 	size_t len;
 	struct zw_model *m;
@@ -427,7 +434,7 @@ static void test_forms(void **state)
 
 static void expect_refused(const struct fixture *f, int code, const char *words)
 {
-	struct zw_error err = { "" };
+	struct zw_error err = {""};
 	struct zw_model *m = NULL;
 	int ret = zw_model_open(dev, f->dir, NULL, &m, &err);
 
@@ -439,7 +446,7 @@ static void expect_refused(const struct fixture *f, int code, const char *words)
 
 static uint64_t hbm_free(void)
 {
-	struct zw_dev_attrs attrs = { .size = sizeof(attrs) };
+	struct zw_dev_attrs attrs = {.size = sizeof(attrs)};
 
 	assert_int_equal(zw_dev_get_attrs(dev, &attrs), 0);
 	return attrs.hbm_free;
@@ -495,9 +502,9 @@ static void test_progress(void **state)
 {
 	int calls = 0;
 	uint64_t last = 0, before = hbm_free();
-	struct zw_model_options opt = { .size = sizeof(opt), .progress = cancel, .opaque = &calls };
-	struct zw_model_info info = { .size = sizeof(info) };
-	struct zw_error err = { "" };
+	struct zw_model_options opt = {.size = sizeof(opt), .progress = cancel, .opaque = &calls};
+	struct zw_model_info info = {.size = sizeof(info)};
+	struct zw_error err = {""};
 	struct zw_model *m = NULL;
 	struct fixture f;
 
@@ -522,12 +529,12 @@ static void test_progress(void **state)
 /* Neither a model nor a session that does not fit is begun; both say what is missing. */
 static void test_too_large(void **state)
 {
-	struct zw_dev_options dopt = { .size = sizeof(dopt), .hbm_bytes = 16 << 20 };
-	struct zw_session_options sopt = { .size = sizeof(sopt), .flags = ZW_SESSION_ALL_LOGITS };
-	struct shape s = { .h = 256, .i = 64, .layers = 1, .nq = 4, .nkv = 2, .d = 16, .v = 20000 };
+	struct zw_dev_options dopt = {.size = sizeof(dopt), .hbm_bytes = 16 << 20};
+	struct zw_session_options sopt = {.size = sizeof(sopt), .flags = ZW_SESSION_ALL_LOGITS};
+	struct shape s = {.h = 256, .i = 64, .layers = 1, .nq = 4, .nkv = 2, .d = 16, .v = 20000};
 	struct zw_dev *small;
 	struct zw_session *ses = NULL;
-	struct zw_error err = { "" };
+	struct zw_error err = {""};
 	struct zw_model *m = NULL;
 	struct fixture f;
 
@@ -573,13 +580,13 @@ static int on_token(void *opaque, uint32_t id)
 
 static void test_generate(void **state)
 {
-	struct zw_sampling_params sp = { .size = sizeof(sp), .top_p = 1 };
-	struct tokens a = { .stop_at = 99 }, b = { .stop_at = 3 };
-	struct zw_generate_result r = { .size = sizeof(r) };
-	struct zw_session_options opt = { .size = sizeof(opt), .context = 20, .chunk = 4 };
-	uint32_t prompt[] = { 1, 2, 3, 4, 5 };
-	struct zw_generate_params p = { .size = sizeof(p), .max_tokens = 10, .token = on_token };
-	struct zw_error err = { "" };
+	struct zw_sampling_params sp = {.size = sizeof(sp), .top_p = 1};
+	struct tokens a = {.stop_at = 99}, b = {.stop_at = 3};
+	struct zw_generate_result r = {.size = sizeof(r)};
+	struct zw_session_options opt = {.size = sizeof(opt), .context = 20, .chunk = 4};
+	uint32_t prompt[] = {1, 2, 3, 4, 5};
+	struct zw_generate_params p = {.size = sizeof(p), .max_tokens = 10, .token = on_token};
+	struct zw_error err = {""};
 	struct zw_session *s;
 	struct zw_model *m;
 	struct fixture f;
@@ -629,7 +636,7 @@ static void test_generate(void **state)
 /* Two sessions of one model do not disturb each other. */
 static void test_two_sessions(void **state)
 {
-	struct zw_session_options opt = { .size = sizeof(opt), .context = 64 };
+	struct zw_session_options opt = {.size = sizeof(opt), .context = 64};
 	uint32_t a_ids[40], b_ids[40];
 	const float *a, *b;
 	float *want_a, *want_b;
@@ -692,8 +699,8 @@ static void test_disasm(void **state)
 static int open_device(void **state)
 {
 	/* Little HBM: valgrind does not map the 96 GiB of the profile. */
-	struct zw_dev_options opt = { .size = sizeof(opt), .hbm_bytes = 256 << 20 };
-	struct zw_error err = { "" };
+	struct zw_dev_options opt = {.size = sizeof(opt), .hbm_bytes = 256 << 20};
+	struct zw_error err = {""};
 	int ret = zw_dev_open("sim", &opt, &dev, &err);
 
 	if (ret == -ENOENT) {
@@ -715,7 +722,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reference),    cmocka_unit_test(test_forms),
-		cmocka_unit_test(test_refused),	     cmocka_unit_test(test_progress),
+		cmocka_unit_test(test_refused),      cmocka_unit_test(test_progress),
 		cmocka_unit_test(test_too_large),    cmocka_unit_test(test_generate),
 		cmocka_unit_test(test_two_sessions), cmocka_unit_test(test_disasm),
 	};

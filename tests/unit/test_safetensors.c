@@ -16,7 +16,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* A file with this header and data_len bytes 0, 1, 2, ...; header_len is what the length field says. */
+/* A file with this header and data_len bytes 0, 1, 2, ...; header_len is what the length field
+ * says. */
 static void write_raw(const char *dir, const char *name, const char *header, uint64_t header_len,
 		      size_t data_len)
 {
@@ -37,21 +38,23 @@ static void write_st(const char *dir, const char *name, const char *header, size
 	write_raw(dir, name, header, strlen(header), data_len);
 }
 
-#define T(name, dtype, shape, b, e) \
-	"\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":[" shape "],\"data_offsets\":[" #b "," #e "]}"
+#define T(name, dtype, shape, b, e)                                                                \
+	"\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":[" shape "],\"data_offsets\":[" #b "," #e \
+	"]}"
 
 static void test_good(void **state)
 {
 	const char *dir = *state;
-	struct zw_st_info info = { .size = sizeof(info) };
+	struct zw_st_info info = {.size = sizeof(info)};
 	struct zw_safetensors *st;
 	struct zw_error err;
 	uint8_t buf[8];
 
 	/* Trailing spaces pad the header; order in the file is not order of names. */
 	write_st(dir, "model.safetensors",
-		 "{\"__metadata__\":{\"format\":\"pt\"}," T("b", "BF16", "2,3", 0, 12) ","
-		 T("a", "F32", "1", 12, 16) "," T("z", "F16", "0,7", 16, 16) "}    ", 16);
+		 "{\"__metadata__\":{\"format\":\"pt\"}," T("b", "BF16", "2,3", 0, 12) "," T(
+			 "a", "F32", "1", 12, 16) "," T("z", "F16", "0,7", 16, 16) "}    ",
+		 16);
 	assert_int_equal(zw_safetensors_open(dir, &st, &err), 0);
 	assert_int_equal(zw_safetensors_count(st), 3);
 	assert_int_equal(zw_safetensors_bytes(st), 16);
@@ -103,65 +106,65 @@ static const struct {
 	int code;
 	const char *words;
 } bad[] = {
-	{ "length above file", "{}", 1000, 0, -EBADMSG, "truncated" },
-	{ "length above limit", "{}", 1ll << 40, 0, -EBADMSG, "limit" },
-	{ "length negative as signed", "{}", -2, 0, -EBADMSG, "limit" },
-	{ "length zero", "{}", 0, 0, -EBADMSG, "truncated" },
-	{ "length cuts JSON", "{" T("a", "F32", "1", 0, 4) "}", 20, 4, -EBADMSG, "not JSON" },
-	{ "not an object", "[1,2]", -1, 0, -EBADMSG, "'{'" },
-	{ "leading space", " {}", -1, 0, -EBADMSG, "'{'" },
-	{ "garbage behind JSON", "{}x", -1, 0, -EBADMSG, "not JSON" },
-	{ "not JSON", "{\"a\":", -1, 0, -EBADMSG, "not JSON" },
-	{ "entry is a list", "{\"w\":[]}", -1, 0, -EBADMSG, "tensor w|object" },
-	{ "no dtype", "{\"w\":{\"shape\":[1],\"data_offsets\":[0,4]}}", -1, 4, -EBADMSG,
-	  "tensor w|dtype" },
-	{ "dtype number", "{\"w\":{\"dtype\":1,\"shape\":[1],\"data_offsets\":[0,4]}}", -1, 4,
-	  -EBADMSG, "tensor w|dtype" },
-	{ "unknown dtype", "{" T("w", "BF17", "1", 0, 2) "}", -1, 2, -EBADMSG, "tensor w|BF17" },
-	{ "unknown key",
-	  "{\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"stride\":[1]}}", -1, 4,
-	  -EBADMSG, "tensor w|stride" },
-	{ "twice the same key",
-	  "{\"w\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", -1, 4,
-	  -EBADMSG, "dtype|twice" },
-	{ "no shape", "{\"w\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", -1, 4, -EBADMSG,
-	  "tensor w|shape" },
-	{ "negative dimension", "{" T("w", "F32", "-1", 0, 4) "}", -1, 4, -EBADMSG,
-	  "tensor w|dimension 0" },
-	{ "fractional dimension", "{" T("w", "F32", "1,0.5", 0, 4) "}", -1, 4, -EBADMSG,
-	  "tensor w|dimension 1" },
-	{ "string dimension", "{" T("w", "F32", "\"1\"", 0, 4) "}", -1, 4, -EBADMSG, "tensor w" },
-	{ "nine dimensions", "{" T("w", "F32", "1,1,1,1,1,1,1,1,1", 0, 4) "}", -1, 4, -EOPNOTSUPP,
-	  "tensor w|dimensions" },
-	{ "product overflows", "{" T("w", "F32", "4294967296,4294967296,16", 0, 4) "}", -1, 4,
-	  -EBADMSG, "tensor w|overflow" },
-	{ "product wraps to the right size",
-	  "{" T("w", "F32", "4611686018427387905", 0, 4) "}", -1, 4, -EBADMSG, "tensor w" },
-	{ "huge dimension", "{" T("w", "F32", "1e300", 0, 4) "}", -1, 4, -EBADMSG, "tensor w" },
-	{ "half a byte", "{" T("w", "F4", "3", 0, 2) "}", -1, 2, -EBADMSG, "tensor w|bytes" },
-	{ "shape needs more", "{" T("w", "BF16", "2,3", 0, 10) "}", -1, 10, -EBADMSG,
-	  "tensor w|12|10" },
-	{ "shape needs less", "{" T("w", "BF16", "2", 0, 6) "}", -1, 6, -EBADMSG, "tensor w" },
-	{ "offsets out of file", "{" T("w", "F32", "2", 0, 8) "}", -1, 4, -EBADMSG,
-	  "tensor w|truncated" },
-	{ "offsets far out", "{" T("w", "F32", "2", 9007199254740984, 9007199254740992) "}", -1, 4,
-	  -EBADMSG, "tensor w" },
-	{ "offsets backwards", "{" T("w", "F32", "1", 4, 0) "}", -1, 4, -EBADMSG,
-	  "tensor w|backwards" },
-	{ "offsets negative", "{" T("w", "F32", "1", -4, 0) "}", -1, 4, -EBADMSG, "tensor w" },
-	{ "one offset", "{\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", -1, 4,
-	  -EBADMSG, "tensor w|pair" },
-	{ "overlap", "{" T("v", "F32", "2", 0, 8) "," T("w", "F32", "2", 4, 12) "}", -1, 12,
-	  -EBADMSG, "tensor w|overlaps|v" },
-	{ "same range", "{" T("v", "F32", "1", 0, 4) "," T("w", "F32", "1", 0, 4) "}", -1, 4,
-	  -EBADMSG, "tensor w|overlaps" },
-	{ "hole", "{" T("v", "F32", "1", 0, 4) "," T("w", "F32", "1", 8, 12) "}", -1, 12, -EBADMSG,
-	  "tensor w|hole" },
-	{ "bytes behind the end", "{" T("w", "F32", "1", 0, 4) "}", -1, 9, -EBADMSG, "5 bytes" },
-	{ "tensor twice", "{" T("w", "F32", "1", 0, 4) "," T("w", "F32", "1", 4, 8) "}", -1, 8,
-	  -EBADMSG, "tensor w|twice" },
-	{ "control character in a name", "{" T("w\\n\\u0007", "F9", "1", 0, 4) "}", -1, 4, -EBADMSG,
-	  "tensor w??" },
+	{"length above file", "{}", 1000, 0, -EBADMSG, "truncated"},
+	{"length above limit", "{}", 1ll << 40, 0, -EBADMSG, "limit"},
+	{"length negative as signed", "{}", -2, 0, -EBADMSG, "limit"},
+	{"length zero", "{}", 0, 0, -EBADMSG, "truncated"},
+	{"length cuts JSON", "{" T("a", "F32", "1", 0, 4) "}", 20, 4, -EBADMSG, "not JSON"},
+	{"not an object", "[1,2]", -1, 0, -EBADMSG, "'{'"},
+	{"leading space", " {}", -1, 0, -EBADMSG, "'{'"},
+	{"garbage behind JSON", "{}x", -1, 0, -EBADMSG, "not JSON"},
+	{"not JSON", "{\"a\":", -1, 0, -EBADMSG, "not JSON"},
+	{"entry is a list", "{\"w\":[]}", -1, 0, -EBADMSG, "tensor w|object"},
+	{"no dtype", "{\"w\":{\"shape\":[1],\"data_offsets\":[0,4]}}", -1, 4, -EBADMSG,
+	 "tensor w|dtype"},
+	{"dtype number", "{\"w\":{\"dtype\":1,\"shape\":[1],\"data_offsets\":[0,4]}}", -1, 4,
+	 -EBADMSG, "tensor w|dtype"},
+	{"unknown dtype", "{" T("w", "BF17", "1", 0, 2) "}", -1, 2, -EBADMSG, "tensor w|BF17"},
+	{"unknown key",
+	 "{\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"stride\":[1]}}", -1, 4,
+	 -EBADMSG, "tensor w|stride"},
+	{"twice the same key",
+	 "{\"w\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", -1,
+	 4, -EBADMSG, "dtype|twice"},
+	{"no shape", "{\"w\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", -1, 4, -EBADMSG,
+	 "tensor w|shape"},
+	{"negative dimension", "{" T("w", "F32", "-1", 0, 4) "}", -1, 4, -EBADMSG,
+	 "tensor w|dimension 0"},
+	{"fractional dimension", "{" T("w", "F32", "1,0.5", 0, 4) "}", -1, 4, -EBADMSG,
+	 "tensor w|dimension 1"},
+	{"string dimension", "{" T("w", "F32", "\"1\"", 0, 4) "}", -1, 4, -EBADMSG, "tensor w"},
+	{"nine dimensions", "{" T("w", "F32", "1,1,1,1,1,1,1,1,1", 0, 4) "}", -1, 4, -EOPNOTSUPP,
+	 "tensor w|dimensions"},
+	{"product overflows", "{" T("w", "F32", "4294967296,4294967296,16", 0, 4) "}", -1, 4,
+	 -EBADMSG, "tensor w|overflow"},
+	{"product wraps to the right size", "{" T("w", "F32", "4611686018427387905", 0, 4) "}", -1,
+	 4, -EBADMSG, "tensor w"},
+	{"huge dimension", "{" T("w", "F32", "1e300", 0, 4) "}", -1, 4, -EBADMSG, "tensor w"},
+	{"half a byte", "{" T("w", "F4", "3", 0, 2) "}", -1, 2, -EBADMSG, "tensor w|bytes"},
+	{"shape needs more", "{" T("w", "BF16", "2,3", 0, 10) "}", -1, 10, -EBADMSG,
+	 "tensor w|12|10"},
+	{"shape needs less", "{" T("w", "BF16", "2", 0, 6) "}", -1, 6, -EBADMSG, "tensor w"},
+	{"offsets out of file", "{" T("w", "F32", "2", 0, 8) "}", -1, 4, -EBADMSG,
+	 "tensor w|truncated"},
+	{"offsets far out", "{" T("w", "F32", "2", 9007199254740984, 9007199254740992) "}", -1, 4,
+	 -EBADMSG, "tensor w"},
+	{"offsets backwards", "{" T("w", "F32", "1", 4, 0) "}", -1, 4, -EBADMSG,
+	 "tensor w|backwards"},
+	{"offsets negative", "{" T("w", "F32", "1", -4, 0) "}", -1, 4, -EBADMSG, "tensor w"},
+	{"one offset", "{\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", -1, 4,
+	 -EBADMSG, "tensor w|pair"},
+	{"overlap", "{" T("v", "F32", "2", 0, 8) "," T("w", "F32", "2", 4, 12) "}", -1, 12,
+	 -EBADMSG, "tensor w|overlaps|v"},
+	{"same range", "{" T("v", "F32", "1", 0, 4) "," T("w", "F32", "1", 0, 4) "}", -1, 4,
+	 -EBADMSG, "tensor w|overlaps"},
+	{"hole", "{" T("v", "F32", "1", 0, 4) "," T("w", "F32", "1", 8, 12) "}", -1, 12, -EBADMSG,
+	 "tensor w|hole"},
+	{"bytes behind the end", "{" T("w", "F32", "1", 0, 4) "}", -1, 9, -EBADMSG, "5 bytes"},
+	{"tensor twice", "{" T("w", "F32", "1", 0, 4) "," T("w", "F32", "1", 4, 8) "}", -1, 8,
+	 -EBADMSG, "tensor w|twice"},
+	{"control character in a name", "{" T("w\\n\\u0007", "F9", "1", 0, 4) "}", -1, 4, -EBADMSG,
+	 "tensor w??"},
 };
 
 static void test_bad(void **state)
@@ -170,9 +173,9 @@ static void test_bad(void **state)
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct zw_safetensors *st = NULL;
-		struct zw_error err = { "" };
-		uint64_t len = bad[i].header_len == -1 ? strlen(bad[i].header) :
-							 (uint64_t)bad[i].header_len;
+		struct zw_error err = {""};
+		uint64_t len = bad[i].header_len == -1 ? strlen(bad[i].header)
+						       : (uint64_t)bad[i].header_len;
 		int ret;
 
 		write_raw(dir, "model.safetensors", bad[i].header, len, bad[i].data);
@@ -186,19 +189,20 @@ static void test_bad(void **state)
 	}
 }
 
-/* Every prefix of a real checkpoint is refused; so is every single-byte change of the length field. */
+/* Every prefix of a real checkpoint is refused; so is every single-byte change of the length field.
+ */
 static void test_truncated(void **state)
 {
-	static const char header[] = "{" T("a", "BF16", "2,3", 0, 12) "," T("b", "F32", "1", 12, 16)
-				     "}";
+	static const char header[] =
+		"{" T("a", "BF16", "2,3", 0, 12) "," T("b", "F32", "1", 12, 16) "}";
 	const char *dir = *state;
 	size_t hlen = sizeof(header) - 1, total = 8 + hlen + 16;
-	uint8_t full[512] = { (uint8_t)hlen };
+	uint8_t full[512] = {(uint8_t)hlen};
 
 	memcpy(full + 8, header, hlen);
 	for (size_t len = 0; len <= total; len++) {
 		struct zw_safetensors *st = NULL;
-		struct zw_error err = { "" };
+		struct zw_error err = {""};
 		int ret;
 
 		scratch_write(dir, "model.safetensors", full, len);
@@ -219,11 +223,12 @@ static void test_truncated(void **state)
 	}
 }
 
-/* Any byte of the header flipped: never a crash, and a checkpoint that opens is still consistent. */
+/* Any byte of the header flipped: never a crash, and a checkpoint that opens is still consistent.
+ */
 static void test_mutated(void **state)
 {
-	static const char header[] = "{" T("a", "BF16", "2,3", 0, 12) "," T("b", "F32", "1", 12, 16)
-				     "}";
+	static const char header[] =
+		"{" T("a", "BF16", "2,3", 0, 12) "," T("b", "F32", "1", 12, 16) "}";
 	const char *dir = *state;
 	size_t opened = 0;
 
@@ -231,7 +236,7 @@ static void test_mutated(void **state)
 		for (int bit = 0; bit < 8; bit++) {
 			char mut[sizeof(header)];
 			struct zw_safetensors *st = NULL;
-			struct zw_st_info info = { .size = sizeof(info) };
+			struct zw_st_info info = {.size = sizeof(info)};
 
 			memcpy(mut, header, sizeof(header));
 			mut[at] ^= (char)(1 << bit);
@@ -300,39 +305,44 @@ static const struct {
 	int code;
 	const char *words;
 } shards[] = {
-	{ "good", "{\"metadata\":{},\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"two.safetensors\"}}",
-	  0, "" },
-	{ "no map", "{\"metadata\":{}}", -EBADMSG, "index.json|weight_map" },
-	{ "index is a list", "[]", -EBADMSG, "index.json|weight_map" },
-	{ "empty map", "{\"weight_map\":{}}", -EBADMSG, "index.json|weight_map" },
-	{ "not a string", "{\"weight_map\":{\"a\":1}}", -EBADMSG, "index.json|tensor a" },
-	{ "parent directory", "{\"weight_map\":{\"a\":\"../one.safetensors\"}}", -EBADMSG,
-	  "index.json|tensor a|../one" },
-	{ "absolute path", "{\"weight_map\":{\"a\":\"/etc/one.safetensors\"}}", -EBADMSG,
-	  "index.json|tensor a" },
-	{ "subdirectory", "{\"weight_map\":{\"a\":\"x/one.safetensors\"}}", -EBADMSG,
-	  "index.json|tensor a" },
-	{ "other file", "{\"weight_map\":{\"a\":\"passwd\"}}", -EBADMSG, "index.json|tensor a" },
-	{ "hidden file", "{\"weight_map\":{\"a\":\".safetensors\"}}", -EBADMSG,
-	  "index.json|tensor a" },
-	{ "missing shard", "{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"three.safetensors\"}}",
-	  -ENOENT, "three.safetensors" },
-	{ "tensor in the wrong shard",
-	  "{\"weight_map\":{\"a\":\"two.safetensors\",\"b\":\"one.safetensors\"}}", -EBADMSG,
-	  "index.json|tensor a|two.safetensors" },
-	{ "tensor not in any shard",
-	  "{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"two.safetensors\",\"c\":\"two.safetensors\"}}",
-	  -EBADMSG, "index.json|tensor c" },
-	{ "files outside of the index stay out", "{\"weight_map\":{\"a\":\"one.safetensors\"}}", 0, "" },
-	{ "twice in the index",
-	  "{\"weight_map\":{\"a\":\"one.safetensors\",\"a\":\"one.safetensors\",\"b\":\"two.safetensors\"}}",
-	  -EBADMSG, "index.json|tensor a|twice" },
-	{ "surplus tensor in a shard",
-	  "{\"weight_map\":{\"a\":\"one.safetensors\",\"x\":\"both.safetensors\"}}", -EBADMSG,
-	  "both.safetensors|tensor y" },
-	{ "tensor in two shards",
-	  "{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"again.safetensors\"}}", -EBADMSG,
-	  "tensor a|twice" },
+	{"good",
+	 "{\"metadata\":{},\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"two.safetensors\"}}",
+	 0, ""},
+	{"no map", "{\"metadata\":{}}", -EBADMSG, "index.json|weight_map"},
+	{"index is a list", "[]", -EBADMSG, "index.json|weight_map"},
+	{"empty map", "{\"weight_map\":{}}", -EBADMSG, "index.json|weight_map"},
+	{"not a string", "{\"weight_map\":{\"a\":1}}", -EBADMSG, "index.json|tensor a"},
+	{"parent directory", "{\"weight_map\":{\"a\":\"../one.safetensors\"}}", -EBADMSG,
+	 "index.json|tensor a|../one"},
+	{"absolute path", "{\"weight_map\":{\"a\":\"/etc/one.safetensors\"}}", -EBADMSG,
+	 "index.json|tensor a"},
+	{"subdirectory", "{\"weight_map\":{\"a\":\"x/one.safetensors\"}}", -EBADMSG,
+	 "index.json|tensor a"},
+	{"other file", "{\"weight_map\":{\"a\":\"passwd\"}}", -EBADMSG, "index.json|tensor a"},
+	{"hidden file", "{\"weight_map\":{\"a\":\".safetensors\"}}", -EBADMSG,
+	 "index.json|tensor a"},
+	{"missing shard",
+	 "{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"three.safetensors\"}}", -ENOENT,
+	 "three.safetensors"},
+	{"tensor in the wrong shard",
+	 "{\"weight_map\":{\"a\":\"two.safetensors\",\"b\":\"one.safetensors\"}}", -EBADMSG,
+	 "index.json|tensor a|two.safetensors"},
+	{"tensor not in any shard",
+	 "{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"two.safetensors\",\"c\":\"two."
+	 "safetensors\"}}",
+	 -EBADMSG, "index.json|tensor c"},
+	{"files outside of the index stay out", "{\"weight_map\":{\"a\":\"one.safetensors\"}}", 0,
+	 ""},
+	{"twice in the index",
+	 "{\"weight_map\":{\"a\":\"one.safetensors\",\"a\":\"one.safetensors\",\"b\":\"two."
+	 "safetensors\"}}",
+	 -EBADMSG, "index.json|tensor a|twice"},
+	{"surplus tensor in a shard",
+	 "{\"weight_map\":{\"a\":\"one.safetensors\",\"x\":\"both.safetensors\"}}", -EBADMSG,
+	 "both.safetensors|tensor y"},
+	{"tensor in two shards",
+	 "{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"again.safetensors\"}}", -EBADMSG,
+	 "tensor a|twice"},
 };
 
 static void test_shards(void **state)
@@ -349,7 +359,7 @@ static void test_shards(void **state)
 	write_st(dir, "model.safetensors", "{}", 0);
 	for (size_t i = 0; i < sizeof(shards) / sizeof(shards[0]); i++) {
 		struct zw_safetensors *st = NULL;
-		struct zw_error err = { "" };
+		struct zw_error err = {""};
 		int ret;
 
 		scratch_text(dir, "model.safetensors.index.json", shards[i].index);
@@ -366,9 +376,9 @@ static void test_match(void **state)
 {
 	const char *dir = *state;
 	struct zw_st_want want[] = {
-		{ .name = "a", .ndim = 1, .shape = { 1 } },
-		{ .name = "b", .ndim = 2, .shape = { 2, 3 } },
-		{ .name = "c", .ndim = 1, .shape = { 1 }, .optional = 1 },
+		{.name = "a", .ndim = 1, .shape = {1}},
+		{.name = "b", .ndim = 2, .shape = {2, 3}},
+		{.name = "c", .ndim = 1, .shape = {1}, .optional = 1},
 	};
 	struct zw_safetensors *st;
 	struct zw_error err;

@@ -6,10 +6,14 @@
 
 static struct zw_sampler *open_with(float t, uint32_t k, float p, float min_p, uint64_t seed)
 {
-	struct zw_sampling_params sp = { .size = sizeof(sp), .temperature = t, .top_k = k,
-					 .top_p = p, .min_p = min_p, .seed = seed };
+	struct zw_sampling_params sp = {.size = sizeof(sp),
+					.temperature = t,
+					.top_k = k,
+					.top_p = p,
+					.min_p = min_p,
+					.seed = seed};
 	struct zw_sampler *s;
-	struct zw_error err = { "" };
+	struct zw_error err = {""};
 
 	if (zw_sampler_open(&sp, &s, &err))
 		fail_msg("%s", err.msg);
@@ -18,7 +22,7 @@ static struct zw_sampler *open_with(float t, uint32_t k, float p, float min_p, u
 
 static uint32_t pick(struct zw_sampler *s, const float *logits, size_t n)
 {
-	struct zw_error err = { "" };
+	struct zw_error err = {""};
 	uint32_t id;
 
 	if (zw_sampler_pick(s, logits, n, &id, &err))
@@ -38,8 +42,8 @@ static void histogram(struct zw_sampler *s, const float *logits, size_t n, unsig
 
 static void test_greedy(void **state)
 {
-	const float x[] = { 1, 5, 5, -INFINITY, 2 };
-	const float neg[] = { -INFINITY, -3, -3 };
+	const float x[] = {1, 5, 5, -INFINITY, 2};
+	const float neg[] = {-INFINITY, -3, -3};
 	struct zw_sampler *s = open_with(0, 0, 1, 0, 1);
 
 	assert_int_equal(pick(s, x, 5), 1); /* the lowest of equal ids */
@@ -50,7 +54,7 @@ static void test_greedy(void **state)
 
 static void test_one_left(void **state)
 {
-	const float x[] = { 1, 5, 5, 4.999f, 2 };
+	const float x[] = {1, 5, 5, 4.999f, 2};
 	struct zw_sampler *s;
 
 	/* top_k = 1, top_p = 0 and min_p = 1 leave the best; of the tie, min_p = 1 keeps both. */
@@ -79,7 +83,7 @@ static void test_one_left(void **state)
 /* Frequencies against the softmax, four standard deviations wide. */
 static void test_statistics(void **state)
 {
-	const float x[] = { 0.5f, 2, -1, 1, 0, -INFINITY };
+	const float x[] = {0.5f, 2, -1, 1, 0, -INFINITY};
 	const unsigned int draws = 40000;
 	unsigned int counts[6];
 	double sum = 0, t = 1.7;
@@ -101,20 +105,29 @@ static void test_statistics(void **state)
 /* Probabilities 0.4 0.3 0.2 0.1 in scattered order. */
 static void test_filters(void **state)
 {
-	const float x[] = { logf(0.1f), logf(0.4f), logf(0.2f), logf(0.3f) };
+	const float x[] = {logf(0.1f), logf(0.4f), logf(0.2f), logf(0.3f)};
 	static const struct {
 		uint32_t k;
 		float p, min_p;
 		unsigned int kept; /* bit per token */
 	} cases[] = {
-		{ 0, 1, 0, 0xf },     { 2, 1, 0, 0xa },      { 3, 1, 0, 0xe },
-		{ 0, 0.39f, 0, 0x2 }, { 0, 0.41f, 0, 0xa },  { 0, 0.69f, 0, 0xa },
-		{ 0, 0.71f, 0, 0xe }, { 0, 0.91f, 0, 0xf },  { 0, 1, 0.49f, 0xe },
-		{ 0, 1, 0.51f, 0xa }, { 0, 1, 0.76f, 0x2 },  { 9, 1, 0, 0xf },
+		{0, 1, 0, 0xf},
+		{2, 1, 0, 0xa},
+		{3, 1, 0, 0xe},
+		{0, 0.39f, 0, 0x2},
+		{0, 0.41f, 0, 0xa},
+		{0, 0.69f, 0, 0xa},
+		{0, 0.71f, 0, 0xe},
+		{0, 0.91f, 0, 0xf},
+		{0, 1, 0.49f, 0xe},
+		{0, 1, 0.51f, 0xa},
+		{0, 1, 0.76f, 0x2},
+		{9, 1, 0, 0xf},
 		/* after top-k 2 the two weigh 4/7 and 3/7: top-p works on what top-k left */
-		{ 2, 0.55f, 0, 0x2 }, { 2, 0.58f, 0, 0xa },
+		{2, 0.55f, 0, 0x2},
+		{2, 0.58f, 0, 0xa},
 		/* 0.45 of the best would drop token 0 only; top-k has dropped it before */
-		{ 3, 1, 0.45f, 0xe },
+		{3, 1, 0.45f, 0xe},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -149,7 +162,8 @@ static void test_topk_ties(void **state)
 static void test_seed(void **state)
 {
 	float x[500];
-	struct zw_sampler *a = open_with(1, 50, 0.9f, 0.01f, 77), *b = open_with(1, 50, 0.9f, 0.01f, 77),
+	struct zw_sampler *a = open_with(1, 50, 0.9f, 0.01f, 77),
+			  *b = open_with(1, 50, 0.9f, 0.01f, 77),
 			  *c = open_with(1, 50, 0.9f, 0.01f, 78);
 	unsigned int differ = 0;
 
@@ -169,7 +183,7 @@ static void test_seed(void **state)
 
 static void test_broken_logits(void **state)
 {
-	float x[] = { 1, 2, 3 };
+	float x[] = {1, 2, 3};
 	struct zw_error err;
 	uint32_t id = 99;
 
@@ -196,15 +210,15 @@ static void test_broken_logits(void **state)
 static void test_params(void **state)
 {
 	static const struct zw_sampling_params bad[] = {
-		{ .size = sizeof(bad[0]), .temperature = -1, .top_p = 1 },
-		{ .size = sizeof(bad[0]), .temperature = NAN, .top_p = 1 },
-		{ .size = sizeof(bad[0]), .temperature = INFINITY, .top_p = 1 },
-		{ .size = sizeof(bad[0]), .top_p = 1.01f },
-		{ .size = sizeof(bad[0]), .top_p = NAN },
-		{ .size = sizeof(bad[0]), .top_p = 1, .min_p = -0.1f },
-		{ .size = sizeof(bad[0]), .top_p = 1, .min_p = 2 },
-		{ .size = sizeof(bad[0]), .top_p = 1, .reserved = 1 },
-		{ .size = 4, .top_p = 1 },
+		{.size = sizeof(bad[0]), .temperature = -1, .top_p = 1},
+		{.size = sizeof(bad[0]), .temperature = NAN, .top_p = 1},
+		{.size = sizeof(bad[0]), .temperature = INFINITY, .top_p = 1},
+		{.size = sizeof(bad[0]), .top_p = 1.01f},
+		{.size = sizeof(bad[0]), .top_p = NAN},
+		{.size = sizeof(bad[0]), .top_p = 1, .min_p = -0.1f},
+		{.size = sizeof(bad[0]), .top_p = 1, .min_p = 2},
+		{.size = sizeof(bad[0]), .top_p = 1, .reserved = 1},
+		{.size = 4, .top_p = 1},
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -218,8 +232,8 @@ static void test_params(void **state)
 static void test_npy(void **state)
 {
 	char *dir = scratch_new(), path[512];
-	const float x[] = { 0.5f, -1, 3e38f, -0.0f, 1e-40f, 7 };
-	struct zw_error err = { "" };
+	const float x[] = {0.5f, -1, 3e38f, -0.0f, 1e-40f, 7};
+	struct zw_error err = {""};
 	uint64_t rows, cols;
 	float *y;
 	FILE *f;
@@ -248,11 +262,11 @@ static void test_npy(void **state)
 
 static void test_ids(void **state)
 {
-	static const char *const bad[] = { "{}", "[1,", "[1,-1]", "[1.5]", "[\"1\"]", "[4294967296]",
-					   "" };
-	const uint32_t ids[] = { 0, 151643, UINT32_MAX };
+	static const char *const bad[] = {"{}",      "[1,",          "[1,-1]", "[1.5]",
+					  "[\"1\"]", "[4294967296]", ""};
+	const uint32_t ids[] = {0, 151643, UINT32_MAX};
 	char *dir = scratch_new(), path[512];
-	struct zw_error err = { "" };
+	struct zw_error err = {""};
 	uint32_t *got;
 	size_t n;
 
@@ -277,11 +291,11 @@ static void test_ids(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_greedy),	   cmocka_unit_test(test_one_left),
-		cmocka_unit_test(test_statistics), cmocka_unit_test(test_filters),
-		cmocka_unit_test(test_topk_ties),  cmocka_unit_test(test_seed),
+		cmocka_unit_test(test_greedy),        cmocka_unit_test(test_one_left),
+		cmocka_unit_test(test_statistics),    cmocka_unit_test(test_filters),
+		cmocka_unit_test(test_topk_ties),     cmocka_unit_test(test_seed),
 		cmocka_unit_test(test_broken_logits), cmocka_unit_test(test_params),
-		cmocka_unit_test(test_npy),	   cmocka_unit_test(test_ids),
+		cmocka_unit_test(test_npy),           cmocka_unit_test(test_ids),
 	};
 
 	return cmocka_run_group_tests_name("sampler", tests, NULL, NULL);

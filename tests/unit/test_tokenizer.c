@@ -31,7 +31,7 @@ static char *slurp(const char *path)
 static int open_kdoc(void **state)
 {
 	char path[512];
-	struct zw_error err = { "" };
+	struct zw_error err = {""};
 
 	snprintf(path, sizeof(path), "%s/qwen3-kdoc", test_dir("ZW_TEST_MODELS"));
 	if (zw_tokenizer_open(path, &kdoc, &err))
@@ -80,8 +80,8 @@ static char *stream_decode(const struct zw_tokenizer *t, uint32_t flags, const u
 	for (size_t i = 0; i <= n; i++) {
 		const char *p;
 		size_t l;
-		int ret = i < n ? zw_detokenizer_push(d, ids[i], &p, &l) :
-				  zw_detokenizer_flush(d, &p, &l);
+		int ret = i < n ? zw_detokenizer_push(d, ids[i], &p, &l)
+				: zw_detokenizer_flush(d, &p, &l);
 
 		assert_int_equal(ret, 0);
 		if (l) {
@@ -91,10 +91,10 @@ static char *stream_decode(const struct zw_tokenizer *t, uint32_t flags, const u
 
 			while (k && ((unsigned char)p[k] & 0xc0) == 0x80)
 				k--;
-			need = (unsigned char)p[k] < 0x80 ? 1 :
-			       (unsigned char)p[k] < 0xe0 ? 2 :
-			       (unsigned char)p[k] < 0xf0 ? 3 :
-							    4;
+			need = (unsigned char)p[k] < 0x80   ? 1
+			       : (unsigned char)p[k] < 0xe0 ? 2
+			       : (unsigned char)p[k] < 0xf0 ? 3
+							    : 4;
 			assert_int_equal(l - k, need);
 		}
 		fwrite(p, 1, l, f);
@@ -108,7 +108,7 @@ static char *stream_decode(const struct zw_tokenizer *t, uint32_t flags, const u
 static void encode(const struct zw_tokenizer *t, const char *text, size_t len, uint32_t flags,
 		   uint32_t **ids, size_t *n)
 {
-	struct zw_error err = { "" };
+	struct zw_error err = {""};
 
 	if (zw_tokenizer_encode(t, text, len, flags, ids, n, &err))
 		fail_msg("%s", err.msg);
@@ -131,7 +131,7 @@ static void expect_ids(const struct zw_tokenizer *t, const char *text, uint32_t 
 static void test_vectors(void **state)
 {
 	const char *file = getenv("ZW_TEST_QWEN3_TOKENIZER");
-	struct zw_error err = { "" };
+	struct zw_error err = {""};
 	struct zw_tokenizer *t;
 	char path[512], *text, cache[512];
 	const char *home = getenv("HOME"), *xdg = getenv("XDG_CACHE_HOME");
@@ -155,7 +155,8 @@ static void test_vectors(void **state)
 	pairs = cJSON_Parse(text);
 	free(text);
 	assert_non_null(pairs);
-	cJSON_ArrayForEach(pair, pairs) {
+	cJSON_ArrayForEach(pair, pairs)
+	{
 		const char *s = pair->child->valuestring;
 		const cJSON *want = pair->child->next;
 		uint32_t *ids;
@@ -165,7 +166,8 @@ static void test_vectors(void **state)
 
 		encode(t, s, strlen(s), 0, &ids, &n);
 		ok = n == (size_t)cJSON_GetArraySize(want);
-		cJSON_ArrayForEach(it, want) {
+		cJSON_ArrayForEach(it, want)
+		{
 			if (!ok)
 				break;
 			ok = ids[i++] == (uint32_t)it->valueint;
@@ -178,9 +180,9 @@ static void test_vectors(void **state)
 	cJSON_Delete(pairs);
 	assert_int_equal(total, 3000);
 	assert_int_equal(bad, 0);
-	expect_ids(t, "Hello world", 0, 2, (const uint32_t[]){ 9707, 1879 });
-	expect_ids(t, " Hello world", 0, 2, (const uint32_t[]){ 21927, 1879 });
-	expect_ids(t, "<|im_start|>a<think>", 0, 3, (const uint32_t[]){ 151644, 64, 151667 });
+	expect_ids(t, "Hello world", 0, 2, (const uint32_t[]){9707, 1879});
+	expect_ids(t, " Hello world", 0, 2, (const uint32_t[]){21927, 1879});
+	expect_ids(t, "<|im_start|>a<think>", 0, 3, (const uint32_t[]){151644, 64, 151667});
 	assert_int_equal(zw_tokenizer_find(t, "<|im_end|>", 10), 151645);
 	zw_tokenizer_close(t);
 }
@@ -192,7 +194,7 @@ static void test_added(void **state)
 	const char *p;
 	char *text;
 
-	expect_ids(kdoc, "<|im_start|><|im_end|>", 0, 2, (const uint32_t[]){ 4094, 4095 });
+	expect_ids(kdoc, "<|im_start|><|im_end|>", 0, 2, (const uint32_t[]){4094, 4095});
 	encode(kdoc, "x<|im_end|>y", 12, 0, &ids, &n);
 	assert_int_equal(ids[1], 4095);
 	assert_int_equal(n, 3);
@@ -226,11 +228,11 @@ static void test_white_space(void **state)
 {
 #define WS "\\p{Z}\\t\\n\\x0B\\f\\r\\x85"
 	static const char *const cases[][2] = {
-		{ "\\s+(?!\\S)|\\s+", "[" WS "]+(?![^" WS "])|[" WS "]+" },
-		{ " ?[^\\s\\p{L}]+[\\r\\n]*", " ?[^" WS "\\p{L}]+[\\r\\n]*" },
-		{ "\\\\s\\[\\s", "\\\\s\\[[" WS "]" }, /* an escaped backslash and bracket */
-		{ "[\\S]", NULL },
-		{ "[[:space:]]", NULL },
+		{"\\s+(?!\\S)|\\s+", "[" WS "]+(?![^" WS "])|[" WS "]+"},
+		{" ?[^\\s\\p{L}]+[\\r\\n]*", " ?[^" WS "\\p{L}]+[\\r\\n]*"},
+		{"\\\\s\\[\\s", "\\\\s\\[[" WS "]"}, /* an escaped backslash and bracket */
+		{"[\\S]", NULL},
+		{"[[:space:]]", NULL},
 	};
 #undef WS
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -253,8 +255,10 @@ static void test_round_trip(void **state)
 		"The device driver is registered with the bus.\n\n  Indented\tcode();\r\n",
 		"12345 67 8.9e-10  x   \n \n\n   end   ",
 		"we'll you'Re IT'S don't 'tis",
-		"\xe7\x9c\x9f\xe6\xad\xa6 810E \xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7 caf\xc3\xa9",
-		"\xd0\x9f\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1\x82, \xd7\xa9\xd7\x9c\xd7\x95\xd7\x9d",
+		"\xe7\x9c\x9f\xe6\xad\xa6 810E \xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7 "
+		"caf\xc3\xa9",
+		"\xd0\x9f\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1\x82, "
+		"\xd7\xa9\xd7\x9c\xd7\x95\xd7\x9d",
 	};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -284,8 +288,10 @@ static void test_round_trip(void **state)
 static void test_any_bytes(void **state)
 {
 	static const char *const bad[] = {
-		"\xff", "\x80\x80", "a\xc3", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-		"\xe2\x82", "ok \xf0\x9f\x91 ok", "\xf0\x80\x80\x80", "\xc3\xc3\xa9",
+		"\xff",         "\x80\x80",           "a\xc3",
+		"\xc0\xaf",     "\xed\xa0\x80",       "\xf4\x90\x80\x80",
+		"\xe2\x82",     "ok \xf0\x9f\x91 ok", "\xf0\x80\x80\x80",
+		"\xc3\xc3\xa9",
 	};
 	uint64_t rng = 1;
 
@@ -339,16 +345,19 @@ static void test_stream_replace(void **state)
 	static const struct {
 		const char *bytes, *text;
 	} cases[] = {
-		{ "\xe7\x9c\x9f", "\xe7\x9c\x9f" },
-		{ "\xf0\x9f\x91\xa9!", "\xf0\x9f\x91\xa9!" },
-		{ "a\xffz", "a\xef\xbf\xbdz" },
-		{ "\xe7\x9c" "A", "\xef\xbf\xbd" "A" },
-		{ "\xe7\x9c", "\xef\xbf\xbd" },
-		{ "\xe7\xe7\x9c\x9f", "\xef\xbf\xbd\xe7\x9c\x9f" },
-		{ "\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
-		{ "\xf0\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
-		{ "\xf4\x90", "\xef\xbf\xbd\xef\xbf\xbd" },
-		{ "\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd" },
+		{"\xe7\x9c\x9f", "\xe7\x9c\x9f"},
+		{"\xf0\x9f\x91\xa9!", "\xf0\x9f\x91\xa9!"},
+		{"a\xffz", "a\xef\xbf\xbdz"},
+		{"\xe7\x9c"
+		 "A",
+		 "\xef\xbf\xbd"
+		 "A"},
+		{"\xe7\x9c", "\xef\xbf\xbd"},
+		{"\xe7\xe7\x9c\x9f", "\xef\xbf\xbd\xe7\x9c\x9f"},
+		{"\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
+		{"\xf0\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
+		{"\xf4\x90", "\xef\xbf\xbd\xef\xbf\xbd"},
+		{"\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -382,12 +391,19 @@ static double seconds(void)
 }
 
 /*
- * Long words must not take quadratic time: a megabyte of one letter would need minutes. The limit is
- * of processor time and far above what valgrind or a sanitizer needs.
+ * Long words must not take quadratic time: a megabyte of one letter would need minutes. The limit
+ * is of processor time and far above what valgrind or a sanitizer needs.
  */
 static void test_long_words(void **state)
 {
-	static const char *const kinds[] = { "a", "ab", " ", "\n ", "\xcc\x81" "a", "'", "<|im_" };
+	static const char *const kinds[] = {"a",
+					    "ab",
+					    " ",
+					    "\n ",
+					    "\xcc\x81"
+					    "a",
+					    "'",
+					    "<|im_"};
 	size_t len = 1 << 20;
 	char *text = malloc(len + 8);
 	double start = seconds();
@@ -409,7 +425,7 @@ static void test_long_words(void **state)
 	assert_true(seconds() - start < 60);
 
 	/* Combining marks in a row are the one thing refused for its cost. */
-	struct zw_error err = { "" };
+	struct zw_error err = {""};
 	uint32_t *ids;
 	size_t n;
 
@@ -427,33 +443,33 @@ static const struct {
 	int code;
 	const char *words;
 } bad[] = {
-	{ "\"type\": \"BPE\"", "\"type\": \"Unigram\"", -EOPNOTSUPP, "model.type" },
-	{ "\"type\": \"NFC\"", "\"type\": \"NFKC\"", -EOPNOTSUPP, "normalizer|NFKC" },
-	{ "\"type\": \"Split\"", "\"type\": \"Digits\"", -EOPNOTSUPP, "pre_tokenizer" },
-	{ "\"behavior\": \"Isolated\"", "\"behavior\": \"Removed\"", -EOPNOTSUPP, "Split" },
-	{ "\"add_prefix_space\": false", "\"add_prefix_space\": true", -EOPNOTSUPP,
-	  "add_prefix_space" },
-	{ "\"Regex\": \"(?i:", "\"Regex\": \"(?i", -EBADMSG, "expression" },
-	{ "[^\\\\r\\\\n\\\\p{L}", "[^\\\\S\\\\n\\\\p{L}", -EOPNOTSUPP, "expression" },
-	{ "\"dropout\": null", "\"dropout\": 0.1", -EOPNOTSUPP, "dropout" },
-	{ "\"byte_fallback\": false", "\"byte_fallback\": true", -EOPNOTSUPP, "byte_fallback" },
-	{ "\"ignore_merges\": false", "\"ignore_merges\": true", -EOPNOTSUPP, "ignore_merges" },
-	{ "\"unk_token\": null", "\"unk_token\": \"?\"", -EOPNOTSUPP, "unk_token" },
-	{ "\"normalized\": false", "\"normalized\": true", -EOPNOTSUPP, "normalized" },
-	{ "\"lstrip\": false", "\"lstrip\": true", -EOPNOTSUPP, "<|endoftext|>|lstrip" },
-	{ "\"id\": 4094", "\"id\": 4093", -EBADMSG, "<|im_start|>|4093" },
-	{ "\"id\": 4094", "\"id\": -1", -EBADMSG, "<|im_start|>" },
-	{ "\"id\": 4094", "\"id\": 4294967296", -EBADMSG, "<|im_start|>" },
-	{ "\"\xc4\xa0shared\": 1776", "\"\xc4\xa0shared\": 1777", -EBADMSG, "1777|twice" },
-	{ "\"\xc4\xa0shared\": 1776", "\"\xc4\xa0sharex\": 1776", -EBADMSG, "merge" },
-	{ "\"\xc4\xa0shared\": 1776", "\"\xc4\xa0shared\": 1e9", -EBADMSG, "shared" },
-	{ "\"\xc4\xa0shared\": 1776", "\"!\": 1776", -EBADMSG, "!" },
-	{ "\"~\": 93", "\"\xe4\xb8\x80\": 93", -EBADMSG, "0x7e" },
-	{ "\"vocab\": {", "\"vocab\": [{", -EBADMSG, "JSON" },
-	{ "\"merges\": [", "\"merges\": [\"\xc4\xa0\",", -EBADMSG, "merge 0" },
-	{ "\"merges\": [", "\"merges\": [[\"t\",\"h\",\"e\"],", -EBADMSG, "merge 0" },
-	{ "\"merges\": [", "\"merges\": [[\"\xc4\xa0\",\"t\"],", -EBADMSG, "merge 1|twice" },
-	{ "\"merges\": [", "\"merges\": [7,", -EBADMSG, "merge 0" },
+	{"\"type\": \"BPE\"", "\"type\": \"Unigram\"", -EOPNOTSUPP, "model.type"},
+	{"\"type\": \"NFC\"", "\"type\": \"NFKC\"", -EOPNOTSUPP, "normalizer|NFKC"},
+	{"\"type\": \"Split\"", "\"type\": \"Digits\"", -EOPNOTSUPP, "pre_tokenizer"},
+	{"\"behavior\": \"Isolated\"", "\"behavior\": \"Removed\"", -EOPNOTSUPP, "Split"},
+	{"\"add_prefix_space\": false", "\"add_prefix_space\": true", -EOPNOTSUPP,
+	 "add_prefix_space"},
+	{"\"Regex\": \"(?i:", "\"Regex\": \"(?i", -EBADMSG, "expression"},
+	{"[^\\\\r\\\\n\\\\p{L}", "[^\\\\S\\\\n\\\\p{L}", -EOPNOTSUPP, "expression"},
+	{"\"dropout\": null", "\"dropout\": 0.1", -EOPNOTSUPP, "dropout"},
+	{"\"byte_fallback\": false", "\"byte_fallback\": true", -EOPNOTSUPP, "byte_fallback"},
+	{"\"ignore_merges\": false", "\"ignore_merges\": true", -EOPNOTSUPP, "ignore_merges"},
+	{"\"unk_token\": null", "\"unk_token\": \"?\"", -EOPNOTSUPP, "unk_token"},
+	{"\"normalized\": false", "\"normalized\": true", -EOPNOTSUPP, "normalized"},
+	{"\"lstrip\": false", "\"lstrip\": true", -EOPNOTSUPP, "<|endoftext|>|lstrip"},
+	{"\"id\": 4094", "\"id\": 4093", -EBADMSG, "<|im_start|>|4093"},
+	{"\"id\": 4094", "\"id\": -1", -EBADMSG, "<|im_start|>"},
+	{"\"id\": 4094", "\"id\": 4294967296", -EBADMSG, "<|im_start|>"},
+	{"\"\xc4\xa0shared\": 1776", "\"\xc4\xa0shared\": 1777", -EBADMSG, "1777|twice"},
+	{"\"\xc4\xa0shared\": 1776", "\"\xc4\xa0sharex\": 1776", -EBADMSG, "merge"},
+	{"\"\xc4\xa0shared\": 1776", "\"\xc4\xa0shared\": 1e9", -EBADMSG, "shared"},
+	{"\"\xc4\xa0shared\": 1776", "\"!\": 1776", -EBADMSG, "!"},
+	{"\"~\": 93", "\"\xe4\xb8\x80\": 93", -EBADMSG, "0x7e"},
+	{"\"vocab\": {", "\"vocab\": [{", -EBADMSG, "JSON"},
+	{"\"merges\": [", "\"merges\": [\"\xc4\xa0\",", -EBADMSG, "merge 0"},
+	{"\"merges\": [", "\"merges\": [[\"t\",\"h\",\"e\"],", -EBADMSG, "merge 0"},
+	{"\"merges\": [", "\"merges\": [[\"\xc4\xa0\",\"t\"],", -EBADMSG, "merge 1|twice"},
+	{"\"merges\": [", "\"merges\": [7,", -EBADMSG, "merge 0"},
 };
 
 static void test_bad_files(void **state)
@@ -465,7 +481,7 @@ static void test_bad_files(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		const char *at = strstr(kdoc_json, bad[i].from);
 		struct zw_tokenizer *t = NULL;
-		struct zw_error err = { "" };
+		struct zw_error err = {""};
 		int ret;
 
 		if (!at)
@@ -498,7 +514,7 @@ static void test_merge_spelling(void **state)
 	char *dir = scratch_new();
 	cJSON *root = cJSON_Parse(kdoc_json), *model, *merges, *it, *flat;
 	struct zw_tokenizer *t;
-	struct zw_error err = { "" };
+	struct zw_error err = {""};
 	uint32_t *a, *b;
 	size_t na, nb;
 	char *text;
@@ -506,7 +522,8 @@ static void test_merge_spelling(void **state)
 	model = cJSON_GetObjectItemCaseSensitive(root, "model");
 	merges = cJSON_GetObjectItemCaseSensitive(model, "merges");
 	flat = cJSON_CreateArray();
-	cJSON_ArrayForEach(it, merges) {
+	cJSON_ArrayForEach(it, merges)
+	{
 		char pair[256];
 
 		snprintf(pair, sizeof(pair), "%s %s", it->child->valuestring,
@@ -533,11 +550,11 @@ static void test_merge_spelling(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_vectors),	       cmocka_unit_test(test_added),
+		cmocka_unit_test(test_vectors),        cmocka_unit_test(test_added),
 		cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_white_space),
-		cmocka_unit_test(test_any_bytes),
-		cmocka_unit_test(test_stream_replace), cmocka_unit_test(test_long_words),
-		cmocka_unit_test(test_bad_files),      cmocka_unit_test(test_merge_spelling),
+		cmocka_unit_test(test_any_bytes),      cmocka_unit_test(test_stream_replace),
+		cmocka_unit_test(test_long_words),     cmocka_unit_test(test_bad_files),
+		cmocka_unit_test(test_merge_spelling),
 	};
 
 	return cmocka_run_group_tests_name("tokenizer", tests, open_kdoc, close_kdoc);

@@ -8,10 +8,10 @@
  *
  * Conventions
  *  - Functions return 0 (or a count, where said) on success and a negative errno on failure; errno
- *    itself is not touched on purpose. Codes used everywhere besides those of base.h: -ENOMEM; -EINVAL for a bad argument;
- *    -EBADMSG for a file whose content is malformed or contradicts itself; -EOPNOTSUPP for content
- *    that is well formed but not implemented; -EFBIG for something above a stated limit; and the
- *    errno of the system call for files that cannot be opened or read.
+ *    itself is not touched on purpose. Codes used everywhere besides those of base.h: -ENOMEM;
+ * -EINVAL for a bad argument; -EBADMSG for a file whose content is malformed or contradicts itself;
+ * -EOPNOTSUPP for content that is well formed but not implemented; -EFBIG for something above a
+ * stated limit; and the errno of the system call for files that cannot be opened or read.
  *  - `err` parameters may be NULL. On failure they receive one line without a newline, fit for
  *    "tool: %s", that names the file, key, tensor or token; on success they are left alone.
  *  - Every structure that crosses the ABI starts with `size`, which the caller sets to sizeof() and
@@ -78,8 +78,7 @@ struct zw_model_config {
  * @param cfg  cfg->size set by the caller; filled on success, untouched on failure
  * Thread safety: reentrant.
  */
-ZW_API int zw_model_config_load(const char *dir, struct zw_model_config *cfg,
-				    struct zw_error *err);
+ZW_API int zw_model_config_load(const char *dir, struct zw_model_config *cfg, struct zw_error *err);
 
 /** True when id is one of the configuration's stop tokens. Thread safety: pure. */
 ZW_API bool zw_model_config_is_stop(const struct zw_model_config *cfg, uint32_t id);
@@ -132,8 +131,7 @@ struct zw_safetensors;
  *
  * Thread safety: reentrant.
  */
-ZW_API int zw_safetensors_open(const char *dir, struct zw_safetensors **out,
-				   struct zw_error *err);
+ZW_API int zw_safetensors_open(const char *dir, struct zw_safetensors **out, struct zw_error *err);
 /** Closes; NULL is allowed. No other call may be running or follow. */
 ZW_API void zw_safetensors_close(struct zw_safetensors *st);
 /** Number of tensors. Thread safety: immutable. */
@@ -141,8 +139,7 @@ ZW_API size_t zw_safetensors_count(const struct zw_safetensors *st);
 /** Sum of nbytes over all tensors. Thread safety: immutable. */
 ZW_API uint64_t zw_safetensors_bytes(const struct zw_safetensors *st);
 /** Describes tensor i (in order of name). -ERANGE past the end. Thread safety: immutable. */
-ZW_API int zw_safetensors_get(const struct zw_safetensors *st, size_t i,
-				  struct zw_st_info *info);
+ZW_API int zw_safetensors_get(const struct zw_safetensors *st, size_t i, struct zw_st_info *info);
 /** Finds a tensor. Returns its index (>= 0) or -ENOENT. Thread safety: immutable. */
 ZW_API long zw_safetensors_find(const struct zw_safetensors *st, const char *name);
 /**
@@ -150,14 +147,14 @@ ZW_API long zw_safetensors_find(const struct zw_safetensors *st, const char *nam
  * the process. -ERANGE when the range leaves the tensor, -EIO when the file shrank since it was
  * opened. Thread safety: immutable (dst is the caller's).
  */
-ZW_API int zw_safetensors_read(const struct zw_safetensors *st, size_t i, uint64_t off,
-				   void *dst, uint64_t len, struct zw_error *err);
+ZW_API int zw_safetensors_read(const struct zw_safetensors *st, size_t i, uint64_t off, void *dst,
+			       uint64_t len, struct zw_error *err);
 /**
  * Checks that the checkpoint holds exactly the wanted tensors: none missing (unless optional), none
  * of another shape, none of an unsupported dtype, none left over. Thread safety: immutable.
  */
 ZW_API int zw_safetensors_match(const struct zw_safetensors *st, const struct zw_st_want *want,
-				    size_t n, struct zw_error *err);
+				size_t n, struct zw_error *err);
 
 /* ---------------------------------------------------------------- tokenizer ----------------- */
 
@@ -174,8 +171,7 @@ struct zw_tokenizer;
  * @param path  the file, or a directory holding tokenizer.json
  * Thread safety: reentrant.
  */
-ZW_API int zw_tokenizer_open(const char *path, struct zw_tokenizer **out,
-				 struct zw_error *err);
+ZW_API int zw_tokenizer_open(const char *path, struct zw_tokenizer **out, struct zw_error *err);
 /** Closes; NULL is allowed. */
 ZW_API void zw_tokenizer_close(struct zw_tokenizer *tok);
 /** Highest token id + 1, added tokens included. Ids below it may be unused. Immutable. */
@@ -199,8 +195,7 @@ ZW_API uint32_t zw_tokenizer_size(const struct zw_tokenizer *tok);
  * Thread safety: immutable.
  */
 ZW_API int zw_tokenizer_encode(const struct zw_tokenizer *tok, const char *text, size_t len,
-				   uint32_t flags, uint32_t **ids, size_t *n,
-				   struct zw_error *err);
+			       uint32_t flags, uint32_t **ids, size_t *n, struct zw_error *err);
 /** Id of an added token or vocabulary entry by its bytes ("<|im_end|>"), or -ENOENT. Immutable. */
 ZW_API int64_t zw_tokenizer_find(const struct zw_tokenizer *tok, const char *bytes, size_t len);
 
@@ -212,7 +207,7 @@ ZW_API int64_t zw_tokenizer_find(const struct zw_tokenizer *tok, const char *byt
  * -ENOENT for an id without a token. `flags` may be NULL. Immutable.
  */
 ZW_API int zw_tokenizer_token(const struct zw_tokenizer *tok, uint32_t id, const char **bytes,
-				  size_t *len, uint32_t *flags);
+			      size_t *len, uint32_t *flags);
 
 /** Turns ids into text piece by piece without ever splitting a character. Single-threaded. */
 struct zw_detokenizer;
@@ -222,7 +217,7 @@ struct zw_detokenizer;
 
 /** The tokenizer must outlive the detokenizer. */
 ZW_API int zw_detokenizer_open(const struct zw_tokenizer *tok, uint32_t flags,
-				   struct zw_detokenizer **out);
+			       struct zw_detokenizer **out);
 ZW_API void zw_detokenizer_close(struct zw_detokenizer *d);
 /**
  * Adds one token. The text that became complete (possibly none) is valid UTF-8 and stays valid
@@ -231,7 +226,7 @@ ZW_API void zw_detokenizer_close(struct zw_detokenizer *d);
  * Python's). An id without a token gives no text and -ENOENT.
  */
 ZW_API int zw_detokenizer_push(struct zw_detokenizer *d, uint32_t id, const char **text,
-				   size_t *len);
+			       size_t *len);
 /** End of the sequence: an unfinished character becomes U+FFFD. The object may then be reused. */
 ZW_API int zw_detokenizer_flush(struct zw_detokenizer *d, const char **text, size_t *len);
 
@@ -255,7 +250,7 @@ struct zw_sampler;
  * -EINVAL (with a message) for values out of range.
  */
 ZW_API int zw_sampler_open(const struct zw_sampling_params *params, struct zw_sampler **out,
-			       struct zw_error *err);
+			   struct zw_error *err);
 ZW_API void zw_sampler_close(struct zw_sampler *s);
 /**
  * Chooses among logits[0..n). The caller leaves out what may not be chosen: padding rows above the
@@ -264,7 +259,7 @@ ZW_API void zw_sampler_close(struct zw_sampler *s);
  * device, never hidden. Logits are not changed.
  */
 ZW_API int zw_sampler_pick(struct zw_sampler *s, const float *logits, size_t n, uint32_t *id,
-			       struct zw_error *err);
+			   struct zw_error *err);
 
 /* ---------------------------------------------------------------- small files --------------- */
 
@@ -273,22 +268,20 @@ ZW_API int zw_sampler_pick(struct zw_sampler *s, const float *logits, size_t n, 
  * file. Thread safety: reentrant.
  */
 ZW_API int zw_npy_write_f32(const char *path, const float *data, uint64_t rows, uint64_t cols,
-				struct zw_error *err);
+			    struct zw_error *err);
 /**
  * Reads a two-dimensional little-endian float32 C-order .npy (format 1.0 or 2.0) into a malloc()ed
  * array. Thread safety: reentrant.
  */
 ZW_API int zw_npy_read_f32(const char *path, float **data, uint64_t *rows, uint64_t *cols,
-			       struct zw_error *err);
+			   struct zw_error *err);
 /**
  * Reads a JSON list of token ids into a malloc()ed array (NULL when the list is empty).
  * Thread safety: reentrant.
  */
-ZW_API int zw_ids_read_json(const char *path, uint32_t **ids, size_t *n,
-				struct zw_error *err);
+ZW_API int zw_ids_read_json(const char *path, uint32_t **ids, size_t *n, struct zw_error *err);
 /** Writes ids as a JSON list. Thread safety: reentrant. */
-ZW_API int zw_ids_write_json(const char *path, const uint32_t *ids, size_t n,
-				 struct zw_error *err);
+ZW_API int zw_ids_write_json(const char *path, const uint32_t *ids, size_t n, struct zw_error *err);
 
 #ifdef __cplusplus
 }

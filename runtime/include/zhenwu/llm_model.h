@@ -10,7 +10,8 @@
  *
  * Arithmetic of a step: weights as stored (BF16 or F32); residual stream F32; everything between
  * two GEMMs and the KV cache BF16; accumulation F32; logits F32. The same tokens give the same bits
- * however they are cut into calls and chunks, on every transport, host and number of engine threads.
+ * however they are cut into calls and chunks, on every transport, host and number of engine
+ * threads.
  *
  * Conventions are those of <zhenwu/llm.h>.
  */
@@ -137,8 +138,8 @@ struct zw_session_stats {
 	uint64_t wall_ns; /**< wall time inside zw_session_eval() */
 	uint64_t sim_ps;  /**< simulated time from the start of each step's first job to its end */
 	uint64_t packets;
-	uint64_t hbm_read, hbm_written; /**< bytes */
-	uint64_t sys_read, sys_written; /**< bytes over PCIe */
+	uint64_t hbm_read, hbm_written;    /**< bytes */
+	uint64_t sys_read, sys_written;    /**< bytes over PCIe */
 	uint64_t busy_ps[ZW_ENGINE_COUNT]; /**< by enum zw_engine */
 };
 
@@ -162,24 +163,24 @@ enum zw_finish {
 };
 
 struct zw_generate_params {
-	uint32_t size;       /**< sizeof(struct zw_generate_params) */
-	uint32_t vocab;      /**< ids that may be chosen are below it (zw_tokenizer_size()); 0: all */
-	uint64_t max_tokens; /**< most tokens to generate; 0 is allowed: prefill only */
+	uint32_t size;  /**< sizeof(struct zw_generate_params) */
+	uint32_t vocab; /**< ids that may be chosen are below it (zw_tokenizer_size()); 0: all */
+	uint64_t max_tokens;        /**< most tokens to generate; 0 is allowed: prefill only */
 	struct zw_sampler *sampler; /**< not NULL */
-	float *prompt_logits; /**< as `all` of zw_session_eval() for the prompt, or NULL */
+	float *prompt_logits;       /**< as `all` of zw_session_eval() for the prompt, or NULL */
 	/** Called with each generated token, but not with the stop token; non-zero ends. */
 	int (*token)(void *opaque, uint32_t id);
 	void *opaque;
 };
 
 struct zw_generate_result {
-	uint32_t size;             /**< sizeof(struct zw_generate_result) */
-	uint32_t finish;           /**< enum zw_finish */
+	uint32_t size;   /**< sizeof(struct zw_generate_result) */
+	uint32_t finish; /**< enum zw_finish */
 	uint64_t prompt_tokens;
-	uint64_t generated_tokens; /**< without the stop token */
+	uint64_t generated_tokens;       /**< without the stop token */
 	struct zw_session_stats prefill; /**< of the prompt */
 	struct zw_session_stats decode;  /**< of the generated tokens that were fed back */
-	uint64_t decode_ns;        /**< wall time from the end of prefill: sampling, callback and all */
+	uint64_t decode_ns; /**< wall time from the end of prefill: sampling, callback and all */
 };
 
 /**

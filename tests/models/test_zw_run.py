@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The contract of zw-run's command line, on the device model in the process.
+
+usage: test_zw_run.py ZW_RUN MODELS    (TAP on standard output; skipped without a firmware image)
+"""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+
+ZW_RUN, MODELS = sys.argv[1:3]
+KDOC = os.path.join(MODELS, "qwen3-kdoc")
+TINY = os.path.join(MODELS, "tiny-qwen3")
+count = 0
+failed = 0
+
+
+def ok(good, name, detail=""):
+    global count, failed
+    count += 1
+    failed += not good
+    print(f"{'' if good else 'not '}ok {count} - {name}")
+    if not good and detail:
+        print("# " + str(detail).replace("\n", "\n# "))
+
+
+def run(*args, stdin=None, **kw):
+    return subprocess.run([ZW_RUN, *args], input=stdin, stdout=kw.pop("stdout", subprocess.PIPE),
+                          stderr=subprocess.PIPE, timeout=300, **kw)
+
+
+def sim(model, *args, **kw):
+    return run("--device", "sim", "--model", model, *args, **kw)
+
+
+def one_line(p):
+    text = p.stderr.decode()
+    return text.startswith("zw-run: ") and text.count("\n") == 1
+
+
+def usage_errors():
+    cases = [
+        [], ["--model", KDOC], ["--prompt", "a"],
+        ["--model", KDOC, "--prompt", "a", "--prompt-ids", "x"],
+        ["--model", KDOC, "--prompt", "a", "--prompt-file", "x"],
+        ["--model", KDOC, "--prompt", "a", "extra"],
+        ["--model", KDOC, "--prompt", "a", "--bogus"],
+        ["--model", KDOC, "--prompt"],
+        ["--model", "", "--prompt", "a"],
+    ]
+    for option, values in {
+        "--device": ["gpu", "drm:", "drm:x", "simulator", ""],
+        "--max-tokens": ["-1", "x", "", "1.5", "99999999999"],
+        "--temperature": ["-1", "nan", "inf", "hot", ""],
+        "--top-k": ["-1", "1.5", "x"],
+        "--top-p": ["1.1", "-0.1", "nan"],
+        "--min-p": ["2", "x"],
+        "--seed": ["-1", "18446744073709551616", "x"],
+        "--ctx": ["0", "-5", "x"],
+        "--chunk": ["0", "4097"],
+    }.items():
+        cases += [["--model", KDOC, "--prompt", "a", option, v] for v in values]
+    bad = []
+    for args in cases:
+        p = run(*args)
+        if p.returncode != 2 or p.stdout or not one_line(p):
+            bad.append((args, p.returncode, p.stderr))
+    ok(not bad, f"wrong usage exits 2 with one line ({len(cases)} cases)", bad)
+
+
+def failures(tmp):
+    empty = os.path.join(tmp, "empty")
+    os.mkdir(empty)
+    broken = os.path.join(tmp, "broken.json")
+    with open(broken, "w", encoding="utf-8") as f:
+        f.write("[1, 2")
+    far = os.path.join(tmp, "far.json")
+    with open(far, "w", encoding="utf-8") as f:
+        f.write("[640]")
+    ids = os.path.join(tmp, "three.json")
+    with open(ids, "w", encoding="utf-8") as f:
+        f.write("[1, 2, 3]")
+    cases = [
+        (["--model", empty, "--prompt", "a"], "tokenizer.json"),
+        (["--model", empty, "--prompt-ids", ids], "config.json"),
+        (["--model", os.path.join(tmp, "none"), "--prompt", "a"], "none"),
+        (["--model", TINY, "--prompt", "a"], "tokenizer.json"),
+        (["--model", TINY, "--prompt-ids", broken], "broken.json"),
+        (["--model", TINY, "--prompt-ids", far], "640"),
+        (["--model", KDOC, "--prompt", ""], "empty"),
+        (["--model", KDOC, "--prompt-file", os.path.join(tmp, "none")], "none"),
+        (["--model", KDOC, "--prompt", "a b c d e f g h", "--ctx", "3"], "do not fit"),
+        (["--model", KDOC, "--prompt", "a", "--ctx", "4000"], "2048"),
+        (["--model", KDOC, "--prompt", "a", "--profile", "x99"], "x99"),
+        (["--model", TINY, "--prompt-ids", ids, "--max-tokens", "0", "--ids-out",
+          os.path.join(tmp, "no", "ids.json")], "ids.json"),
+        (["--model", TINY, "--prompt-ids", ids, "--max-tokens", "0", "--logits-out",
+          os.path.join(tmp, "no", "l.npy")], "l.npy"),
+        (["--model", TINY, "--prompt-ids", ids, "--max-tokens", "0", "--stats-json",
+          os.path.join(tmp, "no", "s.json")], "s.json"),
+    ]
+    bad = []
+    for args, word in cases:
+        p = run("--device", "sim", "--quiet", *args)
+        if p.returncode != 1 or p.stdout or not one_line(p) or word not in p.stderr.decode():
+            bad.append((args, p.returncode, p.stderr))
+    ok(not bad, f"failures exit 1 with one line that names the cause ({len(cases)} cases)", bad)
+
+
+def text_and_seed(tmp):
+    base = ["--prompt", "The device driver", "--max-tokens", "24", "--quiet"]
+    with open(os.path.join(KDOC, "expected", "greedy.json"), encoding="utf-8") as f:
+        greedy = json.load(f)
+    a = sim(KDOC, *base, "--temperature", "0")
+    ok(a.returncode == 0 and not a.stderr, "--quiet leaves standard error empty", a.stderr)
+    ids = os.path.join(tmp, "ids.json")
+    p = sim(KDOC, *base, "--temperature", "0", "--ids-out", ids)
+    with open(ids, encoding="utf-8") as f:
+        got = json.load(f)
+    # Bits are the same on every host, so what held once holds everywhere.
+    ok(got == greedy[0]["tokens"][:24], "greedy ids are the reference's", got)
+    ok(p.stdout == a.stdout and greedy[0]["text"].startswith(p.stdout.decode().rstrip("\n")),
+       "their text is the reference's", p.stdout)
+
+    hot = [*base, "--temperature", "1", "--top-k", "0", "--top-p", "1"]
+    runs = [sim(KDOC, *hot, "--seed", s).stdout for s in ("1", "1", "2")]
+    ok(runs[0] == runs[1] and runs[0] != runs[2], "equal seeds give equal text", runs)
+    p = sim(KDOC, *base, "--temperature", "1", "--top-k", "1", "--seed", "5")
+    ok(p.stdout == a.stdout, "--top-k 1 is greedy")
+    p = sim(KDOC, *base, "--temperature", "1", "--top-p", "0", "--seed", "5")
+    ok(p.stdout == a.stdout, "--top-p 0 is greedy")
+    p = sim(KDOC, *base, "--temperature", "0", "--chunk", "1")
+    ok(p.stdout == a.stdout, "--chunk changes nothing")
+    # do_sample is on in this model's generation_config.json
+    default = sim(KDOC, *base)
+    same = sim(KDOC, *base, "--temperature", "0.7", "--top-k", "20", "--top-p", "0.8", "--seed", "0")
+    ok(default.stdout == same.stdout, "defaults come from generation_config.json")
+
+    path = os.path.join(tmp, "prompt.txt")
+    with open(path, "wb") as f:
+        f.write(b"The device driver")
+    file_args = ["--max-tokens", "24", "--quiet", "--temperature", "0"]
+    p = sim(KDOC, "--prompt-file", path, *file_args)
+    ok(p.stdout == a.stdout, "--prompt-file gives what --prompt does")
+    p = sim(KDOC, "--prompt-file", "-", *file_args, stdin=b"The device driver")
+    ok(p.stdout == a.stdout, "--prompt-file - reads standard input")
+    with open("/dev/full", "wb") as full:
+        p = sim(KDOC, *base, stdout=full)
+    ok(p.returncode == 1 and one_line(p), "text that cannot be written is a failure", p.stderr)
+
+
+def outputs(tmp):
+    ids, npy, stats = (os.path.join(tmp, n) for n in ("p.json", "l.npy", "s.json"))
+    with open(os.path.join(TINY, "expected", "prompt_ids.json"), encoding="utf-8") as f:
+        prompt = json.load(f)[1]
+    with open(ids, "w", encoding="utf-8") as f:
+        json.dump(prompt, f)
+    p = sim(TINY, "--prompt-ids", ids, "--max-tokens", "6", "--logits-out", npy,
+            "--stats-json", stats, "--ids-out", os.path.join(tmp, "o.json"))
+    with open(os.path.join(tmp, "o.json"), encoding="utf-8") as f:
+        out = json.load(f)
+    ok(p.returncode == 0 and p.stdout.decode().split() == [str(i) for i in out] and len(out) == 6,
+       "without a tokenizer ids are printed", p.stdout)
+    text = p.stderr.decode()
+    ok(all(w in text for w in ("device: sim", "prefill:", "decode:", "tokens/s", "simulated",
+                               "moved:", "firmware")), "statistics on standard error", text)
+    with open(npy, "rb") as f:
+        data = f.read()
+    size = struct.unpack("<H", data[8:10])[0]
+    head = data[10:10 + size].decode()
+    want = f"'shape': ({len(prompt)}, 640)"
+    ok(data[:8] == b"\x93NUMPY\x01\x00" and (10 + size) % 64 == 0 and want in head
+       and "'<f4'" in head and len(data) == 10 + size + len(prompt) * 640 * 4,
+       "--logits-out is float32 [T, V] in .npy 1.0", head)
+    with open(os.path.join(TINY, "expected", "logits_1.npy"), "rb") as f:
+        ref = f.read()[-len(prompt) * 640 * 4:]
+    n = len(prompt) * 640
+    got = struct.unpack(f"<{n}f", data[-n * 4:])
+    ref = struct.unpack(f"<{n}f", ref)
+    rms = (sum((a - b) ** 2 for a, b in zip(got, ref)) / n) ** 0.5
+    ok(rms < 0.05, "the logits are the reference's up to BF16", rms)
+    with open(stats, encoding="utf-8") as f:
+        s = json.load(f)
+    keys = ["wall_s", "sim_s", "tokens_per_s", "sim_tokens_per_s", "hbm_read_bytes",
+            "hbm_written_bytes", "engine_busy_s", "tokens"]
+    missing = [k for k in keys for phase in ("prefill", "decode") if k not in s.get(phase, {})]
+    ok(not missing and s["transport"] == "sim" and s["profile"] == "810e"
+       and s["firmware"].count(".") == 2 and s["prefill"]["tokens"] == len(prompt)
+       and s["decode"]["tokens"] == 5 and s["generated_tokens"] == 6
+       and s["decode"]["sim_s"] > 0 and s["decode"]["hbm_read_bytes"] > 0
+       and s["decode"]["engine_busy_s"]["tensor"] > 0, "--stats-json has the figures", s)
+
+    times = set()
+    for chunk in ("3", "3"):
+        sim(TINY, "--prompt-ids", ids, "--max-tokens", "4", "--stats-json", stats, "--chunk", chunk)
+        with open(stats, encoding="utf-8") as f:
+            s = json.load(f)
+        times.add((s["prefill"]["sim_ps"], s["decode"]["sim_ps"]))
+    ok(len(times) == 1, "simulated time does not depend on the run", times)
+    p = sim(TINY, "--prompt-ids", ids, "--max-tokens", "4", "--profile", "c12",
+            "--stats-json", stats)
+    with open(stats, encoding="utf-8") as f:
+        s = json.load(f)
+    ok(s["profile"] == "c12" and (s["prefill"]["sim_ps"], s["decode"]["sim_ps"]) not in times,
+       "another profile takes another time")
+
+
+def main():
+    print("TAP version 13")
+    p = run("--help")
+    ok(p.returncode == 0 and b"--stats-json" in p.stdout and not p.stderr, "--help")
+    p = run("--version")
+    ok(p.returncode == 0 and p.stdout.startswith(b"zw-run "), "--version")
+    usage_errors()
+    with tempfile.TemporaryDirectory() as tmp:
+        p = sim(KDOC, "--prompt", "a", "--max-tokens", "0", "--quiet")
+        if p.returncode and b"firmware" in p.stderr:
+            ok(True, "runs on sim # SKIP no firmware image: " + p.stderr.decode().strip())
+        else:
+            failures(tmp)
+            text_and_seed(tmp)
+            outputs(tmp)
+    print(f"1..{count}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
