@@ -73,7 +73,8 @@ qemu:
 	@$(S)/bootstrap qemu
 	@$(S)/build-qemu
 
-kselftest-build: native
+kselftest-build:
+	@$(S)/bootstrap native
 	@$(S)/build-step kselftest
 
 run: qemu firmware modules native
