@@ -1,179 +1,97 @@
 // SPDX-License-Identifier: MIT
 #include "cmd_table.h"
 
+#include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* Limits that zw_cmd.h states in words. */
 #define TOPK_MAX  1024u
 #define BLOCK_MIN 8u
 #define BLOCK_MAX 1024u
 
-static bool refuse(struct cmd_diag *d, uint32_t reason, const char *where, const char *detail)
+uint32_t zw_rt_refuse(struct cmd_diag *d, uint32_t reason, const char *where, const char *fmt, ...)
 {
+	va_list ap;
+
 	d->reason = reason;
-	d->where = where;
-	d->detail = detail;
-	return false;
+	snprintf(d->where, sizeof(d->where), "%s", where);
+	va_start(ap, fmt);
+	vsnprintf(d->detail, sizeof(d->detail), fmt, ap);
+	va_end(ap);
+	return reason;
 }
 
-static bool same_shape(const struct zw_tensor *a, const struct zw_tensor *b)
+static uint32_t rope_extra(const struct zw_tensor *t, struct cmd_diag *d)
 {
-	if (a->ndim != b->ndim)
-		return false;
-	for (unsigned int i = 0; i < a->ndim; i++)
-		if (a->dim[i] != b->dim[i])
-			return false;
-	return true;
+	if ((uint64_t)t[3].dim[1] * 2 > t[0].dim[2])
+		return zw_rt_refuse(d, ZW_REASON_SHAPE, "cos",
+				    "rotates more than the %u elements of x", t[0].dim[2]);
+	return 0;
 }
 
-static bool gemm_shapes(const struct zw_tensor *t, struct cmd_diag *d)
+static uint32_t topk_extra(const struct zw_tensor *t, struct cmd_diag *d)
 {
-	const struct zw_tensor *a = &t[0], *w = &t[1], *c = &t[2], *bias = &t[3], *res = &t[4];
-
-	if (w->dim[1] != a->dim[1])
-		return refuse(d, ZW_REASON_SHAPE, "w", "its columns are not those of a");
-	if (c->dim[0] != a->dim[0])
-		return refuse(d, ZW_REASON_SHAPE, "c", "its rows are not those of a");
-	if (c->dim[1] != w->dim[0])
-		return refuse(d, ZW_REASON_SHAPE, "c", "its columns are not the rows of w");
-	if (bias->dtype && bias->dim[0] != c->dim[1])
-		return refuse(d, ZW_REASON_SHAPE, "bias", "its length is not the columns of c");
-	if (res->dtype && !same_shape(res, c))
-		return refuse(d, ZW_REASON_SHAPE, "residual", "its shape is not that of c");
-	return true;
+	if (t[1].dim[1] > TOPK_MAX || t[1].dim[1] > t[0].dim[1])
+		return zw_rt_refuse(d, ZW_REASON_VALUE, "values",
+				    "k is over %u or the columns of x", TOPK_MAX);
+	return 0;
 }
 
-static bool rmsnorm_shapes(const struct zw_tensor *t, struct cmd_diag *d)
+/* Blocks of the KV cache are dense inside; where they lie is free. */
+static uint32_t pools(const struct zw_tensor *k, const struct zw_tensor *v, struct cmd_diag *d)
 {
-	const struct zw_tensor *x = &t[0], *w = &t[1], *y = &t[2];
+	uint32_t block = k->dim[1];
 
-	if (w->dim[0] != x->dim[x->ndim - 1])
-		return refuse(d, ZW_REASON_SHAPE, "w", "its length is not the last dimension of x");
-	if (!same_shape(y, x))
-		return refuse(d, ZW_REASON_SHAPE, "y", "its shape is not that of x");
-	return true;
-}
-
-static bool rope_shapes(const struct zw_tensor *t, struct cmd_diag *d)
-{
-	const struct zw_tensor *x = &t[0], *y = &t[1], *pos = &t[2], *ct = &t[3], *st = &t[4];
-
-	if (!same_shape(y, x))
-		return refuse(d, ZW_REASON_SHAPE, "y", "its shape is not that of x");
-	if (pos->dim[0] != x->dim[0])
-		return refuse(d, ZW_REASON_SHAPE, "pos", "its length is not the rows of x");
-	if (!same_shape(st, ct))
-		return refuse(d, ZW_REASON_SHAPE, "sin", "its shape is not that of cos");
-	if ((uint64_t)ct->dim[1] * 2 > x->dim[2])
-		return refuse(d, ZW_REASON_SHAPE, "cos",
-			      "rotates more than the last dimension of x");
-	return true;
-}
-
-static bool three_alike(const struct zw_tensor *t, struct cmd_diag *d)
-{
-	if (!same_shape(&t[1], &t[0]))
-		return refuse(d, ZW_REASON_SHAPE, "second operand",
-			      "its shape is not that of the first");
-	if (!same_shape(&t[2], &t[0]))
-		return refuse(d, ZW_REASON_SHAPE, "y", "its shape is not that of the operands");
-	return true;
-}
-
-static bool embed_shapes(const struct zw_tensor *t, struct cmd_diag *d)
-{
-	const struct zw_tensor *ids = &t[0], *table = &t[1], *y = &t[2];
-
-	if (y->dim[0] != ids->dim[0])
-		return refuse(d, ZW_REASON_SHAPE, "y", "its rows are not the length of ids");
-	if (y->dim[1] != table->dim[1])
-		return refuse(d, ZW_REASON_SHAPE, "y", "its columns are not those of table");
-	return true;
-}
-
-static bool argmax_shapes(const struct zw_tensor *t, struct cmd_diag *d)
-{
-	if (t[1].dim[0] != t[0].dim[0])
-		return refuse(d, ZW_REASON_SHAPE, "ids", "its length is not the rows of x");
-	return true;
-}
-
-static bool topk_shapes(const struct zw_tensor *t, struct cmd_diag *d)
-{
-	const struct zw_tensor *x = &t[0], *values = &t[1], *ids = &t[2];
-
-	if (values->dim[0] != x->dim[0])
-		return refuse(d, ZW_REASON_SHAPE, "values", "its rows are not those of x");
-	if (!same_shape(ids, values))
-		return refuse(d, ZW_REASON_SHAPE, "ids", "its shape is not that of values");
-	if (values->dim[1] > TOPK_MAX || values->dim[1] > x->dim[1])
-		return refuse(d, ZW_REASON_VALUE, "values", "k is over 1024 or the columns of x");
-	return true;
-}
-
-static bool cache_shapes(const struct zw_tensor *rows, const struct zw_tensor *pos,
-			 const struct zw_tensor *seq, const struct zw_tensor *kc,
-			 const struct zw_tensor *vc, struct cmd_diag *d)
-{
-	uint32_t block = kc->dim[1];
-
-	if (pos->dim[0] != rows->dim[0])
-		return refuse(d, ZW_REASON_SHAPE, "pos", "its length is not the number of rows");
-	if (seq->dtype && seq->dim[0] != rows->dim[0])
-		return refuse(d, ZW_REASON_SHAPE, "seq", "its length is not the number of rows");
-	if (!same_shape(vc, kc))
-		return refuse(d, ZW_REASON_SHAPE, "v_cache", "its shape is not that of k_cache");
-	if (kc->dim[3] != rows->dim[2])
-		return refuse(d, ZW_REASON_SHAPE, "k_cache", "its head size is another");
 	if (block < BLOCK_MIN || block > BLOCK_MAX || (block & (block - 1)))
-		return refuse(d, ZW_REASON_VALUE, "k_cache",
-			      "tokens per block are no power of two in 8..1024");
-	return true;
+		return zw_rt_refuse(d, ZW_REASON_VALUE, "k_cache",
+				    "%u tokens per block are no power of two in %u..%u", block,
+				    BLOCK_MIN, BLOCK_MAX);
+	if (k->dtype != v->dtype)
+		return zw_rt_refuse(d, ZW_REASON_DTYPE, "v_cache", "not the type of k_cache");
+	for (const struct zw_tensor *c = k; c; c = c == k ? v : NULL)
+		if (c->stride[2] != c->dim[3] || c->stride[1] != (uint64_t)c->dim[2] * c->dim[3])
+			return zw_rt_refuse(d, ZW_REASON_STRIDE, c == k ? "k_cache" : "v_cache",
+					    "blocks are not dense");
+	return 0;
 }
 
-static bool kv_write_shapes(const struct zw_tensor *t, struct cmd_diag *d)
+static uint32_t kv_write_extra(const struct zw_tensor *t, struct cmd_diag *d)
 {
-	if (!same_shape(&t[1], &t[0]))
-		return refuse(d, ZW_REASON_SHAPE, "v", "its shape is not that of k");
-	if (t[5].dim[2] != t[0].dim[1])
-		return refuse(d, ZW_REASON_SHAPE, "k_cache", "its number of heads is another");
-	return cache_shapes(&t[0], &t[2], &t[3], &t[5], &t[6], d);
+	return pools(&t[5], &t[6], d);
 }
 
-static bool attention_shapes(const struct zw_tensor *t, struct cmd_diag *d)
+static uint32_t attention_extra(const struct zw_tensor *t, struct cmd_diag *d)
 {
-	const struct zw_tensor *q = &t[0], *y = &t[1], *kc = &t[5], *lse = &t[7];
-
-	if (!same_shape(y, q))
-		return refuse(d, ZW_REASON_SHAPE, "y", "its shape is not that of q");
-	if (q->dim[1] % kc->dim[2])
-		return refuse(d, ZW_REASON_SHAPE, "q",
-			      "its heads are no multiple of the KV cache's");
-	if (lse->dtype && (lse->dim[0] != q->dim[0] || lse->dim[1] != q->dim[1]))
-		return refuse(d, ZW_REASON_SHAPE, "lse",
-			      "its shape is not the rows and heads of q");
-	return cache_shapes(q, &t[2], &t[3], kc, &t[6], d);
+	if (t[0].dim[1] % t[5].dim[2])
+		return zw_rt_refuse(d, ZW_REASON_SHAPE, "q",
+				    "%u heads are no multiple of the cache's %u", t[0].dim[1],
+				    t[5].dim[2]);
+	return pools(&t[5], &t[6], d);
 }
 
 #define OFF(type, member) (uint16_t) offsetof(struct zw_pkt_##type, member)
-#define OP(type, member, types, lo, hi, fl, al)                                                    \
+#define OPN(type, member, nm, types, dims, fl, al)                                                 \
 	{                                                                                          \
-#member, types, OFF(type, member), lo, hi, fl, al                                  \
+		nm, types, dims, OFF(type, member), fl, al                                         \
 	}
-#define OPN(type, member, nm, types, lo, hi, fl, al)                                               \
-	{                                                                                          \
-		nm, types, OFF(type, member), lo, hi, fl, al                                       \
-	}
-#define IN     0
-#define ROWS   CMD_O_ROWS
-#define OPT    CMD_O_OPTIONAL
-#define OUT    CMD_O_OUT
-#define FLT    CMD_T_FLOAT
-#define I32    CMD_T_I32
-#define BIT(i) (1u << (i))
+#define OP(type, member, types, dims, fl, al) OPN(type, member, #member, types, dims, fl, al)
+#define IN                                    0
+#define ROWS                                  CMD_O_ROWS
+#define OPT                                   CMD_O_OPTIONAL
+#define OUT                                   CMD_O_OUT
+#define IDX                                   CMD_O_INDEX
+#define PAGED                                 CMD_O_PAGED
+#define FLT                                   CMD_T_FLOAT
+#define I32                                   CMD_T_I32
+#define BIT(i)                                (1u << (i))
 
+/* ASYNC is refused where order is what the packet is for. */
 static const struct cmd_desc descs[] = {
-	{.name = "nop", .opcode = ZW_OP_NOP, .size = sizeof(struct zw_pkt)},
+	{.name = "nop",
+	 .flags = ZW_PKT_F_ASYNC,
+	 .opcode = ZW_OP_NOP,
+	 .size = sizeof(struct zw_pkt)},
 	{.name = "barrier", .opcode = ZW_OP_BARRIER, .size = sizeof(struct zw_pkt)},
 	{
 		.name = "timestamp",
@@ -201,121 +119,127 @@ static const struct cmd_desc descs[] = {
 	},
 	{
 		.name = "gemm",
+		.flags = ZW_PKT_F_ASYNC,
 		.opcode = ZW_OP_GEMM,
 		.size = sizeof(struct zw_pkt_gemm),
 		.num_operands = 5,
-		.operand = {OP(gemm, a, FLT, 2, 2, ROWS, 0), OP(gemm, w, FLT, 2, 2, IN, 0),
-			    OP(gemm, c, FLT, 2, 2, ROWS | OUT, BIT(4)),
-			    OP(gemm, bias, FLT, 1, 1, OPT, 0),
-			    OP(gemm, residual, FLT, 2, 2, ROWS | OPT, 0)},
-		.shapes = gemm_shapes,
+		.operand = {OP(gemm, a, FLT, "MK", ROWS, 0), OP(gemm, w, FLT, "NK", IN, 0),
+			    OP(gemm, c, FLT, "MN", ROWS | OUT, BIT(4)),
+			    OP(gemm, bias, FLT, "N", OPT, 0),
+			    OP(gemm, residual, FLT, "MN", ROWS | OPT, 0)},
 	},
 	{
 		.name = "rmsnorm",
+		.flags = ZW_PKT_F_ASYNC,
 		.opcode = ZW_OP_RMSNORM,
 		.size = sizeof(struct zw_pkt_rmsnorm),
 		.num_operands = 3,
-		.operand = {OP(rmsnorm, x, FLT, 2, 3, ROWS, 0), OP(rmsnorm, w, FLT, 1, 1, IN, 0),
-			    OP(rmsnorm, y, FLT, 2, 3, ROWS | OUT, BIT(0))},
+		.operand = {OP(rmsnorm, x, FLT, "MhD", ROWS, 0), OP(rmsnorm, w, FLT, "D", IN, 0),
+			    OP(rmsnorm, y, FLT, "MhD", ROWS | OUT, BIT(0))},
 		.num_scalars = 2,
 		.scalar = {{"eps", OFF(rmsnorm, eps_f32), CMD_S_EPS, 0},
 			   {"reserved", OFF(rmsnorm, reserved), CMD_S_ZERO, 12}},
-		.shapes = rmsnorm_shapes,
 	},
 	{
 		.name = "rope",
+		.flags = ZW_PKT_F_ASYNC,
 		.opcode = ZW_OP_ROPE,
 		.size = sizeof(struct zw_pkt_rope),
 		.num_operands = 5,
-		.operand = {OP(rope, x, FLT, 3, 3, ROWS, 0),
-			    OP(rope, y, FLT, 3, 3, ROWS | OUT, BIT(0)),
-			    OP(rope, pos, I32, 1, 1, ROWS, 0),
-			    OPN(rope, cos_table, "cos", CMD_T_F32, 2, 2, IN, 0),
-			    OPN(rope, sin_table, "sin", CMD_T_F32, 2, 2, IN, 0)},
-		.shapes = rope_shapes,
+		.operand = {OP(rope, x, FLT, "MHD", ROWS, 0),
+			    OP(rope, y, FLT, "MHD", ROWS | OUT, BIT(0)),
+			    OP(rope, pos, I32, "M", ROWS | IDX, 0),
+			    OPN(rope, cos_table, "cos", CMD_T_F32, "PR", IN, 0),
+			    OPN(rope, sin_table, "sin", CMD_T_F32, "PR", IN, 0)},
+		.extra = rope_extra,
 	},
 	{
 		.name = "swiglu",
+		.flags = ZW_PKT_F_ASYNC,
 		.opcode = ZW_OP_SWIGLU,
 		.size = sizeof(struct zw_pkt_swiglu),
 		.num_operands = 3,
-		.operand = {OP(swiglu, gate, FLT, 2, 2, ROWS, 0),
-			    OP(swiglu, up, FLT, 2, 2, ROWS, 0),
-			    OP(swiglu, y, FLT, 2, 2, ROWS | OUT, BIT(0) | BIT(1))},
-		.shapes = three_alike,
+		.operand = {OP(swiglu, gate, FLT, "MI", ROWS, 0),
+			    OP(swiglu, up, FLT, "MI", ROWS, 0),
+			    OP(swiglu, y, FLT, "MI", ROWS | OUT, BIT(0) | BIT(1))},
 	},
 	{
 		.name = "embed",
+		.flags = ZW_PKT_F_ASYNC,
 		.opcode = ZW_OP_EMBED,
 		.size = sizeof(struct zw_pkt_embed),
 		.num_operands = 3,
-		.operand = {OP(embed, ids, I32, 1, 1, ROWS, 0), OP(embed, table, FLT, 2, 2, IN, 0),
-			    OP(embed, y, FLT, 2, 2, ROWS | OUT, 0)},
-		.shapes = embed_shapes,
+		.operand = {OP(embed, ids, I32, "M", ROWS | IDX, 0),
+			    OP(embed, table, FLT, "VH", IN, 0),
+			    OP(embed, y, FLT, "MH", ROWS | OUT, 0)},
 	},
 	{
 		.name = "add",
+		.flags = ZW_PKT_F_ASYNC,
 		.opcode = ZW_OP_ADD,
 		.size = sizeof(struct zw_pkt_add),
 		.num_operands = 3,
-		.operand = {OP(add, a, FLT, 2, 2, ROWS, 0), OP(add, b, FLT, 2, 2, ROWS, 0),
-			    OP(add, y, FLT, 2, 2, ROWS | OUT, BIT(0) | BIT(1))},
-		.shapes = three_alike,
+		.operand = {OP(add, a, FLT, "MN", ROWS, 0), OP(add, b, FLT, "MN", ROWS, 0),
+			    OP(add, y, FLT, "MN", ROWS | OUT, BIT(0) | BIT(1))},
 	},
 	{
 		.name = "argmax",
+		.flags = ZW_PKT_F_ASYNC,
 		.opcode = ZW_OP_ARGMAX,
 		.size = sizeof(struct zw_pkt_argmax),
 		.num_operands = 2,
-		.operand = {OP(argmax, x, FLT, 2, 2, ROWS, 0),
-			    OP(argmax, ids, I32, 1, 1, ROWS | OUT, 0)},
-		.shapes = argmax_shapes,
+		.operand = {OP(argmax, x, FLT, "MV", ROWS, 0),
+			    OP(argmax, ids, I32, "M", ROWS | OUT, 0)},
 	},
 	{
 		.name = "topk",
+		.flags = ZW_PKT_F_ASYNC,
 		.opcode = ZW_OP_TOPK,
 		.size = sizeof(struct zw_pkt_topk),
 		.num_operands = 3,
-		.operand = {OP(topk, x, FLT, 2, 2, ROWS, 0),
-			    OP(topk, values, CMD_T_F32, 2, 2, ROWS | OUT, 0),
-			    OP(topk, ids, I32, 2, 2, ROWS | OUT, 0)},
-		.shapes = topk_shapes,
+		.operand = {OP(topk, x, FLT, "MV", ROWS, 0),
+			    OP(topk, values, CMD_T_F32, "MK", ROWS | OUT, 0),
+			    OP(topk, ids, I32, "MK", ROWS | OUT, 0)},
+		.extra = topk_extra,
 	},
 	{
 		.name = "kv_write",
+		.flags = ZW_PKT_F_ASYNC,
 		.opcode = ZW_OP_KV_WRITE,
 		.size = sizeof(struct zw_pkt_kv_write),
 		.num_operands = 7,
-		.operand = {OP(kv_write, k, FLT, 3, 3, ROWS, 0),
-			    OP(kv_write, v, FLT, 3, 3, ROWS, 0),
-			    OP(kv_write, pos, I32, 1, 1, ROWS, 0),
-			    OP(kv_write, seq, I32, 1, 1, ROWS | OPT, 0),
-			    OP(kv_write, block_table, I32, 2, 2, IN, 0),
-			    OP(kv_write, k_cache, FLT, 4, 4, OUT, 0),
-			    OP(kv_write, v_cache, FLT, 4, 4, OUT, 0)},
-		.shapes = kv_write_shapes,
+		.operand = {OP(kv_write, k, FLT, "MHD", ROWS, 0),
+			    OP(kv_write, v, FLT, "MHD", ROWS, 0),
+			    OP(kv_write, pos, I32, "M", ROWS | IDX, 0),
+			    OP(kv_write, seq, I32, "M", ROWS | OPT | IDX, 0),
+			    OP(kv_write, block_table, I32, "SL", IN, 0),
+			    OP(kv_write, k_cache, FLT, "BTHD", OUT | PAGED, 0),
+			    OP(kv_write, v_cache, FLT, "BTHD", OUT | PAGED, 0)},
+		.extra = kv_write_extra,
 	},
 	{
 		.name = "attention",
+		.flags = ZW_PKT_F_ASYNC,
 		.opcode = ZW_OP_ATTENTION,
 		.size = sizeof(struct zw_pkt_attention),
 		.num_operands = 8,
-		.operand = {OP(attention, q, FLT, 3, 3, ROWS, 0),
-			    OP(attention, y, FLT, 3, 3, ROWS | OUT, BIT(0)),
-			    OP(attention, pos, I32, 1, 1, ROWS, 0),
-			    OP(attention, seq, I32, 1, 1, ROWS | OPT, 0),
-			    OP(attention, block_table, I32, 2, 2, IN, 0),
-			    OP(attention, k_cache, FLT, 4, 4, IN, 0),
-			    OP(attention, v_cache, FLT, 4, 4, IN, 0),
-			    OP(attention, lse, CMD_T_F32, 2, 2, ROWS | OPT | OUT, 0)},
+		.operand = {OP(attention, q, FLT, "MQD", ROWS, 0),
+			    OP(attention, y, FLT, "MQD", ROWS | OUT, BIT(0)),
+			    OP(attention, pos, I32, "M", ROWS | IDX, 0),
+			    OP(attention, seq, I32, "M", ROWS | OPT | IDX, 0),
+			    OP(attention, block_table, I32, "SL", IN, 0),
+			    OP(attention, k_cache, FLT, "BTHD", PAGED, 0),
+			    OP(attention, v_cache, FLT, "BTHD", PAGED, 0),
+			    OP(attention, lse, CMD_T_F32, "MQ", ROWS | OPT | OUT, 0)},
 		.num_scalars = 3,
 		.scalar = {{"scale", OFF(attention, scale_f32), CMD_S_SCALE, 0},
 			   {"window", OFF(attention, window), CMD_S_ZERO, 4},
 			   {"sparse_va", OFF(attention, sparse_va), CMD_S_ZERO, 8}},
-		.shapes = attention_shapes,
+		.extra = attention_extra,
 	},
 	{
 		.name = "copy",
+		.flags = ZW_PKT_F_ASYNC,
 		.opcode = ZW_OP_COPY,
 		.size = sizeof(struct zw_pkt_copy),
 		.num_scalars = 4,
@@ -326,6 +250,7 @@ static const struct cmd_desc descs[] = {
 	},
 	{
 		.name = "fill",
+		.flags = ZW_PKT_F_ASYNC,
 		.opcode = ZW_OP_FILL,
 		.size = sizeof(struct zw_pkt_fill),
 		.num_scalars = 4,
