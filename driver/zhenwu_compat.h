@@ -2,9 +2,9 @@
 /*
  * Bridges the interfaces that differ between the supported kernels.
  *
- * The driver is written to the newest kernel; this file gives older ones its names. What a kernel has
- * is found by compiling (driver/compat/), because distribution kernels backport interfaces without
- * changing their version.
+ * The driver is written to the newest kernel; this file gives older ones its names. What a kernel
+ * has is found by compiling (driver/compat/), because distribution kernels backport interfaces
+ * without changing their version.
  */
 #ifndef __ZHENWU_COMPAT_H__
 #define __ZHENWU_COMPAT_H__

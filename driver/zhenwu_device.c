@@ -67,7 +67,8 @@ static int zhenwu_device_identify(struct zhenwu_device *zdev)
 
 	magic = zhenwu_read32(zdev, ZW_REG_MAGIC);
 	if (magic != ZW_MAGIC) {
-		drm_err(drm, "not a Zhenwu device: magic 0x%08x, expected 0x%08x\n", magic, ZW_MAGIC);
+		drm_err(drm, "not a Zhenwu device: magic 0x%08x, expected 0x%08x\n", magic,
+			ZW_MAGIC);
 		return -ENODEV;
 	}
 	zdev->info.abi_version = zhenwu_read32(zdev, ZW_REG_ABI_VERSION);
@@ -154,7 +155,8 @@ static int zhenwu_device_init_sw(struct zhenwu_device *zdev)
 	ret = drmm_add_action_or_reset(&zdev->drm, zhenwu_device_release, zdev);
 	if (ret)
 		return ret;
-	zdev->sched_wq = alloc_workqueue("zhenwu-sched", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_HIGHPRI, 0);
+	zdev->sched_wq = alloc_workqueue("zhenwu-sched", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_HIGHPRI,
+					 0);
 	if (!zdev->sched_wq)
 		return -ENOMEM;
 	return 0;
@@ -251,7 +253,8 @@ err_hbm:
  * zhenwu_device_fini() - give back what belongs to the PCI function
  * @zdev: device, registered or not
  *
- * Files may still be open. What they own keeps the DRM device and its allocators, nothing of it touches the hardware.
+ * Files may still be open. What they own keeps the DRM device and its allocators, nothing of it
+ * touches the hardware.
  */
 void zhenwu_device_fini(struct zhenwu_device *zdev)
 {

@@ -28,7 +28,8 @@
  *
  * Lock order, outermost first: @vm.lock of a VM, dma_resv, @submit_lock of a queue, @hw_lock,
  * vector lock, @lock of a queue, fence lock. @hw_lock is taken by the work that makes fences signal
- * after a hang, so nothing may allocate memory, take a dma_resv or wait for a fence while holding it.
+ * after a hang, so nothing may allocate memory, take a dma_resv or wait for a fence while holding
+ * it.
  */
 struct zhenwu_device {
 	/** @drm: DRM device, with one accel node. */

@@ -35,10 +35,11 @@
  * @elem_size: size of an element here
  * @max: most elements allowed
  *
- * Longer elements are accepted when what is unknown is zero, shorter ones are filled up with zeroes.
+ * Longer elements are accepted when what is unknown is zero, shorter ones are filled up with
+ * zeroes.
  *
- * Return: the array, to be freed with kvfree(); NULL for no elements; or an error pointer: -EINVAL for a bad stride or
- * count, -E2BIG for unknown parts that are not zero, -EFAULT, -ENOMEM.
+ * Return: the array, to be freed with kvfree(); NULL for no elements; or an error pointer: -EINVAL
+ * for a bad stride or count, -E2BIG for unknown parts that are not zero, -EFAULT, -ENOMEM.
  */
 void *zhenwu_copy_array(const struct drm_zhenwu_obj_array *array, u32 count, size_t elem_size,
 			u32 max)
@@ -196,7 +197,10 @@ static long zhenwu_drm_ioctl(struct file *filp, unsigned int cmd, unsigned long 
 	struct drm_file *file = filp->private_data;
 	struct zhenwu_file *zfile = file->driver_priv;
 
-	/* A device that is unplugged is refused by the DRM core, one that is lost here: to users it is the same. */
+	/*
+	 * A device that is unplugged is refused by the DRM core, one that is lost here: to users it
+	 * is the same.
+	 */
 	if (!zhenwu_device_alive(zfile->zdev))
 		return -ENODEV;
 	return drm_ioctl(filp, cmd, arg);

@@ -21,8 +21,8 @@
 MODULE_FIRMWARE(ZHENWU_FW_NAME);
 
 /*
- * A boot that takes longer has failed: the boot ROM hashes at most 1 MiB and the firmware initialises some
- * tables. The progress period of the device is added, it knows how slow it is.
+ * A boot that takes longer has failed: the boot ROM hashes at most 1 MiB and the firmware
+ * initialises some tables. The progress period of the device is added, it knows how slow it is.
  */
 #define ZHENWU_BOOT_TIMEOUT_MS	20000
 #define ZHENWU_RESET_TIMEOUT_MS	20000
@@ -63,8 +63,8 @@ static int zhenwu_fw_check(struct zhenwu_device *zdev, const struct firmware *fw
 	u32 abi;
 
 	if (fw->size < sizeof(*hdr) || fw->size > ZW_FW_MAX_SIZE) {
-		drm_err(drm, "firmware %s: %zu bytes, expected %zu to %u\n", ZHENWU_FW_NAME, fw->size,
-			sizeof(*hdr), ZW_FW_MAX_SIZE);
+		drm_err(drm, "firmware %s: %zu bytes, expected %zu to %u\n", ZHENWU_FW_NAME,
+			fw->size, sizeof(*hdr), ZW_FW_MAX_SIZE);
 		return -EINVAL;
 	}
 	if (le32_to_cpu(hdr->magic) != ZW_FW_MAGIC) {
@@ -186,8 +186,8 @@ static int zhenwu_fw_wait_ready(struct zhenwu_device *zdev)
 		case ZW_BOOT_FAILED: {
 			u32 err = zhenwu_read32(zdev, ZW_REG_BOOT_ERROR);
 
-			drm_err(drm, "firmware %s refused: %s 0x%x (boot error %u)\n", ZHENWU_FW_NAME,
-				zhenwu_fw_boot_error_text(err),
+			drm_err(drm, "firmware %s refused: %s 0x%x (boot error %u)\n",
+				ZHENWU_FW_NAME, zhenwu_fw_boot_error_text(err),
 				zhenwu_read32(zdev, ZW_REG_BOOT_DETAIL), err);
 			return -EIO;
 		}

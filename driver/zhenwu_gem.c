@@ -2,8 +2,8 @@
 /*
  * Buffer objects.
  *
- * System memory comes from the shmem helper; its pages are pinned and DMA mapped for the life of the
- * buffer. HBM comes from zhenwu_hbm.c and is mapped into user space through the aperture.
+ * System memory comes from the shmem helper; its pages are pinned and DMA mapped for the life of
+ * the buffer. HBM comes from zhenwu_hbm.c and is mapped into user space through the aperture.
  */
 
 #include <linux/dma-resv.h>
@@ -201,9 +201,12 @@ static const struct drm_gem_object_funcs zhenwu_hbm_funcs = {
 
 static struct zhenwu_bo *zhenwu_bo_create_hbm(struct zhenwu_device *zdev, u64 size, u32 flags)
 {
+	enum zhenwu_hbm_place place = ZHENWU_HBM_ANY;
 	struct zhenwu_bo *bo;
 	int ret;
 
+	if (flags & DRM_ZHENWU_BO_CPU_VISIBLE)
+		place = ZHENWU_HBM_VISIBLE;
 	bo = kzalloc(sizeof(*bo), GFP_KERNEL);
 	if (!bo)
 		return ERR_PTR(-ENOMEM);
@@ -212,9 +215,7 @@ static struct zhenwu_bo *zhenwu_bo_create_hbm(struct zhenwu_device *zdev, u64 si
 	bo->flags = flags;
 	bo->shmem.base.funcs = &zhenwu_hbm_funcs;
 
-	ret = zhenwu_hbm_alloc(zdev, size,
-			       flags & DRM_ZHENWU_BO_CPU_VISIBLE ? ZHENWU_HBM_VISIBLE : ZHENWU_HBM_ANY,
-			       &bo->blocks);
+	ret = zhenwu_hbm_alloc(zdev, size, place, &bo->blocks);
 	if (ret) {
 		kfree(bo);
 		return ERR_PTR(ret);
@@ -370,8 +371,9 @@ out:
  * @data: &struct drm_zhenwu_bo_wait
  * @file: file
  *
- * Jobs put their fences on the VM, not on each of its buffers: a submission then costs the same however much is
- * mapped. A buffer is idle when the VMs that map it are; where it is no longer mapped no job reaches it.
+ * Jobs put their fences on the VM, not on each of its buffers: a submission then costs the same
+ * however much is mapped. A buffer is idle when the VMs that map it are; where it is no longer
+ * mapped no job reaches it.
  *
  * Return: 0 or a negative error.
  */

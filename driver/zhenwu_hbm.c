@@ -13,8 +13,8 @@
 #include "zhenwu_reset.h"
 
 /*
- * The firmware does nothing else while it scrubs: a message may not keep it for long, so that the heartbeat goes on
- * and queues are served in between.
+ * The firmware does nothing else while it scrubs: a message may not keep it for long, so that the
+ * heartbeat goes on and queues are served in between.
  */
 #define ZHENWU_SCRUB_CHUNK	(256ull << 20)
 
@@ -71,8 +71,8 @@ static void zhenwu_hbm_scrub_work(struct work_struct *work)
 				addr, size, ret);
 
 		/*
-		 * A block that could not be scrubbed stays allocated, nobody may get it. After -ENODEV nobody can
-		 * allocate any more, and the next probe scrubs everything.
+		 * A block that could not be scrubbed stays allocated, nobody may get it. After
+		 * -ENODEV nobody can allocate any more, and the next probe scrubs everything.
 		 */
 		mutex_lock(&hbm->lock);
 		hbm->dirty_bytes -= size;
@@ -99,8 +99,8 @@ static void zhenwu_hbm_release(struct drm_device *drm, void *arg)
  * zhenwu_hbm_init() - set up the allocator
  * @zdev: device; its sizes are known
  *
- * The allocator lives as long as the DRM device, because buffers of open files outlive a removed device.
- * zhenwu_hbm_stop() undoes the part that talks to the device.
+ * The allocator lives as long as the DRM device, because buffers of open files outlive a removed
+ * device. zhenwu_hbm_stop() undoes the part that talks to the device.
  *
  * Return: 0 or a negative error.
  */
@@ -181,9 +181,9 @@ static int zhenwu_hbm_try_alloc(struct zhenwu_device *zdev, u64 size, enum zhenw
  * @zdev: device
  * @size: bytes, multiple of 4 KiB
  * @place: where
- * @blocks: list the blocks are added to; they are in the order of the buffer, the largest first, each aligned to
- *	its size, which is what makes large pages possible
+ * @blocks: list the blocks are added to, in the order of the buffer
  *
+ * The largest blocks come first and each is aligned to its size: that makes large pages possible.
  * May wait for freed memory to be scrubbed.
  *
  * Return: 0, -ENOSPC or another negative error.
@@ -217,7 +217,8 @@ int zhenwu_hbm_alloc(struct zhenwu_device *zdev, u64 size, enum zhenwu_hbm_place
  * @zdev: device
  * @blocks: blocks; the list is empty afterwards
  *
- * The memory can be had again when it was scrubbed. The device must no longer reach it through any page table.
+ * The memory can be had again when it was scrubbed. The device must no longer reach it through any
+ * page table.
  */
 void zhenwu_hbm_free(struct zhenwu_device *zdev, struct list_head *blocks)
 {

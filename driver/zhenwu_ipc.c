@@ -308,11 +308,11 @@ static int zhenwu_ipc_status_to_errno(u32 status)
  * @reply: where to put the reply's payload, or NULL
  * @reply_len: bytes wanted, at most ZW_MSG_PAYLOAD
  *
- * Sleeps, allocates nothing. A firmware that does not answer gets the device reset; -EIO therefore means: there is or
- * will be a reset, which zhenwu_reset_wait() waits for.
+ * Sleeps, allocates nothing. A firmware that does not answer gets the device reset; -EIO therefore
+ * means: there is or will be a reset, which zhenwu_reset_wait() waits for.
  *
- * Return: 0, -ENODEV when the device is gone, -EIO when the mailbox is down or went down, else what the
- * firmware answered as an error.
+ * Return: 0, -ENODEV when the device is gone, -EIO when the mailbox is down or went down, else what
+ * the firmware answered as an error.
  */
 int zhenwu_ipc_request(struct zhenwu_device *zdev, enum zw_msg_type type, const void *payload,
 		       size_t len, void *reply, size_t reply_len)

@@ -2,9 +2,9 @@
 /*
  * Interrupts: one vector for the mailbox, the others shared by the queues.
  *
- * Completions are read from memory and fences signalled right in the handler: a wake-up of a thread in
- * between would dominate the round trip of a short job. The work is bounded by the jobs that were submitted,
- * whatever a device writes, because each job completes once. No register is read.
+ * Completions are read from memory and fences signalled right in the handler: a wake-up of a thread
+ * in between would dominate the round trip of a short job. The work is bounded by the jobs that
+ * were submitted, whatever a device writes, because each job completes once. No register is read.
  */
 
 #include <linux/interrupt.h>
@@ -62,8 +62,9 @@ int zhenwu_irq_init(struct zhenwu_device *zdev)
 		spin_lock_init(&vec->lock);
 		INIT_LIST_HEAD(&vec->queues);
 		vec->irq = pci_irq_vector(pdev, i);
-		ret = request_irq(vec->irq, i == ZW_VECTOR_MBOX ? zhenwu_irq_mbox : zhenwu_irq_queue,
-				  0, ZHENWU_DRIVER_NAME, vec);
+		ret = request_irq(vec->irq,
+				  i == ZW_VECTOR_MBOX ? zhenwu_irq_mbox : zhenwu_irq_queue, 0,
+				  ZHENWU_DRIVER_NAME, vec);
 		if (ret) {
 			drm_err(&zdev->drm, "cannot request vector %d: %d\n", i, ret);
 			goto err_free;

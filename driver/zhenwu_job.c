@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Jobs: the scheduler's side. A job's memory and fence are allocated when it is submitted; running it writes
- * one ring entry and rings a doorbell.
+ * Jobs: the scheduler's side. A job's memory and fence are allocated when it is submitted; running
+ * it writes one ring entry and rings a doorbell.
  */
 
 #include <linux/dma-fence.h>
@@ -52,8 +52,9 @@ static void zhenwu_fence_free_rcu(struct rcu_head *rcu)
 }
 
 /*
- * Readers of fences use RCU. The reference on the module is dropped there as well, and module exit waits for
- * such callbacks: a sync file may hold the fence longer than any file descriptor of ours is open.
+ * Readers of fences use RCU. The reference on the module is dropped there as well, and module exit
+ * waits for such callbacks: a sync file may hold the fence longer than any file descriptor of ours
+ * is open.
  */
 static void zhenwu_fence_release(struct dma_fence *base)
 {

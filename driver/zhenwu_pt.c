@@ -2,13 +2,14 @@
 /*
  * Page tables of a VM, in HBM, written through the aperture.
  *
- * A change of a mapping has two halves. The prepare functions do all that can fail: they split large pages at
- * the ends of the range and add the tables the new mapping needs, none of which changes what an address
- * translates to. The map and unmap functions then cannot fail, so a bind never stops half way. Tables
- * that became empty are collected; they may be freed after the TLB invalidation.
+ * A change of a mapping has two halves. The prepare functions do all that can fail: they split
+ * large pages at the ends of the range and add the tables the new mapping needs, none of which
+ * changes what an address translates to. The map and unmap functions then cannot fail, so a bind
+ * never stops half way. Tables that became empty are collected; they may be freed after the TLB
+ * invalidation.
  *
- * The device is not asked what is in a table: the parts the driver has to know later are shadowed. Of level 0
- * that is which entries are valid, of the other levels the child or the leaf entry.
+ * The device is not asked what is in a table: the parts the driver has to know later are shadowed.
+ * Of level 0 that is which entries are valid, of the other levels the child or the leaf entry.
  *
  * Everything here is called under the lock of the VM the tables belong to.
  */
@@ -48,8 +49,8 @@ struct zhenwu_pt {
 	DECLARE_BITMAP(valid, ZW_PT_ENTRIES);
 
 	/**
-	 * @slots: Other levels: 0, the entry itself for a leaf, or the pointer to the child. A valid entry
-	 * has bit 0 set and a pointer has not.
+	 * @slots: Other levels: 0, the entry itself for a leaf, or the pointer to the child. A
+	 * valid entry has bit 0 set and a pointer has not.
 	 */
 	u64 slots[];
 };
@@ -76,7 +77,8 @@ static bool zhenwu_pt_is_leaf(const struct zhenwu_pt *pt, unsigned int i)
 	return pt->level ? pt->slots[i] & ZW_PTE_VALID : test_bit(i, pt->valid);
 }
 
-static void zhenwu_pt_write(struct zhenwu_device *zdev, struct zhenwu_pt *pt, unsigned int i, u64 pte)
+static void zhenwu_pt_write(struct zhenwu_device *zdev, struct zhenwu_pt *pt, unsigned int i,
+			    u64 pte)
 {
 	writeq(pte, zdev->aperture + pt->addr + 8 * i);
 }
@@ -95,7 +97,10 @@ static void zhenwu_pt_set_leaf(struct zhenwu_device *zdev, struct zhenwu_pt *pt,
 static void zhenwu_pt_set_child(struct zhenwu_device *zdev, struct zhenwu_pt *pt, unsigned int i,
 				struct zhenwu_pt *child)
 {
-	/* The aperture is write combining: the device may not see the entry before what it leads to. */
+	/*
+	 * The aperture is write combining: the device may not see the entry before what it leads
+	 * to.
+	 */
 	wmb();
 	pt->slots[i] = (uintptr_t)child;
 	zhenwu_pt_write(zdev, pt, i, child->addr | ZW_PTE_VALID);
@@ -257,8 +262,8 @@ static int zhenwu_pt_extend(struct zhenwu_device *zdev, struct zhenwu_pt *pt, u6
 }
 
 /*
- * Chooses the page size at va and how far it can be used: as long as memory is contiguous, and not beyond the
- * table, where a larger size may become possible.
+ * Chooses the page size at va and how far it can be used: as long as memory is contiguous, and not
+ * beyond the table, where a larger size may become possible.
  */
 static u64 zhenwu_pt_run(const struct zhenwu_bo_cursor *cur, u64 va, u64 size, unsigned int *level)
 {
@@ -400,7 +405,9 @@ void zhenwu_pt_map(struct zhenwu_device *zdev, struct zhenwu_pt *root, u64 va, u
 	}
 }
 
-/* Calls itself at most three levels deep. [start, end) is relative to the first byte of the table. */
+/*
+ * Calls itself at most three levels deep. [start, end) is relative to the first byte of the table.
+ */
 static bool zhenwu_pt_unmap_table(struct zhenwu_device *zdev, struct zhenwu_pt *pt, u64 start,
 				  u64 end)
 {

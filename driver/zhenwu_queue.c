@@ -2,8 +2,8 @@
 /*
  * Queues: life, completions, errors. Jobs are in zhenwu_job.c, submission in zhenwu_submit.c.
  *
- * The completion ring is written by the device and not trusted: a job ends when its own slot carries its own number,
- * and only then. Whatever else is in there is never looked at.
+ * The completion ring is written by the device and not trusted: a job ends when its own slot
+ * carries its own number, and only then. Whatever else is in there is never looked at.
  */
 
 #include <linux/capability.h>
@@ -57,14 +57,17 @@ static void zhenwu_queue_fail_locked(struct zhenwu_queue *queue, const struct zw
 	queue->error.fault_access = le32_to_cpu(c->fault_access);
 	queue->error.fault_va = le64_to_cpu(c->fault_va);
 	queue->error.seqno = le64_to_cpu(c->seqno);
-	drm_dbg(&queue->zdev->drm, "queue %u job %llu failed: status %u reason %u packet %u va 0x%llx\n",
+	drm_dbg(&queue->zdev->drm,
+		"queue %u job %llu failed: status %u reason %u packet %u va 0x%llx\n",
 		queue->hw_id, queue->error.seqno, queue->error.status, queue->error.reason,
 		queue->error.packet_index, queue->error.fault_va);
 }
 
 static int zhenwu_queue_job_error(struct zhenwu_queue *queue, struct zhenwu_job *job, int error)
 {
-	/* Of a queue that hung, the job it hung in is told so, the ones behind are just cancelled. */
+	/*
+	 * Of a queue that hung, the job it hung in is told so, the ones behind are just cancelled.
+	 */
 	if (error && queue->error.state & DRM_ZHENWU_QUEUE_STATE_TIMEDOUT &&
 	    job->seqno == queue->error.seqno)
 		return -ETIME;
@@ -180,7 +183,8 @@ static int zhenwu_queue_destroy_hw_locked(struct zhenwu_queue *queue)
 	if (!ret) {
 		queue->on_hw = false;
 	} else if (ret != -EIO && ret != -ENODEV) {
-		drm_err(&zdev->drm, "firmware refuses to destroy queue %u: %d\n", queue->hw_id, ret);
+		drm_err(&zdev->drm, "firmware refuses to destroy queue %u: %d\n", queue->hw_id,
+			ret);
 		zhenwu_reset_schedule(zdev);
 	}
 	return ret;
@@ -190,7 +194,8 @@ static int zhenwu_queue_destroy_hw_locked(struct zhenwu_queue *queue)
  * zhenwu_queue_kill_locked() - end a queue that hangs
  * @queue: queue; hw_lock is held
  *
- * The job it hangs in gets -ETIME. When the firmware cannot do it, a device reset is under way that will.
+ * The job it hangs in gets -ETIME. When the firmware cannot do it, a device reset is under way that
+ * will.
  *
  * Return: 0 or a negative error.
  */
@@ -412,8 +417,8 @@ err_put:
 }
 
 /*
- * Ends a queue. The caller took it out of its file, so this happens once. Waits for the device, which is bounded by
- * the firmware's answer or by a device reset.
+ * Ends a queue. The caller took it out of its file, so this happens once. Waits for the device,
+ * which is bounded by the firmware's answer or by a device reset.
  */
 static void zhenwu_queue_close(struct zhenwu_queue *queue)
 {
@@ -444,8 +449,9 @@ static void zhenwu_queue_close(struct zhenwu_queue *queue)
 	zhenwu_queue_free_ring(queue);
 
 	/*
-	 * Jobs that wait for others are cancelled without waiting. Those the driver was given have ended and are
-	 * freed by the scheduler's worker, which has to be done with them before the scheduler goes.
+	 * Jobs that wait for others are cancelled without waiting. Those the driver was given have
+	 * ended and are freed by the scheduler's worker, which has to be done with them before the
+	 * scheduler goes.
 	 */
 	drm_sched_entity_fini(&queue->entity);
 	wait_event(queue->idle, !atomic_read(&queue->running));
@@ -505,7 +511,9 @@ int zhenwu_ioctl_queue_create(struct drm_device *drm, void *data, struct drm_fil
 		goto out_exit;
 	}
 
-	/* The id is taken first and filled in last: nobody can destroy a queue that is being made. */
+	/*
+	 * The id is taken first and filled in last: nobody can destroy a queue that is being made.
+	 */
 	ret = xa_alloc(&zfile->queues, &id, NULL, XA_LIMIT(1, ZHENWU_MAX_QUEUES_PER_FILE),
 		       GFP_KERNEL);
 	if (ret) {
@@ -604,7 +612,8 @@ void zhenwu_queue_show(struct zhenwu_device *zdev, struct seq_file *m)
 	mutex_lock(&zdev->hw_lock);
 	list_for_each_entry(queue, &zdev->queues, node) {
 		spin_lock_irq(&queue->lock);
-		seq_printf(m, "queue %u: vm %u priority %u slots %u vector %u ring %llu completed %llu state 0x%x\n",
+		seq_printf(m,
+			   "queue %u: vm %u priority %u slots %u vector %u ring %llu completed %llu state 0x%x\n",
 			   queue->hw_id, queue->vm->hw_id, queue->priority, queue->slots,
 			   queue->vector, queue->seqno, queue->completed, queue->error.state);
 		spin_unlock_irq(&queue->lock);

@@ -42,7 +42,7 @@ struct zhenwu_queue {
 	/** @fence_ctx: Fence context of the ring. */
 	u64 fence_ctx;
 
-	/** @submit_lock: Keeps jobs in order from arming to pushing; protects @closed, @submitted. */
+	/** @submit_lock: Keeps jobs in order from arm to push; protects @closed, @submitted. */
 	struct mutex submit_lock;
 
 	/** @closed: No more submissions. */

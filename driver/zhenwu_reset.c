@@ -2,9 +2,9 @@
 /*
  * Device reset, function level reset, removal and loss.
  *
- * A device reset stops all queues but leaves HBM alone: clients make new queues on their VMs and go on. A function level
- * reset loses HBM, and with it the VMs. When the device does not come back it is wedged: nothing works any more, and
- * nothing hangs.
+ * A device reset stops all queues but leaves HBM alone: clients make new queues on their VMs and go
+ * on. A function level reset loses HBM, and with it the VMs. When the device does not come back it
+ * is wedged: nothing works any more, and nothing hangs.
  *
  * All of this makes fences signal, so nothing here allocates memory or waits for a fence.
  */
@@ -136,7 +136,8 @@ void zhenwu_reset_schedule(struct zhenwu_device *zdev)
  * @zdev: device
  * @gen: reset.gen read before the request that failed
  *
- * Must not be called with hw_lock held. On return the device does no DMA for anybody who was there before.
+ * Must not be called with hw_lock held. On return the device does no DMA for anybody who was there
+ * before.
  */
 void zhenwu_reset_wait(struct zhenwu_device *zdev, u32 gen)
 {
@@ -170,7 +171,8 @@ void zhenwu_reset_stop(struct zhenwu_device *zdev)
  * zhenwu_reset_flr_prepare() - a function level reset is about to happen
  * @pdev: PCI function
  *
- * Returns with hw_lock held; zhenwu_reset_flr_done(), which the PCI core calls from the same context, drops it.
+ * Returns with hw_lock held; zhenwu_reset_flr_done(), which the PCI core calls from the same
+ * context, drops it.
  */
 void zhenwu_reset_flr_prepare(struct pci_dev *pdev)
 {

@@ -2,8 +2,8 @@
 /*
  * SUBMIT: from the arguments of user space to jobs in the scheduler, all or nothing.
  *
- * Everything that can fail comes first. Then jobs are armed and pushed and their fences published, which nothing may
- * interrupt.
+ * Everything that can fail comes first. Then jobs are armed and pushed and their fences published,
+ * which nothing may interrupt.
  */
 
 #include <linux/dma-fence-chain.h>
@@ -95,7 +95,10 @@ static int zhenwu_submit_check_job(const struct drm_zhenwu_job *job)
 	return 0;
 }
 
-/* Does an earlier job of the same submission signal it? Then the order of the queue is all the waiting there is. */
+/*
+ * Does an earlier job of the same submission signal it? Then the order of the queue is all the
+ * waiting there is.
+ */
 static bool zhenwu_submit_signals_earlier(struct zhenwu_submission *sub, u32 job,
 					  const struct drm_zhenwu_sync_op *op)
 {
@@ -233,7 +236,9 @@ static int zhenwu_submit_add_job(struct zhenwu_submission *sub, u32 index,
 	return ret;
 }
 
-/* Hands the jobs over. Nothing fails here: fences become public. The reservation of the VM is held. */
+/*
+ * Hands the jobs over. Nothing fails here: fences become public. The reservation of the VM is held.
+ */
 static int zhenwu_submit_push(struct zhenwu_submission *sub)
 {
 	struct zhenwu_queue *queue = sub->queue;

@@ -82,13 +82,19 @@ void zhenwu_vm_flush_tlb(struct zhenwu_vm *vm)
 	u32 gen = READ_ONCE(zdev->reset.gen);
 	int ret;
 
-	/* Entries were written through a write combining mapping; the doorbell of the message does not flush it. */
+	/*
+	 * Entries were written through a write combining mapping; the doorbell of the message does
+	 * not flush it.
+	 */
 	wmb();
 	ret = zhenwu_ipc_request(zdev, ZW_MSG_TLB_INVALIDATE, &msg, sizeof(msg), NULL, 0);
 	if (!ret)
 		return;
 	if (ret != -EIO && ret != -ENODEV) {
-		/* A VM lost in a function level reset is not known any more, nor is any translation of it. */
+		/*
+		 * A VM lost in a function level reset is not known any more, nor is any translation
+		 * of it.
+		 */
 		if (READ_ONCE(vm->unusable))
 			return;
 		drm_err(&zdev->drm, "firmware refuses to invalidate the TLB of VM %u: %d\n",
@@ -130,8 +136,8 @@ static struct zhenwu_vm *zhenwu_vm_create(struct zhenwu_device *zdev)
 		ret = -ENOMEM;
 		goto err_root;
 	}
-	drm_gpuvm_init(&vm->base, ZHENWU_DRIVER_NAME, DRM_GPUVM_RESV_PROTECTED, &zdev->drm, resv_obj,
-		       0, 1ull << ZW_VA_BITS, 0, 0, &zhenwu_gpuvm_ops);
+	drm_gpuvm_init(&vm->base, ZHENWU_DRIVER_NAME, DRM_GPUVM_RESV_PROTECTED, &zdev->drm,
+		       resv_obj, 0, 1ull << ZW_VA_BITS, 0, 0, &zhenwu_gpuvm_ops);
 	drm_gem_object_put(resv_obj);
 
 	do {
@@ -346,7 +352,8 @@ void zhenwu_vm_show(struct zhenwu_device *zdev, struct seq_file *m)
 
 	mutex_lock(&zdev->hw_lock);
 	list_for_each_entry(vm, &zdev->vms, node)
-		seq_printf(m, "vm %u: root 0x%llx users %u%s\n", vm->hw_id, zhenwu_pt_addr(vm->root),
-			   kref_read(&vm->users), vm->unusable ? " unusable" : "");
+		seq_printf(m, "vm %u: root 0x%llx users %u%s\n", vm->hw_id,
+			   zhenwu_pt_addr(vm->root), kref_read(&vm->users),
+			   vm->unusable ? " unusable" : "");
 	mutex_unlock(&zdev->hw_lock);
 }

@@ -16,8 +16,8 @@ struct zhenwu_pt;
 /**
  * struct zhenwu_vm - an address space
  *
- * @base counts everybody who looks at the structure, mappings included. @users counts those who keep the
- * address space alive: its id and its queues. When the last user goes, all is unmapped.
+ * @base counts everybody who looks at the structure, mappings included. @users counts those who
+ * keep the address space alive: its id and its queues. When the last user goes, all is unmapped.
  */
 struct zhenwu_vm {
 	/** @base: Mappings. */

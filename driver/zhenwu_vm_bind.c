@@ -2,8 +2,9 @@
 /*
  * VM_BIND: mappings of a VM, kept by drm_gpuvm, and their page tables.
  *
- * An operation runs under the lock of the VM and the reservation locks of the VM and of every buffer it touches. First
- * comes all that can fail, then the change itself, then one TLB invalidation, and only then is memory given back.
+ * An operation runs under the lock of the VM and the reservation locks of the VM and of every
+ * buffer it touches. First comes all that can fail, then the change itself, then one TLB
+ * invalidation, and only then is memory given back.
  */
 
 #include <linux/overflow.h>
@@ -275,7 +276,9 @@ out:
 	return ret;
 }
 
-/* Locks the reservations of a VM nobody uses any more and of a buffer others may use. Cannot fail. */
+/*
+ * Locks the reservations of a VM nobody uses any more and of a buffer others may use. Cannot fail.
+ */
 static void zhenwu_vm_lock_bo(struct zhenwu_vm *vm, struct drm_gem_object *obj,
 			      struct ww_acquire_ctx *ctx)
 {

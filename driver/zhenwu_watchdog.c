@@ -2,9 +2,10 @@
 /*
  * Progress check: finds lost interrupts and queues that hang.
  *
- * How long a job may take is nobody's business, whether it gets on is. The firmware is asked; a queue is ended when an
- * engine works for it and nothing moves, or when it waits longer than job_timeout_ms for something that does not come.
- * A firmware that does not answer gets the device reset, by the mailbox code.
+ * How long a job may take is nobody's business, whether it gets on is. The firmware is asked; a
+ * queue is ended when an engine works for it and nothing moves, or when it waits longer than
+ * job_timeout_ms for something that does not come. A firmware that does not answer gets the device
+ * reset, by the mailbox code.
  */
 
 #include <linux/dma-fence.h>
