@@ -5,8 +5,7 @@
  *	bench_native [--workers N] [--seconds S] [--json FILE]
  *
  * GFLOP/s of BF16 and F32 matrix products beside the measured FMA peak; GB/s of weights in
- * matrix-vector products beside the measured read bandwidth. Medians of repeated runs, so that a
- *neighbour on the cores disturbs a figure less; a table goes to stdout, JSON to FILE.
+ * matrix-vector products beside the measured read bandwidth. A table goes to stdout, JSON to FILE.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -24,8 +23,7 @@
 #include "zw_kernels.h"
 #include "zw_simd.h"
 
-#define READ_BYTES  (256u << 20)
-#define MAX_SAMPLES 200
+#define READ_BYTES (256u << 20)
 
 struct ctx {
 	struct zw_pool *pool;
@@ -43,31 +41,26 @@ static double now(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
 }
 
-static int cmp_double(const void *a, const void *b)
+/*
+ * Least seconds of fn(arg), repeated for ctx->seconds, at least three times. The least, for the
+ * peaks and for the kernels alike: a neighbour on the cores only ever adds time.
+ */
+static double best_time(struct ctx *ctx, int (*fn)(struct ctx *, void *), void *arg)
 {
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* Median seconds of fn(arg), repeated for ctx->seconds, at least three times. */
-static double median_time(struct ctx *ctx, int (*fn)(struct ctx *, void *), void *arg)
-{
-	double t[MAX_SAMPLES], end;
-	int n = 0;
+	double best = -1, end;
 
 	if (fn(ctx, arg)) /* also warms caches and scratch */
 		return -1;
 	end = now() + ctx->seconds;
-	while (n < MAX_SAMPLES && (n < 3 || now() < end)) {
-		double start = now();
+	for (int n = 0; n < 3 || now() < end; n++) {
+		double start = now(), t;
 
 		if (fn(ctx, arg))
 			return -1;
-		t[n++] = now() - start;
+		t = now() - start;
+		best = best < 0 || t < best ? t : best;
 	}
-	qsort(t, (size_t)n, sizeof(*t), cmp_double);
-	return t[n / 2];
+	return best;
 }
 
 static void report(struct ctx *ctx, const char *name, double value, const char *unit, double peak)
@@ -153,7 +146,7 @@ static double fma_peak(struct ctx *ctx)
 		if (width == 16 && !__builtin_cpu_supports("avx512f"))
 			break;
 		rate = 2.0 * 12 * width * PEAK_STEPS * ctx->workers /
-		       median_time(ctx, fma_run, &width) * 1e-9;
+		       best_time(ctx, fma_run, &width) * 1e-9;
 		best = rate > best ? rate : best;
 	}
 #endif
@@ -214,7 +207,7 @@ static double read_peak(struct ctx *ctx)
 	memset(mem, 1, READ_BYTES);
 	job.mem = mem;
 	job.words = READ_BYTES / 8 / job.tasks;
-	t = median_time(ctx, read_run, &job);
+	t = best_time(ctx, read_run, &job);
 	free(mem);
 	return (double)job.words * job.tasks * 8 / t * 1e-9;
 }
@@ -264,7 +257,7 @@ static double gemm_time(struct ctx *ctx, uint32_t m, uint32_t n, uint32_t k, uin
 	args.w.ptr = random_matrix(dtype, (size_t)n * k);
 	args.c.ptr = random_matrix(dtype, (size_t)m * n);
 	if (args.a.ptr && args.w.ptr && args.c.ptr)
-		t = median_time(ctx, gemm_run, &args);
+		t = best_time(ctx, gemm_run, &args);
 	free((void *)args.a.ptr);
 	free((void *)args.w.ptr);
 	free(args.c.ptr);

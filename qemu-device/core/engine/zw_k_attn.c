@@ -63,8 +63,24 @@ static uint32_t tile_head(const struct attn_tile *t, uint32_t r)
 	return t->head * t->job->group + (uint32_t)((t->r0 + r) % t->job->group);
 }
 
-/* Widened K and V of keys [first, first + count). */
-static void load_keys(struct attn_tile *t, uint32_t first, uint32_t count)
+/*
+ * Asks for the rows of one key of the next block: rows of one head lie a token apart, too far for
+ * the hardware's prefetchers.
+ */
+static void prefetch_key(const struct attn_tile *t, uint32_t pos)
+{
+	const struct zw_kv *kv = &t->job->kv;
+	const char *k = zw_kv_at(kv, t->seq->k_pages, pos, t->head);
+	const char *v = zw_kv_at(kv, t->seq->v_pages, pos, t->head);
+
+	for (uint32_t b = 0; b < kv->d * kv->size; b += 64) {
+		__builtin_prefetch(k + b);
+		__builtin_prefetch(v + b);
+	}
+}
+
+/* Widened K and V of keys [first, first + count); @last: the last key that will be wanted. */
+static void load_keys(struct attn_tile *t, uint32_t first, uint32_t count, uint32_t last)
 {
 	const struct attn_job *job = t->job;
 	const struct zw_kv *kv = &job->kv;
@@ -73,13 +89,18 @@ static void load_keys(struct attn_tile *t, uint32_t first, uint32_t count)
 	for (uint32_t j = 0; j < count; j += ZW_NR) {
 		uint32_t g = count - j < ZW_NR ? count - j : ZW_NR;
 
-		for (uint32_t i = 0; i < g; i++)
-			rows[i] = zw_kv_at(kv, t->seq->k_pages, first + j + i, t->head);
+		for (uint32_t i = 0; i < g; i++) {
+			uint32_t pos = first + j + i;
+
+			rows[i] = zw_kv_at(kv, t->seq->k_pages, pos, t->head);
+			job->prim->widen[kv->st](t->v + (j + i) * t->pd,
+						 zw_kv_at(kv, t->seq->v_pages, pos, t->head),
+						 kv->d);
+			if (last - pos >= KEY_BLOCK)
+				prefetch_key(t, pos + KEY_BLOCK);
+		}
 		job->prim->pack[kv->st](t->k + j * t->pd, ZW_NR, rows, g, kv->d);
 	}
-	for (uint32_t j = 0; j < count; j++)
-		job->prim->widen[kv->st](t->v + j * t->pd,
-					 zw_kv_at(kv, t->seq->v_pages, first + j, t->head), kv->d);
 }
 
 /* Scores of all rows against the block. */
@@ -161,7 +182,7 @@ static int run_tile(struct attn_tile *t)
 
 		if (zw_pool_cancelled(job->pool))
 			return -ECANCELED;
-		load_keys(t, first, count);
+		load_keys(t, first, count, last);
 		score_block(t, count);
 		for (uint32_t r = 0; r < t->rows; r++) {
 			uint32_t past = t->pos[r] < first ? 0 : t->pos[r] - first + 1;
@@ -223,6 +244,21 @@ static int attn_task(void *arg, uint64_t task, unsigned int slot)
 	return run_tile(&t);
 }
 
+/* Cuts the sequences into tasks of job->task_rows rows; returns how many. */
+static uint64_t plan_tasks(struct attn_job *job)
+{
+	uint64_t tasks = 0;
+
+	for (uint32_t i = 0; i < job->kv.n_seqs; i++) {
+		uint64_t rows = (uint64_t)job->kv.seqs[i].q_count * job->group;
+
+		job->first_task[i] = tasks;
+		tasks += job->kv.n_kv * ((rows + job->task_rows - 1) / job->task_rows);
+	}
+	job->first_task[job->kv.n_seqs] = tasks;
+	return tasks;
+}
+
 static int check_lse(const struct attn_job *job)
 {
 	const struct zw_k_attn_args *args = job->args;
@@ -241,7 +277,7 @@ static int check_lse(const struct attn_job *job)
 int zw_k_attn(const struct zw_k_attn_args *args, struct zw_pool *pool)
 {
 	struct attn_job job = {.prim = zw_prim_get(), .pool = pool, .args = args};
-	uint64_t all_rows = 0, work = 0, tasks = 0;
+	uint64_t work = 0, tasks;
 	int err;
 
 	if (args->flags)
@@ -272,20 +308,15 @@ int zw_k_attn(const struct zw_k_attn_args *args, struct zw_pool *pool)
 		zw_kv_fini(&job.kv);
 		return -ENOMEM;
 	}
-	for (uint32_t i = 0; i < args->n_seqs; i++)
-		all_rows += (uint64_t)args->seqs[i].q_count * args->n_q;
-	/* Few rows: smaller tasks, so that every worker gets some. */
+	/* Few tasks: smaller ones, so that every worker gets some, although each then reads K and V
+	 * again. */
 	job.task_rows = TASK_ROWS;
-	while (job.task_rows > ZW_MR && all_rows / job.task_rows < 2 * zw_pool_workers(pool))
+	while (plan_tasks(&job) < zw_pool_workers(pool) && job.task_rows > ZW_MR)
 		job.task_rows /= 2;
-	for (uint32_t i = 0; i < args->n_seqs; i++) {
-		uint64_t rows = (uint64_t)args->seqs[i].q_count * job.group;
-
-		job.first_task[i] = tasks;
-		tasks += args->n_kv * ((rows + job.task_rows - 1) / job.task_rows);
-		work += rows * args->n_kv * args->seqs[i].kv_len * args->d;
-	}
-	job.first_task[args->n_seqs] = tasks;
+	tasks = plan_tasks(&job);
+	for (uint32_t i = 0; i < args->n_seqs; i++)
+		work += (uint64_t)args->seqs[i].q_count * args->n_q * args->seqs[i].kv_len *
+			args->d;
 	/* Below this, waking another thread costs more than it gives. */
 	err = (work < 20000 ? zw_pool_run_alone : zw_pool_run)(pool, attn_task, &job, tasks);
 	free(job.first_task);

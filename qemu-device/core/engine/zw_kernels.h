@@ -4,21 +4,22 @@
  *
  * They know nothing of packets, address spaces or simulated time: the command processor resolves
  * device addresses, checks access, and calls them. What each one computes, to the bit, is written
- *in Documentation/device/numerics.md; in short: storage BF16 or F32, arithmetic IEEE binary32 in a
+ * in Documentation/device/numerics.md; in short: storage BF16 or F32, arithmetic IEEE binary32 in a
  * fixed order, the same bits for any pool, SIMD level and host.
  *
  * Rules for all of them:
- *  - Return 0, or a negative errno with nothing written:
- *	-EINVAL		an impossible shape, a missing operand, a misaligned pointer, a stride
- *shorter than its row, an output overlapping an operand that it may not overlap; -EOPNOTSUPP	a
- *dtype (or pair of dtypes) or flag that this build has no kernel for;
- *	-ERANGE		an index among the data is out of range: @fault says which;
- *			or with the output partly written:
- *	-ECANCELED	zw_pool_cancel();
- *	-ENOMEM		no memory for scratch.
+ *  - Return 0 or a negative errno.
+ *    With nothing written:
+ *      - EINVAL: an impossible shape, a missing operand, a misaligned pointer, an output whose rows
+ *        overlap each other or an operand that they may not overlap;
+ *      - EOPNOTSUPP: a dtype (or pair of dtypes) or flag that this build has no kernel for;
+ *      - ERANGE: an index among the data is out of range, @fault says which.
+ *    With the output partly written:
+ *      - ECANCELED: zw_pool_cancel();
+ *      - ENOMEM: no memory for scratch.
  *  - The caller guarantees that every element the arguments describe is mapped for as long as the
- *call runs. Index data (ids, positions) is read before anything is written, but a guest may change
- *it meanwhile: kernels copy each index once and use only the checked copy.
+ *    call runs. Index data (ids, positions) is read before anything is written; a guest may change
+ *    it meanwhile: kernels copy each index once and use only the checked copy.
  *  - Strides are in elements, not bytes. Pointers are aligned to their element.
  *  - A dimension of zero is allowed where it makes sense (no rows: nothing happens; K = 0: a sum of
  *    nothing is +0).

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fenv.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -291,6 +292,7 @@ struct zw_pool *zw_pool_new(unsigned int workers)
 {
 	unsigned int n_slots = workers ? workers : 1;
 	struct zw_pool *pool;
+	sigset_t all, saved;
 	int err = 0;
 
 	if (workers > ZW_POOL_MAX_WORKERS) {
@@ -316,15 +318,31 @@ struct zw_pool *zw_pool_new(unsigned int workers)
 	pthread_cond_init(&pool->wake, NULL);
 	pthread_cond_init(&pool->done, NULL);
 
+	/*
+	 * Signals are the host program's business, and it may rely on which thread gets them; only
+	 * those that a thread brings upon itself stay.
+	 */
+	sigfillset(&all);
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGFPE);
+	sigdelset(&all, SIGILL);
+	sigdelset(&all, SIGTRAP);
+	pthread_sigmask(SIG_SETMASK, &all, &saved);
 	for (unsigned int i = 1; i < n_slots && !err; i++) {
 		struct worker *w = &pool->workers[i];
 
 		w->pool = pool;
 		w->slot = i;
 		err = pthread_create(&w->thread, NULL, worker_main, w);
-		if (!err)
-			pool->n_threads++;
+		if (err)
+			continue;
+		pool->n_threads++;
+#if defined(__GLIBC__) && defined(_GNU_SOURCE)
+		pthread_setname_np(w->thread, "zw-engine");
+#endif
 	}
+	pthread_sigmask(SIG_SETMASK, &saved, NULL);
 	if (err) {
 		zw_pool_free(pool);
 		errno = err;

@@ -19,9 +19,11 @@ struct zw_pool;
 
 /**
  * zw_pool_new - start a pool
- * @workers: number of threads that compute, the caller of a kernel being one of them: 0 and 1 start
- *	no thread at all (everything runs in the caller: the mode for fuzzing and debugging), N
- *starts N - 1 threads. More than ZW_POOL_MAX_WORKERS is refused.
+ * @workers: number of threads that compute, the caller of a kernel being one of them.
+ *
+ * 0 and 1 start no thread at all: everything runs in the caller (the mode for fuzzing and
+ * debugging). N starts N - 1 threads. More than ZW_POOL_MAX_WORKERS is refused. The threads block
+ * all signals but those they bring upon themselves.
  *
  * Idle threads spin for at most 50 us after their last task and then sleep.
  * Returns NULL with errno set (EINVAL, ENOMEM, EAGAIN). Free with zw_pool_free().
@@ -38,7 +40,7 @@ unsigned int zw_pool_workers(const struct zw_pool *pool);
  * zw_pool_cancel - make kernels stop early
  *
  * Kernels running on the pool return -ECANCELED as soon as every worker has finished the tile it is
- * at (well under a millisecond of work each), and later ones return -ECANCELED at once, until
+ * at (a millisecond of work at most with SIMD), and later ones return -ECANCELED at once, until
  * zw_pool_resume(). When a cancelled kernel has returned, no thread touches its operands any more;
  * its output is partly written. Callable from any thread, also from a signal handler.
  */
@@ -48,8 +50,8 @@ void zw_pool_cancel(struct zw_pool *pool);
 void zw_pool_resume(struct zw_pool *pool);
 
 /*
- * Counts finished tasks in *counter (relaxed), so that an observer can tell a long kernel from a stuck one.
- * NULL: no counting. No kernel may be running.
+ * Counts finished tasks in *counter (relaxed), so that an observer can tell a long kernel from a
+ * stuck one. NULL: no counting. No kernel may be running.
  */
 void zw_pool_set_progress(struct zw_pool *pool, _Atomic uint32_t *counter);
 
