@@ -187,13 +187,16 @@ static int parse_tensor(const struct shard *sh, uint64_t data_len, const cJSON *
 	return 0;
 }
 
-/* Ranges of one file must tile its data section; sorts them by offset on the way. */
-static int check_ranges(const struct shard *sh, uint64_t data_len, struct tensor *t, size_t n,
-			struct zw_error *err)
+/* Ranges of one file (tensors from `first` on) must tile its data section; sorts them by offset. */
+static int check_ranges(struct zw_safetensors *st, size_t first, const struct shard *sh,
+			uint64_t data_len, struct zw_error *err)
 {
+	size_t n = st->num_tensors - first;
+	struct tensor *t = n ? st->tensors + first : NULL;
 	uint64_t at = 0;
 
-	qsort(t, n, sizeof(*t), by_offset);
+	if (n)
+		qsort(t, n, sizeof(*t), by_offset);
 	for (size_t i = 0; i < n; i++) {
 		if (t[i].begin < at)
 			return zw_fail(err, -EBADMSG, "%s: tensor %s overlaps tensor %s", sh->path,
@@ -248,7 +251,7 @@ static int parse_header(struct zw_safetensors *st, uint32_t shard, const cJSON *
 			return ret;
 		st->bytes += t->end - t->begin;
 	}
-	return check_ranges(sh, data_len, st->tensors + first, st->num_tensors - first, err);
+	return check_ranges(st, first, sh, data_len, err);
 }
 
 static int open_shard(struct zw_safetensors *st, uint32_t shard, const char *dir,

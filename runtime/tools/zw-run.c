@@ -2,7 +2,7 @@
 /* zw-run: a prompt in, text out. The options are a contract that scripts rely on: see zw-run(1). */
 #include <errno.h>
 #include <getopt.h>
-#include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -556,6 +556,9 @@ int main(int argc, char **argv)
 	struct run r = {0};
 	int ret;
 
+	/* A reader that went away is an error of the write, told in one line, not a silent death.
+	 */
+	signal(SIGPIPE, SIG_IGN);
 	ret = parse_args(&r.a, argc, argv);
 	if (ret >= 0)
 		return ret;

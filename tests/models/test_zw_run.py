@@ -151,6 +151,11 @@ def text_and_seed(tmp):
     with open("/dev/full", "wb") as full:
         p = sim(KDOC, *base, stdout=full)
     ok(p.returncode == 1 and one_line(p), "text that cannot be written is a failure", p.stderr)
+    r, w = os.pipe()
+    os.close(r)
+    with os.fdopen(w, "wb") as gone:
+        p = sim(KDOC, *base, stdout=gone)
+    ok(p.returncode == 1 and one_line(p), "so is a reader that went away", p.stderr)
 
 
 def outputs(tmp):

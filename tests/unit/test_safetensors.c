@@ -75,6 +75,13 @@ static void test_good(void **state)
 	assert_int_equal(zw_safetensors_read(st, 0, UINT64_MAX, buf, 2, &err), -ERANGE);
 	assert_int_equal(zw_safetensors_read(st, 9, 0, buf, 1, &err), -ERANGE);
 	zw_safetensors_close(st);
+
+	write_st(dir, "model.safetensors", "{}", 0);
+	assert_int_equal(zw_safetensors_open(dir, &st, &err), 0);
+	assert_int_equal(zw_safetensors_count(st), 0);
+	assert_int_equal(zw_safetensors_find(st, "a"), -ENOENT);
+	assert_int_equal(zw_safetensors_match(st, NULL, 0, &err), 0);
+	zw_safetensors_close(st);
 }
 
 /* Older callers pass a shorter structure; nothing behind it is touched. */
