@@ -63,7 +63,7 @@ static int zhenwu_fw_check(struct zhenwu_device *zdev, const struct firmware *fw
 	u32 abi;
 
 	if (fw->size < sizeof(*hdr) || fw->size > ZW_FW_MAX_SIZE) {
-		drm_err(drm, "firmware %s: %zu bytes, expected %zu to %u\n", ZHENWU_FW_NAME,
+		drm_err(drm, "firmware %s: size %zu, expected %zu to %u bytes\n", ZHENWU_FW_NAME,
 			fw->size, sizeof(*hdr), ZW_FW_MAX_SIZE);
 		return -EINVAL;
 	}

@@ -459,7 +459,8 @@ int zhenwu_ioctl_bo_set_label(struct drm_device *drm, void *data, struct drm_fil
 	if (args->label) {
 		label = strndup_user(u64_to_user_ptr(args->label), DRM_ZHENWU_BO_LABEL_MAX);
 		if (IS_ERR(label))
-			return PTR_ERR(label);
+			/* strndup_user() says -EINVAL when the end is not found. */
+			return PTR_ERR(label) == -EINVAL ? -E2BIG : PTR_ERR(label);
 	}
 	obj = drm_gem_object_lookup(file, args->handle);
 	if (!obj) {
