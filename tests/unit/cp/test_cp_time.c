@@ -211,6 +211,31 @@ static void async_overlap(void **state)
 			 e->result.end_ps - e->result.start_ps - e->profile.job_ps);
 }
 
+/* Packets on different engines share the memory port. */
+static void shared_port(void **state)
+{
+	struct cp_env *e = *state;
+	union any_packet amax, copy;
+	uint64_t bytes = 2 * (1 << 17) + 2 + 4 + 2 * 200000;
+
+	make_packet(e, ZW_OP_ARGMAX, IN_HBM, &amax);
+	make_packet(e, ZW_OP_COPY, IN_HBM, &copy);
+	amax.argmax.x = tensor(e, IN_HBM, BF16, 1, (1 << 17) + 1, 0, 0);
+	amax.argmax.ids.dim[0] = 1;
+	copy.copy.src = amax.argmax.x.va;
+	copy.copy.dst = env_alloc(e, IN_HBM, 200000);
+	copy.copy.bytes = 200000;
+	fill_random(e, &amax.argmax.x);
+	amax.hdr.flags = copy.hdr.flags = ZW_PKT_F_ASYNC;
+	e->profile.packet_ps = 0;
+	emit(e, &amax, amax.hdr.size);
+	emit(e, &copy, copy.hdr.size);
+	env_run_ok(e);
+	assert_int_equal(e->result.hbm_read + e->result.hbm_written, bytes);
+	assert_in_range(e->result.end_ps - e->result.start_ps - e->profile.job_ps, bytes * 2 / 3,
+			bytes * 2 / 3 + 2);
+}
+
 /* Preempts whenever it can. */
 static void always_preempt(struct cp_env *e)
 {
@@ -478,6 +503,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(sram, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(identities, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(async_overlap, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(shared_port, env_setup, env_teardown),
 		cmocka_unit_test(determinism),
 		cmocka_unit_test_setup_teardown(semaphores, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(buffer_changes, env_setup, env_teardown),
