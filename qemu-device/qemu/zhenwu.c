@@ -8,10 +8,12 @@
  * DMA, MSI-X, reset and properties.
  *
  * Locking.  BAR0 handlers and reset run under the BQL and call into the core,
- * which answers at once.  The core's own threads never take the BQL: they DMA
- * through the bus master address space (which takes it by itself for the rare
- * MMIO target) and hand interrupts to a bottom half.  Whoever waits for them
- * therefore lets go of the BQL meanwhile, see zw_wait_quiescent().
+ * which answers at once: it holds its own locks for a few instructions only,
+ * and never while it calls back.  The core's threads work without the BQL and
+ * take it for two things, both with no lock of theirs held: to raise MSI-X,
+ * and, inside of the memory API, for DMA whose target is MMIO.  Whoever waits
+ * for those threads with the BQL held has to let go of it meanwhile: there is
+ * one such place, zw_wait_quiescent(), and threads at rest do neither.
  */
 
 #include "qemu/osdep.h"
@@ -64,8 +66,6 @@ struct ZhenwuState {
     MemoryRegion aperture;  /* alias of its first bytes */
 
     struct zw_device *core;
-    QEMUBH *irq_bh;
-    uint32_t irq_pending;   /* atomic */
     QemuCond quiescent;
     bool quiescent_init;
     Error *migration_blocker;
@@ -127,27 +127,19 @@ static int zw_dma_write(void *opaque, uint64_t addr, const void *buf,
     return zw_dma(opaque, addr, (void *)buf, len, DMA_DIRECTION_FROM_DEVICE);
 }
 
+/*
+ * Not by a bottom half: the main loop would have to be woken first, which
+ * takes longer than the whole of an empty job.
+ */
 static void zw_msix_raise(void *opaque, unsigned int vector)
 {
     ZhenwuState *s = opaque;
+    PCIDevice *pdev = PCI_DEVICE(s);
 
-    qatomic_or(&s->irq_pending, BIT(vector));
-    qemu_bh_schedule(s->irq_bh);
-}
-
-static void zw_irq_bh(void *opaque)
-{
-    ZhenwuState *s = opaque;
-    uint32_t pending = qatomic_xchg(&s->irq_pending, 0);
-
-    while (pending) {
-        unsigned int vector = ctz32(pending);
-
-        pending &= pending - 1;
-        trace_zw_irq(vector);
-        if (msix_enabled(PCI_DEVICE(s))) {
-            msix_notify(PCI_DEVICE(s), vector);
-        }
+    BQL_LOCK_GUARD();
+    trace_zw_irq(vector);
+    if (msix_enabled(pdev)) {
+        msix_notify(pdev, vector);
     }
 }
 
@@ -273,7 +265,6 @@ static void zw_reset_hold(Object *obj, ResetType type)
     zw_wait_quiescent(s);
     /* Nobody is to find what the last owner left in device memory. */
     zw_device_reset_finish(s->core, true);
-    qatomic_set(&s->irq_pending, 0);
     trace_zw_reset_done(zw_in_flr(s));
 }
 
@@ -445,10 +436,6 @@ static void zw_exit(PCIDevice *pdev)
         zw_device_free(s->core);
         s->core = NULL;
     }
-    if (s->irq_bh) {
-        qemu_bh_delete(s->irq_bh);
-        s->irq_bh = NULL;
-    }
     if (msix_present(pdev)) {
         msix_unuse_all_vectors(pdev);
         msix_uninit(pdev, &s->bar4, &s->bar4);
@@ -496,8 +483,6 @@ static void zw_realize(PCIDevice *pdev, Error **errp)
     }
     qemu_cond_init(&s->quiescent);
     s->quiescent_init = true;
-    s->irq_bh = qemu_bh_new_guarded(zw_irq_bh, s,
-                                    &DEVICE(s)->mem_reentrancy_guard);
 
     pdev->config[PCI_INTERRUPT_PIN] = 0;
     if (!zw_init_memory(s, errp) || !zw_init_caps(s, errp) ||
