@@ -216,13 +216,22 @@ void mbox_poll(void)
 
 	for (;;) {
 		uint64_t slot = h2f + (uint64_t)(next_in % ZW_MBOX_SLOTS) * sizeof(msg);
+		uint32_t seq;
 
-		if (dma_read(&msg, slot, sizeof(msg))) {
+		/*
+		 * seq by itself, before the rest: the driver may be writing this slot just now, and one
+		 * transfer of all 64 bytes may see its seq and still the old payload.
+		 */
+		if (dma_read(&seq, slot + offsetof(struct zw_msg, seq), sizeof(seq))) {
 			fw_log("mbox: bus error at %lx", (unsigned long)slot);
 			return;
 		}
-		if (msg.seq != next_in)
+		if (seq != next_in)
 			return;
+		if (dma_read(&msg, slot, sizeof(msg)) || msg.seq != seq) {
+			fw_log("mbox: message %u vanished", seq);
+			return;
+		}
 		next_in++;
 		handle(&msg);
 	}

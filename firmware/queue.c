@@ -121,7 +121,8 @@ static bool read_tail(struct queue *q)
 	struct zw_ring_ctrl ctrl;
 	uint32_t ahead;
 
-	if (dma_read(&ctrl, q->ctrl, sizeof(ctrl))) {
+	/* just the word: a longer transfer need not see the driver's store to it whole */
+	if (dma_read(&ctrl.tail, q->ctrl, sizeof(ctrl.tail))) {
 		fw_log("queue %u: bus error reading its tail", queue_id(q));
 		return false;
 	}

@@ -834,6 +834,7 @@ static void test_open_errors(void **state)
 	open_fails("sim", &opt, -ENOENT, "/nonexistent/fw.bin");
 
 	/* one bit of the image is wrong */
+	assert_non_null(getenv("ZW_FIRMWARE"));
 	file = fopen(getenv("ZW_FIRMWARE"), "rb");
 	assert_non_null(file);
 	bytes = fread(image, 1, sizeof(image), file);
