@@ -195,8 +195,13 @@ static const struct zw_host_ops zw_ops = {
 static uint64_t zw_mmio_read(void *opaque, hwaddr addr, unsigned int size)
 {
     ZhenwuState *s = opaque;
-    uint64_t val = zw_device_mmio_read(s->core, addr, size);
+    uint64_t val;
 
+    /* A CPU that waited for the BQL while the device was unplugged */
+    if (!s->core) {
+        return UINT64_MAX;
+    }
+    val = zw_device_mmio_read(s->core, addr, size);
     trace_zw_mmio_read(addr, val, size);
     return val;
 }
@@ -206,6 +211,9 @@ static void zw_mmio_write(void *opaque, hwaddr addr, uint64_t val,
 {
     ZhenwuState *s = opaque;
 
+    if (!s->core) {
+        return;
+    }
     if (addr >= ZW_REG_DOORBELL(0) && addr < ZW_REG_DOORBELL(ZW_MAX_QUEUES)) {
         trace_zw_doorbell((addr - ZW_REG_DOORBELL(0)) / ZW_DOORBELL_STRIDE);
     } else {
