@@ -107,6 +107,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: bench_jobs [--seconds S]\n");
 		return 2;
 	}
+	zw_keep_fences = false;
 	if (!zw_client_open(&c)) {
 		fprintf(stderr, "bench_jobs: %s\n",
 			c.fd < 0 ? KSFT_SKIP_NO_DEVICE : "cannot make a queue");

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -206,6 +207,39 @@ bool zw_buf(int fd, uint32_t vm, uint64_t size, uint32_t flags, uint64_t va, str
 	return !zw_bind(fd, vm, b->bo, 0, va, size, 0);
 }
 
+/*
+ * Fences of the last submissions, as sync files. A timeline forgets: once a point is signalled and
+ * another came behind it, asking for it gives a stub fence that ended well, whatever the real one
+ * did. And every DRM ioctl of an unplugged device fails, while sync files live on. So each point is
+ * exported at once, while it is the newest.
+ */
+#define KEPT 256
+bool zw_keep_fences = true;
+static struct kept {
+	int fd, sync_file;
+	uint32_t timeline;
+	uint64_t point;
+} kept[KEPT];
+static unsigned int next_kept;
+
+static void keep_fence(int fd, uint32_t timeline, uint64_t point)
+{
+	struct kept *k;
+	uint32_t binary;
+	int sf = -1;
+
+	if (drmSyncobjCreate(fd, 0, &binary))
+		return;
+	if (!drmSyncobjTransfer(fd, binary, 0, timeline, point, 0) &&
+	    !drmSyncobjExportSyncFile(fd, binary, &sf)) {
+		k = &kept[next_kept++ % KEPT];
+		if (k->point)
+			close(k->sync_file);
+		*k = (struct kept){.fd = fd, .sync_file = sf, .timeline = timeline, .point = point};
+	}
+	drmSyncobjDestroy(fd, binary);
+}
+
 int zw_submit(int fd, uint32_t queue, uint64_t cmd_va, uint32_t cmd_bytes, uint64_t result_va,
 	      uint32_t timeline, uint64_t out)
 {
@@ -222,8 +256,11 @@ int zw_submit(int fd, uint32_t queue, uint64_t cmd_va, uint32_t cmd_bytes, uint6
 		.syncs = DRM_ZHENWU_OBJ_ARRAY(timeline ? 1 : 0, &sync),
 	};
 	struct drm_zhenwu_submit s = {.queue_id = queue, .jobs = DRM_ZHENWU_OBJ_ARRAY(1, &job)};
+	int ret = zw_ioctl(fd, DRM_IOCTL_ZHENWU_SUBMIT, &s);
 
-	return zw_ioctl(fd, DRM_IOCTL_ZHENWU_SUBMIT, &s);
+	if (!ret && timeline && zw_keep_fences)
+		keep_fence(fd, timeline, out);
+	return ret;
 }
 
 int64_t zw_deadline(int64_t from_now_ns)
@@ -240,24 +277,37 @@ int zw_wait(int fd, uint32_t timeline, uint64_t point, int64_t timeout_ns)
 				      DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT, NULL);
 }
 
+int zw_fence_status_wait(int fd, uint32_t timeline, uint64_t point, int64_t timeout_ns)
+{
+	/* More than one: the points before it that are still running. */
+	struct sync_fence_info fences[64] = {0};
+	struct sync_file_info info = {
+		.num_fences = 64,
+		.sync_fence_info = (uintptr_t)fences,
+	};
+	struct pollfd p = {.events = POLLIN};
+	unsigned int i;
+
+	/* The newest first: file descriptors and handles are used again. */
+	for (i = next_kept; i && i + KEPT > next_kept; i--) {
+		const struct kept *k = &kept[(i - 1) % KEPT];
+
+		if (k->fd != fd || k->timeline != timeline || k->point != point)
+			continue;
+		p.fd = k->sync_file;
+		if (timeout_ns && poll(&p, 1, (int)(timeout_ns / 1000000)) != 1)
+			return 0;
+		/* Asked for the fences inside: the chain around them carries no error. */
+		if (ioctl(k->sync_file, SYNC_IOC_FILE_INFO, &info))
+			return -errno;
+		return fences[0].status;
+	}
+	return -ENOENT;
+}
+
 int zw_fence_status(int fd, uint32_t timeline, uint64_t point)
 {
-	struct sync_file_info info = {0};
-	uint32_t binary;
-	int sf = -1, ret;
-
-	ret = drmSyncobjCreate(fd, 0, &binary);
-	if (ret)
-		return ret;
-	ret = drmSyncobjTransfer(fd, binary, 0, timeline, point, 0);
-	if (!ret)
-		ret = drmSyncobjExportSyncFile(fd, binary, &sf);
-	if (!ret && ioctl(sf, SYNC_IOC_FILE_INFO, &info))
-		ret = -errno;
-	if (sf >= 0)
-		close(sf);
-	drmSyncobjDestroy(fd, binary);
-	return ret ? ret : info.status;
+	return zw_fence_status_wait(fd, timeline, point, 0);
 }
 
 void zw_put_raw(void *cmd, uint32_t *pos, uint16_t op, uint16_t size)

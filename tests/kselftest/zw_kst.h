@@ -61,9 +61,15 @@ int zw_submit(int fd, uint32_t queue, uint64_t cmd_va, uint32_t cmd_bytes, uint6
 /* Waits for a point. 0, -ETIME, or -errno; says nothing about how the job ended. */
 int zw_wait(int fd, uint32_t timeline, uint64_t point, int64_t timeout_ns);
 int64_t zw_deadline(int64_t from_now_ns);
-/* Error of the fence at a point through a sync file: 1 signalled well, 0 not signalled, -errno of
- * the fence. */
+/*
+ * How the fence of a point submitted by zw_submit ended: 1 well, 0 not yet, -errno its error. Works
+ * for the last 256 submissions, whatever came behind them, and after the device is gone.
+ */
 int zw_fence_status(int fd, uint32_t timeline, uint64_t point);
+/* The same after waiting for it on its sync file; 0 when the time ran out. */
+int zw_fence_status_wait(int fd, uint32_t timeline, uint64_t point, int64_t timeout_ns);
+/* Cleared where zw_submit is measured: keeping the fences takes ioctls of its own. */
+extern bool zw_keep_fences;
 
 /* Packets, appended at *pos of a command buffer. */
 void zw_put_fill(void *cmd, uint32_t *pos, uint64_t dst, uint64_t bytes, uint32_t pattern);
