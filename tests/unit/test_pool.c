@@ -294,7 +294,40 @@ static void test_refusals(void **state)
 	assert_string_equal(zw_simd_name(ZW_SIMD_COUNT), "?");
 }
 
-int main(void)
+/* The level that another process of this program takes with ZW_SIMD set to @value. */
+static void level_of_child(const char *value, char *name, size_t size)
+{
+	char self[512], cmd[700];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	FILE *pipe;
+
+	assert_true(n > 0);
+	self[n] = 0;
+	snprintf(cmd, sizeof(cmd), "ZW_SIMD='%s' '%s' --simd 2>&1", value, self);
+	pipe = popen(cmd, "r");
+	assert_non_null(pipe);
+	n = (ssize_t)fread(name, 1, size - 1, pipe);
+	name[n] = 0;
+	assert_int_equal(pclose(pipe), 0);
+}
+
+static void test_simd_environment(void **state)
+{
+	const char *best = zw_simd_name(zw_simd_best());
+	char got[200];
+
+	level_of_child("scalar", got, sizeof(got));
+	assert_string_equal(got, "scalar");
+	level_of_child(best, got, sizeof(got));
+	assert_string_equal(got, best);
+	level_of_child("", got, sizeof(got));
+	assert_string_equal(got, best);
+	level_of_child("mmx", got, sizeof(got));
+	assert_non_null(strstr(got, "ZW_SIMD=mmx: unknown level"));
+	assert_string_equal(got + strlen(got) - strlen(best), best);
+}
+
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_task_once),
@@ -307,8 +340,13 @@ int main(void)
 		cmocka_unit_test(test_scratch),
 		cmocka_unit_test(test_concurrent_callers),
 		cmocka_unit_test(test_idle_sleeps),
+		cmocka_unit_test(test_simd_environment),
 		cmocka_unit_test(test_refusals),
 	};
 
+	if (argc > 1 && !strcmp(argv[1], "--simd")) {
+		printf("%s", zw_simd_name(zw_simd_get()));
+		return 0;
+	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,9 +22,9 @@
 #define BLOCK_M 144
 #define BLOCK_N 64
 
-/* Up to so many rows of A, and up to this K, W is read where it lies. */
+/* Up to so many rows of A, of so many elements altogether, W is read where it lies. */
 #define DIRECT_MAX_M 16
-#define DIRECT_MAX_K 65536
+#define DIRECT_MAX_A (192u << 10)
 /* Bytes of W in a task of direct products. */
 #define DIRECT_BYTES (512u << 10)
 /* Multiply-adds below which waking another thread costs more than it gives. */
@@ -241,7 +241,7 @@ int zw_k_gemm(const struct zw_k_gemm_args *args, struct zw_pool *pool)
 		return err;
 	small = (uint64_t)job.m * job.n < SMALL_WORK / (job.k ? job.k : 1);
 
-	if (job.m <= DIRECT_MAX_M && job.k <= DIRECT_MAX_K) {
+	if (job.m <= DIRECT_MAX_M && (uint64_t)job.m * job.k <= DIRECT_MAX_A) {
 		uint64_t row_bytes = (uint64_t)(job.k ? job.k : 1) * job.w.size;
 		uint64_t count = small ? job.n : DIRECT_BYTES / row_bytes;
 
