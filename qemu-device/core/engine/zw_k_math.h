@@ -24,8 +24,7 @@
 #error "the engines must not be compiled with -ffast-math"
 #endif
 
-/* exp: range, reduction by ln 2 in two parts, polynomial of r = x - n ln 2 (coefficients of Cephes
- * expf). */
+/* exp: range, reduction by ln 2 in two parts, polynomial in r = x - n ln 2 (that of Cephes expf) */
 #define ZW_EXP_HI     89.0f
 #define ZW_EXP_LO     -104.0f
 #define ZW_EXP_LOG2E  0x1.715476p+0f

@@ -66,7 +66,7 @@ static int vec_run_chunks(struct vec_job *job, struct zw_pool *pool, uint32_t ro
 	if (!rows || !n)
 		return 0;
 	job->n = n;
-	job->chunks = (n + CHUNK - 1) / CHUNK;
+	job->chunks = (n - 1) / CHUNK + 1;
 	job->items = (uint64_t)rows * job->chunks;
 	job->scratch = 2 * CHUNK;
 	return vec_run(job, pool, n < CHUNK ? n : CHUNK);
