@@ -18,7 +18,7 @@ static void expect_at(struct cp_env *e, const union any_packet *pk, uint32_t sta
 	struct zw_pkt nop = { .opcode = ZW_OP_NOP, .size = 16 };
 	uint32_t packet_bytes = pk->hdr.size, before[2] = { 0, 0 };
 	const struct zw_cp_op *op = zw_cp_op_find(pk->hdr.opcode);
-	struct snapshot s;
+	struct snapshot *s;
 
 	f.dst = AREA_VA(IN_HBM) + AREA_BYTES - 64;
 	env_put(e, f.dst, before, 8);
@@ -38,7 +38,7 @@ static void expect_at(struct cp_env *e, const union any_packet *pk, uint32_t sta
 
 		env_put(e, f.dst, after, 8);
 	}
-	snapshot_take(e, &s);
+	s = snapshot_take(e);
 	env_put(e, f.dst, before, 8);
 	env_run(e);
 	if (e->job.status != status || e->job.reason != reason)
@@ -56,8 +56,7 @@ static void expect_at(struct cp_env *e, const union any_packet *pk, uint32_t sta
 	assert_non_null(strstr(e->log, "packet 1"));
 	if (op)
 		assert_non_null(strstr(e->log, op->name));
-	assert_true(snapshot_same(e, &s));
-	snapshot_free(&s);
+	assert_true(snapshot_same(e, s));
 	e->cmd_bytes = 0;
 }
 

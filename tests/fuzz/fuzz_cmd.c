@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+/*
+ * libFuzzer target: command buffers on a command processor with a real MMU.
+ *
+ * The first byte chooses. Even: the rest is the buffer as it is. Odd: the rest are edits { packet kind, then offset, value }
+ * of well-formed packets, which is how a fuzzer gets past the first check of a 544-byte packet.
+ *
+ *	clang: meson setup build-fuzz -Dfuzz=true -Db_lundef=false; ninja -C build-fuzz tests/fuzz/fuzz_cmd
+ *	build-fuzz/tests/fuzz/fuzz_cmd -max_len=8192 -max_total_time=60
+ */
+#include "../unit/cp/cp_packets.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct cp_env *env;
+
+static void build(struct cp_env *e, const uint8_t *data, size_t size)
+{
+	while (size >= 2 && e->n_allocs < MAX_ALLOCS - 16 && e->used[IN_HBM] < AREA_BYTES / 2) {
+		union any_packet pk;
+		unsigned int edits = data[1] & 7;
+		uint32_t len;
+
+		make_packet(e, all_opcodes[data[0] % N_OPCODES], (enum place)((data[1] >> 3) % 3), &pk);
+		len = pk.hdr.size;
+		data += 2;
+		size -= 2;
+		for (; edits && size >= 11; edits--, data += 11, size -= 11) {
+			unsigned int at = (data[0] | data[1] << 8) % len, n = 1 + data[2] % 8;
+
+			memcpy((uint8_t *)&pk + at, data + 3, n < len - at ? n : len - at);
+		}
+		emit(e, &pk, len);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct cp_env *e = env;
+
+	if (!e) {
+		e = env = env_new("810e", 0);
+		e->no_guards = true;
+	}
+	if (!size || size > CMD_MAX)
+		return 0;
+	env_clear(e);
+	zw_cp_queue_reset(e->cp, 0);
+	e->rng = 1;
+	if (data[0] & 1) {
+		build(e, data + 1, size - 1);
+	} else {
+		memcpy(e->cmd, data + 1, size - 1);
+		e->cmd_bytes = (uint32_t)(size - 1) & ~15u;
+	}
+	env_run(e);
+	if (e->job.end != ZW_SOC_END_COMPLETE && e->job.end != ZW_SOC_END_BLOCKED)
+		abort();
+	if (e->job.end == ZW_SOC_END_COMPLETE &&
+	    (e->job.status == ZW_JOB_INTERNAL || e->job.status == ZW_JOB_CANCELED))
+		abort();
+	return 0;
+}
