@@ -137,7 +137,7 @@ static enum zw_fault walk(struct zw_mmu *mmu, uint64_t root, uint64_t va, struct
 		if (pte & ZW_PTE_RESERVED)
 			return ZW_FAULT_TABLE;
 		if (!(pte & ZW_PTE_LEAF)) {
-			if (level == 0 || (pte & ~TABLE_BITS) ||
+			if ((pte & ~TABLE_BITS) ||
 			    !zw_hbm_contains(mmu->cfg.hbm, addr, ZW_PAGE_SIZE))
 				return ZW_FAULT_TABLE;
 			table = addr;
@@ -152,7 +152,7 @@ static enum zw_fault walk(struct zw_mmu *mmu, uint64_t root, uint64_t va, struct
 		leaf->shift = shift;
 		return ZW_FAULT_NONE;
 	}
-	return ZW_FAULT_TABLE; /* not reached: level 0 ends the loop */
+	return ZW_FAULT_TABLE; /* level 0 has to be a leaf */
 }
 
 static struct zw_tlb_entry *tlb_set(struct zw_mmu *mmu, unsigned int vm, uint64_t page,

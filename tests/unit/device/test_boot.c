@@ -162,6 +162,11 @@ static void bounds(void **state)
 	BAD(load_addr, ZW_SOC_SHARED_BASE - TEXT);
 	BAD(load_addr, UINT64_MAX - 10);
 	BAD(load_addr, (1ull << 32) + ZW_SOC_SRAM_BASE);
+	/* misaligned, and everything else right */
+	s->offset += 8;
+	s->file_size -= 16;
+	sealed(ZW_BOOT_ERR_BOUNDS, 0);
+	*s = keep;
 	s->mem_size = all;
 	sealed(ZW_BOOT_ERR_NONE, 0);
 	*s = keep;

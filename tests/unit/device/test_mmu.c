@@ -415,8 +415,23 @@ static void bounce(void **state)
 	p = v.ptr;
 	for (int i = 0; i < 0x3000; i++)
 		assert_int_equal(p[i], (i + 0x800) / 0x1000 + 1);
+	/* Equal numbers, different memories: these two pages do not touch. */
+	struct zw_view x;
+
+	map(e, 1, 0x8000, 0, SYS_BASE - 4096, RW);
+	map(e, 1, 0x9000, 0, SYS_BASE, RW | ZW_PTE_SYSTEM);
+	map(e, 1, 0xa000, 0, SYS_BASE + 4096, RW);
+	memset(e->sys, 9, 4096);
+	assert_int_equal(zw_mem_map(e->mmu, 1, 0x8000, 0x3000, ZW_ACCESS_READ, &x, &f), 0);
+	assert_true(x.bounced);
+	assert_int_equal(x.sys_bytes, 4096);
+	assert_int_equal(((uint8_t *)x.ptr)[0xfff], 0);
+	assert_int_equal(((uint8_t *)x.ptr)[0x1000], 9);
+	assert_int_equal(((uint8_t *)x.ptr)[0x2000], 0);
+	assert_int_equal(zw_mem_unmap(e->mmu, 1, &x, true, &f), 0);
 	/* A second view at the same time, ended first. */
 	assert_int_equal(zw_mem_map(e->mmu, 1, 0x1ff0, 0x20, ZW_ACCESS_READ, &w, &f), 0);
+	assert_int_equal((uintptr_t)w.ptr % 64, 0x1ff0 % 64);
 	assert_int_equal(((uint8_t *)w.ptr)[0xf], 2);
 	assert_int_equal(((uint8_t *)w.ptr)[0x10], 3);
 	memset(p, 0x77, 0x3000);
@@ -503,6 +518,11 @@ static void hostile_sharing(void **state)
 	assert_int_equal(zw_mem_map(e->mmu, 1, 0, ZW_MEM_BOUNCE_MAX - 64 * MIB + 1, ZW_ACCESS_WRITE,
 				    &w, &f), -ENOMEM);
 	assert_int_equal(zw_mem_unmap(e->mmu, 1, &v, false, &f), 0);
+	/* ... and what ended does not count. */
+	for (int i = 0; i < 40; i++) {
+		assert_int_equal(zw_mem_map(e->mmu, 1, 0, 64 * MIB, ZW_ACCESS_WRITE, &v, &f), 0);
+		assert_int_equal(zw_mem_unmap(e->mmu, 1, &v, false, &f), 0);
+	}
 	/* A table that points to itself is a leaf problem at level 0, not a loop. */
 	for (unsigned int i = 0; i < ZW_PT_ENTRIES; i++)
 		((uint64_t *)(e->hbm.base + l3))[i] = l3 | ZW_PTE_VALID;
@@ -677,6 +697,7 @@ static void scrub_edges(void **state)
 
 	/* Memory of the host without a way to drop pages: zeroed, and only what was named. */
 	memset(mem, 0xee, 4 * MIB);
+	memset((uint8_t *)mem + MIB, 0, 4095); /* a page that looks like zero from its start */
 	assert_int_equal(zw_hbm_init(&h, mem, 4 * MIB, 0, NULL, NULL), 0);
 	assert_int_equal(zw_hbm_scrub(&h, 4096, 2 * MIB, NULL, NULL), 0);
 	assert_int_equal(h.base[4095], 0xee);
