@@ -69,6 +69,31 @@ int zw_file_open(const char *path, uint64_t *size, struct zw_error *err)
 	return fd;
 }
 
+/*
+ * pread() into memory that may belong to a device. File systems that read straight into the pages
+ * of the caller (9p without a cache, for one) cannot do that with such mappings and say EFAULT:
+ * then the bytes take a detour. Bytes read or -errno.
+ */
+static ssize_t pread_any(int fd, void *dst, size_t len, uint64_t off)
+{
+	static const size_t detour = 256 << 10;
+	ssize_t got = pread(fd, dst, len, (off_t)off);
+	void *buf;
+
+	if (got >= 0 || errno != EFAULT)
+		return got < 0 ? -errno : got;
+	buf = malloc(detour);
+	if (!buf)
+		return -ENOMEM;
+	got = pread(fd, buf, len < detour ? len : detour, (off_t)off);
+	if (got < 0)
+		got = -errno;
+	else
+		memcpy(dst, buf, (size_t)got);
+	free(buf);
+	return got;
+}
+
 int zw_file_pread(int fd, const char *path, void *dst, uint64_t len, uint64_t off,
 		  struct zw_error *err)
 {
@@ -77,15 +102,12 @@ int zw_file_pread(int fd, const char *path, void *dst, uint64_t len, uint64_t of
 	while (len) {
 		/* Linux caps one read near 2 GiB anyway. */
 		size_t want = len > (1u << 30) ? (1u << 30) : (size_t)len;
-		ssize_t got = pread(fd, p, want, (off_t)off);
+		ssize_t got = pread_any(fd, p, want, off);
 
-		if (got < 0) {
-			int code = -errno;
-
-			if (code == -EINTR)
-				continue;
-			return zw_fail(err, code, "%s: read: %s", path, strerror(-code));
-		}
+		if (got == -EINTR)
+			continue;
+		if (got < 0)
+			return zw_fail(err, (int)got, "%s: read: %s", path, strerror((int)-got));
 		if (got == 0)
 			return zw_fail(err, -EIO, "%s: file became shorter while it was read",
 				       path);
