@@ -96,6 +96,7 @@ ZW_API int zw_queue_create(struct zw_vm *vm, const struct zw_queue_options *opti
 		return -ENOMEM;
 	q->dev = dev;
 	q->vm = vm;
+	q->slots = opt.ring_slots;
 	ret = zw_fence_create(dev, &q->done);
 	if (ret)
 		goto free_queue;
@@ -215,7 +216,7 @@ ZW_API int zw_queue_submit(struct zw_queue *queue, const struct zw_job *jobs, ui
 	const uint8_t *at = (const uint8_t *)jobs;
 	uint64_t point;
 
-	if (!count || count > ZW_SUBMIT_MAX_JOBS)
+	if (!count || count > ZW_SUBMIT_MAX_JOBS || count > queue->slots)
 		return -EINVAL;
 	for (uint32_t i = 0; i < count; i++) {
 		const struct zw_job *theirs = (const void *)at;

@@ -219,7 +219,7 @@ static int boot(struct sim *sim, const char *firmware, struct zw_error *err)
 	const struct timespec pause = {.tv_nsec = POLL_NS};
 	int64_t deadline = zw_deadline(BOOT_NS);
 	struct sim_region image = {0};
-	uint32_t status, bytes;
+	uint32_t status, bytes = 0;
 	int ret = load_image(sim, firmware, &image, &bytes, err);
 
 	if (ret)

@@ -126,8 +126,8 @@ void zw_sim_region_free(struct sim *sim, struct sim_region *region)
 }
 
 /*
- * A bus moves naturally aligned words whole, and the words that carry the protocol (sequence numbers, tails)
- * are polled by the other side: they are moved as atomics. The rest is plain bytes.
+ * A bus moves naturally aligned words whole, and the words that carry the protocol (sequence
+ * numbers, tails) are polled by the other side: they are moved as atomics. The rest is plain bytes.
  */
 static void copy_from(void *dst, const uint8_t *src, size_t len)
 {

@@ -105,6 +105,7 @@ struct zw_queue {
 	struct zw_dev *dev;
 	struct zw_vm *vm;
 	uint32_t id;
+	uint32_t slots;
 	void *priv;
 	struct zw_fence *done; /* its own timeline: one point per submit */
 };

@@ -204,6 +204,30 @@ static void test_overlap(void **state)
 	off = zw_tensor_slice(fused, 1, 1, 40);
 	assert_int_equal(zw_cmd_swiglu(&c, &gate, &up, &off, 0, 0), -EINVAL);
 	assert_int_equal(c.reason, ZW_REASON_OVERLAP);
+	/* columns 60 to 100 of a matrix of 80: the last 20 are the first of the next row, and so
+	 * gate's */
+	zw_cmd_reset(&c);
+	off = zw_tensor_slice(fused, 1, 60, 40);
+	assert_int_equal(zw_cmd_add(&c, &gate, &gate, &off, 0, 0), -EINVAL);
+	assert_int_equal(c.reason, ZW_REASON_OVERLAP);
+	zw_cmd_fini(&c);
+}
+
+/* Packets with an index per row have fewer rows, as the device copies the indices. */
+static void test_index_rows(void **state)
+{
+	const uint32_t most = 1u << 20;
+	struct zw_cmd c;
+
+	zw_cmd_init(&c);
+	for (uint32_t n = most; n <= most + 1; n++) {
+		struct zw_tensor ids = zw_tensor_1d(ZW_DTYPE_I32, 0x1000, n);
+		struct zw_tensor table = zw_tensor_2d(ZW_DTYPE_F32, 1ull << 32, 8, 2);
+		struct zw_tensor y = zw_tensor_2d(ZW_DTYPE_F32, 2ull << 32, n, 2);
+
+		assert_int_equal(zw_cmd_embed(&c, &ids, &table, &y, 0, 0), n == most ? 0 : -EINVAL);
+	}
+	assert_int_equal(c.reason, ZW_REASON_LIMIT);
 	zw_cmd_fini(&c);
 }
 
@@ -341,6 +365,7 @@ int main(void)
 		cmocka_unit_test(test_reasons),
 		cmocka_unit_test(test_refused_packet_is_not_added),
 		cmocka_unit_test(test_overlap),
+		cmocka_unit_test(test_index_rows),
 		cmocka_unit_test(test_disasm),
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_mutations),

@@ -92,7 +92,7 @@ struct zw_sync {
 
 /** Most syncs of one job. */
 #define ZW_JOB_MAX_SYNCS   64
-/** Most jobs of one zw_queue_submit(). */
+/** Most jobs of one zw_queue_submit(), if the ring has that many slots. */
 #define ZW_SUBMIT_MAX_JOBS 64
 
 /** A job. */
@@ -114,6 +114,7 @@ struct zw_job {
  * done. Does not wait for room in the ring: further jobs are held back in order (by the kernel on
  * drm).
  *
+ * @param count  1 to the smaller of ZW_SUBMIT_MAX_JOBS and the slots of the ring
  * @return 0; -EINVAL for malformed jobs, a wait on a point that nothing submitted will reach, or a
  *         signal of a point not above all earlier ones; -ECANCELED when an earlier job of the queue
  *         failed; -ENOMEM; -ENODEV
@@ -151,7 +152,7 @@ struct zw_queue_error {
 	uint64_t fault_va;     /**< address of a fault */
 	uint64_t failed_job;   /**< its number; jobs of a queue count from 1 */
 	uint64_t submitted;    /**< jobs submitted */
-	uint64_t completed;    /**< jobs completed, well or not */
+	uint64_t completed;    /**< jobs that the device completed, well or not */
 };
 
 /** Reads the state. 0 or -ENODEV. Thread safe. */
