@@ -22,7 +22,7 @@ static bool all_zero(const void *p, size_t n)
 static bool hash_matches(const uint8_t *image, uint32_t size)
 {
 	const size_t at = offsetof(struct zw_fw_header, sha256);
-	const uint8_t zero[ZW_SHA256_SIZE] = { 0 };
+	const uint8_t zero[ZW_SHA256_SIZE] = {0};
 	uint8_t digest[ZW_SHA256_SIZE];
 	struct zw_sha256_ctx ctx;
 
@@ -147,7 +147,7 @@ static uint32_t read_image(struct zw_device *dev, uint8_t *buf, uint32_t size, u
 		uint32_t n = size - off < READ_STEP ? size - off : READ_STEP;
 
 		*detail = off;
-		if (zw_dev_stopping(dev) || addr + off < addr ||
+		if (zw_dev_stopping(dev) || addr > UINT64_MAX - size ||
 		    dev->ops.dma_read(dev->opaque, addr + off, buf + off, n))
 			return ZW_BOOT_ERR_DMA;
 	}
@@ -167,8 +167,8 @@ static void finish(struct zw_device *dev, uint32_t error, uint32_t detail)
 	}
 	pthread_mutex_unlock(&dev->lock);
 	if (error)
-		zw_dev_log(dev, ZW_LOG_GUEST_ERROR, "boot: image refused, error %u, detail 0x%x", error,
-			   detail);
+		zw_dev_log(dev, ZW_LOG_GUEST_ERROR, "boot: image refused, error %u, detail 0x%x",
+			   error, detail);
 }
 
 void zw_boot_run(struct zw_device *dev)
@@ -188,7 +188,8 @@ void zw_boot_run(struct zw_device *dev)
 		finish(dev, ZW_BOOT_ERR_DMA, 0);
 		return;
 	}
-	/* Read once: what is checked is what is loaded, whatever the guest does to its copy meanwhile. */
+	/* Read once: what is checked is what is loaded, whatever the guest does to its copy
+	 * meanwhile. */
 	error = read_image(dev, image, size, &detail);
 	if (!error)
 		error = zw_boot_verify(image, size, &detail);

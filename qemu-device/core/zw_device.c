@@ -11,18 +11,19 @@
 #include "engine/zw_pool.h"
 
 /*
- * A packet moves the progress counter by tiles of well under a millisecond of work; what is to be waited for is
- * an engine thread that an overcommitted host does not let run.
+ * A packet moves the progress counter by tiles of well under a millisecond of work; what is to be
+ * waited for is an engine thread that an overcommitted host does not let run.
  */
 #define DEFAULT_PROGRESS_MS 5000
-/* Interrupts and stop requests end a slice early: its length only bounds the time between two looks at the rest. */
-#define RV_SLICE 10000000
+/* Interrupts and stop requests end a slice early: its length only bounds the time between two looks
+ * at the rest. */
+#define RV_SLICE            10000000
 /*
- * How long a thread looks for work before it sleeps. A job passes between three threads; waking a sleeping one costs
- * several microseconds each time, which a burst of short jobs need not pay. It is short as all the spinning threads and the
- * guest share the host's cores.
+ * How long a thread looks for work before it sleeps. A job passes between three threads; waking a
+ * sleeping one costs several microseconds each time, which a burst of short jobs need not pay. It
+ * is short as all the spinning threads and the guest share the host's cores.
  */
-#define SPIN_NS 20000
+#define SPIN_NS             20000
 
 #define SRAM_ALIGN 4096
 
@@ -77,7 +78,7 @@ static bool spin_until(struct zw_device *dev, bool (*ready)(struct zw_device *))
 	return false;
 }
 
-/* -- interrupts, attention -------------------------------------------------------------------------- */
+/* -- interrupts, attention -- */
 
 void zw_dev_irq_locked(struct zw_device *dev, uint32_t set, uint32_t clear)
 {
@@ -123,7 +124,7 @@ static void tlb_idle(void *opaque)
 	zw_dev_irq(opaque, ZW_SOC_IRQ_TLB, 0);
 }
 
-/* -- command processor ------------------------------------------------------------------------------ */
+/* -- command processor -- */
 
 /* Between two packets. */
 static void cp_boundary(void *opaque)
@@ -161,7 +162,7 @@ void zw_dev_cp_start(struct zw_device *dev)
 {
 	bool empty = dev->job.cmd_bytes == 0;
 
-	/* From here on a stop request means this job, whether its thread has come to it yet or not. */
+	/* From here on a stop request means this job, even before its thread has come to it. */
 	zw_cp_arm(dev->cp);
 	pthread_mutex_lock(&dev->lock);
 	atomic_store(&dev->cp_status, ZW_SOC_CP_RUNNING);
@@ -184,7 +185,8 @@ static bool cp_ready(struct zw_device *dev)
 	return atomic_load_explicit(&dev->cp_start, memory_order_relaxed);
 }
 
-/* A thread has come to rest: the host, the other thread, or a caller of zw_device_reset() may wait for it. Lock held. */
+/* A thread has come to rest: the host, the other thread, or a caller of zw_device_reset() may wait
+ * for it. Lock held. */
 static void at_rest_locked(struct zw_device *dev)
 {
 	void (*cb)(void *) = dev->rest_cb;
@@ -232,21 +234,22 @@ static void *cp_main(void *opaque)
 	return NULL;
 }
 
-/* -- control core ----------------------------------------------------------------------------------- */
+/* -- control core -- */
 
 static void rv_trap(void *opaque, uint64_t cause, uint64_t epc, uint64_t tval)
 {
 	/* Interrupts are the firmware's daily life. */
 	if (!(cause & ZW_RV_CAUSE_INTERRUPT))
-		zw_dev_log(opaque, ZW_LOG_INFO, "control core: exception %llu at 0x%llx, tval 0x%llx",
+		zw_dev_log(opaque, ZW_LOG_INFO,
+			   "control core: exception %llu at 0x%llx, tval 0x%llx",
 			   (unsigned long long)cause, (unsigned long long)epc,
 			   (unsigned long long)tval);
 }
 
-/* The hart gave up. What the host is shown is the trap that started it, not the one that ended it. */
+/* The hart gave up. The host is shown the trap that started it, not the one that ended it. */
 static void core_halted(struct zw_device *dev)
 {
-	struct zw_rv_halt halt = { 0 };
+	struct zw_rv_halt halt = {0};
 	uint64_t cause, pc;
 
 	zw_rv_halt_info(dev->rv, &halt);
@@ -286,8 +289,8 @@ static void core_park(struct zw_device *dev)
 		return;
 	deadline = zw_rv_timer_deadline(dev->rv);
 	if (deadline != UINT64_MAX) {
-		uint64_t us = deadline > UINT64_MAX / 2 - dev->epoch_us ? UINT64_MAX / 2 :
-									   deadline + dev->epoch_us;
+		uint64_t us = deadline > UINT64_MAX / 2 - dev->epoch_us ? UINT64_MAX / 2
+									: deadline + dev->epoch_us;
 
 		ts.tv_sec = (time_t)(us / 1000000);
 		ts.tv_nsec = (long)(us % 1000000) * 1000;
@@ -432,7 +435,7 @@ static void *core_main(void *opaque)
 	return NULL;
 }
 
-/* -- reset ------------------------------------------------------------------------------------------ */
+/* -- reset -- */
 
 /* Asks everything to stop. Lock held; the CP is told by the caller, without it. */
 static void begin_locked(struct zw_device *dev, bool host)
@@ -510,7 +513,7 @@ void zw_device_set_quiescent_cb(struct zw_device *dev, void (*cb)(void *opaque),
 	pthread_mutex_unlock(&dev->lock);
 }
 
-/* -- make and free ---------------------------------------------------------------------------------- */
+/* -- make and free -- */
 
 uint64_t zw_device_hbm_size(const struct zw_device *dev)
 {
@@ -522,7 +525,8 @@ void *zw_device_hbm(struct zw_device *dev)
 	return dev->hbm.base;
 }
 
-static int refuse(char *err, size_t len, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static int refuse(char *err, size_t len, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 static int refuse(char *err, size_t len, const char *fmt, ...)
 {
 	va_list ap;
@@ -543,8 +547,7 @@ static int check_config(const struct zw_device_config *cfg, const struct zw_host
 			      (unsigned long long)hbm_size);
 	if (cfg->aperture_size > hbm_size)
 		return refuse(err, len, "aperture of %llu bytes is larger than HBM (%llu bytes)",
-			      (unsigned long long)cfg->aperture_size,
-			      (unsigned long long)hbm_size);
+			      (unsigned long long)cfg->aperture_size, (unsigned long long)hbm_size);
 	if (cfg->workers < 0 || cfg->workers > ZW_POOL_MAX_WORKERS)
 		return refuse(err, len, "workers must be 0..%d, not %d", ZW_POOL_MAX_WORKERS,
 			      cfg->workers);
@@ -554,26 +557,26 @@ static int check_config(const struct zw_device_config *cfg, const struct zw_host
 static int make_parts(struct zw_device *dev, const struct zw_device_config *cfg, uint64_t hbm_size,
 		      char *err, size_t len)
 {
-	struct zw_mmu_config mmu = { .hbm = &dev->hbm,
-				     .ops = &dev->ops,
-				     .opaque = dev->opaque,
-				     .pmu = &dev->pmu,
-				     .idle = tlb_idle,
-				     .idle_opaque = dev };
-	struct zw_rv_config rv = { .bus = { .load = zw_soc_load, .store = zw_soc_store },
-				   .opaque = dev,
-				   .ram_base = ZW_SOC_SRAM_BASE,
-				   .ram_size = ZW_SOC_SRAM_SIZE,
-				   .clint = true,
-				   .clint_base = ZW_SOC_MTIMECMP - ZW_RV_CLINT_MTIMECMP,
-				   .mtime = mtime,
-				   .trap = rv_trap };
-	struct zw_cp_config cp = { .profile = &dev->profile,
-				   .pmu = &dev->pmu,
-				   .log = cp_log,
-				   .log_opaque = dev,
-				   .boundary = cp_boundary,
-				   .boundary_opaque = dev };
+	struct zw_mmu_config mmu = {.hbm = &dev->hbm,
+				    .ops = &dev->ops,
+				    .opaque = dev->opaque,
+				    .pmu = &dev->pmu,
+				    .idle = tlb_idle,
+				    .idle_opaque = dev};
+	struct zw_rv_config rv = {.bus = {.load = zw_soc_load, .store = zw_soc_store},
+				  .opaque = dev,
+				  .ram_base = ZW_SOC_SRAM_BASE,
+				  .ram_size = ZW_SOC_SRAM_SIZE,
+				  .clint = true,
+				  .clint_base = ZW_SOC_MTIMECMP - ZW_RV_CLINT_MTIMECMP,
+				  .mtime = mtime,
+				  .trap = rv_trap};
+	struct zw_cp_config cp = {.profile = &dev->profile,
+				  .pmu = &dev->pmu,
+				  .log = cp_log,
+				  .log_opaque = dev,
+				  .boundary = cp_boundary,
+				  .boundary_opaque = dev};
 	int ret;
 
 	_Static_assert(ZW_SOC_MTIME - ZW_SOC_MTIMECMP == ZW_RV_CLINT_MTIME - ZW_RV_CLINT_MTIMECMP,

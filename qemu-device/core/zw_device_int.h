@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Inside of the device, shared by zw_device.c (life cycle, threads), zw_regs.c (BAR0), zw_soc.c (bus of the control
- * core) and zw_boot.c (boot ROM).
+ * Inside of the device, shared by zw_device.c (life cycle, threads), zw_regs.c (BAR0), zw_soc.c
+ * (bus of the control core) and zw_boot.c (boot ROM).
  *
- * Threads and locks. The control-core thread runs firmware, boot ROM and every peripheral access; the
- * command-processor (CP) thread runs jobs; host threads come in through BAR0 accesses and reset calls. `lock` covers what they
- * decide together: interrupt lines, who sleeps, CP hand-over, boot and reset state. It is held for a few instructions, never across
- * a callback into the host, DMA, firmware or an engine: that keeps BAR0 accesses O(1). Values that are only shown
- * are atomics.
+ * Threads and locks. The control-core thread runs firmware, boot ROM and every peripheral access;
+ * the command-processor (CP) thread runs jobs; host threads come in through BAR0 accesses and reset
+ * calls. `lock` covers what they decide together: interrupt lines, who sleeps, CP hand-over, boot
+ * and reset state. It is held for a few instructions, never across a callback into the host, DMA,
+ * firmware or an engine: that keeps BAR0 accesses O(1). Values that are only shown are atomics.
  */
 #ifndef ZW_DEVICE_INT_H
 #define ZW_DEVICE_INT_H
@@ -49,24 +49,25 @@ struct zw_device {
 	pthread_mutex_t lock;
 	pthread_cond_t core_cond, cp_cond, rest_cond;
 
-	/* -- under lock ------------------------------------------------------------------------------- */
+	/* -- under lock -- */
 	bool quit;
-	bool resetting;	     /* threads are to come to rest and stay there */
-	bool reset_host;     /* zw_device_reset_begin() was called: the host finishes */
-	bool reset_busy;     /* the control-core thread is finishing a reset of its own */
+	bool resetting;  /* threads are to come to rest and stay there */
+	bool reset_host; /* zw_device_reset_begin() was called: the host finishes */
+	bool reset_busy; /* the control-core thread is finishing a reset of its own */
 	bool core_at_rest, cp_at_rest;
 	bool boot_requested;
-	bool fw_running;     /* the control core has something to execute */
+	bool fw_running; /* the control core has something to execute */
 	bool core_sleeping;
-	bool mei;	     /* level of the external interrupt line */
+	bool mei; /* level of the external interrupt line */
 	uint32_t irq_pending, irq_enable;
 	uint64_t db_pending;
-	uint32_t pmu_latch_off, pmu_latch_val; /* upper half that goes with the lower half read last */
+	/* upper half that goes with the lower half read last */
+	uint32_t pmu_latch_off, pmu_latch_val;
 	void (*rest_cb)(void *opaque);
 	void *rest_opaque;
 
-	/* -- written under lock, read anywhere ---------------------------------------------------------- */
-	_Atomic bool attention; /* quit, reset or boot: the control-core thread has something else to do */
+	/* -- written under lock, read anywhere -- */
+	_Atomic bool attention; /* quit, reset, boot: something else to do for the core thread */
 	_Atomic bool cp_start;
 	_Atomic uint32_t cp_status;
 	_Atomic uint32_t boot_status, boot_error, boot_detail;
@@ -75,7 +76,7 @@ struct zw_device {
 	_Atomic uint64_t fw_addr, mbox_h2f, mbox_f2h;
 	_Atomic uint32_t fw_size;
 
-	/* -- written by the control-core thread only ------------------------------------------------------ */
+	/* -- written by the control-core thread only -- */
 	_Atomic uint32_t fw_version, fw_heartbeat;
 
 	/* Peripheral registers: control-core thread only (and reset, at rest). */
@@ -94,9 +95,8 @@ struct zw_device {
 
 /* -- zw_device.c -- */
 
-__attribute__((format(printf, 3, 4))) void zw_dev_log(struct zw_device *dev,
-						       enum zw_log_level level, const char *fmt,
-						       ...);
+__attribute__((format(printf, 3, 4))) void
+zw_dev_log(struct zw_device *dev, enum zw_log_level level, const char *fmt, ...);
 /* Sets or clears bits of the interrupt summary; wakes the control core. Takes the lock. */
 void zw_dev_irq(struct zw_device *dev, uint32_t set, uint32_t clear);
 /* The same with the lock held. */
@@ -108,7 +108,8 @@ void zw_dev_self_reset(struct zw_device *dev);
 /* True when a long operation on the control-core thread should give up. */
 bool zw_dev_stopping(void *dev);
 
-/* Job hand-over, control-core thread. Runs dev->job: itself if it has no packets, else on the CP thread. */
+/* Job hand-over, control-core thread. Runs dev->job: itself if it has no packets, else on the CP
+ * thread. */
 void zw_dev_cp_start(struct zw_device *dev);
 
 /* -- zw_soc.c -- */

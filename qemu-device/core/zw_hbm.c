@@ -8,7 +8,7 @@
 #include "zhenwu/zw_mmu.h"
 
 /* Scrubbing is done in pieces, so that a reset need not wait for 96 GiB. */
-#define SCRUB_STEP (UINT64_C(256) << 20)
+#define SCRUB_STEP   (UINT64_C(256) << 20)
 #define MINCORE_STEP (UINT64_C(256) << 20)
 
 static uint64_t host_page(void)
@@ -126,8 +126,9 @@ int zw_hbm_reserve(struct zw_hbm *hbm, uint64_t off, uint64_t len)
 		hbm->counted = resident(hbm, hbm->charged);
 		add = uncharged(hbm, first, last);
 		/*
-		 * The look takes time in proportion to HBM, so the next one is due when a quarter of what is left
-		 * was charged: rare while there is room, often where the limit is near.
+		 * The look takes time in proportion to HBM, so the next one is due when a quarter
+		 * of what is left was charged: rare while there is room, often where the limit is
+		 * near.
 		 */
 		if (hbm->counted < hbm->limit)
 			hbm->recount_at = hbm->counted + (hbm->limit - hbm->counted) / 4;
@@ -150,7 +151,8 @@ static bool is_zero(const uint8_t *p, uint64_t len)
 	return !*(const uint64_t *)p && !memcmp(p, p + 8, len - 8);
 }
 
-/* Zero without populating what is zero already: pages never written read as zero and stay unbacked. */
+/* Zero without populating what is zero already: pages never written read as zero and stay unbacked.
+ */
 static void zero_in_place(uint8_t *p, uint64_t len)
 {
 	for (uint64_t i = 0; i < len; i += ZW_PAGE_SIZE) {
@@ -198,8 +200,8 @@ int zw_hbm_scrub(struct zw_hbm *hbm, uint64_t off, uint64_t len, bool (*stop)(vo
 			return -ECANCELED;
 		if (next > end)
 			next = end;
-		/* Whole host pages can be dropped; what sticks out at the ends, or everything when the host pages are
-		 * larger than the range, is zeroed. */
+		/* Whole host pages can be dropped; what sticks out at the ends, or everything when
+		 * the host pages are larger than the range, is zeroed. */
 		lo = (off + page - 1) & ~(page - 1);
 		hi = next & ~(page - 1);
 		if (lo < hi && !discard(hbm, lo, hi - lo)) {

@@ -2,9 +2,9 @@
 /*
  * Device memory: one range of host memory that is used sparsely.
  *
- * Nothing is reserved up front, so 96 GiB of HBM cost the host only the pages that were written. Two
- * writers populate pages: the engines, through write views of the MMU, and the guest's CPUs, through the
- * aperture. Only the first can be refused, and that is what the backing limit does.
+ * Nothing is reserved up front, so 96 GiB of HBM cost the host only the pages that were written.
+ * Two writers populate pages: the engines, through write views of the MMU, and the guest's CPUs,
+ * through the aperture. Only the first can be refused, and that is what the backing limit does.
  */
 #ifndef ZW_HBM_H
 #define ZW_HBM_H
@@ -15,7 +15,7 @@
 #include "zw_core.h"
 
 #define ZW_HBM_CHUNK_SHIFT 21 /* unit of backing accounting, and of HBM sizes */
-#define ZW_HBM_CHUNK	   (UINT64_C(1) << ZW_HBM_CHUNK_SHIFT)
+#define ZW_HBM_CHUNK       (UINT64_C(1) << ZW_HBM_CHUNK_SHIFT)
 
 struct zw_hbm {
 	uint8_t *base;
@@ -29,14 +29,14 @@ struct zw_hbm {
 	/* Backing limit; all zero and unused without one. */
 	pthread_mutex_t lock;
 	uint64_t limit;
-	uint64_t counted;     /* bytes taken to be backed */
-	uint64_t recount_at;  /* value of counted that asks for a look at the real pages */
-	uint16_t *charged;    /* per chunk: 4 KiB pages of it that are in counted */
+	uint64_t counted;    /* bytes taken to be backed */
+	uint64_t recount_at; /* value of counted that asks for a look at the real pages */
+	uint16_t *charged;   /* per chunk: 4 KiB pages of it that are in counted */
 };
 
 /*
- * memory NULL: the core maps it. ops and opaque outlive the HBM. 0, -EINVAL (size 0 or not a multiple of
- * 2 MiB) or -ENOMEM.
+ * memory NULL: the core maps it. ops and opaque outlive the HBM. 0, -EINVAL (size 0 or not a
+ * multiple of 2 MiB) or -ENOMEM.
  */
 int zw_hbm_init(struct zw_hbm *hbm, void *memory, uint64_t size, uint64_t limit,
 		const struct zw_host_ops *ops, void *opaque);
@@ -49,19 +49,21 @@ static inline bool zw_hbm_contains(const struct zw_hbm *hbm, uint64_t off, uint6
 }
 
 /*
- * An engine is about to write [off, off + len), which is inside. 0, or -ENOMEM when the pages this may
- * populate would exceed the limit. Thread safe.
+ * An engine is about to write [off, off + len), which is inside. 0, or -ENOMEM when the pages this
+ * may populate would exceed the limit. Thread safe.
  *
- * What counts: chunks of 2 MiB are charged in full when they are first named here; from time to time the charge is
- * replaced by what mincore() reports for all of HBM, so that aperture writes are seen and chunks written only in
- * part are not overcharged for good. Pages that were read but never written count from then on too, as
- * the kernel does not tell them apart. What the guest writes through the aperture is seen but cannot be refused.
+ * What counts: chunks of 2 MiB are charged in full when they are first named here; from time to
+ * time the charge is replaced by what mincore() reports for all of HBM, so that aperture writes are
+ * seen and chunks written only in part are not overcharged for good. Pages that were read but never
+ * written count from then on too, as the kernel does not tell them apart. What the guest writes
+ * through the aperture is seen but cannot be refused.
  */
 int zw_hbm_reserve(struct zw_hbm *hbm, uint64_t off, uint64_t len);
 
 /*
- * Zeroes [off, off + len), giving pages back to the host where it can. The range is inside and 4 KiB aligned. Not
- * together with engine access to it. stop (may be NULL) is polled; true ends early with -ECANCELED.
+ * Zeroes [off, off + len), giving pages back to the host where it can. The range is inside and 4
+ * KiB aligned. Not together with engine access to it. stop (may be NULL) is polled; true ends early
+ * with -ECANCELED.
  */
 int zw_hbm_scrub(struct zw_hbm *hbm, uint64_t off, uint64_t len, bool (*stop)(void *), void *arg);
 

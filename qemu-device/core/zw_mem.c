@@ -5,7 +5,8 @@
 #include <string.h>
 #include "zw_mmu_int.h"
 
-/* Bounce buffers keep the alignment that the address has relative to this, the widest vector of any engine. */
+/* Bounce buffers keep the alignment that the address has relative to this, the widest vector of any
+ * engine. */
 #define BOUNCE_ALIGN 64
 
 static int sys_read(struct zw_mmu *mmu, uint64_t addr, void *buf, uint64_t len)
@@ -80,7 +81,8 @@ static struct zw_bounce *bounce_new(struct zw_mmu *mmu, uint64_t va, uint64_t le
 
 	if (len > ZW_MEM_BOUNCE_MAX - mmu->bounce_bytes)
 		return NULL;
-	/* Zeroed: what an engine leaves unwritten goes to the guest, and must not be the host's heap. */
+	/* Zeroed: what an engine leaves unwritten goes to the guest, and must not be the host's
+	 * heap. */
 	b = calloc(1, sizeof(*b) + 2 * BOUNCE_ALIGN + len);
 	if (!b)
 		return NULL;
@@ -188,7 +190,8 @@ int zw_mem_unmap(struct zw_mmu *mmu, unsigned int vm, struct zw_view *view, bool
 		ret = -EINVAL;
 		goto out;
 	}
-	/* To the pages found at map time: an invalidation counts as finished only when this view is gone. */
+	/* To the pages found at map time: an invalidation counts as finished only when this view is
+	 * gone. */
 	if (commit && (view->access & ZW_ACCESS_WRITE))
 		ret = scatter(mmu, &b->list, b->ptr, fault);
 	bounce_free(mmu, b);

@@ -113,7 +113,7 @@ void zw_mmu_run_end(struct zw_mmu *mmu)
 	acknowledge(mmu, ZW_MMU_NO_VM);
 }
 
-/* -- translation ------------------------------------------------------------------------------------ */
+/* -- translation -- */
 
 static uint64_t load_entry(struct zw_mmu *mmu, uint64_t table, unsigned int index)
 {
@@ -162,9 +162,8 @@ static struct zw_tlb_entry *tlb_set(struct zw_mmu *mmu, unsigned int vm, uint64_
 	return mmu->tlb[size][(page + vm * 37u) % ZW_TLB_SETS];
 }
 
-static const unsigned int tlb_shift[ZW_TLB_SIZES] = {
-	ZW_PT_SHIFT(0), ZW_PT_SHIFT(1), ZW_PT_SHIFT(2)
-};
+static const unsigned int tlb_shift[ZW_TLB_SIZES] = {ZW_PT_SHIFT(0), ZW_PT_SHIFT(1),
+						     ZW_PT_SHIFT(2)};
 
 static bool tlb_lookup(struct zw_mmu *mmu, unsigned int vm, uint64_t gen, uint64_t va,
 		       struct zw_leaf *leaf)
@@ -192,7 +191,7 @@ static void tlb_insert(struct zw_mmu *mmu, unsigned int vm, uint64_t gen, uint64
 	struct zw_tlb_entry *set = tlb_set(mmu, vm, page, s);
 	unsigned int way = mmu->tlb_victim++ % ZW_TLB_WAYS;
 
-	set[way] = (struct zw_tlb_entry){ .gen = gen, .page = page, .pte = leaf->pte, .vm = vm };
+	set[way] = (struct zw_tlb_entry){.gen = gen, .page = page, .pte = leaf->pte, .vm = vm};
 }
 
 static int fail(struct zw_mmu *mmu, struct zw_mem_fault *fault, uint64_t va, uint32_t access,
@@ -201,7 +200,7 @@ static int fail(struct zw_mmu *mmu, struct zw_mem_fault *fault, uint64_t va, uin
 	if (mmu->cfg.pmu)
 		atomic_fetch_add_explicit(&mmu->cfg.pmu->faults, 1, memory_order_relaxed);
 	if (fault)
-		*fault = (struct zw_mem_fault){ .va = va, .access = access, .fault = why };
+		*fault = (struct zw_mem_fault){.va = va, .access = access, .fault = why};
 	return -EFAULT;
 }
 
@@ -232,8 +231,7 @@ static int add_segment(struct zw_seglist *list, uint64_t va, uint64_t addr, uint
 		list->seg = seg;
 		list->cap = cap;
 	}
-	list->seg[list->n++] =
-		(struct zw_segment){ .va = va, .addr = addr, .len = len, .sys = sys };
+	list->seg[list->n++] = (struct zw_segment){.va = va, .addr = addr, .len = len, .sys = sys};
 	return 0;
 }
 
@@ -266,7 +264,8 @@ int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t le
 		return fail(mmu, fault, limit, access, ZW_FAULT_RANGE);
 	if (vm >= ZW_MAX_VMS)
 		return fail(mmu, fault, va, access, ZW_FAULT_NO_VM);
-	/* Generation before root: a leaf found through an older root is then never cached as a newer one. */
+	/* Generation before root: a leaf found through an older root is then never cached as a
+	 * newer one. */
 	gen = atomic_load(&mmu->vm[vm].gen);
 	root = atomic_load(&mmu->vm[vm].root);
 	if (!root)
@@ -305,8 +304,9 @@ int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t le
 		addr = (leaf.pte & ZW_PTE_ADDR_MASK) + off;
 		ret = add_segment(list, va, addr, n, leaf.pte & ZW_PTE_SYSTEM);
 		/*
-		 * In pieces it takes a bounce buffer, and there is a limit to those: stop here. Tables that share
-		 * subtrees can make 2^36 pages valid, and walking them all would look like a hang.
+		 * In pieces it takes a bounce buffer, and there is a limit to those: stop here.
+		 * Tables that share subtrees can make 2^36 pages valid, and walking them all would
+		 * look like a hang.
 		 */
 		if (!ret && len > list->max && (list->n > 1 || list->seg[0].sys))
 			ret = -ENOMEM;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Device MMU: what the device itself (registers, command-processor thread) does with it. The engines' side, views
- * and copies, is zw_mem.h.
+ * Device MMU: what the device itself (registers, command-processor thread) does with it. The
+ * engines' side, views and copies, is zw_mem.h.
  *
- * Threads. One thread at a time translates: the command-processor thread, between zw_mmu_run_begin() and
- * zw_mmu_run_end(). Roots and invalidations may come from any thread at any time. The translation cache belongs to
- * the translating thread; an invalidation raises the VM's generation, which makes every older entry of it miss. Page table
- * entries are read from HBM as single 64-bit loads, as the guest may write them at any moment.
+ * Threads. One thread at a time translates: the command-processor thread, between
+ * zw_mmu_run_begin() and zw_mmu_run_end(). Roots and invalidations may come from any thread at any
+ * time. The translation cache belongs to the translating thread; an invalidation raises the VM's
+ * generation, which makes every older entry of it miss. Page table entries are read from HBM as
+ * single 64-bit loads, as the guest may write them at any moment.
  */
 #ifndef ZW_MMU_INTERNAL_H
 #define ZW_MMU_INTERNAL_H
@@ -39,20 +40,22 @@ void zw_mmu_free(struct zw_mmu *mmu);
 void zw_mmu_reset(struct zw_mmu *mmu);
 
 /*
- * Any thread. root: HBM address of the root table; valid false clears the VM and ignores root. Drops what was cached, as
- * zw_mmu_invalidate() does. 0, -EINVAL (vm) or -EFAULT (root not 4 KiB aligned or not inside HBM).
+ * Any thread. root: HBM address of the root table; valid false clears the VM and ignores root.
+ * Drops what was cached, as zw_mmu_invalidate() does. 0, -EINVAL (vm) or -EFAULT (root not 4 KiB
+ * aligned or not inside HBM).
  */
 int zw_mmu_set_root(struct zw_mmu *mmu, unsigned int vm, uint64_t root, bool valid);
 
 /*
- * Any thread. Finished at once (idle is called before it returns) unless the VM is being run: then when the views that
- * exist now are gone, seen at the next boundary. -EINVAL for a bad vm.
+ * Any thread. Finished at once (idle is called before it returns) unless the VM is being run: then
+ * when the views that exist now are gone, seen at the next boundary. -EINVAL for a bad vm.
  */
 int zw_mmu_invalidate(struct zw_mmu *mmu, unsigned int vm);
 /* Any thread: bit v: VM v has an unfinished invalidation. */
 uint64_t zw_mmu_busy(struct zw_mmu *mmu);
 
-/* Translating thread: a run on this VM begins, is between two packets with no view mapped, is over. */
+/* Translating thread: a run on this VM begins, is between two packets with no view mapped, is over.
+ */
 void zw_mmu_run_begin(struct zw_mmu *mmu, unsigned int vm);
 void zw_mmu_boundary(struct zw_mmu *mmu);
 void zw_mmu_run_end(struct zw_mmu *mmu);

@@ -73,8 +73,9 @@ void zw_seglist_init(struct zw_seglist *list);
 void zw_seglist_fini(struct zw_seglist *list);
 
 /*
- * Translates [va, va + len) and checks every page of it. The list (initialised, max set) receives the pieces in order. 0,
- * -EFAULT (fault filled), -ENOMEM or -EINVAL; the list may hold pieces in all cases.
+ * Translates [va, va + len) and checks every page of it. The list (initialised, max set) receives
+ * the pieces in order. 0, -EFAULT (fault filled), -ENOMEM or -EINVAL; the list may hold pieces in
+ * all cases.
  */
 int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, uint32_t access,
 		   struct zw_seglist *list, struct zw_mem_fault *fault);

@@ -9,7 +9,7 @@ static void refuse(struct zw_device *dev, const char *what, uint64_t off, unsign
 		   (unsigned long long)off);
 }
 
-/* -- read ------------------------------------------------------------------------------------------- */
+/* -- read -- */
 
 static bool read32(struct zw_device *dev, uint64_t off, uint32_t *val)
 {
@@ -113,8 +113,8 @@ static uint64_t pmu_counter(struct zw_device *dev, unsigned int index)
 		&p->jobs,     &p->faults,      &p->tlb_hits, &p->tlb_misses,
 	};
 
-	return atomic_load_explicit(index < ZW_ENGINE_COUNT ? &p->busy_ps[index] :
-							      rest[index - ZW_ENGINE_COUNT],
+	return atomic_load_explicit(index < ZW_ENGINE_COUNT ? &p->busy_ps[index]
+							    : rest[index - ZW_ENGINE_COUNT],
 				    memory_order_relaxed);
 }
 
@@ -140,11 +140,12 @@ static uint64_t read_pmu(struct zw_device *dev, uint64_t off, unsigned int size)
 	return val;
 }
 
-/* The firmware may be writing the same words: they are whole, their order is the firmware's business. */
+/* The firmware may be writing the same words: they are whole, their order is the firmware's
+ * business. */
 static uint64_t read_shared(struct zw_device *dev, uint64_t off, unsigned int size)
 {
-	const uint8_t *p = dev->sram + (ZW_SOC_SHARED_BASE - ZW_SOC_SRAM_BASE) +
-			   (off - ZW_REG_FW_SHARED);
+	const uint8_t *p =
+		dev->sram + (ZW_SOC_SHARED_BASE - ZW_SOC_SRAM_BASE) + (off - ZW_REG_FW_SHARED);
 
 	if (size == 8)
 		return __atomic_load_n((const uint64_t *)p, __ATOMIC_ACQUIRE);
@@ -174,7 +175,7 @@ bad:
 	return 0;
 }
 
-/* -- write ------------------------------------------------------------------------------------------ */
+/* -- write -- */
 
 static void write_boot_ctrl(struct zw_device *dev, uint32_t val)
 {
@@ -194,8 +195,8 @@ static void write_boot_ctrl(struct zw_device *dev, uint32_t val)
 	}
 	pthread_mutex_unlock(&dev->lock);
 	if (!ok)
-		zw_dev_log(dev, ZW_LOG_GUEST_ERROR, "BAR0: BOOT_CTRL 0x%x ignored in boot status %u",
-			   val, status);
+		zw_dev_log(dev, ZW_LOG_GUEST_ERROR,
+			   "BAR0: BOOT_CTRL 0x%x ignored in boot status %u", val, status);
 }
 
 static void write_doorbell(struct zw_device *dev, unsigned int queue)
@@ -251,8 +252,8 @@ static bool write64(struct zw_device *dev, uint64_t off, uint64_t val, unsigned 
 	pthread_mutex_lock(&dev->lock);
 	old = atomic_load(reg);
 	if (size == 4)
-		val = off % 8 ? (uint32_t)old | (val << 32) :
-				(old & ~UINT64_C(0xffffffff)) | (uint32_t)val;
+		val = off % 8 ? (uint32_t)old | (val << 32)
+			      : (old & ~UINT64_C(0xffffffff)) | (uint32_t)val;
 	atomic_store(reg, val);
 	pthread_mutex_unlock(&dev->lock);
 	return true;

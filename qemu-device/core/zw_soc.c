@@ -13,7 +13,7 @@ static bool in_sram(uint64_t addr, uint64_t len)
 	       len <= ZW_SOC_SRAM_SIZE - (addr - ZW_SOC_SRAM_BASE);
 }
 
-/* -- load ------------------------------------------------------------------------------------------- */
+/* -- load -- */
 
 static uint64_t claim_doorbells(struct zw_device *dev)
 {
@@ -131,7 +131,7 @@ int zw_soc_load(void *opaque, uint64_t addr, unsigned int size, uint64_t *val)
 	return BUS_ERROR;
 }
 
-/* -- store ------------------------------------------------------------------------------------------ */
+/* -- store -- */
 
 static void fw_status(struct zw_device *dev, uint32_t val)
 {
@@ -186,8 +186,8 @@ static void mmu_root(struct zw_device *dev, uint64_t val)
 	int ret = -EFAULT;
 
 	if (valid || !val)
-		ret = zw_mmu_set_root(dev->mmu, dev->soc.mmu_vm, val & ~(uint64_t)ZW_SOC_MMU_ROOT_VALID,
-				      valid);
+		ret = zw_mmu_set_root(dev->mmu, dev->soc.mmu_vm,
+				      val & ~(uint64_t)ZW_SOC_MMU_ROOT_VALID, valid);
 	dev->soc.mmu_status = ret == -EINVAL ? 1 : ret ? 2 : 0;
 }
 
@@ -242,8 +242,8 @@ static int queue_reset(struct zw_device *dev, uint32_t queue)
 {
 	if (queue >= ZW_MAX_QUEUES ||
 	    (atomic_load(&dev->cp_status) == ZW_SOC_CP_RUNNING && dev->job.queue == queue)) {
-		zw_dev_log(dev, ZW_LOG_ERROR, "firmware: reset of queue %u, which does not exist or runs",
-			   queue);
+		zw_dev_log(dev, ZW_LOG_ERROR,
+			   "firmware: reset of queue %u, which does not exist or runs", queue);
 		return BUS_ERROR;
 	}
 	zw_cp_queue_reset(dev->cp, queue);

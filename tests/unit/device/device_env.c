@@ -24,7 +24,8 @@ void monitor_load(const char *path)
 static uint8_t *sys_at(struct device_env *e, uint64_t addr, size_t len)
 {
 	atomic_fetch_add(&e->dma_calls, 1);
-	if (e->bus_master_off || addr < SYS_BASE || len > SYS_SIZE || addr - SYS_BASE > SYS_SIZE - len)
+	if (e->bus_master_off || addr < SYS_BASE || len > SYS_SIZE ||
+	    addr - SYS_BASE > SYS_SIZE - len)
 		return NULL;
 	return e->sys + (addr - SYS_BASE);
 }
@@ -85,14 +86,14 @@ static void rest(void *opaque)
 struct device_env *env_new(int workers)
 {
 	struct device_env *e = calloc(1, sizeof(*e));
-	struct zw_host_ops ops = { .dma_read = dma_read,
-				   .dma_write = dma_write,
-				   .msix_raise = msix_raise,
-				   .log = log_line };
-	struct zw_device_config cfg = { .profile = zw_profile_find("810e"),
-					.hbm_size = HBM_SIZE,
-					.aperture_size = HBM_SIZE / 2,
-					.workers = workers };
+	struct zw_host_ops ops = {.dma_read = dma_read,
+				  .dma_write = dma_write,
+				  .msix_raise = msix_raise,
+				  .log = log_line};
+	struct zw_device_config cfg = {.profile = zw_profile_find("810e"),
+				       .hbm_size = HBM_SIZE,
+				       .aperture_size = HBM_SIZE / 2,
+				       .workers = workers};
 	char err[128] = "";
 
 	assert_non_null(e);
@@ -119,7 +120,7 @@ void env_free(struct device_env *e)
 
 static void nap(void)
 {
-	struct timespec ts = { .tv_nsec = 200000 };
+	struct timespec ts = {.tv_nsec = 200000};
 
 	nanosleep(&ts, NULL);
 }
@@ -173,7 +174,7 @@ void env_boot(struct device_env *e)
 
 void mon_send(struct device_env *e, uint32_t op, uint64_t addr, uint64_t val)
 {
-	struct monitor_request r = { .seq = ++e->seq, .op = op, .addr = addr, .val = val };
+	struct monitor_request r = {.seq = ++e->seq, .op = op, .addr = addr, .val = val};
 
 	pthread_mutex_lock(&e->lock);
 	memcpy(e->sys + (SYS_REQUEST - SYS_BASE), &r, sizeof(r));

@@ -35,10 +35,10 @@ static inline uint8_t *image_new(const void *text, uint32_t len, uint32_t bss, u
 		.num_segments = 1,
 		.entry = ZW_SOC_SRAM_BASE,
 		.build = "test",
-		.segment = { { .offset = sizeof(*h),
-			       .file_size = len,
-			       .mem_size = len + bss,
-			       .load_addr = ZW_SOC_SRAM_BASE } },
+		.segment = {{.offset = sizeof(*h),
+			     .file_size = len,
+			     .mem_size = len + bss,
+			     .load_addr = ZW_SOC_SRAM_BASE}},
 	};
 	memcpy(image + sizeof(*h), text, len);
 	image_seal(image, total);

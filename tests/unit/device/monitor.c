@@ -4,7 +4,7 @@
 
 #define REG32(a) (*(volatile uint32_t *)(uintptr_t)(a))
 #define REG64(a) (*(volatile uint64_t *)(uintptr_t)(a))
-#define REG8(a)	 (*(volatile uint8_t *)(uintptr_t)(a))
+#define REG8(a)  (*(volatile uint8_t *)(uintptr_t)(a))
 
 #define MIE_MTIE (1u << 7)
 #define MIE_MEIE (1u << 11)
@@ -83,8 +83,8 @@ static uint64_t execute(uint32_t op, uint64_t addr, uint64_t val)
 			;
 	case MON_FAIL:
 		REG32(ZW_SOC_FW_STATUS) = (uint32_t)val;
-		for (;;)
-			;
+		for (uint32_t beat = 1000;; beat++)
+			REG32(ZW_SOC_HEARTBEAT) = beat;
 	case MON_DMA:
 		dma(request.dma.sys, (void *)request.dma.sram, request.dma.len, request.dma.ctrl);
 		return REG32(ZW_SOC_DMA_STATUS);

@@ -139,12 +139,12 @@ static void bounds(void **state)
 	h->num_segments = 0xffffffff;
 	sealed(ZW_BOOT_ERR_BOUNDS, 0xffffffff);
 	h->num_segments = 1;
-#define BAD(field, value)                          \
-	do {                                       \
-		*s = keep;                         \
-		s->field = (value);                \
-		sealed(ZW_BOOT_ERR_BOUNDS, 0);     \
-		*s = keep;                         \
+#define BAD(field, value)                                                                          \
+	do {                                                                                       \
+		*s = keep;                                                                         \
+		s->field = (value);                                                                \
+		sealed(ZW_BOOT_ERR_BOUNDS, 0);                                                     \
+		*s = keep;                                                                         \
 	} while (0)
 	BAD(offset, 0);
 	BAD(offset, sizeof(*h) - 16);
@@ -179,9 +179,17 @@ static void bounds(void **state)
 	sealed(ZW_BOOT_ERR_BOUNDS, 1);
 	h->segment[1].load_addr++;
 	sealed(ZW_BOOT_ERR_NONE, 0);
+	h->segment[0].load_addr += 4096; /* the second one below the first */
+	h->segment[1].load_addr = h->segment[0].load_addr - keep.mem_size;
+	h->entry = h->segment[0].load_addr;
+	sealed(ZW_BOOT_ERR_NONE, 0);
+	h->segment[1].load_addr++;
+	sealed(ZW_BOOT_ERR_BOUNDS, 1);
+	h->segment[1].load_addr--;
 	h->segment[1].file_size = TEXT + 1;
 	sealed(ZW_BOOT_ERR_BOUNDS, 1);
 	memset(&h->segment[1], 0, sizeof(keep));
+	h->segment[0] = keep;
 	h->num_segments = 1;
 
 	/* entry: in the file part, even */
@@ -197,7 +205,8 @@ static void bounds(void **state)
 	sealed(ZW_BOOT_ERR_NONE, 0);
 }
 
-/* Whatever the fields say, a verified image loads inside of SRAM: random headers with a good hash. */
+/* Whatever the fields say, a verified image loads inside of SRAM: random headers with a good hash.
+ */
 static void random_headers(void **state)
 {
 	uint8_t *sram = malloc(ZW_SOC_SRAM_SIZE);
@@ -206,16 +215,18 @@ static void random_headers(void **state)
 	struct zw_fw_header keep = *h;
 
 	for (int round = 0; round < 20000; round++) {
-		static const uint32_t edge[] = { 0, 1, 16, 240, 256, 512, 752, 0xf0000, 0x100000,
-						 0x80000000, 0x800f0000, 0xffffffff };
+		static const uint32_t edge[] = {0,        1,          16,         240,
+						256,      512,        752,        0xf0000,
+						0x100000, 0x80000000, 0x800f0000, 0xffffffff};
 		uint32_t d;
 
 		*h = keep;
 		for (int n = 1 + test_rand(&seed) % 3; n; n--) {
 			/* from the end of the fixed fields on */
 			uint32_t at = 16 + test_rand(&seed) % ((sizeof(*h) - 16) / 4) * 4;
-			uint32_t v = test_rand(&seed) % 2 ? edge[test_rand(&seed) % 12] :
-							    (uint32_t)test_rand(&seed) >> test_rand(&seed) % 32;
+			uint32_t v = test_rand(&seed) % 2
+					     ? edge[test_rand(&seed) % 12]
+					     : (uint32_t)test_rand(&seed) >> test_rand(&seed) % 32;
 
 			memcpy(image + at, &v, 4);
 		}
@@ -233,7 +244,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(good), T(sizes), T(identity), T(every_bit), T(reserved), T(bounds), T(random_headers),
+		T(good),     T(sizes),  T(identity),       T(every_bit),
+		T(reserved), T(bounds), T(random_headers),
 	};
 
 	return cmocka_run_group_tests_name("boot", tests, NULL, NULL);

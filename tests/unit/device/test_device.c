@@ -27,7 +27,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* -- BAR0 ------------------------------------------------------------------------------------------- */
+/* -- BAR0 -- */
 
 static void identity(void **state)
 {
@@ -64,10 +64,27 @@ static void odd_accesses(void **state)
 		uint64_t off;
 		unsigned int size;
 	} bad[] = {
-		{ 0, 1 }, { 0, 2 }, { 0, 8 }, { 2, 4 }, { 4, 8 }, { 0x10, 16 }, { 0x14, 8 }, { 0x40, 4 },
-		{ 0x0fc, 4 }, { 0x104c0, 4 }, { 0x30, 8 }, { 0x1088, 8 }, { 0x1ffff, 4 },
-		{ 0x30000, 4 }, { 0x100000, 4 }, { 0x100004, 4 }, { 0x140000, 4 },
-		{ ZW_BAR0_SIZE - 4, 4 }, { ZW_BAR0_SIZE, 4 }, { UINT64_MAX - 7, 8 }, { UINT64_MAX, 1 },
+		{0, 1},
+		{0, 2},
+		{0, 8},
+		{2, 4},
+		{4, 8},
+		{0x10, 16},
+		{0x14, 8},
+		{0x40, 4},
+		{0x0fc, 4},
+		{0x104c0, 4},
+		{0x30, 8},
+		{0x1088, 8},
+		{0x1ffff, 4},
+		{0x30000, 4},
+		{0x100000, 4},
+		{0x100004, 4},
+		{0x140000, 4},
+		{ZW_BAR0_SIZE - 4, 4},
+		{ZW_BAR0_SIZE, 4},
+		{UINT64_MAX - 7, 8},
+		{UINT64_MAX, 1},
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -100,7 +117,7 @@ static void odd_accesses(void **state)
 static void halves(void **state)
 {
 	struct device_env *e = *state;
-	static const uint64_t regs[] = { ZW_REG_FW_ADDR, ZW_REG_MBOX_H2F, ZW_REG_MBOX_F2H };
+	static const uint64_t regs[] = {ZW_REG_FW_ADDR, ZW_REG_MBOX_H2F, ZW_REG_MBOX_F2H};
 
 	for (int i = 0; i < 3; i++) {
 		w64(e, regs[i], 0x1122334455667788);
@@ -119,7 +136,7 @@ static void halves(void **state)
 	assert_int_equal(e->guest_errors, 0);
 }
 
-/* -- boot ------------------------------------------------------------------------------------------- */
+/* -- boot -- */
 
 static void expect_boot_error(struct device_env *e, const uint8_t *image, uint32_t size,
 			      uint32_t error, uint32_t detail)
@@ -208,6 +225,12 @@ static void firmware_refuses(void **state)
 	env_wait_reg(e, ZW_REG_BOOT_STATUS, ZW_BOOT_FAILED);
 	assert_int_equal(r32(e, ZW_REG_BOOT_ERROR), ZW_BOOT_ERR_FIRMWARE);
 	assert_int_equal(r32(e, ZW_REG_BOOT_DETAIL), 0x1234);
+	/* It does not run on. */
+	usleep(5000);
+	uint32_t beat = r32(e, ZW_REG_FW_HEARTBEAT);
+
+	usleep(5000);
+	assert_int_equal(r32(e, ZW_REG_FW_HEARTBEAT), beat);
 	env_boot(e);
 }
 
@@ -236,7 +259,7 @@ static void firmware_traps(void **state)
 	assert_int_equal(r32(e, ZW_REG_FW_TRAP_CAUSE), 2 | ZW_FW_TRAPPED);
 }
 
-/* -- peripherals ------------------------------------------------------------------------------------ */
+/* -- peripherals -- */
 
 static void basics(void **state)
 {
@@ -335,7 +358,8 @@ static void doorbells(void **state)
 	assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_DB_CLAIM, 0, NULL), 0);
 }
 
-/* The monitor's requests come through the DMA port too, so a transfer and its status are one request. */
+/* The monitor's requests come through the DMA port too, so a transfer and its status are one
+ * request. */
 static void dma_port(void **state)
 {
 	struct device_env *e = *state;
@@ -343,25 +367,25 @@ static void dma_port(void **state)
 		struct monitor_dma arg;
 		uint32_t status;
 	} t[] = {
-		{ { SYS_DATA, MON_BUF, 64, ZW_SOC_DMA_TO_SRAM }, 0 },
-		{ { SYS_DATA, MON_BUF, 0, ZW_SOC_DMA_TO_SRAM }, 2 },
-		{ { SYS_DATA, MON_BUF, 4097, ZW_SOC_DMA_TO_SRAM }, 2 },
-		{ { SYS_DATA, MON_BUF, 64, 0 }, 2 },
-		{ { SYS_DATA, MON_BUF, 64, 3 }, 2 },
-		{ { SYS_DATA, ZW_SOC_SRAM_BASE - 1, 64, ZW_SOC_DMA_TO_SRAM }, 2 },
-		{ { SYS_DATA, ZW_SOC_SRAM_BASE + ZW_SOC_SRAM_SIZE - 63, 64, ZW_SOC_DMA_TO_SRAM }, 2 },
-		{ { SYS_DATA, UINT64_MAX - 10, 64, ZW_SOC_DMA_TO_SRAM }, 2 },
-		{ { UINT64_MAX - 10, MON_BUF, 64, ZW_SOC_DMA_TO_SRAM }, 2 },
-		{ { 0x1000, MON_BUF, 64, ZW_SOC_DMA_TO_SRAM }, 1 },
-		{ { 0x1000, MON_BUF, 64, ZW_SOC_DMA_TO_SYS }, 1 },
-		{ { SYS_DATA + 4096, MON_BUF, 64, ZW_SOC_DMA_TO_SYS }, 0 },
-		{ { SYS_DATA, ZW_SOC_SHARED_BASE, 4096, ZW_SOC_DMA_TO_SRAM }, 0 },
+		{{SYS_DATA, MON_BUF, 64, ZW_SOC_DMA_TO_SRAM}, 0},
+		{{SYS_DATA, MON_BUF, 0, ZW_SOC_DMA_TO_SRAM}, 2},
+		{{SYS_DATA, MON_BUF, 4097, ZW_SOC_DMA_TO_SRAM}, 2},
+		{{SYS_DATA, MON_BUF, 64, 0}, 2},
+		{{SYS_DATA, MON_BUF, 64, 3}, 2},
+		{{SYS_DATA, ZW_SOC_SRAM_BASE - 1, 64, ZW_SOC_DMA_TO_SRAM}, 2},
+		{{SYS_DATA, ZW_SOC_SRAM_BASE + ZW_SOC_SRAM_SIZE - 63, 64, ZW_SOC_DMA_TO_SRAM}, 2},
+		{{SYS_DATA, UINT64_MAX - 10, 64, ZW_SOC_DMA_TO_SRAM}, 2},
+		{{UINT64_MAX - 10, MON_BUF, 64, ZW_SOC_DMA_TO_SRAM}, 2},
+		{{0x1000, MON_BUF, 64, ZW_SOC_DMA_TO_SRAM}, 1},
+		{{0x1000, MON_BUF, 64, ZW_SOC_DMA_TO_SYS}, 1},
+		{{SYS_DATA + 4096, MON_BUF, 64, ZW_SOC_DMA_TO_SYS}, 0},
+		{{SYS_DATA, ZW_SOC_SHARED_BASE, 4096, ZW_SOC_DMA_TO_SRAM}, 0},
 	};
 
 	memset(e->sys + (SYS_DATA - SYS_BASE), 0xa5, 64);
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		memcpy(e->sys + (SYS_REQUEST - SYS_BASE) + sizeof(struct monitor_request), &t[i].arg,
-		       sizeof(t[i].arg));
+		memcpy(e->sys + (SYS_REQUEST - SYS_BASE) + sizeof(struct monitor_request),
+		       &t[i].arg, sizeof(t[i].arg));
 		assert_int_equal(mon(e, MON_DMA, 0, 0, NULL), t[i].status);
 	}
 	assert_int_equal(mon(e, MON_LOAD32, MON_BUF, 0, NULL), 0xa5a5a5a5);
@@ -385,9 +409,11 @@ static void scrubber(void **state)
 	assert_int_equal(e->hbm[4096], 0);
 	assert_int_equal(e->hbm[2 * MIB + 4095], 0);
 	assert_int_equal(e->hbm[2 * MIB + 4096], 0x77);
-	static const uint64_t bad[][2] = { { 1, 4096 },		  { 4096, 4095 },
-					   { HBM_SIZE, 4096 },	  { 0, HBM_SIZE + 4096 },
-					   { UINT64_MAX - 4095, 8192 } };
+	static const uint64_t bad[][2] = {{1, 4096},
+					  {4096, 4095},
+					  {HBM_SIZE, 4096},
+					  {0, HBM_SIZE + 4096},
+					  {UINT64_MAX - 4095, 8192}};
 	for (int i = 0; i < 5; i++) {
 		mon(e, MON_STORE64, ZW_SOC_SCRUB_ADDR, bad[i][0], NULL);
 		mon(e, MON_STORE64, ZW_SOC_SCRUB_SIZE, bad[i][1], NULL);
@@ -407,7 +433,7 @@ static void mmu_port(void **state)
 	assert_true(mon(e, MON_LOAD32, ZW_SOC_IRQ_PENDING, 0, NULL) & ZW_SOC_IRQ_TLB);
 	mon(e, MON_STORE32, ZW_SOC_IRQ_PENDING, ZW_SOC_IRQ_TLB, NULL);
 	assert_false(mon(e, MON_LOAD32, ZW_SOC_IRQ_PENDING, 0, NULL) & ZW_SOC_IRQ_TLB);
-	static const uint64_t bad[] = { 0x10000, 0x10801, HBM_SIZE | 1, ~0ull };
+	static const uint64_t bad[] = {0x10000, 0x10801, HBM_SIZE | 1, ~0ull};
 	for (int i = 0; i < 4; i++) {
 		mon(e, MON_STORE64, ZW_SOC_MMU_ROOT, bad[i], NULL);
 		assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_MMU_STATUS, 0, NULL), 2);
@@ -423,12 +449,12 @@ static void mmu_port(void **state)
 	assert_int_equal(cause, STORE_FAULT);
 }
 
-/* -- command processor ------------------------------------------------------------------------------ */
+/* -- command processor -- */
 
-#define ROOT	 (32 * MIB)
-#define CMD_VA	 UINT64_C(0x200000)
-#define DATA_VA	 UINT64_C(0x400000)
-#define SEM_VA	 UINT64_C(0x600000)
+#define ROOT    (32 * MIB)
+#define CMD_VA  UINT64_C(0x200000)
+#define DATA_VA UINT64_C(0x400000)
+#define SEM_VA  UINT64_C(0x600000)
 
 /* VM 1: 2 MiB pages, VA = HBM address for the first 16 MiB. */
 static void make_vm(struct device_env *e)
@@ -475,11 +501,11 @@ static void finish_job(struct device_env *e, struct zw_soc_job *job)
 static void jobs(void **state)
 {
 	struct device_env *e = *state;
-	struct zw_soc_job job = { .queue = 2, .vm = 1, .seqno = 1 };
-	struct zw_pkt_fill fill = { .hdr = { .opcode = ZW_OP_FILL, .size = sizeof(fill) },
-				    .dst = DATA_VA,
-				    .bytes = 4096,
-				    .pattern = 0xcafef00d };
+	struct zw_soc_job job = {.queue = 2, .vm = 1, .seqno = 1};
+	struct zw_pkt_fill fill = {.hdr = {.opcode = ZW_OP_FILL, .size = sizeof(fill)},
+				   .dst = DATA_VA,
+				   .bytes = 4096,
+				   .pattern = 0xcafef00d};
 	uint64_t cause;
 
 	make_vm(e);
@@ -492,8 +518,8 @@ static void jobs(void **state)
 	assert_int_equal(r64(e, ZW_PMU_JOBS), 1);
 	/* one packet */
 	memcpy(e->hbm + CMD_VA, &fill, sizeof(fill));
-	job = (struct zw_soc_job){ .queue = 2, .vm = 1, .seqno = 2, .cmd_va = CMD_VA,
-				   .cmd_bytes = sizeof(fill) };
+	job = (struct zw_soc_job){
+		.queue = 2, .vm = 1, .seqno = 2, .cmd_va = CMD_VA, .cmd_bytes = sizeof(fill)};
 	put_job(e, &job);
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_START, NULL);
 	finish_job(e, &job);
@@ -535,12 +561,12 @@ static void jobs(void **state)
 	mon(e, MON_STORE32, ZW_SOC_CP_QUEUE_RESET, ZW_MAX_QUEUES, &cause);
 	assert_int_equal(cause, STORE_FAULT);
 	/* a VM without tables, and one that does not exist */
-	job = (struct zw_soc_job){ .queue = 1, .vm = 0xffffffff, .cmd_va = CMD_VA, .cmd_bytes = 48 };
+	job = (struct zw_soc_job){.queue = 1, .vm = 0xffffffff, .cmd_va = CMD_VA, .cmd_bytes = 48};
 	put_job(e, &job);
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_START, NULL);
 	finish_job(e, &job);
 	assert_int_equal(job.status, ZW_JOB_INTERNAL);
-	job = (struct zw_soc_job){ .queue = 1, .vm = 63, .cmd_va = CMD_VA, .cmd_bytes = 48 };
+	job = (struct zw_soc_job){.queue = 1, .vm = 63, .cmd_va = CMD_VA, .cmd_bytes = 48};
 	put_job(e, &job);
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_START, NULL);
 	finish_job(e, &job);
@@ -552,16 +578,16 @@ static void jobs(void **state)
 static void long_job(struct device_env *e, struct zw_soc_job *job)
 {
 	const unsigned int n = 200000;
-	struct zw_pkt_fill fill = { .hdr = { .opcode = ZW_OP_FILL, .size = sizeof(fill) },
-				    .dst = 12 * MIB,
-				    .bytes = 4 * MIB,
-				    .pattern = 1 };
+	struct zw_pkt_fill fill = {.hdr = {.opcode = ZW_OP_FILL, .size = sizeof(fill)},
+				   .dst = 12 * MIB,
+				   .bytes = 4 * MIB,
+				   .pattern = 1};
 
 	make_vm(e);
 	for (unsigned int i = 0; i < n; i++)
 		memcpy(e->hbm + CMD_VA + i * sizeof(fill), &fill, sizeof(fill));
-	*job = (struct zw_soc_job){ .queue = 2, .vm = 1, .seqno = 1, .cmd_va = CMD_VA,
-				    .cmd_bytes = n * sizeof(fill) };
+	*job = (struct zw_soc_job){
+		.queue = 2, .vm = 1, .seqno = 1, .cmd_va = CMD_VA, .cmd_bytes = n * sizeof(fill)};
 	put_job(e, job);
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_START, NULL);
 	while (!r64(e, ZW_PMU_PACKETS))
@@ -601,15 +627,15 @@ static void stop_job(void **state)
 	/* Requests without a run change nothing: the next job is a healthy one. */
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_CANCEL, NULL);
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_PREEMPT, NULL);
-	job = (struct zw_soc_job){ .queue = 3, .vm = 1, .seqno = 1, .cmd_va = CMD_VA,
-				   .cmd_bytes = 48 };
+	job = (struct zw_soc_job){
+		.queue = 3, .vm = 1, .seqno = 1, .cmd_va = CMD_VA, .cmd_bytes = 48};
 	put_job(e, &job);
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_START, NULL);
 	finish_job(e, &job);
 	assert_int_equal(job.status, ZW_JOB_OK);
 }
 
-/* -- reset ------------------------------------------------------------------------------------------ */
+/* -- reset -- */
 
 static double seconds(void)
 {
@@ -647,7 +673,8 @@ static void reset_mid_job(void **state)
 			w32(e, ZW_REG_RESET, ZW_RESET_KEY);
 			env_wait_reg(e, ZW_REG_RESET_STATUS, 0);
 			assert_int_equal(e->hbm[12 * MIB], 1); /* HBM stays */
-		} else if (round == 1) { /* the host's, waiting for the callback's sake by polling */
+		} else if (round ==
+			   1) { /* the host's, waiting for the callback's sake by polling */
 			unsigned int rests = e->rests;
 
 			zw_device_reset_begin(e->dev);
@@ -711,8 +738,8 @@ static void reset_anywhere(void **state)
 
 static void config_errors(void **state)
 {
-	struct zw_host_ops ops = { 0 };
-	struct zw_device_config cfg = { .profile = zw_profile_find("810e"), .hbm_size = HBM_SIZE };
+	struct zw_host_ops ops = {0};
+	struct zw_device_config cfg = {.profile = zw_profile_find("810e"), .hbm_size = HBM_SIZE};
 	char err[128];
 	struct device_env *e = env_new(0);
 
@@ -742,9 +769,22 @@ int main(int argc, char **argv)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define B(f) cmocka_unit_test_setup_teardown(f, setup_booted, teardown)
 	const struct CMUnitTest tests[] = {
-		T(identity), T(odd_accesses), T(halves), T(boot_errors), B(firmware_refuses),
-		B(firmware_traps), B(basics), B(shared_window), B(doorbells), B(dma_port), B(scrubber),
-		B(mmu_port), B(jobs), B(stop_job), B(reset_mid_job), T(reset_anywhere),
+		T(identity),
+		T(odd_accesses),
+		T(halves),
+		T(boot_errors),
+		B(firmware_refuses),
+		B(firmware_traps),
+		B(basics),
+		B(shared_window),
+		B(doorbells),
+		B(dma_port),
+		B(scrubber),
+		B(mmu_port),
+		B(jobs),
+		B(stop_job),
+		B(reset_mid_job),
+		T(reset_anywhere),
 		cmocka_unit_test(config_errors),
 	};
 

@@ -5,12 +5,12 @@
 #include "zw_mmu.h"
 #include "zhenwu/zw_regs.h"
 
-#define HBM_SIZE  (8 * GIB) /* sparse */
-#define SYS_BASE  (3 * GIB) /* a PCI DMA address */
-#define SYS_SIZE  (4 * MIB)
-#define TABLES	  (HBM_SIZE - 64 * MIB)
-#define RW	  (ZW_PTE_READ | ZW_PTE_WRITE)
-#define ACC_RW	  (ZW_ACCESS_READ | ZW_ACCESS_WRITE)
+#define HBM_SIZE (8 * GIB) /* sparse */
+#define SYS_BASE (3 * GIB) /* a PCI DMA address */
+#define SYS_SIZE (4 * MIB)
+#define TABLES   (HBM_SIZE - 64 * MIB)
+#define RW       (ZW_PTE_READ | ZW_PTE_WRITE)
+#define ACC_RW   (ZW_ACCESS_READ | ZW_ACCESS_WRITE)
 
 struct env {
 	struct zw_host_ops ops;
@@ -27,7 +27,8 @@ struct env {
 
 static int dma_check(struct env *e, uint64_t addr, size_t len)
 {
-	if (e->bus_master_off || addr < SYS_BASE || len > SYS_SIZE || addr - SYS_BASE > SYS_SIZE - len)
+	if (e->bus_master_off || addr < SYS_BASE || len > SYS_SIZE ||
+	    addr - SYS_BASE > SYS_SIZE - len)
 		return -EIO;
 	return 0;
 }
@@ -67,12 +68,12 @@ static struct env *env_new(uint64_t limit)
 	e->ops.dma_read = dma_read;
 	e->ops.dma_write = dma_write;
 	assert_int_equal(zw_hbm_init(&e->hbm, NULL, HBM_SIZE, limit, &e->ops, e), 0);
-	struct zw_mmu_config cfg = { .hbm = &e->hbm,
-				     .ops = &e->ops,
-				     .opaque = e,
-				     .pmu = &e->pmu,
-				     .idle = idle,
-				     .idle_opaque = e };
+	struct zw_mmu_config cfg = {.hbm = &e->hbm,
+				    .ops = &e->ops,
+				    .opaque = e,
+				    .pmu = &e->pmu,
+				    .idle = idle,
+				    .idle_opaque = e};
 	e->mmu = zw_mmu_new(&cfg);
 	assert_non_null(e->mmu);
 	e->next_table = TABLES;
@@ -140,7 +141,7 @@ static void expect_fault(struct env *e, unsigned int vm, uint64_t va, uint64_t l
 			 enum zw_fault fault, uint64_t at)
 {
 	uint64_t before = e->pmu.faults;
-	struct zw_mem_fault f = { 0 };
+	struct zw_mem_fault f = {0};
 	struct zw_view v;
 
 	assert_int_equal(zw_mem_map(e->mmu, vm, va, len, access, &v, &f), -EFAULT);
@@ -237,7 +238,7 @@ static void permissions(void **state)
 	assert_int_equal(zw_mem_write(e->mmu, 1, 4096, &c, 1, &f), 0);
 	/* Nothing of a write that faults half way is done. */
 	memset(e->hbm.base + 4096, 0x11, 8192);
-	char two[2] = { 0x22, 0x22 };
+	char two[2] = {0x22, 0x22};
 	assert_int_equal(zw_mem_write(e->mmu, 1, 8191, two, 2, &f), -EFAULT);
 	assert_int_equal(e->hbm.base[8191], 0x11);
 }
@@ -261,8 +262,8 @@ static void malformed(void **state)
 	*entry(e, 1, va, 0) = 0;
 	for (int level = 1; level < ZW_PT_LEVELS; level++) {
 		uint64_t *p = entry(e, 1, va, level), good = *p;
-		const uint64_t bad[] = { ZW_PTE_READ, ZW_PTE_WRITE, ZW_PTE_SYSTEM, 1ull << 5,
-					 1ull << 11, 1ull << 52, 1ull << 63 };
+		const uint64_t bad[] = {ZW_PTE_READ, ZW_PTE_WRITE, ZW_PTE_SYSTEM, 1ull << 5,
+					1ull << 11,  1ull << 52,   1ull << 63};
 
 		for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 			*p = good | bad[i];
@@ -493,7 +494,8 @@ static void dma_errors(void **state)
 	assert_int_equal(zw_mem_read(e->mmu, 1, 0x2000, buf, 8, &f), 0);
 }
 
-/* Tables that share subtrees make the whole space valid with four pages: no endless walk, no endless buffer. */
+/* Tables that share subtrees make the whole space valid with four pages: no endless walk, no
+ * endless buffer. */
 static void hostile_sharing(void **state)
 {
 	struct env *e = *state;
@@ -515,8 +517,9 @@ static void hostile_sharing(void **state)
 			 -ENOMEM);
 	/* The limit is for all views together. */
 	assert_int_equal(zw_mem_map(e->mmu, 1, 0, 64 * MIB, ZW_ACCESS_WRITE, &v, &f), 0);
-	assert_int_equal(zw_mem_map(e->mmu, 1, 0, ZW_MEM_BOUNCE_MAX - 64 * MIB + 1, ZW_ACCESS_WRITE,
-				    &w, &f), -ENOMEM);
+	assert_int_equal(
+		zw_mem_map(e->mmu, 1, 0, ZW_MEM_BOUNCE_MAX - 64 * MIB + 1, ZW_ACCESS_WRITE, &w, &f),
+		-ENOMEM);
 	assert_int_equal(zw_mem_unmap(e->mmu, 1, &v, false, &f), 0);
 	/* ... and what ended does not count. */
 	for (int i = 0; i < 40; i++) {
@@ -530,9 +533,9 @@ static void hostile_sharing(void **state)
 	expect_fault(e, 1, 0, 4096, ZW_ACCESS_READ, ZW_FAULT_TABLE, 0);
 }
 
-/* -- random mappings against a flat list of pages ---------------------------------------------------- */
+/* -- random mappings against a flat list of pages -- */
 
-#define MODEL_PAGES 4096 /* 16 MiB of VA */
+#define MODEL_PAGES 4096                /* 16 MiB of VA */
 #define MODEL_BASE  (7 * GIB - 8 * MIB) /* crosses a GiB: several tables on all levels */
 
 struct model_page {
@@ -541,8 +544,8 @@ struct model_page {
 
 static uint8_t *model_byte(struct env *e, const struct model_page *p, uint64_t off)
 {
-	return p->flags & ZW_PTE_SYSTEM ? e->sys + (p->addr - SYS_BASE) + off :
-					  e->hbm.base + p->addr + off;
+	return p->flags & ZW_PTE_SYSTEM ? e->sys + (p->addr - SYS_BASE) + off
+					: e->hbm.base + p->addr + off;
 }
 
 static void random_mappings(void **state)
@@ -576,8 +579,8 @@ static void random_mappings(void **state)
 			}
 			if (first + n > MODEL_PAGES)
 				n = MODEL_PAGES - first;
-			addr = sys ? SYS_BASE + test_rand(&seed) % (SYS_SIZE / 4096 - 512) * 4096 :
-				     test_rand(&seed) % (30 * MIB / 4096) * 4096;
+			addr = sys ? SYS_BASE + test_rand(&seed) % (SYS_SIZE / 4096 - 512) * 4096
+				   : test_rand(&seed) % (30 * MIB / 4096) * 4096;
 			if (big)
 				addr &= ~(2 * MIB - 1);
 			for (unsigned int i = 0; i < n; i++) {
@@ -594,17 +597,20 @@ static void random_mappings(void **state)
 							old + k * 4096;
 				}
 				if (!big)
-					*entry(e, vm, va, 0) = drop ? 0 :
-						(addr + i * 4096) | flags | ZW_PTE_VALID |
-						ZW_PTE_LEAF | (sys ? ZW_PTE_SYSTEM : 0);
+					*entry(e, vm, va, 0) =
+						drop ? 0
+						     : (addr + i * 4096) | flags | ZW_PTE_VALID |
+								ZW_PTE_LEAF |
+								(sys ? ZW_PTE_SYSTEM : 0);
 				model[m][first + i] = (struct model_page){
-					addr + i * 4096, drop ? 0 : flags | (sys ? ZW_PTE_SYSTEM : 0)
-				};
+					addr + i * 4096,
+					drop ? 0 : flags | (sys ? ZW_PTE_SYSTEM : 0)};
 			}
 			if (big)
-				*entry(e, vm, MODEL_BASE + (uint64_t)first * 4096, 1) = drop ? 0 :
-					addr | flags | ZW_PTE_VALID | ZW_PTE_LEAF |
-					(sys ? ZW_PTE_SYSTEM : 0);
+				*entry(e, vm, MODEL_BASE + (uint64_t)first * 4096, 1) =
+					drop ? 0
+					     : addr | flags | ZW_PTE_VALID | ZW_PTE_LEAF |
+							(sys ? ZW_PTE_SYSTEM : 0);
 			zw_mmu_invalidate(e->mmu, vm);
 			continue;
 		}
@@ -613,7 +619,7 @@ static void random_mappings(void **state)
 		uint64_t len = 1 + test_rand(&seed) % (test_rand(&seed) % 4 ? 5000 : sizeof(buf));
 		bool write = test_rand(&seed) % 2;
 		uint64_t need = write ? ZW_PTE_WRITE : ZW_PTE_READ, bad = len;
-		struct zw_mem_fault f = { 0 };
+		struct zw_mem_fault f = {0};
 		bool unmapped = false;
 		int ret;
 
@@ -637,12 +643,14 @@ static void random_mappings(void **state)
 			faults++;
 			assert_int_equal(ret, -EFAULT);
 			assert_int_equal(f.va, MODEL_BASE + off + bad);
-			assert_int_equal(f.fault, unmapped ? ZW_FAULT_UNMAPPED : ZW_FAULT_PERMISSION);
+			assert_int_equal(f.fault,
+					 unmapped ? ZW_FAULT_UNMAPPED : ZW_FAULT_PERMISSION);
 			continue;
 		}
 		good++;
 		assert_int_equal(ret, 0);
-		/* The last of several virtual pages on one physical page wins a write: compare from the end. */
+		/* The last of several virtual pages on one physical page wins a write: compare from
+		 * the end. */
 		static uint8_t seen[2][32 * MIB / 4096 + 1];
 		memset(seen, 0, sizeof(seen));
 		for (uint64_t end = len; end > 0;) {
@@ -663,12 +671,12 @@ static void random_mappings(void **state)
 	assert_true(faults > 500);
 }
 
-/* -- HBM --------------------------------------------------------------------------------------------- */
+/* -- HBM -- */
 
 static void sparse(void **state)
 {
 	struct zw_hbm h;
-	const uint64_t size = 96 * GIB, at[] = { 0, 48 * GIB, 96 * GIB - 4096 };
+	const uint64_t size = 96 * GIB, at[] = {0, 48 * GIB, 96 * GIB - 4096};
 
 	assert_int_equal(zw_hbm_init(&h, NULL, size, 0, NULL, NULL), 0);
 	for (int i = 0; i < 3; i++)
@@ -746,7 +754,10 @@ static void backing_limit(void **state)
 		zw_mem_unmap(e->mmu, 1, &v, true, &f);
 	}
 	/* Scrubbing gives it back. */
+	uint64_t counted = e->hbm.counted;
+
 	assert_int_equal(zw_hbm_scrub(&e->hbm, 0, 100 * MIB, NULL, NULL), 0);
+	assert_int_equal(e->hbm.counted, counted - 100 * MIB);
 	assert_int_equal(zw_mem_map(e->mmu, 1, 100 * MIB, 60 * MIB, ZW_ACCESS_WRITE, &v, &f), 0);
 	zw_mem_unmap(e->mmu, 1, &v, true, &f);
 	void *s = e;
@@ -757,10 +768,20 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(page_sizes), T(merging), T(ranges), T(permissions), T(malformed), T(tlb),
-		T(invalidate_while_running), T(isolation), T(bounce), T(dma_errors),
-		T(hostile_sharing), T(random_mappings),
-		cmocka_unit_test(sparse), cmocka_unit_test(scrub_edges),
+		T(page_sizes),
+		T(merging),
+		T(ranges),
+		T(permissions),
+		T(malformed),
+		T(tlb),
+		T(invalidate_while_running),
+		T(isolation),
+		T(bounce),
+		T(dma_errors),
+		T(hostile_sharing),
+		T(random_mappings),
+		cmocka_unit_test(sparse),
+		cmocka_unit_test(scrub_edges),
 		cmocka_unit_test(backing_limit),
 	};
 
