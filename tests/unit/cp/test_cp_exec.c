@@ -513,6 +513,52 @@ static void indirect_rows(void **state)
 	}
 }
 
+/* Weights over several panels, in pieces of HBM, with seams inside of panels and between them. */
+static void weights_in_pieces(void **state)
+{
+	struct cp_env *e = *state;
+	enum { M = 3, N = 310, K = 1024 };
+	const uint64_t alias = NOWHERE + (UINT64_C(1) << 31);
+	struct zw_pkt_gemm g = { .hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm) };
+	static uint8_t want[M * N * 4], got[M * N * 4];
+
+	g.a = tensor(e, IN_HBM, BF16, M, K, 0, 0);
+	g.c = tensor(e, IN_HBM, F32, M, N, 0, 0);
+	g.bias = tensor(e, IN_HBM, F32, N, 0, 0, 0);
+	g.residual = tensor(e, IN_PAGES, BF16, M, N, 0, 0);
+	/* 155 pages, panels of 128 pages */
+	g.w = tensor_at((env_alloc(e, IN_HBM, N * K * 2 + 4096) + 4095) & ~UINT64_C(4095), BF16, N, K, 0, 0);
+	fill_random(e, &g.a);
+	fill_random(e, &g.w);
+	fill_random(e, &g.bias);
+	fill_random(e, &g.residual);
+	EMIT(e, g);
+	env_run_ok(e);
+	env_get(e, g.c.va, want, sizeof(want));
+	for (int i = 0; i < 4; i++) {
+		/* the same bytes through another mapping, one page of which or the second panel is elsewhere */
+		uint64_t seam = (uint64_t[]){ 0, 127, 140, 128 }[i] * ZW_PAGE_SIZE, spare = 40 * MIB;
+		uint64_t moved = (i == 3 ? 155 - 128 : 1) * ZW_PAGE_SIZE;
+		uint64_t first = g.w.va - AREA_VA(IN_HBM);
+
+		zw_mmu_invalidate(e->mmu, VM);
+		for (uint64_t off = 0; off < N * K * 2; off += ZW_PAGE_SIZE)
+			env_map_page(e, alias + off, first + off, ZW_PTE_READ);
+		memcpy(e->hbm.base + spare, e->hbm.base + first + seam, moved);
+		for (uint64_t off = 0; off < moved; off += ZW_PAGE_SIZE)
+			env_map_page(e, alias + seam + off, spare + off, ZW_PTE_READ);
+		struct zw_pkt_gemm pieces = g;
+		pieces.w.va = alias;
+		for (uint32_t j = 0; j < M * N; j++)
+			put_f(e, &g.c, j / N, j % N, 0, 0, -1);
+		EMIT(e, pieces);
+		env_run_ok(e);
+		env_get(e, g.c.va, got, sizeof(got));
+		assert_memory_equal(got, want, sizeof(want));
+		assert_int_equal(e->result.hbm_read, M * K * 2 + N * K * 2 + N * 4 + M * N * 2);
+	}
+}
+
 /* The bits do not depend on where operands lie, nor on the number of workers. */
 static void same_bits(void **state)
 {
@@ -557,6 +603,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(kv_same_slot, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(copy_fill, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(indirect_rows, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(weights_in_pieces, env_setup, env_teardown),
 		cmocka_unit_test(same_bits),
 	};
 
