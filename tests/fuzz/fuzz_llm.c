@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+/*
+ * libFuzzer targets for what libzhenwu-llm reads from strangers; FUZZ_TARGET picks one:
+ *	1 safetensors	input: header, optionally NUL and data; the length field is put in front
+ *	2 config	input: config.json and generation_config.json
+ *	3 tokenizer	input: tokenizer.json
+ *	4 text		input: text for the tokenizer in $ZW_TEST_MODELS/qwen3-kdoc, and back
+ *
+ *	clang: meson setup build-fuzz -Dfuzz=true -Db_lundef=false; ninja -C build-fuzz
+ *	build-fuzz/tests/fuzz/fuzz_tokenizer -max_total_time=60 CORPUS
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <zhenwu/llm.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* The scratch folder of this process, removed at exit. */
+static char dir[64];
+
+static inline void leave(void)
+{
+	static const char *const names[] = {"model.safetensors", "config.json",
+					    "generation_config.json", "tokenizer.json"};
+	char path[128];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		unlink(path);
+	}
+	rmdir(dir);
+}
+
+static inline void put(const char *name, const void *head, size_t head_len, const void *data,
+		       size_t len)
+{
+	char path[128];
+	FILE *f;
+
+	if (!dir[0]) {
+		snprintf(dir, sizeof(dir), "/dev/shm/zw-fuzz-XXXXXX");
+		if (!mkdtemp(dir))
+			abort();
+		atexit(leave);
+	}
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "wb");
+	if (!f || fwrite(head, 1, head_len, f) != head_len || fwrite(data, 1, len, f) != len ||
+	    fclose(f))
+		abort();
+}
+
+#if FUZZ_TARGET == 1
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const uint8_t *end = memchr(data, 0, size);
+	uint64_t header = end ? (uint64_t)(end - data) : size;
+	struct zw_safetensors *st;
+
+	put("model.safetensors", &header, sizeof(header), data, size);
+	if (zw_safetensors_open(dir, &st, NULL))
+		return 0;
+	for (size_t i = 0; i < zw_safetensors_count(st); i++) {
+		struct zw_st_info info = {.size = sizeof(info)};
+		char *buf;
+
+		if (zw_safetensors_get(st, i, &info) || info.nbytes > size ||
+		    zw_safetensors_find(st, info.name) != (long)i)
+			abort();
+		buf = malloc(info.nbytes + 1);
+		if (!buf || zw_safetensors_read(st, i, 0, buf, info.nbytes, NULL))
+			abort();
+		free(buf);
+	}
+	zw_safetensors_close(st);
+	return 0;
+}
+#elif FUZZ_TARGET == 2
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct zw_model_config cfg = {.size = sizeof(cfg)};
+
+	put("config.json", NULL, 0, data, size);
+	put("generation_config.json", NULL, 0, data, size);
+	if (!zw_model_config_load(dir, &cfg, NULL) &&
+	    (!cfg.num_kv_heads || cfg.num_heads % cfg.num_kv_heads || !cfg.vocab_size))
+		abort();
+	return 0;
+}
+#elif FUZZ_TARGET == 3
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const char text[] = "hello world <a> 12 \xff";
+	struct zw_tokenizer *t;
+	uint32_t *ids;
+	size_t n;
+
+	put("tokenizer.json", NULL, 0, data, size);
+	if (zw_tokenizer_open(dir, &t, NULL))
+		return 0;
+	if (!zw_tokenizer_encode(t, text, sizeof(text) - 1, 0, &ids, &n, NULL)) {
+		for (size_t i = 0; i < n; i++) {
+			if (ids[i] >= zw_tokenizer_size(t))
+				abort();
+		}
+		free(ids);
+	}
+	zw_tokenizer_close(t);
+	return 0;
+}
+#else
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct zw_tokenizer *t;
+	struct zw_detokenizer *d;
+	const char *text;
+	uint32_t *ids;
+	size_t n, len;
+
+	if (!t) {
+		const char *models = getenv("ZW_TEST_MODELS");
+		char path[512];
+
+		snprintf(path, sizeof(path), "%s/qwen3-kdoc", models ? models : "tests/models");
+		if (zw_tokenizer_open(path, &t, NULL))
+			abort();
+	}
+	if (zw_tokenizer_encode(t, (const char *)data, size, size & 1, &ids, &n, NULL))
+		return 0;
+	if (zw_detokenizer_open(t, 0, &d))
+		abort();
+	for (size_t i = 0; i < n; i++) {
+		if (zw_detokenizer_push(d, ids[i], &text, &len))
+			abort();
+	}
+	if (zw_detokenizer_flush(d, &text, &len))
+		abort();
+	zw_detokenizer_close(d);
+	free(ids);
+	return 0;
+}
+#endif
