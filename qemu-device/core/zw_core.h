@@ -2,9 +2,10 @@
 /*
  * Zhenwu device core: what its host (QEMU glue, sim transport, unit tests, fuzzers) sees.
  *
- * The core is a plain C11 library without globals. A host gives it a way to reach system memory and to raise
- * interrupts, forwards BAR0 accesses, and maps the HBM bytes where BAR2 is. Everything slow runs on the core's own
- * threads: one control-core thread, one command-processor thread, `workers` engine threads.
+ * The core is a plain C11 library without globals. A host gives it a way to reach system memory and
+ * to raise interrupts, forwards BAR0 accesses, and maps the HBM bytes where BAR2 is. Everything
+ * slow runs on the core's own threads: one control-core thread, one command-processor thread,
+ * `workers` engine threads.
  */
 #ifndef ZW_CORE_H
 #define ZW_CORE_H
@@ -19,10 +20,11 @@ struct zw_profile;
 enum zw_log_level { ZW_LOG_ERROR, ZW_LOG_GUEST_ERROR, ZW_LOG_INFO, ZW_LOG_TRACE };
 
 /*
- * Callbacks into the host. All may be called from any core thread, never while a zw_device_mmio_* call of the same
- * device holds the caller's locks; none may block on a core thread (no drain, no free, no reset from inside).
- * dma_* return 0 or -EIO; they carry any length. dma_map is optional: a pointer to `*len` (may be shortened) contiguous bytes
- * or NULL; each success is paired with dma_unmap(access_len = bytes really accessed).
+ * Callbacks into the host. All may be called from any core thread, never while a zw_device_mmio_*
+ * call of the same device holds the caller's locks; none may block on a core thread (no drain, no
+ * free, no reset from inside). dma_* return 0 or -EIO; they carry any length. dma_map is optional:
+ * a pointer to `*len` (may be shortened) contiguous bytes or NULL; each success is paired with
+ * dma_unmap(access_len = bytes really accessed).
  */
 struct zw_host_ops {
 	int (*dma_read)(void *opaque, uint64_t addr, void *buf, size_t len);
@@ -31,11 +33,14 @@ struct zw_host_ops {
 	void (*dma_unmap)(void *opaque, void *ptr, size_t len, bool write, size_t access_len);
 	void (*msix_raise)(void *opaque, unsigned int vector);
 	void (*log)(void *opaque, enum zw_log_level level, const char *msg);
-	/* engine thread wrote [off, off+len) of HBM through host pointers (dirty logging); optional */
+	/*
+	 * engine thread wrote [off, off+len) of HBM through host pointers (dirty logging); optional
+	 */
 	void (*hbm_dirty)(void *opaque, uint64_t off, uint64_t len);
 	/*
-	 * Drop host pages of HBM given in zw_device_config.hbm, so that they read as zero; 0, or -errno when that is not
-	 * possible (the core then writes zeroes). Page aligned. Optional; unused when the core maps HBM itself.
+	 * Drop host pages of HBM given in zw_device_config.hbm, so that they read as zero; 0, or
+	 * -errno when that is not possible (the core then writes zeroes). Page aligned. Optional;
+	 * unused when the core maps HBM itself.
 	 */
 	int (*hbm_discard)(void *opaque, uint64_t off, uint64_t len);
 };
@@ -50,26 +55,35 @@ struct zw_device_config {
 	uint64_t hbm_backing_limit; /* most bytes of host memory HBM may occupy; 0: no limit */
 };
 
-/* Makes a device in reset state, its threads started and parked. On failure NULL and a line in err. Not thread safe against free. */
+/*
+ * Makes a device in reset state, its threads started and parked. On failure NULL and a line in err.
+ * Not thread safe against free.
+ */
 struct zw_device *zw_device_new(const struct zw_device_config *cfg, const struct zw_host_ops *ops,
 				void *opaque, char *err, size_t err_len);
 /* Stops all work, joins all threads, frees. No other call may be running. */
 void zw_device_free(struct zw_device *dev);
 
-/* BAR0 access, size 4 or 8 (others: logged, zero). O(1), thread safe, never blocks on engines, DMA or firmware. */
+/*
+ * BAR0 access, size 4 or 8 (others: logged, zero). O(1), thread safe, never blocks on engines, DMA
+ * or firmware.
+ */
 uint64_t zw_device_mmio_read(struct zw_device *dev, uint64_t off, unsigned int size);
 void zw_device_mmio_write(struct zw_device *dev, uint64_t off, uint64_t val, unsigned int size);
 
 /*
- * Reset. begin sets cancel flags and returns at once; is_quiescent tells whether all threads have let go of host
- * memory; finish (only when quiescent) puts registers in their reset state and, with scrub_hbm, zeroes HBM by dropping its
- * pages. zw_device_reset() does the three and waits.  Bus master off is the same as dma_* returning -EIO.
+ * Reset. begin sets cancel flags and returns at once; is_quiescent tells whether all threads have
+ * let go of host memory; finish (only when quiescent) puts registers in their reset state and, with
+ * scrub_hbm, zeroes HBM by dropping its pages. zw_device_reset() does the three and waits.  Bus
+ * master off is the same as dma_* returning -EIO.
  */
 void zw_device_reset_begin(struct zw_device *dev);
 bool zw_device_reset_quiescent(struct zw_device *dev);
 void zw_device_reset_finish(struct zw_device *dev, bool scrub_hbm);
 void zw_device_reset(struct zw_device *dev, bool scrub_hbm);
-/* Calls cb(opaque) (any core thread) whenever the device may have become quiescent. Set before use. */
+/*
+ * Calls cb(opaque) (any core thread) whenever the device may have become quiescent. Set before use.
+ */
 void zw_device_set_quiescent_cb(struct zw_device *dev, void (*cb)(void *opaque), void *opaque);
 
 uint64_t zw_device_hbm_size(const struct zw_device *dev);

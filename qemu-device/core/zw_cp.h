@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Command processor: runs one job's command buffer. Called by the device's command-processor thread.
+ * Command processor: runs one job's command buffer. Called by the device's command-processor
+ * thread.
  */
 #ifndef ZW_CP_H
 #define ZW_CP_H
@@ -32,7 +33,10 @@ struct zw_cp_config {
 	/* one line for the device log about a failed packet; may be NULL */
 	void (*log)(void *opaque, const char *msg);
 	void *log_opaque;
-	/* called with no view mapped, between packets: invalidations that wait for a packet boundary are acknowledged here */
+	/*
+	 * called with no view mapped, between packets: invalidations that wait for a packet
+	 * boundary are acknowledged here
+	 */
 	void (*boundary)(void *opaque);
 	void *boundary_opaque;
 };
@@ -41,20 +45,24 @@ struct zw_cp *zw_cp_new(const struct zw_cp_config *cfg);
 void zw_cp_free(struct zw_cp *cp);
 
 /*
- * Runs a job from job->resume_offset until it completes, fails, blocks or is told to stop, and fills the device half of *job.
- * Synchronous; one caller at a time. Also writes struct zw_job_result when the job completes or fails.
+ * Runs a job from job->resume_offset until it completes, fails, blocks or is told to stop, and
+ * fills the device half of *job. Synchronous; one caller at a time. Also writes struct
+ * zw_job_result when the job completes or fails.
  */
 void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job);
 /*
- * From any thread: ask the running zw_cp_run to stop (next packet boundary / as soon as possible). Sticky until the run ends.
- * Asked for while nothing runs it meets the next run, unless zw_cp_arm() drops it: a device arms when it accepts a
- * start, so that neither a request between the start and its thread is lost nor one that came too late hits the next job.
+ * From any thread: ask the running zw_cp_run to stop (next packet boundary / as soon as possible).
+ * Sticky until the run ends. Asked for while nothing runs it meets the next run, unless zw_cp_arm()
+ * drops it: a device arms when it accepts a start, so that neither a request between the start and
+ * its thread is lost nor one that came too late hits the next job.
  */
 void zw_cp_preempt(struct zw_cp *cp);
 void zw_cp_cancel(struct zw_cp *cp);
 /* Drops requests made so far. Not while zw_cp_run() runs. */
 void zw_cp_arm(struct zw_cp *cp);
-/* Forget simulated clock, saved accounting and cached command buffer of a queue. Not while it runs. */
+/*
+ * Forget simulated clock, saved accounting and cached command buffer of a queue. Not while it runs.
+ */
 void zw_cp_queue_reset(struct zw_cp *cp, unsigned int queue);
 /* Forget all queues (device reset). */
 void zw_cp_reset(struct zw_cp *cp);

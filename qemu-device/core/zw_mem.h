@@ -2,10 +2,10 @@
 /*
  * Device MMU as the engines see it: virtual addresses of a VM in, host memory out.
  *
- * An engine never touches HBM or system memory but through a view. Making a view translates and permission-checks the
- * whole range first, so that a packet which would fault writes nothing. A range that is contiguous in HBM is
- * viewed in place; anything else goes through a bounce buffer, filled at map time for reads and written back at unmap time
- * for writes.
+ * An engine never touches HBM or system memory but through a view. Making a view translates and
+ * permission-checks the whole range first, so that a packet which would fault writes nothing. A
+ * range that is contiguous in HBM is viewed in place; anything else goes through a bounce buffer,
+ * filled at map time for reads and written back at unmap time for writes.
  */
 #ifndef ZW_MEM_H
 #define ZW_MEM_H
@@ -35,13 +35,16 @@ struct zw_view {
 };
 
 /*
- * ZW_ACCESS_READ: contents valid; ZW_ACCESS_WRITE: contents undefined, everything the caller does not write is written
- * back undefined, so write all of it or ask for READ|WRITE. Returns 0, -EFAULT (fault filled) or -ENOMEM. len 0 is -EINVAL.
- * Called from the command-processor thread only.
+ * ZW_ACCESS_READ: contents valid; ZW_ACCESS_WRITE: contents undefined, everything the caller does
+ * not write is written back undefined, so write all of it or ask for READ|WRITE. Returns 0, -EFAULT
+ * (fault filled) or -ENOMEM. len 0 is -EINVAL. Called from the command-processor thread only.
  */
 int zw_mem_map(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, uint32_t access,
 	       struct zw_view *view, struct zw_mem_fault *fault);
-/* Ends a view; commit=false drops bounced writes (failed packet). 0 or -EFAULT (DMA write failed, fault filled). */
+/*
+ * Ends a view; commit=false drops bounced writes (failed packet). 0 or -EFAULT (DMA write failed,
+ * fault filled).
+ */
 int zw_mem_unmap(struct zw_mmu *mmu, unsigned int vm, struct zw_view *view, bool commit,
 		 struct zw_mem_fault *fault);
 /* Small copies (descriptors, scalars). */

@@ -36,14 +36,18 @@ const struct zw_profile *zw_profile_find(const char *name);
 const struct zw_profile *zw_profile_at(size_t i);
 /* Where a figure comes from: "published: ..." or "assumed: ..."; NULL for an unknown field. */
 const char *zw_profile_source(const struct zw_profile *p, const char *field);
-/* Name of the i-th figure of a profile, as zw_profile_source() and profile files know it; NULL behind the last. */
+/*
+ * Name of the i-th figure of a profile, as zw_profile_source() and profile files know it; NULL
+ * behind the last.
+ */
 const char *zw_profile_field(size_t i);
 
 /*
- * Reads a profile from text: lines of `key = value`, # starts a comment. `base = NAME` (first, optional) starts from a
- * built-in profile, else every figure has to be given; keys are the members above. Values are unsigned integers with an
- * optional suffix k, M, G, T (powers of 1000) or Ki, Mi, Gi, Ti; dtypes is a list such as "f32, bf16, i32". id becomes
- * ZW_PROFILE_CUSTOM. 0 or -EINVAL with one line (line number and cause) in err; p is then undefined.
+ * Reads a profile from text: lines of `key = value`, # starts a comment. `base = NAME` (first,
+ * optional) starts from a built-in profile, else every figure has to be given; keys are the members
+ * above. Values are unsigned integers with an optional suffix k, M, G, T (powers of 1000) or Ki,
+ * Mi, Gi, Ti; dtypes is a list such as "f32, bf16, i32". id becomes ZW_PROFILE_CUSTOM. 0 or -EINVAL
+ * with one line (line number and cause) in err; p is then undefined.
  */
 int zw_profile_parse(const char *text, size_t len, struct zw_profile *p, char *err, size_t err_len);
 /* The same from a file. Also -errno of reading it. */

@@ -23,15 +23,18 @@ extern "C" {
  * - An unknown id or handle is -ENOENT.
  * - Arrays are passed as &struct drm_zhenwu_obj_array, whose stride lets element types grow.
  * - Ids of VMs and queues and GEM handles belong to the open file that made them.
- * - Synchronisation is explicit: syncobjs, binary or timeline, with every job. Waiting is done with the DRM_SYNCOBJ ioctls.
+ * - Synchronisation is explicit: syncobjs, binary or timeline, with every job. Waiting is done with
+ *   the DRM_SYNCOBJ ioctls.
  *
- * Life of a client: DEV_QUERY, VM_CREATE, BO_CREATE, VM_BIND, QUEUE_CREATE, then SUBMIT and syncobj waits. Addresses
- * in command buffers are virtual addresses of the VM. Command buffers themselves are not parsed by the kernel: the
- * device validates every packet and its MMU confines it to the VM. Their format is in uapi/zhenwu/zw_cmd.h.
+ * Life of a client: DEV_QUERY, VM_CREATE, BO_CREATE, VM_BIND, QUEUE_CREATE, then SUBMIT and syncobj
+ * waits. Addresses in command buffers are virtual addresses of the VM. Command buffers themselves
+ * are not parsed by the kernel: the device validates every packet and its MMU confines it to the
+ * VM. Their format is in uapi/zhenwu/zw_cmd.h.
  *
- * A failed job stops its queue for good: later submissions fail with -ECANCELED, QUEUE_GET_STATE tells what happened,
- * the job's fence carries -EIO (refused, faulted), -ETIME (hung) or -ENOMEM. Jobs behind it get -ECANCELED. Other queues, also of the
- * same VM, are not affected. After the device was lost every ioctl but closing returns -ENODEV.
+ * A failed job stops its queue for good: later submissions fail with -ECANCELED, QUEUE_GET_STATE
+ * tells what happened, the job's fence carries -EIO (refused, faulted), -ETIME (hung) or -ENOMEM.
+ * Jobs behind it get -ECANCELED. Other queues, also of the same VM, are not affected. After the
+ * device was lost every ioctl but closing returns -ENODEV.
  */
 
 /** enum drm_zhenwu_ioctl_id - numbers of the ioctls, from DRM_COMMAND_BASE on. */
@@ -93,8 +96,8 @@ enum drm_zhenwu_dev_query_type {
 /**
  * struct drm_zhenwu_dev_query - argument of DRM_IOCTL_ZHENWU_DEV_QUERY.
  *
- * With @pointer zero, @size is set to the size the kernel knows. Otherwise at most @size bytes are written, and @size
- * becomes the number written.
+ * With @pointer zero, @size is set to the size the kernel knows. Otherwise at most @size bytes are
+ * written, and @size becomes the number written.
  */
 struct drm_zhenwu_dev_query {
 	/** @type: &enum drm_zhenwu_dev_query_type. */
@@ -222,8 +225,9 @@ enum drm_zhenwu_vm_bind_flags {
 /**
  * struct drm_zhenwu_vm_bind - argument of DRM_IOCTL_ZHENWU_VM_BIND.
  *
- * Operations are carried out in order. On failure @ops.count becomes the number that were done; they stay done. When an
- * unmap returns, no engine can reach the memory through the old addresses any more.
+ * Operations are carried out in order. On failure @ops.count becomes the number that were done;
+ * they stay done. When an unmap returns, no engine can reach the memory through the old addresses
+ * any more.
  */
 struct drm_zhenwu_vm_bind {
 	/** @vm_id: VM id. */
@@ -428,7 +432,8 @@ struct drm_zhenwu_job {
 /**
  * struct drm_zhenwu_submit - argument of DRM_IOCTL_ZHENWU_SUBMIT.
  *
- * Jobs of a queue run and complete in order. All or nothing: on error no job was submitted and no syncobj changed.
+ * Jobs of a queue run and complete in order. All or nothing: on error no job was submitted and no
+ * syncobj changed.
  */
 struct drm_zhenwu_submit {
 	/** @queue_id: Queue id. */

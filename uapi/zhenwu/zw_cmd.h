@@ -2,29 +2,32 @@
 /*
  * Zhenwu device ABI: command packets and tensor descriptors.
  *
- * A command buffer is a sequence of packets, each a multiple of 16 bytes that starts with struct zw_pkt. The
- * device copies the whole buffer before it looks at it, checks the form of every packet before it runs the
- * first, and checks the operands of a packet before that packet writes anything. Packets take effect in
- * order: each sees the results of all earlier ones. Unknown flags and non-zero reserved fields are refused.
+ * A command buffer is a sequence of packets, each a multiple of 16 bytes that starts with struct
+ * zw_pkt. The device copies the whole buffer before it looks at it, checks the form of every packet
+ * before it runs the first, and checks the operands of a packet before that packet writes anything.
+ * Packets take effect in order: each sees the results of all earlier ones. Unknown flags and
+ * non-zero reserved fields are refused.
  *
- * Arithmetic (accumulation order, rounding points) is specified in Documentation/device/numerics.md, the
- * simulated cost of each packet in Documentation/device/time.md.
+ * Arithmetic (accumulation order, rounding points) is specified in
+ * Documentation/device/numerics.md, the simulated cost of each packet in
+ * Documentation/device/time.md.
  */
 #ifndef ZW_CMD_H
 #define ZW_CMD_H
 
 #include "zw_types.h"
 
-/* -- tensors --------------------------------------------------------------------------------------- */
+/* -- tensors ----------------------------------------------------------------------------------- */
 
 #define ZW_MAX_DIMS		4
 #define ZW_MAX_DIM		(1u << 28)
 #define ZW_LAYOUT_STRIDED	0 /* the only layout of ABI 1.0 */
 
 /*
- * A strided tensor, outermost dimension first. The innermost dimension is contiguous; stride[i] is the distance in
- * elements between neighbours along dim[i] for i < ndim - 1. Unused dims and strides are zero.
- * dtype == ZW_DTYPE_NONE marks an absent operand; then everything else is zero too.
+ * A strided tensor, outermost dimension first. The innermost dimension is contiguous; stride[i] is
+ * the distance in elements between neighbours along dim[i] for i < ndim - 1. Unused dims and
+ * strides are zero. dtype == ZW_DTYPE_NONE marks an absent operand; then everything else is zero
+ * too.
  */
 struct zw_tensor {
 	zw_le64 va;	/* aligned to the element size */
@@ -41,7 +44,7 @@ ZW_ASSERT_OFFSET(struct zw_tensor, dim, 16);
 ZW_ASSERT_OFFSET(struct zw_tensor, stride, 32);
 ZW_ASSERT_OFFSET(struct zw_tensor, scale_va, 56);
 
-/* -- packets --------------------------------------------------------------------------------------- */
+/* -- packets ----------------------------------------------------------------------------------- */
 
 enum zw_opcode {
 	/* control */
@@ -69,10 +72,11 @@ enum zw_opcode {
 };
 
 /*
- * rows_va: many packets work on a number of rows (tokens) that changes from step to step while everything else
- * stays, so that a command buffer is built once and submitted again and again. When rows_va is not zero, the device reads
- * a 32-bit count R there when the packet runs, 0 <= R <= dim[0], and uses R in place of dim[0] of every operand
- * marked [rows] below; R = 0 makes the packet a no-op. Packets without a [rows] operand refuse it.
+ * rows_va: many packets work on a number of rows (tokens) that changes from step to step while
+ * everything else stays, so that a command buffer is built once and submitted again and again. When
+ * rows_va is not zero, the device reads a 32-bit count R there when the packet runs, 0 <= R <=
+ * dim[0], and uses R in place of dim[0] of every operand marked [rows] below; R = 0 makes the
+ * packet a no-op. Packets without a [rows] operand refuse it.
  */
 struct zw_pkt {
 	zw_le16 opcode;
@@ -83,8 +87,9 @@ struct zw_pkt {
 ZW_ASSERT_SIZE(struct zw_pkt, 16);
 
 /*
- * Simulated time only: this packet does not depend on those since the last packet without the flag (or
- * BARRIER), so its engine may start it beside them. Results are those of in-order execution all the same.
+ * Simulated time only: this packet does not depend on those since the last packet without the flag
+ * (or BARRIER), so its engine may start it beside them. Results are those of in-order execution all
+ * the same.
  */
 #define ZW_PKT_F_ASYNC		(1u << 0)
 #define ZW_PKT_F_KNOWN		ZW_PKT_F_ASYNC
@@ -101,9 +106,10 @@ struct zw_pkt_timestamp {
 ZW_ASSERT_SIZE(struct zw_pkt_timestamp, 32);
 
 /*
- * Semaphore: 16 bytes { u64 value; u64 time_ps; }, 16-byte aligned. SIGNAL stores the value and the signaller's
- * simulated time. WAIT blocks its queue until value >= the one named (unsigned), then continues at the later of the
- * own and the stored simulated time. A waiting queue leaves the engines to others.
+ * Semaphore: 16 bytes { u64 value; u64 time_ps; }, 16-byte aligned. SIGNAL stores the value and the
+ * signaller's simulated time. WAIT blocks its queue until value >= the one named (unsigned), then
+ * continues at the later of the own and the stored simulated time. A waiting queue leaves the
+ * engines to others.
  */
 struct zw_semaphore {
 	zw_le64 value;
@@ -148,8 +154,8 @@ struct zw_pkt_rmsnorm {
 ZW_ASSERT_SIZE(struct zw_pkt_rmsnorm, 224);
 
 /*
- * ROPE: rotate pairs (x_j, x_{j + r/2}), j < r/2, by the angle of row position p; r = 2 * cos.dim[1] <= D, elements from
- * r on are copied unchanged.
+ * ROPE: rotate pairs (x_j, x_{j + r/2}), j < r/2, by the angle of row position p; r = 2 *
+ * cos.dim[1] <= D, elements from r on are copied unchanged.
  *	x [M,H,D] F32|BF16 [rows]; y like x [rows], may be x itself; pos [M] I32 [rows];
  *	cos, sin [P,r/2] F32; 0 <= pos < P
  */
@@ -172,7 +178,9 @@ struct zw_pkt_swiglu {
 };
 ZW_ASSERT_SIZE(struct zw_pkt_swiglu, 208);
 
-/* EMBED: y[m] = table[ids[m]]. ids [M] I32 [rows]; table [V,H] F32|BF16; y [M,H] F32|BF16 [rows]. */
+/*
+ * EMBED: y[m] = table[ids[m]]. ids [M] I32 [rows]; table [V,H] F32|BF16; y [M,H] F32|BF16 [rows].
+ */
 struct zw_pkt_embed {
 	struct zw_pkt hdr;
 	struct zw_tensor ids;
@@ -190,7 +198,10 @@ struct zw_pkt_add {
 };
 ZW_ASSERT_SIZE(struct zw_pkt_add, 208);
 
-/* ARGMAX: ids[m] = index of the largest x[m]; the lowest of equals; NaN never wins. x [M,V] F32|BF16 [rows]; ids [M] I32 [rows]. */
+/*
+ * ARGMAX: ids[m] = index of the largest x[m]; the lowest of equals; NaN never wins. x [M,V]
+ * F32|BF16 [rows]; ids [M] I32 [rows].
+ */
 struct zw_pkt_argmax {
 	struct zw_pkt hdr;
 	struct zw_tensor x;
@@ -199,7 +210,8 @@ struct zw_pkt_argmax {
 ZW_ASSERT_SIZE(struct zw_pkt_argmax, 144);
 
 /*
- * TOPK: the k largest of each row in descending order, equals by ascending index. k = values.dim[1] <= 1024, k <= V.
+ * TOPK: the k largest of each row in descending order, equals by ascending index. k = values.dim[1]
+ * <= 1024, k <= V.
  *	x [M,V] F32|BF16 [rows]; values [M,k] F32 [rows]; ids [M,k] I32 [rows]
  */
 struct zw_pkt_topk {
@@ -211,12 +223,16 @@ struct zw_pkt_topk {
 ZW_ASSERT_SIZE(struct zw_pkt_topk, 208);
 
 /*
- * Paged KV cache: k_cache and v_cache are pools [B, T, Hkv, D] of B blocks of T tokens (T a power of two, 8..1024).
- * block_table [S,Lb] I32 names the blocks of sequence s in order; position p of it is token p mod T of block
- * block_table[s, p / T]. seq [M] I32 says to which sequence each row belongs; absent: all to sequence 0.
+ * Paged KV cache: k_cache and v_cache are pools [B, T, Hkv, D] of B blocks of T tokens (T a power
+ * of two, 8..1024). block_table [S,Lb] I32 names the blocks of sequence s in order; position p of
+ * it is token p mod T of block block_table[s, p / T]. seq [M] I32 says to which sequence each row
+ * belongs; absent: all to sequence 0.
  */
 
-/* KV_WRITE: store rows of k and v at their positions. k, v [M,Hkv,D] F32|BF16 [rows]; pos, seq [M] I32 [rows]; pools F32|BF16. */
+/*
+ * KV_WRITE: store rows of k and v at their positions. k, v [M,Hkv,D] F32|BF16 [rows]; pos, seq [M]
+ * I32 [rows]; pools F32|BF16.
+ */
 struct zw_pkt_kv_write {
 	struct zw_pkt hdr;
 	struct zw_tensor k;
@@ -230,8 +246,10 @@ struct zw_pkt_kv_write {
 ZW_ASSERT_SIZE(struct zw_pkt_kv_write, 464);
 
 /*
- * ATTENTION: causal grouped-query attention against the cache: row m of sequence s attends to positions 0..pos[m].
- *	q, y [M,Hq,D] F32|BF16 [rows], y may be q itself; Hq a multiple of Hkv; query head h reads KV head h / (Hq/Hkv)
+ * ATTENTION: causal grouped-query attention against the cache: row m of sequence s attends to
+ * positions 0..pos[m].
+ *	q, y [M,Hq,D] F32|BF16 [rows], y may be q itself; Hq a multiple of Hkv;
+ *	query head h reads KV head h / (Hq/Hkv)
  *	lse [M,Hq] F32 [rows], optional: log of the softmax denominator (natural log, scale included)
  */
 struct zw_pkt_attention {

@@ -7,7 +7,7 @@
 
 #include "zw_types.h"
 
-/* -- image ---------------------------------------------------------------------------------------- */
+/* -- image ------------------------------------------------------------------------------------- */
 
 #define ZW_FW_MAGIC		0x5746575au /* "ZWFW" */
 #define ZW_FW_HEADER_VERSION	1
@@ -29,8 +29,8 @@ struct zw_fw_segment {
 ZW_ASSERT_SIZE(struct zw_fw_segment, 32);
 
 /*
- * The image starts with this header. sha256 is over the whole image with the sha256 field itself taken as
- * zero, so the header is covered too.
+ * The image starts with this header. sha256 is over the whole image with the sha256 field itself
+ * taken as zero, so the header is covered too.
  */
 struct zw_fw_header {
 	zw_le32 magic;
@@ -50,14 +50,15 @@ struct zw_fw_header {
 ZW_ASSERT_OFFSET(struct zw_fw_header, sha256, 80);
 ZW_ASSERT_SIZE(struct zw_fw_header, 240);
 
-/* -- mailbox -------------------------------------------------------------------------------------- */
+/* -- mailbox ----------------------------------------------------------------------------------- */
 
 /*
- * Two rings of ZW_MBOX_SLOTS messages of 64 bytes in system memory. Message number n (1, 2, 3, ...) is in slot
- * n mod ZW_MBOX_SLOTS; the writer stores the seq field last. Host to firmware: place a message, barrier, ring
- * ZW_REG_MBOX_DOORBELL. The firmware answers every request exactly once, in any order, in the other ring; a reply
- * carries the request's seq in reply_to and its own running number in seq, and raises ZW_VECTOR_MBOX. The host keeps at
- * most ZW_MBOX_SLOTS / 2 requests outstanding. Messages from ZW_MSG_EVENT_BASE on are unsolicited.
+ * Two rings of ZW_MBOX_SLOTS messages of 64 bytes in system memory. Message number n (1, 2, 3, ...)
+ * is in slot n mod ZW_MBOX_SLOTS; the writer stores the seq field last. Host to firmware: place a
+ * message, barrier, ring ZW_REG_MBOX_DOORBELL. The firmware answers every request exactly once, in
+ * any order, in the other ring; a reply carries the request's seq in reply_to and its own running
+ * number in seq, and raises ZW_VECTOR_MBOX. The host keeps at most ZW_MBOX_SLOTS / 2 requests
+ * outstanding. Messages from ZW_MSG_EVENT_BASE on are unsolicited.
  */
 #define ZW_MBOX_SLOTS		64
 
@@ -101,7 +102,10 @@ ZW_ASSERT_SIZE(struct zw_msg, 64);
 ZW_ASSERT_OFFSET(struct zw_msg, payload, 16);
 ZW_ASSERT_OFFSET(struct zw_msg, seq, 60);
 
-/* Payloads hold only 32-bit fields, so that their 4-byte aligned place in the message fits them all. */
+/*
+ * Payloads hold only 32-bit fields, so that their 4-byte aligned place in the message fits them
+ * all.
+ */
 #define ZW_LO32(x)		((x) & 0xffffffffu)
 #define ZW_HI32(x)		(((x) >> 32) & 0xffffffffu)
 
@@ -178,13 +182,13 @@ struct zw_msg_scrub {
 	zw_le32 size_lo, size_hi;
 };
 
-/* -- shared window (read-only for the host at ZW_REG_FW_SHARED) ------------------------------------- */
+/* -- shared window (read-only for the host at ZW_REG_FW_SHARED) -------------------------------- */
 
 #define ZW_FW_SHARED_MAGIC	0x4853575au /* "ZWSH" */
 
 /*
- * First bytes of the window. Everything in it was written by the firmware: a reader bounds every offset and
- * index by ZW_FW_SHARED_SIZE.
+ * First bytes of the window. Everything in it was written by the firmware: a reader bounds every
+ * offset and index by ZW_FW_SHARED_SIZE.
  */
 struct zw_fw_shared {
 	zw_le32 magic;

@@ -2,15 +2,16 @@
 /*
  * Zhenwu device ABI: address translation.
  *
- * Every address in a command buffer is a 48-bit virtual address of the submitting VM. A VM has a tree of
- * 4 KiB tables of 512 entries in HBM; the root covers the whole space:
+ * Every address in a command buffer is a 48-bit virtual address of the submitting VM. A VM has a
+ * tree of 4 KiB tables of 512 entries in HBM; the root covers the whole space:
  *
  *	level 3: VA[47:39]	level 2: VA[38:30]	level 1: VA[29:21]	level 0: VA[20:12]
  *
- * An entry with ZW_PTE_LEAF maps a page: 1 GiB at level 2, 2 MiB at level 1, 4 KiB at level 0 (where LEAF
- * must be set). An entry without it points to the next table (HBM, no permission bits). The address of a leaf
- * is aligned to its page size. Tables are written by the driver through the aperture; invalid entries
- * are never cached, so only changing or removing a valid entry needs ZW_MSG_TLB_INVALIDATE.
+ * An entry with ZW_PTE_LEAF maps a page: 1 GiB at level 2, 2 MiB at level 1, 4 KiB at level 0
+ * (where LEAF must be set). An entry without it points to the next table (HBM, no permission bits).
+ * The address of a leaf is aligned to its page size. Tables are written by the driver through the
+ * aperture; invalid entries are never cached, so only changing or removing a valid entry needs
+ * ZW_MSG_TLB_INVALIDATE.
  */
 #ifndef ZW_MMU_H
 #define ZW_MMU_H

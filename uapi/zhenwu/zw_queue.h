@@ -7,14 +7,15 @@
  *   - its control block, in which the driver publishes the tail;
  *   - the completion ring: 2^n entries of 64 bytes, written by the firmware.
  *
- * Job number s (1, 2, 3, ... without gaps) lives in slot s mod 2^n of both rings. To submit, the driver
- * fills the entry, issues a write barrier, stores the new tail (the highest job number, 32 bits of it) and
- * rings the doorbell, which carries no payload. Jobs of a queue complete in order. Job s is complete when
- * completion[s mod 2^n].seqno == s; the firmware writes that field last. A driver never has more than 2^n jobs in
- * flight, so nothing needs a head index, and a device that lies in a completion can only lie about its own jobs.
+ * Job number s (1, 2, 3, ... without gaps) lives in slot s mod 2^n of both rings. To submit, the
+ * driver fills the entry, issues a write barrier, stores the new tail (the highest job number, 32
+ * bits of it) and rings the doorbell, which carries no payload. Jobs of a queue complete in order.
+ * Job s is complete when completion[s mod 2^n].seqno == s; the firmware writes that field last. A
+ * driver never has more than 2^n jobs in flight, so nothing needs a head index, and a device that
+ * lies in a completion can only lie about its own jobs.
  *
- * The first job that fails stops its queue: the jobs behind it complete with ZW_JOB_CANCELED until the
- * queue is destroyed. Other queues run on.
+ * The first job that fails stops its queue: the jobs behind it complete with ZW_JOB_CANCELED until
+ * the queue is destroyed. Other queues run on.
  */
 #ifndef ZW_QUEUE_H
 #define ZW_QUEUE_H

@@ -2,9 +2,10 @@
 /*
  * Zhenwu device ABI: PCI identity, BARs and the registers the host sees in BAR0.
  *
- * Registers are 32 or 64 bits wide, little-endian, naturally aligned. A 64-bit register may be read or
- * written as one 64-bit access or as two 32-bit ones, low half first. An access of another size, an
- * unaligned one or one to an unlisted offset reads as zero, writes nothing and is logged as a guest error.
+ * Registers are 32 or 64 bits wide, little-endian, naturally aligned. A 64-bit register may be read
+ * or written as one 64-bit access or as two 32-bit ones, low half first. An access of another size,
+ * an unaligned one or one to an unlisted offset reads as zero, writes nothing and is logged as a
+ * guest error.
  */
 #ifndef ZW_REGS_H
 #define ZW_REGS_H
@@ -29,7 +30,7 @@
 #define ZW_VECTOR_MBOX		0 /* replies and events of the firmware */
 /* Queue q interrupts on the vector its CREATE_QUEUE message names (1..ZW_NUM_VECTORS-1). */
 
-/* -- identity (read-only) ------------------------------------------------------------------------- */
+/* -- identity (read-only) ---------------------------------------------------------------------- */
 #define ZW_REG_MAGIC		0x0000 /* 32: ZW_MAGIC; all ones when the device is gone */
 #define ZW_MAGIC		0x5550575au /* "ZWPU" */
 #define ZW_REG_ABI_VERSION	0x0004 /* 32: ZW_ABI_VERSION of the device */
@@ -41,8 +42,8 @@
 #define ZW_REG_NUM_VMS		0x0024 /* 32 */
 #define ZW_REG_NUM_VECTORS	0x0028 /* 32 */
 /*
- * 32: milliseconds a driver is to wait between two progress checks before it calls an engine stuck. The
- * device knows how fast it really runs (an emulator is slow), the driver cannot.
+ * 32: milliseconds a driver is to wait between two progress checks before it calls an engine stuck.
+ * The device knows how fast it really runs (an emulator is slow), the driver cannot.
  */
 #define ZW_REG_PROGRESS_MS	0x002c
 #define ZW_REG_PROFILE_NAME	0x0030 /* 16 bytes of text, NUL padded, read as four 32-bit words */
@@ -56,12 +57,12 @@ enum zw_profile_id {
 	ZW_PROFILE_C12 = 3,
 };
 
-/* -- reset ---------------------------------------------------------------------------------------- */
+/* -- reset ------------------------------------------------------------------------------------- */
 #define ZW_REG_RESET		0x0040 /* 32, W: ZW_RESET_KEY resets all but HBM contents and PCI config */
 #define ZW_RESET_KEY		0x52535421u
 #define ZW_REG_RESET_STATUS	0x0044 /* 32, R: 1 while jobs are being drained, 0 when reset is done */
 
-/* -- boot ----------------------------------------------------------------------------------------- */
+/* -- boot -------------------------------------------------------------------------------------- */
 #define ZW_REG_BOOT_CTRL	0x0080 /* 32, W: ZW_BOOT_START loads and starts the image */
 #define ZW_BOOT_START		1u
 #define ZW_REG_BOOT_STATUS	0x0084 /* 32, R: enum zw_boot_status */
@@ -97,12 +98,12 @@ enum zw_boot_error {
 	ZW_BOOT_ERR_FIRMWARE = 9,    /* firmware refused to start; detail: its code */
 };
 
-/* -- mailbox (see zw_fw.h) ------------------------------------------------------------------------ */
+/* -- mailbox (see zw_fw.h) --------------------------------------------------------------------- */
 #define ZW_REG_MBOX_H2F		0x0100 /* 64, RW: DMA address of the host-to-firmware message ring */
 #define ZW_REG_MBOX_F2H		0x0108 /* 64, RW: DMA address of the firmware-to-host message ring */
 #define ZW_REG_MBOX_DOORBELL	0x0110 /* 32, W: any value: a message was placed */
 
-/* -- performance counters (read-only, 64 bits each, count since reset) ----------------------------- */
+/* -- performance counters (read-only, 64 bits each, count since reset) ------------------------- */
 #define ZW_REG_PMU		0x1000
 #define ZW_PMU_BUSY_PS(engine)	(ZW_REG_PMU + 8 * (engine)) /* simulated busy time of an engine */
 #define ZW_PMU_HBM_READ		(ZW_REG_PMU + 0x40) /* bytes */
@@ -116,11 +117,11 @@ enum zw_boot_error {
 #define ZW_PMU_TLB_MISSES	(ZW_REG_PMU + 0x80)
 #define ZW_PMU_COUNT		17 /* registers from ZW_REG_PMU on */
 
-/* -- window on the shared part of the control core's SRAM (read-only; zw_fw.h) ---------------------- */
+/* -- window on the shared part of the control core's SRAM (read-only; zw_fw.h) ----------------- */
 #define ZW_REG_FW_SHARED	0x20000
 #define ZW_FW_SHARED_SIZE	0x10000 /* 64 KiB */
 
-/* -- doorbells: one 4 KiB page per queue; a 32-bit write of any value at its start rings it ---------- */
+/* -- doorbells: one 4 KiB page per queue; a 32-bit write of any value at its start rings it ---- */
 #define ZW_REG_DOORBELL(queue)	(0x100000 + 0x1000 * (queue))
 #define ZW_DOORBELL_STRIDE	0x1000
 

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Zhenwu device ABI: the control core's own address map. Contract between firmware and device core; the
- * host never sees it.
+ * Zhenwu device ABI: the control core's own address map. Contract between firmware and device core;
+ * the host never sees it.
  *
- * The core is RV64IMAC, machine mode only. Peripheral registers are accessed with naturally aligned loads and stores of
- * their own width (32 or 64 bits); anything else raises an access fault. All peripheral operations
- * are synchronous unless said otherwise.
+ * The core is RV64IMAC, machine mode only. Peripheral registers are accessed with naturally aligned
+ * loads and stores of their own width (32 or 64 bits); anything else raises an access fault. All
+ * peripheral operations are synchronous unless said otherwise.
  */
 #ifndef ZW_SOC_H
 #define ZW_SOC_H
 
 #include "zw_types.h"
 
-/* -- SRAM ----------------------------------------------------------------------------------------- */
+/* -- SRAM -------------------------------------------------------------------------------------- */
 #define ZW_SOC_SRAM_BASE	0x80000000u
 #define ZW_SOC_SRAM_SIZE	0x00100000u /* 1 MiB */
 /* The last 64 KiB are the window the host reads at ZW_REG_FW_SHARED. */
@@ -23,7 +23,7 @@
 #define ZW_SOC_MTIMECMP		0x02004000u /* 64, RW: MTIP is set while mtime >= mtimecmp */
 #define ZW_SOC_MTIME		0x0200bff8u /* 64, R */
 
-/* -- interrupt summary: MEIP is the OR of (pending & enable) ---------------------------------------- */
+/* -- interrupt summary: MEIP is the OR of (pending & enable) ----------------------------------- */
 #define ZW_SOC_IRQ_PENDING	0x10000000u /* 32, R: ZW_SOC_IRQ_* */
 #define ZW_SOC_IRQ_ENABLE	0x10000004u /* 32, RW */
 #define ZW_SOC_IRQ_MBOX		(1u << 0) /* mailbox doorbell; cleared by writing it to PENDING */
@@ -31,7 +31,7 @@
 #define ZW_SOC_IRQ_CP		(1u << 2) /* CP_STATUS is DONE; cleared by CP_ACK */
 #define ZW_SOC_IRQ_TLB		(1u << 3) /* a TLB invalidation finished; W1C in PENDING */
 
-/* -- mirror of host registers ----------------------------------------------------------------------- */
+/* -- mirror of host registers ------------------------------------------------------------------ */
 #define ZW_SOC_MBOX_H2F		0x10000010u /* 64, R */
 #define ZW_SOC_MBOX_F2H		0x10000018u /* 64, R */
 #define ZW_SOC_FW_STATUS	0x10000020u /* 32, W: ZW_SOC_FW_READY, or an error code | ZW_SOC_FW_FAIL */
@@ -44,10 +44,10 @@
 #define ZW_SOC_ABI_VERSION	0x10000034u /* 32, R */
 #define ZW_SOC_HBM_SIZE		0x10000038u /* 64, R */
 
-/* -- doorbells -------------------------------------------------------------------------------------- */
+/* -- doorbells --------------------------------------------------------------------------------- */
 #define ZW_SOC_DB_CLAIM		0x10000040u /* 64, R: bit q set: queue q rang; reading clears what it returns */
 
-/* -- DMA port: moves bytes between SRAM and system memory -------------------------------------------- */
+/* -- DMA port: moves bytes between SRAM and system memory -------------------------------------- */
 #define ZW_SOC_DMA_SYS		0x10000100u /* 64, RW: PCI DMA address */
 #define ZW_SOC_DMA_SRAM		0x10000108u /* 64, RW: SRAM address */
 #define ZW_SOC_DMA_LEN		0x10000110u /* 32, RW: 1..4096 bytes */
@@ -56,22 +56,23 @@
 #define ZW_SOC_DMA_TO_SYS	2u
 #define ZW_SOC_DMA_STATUS	0x10000118u /* 32, R: 0 done, 1 bus error, 2 bad argument */
 
-/* -- interrupt to the host ---------------------------------------------------------------------------- */
+/* -- interrupt to the host --------------------------------------------------------------------- */
 #define ZW_SOC_MSIX_RAISE	0x10000200u /* 32, W: vector */
 
-/* -- MMU ---------------------------------------------------------------------------------------------- */
+/* -- MMU --------------------------------------------------------------------------------------- */
 #define ZW_SOC_MMU_VM		0x10000300u /* 32, RW: VM the next two act on */
 #define ZW_SOC_MMU_ROOT		0x10000308u /* 64, W: root table | ZW_SOC_MMU_ROOT_VALID; 0 clears the VM */
 #define ZW_SOC_MMU_ROOT_VALID	1u
 /*
- * 32, W: any value: drop the VM's TLB entries. Asynchronous with respect to a packet that runs on this VM now;
- * MMU_BUSY tells when none is left that could use an old entry. Clearing a root behaves the same.
+ * 32, W: any value: drop the VM's TLB entries. Asynchronous with respect to a packet that runs on
+ * this VM now; MMU_BUSY tells when none is left that could use an old entry. Clearing a root
+ * behaves the same.
  */
 #define ZW_SOC_MMU_INVALIDATE	0x10000310u
 #define ZW_SOC_MMU_BUSY		0x10000318u /* 64, R: bit v set: VM v still has an invalidation under way */
 #define ZW_SOC_MMU_STATUS	0x10000320u /* 32, R: of the last ROOT write: 0 ok, 1 bad VM, 2 bad address */
 
-/* -- command processor ---------------------------------------------------------------------------------- */
+/* -- command processor ------------------------------------------------------------------------- */
 #define ZW_SOC_CP_JOB		0x10000400u /* 64, RW: SRAM address of struct zw_soc_job, 64-byte aligned */
 #define ZW_SOC_CP_CTRL		0x10000408u /* 32, W: ZW_SOC_CP_START, _PREEMPT, _CANCEL or _ACK */
 #define ZW_SOC_CP_START		1u /* in IDLE: read the job record and run it, asynchronously */
@@ -98,8 +99,8 @@ enum zw_soc_cp_end {
 };
 
 /*
- * Job record in SRAM. The firmware fills the first half and starts; the device fills the second half before it
- * raises ZW_SOC_IRQ_CP.
+ * Job record in SRAM. The firmware fills the first half and starts; the device fills the second
+ * half before it raises ZW_SOC_IRQ_CP.
  */
 struct zw_soc_job {
 	zw_le32 queue;
@@ -125,7 +126,7 @@ struct zw_soc_job {
 ZW_ASSERT_SIZE(struct zw_soc_job, 128);
 ZW_ASSERT_OFFSET(struct zw_soc_job, end, 64);
 
-/* -- HBM scrubber: zeroes a range; the store to CTRL returns when it is done --------------------------- */
+/* -- HBM scrubber: zeroes a range; the store to CTRL returns when it is done ------------------- */
 #define ZW_SOC_SCRUB_ADDR	0x10000500u /* 64, RW */
 #define ZW_SOC_SCRUB_SIZE	0x10000508u /* 64, RW */
 #define ZW_SOC_SCRUB_CTRL	0x10000510u /* 32, W: 1 starts */

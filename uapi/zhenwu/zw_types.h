@@ -6,8 +6,8 @@
  * but fixed-width integers, and is usable from C11, C++11, freestanding C and the kernel.
  *
  * Everything in memory is little-endian. In the kernel the zw_le* types are the annotated __le*
- * types, so sparse checks every conversion; elsewhere they are plain integers and the host has to be
- * little-endian.
+ * types, so sparse checks every conversion; elsewhere they are plain integers and the host has to
+ * be little-endian.
  */
 #ifndef ZW_TYPES_H
 #define ZW_TYPES_H
@@ -42,8 +42,9 @@ typedef uint8_t zw_u8;
 	ZW_STATIC_ASSERT(offsetof(type, member) == (off), #type "." #member " must be at " #off)
 
 /*
- * Version of everything under uapi/zhenwu/. A device and a firmware or driver work together when the
- * majors are equal; a minor only adds (opcodes, messages, registers, reserved fields given meaning).
+ * Version of everything under uapi/zhenwu/. A device and a firmware or driver work together when
+ * the majors are equal; a minor only adds (opcodes, messages, registers, reserved fields given
+ * meaning).
  */
 #define ZW_ABI_MAJOR		1
 #define ZW_ABI_MINOR		0
@@ -52,8 +53,8 @@ typedef uint8_t zw_u8;
 #define ZW_ABI_VERSION_MINOR(v)	((v) & 0xffff)
 
 /*
- * Data types of tensor elements. A profile says which of them its engines accept; values not listed are
- * reserved. Sub-byte types (from 0x40) are counted in elements, two per byte, low nibble first.
+ * Data types of tensor elements. A profile says which of them its engines accept; values not listed
+ * are reserved. Sub-byte types (from 0x40) are counted in elements, two per byte, low nibble first.
  */
 enum zw_dtype {
 	ZW_DTYPE_NONE = 0x00, /* operand absent */
