@@ -96,10 +96,6 @@ def add_meson(rec, stage, path):
             else:
                 rec.add(stage, name, "passed" if good else "failed",
                         "" if good else test["result"])
-            if not good:
-                tail = (text + (test.get("stderr") or "")).splitlines()[-30:]
-                print(f"--- {stage}: {name}: {test['result']}")
-                print("\n".join("  | " + t for t in tail))
     if not count:
         rec.add(stage, "meson test", "failed", "ran no test")
 
