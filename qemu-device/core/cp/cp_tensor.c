@@ -67,8 +67,7 @@ static int gemm_exec(struct zw_cp_exec *x)
 		};
 
 		for (j = i + 1; j < x->n_late; j++)
-			if ((char *)x->late[j].ptr != (char *)x->late[j - 1].ptr + panel * row ||
-			    x->late[j].bounced || x->late[j - 1].bounced)
+			if ((char *)x->late[j].ptr != (char *)x->late[j - 1].ptr + panel * row)
 				break;
 		end = (uint64_t)j * panel < w->dim[0] ? (uint64_t)j * panel : w->dim[0];
 		args.n = (uint32_t)(end - n);

@@ -545,6 +545,7 @@ static void weights_in_pieces(void **state)
 		for (uint64_t off = 0; off < N * K * 2; off += ZW_PAGE_SIZE)
 			env_map_page(e, alias + off, first + off, ZW_PTE_READ);
 		memcpy(e->hbm.base + spare, e->hbm.base + first + seam, moved);
+		memset(e->hbm.base + first + seam, 0x11, moved);
 		for (uint64_t off = 0; off < moved; off += ZW_PAGE_SIZE)
 			env_map_page(e, alias + seam + off, spare + off, ZW_PTE_READ);
 		struct zw_pkt_gemm pieces = g;
@@ -556,6 +557,7 @@ static void weights_in_pieces(void **state)
 		env_get(e, g.c.va, got, sizeof(got));
 		assert_memory_equal(got, want, sizeof(want));
 		assert_int_equal(e->result.hbm_read, M * K * 2 + N * K * 2 + N * 4 + M * N * 2);
+		memcpy(e->hbm.base + first + seam, e->hbm.base + spare, moved);
 	}
 }
 
