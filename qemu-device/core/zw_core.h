@@ -47,11 +47,11 @@ struct zw_host_ops {
 
 struct zw_device_config {
 	const struct zw_profile *profile; /* from zw_profile_find() or a parsed file; copied */
-	uint64_t hbm_size;		  /* bytes, multiple of 2 MiB; 0: the profile's */
-	uint64_t aperture_size;		  /* bytes shown in APERTURE_SIZE; <= hbm_size; 0: hbm_size */
-	void *hbm;	     /* host memory of hbm_size bytes, owned by the host; NULL: the core maps it sparsely */
-	int workers;	     /* engine threads; 0: engines run on the command-processor thread */
-	unsigned int progress_ms; /* value of ZW_REG_PROGRESS_MS; 0: default */
+	uint64_t hbm_size;                /* bytes, multiple of 2 MiB; 0: the profile's */
+	uint64_t aperture_size; /* bytes shown in APERTURE_SIZE; <= hbm_size; 0: hbm_size */
+	void *hbm; /* host memory of hbm_size bytes, owned by the host; NULL: the core maps it sparsely */
+	int workers; /* engine threads; 0: engines run on the command-processor thread */
+	unsigned int progress_ms;   /* value of ZW_REG_PROGRESS_MS; 0: default */
 	uint64_t hbm_backing_limit; /* most bytes of host memory HBM may occupy; 0: no limit */
 };
 

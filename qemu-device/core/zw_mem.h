@@ -18,13 +18,13 @@
 struct zw_mmu;
 
 struct zw_mem_fault {
-	uint64_t va;	 /* first address that failed */
+	uint64_t va;     /* first address that failed */
 	uint32_t access; /* enum zw_access */
-	uint32_t fault;	 /* enum zw_fault */
+	uint32_t fault;  /* enum zw_fault */
 };
 
 struct zw_view {
-	void *ptr;	/* host pointer to the byte at va */
+	void *ptr; /* host pointer to the byte at va */
 	uint64_t va;
 	uint64_t len;
 	uint32_t access;

@@ -1,7 +1,7 @@
 /*
- * Zhenwu LLM accelerator: PCIe glue
- *
  * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Zhenwu LLM accelerator: PCIe glue
  *
  * The device itself is the library in core/: registers, control core, command
  * processor, engines, MMU.  This file gives it a place on the PCIe bus: BARs,

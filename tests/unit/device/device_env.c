@@ -85,14 +85,19 @@ static void rest(void *opaque)
 
 struct device_env *env_new(int workers)
 {
+	return env_new_hbm(workers, HBM_SIZE);
+}
+
+struct device_env *env_new_hbm(int workers, uint64_t hbm_size)
+{
 	struct device_env *e = calloc(1, sizeof(*e));
 	struct zw_host_ops ops = {.dma_read = dma_read,
 				  .dma_write = dma_write,
 				  .msix_raise = msix_raise,
 				  .log = log_line};
 	struct zw_device_config cfg = {.profile = zw_profile_find("810e"),
-				       .hbm_size = HBM_SIZE,
-				       .aperture_size = HBM_SIZE / 2,
+				       .hbm_size = hbm_size,
+				       .aperture_size = hbm_size / 2,
 				       .workers = workers};
 	char err[128] = "";
 

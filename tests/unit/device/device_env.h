@@ -40,6 +40,7 @@ extern uint32_t monitor_size;
 void monitor_load(const char *path);
 
 struct device_env *env_new(int workers);
+struct device_env *env_new_hbm(int workers, uint64_t hbm_size);
 void env_free(struct device_env *e);
 /* Waits until *reg == val, failing the test after 20 s. */
 void env_wait_reg(struct device_env *e, uint64_t reg, uint32_t val);

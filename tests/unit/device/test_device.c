@@ -574,6 +574,63 @@ static void jobs(void **state)
 	assert_int_equal(job.reason, ZW_FAULT_NO_VM);
 }
 
+/* 96 GiB: engines write and DMA reads back the first, a middle and the last page of it. */
+static void far_corners(void **state)
+{
+	const uint64_t size = 96 * GIB, at[] = {16 * MIB, size / 2, size - 2 * MIB};
+	struct device_env *e = env_new_hbm(1, size);
+	struct {
+		struct zw_pkt_fill fill[3];
+		struct zw_pkt_copy copy[3];
+	} cmd;
+	struct zw_soc_job job = {
+		.queue = 1, .vm = 1, .seqno = 1, .cmd_va = CMD_VA, .cmd_bytes = sizeof(cmd)};
+	uint64_t *l3 = (void *)(e->hbm + ROOT), *l1 = l3 + 1024;
+
+	env_boot(e);
+	assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_HBM_SIZE, 0, NULL), size);
+	make_vm(e);
+	memset(&cmd, 0, sizeof(cmd));
+	for (unsigned int i = 0; i < 3; i++) {
+		const uint64_t va = (16 + i) * 2 * MIB, sys_va = 32 * 2 * MIB + i * 4096;
+
+		l1[16 + i] = at[i] | ZW_PTE_VALID | ZW_PTE_LEAF | ZW_PTE_READ | ZW_PTE_WRITE;
+		cmd.fill[i] = (struct zw_pkt_fill){
+			.hdr = {.opcode = ZW_OP_FILL, .size = sizeof(cmd.fill[0])},
+			.dst = va + 2 * MIB - 4096,
+			.bytes = 4096,
+			.pattern = 0xabcd0000 + i};
+		cmd.copy[i] = (struct zw_pkt_copy){
+			.hdr = {.opcode = ZW_OP_COPY, .size = sizeof(cmd.copy[0])},
+			.dst = sys_va,
+			.src = va + 2 * MIB - 4096,
+			.bytes = 4096};
+	}
+	/* system memory: one table of 4 KiB pages behind the others */
+	l1[32] = (ROOT + 12288) | ZW_PTE_VALID;
+	for (unsigned int i = 0; i < 3; i++)
+		l3[1536 + i] = (SYS_DATA + i * 4096) | ZW_PTE_VALID | ZW_PTE_LEAF | ZW_PTE_WRITE |
+			       ZW_PTE_SYSTEM;
+	memcpy(e->hbm + CMD_VA, &cmd, sizeof(cmd));
+	put_job(e, &job);
+	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_START, NULL);
+	finish_job(e, &job);
+	assert_int_equal(job.status, ZW_JOB_OK);
+	for (unsigned int i = 0; i < 3; i++) {
+		const uint32_t *hbm = (void *)(e->hbm + at[i] + 2 * MIB - 4096);
+		const uint32_t *sys = (void *)(e->sys + (SYS_DATA - SYS_BASE) + i * 4096);
+
+		for (unsigned int k = 0; k < 1024; k++) {
+			assert_int_equal(hbm[k], 0xabcd0000 + i);
+			assert_int_equal(sys[k], 0xabcd0000 + i);
+		}
+	}
+	zw_device_reset(e->dev, true);
+	for (unsigned int i = 0; i < 3; i++)
+		assert_int_equal(*(uint32_t *)(e->hbm + at[i] + 2 * MIB - 4096), 0);
+	env_free(e);
+}
+
 /* A command buffer of many large copies: seconds of work, unless it is stopped. */
 static void long_job(struct device_env *e, struct zw_soc_job *job)
 {
@@ -785,6 +842,7 @@ int main(int argc, char **argv)
 		B(stop_job),
 		B(reset_mid_job),
 		T(reset_anywhere),
+		cmocka_unit_test(far_corners),
 		cmocka_unit_test(config_errors),
 	};
 
