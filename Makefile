@@ -22,7 +22,7 @@ DESTDIR ?=
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-sim check vm kselftest bench modules firmware native native-asan qemu \
+.PHONY: help packages run run-sim check vm kselftest bench modules firmware native native-asan qemu \
 	kselftest-build install clean distclean-cache lint
 
 help:
@@ -48,6 +48,10 @@ help:
 	@echo
 	@echo 'Logs of long steps are in build/logs. Downloads and the QEMU build are cached in'
 	@echo '$${XDG_CACHE_HOME:-~/.cache}/zhenwu. Packages come from apt (scripts/bootstrap).'
+
+# What a VM run needs, in one go: whoever has to ask someone else for packages gets one list.
+packages:
+	@$(S)/bootstrap native firmware modules qemu vm
 
 firmware:
 	@$(S)/bootstrap firmware
@@ -77,8 +81,7 @@ kselftest-build:
 	@$(S)/bootstrap native
 	@$(S)/build-step kselftest
 
-run: qemu firmware modules native
-	@$(S)/bootstrap vm
+run: packages qemu firmware modules native
 	@tests/vm/run model --model "$(MODEL)" --prompt "$$ZW_PROMPT" --max-tokens "$(MAX_TOKENS)"
 
 run-sim: firmware native
@@ -88,20 +91,16 @@ run-sim: firmware native
 # Through the environment: a prompt may hold quotes.
 run run-sim: export ZW_PROMPT = $(PROMPT)
 
-vm: qemu firmware modules native
-	@$(S)/bootstrap vm
+vm: packages qemu firmware modules native
 	@tests/vm/run shell -- $(QEMU_ARGS)
 
-kselftest: qemu firmware modules kselftest-build
-	@$(S)/bootstrap vm
+kselftest: packages qemu firmware modules kselftest-build
 	@tests/vm/run kselftest $(TESTS)
 
-bench: qemu firmware modules native
-	@$(S)/bootstrap vm
+bench: packages qemu firmware modules native
 	@$(S)/bench
 
-check: qemu firmware modules native native-asan kselftest-build
-	@$(S)/bootstrap vm
+check: packages qemu firmware modules native native-asan kselftest-build
 	@$(S)/check
 
 lint:
