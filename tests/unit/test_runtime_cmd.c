@@ -210,6 +210,9 @@ static void test_overlap(void **state)
 	off = zw_tensor_slice(fused, 1, 60, 40);
 	assert_int_equal(zw_cmd_add(&c, &gate, &gate, &off, 0, 0), -EINVAL);
 	assert_int_equal(c.reason, ZW_REASON_OVERLAP);
+	zw_cmd_reset(&c);
+	assert_int_equal(zw_cmd_add(&c, &off, &off, &gate, 0, 0), -EINVAL);
+	assert_int_equal(c.reason, ZW_REASON_OVERLAP);
 	zw_cmd_fini(&c);
 }
 

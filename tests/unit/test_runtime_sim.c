@@ -660,10 +660,16 @@ static void test_buffer_outlives_handle(void **state)
 	struct fixture *f = *state;
 	struct zw_bo *bo;
 	struct zw_cmd c;
-	void *ptr;
+	void *ptr, *again;
 
-	assert_int_equal(zw_bo_create(f->dev, 4096, ZW_BO_SYSTEM, &bo), 0);
+	assert_int_equal(zw_bo_create(f->dev, 1, ZW_BO_SYSTEM, &bo), 0);
+	assert_int_equal(zw_bo_size(bo), 4096);
+	assert_int_equal(zw_bo_flags(bo), ZW_BO_SYSTEM);
+	assert_int_equal(zw_bo_set_label(bo, "kept by a mapping"), 0);
+	assert_int_equal(zw_bo_set_label(bo, NULL), 0);
 	assert_int_equal(zw_bo_map(bo, &ptr), 0);
+	assert_int_equal(zw_bo_map(bo, &again), 0);
+	assert_ptr_equal(ptr, again);
 	*(uint32_t *)ptr = 0x5a5a;
 	assert_int_equal(zw_vm_map(f->vm, bo, 0, 0x1000, 4096, 0), 0);
 	zw_bo_destroy(bo);
@@ -699,8 +705,12 @@ static void test_destroy_in_flight(void **state)
 	assert_int_equal(zw_bo_wait(f->bo, zw_deadline_ms(10)), -ETIME);
 	assert_int_equal(zw_queue_status(q), 0); /* waiting is no error */
 	zw_queue_destroy(q);
+	assert_int_equal(zw_fence_wait(fence, 100, LIMIT), 0);
 	assert_int_equal(zw_fence_wait(fence, 100, 0), 0);
+	assert_int_equal(zw_bo_wait(f->bo, LIMIT), 0);
+	assert_int_equal(zw_bo_wait(f->bo, ZW_FOREVER), 0);
 	assert_int_equal(zw_bo_wait(f->bo, 0), 0);
+	assert_int_equal(zw_fence_wait(fence, 100, ZW_FOREVER), 0);
 	zw_fence_destroy(fence);
 	/* and the device goes on */
 	assert_int_equal(zw_queue_run(f->queue, 0, 0, 0, LIMIT), 0);

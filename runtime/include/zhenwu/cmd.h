@@ -208,7 +208,7 @@ static inline void *zw_cmd_emit_raw(struct zw_cmd *cmd, uint32_t opcode, size_t 
  * -EINVAL with `reason` and `what` set, or -ENOMEM, -ENOSPC, -EFBIG.
  *
  * @param rows_va  address of the row count, 0: all rows (see zw_cmd.h); only where it is listed
- * @param flags    ZW_PKT_F_*
+ * @param flags    ZW_PKT_F_*; none for barrier, timestamp and semaphores, whose order is their point
  */
 ZW_API int zw_cmd_nop(struct zw_cmd *cmd, uint32_t flags);
 ZW_API int zw_cmd_barrier(struct zw_cmd *cmd, uint32_t flags);
