@@ -9,6 +9,8 @@
 #ifndef __ZHENWU_COMPAT_H__
 #define __ZHENWU_COMPAT_H__
 
+#include <linux/workqueue.h>
+
 #include <drm/drm_drv.h>
 #include <drm/drm_gpuvm.h>
 #include <drm/gpu_scheduler.h>
@@ -35,6 +37,11 @@
 #ifndef ZW_HAVE_DRIVER_GEM_GPUVA
 /* Newer kernels always keep the list. */
 #define DRIVER_GEM_GPUVA 0
+#endif
+
+#ifndef ZW_HAVE_WQ_PERCPU
+/* Older kernels take it for granted unless WQ_UNBOUND is given. */
+#define WQ_PERCPU 0
 #endif
 
 #ifndef ZW_HAVE_SCHED_INIT_ARGS

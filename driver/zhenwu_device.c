@@ -155,7 +155,11 @@ static int zhenwu_device_init_sw(struct zhenwu_device *zdev)
 	ret = drmm_add_action_or_reset(&zdev->drm, zhenwu_device_release, zdev);
 	if (ret)
 		return ret;
-	zdev->sched_wq = alloc_workqueue("zhenwu-sched", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_HIGHPRI,
+	/*
+	 * Bound to the CPU that submits, and before other tasks on it: the doorbell rings before
+	 * the system call returns, instead of when another CPU woke up.
+	 */
+	zdev->sched_wq = alloc_workqueue("zhenwu-sched", WQ_PERCPU | WQ_MEM_RECLAIM | WQ_HIGHPRI,
 					 0);
 	if (!zdev->sched_wq)
 		return -ENOMEM;

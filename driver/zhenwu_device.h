@@ -13,6 +13,7 @@
 #include <drm/drm_device.h>
 
 #include "zhenwu/zw_regs.h"
+#include "zhenwu_compat.h"
 #include "zhenwu_fw.h"
 #include "zhenwu_hbm.h"
 #include "zhenwu_ipc.h"
@@ -131,6 +132,9 @@ struct zhenwu_device {
 
 	/** @watchdog: Progress check, on @reset.wq. */
 	struct delayed_work watchdog;
+
+	/** @last_move: Jiffies when it last saw any queue get on; used by it alone. */
+	unsigned long last_move;
 };
 
 /**

@@ -192,27 +192,39 @@ static const struct drm_ioctl_desc zhenwu_ioctls[] = {
 	ZHENWU_IOCTL(SUBMIT, submit),
 };
 
-static long zhenwu_drm_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
+static bool zhenwu_file_alive(struct file *filp)
 {
 	struct drm_file *file = filp->private_data;
 	struct zhenwu_file *zfile = file->driver_priv;
 
+	return zhenwu_device_alive(zfile->zdev);
+}
+
+static long zhenwu_drm_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
+{
 	/*
 	 * A device that is unplugged is refused by the DRM core, one that is lost here: to users it
 	 * is the same.
 	 */
-	if (!zhenwu_device_alive(zfile->zdev))
-		return -ENODEV;
-	return drm_ioctl(filp, cmd, arg);
+	return zhenwu_file_alive(filp) ? drm_ioctl(filp, cmd, arg) : -ENODEV;
 }
+
+#ifdef CONFIG_COMPAT
+/* Our structures are the same for 32 bits, those of the DRM core are not. */
+static long zhenwu_drm_compat_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
+{
+	return zhenwu_file_alive(filp) ? drm_compat_ioctl(filp, cmd, arg) : -ENODEV;
+}
+#else
+#define zhenwu_drm_compat_ioctl NULL
+#endif
 
 static const struct file_operations zhenwu_fops = {
 	.owner = THIS_MODULE,
 	.open = accel_open,
 	.release = drm_release,
 	.unlocked_ioctl = zhenwu_drm_ioctl,
-	/* The layout of every structure is the same for 32 bits. */
-	.compat_ioctl = compat_ptr_ioctl,
+	.compat_ioctl = zhenwu_drm_compat_ioctl,
 	.poll = drm_poll,
 	.read = drm_read,
 	.llseek = noop_llseek,
@@ -327,8 +339,6 @@ static int __init zhenwu_module_init(void)
 static void __exit zhenwu_module_exit(void)
 {
 	pci_unregister_driver(&zhenwu_pci_driver);
-	/* Fences are freed by RCU callbacks that run code of this module. */
-	rcu_barrier();
 }
 
 module_init(zhenwu_module_init);

@@ -210,6 +210,27 @@ static int zhenwu_fw_wait_ready(struct zhenwu_device *zdev)
 }
 
 /**
+ * zhenwu_fw_running() - does the device say that its firmware runs
+ * @zdev: device that was booted
+ *
+ * Return: false, with the reason in the kernel log, when it trapped or is gone.
+ */
+bool zhenwu_fw_running(struct zhenwu_device *zdev)
+{
+	u32 status = zhenwu_read32(zdev, ZW_REG_BOOT_STATUS);
+
+	if (status == ZW_BOOT_READY)
+		return true;
+	if (status == ZW_BOOT_HALTED)
+		drm_err(&zdev->drm, "firmware trapped: cause 0x%x at 0x%llx\n",
+			zhenwu_read32(zdev, ZW_REG_FW_TRAP_CAUSE) & ~ZW_FW_TRAPPED,
+			zhenwu_read64(zdev, ZW_REG_FW_TRAP_PC));
+	else
+		drm_err(&zdev->drm, "firmware does not run, boot status %u\n", status);
+	return false;
+}
+
+/**
  * zhenwu_fw_boot() - start the firmware on a device in reset and open the mailbox
  * @zdev: device
  *

@@ -27,6 +27,7 @@ struct zhenwu_fw {
 int zhenwu_fw_load(struct zhenwu_device *zdev);
 void zhenwu_fw_unload(struct zhenwu_device *zdev);
 int zhenwu_fw_boot(struct zhenwu_device *zdev);
+bool zhenwu_fw_running(struct zhenwu_device *zdev);
 int zhenwu_fw_reset_device(struct zhenwu_device *zdev);
 int zhenwu_fw_show_log(struct zhenwu_device *zdev, struct seq_file *m);
 

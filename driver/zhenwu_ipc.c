@@ -22,6 +22,8 @@
 
 /* Progress periods without a heartbeat after which the firmware counts as dead. */
 #define ZHENWU_IPC_DEAD_PERIODS	5
+/* How often those who wait look for themselves. */
+#define ZHENWU_IPC_POLL_MS	500
 /* Longest time a request may take while the heart beats; a stuck engine is found long before. */
 #define ZHENWU_IPC_TIMEOUT_MS	120000
 
@@ -249,22 +251,25 @@ static void zhenwu_ipc_forget(struct zhenwu_device *zdev, struct zhenwu_ipc_wait
 
 static int zhenwu_ipc_wait_reply(struct zhenwu_device *zdev, struct zhenwu_ipc_wait *w)
 {
-	unsigned long period = msecs_to_jiffies(zdev->info.progress_ms);
+	unsigned long dead = msecs_to_jiffies(ZHENWU_IPC_DEAD_PERIODS * zdev->info.progress_ms);
 	unsigned long end = jiffies + msecs_to_jiffies(ZHENWU_IPC_TIMEOUT_MS);
+	unsigned long beat = jiffies;
 	u32 heartbeat = zhenwu_read32(zdev, ZW_REG_FW_HEARTBEAT);
-	unsigned int still = 0;
 
-	while (!wait_for_completion_timeout(&w->done, period)) {
+	while (!wait_for_completion_timeout(&w->done, msecs_to_jiffies(ZHENWU_IPC_POLL_MS))) {
 		u32 now;
 
+		/* The interrupt may have been lost. */
 		zhenwu_ipc_poll(zdev);
 		if (completion_done(&w->done))
 			continue;
 
 		now = zhenwu_read32(zdev, ZW_REG_FW_HEARTBEAT);
-		still = now == heartbeat ? still + 1 : 0;
+		if (now != heartbeat)
+			beat = jiffies;
 		heartbeat = now;
-		if (still < ZHENWU_IPC_DEAD_PERIODS && time_before(jiffies, end))
+		if (zhenwu_fw_running(zdev) && time_before(jiffies, beat + dead) &&
+		    time_before(jiffies, end))
 			continue;
 
 		zhenwu_ipc_forget(zdev, w);

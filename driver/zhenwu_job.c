@@ -27,9 +27,6 @@ struct zhenwu_fence {
 
 	/** @queue: Keeps the scheduler's memory, which the finished fence of the job points to. */
 	struct zhenwu_queue *queue;
-
-	/** @rcu: Frees it. */
-	struct rcu_head rcu;
 };
 
 static const char *zhenwu_fence_driver_name(struct dma_fence *fence)
@@ -42,25 +39,17 @@ static const char *zhenwu_fence_timeline_name(struct dma_fence *fence)
 	return "zhenwu-queue";
 }
 
-static void zhenwu_fence_free_rcu(struct rcu_head *rcu)
-{
-	struct zhenwu_fence *fence = container_of(rcu, struct zhenwu_fence, rcu);
-
-	zhenwu_queue_put(fence->queue);
-	kfree(fence);
-	module_put(THIS_MODULE);
-}
-
 /*
- * Readers of fences use RCU. The reference on the module is dropped there as well, and module exit
- * waits for such callbacks: a sync file may hold the fence longer than any file descriptor of ours
- * is open.
+ * A sync file may hold a fence longer than any file of ours is open: the fence keeps the module,
+ * whose code this is, and the memory of the scheduler, whose name is asked for.
  */
 static void zhenwu_fence_release(struct dma_fence *base)
 {
 	struct zhenwu_fence *fence = container_of(base, struct zhenwu_fence, base);
 
-	call_rcu(&fence->rcu, zhenwu_fence_free_rcu);
+	zhenwu_queue_put(fence->queue);
+	dma_fence_free(base);
+	module_put(THIS_MODULE);
 }
 
 static const struct dma_fence_ops zhenwu_fence_ops = {
@@ -206,11 +195,14 @@ static void zhenwu_sched_free_job(struct drm_sched_job *base)
 	struct zhenwu_queue *queue = zhenwu_queue_get(job->queue);
 	bool ran = job->ran;
 
+	/* A job that was killed may be the last to keep the module. */
+	__module_get(THIS_MODULE);
 	drm_sched_job_cleanup(base);
 	zhenwu_job_destroy(job);
 	if (ran && atomic_dec_and_test(&queue->running))
 		wake_up_all(&queue->idle);
 	zhenwu_queue_put(queue);
+	module_put(THIS_MODULE);
 }
 
 /* No timedout_job: the scheduler's timer is off, see zhenwu_watchdog.c. */

@@ -238,7 +238,8 @@ static void zhenwu_queue_free(struct kref *ref)
 	struct zhenwu_queue *queue = container_of(ref, struct zhenwu_queue, refs);
 
 	mutex_destroy(&queue->submit_lock);
-	kfree(queue);
+	/* Names of fences, of which the scheduler's is one, are read under RCU. */
+	kfree_rcu(queue, rcu);
 }
 
 /**

@@ -27,6 +27,9 @@ struct zhenwu_queue {
 	/** @refs: Users of the structure. */
 	struct kref refs;
 
+	/** @rcu: For freeing it. */
+	struct rcu_head rcu;
+
 	/** @zdev: Device; valid until the queue is closed. */
 	struct zhenwu_device *zdev;
 

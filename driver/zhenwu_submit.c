@@ -25,7 +25,7 @@
 #include "zhenwu_vm.h"
 
 #define ZHENWU_SUBMIT_MAX_JOBS	64
-#define ZHENWU_SUBMIT_MAX_SYNCS	256 /* of one job */
+#define ZHENWU_SUBMIT_MAX_SYNCS	64 /* of one job; each wait is compared with each signal */
 
 #define ZHENWU_SYNC_FLAGS ((u32)(DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_MASK | DRM_ZHENWU_SYNC_OP_SIGNAL))
 

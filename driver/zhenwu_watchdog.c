@@ -17,6 +17,7 @@
 
 #include "zhenwu_device.h"
 #include "zhenwu_queue.h"
+#include "zhenwu_reset.h"
 #include "zhenwu_watchdog.h"
 
 /* Checks in a row without progress before a running queue counts as hung. */
@@ -40,14 +41,14 @@ static bool zhenwu_watchdog_hung(struct zhenwu_queue *queue, const struct zw_msg
 {
 	struct zhenwu_device *zdev = queue->zdev;
 	u32 state = le32_to_cpu(info->state);
-	unsigned long limit = queue->watchdog.since + msecs_to_jiffies(READ_ONCE(job_timeout_ms));
+	unsigned long timeout = msecs_to_jiffies(READ_ONCE(job_timeout_ms));
+	unsigned long limit = queue->watchdog.since + timeout;
 
 	switch (state) {
 	case ZW_QUEUE_READY:
-		/* Waits for its turn: that is the business of those before it. */
-		queue->watchdog.since = jiffies;
+		/* Waits for its turn, which comes as long as those before it get on. */
 		queue->watchdog.stalls = 0;
-		return false;
+		return time_after(jiffies, limit) && time_after(jiffies, zdev->last_move + timeout);
 	case ZW_QUEUE_RUNNING:
 		return ++queue->watchdog.stalls >= ZHENWU_WATCHDOG_STALLS;
 	case ZW_QUEUE_IDLE:
@@ -94,6 +95,7 @@ static int zhenwu_watchdog_check(struct zhenwu_queue *queue)
 		queue->watchdog.info = info;
 		queue->watchdog.completed = queue->completed;
 		queue->watchdog.since = jiffies;
+		zdev->last_move = jiffies;
 		queue->watchdog.stalls = 0;
 		return 0;
 	}
@@ -118,6 +120,10 @@ void zhenwu_watchdog_work(struct work_struct *work)
 		return;
 	cookie = dma_fence_begin_signalling();
 	mutex_lock(&zdev->hw_lock);
+	if (READ_ONCE(zdev->ipc.up) && !zhenwu_fw_running(zdev)) {
+		zhenwu_ipc_down(zdev);
+		zhenwu_reset_schedule(zdev);
+	}
 	list_for_each_entry(queue, &zdev->queues, node) {
 		if (!queue->on_hw)
 			continue;
