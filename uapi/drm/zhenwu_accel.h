@@ -387,7 +387,10 @@ struct drm_zhenwu_queue_get_state {
 	__u64 failed_seqno;
 	/** @submitted: Returned number of jobs submitted. */
 	__u64 submitted;
-	/** @completed: Returned number of jobs completed. */
+	/**
+	 * @completed: Returned number of jobs the device completed. Jobs cancelled before they reached
+	 * it are not counted.
+	 */
 	__u64 completed;
 };
 
