@@ -21,7 +21,8 @@ static void build(struct cp_env *e, const uint8_t *data, size_t size)
 		unsigned int edits = data[1] & 7;
 		uint32_t len;
 
-		make_packet(e, all_opcodes[data[0] % N_OPCODES], (enum place)((data[1] >> 3) % 3), &pk);
+		make_packet(e, all_opcodes[data[0] % N_OPCODES], (enum place)((data[1] >> 3) % 3),
+			    &pk);
 		len = pk.hdr.size;
 		data += 2;
 		size -= 2;

@@ -83,15 +83,15 @@ struct kv_seqs {
 	struct kv_seq *seq;
 	uint32_t n;
 	uint32_t *of_row; /* row -> index in seq */
-	uint32_t refs;	  /* entries of all of them */
+	uint32_t refs;    /* entries of all of them */
 };
 
 /*
  * Groups the rows by sequence and reads the block table where they need it: from the entry of the lowest position
  * (from_start: from entry 0) to that of the highest. pos and seq are checked here. seq may be NULL: all are 0.
  */
-static int load_seqs(struct zw_cp_exec *x, const int32_t *pos, const int32_t *seq, unsigned int table_opd,
-		     uint32_t t, bool from_start, struct kv_seqs *out)
+static int load_seqs(struct zw_cp_exec *x, const int32_t *pos, const int32_t *seq,
+		     unsigned int table_opd, uint32_t t, bool from_start, struct kv_seqs *out)
 {
 	const struct zw_tensor *table = zw_cp_tensor_at(x->op, x->pkt, table_opd);
 	uint32_t rows = x->rows;
@@ -119,7 +119,8 @@ static int load_seqs(struct zw_cp_exec *x, const int32_t *pos, const int32_t *se
 		out->seq[i].first = from_start ? 0 : UINT32_MAX;
 	}
 	for (uint32_t i = 0; i < rows; i++) {
-		uint32_t s = find(keys, out->n, seq ? (uint64_t)seq[i] : 0), entry = (uint32_t)pos[i] / t;
+		uint32_t s = find(keys, out->n, seq ? (uint64_t)seq[i] : 0),
+			 entry = (uint32_t)pos[i] / t;
 		struct kv_seq *q = &out->seq[s];
 
 		out->of_row[i] = s;
@@ -140,7 +141,8 @@ static int load_seqs(struct zw_cp_exec *x, const int32_t *pos, const int32_t *se
 		if (!q->blocks)
 			return -EIO;
 		err = zw_cp_read_index(x, table_opd,
-				       table->va + (q->seq * table->stride[0] + q->first) * 4, n, q->blocks);
+				       table->va + (q->seq * table->stride[0] + q->first) * 4, n,
+				       q->blocks);
 		if (err)
 			return err;
 	}
@@ -154,7 +156,7 @@ static int load_seqs(struct zw_cp_exec *x, const int32_t *pos, const int32_t *se
 struct unit_map {
 	const uint64_t *unit;
 	uint32_t n;
-	uint32_t per_block;  /* units in a block */
+	uint32_t per_block; /* units in a block */
 	uint64_t unit_bytes;
 	uint64_t block_bytes; /* from one block to the next */
 	uint32_t access;
@@ -202,16 +204,17 @@ static int map_units(struct zw_cp_exec *x, unsigned int opd, const struct unit_m
 enum { KVW_K, KVW_V, KVW_POS, KVW_SEQ, KVW_TABLE, KVW_KC, KVW_VC };
 
 static const struct zw_cp_operand kv_write_operands[] = {
-	{ "k", offsetof(struct zw_pkt_kv_write, k), ZW_OPD_ROWS, ZW_DT_FLOAT, "MHD" },
-	{ "v", offsetof(struct zw_pkt_kv_write, v), ZW_OPD_ROWS, ZW_DT_FLOAT, "MHD" },
-	{ "pos", offsetof(struct zw_pkt_kv_write, pos), ZW_OPD_ROWS | ZW_OPD_INDEX, ZW_DT(I32), "M" },
-	{ "seq", offsetof(struct zw_pkt_kv_write, seq), ZW_OPD_ROWS | ZW_OPD_INDEX | ZW_OPD_OPT, ZW_DT(I32),
-	  "M" },
-	{ "block_table", offsetof(struct zw_pkt_kv_write, block_table), ZW_OPD_LATE, ZW_DT(I32), "SL" },
-	{ "k_cache", offsetof(struct zw_pkt_kv_write, k_cache), ZW_OPD_OUT | ZW_OPD_LATE | ZW_OPD_PAGED,
-	  ZW_DT_FLOAT, "BTHD" },
-	{ "v_cache", offsetof(struct zw_pkt_kv_write, v_cache), ZW_OPD_OUT | ZW_OPD_LATE | ZW_OPD_PAGED,
-	  ZW_DT_FLOAT, "BTHD" },
+	{"k", offsetof(struct zw_pkt_kv_write, k), ZW_OPD_ROWS, ZW_DT_FLOAT, "MHD"},
+	{"v", offsetof(struct zw_pkt_kv_write, v), ZW_OPD_ROWS, ZW_DT_FLOAT, "MHD"},
+	{"pos", offsetof(struct zw_pkt_kv_write, pos), ZW_OPD_ROWS | ZW_OPD_INDEX, ZW_DT(I32), "M"},
+	{"seq", offsetof(struct zw_pkt_kv_write, seq), ZW_OPD_ROWS | ZW_OPD_INDEX | ZW_OPD_OPT,
+	 ZW_DT(I32), "M"},
+	{"block_table", offsetof(struct zw_pkt_kv_write, block_table), ZW_OPD_LATE, ZW_DT(I32),
+	 "SL"},
+	{"k_cache", offsetof(struct zw_pkt_kv_write, k_cache),
+	 ZW_OPD_OUT | ZW_OPD_LATE | ZW_OPD_PAGED, ZW_DT_FLOAT, "BTHD"},
+	{"v_cache", offsetof(struct zw_pkt_kv_write, v_cache),
+	 ZW_OPD_OUT | ZW_OPD_LATE | ZW_OPD_PAGED, ZW_DT_FLOAT, "BTHD"},
 };
 
 static uint32_t kv_write_validate(const void *pkt)
@@ -227,13 +230,13 @@ static int kv_write_exec(struct zw_cp_exec *x)
 	const int32_t *pos = x->index[KVW_POS];
 	uint32_t t = p->k_cache.dim[1], rows = x->rows;
 	unsigned int esize = zw_cp_dtype_size(p->k_cache.dtype);
-	struct kv_seqs seqs = { 0 };
+	struct kv_seqs seqs = {0};
 	struct unit_map m = {
 		.per_block = t,
 		.unit_bytes = (uint64_t)p->k_cache.dim[2] * p->k_cache.dim[3] * esize,
 		.access = ZW_ACCESS_WRITE,
 	};
-	struct zw_k_kv_seq all = { .q_count = rows };
+	struct zw_k_kv_seq all = {.q_count = rows};
 	struct zw_k_kv_write_args args = {
 		.rows = rows,
 		.n_kv = p->k.dim[1],
@@ -299,19 +302,21 @@ static int kv_write_exec(struct zw_cp_exec *x)
 enum { ATT_Q, ATT_Y, ATT_POS, ATT_SEQ, ATT_TABLE, ATT_KC, ATT_VC, ATT_LSE };
 
 static const struct zw_cp_operand attention_operands[] = {
-	{ "q", offsetof(struct zw_pkt_attention, q), ZW_OPD_ROWS, ZW_DT_FLOAT, "MQD" },
-	{ "y", offsetof(struct zw_pkt_attention, y), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MQD",
-	  1u << ATT_Q },
-	{ "pos", offsetof(struct zw_pkt_attention, pos), ZW_OPD_ROWS | ZW_OPD_INDEX, ZW_DT(I32), "M" },
-	{ "seq", offsetof(struct zw_pkt_attention, seq), ZW_OPD_ROWS | ZW_OPD_INDEX | ZW_OPD_OPT, ZW_DT(I32),
-	  "M" },
-	{ "block_table", offsetof(struct zw_pkt_attention, block_table), ZW_OPD_LATE, ZW_DT(I32), "SL" },
-	{ "k_cache", offsetof(struct zw_pkt_attention, k_cache), ZW_OPD_LATE | ZW_OPD_PAGED, ZW_DT_FLOAT,
-	  "BTHD" },
-	{ "v_cache", offsetof(struct zw_pkt_attention, v_cache), ZW_OPD_LATE | ZW_OPD_PAGED, ZW_DT_FLOAT,
-	  "BTHD" },
-	{ "lse", offsetof(struct zw_pkt_attention, lse), ZW_OPD_OUT | ZW_OPD_ROWS | ZW_OPD_OPT, ZW_DT(F32),
-	  "MQ" },
+	{"q", offsetof(struct zw_pkt_attention, q), ZW_OPD_ROWS, ZW_DT_FLOAT, "MQD"},
+	{"y", offsetof(struct zw_pkt_attention, y), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MQD",
+	 1u << ATT_Q},
+	{"pos", offsetof(struct zw_pkt_attention, pos), ZW_OPD_ROWS | ZW_OPD_INDEX, ZW_DT(I32),
+	 "M"},
+	{"seq", offsetof(struct zw_pkt_attention, seq), ZW_OPD_ROWS | ZW_OPD_INDEX | ZW_OPD_OPT,
+	 ZW_DT(I32), "M"},
+	{"block_table", offsetof(struct zw_pkt_attention, block_table), ZW_OPD_LATE, ZW_DT(I32),
+	 "SL"},
+	{"k_cache", offsetof(struct zw_pkt_attention, k_cache), ZW_OPD_LATE | ZW_OPD_PAGED,
+	 ZW_DT_FLOAT, "BTHD"},
+	{"v_cache", offsetof(struct zw_pkt_attention, v_cache), ZW_OPD_LATE | ZW_OPD_PAGED,
+	 ZW_DT_FLOAT, "BTHD"},
+	{"lse", offsetof(struct zw_pkt_attention, lse), ZW_OPD_OUT | ZW_OPD_ROWS | ZW_OPD_OPT,
+	 ZW_DT(F32), "MQ"},
 };
 
 static uint32_t attention_validate(const void *pkt)
@@ -350,8 +355,9 @@ static int attention_exec(struct zw_cp_exec *x)
 	const int32_t *pos = x->index[ATT_POS];
 	uint32_t t = p->k_cache.dim[1], rows = x->rows, n_blocks = 0, runs = 0;
 	unsigned int esize = zw_cp_dtype_size(p->k_cache.dtype);
-	uint64_t token_bytes = (uint64_t)p->k_cache.dim[2] * p->k_cache.dim[3] * esize, read_bytes = 0;
-	struct kv_seqs seqs = { 0 };
+	uint64_t token_bytes = (uint64_t)p->k_cache.dim[2] * p->k_cache.dim[3] * esize,
+		 read_bytes = 0;
+	struct kv_seqs seqs = {0};
 	struct unit_map m = {
 		.per_block = 1,
 		.unit_bytes = token_bytes * t,
@@ -404,13 +410,15 @@ static int attention_exec(struct zw_cp_exec *x)
 		x->scores = zw_cp_add_sat(x->scores, (uint64_t)pos[r] + 1);
 		if (!r || seqs.of_row[r] != seqs.of_row[r - 1])
 			run[runs++] = (struct zw_k_kv_seq){
-				.n_pages = q->last + 1, .q_first = r, .kv_len = q->max_pos + 1,
+				.n_pages = q->last + 1,
+				.q_first = r,
+				.kv_len = q->max_pos + 1,
 			};
 		run[runs - 1].q_count++;
 	}
 	for (uint32_t i = 0; i < runs; i++)
-		read_bytes = zw_cp_add_sat(read_bytes, kv_bytes(x, &p->q, token_bytes, run[i].q_count,
-								run[i].kv_len));
+		read_bytes = zw_cp_add_sat(
+			read_bytes, kv_bytes(x, &p->q, token_bytes, run[i].q_count, run[i].kv_len));
 	m.count_bytes = read_bytes;
 	m.block_bytes = p->k_cache.stride[0] * esize;
 	err = map_units(x, ATT_KC, &m, k_ptr);
@@ -448,26 +456,28 @@ static uint64_t attention_compute(struct zw_cp_exec *x)
 	uint64_t pairs = zw_cp_mul_sat(x->scores, p->q.dim[1]);
 	bool f32 = p->q.dtype == ZW_DTYPE_F32 || p->k_cache.dtype == ZW_DTYPE_F32;
 	/* scores and weighted values: 2 d each */
-	uint64_t mma = zw_cp_rate_ps(zw_cp_mul_sat(pairs, 4ull * p->q.dim[2]),
-				     f32 ? x->profile->tensor_f32_flops : x->profile->tensor_bf16_flops,
-				     x->profile->tensor_efficiency_permille);
+	uint64_t mma =
+		zw_cp_rate_ps(zw_cp_mul_sat(pairs, 4ull * p->q.dim[2]),
+			      f32 ? x->profile->tensor_f32_flops : x->profile->tensor_bf16_flops,
+			      x->profile->tensor_efficiency_permille);
 	/* the softmax runs beside them */
 	uint64_t softmax = zw_cp_vector_ps(x->profile, pairs, 5);
 
 	return mma > softmax ? mma : softmax;
 }
 
-#define OP(code, pkt, name, operands, validate, exec, compute)                                      \
-	{                                                                                           \
-		code, sizeof(struct pkt), ZW_ENGINE_ATTN, sizeof(operands) / sizeof((operands)[0]), \
-			name, ZW_PKT_F_ASYNC, operands, validate, exec, compute                     \
+#define OP(code, pkt, name, operands, validate, exec, compute)                                     \
+	{                                                                                          \
+		code, sizeof(struct pkt), ZW_ENGINE_ATTN,                                          \
+			sizeof(operands) / sizeof((operands)[0]), name, ZW_PKT_F_ASYNC, operands,  \
+			validate, exec, compute                                                    \
 	}
 
 static const struct zw_cp_op ops[] = {
-	OP(ZW_OP_KV_WRITE, zw_pkt_kv_write, "KV_WRITE", kv_write_operands, kv_write_validate, kv_write_exec,
-	   NULL),
+	OP(ZW_OP_KV_WRITE, zw_pkt_kv_write, "KV_WRITE", kv_write_operands, kv_write_validate,
+	   kv_write_exec, NULL),
 	OP(ZW_OP_ATTENTION, zw_pkt_attention, "ATTENTION", attention_operands, attention_validate,
 	   attention_exec, attention_compute),
 };
 
-const struct zw_cp_group zw_cp_attn = { ops, sizeof(ops) / sizeof(ops[0]) };
+const struct zw_cp_group zw_cp_attn = {ops, sizeof(ops) / sizeof(ops[0])};

@@ -16,7 +16,7 @@ static int nop_exec(struct zw_cp_exec *x)
 static uint64_t retire_time(const struct zw_cp_exec *x)
 {
 	struct zw_cp_clock clk = *x->clk;
-	struct zw_cp_cost none = { 0 };
+	struct zw_cp_cost none = {0};
 	uint64_t busy;
 
 	return zw_cp_clock_retire(&clk, x->profile, x->op->engine, false, &none, &busy);
@@ -33,7 +33,8 @@ static uint32_t timestamp_validate(const void *pkt)
 
 static int write64(struct zw_cp_exec *x, uint64_t va, uint64_t value)
 {
-	return zw_cp_mem_status(x, zw_mem_write(x->cfg->mmu, x->vm, va, &value, sizeof(value), &x->fault));
+	return zw_cp_mem_status(
+		x, zw_mem_write(x->cfg->mmu, x->vm, va, &value, sizeof(value), &x->fault));
 }
 
 static int timestamp_exec(struct zw_cp_exec *x)
@@ -64,7 +65,8 @@ static int sem_signal_exec(struct zw_cp_exec *x)
 
 static int read64(struct zw_cp_exec *x, uint64_t va, uint64_t *value)
 {
-	return zw_cp_mem_status(x, zw_mem_read(x->cfg->mmu, x->vm, va, value, sizeof(*value), &x->fault));
+	return zw_cp_mem_status(
+		x, zw_mem_read(x->cfg->mmu, x->vm, va, value, sizeof(*value), &x->fault));
 }
 
 static int sem_wait_exec(struct zw_cp_exec *x)
@@ -87,14 +89,15 @@ static int sem_wait_exec(struct zw_cp_exec *x)
 
 /* ASYNC is refused where order is the meaning of the packet. */
 static const struct zw_cp_op ops[] = {
-	{ ZW_OP_NOP, sizeof(struct zw_pkt), ZW_ENGINE_CP, 0, "NOP", ZW_PKT_F_ASYNC, NULL, NULL, nop_exec },
-	{ ZW_OP_TIMESTAMP, sizeof(struct zw_pkt_timestamp), ZW_ENGINE_CP, 0, "TIMESTAMP", 0, NULL,
-	  timestamp_validate, timestamp_exec },
-	{ ZW_OP_SEM_SIGNAL, sizeof(struct zw_pkt_sem), ZW_ENGINE_CP, 0, "SEM_SIGNAL", 0, NULL,
-	  sem_validate, sem_signal_exec },
-	{ ZW_OP_SEM_WAIT, sizeof(struct zw_pkt_sem), ZW_ENGINE_CP, 0, "SEM_WAIT", 0, NULL, sem_validate,
-	  sem_wait_exec },
-	{ ZW_OP_BARRIER, sizeof(struct zw_pkt), ZW_ENGINE_CP, 0, "BARRIER", 0, NULL, NULL, nop_exec },
+	{ZW_OP_NOP, sizeof(struct zw_pkt), ZW_ENGINE_CP, 0, "NOP", ZW_PKT_F_ASYNC, NULL, NULL,
+	 nop_exec},
+	{ZW_OP_TIMESTAMP, sizeof(struct zw_pkt_timestamp), ZW_ENGINE_CP, 0, "TIMESTAMP", 0, NULL,
+	 timestamp_validate, timestamp_exec},
+	{ZW_OP_SEM_SIGNAL, sizeof(struct zw_pkt_sem), ZW_ENGINE_CP, 0, "SEM_SIGNAL", 0, NULL,
+	 sem_validate, sem_signal_exec},
+	{ZW_OP_SEM_WAIT, sizeof(struct zw_pkt_sem), ZW_ENGINE_CP, 0, "SEM_WAIT", 0, NULL,
+	 sem_validate, sem_wait_exec},
+	{ZW_OP_BARRIER, sizeof(struct zw_pkt), ZW_ENGINE_CP, 0, "BARRIER", 0, NULL, NULL, nop_exec},
 };
 
-const struct zw_cp_group zw_cp_control = { ops, sizeof(ops) / sizeof(ops[0]) };
+const struct zw_cp_group zw_cp_control = {ops, sizeof(ops) / sizeof(ops[0])};

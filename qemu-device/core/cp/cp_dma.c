@@ -21,7 +21,7 @@ static uint32_t copy_validate(const void *pkt)
 static int copy_exec(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_copy *p = x->pkt;
-	struct zw_k_copy_args args = { .bytes = p->bytes };
+	struct zw_k_copy_args args = {.bytes = p->bytes};
 	size_t dst, src;
 	int err;
 
@@ -51,7 +51,7 @@ static uint32_t fill_validate(const void *pkt)
 static int fill_exec(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_fill *p = x->pkt;
-	struct zw_k_fill_args args = { .bytes = p->bytes, .pattern = p->pattern };
+	struct zw_k_fill_args args = {.bytes = p->bytes, .pattern = p->pattern};
 	size_t dst;
 	int err;
 
@@ -65,10 +65,10 @@ static int fill_exec(struct zw_cp_exec *x)
 }
 
 static const struct zw_cp_op ops[] = {
-	{ ZW_OP_COPY, sizeof(struct zw_pkt_copy), ZW_ENGINE_DMA, 0, "COPY", ZW_PKT_F_ASYNC, NULL,
-	  copy_validate, copy_exec, NULL },
-	{ ZW_OP_FILL, sizeof(struct zw_pkt_fill), ZW_ENGINE_DMA, 0, "FILL", ZW_PKT_F_ASYNC, NULL,
-	  fill_validate, fill_exec, NULL },
+	{ZW_OP_COPY, sizeof(struct zw_pkt_copy), ZW_ENGINE_DMA, 0, "COPY", ZW_PKT_F_ASYNC, NULL,
+	 copy_validate, copy_exec, NULL},
+	{ZW_OP_FILL, sizeof(struct zw_pkt_fill), ZW_ENGINE_DMA, 0, "FILL", ZW_PKT_F_ASYNC, NULL,
+	 fill_validate, fill_exec, NULL},
 };
 
-const struct zw_cp_group zw_cp_dma = { ops, sizeof(ops) / sizeof(ops[0]) };
+const struct zw_cp_group zw_cp_dma = {ops, sizeof(ops) / sizeof(ops[0])};

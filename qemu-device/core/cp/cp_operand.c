@@ -263,7 +263,7 @@ uint32_t zw_cp_heads(const struct zw_tensor *t)
 struct zw_k_in zw_cp_in(const struct zw_cp_exec *x, unsigned int i)
 {
 	const struct zw_tensor *t = zw_cp_tensor_at(x->op, x->pkt, i);
-	struct zw_k_in in = { .dtype = t->dtype };
+	struct zw_k_in in = {.dtype = t->dtype};
 
 	if (!t->dtype)
 		return in;
@@ -278,6 +278,9 @@ struct zw_k_out zw_cp_out(const struct zw_cp_exec *x, unsigned int i)
 	struct zw_k_in in = zw_cp_in(x, i);
 
 	return (struct zw_k_out){
-		.ptr = (void *)in.ptr, .dtype = in.dtype, .ld = in.ld, .hs = in.hs,
+		.ptr = (void *)in.ptr,
+		.dtype = in.dtype,
+		.ld = in.ld,
+		.hs = in.hs,
 	};
 }

@@ -3,11 +3,8 @@
 #include "zw_cp_int.h"
 
 static const struct zw_cp_group *const groups[] = {
-	[0x00] = &zw_cp_control,
-	[0x01] = &zw_cp_tensor,
-	[0x02] = &zw_cp_vector,
-	[0x03] = &zw_cp_attn,
-	[0x05] = &zw_cp_dma,
+	[0x00] = &zw_cp_control, [0x01] = &zw_cp_tensor, [0x02] = &zw_cp_vector,
+	[0x03] = &zw_cp_attn,    [0x05] = &zw_cp_dma,
 };
 
 const struct zw_cp_op *zw_cp_op_find(unsigned int opcode)

@@ -5,13 +5,13 @@
 enum { GEMM_A, GEMM_W, GEMM_C, GEMM_BIAS, GEMM_RESIDUAL };
 
 static const struct zw_cp_operand gemm_operands[] = {
-	{ "a", offsetof(struct zw_pkt_gemm, a), ZW_OPD_ROWS, ZW_DT_FLOAT, "MK" },
-	{ "w", offsetof(struct zw_pkt_gemm, w), ZW_OPD_LATE, ZW_DT_FLOAT, "NK" },
-	{ "c", offsetof(struct zw_pkt_gemm, c), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MN",
-	  1u << GEMM_RESIDUAL },
-	{ "bias", offsetof(struct zw_pkt_gemm, bias), ZW_OPD_OPT, ZW_DT_FLOAT, "N" },
-	{ "residual", offsetof(struct zw_pkt_gemm, residual), ZW_OPD_ROWS | ZW_OPD_OPT, ZW_DT_FLOAT,
-	  "MN" },
+	{"a", offsetof(struct zw_pkt_gemm, a), ZW_OPD_ROWS, ZW_DT_FLOAT, "MK"},
+	{"w", offsetof(struct zw_pkt_gemm, w), ZW_OPD_LATE, ZW_DT_FLOAT, "NK"},
+	{"c", offsetof(struct zw_pkt_gemm, c), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MN",
+	 1u << GEMM_RESIDUAL},
+	{"bias", offsetof(struct zw_pkt_gemm, bias), ZW_OPD_OPT, ZW_DT_FLOAT, "N"},
+	{"residual", offsetof(struct zw_pkt_gemm, residual), ZW_OPD_ROWS | ZW_OPD_OPT, ZW_DT_FLOAT,
+	 "MN"},
 };
 
 /*
@@ -108,8 +108,8 @@ static uint64_t gemm_compute(struct zw_cp_exec *x)
 }
 
 static const struct zw_cp_op ops[] = {
-	{ ZW_OP_GEMM, sizeof(struct zw_pkt_gemm), ZW_ENGINE_TENSOR, 5, "GEMM", ZW_PKT_F_ASYNC,
-	  gemm_operands, NULL, gemm_exec, gemm_compute },
+	{ZW_OP_GEMM, sizeof(struct zw_pkt_gemm), ZW_ENGINE_TENSOR, 5, "GEMM", ZW_PKT_F_ASYNC,
+	 gemm_operands, NULL, gemm_exec, gemm_compute},
 };
 
-const struct zw_cp_group zw_cp_tensor = { ops, sizeof(ops) / sizeof(ops[0]) };
+const struct zw_cp_group zw_cp_tensor = {ops, sizeof(ops) / sizeof(ops[0])};

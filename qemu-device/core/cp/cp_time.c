@@ -53,8 +53,9 @@ static uint64_t port_serve(uint64_t *port_free, uint64_t start, uint64_t bytes, 
 	return *port_free;
 }
 
-uint64_t zw_cp_clock_retire(struct zw_cp_clock *clk, const struct zw_profile *p, unsigned int engine,
-			    bool async, const struct zw_cp_cost *cost, uint64_t *busy_ps)
+uint64_t zw_cp_clock_retire(struct zw_cp_clock *clk, const struct zw_profile *p,
+			    unsigned int engine, bool async, const struct zw_cp_cost *cost,
+			    uint64_t *busy_ps)
 {
 	uint64_t start = max64(async ? clk->base : clk->now, clk->engine_free[engine]);
 	uint64_t issued = zw_cp_add_sat(start, p->packet_ps);
@@ -64,7 +65,8 @@ uint64_t zw_cp_clock_retire(struct zw_cp_clock *clk, const struct zw_profile *p,
 				    zw_cp_add_sat(cost->hbm_read, cost->hbm_written), p->hbm_bw,
 				    p->hbm_efficiency_permille));
 	end = max64(end, port_serve(&clk->sys_read_free, issued, cost->sys_read, p->pcie_bw, 1000));
-	end = max64(end, port_serve(&clk->sys_write_free, issued, cost->sys_written, p->pcie_bw, 1000));
+	end = max64(end,
+		    port_serve(&clk->sys_write_free, issued, cost->sys_written, p->pcie_bw, 1000));
 
 	clk->engine_free[engine] = end;
 	clk->now = max64(clk->now, end);

@@ -30,10 +30,10 @@ static uint64_t elements(const struct zw_cp_exec *x, const struct zw_tensor *t)
 enum { NORM_X, NORM_W, NORM_Y };
 
 static const struct zw_cp_operand rmsnorm_operands[] = {
-	{ "x", offsetof(struct zw_pkt_rmsnorm, x), ZW_OPD_ROWS, ZW_DT_FLOAT, "MhD" },
-	{ "w", offsetof(struct zw_pkt_rmsnorm, w), 0, ZW_DT_FLOAT, "D" },
-	{ "y", offsetof(struct zw_pkt_rmsnorm, y), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MhD",
-	  1u << NORM_X },
+	{"x", offsetof(struct zw_pkt_rmsnorm, x), ZW_OPD_ROWS, ZW_DT_FLOAT, "MhD"},
+	{"w", offsetof(struct zw_pkt_rmsnorm, w), 0, ZW_DT_FLOAT, "D"},
+	{"y", offsetof(struct zw_pkt_rmsnorm, y), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MhD",
+	 1u << NORM_X},
 };
 
 static uint32_t rmsnorm_validate(const void *pkt)
@@ -73,12 +73,12 @@ static uint64_t rmsnorm_compute(struct zw_cp_exec *x)
 enum { ROPE_X, ROPE_Y, ROPE_POS, ROPE_COS, ROPE_SIN };
 
 static const struct zw_cp_operand rope_operands[] = {
-	{ "x", offsetof(struct zw_pkt_rope, x), ZW_OPD_ROWS, ZW_DT_FLOAT, "MHD" },
-	{ "y", offsetof(struct zw_pkt_rope, y), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MHD",
-	  1u << ROPE_X },
-	{ "pos", offsetof(struct zw_pkt_rope, pos), ZW_OPD_ROWS | ZW_OPD_INDEX, ZW_DT(I32), "M" },
-	{ "cos", offsetof(struct zw_pkt_rope, cos_table), ZW_OPD_LATE, ZW_DT(F32), "PR" },
-	{ "sin", offsetof(struct zw_pkt_rope, sin_table), ZW_OPD_LATE, ZW_DT(F32), "PR" },
+	{"x", offsetof(struct zw_pkt_rope, x), ZW_OPD_ROWS, ZW_DT_FLOAT, "MHD"},
+	{"y", offsetof(struct zw_pkt_rope, y), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MHD",
+	 1u << ROPE_X},
+	{"pos", offsetof(struct zw_pkt_rope, pos), ZW_OPD_ROWS | ZW_OPD_INDEX, ZW_DT(I32), "M"},
+	{"cos", offsetof(struct zw_pkt_rope, cos_table), ZW_OPD_LATE, ZW_DT(F32), "PR"},
+	{"sin", offsetof(struct zw_pkt_rope, sin_table), ZW_OPD_LATE, ZW_DT(F32), "PR"},
 };
 
 static uint32_t rope_validate(const void *pkt)
@@ -89,7 +89,8 @@ static uint32_t rope_validate(const void *pkt)
 }
 
 /* Maps rows first..last of a table; counts one row for each row of x. */
-static int map_table(struct zw_cp_exec *x, unsigned int i, uint32_t first, uint32_t last, size_t *slot)
+static int map_table(struct zw_cp_exec *x, unsigned int i, uint32_t first, uint32_t last,
+		     size_t *slot)
 {
 	const struct zw_tensor *t = zw_cp_tensor_at(x->op, x->pkt, i);
 	uint64_t row = (uint64_t)t->dim[1] * 4;
@@ -140,9 +141,11 @@ static int rope_exec(struct zw_cp_exec *x)
 			return -EIO;
 		for (uint64_t r = 0; r < rows; r++) {
 			memcpy(dense + r * n,
-			       (float *)x->late[cos_slot].ptr + r * p->cos_table.stride[0], n * 4ull);
+			       (float *)x->late[cos_slot].ptr + r * p->cos_table.stride[0],
+			       n * 4ull);
 			memcpy(dense + (rows + r) * n,
-			       (float *)x->late[sin_slot].ptr + r * p->sin_table.stride[0], n * 4ull);
+			       (float *)x->late[sin_slot].ptr + r * p->sin_table.stride[0],
+			       n * 4ull);
 		}
 		args.cos_tab = dense;
 		args.sin_tab = dense + (uint64_t)rows * n;
@@ -168,10 +171,10 @@ static uint64_t rope_compute(struct zw_cp_exec *x)
 enum { GLU_GATE, GLU_UP, GLU_Y };
 
 static const struct zw_cp_operand swiglu_operands[] = {
-	{ "gate", offsetof(struct zw_pkt_swiglu, gate), ZW_OPD_ROWS, ZW_DT_FLOAT, "MI" },
-	{ "up", offsetof(struct zw_pkt_swiglu, up), ZW_OPD_ROWS, ZW_DT_FLOAT, "MI" },
-	{ "y", offsetof(struct zw_pkt_swiglu, y), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MI",
-	  1u << GLU_GATE | 1u << GLU_UP },
+	{"gate", offsetof(struct zw_pkt_swiglu, gate), ZW_OPD_ROWS, ZW_DT_FLOAT, "MI"},
+	{"up", offsetof(struct zw_pkt_swiglu, up), ZW_OPD_ROWS, ZW_DT_FLOAT, "MI"},
+	{"y", offsetof(struct zw_pkt_swiglu, y), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MI",
+	 1u << GLU_GATE | 1u << GLU_UP},
 };
 
 static int swiglu_exec(struct zw_cp_exec *x)
@@ -198,10 +201,10 @@ static uint64_t swiglu_compute(struct zw_cp_exec *x)
 enum { ADD_A, ADD_B, ADD_Y };
 
 static const struct zw_cp_operand add_operands[] = {
-	{ "a", offsetof(struct zw_pkt_add, a), ZW_OPD_ROWS, ZW_DT_FLOAT, "MN" },
-	{ "b", offsetof(struct zw_pkt_add, b), ZW_OPD_ROWS, ZW_DT_FLOAT, "MN" },
-	{ "y", offsetof(struct zw_pkt_add, y), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MN",
-	  1u << ADD_A | 1u << ADD_B },
+	{"a", offsetof(struct zw_pkt_add, a), ZW_OPD_ROWS, ZW_DT_FLOAT, "MN"},
+	{"b", offsetof(struct zw_pkt_add, b), ZW_OPD_ROWS, ZW_DT_FLOAT, "MN"},
+	{"y", offsetof(struct zw_pkt_add, y), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MN",
+	 1u << ADD_A | 1u << ADD_B},
 };
 
 static int add_exec(struct zw_cp_exec *x)
@@ -230,9 +233,9 @@ static uint64_t add_compute(struct zw_cp_exec *x)
 enum { EMBED_IDS, EMBED_TABLE, EMBED_Y };
 
 static const struct zw_cp_operand embed_operands[] = {
-	{ "ids", offsetof(struct zw_pkt_embed, ids), ZW_OPD_ROWS | ZW_OPD_INDEX, ZW_DT(I32), "M" },
-	{ "table", offsetof(struct zw_pkt_embed, table), ZW_OPD_LATE, ZW_DT_FLOAT, "VH" },
-	{ "y", offsetof(struct zw_pkt_embed, y), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MH" },
+	{"ids", offsetof(struct zw_pkt_embed, ids), ZW_OPD_ROWS | ZW_OPD_INDEX, ZW_DT(I32), "M"},
+	{"table", offsetof(struct zw_pkt_embed, table), ZW_OPD_LATE, ZW_DT_FLOAT, "VH"},
+	{"y", offsetof(struct zw_pkt_embed, y), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MH"},
 };
 
 static int embed_exec(struct zw_cp_exec *x)
@@ -249,8 +252,9 @@ static int embed_exec(struct zw_cp_exec *x)
 		return err;
 	/* Row by row: the table is hundreds of megabytes, and need not lie in one piece. */
 	for (uint32_t r = 0; r < x->rows; r++) {
-		err = zw_cp_map_late(x, EMBED_TABLE, p->table.va + ids[r] * p->table.stride[0] * tsize,
-				     row, ZW_ACCESS_READ, row, &slot);
+		err = zw_cp_map_late(x, EMBED_TABLE,
+				     p->table.va + ids[r] * p->table.stride[0] * tsize, row,
+				     ZW_ACCESS_READ, row, &slot);
 		if (err)
 			return err;
 	}
@@ -258,10 +262,12 @@ static int embed_exec(struct zw_cp_exec *x)
 		struct zw_k_convert_args args = {
 			.rows = 1,
 			.n = p->table.dim[1],
-			.src = { .ptr = x->late[r].ptr, .dtype = p->table.dtype, .ld = p->table.dim[1] },
-			.dst = { .ptr = (char *)x->view[EMBED_Y].ptr + r * p->y.stride[0] * ysize,
-				 .dtype = p->y.dtype,
-				 .ld = p->y.stride[0] },
+			.src = {.ptr = x->late[r].ptr,
+				.dtype = p->table.dtype,
+				.ld = p->table.dim[1]},
+			.dst = {.ptr = (char *)x->view[EMBED_Y].ptr + r * p->y.stride[0] * ysize,
+				.dtype = p->y.dtype,
+				.ld = p->y.stride[0]},
 		};
 
 		err = zw_cp_kernel_status(x, zw_k_convert(&args, x->cfg->pool));
@@ -276,8 +282,8 @@ static int embed_exec(struct zw_cp_exec *x)
 enum { ARGMAX_X, ARGMAX_IDS };
 
 static const struct zw_cp_operand argmax_operands[] = {
-	{ "x", offsetof(struct zw_pkt_argmax, x), ZW_OPD_ROWS, ZW_DT_FLOAT, "MV" },
-	{ "ids", offsetof(struct zw_pkt_argmax, ids), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT(I32), "M" },
+	{"x", offsetof(struct zw_pkt_argmax, x), ZW_OPD_ROWS, ZW_DT_FLOAT, "MV"},
+	{"ids", offsetof(struct zw_pkt_argmax, ids), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT(I32), "M"},
 };
 
 static int argmax_exec(struct zw_cp_exec *x)
@@ -303,9 +309,10 @@ static uint64_t argmax_compute(struct zw_cp_exec *x)
 enum { TOPK_X, TOPK_VALUES, TOPK_IDS };
 
 static const struct zw_cp_operand topk_operands[] = {
-	{ "x", offsetof(struct zw_pkt_topk, x), ZW_OPD_ROWS, ZW_DT_FLOAT, "MV" },
-	{ "values", offsetof(struct zw_pkt_topk, values), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT(F32), "MK" },
-	{ "ids", offsetof(struct zw_pkt_topk, ids), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT(I32), "MK" },
+	{"x", offsetof(struct zw_pkt_topk, x), ZW_OPD_ROWS, ZW_DT_FLOAT, "MV"},
+	{"values", offsetof(struct zw_pkt_topk, values), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT(F32),
+	 "MK"},
+	{"ids", offsetof(struct zw_pkt_topk, ids), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT(I32), "MK"},
 };
 
 static uint32_t topk_validate(const void *pkt)
@@ -348,9 +355,11 @@ static int topk_exec(struct zw_cp_exec *x)
 		if (err)
 			return err;
 		for (uint32_t i = 0; i < args.rows; i++) {
-			memcpy((float *)x->view[TOPK_VALUES].ptr + (r + (uint64_t)i) * p->values.stride[0],
+			memcpy((float *)x->view[TOPK_VALUES].ptr +
+				       (r + (uint64_t)i) * p->values.stride[0],
 			       value + (uint64_t)i * k, k * sizeof(*value));
-			memcpy((int32_t *)x->view[TOPK_IDS].ptr + (r + (uint64_t)i) * p->ids.stride[0],
+			memcpy((int32_t *)x->view[TOPK_IDS].ptr +
+				       (r + (uint64_t)i) * p->ids.stride[0],
 			       index + (uint64_t)i * k, k * sizeof(*index));
 		}
 	}
@@ -364,22 +373,24 @@ static uint64_t topk_compute(struct zw_cp_exec *x)
 	return zw_cp_vector_ps(x->profile, elements(x, &p->x), 4);
 }
 
-#define OP(code, pkt, name, operands, validate, exec, compute)                                      \
-	{                                                                                           \
-		code, sizeof(struct pkt), ZW_ENGINE_VECTOR,                                         \
-			sizeof(operands) / sizeof((operands)[0]), name, ZW_PKT_F_ASYNC, operands,   \
-			validate, exec, compute                                                     \
+#define OP(code, pkt, name, operands, validate, exec, compute)                                     \
+	{                                                                                          \
+		code, sizeof(struct pkt), ZW_ENGINE_VECTOR,                                        \
+			sizeof(operands) / sizeof((operands)[0]), name, ZW_PKT_F_ASYNC, operands,  \
+			validate, exec, compute                                                    \
 	}
 
 static const struct zw_cp_op ops[] = {
-	OP(ZW_OP_RMSNORM, zw_pkt_rmsnorm, "RMSNORM", rmsnorm_operands, rmsnorm_validate, rmsnorm_exec,
-	   rmsnorm_compute),
+	OP(ZW_OP_RMSNORM, zw_pkt_rmsnorm, "RMSNORM", rmsnorm_operands, rmsnorm_validate,
+	   rmsnorm_exec, rmsnorm_compute),
 	OP(ZW_OP_ROPE, zw_pkt_rope, "ROPE", rope_operands, rope_validate, rope_exec, rope_compute),
-	OP(ZW_OP_SWIGLU, zw_pkt_swiglu, "SWIGLU", swiglu_operands, NULL, swiglu_exec, swiglu_compute),
+	OP(ZW_OP_SWIGLU, zw_pkt_swiglu, "SWIGLU", swiglu_operands, NULL, swiglu_exec,
+	   swiglu_compute),
 	OP(ZW_OP_EMBED, zw_pkt_embed, "EMBED", embed_operands, NULL, embed_exec, NULL),
 	OP(ZW_OP_ADD, zw_pkt_add, "ADD", add_operands, NULL, add_exec, add_compute),
-	OP(ZW_OP_ARGMAX, zw_pkt_argmax, "ARGMAX", argmax_operands, NULL, argmax_exec, argmax_compute),
+	OP(ZW_OP_ARGMAX, zw_pkt_argmax, "ARGMAX", argmax_operands, NULL, argmax_exec,
+	   argmax_compute),
 	OP(ZW_OP_TOPK, zw_pkt_topk, "TOPK", topk_operands, topk_validate, topk_exec, topk_compute),
 };
 
-const struct zw_cp_group zw_cp_vector = { ops, sizeof(ops) / sizeof(ops[0]) };
+const struct zw_cp_group zw_cp_vector = {ops, sizeof(ops) / sizeof(ops[0])};

@@ -94,9 +94,12 @@ void zw_cp_reset(struct zw_cp *cp)
 static const char *status_name(uint32_t status)
 {
 	static const char *const names[] = {
-		[ZW_JOB_OK] = "ok",	      [ZW_JOB_INVALID] = "invalid packet",
-		[ZW_JOB_FAULT] = "MMU fault", [ZW_JOB_CANCELED] = "canceled",
-		[ZW_JOB_DATA] = "bad data",   [ZW_JOB_NO_MEMORY] = "host out of memory",
+		[ZW_JOB_OK] = "ok",
+		[ZW_JOB_INVALID] = "invalid packet",
+		[ZW_JOB_FAULT] = "MMU fault",
+		[ZW_JOB_CANCELED] = "canceled",
+		[ZW_JOB_DATA] = "bad data",
+		[ZW_JOB_NO_MEMORY] = "host out of memory",
 		[ZW_JOB_INTERNAL] = "internal error",
 	};
 
@@ -106,9 +109,12 @@ static const char *status_name(uint32_t status)
 static const char *reason_name(uint32_t reason)
 {
 	static const char *const names[] = {
-		"",	   "command size", "packet size", "opcode",	"flags",   "reserved field not zero",
-		"dtype",   "unsupported",  "ndim",	  "shape",	"limit",   "stride",
-		"align",   "overlap",	   "value",	  "row count", "operand", "index",
+		"",           "command size", "packet size",
+		"opcode",     "flags",        "reserved field not zero",
+		"dtype",      "unsupported",  "ndim",
+		"shape",      "limit",        "stride",
+		"align",      "overlap",      "value",
+		"row count",  "operand",      "index",
 		"ring entry",
 	};
 
@@ -122,12 +128,13 @@ static void log_failure(struct zw_cp *cp, const struct zw_soc_job *job, const ch
 	if (!cp->cfg.log)
 		return;
 	if (job->status == ZW_JOB_FAULT)
-		snprintf(where, sizeof(where), ", fault %u at 0x%" PRIx64 " (%s), vm %u", job->reason,
-			 job->fault_va, job->fault_access == ZW_ACCESS_WRITE ? "write" : "read", job->vm);
+		snprintf(where, sizeof(where), ", fault %u at 0x%" PRIx64 " (%s), vm %u",
+			 job->reason, job->fault_va,
+			 job->fault_access == ZW_ACCESS_WRITE ? "write" : "read", job->vm);
 	else if (job->reason)
 		snprintf(where, sizeof(where), ": %s", reason_name(job->reason));
-	snprintf(msg, sizeof(msg), "queue %u job %" PRIu64 " packet %u %s: %s%s", job->queue, job->seqno,
-		 job->packet_index, op, status_name(job->status), where);
+	snprintf(msg, sizeof(msg), "queue %u job %" PRIu64 " packet %u %s: %s%s", job->queue,
+		 job->seqno, job->packet_index, op, status_name(job->status), where);
 	cp->cfg.log(cp->cfg.log_opaque, msg);
 }
 
@@ -149,13 +156,14 @@ static void account_busy(struct zw_cp *cp, struct zw_cp_queue *q, unsigned int e
 static void retire(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec *x)
 {
 	const struct zw_pkt *hdr = x->pkt;
-	struct zw_cp_cost cost = { 0 };
+	struct zw_cp_cost cost = {0};
 	uint64_t busy;
 
 	if (x->rows && x->op->compute)
 		cost.compute_ps = x->op->compute(x);
 	zw_cp_traffic_sum(x, &cost);
-	zw_cp_clock_retire(&q->clk, x->profile, x->op->engine, hdr->flags & ZW_PKT_F_ASYNC, &cost, &busy);
+	zw_cp_clock_retire(&q->clk, x->profile, x->op->engine, hdr->flags & ZW_PKT_F_ASYNC, &cost,
+			   &busy);
 	account_busy(cp, q, x->op->engine, busy);
 	q->bytes.hbm_read = zw_cp_add_sat(q->bytes.hbm_read, cost.hbm_read);
 	q->bytes.hbm_written = zw_cp_add_sat(q->bytes.hbm_written, cost.hbm_written);
@@ -197,7 +205,8 @@ static void set_mem_error(struct zw_soc_job *job, int err, const struct zw_mem_f
 	if (err == -EFAULT)
 		set_fault(job, fault, packet);
 	else
-		set_failed(job, err == -ENOMEM ? ZW_JOB_NO_MEMORY : ZW_JOB_INTERNAL, ZW_REASON_NONE, packet);
+		set_failed(job, err == -ENOMEM ? ZW_JOB_NO_MEMORY : ZW_JOB_INTERNAL, ZW_REASON_NONE,
+			   packet);
 }
 
 /* 0, ZW_CP_BLOCKED, or an error that is in x. */
@@ -282,7 +291,7 @@ static void run_packets(struct zw_cp *cp, struct zw_soc_job *job, const char *bu
 
 static void run_buffer(struct zw_cp *cp, struct zw_soc_job *job)
 {
-	struct zw_mem_fault fault = { 0 };
+	struct zw_mem_fault fault = {0};
 	struct zw_cp_form form;
 	char *buf;
 	int err;
@@ -318,7 +327,8 @@ static void run_buffer(struct zw_cp *cp, struct zw_soc_job *job)
 
 		set_failed(job, ZW_JOB_INVALID, form.reason, form.packet);
 		if (form.bad_offset < job->cmd_bytes)
-			op = zw_cp_op_find(((const struct zw_pkt *)(buf + form.bad_offset))->opcode);
+			op = zw_cp_op_find(
+				((const struct zw_pkt *)(buf + form.bad_offset))->opcode);
 		log_failure(cp, job, op ? op->name : "(unknown)");
 		goto out;
 	}
@@ -344,7 +354,7 @@ static void write_result(struct zw_cp *cp, struct zw_soc_job *job, const struct 
 		.sys_written = q->bytes.sys_written,
 		.packets = q->packets,
 	};
-	struct zw_mem_fault fault = { 0 };
+	struct zw_mem_fault fault = {0};
 	int err;
 
 	memcpy(res.busy_ps, q->busy_ps, sizeof(res.busy_ps));

@@ -53,8 +53,9 @@ uint64_t zw_cp_rate_ps(uint64_t amount, uint64_t per_second, uint32_t permille);
  * Puts a packet on the time lines and returns its end. *busy_ps: how long it occupied its engine.
  * Pure: depends on nothing but its arguments.
  */
-uint64_t zw_cp_clock_retire(struct zw_cp_clock *clk, const struct zw_profile *p, unsigned int engine,
-			    bool async, const struct zw_cp_cost *cost, uint64_t *busy_ps);
+uint64_t zw_cp_clock_retire(struct zw_cp_clock *clk, const struct zw_profile *p,
+			    unsigned int engine, bool async, const struct zw_cp_cost *cost,
+			    uint64_t *busy_ps);
 /* The queue does nothing until `ps`. */
 void zw_cp_clock_wait(struct zw_cp_clock *clk, uint64_t ps);
 
@@ -65,21 +66,24 @@ uint64_t zw_cp_vector_ps(const struct zw_profile *p, uint64_t elements, uint32_t
 /* -- opcode table ------------------------------------------------------------------------------------- */
 
 enum zw_cp_operand_flags {
-	ZW_OPD_OUT = 1 << 0,	/* written; else read */
-	ZW_OPD_ROWS = 1 << 1,	/* dim[0] is replaced by the indirect row count */
-	ZW_OPD_OPT = 1 << 2,	/* may be absent */
-	ZW_OPD_INDEX = 1 << 3,	/* read as data that addresses are made from: copied to private memory */
-	ZW_OPD_LATE = 1 << 4,	/* exec maps the parts it needs */
-	ZW_OPD_PAGED = 1 << 5,	/* blocks along dim[0] are mapped one by one: may interleave with other outputs */
+	ZW_OPD_OUT = 1 << 0,  /* written; else read */
+	ZW_OPD_ROWS = 1 << 1, /* dim[0] is replaced by the indirect row count */
+	ZW_OPD_OPT = 1 << 2,  /* may be absent */
+	ZW_OPD_INDEX =
+		1 << 3, /* read as data that addresses are made from: copied to private memory */
+	ZW_OPD_LATE = 1 << 4, /* exec maps the parts it needs */
+	ZW_OPD_PAGED =
+		1
+		<< 5, /* blocks along dim[0] are mapped one by one: may interleave with other outputs */
 };
 
-#define ZW_DT(t)	(1ull << ZW_DTYPE_##t)
-#define ZW_DT_FLOAT	(ZW_DT(F32) | ZW_DT(BF16))
+#define ZW_DT(t)    (1ull << ZW_DTYPE_##t)
+#define ZW_DT_FLOAT (ZW_DT(F32) | ZW_DT(BF16))
 
 struct zw_cp_operand {
 	const char *name;
 	uint16_t offset; /* of its struct zw_tensor in the packet */
-	uint16_t flags;	 /* enum zw_cp_operand_flags */
+	uint16_t flags;  /* enum zw_cp_operand_flags */
 	uint64_t dtypes; /* ZW_DT() it may have */
 	/* One letter per dimension; equal letters are equal sizes; a lower-case letter may be left out everywhere. */
 	const char *dims;
@@ -134,12 +138,13 @@ uint64_t zw_cp_tensor_count(const struct zw_tensor *t, uint32_t rows);
 /* -- form --------------------------------------------------------------------------------------------- */
 
 struct zw_cp_form {
-	uint32_t reason;  /* ZW_REASON_NONE: well-formed */
-	uint32_t packet;  /* index of the one refused ... */
+	uint32_t reason;     /* ZW_REASON_NONE: well-formed */
+	uint32_t packet;     /* index of the one refused ... */
 	uint32_t bad_offset; /* ... and where it is */
-	uint32_t packets; /* in the buffer */
+	uint32_t packets;    /* in the buffer */
 	bool resume_found;
-	uint32_t resume_packet; /* index of the packet at resume_offset (packets, if it is the end) */
+	uint32_t
+		resume_packet; /* index of the packet at resume_offset (packets, if it is the end) */
 };
 
 /* Checks all packets of a private, 16-byte aligned copy of a command buffer. Touches nothing else. */
@@ -150,7 +155,7 @@ void zw_cp_validate(const void *buf, uint32_t bytes, uint32_t resume_offset,
 
 struct zw_cp_traffic {
 	uint64_t hbm, sys; /* bytes, by the cost model's accounting */
-	bool written;	   /* else read */
+	bool written;      /* else read */
 };
 
 struct zw_cp_exec {

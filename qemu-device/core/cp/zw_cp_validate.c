@@ -213,7 +213,7 @@ static bool has_rows(const struct zw_cp_op *op)
 static uint32_t check_packet(const struct zw_pkt *hdr, const struct zw_cp_op *op,
 			     const struct zw_profile *profile)
 {
-	struct dim_names names = { 0 };
+	struct dim_names names = {0};
 	uint32_t reason;
 	bool indexed = false;
 
@@ -224,7 +224,8 @@ static uint32_t check_packet(const struct zw_pkt *hdr, const struct zw_cp_op *op
 	if (hdr->rows_va % 4)
 		return ZW_REASON_ALIGN;
 	for (unsigned int i = 0; i < op->n_operands; i++) {
-		reason = check_tensor(zw_cp_tensor_at(op, hdr, i), &op->operands[i], profile, &names);
+		reason = check_tensor(zw_cp_tensor_at(op, hdr, i), &op->operands[i], profile,
+				      &names);
 		if (reason)
 			return reason;
 		if ((op->operands[i].flags & ZW_OPD_INDEX) && (op->operands[i].flags & ZW_OPD_ROWS))

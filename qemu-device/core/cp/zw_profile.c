@@ -9,8 +9,8 @@
 #include "zhenwu/zw_regs.h"
 #include "zw_profile_int.h"
 
-#define GIB (1ull << 30)
-#define MIB (1ull << 20)
+#define GIB    (1ull << 30)
+#define MIB    (1ull << 20)
 #define DTYPES (1ull << ZW_DTYPE_F32 | 1ull << ZW_DTYPE_BF16 | 1ull << ZW_DTYPE_I32)
 
 static const struct zw_profile profiles[] = {
@@ -89,51 +89,59 @@ static const struct {
 	const char *field;
 	const char *source[N_PROFILES];
 } sources[] = {
-	{ "hbm_bytes",
-	  { "published: 96 GB of HBM2e (taken as GiB)", "published: 144 GB (taken as GiB)",
-	    "assumed: room for the models of an edge inference card" } },
-	{ "hbm_bw",
-	  { "assumed: as the A800 that press tables put beside it (HBM2e, 2.0 TB/s)",
-	    "assumed: HBM3 for 144 GB, six stacks at 0.8 TB/s", "published: 512 GB/s" } },
-	{ "pcie_bw",
-	  { "published: PCIe 5.0 x16 (32 GT/s, 128b/130b)", "assumed: as 810e",
-	    "assumed: PCIe 4.0 x8 (16 GT/s, 128b/130b)" } },
-	{ "links",
-	  { "published: 7 links", "assumed: 8, so that the published total has 100 GB/s links",
-	    "assumed: none" } },
-	{ "link_bw",
-	  { "published: 700 GB/s over 7 links", "published: 800 GB/s in total, over the links assumed",
-	    "assumed: none" } },
-	{ "tensor_bf16_flops",
-	  { "assumed: the class of an A800 (312 TFLOPS)", "assumed: 3 x 810e, as the press compares the chips",
-	    "assumed: a quarter of the published 12 TOPS INT8" } },
-	{ "tensor_f32_flops",
-	  { "assumed: a quarter of BF16", "assumed: a quarter of BF16", "assumed: a quarter of BF16" } },
-	{ "vector_flops",
-	  { "assumed: the class of an A800 (19.5 TFLOPS)", "assumed: 3 x 810e",
-	    "assumed: 1/30 of the published INT8 rate" } },
-	{ "sram_bytes",
-	  { "assumed: the L2 cache of an A800", "assumed: 2 x 810e", "assumed: small inference chip" } },
-	{ "tile_m",
-	  { "assumed: systolic array of 64 rows", "assumed: as 810e", "assumed: array of 16 rows" } },
-	{ "tile_n",
-	  { "assumed: systolic array of 128 columns", "assumed: as 810e", "assumed: array of 32 columns" } },
-	{ "tile_k", { "assumed: depth of an input buffer", "assumed: as 810e", "assumed: input buffer" } },
-	{ "tdp_watts", { "published: 400 W (television report)", "assumed", "assumed: card without power plug" } },
-	{ "packet_ps",
-	  { "assumed: 1 us, hardware command processor (GPU graph launches take 2-5 us)", "assumed: as 810e",
-	    "assumed: slower control core" } },
-	{ "job_ps",
-	  { "assumed: 5 us for fetch, decode and completion", "assumed: as 810e",
-	    "assumed: slower control core" } },
-	{ "hbm_efficiency_permille",
-	  { "assumed: middle of what decode reaches on GPUs (0.57-0.84)", "assumed: as 810e",
-	    "assumed: as 810e" } },
-	{ "tensor_efficiency_permille",
-	  { "assumed: low end of large GEMMs on GPUs (0.84-0.94)", "assumed: as 810e", "assumed: as 810e" } },
-	{ "dtypes",
-	  { "assumed: what ABI 1.0 computes with", "assumed: what ABI 1.0 computes with (the chip has FP8, FP4)",
-	    "assumed: accepted at a low rate; the chip is published as INT8" } },
+	{"hbm_bytes",
+	 {"published: 96 GB of HBM2e (taken as GiB)", "published: 144 GB (taken as GiB)",
+	  "assumed: room for the models of an edge inference card"}},
+	{"hbm_bw",
+	 {"assumed: as the A800 that press tables put beside it (HBM2e, 2.0 TB/s)",
+	  "assumed: HBM3 for 144 GB, six stacks at 0.8 TB/s", "published: 512 GB/s"}},
+	{"pcie_bw",
+	 {"published: PCIe 5.0 x16 (32 GT/s, 128b/130b)", "assumed: as 810e",
+	  "assumed: PCIe 4.0 x8 (16 GT/s, 128b/130b)"}},
+	{"links",
+	 {"published: 7 links", "assumed: 8, so that the published total has 100 GB/s links",
+	  "assumed: none"}},
+	{"link_bw",
+	 {"published: 700 GB/s over 7 links",
+	  "published: 800 GB/s in total, over the links assumed", "assumed: none"}},
+	{"tensor_bf16_flops",
+	 {"assumed: the class of an A800 (312 TFLOPS)",
+	  "assumed: 3 x 810e, as the press compares the chips",
+	  "assumed: a quarter of the published 12 TOPS INT8"}},
+	{"tensor_f32_flops",
+	 {"assumed: a quarter of BF16", "assumed: a quarter of BF16",
+	  "assumed: a quarter of BF16"}},
+	{"vector_flops",
+	 {"assumed: the class of an A800 (19.5 TFLOPS)", "assumed: 3 x 810e",
+	  "assumed: 1/30 of the published INT8 rate"}},
+	{"sram_bytes",
+	 {"assumed: the L2 cache of an A800", "assumed: 2 x 810e",
+	  "assumed: small inference chip"}},
+	{"tile_m",
+	 {"assumed: systolic array of 64 rows", "assumed: as 810e", "assumed: array of 16 rows"}},
+	{"tile_n",
+	 {"assumed: systolic array of 128 columns", "assumed: as 810e",
+	  "assumed: array of 32 columns"}},
+	{"tile_k",
+	 {"assumed: depth of an input buffer", "assumed: as 810e", "assumed: input buffer"}},
+	{"tdp_watts",
+	 {"published: 400 W (television report)", "assumed", "assumed: card without power plug"}},
+	{"packet_ps",
+	 {"assumed: 1 us, hardware command processor (GPU graph launches take 2-5 us)",
+	  "assumed: as 810e", "assumed: slower control core"}},
+	{"job_ps",
+	 {"assumed: 5 us for fetch, decode and completion", "assumed: as 810e",
+	  "assumed: slower control core"}},
+	{"hbm_efficiency_permille",
+	 {"assumed: middle of what decode reaches on GPUs (0.57-0.84)", "assumed: as 810e",
+	  "assumed: as 810e"}},
+	{"tensor_efficiency_permille",
+	 {"assumed: low end of large GEMMs on GPUs (0.84-0.94)", "assumed: as 810e",
+	  "assumed: as 810e"}},
+	{"dtypes",
+	 {"assumed: what ABI 1.0 computes with",
+	  "assumed: what ABI 1.0 computes with (the chip has FP8, FP4)",
+	  "assumed: accepted at a low rate; the chip is published as INT8"}},
 };
 
 const struct zw_profile *zw_profile_at(size_t i)
@@ -165,8 +173,14 @@ const char *zw_profile_source(const struct zw_profile *p, const char *field)
 
 /* -- the figures as data, for files ------------------------------------------------------------------------ */
 
-#define U64(f, lo, hi) { #f, offsetof(struct zw_profile, f), true, lo, hi }
-#define U32(f, lo, hi) { #f, offsetof(struct zw_profile, f), false, lo, hi }
+#define U64(f, lo, hi)                                                                             \
+	{                                                                                          \
+#f, offsetof(struct zw_profile, f), true, lo, hi                                   \
+	}
+#define U32(f, lo, hi)                                                                             \
+	{                                                                                          \
+#f, offsetof(struct zw_profile, f), false, lo, hi                                  \
+	}
 
 /*
  * The bounds keep the arithmetic of the cost model in its range (rates and efficiencies are divisors) and HBM within

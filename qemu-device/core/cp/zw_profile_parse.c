@@ -28,8 +28,7 @@ struct parser {
 	size_t err_len;
 };
 
-__attribute__((format(printf, 2, 3)))
-static int fail(struct parser *s, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static int fail(struct parser *s, const char *fmt, ...)
 {
 	char msg[256];
 	va_list ap;
@@ -64,15 +63,15 @@ static int parse_number(struct parser *s, const char *key, const char *value, ui
 		const char *suffix;
 		uint64_t scale;
 	} suffixes[] = {
-		{ "", 1 },
-		{ "k", 1000 },
-		{ "M", 1000000 },
-		{ "G", 1000000000 },
-		{ "T", 1000000000000 },
-		{ "Ki", 1ull << 10 },
-		{ "Mi", 1ull << 20 },
-		{ "Gi", 1ull << 30 },
-		{ "Ti", 1ull << 40 },
+		{"", 1},
+		{"k", 1000},
+		{"M", 1000000},
+		{"G", 1000000000},
+		{"T", 1000000000000},
+		{"Ki", 1ull << 10},
+		{"Mi", 1ull << 20},
+		{"Gi", 1ull << 30},
+		{"Ti", 1ull << 40},
 	};
 	uint64_t v;
 	char *end;
@@ -168,8 +167,8 @@ static int parse_pair(struct parser *s, const char *key, char *value)
 		if (err)
 			return err;
 		if (v < k->min || v > k->max)
-			return fail(s, "%s: %" PRIu64 " is not in %" PRIu64 "..%" PRIu64, key, v, k->min,
-				    k->max);
+			return fail(s, "%s: %" PRIu64 " is not in %" PRIu64 "..%" PRIu64, key, v,
+				    k->min, k->max);
 		if (k->wide) {
 			memcpy((char *)s->p + k->offset, &v, sizeof(v));
 		} else {
@@ -200,7 +199,7 @@ static int parse_line(struct parser *s, char *line)
 
 int zw_profile_parse(const char *text, size_t len, struct zw_profile *p, char *err, size_t err_len)
 {
-	struct parser s = { .p = p, .err = err, .err_len = err_len };
+	struct parser s = {.p = p, .err = err, .err_len = err_len};
 	const struct zw_profile_key *k;
 
 	memset(p, 0, sizeof(*p));

@@ -21,20 +21,20 @@
 
 enum place { IN_HBM, IN_PAGES, IN_SYSTEM, IN_READ_ONLY, N_PLACES };
 
-#define VM	      3u
-#define AREA_BYTES    (1 * MIB)
-#define AREA_VA(p)    ((UINT64_C(1) + (p)) << 36)
-#define HBM_BYTES     (64 * MIB)
-#define TABLES_AT     (48 * MIB)
-#define SYS_AT	      (5 * GIB)
-#define NOWHERE	      (UINT64_C(0x7f) << 36) /* not mapped */
-#define GUARD	      64
-#define GUARD_BYTE    0xa5
-#define MAX_ALLOCS    512
-#define CMD_MAX	      (256 * KIB)
-#define F32	      ZW_DTYPE_F32
-#define BF16	      ZW_DTYPE_BF16
-#define I32	      ZW_DTYPE_I32
+#define VM         3u
+#define AREA_BYTES (1 * MIB)
+#define AREA_VA(p) ((UINT64_C(1) + (p)) << 36)
+#define HBM_BYTES  (64 * MIB)
+#define TABLES_AT  (48 * MIB)
+#define SYS_AT     (5 * GIB)
+#define NOWHERE    (UINT64_C(0x7f) << 36) /* not mapped */
+#define GUARD      64
+#define GUARD_BYTE 0xa5
+#define MAX_ALLOCS 512
+#define CMD_MAX    (256 * KIB)
+#define F32        ZW_DTYPE_F32
+#define BF16       ZW_DTYPE_BF16
+#define I32        ZW_DTYPE_I32
 
 struct cp_alloc {
 	uint64_t va, len;
@@ -81,7 +81,8 @@ static inline int env_dma_write(void *opaque, uint64_t addr, const void *buf, si
 {
 	struct cp_env *e = opaque;
 
-	if (e->fail_dma_write || addr < SYS_AT || len > AREA_BYTES || addr - SYS_AT > AREA_BYTES - len)
+	if (e->fail_dma_write || addr < SYS_AT || len > AREA_BYTES ||
+	    addr - SYS_AT > AREA_BYTES - len)
 		return -EIO;
 	memcpy(e->sys + (addr - SYS_AT), buf, len);
 	return 0;
@@ -107,7 +108,8 @@ static inline void env_map_page(struct cp_env *e, uint64_t va, uint64_t addr, ui
 	uint64_t table = e->root;
 
 	for (int l = ZW_PT_LEVELS - 1; l > 0; l--) {
-		uint64_t *p = (uint64_t *)(e->hbm.base + table) + (va >> ZW_PT_SHIFT(l)) % ZW_PT_ENTRIES;
+		uint64_t *p =
+			(uint64_t *)(e->hbm.base + table) + (va >> ZW_PT_SHIFT(l)) % ZW_PT_ENTRIES;
 
 		if (!(*p & ZW_PTE_VALID)) {
 			*p = e->next_table | ZW_PTE_VALID;
@@ -132,17 +134,17 @@ static inline struct cp_env *env_new(const char *profile, unsigned int workers)
 	e->ops.dma_write = env_dma_write;
 	e->profile = *zw_profile_find(profile);
 	assert_int_equal(zw_hbm_init(&e->hbm, NULL, HBM_BYTES, 0, &e->ops, e), 0);
-	struct zw_mmu_config mc = { .hbm = &e->hbm, .ops = &e->ops, .opaque = e, .pmu = &e->pmu };
+	struct zw_mmu_config mc = {.hbm = &e->hbm, .ops = &e->ops, .opaque = e, .pmu = &e->pmu};
 	e->mmu = zw_mmu_new(&mc);
 	e->pool = zw_pool_new(workers);
-	struct zw_cp_config cc = { .profile = &e->profile,
-				   .mmu = e->mmu,
-				   .pool = e->pool,
-				   .pmu = &e->pmu,
-				   .log = env_log,
-				   .log_opaque = e,
-				   .boundary = env_boundary,
-				   .boundary_opaque = e };
+	struct zw_cp_config cc = {.profile = &e->profile,
+				  .mmu = e->mmu,
+				  .pool = e->pool,
+				  .pmu = &e->pmu,
+				  .log = env_log,
+				  .log_opaque = e,
+				  .boundary = env_boundary,
+				  .boundary_opaque = e};
 	e->cp = zw_cp_new(&cc);
 	assert_true(e->mmu && e->pool && e->cp);
 	e->root = TABLES_AT;
@@ -152,7 +154,8 @@ static inline struct cp_env *env_new(const char *profile, unsigned int workers)
 		uint64_t off = i * ZW_PAGE_SIZE, rw = ZW_PTE_READ | ZW_PTE_WRITE;
 
 		env_map_page(e, AREA_VA(IN_HBM) + off, off, rw);
-		env_map_page(e, AREA_VA(IN_PAGES) + off, AREA_BYTES + (i * 1021 % pages) * ZW_PAGE_SIZE, rw);
+		env_map_page(e, AREA_VA(IN_PAGES) + off,
+			     AREA_BYTES + (i * 1021 % pages) * ZW_PAGE_SIZE, rw);
 		env_map_page(e, AREA_VA(IN_SYSTEM) + off, SYS_AT + off, rw | ZW_PTE_SYSTEM);
 		env_map_page(e, AREA_VA(IN_READ_ONLY) + off, 2 * AREA_BYTES + off, ZW_PTE_READ);
 	}
@@ -183,7 +186,8 @@ static inline uint8_t *env_byte(struct cp_env *e, uint64_t va)
 		return e->hbm.base + off;
 	case IN_PAGES:
 		return e->hbm.base + AREA_BYTES +
-		       page * 1021 % (AREA_BYTES / ZW_PAGE_SIZE) * ZW_PAGE_SIZE + off % ZW_PAGE_SIZE;
+		       page * 1021 % (AREA_BYTES / ZW_PAGE_SIZE) * ZW_PAGE_SIZE +
+		       off % ZW_PAGE_SIZE;
 	case IN_SYSTEM:
 		return e->sys + off;
 	default:
@@ -211,7 +215,7 @@ static inline uint64_t env_alloc(struct cp_env *e, enum place p, uint64_t len)
 	e->used[p] += (GUARD + len + GUARD + 63) & ~UINT64_C(63);
 	assert_true(e->used[p] <= AREA_BYTES);
 	assert_true(e->n_allocs < MAX_ALLOCS);
-	e->allocs[e->n_allocs++] = (struct cp_alloc){ va, len };
+	e->allocs[e->n_allocs++] = (struct cp_alloc){va, len};
 	return va;
 }
 
@@ -222,7 +226,8 @@ static inline void env_check_guards(struct cp_env *e)
 			if (*env_byte(e, e->allocs[i].va - GUARD + j) == GUARD_BYTE &&
 			    *env_byte(e, e->allocs[i].va + e->allocs[i].len + j) == GUARD_BYTE)
 				continue;
-			fail_msg("guard of %#" PRIx64 " overwritten; log: %s", e->allocs[i].va, e->log);
+			fail_msg("guard of %#" PRIx64 " overwritten; log: %s", e->allocs[i].va,
+				 e->log);
 		}
 	}
 }
@@ -250,7 +255,7 @@ static inline unsigned int esize(unsigned int dtype)
 static inline struct zw_tensor tensor_at(uint64_t va, unsigned int dtype, uint32_t d0, uint32_t d1,
 					 uint32_t d2, uint32_t d3)
 {
-	struct zw_tensor t = { .va = va, .dtype = (uint16_t)dtype, .dim = { d0, d1, d2, d3 } };
+	struct zw_tensor t = {.va = va, .dtype = (uint16_t)dtype, .dim = {d0, d1, d2, d3}};
 	uint64_t stride = 1;
 
 	for (t.ndim = 0; t.ndim < 4 && t.dim[t.ndim]; t.ndim++)
@@ -262,8 +267,8 @@ static inline struct zw_tensor tensor_at(uint64_t va, unsigned int dtype, uint32
 	return t;
 }
 
-static inline struct zw_tensor tensor(struct cp_env *e, enum place p, unsigned int dtype, uint32_t d0,
-				      uint32_t d1, uint32_t d2, uint32_t d3)
+static inline struct zw_tensor tensor(struct cp_env *e, enum place p, unsigned int dtype,
+				      uint32_t d0, uint32_t d1, uint32_t d2, uint32_t d3)
 {
 	uint64_t n = (uint64_t)d0 * (d1 ? d1 : 1) * (d2 ? d2 : 1) * (d3 ? d3 : 1);
 
@@ -271,8 +276,8 @@ static inline struct zw_tensor tensor(struct cp_env *e, enum place p, unsigned i
 }
 
 /* The same with `gap` elements behind each row. */
-static inline struct zw_tensor tensor_gap(struct cp_env *e, enum place p, unsigned int dtype, uint32_t gap,
-					  uint32_t d0, uint32_t d1, uint32_t d2)
+static inline struct zw_tensor tensor_gap(struct cp_env *e, enum place p, unsigned int dtype,
+					  uint32_t gap, uint32_t d0, uint32_t d1, uint32_t d2)
 {
 	uint32_t row = d1 * (d2 ? d2 : 1) + gap;
 	struct zw_tensor t = tensor(e, p, dtype, d0, row, 0, 0);
@@ -286,15 +291,15 @@ static inline struct zw_tensor tensor_gap(struct cp_env *e, enum place p, unsign
 
 static inline uint64_t at(const struct zw_tensor *t, uint64_t i, uint64_t j, uint64_t k, uint64_t l)
 {
-	uint64_t idx[4] = { i, j, k, l }, off = 0;
+	uint64_t idx[4] = {i, j, k, l}, off = 0;
 
 	for (int d = 0; d < t->ndim; d++)
 		off += idx[d] * (d == t->ndim - 1 ? 1 : t->stride[d]);
 	return t->va + off * esize(t->dtype);
 }
 
-static inline float get_f(struct cp_env *e, const struct zw_tensor *t, uint64_t i, uint64_t j, uint64_t k,
-			  uint64_t l)
+static inline float get_f(struct cp_env *e, const struct zw_tensor *t, uint64_t i, uint64_t j,
+			  uint64_t k, uint64_t l)
 {
 	uint32_t bits = 0;
 
@@ -302,8 +307,8 @@ static inline float get_f(struct cp_env *e, const struct zw_tensor *t, uint64_t 
 	return t->dtype == F32 ? zw_f32_from_bits(bits) : zw_bf16_to_f32((uint16_t)bits);
 }
 
-static inline void put_f(struct cp_env *e, const struct zw_tensor *t, uint64_t i, uint64_t j, uint64_t k,
-			 uint64_t l, float v)
+static inline void put_f(struct cp_env *e, const struct zw_tensor *t, uint64_t i, uint64_t j,
+			 uint64_t k, uint64_t l, float v)
 {
 	uint32_t bits = t->dtype == F32 ? zw_f32_bits(v) : zw_bf16_from_f32(v);
 
@@ -318,7 +323,8 @@ static inline int32_t get_i(struct cp_env *e, const struct zw_tensor *t, uint64_
 	return v;
 }
 
-static inline void put_i(struct cp_env *e, const struct zw_tensor *t, uint64_t i, uint64_t j, int32_t v)
+static inline void put_i(struct cp_env *e, const struct zw_tensor *t, uint64_t i, uint64_t j,
+			 int32_t v)
 {
 	env_put(e, at(t, i, j, 0, 0), &v, 4);
 }
@@ -339,7 +345,10 @@ static inline void fill_random(struct cp_env *e, const struct zw_tensor *t)
 
 /* -- jobs ---------------------------------------------------------------------------------------------- */
 
-#define HDR(op, type) { .opcode = (op), .size = sizeof(struct type) }
+#define HDR(op, type)                                                                              \
+	{                                                                                          \
+		.opcode = (op), .size = sizeof(struct type)                                        \
+	}
 
 static inline void *emit(struct cp_env *e, const void *pkt, size_t size)
 {

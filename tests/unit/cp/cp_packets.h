@@ -6,9 +6,10 @@
 #include "cp_env.h"
 
 static const uint16_t all_opcodes[] = {
-	ZW_OP_NOP,  ZW_OP_TIMESTAMP, ZW_OP_SEM_SIGNAL, ZW_OP_SEM_WAIT, ZW_OP_BARRIER,   ZW_OP_GEMM,
-	ZW_OP_RMSNORM, ZW_OP_ROPE,   ZW_OP_SWIGLU,     ZW_OP_EMBED,    ZW_OP_ADD,	    ZW_OP_ARGMAX,
-	ZW_OP_TOPK, ZW_OP_KV_WRITE,  ZW_OP_ATTENTION,  ZW_OP_COPY,     ZW_OP_FILL,
+	ZW_OP_NOP,  ZW_OP_TIMESTAMP, ZW_OP_SEM_SIGNAL, ZW_OP_SEM_WAIT, ZW_OP_BARRIER,
+	ZW_OP_GEMM, ZW_OP_RMSNORM,   ZW_OP_ROPE,       ZW_OP_SWIGLU,   ZW_OP_EMBED,
+	ZW_OP_ADD,  ZW_OP_ARGMAX,    ZW_OP_TOPK,       ZW_OP_KV_WRITE, ZW_OP_ATTENTION,
+	ZW_OP_COPY, ZW_OP_FILL,
 };
 #define N_OPCODES (sizeof(all_opcodes) / sizeof(all_opcodes[0]))
 
@@ -39,8 +40,8 @@ static inline struct zw_tensor random_tensor(struct cp_env *e, enum place p, uns
 	return t;
 }
 
-static inline struct zw_tensor index_tensor(struct cp_env *e, enum place p, uint32_t d0, uint32_t d1,
-					    int32_t limit)
+static inline struct zw_tensor index_tensor(struct cp_env *e, enum place p, uint32_t d0,
+					    uint32_t d1, int32_t limit)
 {
 	struct zw_tensor t = tensor(e, p, I32, d0, d1, 0, 0);
 
@@ -50,7 +51,8 @@ static inline struct zw_tensor index_tensor(struct cp_env *e, enum place p, uint
 	return t;
 }
 
-static inline void make_packet(struct cp_env *e, unsigned int opcode, enum place p, union any_packet *pk)
+static inline void make_packet(struct cp_env *e, unsigned int opcode, enum place p,
+			       union any_packet *pk)
 {
 	const uint32_t m = 4;
 
@@ -66,7 +68,7 @@ static inline void make_packet(struct cp_env *e, unsigned int opcode, enum place
 		pk->sem.hdr.size = sizeof(pk->sem);
 		pk->sem.va = env_alloc(e, p, 16);
 		pk->sem.value = 7;
-		env_put(e, pk->sem.va, &(struct zw_semaphore){ .value = 8, .time_ps = 1000 }, 16);
+		env_put(e, pk->sem.va, &(struct zw_semaphore){.value = 8, .time_ps = 1000}, 16);
 		break;
 	case ZW_OP_GEMM:
 		pk->gemm.hdr.size = sizeof(pk->gemm);

@@ -12,11 +12,13 @@ static const char *what = "";
  * Runs { FILL, packet, NOP } and expects the packet to fail. A packet that is malformed stops the job before
  * the FILL; one that fails when it runs leaves the FILL done. Either way it has written nothing itself.
  */
-static void expect_at(struct cp_env *e, const union any_packet *pk, uint32_t status, uint32_t reason, bool form)
+static void expect_at(struct cp_env *e, const union any_packet *pk, uint32_t status,
+		      uint32_t reason, bool form)
 {
-	struct zw_pkt_fill f = { .hdr = HDR(ZW_OP_FILL, zw_pkt_fill), .bytes = 8, .pattern = 0x600df00d };
-	struct zw_pkt nop = { .opcode = ZW_OP_NOP, .size = 16 };
-	uint32_t packet_bytes = pk->hdr.size, before[2] = { 0, 0 };
+	struct zw_pkt_fill f = {
+		.hdr = HDR(ZW_OP_FILL, zw_pkt_fill), .bytes = 8, .pattern = 0x600df00d};
+	struct zw_pkt nop = {.opcode = ZW_OP_NOP, .size = 16};
+	uint32_t packet_bytes = pk->hdr.size, before[2] = {0, 0};
 	const struct zw_cp_op *op = zw_cp_op_find(pk->hdr.opcode);
 	struct snapshot *s;
 
@@ -34,7 +36,7 @@ static void expect_at(struct cp_env *e, const union any_packet *pk, uint32_t sta
 	EMIT(e, nop);
 	env_put(e, e->cmd_va, e->cmd, e->cmd_bytes);
 	if (!form) {
-		uint32_t after[2] = { f.pattern, f.pattern };
+		uint32_t after[2] = {f.pattern, f.pattern};
 
 		env_put(e, f.dst, after, 8);
 	}
@@ -166,12 +168,18 @@ static void exactly_in_place(void **state)
 		unsigned int out, in;
 		uint32_t reason;
 	} cases[] = {
-		{ ZW_OP_RMSNORM, 2, 0, 0 },		    { ZW_OP_RMSNORM, 2, 1, ZW_REASON_OVERLAP },
-		{ ZW_OP_ROPE, 1, 0, 0 },		    { ZW_OP_SWIGLU, 2, 0, 0 },
-		{ ZW_OP_SWIGLU, 2, 1, 0 },		    { ZW_OP_ADD, 2, 0, 0 },
-		{ ZW_OP_ADD, 2, 1, ZW_REASON_OVERLAP },	    { ZW_OP_ATTENTION, 1, 0, 0 },
-		{ ZW_OP_GEMM, 2, 0, ZW_REASON_OVERLAP },    { ZW_OP_GEMM, 2, 4, ZW_REASON_OVERLAP },
-		{ ZW_OP_KV_WRITE, 5, 6, ZW_REASON_OVERLAP }, { ZW_OP_TOPK, 1, 2, ZW_REASON_OVERLAP },
+		{ZW_OP_RMSNORM, 2, 0, 0},
+		{ZW_OP_RMSNORM, 2, 1, ZW_REASON_OVERLAP},
+		{ZW_OP_ROPE, 1, 0, 0},
+		{ZW_OP_SWIGLU, 2, 0, 0},
+		{ZW_OP_SWIGLU, 2, 1, 0},
+		{ZW_OP_ADD, 2, 0, 0},
+		{ZW_OP_ADD, 2, 1, ZW_REASON_OVERLAP},
+		{ZW_OP_ATTENTION, 1, 0, 0},
+		{ZW_OP_GEMM, 2, 0, ZW_REASON_OVERLAP},
+		{ZW_OP_GEMM, 2, 4, ZW_REASON_OVERLAP},
+		{ZW_OP_KV_WRITE, 5, 6, ZW_REASON_OVERLAP},
+		{ZW_OP_TOPK, 1, 2, ZW_REASON_OVERLAP},
 	};
 
 	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -234,8 +242,8 @@ static void packet_fields(void **state)
 	      pk.rmsnorm.y.stride[0] = 8, pk.rmsnorm.y.stride[1] = 0),
 	     ZW_REASON_SHAPE); /* [M,D] beside [M,H,D] */
 	MAKE(ZW_OP_ROPE);
-	CASE((pk.rope.cos_table.dim[1] = 5, pk.rope.cos_table.stride[0] = 5, pk.rope.sin_table.dim[1] = 5,
-	      pk.rope.sin_table.stride[0] = 5),
+	CASE((pk.rope.cos_table.dim[1] = 5, pk.rope.cos_table.stride[0] = 5,
+	      pk.rope.sin_table.dim[1] = 5, pk.rope.sin_table.stride[0] = 5),
 	     ZW_REASON_SHAPE); /* 2 * 5 > 8 */
 	CASE((pk.rope.x.dim[0] = pk.rope.y.dim[0] = pk.rope.pos.dim[0] = ZW_CP_MAX_INDEX_ROWS + 1),
 	     ZW_REASON_LIMIT);
@@ -251,14 +259,15 @@ static void packet_fields(void **state)
 		struct zw_tensor *kc = i ? &pk.attention.k_cache : &pk.kv_write.k_cache;
 		struct zw_tensor *vc = kc + 1;
 
-		static const uint32_t bad_t[] = { 4, 12, 2048 };
+		static const uint32_t bad_t[] = {4, 12, 2048};
 		for (unsigned int j = 0; j < 3; j++)
 			CASE((kc->dim[1] = vc->dim[1] = bad_t[j],
 			      kc->stride[0] = vc->stride[0] = 16 * bad_t[j]),
 			     ZW_REASON_VALUE);
 		CASE(vc->dtype = F32; vc->va &= ~UINT64_C(3), ZW_REASON_DTYPE);
 		CASE((kc->stride[1] = 17, kc->stride[0] = 17 * 8), ZW_REASON_STRIDE);
-		CASE((vc->stride[2] = 9, vc->stride[1] = 18, vc->stride[0] = 18 * 8), ZW_REASON_STRIDE);
+		CASE((vc->stride[2] = 9, vc->stride[1] = 18, vc->stride[0] = 18 * 8),
+		     ZW_REASON_STRIDE);
 	}
 	CASE(pk.attention.scale_f32 = 0, ZW_REASON_VALUE);
 	CASE(pk.attention.scale_f32 = nan, ZW_REASON_VALUE);
@@ -290,14 +299,14 @@ static void bad_data(void **state)
 		unsigned int operand;
 		int32_t limit;
 	} cases[] = {
-		{ ZW_OP_ROPE, 2, 16 },	   { ZW_OP_EMBED, 0, 20 },     { ZW_OP_KV_WRITE, 2, 24 },
-		{ ZW_OP_KV_WRITE, 3, 2 },  { ZW_OP_KV_WRITE, 4, 6 },   { ZW_OP_ATTENTION, 2, 24 },
-		{ ZW_OP_ATTENTION, 3, 2 }, { ZW_OP_ATTENTION, 4, 6 },
+		{ZW_OP_ROPE, 2, 16},     {ZW_OP_EMBED, 0, 20},    {ZW_OP_KV_WRITE, 2, 24},
+		{ZW_OP_KV_WRITE, 3, 2},  {ZW_OP_KV_WRITE, 4, 6},  {ZW_OP_ATTENTION, 2, 24},
+		{ZW_OP_ATTENTION, 3, 2}, {ZW_OP_ATTENTION, 4, 6},
 	};
 	union any_packet pk;
 
 	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		const int32_t bad[] = { -1, INT32_MIN, cases[i].limit, INT32_MAX };
+		const int32_t bad[] = {-1, INT32_MIN, cases[i].limit, INT32_MAX};
 
 		for (unsigned int j = 0; j < 4; j++) {
 			struct zw_tensor *t;
@@ -316,7 +325,7 @@ static void bad_data(void **state)
 	}
 	for (unsigned int o = 0; o < N_OPCODES; o++) {
 		const struct zw_cp_op *op = zw_cp_op_find(all_opcodes[o]);
-		static const uint32_t bad[] = { 5, 0x80000000u, UINT32_MAX };
+		static const uint32_t bad[] = {5, 0x80000000u, UINT32_MAX};
 
 		for (unsigned int j = 0; j < 3 && op->n_operands; j++) {
 			env_clear(e);
@@ -346,7 +355,8 @@ static void faults(void **state)
 			operand(&pk, i)->va = NOWHERE;
 			expect(e, &pk, ZW_JOB_FAULT, ZW_FAULT_UNMAPPED);
 			assert_in_range(e->job.fault_va, NOWHERE, NOWHERE + 4096);
-			assert_int_equal(e->job.fault_access, out ? ZW_ACCESS_WRITE : ZW_ACCESS_READ);
+			assert_int_equal(e->job.fault_access,
+					 out ? ZW_ACCESS_WRITE : ZW_ACCESS_READ);
 			assert_int_equal(e->result.fault_va, e->job.fault_va);
 			assert_int_equal(e->result.fault_access, e->job.fault_access);
 			assert_int_equal(e->pmu.faults, faults + 1);
@@ -359,13 +369,15 @@ static void faults(void **state)
 				continue;
 			/* all but its last element */
 			pk = ok;
-			operand(&pk, i)->va = AREA_VA(IN_READ_ONLY) + AREA_BYTES -
-					      zw_cp_tensor_span(operand(&pk, i), operand(&pk, i)->dim[0]) *
-						      esize(operand(&pk, i)->dtype) +
-					      esize(operand(&pk, i)->dtype);
+			operand(&pk, i)->va =
+				AREA_VA(IN_READ_ONLY) + AREA_BYTES -
+				zw_cp_tensor_span(operand(&pk, i), operand(&pk, i)->dim[0]) *
+					esize(operand(&pk, i)->dtype) +
+				esize(operand(&pk, i)->dtype);
 			if (!out) {
 				expect(e, &pk, ZW_JOB_FAULT, ZW_FAULT_UNMAPPED);
-				assert_int_equal(e->job.fault_va, AREA_VA(IN_READ_ONLY) + AREA_BYTES);
+				assert_int_equal(e->job.fault_va,
+						 AREA_VA(IN_READ_ONLY) + AREA_BYTES);
 			}
 		}
 		if (op->n_operands) {
@@ -476,8 +488,8 @@ static void limits(void **state)
 static void buffers(void **state)
 {
 	struct cp_env *e = *state;
-	struct zw_pkt nop = { .opcode = ZW_OP_NOP, .size = 16 };
-	struct zw_pkt_timestamp ts = { .hdr = HDR(ZW_OP_TIMESTAMP, zw_pkt_timestamp) };
+	struct zw_pkt nop = {.opcode = ZW_OP_NOP, .size = 16};
+	struct zw_pkt_timestamp ts = {.hdr = HDR(ZW_OP_TIMESTAMP, zw_pkt_timestamp)};
 
 	/* empty */
 	env_run_ok(e);
@@ -491,7 +503,7 @@ static void buffers(void **state)
 
 	static const struct {
 		uint32_t bytes, va_off;
-	} bad[] = { { 8, 0 }, { 17, 0 }, { ZW_CMD_MAX_BYTES + 16, 0 }, { UINT32_MAX, 0 }, { 16, 8 } };
+	} bad[] = {{8, 0}, {17, 0}, {ZW_CMD_MAX_BYTES + 16, 0}, {UINT32_MAX, 0}, {16, 8}};
 	for (unsigned int i = 0; i < 5; i++) {
 		e->job.seqno++;
 		e->cmd_bytes = bad[i].bytes;

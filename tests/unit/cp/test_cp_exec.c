@@ -4,10 +4,10 @@
 
 #include "cp_env.h"
 
-static const enum place places[] = { IN_HBM, IN_PAGES, IN_SYSTEM };
+static const enum place places[] = {IN_HBM, IN_PAGES, IN_SYSTEM};
 #define EACH_PLACE(p)                                                                              \
-	for (enum place p, *p_ = (enum place *)places;                                             \
-	     p_ < places + 3 && (p = *p_, true); p_++, env_clear(e))
+	for (enum place p, *p_ = (enum place *)places; p_ < places + 3 && (p = *p_, true);         \
+	     p_++, env_clear(e))
 
 static void expect_near(double got, double want, unsigned int dtype, double scale)
 {
@@ -34,10 +34,11 @@ static void gemm(void **state)
 	struct cp_env *e = *state;
 	const uint32_t m = 5, n = 37, k = 70;
 
-	EACH_PLACE(p) {
+	EACH_PLACE(p)
+	{
 		for (int variant = 0; variant < 4; variant++) {
 			unsigned int da = variant & 1 ? F32 : BF16, dc = variant & 2 ? F32 : BF16;
-			struct zw_pkt_gemm g = { .hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm) };
+			struct zw_pkt_gemm g = {.hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm)};
 
 			g.a = tensor_gap(e, p, da, 3, m, k, 0);
 			g.w = tensor(e, p, BF16, n, k, 0, 0);
@@ -78,13 +79,15 @@ static void rmsnorm(void **state)
 	struct cp_env *e = *state;
 	const uint32_t m = 4, h = 3, d = 20;
 
-	EACH_PLACE(p) {
+	EACH_PLACE(p)
+	{
 		for (int heads = 0; heads < 2; heads++) {
-			struct zw_pkt_rmsnorm r = { .hdr = HDR(ZW_OP_RMSNORM, zw_pkt_rmsnorm),
-						    .eps_f32 = zw_f32_bits(1e-6f) };
+			struct zw_pkt_rmsnorm r = {.hdr = HDR(ZW_OP_RMSNORM, zw_pkt_rmsnorm),
+						   .eps_f32 = zw_f32_bits(1e-6f)};
 			double want[4][3][20];
 
-			r.x = heads ? tensor_gap(e, p, BF16, 8, m, h, d) : tensor(e, p, BF16, m, d, 0, 0);
+			r.x = heads ? tensor_gap(e, p, BF16, 8, m, h, d)
+				    : tensor(e, p, BF16, m, d, 0, 0);
 			r.y = heads ? r.x : tensor_gap(e, p, F32, 5, m, d, 0);
 			r.w = tensor(e, p, F32, d, 0, 0, 0);
 			fill_random(e, &r.x);
@@ -119,12 +122,13 @@ static void rope(void **state)
 {
 	struct cp_env *e = *state;
 	const uint32_t m = 5, h = 2, d = 12, half = 4, positions = 50;
-	static const int32_t pos[] = { 49, 3, 7, 3, 20 };
+	static const int32_t pos[] = {49, 3, 7, 3, 20};
 
-	EACH_PLACE(p) {
+	EACH_PLACE(p)
+	{
 		/* both tables with one stride, and with strides of their own */
 		for (int variant = 0; variant < 2; variant++) {
-			struct zw_pkt_rope r = { .hdr = HDR(ZW_OP_ROPE, zw_pkt_rope) };
+			struct zw_pkt_rope r = {.hdr = HDR(ZW_OP_ROPE, zw_pkt_rope)};
 			float x[5][2][12];
 
 			r.x = tensor_gap(e, p, F32, 4, m, h, d);
@@ -146,15 +150,18 @@ static void rope(void **state)
 				for (uint32_t j = 0; j < h * d; j++) {
 					const float *v = x[i][j / d];
 					uint32_t c = j % d, f = c % half;
-					double co = get_f(e, &r.cos_table, (uint64_t)pos[i], f, 0, 0);
-					double si = get_f(e, &r.sin_table, (uint64_t)pos[i], f, 0, 0);
+					double co =
+						get_f(e, &r.cos_table, (uint64_t)pos[i], f, 0, 0);
+					double si =
+						get_f(e, &r.sin_table, (uint64_t)pos[i], f, 0, 0);
 					double want = v[c];
 
 					if (c < half)
 						want = v[c] * co - v[c + half] * si;
 					else if (c < 2 * half)
 						want = v[c] * co + v[c - half] * si;
-					expect_near(get_f(e, &r.y, i, j / d, c, 0), want, F32, 0.01);
+					expect_near(get_f(e, &r.y, i, j / d, c, 0), want, F32,
+						    0.01);
 				}
 			}
 			/* positions are private: the packet's own stay as they were */
@@ -170,9 +177,10 @@ static void swiglu_add(void **state)
 	struct cp_env *e = *state;
 	const uint32_t m = 3, n = 33;
 
-	EACH_PLACE(p) {
-		struct zw_pkt_swiglu s = { .hdr = HDR(ZW_OP_SWIGLU, zw_pkt_swiglu) };
-		struct zw_pkt_add a = { .hdr = HDR(ZW_OP_ADD, zw_pkt_add) };
+	EACH_PLACE(p)
+	{
+		struct zw_pkt_swiglu s = {.hdr = HDR(ZW_OP_SWIGLU, zw_pkt_swiglu)};
+		struct zw_pkt_add a = {.hdr = HDR(ZW_OP_ADD, zw_pkt_add)};
 		struct zw_tensor both = tensor(e, p, BF16, m, 2 * n, 0, 0);
 		double glu[3][33];
 
@@ -188,7 +196,8 @@ static void swiglu_add(void **state)
 		fill_random(e, &both);
 		for (uint32_t i = 0; i < m; i++) {
 			for (uint32_t j = 0; j < n; j++) {
-				double g = get_f(e, &s.gate, i, j, 0, 0), u = get_f(e, &s.up, i, j, 0, 0);
+				double g = get_f(e, &s.gate, i, j, 0, 0),
+				       u = get_f(e, &s.up, i, j, 0, 0);
 
 				glu[i][j] = g / (1 + exp(-g)) * u;
 			}
@@ -219,10 +228,11 @@ static void swiglu_add(void **state)
 static void embed(void **state)
 {
 	struct cp_env *e = *state;
-	static const int32_t ids[] = { 299, 0, 17, 17 };
+	static const int32_t ids[] = {299, 0, 17, 17};
 
-	EACH_PLACE(p) {
-		struct zw_pkt_embed em = { .hdr = HDR(ZW_OP_EMBED, zw_pkt_embed) };
+	EACH_PLACE(p)
+	{
+		struct zw_pkt_embed em = {.hdr = HDR(ZW_OP_EMBED, zw_pkt_embed)};
 
 		em.ids = tensor(e, p, I32, 4, 0, 0, 0);
 		em.table = tensor_gap(e, p, BF16, 6, 300, 50, 0);
@@ -248,9 +258,10 @@ static void argmax_topk(void **state)
 	struct cp_env *e = *state;
 	const uint32_t m = 3, v = 401, k = 5;
 
-	EACH_PLACE(p) {
-		struct zw_pkt_argmax a = { .hdr = HDR(ZW_OP_ARGMAX, zw_pkt_argmax) };
-		struct zw_pkt_topk t = { .hdr = HDR(ZW_OP_TOPK, zw_pkt_topk) };
+	EACH_PLACE(p)
+	{
+		struct zw_pkt_argmax a = {.hdr = HDR(ZW_OP_ARGMAX, zw_pkt_argmax)};
+		struct zw_pkt_topk t = {.hdr = HDR(ZW_OP_TOPK, zw_pkt_topk)};
 
 		a.x = tensor_gap(e, p, F32, 3, m, v, 0);
 		a.ids = tensor(e, p, I32, m, 0, 0, 0);
@@ -276,7 +287,8 @@ static void argmax_topk(void **state)
 				float x = get_f(e, &t.values, i, j, 0, 0);
 				unsigned int above = 0;
 
-				assert_true(x == get_f(e, &t.x, i, (uint64_t)get_i(e, &t.ids, i, j), 0, 0));
+				assert_true(x == get_f(e, &t.x, i, (uint64_t)get_i(e, &t.ids, i, j),
+						       0, 0));
 				for (uint32_t c = 0; c < v; c++)
 					above += get_f(e, &t.x, i, c, 0, 0) > x;
 				assert_true(above <= j);
@@ -292,17 +304,18 @@ static void kv_attention(void **state)
 {
 	struct cp_env *e = *state;
 	enum { M = 7, HQ = 4, HKV = 2, D = 16, B = 9, T = 8, S = 3, LB = 4 };
-	static const int32_t table[S][LB] = { { 5, 2, 7, -1 }, { 5, 8, 1 << 30, -7 }, { 0, 3, 4, 6 } };
-	static const int32_t pos[M] = { 16, 30, 9, 17, 31, 3, 8 };
-	static const int32_t seq[M] = { 0, 2, 1, 0, 2, 2, 1 };
+	static const int32_t table[S][LB] = {{5, 2, 7, -1}, {5, 8, 1 << 30, -7}, {0, 3, 4, 6}};
+	static const int32_t pos[M] = {16, 30, 9, 17, 31, 3, 8};
+	static const int32_t seq[M] = {0, 2, 1, 0, 2, 2, 1};
 	const float scale = 0.25f;
 
-	EACH_PLACE(p) {
+	EACH_PLACE(p)
+	{
 		for (int variant = 0; variant < 2; variant++) {
 			unsigned int dt = variant ? BF16 : F32;
-			struct zw_pkt_kv_write w = { .hdr = HDR(ZW_OP_KV_WRITE, zw_pkt_kv_write) };
-			struct zw_pkt_attention a = { .hdr = HDR(ZW_OP_ATTENTION, zw_pkt_attention),
-						      .scale_f32 = zw_f32_bits(scale) };
+			struct zw_pkt_kv_write w = {.hdr = HDR(ZW_OP_KV_WRITE, zw_pkt_kv_write)};
+			struct zw_pkt_attention a = {.hdr = HDR(ZW_OP_ATTENTION, zw_pkt_attention),
+						     .scale_f32 = zw_f32_bits(scale)};
 			struct zw_tensor pool = tensor(e, p, dt, B, 2 * T * HKV * D + 32, 0, 0);
 			static float old[2][B][T][HKV][D];
 
@@ -320,9 +333,10 @@ static void kv_attention(void **state)
 			fill_random(e, &w.v_cache);
 			for (int c = 0; c < 2; c++)
 				for (uint32_t i = 0; i < B * T * HKV * D; i++)
-					old[c][i / (T * HKV * D)][i / (HKV * D) % T][i / D % HKV][i % D] =
-						get_f(e, c ? &w.v_cache : &w.k_cache, i / (T * HKV * D),
-						      i / (HKV * D) % T, i / D % HKV, i % D);
+					old[c][i / (T * HKV * D)][i / (HKV * D) % T][i / D % HKV]
+					   [i % D] = get_f(e, c ? &w.v_cache : &w.k_cache,
+							   i / (T * HKV * D), i / (HKV * D) % T,
+							   i / D % HKV, i % D);
 			w.k = tensor_gap(e, p, F32, 6, M, HKV, D);
 			w.v = tensor(e, p, BF16, M, HKV, D, 0);
 			w.pos = tensor(e, p, I32, M, 0, 0, 0);
@@ -352,15 +366,17 @@ static void kv_attention(void **state)
 							continue;
 						want = get_f(e, c ? &w.v : &w.k, r, h, d, 0);
 						if (dt == BF16)
-							want = zw_bf16_to_f32(zw_bf16_from_f32(want));
+							want = zw_bf16_to_f32(
+								zw_bf16_from_f32(want));
 					}
 					assert_true(get_f(e, cache, b, t, h, d) == want);
 				}
 			}
-			expect_gaps(e, &(struct zw_tensor){
-					       .va = w.k_cache.va, .ndim = 2, .dtype = (uint16_t)dt,
-					       .dim = { B, 2 * T * HKV * D },
-					       .stride = { w.k_cache.stride[0] } });
+			expect_gaps(e, &(struct zw_tensor){.va = w.k_cache.va,
+							   .ndim = 2,
+							   .dtype = (uint16_t)dt,
+							   .dim = {B, 2 * T * HKV * D},
+							   .stride = {w.k_cache.stride[0]}});
 
 			a.q = tensor_gap(e, p, BF16, 10, M, HQ, D);
 			a.y = variant ? a.q : tensor(e, p, F32, M, HQ, D, 0);
@@ -371,7 +387,7 @@ static void kv_attention(void **state)
 			a.v_cache = w.v_cache;
 			a.lse = tensor_gap(e, p, F32, 3, M, HQ, 0);
 			fill_random(e, &a.q);
-			double want[M][HQ][D] = { 0 }, lse[M][HQ];
+			double want[M][HQ][D] = {0}, lse[M][HQ];
 			for (uint32_t r = 0; r < M; r++) {
 				for (uint32_t h = 0; h < HQ; h++) {
 					double sum = 0;
@@ -382,14 +398,16 @@ static void kv_attention(void **state)
 
 						for (uint32_t d = 0; d < D; d++)
 							s += (double)get_f(e, &a.q, r, h, d, 0) *
-							     get_f(e, &a.k_cache, b, (uint64_t)q % T,
-								   h / (HQ / HKV), d);
+							     get_f(e, &a.k_cache, b,
+								   (uint64_t)q % T, h / (HQ / HKV),
+								   d);
 						wgt = exp(s * scale);
 						sum += wgt;
 						for (uint32_t d = 0; d < D; d++)
-							want[r][h][d] += wgt * get_f(e, &a.v_cache, b,
-										     (uint64_t)q % T,
-										     h / (HQ / HKV), d);
+							want[r][h][d] +=
+								wgt * get_f(e, &a.v_cache, b,
+									    (uint64_t)q % T,
+									    h / (HQ / HKV), d);
 					}
 					for (uint32_t d = 0; d < D; d++)
 						want[r][h][d] /= sum;
@@ -400,10 +418,11 @@ static void kv_attention(void **state)
 			env_run_ok(e);
 			for (uint32_t r = 0; r < M; r++) {
 				for (uint32_t h = 0; h < HQ; h++) {
-					expect_near(get_f(e, &a.lse, r, h, 0, 0), lse[r][h], F32, 1);
+					expect_near(get_f(e, &a.lse, r, h, 0, 0), lse[r][h], F32,
+						    1);
 					for (uint32_t d = 0; d < D; d++)
-						expect_near(get_f(e, &a.y, r, h, d, 0), want[r][h][d],
-							    a.y.dtype, 0.5);
+						expect_near(get_f(e, &a.y, r, h, d, 0),
+							    want[r][h][d], a.y.dtype, 0.5);
 				}
 			}
 			expect_gaps(e, &a.lse);
@@ -415,7 +434,7 @@ static void kv_attention(void **state)
 static void kv_same_slot(void **state)
 {
 	struct cp_env *e = *state;
-	struct zw_pkt_kv_write w = { .hdr = HDR(ZW_OP_KV_WRITE, zw_pkt_kv_write) };
+	struct zw_pkt_kv_write w = {.hdr = HDR(ZW_OP_KV_WRITE, zw_pkt_kv_write)};
 
 	w.k_cache = tensor(e, IN_HBM, F32, 2, 8, 1, 4);
 	w.v_cache = tensor(e, IN_HBM, F32, 2, 8, 1, 4);
@@ -445,9 +464,11 @@ static void copy_fill(void **state)
 	struct cp_env *e = *state;
 
 	for (enum place from = IN_HBM; from <= IN_SYSTEM; from++) {
-		EACH_PLACE(to) {
-			struct zw_pkt_copy c = { .hdr = HDR(ZW_OP_COPY, zw_pkt_copy), .bytes = 9001 };
-			struct zw_pkt_fill f = { .hdr = HDR(ZW_OP_FILL, zw_pkt_fill), .bytes = 8192 + 4 };
+		EACH_PLACE(to)
+		{
+			struct zw_pkt_copy c = {.hdr = HDR(ZW_OP_COPY, zw_pkt_copy), .bytes = 9001};
+			struct zw_pkt_fill f = {.hdr = HDR(ZW_OP_FILL, zw_pkt_fill),
+						.bytes = 8192 + 4};
 			uint8_t want[9001], got[9001];
 
 			c.src = env_alloc(e, from, c.bytes + 1) + 1;
@@ -485,8 +506,9 @@ static void indirect_rows(void **state)
 {
 	struct cp_env *e = *state;
 
-	EACH_PLACE(p) {
-		struct zw_pkt_add a = { .hdr = HDR(ZW_OP_ADD, zw_pkt_add) };
+	EACH_PLACE(p)
+	{
+		struct zw_pkt_add a = {.hdr = HDR(ZW_OP_ADD, zw_pkt_add)};
 		struct zw_tensor rows = tensor(e, p, I32, 1, 0, 0, 0);
 
 		a.hdr.rows_va = rows.va;
@@ -519,7 +541,7 @@ static void weights_in_pieces(void **state)
 	struct cp_env *e = *state;
 	enum { M = 3, N = 310, K = 1024 };
 	const uint64_t alias = NOWHERE + (UINT64_C(1) << 31);
-	struct zw_pkt_gemm g = { .hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm) };
+	struct zw_pkt_gemm g = {.hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm)};
 	static uint8_t want[M * N * 4], got[M * N * 4];
 
 	g.a = tensor(e, IN_HBM, BF16, M, K, 0, 0);
@@ -527,7 +549,8 @@ static void weights_in_pieces(void **state)
 	g.bias = tensor(e, IN_HBM, F32, N, 0, 0, 0);
 	g.residual = tensor(e, IN_PAGES, BF16, M, N, 0, 0);
 	/* 155 pages, panels of 128 pages */
-	g.w = tensor_at((env_alloc(e, IN_HBM, N * K * 2 + 4096) + 4095) & ~UINT64_C(4095), BF16, N, K, 0, 0);
+	g.w = tensor_at((env_alloc(e, IN_HBM, N * K * 2 + 4096) + 4095) & ~UINT64_C(4095), BF16, N,
+			K, 0, 0);
 	fill_random(e, &g.a);
 	fill_random(e, &g.w);
 	fill_random(e, &g.bias);
@@ -537,7 +560,7 @@ static void weights_in_pieces(void **state)
 	env_get(e, g.c.va, want, sizeof(want));
 	for (int i = 0; i < 4; i++) {
 		/* the same bytes through another mapping, one page of which or the second panel is elsewhere */
-		uint64_t seam = (uint64_t[]){ 0, 127, 140, 128 }[i] * ZW_PAGE_SIZE, spare = 40 * MIB;
+		uint64_t seam = (uint64_t[]){0, 127, 140, 128}[i] * ZW_PAGE_SIZE, spare = 40 * MIB;
 		uint64_t moved = (i == 3 ? 155 - 128 : 1) * ZW_PAGE_SIZE;
 		uint64_t first = g.w.va - AREA_VA(IN_HBM);
 
@@ -564,15 +587,16 @@ static void weights_in_pieces(void **state)
 /* The bits do not depend on where operands lie, nor on the number of workers. */
 static void same_bits(void **state)
 {
-	static const unsigned int workers[] = { 0, 2, 4 };
+	static const unsigned int workers[] = {0, 2, 4};
 	uint8_t want[70 * 130 * 2];
 
 	(void)state;
 	for (unsigned int w = 0; w < 3; w++) {
 		struct cp_env *e = env_new("810e", workers[w]);
 
-		EACH_PLACE(p) {
-			struct zw_pkt_gemm g = { .hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm) };
+		EACH_PLACE(p)
+		{
+			struct zw_pkt_gemm g = {.hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm)};
 			uint8_t got[sizeof(want)];
 
 			e->rng = 42;

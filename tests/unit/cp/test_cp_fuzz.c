@@ -16,12 +16,36 @@ static uint64_t number(const char *name, uint64_t otherwise)
 /* One field of the packet gets another bit, an interesting number, or the value of another field. */
 static void mutate(struct cp_env *e, uint8_t *pkt, uint32_t size)
 {
-	static const uint64_t numbers[] = { 0, 1, 2, 3, 7, 8, 16, 255, 256, 4095, 4096, 65535, 65536,
-					    0x7fffffff, 0x80000000, 0xffffffff, 0x100000000,
-					    0x7fffffffffffffff, 0x8000000000000000, 0xffffffffffffffff,
-					    1ull << 28, (1ull << 28) + 1, 1ull << 20, 1ull << 47, 1ull << 48,
-					    AREA_VA(IN_HBM), AREA_VA(IN_SYSTEM), AREA_VA(IN_READ_ONLY),
-					    AREA_VA(IN_HBM) + AREA_BYTES - 64, NOWHERE };
+	static const uint64_t numbers[] = {0,
+					   1,
+					   2,
+					   3,
+					   7,
+					   8,
+					   16,
+					   255,
+					   256,
+					   4095,
+					   4096,
+					   65535,
+					   65536,
+					   0x7fffffff,
+					   0x80000000,
+					   0xffffffff,
+					   0x100000000,
+					   0x7fffffffffffffff,
+					   0x8000000000000000,
+					   0xffffffffffffffff,
+					   1ull << 28,
+					   (1ull << 28) + 1,
+					   1ull << 20,
+					   1ull << 47,
+					   1ull << 48,
+					   AREA_VA(IN_HBM),
+					   AREA_VA(IN_SYSTEM),
+					   AREA_VA(IN_READ_ONLY),
+					   AREA_VA(IN_HBM) + AREA_BYTES - 64,
+					   NOWHERE};
 	unsigned int width = 1u << test_rand(&e->rng) % 4;
 	uint32_t at = (uint32_t)(test_rand(&e->rng) % size) & ~(width - 1);
 	uint64_t v = numbers[test_rand(&e->rng) % (sizeof(numbers) / sizeof(numbers[0]))];
@@ -39,7 +63,8 @@ static void mutate(struct cp_env *e, uint8_t *pkt, uint32_t size)
 		memcpy(pkt + at, &v, width);
 		break;
 	default:
-		memcpy(pkt + at, pkt + ((uint32_t)(test_rand(&e->rng) % size) & ~(width - 1)), width);
+		memcpy(pkt + at, pkt + ((uint32_t)(test_rand(&e->rng) % size) & ~(width - 1)),
+		       width);
 	}
 }
 
@@ -47,8 +72,9 @@ static void mutated_packets(void **state)
 {
 	struct cp_env *e = *state;
 	uint64_t cases = number("ZW_FUZZ_CASES", 4000), seed = number("ZW_FUZZ_SEED", 1);
-	uint64_t count[ZW_JOB_INTERNAL + 1] = { 0 }, blocked = 0;
-	uint64_t outside = HBM_BYTES - 3 * AREA_BYTES; /* page tables and what no page table shows */
+	uint64_t count[ZW_JOB_INTERNAL + 1] = {0}, blocked = 0;
+	uint64_t outside =
+		HBM_BYTES - 3 * AREA_BYTES; /* page tables and what no page table shows */
 	uint8_t *tables = malloc(outside);
 	struct snapshot *s;
 
@@ -65,25 +91,29 @@ static void mutated_packets(void **state)
 		e->result_va = env_alloc(e, IN_HBM, sizeof(e->result));
 		make_packet(e, all_opcodes[test_rand(&e->rng) % N_OPCODES],
 			    (enum place)(test_rand(&e->rng) % 3), &pk);
-		if (pk.hdr.opcode >= ZW_OP_GEMM && pk.hdr.opcode < ZW_OP_COPY && test_rand(&e->rng) % 2) {
+		if (pk.hdr.opcode >= ZW_OP_GEMM && pk.hdr.opcode < ZW_OP_COPY &&
+		    test_rand(&e->rng) % 2) {
 			pk.hdr.rows_va = env_alloc(e, IN_SYSTEM, 4);
 			rows = (uint32_t)(test_rand(&e->rng) % 6);
 			env_put(e, pk.hdr.rows_va, &rows, 4);
 		}
 		/* indexes among the data */
 		for (unsigned int n = (unsigned int)(test_rand(&e->rng) % 4); n; n--) {
-			static const int32_t values[] = { -1, INT32_MIN, INT32_MAX, 5, 6, 23, 24, 1 << 20 };
+			static const int32_t values[] = {-1, INT32_MIN, INT32_MAX, 5,
+							 6,  23,        24,        1 << 20};
 			const struct cp_alloc *a =
-				&e->allocs[2 + test_rand(&e->rng) % (e->n_allocs > 2 ? e->n_allocs - 2 : 1)];
+				&e->allocs[2 + test_rand(&e->rng) %
+						       (e->n_allocs > 2 ? e->n_allocs - 2 : 1)];
 
 			if (e->n_allocs > 2 && a->len >= 4 && a->len <= 24)
 				env_put(e, a->va + (test_rand(&e->rng) % a->len & ~UINT64_C(3)),
 					&values[test_rand(&e->rng) % 8], 4);
 		}
 		for (unsigned int n = (unsigned int)(test_rand(&e->rng) % 4); n; n--)
-			mutate(e, (uint8_t *)&pk, pk.hdr.size ? pk.hdr.size % (sizeof(pk) + 1) + !pk.hdr.size
-						       : 16);
-		emit(e, &pk, pk.hdr.size && pk.hdr.size <= sizeof(pk) ? (pk.hdr.size + 15u) & ~15u : 32);
+			mutate(e, (uint8_t *)&pk,
+			       pk.hdr.size ? pk.hdr.size % (sizeof(pk) + 1) + !pk.hdr.size : 16);
+		emit(e, &pk,
+		     pk.hdr.size && pk.hdr.size <= sizeof(pk) ? (pk.hdr.size + 15u) & ~15u : 32);
 		env_put(e, e->cmd_va, e->cmd, e->cmd_bytes);
 		s = snapshot_take(e);
 		env_run(e);
@@ -110,10 +140,11 @@ static void mutated_packets(void **state)
 	assert_memory_equal(tables, e->hbm.base + 3 * AREA_BYTES, outside);
 	print_message("ok %" PRIu64 ", invalid %" PRIu64 ", fault %" PRIu64 ", data %" PRIu64
 		      ", no memory %" PRIu64 ", blocked %" PRIu64 "\n",
-		      count[ZW_JOB_OK], count[ZW_JOB_INVALID], count[ZW_JOB_FAULT], count[ZW_JOB_DATA],
-		      count[ZW_JOB_NO_MEMORY], blocked);
+		      count[ZW_JOB_OK], count[ZW_JOB_INVALID], count[ZW_JOB_FAULT],
+		      count[ZW_JOB_DATA], count[ZW_JOB_NO_MEMORY], blocked);
 	/* the mutations reach every layer */
-	assert_true(count[ZW_JOB_OK] && count[ZW_JOB_INVALID] && count[ZW_JOB_FAULT] && count[ZW_JOB_DATA]);
+	assert_true(count[ZW_JOB_OK] && count[ZW_JOB_INVALID] && count[ZW_JOB_FAULT] &&
+		    count[ZW_JOB_DATA]);
 	free(tables);
 }
 

@@ -21,9 +21,9 @@ static uint64_t sum_busy(const struct zw_job_result *r)
 static void golden(void **state)
 {
 	struct cp_env *e = *state;
-	struct zw_pkt_gemm g = { .hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm) };
-	struct zw_pkt_rmsnorm n = { .hdr = HDR(ZW_OP_RMSNORM, zw_pkt_rmsnorm) };
-	struct zw_pkt_timestamp ts = { .hdr = HDR(ZW_OP_TIMESTAMP, zw_pkt_timestamp) };
+	struct zw_pkt_gemm g = {.hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm)};
+	struct zw_pkt_rmsnorm n = {.hdr = HDR(ZW_OP_RMSNORM, zw_pkt_rmsnorm)};
+	struct zw_pkt_timestamp ts = {.hdr = HDR(ZW_OP_TIMESTAMP, zw_pkt_timestamp)};
 	uint64_t stamp;
 
 	g.a = tensor(e, IN_HBM, BF16, 4, 1024, 0, 0);
@@ -77,7 +77,7 @@ static void attention_cost(void **state)
 {
 	struct cp_env *e = *state;
 	union any_packet pk;
-	static const int32_t pos[] = { 20, 21, 22, 9 }, seq[] = { 0, 0, 0, 1 };
+	static const int32_t pos[] = {20, 21, 22, 9}, seq[] = {0, 0, 0, 1};
 
 	make_packet(e, ZW_OP_ATTENTION, IN_HBM, &pk);
 	for (uint32_t i = 0; i < 4; i++) {
@@ -99,7 +99,7 @@ static void attention_cost(void **state)
 static void sram(void **state)
 {
 	struct cp_env *e = *state;
-	struct zw_pkt_gemm g = { .hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm) };
+	struct zw_pkt_gemm g = {.hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm)};
 	const uint64_t a = 32 * 64 * 2, w = 128 * 64 * 2, c = 32 * 128 * 4;
 
 	g.a = random_tensor(e, IN_HBM, BF16, 32, 64, 0, 0);
@@ -107,7 +107,7 @@ static void sram(void **state)
 	g.c = random_tensor(e, IN_HBM, F32, 32, 128, 0, 0);
 	static const struct {
 		uint64_t sram, passes_w;
-	} cases[] = { { 1 << 20, 1 }, { 8192, 1 }, { 8191, 2 }, { 4096, 2 }, { 2048, 4 }, { 2000, 5 } };
+	} cases[] = {{1 << 20, 1}, {8192, 1}, {8191, 2}, {4096, 2}, {2048, 4}, {2000, 5}};
 	for (unsigned int i = 0; i < 6; i++) {
 		e->profile.sram_bytes = cases[i].sram;
 		EMIT(e, g);
@@ -135,7 +135,8 @@ static void random_stream(struct cp_env *e, unsigned int n, bool async)
 static void identities(void **state)
 {
 	struct cp_env *e = *state;
-	uint64_t busy[ZW_ENGINE_COUNT] = { 0 }, hbm_read = 0, hbm_written = 0, sys_read = 0, sys_written = 0;
+	uint64_t busy[ZW_ENGINE_COUNT] = {0}, hbm_read = 0, hbm_written = 0, sys_read = 0,
+		 sys_written = 0;
 	uint64_t packets = 0, end = 0;
 
 	for (unsigned int j = 0; j < 20; j++) {
@@ -182,7 +183,7 @@ static void async_overlap(void **state)
 {
 	struct cp_env *e = *state;
 	union any_packet g, n;
-	struct zw_pkt barrier = { .opcode = ZW_OP_BARRIER, .size = 16 };
+	struct zw_pkt barrier = {.opcode = ZW_OP_BARRIER, .size = 16};
 	uint64_t serial, overlapped, split;
 
 	make_packet(e, ZW_OP_GEMM, IN_HBM, &g);
@@ -252,7 +253,8 @@ static void fixed_stream(struct cp_env *e, struct zw_job_result *res, uint8_t *h
 		e->at_boundary = always_preempt;
 	env_run(e);
 	while (e->job.end == ZW_SOC_END_PREEMPTED) {
-		assert_true(e->job.next_offset > e->job.resume_offset && e->job.next_offset < e->cmd_bytes);
+		assert_true(e->job.next_offset > e->job.resume_offset &&
+			    e->job.next_offset < e->cmd_bytes);
 		env_run_from(e, e->job.next_offset);
 		runs++;
 	}
@@ -272,8 +274,11 @@ static void determinism(void **state)
 		unsigned int workers;
 		enum zw_simd simd;
 		bool preempt;
-	} cases[] = { { 0, ZW_SIMD_SCALAR, false }, { 0, ZW_SIMD_AVX2, false }, { 2, ZW_SIMD_AVX2, true },
-		      { 4, ZW_SIMD_SCALAR, false }, { 4, ZW_SIMD_AVX2, true } };
+	} cases[] = {{0, ZW_SIMD_SCALAR, false},
+		     {0, ZW_SIMD_AVX2, false},
+		     {2, ZW_SIMD_AVX2, true},
+		     {4, ZW_SIMD_SCALAR, false},
+		     {4, ZW_SIMD_AVX2, true}};
 	uint8_t *want = malloc(3 * AREA_BYTES), *got = malloc(3 * AREA_BYTES);
 	struct zw_job_result want_res, res;
 
@@ -300,10 +305,10 @@ static void determinism(void **state)
 static void semaphores(void **state)
 {
 	struct cp_env *e = *state;
-	struct zw_pkt_sem wait = { .hdr = HDR(ZW_OP_SEM_WAIT, zw_pkt_sem), .value = 5 };
-	struct zw_pkt_sem signal = { .hdr = HDR(ZW_OP_SEM_SIGNAL, zw_pkt_sem), .value = 9 };
-	struct zw_pkt nop = { .opcode = ZW_OP_NOP, .size = 16 };
-	struct zw_semaphore sem = { .value = 4, .time_ps = UINT64_MAX };
+	struct zw_pkt_sem wait = {.hdr = HDR(ZW_OP_SEM_WAIT, zw_pkt_sem), .value = 5};
+	struct zw_pkt_sem signal = {.hdr = HDR(ZW_OP_SEM_SIGNAL, zw_pkt_sem), .value = 9};
+	struct zw_pkt nop = {.opcode = ZW_OP_NOP, .size = 16};
+	struct zw_semaphore sem = {.value = 4, .time_ps = UINT64_MAX};
 	uint64_t start;
 
 	wait.va = signal.va = env_alloc(e, IN_SYSTEM, 16);
@@ -381,8 +386,8 @@ static void rewrite_buffer(struct cp_env *e)
 static void buffer_changes(void **state)
 {
 	struct cp_env *e = *state;
-	struct zw_pkt nop = { .opcode = ZW_OP_NOP, .size = 16 };
-	struct zw_pkt_timestamp ts = { .hdr = HDR(ZW_OP_TIMESTAMP, zw_pkt_timestamp) };
+	struct zw_pkt nop = {.opcode = ZW_OP_NOP, .size = 16};
+	struct zw_pkt_timestamp ts = {.hdr = HDR(ZW_OP_TIMESTAMP, zw_pkt_timestamp)};
 
 	for (int i = 0; i < 4; i++)
 		EMIT(e, nop);
@@ -390,7 +395,7 @@ static void buffer_changes(void **state)
 	env_run_ok(e);
 	assert_int_equal(e->result.packets, 4);
 
-	static const uint32_t reason[] = { ZW_REASON_OPCODE, ZW_REASON_PACKET_SIZE };
+	static const uint32_t reason[] = {ZW_REASON_OPCODE, ZW_REASON_PACKET_SIZE};
 	for (int i = 0; i < 2; i++) {
 		for (int j = 0; j < 4; j++)
 			EMIT(e, nop);
@@ -434,9 +439,9 @@ static void *cancel_soon(void *opaque)
 
 static void cancel(void **state)
 {
-	struct zw_pkt_gemm g = { .hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm) };
+	struct zw_pkt_gemm g = {.hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm)};
 	struct cp_env *e = env_new("810e", 2);
-	struct zw_pkt nop = { .opcode = ZW_OP_NOP, .size = 16 };
+	struct zw_pkt nop = {.opcode = ZW_OP_NOP, .size = 16};
 	pthread_t thread;
 
 	(void)state;

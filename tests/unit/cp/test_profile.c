@@ -11,7 +11,7 @@ static void built_in(void **state)
 	static const struct {
 		const char *name;
 		uint32_t id;
-	} want[] = { { "810e", ZW_PROFILE_810E }, { "m890", ZW_PROFILE_M890 }, { "c12", ZW_PROFILE_C12 } };
+	} want[] = {{"810e", ZW_PROFILE_810E}, {"m890", ZW_PROFILE_M890}, {"c12", ZW_PROFILE_C12}};
 
 	(void)state;
 	for (size_t i = 0; i < 3; i++) {
@@ -21,8 +21,9 @@ static void built_in(void **state)
 		assert_string_equal(p->name, want[i].name);
 		assert_int_equal(p->id, want[i].id);
 		assert_int_equal(p->hbm_bytes % (2 * MIB), 0);
-		assert_true(p->hbm_bw && p->pcie_bw && p->tensor_bf16_flops && p->tensor_f32_flops &&
-			    p->vector_flops && p->tile_m && p->tile_n && p->tile_k);
+		assert_true(p->hbm_bw && p->pcie_bw && p->tensor_bf16_flops &&
+			    p->tensor_f32_flops && p->vector_flops && p->tile_m && p->tile_n &&
+			    p->tile_k);
 		assert_in_range(p->hbm_efficiency_permille, 1, 1000);
 		assert_in_range(p->tensor_efficiency_permille, 1, 1000);
 		for (size_t f = 0; zw_profile_field(f); f++) {
@@ -38,10 +39,12 @@ static void built_in(void **state)
 	assert_null(zw_profile_source(zw_profile_at(0), "colour"));
 	/* what was published */
 	assert_int_equal(zw_profile_find("810e")->hbm_bytes, 96 * GIB);
-	assert_int_equal(zw_profile_find("810e")->links * zw_profile_find("810e")->link_bw, 700000000000);
+	assert_int_equal(zw_profile_find("810e")->links * zw_profile_find("810e")->link_bw,
+			 700000000000);
 	assert_int_equal(zw_profile_find("810e")->tdp_watts, 400);
 	assert_int_equal(zw_profile_find("m890")->hbm_bytes, 144 * GIB);
-	assert_int_equal(zw_profile_find("m890")->links * zw_profile_find("m890")->link_bw, 800000000000);
+	assert_int_equal(zw_profile_find("m890")->links * zw_profile_find("m890")->link_bw,
+			 800000000000);
 	assert_int_equal(zw_profile_find("c12")->hbm_bw, 512000000000);
 	assert_memory_equal(zw_profile_source(zw_profile_find("810e"), "hbm_bw"), "assumed", 7);
 	assert_memory_equal(zw_profile_source(zw_profile_find("c12"), "hbm_bw"), "published", 9);
@@ -75,14 +78,17 @@ static void good_files(void **state)
 	/* every figure from the file: the built-in profile written out is the built-in profile */
 	const struct zw_profile *m = zw_profile_find("m890");
 	char text[1024];
-	int n = snprintf(text, sizeof(text), "hbm_bytes=%zu\nhbm_bw=%zu\npcie_bw=%zu\nlinks=%u\nlink_bw=%zu\n"
-			 "tensor_bf16_flops=%zu\ntensor_f32_flops=%zu\nvector_flops=%zu\nsram_bytes=%zu\n"
-			 "tile_m=%u\ntile_n=%u\ntile_k=%u\ntdp_watts=%u\npacket_ps=%zu\njob_ps=%zu\n"
-			 "hbm_efficiency_permille=%u\ntensor_efficiency_permille=%u\ndtypes=f32,bf16,i32\nname=m890\n",
-			 m->hbm_bytes, m->hbm_bw, m->pcie_bw, m->links, m->link_bw, m->tensor_bf16_flops,
-			 m->tensor_f32_flops, m->vector_flops, m->sram_bytes, m->tile_m, m->tile_n,
-			 m->tile_k, m->tdp_watts, m->packet_ps, m->job_ps, m->hbm_efficiency_permille,
-			 m->tensor_efficiency_permille);
+	int n = snprintf(
+		text, sizeof(text),
+		"hbm_bytes=%zu\nhbm_bw=%zu\npcie_bw=%zu\nlinks=%u\nlink_bw=%zu\n"
+		"tensor_bf16_flops=%zu\ntensor_f32_flops=%zu\nvector_flops=%zu\nsram_bytes=%zu\n"
+		"tile_m=%u\ntile_n=%u\ntile_k=%u\ntdp_watts=%u\npacket_ps=%zu\njob_ps=%zu\n"
+		"hbm_efficiency_permille=%u\ntensor_efficiency_permille=%u\ndtypes=f32,bf16,"
+		"i32\nname=m890\n",
+		m->hbm_bytes, m->hbm_bw, m->pcie_bw, m->links, m->link_bw, m->tensor_bf16_flops,
+		m->tensor_f32_flops, m->vector_flops, m->sram_bytes, m->tile_m, m->tile_n,
+		m->tile_k, m->tdp_watts, m->packet_ps, m->job_ps, m->hbm_efficiency_permille,
+		m->tensor_efficiency_permille);
 	assert_true(n > 0 && n < (int)sizeof(text));
 	assert_int_equal(parse(text, &p, err), 0);
 	p.id = m->id;
@@ -94,29 +100,33 @@ static void bad_files(void **state)
 	static const struct {
 		const char *text, *err;
 	} cases[] = {
-		{ "", "hbm_bytes is missing (no base given)" },
-		{ "base = 810e\nhbm_bw\n", "line 2: 'hbm_bw' is not 'key = value'" },
-		{ "base = 811e\n", "line 1: base: no built-in profile '811e'" },
-		{ "hbm_bw = 1T\nbase = 810e", "line 2: base has to be the first key" },
-		{ "base = 810e\nbase = m890", "line 2: base has to be the first key" },
-		{ "base=810e\n\n\nspeed = 9\n", "line 4: unknown key 'speed'" },
-		{ "base=810e\nhbm_bw = fast", "line 2: hbm_bw: 'fast' is not an unsigned integer" },
-		{ "base=810e\nhbm_bw = -1", "line 2: hbm_bw: '-1' is not an unsigned integer" },
-		{ "base=810e\nhbm_bw =", "line 2: hbm_bw: '' is not an unsigned integer" },
-		{ "base=810e\nhbm_bw = 5X", "line 2: hbm_bw: unknown suffix 'X' (k, M, G, T, Ki, Mi, Gi, Ti)" },
-		{ "base=810e\nhbm_bw = 1.5T", "line 2: hbm_bw: unknown suffix '.5T' (k, M, G, T, Ki, Mi, Gi, Ti)" },
-		{ "base=810e\nhbm_bw = 99999999999999999999", "line 2: hbm_bw: '99999999999999999999' is too large" },
-		{ "base=810e\nhbm_bw = 99999999999T", "line 2: hbm_bw: '99999999999T' is too large" },
-		{ "base=810e\nhbm_bw = 0", "line 2: hbm_bw: 0 is not in 1000000..1152921504606846976" },
-		{ "base=810e\ntile_k = 0", "line 2: tile_k: 0 is not in 1..4096" },
-		{ "base=810e\nhbm_efficiency_permille = 1001",
-		  "line 2: hbm_efficiency_permille: 1001 is not in 1..1000" },
-		{ "base=810e\ntile_k = 8\ntile_k = 8", "line 3: tile_k is given twice" },
-		{ "base=810e\ndtypes = f32, fp8", "line 2: dtypes: 'fp8' is none of f32, bf16, i32" },
-		{ "base=810e\ndtypes =", "line 2: dtypes: empty list" },
-		{ "base=810e\nname = seventeen-letters", "line 2: name: 1 to 15 characters" },
-		{ "base=810e\nname = a b", "line 2: name: printable ASCII without blanks only" },
-		{ "base=810e\nhbm_bytes = 3000001", "hbm_bytes is not a multiple of 2 MiB" },
+		{"", "hbm_bytes is missing (no base given)"},
+		{"base = 810e\nhbm_bw\n", "line 2: 'hbm_bw' is not 'key = value'"},
+		{"base = 811e\n", "line 1: base: no built-in profile '811e'"},
+		{"hbm_bw = 1T\nbase = 810e", "line 2: base has to be the first key"},
+		{"base = 810e\nbase = m890", "line 2: base has to be the first key"},
+		{"base=810e\n\n\nspeed = 9\n", "line 4: unknown key 'speed'"},
+		{"base=810e\nhbm_bw = fast", "line 2: hbm_bw: 'fast' is not an unsigned integer"},
+		{"base=810e\nhbm_bw = -1", "line 2: hbm_bw: '-1' is not an unsigned integer"},
+		{"base=810e\nhbm_bw =", "line 2: hbm_bw: '' is not an unsigned integer"},
+		{"base=810e\nhbm_bw = 5X",
+		 "line 2: hbm_bw: unknown suffix 'X' (k, M, G, T, Ki, Mi, Gi, Ti)"},
+		{"base=810e\nhbm_bw = 1.5T",
+		 "line 2: hbm_bw: unknown suffix '.5T' (k, M, G, T, Ki, Mi, Gi, Ti)"},
+		{"base=810e\nhbm_bw = 99999999999999999999",
+		 "line 2: hbm_bw: '99999999999999999999' is too large"},
+		{"base=810e\nhbm_bw = 99999999999T", "line 2: hbm_bw: '99999999999T' is too large"},
+		{"base=810e\nhbm_bw = 0",
+		 "line 2: hbm_bw: 0 is not in 1000000..1152921504606846976"},
+		{"base=810e\ntile_k = 0", "line 2: tile_k: 0 is not in 1..4096"},
+		{"base=810e\nhbm_efficiency_permille = 1001",
+		 "line 2: hbm_efficiency_permille: 1001 is not in 1..1000"},
+		{"base=810e\ntile_k = 8\ntile_k = 8", "line 3: tile_k is given twice"},
+		{"base=810e\ndtypes = f32, fp8", "line 2: dtypes: 'fp8' is none of f32, bf16, i32"},
+		{"base=810e\ndtypes =", "line 2: dtypes: empty list"},
+		{"base=810e\nname = seventeen-letters", "line 2: name: 1 to 15 characters"},
+		{"base=810e\nname = a b", "line 2: name: printable ASCII without blanks only"},
+		{"base=810e\nhbm_bytes = 3000001", "hbm_bytes is not a multiple of 2 MiB"},
 	};
 	struct zw_profile p;
 	char err[128], line[400];
@@ -168,8 +178,9 @@ static void files_on_disk(void **state)
 /* Random text and mutated files: an orderly answer, and what is accepted is usable. */
 static void fuzz(void **state)
 {
-	static const char good[] = "base = 810e\nhbm_bw = 4T\ntile_m = 64\ndtypes = f32, bf16\nname = x\n"
-				   "packet_ps = 100k\nsram_bytes = 4Mi\nlinks = 7 # seven\n";
+	static const char good[] =
+		"base = 810e\nhbm_bw = 4T\ntile_m = 64\ndtypes = f32, bf16\nname = x\n"
+		"packet_ps = 100k\nsram_bytes = 4Mi\nlinks = 7 # seven\n";
 	unsigned int ok = 0;
 	uint64_t rng = 3;
 
@@ -184,7 +195,8 @@ static void fuzz(void **state)
 			text[test_rand(&rng) % (sizeof(good) - 1)] = (char)test_rand(&rng);
 		if (!zw_profile_parse(text, sizeof(good) - 1, &p, err, sizeof(err))) {
 			ok++;
-			assert_true(p.hbm_bw && p.tile_m && p.dtypes && memchr(p.name, 0, sizeof(p.name)));
+			assert_true(p.hbm_bw && p.tile_m && p.dtypes &&
+				    memchr(p.name, 0, sizeof(p.name)));
 		} else {
 			assert_true(strlen(err) > 0);
 		}
@@ -196,8 +208,9 @@ static void fuzz(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(built_in),	 cmocka_unit_test(good_files), cmocka_unit_test(bad_files),
-		cmocka_unit_test(files_on_disk), cmocka_unit_test(fuzz),
+		cmocka_unit_test(built_in),  cmocka_unit_test(good_files),
+		cmocka_unit_test(bad_files), cmocka_unit_test(files_on_disk),
+		cmocka_unit_test(fuzz),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
