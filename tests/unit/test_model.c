@@ -6,6 +6,7 @@
 #include "llm_test.h"
 
 #include <math.h>
+#include <pthread.h>
 
 #include <zhenwu/llm_model.h>
 #include <zhenwu/zhenwu.h>
@@ -671,6 +672,65 @@ static void test_two_sessions(void **state)
 	unmake(&f);
 }
 
+struct worker {
+	struct zw_model *m;
+	const struct fixture *f;
+	uint32_t ids[40];
+	const float *want;
+	int wrong;
+};
+
+/* No cmocka in here: its failures jump. */
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	struct zw_session_options opt = {.size = sizeof(opt), .context = 64};
+	struct zw_session *s;
+	const float *x;
+
+	for (int round = 0; round < 3; round++) {
+		if (zw_session_open(w->m, &opt, &s, NULL)) {
+			w->wrong++;
+			return NULL;
+		}
+		for (uint32_t i = 0; i < 40; i++) {
+			if (zw_session_eval(s, &w->ids[i], 1, NULL, &x, NULL) ||
+			    memcmp(x, w->want + (size_t)i * w->f->s.v, w->f->s.v * sizeof(*x)))
+				w->wrong++;
+		}
+		zw_session_close(s);
+	}
+	return NULL;
+}
+
+/* Sessions of one model in threads of their own, opening and closing while others run. */
+static void test_threads(void **state)
+{
+	struct worker w[3];
+	pthread_t thread[3];
+	struct zw_model *m;
+	struct fixture f;
+
+	make(&f, shapes[0]);
+	write_model(&f);
+	m = open_model(&f);
+	for (uint32_t t = 0; t < 3; t++) {
+		w[t] = (struct worker){.m = m, .f = &f};
+		for (uint32_t i = 0; i < 40; i++)
+			w[t].ids[i] = (i * (2 * t + 3) + t) % f.s.v;
+		w[t].want = all_logits(m, &f, 0, w[t].ids, 40);
+	}
+	for (int t = 0; t < 3; t++)
+		assert_int_equal(pthread_create(&thread[t], NULL, work, &w[t]), 0);
+	for (int t = 0; t < 3; t++) {
+		assert_int_equal(pthread_join(thread[t], NULL), 0);
+		assert_int_equal(w[t].wrong, 0);
+		free((void *)w[t].want);
+	}
+	assert_int_equal(zw_model_close(m), 0);
+	unmake(&f);
+}
+
 static void count_line(void *opaque, const char *text)
 {
 	++*(unsigned int *)opaque;
@@ -724,7 +784,8 @@ int main(void)
 		cmocka_unit_test(test_reference),    cmocka_unit_test(test_forms),
 		cmocka_unit_test(test_refused),      cmocka_unit_test(test_progress),
 		cmocka_unit_test(test_too_large),    cmocka_unit_test(test_generate),
-		cmocka_unit_test(test_two_sessions), cmocka_unit_test(test_disasm),
+		cmocka_unit_test(test_two_sessions), cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_disasm),
 	};
 
 	return cmocka_run_group_tests_name("model", tests, open_device, close_device);
