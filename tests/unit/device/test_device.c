@@ -692,6 +692,60 @@ static void stop_job(void **state)
 	assert_int_equal(job.status, ZW_JOB_OK);
 }
 
+static void expect_power_on(struct device_env *e);
+
+/*
+ * Firmware that makes no sense: any peripheral, any value, jobs of garbage. Nothing outside of the
+ * device may be touched (ASan, and system memory is watched), and it has to stay controllable.
+ */
+static void nonsense(void **state)
+{
+	struct device_env *e = *state;
+	static const uint64_t edge[] = {
+		0,        1,          2,          3,          4,          64,
+		4095,     4096,       0x80000000, 0x800fffc0, 0x80100000, HBM_SIZE - 4096,
+		HBM_SIZE, 1ull << 47, 1ull << 48, SYS_DATA,   ~0ull};
+	uint64_t seed = 99;
+
+	make_vm(e);
+	for (int i = 0; i < 6000; i++) {
+		uint64_t addr = 0x10000000 + test_rand(&seed) % 0x140 * 4;
+		uint64_t val = test_rand(&seed) % 3 ? edge[test_rand(&seed) % 17]
+						    : test_rand(&seed) >> test_rand(&seed) % 64;
+		uint32_t op = MON_LOAD8 + test_rand(&seed) % 6;
+		uint64_t cause;
+
+		/* Without its doorbell interrupt the monitor would not hear us any more. */
+		if (op >= MON_STORE8 && (addr == ZW_SOC_IRQ_ENABLE || addr == ZW_SOC_FW_STATUS))
+			continue;
+		if (i % 16 == 0) {
+			struct zw_soc_job job;
+
+			for (unsigned int k = 0; k < sizeof(job) / 8; k++)
+				((uint64_t *)&job)[k] = edge[test_rand(&seed) % 17];
+			job.queue = test_rand(&seed) % 80;
+			job.vm = test_rand(&seed) % 4;
+			job.cmd_va = test_rand(&seed) % 2 ? CMD_VA : job.cmd_va;
+			put_job(e, &job);
+			addr = ZW_SOC_CP_CTRL;
+			op = MON_STORE32;
+			val = ZW_SOC_CP_START;
+		}
+		mon(e, op, addr & ~(uint64_t)(op % 3 == 2 ? 7 : 3), val, &cause);
+		if (i % 7 == 0)
+			zw_device_mmio_write(e->dev, test_rand(&seed) % 0x120000 & ~3ull, val, 4);
+		if (i % 7 == 0) {
+			w64(e, ZW_REG_MBOX_H2F, SYS_REQUEST);
+			w64(e, ZW_REG_MBOX_F2H, SYS_REPLY);
+		}
+	}
+	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_CANCEL, NULL);
+	zw_device_reset(e->dev, true);
+	expect_power_on(e);
+	env_boot(e);
+	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_NUM_VMS, 0, NULL), ZW_MAX_VMS);
+}
+
 /* -- reset -- */
 
 static double seconds(void)
@@ -840,6 +894,7 @@ int main(int argc, char **argv)
 		B(mmu_port),
 		B(jobs),
 		B(stop_job),
+		B(nonsense),
 		B(reset_mid_job),
 		T(reset_anywhere),
 		cmocka_unit_test(far_corners),
