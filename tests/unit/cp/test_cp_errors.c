@@ -421,6 +421,74 @@ static void faults(void **state)
 	expect(e, &pk, ZW_JOB_FAULT, ZW_FAULT_RANGE);
 }
 
+/* An output needs write permission; with gaps between its rows it needs read permission too. */
+static void write_only(void **state)
+{
+	struct cp_env *e = *state;
+	const uint64_t va = NOWHERE + (UINT64_C(2) << 30);
+	union any_packet ok, pk;
+
+	env_map_page(e, va, 40 * MIB, ZW_PTE_WRITE);
+	MAKE(ZW_OP_ADD);
+	pk = ok;
+	pk.add.y.va = va;
+	emit(e, &pk, pk.hdr.size);
+	env_run_ok(e);
+	pk.add.y.stride[0] += 1;
+	expect(e, &pk, ZW_JOB_FAULT, ZW_FAULT_PERMISSION);
+	assert_int_equal(e->job.fault_access, ZW_ACCESS_READ);
+	pk = ok;
+	pk.add.a.va = va;
+	expect(e, &pk, ZW_JOB_FAULT, ZW_FAULT_PERMISSION);
+	assert_int_equal(e->job.fault_access, ZW_ACCESS_READ);
+}
+
+/* Without rows nothing is looked at. */
+static void no_rows(void **state)
+{
+	struct cp_env *e = *state;
+	union any_packet pk;
+	const uint32_t none = 0;
+
+	for (unsigned int o = 0; o < N_OPCODES; o++) {
+		const struct zw_cp_op *op = zw_cp_op_find(all_opcodes[o]);
+
+		if (!op->n_operands)
+			continue;
+		env_clear(e);
+		make_packet(e, all_opcodes[o], IN_HBM, &pk);
+		pk.hdr.rows_va = env_alloc(e, IN_SYSTEM, 4);
+		env_put(e, pk.hdr.rows_va, &none, 4);
+		for (unsigned int i = 0; i < op->n_operands; i++)
+			operand(&pk, i)->va = NOWHERE + ((uint64_t)(i + 8) << 30);
+		emit(e, &pk, pk.hdr.size);
+		env_run_ok(e);
+		assert_int_equal(e->result.packets, 1);
+		assert_int_equal(e->result.hbm_read + e->result.sys_read, 0);
+	}
+}
+
+/* The longest buffer: a million packets. */
+static void longest(void **state)
+{
+	struct cp_env *e = *state;
+	const uint64_t va = NOWHERE + (UINT64_C(3) << 30);
+	struct zw_pkt nop = {.opcode = ZW_OP_NOP, .size = 16};
+
+	for (uint64_t off = 0; off < ZW_CMD_MAX_BYTES; off += ZW_PAGE_SIZE)
+		env_map_page(e, va + off, 40 * MIB, ZW_PTE_READ);
+	for (unsigned int i = 0; i < ZW_PAGE_SIZE; i += 16)
+		memcpy(e->hbm.base + 40 * MIB + i, &nop, 16);
+	e->result_va = env_alloc(e, IN_HBM, sizeof(e->result));
+	e->cmd_va = va;
+	e->cmd_bytes = ZW_CMD_MAX_BYTES;
+	e->job.seqno++;
+	env_run_from(e, 0);
+	assert_int_equal(e->job.status, ZW_JOB_OK);
+	assert_int_equal(e->result.packets, 1 << 20);
+	assert_int_equal(e->result.end_ps, 5000000 + UINT64_C(1000000) * (1 << 20));
+}
+
 /* One page mapped twice: apart in the address space, the same bytes in memory. */
 static void aliases(void **state)
 {
@@ -574,6 +642,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(packet_fields, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(bad_data, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(faults, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(write_only, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(no_rows, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(longest, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(aliases, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(unused_blocks, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(dma_write_fails, env_setup, env_teardown),
