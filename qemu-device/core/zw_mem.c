@@ -74,16 +74,19 @@ static int reserve(struct zw_mmu *mmu, const struct zw_seglist *list)
 	return 0;
 }
 
-static struct zw_bounce *bounce_new(struct zw_mmu *mmu, uint64_t va, uint64_t len)
+static struct zw_bounce *bounce_new(struct zw_mmu *mmu, uint64_t va, uint64_t len, bool filled)
 {
+	const size_t size = sizeof(struct zw_bounce) + 2 * BOUNCE_ALIGN + len;
 	struct zw_bounce *b;
 	uintptr_t p;
 
 	if (len > ZW_MEM_BOUNCE_MAX - mmu->bounce_bytes)
 		return NULL;
-	/* Zeroed: what an engine leaves unwritten goes to the guest, and must not be the host's
-	 * heap. */
-	b = calloc(1, sizeof(*b) + 2 * BOUNCE_ALIGN + len);
+	/*
+	 * Zeroed unless it is filled by the caller: what an engine leaves unwritten goes to the
+	 * guest, and must not be the host's heap.
+	 */
+	b = filled ? malloc(size) : calloc(1, size);
 	if (!b)
 		return NULL;
 	p = ((uintptr_t)(b + 1) + BOUNCE_ALIGN - 1) & ~(uintptr_t)(BOUNCE_ALIGN - 1);
@@ -149,7 +152,7 @@ int zw_mem_map(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, u
 		view->ptr = mmu->cfg.hbm->base + view->hbm_off;
 		goto out;
 	}
-	b = bounce_new(mmu, va, len);
+	b = bounce_new(mmu, va, len, access & ZW_ACCESS_READ);
 	if (!b) {
 		ret = -ENOMEM;
 		goto out;
