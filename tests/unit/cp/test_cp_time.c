@@ -118,6 +118,31 @@ static void sram(void **state)
 	}
 }
 
+/* Keys and values that do not fit into half of the SRAM are read once for each half SRAM of queries. */
+static void attention_sram(void **state)
+{
+	struct cp_env *e = *state;
+	union any_packet pk;
+	const uint64_t fixed = 256 + 32 + 3 * 4; /* q, pos and seq, table */
+	const uint64_t kv = 23 * 32;             /* of K, and as much of V */
+	static const struct {
+		uint64_t sram, passes;
+	} cases[] = {{4 * 23 * 32, 1}, {4 * 23 * 32 - 2, 1}, {512, 1}, {511, 2}, {256, 2},
+		     {100, 6}};
+
+	make_packet(e, ZW_OP_ATTENTION, IN_HBM, &pk);
+	for (uint32_t i = 0; i < 4; i++) {
+		put_i(e, &pk.attention.pos, i, 0, 19 + (int32_t)i);
+		put_i(e, &pk.attention.seq, i, 0, 1);
+	}
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		e->profile.sram_bytes = cases[i].sram;
+		emit(e, &pk, pk.hdr.size);
+		env_run_ok(e);
+		assert_int_equal(e->result.hbm_read, fixed + 2 * kv * cases[i].passes);
+	}
+}
+
 /* A random stream of packets of all kinds. */
 static void random_stream(struct cp_env *e, unsigned int n, bool async)
 {
@@ -427,6 +452,25 @@ static void buffer_changes(void **state)
 	assert_int_equal(e->job.reason, ZW_REASON_PACKET_SIZE);
 }
 
+/* A job that is over cannot be resumed, and its number starts it afresh. */
+static void no_second_life(void **state)
+{
+	struct cp_env *e = *state;
+	struct zw_pkt nop = {.opcode = ZW_OP_NOP, .size = 16};
+
+	EMIT(e, nop);
+	EMIT(e, nop);
+	env_run(e);
+	assert_int_equal(e->job.end_ps, 7000000);
+	env_run_from(e, 0);
+	assert_int_equal(e->job.status, ZW_JOB_OK);
+	assert_int_equal(e->job.start_ps, 7000000);
+	assert_int_equal(e->job.end_ps, 14000000);
+	assert_int_equal(e->result.packets, 2);
+	env_run_from(e, 16);
+	assert_int_equal(e->job.status, ZW_JOB_INTERNAL);
+}
+
 static void *cancel_soon(void *opaque)
 {
 	struct cp_env *e = opaque;
@@ -505,6 +549,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(golden, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(attention_cost, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(attention_sram, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(sram, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(identities, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(async_overlap, env_setup, env_teardown),
@@ -512,6 +557,7 @@ int main(void)
 		cmocka_unit_test(determinism),
 		cmocka_unit_test_setup_teardown(semaphores, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(buffer_changes, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(no_second_life, env_setup, env_teardown),
 		cmocka_unit_test(cancel),
 		cmocka_unit_test_setup_teardown(cancel_inside, env_setup, env_teardown),
 	};
