@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Device MMU and HBM: translation, faults, TLB, views, against a plain model. */
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include "unit.h"
 #include "zw_hbm.h"
 #include "zw_mmu.h"
@@ -373,6 +376,72 @@ static void invalidate_while_running(void **state)
 	zw_mmu_run_end(e->mmu);
 	assert_int_equal(zw_mmu_busy(e->mmu), 0);
 	assert_int_equal(e->idles, idles + 3);
+}
+
+/*
+ * One thread changes a mapping over and over as a driver would, the other translates as the command
+ * processor does. Whenever an invalidation is over, every later view shows the new page.
+ */
+struct race {
+	struct env *e;
+	_Atomic uint64_t now; /* address mapped; odd while it changes */
+	_Atomic bool stop;
+	_Atomic unsigned int checked, wrong;
+};
+
+static void *translate(void *arg)
+{
+	struct race *r = arg;
+	struct zw_mem_fault f;
+	struct zw_view v;
+
+	zw_mmu_run_begin(r->e->mmu, 1);
+	while (!r->stop) {
+		uint64_t before = r->now, off;
+
+		if (zw_mem_map(r->e->mmu, 1, 0, 64, ZW_ACCESS_READ, &v, &f)) {
+			r->wrong++;
+			break;
+		}
+		off = v.hbm_off;
+		if (!(before & 1) && before == r->now) {
+			r->checked++;
+			r->wrong += off != before;
+		}
+		zw_mem_unmap(r->e->mmu, 1, &v, true, &f);
+		zw_mmu_boundary(r->e->mmu);
+	}
+	zw_mmu_run_end(r->e->mmu);
+	return NULL;
+}
+
+static void invalidate_race(void **state)
+{
+	struct env *e = *state;
+	struct race r = {.e = e, .now = 0x10000};
+	uint64_t *pte;
+	pthread_t t;
+
+	map(e, 1, 0, 0, 0x10000, RW);
+	pte = entry(e, 1, 0, 0);
+	assert_int_equal(pthread_create(&t, NULL, translate, &r), 0);
+	for (unsigned int i = 0; i < 2000; i++) {
+		uint64_t addr = 0x10000 + (i % 7) * 0x1000;
+
+		r.now |= 1;
+		__atomic_store_n(pte, addr | RW | ZW_PTE_VALID | ZW_PTE_LEAF, __ATOMIC_RELEASE);
+		zw_mmu_invalidate(e->mmu, 1);
+		while (zw_mmu_busy(e->mmu))
+			sched_yield();
+		r.now = addr;
+		if (i % 8 == 0)
+			sched_yield();
+	}
+	r.stop = true;
+	pthread_join(t, NULL);
+	assert_int_equal(r.wrong, 0);
+	assert_true(r.checked > 10);
+	assert_int_equal(zw_mmu_busy(e->mmu), 0);
 }
 
 static void isolation(void **state)
@@ -775,6 +844,7 @@ int main(void)
 		T(malformed),
 		T(tlb),
 		T(invalidate_while_running),
+		T(invalidate_race),
 		T(isolation),
 		T(bounce),
 		T(dma_errors),
