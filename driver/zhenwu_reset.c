@@ -181,10 +181,10 @@ void zhenwu_reset_flr_prepare(struct pci_dev *pdev)
 
 	drm_warn(&zdev->drm, "function level reset, HBM contents are lost\n");
 	WRITE_ONCE(zdev->reset.in_flr, true);
-	zhenwu_ipc_down(zdev);
-	mutex_lock(&zdev->hw_lock);
 	/* New faults are refused until it is over; those that were served are taken back. */
 	unmap_mapping_range(zdev->drm.anon_inode->i_mapping, 0, 0, 1);
+	zhenwu_ipc_down(zdev);
+	mutex_lock(&zdev->hw_lock);
 	list_for_each_entry(vm, &zdev->vms, node)
 		zhenwu_vm_lose_locked(vm);
 	if (zhenwu_device_alive(zdev) && zhenwu_fw_reset_device(zdev))

@@ -226,24 +226,35 @@ static int zhenwu_bind_change(struct zhenwu_bind *bind)
 	return ret;
 }
 
-/* Gives back what the operation took out. The locks are still held. */
+/* Ends the use of what the operation took out. The locks are still held. */
 static void zhenwu_bind_finish(struct zhenwu_bind *bind)
 {
 	struct zhenwu_vm *vm = bind->vm;
-	struct drm_gpuva *va, *next;
+	struct drm_gpuva *va;
 
 	if (bind->flush || !list_empty(&bind->old_pts))
 		zhenwu_vm_flush_tlb(vm);
 	else
 		wmb(); /* new entries are in HBM before a job that uses them is submitted */
 
-	list_for_each_entry_safe(va, next, &bind->old_vas, rb.entry) {
-		list_del(&va->rb.entry);
+	list_for_each_entry(va, &bind->old_vas, rb.entry) {
+		/* Freeing a buffer takes its reservation: not while others are locked. */
+		drm_gem_object_get(va->gem.obj);
 		drm_gpuva_unlink(va);
-		kfree(va);
 	}
 	drm_gpuvm_bo_put(bind->vm_bo);
 	zhenwu_pt_free_zombies(vm->zdev, &bind->old_pts);
+}
+
+/* Gives back what the operation took out. */
+static void zhenwu_bind_release(struct zhenwu_bind *bind)
+{
+	struct drm_gpuva *va, *next;
+
+	list_for_each_entry_safe(va, next, &bind->old_vas, rb.entry) {
+		drm_gem_object_put(va->gem.obj);
+		kfree(va);
+	}
 }
 
 static int zhenwu_bind_execute(struct zhenwu_bind *bind)
@@ -272,6 +283,7 @@ static int zhenwu_bind_execute(struct zhenwu_bind *bind)
 	drm_exec_fini(&exec);
 	mutex_unlock(&vm->lock);
 out:
+	zhenwu_bind_release(bind);
 	zhenwu_bind_free_spares(bind);
 	return ret;
 }
