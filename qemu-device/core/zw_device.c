@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Life of a device: its parts, its two threads, how they park, reset. */
+/* Life of a device: its parts, interrupt lines, reset. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,19 +15,9 @@
  * waited for is an engine thread that an overcommitted host does not let run.
  */
 #define DEFAULT_PROGRESS_MS 5000
-/* Interrupts and stop requests end a slice early: its length only bounds the time between two looks
- * at the rest. */
-#define RV_SLICE            10000000
-/*
- * How long a thread looks for work before it sleeps. A job passes between three threads; waking a
- * sleeping one costs several microseconds each time, which a burst of short jobs need not pay. It
- * is short as all the spinning threads and the guest share the host's cores.
- */
-#define SPIN_NS             20000
+#define SRAM_ALIGN          4096
 
-#define SRAM_ALIGN 4096
-
-static uint64_t clock_ns(void)
+uint64_t zw_dev_clock_ns(void)
 {
 	struct timespec ts;
 
@@ -39,7 +29,7 @@ static uint64_t mtime(void *opaque)
 {
 	struct zw_device *dev = opaque;
 
-	return clock_ns() / 1000 - dev->epoch_us;
+	return zw_dev_clock_ns() / 1000 - dev->epoch_us;
 }
 
 void zw_dev_log(struct zw_device *dev, enum zw_log_level level, const char *fmt, ...)
@@ -53,29 +43,6 @@ void zw_dev_log(struct zw_device *dev, enum zw_log_level level, const char *fmt,
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
 	dev->ops.log(dev->opaque, level, line);
-}
-
-static inline void cpu_relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
-}
-
-static bool spin_until(struct zw_device *dev, bool (*ready)(struct zw_device *))
-{
-	uint64_t end = clock_ns() + SPIN_NS;
-
-	do {
-		for (int i = 0; i < 16; i++) {
-			if (ready(dev))
-				return true;
-			cpu_relax();
-		}
-	} while (clock_ns() < end);
-	return false;
 }
 
 /* -- interrupts, attention -- */
@@ -124,7 +91,7 @@ static void tlb_idle(void *opaque)
 	zw_dev_irq(opaque, ZW_SOC_IRQ_TLB, 0);
 }
 
-/* -- command processor -- */
+/* -- callbacks of the parts -- */
 
 /* Between two packets. */
 static void cp_boundary(void *opaque)
@@ -139,103 +106,6 @@ static void cp_log(void *opaque, const char *msg)
 	zw_dev_log(opaque, ZW_LOG_GUEST_ERROR, "%s", msg);
 }
 
-/* Runs dev->job on the calling thread, which is the only one that has it. */
-static void cp_run(struct zw_device *dev)
-{
-	const size_t half = offsetof(struct zw_soc_job, end);
-
-	zw_mmu_run_begin(dev->mmu, dev->job.vm);
-	zw_cp_run(dev->cp, &dev->job);
-	zw_mmu_run_end(dev->mmu);
-	memcpy(dev->sram + dev->job_sram + half, (uint8_t *)&dev->job + half,
-	       sizeof(dev->job) - half);
-	zw_rv_invalidate(dev->rv, ZW_SOC_SRAM_BASE + dev->job_sram + half, sizeof(dev->job) - half);
-}
-
-static void cp_done_locked(struct zw_device *dev)
-{
-	atomic_store(&dev->cp_status, ZW_SOC_CP_DONE);
-	zw_dev_irq_locked(dev, ZW_SOC_IRQ_CP, 0);
-}
-
-void zw_dev_cp_start(struct zw_device *dev)
-{
-	bool empty = dev->job.cmd_bytes == 0;
-
-	/* From here on a stop request means this job, even before its thread has come to it. */
-	zw_cp_arm(dev->cp);
-	pthread_mutex_lock(&dev->lock);
-	atomic_store(&dev->cp_status, ZW_SOC_CP_RUNNING);
-	if (!empty) {
-		atomic_store(&dev->cp_start, true);
-		pthread_cond_signal(&dev->cp_cond);
-	}
-	pthread_mutex_unlock(&dev->lock);
-	if (!empty)
-		return;
-	/* No packets: two changes of thread would take longer than the job. */
-	cp_run(dev);
-	pthread_mutex_lock(&dev->lock);
-	cp_done_locked(dev);
-	pthread_mutex_unlock(&dev->lock);
-}
-
-static bool cp_ready(struct zw_device *dev)
-{
-	return atomic_load_explicit(&dev->cp_start, memory_order_relaxed);
-}
-
-/* A thread has come to rest: the host, the other thread, or a caller of zw_device_reset() may wait
- * for it. Lock held. */
-static void at_rest_locked(struct zw_device *dev)
-{
-	void (*cb)(void *) = dev->rest_cb;
-	void *opaque = dev->rest_opaque;
-
-	pthread_cond_broadcast(&dev->rest_cond);
-	pthread_cond_signal(&dev->core_cond);
-	if (!cb || !dev->reset_host)
-		return;
-	pthread_mutex_unlock(&dev->lock);
-	cb(opaque);
-	pthread_mutex_lock(&dev->lock);
-}
-
-static void *cp_main(void *opaque)
-{
-	struct zw_device *dev = opaque;
-
-	pthread_mutex_lock(&dev->lock);
-	while (!dev->quit) {
-		if (dev->resetting) {
-			if (!dev->cp_at_rest) {
-				dev->cp_at_rest = true;
-				at_rest_locked(dev);
-				continue;
-			}
-			pthread_cond_wait(&dev->cp_cond, &dev->lock);
-			continue;
-		}
-		dev->cp_at_rest = false;
-		if (!atomic_load(&dev->cp_start)) {
-			pthread_cond_wait(&dev->cp_cond, &dev->lock);
-			continue;
-		}
-		atomic_store(&dev->cp_start, false);
-		pthread_mutex_unlock(&dev->lock);
-		cp_run(dev);
-		pthread_mutex_lock(&dev->lock);
-		cp_done_locked(dev);
-		pthread_mutex_unlock(&dev->lock);
-		spin_until(dev, cp_ready);
-		pthread_mutex_lock(&dev->lock);
-	}
-	pthread_mutex_unlock(&dev->lock);
-	return NULL;
-}
-
-/* -- control core -- */
-
 static void rv_trap(void *opaque, uint64_t cause, uint64_t epc, uint64_t tval)
 {
 	/* Interrupts are the firmware's daily life. */
@@ -246,84 +116,10 @@ static void rv_trap(void *opaque, uint64_t cause, uint64_t epc, uint64_t tval)
 			   (unsigned long long)tval);
 }
 
-/* The hart gave up. The host is shown the trap that started it, not the one that ended it. */
-static void core_halted(struct zw_device *dev)
-{
-	struct zw_rv_halt halt = {0};
-	uint64_t cause, pc;
-
-	zw_rv_halt_info(dev->rv, &halt);
-	cause = halt.cause;
-	pc = halt.epc;
-	if (halt.double_trap) {
-		zw_rv_csr_read(dev->rv, ZW_RV_CSR_MCAUSE, &cause);
-		zw_rv_csr_read(dev->rv, ZW_RV_CSR_MEPC, &pc);
-	}
-	pthread_mutex_lock(&dev->lock);
-	dev->fw_running = false;
-	if (!dev->resetting && !dev->quit) {
-		atomic_store(&dev->fw_trap_cause, (uint32_t)(cause & 0x7fffffff) | ZW_FW_TRAPPED);
-		atomic_store(&dev->fw_trap_pc, pc);
-		atomic_store(&dev->boot_status, ZW_BOOT_HALTED);
-	}
-	pthread_mutex_unlock(&dev->lock);
-	zw_dev_log(dev, ZW_LOG_ERROR, "control core: halted, cause 0x%llx at 0x%llx",
-		   (unsigned long long)cause, (unsigned long long)pc);
-	/* The host waits for replies that will not come: let it look. */
-	if (dev->ops.msix_raise)
-		dev->ops.msix_raise(dev->opaque, ZW_VECTOR_MBOX);
-}
-
-static bool core_ready(struct zw_device *dev)
-{
-	return atomic_load_explicit(&dev->attention, memory_order_relaxed) ||
-	       zw_rv_wake_pending(dev->rv);
-}
-
-static void core_park(struct zw_device *dev)
-{
-	uint64_t deadline;
-	struct timespec ts;
-
-	if (spin_until(dev, core_ready))
-		return;
-	deadline = zw_rv_timer_deadline(dev->rv);
-	if (deadline != UINT64_MAX) {
-		uint64_t us = deadline > UINT64_MAX / 2 - dev->epoch_us ? UINT64_MAX / 2
-									: deadline + dev->epoch_us;
-
-		ts.tv_sec = (time_t)(us / 1000000);
-		ts.tv_nsec = (long)(us % 1000000) * 1000;
-	}
-	pthread_mutex_lock(&dev->lock);
-	if (!core_ready(dev)) {
-		dev->core_sleeping = true;
-		if (deadline == UINT64_MAX)
-			pthread_cond_wait(&dev->core_cond, &dev->lock);
-		else
-			pthread_cond_timedwait(&dev->core_cond, &dev->lock, &ts);
-		dev->core_sleeping = false;
-	}
-	pthread_mutex_unlock(&dev->lock);
-}
-
-static void core_execute(struct zw_device *dev)
-{
-	switch (zw_rv_run(dev->rv, RV_SLICE)) {
-	case ZW_RV_STOP_WFI:
-		core_park(dev);
-		break;
-	case ZW_RV_STOP_HALT:
-		core_halted(dev);
-		break;
-	case ZW_RV_STOP_BUDGET:
-	case ZW_RV_STOP_EXTERNAL:
-		break;
-	}
-}
+/* -- reset -- */
 
 /* All registers as after power-on. Both threads are at rest. */
-static void reset_state(struct zw_device *dev)
+void zw_dev_reset_state(struct zw_device *dev)
 {
 	memset(dev->sram, 0, ZW_SOC_SRAM_SIZE);
 	zw_mmu_reset(dev->mmu);
@@ -370,7 +166,7 @@ static void reset_state(struct zw_device *dev)
 	pthread_mutex_unlock(&dev->lock);
 }
 
-static void release_locked(struct zw_device *dev)
+void zw_dev_release_locked(struct zw_device *dev)
 {
 	dev->resetting = false;
 	dev->reset_host = false;
@@ -380,62 +176,6 @@ static void release_locked(struct zw_device *dev)
 	pthread_cond_signal(&dev->cp_cond);
 	pthread_cond_broadcast(&dev->rest_cond);
 }
-
-/* Control-core thread while a reset is going on; lock held. */
-static void core_rest_locked(struct zw_device *dev)
-{
-	if (!dev->core_at_rest) {
-		dev->core_at_rest = true;
-		at_rest_locked(dev);
-		return;
-	}
-	if (dev->reset_host || !dev->cp_at_rest) {
-		pthread_cond_wait(&dev->core_cond, &dev->lock);
-		return;
-	}
-	/* The driver's own reset: nobody else is going to finish it. */
-	dev->reset_busy = true;
-	pthread_mutex_unlock(&dev->lock);
-	reset_state(dev);
-	pthread_mutex_lock(&dev->lock);
-	dev->reset_busy = false;
-	if (dev->reset_host)
-		at_rest_locked(dev); /* the host's reset came meanwhile */
-	else
-		release_locked(dev);
-}
-
-static void *core_main(void *opaque)
-{
-	struct zw_device *dev = opaque;
-
-	pthread_mutex_lock(&dev->lock);
-	while (!dev->quit) {
-		atomic_store(&dev->attention, false);
-		if (dev->resetting) {
-			core_rest_locked(dev);
-			continue;
-		}
-		if (dev->boot_requested) {
-			dev->boot_requested = false;
-			pthread_mutex_unlock(&dev->lock);
-			zw_boot_run(dev);
-			pthread_mutex_lock(&dev->lock);
-			continue;
-		}
-		if (!dev->fw_running) {
-			pthread_cond_wait(&dev->core_cond, &dev->lock);
-			continue;
-		}
-		pthread_mutex_unlock(&dev->lock);
-		core_execute(dev);
-		pthread_mutex_lock(&dev->lock);
-	}
-	pthread_mutex_unlock(&dev->lock);
-	return NULL;
-}
-
-/* -- reset -- */
 
 /* Asks everything to stop. Lock held; the CP is told by the caller, without it. */
 static void begin_locked(struct zw_device *dev, bool host)
@@ -489,9 +229,9 @@ void zw_device_reset_finish(struct zw_device *dev, bool scrub_hbm)
 		return;
 	if (scrub_hbm)
 		zw_hbm_scrub(&dev->hbm, 0, dev->hbm.size, NULL, NULL);
-	reset_state(dev);
+	zw_dev_reset_state(dev);
 	pthread_mutex_lock(&dev->lock);
-	release_locked(dev);
+	zw_dev_release_locked(dev);
 	pthread_mutex_unlock(&dev->lock);
 }
 
@@ -609,11 +349,11 @@ static int make_parts(struct zw_device *dev, const struct zw_device_config *cfg,
 
 static int start_threads(struct zw_device *dev, char *err, size_t len)
 {
-	int ret = pthread_create(&dev->core_thread, NULL, core_main, dev);
+	int ret = pthread_create(&dev->core_thread, NULL, zw_dev_core_main, dev);
 
 	dev->core_started = ret == 0;
 	if (!ret) {
-		ret = pthread_create(&dev->cp_thread, NULL, cp_main, dev);
+		ret = pthread_create(&dev->cp_thread, NULL, zw_dev_cp_main, dev);
 		dev->cp_started = ret == 0;
 	}
 	if (ret)
@@ -643,7 +383,7 @@ struct zw_device *zw_device_new(const struct zw_device_config *cfg, const struct
 	dev->aperture_size = cfg->aperture_size ? cfg->aperture_size : hbm_size;
 	dev->progress_ms = cfg->progress_ms ? cfg->progress_ms : DEFAULT_PROGRESS_MS;
 	dev->caps = cfg->workers ? 0 : ZW_CAP_WORKERS_SYNC;
-	dev->epoch_us = clock_ns() / 1000;
+	dev->epoch_us = zw_dev_clock_ns() / 1000;
 	pthread_mutex_init(&dev->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Inside of the device, shared by zw_device.c (life cycle, threads), zw_regs.c (BAR0), zw_soc.c
+ * Inside of the device, shared by zw_device.c (life cycle), zw_threads.c, zw_regs.c (BAR0), zw_soc.c
  * (bus of the control core) and zw_boot.c (boot ROM).
  *
  * Threads and locks. The control-core thread runs firmware, boot ROM and every peripheral access;
@@ -108,6 +108,18 @@ void zw_dev_self_reset(struct zw_device *dev);
 /* True when a long operation on the control-core thread should give up. */
 bool zw_dev_stopping(void *dev);
 
+/* Host's monotonic clock. */
+uint64_t zw_dev_clock_ns(void);
+/* Power-on state of all registers, SRAM, MMU, CP. Both threads are at rest; takes the lock. */
+void zw_dev_reset_state(struct zw_device *dev);
+/* Ends a reset: the threads go on. Lock held. */
+void zw_dev_release_locked(struct zw_device *dev);
+
+/* -- zw_threads.c -- */
+
+/* Bodies of the threads; argument: the device. */
+void *zw_dev_core_main(void *dev);
+void *zw_dev_cp_main(void *dev);
 /* Job hand-over, control-core thread. Runs dev->job: itself if it has no packets, else on the CP
  * thread. */
 void zw_dev_cp_start(struct zw_device *dev);

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+/* The two threads of a device: what they run, how they park, how they come to rest for a reset. */
+#include <string.h>
+#include <time.h>
+#include "zw_boot.h"
+#include "zw_device_int.h"
+
+/* Interrupts and stop requests end a slice early: its length only bounds the time between two looks
+ * at the rest. */
+#define RV_SLICE 10000000
+/*
+ * How long a thread looks for work before it sleeps. A job passes between three threads; waking a
+ * sleeping one costs several microseconds each time, which a burst of short jobs need not pay. It
+ * is short as all the spinning threads and the guest share the host's cores.
+ */
+#define SPIN_NS  20000
+
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+static bool spin_until(struct zw_device *dev, bool (*ready)(struct zw_device *))
+{
+	uint64_t end = zw_dev_clock_ns() + SPIN_NS;
+
+	do {
+		for (int i = 0; i < 16; i++) {
+			if (ready(dev))
+				return true;
+			cpu_relax();
+		}
+	} while (zw_dev_clock_ns() < end);
+	return false;
+}
+
+/* -- command processor -- */
+
+/* Runs dev->job on the calling thread, which is the only one that has it. */
+static void cp_run(struct zw_device *dev)
+{
+	const size_t half = offsetof(struct zw_soc_job, end);
+
+	zw_mmu_run_begin(dev->mmu, dev->job.vm);
+	zw_cp_run(dev->cp, &dev->job);
+	zw_mmu_run_end(dev->mmu);
+	memcpy(dev->sram + dev->job_sram + half, (uint8_t *)&dev->job + half,
+	       sizeof(dev->job) - half);
+	zw_rv_invalidate(dev->rv, ZW_SOC_SRAM_BASE + dev->job_sram + half, sizeof(dev->job) - half);
+}
+
+static void cp_done_locked(struct zw_device *dev)
+{
+	atomic_store(&dev->cp_status, ZW_SOC_CP_DONE);
+	zw_dev_irq_locked(dev, ZW_SOC_IRQ_CP, 0);
+}
+
+void zw_dev_cp_start(struct zw_device *dev)
+{
+	bool empty = dev->job.cmd_bytes == 0;
+
+	/* From here on a stop request means this job, even before its thread has come to it. */
+	zw_cp_arm(dev->cp);
+	pthread_mutex_lock(&dev->lock);
+	atomic_store(&dev->cp_status, ZW_SOC_CP_RUNNING);
+	if (!empty) {
+		atomic_store(&dev->cp_start, true);
+		pthread_cond_signal(&dev->cp_cond);
+	}
+	pthread_mutex_unlock(&dev->lock);
+	if (!empty)
+		return;
+	/* No packets: two changes of thread would take longer than the job. */
+	cp_run(dev);
+	pthread_mutex_lock(&dev->lock);
+	cp_done_locked(dev);
+	pthread_mutex_unlock(&dev->lock);
+}
+
+static bool cp_ready(struct zw_device *dev)
+{
+	return atomic_load_explicit(&dev->cp_start, memory_order_relaxed);
+}
+
+/* A thread has come to rest: the host, the other thread, or a caller of zw_device_reset() may wait
+ * for it. Lock held. */
+static void at_rest_locked(struct zw_device *dev)
+{
+	void (*cb)(void *) = dev->rest_cb;
+	void *opaque = dev->rest_opaque;
+
+	pthread_cond_broadcast(&dev->rest_cond);
+	pthread_cond_signal(&dev->core_cond);
+	if (!cb || !dev->reset_host)
+		return;
+	pthread_mutex_unlock(&dev->lock);
+	cb(opaque);
+	pthread_mutex_lock(&dev->lock);
+}
+
+void *zw_dev_cp_main(void *opaque)
+{
+	struct zw_device *dev = opaque;
+
+	pthread_mutex_lock(&dev->lock);
+	while (!dev->quit) {
+		if (dev->resetting) {
+			if (!dev->cp_at_rest) {
+				dev->cp_at_rest = true;
+				at_rest_locked(dev);
+				continue;
+			}
+			pthread_cond_wait(&dev->cp_cond, &dev->lock);
+			continue;
+		}
+		dev->cp_at_rest = false;
+		if (!atomic_load(&dev->cp_start)) {
+			pthread_cond_wait(&dev->cp_cond, &dev->lock);
+			continue;
+		}
+		atomic_store(&dev->cp_start, false);
+		pthread_mutex_unlock(&dev->lock);
+		cp_run(dev);
+		pthread_mutex_lock(&dev->lock);
+		cp_done_locked(dev);
+		pthread_mutex_unlock(&dev->lock);
+		spin_until(dev, cp_ready);
+		pthread_mutex_lock(&dev->lock);
+	}
+	pthread_mutex_unlock(&dev->lock);
+	return NULL;
+}
+
+/* -- control core -- */
+
+/* The hart gave up. The host is shown the trap that started it, not the one that ended it. */
+static void core_halted(struct zw_device *dev)
+{
+	struct zw_rv_halt halt = {0};
+	uint64_t cause, pc;
+
+	zw_rv_halt_info(dev->rv, &halt);
+	cause = halt.cause;
+	pc = halt.epc;
+	if (halt.double_trap) {
+		zw_rv_csr_read(dev->rv, ZW_RV_CSR_MCAUSE, &cause);
+		zw_rv_csr_read(dev->rv, ZW_RV_CSR_MEPC, &pc);
+	}
+	pthread_mutex_lock(&dev->lock);
+	dev->fw_running = false;
+	if (!dev->resetting && !dev->quit) {
+		atomic_store(&dev->fw_trap_cause, (uint32_t)(cause & 0x7fffffff) | ZW_FW_TRAPPED);
+		atomic_store(&dev->fw_trap_pc, pc);
+		atomic_store(&dev->boot_status, ZW_BOOT_HALTED);
+	}
+	pthread_mutex_unlock(&dev->lock);
+	zw_dev_log(dev, ZW_LOG_ERROR, "control core: halted, cause 0x%llx at 0x%llx",
+		   (unsigned long long)cause, (unsigned long long)pc);
+	/* The host waits for replies that will not come: let it look. */
+	if (dev->ops.msix_raise)
+		dev->ops.msix_raise(dev->opaque, ZW_VECTOR_MBOX);
+}
+
+static bool core_ready(struct zw_device *dev)
+{
+	return atomic_load_explicit(&dev->attention, memory_order_relaxed) ||
+	       zw_rv_wake_pending(dev->rv);
+}
+
+static void core_park(struct zw_device *dev)
+{
+	uint64_t deadline;
+	struct timespec ts;
+
+	if (spin_until(dev, core_ready))
+		return;
+	deadline = zw_rv_timer_deadline(dev->rv);
+	if (deadline != UINT64_MAX) {
+		uint64_t us = deadline > UINT64_MAX / 2 - dev->epoch_us ? UINT64_MAX / 2
+									: deadline + dev->epoch_us;
+
+		ts.tv_sec = (time_t)(us / 1000000);
+		ts.tv_nsec = (long)(us % 1000000) * 1000;
+	}
+	pthread_mutex_lock(&dev->lock);
+	if (!core_ready(dev)) {
+		dev->core_sleeping = true;
+		if (deadline == UINT64_MAX)
+			pthread_cond_wait(&dev->core_cond, &dev->lock);
+		else
+			pthread_cond_timedwait(&dev->core_cond, &dev->lock, &ts);
+		dev->core_sleeping = false;
+	}
+	pthread_mutex_unlock(&dev->lock);
+}
+
+static void core_execute(struct zw_device *dev)
+{
+	switch (zw_rv_run(dev->rv, RV_SLICE)) {
+	case ZW_RV_STOP_WFI:
+		core_park(dev);
+		break;
+	case ZW_RV_STOP_HALT:
+		core_halted(dev);
+		break;
+	case ZW_RV_STOP_BUDGET:
+	case ZW_RV_STOP_EXTERNAL:
+		break;
+	}
+}
+
+/* Control-core thread while a reset is going on; lock held. */
+static void core_rest_locked(struct zw_device *dev)
+{
+	if (!dev->core_at_rest) {
+		dev->core_at_rest = true;
+		at_rest_locked(dev);
+		return;
+	}
+	if (dev->reset_host || !dev->cp_at_rest) {
+		pthread_cond_wait(&dev->core_cond, &dev->lock);
+		return;
+	}
+	/* The driver's own reset: nobody else is going to finish it. */
+	dev->reset_busy = true;
+	pthread_mutex_unlock(&dev->lock);
+	zw_dev_reset_state(dev);
+	pthread_mutex_lock(&dev->lock);
+	dev->reset_busy = false;
+	if (dev->reset_host)
+		at_rest_locked(dev); /* the host's reset came meanwhile */
+	else
+		zw_dev_release_locked(dev);
+}
+
+void *zw_dev_core_main(void *opaque)
+{
+	struct zw_device *dev = opaque;
+
+	pthread_mutex_lock(&dev->lock);
+	while (!dev->quit) {
+		atomic_store(&dev->attention, false);
+		if (dev->resetting) {
+			core_rest_locked(dev);
+			continue;
+		}
+		if (dev->boot_requested) {
+			dev->boot_requested = false;
+			pthread_mutex_unlock(&dev->lock);
+			zw_boot_run(dev);
+			pthread_mutex_lock(&dev->lock);
+			continue;
+		}
+		if (!dev->fw_running) {
+			pthread_cond_wait(&dev->core_cond, &dev->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&dev->lock);
+		core_execute(dev);
+		pthread_mutex_lock(&dev->lock);
+	}
+	pthread_mutex_unlock(&dev->lock);
+	return NULL;
+}
