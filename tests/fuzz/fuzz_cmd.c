@@ -21,8 +21,9 @@ static void build(struct cp_env *e, const uint8_t *data, size_t size)
 		unsigned int edits = data[1] & 7;
 		uint32_t len;
 
-		make_packet(e, all_opcodes[data[0] % N_OPCODES], (enum place)((data[1] >> 3) % 3),
-			    &pk);
+		e->rows = data[0] & 0x80 ? 1 : 4;
+		make_packet(e, all_opcodes[(data[0] & 0x7f) % N_OPCODES],
+			    (enum place)((data[1] >> 3) % 3), &pk);
 		len = pk.hdr.size;
 		data += 2;
 		size -= 2;
@@ -30,6 +31,10 @@ static void build(struct cp_env *e, const uint8_t *data, size_t size)
 			unsigned int at = (data[0] | data[1] << 8) % len, n = 1 + data[2] % 8;
 
 			memcpy((uint8_t *)&pk + at, data + 3, n < len - at ? n : len - at);
+			/* the same edit of the next descriptor */
+			if (data[2] & 0x80 && at + 64 < len)
+				memcpy((uint8_t *)&pk + at + 64, data + 3,
+				       n < len - at - 64 ? n : len - at - 64);
 		}
 		emit(e, &pk, len);
 	}

@@ -59,6 +59,8 @@ static uint32_t pools_validate(const struct zw_tensor *k, const struct zw_tensor
 
 	if (t < 8 || t > 1024 || (t & (t - 1)))
 		return ZW_REASON_VALUE;
+	if (k->dim[3] > ZW_CP_MAX_HEAD)
+		return ZW_REASON_LIMIT;
 	if (k->dtype != v->dtype)
 		return ZW_REASON_DTYPE;
 	for (int i = 0; i < 2; i++) {
@@ -95,7 +97,7 @@ static int load_seqs(struct zw_cp_exec *x, const int32_t *pos, const int32_t *se
 {
 	const struct zw_tensor *table = zw_cp_tensor_at(x->op, x->pkt, table_opd);
 	uint32_t rows = x->rows;
-	uint64_t *keys, refs = 0;
+	uint64_t *keys, refs = 0, run_refs = 0;
 	int err;
 
 	err = zw_cp_check_index(x, pos, rows, (uint64_t)table->dim[1] * t);
@@ -130,7 +132,11 @@ static int load_seqs(struct zw_cp_exec *x, const int32_t *pos, const int32_t *se
 	}
 	for (uint32_t i = 0; i < out->n; i++)
 		refs += (uint64_t)out->seq[i].last - out->seq[i].first + 1;
-	if (refs > ZW_CP_MAX_PAGE_REFS)
+	/* The kernel looks at the pages of a sequence once for every run of its rows. */
+	for (uint32_t i = 0; from_start && i < rows; i++)
+		if (!i || out->of_row[i] != out->of_row[i - 1])
+			run_refs += (uint64_t)out->seq[out->of_row[i]].last + 1;
+	if (refs > ZW_CP_MAX_PAGE_REFS || run_refs > ZW_CP_MAX_PAGE_REFS)
 		return zw_cp_fail(x, ZW_JOB_DATA, ZW_REASON_LIMIT);
 	out->refs = (uint32_t)refs;
 	for (uint32_t i = 0; i < out->n; i++) {
@@ -281,7 +287,7 @@ static int kv_write_exec(struct zw_cp_exec *x)
 	m.n = sort_unique(unique, rows);
 	for (uint32_t i = 0; i < rows; i++)
 		target[i] = (int32_t)find(unique, m.n, slot[i]);
-	m.count_bytes = m.unit_bytes * rows;
+	m.count_bytes = zw_cp_mul_sat(m.unit_bytes, rows);
 	m.block_bytes = p->k_cache.stride[0] * esize;
 	err = map_units(x, KVW_KC, &m, k_ptr);
 	m.block_bytes = p->v_cache.stride[0] * esize;

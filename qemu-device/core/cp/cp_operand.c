@@ -200,6 +200,26 @@ static int map_operand(struct zw_cp_exec *x, unsigned int i)
 	return 0;
 }
 
+/*
+ * Parts of a late operand are addressed relative to its start; if all of it lies in the address space, none of them
+ * can wrap around to somewhere else.
+ */
+static int check_range(struct zw_cp_exec *x, unsigned int i)
+{
+	const struct zw_tensor *t = zw_cp_tensor_at(x->op, x->pkt, i);
+	const uint64_t end = 1ull << ZW_VA_BITS;
+	uint64_t bytes = zw_cp_tensor_span(t, t->dim[0]) * zw_cp_dtype_size(t->dtype);
+
+	if (t->va <= end && bytes <= end - t->va)
+		return 0;
+	x->fault.va = t->va > end ? t->va : end;
+	x->fault.access = x->op->operands[i].flags & ZW_OPD_OUT ? ZW_ACCESS_WRITE : ZW_ACCESS_READ;
+	x->fault.fault = ZW_FAULT_RANGE;
+	if (x->cfg->pmu)
+		atomic_fetch_add_explicit(&x->cfg->pmu->faults, 1, memory_order_relaxed);
+	return zw_cp_mem_status(x, -EFAULT);
+}
+
 int zw_cp_operands_begin(struct zw_cp_exec *x)
 {
 	int err = read_rows(x);
@@ -207,10 +227,12 @@ int zw_cp_operands_begin(struct zw_cp_exec *x)
 	if (err || !x->rows)
 		return err;
 	for (unsigned int i = 0; i < x->op->n_operands; i++) {
-		if ((x->op->operands[i].flags & ZW_OPD_LATE) ||
-		    !zw_cp_tensor_at(x->op, x->pkt, i)->dtype)
+		if (!zw_cp_tensor_at(x->op, x->pkt, i)->dtype)
 			continue;
-		err = map_operand(x, i);
+		if (x->op->operands[i].flags & ZW_OPD_LATE)
+			err = check_range(x, i);
+		else
+			err = map_operand(x, i);
 		if (err)
 			return err;
 	}

@@ -42,6 +42,8 @@ static uint32_t rmsnorm_validate(const void *pkt)
 
 	if (p->reserved[0] || p->reserved[1] || p->reserved[2])
 		return ZW_REASON_RESERVED;
+	if (p->w.dim[0] > ZW_CP_MAX_ROW)
+		return ZW_REASON_LIMIT;
 	return finite_not_negative(p->eps_f32) ? ZW_REASON_NONE : ZW_REASON_VALUE;
 }
 
@@ -85,7 +87,14 @@ static uint32_t rope_validate(const void *pkt)
 {
 	const struct zw_pkt_rope *p = pkt;
 
-	return 2ull * p->cos_table.dim[1] > p->x.dim[2] ? ZW_REASON_SHAPE : ZW_REASON_NONE;
+	if (2ull * p->cos_table.dim[1] > p->x.dim[2])
+		return ZW_REASON_SHAPE;
+	if (p->x.dim[2] > ZW_CP_MAX_ROW)
+		return ZW_REASON_LIMIT;
+	/* The engine walks both tables with one stride. */
+	if (p->cos_table.stride[0] != p->sin_table.stride[0])
+		return ZW_REASON_STRIDE;
+	return ZW_REASON_NONE;
 }
 
 /* Maps rows first..last of a table; counts one row for each row of x. */
@@ -132,29 +141,9 @@ static int rope_exec(struct zw_cp_exec *x)
 		err = map_table(x, ROPE_SIN, first, last, &sin_slot);
 	if (err)
 		return err;
-	if (p->cos_table.stride[0] != p->sin_table.stride[0] && first != last) {
-		/* The kernel has one stride for both: give it dense copies. */
-		uint32_t n = p->cos_table.dim[1], rows = last - first + 1;
-		float *dense = zw_cp_alloc(x, 2ull * rows * n, sizeof(float));
-
-		if (!dense)
-			return -EIO;
-		for (uint64_t r = 0; r < rows; r++) {
-			memcpy(dense + r * n,
-			       (float *)x->late[cos_slot].ptr + r * p->cos_table.stride[0],
-			       n * 4ull);
-			memcpy(dense + (rows + r) * n,
-			       (float *)x->late[sin_slot].ptr + r * p->sin_table.stride[0],
-			       n * 4ull);
-		}
-		args.cos_tab = dense;
-		args.sin_tab = dense + (uint64_t)rows * n;
-		args.table_ld = n;
-	} else {
-		args.cos_tab = x->late[cos_slot].ptr;
-		args.sin_tab = x->late[sin_slot].ptr;
-		args.table_ld = p->cos_table.stride[0];
-	}
+	args.cos_tab = x->late[cos_slot].ptr;
+	args.sin_tab = x->late[sin_slot].ptr;
+	args.table_ld = p->cos_table.stride[0];
 	args.n_pos = last - first + 1;
 	return zw_cp_kernel_status(x, zw_k_rope(&args, x->cfg->pool));
 }

@@ -26,7 +26,9 @@
  */
 #define ZW_CP_MAX_INDEX_ROWS (1u << 20) /* rows of a packet that has an index per row */
 #define ZW_CP_MAX_PAGE_REFS  (1u << 20) /* block table entries one packet looks at */
-#define ZW_CP_MAX_EXTENT     (1ull << ZW_VA_BITS)
+#define ZW_CP_MAX_ROW        (1u << 20) /* elements that RMSNORM and ROPE hold at a time */
+#define ZW_CP_MAX_HEAD       4096u      /* head dimension of the KV cache */
+#define ZW_CP_MAX_EXTENT     (1ull << ZW_VA_BITS) /* bytes of an operand */
 
 /* -- simulated time (cp_time.c) ----------------------------------------------------------------------- */
 

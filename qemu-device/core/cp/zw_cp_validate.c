@@ -61,7 +61,13 @@ static uint32_t check_strides(const struct zw_tensor *t, unsigned int esize)
 	}
 	if (__builtin_mul_overflow(span, (uint64_t)esize, &bytes))
 		return ZW_REASON_STRIDE;
-	return bytes > ZW_CP_MAX_EXTENT ? ZW_REASON_LIMIT : ZW_REASON_NONE;
+	if (bytes > ZW_CP_MAX_EXTENT)
+		return ZW_REASON_LIMIT;
+	/* One that is never taken, in a dimension of 1, too: others multiply with it. */
+	for (int i = 0; i < (int)t->ndim - 1; i++)
+		if (t->stride[i] > ZW_CP_MAX_EXTENT)
+			return ZW_REASON_LIMIT;
+	return ZW_REASON_NONE;
 }
 
 /* Sizes bound to dimension letters; an optional dimension that was left out is bound to 0. */

@@ -65,6 +65,7 @@ struct cp_env {
 	bool fail_dma_write;
 	bool no_guards; /* the test lets packets write anywhere */
 	uint64_t rng;
+	uint32_t rows; /* of packets made by make_packet(); 0: 4 */
 };
 
 static inline int env_dma_read(void *opaque, uint64_t addr, void *buf, size_t len)

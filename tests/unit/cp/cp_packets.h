@@ -54,7 +54,7 @@ static inline struct zw_tensor index_tensor(struct cp_env *e, enum place p, uint
 static inline void make_packet(struct cp_env *e, unsigned int opcode, enum place p,
 			       union any_packet *pk)
 {
-	const uint32_t m = 4;
+	const uint32_t m = e->rows ? e->rows : 4;
 
 	memset(pk, 0, sizeof(*pk));
 	pk->hdr.opcode = (uint16_t)opcode;

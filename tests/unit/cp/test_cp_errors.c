@@ -159,6 +159,28 @@ static void tensor_fields(void **state)
 	}
 }
 
+/* A stride that is never taken still has to be one: it enters arithmetic elsewhere. */
+static void unused_strides(void **state)
+{
+	struct cp_env *e = *state;
+	static const uint64_t strides[] = {UINT64_C(1) << 62, UINT64_C(1) << 63, UINT64_MAX,
+					   (UINT64_C(1) << 62) + 1, (UINT64_C(1) << 48) + 1};
+
+	for (unsigned int i = 0; i < 5; i++) {
+		struct zw_pkt_add a = {.hdr = HDR(ZW_OP_ADD, zw_pkt_add)};
+		union any_packet pk = {0};
+
+		env_clear(e);
+		a.a = random_tensor(e, IN_HBM, F32, 1, 12, 0, 0);
+		a.b = random_tensor(e, IN_HBM, F32, 1, 12, 0, 0);
+		a.a.stride[0] = a.b.stride[0] = strides[i];
+		a.y = a.a;
+		a.y.va += 4;
+		pk.add = a;
+		expect(e, &pk, ZW_JOB_INVALID, ZW_REASON_LIMIT);
+	}
+}
+
 static void exactly_in_place(void **state)
 {
 	struct cp_env *e = *state;
@@ -541,9 +563,10 @@ static void dma_write_fails(void **state)
 static void limits(void **state)
 {
 	struct cp_env *e = *state;
-	union any_packet pk;
+	union any_packet ok, pk;
+	struct zw_tensor *t;
 
-	/* 4 rows at the ends of long sequences: over a million block table entries, all of them -1 */
+	/* the ends of long sequences: over a million block table entries, none of which is read */
 	make_packet(e, ZW_OP_ATTENTION, IN_HBM, &pk);
 	pk.attention.block_table.va = NOWHERE;
 	pk.attention.block_table.dim[1] = 1u << 22;
@@ -551,6 +574,75 @@ static void limits(void **state)
 	for (uint32_t i = 0; i < 4; i++)
 		put_i(e, &pk.attention.pos, i, 0, (1 << 25) - 1);
 	expect(e, &pk, ZW_JOB_DATA, ZW_REASON_LIMIT);
+	/* two sequences of 2^18 entries: four runs of rows are 2^20, five are more */
+	env_clear(e);
+	e->rows = 5;
+	make_packet(e, ZW_OP_ATTENTION, IN_HBM, &pk);
+	e->rows = 0;
+	pk.attention.block_table.va = NOWHERE;
+	pk.attention.block_table.dim[1] = 1u << 22;
+	pk.attention.block_table.stride[0] = 1u << 22;
+	for (uint32_t i = 0; i < 5; i++) {
+		put_i(e, &pk.attention.pos, i, 0, (1 << 21) - 1);
+		put_i(e, &pk.attention.seq, i, 0, i & 1);
+	}
+	expect(e, &pk, ZW_JOB_DATA, ZW_REASON_LIMIT);
+	put_i(e, &pk.attention.seq, 4, 0, 1);
+	expect(e, &pk, ZW_JOB_FAULT, ZW_FAULT_UNMAPPED);
+	/* rows that the vector engine holds at a time, heads that the attention engine does */
+	MAKE(ZW_OP_RMSNORM);
+	CASE((pk.rmsnorm.x.dim[2] = pk.rmsnorm.y.dim[2] = pk.rmsnorm.w.dim[0] = ZW_CP_MAX_ROW + 1,
+	      pk.rmsnorm.x.stride[0] = pk.rmsnorm.y.stride[0] = 1ull << 30,
+	      pk.rmsnorm.x.stride[1] = pk.rmsnorm.y.stride[1] = 1ull << 28),
+	     ZW_REASON_LIMIT);
+	MAKE(ZW_OP_ROPE);
+	CASE((pk.rope.x.dim[2] = pk.rope.y.dim[2] = ZW_CP_MAX_ROW + 1,
+	      pk.rope.x.stride[0] = pk.rope.y.stride[0] = 1ull << 30,
+	      pk.rope.x.stride[1] = pk.rope.y.stride[1] = 1ull << 28),
+	     ZW_REASON_LIMIT);
+	CASE(pk.rope.sin_table.stride[0] += 1, ZW_REASON_STRIDE);
+	MAKE(ZW_OP_ATTENTION);
+	pk = ok;
+	t = &pk.attention.k_cache;
+	for (int i = 0; i < 2; i++) {
+		t[i].dim[3] = t[i].stride[2] = ZW_CP_MAX_HEAD + 1;
+		t[i].stride[1] = 2 * t[i].stride[2];
+		t[i].stride[0] = 8 * t[i].stride[1];
+	}
+	pk.attention.q.dim[2] = pk.attention.y.dim[2] = ZW_CP_MAX_HEAD + 1;
+	pk.attention.q.stride[1] = pk.attention.y.stride[1] = ZW_CP_MAX_HEAD + 1;
+	pk.attention.q.stride[0] = pk.attention.y.stride[0] = 4 * (ZW_CP_MAX_HEAD + 1);
+	expect(e, &pk, ZW_JOB_INVALID, ZW_REASON_LIMIT);
+}
+
+/* Operands of which only parts are mapped: none of the parts may wrap around to low addresses. */
+static void no_wrap(void **state)
+{
+	struct cp_env *e = *state;
+	union any_packet ok, pk;
+
+	for (unsigned int o = 0; o < N_OPCODES; o++) {
+		const struct zw_cp_op *op = zw_cp_op_find(all_opcodes[o]);
+
+		for (unsigned int i = 0; i < op->n_operands; i++) {
+			static const uint64_t va[] = {UINT64_MAX - 31, UINT64_C(1) << 48,
+						      (UINT64_C(1) << 48) - 16};
+			for (unsigned int j = 0; j < 3; j++) {
+				uint64_t faults = e->pmu.faults;
+
+				if (j == 2 && !(op->operands[i].flags & ZW_OPD_LATE))
+					continue; /* unmapped, which comes first */
+				MAKE(all_opcodes[o]);
+				pk = ok;
+				operand(&pk, i)->va = va[j];
+				expect(e, &pk, ZW_JOB_FAULT, ZW_FAULT_RANGE);
+				assert_true(
+					e->job.fault_va ==
+					(va[j] < UINT64_C(1) << 48 ? UINT64_C(1) << 48 : va[j]));
+				assert_int_equal(e->pmu.faults, faults + 1);
+			}
+		}
+	}
 }
 
 static void buffers(void **state)
@@ -638,6 +730,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(valid_ones_run, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(tensor_fields, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(unused_strides, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(exactly_in_place, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(packet_fields, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(bad_data, env_setup, env_teardown),
@@ -649,6 +742,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(unused_blocks, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(dma_write_fails, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(limits, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(no_wrap, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(buffers, env_setup, env_teardown),
 	};
 

@@ -126,7 +126,6 @@ static void rope(void **state)
 
 	EACH_PLACE(p)
 	{
-		/* both tables with one stride, and with strides of their own */
 		for (int variant = 0; variant < 2; variant++) {
 			struct zw_pkt_rope r = {.hdr = HDR(ZW_OP_ROPE, zw_pkt_rope)};
 			float x[5][2][12];
@@ -134,7 +133,7 @@ static void rope(void **state)
 			r.x = tensor_gap(e, p, F32, 4, m, h, d);
 			r.y = variant ? r.x : tensor(e, p, F32, m, h, d, 0);
 			r.pos = tensor(e, p, I32, m, 0, 0, 0);
-			r.cos_table = tensor_gap(e, p, F32, 0, positions, half, 0);
+			r.cos_table = tensor_gap(e, p, F32, variant ? 6 : 0, positions, half, 0);
 			r.sin_table = tensor_gap(e, p, F32, variant ? 6 : 0, positions, half, 0);
 			fill_random(e, &r.x);
 			fill_random(e, &r.cos_table);

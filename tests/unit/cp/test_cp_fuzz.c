@@ -41,6 +41,8 @@ static void mutate(struct cp_env *e, uint8_t *pkt, uint32_t size)
 					   1ull << 20,
 					   1ull << 47,
 					   1ull << 48,
+					   1ull << 62,
+					   1ull << 61,
 					   AREA_VA(IN_HBM),
 					   AREA_VA(IN_SYSTEM),
 					   AREA_VA(IN_READ_ONLY),
@@ -50,7 +52,7 @@ static void mutate(struct cp_env *e, uint8_t *pkt, uint32_t size)
 	uint32_t at = (uint32_t)(test_rand(&e->rng) % size) & ~(width - 1);
 	uint64_t v = numbers[test_rand(&e->rng) % (sizeof(numbers) / sizeof(numbers[0]))];
 
-	switch (test_rand(&e->rng) % 4) {
+	switch (test_rand(&e->rng) % 6) {
 	case 0:
 		pkt[test_rand(&e->rng) % size] ^= (uint8_t)(1u << test_rand(&e->rng) % 8);
 		break;
@@ -61,6 +63,14 @@ static void mutate(struct cp_env *e, uint8_t *pkt, uint32_t size)
 		memcpy(&v, pkt + at, width);
 		v += (uint64_t)(test_rand(&e->rng) % 5) - 2;
 		memcpy(pkt + at, &v, width);
+		break;
+	case 3: /* one field of two descriptors: what only goes wrong when both agree */
+		at &= 63;
+		for (int i = 0; i < 2 && size > 80; i++) {
+			uint32_t tensors = (size - 16) / 64;
+
+			memcpy(pkt + 16 + test_rand(&e->rng) % tensors * 64 + at, &v, width);
+		}
 		break;
 	default:
 		memcpy(pkt + at, pkt + ((uint32_t)(test_rand(&e->rng) % size) & ~(width - 1)),
@@ -86,6 +96,7 @@ static void mutated_packets(void **state)
 		uint32_t rows;
 
 		e->rng = seed + c;
+		e->rows = test_rand(&e->rng) % 3 ? 4 : 1;
 		env_clear(e);
 		e->cmd_va = env_alloc(e, IN_PAGES, 4096);
 		e->result_va = env_alloc(e, IN_HBM, sizeof(e->result));
