@@ -52,7 +52,7 @@ zw_progress_of()
 # the progress; elsewhere (CI) a line is printed every 30 s, so that a long step never looks hung.
 zw_step()
 {
-	local name=$1 what=$2 hint=$3 log pid start now last rc=0
+	local name=$1 what=$2 hint=$3 log pid start now last errors rc=0
 	shift 3
 
 	mkdir -p "$ZW_LOGS"
@@ -84,11 +84,9 @@ zw_step()
 			"$(zw_elapsed $((SECONDS - start)))" "$rc" "$log" >&2
 		tail -n 25 "$log" | sed 's/^/    | /' >&2
 		# With several jobs at once the reason is often far above the end.
-		if ! tail -n 25 "$log" | grep -qE '(error|Error|undefined reference):? '; then
-			printf '  first errors in it:\n' >&2
-			grep -nE '(error|ERROR): |undefined reference|No such file' "$log" | head -n 8 |
-				sed 's/^/    | /' >&2 || true
-		fi
+		errors=$(head -n -25 "$log" | grep -nE '(error|ERROR): |undefined reference' |
+			head -n 8) || errors=
+		[[ -n $errors ]] && printf '  earlier errors in it:\n%s\n' "$errors" >&2
 		[[ -n $hint ]] && printf '  hint: %s\n' "$hint" >&2
 		return "$rc"
 	fi
