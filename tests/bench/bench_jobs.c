@@ -35,24 +35,34 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Returns the number of samples, or a negative error. */
+/*
+ * Returns the number of samples, or a negative error. A binary syncobj, as who waits for one job
+ * would use: a wait for a timeline point goes through an irq_work, which is a cost of its own.
+ */
 static long depth_one(struct zw_client *c, uint64_t duration, uint64_t *samples)
 {
 	uint64_t end = now_ns() + duration, t0, t1;
+	struct drm_zhenwu_sync_op sync = {.flags = DRM_ZHENWU_SYNC_OP_SIGNAL};
+	struct drm_zhenwu_job job = {.syncs = DRM_ZHENWU_OBJ_ARRAY(1, &sync)};
+	struct drm_zhenwu_submit s = {.queue_id = c->queue, .jobs = DRM_ZHENWU_OBJ_ARRAY(1, &job)};
 	size_t n = 0;
 	int ret;
 
+	ret = drmSyncobjCreate(c->fd, 0, &sync.handle);
+	if (ret)
+		return ret;
 	do {
 		t0 = now_ns();
-		ret = zw_submit(c->fd, c->queue, 0, 0, 0, c->timeline, ++c->point);
+		ret = zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_SUBMIT, &s);
 		if (!ret)
-			ret = zw_wait(c->fd, c->timeline, c->point, LONG_WAIT_NS);
+			ret = drmSyncobjWait(c->fd, &sync.handle, 1, INT64_MAX, 0, NULL);
 		if (ret)
-			return ret;
+			break;
 		t1 = now_ns();
 		samples[n++] = t1 - t0;
 	} while (t1 < end && n < MAX_SAMPLES);
-	return (long)n;
+	drmSyncobjDestroy(c->fd, sync.handle);
+	return ret ? ret : (long)n;
 }
 
 static int submit_batch(struct zw_client *c)
