@@ -88,7 +88,9 @@ def add_meson(rec, stage, path):
             name = test["name"].split(" / ")[-1]
             good = test["result"] in ("OK", "EXPECTEDFAIL")
             if test["result"] == "SKIP":
-                rec.add(stage, name, "skipped", "exit status 77")
+                # A program that skips itself (exit status 77) says why on stderr.
+                said = (test.get("stderr") or "").strip().splitlines()
+                rec.add(stage, name, "skipped", said[-1] if said else "exit status 77")
                 continue
             text = test.get("stdout") or ""
             if ktap.parse(text)[0]:
