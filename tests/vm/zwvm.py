@@ -289,8 +289,8 @@ class Vm:
                   "slab_debug=FZPU kfence.sample_interval=100" if c.debug
                   else "kfence.sample_interval=0",
                   # An emulated CPU may stand still while the host is busy.
-                  "rcupdate.rcu_cpu_stall_timeout=300", "watchdog_thresh=60", "nowatchdog",
-                  "tsc=reliable", "no_timer_check", c.append]
+                  "rcupdate.rcu_cpu_stall_timeout=300", "watchdog_thresh=60",
+                  "sysctl.kernel.hung_task_timeout_secs=480", "tsc=reliable", "no_timer_check", c.append]
         argv = [self.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-L", blobs, "-bios", os.path.join(blobs, "qboot.rom"),
                 "-M", "q35", "-m", c.memory, "-smp", str(c.cpus),
