@@ -116,7 +116,9 @@ struct zhenwu_device {
 		struct work_struct work;
 		/** @reset.wait: Woken when @reset.gen, @reset.wedged or @reset.stopped changes. */
 		wait_queue_head_t wait;
-		/** @reset.gen: Counts resets; changed under @hw_lock. */
+		/** @reset.count: Resets, for user space: grows before jobs are told. */
+		u32 count;
+		/** @reset.gen: Resets that are over, for waiters; changed under @hw_lock. */
 		u32 gen;
 		/** @reset.requested_gen: Generation @reset.work is to end. */
 		u32 requested_gen;

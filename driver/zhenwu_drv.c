@@ -88,7 +88,7 @@ static void zhenwu_query_info(struct zhenwu_device *zdev, struct drm_zhenwu_dev_
 	info->max_ring_slots = 1u << ZW_RING_MAX_LOG2;
 	info->max_priority = capable(CAP_SYS_NICE) ? DRM_ZHENWU_QUEUE_PRIORITY_REALTIME :
 						     DRM_ZHENWU_QUEUE_PRIORITY_NORMAL;
-	info->reset_count = READ_ONCE(zdev->reset.gen);
+	info->reset_count = READ_ONCE(zdev->reset.count);
 }
 
 static void zhenwu_query_counters(struct zhenwu_device *zdev, struct drm_zhenwu_dev_counters *cnt)

@@ -37,6 +37,54 @@ static irqreturn_t zhenwu_irq_queue(int irq, void *data)
 	return IRQ_HANDLED;
 }
 
+/* Vectors of queues are dealt out to the CPUs in turn; see zhenwu_irq_choose(). */
+static void zhenwu_irq_spread(struct zhenwu_device *zdev)
+{
+	unsigned int i, cpu = cpumask_first(cpu_online_mask);
+
+	for (i = ZW_VECTOR_MBOX + 1; i < zdev->irq.count; i++) {
+		struct zhenwu_vector *vec = &zdev->irq.vectors[i];
+
+		vec->cpu = cpu;
+		irq_set_affinity_and_hint(vec->irq, cpumask_of(cpu));
+		cpu = cpumask_next(cpu, cpu_online_mask);
+		if (cpu >= nr_cpu_ids)
+			cpu = cpumask_first(cpu_online_mask);
+	}
+}
+
+/**
+ * zhenwu_irq_choose() - choose the vector of a new queue
+ * @zdev: device
+ *
+ * Who makes a queue usually submits to it and waits for it, on the same CPU: an interrupt there
+ * wakes no other CPU on its way. The vector of this CPU with the fewest queues is taken.
+ *
+ * Return: number of the vector.
+ */
+u32 zhenwu_irq_choose(struct zhenwu_device *zdev)
+{
+	unsigned int cpu = raw_smp_processor_id();
+	u32 i, best = 0, best_cost = U32_MAX;
+
+	for (i = ZW_VECTOR_MBOX + 1; i < zdev->irq.count; i++) {
+		struct zhenwu_vector *vec = &zdev->irq.vectors[i];
+		unsigned long flags;
+		u32 cost;
+
+		spin_lock_irqsave(&vec->lock, flags);
+		cost = list_count_nodes(&vec->queues);
+		spin_unlock_irqrestore(&vec->lock, flags);
+		if (vec->cpu != cpu)
+			cost += ZW_MAX_QUEUES;
+		if (cost < best_cost) {
+			best_cost = cost;
+			best = i;
+		}
+	}
+	return best;
+}
+
 /**
  * zhenwu_irq_init() - allocate and request the vectors
  * @zdev: device; its mailbox is initialised
@@ -71,6 +119,7 @@ int zhenwu_irq_init(struct zhenwu_device *zdev)
 		}
 		zdev->irq.count = i + 1;
 	}
+	zhenwu_irq_spread(zdev);
 	return 0;
 
 err_free:
@@ -86,8 +135,10 @@ void zhenwu_irq_fini(struct zhenwu_device *zdev)
 {
 	unsigned int i;
 
-	for (i = 0; i < zdev->irq.count; i++)
+	for (i = 0; i < zdev->irq.count; i++) {
+		irq_update_affinity_hint(zdev->irq.vectors[i].irq, NULL);
 		free_irq(zdev->irq.vectors[i].irq, &zdev->irq.vectors[i]);
+	}
 	zdev->irq.count = 0;
 	pci_free_irq_vectors(zdev->pdev);
 }

@@ -343,7 +343,7 @@ static int zhenwu_queue_alloc_ring(struct zhenwu_queue *queue)
 	if (id < 0)
 		return id;
 	queue->hw_id = id;
-	queue->vector = 1 + id % (zdev->irq.count - 1);
+	queue->vector = zhenwu_irq_choose(zdev);
 
 	queue->mem = dma_alloc_coherent(zdev->drm.dev, zhenwu_queue_ring_bytes(queue->slots),
 					&queue->dma, GFP_KERNEL);

@@ -43,6 +43,7 @@ static void zhenwu_reset_lose_queues(struct zhenwu_device *zdev, bool innocent, 
 
 	lockdep_assert_held(&zdev->hw_lock);
 
+	WRITE_ONCE(zdev->reset.count, zdev->reset.count + 1);
 	/* What was completed before the device stopped was completed. */
 	zhenwu_irq_sync(zdev);
 	list_for_each_entry(queue, &zdev->queues, node)

@@ -32,7 +32,7 @@ static ssize_t reset_count_show(struct device *dev, struct device_attribute *att
 {
 	struct zhenwu_device *zdev = dev_get_drvdata(dev);
 
-	return sysfs_emit(buf, "%u\n", READ_ONCE(zdev->reset.gen));
+	return sysfs_emit(buf, "%u\n", READ_ONCE(zdev->reset.count));
 }
 static DEVICE_ATTR_RO(reset_count);
 
