@@ -196,7 +196,9 @@ enum drm_zhenwu_vm_bind_op_flags {
 	DRM_ZHENWU_VM_BIND_OP_TYPE_MASK = (int)(0xfu << 28),
 	/** @DRM_ZHENWU_VM_BIND_OP_TYPE_MAP: Map; replaces what was there. */
 	DRM_ZHENWU_VM_BIND_OP_TYPE_MAP = 0 << 28,
-	/** @DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP: Unmap all in the range; splits mappings at its ends. */
+	/**
+	 * @DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP: Unmap all in the range; splits mappings at its ends.
+	 */
 	DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP = 1 << 28,
 };
 
@@ -242,7 +244,9 @@ struct drm_zhenwu_vm_bind {
 enum drm_zhenwu_vm_state {
 	/** @DRM_ZHENWU_VM_STATE_USABLE: Binds and submissions work. */
 	DRM_ZHENWU_VM_STATE_USABLE,
-	/** @DRM_ZHENWU_VM_STATE_UNUSABLE: A bind failed half way or the device was lost; destroy it. */
+	/**
+	 * @DRM_ZHENWU_VM_STATE_UNUSABLE: A bind failed half way or the device was lost; destroy it.
+	 */
 	DRM_ZHENWU_VM_STATE_UNUSABLE,
 };
 
@@ -266,7 +270,9 @@ enum drm_zhenwu_bo_flags {
 	DRM_ZHENWU_BO_CPU_VISIBLE = 1 << 2,
 };
 
-/** struct drm_zhenwu_bo_create - argument of DRM_IOCTL_ZHENWU_BO_CREATE. Contents start as zeroes. */
+/**
+ * struct drm_zhenwu_bo_create - argument of DRM_IOCTL_ZHENWU_BO_CREATE. Contents start as zeroes.
+ */
 struct drm_zhenwu_bo_create {
 	/** @size: Bytes, rounded up to pages and returned; not 0. */
 	__u64 size;
@@ -363,7 +369,10 @@ enum drm_zhenwu_queue_state_flags {
 	DRM_ZHENWU_QUEUE_STATE_FAILED = 1 << 0,
 	/** @DRM_ZHENWU_QUEUE_STATE_TIMEDOUT: It made no progress and was reset. */
 	DRM_ZHENWU_QUEUE_STATE_TIMEDOUT = 1 << 1,
-	/** @DRM_ZHENWU_QUEUE_STATE_INNOCENT: It was stopped by a device reset that another client caused. */
+	/**
+	 * @DRM_ZHENWU_QUEUE_STATE_INNOCENT: It was stopped by a device reset that another client
+	 * caused.
+	 */
 	DRM_ZHENWU_QUEUE_STATE_INNOCENT = 1 << 2,
 };
 
@@ -388,8 +397,8 @@ struct drm_zhenwu_queue_get_state {
 	/** @submitted: Returned number of jobs submitted. */
 	__u64 submitted;
 	/**
-	 * @completed: Returned number of jobs the device completed. Jobs cancelled before they reached
-	 * it are not counted.
+	 * @completed: Returned number of jobs the device completed. Jobs cancelled before they
+	 * reached it are not counted.
 	 */
 	__u64 completed;
 };
@@ -426,7 +435,9 @@ struct drm_zhenwu_job {
 	__u32 cmd_bytes;
 	/** @flags: MBZ. */
 	__u32 flags;
-	/** @result_va: Where the device writes &struct zw_job_result, 64-byte aligned; 0: nowhere. */
+	/**
+	 * @result_va: Where the device writes &struct zw_job_result, 64-byte aligned; 0: nowhere.
+	 */
 	__u64 result_va;
 	/** @syncs: Array of &struct drm_zhenwu_sync_op. */
 	struct drm_zhenwu_obj_array syncs;
@@ -443,7 +454,10 @@ struct drm_zhenwu_submit {
 	__u32 queue_id;
 	/** @pad: MBZ. */
 	__u32 pad;
-	/** @jobs: Array of &struct drm_zhenwu_job, 1..64 of them, and no more than the ring has slots. */
+	/**
+	 * @jobs: Array of &struct drm_zhenwu_job, 1..64 of them, and no more than the ring has
+	 * slots.
+	 */
 	struct drm_zhenwu_obj_array jobs;
 };
 

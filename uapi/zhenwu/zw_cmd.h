@@ -19,9 +19,9 @@
 
 /* -- tensors ----------------------------------------------------------------------------------- */
 
-#define ZW_MAX_DIMS		4
-#define ZW_MAX_DIM		(1u << 28)
-#define ZW_LAYOUT_STRIDED	0 /* the only layout of ABI 1.0 */
+#define ZW_MAX_DIMS       4
+#define ZW_MAX_DIM        (1u << 28)
+#define ZW_LAYOUT_STRIDED 0 /* the only layout of ABI 1.0 */
 
 /*
  * A strided tensor, outermost dimension first. The innermost dimension is contiguous; stride[i] is
@@ -30,11 +30,11 @@
  * too.
  */
 struct zw_tensor {
-	zw_le64 va;	/* aligned to the element size */
-	zw_le16 dtype;	/* enum zw_dtype */
-	zw_u8 ndim;	/* 1..ZW_MAX_DIMS */
-	zw_u8 layout;	/* ZW_LAYOUT_STRIDED */
-	zw_le32 flags;	/* 0 */
+	zw_le64 va;    /* aligned to the element size */
+	zw_le16 dtype; /* enum zw_dtype */
+	zw_u8 ndim;    /* 1..ZW_MAX_DIMS */
+	zw_u8 layout;  /* ZW_LAYOUT_STRIDED */
+	zw_le32 flags; /* 0 */
 	zw_le32 dim[ZW_MAX_DIMS];
 	zw_le64 stride[ZW_MAX_DIMS - 1];
 	zw_le64 scale_va; /* block scales of quantised types; 0 in ABI 1.0 */
@@ -80,8 +80,8 @@ enum zw_opcode {
  */
 struct zw_pkt {
 	zw_le16 opcode;
-	zw_le16 size; /* of the whole packet in bytes */
-	zw_le32 flags; /* ZW_PKT_F_* and, from bit 8 on, flags of the opcode */
+	zw_le16 size;    /* of the whole packet in bytes */
+	zw_le32 flags;   /* ZW_PKT_F_* and, from bit 8 on, flags of the opcode */
 	zw_le64 rows_va; /* 0, or 4-byte aligned */
 };
 ZW_ASSERT_SIZE(struct zw_pkt, 16);
@@ -91,9 +91,9 @@ ZW_ASSERT_SIZE(struct zw_pkt, 16);
  * (or BARRIER), so its engine may start it beside them. Results are those of in-order execution all
  * the same.
  */
-#define ZW_PKT_F_ASYNC		(1u << 0)
-#define ZW_PKT_F_KNOWN		ZW_PKT_F_ASYNC
-#define ZW_PKT_OPFLAG(n)	(1u << (8 + (n)))
+#define ZW_PKT_F_ASYNC   (1u << 0)
+#define ZW_PKT_F_KNOWN   ZW_PKT_F_ASYNC
+#define ZW_PKT_OPFLAG(n) (1u << (8 + (n)))
 
 /* NOP, BARRIER: bare header. */
 
@@ -262,9 +262,9 @@ struct zw_pkt_attention {
 	struct zw_tensor k_cache;
 	struct zw_tensor v_cache;
 	struct zw_tensor lse; /* optional */
-	zw_le32 scale_f32; /* bits of a finite, positive binary32 */
-	zw_le32 window;	   /* 0; sliding window is reserved */
-	zw_le64 sparse_va; /* 0; block-sparse lists are reserved */
+	zw_le32 scale_f32;    /* bits of a finite, positive binary32 */
+	zw_le32 window;       /* 0; sliding window is reserved */
+	zw_le64 sparse_va;    /* 0; block-sparse lists are reserved */
 };
 ZW_ASSERT_SIZE(struct zw_pkt_attention, 544);
 

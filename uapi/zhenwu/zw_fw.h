@@ -9,17 +9,17 @@
 
 /* -- image ------------------------------------------------------------------------------------- */
 
-#define ZW_FW_MAGIC		0x5746575au /* "ZWFW" */
-#define ZW_FW_HEADER_VERSION	1
-#define ZW_FW_MAX_SEGMENTS	4
-#define ZW_FW_MAX_SIZE		(1u << 20) /* whole image */
+#define ZW_FW_MAGIC                  0x5746575au /* "ZWFW" */
+#define ZW_FW_HEADER_VERSION         1
+#define ZW_FW_MAX_SEGMENTS           4
+#define ZW_FW_MAX_SIZE               (1u << 20) /* whole image */
 #define ZW_FW_VERSION(maj, min, pat) (((maj) << 24) | ((min) << 16) | (pat))
-#define ZW_FW_VERSION_MAJOR(v)	((v) >> 24)
-#define ZW_FW_VERSION_MINOR(v)	(((v) >> 16) & 0xff)
-#define ZW_FW_VERSION_PATCH(v)	((v) & 0xffff)
+#define ZW_FW_VERSION_MAJOR(v)       ((v) >> 24)
+#define ZW_FW_VERSION_MINOR(v)       (((v) >> 16) & 0xff)
+#define ZW_FW_VERSION_PATCH(v)       ((v)&0xffff)
 
 struct zw_fw_segment {
-	zw_le32 offset;	   /* in the image, 16-byte aligned, at or after the header */
+	zw_le32 offset;    /* in the image, 16-byte aligned, at or after the header */
 	zw_le32 file_size; /* bytes copied */
 	zw_le32 mem_size;  /* bytes occupied, the rest is zeroed; >= file_size */
 	zw_le32 reserved;
@@ -41,9 +41,9 @@ struct zw_fw_header {
 	zw_le32 fw_version;   /* ZW_FW_VERSION() */
 	zw_le32 num_segments; /* 1..ZW_FW_MAX_SEGMENTS */
 	zw_le32 reserved;
-	zw_le64 entry;	      /* inside a segment's file part, 2-byte aligned */
+	zw_le64 entry; /* inside a segment's file part, 2-byte aligned */
 	zw_le64 reserved2;
-	char build[32];	      /* text for logs, NUL padded */
+	char build[32]; /* text for logs, NUL padded */
 	zw_u8 sha256[32];
 	struct zw_fw_segment segment[ZW_FW_MAX_SEGMENTS];
 };
@@ -60,39 +60,39 @@ ZW_ASSERT_SIZE(struct zw_fw_header, 240);
  * number in seq, and raises ZW_VECTOR_MBOX. The host keeps at most ZW_MBOX_SLOTS / 2 requests
  * outstanding. Messages from ZW_MSG_EVENT_BASE on are unsolicited.
  */
-#define ZW_MBOX_SLOTS		64
+#define ZW_MBOX_SLOTS 64
 
 enum zw_msg_type {
-	ZW_MSG_PING = 0x01,	     /* reply: struct zw_msg_ping */
-	ZW_MSG_QUERY_FW = 0x02,	     /* reply: struct zw_msg_fw_info */
-	ZW_MSG_SET_VM = 0x03,	     /* struct zw_msg_set_vm */
-	ZW_MSG_CLEAR_VM = 0x04,	     /* struct zw_msg_set_vm; -EBUSY while queues use it */
+	ZW_MSG_PING = 0x01,           /* reply: struct zw_msg_ping */
+	ZW_MSG_QUERY_FW = 0x02,       /* reply: struct zw_msg_fw_info */
+	ZW_MSG_SET_VM = 0x03,         /* struct zw_msg_set_vm */
+	ZW_MSG_CLEAR_VM = 0x04,       /* struct zw_msg_set_vm; -EBUSY while queues use it */
 	ZW_MSG_TLB_INVALIDATE = 0x05, /* struct zw_msg_tlb; reply when no engine uses old entries */
-	ZW_MSG_CREATE_QUEUE = 0x10,  /* struct zw_msg_create_queue */
-	ZW_MSG_DESTROY_QUEUE = 0x11, /* struct zw_msg_queue; cancels jobs, reply when drained */
-	ZW_MSG_SUSPEND_QUEUE = 0x12, /* struct zw_msg_queue; reply when it no longer runs */
-	ZW_MSG_RESUME_QUEUE = 0x13,  /* struct zw_msg_queue */
-	ZW_MSG_QUERY_QUEUE = 0x14,   /* struct zw_msg_queue; reply: struct zw_msg_queue_info */
-	ZW_MSG_SCRUB_HBM = 0x20,     /* struct zw_msg_scrub: zero a physical HBM range */
+	ZW_MSG_CREATE_QUEUE = 0x10,   /* struct zw_msg_create_queue */
+	ZW_MSG_DESTROY_QUEUE = 0x11,  /* struct zw_msg_queue; cancels jobs, reply when drained */
+	ZW_MSG_SUSPEND_QUEUE = 0x12,  /* struct zw_msg_queue; reply when it no longer runs */
+	ZW_MSG_RESUME_QUEUE = 0x13,   /* struct zw_msg_queue */
+	ZW_MSG_QUERY_QUEUE = 0x14,    /* struct zw_msg_queue; reply: struct zw_msg_queue_info */
+	ZW_MSG_SCRUB_HBM = 0x20,      /* struct zw_msg_scrub: zero a physical HBM range */
 	ZW_MSG_EVENT_BASE = 0x8000,
 };
 
 enum zw_msg_status {
 	ZW_MSG_OK = 0,
-	ZW_MSG_ERR_TYPE = 1,   /* unknown message */
-	ZW_MSG_ERR_ARG = 2,    /* argument out of range or reserved field not zero */
-	ZW_MSG_ERR_EXIST = 3,  /* queue or VM id already in use */
-	ZW_MSG_ERR_NOENT = 4,  /* queue or VM id not in use */
-	ZW_MSG_ERR_BUSY = 5,   /* VM still used by a queue */
-	ZW_MSG_ERR_STATE = 6,  /* queue is not in a state that allows it */
-	ZW_MSG_ERR_DMA = 7,    /* a named address is not reachable */
+	ZW_MSG_ERR_TYPE = 1,  /* unknown message */
+	ZW_MSG_ERR_ARG = 2,   /* argument out of range or reserved field not zero */
+	ZW_MSG_ERR_EXIST = 3, /* queue or VM id already in use */
+	ZW_MSG_ERR_NOENT = 4, /* queue or VM id not in use */
+	ZW_MSG_ERR_BUSY = 5,  /* VM still used by a queue */
+	ZW_MSG_ERR_STATE = 6, /* queue is not in a state that allows it */
+	ZW_MSG_ERR_DMA = 7,   /* a named address is not reachable */
 };
 
-#define ZW_MSG_PAYLOAD		44
+#define ZW_MSG_PAYLOAD 44
 
 struct zw_msg {
-	zw_le32 type;	  /* enum zw_msg_type */
-	zw_le32 status;	  /* requests: 0; replies: enum zw_msg_status */
+	zw_le32 type;     /* enum zw_msg_type */
+	zw_le32 status;   /* requests: 0; replies: enum zw_msg_status */
 	zw_le32 reply_to; /* replies: seq of the request; else 0 */
 	zw_le32 reserved;
 	zw_u8 payload[ZW_MSG_PAYLOAD];
@@ -106,8 +106,8 @@ ZW_ASSERT_OFFSET(struct zw_msg, seq, 60);
  * Payloads hold only 32-bit fields, so that their 4-byte aligned place in the message fits them
  * all.
  */
-#define ZW_LO32(x)		((x) & 0xffffffffu)
-#define ZW_HI32(x)		(((x) >> 32) & 0xffffffffu)
+#define ZW_LO32(x) ((x)&0xffffffffu)
+#define ZW_HI32(x) (((x) >> 32) & 0xffffffffu)
 
 struct zw_msg_ping {
 	zw_le32 cookie; /* echoed */
@@ -145,8 +145,8 @@ struct zw_msg_create_queue {
 	zw_le32 queue;
 	zw_le32 vm;
 	zw_le32 priority;
-	zw_le32 log2_slots; /* ZW_RING_MIN_LOG2..ZW_RING_MAX_LOG2 */
-	zw_le32 vector;	    /* MSI-X vector of completions */
+	zw_le32 log2_slots;       /* ZW_RING_MIN_LOG2..ZW_RING_MAX_LOG2 */
+	zw_le32 vector;           /* MSI-X vector of completions */
 	zw_le32 ring_lo, ring_hi; /* DMA addresses, 64-byte aligned */
 	zw_le32 ctrl_lo, ctrl_hi;
 	zw_le32 compl_lo, compl_hi;
@@ -160,21 +160,21 @@ struct zw_msg_queue {
 enum zw_queue_state {
 	ZW_QUEUE_FREE = 0,
 	ZW_QUEUE_IDLE = 1,
-	ZW_QUEUE_READY = 2,	/* has jobs, waits for its turn */
+	ZW_QUEUE_READY = 2, /* has jobs, waits for its turn */
 	ZW_QUEUE_RUNNING = 3,
-	ZW_QUEUE_BLOCKED = 4,	/* its job waits for a semaphore */
+	ZW_QUEUE_BLOCKED = 4, /* its job waits for a semaphore */
 	ZW_QUEUE_SUSPENDED = 5,
-	ZW_QUEUE_ERROR = 6,	/* stopped by a failed job */
-	ZW_QUEUE_DRAINING = 7,	/* being destroyed */
+	ZW_QUEUE_ERROR = 6,    /* stopped by a failed job */
+	ZW_QUEUE_DRAINING = 7, /* being destroyed */
 };
 
 struct zw_msg_queue_info {
-	zw_le32 state;		 /* enum zw_queue_state */
-	zw_le32 completed;	 /* low 32 bits of the last completed job number */
-	zw_le32 fetched;	 /* low 32 bits of the last fetched job number */
+	zw_le32 state;           /* enum zw_queue_state */
+	zw_le32 completed;       /* low 32 bits of the last completed job number */
+	zw_le32 fetched;         /* low 32 bits of the last fetched job number */
 	zw_le32 packets_retired; /* running count; moves while a long job progresses */
-	zw_le32 progress;	 /* running count of engine tiles; moves within one long packet */
-	zw_le32 last_status;	 /* enum zw_job_status of the last failed job */
+	zw_le32 progress;        /* running count of engine tiles; moves within one long packet */
+	zw_le32 last_status;     /* enum zw_job_status of the last failed job */
 };
 
 struct zw_msg_scrub {
@@ -184,7 +184,7 @@ struct zw_msg_scrub {
 
 /* -- shared window (read-only for the host at ZW_REG_FW_SHARED) -------------------------------- */
 
-#define ZW_FW_SHARED_MAGIC	0x4853575au /* "ZWSH" */
+#define ZW_FW_SHARED_MAGIC 0x4853575au /* "ZWSH" */
 
 /*
  * First bytes of the window. Everything in it was written by the firmware: a reader bounds every
@@ -192,15 +192,15 @@ struct zw_msg_scrub {
  */
 struct zw_fw_shared {
 	zw_le32 magic;
-	zw_le32 size;	    /* sizeof(struct zw_fw_shared) */
+	zw_le32 size;       /* sizeof(struct zw_fw_shared) */
 	zw_le32 log_offset; /* of the log ring, from the start of the window */
 	zw_le32 log_size;   /* bytes, power of two */
-	zw_le32 log_head;   /* running count of bytes ever written; the last log_size of them are there */
+	zw_le32 log_head; /* running count of bytes ever written; the last log_size of them are there */
 	zw_le32 jobs_done;
 	zw_le32 jobs_failed;
 	zw_le32 preemptions;
 	zw_le32 messages;
-	zw_le32 loops;	    /* turns of the main loop */
+	zw_le32 loops; /* turns of the main loop */
 	zw_le32 reserved[6];
 };
 ZW_ASSERT_SIZE(struct zw_fw_shared, 64);

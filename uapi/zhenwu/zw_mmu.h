@@ -18,20 +18,20 @@
 
 #include "zw_types.h"
 
-#define ZW_VA_BITS		48
-#define ZW_PAGE_SHIFT		12
-#define ZW_PAGE_SIZE		4096u
-#define ZW_PT_LEVELS		4
-#define ZW_PT_ENTRIES		512
-#define ZW_PT_SHIFT(level)	(ZW_PAGE_SHIFT + 9 * (level))
+#define ZW_VA_BITS         48
+#define ZW_PAGE_SHIFT      12
+#define ZW_PAGE_SIZE       4096u
+#define ZW_PT_LEVELS       4
+#define ZW_PT_ENTRIES      512
+#define ZW_PT_SHIFT(level) (ZW_PAGE_SHIFT + 9 * (level))
 
-#define ZW_PTE_VALID		(1ull << 0)
-#define ZW_PTE_READ		(1ull << 1)
-#define ZW_PTE_WRITE		(1ull << 2)
-#define ZW_PTE_LEAF		(1ull << 3)
-#define ZW_PTE_SYSTEM		(1ull << 4) /* leaf targets a PCI DMA address, else an HBM address */
-#define ZW_PTE_ADDR_MASK	0x000ffffffffff000ull
-#define ZW_PTE_RESERVED		(~(ZW_PTE_ADDR_MASK | 0x1full)) /* must be zero, else a fault */
+#define ZW_PTE_VALID     (1ull << 0)
+#define ZW_PTE_READ      (1ull << 1)
+#define ZW_PTE_WRITE     (1ull << 2)
+#define ZW_PTE_LEAF      (1ull << 3)
+#define ZW_PTE_SYSTEM    (1ull << 4) /* leaf targets a PCI DMA address, else an HBM address */
+#define ZW_PTE_ADDR_MASK 0x000ffffffffff000ull
+#define ZW_PTE_RESERVED  (~(ZW_PTE_ADDR_MASK | 0x1full)) /* must be zero, else a fault */
 
 enum zw_access {
 	ZW_ACCESS_READ = 1,
@@ -41,13 +41,14 @@ enum zw_access {
 /* Why a translation failed; reported in zw_completion.reason with status ZW_JOB_FAULT. */
 enum zw_fault {
 	ZW_FAULT_NONE = 0,
-	ZW_FAULT_UNMAPPED = 1,	 /* entry not valid */
+	ZW_FAULT_UNMAPPED = 1,   /* entry not valid */
 	ZW_FAULT_PERMISSION = 2, /* mapped without the needed permission */
-	ZW_FAULT_RANGE = 3,	 /* address beyond 48 bits, or the range wraps */
-	ZW_FAULT_TABLE = 4,	 /* malformed entry: reserved bits, misaligned leaf, table outside of HBM */
-	ZW_FAULT_TARGET = 5,	 /* leaf outside of HBM */
-	ZW_FAULT_DMA = 6,	 /* PCI DMA to system memory failed */
-	ZW_FAULT_NO_VM = 7,	 /* the queue's VM has no page table */
+	ZW_FAULT_RANGE = 3,      /* address beyond 48 bits, or the range wraps */
+	ZW_FAULT_TABLE =
+		4, /* malformed entry: reserved bits, misaligned leaf, table outside of HBM */
+	ZW_FAULT_TARGET = 5, /* leaf outside of HBM */
+	ZW_FAULT_DMA = 6,    /* PCI DMA to system memory failed */
+	ZW_FAULT_NO_VM = 7,  /* the queue's VM has no page table */
 };
 
 #endif /* ZW_MMU_H */

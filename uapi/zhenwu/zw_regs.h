@@ -13,42 +13,42 @@
 #include "zw_types.h"
 
 /* No silicon vendor is impersonated: 0x1234 is the id QEMU uses for experimental devices. */
-#define ZW_PCI_VENDOR_ID	0x1234
-#define ZW_PCI_DEVICE_ID	0x5a57 /* "ZW" */
-#define ZW_PCI_CLASS		0x1200 /* processing accelerator */
-#define ZW_PCI_REVISION		0x01
+#define ZW_PCI_VENDOR_ID 0x1234
+#define ZW_PCI_DEVICE_ID 0x5a57 /* "ZW" */
+#define ZW_PCI_CLASS     0x1200 /* processing accelerator */
+#define ZW_PCI_REVISION  0x01
 
-#define ZW_BAR_REGS		0 /* registers and doorbells, 64-bit */
-#define ZW_BAR_HBM		2 /* HBM aperture, 64-bit prefetchable; starts at HBM address 0 */
-#define ZW_BAR_MSIX		4 /* MSI-X table and PBA, 64-bit */
+#define ZW_BAR_REGS 0 /* registers and doorbells, 64-bit */
+#define ZW_BAR_HBM  2 /* HBM aperture, 64-bit prefetchable; starts at HBM address 0 */
+#define ZW_BAR_MSIX 4 /* MSI-X table and PBA, 64-bit */
 
-#define ZW_BAR0_SIZE		0x1000000u /* 16 MiB */
+#define ZW_BAR0_SIZE 0x1000000u /* 16 MiB */
 
-#define ZW_MAX_QUEUES		64
-#define ZW_MAX_VMS		64
-#define ZW_NUM_VECTORS		32
-#define ZW_VECTOR_MBOX		0 /* replies and events of the firmware */
+#define ZW_MAX_QUEUES  64
+#define ZW_MAX_VMS     64
+#define ZW_NUM_VECTORS 32
+#define ZW_VECTOR_MBOX 0 /* replies and events of the firmware */
 /* Queue q interrupts on the vector its CREATE_QUEUE message names (1..ZW_NUM_VECTORS-1). */
 
 /* -- identity (read-only) ---------------------------------------------------------------------- */
-#define ZW_REG_MAGIC		0x0000 /* 32: ZW_MAGIC; all ones when the device is gone */
-#define ZW_MAGIC		0x5550575au /* "ZWPU" */
-#define ZW_REG_ABI_VERSION	0x0004 /* 32: ZW_ABI_VERSION of the device */
-#define ZW_REG_PROFILE		0x0008 /* 32: enum zw_profile_id */
-#define ZW_REG_CAPS		0x000c /* 32: ZW_CAP_* */
-#define ZW_REG_HBM_SIZE		0x0010 /* 64: bytes of HBM */
-#define ZW_REG_APERTURE_SIZE	0x0018 /* 64: bytes of HBM reachable through BAR2 */
-#define ZW_REG_NUM_QUEUES	0x0020 /* 32 */
-#define ZW_REG_NUM_VMS		0x0024 /* 32 */
-#define ZW_REG_NUM_VECTORS	0x0028 /* 32 */
+#define ZW_REG_MAGIC         0x0000      /* 32: ZW_MAGIC; all ones when the device is gone */
+#define ZW_MAGIC             0x5550575au /* "ZWPU" */
+#define ZW_REG_ABI_VERSION   0x0004      /* 32: ZW_ABI_VERSION of the device */
+#define ZW_REG_PROFILE       0x0008      /* 32: enum zw_profile_id */
+#define ZW_REG_CAPS          0x000c      /* 32: ZW_CAP_* */
+#define ZW_REG_HBM_SIZE      0x0010      /* 64: bytes of HBM */
+#define ZW_REG_APERTURE_SIZE 0x0018      /* 64: bytes of HBM reachable through BAR2 */
+#define ZW_REG_NUM_QUEUES    0x0020      /* 32 */
+#define ZW_REG_NUM_VMS       0x0024      /* 32 */
+#define ZW_REG_NUM_VECTORS   0x0028      /* 32 */
 /*
  * 32: milliseconds a driver is to wait between two progress checks before it calls an engine stuck.
  * The device knows how fast it really runs (an emulator is slow), the driver cannot.
  */
-#define ZW_REG_PROGRESS_MS	0x002c
-#define ZW_REG_PROFILE_NAME	0x0030 /* 16 bytes of text, NUL padded, read as four 32-bit words */
+#define ZW_REG_PROGRESS_MS   0x002c
+#define ZW_REG_PROFILE_NAME  0x0030 /* 16 bytes of text, NUL padded, read as four 32-bit words */
 
-#define ZW_CAP_WORKERS_SYNC	(1u << 0) /* engines run synchronously (workers=0) */
+#define ZW_CAP_WORKERS_SYNC (1u << 0) /* engines run synchronously (workers=0) */
 
 enum zw_profile_id {
 	ZW_PROFILE_CUSTOM = 0,
@@ -58,23 +58,23 @@ enum zw_profile_id {
 };
 
 /* -- reset ------------------------------------------------------------------------------------- */
-#define ZW_REG_RESET		0x0040 /* 32, W: ZW_RESET_KEY resets all but HBM contents and PCI config */
-#define ZW_RESET_KEY		0x52535421u
-#define ZW_REG_RESET_STATUS	0x0044 /* 32, R: 1 while jobs are being drained, 0 when reset is done */
+#define ZW_REG_RESET        0x0040 /* 32, W: ZW_RESET_KEY resets all but HBM contents and PCI config */
+#define ZW_RESET_KEY        0x52535421u
+#define ZW_REG_RESET_STATUS 0x0044 /* 32, R: 1 while jobs are being drained, 0 when reset is done */
 
 /* -- boot -------------------------------------------------------------------------------------- */
-#define ZW_REG_BOOT_CTRL	0x0080 /* 32, W: ZW_BOOT_START loads and starts the image */
-#define ZW_BOOT_START		1u
-#define ZW_REG_BOOT_STATUS	0x0084 /* 32, R: enum zw_boot_status */
-#define ZW_REG_BOOT_ERROR	0x0088 /* 32, R: enum zw_boot_error, valid in ZW_BOOT_FAILED */
-#define ZW_REG_BOOT_DETAIL	0x008c /* 32, R: offending value, meaning given by the error */
-#define ZW_REG_FW_ADDR		0x0090 /* 64, RW: DMA address of the firmware image */
-#define ZW_REG_FW_SIZE		0x0098 /* 32, RW: its bytes */
-#define ZW_REG_FW_VERSION	0x009c /* 32, R: ZW_FW_VERSION() written by the firmware, 0 before */
-#define ZW_REG_FW_HEARTBEAT	0x00a0 /* 32, R: counts up while the firmware's main loop turns */
-#define ZW_REG_FW_TRAP_CAUSE	0x00a4 /* 32, R: mcause of a fatal firmware trap | ZW_FW_TRAPPED */
-#define ZW_FW_TRAPPED		0x80000000u
-#define ZW_REG_FW_TRAP_PC	0x00a8 /* 64, R: mepc of it */
+#define ZW_REG_BOOT_CTRL     0x0080 /* 32, W: ZW_BOOT_START loads and starts the image */
+#define ZW_BOOT_START        1u
+#define ZW_REG_BOOT_STATUS   0x0084 /* 32, R: enum zw_boot_status */
+#define ZW_REG_BOOT_ERROR    0x0088 /* 32, R: enum zw_boot_error, valid in ZW_BOOT_FAILED */
+#define ZW_REG_BOOT_DETAIL   0x008c /* 32, R: offending value, meaning given by the error */
+#define ZW_REG_FW_ADDR       0x0090 /* 64, RW: DMA address of the firmware image */
+#define ZW_REG_FW_SIZE       0x0098 /* 32, RW: its bytes */
+#define ZW_REG_FW_VERSION    0x009c /* 32, R: ZW_FW_VERSION() written by the firmware, 0 before */
+#define ZW_REG_FW_HEARTBEAT  0x00a0 /* 32, R: counts up while the firmware's main loop turns */
+#define ZW_REG_FW_TRAP_CAUSE 0x00a4 /* 32, R: mcause of a fatal firmware trap | ZW_FW_TRAPPED */
+#define ZW_FW_TRAPPED        0x80000000u
+#define ZW_REG_FW_TRAP_PC    0x00a8 /* 64, R: mepc of it */
 
 enum zw_boot_status {
 	ZW_BOOT_IDLE = 0,    /* out of reset, no image yet */
@@ -87,42 +87,42 @@ enum zw_boot_status {
 
 enum zw_boot_error {
 	ZW_BOOT_ERR_NONE = 0,
-	ZW_BOOT_ERR_DMA = 1,	     /* image not readable by DMA; detail: offset */
-	ZW_BOOT_ERR_SIZE = 2,	     /* FW_SIZE too small or too large; detail: FW_SIZE */
-	ZW_BOOT_ERR_MAGIC = 3,	     /* detail: magic found */
-	ZW_BOOT_ERR_HEADER = 4,	     /* header version or size; detail: header version */
-	ZW_BOOT_ERR_ABI = 5,	     /* built for another ABI major; detail: its ABI version */
-	ZW_BOOT_ERR_BOUNDS = 6,	     /* a segment or the entry is out of bounds; detail: segment index */
-	ZW_BOOT_ERR_HASH = 7,	     /* SHA-256 differs: the image is corrupt; detail: 0 */
-	ZW_BOOT_ERR_RESERVED = 8,    /* a reserved field is not zero; detail: 0 */
-	ZW_BOOT_ERR_FIRMWARE = 9,    /* firmware refused to start; detail: its code */
+	ZW_BOOT_ERR_DMA = 1,    /* image not readable by DMA; detail: offset */
+	ZW_BOOT_ERR_SIZE = 2,   /* FW_SIZE too small or too large; detail: FW_SIZE */
+	ZW_BOOT_ERR_MAGIC = 3,  /* detail: magic found */
+	ZW_BOOT_ERR_HEADER = 4, /* header version or size; detail: header version */
+	ZW_BOOT_ERR_ABI = 5,    /* built for another ABI major; detail: its ABI version */
+	ZW_BOOT_ERR_BOUNDS = 6, /* a segment or the entry is out of bounds; detail: segment index */
+	ZW_BOOT_ERR_HASH = 7,   /* SHA-256 differs: the image is corrupt; detail: 0 */
+	ZW_BOOT_ERR_RESERVED = 8, /* a reserved field is not zero; detail: 0 */
+	ZW_BOOT_ERR_FIRMWARE = 9, /* firmware refused to start; detail: its code */
 };
 
 /* -- mailbox (see zw_fw.h) --------------------------------------------------------------------- */
-#define ZW_REG_MBOX_H2F		0x0100 /* 64, RW: DMA address of the host-to-firmware message ring */
-#define ZW_REG_MBOX_F2H		0x0108 /* 64, RW: DMA address of the firmware-to-host message ring */
-#define ZW_REG_MBOX_DOORBELL	0x0110 /* 32, W: any value: a message was placed */
+#define ZW_REG_MBOX_H2F      0x0100 /* 64, RW: DMA address of the host-to-firmware message ring */
+#define ZW_REG_MBOX_F2H      0x0108 /* 64, RW: DMA address of the firmware-to-host message ring */
+#define ZW_REG_MBOX_DOORBELL 0x0110 /* 32, W: any value: a message was placed */
 
 /* -- performance counters (read-only, 64 bits each, count since reset) ------------------------- */
-#define ZW_REG_PMU		0x1000
-#define ZW_PMU_BUSY_PS(engine)	(ZW_REG_PMU + 8 * (engine)) /* simulated busy time of an engine */
-#define ZW_PMU_HBM_READ		(ZW_REG_PMU + 0x40) /* bytes */
-#define ZW_PMU_HBM_WRITTEN	(ZW_REG_PMU + 0x48)
-#define ZW_PMU_SYS_READ		(ZW_REG_PMU + 0x50) /* bytes of system memory moved over PCIe */
-#define ZW_PMU_SYS_WRITTEN	(ZW_REG_PMU + 0x58)
-#define ZW_PMU_PACKETS		(ZW_REG_PMU + 0x60) /* packets retired */
-#define ZW_PMU_JOBS		(ZW_REG_PMU + 0x68) /* jobs completed, failed ones included */
-#define ZW_PMU_FAULTS		(ZW_REG_PMU + 0x70) /* MMU faults */
-#define ZW_PMU_TLB_HITS		(ZW_REG_PMU + 0x78)
-#define ZW_PMU_TLB_MISSES	(ZW_REG_PMU + 0x80)
-#define ZW_PMU_COUNT		17 /* registers from ZW_REG_PMU on */
+#define ZW_REG_PMU             0x1000
+#define ZW_PMU_BUSY_PS(engine) (ZW_REG_PMU + 8 * (engine)) /* simulated busy time of an engine */
+#define ZW_PMU_HBM_READ        (ZW_REG_PMU + 0x40)         /* bytes */
+#define ZW_PMU_HBM_WRITTEN     (ZW_REG_PMU + 0x48)
+#define ZW_PMU_SYS_READ        (ZW_REG_PMU + 0x50) /* bytes of system memory moved over PCIe */
+#define ZW_PMU_SYS_WRITTEN     (ZW_REG_PMU + 0x58)
+#define ZW_PMU_PACKETS         (ZW_REG_PMU + 0x60) /* packets retired */
+#define ZW_PMU_JOBS            (ZW_REG_PMU + 0x68) /* jobs completed, failed ones included */
+#define ZW_PMU_FAULTS          (ZW_REG_PMU + 0x70) /* MMU faults */
+#define ZW_PMU_TLB_HITS        (ZW_REG_PMU + 0x78)
+#define ZW_PMU_TLB_MISSES      (ZW_REG_PMU + 0x80)
+#define ZW_PMU_COUNT           17 /* registers from ZW_REG_PMU on */
 
 /* -- window on the shared part of the control core's SRAM (read-only; zw_fw.h) ----------------- */
-#define ZW_REG_FW_SHARED	0x20000
-#define ZW_FW_SHARED_SIZE	0x10000 /* 64 KiB */
+#define ZW_REG_FW_SHARED  0x20000
+#define ZW_FW_SHARED_SIZE 0x10000 /* 64 KiB */
 
 /* -- doorbells: one 4 KiB page per queue; a 32-bit write of any value at its start rings it ---- */
-#define ZW_REG_DOORBELL(queue)	(0x100000 + 0x1000 * (queue))
-#define ZW_DOORBELL_STRIDE	0x1000
+#define ZW_REG_DOORBELL(queue) (0x100000 + 0x1000 * (queue))
+#define ZW_DOORBELL_STRIDE     0x1000
 
 #endif /* ZW_REGS_H */

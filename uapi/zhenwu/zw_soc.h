@@ -13,77 +13,80 @@
 #include "zw_types.h"
 
 /* -- SRAM -------------------------------------------------------------------------------------- */
-#define ZW_SOC_SRAM_BASE	0x80000000u
-#define ZW_SOC_SRAM_SIZE	0x00100000u /* 1 MiB */
+#define ZW_SOC_SRAM_BASE   0x80000000u
+#define ZW_SOC_SRAM_SIZE   0x00100000u /* 1 MiB */
 /* The last 64 KiB are the window the host reads at ZW_REG_FW_SHARED. */
-#define ZW_SOC_SHARED_BASE	(ZW_SOC_SRAM_BASE + ZW_SOC_SRAM_SIZE - 0x10000u)
+#define ZW_SOC_SHARED_BASE (ZW_SOC_SRAM_BASE + ZW_SOC_SRAM_SIZE - 0x10000u)
 
 /* -- timer (CLINT-like). mtime counts host-clock microseconds: it paces time slices and heartbeat,
  *    and never enters simulated time. */
-#define ZW_SOC_MTIMECMP		0x02004000u /* 64, RW: MTIP is set while mtime >= mtimecmp */
-#define ZW_SOC_MTIME		0x0200bff8u /* 64, R */
+#define ZW_SOC_MTIMECMP 0x02004000u /* 64, RW: MTIP is set while mtime >= mtimecmp */
+#define ZW_SOC_MTIME    0x0200bff8u /* 64, R */
 
 /* -- interrupt summary: MEIP is the OR of (pending & enable) ----------------------------------- */
-#define ZW_SOC_IRQ_PENDING	0x10000000u /* 32, R: ZW_SOC_IRQ_* */
-#define ZW_SOC_IRQ_ENABLE	0x10000004u /* 32, RW */
-#define ZW_SOC_IRQ_MBOX		(1u << 0) /* mailbox doorbell; cleared by writing it to PENDING */
-#define ZW_SOC_IRQ_DOORBELL	(1u << 1) /* a bit in DB_PENDING is set; cleared by claiming them */
-#define ZW_SOC_IRQ_CP		(1u << 2) /* CP_STATUS is DONE; cleared by CP_ACK */
-#define ZW_SOC_IRQ_TLB		(1u << 3) /* a TLB invalidation finished; W1C in PENDING */
+#define ZW_SOC_IRQ_PENDING  0x10000000u /* 32, R: ZW_SOC_IRQ_* */
+#define ZW_SOC_IRQ_ENABLE   0x10000004u /* 32, RW */
+#define ZW_SOC_IRQ_MBOX     (1u << 0)   /* mailbox doorbell; cleared by writing it to PENDING */
+#define ZW_SOC_IRQ_DOORBELL (1u << 1)   /* a bit in DB_PENDING is set; cleared by claiming them */
+#define ZW_SOC_IRQ_CP       (1u << 2)   /* CP_STATUS is DONE; cleared by CP_ACK */
+#define ZW_SOC_IRQ_TLB      (1u << 3)   /* a TLB invalidation finished; W1C in PENDING */
 
 /* -- mirror of host registers ------------------------------------------------------------------ */
-#define ZW_SOC_MBOX_H2F		0x10000010u /* 64, R */
-#define ZW_SOC_MBOX_F2H		0x10000018u /* 64, R */
-#define ZW_SOC_FW_STATUS	0x10000020u /* 32, W: ZW_SOC_FW_READY, or an error code | ZW_SOC_FW_FAIL */
-#define ZW_SOC_FW_READY		1u
-#define ZW_SOC_FW_FAIL		0x80000000u
-#define ZW_SOC_FW_VERSION	0x10000024u /* 32, W */
-#define ZW_SOC_HEARTBEAT	0x10000028u /* 32, W */
-#define ZW_SOC_NUM_QUEUES	0x1000002cu /* 32, R */
-#define ZW_SOC_NUM_VMS		0x10000030u /* 32, R */
-#define ZW_SOC_ABI_VERSION	0x10000034u /* 32, R */
-#define ZW_SOC_HBM_SIZE		0x10000038u /* 64, R */
+#define ZW_SOC_MBOX_H2F    0x10000010u /* 64, R */
+#define ZW_SOC_MBOX_F2H    0x10000018u /* 64, R */
+#define ZW_SOC_FW_STATUS   0x10000020u /* 32, W: ZW_SOC_FW_READY, or an error code | ZW_SOC_FW_FAIL */
+#define ZW_SOC_FW_READY    1u
+#define ZW_SOC_FW_FAIL     0x80000000u
+#define ZW_SOC_FW_VERSION  0x10000024u /* 32, W */
+#define ZW_SOC_HEARTBEAT   0x10000028u /* 32, W */
+#define ZW_SOC_NUM_QUEUES  0x1000002cu /* 32, R */
+#define ZW_SOC_NUM_VMS     0x10000030u /* 32, R */
+#define ZW_SOC_ABI_VERSION 0x10000034u /* 32, R */
+#define ZW_SOC_HBM_SIZE    0x10000038u /* 64, R */
 
 /* -- doorbells --------------------------------------------------------------------------------- */
-#define ZW_SOC_DB_CLAIM		0x10000040u /* 64, R: bit q set: queue q rang; reading clears what it returns */
+#define ZW_SOC_DB_CLAIM                                                                            \
+	0x10000040u /* 64, R: bit q set: queue q rang; reading clears what it returns */
 
 /* -- DMA port: moves bytes between SRAM and system memory -------------------------------------- */
-#define ZW_SOC_DMA_SYS		0x10000100u /* 64, RW: PCI DMA address */
-#define ZW_SOC_DMA_SRAM		0x10000108u /* 64, RW: SRAM address */
-#define ZW_SOC_DMA_LEN		0x10000110u /* 32, RW: 1..4096 bytes */
-#define ZW_SOC_DMA_CTRL		0x10000114u /* 32, W: ZW_SOC_DMA_*; the store returns when it is done */
-#define ZW_SOC_DMA_TO_SRAM	1u
-#define ZW_SOC_DMA_TO_SYS	2u
-#define ZW_SOC_DMA_STATUS	0x10000118u /* 32, R: 0 done, 1 bus error, 2 bad argument */
+#define ZW_SOC_DMA_SYS     0x10000100u /* 64, RW: PCI DMA address */
+#define ZW_SOC_DMA_SRAM    0x10000108u /* 64, RW: SRAM address */
+#define ZW_SOC_DMA_LEN     0x10000110u /* 32, RW: 1..4096 bytes */
+#define ZW_SOC_DMA_CTRL    0x10000114u /* 32, W: ZW_SOC_DMA_*; the store returns when it is done */
+#define ZW_SOC_DMA_TO_SRAM 1u
+#define ZW_SOC_DMA_TO_SYS  2u
+#define ZW_SOC_DMA_STATUS  0x10000118u /* 32, R: 0 done, 1 bus error, 2 bad argument */
 
 /* -- interrupt to the host --------------------------------------------------------------------- */
-#define ZW_SOC_MSIX_RAISE	0x10000200u /* 32, W: vector */
+#define ZW_SOC_MSIX_RAISE 0x10000200u /* 32, W: vector */
 
 /* -- MMU --------------------------------------------------------------------------------------- */
-#define ZW_SOC_MMU_VM		0x10000300u /* 32, RW: VM the next two act on */
-#define ZW_SOC_MMU_ROOT		0x10000308u /* 64, W: root table | ZW_SOC_MMU_ROOT_VALID; 0 clears the VM */
-#define ZW_SOC_MMU_ROOT_VALID	1u
+#define ZW_SOC_MMU_VM         0x10000300u /* 32, RW: VM the next two act on */
+#define ZW_SOC_MMU_ROOT       0x10000308u /* 64, W: root table | ZW_SOC_MMU_ROOT_VALID; 0 clears the VM */
+#define ZW_SOC_MMU_ROOT_VALID 1u
 /*
  * 32, W: any value: drop the VM's TLB entries. Asynchronous with respect to a packet that runs on
  * this VM now; MMU_BUSY tells when none is left that could use an old entry. Clearing a root
  * behaves the same.
  */
-#define ZW_SOC_MMU_INVALIDATE	0x10000310u
-#define ZW_SOC_MMU_BUSY		0x10000318u /* 64, R: bit v set: VM v still has an invalidation under way */
-#define ZW_SOC_MMU_STATUS	0x10000320u /* 32, R: of the last ROOT write: 0 ok, 1 bad VM, 2 bad address */
+#define ZW_SOC_MMU_INVALIDATE 0x10000310u
+#define ZW_SOC_MMU_BUSY       0x10000318u /* 64, R: bit v set: VM v still has an invalidation under way */
+#define ZW_SOC_MMU_STATUS                                                                          \
+	0x10000320u /* 32, R: of the last ROOT write: 0 ok, 1 bad VM, 2 bad address */
 
 /* -- command processor ------------------------------------------------------------------------- */
-#define ZW_SOC_CP_JOB		0x10000400u /* 64, RW: SRAM address of struct zw_soc_job, 64-byte aligned */
-#define ZW_SOC_CP_CTRL		0x10000408u /* 32, W: ZW_SOC_CP_START, _PREEMPT, _CANCEL or _ACK */
-#define ZW_SOC_CP_START		1u /* in IDLE: read the job record and run it, asynchronously */
-#define ZW_SOC_CP_PREEMPT	2u /* stop at the next packet boundary */
-#define ZW_SOC_CP_CANCEL	3u /* stop as soon as the engines can; outputs of the packet are undefined */
-#define ZW_SOC_CP_ACK		4u /* in DONE: back to IDLE */
-#define ZW_SOC_CP_STATUS	0x1000040cu /* 32, R: enum zw_soc_cp_status */
-#define ZW_SOC_CP_PROGRESS	0x10000410u /* 32, R: running count of tiles done by the engines */
-#define ZW_SOC_CP_PACKETS	0x10000414u /* 32, R: running count of packets retired */
+#define ZW_SOC_CP_JOB     0x10000400u /* 64, RW: SRAM address of struct zw_soc_job, 64-byte aligned */
+#define ZW_SOC_CP_CTRL    0x10000408u /* 32, W: ZW_SOC_CP_START, _PREEMPT, _CANCEL or _ACK */
+#define ZW_SOC_CP_START   1u          /* in IDLE: read the job record and run it, asynchronously */
+#define ZW_SOC_CP_PREEMPT 2u          /* stop at the next packet boundary */
+#define ZW_SOC_CP_CANCEL                                                                           \
+	3u /* stop as soon as the engines can; outputs of the packet are undefined */
+#define ZW_SOC_CP_ACK         4u          /* in DONE: back to IDLE */
+#define ZW_SOC_CP_STATUS      0x1000040cu /* 32, R: enum zw_soc_cp_status */
+#define ZW_SOC_CP_PROGRESS    0x10000410u /* 32, R: running count of tiles done by the engines */
+#define ZW_SOC_CP_PACKETS     0x10000414u /* 32, R: running count of packets retired */
 /* 32, W: queue id: forget its simulated clock and saved job state (CREATE_QUEUE, DESTROY_QUEUE). */
-#define ZW_SOC_CP_QUEUE_RESET	0x10000418u
+#define ZW_SOC_CP_QUEUE_RESET 0x10000418u
 
 enum zw_soc_cp_status {
 	ZW_SOC_CP_IDLE = 0,
@@ -95,7 +98,7 @@ enum zw_soc_cp_status {
 enum zw_soc_cp_end {
 	ZW_SOC_END_COMPLETE = 0,  /* job over, well or not: see status */
 	ZW_SOC_END_PREEMPTED = 1, /* resume with resume_offset */
-	ZW_SOC_END_BLOCKED = 2,	  /* a semaphore is not there yet: resume with resume_offset, later */
+	ZW_SOC_END_BLOCKED = 2, /* a semaphore is not there yet: resume with resume_offset, later */
 };
 
 /*
@@ -112,7 +115,7 @@ struct zw_soc_job {
 	zw_le64 result_va;
 	zw_le64 reserved[3];
 	/* written by the device */
-	zw_le32 end;	/* enum zw_soc_cp_end */
+	zw_le32 end;    /* enum zw_soc_cp_end */
 	zw_le32 status; /* enum zw_job_status, when complete */
 	zw_le32 reason;
 	zw_le32 packet_index;
@@ -127,9 +130,9 @@ ZW_ASSERT_SIZE(struct zw_soc_job, 128);
 ZW_ASSERT_OFFSET(struct zw_soc_job, end, 64);
 
 /* -- HBM scrubber: zeroes a range; the store to CTRL returns when it is done ------------------- */
-#define ZW_SOC_SCRUB_ADDR	0x10000500u /* 64, RW */
-#define ZW_SOC_SCRUB_SIZE	0x10000508u /* 64, RW */
-#define ZW_SOC_SCRUB_CTRL	0x10000510u /* 32, W: 1 starts */
-#define ZW_SOC_SCRUB_STATUS	0x10000514u /* 32, R: 0 done, 2 bad range */
+#define ZW_SOC_SCRUB_ADDR   0x10000500u /* 64, RW */
+#define ZW_SOC_SCRUB_SIZE   0x10000508u /* 64, RW */
+#define ZW_SOC_SCRUB_CTRL   0x10000510u /* 32, W: 1 starts */
+#define ZW_SOC_SCRUB_STATUS 0x10000514u /* 32, R: 0 done, 2 bad range */
 
 #endif /* ZW_SOC_H */

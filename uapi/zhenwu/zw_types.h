@@ -36,9 +36,9 @@ typedef uint8_t zw_u8;
 #else
 #define ZW_STATIC_ASSERT(cond, msg) _Static_assert(cond, msg)
 #endif
-#define ZW_ASSERT_SIZE(type, bytes) \
+#define ZW_ASSERT_SIZE(type, bytes)                                                                \
 	ZW_STATIC_ASSERT(sizeof(type) == (bytes), #type " must have " #bytes " bytes")
-#define ZW_ASSERT_OFFSET(type, member, off) \
+#define ZW_ASSERT_OFFSET(type, member, off)                                                        \
 	ZW_STATIC_ASSERT(offsetof(type, member) == (off), #type "." #member " must be at " #off)
 
 /*
@@ -46,27 +46,27 @@ typedef uint8_t zw_u8;
  * the majors are equal; a minor only adds (opcodes, messages, registers, reserved fields given
  * meaning).
  */
-#define ZW_ABI_MAJOR		1
-#define ZW_ABI_MINOR		0
-#define ZW_ABI_VERSION		((ZW_ABI_MAJOR << 16) | ZW_ABI_MINOR)
-#define ZW_ABI_VERSION_MAJOR(v)	((v) >> 16)
-#define ZW_ABI_VERSION_MINOR(v)	((v) & 0xffff)
+#define ZW_ABI_MAJOR            1
+#define ZW_ABI_MINOR            0
+#define ZW_ABI_VERSION          ((ZW_ABI_MAJOR << 16) | ZW_ABI_MINOR)
+#define ZW_ABI_VERSION_MAJOR(v) ((v) >> 16)
+#define ZW_ABI_VERSION_MINOR(v) ((v)&0xffff)
 
 /*
  * Data types of tensor elements. A profile says which of them its engines accept; values not listed
  * are reserved. Sub-byte types (from 0x40) are counted in elements, two per byte, low nibble first.
  */
 enum zw_dtype {
-	ZW_DTYPE_NONE = 0x00, /* operand absent */
-	ZW_DTYPE_F32 = 0x01,  /* IEEE binary32 */
-	ZW_DTYPE_BF16 = 0x02, /* upper half of binary32, round to nearest even */
-	ZW_DTYPE_F16 = 0x03,  /* IEEE binary16 (reserved in ABI 1.0) */
-	ZW_DTYPE_I32 = 0x10,  /* signed 32-bit: token ids, positions, block tables */
-	ZW_DTYPE_I8 = 0x11,   /* signed 8-bit (reserved in ABI 1.0) */
+	ZW_DTYPE_NONE = 0x00,   /* operand absent */
+	ZW_DTYPE_F32 = 0x01,    /* IEEE binary32 */
+	ZW_DTYPE_BF16 = 0x02,   /* upper half of binary32, round to nearest even */
+	ZW_DTYPE_F16 = 0x03,    /* IEEE binary16 (reserved in ABI 1.0) */
+	ZW_DTYPE_I32 = 0x10,    /* signed 32-bit: token ids, positions, block tables */
+	ZW_DTYPE_I8 = 0x11,     /* signed 8-bit (reserved in ABI 1.0) */
 	ZW_DTYPE_F8E4M3 = 0x20, /* OCP FP8 E4M3 (reserved in ABI 1.0) */
 	ZW_DTYPE_F8E5M2 = 0x21, /* OCP FP8 E5M2 (reserved in ABI 1.0) */
 	ZW_DTYPE_F4E2M1 = 0x40, /* OCP FP4 E2M1 (reserved in ABI 1.0) */
-	ZW_DTYPE_I4 = 0x41,   /* signed 4-bit (reserved in ABI 1.0) */
+	ZW_DTYPE_I4 = 0x41,     /* signed 4-bit (reserved in ABI 1.0) */
 };
 
 /* Engines that own a simulated timeline and a busy counter. */

@@ -149,8 +149,8 @@ static void mutated_packets(void **state)
 			assert_memory_equal(tables, e->hbm.base + 3 * AREA_BYTES, outside);
 	}
 	assert_memory_equal(tables, e->hbm.base + 3 * AREA_BYTES, outside);
-	print_message("# ran well %" PRIu64 ", invalid %" PRIu64 ", fault %" PRIu64 ", data %" PRIu64
-		      ", no memory %" PRIu64 ", blocked %" PRIu64 "\n",
+	print_message("# ran well %" PRIu64 ", invalid %" PRIu64 ", fault %" PRIu64
+		      ", data %" PRIu64 ", no memory %" PRIu64 ", blocked %" PRIu64 "\n",
 		      count[ZW_JOB_OK], count[ZW_JOB_INVALID], count[ZW_JOB_FAULT],
 		      count[ZW_JOB_DATA], count[ZW_JOB_NO_MEMORY], blocked);
 	/* the mutations reach every layer */
