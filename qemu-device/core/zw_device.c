@@ -170,8 +170,6 @@ void zw_dev_release_locked(struct zw_device *dev)
 {
 	dev->resetting = false;
 	dev->reset_host = false;
-	dev->core_at_rest = false;
-	dev->cp_at_rest = false;
 	pthread_cond_signal(&dev->core_cond);
 	pthread_cond_signal(&dev->cp_cond);
 	pthread_cond_broadcast(&dev->rest_cond);
@@ -182,11 +180,7 @@ static void begin_locked(struct zw_device *dev, bool host)
 {
 	if (host)
 		dev->reset_host = true;
-	if (!dev->resetting) {
-		dev->resetting = true;
-		dev->core_at_rest = false;
-		dev->cp_at_rest = false;
-	}
+	dev->resetting = true;
 	zw_dev_attention_locked(dev);
 	pthread_cond_signal(&dev->cp_cond);
 }
@@ -384,6 +378,9 @@ struct zw_device *zw_device_new(const struct zw_device_config *cfg, const struct
 	dev->progress_ms = cfg->progress_ms ? cfg->progress_ms : DEFAULT_PROGRESS_MS;
 	dev->caps = cfg->workers ? 0 : ZW_CAP_WORKERS_SYNC;
 	dev->epoch_us = zw_dev_clock_ns() / 1000;
+	/* Threads that do not exist yet have nothing in hand. */
+	dev->core_at_rest = true;
+	dev->cp_at_rest = true;
 	pthread_mutex_init(&dev->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -54,6 +54,7 @@ struct zw_device {
 	bool resetting;  /* threads are to come to rest and stay there */
 	bool reset_host; /* zw_device_reset_begin() was called: the host finishes */
 	bool reset_busy; /* the control-core thread is finishing a reset of its own */
+	/* the thread has nothing in hand, and takes nothing up during a reset */
 	bool core_at_rest, cp_at_rest;
 	bool boot_requested;
 	bool fw_running; /* the control core has something to execute */

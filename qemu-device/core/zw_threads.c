@@ -93,6 +93,8 @@ static void at_rest_locked(struct zw_device *dev)
 	void (*cb)(void *) = dev->rest_cb;
 	void *opaque = dev->rest_opaque;
 
+	if (!dev->resetting)
+		return;
 	pthread_cond_broadcast(&dev->rest_cond);
 	pthread_cond_signal(&dev->core_cond);
 	if (!cb || !dev->reset_host)
@@ -108,7 +110,7 @@ void *zw_dev_cp_main(void *opaque)
 
 	pthread_mutex_lock(&dev->lock);
 	while (!dev->quit) {
-		if (dev->resetting) {
+		if (dev->resetting || !atomic_load(&dev->cp_start)) {
 			if (!dev->cp_at_rest) {
 				dev->cp_at_rest = true;
 				at_rest_locked(dev);
@@ -118,10 +120,6 @@ void *zw_dev_cp_main(void *opaque)
 			continue;
 		}
 		dev->cp_at_rest = false;
-		if (!atomic_load(&dev->cp_start)) {
-			pthread_cond_wait(&dev->cp_cond, &dev->lock);
-			continue;
-		}
 		atomic_store(&dev->cp_start, false);
 		pthread_mutex_unlock(&dev->lock);
 		cp_run(dev);
@@ -213,7 +211,7 @@ static void core_execute(struct zw_device *dev)
 	}
 }
 
-/* Control-core thread while a reset is going on; lock held. */
+/* Control-core thread without firmware, or while a reset is going on; lock held. */
 static void core_rest_locked(struct zw_device *dev)
 {
 	if (!dev->core_at_rest) {
@@ -221,7 +219,7 @@ static void core_rest_locked(struct zw_device *dev)
 		at_rest_locked(dev);
 		return;
 	}
-	if (dev->reset_host || !dev->cp_at_rest) {
+	if (!dev->resetting || dev->reset_host || !dev->cp_at_rest) {
 		pthread_cond_wait(&dev->core_cond, &dev->lock);
 		return;
 	}
@@ -244,19 +242,16 @@ void *zw_dev_core_main(void *opaque)
 	pthread_mutex_lock(&dev->lock);
 	while (!dev->quit) {
 		atomic_store(&dev->attention, false);
-		if (dev->resetting) {
+		if (dev->resetting || (!dev->boot_requested && !dev->fw_running)) {
 			core_rest_locked(dev);
 			continue;
 		}
+		dev->core_at_rest = false;
 		if (dev->boot_requested) {
 			dev->boot_requested = false;
 			pthread_mutex_unlock(&dev->lock);
 			zw_boot_run(dev);
 			pthread_mutex_lock(&dev->lock);
-			continue;
-		}
-		if (!dev->fw_running) {
-			pthread_cond_wait(&dev->core_cond, &dev->lock);
 			continue;
 		}
 		pthread_mutex_unlock(&dev->lock);
