@@ -7,11 +7,11 @@
  */
 
 #include <linux/dma-fence-chain.h>
+#include <linux/dma-resv.h>
 #include <linux/overflow.h>
 #include <linux/slab.h>
 
 #include <drm/drm_drv.h>
-#include <drm/drm_exec.h>
 #include <drm/drm_file.h>
 #include <drm/drm_syncobj.h>
 
@@ -308,22 +308,19 @@ static void zhenwu_submit_free(struct zhenwu_submission *sub)
 	kfree(sub->jobs);
 }
 
+/* One reservation only, so there is no order of locks to negotiate and no need of drm_exec. */
 static int zhenwu_submit_lock_and_push(struct zhenwu_submission *sub)
 {
-	struct drm_gem_object *obj = drm_gpuvm_resv_obj(&sub->queue->vm->base);
-	struct drm_exec exec;
-	int ret = 0;
+	struct dma_resv *resv = drm_gpuvm_resv(&sub->queue->vm->base);
+	int ret;
 
-	drm_exec_init(&exec, DRM_EXEC_INTERRUPTIBLE_WAIT, 1);
-	drm_exec_until_all_locked(&exec) {
-		ret = drm_exec_prepare_obj(&exec, obj, sub->num_jobs);
-		drm_exec_retry_on_contention(&exec);
-		if (ret)
-			break;
-	}
+	ret = dma_resv_lock_interruptible(resv, NULL);
+	if (ret)
+		return ret;
+	ret = dma_resv_reserve_fences(resv, sub->num_jobs);
 	if (!ret)
 		ret = zhenwu_submit_push(sub);
-	drm_exec_fini(&exec);
+	dma_resv_unlock(resv);
 	return ret;
 }
 
