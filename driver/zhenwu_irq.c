@@ -156,6 +156,30 @@ void zhenwu_irq_sync(struct zhenwu_device *zdev)
 }
 
 /**
+ * zhenwu_irq_disable() - no handler runs, and nothing touches the MSI-X table, until enabled again
+ * @zdev: device
+ */
+void zhenwu_irq_disable(struct zhenwu_device *zdev)
+{
+	unsigned int i;
+
+	for (i = 0; i < zdev->irq.count; i++)
+		disable_irq(zdev->irq.vectors[i].irq);
+}
+
+/**
+ * zhenwu_irq_enable() - undo zhenwu_irq_disable()
+ * @zdev: device
+ */
+void zhenwu_irq_enable(struct zhenwu_device *zdev)
+{
+	unsigned int i;
+
+	for (i = 0; i < zdev->irq.count; i++)
+		enable_irq(zdev->irq.vectors[i].irq);
+}
+
+/**
  * zhenwu_irq_add_queue() - let a queue's vector complete its jobs
  * @zdev: device
  * @queue: queue; its vector is set

@@ -44,6 +44,8 @@ struct zhenwu_irq {
 int zhenwu_irq_init(struct zhenwu_device *zdev);
 void zhenwu_irq_fini(struct zhenwu_device *zdev);
 void zhenwu_irq_sync(struct zhenwu_device *zdev);
+void zhenwu_irq_disable(struct zhenwu_device *zdev);
+void zhenwu_irq_enable(struct zhenwu_device *zdev);
 u32 zhenwu_irq_choose(struct zhenwu_device *zdev);
 void zhenwu_irq_add_queue(struct zhenwu_device *zdev, struct zhenwu_queue *queue);
 void zhenwu_irq_remove_queue(struct zhenwu_device *zdev, struct zhenwu_queue *queue);

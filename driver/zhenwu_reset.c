@@ -190,6 +190,8 @@ void zhenwu_reset_flr_prepare(struct pci_dev *pdev)
 		zhenwu_vm_lose_locked(vm);
 	if (zhenwu_device_alive(zdev) && zhenwu_fw_reset_device(zdev))
 		drm_err(&zdev->drm, "the device does not get quiet\n");
+	/* The MSI-X table is about to move away and come back. */
+	zhenwu_irq_disable(zdev);
 }
 
 /**
@@ -203,6 +205,7 @@ void zhenwu_reset_flr_done(struct pci_dev *pdev)
 
 	lockdep_assert_held(&zdev->hw_lock);
 
+	zhenwu_irq_enable(zdev);
 	zhenwu_reset_lose_queues(zdev, true, -ECANCELED);
 	if (zhenwu_device_alive(zdev)) {
 		ret = zhenwu_reset_restart(zdev);
