@@ -85,7 +85,7 @@ zw_step()
 		tail -n 25 "$log" | sed 's/^/    | /' >&2
 		# With several jobs at once the reason is often far above the end.
 		errors=$(head -n -25 "$log" | grep -nE '(error|ERROR): |undefined reference' |
-			head -n 8) || errors=
+			sed -n 1,8p) || errors=
 		[[ -n $errors ]] && printf '  earlier errors in it:\n%s\n' "$errors" >&2
 		[[ -n $hint ]] && printf '  hint: %s\n' "$hint" >&2
 		return "$rc"
