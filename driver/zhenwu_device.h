@@ -27,7 +27,7 @@
 /**
  * struct zhenwu_device - one accelerator
  *
- * Lock order, outermost first: @vm.lock of a VM, dma_resv, @submit_lock of a queue, @hw_lock,
+ * Lock order, outermost first: @submit_lock of a queue, @vm.lock of a VM, dma_resv, @hw_lock,
  * vector lock, @lock of a queue, fence lock. @hw_lock is taken by the work that makes fences signal
  * after a hang, so nothing may allocate memory, take a dma_resv or wait for a fence while holding
  * it.

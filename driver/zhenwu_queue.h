@@ -45,7 +45,10 @@ struct zhenwu_queue {
 	/** @fence_ctx: Fence context of the ring. */
 	u64 fence_ctx;
 
-	/** @submit_lock: Keeps jobs in order from arm to push; protects @closed, @submitted. */
+	/**
+	 * @submit_lock: Keeps jobs in order from arm to push, and @entity and @vm alive for a
+	 * submission; protects @closed, @submitted.
+	 */
 	struct mutex submit_lock;
 
 	/** @closed: No more submissions. */

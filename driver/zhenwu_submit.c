@@ -246,11 +246,10 @@ static int zhenwu_submit_push(struct zhenwu_submission *sub)
 	bool cookie;
 	u32 i;
 
-	mutex_lock(&queue->submit_lock);
-	if (queue->closed || READ_ONCE(queue->dead) || READ_ONCE(queue->vm->unusable)) {
-		mutex_unlock(&queue->submit_lock);
+	lockdep_assert_held(&queue->submit_lock);
+
+	if (READ_ONCE(queue->dead) || READ_ONCE(queue->vm->unusable))
 		return -ECANCELED;
-	}
 
 	cookie = dma_fence_begin_signalling();
 	for (i = 0; i < sub->num_jobs; i++) {
@@ -265,7 +264,6 @@ static int zhenwu_submit_push(struct zhenwu_submission *sub)
 	}
 	queue->submitted += sub->num_jobs;
 	dma_fence_end_signalling(cookie);
-	mutex_unlock(&queue->submit_lock);
 	return 0;
 }
 
@@ -326,8 +324,18 @@ static int zhenwu_submit_lock_and_push(struct zhenwu_submission *sub)
 
 static int zhenwu_submit(struct zhenwu_submission *sub, const struct drm_zhenwu_job *args)
 {
+	struct zhenwu_queue *queue = sub->queue;
 	u32 i;
 	int ret;
+
+	/* Who closes the queue takes this first: until it is dropped, entity and VM are there. */
+	ret = mutex_lock_interruptible(&queue->submit_lock);
+	if (ret)
+		return ret;
+	if (queue->closed) {
+		ret = -ECANCELED;
+		goto out;
+	}
 
 	sub->jobs = kcalloc(sub->num_jobs, sizeof(*sub->jobs), GFP_KERNEL);
 	sub->fences = kcalloc(sub->num_jobs, sizeof(*sub->fences), GFP_KERNEL);
@@ -339,6 +347,8 @@ static int zhenwu_submit(struct zhenwu_submission *sub, const struct drm_zhenwu_
 	if (!ret)
 		zhenwu_submit_signal(sub);
 	zhenwu_submit_free(sub);
+out:
+	mutex_unlock(&queue->submit_lock);
 	return ret;
 }
 
