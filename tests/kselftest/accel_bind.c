@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Random maps and unmaps, read back by the device and compared with a model in user space. The range
+ * lies across a 1 GiB boundary, so that pages of all sizes are made, split and replaced.
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "zw_kst.h"
+
+#define PAGE       4096ull
+#define BASE       ((1ull << 30) - 6 * MIB)
+#define SPAN       3072u /* pages of the range under test */
+#define NUM_BOS    4
+#define BO_PAGES   1536u
+#define MAX_SAMPLE 900u
+#define ROUNDS     240
+
+FIXTURE(bind)
+{
+	struct zw_client c;
+	struct zw_buf bo[NUM_BOS], out;
+	uint32_t model[SPAN]; /* 0: unmapped, else what the page's first word says */
+	uint32_t seed;
+};
+
+/* The word at the start of page p of buffer i. */
+static uint32_t tag(unsigned int i, uint32_t p)
+{
+	return (i + 1) << 16 | p;
+}
+
+FIXTURE_SETUP(bind)
+{
+	self->seed = 12345;
+	if (!zw_client_open(&self->c)) {
+		if (self->c.fd < 0)
+			SKIP(return, KSFT_SKIP_NO_DEVICE);
+		ASSERT_TRUE(false) TH_LOG("cannot make a client");
+	}
+	ASSERT_TRUE(zw_buf(self->c.fd, self->c.vm, 4 * MIB, DRM_ZHENWU_BO_SYSTEM, 64 * MIB,
+			   &self->out));
+	for (unsigned int i = 0; i < NUM_BOS; i++) {
+		const uint32_t flags = i % 2 ? DRM_ZHENWU_BO_SYSTEM
+					     : DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_CPU_VISIBLE;
+
+		ASSERT_TRUE(zw_buf(self->c.fd, self->c.vm, BO_PAGES * PAGE, flags,
+				   (4ull << 30) * (i + 1), &self->bo[i]));
+		for (uint32_t p = 0; p < BO_PAGES; p++)
+			((uint32_t *)self->bo[i].ptr)[p * (PAGE / 4)] = tag(i, p);
+	}
+	__sync_synchronize();
+}
+
+FIXTURE_TEARDOWN(bind)
+{
+	zw_client_close(&self->c);
+}
+
+static uint32_t rnd(FIXTURE_DATA(bind) * self, uint32_t n)
+{
+	self->seed = self->seed * 1664525u + 1013904223u;
+	return (self->seed >> 8) % n;
+}
+
+/* Maps or unmaps something; 0 or the error of the ioctl. */
+static int random_change(FIXTURE_DATA(bind) * self)
+{
+	bool big = rnd(self, 3) == 0;
+	uint32_t start = big ? rnd(self, SPAN / 512) * 512 : rnd(self, SPAN);
+	uint32_t n = big ? 512 * (1 + rnd(self, 2)) : 1 + rnd(self, 700);
+	int ret;
+
+	if (start + n > SPAN)
+		n = SPAN - start;
+	if (rnd(self, 3)) {
+		unsigned int i = rnd(self, NUM_BOS);
+		uint32_t off = big ? rnd(self, 2) * 512 : rnd(self, BO_PAGES);
+
+		if (n > BO_PAGES - off)
+			n = BO_PAGES - off;
+		ret = zw_bind(self->c.fd, self->c.vm, self->bo[i].bo, off * PAGE,
+			      BASE + start * PAGE, n * PAGE, 0);
+		for (uint32_t p = 0; p < n; p++)
+			self->model[start + p] = tag(i, off + p);
+	} else {
+		ret = zw_unbind(self->c.fd, self->c.vm, BASE + start * PAGE, n * PAGE);
+		memset(&self->model[start], 0, n * sizeof(*self->model));
+	}
+	return ret;
+}
+
+/* Pages at the seams of mappings and of tables are always read, others now and then. */
+static bool worth_reading(FIXTURE_DATA(bind) * self, uint32_t p)
+{
+	const uint32_t *m = self->model;
+
+	return m[p] && (p % 512 == 0 || p % 512 == 511 || !p || !m[p - 1] || p + 1 == SPAN ||
+			m[p + 1] != m[p] + 1 || rnd(self, 4) == 0);
+}
+
+TEST_F_TIMEOUT(bind, random_maps_match_the_model, 300)
+{
+	struct zw_client *c = &self->c;
+	uint32_t index[MAX_SAMPLE];
+
+	for (int round = 0; round < ROUNDS; round++) {
+		struct drm_zhenwu_queue_get_state st;
+		uint32_t n = 0, from = 0, u, doomed;
+
+		ASSERT_EQ(0, random_change(self)) TH_LOG("round %d", round);
+		if (round % 4)
+			continue;
+		c->pos = from;
+		for (uint32_t p = 0; p < SPAN && n < MAX_SAMPLE; p++) {
+			if (!worth_reading(self, p))
+				continue;
+			zw_put_copy(c->cmd.ptr, &c->pos, self->out.va + 4 * n, BASE + p * PAGE, 4);
+			index[n++] = p;
+		}
+		if (n) {
+			ASSERT_EQ(0, zw_client_run(c, from));
+		}
+		ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
+		ASSERT_EQ(0, st.state)
+		TH_LOG("round %d packet %u va 0x%llx", round, st.packet_index,
+		       (unsigned long long)st.fault_va);
+		for (uint32_t i = 0; i < n; i++) {
+			ASSERT_EQ(self->model[index[i]], ((uint32_t *)self->out.ptr)[i])
+			TH_LOG("round %d page %u", round, index[i]);
+		}
+
+		/* A page that is not mapped has to fault. That costs the queue, so it has its own. */
+		u = rnd(self, SPAN);
+		for (uint32_t t = 0; t < SPAN && self->model[u]; t++)
+			u = (u + 1) % SPAN;
+		if (self->model[u])
+			continue;
+		doomed = zw_queue(c->fd, c->vm);
+		ASSERT_NE(0, doomed);
+		c->pos = 0;
+		zw_put_copy(c->cmd.ptr, &c->pos, self->out.va, BASE + u * PAGE, 4);
+		ASSERT_EQ(0,
+			  zw_submit(c->fd, doomed, c->cmd.va, c->pos, 0, c->timeline, ++c->point));
+		ASSERT_EQ(0, zw_wait(c->fd, c->timeline, c->point, LONG_WAIT_NS));
+		ASSERT_EQ(0, zw_queue_state(c->fd, doomed, &st));
+		ASSERT_EQ(ZW_JOB_FAULT, st.status) TH_LOG("round %d page %u", round, u);
+		ASSERT_EQ(BASE + u * PAGE, st.fault_va);
+		ASSERT_EQ(0, zw_queue_destroy(c->fd, doomed));
+	}
+}
+
+TEST_HARNESS_MAIN
