@@ -156,11 +156,11 @@ static int zhenwu_device_init_sw(struct zhenwu_device *zdev)
 	if (ret)
 		return ret;
 	/*
-	 * Bound to the CPU that submits, and before other tasks on it: the doorbell rings before
-	 * the system call returns, instead of when another CPU woke up.
+	 * Bound to the CPU that submits: the worker runs when the task goes to wait, and the
+	 * interrupt of the queue arrives there too. With high priority it would push the task off
+	 * its CPU, and waking another CPU for it costs more than the whole job.
 	 */
-	zdev->sched_wq = alloc_workqueue("zhenwu-sched", WQ_PERCPU | WQ_MEM_RECLAIM | WQ_HIGHPRI,
-					 0);
+	zdev->sched_wq = alloc_workqueue("zhenwu-sched", WQ_PERCPU | WQ_MEM_RECLAIM, 0);
 	if (!zdev->sched_wq)
 		return -ENOMEM;
 	return 0;
