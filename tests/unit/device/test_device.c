@@ -472,8 +472,9 @@ static void make_vm(struct device_env *e)
 
 static void put_job(struct device_env *e, const struct zw_soc_job *job)
 {
-	const uint64_t *w = (const void *)job;
+	uint64_t w[sizeof(*job) / 8];
 
+	memcpy(w, job, sizeof(w));
 	for (unsigned int i = 0; i < sizeof(*job) / 8; i++)
 		mon(e, MON_STORE64, MON_BUF + 8 * i, w[i], NULL);
 	mon(e, MON_STORE64, ZW_SOC_CP_JOB, MON_BUF, NULL);
@@ -481,10 +482,11 @@ static void put_job(struct device_env *e, const struct zw_soc_job *job)
 
 static void get_job(struct device_env *e, struct zw_soc_job *job)
 {
-	uint64_t *w = (void *)job;
+	uint64_t w[sizeof(*job) / 8];
 
 	for (unsigned int i = 0; i < sizeof(*job) / 8; i++)
 		w[i] = mon(e, MON_LOAD64, MON_BUF + 8 * i, 0, NULL);
+	memcpy(job, w, sizeof(w));
 }
 
 static void finish_job(struct device_env *e, struct zw_soc_job *job)
