@@ -101,11 +101,11 @@ struct queue {
 	bool suspended; /* asked to suspend */
 	bool dying;     /* asked to be destroyed */
 	uint32_t vm;
-	uint32_t slots;              /* power of two */
-	uint64_t ring, ctrl, compl ; /* DMA addresses */
-	uint64_t tail;               /* highest job number the driver published */
-	uint64_t completed;          /* highest job number with a completion */
-	uint64_t fetched;            /* highest job number fetched */
+	uint32_t slots;                  /* power of two */
+	uint64_t ring, ctrl, compl_ring; /* DMA addresses */
+	uint64_t tail;                   /* highest job number the driver published */
+	uint64_t completed;              /* highest job number with a completion */
+	uint64_t fetched;                /* highest job number fetched */
 	struct zw_ring_entry entry;
 	uint32_t resume_offset;
 	uint32_t last_status;

@@ -31,13 +31,13 @@ uint32_t queue_create(const struct zw_msg_create_queue *m)
 {
 	uint64_t ring = u64_of(m->ring_lo, m->ring_hi);
 	uint64_t ctrl = u64_of(m->ctrl_lo, m->ctrl_hi);
-	uint64_t compl = u64_of(m->compl_lo, m->compl_hi);
+	uint64_t compl_addr = u64_of(m->compl_lo, m->compl_hi);
 	struct zw_ring_ctrl probe;
 	struct queue *q;
 
 	if (m->queue >= rd32(ZW_SOC_NUM_QUEUES) || m->priority >= ZW_PRIO_COUNT ||
 	    m->log2_slots < ZW_RING_MIN_LOG2 || m->log2_slots > ZW_RING_MAX_LOG2 ||
-	    m->vector >= ZW_NUM_VECTORS || (ring | ctrl | compl ) & 63)
+	    m->vector >= ZW_NUM_VECTORS || (ring | ctrl | compl_addr) & 63)
 		return ZW_MSG_ERR_ARG;
 	q = &queues[m->queue];
 	if (q->state != ZW_QUEUE_FREE)
@@ -52,7 +52,7 @@ uint32_t queue_create(const struct zw_msg_create_queue *m)
 		.slots = 1u << m->log2_slots,
 		.ring = ring,
 		.ctrl = ctrl,
-		.compl = compl,
+		.compl_ring = compl_addr,
 	};
 	queues_of_priority[q->priority] |= 1ull << m->queue;
 	wr32(ZW_SOC_CP_QUEUE_RESET, m->queue);
@@ -72,7 +72,7 @@ bool queue_uses_vm(uint32_t vm)
 /* Writes the completion of the job after the last completed one. */
 static void write_completion(struct queue *q, const struct zw_completion *c, bool irq)
 {
-	uint64_t slot = q->compl +(c->seqno & (q->slots - 1)) * sizeof(*c);
+	uint64_t slot = q->compl_ring + (c->seqno & (q->slots - 1)) * sizeof(*c);
 
 	/* The driver takes the record once seqno matches, so seqno goes out last. */
 	if (dma_write(slot, c, offsetof(struct zw_completion, seqno)) ||

@@ -12,28 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "../kselftest/zw_kst.h"
+#include "bench_samples.h"
 
-#define DEPTH       64
-#define BATCH       16
-#define MAX_SAMPLES (1u << 20)
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
+#define DEPTH 64
+#define BATCH 16
 
 /*
  * Returns the number of samples, or a negative error. A binary syncobj, as who waits for one job

@@ -20,27 +20,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
-#define BLOCK       4096u
-#define DEPTH       32
-#define MAX_SAMPLES (1u << 20)
+#include "bench_samples.h"
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
+#define BLOCK 4096u
+#define DEPTH 32
 
 /* Offsets far enough apart that nothing on the way could merge two reads. */
 static off_t next_offset(uint64_t blocks, uint64_t *state)

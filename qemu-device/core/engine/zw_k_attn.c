@@ -28,7 +28,7 @@ struct attn_job {
 	struct zw_pool *pool;
 	const struct zw_k_attn_args *args;
 	struct zw_kv kv;
-	struct zw_view q, out;
+	struct zw_k_view q, out;
 	uint32_t group; /* query heads per KV head */
 	uint32_t task_rows;
 	uint64_t *first_task; /* of each sequence; one more at the end */
@@ -171,7 +171,7 @@ static int run_tile(struct attn_tile *t)
 		const void *rows[ZW_MR];
 
 		for (uint32_t j = 0; j < mr; j++)
-			rows[j] = zw_view_at(&job->q, tile_token(t, i + j), tile_head(t, i + j));
+			rows[j] = zw_k_view_at(&job->q, tile_token(t, i + j), tile_head(t, i + j));
 		job->prim->pack[job->q.st](t->q + i * t->pd, mr, rows, mr, args->d);
 	}
 	for (size_t i = 0; i < t->rows * t->pd; i++)
@@ -199,7 +199,7 @@ static int run_tile(struct attn_tile *t)
 		float *acc = t->acc + r * t->pd;
 
 		job->prim->div(acc, t->l[r], args->d);
-		job->prim->narrow[job->out.st](zw_view_at(&job->out, token, head), acc, args->d);
+		job->prim->narrow[job->out.st](zw_k_view_at(&job->out, token, head), acc, args->d);
 		if (args->lse)
 			args->lse[token * args->lse_ld + head] =
 				zw_f32_canon(t->m[r] + zw_logf(t->l[r]));
@@ -263,15 +263,15 @@ static int check_lse(const struct attn_job *job)
 {
 	const struct zw_k_attn_args *args = job->args;
 	struct zw_k_out o = {.ptr = args->lse, .dtype = ZW_DTYPE_F32, .ld = args->lse_ld};
-	struct zw_view lse;
+	struct zw_k_view lse;
 	int err;
 
 	if (!args->lse)
 		return 0;
-	err = zw_view_out(&lse, &o, args->rows, 1, args->n_q);
+	err = zw_k_view_out(&lse, &o, args->rows, 1, args->n_q);
 	if (!err)
-		err = zw_view_conflict(&lse, &job->out, false);
-	return err ? err : zw_view_conflict(&lse, &job->q, false);
+		err = zw_k_view_conflict(&lse, &job->out, false);
+	return err ? err : zw_k_view_conflict(&lse, &job->q, false);
 }
 
 int zw_k_attn(const struct zw_k_attn_args *args, struct zw_pool *pool)
@@ -286,11 +286,11 @@ int zw_k_attn(const struct zw_k_attn_args *args, struct zw_pool *pool)
 	    !isfinite(args->scale))
 		return -EINVAL;
 	job.group = args->n_q / args->n_kv;
-	err = zw_view_in(&job.q, &args->q, args->rows, args->n_q, args->d);
+	err = zw_k_view_in(&job.q, &args->q, args->rows, args->n_q, args->d);
 	if (!err)
-		err = zw_view_out(&job.out, &args->out, args->rows, args->n_q, args->d);
+		err = zw_k_view_out(&job.out, &args->out, args->rows, args->n_q, args->d);
 	if (!err)
-		err = zw_view_conflict(&job.out, &job.q, true);
+		err = zw_k_view_conflict(&job.out, &job.q, true);
 	if (!err)
 		err = check_lse(&job);
 	if (err || !args->rows)

@@ -31,7 +31,7 @@ int zw_store_of(uint32_t dtype, enum zw_store *st)
 	}
 }
 
-static int view_fill(struct zw_view *v, const void *ptr, uint32_t dtype, uint64_t ld, uint64_t hs,
+static int view_fill(struct zw_k_view *v, const void *ptr, uint32_t dtype, uint64_t ld, uint64_t hs,
 		     uint32_t rows, uint32_t heads, uint32_t n)
 {
 	uint64_t row_span, head_span, extent;
@@ -67,20 +67,20 @@ static int view_fill(struct zw_view *v, const void *ptr, uint32_t dtype, uint64_
 	return 0;
 }
 
-int zw_view_in(struct zw_view *v, const struct zw_k_in *in, uint32_t rows, uint32_t heads,
-	       uint32_t n)
+int zw_k_view_in(struct zw_k_view *v, const struct zw_k_in *in, uint32_t rows, uint32_t heads,
+		 uint32_t n)
 {
 	return view_fill(v, in->ptr, in->dtype, in->ld, in->hs, rows, heads, n);
 }
 
 /* Bytes from the start of a row to the end of its last head. */
-static uint64_t row_width(const struct zw_view *v)
+static uint64_t row_width(const struct zw_k_view *v)
 {
 	return v->hs * (v->heads - 1) + (uint64_t)v->n * v->size;
 }
 
-int zw_view_out(struct zw_view *v, const struct zw_k_out *out, uint32_t rows, uint32_t heads,
-		uint32_t n)
+int zw_k_view_out(struct zw_k_view *v, const struct zw_k_out *out, uint32_t rows, uint32_t heads,
+		  uint32_t n)
 {
 	int err = view_fill(v, out->ptr, out->dtype, out->ld, out->hs, rows, heads, n);
 
@@ -93,7 +93,7 @@ int zw_view_out(struct zw_view *v, const struct zw_k_out *out, uint32_t rows, ui
 	return 0;
 }
 
-int zw_view_array(struct zw_view *v, const void *ptr, uint64_t n, uint32_t size)
+int zw_k_view_array(struct zw_k_view *v, const void *ptr, uint64_t n, uint32_t size)
 {
 	memset(v, 0, sizeof(*v));
 	v->size = size;
@@ -108,13 +108,13 @@ int zw_view_array(struct zw_view *v, const void *ptr, uint64_t n, uint32_t size)
 	return 0;
 }
 
-bool zw_view_same(const struct zw_view *a, const struct zw_view *b)
+bool zw_k_view_same(const struct zw_k_view *a, const struct zw_k_view *b)
 {
 	return a->ptr == b->ptr && a->st == b->st && a->ld == b->ld && a->hs == b->hs &&
 	       a->rows == b->rows && a->heads == b->heads && a->n == b->n;
 }
 
-bool zw_view_overlap(const struct zw_view *a, const struct zw_view *b)
+bool zw_k_view_overlap(const struct zw_k_view *a, const struct zw_k_view *b)
 {
 	uintptr_t pa = (uintptr_t)a->ptr, pb = (uintptr_t)b->ptr;
 	uint64_t stride, wa, wb, off;
@@ -133,11 +133,11 @@ bool zw_view_overlap(const struct zw_view *a, const struct zw_view *b)
 	return off < wa || off + wb > stride;
 }
 
-int zw_view_conflict(const struct zw_view *out, const struct zw_view *in, bool same_ok)
+int zw_k_view_conflict(const struct zw_k_view *out, const struct zw_k_view *in, bool same_ok)
 {
-	if (same_ok && zw_view_same(out, in))
+	if (same_ok && zw_k_view_same(out, in))
 		return 0;
-	return zw_view_overlap(out, in) ? -EINVAL : 0;
+	return zw_k_view_overlap(out, in) ? -EINVAL : 0;
 }
 
 static int bad_index(struct zw_k_fault *fault, uint64_t row, int64_t value)

@@ -9,8 +9,8 @@
 #include "zw_kernels.h"
 
 /* An operand after the check: everything in bytes. */
-struct zw_view {
-	char *ptr; /* of an input too: the kernels write only through views made by zw_view_out() */
+struct zw_k_view {
+	char *ptr; /* of an input too: the kernels write only through views made by zw_k_view_out() */
 	uint64_t ld, hs; /* bytes */
 	uint32_t rows, heads, n;
 	enum zw_store st;
@@ -18,7 +18,7 @@ struct zw_view {
 	uint64_t extent; /* bytes from ptr to the end of the last element; 0 = empty */
 };
 
-static inline char *zw_view_at(const struct zw_view *v, uint64_t row, uint64_t head)
+static inline char *zw_k_view_at(const struct zw_k_view *v, uint64_t row, uint64_t head)
 {
 	return v->ptr + row * v->ld + head * v->hs;
 }
@@ -33,26 +33,26 @@ static inline uint32_t zw_store_size(enum zw_store st)
 }
 
 /* Fill a view of [rows, heads, n]; 0, -EINVAL or -EOPNOTSUPP. hs is looked at only if heads > 1. */
-int zw_view_in(struct zw_view *v, const struct zw_k_in *in, uint32_t rows, uint32_t heads,
-	       uint32_t n);
+int zw_k_view_in(struct zw_k_view *v, const struct zw_k_in *in, uint32_t rows, uint32_t heads,
+		 uint32_t n);
 /* The same; also refuses rows or heads that overlap each other. */
-int zw_view_out(struct zw_view *v, const struct zw_k_out *out, uint32_t rows, uint32_t heads,
-		uint32_t n);
+int zw_k_view_out(struct zw_k_view *v, const struct zw_k_out *out, uint32_t rows, uint32_t heads,
+		  uint32_t n);
 
 /* The same elements at the same place. */
-bool zw_view_same(const struct zw_view *a, const struct zw_view *b);
+bool zw_k_view_same(const struct zw_k_view *a, const struct zw_k_view *b);
 
 /*
  * Whether two operands share a byte. Columns of one wider matrix do not, although their ranges
  * interleave; for other interleavings the answer errs towards true.
  */
-bool zw_view_overlap(const struct zw_view *a, const struct zw_view *b);
+bool zw_k_view_overlap(const struct zw_k_view *a, const struct zw_k_view *b);
 
 /* -EINVAL if out overlaps in, unless it is exactly in and @same_ok. */
-int zw_view_conflict(const struct zw_view *out, const struct zw_view *in, bool same_ok);
+int zw_k_view_conflict(const struct zw_k_view *out, const struct zw_k_view *in, bool same_ok);
 
 /* A contiguous array of n elements of size bytes as a view, for the overlap checks. */
-int zw_view_array(struct zw_view *v, const void *ptr, uint64_t n, uint32_t size);
+int zw_k_view_array(struct zw_k_view *v, const void *ptr, uint64_t n, uint32_t size);
 
 /*
  * Indices of @rows rows, each in [0, limit): a checked copy of @index in *copy (free() it), so that

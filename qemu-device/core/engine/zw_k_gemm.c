@@ -34,7 +34,7 @@ struct gemm_job {
 	const struct zw_prim *prim;
 	struct zw_pool *pool;
 	uint32_t m, n, k;
-	struct zw_view a, w, bias, residual, c;
+	struct zw_k_view a, w, bias, residual, c;
 	uint32_t task_m, task_n; /* rows of A and of W in a task */
 	uint32_t tasks_n;
 	/* Which block of A a worker has in its scratch, plus one. Touched only by that worker. */
@@ -47,26 +47,26 @@ static inline uint32_t min_u32(uint32_t a, uint32_t b)
 }
 
 /* Rows r0.. of a view as pointers, from element k0 on. */
-static void row_ptrs(const void *rows[], const struct zw_view *v, uint32_t r0, uint32_t count,
+static void row_ptrs(const void *rows[], const struct zw_k_view *v, uint32_t r0, uint32_t count,
 		     uint32_t k0)
 {
 	for (uint32_t i = 0; i < count; i++)
-		rows[i] = zw_view_at(v, r0 + i, 0) + (uint64_t)k0 * v->size;
+		rows[i] = zw_k_view_at(v, r0 + i, 0) + (uint64_t)k0 * v->size;
 }
 
-static struct zw_row row_of(const struct zw_view *v, uint32_t row, uint32_t col)
+static struct zw_row row_of(const struct zw_k_view *v, uint32_t row, uint32_t col)
 {
 	struct zw_row r = {.ptr = NULL, .st = v->st};
 
 	if (v->ptr)
-		r.ptr = zw_view_at(v, row, 0) + (uint64_t)col * v->size;
+		r.ptr = zw_k_view_at(v, row, 0) + (uint64_t)col * v->size;
 	return r;
 }
 
 static void store_row(const struct gemm_job *job, float *v, uint32_t row, uint32_t col, uint32_t n)
 {
-	job->prim->epilogue(zw_view_at(&job->c, row, 0) + (uint64_t)col * job->c.size, job->c.st, v,
-			    row_of(&job->bias, 0, col), row_of(&job->residual, row, col), n);
+	job->prim->epilogue(zw_k_view_at(&job->c, row, 0) + (uint64_t)col * job->c.size, job->c.st,
+			    v, row_of(&job->bias, 0, col), row_of(&job->residual, row, col), n);
 }
 
 /* Rows of A in group g of n_groups: as equal as can be. */
@@ -112,9 +112,9 @@ static int direct_task(void *arg, uint64_t task, unsigned int slot)
 			uint32_t mr = group_rows(job->m, n_groups, g);
 			float part[ZW_MR][ZW_NR];
 
-			prim->direct[job->w.st][mr - 1](a + i * pk, zw_view_at(&job->w, n0 + j, 0),
-							job->w.ld / job->w.size * quarter, job->k,
-							&part[0][0], ZW_NR);
+			prim->direct[job->w.st][mr - 1](
+				a + i * pk, zw_k_view_at(&job->w, n0 + j, 0),
+				job->w.ld / job->w.size * quarter, job->k, &part[0][0], ZW_NR);
 			for (uint32_t r = 0; r < mr; r++)
 				for (uint32_t l = 0; l < ZW_NR; l++)
 					out[(i + r) * ldo + l * quarter + j] = part[r][l];
@@ -210,23 +210,23 @@ static int gemm_check(struct gemm_job *job, const struct zw_k_gemm_args *args)
 	job->m = args->m;
 	job->n = args->n;
 	job->k = args->k;
-	err = zw_view_in(&job->a, &args->a, args->m, 1, args->k);
+	err = zw_k_view_in(&job->a, &args->a, args->m, 1, args->k);
 	if (!err)
-		err = zw_view_in(&job->w, &args->w, args->n, 1, args->k);
+		err = zw_k_view_in(&job->w, &args->w, args->n, 1, args->k);
 	if (!err)
-		err = zw_view_out(&job->c, &args->c, args->m, 1, args->n);
+		err = zw_k_view_out(&job->c, &args->c, args->m, 1, args->n);
 	if (!err && args->bias.ptr)
-		err = zw_view_in(&job->bias, &args->bias, 1, 1, args->n);
+		err = zw_k_view_in(&job->bias, &args->bias, 1, 1, args->n);
 	if (!err && args->residual.ptr)
-		err = zw_view_in(&job->residual, &args->residual, args->m, 1, args->n);
+		err = zw_k_view_in(&job->residual, &args->residual, args->m, 1, args->n);
 	if (!err)
-		err = zw_view_conflict(&job->c, &job->a, false);
+		err = zw_k_view_conflict(&job->c, &job->a, false);
 	if (!err)
-		err = zw_view_conflict(&job->c, &job->w, false);
+		err = zw_k_view_conflict(&job->c, &job->w, false);
 	if (!err)
-		err = zw_view_conflict(&job->c, &job->bias, false);
+		err = zw_k_view_conflict(&job->c, &job->bias, false);
 	if (!err)
-		err = zw_view_conflict(&job->c, &job->residual, true);
+		err = zw_k_view_conflict(&job->c, &job->residual, true);
 	return err;
 }
 

@@ -22,12 +22,12 @@ static uint64_t page_elements(const struct zw_kv *kv)
 
 static int check_pages(const struct zw_kv *kv, void *const *pages, uint32_t count)
 {
-	struct zw_view page;
+	struct zw_k_view page;
 
 	if (count && !pages)
 		return -EINVAL;
 	for (uint32_t i = 0; i < count; i++)
-		if (zw_view_array(&page, pages[i], page_elements(kv), kv->size))
+		if (zw_k_view_array(&page, pages[i], page_elements(kv), kv->size))
 			return -EINVAL;
 	return 0;
 }
@@ -46,18 +46,18 @@ static int check_seq(const struct zw_kv *kv, const struct zw_k_kv_seq *seq, uint
 }
 
 static bool pages_overlap(const struct zw_kv *kv, void *const *pages, uint32_t count,
-			  const struct zw_view *v)
+			  const struct zw_k_view *v)
 {
-	struct zw_view page;
+	struct zw_k_view page;
 
 	for (uint32_t i = 0; i < count; i++)
-		if (zw_view_array(&page, pages[i], page_elements(kv), kv->size) ||
-		    zw_view_overlap(v, &page))
+		if (zw_k_view_array(&page, pages[i], page_elements(kv), kv->size) ||
+		    zw_k_view_overlap(v, &page))
 			return true;
 	return false;
 }
 
-bool zw_kv_overlap(const struct zw_kv *kv, const struct zw_view *v)
+bool zw_kv_overlap(const struct zw_kv *kv, const struct zw_k_view *v)
 {
 	for (uint32_t i = 0; i < kv->n_seqs; i++) {
 		const struct zw_k_kv_seq *seq = &kv->seqs[i];

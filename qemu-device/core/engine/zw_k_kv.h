@@ -26,7 +26,7 @@ int zw_kv_init(struct zw_kv *kv, const struct zw_k_kv_seq *seqs, uint32_t n_seqs
 void zw_kv_fini(struct zw_kv *kv);
 
 /* Whether any page in use overlaps the view. */
-bool zw_kv_overlap(const struct zw_kv *kv, const struct zw_view *v);
+bool zw_kv_overlap(const struct zw_kv *kv, const struct zw_k_view *v);
 
 /* Element 0 of the given head at a position. */
 static inline char *zw_kv_at(const struct zw_kv *kv, void *const *pages, uint32_t pos,

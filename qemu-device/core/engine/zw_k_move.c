@@ -36,7 +36,7 @@ static void move_row(const struct zw_prim *prim, void *dst, enum zw_store dst_st
 struct rows_job {
 	const struct zw_prim *prim;
 	struct zw_pool *pool;
-	struct zw_view src, dst;
+	struct zw_k_view src, dst;
 	const int32_t *ids; /* source row of each row, or NULL: the same */
 	uint64_t per_task;
 	uint32_t rows;
@@ -53,8 +53,8 @@ static int rows_task(void *arg, uint64_t task, unsigned int slot)
 	if (end > job->rows)
 		end = job->rows;
 	for (; r < end; r++)
-		move_row(job->prim, zw_view_at(&job->dst, r, 0), job->dst.st,
-			 zw_view_at(&job->src, job->ids ? (uint32_t)job->ids[r] : r, 0),
+		move_row(job->prim, zw_k_view_at(&job->dst, r, 0), job->dst.st,
+			 zw_k_view_at(&job->src, job->ids ? (uint32_t)job->ids[r] : r, 0),
 			 job->src.st, job->dst.n, scratch);
 	return 0;
 }
@@ -76,12 +76,12 @@ int zw_k_gather(const struct zw_k_gather_args *args, struct zw_pool *pool)
 {
 	struct rows_job job = {0};
 	int32_t *ids;
-	int err = zw_view_in(&job.src, &args->table, args->vocab, 1, args->n);
+	int err = zw_k_view_in(&job.src, &args->table, args->vocab, 1, args->n);
 
 	if (!err)
-		err = zw_view_out(&job.dst, &args->out, args->rows, 1, args->n);
+		err = zw_k_view_out(&job.dst, &args->out, args->rows, 1, args->n);
 	if (!err)
-		err = zw_view_conflict(&job.dst, &job.src, false);
+		err = zw_k_view_conflict(&job.dst, &job.src, false);
 	if (!err && args->rows && !args->ids)
 		err = -EINVAL;
 	if (err || !args->rows)
@@ -99,12 +99,12 @@ int zw_k_gather(const struct zw_k_gather_args *args, struct zw_pool *pool)
 int zw_k_convert(const struct zw_k_convert_args *args, struct zw_pool *pool)
 {
 	struct rows_job job = {0};
-	int err = zw_view_in(&job.src, &args->src, args->rows, 1, args->n);
+	int err = zw_k_view_in(&job.src, &args->src, args->rows, 1, args->n);
 
 	if (!err)
-		err = zw_view_out(&job.dst, &args->dst, args->rows, 1, args->n);
+		err = zw_k_view_out(&job.dst, &args->dst, args->rows, 1, args->n);
 	if (!err)
-		err = zw_view_conflict(&job.dst, &job.src, false);
+		err = zw_k_view_conflict(&job.dst, &job.src, false);
 	if (err || !args->rows || !args->n)
 		return err;
 	return rows_run(&job, pool, args->rows);
@@ -116,7 +116,7 @@ struct kv_job {
 	const struct zw_prim *prim;
 	struct zw_pool *pool;
 	struct zw_kv kv;
-	struct zw_view k, v;
+	struct zw_k_view k, v;
 };
 
 /* One head of one sequence, its rows in order: the later of two rows for one position wins. */
@@ -134,9 +134,9 @@ static int kv_task(void *arg, uint64_t task, unsigned int slot)
 		uint32_t row = seq->q_first + i, pos = (uint32_t)kv->pos[row];
 
 		move_row(job->prim, zw_kv_at(kv, seq->k_pages, pos, head), kv->st,
-			 zw_view_at(&job->k, row, head), job->k.st, kv->d, scratch);
+			 zw_k_view_at(&job->k, row, head), job->k.st, kv->d, scratch);
 		move_row(job->prim, zw_kv_at(kv, seq->v_pages, pos, head), kv->st,
-			 zw_view_at(&job->v, row, head), job->v.st, kv->d, scratch);
+			 zw_k_view_at(&job->v, row, head), job->v.st, kv->d, scratch);
 	}
 	return 0;
 }
@@ -145,10 +145,10 @@ int zw_k_kv_write(const struct zw_k_kv_write_args *args, struct zw_pool *pool)
 {
 	struct kv_job job = {.prim = zw_prim_get(), .pool = pool};
 	uint64_t tasks = (uint64_t)args->n_seqs * args->n_kv;
-	int err = zw_view_in(&job.k, &args->k, args->rows, args->n_kv, args->d);
+	int err = zw_k_view_in(&job.k, &args->k, args->rows, args->n_kv, args->d);
 
 	if (!err)
-		err = zw_view_in(&job.v, &args->v, args->rows, args->n_kv, args->d);
+		err = zw_k_view_in(&job.v, &args->v, args->rows, args->n_kv, args->d);
 	if (!err)
 		err = zw_kv_init(&job.kv, args->seqs, args->n_seqs, args->rows, args->n_kv, args->d,
 				 args->block_size, args->kv_dtype, args->positions, args->fault);
@@ -186,13 +186,13 @@ static int copy_task(void *arg, uint64_t task, unsigned int slot)
 int zw_k_copy(const struct zw_k_copy_args *args, struct zw_pool *pool)
 {
 	struct bytes_job job = {.dst = args->dst, .src = args->src, .bytes = args->bytes};
-	struct zw_view dst, src;
-	int err = zw_view_array(&dst, args->dst, args->bytes, 1);
+	struct zw_k_view dst, src;
+	int err = zw_k_view_array(&dst, args->dst, args->bytes, 1);
 
 	if (!err)
-		err = zw_view_array(&src, args->src, args->bytes, 1);
+		err = zw_k_view_array(&src, args->src, args->bytes, 1);
 	if (!err)
-		err = zw_view_conflict(&dst, &src, false);
+		err = zw_k_view_conflict(&dst, &src, false);
 	if (err || !args->bytes)
 		return err;
 	return zw_pool_run(pool, copy_task, &job, (args->bytes - 1) / TASK_BYTES + 1);
@@ -217,8 +217,8 @@ static int fill_task(void *arg, uint64_t task, unsigned int slot)
 int zw_k_fill(const struct zw_k_fill_args *args, struct zw_pool *pool)
 {
 	struct bytes_job job = {.dst = args->dst, .bytes = args->bytes, .pattern = args->pattern};
-	struct zw_view dst;
-	int err = zw_view_array(&dst, args->dst, args->bytes, 1);
+	struct zw_k_view dst;
+	int err = zw_k_view_array(&dst, args->dst, args->bytes, 1);
 
 	if (err || !args->bytes)
 		return err;

@@ -16,7 +16,7 @@
 struct select_job {
 	const struct zw_prim *prim;
 	struct zw_pool *pool;
-	struct zw_view x;
+	struct zw_k_view x;
 	uint32_t n, k;
 	int32_t *index;
 	float *value;
@@ -27,7 +27,7 @@ static size_t load_chunk(const struct select_job *job, uint64_t row, uint64_t co
 {
 	size_t n = job->n - col < CHUNK ? job->n - col : CHUNK;
 
-	job->prim->widen[job->x.st](dst, zw_view_at(&job->x, row, 0) + col * job->x.size, n);
+	job->prim->widen[job->x.st](dst, zw_k_view_at(&job->x, row, 0) + col * job->x.size, n);
 	return n;
 }
 
@@ -132,7 +132,7 @@ static int topk_task(void *arg, uint64_t row, unsigned int slot)
 
 		/* The element itself: the key does not tell -0 from +0. */
 		job->prim->widen[job->x.st](
-			x, zw_view_at(&job->x, row, 0) + (uint64_t)col * job->x.size, 1);
+			x, zw_k_view_at(&job->x, row, 0) + (uint64_t)col * job->x.size, 1);
 		v = x[0];
 		job->index[row * job->k + i] = (int32_t)col;
 		job->value[row * job->k + i] = zw_f32_canon(v);
@@ -143,19 +143,19 @@ static int topk_task(void *arg, uint64_t row, unsigned int slot)
 static int select_check(struct select_job *job, const struct zw_k_in *x, uint32_t rows,
 			bool value_needed)
 {
-	struct zw_view index, value;
-	int err = zw_view_in(&job->x, x, rows, 1, job->n);
+	struct zw_k_view index, value;
+	int err = zw_k_view_in(&job->x, x, rows, 1, job->n);
 
 	if (!err)
-		err = zw_view_array(&index, job->index, (uint64_t)rows * job->k, sizeof(int32_t));
+		err = zw_k_view_array(&index, job->index, (uint64_t)rows * job->k, sizeof(int32_t));
 	if (!err && (job->value || value_needed)) {
-		err = zw_view_array(&value, job->value, (uint64_t)rows * job->k, sizeof(float));
+		err = zw_k_view_array(&value, job->value, (uint64_t)rows * job->k, sizeof(float));
 		if (!err)
-			err = zw_view_conflict(&value, &job->x, false);
+			err = zw_k_view_conflict(&value, &job->x, false);
 		if (!err)
-			err = zw_view_conflict(&value, &index, false);
+			err = zw_k_view_conflict(&value, &index, false);
 	}
-	return err ? err : zw_view_conflict(&index, &job->x, false);
+	return err ? err : zw_k_view_conflict(&index, &job->x, false);
 }
 
 int zw_k_argmax(const struct zw_k_argmax_args *args, struct zw_pool *pool)

@@ -24,7 +24,7 @@ struct vec_job {
 	uint64_t per_task;
 	uint32_t chunks; /* of a row; 1 if the kernel needs whole rows */
 	uint32_t heads, n;
-	struct zw_view x, y, z;
+	struct zw_k_view x, y, z;
 	int (*item)(const struct vec_job *job, uint64_t item, float *scratch);
 	size_t scratch; /* floats */
 	const void *args;
@@ -72,9 +72,9 @@ static int vec_run_chunks(struct vec_job *job, struct zw_pool *pool, uint32_t ro
 	return vec_run(job, pool, n < CHUNK ? n : CHUNK);
 }
 
-static inline const char *at(const struct zw_view *v, uint64_t row, uint64_t col)
+static inline const char *at(const struct zw_k_view *v, uint64_t row, uint64_t col)
 {
-	return zw_view_at(v, row, 0) + col * v->size;
+	return zw_k_view_at(v, row, 0) + col * v->size;
 }
 
 /* --- RMSNorm --- */
@@ -93,11 +93,11 @@ static int norm_item(const struct vec_job *vec, uint64_t item, float *scratch)
 	uint64_t row = item / vec->heads, head = item % vec->heads;
 	float ms, r;
 
-	prim->widen[vec->x.st](scratch, zw_view_at(&vec->x, row, head), vec->n);
+	prim->widen[vec->x.st](scratch, zw_k_view_at(&vec->x, row, head), vec->n);
 	ms = prim->sumsq(scratch, vec->n) / (float)vec->n;
 	r = 1.0f / sqrtf(ms + job->eps);
 	prim->norm(scratch, scratch, job->w, r, job->w1, vec->n);
-	prim->narrow[vec->y.st](zw_view_at(&vec->y, row, head), scratch, vec->n);
+	prim->narrow[vec->y.st](zw_k_view_at(&vec->y, row, head), scratch, vec->n);
 	return 0;
 }
 
@@ -105,7 +105,7 @@ int zw_k_rmsnorm(const struct zw_k_rmsnorm_args *args, struct zw_pool *pool)
 {
 	struct norm_job job = {.eps = args->eps};
 	struct vec_job *vec = &job.vec;
-	struct zw_view w;
+	struct zw_k_view w;
 	float *wide;
 	int err;
 
@@ -113,15 +113,15 @@ int zw_k_rmsnorm(const struct zw_k_rmsnorm_args *args, struct zw_pool *pool)
 		return -EOPNOTSUPP;
 	if (!(args->eps >= 0.0f) || isinf(args->eps))
 		return -EINVAL;
-	err = zw_view_in(&vec->x, &args->x, args->rows, args->heads, args->n);
+	err = zw_k_view_in(&vec->x, &args->x, args->rows, args->heads, args->n);
 	if (!err)
-		err = zw_view_in(&w, &args->w, 1, 1, args->n);
+		err = zw_k_view_in(&w, &args->w, 1, 1, args->n);
 	if (!err)
-		err = zw_view_out(&vec->y, &args->y, args->rows, args->heads, args->n);
+		err = zw_k_view_out(&vec->y, &args->y, args->rows, args->heads, args->n);
 	if (!err)
-		err = zw_view_conflict(&vec->y, &vec->x, true);
+		err = zw_k_view_conflict(&vec->y, &vec->x, true);
 	if (!err)
-		err = zw_view_conflict(&vec->y, &w, false);
+		err = zw_k_view_conflict(&vec->y, &w, false);
 	if (err || !args->rows || !args->heads || !args->n)
 		return err;
 
@@ -159,27 +159,27 @@ static int rope_item(const struct vec_job *vec, uint64_t item, float *scratch)
 	uint64_t p = job->pos ? (uint64_t)job->pos[row] : (uint64_t)args->pos_base + row;
 	uint32_t half = args->rot / 2;
 
-	prim->widen[vec->x.st](scratch, zw_view_at(&vec->x, row, head), vec->n);
+	prim->widen[vec->x.st](scratch, zw_k_view_at(&vec->x, row, head), vec->n);
 	prim->rope(scratch, scratch + half, args->cos_tab + p * args->table_ld,
 		   args->sin_tab + p * args->table_ld, half);
-	prim->narrow[vec->y.st](zw_view_at(&vec->y, row, head), scratch, vec->n);
+	prim->narrow[vec->y.st](zw_k_view_at(&vec->y, row, head), scratch, vec->n);
 	return 0;
 }
 
 /* A table of [n_pos, rot / 2], and that the output leaves it alone. */
 static int rope_check_table(const struct zw_k_rope_args *args, const float *tab,
-			    const struct zw_view *y)
+			    const struct zw_k_view *y)
 {
-	struct zw_view v;
+	struct zw_k_view v;
 	uint64_t count;
 
 	if (!args->rot || !args->n_pos)
 		return 0;
 	if (__builtin_mul_overflow((uint64_t)args->n_pos - 1, args->table_ld, &count) ||
 	    __builtin_add_overflow(count, (uint64_t)args->rot / 2, &count) ||
-	    zw_view_array(&v, tab, count, sizeof(float)))
+	    zw_k_view_array(&v, tab, count, sizeof(float)))
 		return -EINVAL;
-	return zw_view_conflict(y, &v, false);
+	return zw_k_view_conflict(y, &v, false);
 }
 
 int zw_k_rope(const struct zw_k_rope_args *args, struct zw_pool *pool)
@@ -193,11 +193,11 @@ int zw_k_rope(const struct zw_k_rope_args *args, struct zw_pool *pool)
 		return -EOPNOTSUPP;
 	if (args->rot % 2 || args->rot > args->d)
 		return -EINVAL;
-	err = zw_view_in(&vec->x, &args->x, args->rows, args->heads, args->d);
+	err = zw_k_view_in(&vec->x, &args->x, args->rows, args->heads, args->d);
 	if (!err)
-		err = zw_view_out(&vec->y, &args->y, args->rows, args->heads, args->d);
+		err = zw_k_view_out(&vec->y, &args->y, args->rows, args->heads, args->d);
 	if (!err)
-		err = zw_view_conflict(&vec->y, &vec->x, true);
+		err = zw_k_view_conflict(&vec->y, &vec->x, true);
 	if (!err)
 		err = rope_check_table(args, args->cos_tab, &vec->y);
 	if (!err)
@@ -250,16 +250,16 @@ static int add_item(const struct vec_job *vec, uint64_t item, float *scratch)
 static int run_pair(struct vec_job *vec, uint32_t rows, uint32_t n, const struct zw_k_in *a,
 		    const struct zw_k_in *b, const struct zw_k_out *out, struct zw_pool *pool)
 {
-	int err = zw_view_in(&vec->x, a, rows, 1, n);
+	int err = zw_k_view_in(&vec->x, a, rows, 1, n);
 
 	if (!err)
-		err = zw_view_in(&vec->z, b, rows, 1, n);
+		err = zw_k_view_in(&vec->z, b, rows, 1, n);
 	if (!err)
-		err = zw_view_out(&vec->y, out, rows, 1, n);
+		err = zw_k_view_out(&vec->y, out, rows, 1, n);
 	if (!err)
-		err = zw_view_conflict(&vec->y, &vec->x, true);
+		err = zw_k_view_conflict(&vec->y, &vec->x, true);
 	if (!err)
-		err = zw_view_conflict(&vec->y, &vec->z, true);
+		err = zw_k_view_conflict(&vec->y, &vec->z, true);
 	return err ? err : vec_run_chunks(vec, pool, rows, n);
 }
 
@@ -287,11 +287,11 @@ static int softmax_item(const struct vec_job *vec, uint64_t row, float *scratch)
 	const struct zw_prim *prim = vec->prim;
 	float sum;
 
-	prim->widen[vec->x.st](scratch, zw_view_at(&vec->x, row, 0), vec->n);
+	prim->widen[vec->x.st](scratch, zw_k_view_at(&vec->x, row, 0), vec->n);
 	prim->scale(scratch, args->scale, vec->n);
 	sum = prim->expsum(scratch, prim->max(scratch, vec->n), vec->n);
 	prim->div(scratch, sum, vec->n);
-	prim->narrow[vec->y.st](zw_view_at(&vec->y, row, 0), scratch, vec->n);
+	prim->narrow[vec->y.st](zw_k_view_at(&vec->y, row, 0), scratch, vec->n);
 	return 0;
 }
 
@@ -302,11 +302,11 @@ int zw_k_softmax(const struct zw_k_softmax_args *args, struct zw_pool *pool)
 
 	if (!isfinite(args->scale))
 		return -EINVAL;
-	err = zw_view_in(&vec.x, &args->x, args->rows, 1, args->n);
+	err = zw_k_view_in(&vec.x, &args->x, args->rows, 1, args->n);
 	if (!err)
-		err = zw_view_out(&vec.y, &args->y, args->rows, 1, args->n);
+		err = zw_k_view_out(&vec.y, &args->y, args->rows, 1, args->n);
 	if (!err)
-		err = zw_view_conflict(&vec.y, &vec.x, true);
+		err = zw_k_view_conflict(&vec.y, &vec.x, true);
 	if (err || !args->rows || !args->n)
 		return err;
 	vec.items = args->rows;
