@@ -16,7 +16,7 @@
 #include <drm/drm_print.h>
 
 #include "drm/zhenwu_accel.h"
-#include "zhenwu/zw_mmu.h"
+#include "zhenwu/zw_pte.h"
 #include "zhenwu/zw_queue.h"
 #include "zhenwu_debugfs.h"
 #include "zhenwu_device.h"

@@ -7,7 +7,7 @@
 #include <drm/drm_managed.h>
 #include <drm/drm_print.h>
 
-#include "zhenwu/zw_mmu.h"
+#include "zhenwu/zw_pte.h"
 #include "zhenwu_device.h"
 #include "zhenwu_hbm.h"
 #include "zhenwu_reset.h"

@@ -20,7 +20,7 @@
 #include <drm/drm_drv.h>
 
 #include "drm/zhenwu_accel.h"
-#include "zhenwu/zw_mmu.h"
+#include "zhenwu/zw_pte.h"
 #include "zhenwu_device.h"
 #include "zhenwu_gem.h"
 #include "zhenwu_hbm.h"
@@ -375,7 +375,7 @@ void zhenwu_pt_map(struct zhenwu_device *zdev, struct zhenwu_pt *root, u64 va, u
 	if (!readonly)
 		prot |= ZW_PTE_WRITE;
 	if (bo->flags & DRM_ZHENWU_BO_SYSTEM)
-		prot |= ZW_PTE_SYSTEM;
+		prot |= ZW_PTE_TARGET(ZW_TARGET_SYSTEM);
 
 	zhenwu_bo_cursor_start(&cur, bo, offset);
 	while (size) {

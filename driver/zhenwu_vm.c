@@ -11,7 +11,7 @@
 #include <drm/drm_print.h>
 
 #include "drm/zhenwu_accel.h"
-#include "zhenwu/zw_mmu.h"
+#include "zhenwu/zw_pte.h"
 #include "zhenwu_device.h"
 #include "zhenwu_gem.h"
 #include "zhenwu_pt.h"

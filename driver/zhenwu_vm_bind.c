@@ -15,7 +15,7 @@
 #include <drm/drm_file.h>
 
 #include "drm/zhenwu_accel.h"
-#include "zhenwu/zw_mmu.h"
+#include "zhenwu/zw_pte.h"
 #include "zhenwu_device.h"
 #include "zhenwu_drv.h"
 #include "zhenwu_gem.h"

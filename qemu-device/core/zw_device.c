@@ -292,6 +292,8 @@ static int make_parts(struct zw_device *dev, const struct zw_device_config *cfg,
 		      char *err, size_t len)
 {
 	struct zw_mmu_config mmu = {.hbm = &dev->hbm,
+				    .sram_bytes =
+					    dev->profile.sram_bytes & ~(uint64_t)(ZW_PAGE_SIZE - 1),
 				    .ops = &dev->ops,
 				    .opaque = dev->opaque,
 				    .pmu = &dev->pmu,

@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "zw_hbm.h"
-#include "zhenwu/zw_mmu.h"
+#include "zhenwu/zw_pte.h"
 
 /* Scrubbing is done in pieces, so that a reset need not wait for 96 GiB. */
 #define SCRUB_STEP   (UINT64_C(256) << 20)

@@ -23,9 +23,9 @@ static int sys_write(struct zw_mmu *mmu, uint64_t addr, const void *buf, uint64_
 	return mmu->cfg.ops->dma_write(mmu->cfg.opaque, addr, buf, len);
 }
 
-static void dirty(struct zw_mmu *mmu, uint64_t off, uint64_t len)
+static void dirty(struct zw_mmu *mmu, unsigned int target, uint64_t off, uint64_t len)
 {
-	if (mmu->cfg.ops && mmu->cfg.ops->hbm_dirty)
+	if (target == ZW_TARGET_HBM && mmu->cfg.ops && mmu->cfg.ops->hbm_dirty)
 		mmu->cfg.ops->hbm_dirty(mmu->cfg.opaque, off, len);
 }
 
@@ -35,8 +35,8 @@ static int gather(struct zw_mmu *mmu, const struct zw_seglist *list, uint8_t *bu
 	for (size_t i = 0; i < list->n; i++) {
 		const struct zw_segment *s = &list->seg[i];
 
-		if (!s->sys)
-			memcpy(buf, mmu->cfg.hbm->base + s->addr, s->len);
+		if (s->target != ZW_TARGET_SYSTEM)
+			memcpy(buf, zw_mmu_host(mmu, s->target, s->addr), s->len);
 		else if (sys_read(mmu, s->addr, buf, s->len))
 			return zw_mmu_fault(mmu, fault, s->va, ZW_ACCESS_READ, ZW_FAULT_DMA);
 		buf += s->len;
@@ -50,9 +50,9 @@ static int scatter(struct zw_mmu *mmu, const struct zw_seglist *list, const uint
 	for (size_t i = 0; i < list->n; i++) {
 		const struct zw_segment *s = &list->seg[i];
 
-		if (!s->sys) {
-			memcpy(mmu->cfg.hbm->base + s->addr, buf, s->len);
-			dirty(mmu, s->addr, s->len);
+		if (s->target != ZW_TARGET_SYSTEM) {
+			memcpy(zw_mmu_host(mmu, s->target, s->addr), buf, s->len);
+			dirty(mmu, s->target, s->addr, s->len);
 		} else if (sys_write(mmu, s->addr, buf, s->len)) {
 			return zw_mmu_fault(mmu, fault, s->va, ZW_ACCESS_WRITE, ZW_FAULT_DMA);
 		}
@@ -66,8 +66,10 @@ static int reserve(struct zw_mmu *mmu, const struct zw_seglist *list)
 {
 	for (size_t i = 0; i < list->n; i++) {
 		const struct zw_segment *s = &list->seg[i];
-		int ret = s->sys ? 0 : zw_hbm_reserve(mmu->cfg.hbm, s->addr, s->len);
+		int ret = 0;
 
+		if (s->target == ZW_TARGET_HBM)
+			ret = zw_hbm_reserve(mmu->cfg.hbm, s->addr, s->len);
 		if (ret)
 			return ret;
 	}
@@ -120,6 +122,26 @@ static void move_list(struct zw_seglist *dst, struct zw_seglist *src)
 	zw_seglist_init(src);
 }
 
+/*
+ * One piece of system memory, in place. NULL where the host cannot: it is not RAM, or not contiguous
+ * in the host. DMA then says whether there is anything at all.
+ */
+static void *sys_map(struct zw_mmu *mmu, const struct zw_segment *s, bool write)
+{
+	const struct zw_host_ops *ops = mmu->cfg.ops;
+	size_t len = s->len;
+	void *ptr;
+
+	if (!ops || !ops->dma_map)
+		return NULL;
+	ptr = ops->dma_map(mmu->cfg.opaque, s->addr, &len, write);
+	if (ptr && len < s->len) {
+		ops->dma_unmap(mmu->cfg.opaque, ptr, len, write, 0);
+		return NULL;
+	}
+	return ptr;
+}
+
 int zw_mem_map(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, uint32_t access,
 	       struct zw_view *view, struct zw_mem_fault *fault)
 {
@@ -136,21 +158,21 @@ int zw_mem_map(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, u
 	view->va = va;
 	view->len = len;
 	view->access = access;
-	for (size_t i = 0; i < list.n; i++) {
-		if (list.seg[i].sys)
-			view->sys_bytes += list.seg[i].len;
-		else
-			view->hbm_bytes += list.seg[i].len;
-	}
+	for (size_t i = 0; i < list.n; i++)
+		view->bytes[list.seg[i].target] += list.seg[i].len;
 	if (access & ZW_ACCESS_WRITE) {
 		ret = reserve(mmu, &list);
 		if (ret)
 			goto out;
 	}
-	if (list.n == 1 && !list.seg[0].sys) {
-		view->hbm_off = list.seg[0].addr;
-		view->ptr = mmu->cfg.hbm->base + view->hbm_off;
-		goto out;
+	if (list.n == 1) {
+		view->target = list.seg[0].target;
+		view->addr = list.seg[0].addr;
+		view->ptr = view->target == ZW_TARGET_SYSTEM
+				    ? sys_map(mmu, &list.seg[0], access & ZW_ACCESS_WRITE)
+				    : zw_mmu_host(mmu, view->target, view->addr);
+		if (view->ptr)
+			goto out;
 	}
 	b = bounce_new(mmu, va, len, access & ZW_ACCESS_READ);
 	if (!b) {
@@ -183,8 +205,14 @@ int zw_mem_unmap(struct zw_mmu *mmu, unsigned int vm, struct zw_view *view, bool
 	if (!view->ptr)
 		return 0;
 	if (!view->bounced) {
-		if (view->access & ZW_ACCESS_WRITE)
-			dirty(mmu, view->hbm_off, view->len);
+		bool write = view->access & ZW_ACCESS_WRITE;
+
+		/* A packet that failed may have written too. */
+		if (view->target == ZW_TARGET_SYSTEM)
+			mmu->cfg.ops->dma_unmap(mmu->cfg.opaque, view->ptr, view->len, write,
+						view->len);
+		else if (write)
+			dirty(mmu, view->target, view->addr, view->len);
 		goto out;
 	}
 	for (b = mmu->bounces; b && b->ptr != view->ptr; b = b->next)
@@ -232,5 +260,112 @@ int zw_mem_write(struct zw_mmu *mmu, unsigned int vm, uint64_t va, const void *b
 	if (!ret)
 		ret = scatter(mmu, &list, buf, fault);
 	zw_seglist_fini(&list);
+	return ret;
+}
+
+/* -- copies of any length -- */
+
+/* A place in a list of pieces. */
+struct cursor {
+	const struct zw_seglist *list;
+	size_t i;
+	uint64_t off; /* in piece i */
+};
+
+static const struct zw_segment *here(const struct cursor *c, uint64_t *addr, uint64_t *left)
+{
+	const struct zw_segment *s = &c->list->seg[c->i];
+
+	*addr = s->addr + c->off;
+	*left = s->len - c->off;
+	return s;
+}
+
+static void advance(struct cursor *c, uint64_t n)
+{
+	c->off += n;
+	if (c->off == c->list->seg[c->i].len) {
+		c->i++;
+		c->off = 0;
+	}
+}
+
+/* One stretch that is contiguous on both sides; at most ZW_MEM_COPY_STEP. */
+static int copy_stretch(struct zw_mmu *mmu, struct cursor *dst, struct cursor *src, uint64_t *done,
+			struct zw_mem_fault *fault)
+{
+	uint64_t da, dl, sa, sl, n = ZW_MEM_COPY_STEP;
+	const struct zw_segment *d = here(dst, &da, &dl), *s = here(src, &sa, &sl);
+	uint8_t *dp = zw_mmu_host(mmu, d->target, da), *sp = zw_mmu_host(mmu, s->target, sa);
+	uint8_t through[4096];
+
+	n = n < dl ? n : dl;
+	n = n < sl ? n : sl;
+	if (!dp && !sp) {
+		/* From system memory to system memory: by way of the device. */
+		sp = through;
+		n = n < sizeof(through) ? n : sizeof(through);
+		if (sys_read(mmu, sa, through, n))
+			return zw_mmu_fault(mmu, fault, s->va + src->off, ZW_ACCESS_READ,
+					    ZW_FAULT_DMA);
+	}
+	if (dp && sp)
+		memmove(dp, sp, n); /* one page may be mapped at both */
+	else if (dp && sys_read(mmu, sa, dp, n))
+		return zw_mmu_fault(mmu, fault, s->va + src->off, ZW_ACCESS_READ, ZW_FAULT_DMA);
+	else if (!dp && sys_write(mmu, da, sp, n))
+		return zw_mmu_fault(mmu, fault, d->va + dst->off, ZW_ACCESS_WRITE, ZW_FAULT_DMA);
+	if (dp)
+		dirty(mmu, d->target, da, n);
+	advance(dst, n);
+	advance(src, n);
+	*done = n;
+	return 0;
+}
+
+/* Ranges of any length are looked at by windows, so that lists of pieces stay short. */
+#define COPY_WINDOW (UINT64_C(16) << 20)
+
+/* Resolves one window of both ranges; with write, copies it. */
+static int copy_window(struct zw_mmu *mmu, unsigned int vm, uint64_t dst, uint64_t src,
+		       uint64_t len, bool write, bool (*stop)(void *arg), void *arg,
+		       struct zw_mem_fault *fault)
+{
+	struct zw_seglist dl, sl;
+	struct cursor d = {.list = &dl}, s = {.list = &sl};
+	int ret;
+
+	zw_seglist_init(&dl);
+	zw_seglist_init(&sl);
+	dl.max = sl.max = COPY_WINDOW;
+	ret = zw_mmu_resolve(mmu, vm, src, len, ZW_ACCESS_READ, &sl, fault);
+	if (!ret)
+		ret = zw_mmu_resolve(mmu, vm, dst, len, ZW_ACCESS_WRITE, &dl, fault);
+	if (!ret)
+		ret = reserve(mmu, &dl);
+	for (uint64_t done; write && !ret && len; len -= done) {
+		done = 0;
+		ret = stop && stop(arg) ? -ECANCELED : copy_stretch(mmu, &d, &s, &done, fault);
+	}
+	zw_seglist_fini(&dl);
+	zw_seglist_fini(&sl);
+	return ret;
+}
+
+int zw_mem_copy(struct zw_mmu *mmu, unsigned int vm, uint64_t dst, uint64_t src, uint64_t len,
+		bool (*stop)(void *arg), void *arg, struct zw_mem_fault *fault)
+{
+	int ret = 0;
+
+	/* Twice: a range that would fault at its end is refused before its beginning is written. */
+	for (int write = len <= COPY_WINDOW; write < 2 && !ret; write++) {
+		for (uint64_t off = 0; off < len && !ret; off += COPY_WINDOW) {
+			uint64_t n = len - off < COPY_WINDOW ? len - off : COPY_WINDOW;
+
+			ret = stop && stop(arg) ? -ECANCELED
+						: copy_window(mmu, vm, dst + off, src + off, n,
+							      write, stop, arg, fault);
+		}
+	}
 	return ret;
 }

@@ -4,8 +4,9 @@
  *
  * An engine never touches HBM or system memory but through a view. Making a view translates and
  * permission-checks the whole range first, so that a packet which would fault writes nothing. A
- * range that is contiguous in HBM is viewed in place; anything else goes through a bounce buffer,
- * filled at map time for reads and written back at unmap time for writes.
+ * range that is one piece of HBM, of the on-chip buffer, or of system memory that the host can map
+ * is viewed in place; anything else goes through a bounce buffer, filled at map time for reads and
+ * written back at unmap time for writes.
  */
 #ifndef ZW_MEM_H
 #define ZW_MEM_H
@@ -13,7 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "zhenwu/zw_mmu.h"
+#include "zhenwu/zw_pte.h"
 
 struct zw_mmu;
 
@@ -29,9 +30,9 @@ struct zw_view {
 	uint64_t len;
 	uint32_t access;
 	bool bounced;
-	uint64_t hbm_bytes; /* how much of the range is HBM ... */
-	uint64_t sys_bytes; /* ... and how much system memory: for the cost model */
-	uint64_t hbm_off;   /* in place: HBM offset of ptr */
+	uint64_t bytes[ZW_TARGET_COUNT]; /* how much of the range is where: for the cost model */
+	unsigned int target;             /* in place: where ... */
+	uint64_t addr;                   /* ... and at which address of it */
 };
 
 /*
@@ -47,6 +48,15 @@ int zw_mem_map(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, u
  */
 int zw_mem_unmap(struct zw_mmu *mmu, unsigned int vm, struct zw_view *view, bool commit,
 		 struct zw_mem_fault *fault);
+/*
+ * Copies len bytes from src to dst, which do not overlap, straight from and to where they are. Both
+ * ranges are checked as a whole before anything is written. stop is called with arg after at most
+ * every ZW_MEM_COPY_STEP bytes; true ends with -ECANCELED, what was copied until then stays. 0, -EFAULT
+ * (fault filled), -ENOMEM (backing limit), -ECANCELED. Command-processor thread only.
+ */
+#define ZW_MEM_COPY_STEP (1u << 20)
+int zw_mem_copy(struct zw_mmu *mmu, unsigned int vm, uint64_t dst, uint64_t src, uint64_t len,
+		bool (*stop)(void *arg), void *arg, struct zw_mem_fault *fault);
 /* Small copies (descriptors, scalars). */
 int zw_mem_read(struct zw_mmu *mmu, unsigned int vm, uint64_t va, void *buf, size_t len,
 		struct zw_mem_fault *fault);

@@ -3,10 +3,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "zw_mmu_int.h"
 #include "zhenwu/zw_regs.h"
 
-/* Table entries have no permissions: only VALID and the address. */
+/* Table entries have no permissions and no target: only VALID and the address. */
 #define TABLE_BITS (ZW_PTE_ADDR_MASK | ZW_PTE_VALID)
 
 struct zw_mmu *zw_mmu_new(const struct zw_mmu_config *cfg)
@@ -16,6 +17,14 @@ struct zw_mmu *zw_mmu_new(const struct zw_mmu_config *cfg)
 	if (!mmu)
 		return NULL;
 	mmu->cfg = *cfg;
+	if (cfg->sram_bytes) {
+		mmu->sram = mmap(NULL, cfg->sram_bytes, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (mmu->sram == MAP_FAILED) {
+			free(mmu);
+			return NULL;
+		}
+	}
 	mmu->run_vm = ZW_MMU_NO_VM;
 	pthread_mutex_init(&mmu->lock, NULL);
 	zw_mmu_reset(mmu);
@@ -26,6 +35,8 @@ void zw_mmu_free(struct zw_mmu *mmu)
 {
 	if (!mmu)
 		return;
+	if (mmu->sram)
+		munmap(mmu->sram, mmu->cfg.sram_bytes);
 	pthread_mutex_destroy(&mmu->lock);
 	free(mmu);
 }
@@ -38,6 +49,9 @@ void zw_mmu_reset(struct zw_mmu *mmu)
 		atomic_store(&mmu->vm[vm].gen, 1);
 	}
 	memset(mmu->tlb, 0, sizeof(mmu->tlb));
+	/* The buffer loses its contents, and its pages go back to the host. */
+	if (mmu->sram && madvise(mmu->sram, mmu->cfg.sram_bytes, MADV_DONTNEED))
+		memset(mmu->sram, 0, mmu->cfg.sram_bytes);
 	pthread_mutex_lock(&mmu->lock);
 	mmu->run_vm = ZW_MMU_NO_VM;
 	atomic_store(&mmu->busy, 0);
@@ -122,10 +136,41 @@ static uint64_t load_entry(struct zw_mmu *mmu, uint64_t table, unsigned int inde
 	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
 }
 
+static unsigned int target_of(uint64_t pte)
+{
+	return (pte & ZW_PTE_TARGET_MASK) >> ZW_PTE_TARGET_SHIFT;
+}
+
+/* Whether a leaf's page lies inside of the memory it names. */
+static enum zw_fault check_target(const struct zw_mmu *mmu, uint64_t pte, uint64_t size)
+{
+	uint64_t addr = pte & ZW_PTE_ADDR_MASK;
+	bool inside = true;
+
+	if (target_of(pte) != ZW_TARGET_PEER && (pte & ZW_PTE_CARD_MASK))
+		return ZW_FAULT_TABLE;
+	switch (target_of(pte)) {
+	case ZW_TARGET_HBM:
+		inside = zw_hbm_contains(mmu->cfg.hbm, addr, size);
+		break;
+	case ZW_TARGET_SYSTEM:
+		break; /* the bus will tell */
+	case ZW_TARGET_SRAM:
+		inside = addr <= mmu->cfg.sram_bytes && size <= mmu->cfg.sram_bytes - addr;
+		break;
+	case ZW_TARGET_PEER:
+		return ZW_FAULT_LINK; /* links are not built */
+	default:
+		return ZW_FAULT_TABLE;
+	}
+	return inside ? ZW_FAULT_NONE : ZW_FAULT_TARGET;
+}
+
 /* Walks the tables for va; 0 and the leaf, or the fault. */
 static enum zw_fault walk(struct zw_mmu *mmu, uint64_t root, uint64_t va, struct zw_leaf *leaf)
 {
 	uint64_t table = root & ZW_PTE_ADDR_MASK;
+	enum zw_fault why;
 
 	for (int level = ZW_PT_LEVELS - 1; level >= 0; level--) {
 		unsigned int shift = ZW_PT_SHIFT(level);
@@ -145,9 +190,9 @@ static enum zw_fault walk(struct zw_mmu *mmu, uint64_t root, uint64_t va, struct
 		}
 		if (level == ZW_PT_LEVELS - 1 || addr & ((UINT64_C(1) << shift) - 1))
 			return ZW_FAULT_TABLE;
-		if (!(pte & ZW_PTE_SYSTEM) &&
-		    !zw_hbm_contains(mmu->cfg.hbm, addr, UINT64_C(1) << shift))
-			return ZW_FAULT_TARGET;
+		why = check_target(mmu, pte, UINT64_C(1) << shift);
+		if (why)
+			return why;
 		leaf->pte = pte;
 		leaf->shift = shift;
 		return ZW_FAULT_NONE;
@@ -211,11 +256,12 @@ int zw_mmu_fault(struct zw_mmu *mmu, struct zw_mem_fault *fault, uint64_t va, ui
 }
 
 /* Appends a piece of physical memory, merging it with the last one where they touch. */
-static int add_segment(struct zw_seglist *list, uint64_t va, uint64_t addr, uint64_t len, bool sys)
+static int add_segment(struct zw_seglist *list, uint64_t va, uint64_t addr, uint64_t len,
+		       unsigned int target)
 {
 	struct zw_segment *last = list->n ? &list->seg[list->n - 1] : NULL;
 
-	if (last && last->sys == sys && last->addr + last->len == addr) {
+	if (last && last->target == target && last->addr + last->len == addr) {
 		last->len += len;
 		return 0;
 	}
@@ -231,8 +277,16 @@ static int add_segment(struct zw_seglist *list, uint64_t va, uint64_t addr, uint
 		list->seg = seg;
 		list->cap = cap;
 	}
-	list->seg[list->n++] = (struct zw_segment){.va = va, .addr = addr, .len = len, .sys = sys};
+	list->seg[list->n++] =
+		(struct zw_segment){.va = va, .addr = addr, .len = len, .target = target};
 	return 0;
+}
+
+/* Whether what was found so far may be one piece that the host can point to. */
+static bool in_place(const struct zw_mmu *mmu, const struct zw_seglist *list)
+{
+	return list->n == 1 &&
+	       (list->seg[0].target != ZW_TARGET_SYSTEM || (mmu->cfg.ops && mmu->cfg.ops->dma_map));
 }
 
 void zw_seglist_init(struct zw_seglist *list)
@@ -302,13 +356,13 @@ int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t le
 		if (n > end - va)
 			n = end - va;
 		addr = (leaf.pte & ZW_PTE_ADDR_MASK) + off;
-		ret = add_segment(list, va, addr, n, leaf.pte & ZW_PTE_SYSTEM);
+		ret = add_segment(list, va, addr, n, target_of(leaf.pte));
 		/*
-		 * In pieces it takes a bounce buffer, and there is a limit to those: stop here.
-		 * Tables that share subtrees can make 2^36 pages valid, and walking them all would
+		 * What cannot be used in place takes a bounce buffer, and there is a limit to those: stop
+		 * here. Tables that share subtrees can make 2^36 pages valid, and walking them all would
 		 * look like a hang.
 		 */
-		if (!ret && len > list->max && (list->n > 1 || list->seg[0].sys))
+		if (!ret && len > list->max && !in_place(mmu, list))
 			ret = -ENOMEM;
 		if (ret)
 			break;

@@ -14,7 +14,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include "zhenwu/zw_mmu.h"
+#include "zhenwu/zw_pte.h"
 #include "zw_core.h"
 #include "zw_cp.h"
 #include "zw_hbm.h"
@@ -25,7 +25,8 @@
 
 struct zw_mmu_config {
 	struct zw_hbm *hbm;
-	const struct zw_host_ops *ops; /* dma_read, dma_write; NULL: every system page faults */
+	uint64_t sram_bytes;           /* of the on-chip buffer; 0: there is none */
+	const struct zw_host_ops *ops; /* dma_*; NULL: every system page faults */
 	void *opaque;
 	struct zw_pmu *pmu; /* the MMU counts tlb_hits, tlb_misses and faults in it */
 	/* an invalidation finished (any thread, no lock held); may be NULL */

@@ -30,16 +30,16 @@ struct zw_tlb_entry {
 
 struct zw_segment {
 	uint64_t va;
-	uint64_t addr; /* HBM offset or PCI DMA address */
+	uint64_t addr; /* in what target names */
 	uint64_t len;
-	bool sys;
+	unsigned int target; /* enum zw_target, without PEER */
 };
 
 #define ZW_SEGLIST_FEW 8
 struct zw_seglist {
 	struct zw_segment *seg;
 	size_t n, cap;
-	uint64_t max; /* -ENOMEM for longer ranges that are not one piece of HBM */
+	uint64_t max; /* -ENOMEM for longer ranges that cannot be used in place */
 	struct zw_segment few[ZW_SEGLIST_FEW];
 };
 
@@ -53,6 +53,7 @@ struct zw_bounce {
 
 struct zw_mmu {
 	struct zw_mmu_config cfg;
+	uint8_t *sram; /* the on-chip buffer: cfg.sram_bytes, used sparsely */
 	struct {
 		_Atomic uint64_t root; /* | ZW_PTE_VALID; 0: none */
 		_Atomic uint64_t gen;
@@ -68,6 +69,19 @@ struct zw_mmu {
 	struct zw_bounce *bounces;
 	struct zw_tlb_entry tlb[ZW_TLB_SIZES][ZW_TLB_SETS][ZW_TLB_WAYS];
 };
+
+/* Where the device keeps the bytes of a piece; NULL for system memory. */
+static inline uint8_t *zw_mmu_host(const struct zw_mmu *mmu, unsigned int target, uint64_t addr)
+{
+	switch (target) {
+	case ZW_TARGET_HBM:
+		return mmu->cfg.hbm->base + addr;
+	case ZW_TARGET_SRAM:
+		return mmu->sram + addr;
+	default:
+		return NULL;
+	}
+}
 
 void zw_seglist_init(struct zw_seglist *list);
 void zw_seglist_fini(struct zw_seglist *list);

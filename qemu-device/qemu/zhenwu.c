@@ -128,6 +128,47 @@ static int zw_dma_write(void *opaque, uint64_t addr, const void *buf,
 }
 
 /*
+ * Direct pointers into guest RAM only: QEMU's own bounce buffers are small and
+ * few, and would show an engine that writes a part of them the rest.
+ */
+static void *zw_dma_map(void *opaque, uint64_t addr, size_t *len, bool write)
+{
+    ZhenwuState *s = opaque;
+    DMADirection dir = write ? DMA_DIRECTION_FROM_DEVICE
+                             : DMA_DIRECTION_TO_DEVICE;
+    dma_addr_t got = *len;
+    ram_addr_t offset;
+    bool direct;
+    void *ptr;
+
+    zw_rcu_enter();
+    ptr = pci_dma_map(PCI_DEVICE(s), addr, &got, dir);
+    if (!ptr) {
+        return NULL;
+    }
+    WITH_RCU_READ_LOCK_GUARD() {
+        direct = memory_region_from_host(ptr, &offset) != NULL;
+    }
+    if (!direct) {
+        pci_dma_unmap(PCI_DEVICE(s), ptr, got, dir, 0);
+        return NULL;
+    }
+    *len = got;
+    return ptr;
+}
+
+static void zw_dma_unmap(void *opaque, void *ptr, size_t len, bool write,
+                         size_t access_len)
+{
+    ZhenwuState *s = opaque;
+
+    zw_rcu_enter();
+    pci_dma_unmap(PCI_DEVICE(s), ptr, len,
+                  write ? DMA_DIRECTION_FROM_DEVICE : DMA_DIRECTION_TO_DEVICE,
+                  access_len);
+}
+
+/*
  * Not by a bottom half: the main loop would have to be woken first, which
  * takes longer than the whole of an empty job.
  */
@@ -185,6 +226,8 @@ static void zw_quiescent_cb(void *opaque)
 static const struct zw_host_ops zw_ops = {
     .dma_read = zw_dma_read,
     .dma_write = zw_dma_write,
+    .dma_map = zw_dma_map,
+    .dma_unmap = zw_dma_unmap,
     .msix_raise = zw_msix_raise,
     .log = zw_log,
     .hbm_discard = zw_hbm_discard,

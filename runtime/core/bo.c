@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "transport.h"
-#include "zhenwu/zw_mmu.h"
+#include "zhenwu/zw_pte.h"
 
 #define BO_FLAGS  (ZW_BO_HBM | ZW_BO_SYSTEM | ZW_BO_CPU_VISIBLE)
 #define LABEL_MAX 4096

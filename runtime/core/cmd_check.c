@@ -8,7 +8,7 @@
 
 #include "cmd_table.h"
 #include "zhenwu/queue.h"
-#include "zhenwu/zw_mmu.h"
+#include "zhenwu/zw_pte.h"
 
 #define refuse(d, reason, where) zw_rt_refuse(d, reason, where, "%s", "")
 

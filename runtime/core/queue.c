@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "transport.h"
-#include "zhenwu/zw_mmu.h"
+#include "zhenwu/zw_pte.h"
 
 #define RING_DEFAULT 64u
 

@@ -23,7 +23,7 @@
 
 #include "transport.h"
 #include "zhenwu/zw_fw.h"
-#include "zhenwu/zw_mmu.h"
+#include "zhenwu/zw_pte.h"
 #include "zhenwu/zw_queue.h"
 #include "zhenwu/zw_regs.h"
 

@@ -382,7 +382,7 @@ int zw_sim_vm_map(struct zw_vm *zvm, struct zw_bo *zbo, uint64_t offset, uint64_
 	if (!(flags & ZW_VM_MAP_READONLY))
 		attrs |= ZW_PTE_WRITE;
 	if (bo->system)
-		attrs |= ZW_PTE_SYSTEM;
+		attrs |= ZW_PTE_TARGET(ZW_TARGET_SYSTEM);
 	node->va = va;
 	node->bytes = bytes;
 	node->bo = bo;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "transport.h"
-#include "zhenwu/zw_mmu.h"
+#include "zhenwu/zw_pte.h"
 
 #define VA_END    (1ull << ZW_VA_BITS)
 #define PAGE_MASK ((uint64_t)ZW_PAGE_SIZE - 1)

@@ -15,7 +15,7 @@
 
 #include "drm/zhenwu_accel.h"
 #include "zhenwu/zw_cmd.h"
-#include "zhenwu/zw_mmu.h"
+#include "zhenwu/zw_pte.h"
 #include "zhenwu/zw_queue.h"
 
 #define KSFT_SKIP_NO_DEVICE "no zhenwu accel device"

@@ -90,8 +90,9 @@ void zw_cp_count(struct zw_cp_exec *x, unsigned int i, const struct zw_view *vie
 	uint64_t sys = 0;
 
 	/* A view that is part HBM, part system memory: the operand's bytes are taken to be spread evenly. */
-	if (view->sys_bytes)
-		sys = (uint64_t)((unsigned __int128)bytes * view->sys_bytes / view->len);
+	if (view->bytes[ZW_TARGET_SYSTEM])
+		sys = (uint64_t)((unsigned __int128)bytes * view->bytes[ZW_TARGET_SYSTEM] /
+				 view->len);
 	x->traffic[i].sys = zw_cp_add_sat(x->traffic[i].sys, sys);
 	x->traffic[i].hbm = zw_cp_add_sat(x->traffic[i].hbm, bytes - sys);
 	x->traffic[i].written = view->access & ZW_ACCESS_WRITE;

@@ -9,7 +9,7 @@
 #include "base.h"
 #include "vm.h"
 #include "zhenwu/zw_fw.h"    /* enum zw_queue_priority */
-#include "zhenwu/zw_mmu.h"   /* enum zw_fault, enum zw_access */
+#include "zhenwu/zw_pte.h"   /* enum zw_fault, enum zw_access */
 #include "zhenwu/zw_queue.h" /* struct zw_job_result, enum zw_job_status, enum zw_reason */
 
 #ifdef __cplusplus

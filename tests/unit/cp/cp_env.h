@@ -157,7 +157,8 @@ static inline struct cp_env *env_new(const char *profile, unsigned int workers)
 		env_map_page(e, AREA_VA(IN_HBM) + off, off, rw);
 		env_map_page(e, AREA_VA(IN_PAGES) + off,
 			     AREA_BYTES + (i * 1021 % pages) * ZW_PAGE_SIZE, rw);
-		env_map_page(e, AREA_VA(IN_SYSTEM) + off, SYS_AT + off, rw | ZW_PTE_SYSTEM);
+		env_map_page(e, AREA_VA(IN_SYSTEM) + off, SYS_AT + off,
+			     rw | ZW_PTE_TARGET(ZW_TARGET_SYSTEM));
 		env_map_page(e, AREA_VA(IN_READ_ONLY) + off, 2 * AREA_BYTES + off, ZW_PTE_READ);
 	}
 	memset(e->hbm.base, GUARD_BYTE, 3 * AREA_BYTES);

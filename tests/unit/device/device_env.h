@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include "image.h"
 #include "monitor.h"
-#include "zhenwu/zw_mmu.h"
+#include "zhenwu/zw_pte.h"
 #include "zhenwu/zw_queue.h"
 #include "zhenwu/zw_regs.h"
 #include "zw_core.h"

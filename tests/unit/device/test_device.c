@@ -612,7 +612,7 @@ static void far_corners(void **state)
 	l1[32] = (ROOT + 12288) | ZW_PTE_VALID;
 	for (unsigned int i = 0; i < 3; i++)
 		l3[1536 + i] = (SYS_DATA + i * 4096) | ZW_PTE_VALID | ZW_PTE_LEAF | ZW_PTE_WRITE |
-			       ZW_PTE_SYSTEM;
+			       ZW_PTE_TARGET(ZW_TARGET_SYSTEM);
 	memcpy(e->hbm + CMD_VA, &cmd, sizeof(cmd));
 	put_job(e, &job);
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_START, NULL);

@@ -13,8 +13,8 @@
  * aperture; invalid entries are never cached, so only changing or removing a valid entry needs
  * ZW_MSG_TLB_INVALIDATE.
  */
-#ifndef ZW_MMU_H
-#define ZW_MMU_H
+#ifndef ZW_PTE_H
+#define ZW_PTE_H
 
 #include "zw_types.h"
 
@@ -25,13 +25,38 @@
 #define ZW_PT_ENTRIES      512
 #define ZW_PT_SHIFT(level) (ZW_PAGE_SHIFT + 9 * (level))
 
-#define ZW_PTE_VALID     (1ull << 0)
-#define ZW_PTE_READ      (1ull << 1)
-#define ZW_PTE_WRITE     (1ull << 2)
-#define ZW_PTE_LEAF      (1ull << 3)
-#define ZW_PTE_SYSTEM    (1ull << 4) /* leaf targets a PCI DMA address, else an HBM address */
-#define ZW_PTE_ADDR_MASK 0x000ffffffffff000ull
-#define ZW_PTE_RESERVED  (~(ZW_PTE_ADDR_MASK | 0x1full)) /* must be zero, else a fault */
+/*
+ * A leaf names its target in three bits. Which targets a VM uses is the driver's choice; the device
+ * checks that a leaf lies inside of what it names:
+ *
+ *	HBM	address in the card's own HBM
+ *	SYSTEM	PCI DMA address, of the function the queue belongs to
+ *	SRAM	address in the on-chip buffer, whose size is ZW_REG_SRAM_SIZE
+ *	PEER	address in the HBM of the card that bits 52..61 name by its number in the fabric
+ *
+ * A device without links (ZW_CAP_LINKS) answers a PEER leaf with ZW_FAULT_LINK.
+ */
+#define ZW_PTE_VALID        (1ull << 0)
+#define ZW_PTE_READ         (1ull << 1)
+#define ZW_PTE_WRITE        (1ull << 2)
+#define ZW_PTE_LEAF         (1ull << 3)
+#define ZW_PTE_TARGET_SHIFT 4
+#define ZW_PTE_TARGET_MASK  (7ull << ZW_PTE_TARGET_SHIFT)
+#define ZW_PTE_TARGET(t)    ((unsigned long long)(t) << ZW_PTE_TARGET_SHIFT)
+#define ZW_PTE_ADDR_MASK    0x000ffffffffff000ull
+#define ZW_PTE_CARD_SHIFT   52
+#define ZW_PTE_CARD_MASK    (0x3ffull << ZW_PTE_CARD_SHIFT) /* zero unless PEER */
+/* Must be zero, else a fault. */
+#define ZW_PTE_RESERVED     (~(ZW_PTE_ADDR_MASK | ZW_PTE_CARD_MASK | ZW_PTE_TARGET_MASK | 0xfull))
+
+enum zw_target {
+	ZW_TARGET_HBM = 0,
+	ZW_TARGET_SYSTEM = 1,
+	ZW_TARGET_SRAM = 2,
+	ZW_TARGET_PEER = 3,
+	/* 4..7 are reserved: ZW_FAULT_TABLE */
+	ZW_TARGET_COUNT = 4,
+};
 
 enum zw_access {
 	ZW_ACCESS_READ = 1,
@@ -46,9 +71,11 @@ enum zw_fault {
 	ZW_FAULT_RANGE = 3,      /* address beyond 48 bits, or the range wraps */
 	ZW_FAULT_TABLE =
 		4, /* malformed entry: reserved bits, misaligned leaf, table outside of HBM */
-	ZW_FAULT_TARGET = 5, /* leaf outside of HBM */
+	ZW_FAULT_TARGET = 5, /* leaf outside of the memory it names */
 	ZW_FAULT_DMA = 6,    /* PCI DMA to system memory failed */
 	ZW_FAULT_NO_VM = 7,  /* the queue's VM has no page table */
+	ZW_FAULT_LINK = 8,   /* no link leads to the card the leaf names */
+	ZW_FAULT_ECC = 9,    /* uncorrectable error in HBM or SRAM; the VA is that of the page */
 };
 
-#endif /* ZW_MMU_H */
+#endif /* ZW_PTE_H */
