@@ -7,6 +7,9 @@
 
 #include "transport.h"
 
+#define SYSFS "/sys"
+#define DEVFS "/dev"
+
 static void log_stderr(void *opaque, enum zw_dev_log_level level, const char *msg)
 {
 	static const char *const names[] = {"error", "warning", "info", "debug"};
@@ -50,7 +53,7 @@ static int open_by_spec(struct zw_dev *dev, const char *spec, const struct zw_de
 	if (!strcmp(spec, "sim"))
 		return zw_rt_sim_open(dev, opt, err);
 	if (!strcmp(spec, "drm"))
-		return zw_rt_drm_open(dev, 0, opt, err);
+		return zw_rt_drm_open(dev, SYSFS, DEVFS, 0, opt, err);
 	if (!strncmp(spec, "drm:", 4)) {
 		char *end;
 		long n;
@@ -61,16 +64,19 @@ static int open_by_spec(struct zw_dev *dev, const char *spec, const struct zw_de
 		    spec[4] == ' ')
 			return zw_rt_error(err, -EINVAL,
 					   "device \"%.60s\": N of drm:N is no number", spec);
-		return zw_rt_drm_open(dev, (int)n, opt, err);
+		return zw_rt_drm_open(dev, SYSFS, DEVFS, (int)n, opt, err);
 	}
 	if (!strcmp(spec, "auto")) {
-		int ret = zw_rt_drm_open(dev, -1, opt, err);
+		int ret = zw_rt_drm_open(dev, SYSFS, DEVFS, -1, opt, err);
 
-		/* only "there is none to be had" leads on to sim: a broken device is no reason to
-		 * pretend */
-		if (ret != -ENODEV && ret != -EACCES)
+		/*
+		 * Only "there is none" leads on to sim. One that is there and cannot be used (no
+		 * permission, another driver version, broken) is for the user to know of, not to
+		 * be pretended away.
+		 */
+		if (ret != -ENXIO)
 			return ret;
-		zw_rt_log(dev, ZW_DEV_LOG_INFO, "no usable accelerator node, using the simulator");
+		zw_rt_log(dev, ZW_DEV_LOG_INFO, "no accelerator node, using the simulator");
 		return zw_rt_sim_open(dev, opt, err);
 	}
 	return zw_rt_error(err, -EINVAL, "device \"%.60s\": not auto, drm, drm:N or sim", spec);
@@ -85,9 +91,13 @@ ZW_API int zw_dev_open(const char *spec, const struct zw_dev_options *options, s
 
 	*out = NULL;
 	if (options) {
-		ret = zw_rt_struct_in(&opt, sizeof(opt), options);
+		ret = sized_in(&opt, sizeof(opt), SIZED_V0(struct zw_dev_options, log_opaque),
+			       options);
 		if (ret)
-			return zw_rt_error(err, ret, "options have an unknown size");
+			return zw_rt_error(err, ret,
+					   ret == -E2BIG ? "options have a tail this library does "
+							   "not know"
+							 : "options have no sensible size");
 	}
 	if (opt.flags || opt.reserved)
 		return zw_rt_error(err, -EINVAL, "options have unknown flags");
@@ -129,14 +139,15 @@ ZW_API int zw_dev_get_attrs(struct zw_dev *dev, struct zw_dev_attrs *attrs)
 	int ret;
 
 	memset(&a, 0, sizeof(a));
-	ret = dev->ops->get_attrs(dev, &a);
+	ret = sized_check(attrs->size, SIZED_V0(struct zw_dev_attrs, reserved));
+	if (!ret)
+		ret = dev->ops->get_attrs(dev, &a);
 	if (ret)
 		return ret;
 	a.transport = dev->transport;
 	snprintf(a.transport_name, sizeof(a.transport_name), "%s", dev->ops->name);
 	memcpy(a.spec, dev->spec, sizeof(a.spec));
-	zw_rt_struct_out(attrs, &a, sizeof(a));
-	return 0;
+	return sized_out(attrs, SIZED_V0(struct zw_dev_attrs, reserved), &a, sizeof(a));
 }
 
 ZW_API int zw_dev_get_counters(struct zw_dev *dev, struct zw_dev_counters *counters)
@@ -145,15 +156,40 @@ ZW_API int zw_dev_get_counters(struct zw_dev *dev, struct zw_dev_counters *count
 	int ret;
 
 	memset(&c, 0, sizeof(c));
-	ret = dev->ops->get_counters(dev, &c);
+	ret = sized_check(counters->size, SIZED_V0(struct zw_dev_counters, fw_heartbeat));
 	if (!ret)
-		zw_rt_struct_out(counters, &c, sizeof(c));
-	return ret;
+		ret = dev->ops->get_counters(dev, &c);
+	if (ret)
+		return ret;
+	return sized_out(counters, SIZED_V0(struct zw_dev_counters, fw_heartbeat), &c, sizeof(c));
 }
 
 ZW_API int zw_dev_list(struct zw_dev_entry *entries, size_t max, size_t entry_size)
 {
-	if (entry_size != sizeof(*entries) || (max && !entries))
+	struct zw_dev_entry *own = NULL;
+	int ret, filled;
+
+	if (entry_size > UINT32_MAX || (max && !entries))
 		return -EINVAL;
-	return zw_rt_drm_list("/sys", "/dev", getenv("ZW_VISIBLE_DEVICES"), entries, max);
+	ret = sized_check((uint32_t)entry_size, SIZED_V0(struct zw_dev_entry, reserved));
+	if (ret)
+		return ret;
+	if (max > ZW_RT_MAX_NODES)
+		max = ZW_RT_MAX_NODES;
+	if (max) {
+		own = calloc(max, sizeof(*own));
+		if (!own)
+			return -ENOMEM;
+	}
+	ret = zw_rt_drm_list(SYSFS, DEVFS, getenv("ZW_VISIBLE_DEVICES"), own, max);
+	filled = ret < (int)max ? ret : (int)max;
+	for (int i = 0; i < filled; i++) {
+		char *to = (char *)entries + (size_t)i * entry_size;
+		size_t n = entry_size < sizeof(*own) ? entry_size : sizeof(*own);
+
+		memset(to, 0, entry_size);
+		memcpy(to, &own[i], n);
+	}
+	free(own);
+	return ret;
 }

@@ -428,12 +428,13 @@ static int open_entry(struct zw_dev *dev, const struct zw_dev_entry *e,
 	return ret;
 }
 
-int zw_rt_drm_open(struct zw_dev *dev, int index, const struct zw_dev_options *opt,
-		   struct zw_error *err)
+int zw_rt_drm_open(struct zw_dev *dev, const char *sysfs, const char *devfs, int index,
+		   const struct zw_dev_options *opt, struct zw_error *err)
 {
 	struct zw_dev_entry list[64];
 	size_t max = sizeof(list) / sizeof(list[0]);
-	int count = zw_dev_list(list, max, sizeof(list[0])), ret = -ENODEV;
+	int ret = -ENODEV;
+	int count = zw_rt_drm_list(sysfs, devfs, getenv("ZW_VISIBLE_DEVICES"), list, max);
 
 	if (count == -EINVAL)
 		return zw_rt_error(err, count,
@@ -443,16 +444,14 @@ int zw_rt_drm_open(struct zw_dev *dev, int index, const struct zw_dev_options *o
 	if (count > (int)max)
 		count = (int)max;
 	if (!count)
-		return zw_rt_error(err, -ENODEV,
+		return zw_rt_error(err, index < 0 ? -ENXIO : -ENODEV,
 				   "no zhenwu accelerator node (is the driver loaded?)");
 	if (index >= count)
 		return zw_rt_error(err, -ENODEV, "drm:%d: there are only %d devices", index, count);
 	if (index >= 0)
 		return open_entry(dev, &list[index], opt, err);
-	for (int i = 0; i < count; i++) {
+	/* The first that opens; when none does, what was wrong with the last. */
+	for (int i = 0; i < count && ret; i++)
 		ret = open_entry(dev, &list[i], opt, err);
-		if (ret != -ENODEV && ret != -EACCES && ret != -ENOENT)
-			break;
-	}
-	return ret == -ENOENT ? -ENODEV : ret;
+	return ret == -ENOENT || ret == -ENXIO ? -ENODEV : ret;
 }

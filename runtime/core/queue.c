@@ -82,7 +82,8 @@ ZW_API int zw_queue_create(struct zw_vm *vm, const struct zw_queue_options *opti
 
 	*out = NULL;
 	if (options) {
-		ret = zw_rt_struct_in(&opt, sizeof(opt), options);
+		ret = sized_in(&opt, sizeof(opt), SIZED_V0(struct zw_queue_options, flags),
+			       options);
 		if (ret)
 			return ret;
 	}
@@ -104,7 +105,7 @@ ZW_API int zw_queue_create(struct zw_vm *vm, const struct zw_queue_options *opti
 	if (ret)
 		goto free_fence;
 	atomic_fetch_add(&dev->children, 1);
-	atomic_fetch_add(&vm->queues, 1);
+	atomic_fetch_add(&vm->users, 1);
 	*out = q;
 	return 0;
 
@@ -124,7 +125,7 @@ ZW_API void zw_queue_destroy(struct zw_queue *queue)
 	dev = queue->dev;
 	dev->ops->queue_destroy(queue);
 	zw_fence_destroy(queue->done);
-	atomic_fetch_sub(&queue->vm->queues, 1);
+	atomic_fetch_sub(&queue->vm->users, 1);
 	free(queue);
 	atomic_fetch_sub(&dev->children, 1);
 }
@@ -224,7 +225,7 @@ ZW_API int zw_queue_submit(struct zw_queue *queue, const struct zw_job *jobs, ui
 
 		if (theirs->size != jobs->size)
 			return -EINVAL;
-		ret = zw_rt_struct_in(&own[i], sizeof(own[i]), theirs);
+		ret = sized_in(&own[i], sizeof(own[i]), SIZED_V0(struct zw_job, syncs), theirs);
 		if (!ret)
 			ret = check_job(queue, &own[i]);
 		if (ret)
@@ -294,10 +295,12 @@ ZW_API int zw_queue_get_error(struct zw_queue *queue, struct zw_queue_error *inf
 	int ret;
 
 	memset(&e, 0, sizeof(e));
-	ret = queue->dev->ops->queue_get_error(queue, &e);
+	ret = sized_check(info->size, SIZED_V0(struct zw_queue_error, completed));
 	if (!ret)
-		zw_rt_struct_out(info, &e, sizeof(e));
-	return ret;
+		ret = queue->dev->ops->queue_get_error(queue, &e);
+	if (ret)
+		return ret;
+	return sized_out(info, SIZED_V0(struct zw_queue_error, completed), &e, sizeof(e));
 }
 
 ZW_API void zw_queue_error_text(const struct zw_queue_error *info, char *buf, size_t len)

@@ -3,16 +3,23 @@
  * The sim transport: the device model in this process, and a small driver for it.
  *
  * It drives the device exactly as the kernel driver does: firmware image through the boot
- *registers, mailbox, page tables in HBM, rings and completions in "system memory", doorbells,
- *message-signalled interrupts. What the device calls system memory is memory of this process, but
- *the device does not get its addresses: it gets DMA addresses out of a table of regions
- *(sim_mem.c), and an access outside of them is a bus error, not a crash of the host.
+ * registers, mailbox, page tables in HBM, rings and completions in "system memory", doorbells,
+ * message-signalled interrupts. What the device calls system memory is memory of this process, but
+ * the device does not get its addresses: it gets DMA addresses out of a table of regions
+ * (sim_mem.c), and an access outside of them is a bus error, not a crash of the host.
  *
  * Threads: the callers, the device's own, and one interrupt thread that turns completions into
- *signalled fences. Locks, outermost first; each file says what its own ones guard: sim_vm.lock
- *(page tables of one VM) > sim.mbox.lock > (device) sim_vm.lock > sim.lock (jobs, fences, mappings)
- *> (device) sim.hbm.lock, sim.dma.lock: leaves Device callbacks take only sim.dma.lock and
- *sim.irq_lock.
+ * signalled fences and says log lines.
+ *
+ * Locks, outermost first; each file says what its own ones guard:
+ *
+ *	sim_vm.lock (page tables of one VM)
+ *	sim.mbox.lock
+ *	sim.lock (jobs, fences, mappings)
+ *	sim.hbm.lock, sim.dma.lock, sim.irq_lock: leaves
+ *
+ * Device callbacks take only sim.dma.lock and sim.irq_lock. The log callback is called by the
+ * interrupt thread, without any of them.
  */
 #ifndef ZW_RT_SIM_H
 #define ZW_RT_SIM_H
@@ -121,6 +128,7 @@ struct sim_queue {
 	struct sim_queue *next;
 	struct sim_vm *vm;
 	unsigned int id; /* of the device */
+	uint64_t serial; /* ids are used again, this is not */
 	uint32_t slots;
 	struct sim_region rings; /* ring, control block, completion ring */
 	struct zw_ring_entry *ring;
@@ -144,6 +152,12 @@ struct sim_mbox {
 	uint32_t sent, received;
 };
 
+struct sim_line {
+	struct sim_line *next;
+	enum zw_dev_log_level level;
+	char text[];
+};
+
 struct sim {
 	struct zw_dev *dev;
 	struct zw_device *core;
@@ -159,12 +173,16 @@ struct sim {
 	pthread_mutex_t lock;   /* queues, jobs, fences, ids, lists of mappings */
 	pthread_cond_t changed; /* a fence, a queue or lost changed */
 	struct sim_queue *queues;
+	uint64_t queue_serial;
 	uint64_t queue_ids, vm_ids; /* bit set: in use */
 
 	pthread_mutex_t irq_lock; /* of irqs and irq_stop */
 	pthread_cond_t irq_cond;  /* to the interrupt thread and to mailbox waiters */
 	uint32_t irqs;            /* bit per vector */
 	bool irq_stop;
+	/* Lines that wait for the interrupt thread, which says them with no lock held. */
+	struct sim_line *lines, **lines_end;
+	unsigned int num_lines;
 	pthread_t irq_thread;
 };
 
@@ -182,6 +200,12 @@ uint32_t zw_sim_read32(struct sim *sim, uint64_t reg);
 uint64_t zw_sim_read64(struct sim *sim, uint64_t reg);
 void zw_sim_write32(struct sim *sim, uint64_t reg, uint32_t val);
 void zw_sim_write64(struct sim *sim, uint64_t reg, uint64_t val);
+/*
+ * One line to the device's log, from any thread, whatever locks it holds: the interrupt thread says
+ * it, so that a log callback may call back into the library.
+ */
+__attribute__((format(printf, 3, 4))) void zw_sim_log(struct sim *sim, enum zw_dev_log_level level,
+						      const char *fmt, ...);
 /* Waits on a CLOCK_MONOTONIC condition until an absolute time; false when it has passed. */
 bool zw_sim_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ns);
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,11 +65,64 @@ static void cond_init(pthread_cond_t *cond)
 	pthread_condattr_destroy(&attr);
 }
 
+#define MAX_LINES 256 /* nobody reads more; a device that floods the log must not eat the memory */
+
+void zw_sim_log(struct sim *sim, enum zw_dev_log_level level, const char *fmt, ...)
+{
+	struct sim_line *line;
+	char text[512];
+	va_list ap;
+	int n;
+
+	if (!sim->dev->log || level > sim->dev->log_level)
+		return;
+	va_start(ap, fmt);
+	n = vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		return;
+	if ((size_t)n >= sizeof(text))
+		n = sizeof(text) - 1;
+	line = malloc(sizeof(*line) + (size_t)n + 1);
+	if (!line)
+		return;
+	line->next = NULL;
+	line->level = level;
+	memcpy(line->text, text, (size_t)n + 1);
+	pthread_mutex_lock(&sim->irq_lock);
+	if (sim->num_lines < MAX_LINES) {
+		*sim->lines_end = line;
+		sim->lines_end = &line->next;
+		sim->num_lines++;
+		line = NULL;
+		pthread_cond_broadcast(&sim->irq_cond);
+	}
+	pthread_mutex_unlock(&sim->irq_lock);
+	free(line);
+}
+
+/* irq_lock held; let go of while a line is said. */
+static void say_lines(struct sim *sim)
+{
+	while (sim->lines) {
+		struct sim_line *line = sim->lines;
+
+		sim->lines = line->next;
+		if (!sim->lines)
+			sim->lines_end = &sim->lines;
+		sim->num_lines--;
+		pthread_mutex_unlock(&sim->irq_lock);
+		zw_rt_log(sim->dev, line->level, "%s", line->text);
+		free(line);
+		pthread_mutex_lock(&sim->irq_lock);
+	}
+}
+
 void zw_sim_lose(struct sim *sim, const char *why)
 {
 	if (atomic_exchange(&sim->lost, true))
 		return;
-	zw_rt_log(sim->dev, ZW_DEV_LOG_ERROR, "device lost: %s", why);
+	zw_sim_log(sim, ZW_DEV_LOG_ERROR, "device lost: %s", why);
 	pthread_mutex_lock(&sim->lock);
 	pthread_cond_broadcast(&sim->changed);
 	pthread_mutex_unlock(&sim->lock);
@@ -113,7 +167,7 @@ static void device_log(void *opaque, enum zw_log_level level, const char *msg)
 	};
 	struct sim *sim = opaque;
 
-	zw_rt_log(sim->dev, map[level], "device: %s", msg);
+	zw_sim_log(sim, map[level], "device: %s", msg);
 }
 
 static void *irq_main(void *opaque)
@@ -123,8 +177,12 @@ static void *irq_main(void *opaque)
 
 	pthread_mutex_lock(&sim->irq_lock);
 	while (!sim->irq_stop) {
-		uint32_t vectors = sim->irqs & ~mailbox;
+		uint32_t vectors;
 
+		say_lines(sim);
+		if (sim->irq_stop)
+			break;
+		vectors = sim->irqs & ~mailbox;
 		if (!vectors &&
 		    !zw_sim_cond_wait(&sim->irq_cond, &sim->irq_lock, zw_deadline(IDLE_NS)))
 			vectors = ~mailbox; /* quiet for long: look whether all is well */
@@ -335,6 +393,9 @@ static void destroy(struct sim *sim, bool irq_running)
 		zw_device_free(sim->core); /* its threads are gone from here on */
 	zw_sim_mbox_fini(sim);
 	zw_sim_mem_fini(sim);
+	pthread_mutex_lock(&sim->irq_lock);
+	say_lines(sim); /* what the end itself had to say */
+	pthread_mutex_unlock(&sim->irq_lock);
 	pthread_cond_destroy(&sim->changed);
 	pthread_cond_destroy(&sim->irq_cond);
 	pthread_mutex_destroy(&sim->lock);
@@ -444,6 +505,7 @@ int zw_rt_sim_open(struct zw_dev *dev, const struct zw_dev_options *opt, struct 
 	if (!sim)
 		return zw_rt_error(err, -ENOMEM, "out of memory");
 	sim->dev = dev;
+	sim->lines_end = &sim->lines;
 	sim->workers = (uint32_t)cfg.workers;
 	ret = zw_sim_mem_init(sim, cfg.hbm_size);
 	if (ret) {

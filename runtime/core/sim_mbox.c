@@ -87,7 +87,7 @@ int zw_sim_mbox_call(struct sim *sim, enum zw_msg_type type, const void *payload
 			break;
 		}
 		if (msg.type >= ZW_MSG_EVENT_BASE) {
-			zw_rt_log(sim->dev, ZW_DEV_LOG_DEBUG, "firmware event 0x%x", msg.type);
+			zw_sim_log(sim, ZW_DEV_LOG_DEBUG, "firmware event 0x%x", msg.type);
 			continue;
 		}
 		/* one request is outstanding, so an answer to anything else breaks the protocol */
@@ -96,8 +96,8 @@ int zw_sim_mbox_call(struct sim *sim, enum zw_msg_type type, const void *payload
 			break;
 		}
 		if (msg.status != ZW_MSG_OK) {
-			zw_rt_log(sim->dev, ZW_DEV_LOG_ERROR,
-				  "firmware refused message 0x%x: status %u", type, msg.status);
+			zw_sim_log(sim, ZW_DEV_LOG_ERROR,
+				   "firmware refused message 0x%x: status %u", type, msg.status);
 			ret = -EIO;
 		} else if (reply) {
 			memcpy(reply, msg.payload, reply_bytes);

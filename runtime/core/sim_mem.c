@@ -351,30 +351,56 @@ void zw_sim_bo_unmap(struct zw_bo *bo, void *ptr)
 {
 }
 
+/* How far a queue has to come. */
+struct goal {
+	uint64_t queue; /* its serial number */
+	uint64_t upto;
+};
+
+static bool reached(struct sim *sim, const struct goal *goals, size_t n)
+{
+	for (struct sim_queue *q = sim->queues; q; q = q->next)
+		for (size_t i = 0; i < n; i++)
+			if (goals[i].queue == q->serial && q->completed < goals[i].upto)
+				return false;
+	return true; /* a queue that is gone has no unfinished job */
+}
+
+/* What counts is what was submitted when the wait began, else a busy client would never let it end. */
+static int goals_of(struct sim *sim, const struct sim_bo *bo, struct goal **out, size_t *n)
+{
+	struct goal *goals;
+
+	*n = 0;
+	for (struct sim_queue *q = sim->queues; q; q = q->next)
+		++*n;
+	goals = calloc(*n + 1, sizeof(*goals));
+	if (!goals)
+		return -ENOMEM;
+	*n = 0;
+	for (struct sim_queue *q = sim->queues; q; q = q->next)
+		if (q->completed < q->submitted && zw_sim_vm_maps(q->vm, bo))
+			goals[(*n)++] = (struct goal){q->serial, q->submitted};
+	*out = goals;
+	return 0;
+}
+
 int zw_sim_bo_wait(struct zw_bo *bo, int64_t deadline_ns)
 {
 	struct sim *sim = sim_of(bo->dev);
-	uint64_t upto[ZW_MAX_QUEUES] = {0};
-	bool in_time = true, idle;
+	struct goal *goals = NULL;
+	bool in_time = true, idle = false;
+	size_t n = 0;
+	int ret;
 
-	/* What counts is what was submitted when the wait began, else a busy client would never let
-	 * it end. */
 	pthread_mutex_lock(&sim->lock);
-	for (struct sim_queue *q = sim->queues; q; q = q->next)
-		if (zw_sim_vm_maps(q->vm, bo->priv))
-			upto[q->id] = q->submitted;
-	for (;;) {
-		idle = true;
-		for (struct sim_queue *q = sim->queues; q; q = q->next)
-			if (q->completed < upto[q->id])
-				idle = false;
-		if (idle || !in_time || atomic_load(&sim->lost))
-			break;
+	ret = goals_of(sim, bo->priv, &goals, &n);
+	while (!ret && !(idle = reached(sim, goals, n)) && in_time && !atomic_load(&sim->lost))
 		in_time = zw_sim_cond_wait(&sim->changed, &sim->lock, deadline_ns);
-	}
 	pthread_mutex_unlock(&sim->lock);
-	if (idle)
-		return 0;
+	free(goals);
+	if (ret || idle)
+		return ret;
 	return atomic_load(&sim->lost) ? -ENODEV : -ETIME;
 }
 
@@ -382,8 +408,8 @@ int zw_sim_bo_set_label(struct zw_bo *bo, const char *label)
 {
 	struct sim_bo *b = bo->priv;
 
-	zw_rt_log(bo->dev, ZW_DEV_LOG_DEBUG, "%s buffer at 0x%llx, %llu bytes: %.200s",
-		  b->system ? "system" : "HBM", (unsigned long long)b->addr,
-		  (unsigned long long)b->bytes, label ? label : "");
+	zw_sim_log(b->sim, ZW_DEV_LOG_DEBUG, "%s buffer at 0x%llx, %llu bytes: %.200s",
+		   b->system ? "system" : "HBM", (unsigned long long)b->addr,
+		   (unsigned long long)b->bytes, label ? label : "");
 	return 0;
 }

@@ -171,7 +171,7 @@ static bool reap(struct sim_queue *q)
 			q->error.fault_va = c.fault_va;
 			q->error.failed_job = job->number;
 			zw_queue_error_text(&q->error, text, sizeof(text));
-			zw_rt_log(q->sim->dev, ZW_DEV_LOG_WARN, "queue %u: %s", q->id, text);
+			zw_sim_log(q->sim, ZW_DEV_LOG_WARN, "queue %u: %s", q->id, text);
 		}
 		q->ring_head = job->next;
 		if (!q->ring_head)
@@ -416,6 +416,7 @@ int zw_sim_queue_create(struct zw_queue *queue, const struct zw_queue_options *o
 	if (ret)
 		goto free_rings;
 	pthread_mutex_lock(&sim->lock);
+	q->serial = ++sim->queue_serial;
 	q->next = sim->queues;
 	sim->queues = q;
 	pthread_mutex_unlock(&sim->lock);

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "../common/sized.h"
 #include "zhenwu/zhenwu.h"
 
 struct transport_ops {
@@ -88,10 +89,10 @@ struct zw_vm {
 	struct zw_dev *dev;
 	uint32_t id;
 	void *priv;
-	_Atomic unsigned int queues;
-	pthread_mutex_t lock;    /* of the address allocator */
-	struct va_hole *holes;   /* sorted, coalesced */
-	struct va_block *blocks; /* what zw_vm_map_auto() handed out */
+	_Atomic unsigned int users; /* queues, and buffers of zw_buffer_create() */
+	pthread_mutex_t lock;       /* of the address allocator */
+	struct va_hole *holes;      /* sorted, coalesced */
+	struct va_block *blocks;    /* what zw_vm_map_auto() handed out */
 };
 
 struct zw_fence {
@@ -110,10 +111,16 @@ struct zw_queue {
 	struct zw_fence *done; /* its own timeline: one point per submit */
 };
 
-/* Fills in dev->ops and dev->priv. index: N of "drm:N", or -1 for the first that opens. */
-int zw_rt_drm_open(struct zw_dev *dev, int index, const struct zw_dev_options *opt,
-		   struct zw_error *err);
+/*
+ * Fills in dev->ops and dev->priv. sysfs, devfs: as for zw_rt_drm_list(). index: N of "drm:N", or -1 for the first that opens; then -ENXIO
+ * says that there is none at all.
+ */
+int zw_rt_drm_open(struct zw_dev *dev, const char *sysfs, const char *devfs, int index,
+		   const struct zw_dev_options *opt, struct zw_error *err);
 int zw_rt_sim_open(struct zw_dev *dev, const struct zw_dev_options *opt, struct zw_error *err);
+
+/* Most accelerator nodes the kernel makes: minors of accel are 0..255. */
+#define ZW_RT_MAX_NODES 256
 
 /* Device nodes below a sysfs root ("/sys") and a device root ("/dev"); `visible` as in
  * ZW_VISIBLE_DEVICES, NULL: all. */
@@ -126,13 +133,5 @@ zw_rt_log(struct zw_dev *dev, enum zw_dev_log_level level, const char *fmt, ...)
 /* One line into err, which may be NULL; returns code. */
 __attribute__((format(printf, 3, 4))) int zw_rt_error(struct zw_error *err, int code,
 						      const char *fmt, ...);
-
-/*
- * The size-first convention. In: copies a caller's structure into the library's of `known` bytes;
- * 0, -EINVAL (no size) or -E2BIG (unknown tail not zero). Out: copies back at most the caller's
- * size and sets it.
- */
-int zw_rt_struct_in(void *dst, size_t known, const void *src);
-void zw_rt_struct_out(void *dst, const void *src, size_t known);
 
 #endif

@@ -48,31 +48,3 @@ int zw_rt_error(struct zw_error *err, int code, const char *fmt, ...)
 	}
 	return code;
 }
-
-int zw_rt_struct_in(void *dst, size_t known, const void *src)
-{
-	const uint8_t *bytes = src;
-	uint32_t size;
-
-	memcpy(&size, src, sizeof(size));
-	if (size < sizeof(size))
-		return -EINVAL;
-	for (size_t i = known; i < size; i++)
-		if (bytes[i])
-			return -E2BIG;
-	memset(dst, 0, known);
-	memcpy(dst, src, size < known ? size : known);
-	return 0;
-}
-
-void zw_rt_struct_out(void *dst, const void *src, size_t known)
-{
-	uint32_t size;
-
-	memcpy(&size, dst, sizeof(size));
-	if (size > known)
-		size = (uint32_t)known;
-	memcpy(dst, src, size);
-	if (size >= sizeof(size))
-		memcpy(dst, &size, sizeof(size));
-}

@@ -46,7 +46,7 @@ ZW_API int zw_vm_destroy(struct zw_vm *vm)
 
 	if (!vm)
 		return 0;
-	if (atomic_load(&vm->queues))
+	if (atomic_load(&vm->users))
 		return -EBUSY;
 	dev = vm->dev;
 	dev->ops->vm_destroy(vm);
@@ -252,6 +252,7 @@ ZW_API int zw_buffer_create(struct zw_vm *vm, uint64_t size, uint32_t bo_flags,
 	ret = zw_vm_map_auto(vm, b.bo, 0, &b.va);
 	if (ret)
 		goto destroy;
+	atomic_fetch_add(&vm->users, 1);
 	*buf = b;
 	return 0;
 
@@ -267,5 +268,6 @@ ZW_API void zw_buffer_destroy(struct zw_buffer *buf)
 	/* if it cannot be unmapped, the VM keeps the memory until it is destroyed itself */
 	zw_vm_unmap_auto(buf->vm, buf->va);
 	zw_bo_destroy(buf->bo);
+	atomic_fetch_sub(&buf->vm->users, 1);
 	memset(buf, 0, sizeof(*buf));
 }

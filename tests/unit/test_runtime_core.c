@@ -19,32 +19,50 @@ static void test_sized_structs(void **state)
 {
 	struct known {
 		uint32_t size, a, b, c;
-	} k, small = {8, 1, 2, 3};
+	} k = {0}, small = {8, 1, 2, 3};
 	struct {
 		struct known k;
 		uint32_t newer[2];
 	} large = {{sizeof(large), 1, 2, 3}, {0, 0}};
+	const size_t v0 = SIZED_V0(struct known, a);
+	static uint32_t huge[SIZED_MAX / 4 + 1];
 
-	assert_int_equal(zw_rt_struct_in(&k, sizeof(k), &small), 0);
+	assert_int_equal(v0, 8);
+	assert_int_equal(sized_in(&k, sizeof(k), v0, &small), 0);
 	assert_int_equal(k.a, 1);
 	assert_int_equal(k.b, 0); /* what an older caller does not have is zero */
-	assert_int_equal(zw_rt_struct_in(&k, sizeof(k), &large), 0);
+	assert_int_equal(sized_in(&k, sizeof(k), v0, &large), 0);
 	assert_int_equal(k.c, 3);
 	large.newer[1] = 1; /* a newer caller wants something this library does not know */
-	assert_int_equal(zw_rt_struct_in(&k, sizeof(k), &large), -E2BIG);
-	small.size = 0;
-	assert_int_equal(zw_rt_struct_in(&k, sizeof(k), &small), -EINVAL);
+	assert_int_equal(sized_in(&k, sizeof(k), v0, &large), -E2BIG);
+	for (small.size = 0; small.size < v0; small.size++)
+		assert_int_equal(sized_in(&k, sizeof(k), v0, &small), -EINVAL);
+	/* No size is followed wherever it leads. */
+	huge[0] = SIZED_MAX;
+	assert_int_equal(sized_in(&k, sizeof(k), v0, huge), 0);
+	huge[0] = SIZED_MAX + 1;
+	assert_int_equal(sized_in(&k, sizeof(k), v0, huge), -E2BIG);
+	huge[0] = UINT32_MAX;
+	assert_int_equal(sized_in(&k, sizeof(k), v0, huge), -E2BIG);
 
 	k = (struct known){sizeof(k), 7, 8, 9};
 	small = (struct known){8, 0, 0, 0};
-	zw_rt_struct_out(&small, &k, sizeof(k));
+	assert_int_equal(sized_out(&small, v0, &k, sizeof(k)), 0);
 	assert_int_equal(small.size, 8);
 	assert_int_equal(small.a, 7);
 	assert_int_equal(small.b, 0);
 	large.k.size = sizeof(large);
-	zw_rt_struct_out(&large, &k, sizeof(k));
+	assert_int_equal(sized_out(&large, v0, &k, sizeof(k)), 0);
 	assert_int_equal(large.k.size, sizeof(k));
-	assert_int_equal(large.newer[1], 1);
+	assert_int_equal(large.k.c, 9);
+	assert_int_equal(large.newer[1], 0); /* not what happened to be there */
+	for (uint32_t size = 0; size < v0; size++) {
+		small = (struct known){size, 5, 5, 5};
+		assert_int_equal(sized_out(&small, v0, &k, sizeof(k)), -EINVAL);
+		assert_int_equal(small.a, 5);
+	}
+	huge[0] = SIZED_MAX + 4;
+	assert_int_equal(sized_out(huge, v0, &k, sizeof(k)), -E2BIG);
 }
 
 static void test_deadlines(void **state)
@@ -147,6 +165,45 @@ static void test_enumeration(void **state)
 	/* no accel class at all is no device, not an error */
 	assert_int_equal(zw_rt_drm_list("/nonexistent", root, NULL, e, 4), 0);
 	assert_int_equal(zw_dev_list(e, 4, sizeof(e[0]) - 1), -EINVAL);
+	assert_int_equal(zw_dev_list(e, 4, SIZED_MAX + 1), -E2BIG);
+	assert_int_equal(zw_dev_list(NULL, 4, sizeof(e[0])), -EINVAL);
+	assert_in_range(zw_dev_list(NULL, 0, sizeof(e[0])), 0, 255);
+}
+
+/* Entries of a newer caller lie further apart; what this library does not know of them is zero. */
+static void test_list_stride(void **state)
+{
+	struct {
+		struct zw_dev_entry e;
+		uint64_t newer;
+	} e[3];
+	int n;
+
+	memset(e, 0x55, sizeof(e));
+	n = zw_dev_list(&e[0].e, 3, sizeof(e[0]));
+	assert_true(n >= 0);
+	for (int i = 0; i < n && i < 3; i++) {
+		char spec[16];
+
+		snprintf(spec, sizeof(spec), "drm:%d", i);
+		assert_string_equal(e[i].e.spec, spec);
+		assert_int_equal(e[i].newer, 0);
+	}
+}
+
+/* "auto" goes on to the simulator only when there is nothing: see open_by_spec(). */
+static void test_there_but_unusable(void **state)
+{
+	const struct zw_dev_options opt = {.size = sizeof(opt)};
+	struct zw_dev dev = {0};
+	struct zw_error err;
+
+	assert_int_equal(zw_rt_drm_open(&dev, "/nonexistent", root, -1, &opt, &err), -ENXIO);
+	assert_int_equal(zw_rt_drm_open(&dev, "/nonexistent", root, 0, &opt, &err), -ENODEV);
+	/* two nodes by sysfs, no device files: that is something to be told */
+	assert_int_equal(zw_rt_drm_open(&dev, root, root, -1, &opt, &err), -ENODEV);
+	assert_non_null(strstr(err.msg, "cannot open"));
+	assert_int_equal(zw_rt_drm_open(&dev, root, root, 7, &opt, &err), -ENODEV);
 }
 
 /* A node that another process swapped for something else is not taken for a device. */
@@ -270,6 +327,8 @@ int main(void)
 		cmocka_unit_test(test_deadlines),
 		cmocka_unit_test(test_error_text),
 		cmocka_unit_test_setup_teardown(test_enumeration, make_tree, remove_tree),
+		cmocka_unit_test_setup_teardown(test_there_but_unusable, make_tree, remove_tree),
+		cmocka_unit_test(test_list_stride),
 		cmocka_unit_test_setup_teardown(test_not_a_device, make_tree, remove_tree),
 		cmocka_unit_test(test_hbm_allocator),
 		cmocka_unit_test(test_dma_regions),

@@ -11,10 +11,12 @@
  *    device is lost; -EIO a job failed, or the device broke its protocol; -ETIME a deadline passed.
  *  - Handles are opaque. Whoever creates one destroys it; children go before their parents (bo, vm,
  *    queue, fence before dev; queue before vm). Destroying NULL does nothing.
- *  - A structure that crosses the ABI starts with `size`, which the caller sets to sizeof(): an
- *    output structure is filled up to that size, the missing tail of an input structure counts as
- *    zero, and a longer one from a newer caller is accepted when the unknown tail is zero (-E2BIG
- *    otherwise). Reserved fields and unknown flags must be zero (-EINVAL).
+ *  - A structure that crosses the ABI starts with `size`, which the caller sets to sizeof(). In:
+ *    what a shorter one does not have counts as zero, and a longer one from a newer caller is
+ *    accepted when the unknown tail is zero (-E2BIG otherwise). Out: it is filled up to that size,
+ *    a tail the library does not know is zeroed, and `size` says how much was filled in. A size
+ *    below that of the structure's first version is -EINVAL, one over 4096 -E2BIG. Reserved fields
+ *    and unknown flags must be zero (-EINVAL). No such structure is a member of another.
  *  - Thread safety is stated per function. "Thread safe" means: on the same object, from any number
  *    of threads, except against its destruction.
  *  - Deadlines are absolute CLOCK_MONOTONIC nanoseconds, so an interrupted wait can be repeated as

@@ -43,7 +43,7 @@ struct zw_dev_entry {
  * @param entries     array of max entries, may be NULL with max 0
  * @param entry_size  sizeof(struct zw_dev_entry)
  * @return            number of devices, which may exceed max; -EINVAL for a bad ZW_VISIBLE_DEVICES
- *                    or entry_size; other -errno when sysfs cannot be read. No driver is 0, not an
+ *                    or entry_size (rules as for `size`, see base.h); other -errno when sysfs cannot be read. No driver is 0, not an
  * error. Thread safe.
  */
 ZW_API int zw_dev_list(struct zw_dev_entry *entries, size_t max, size_t entry_size);
@@ -78,8 +78,12 @@ struct zw_dev_options {
 	 * none. */
 	int32_t workers;
 	uint32_t reserved; /**< must be 0 */
-	/** Receives log lines, from any thread, also of the library's own. NULL: $ZW_LOG decides,
-	 * to stderr. */
+	/**
+	 * Receives log lines, one at a time, from a thread of the library's own: with no lock held,
+	 * so it may call any function of the device that does not wait for a job. Also from inside of
+	 * zw_dev_open() and zw_dev_close(), where there is no device to call. NULL: $ZW_LOG decides,
+	 * to stderr.
+	 */
 	void (*log)(void *opaque, enum zw_dev_log_level level, const char *msg);
 	void *log_opaque;
 };
@@ -88,7 +92,8 @@ struct zw_dev_options {
  * Opens a device.
  *
  * @param spec  "drm" (same as "drm:0"), "drm:N", "sim", or "auto": the first drm device that can be
- * opened, else sim. NULL: $ZW_DEVICE, else "auto".
+ * opened, sim when there is none at all; one that is there and cannot be opened is an error. NULL:
+ * $ZW_DEVICE, else "auto".
  * @param opt   NULL for the defaults
  * @param err   may be NULL; one line that says what failed and on which device
  * @return 0; -ENODEV no such device, wrong driver version or other profile; -EACCES no permission;

@@ -34,7 +34,7 @@ ZW_API int zw_vm_create(struct zw_dev *dev, struct zw_vm **out);
 
 /**
  * Unmaps everything and destroys the address space.
- * @return 0; -EBUSY while a queue uses it, then nothing happened
+ * @return 0; -EBUSY while a queue or a buffer of zw_buffer_create() uses it, then nothing happened
  * Not thread safe for the same VM.
  */
 ZW_API int zw_vm_destroy(struct zw_vm *vm);
