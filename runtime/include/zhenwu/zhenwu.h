@@ -3,7 +3,7 @@
  * @file
  * libzhenwu: everything.
  *
- * Device, address space, buffer, queue, fence, command buffer, counters; in the order in which a
+ * Device, address space, buffer, queue, fence, command buffer, copier, counters; in the order in which a
  * program meets them. See Documentation/runtime.md for a guide with a complete program and
  * zhenwu(7) for the environment.
  */
@@ -16,6 +16,7 @@
 #include "vm.h"
 #include "queue.h"
 #include "cmd.h"
+#include "copier.h"
 #include "perf.h"
 
 #endif /* ZHENWU_ZHENWU_H */
