@@ -91,3 +91,29 @@ ZW_API int zw_bo_set_label(struct zw_bo *bo, const char *label)
 		return -EINVAL;
 	return bo->dev->ops->bo_set_label(bo, label);
 }
+
+ZW_API int zw_bo_export(struct zw_bo *bo, int *fd)
+{
+	*fd = -1;
+	return bo->dev->ops->bo_export(bo, fd);
+}
+
+ZW_API int zw_bo_import(struct zw_dev *dev, int fd, struct zw_bo **out)
+{
+	struct zw_bo *bo = calloc(1, sizeof(*bo));
+	int ret;
+
+	*out = NULL;
+	if (!bo)
+		return -ENOMEM;
+	bo->dev = dev;
+	ret = dev->ops->bo_import(bo, fd);
+	if (ret) {
+		free(bo);
+		return ret;
+	}
+	pthread_mutex_init(&bo->lock, NULL);
+	atomic_fetch_add(&dev->children, 1);
+	*out = bo;
+	return 0;
+}

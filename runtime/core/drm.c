@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Transport over the kernel driver: one ioctl per operation, ids instead of objects. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,6 +164,36 @@ static int drm_bo_set_label(struct zw_bo *bo, const char *label)
 	return call(bo->dev, DRM_IOCTL_ZHENWU_BO_SET_LABEL, &l);
 }
 
+static int drm_bo_export(struct zw_bo *bo, int *fd)
+{
+	int ret = drmPrimeHandleToFD(drm(bo->dev)->fd, bo->id, DRM_CLOEXEC | DRM_RDWR, fd) ? -errno
+											   : 0;
+
+	return ret == -ENOSYS || ret == -ENOTTY ? -EOPNOTSUPP : ret;
+}
+
+static int drm_bo_import(struct zw_bo *bo, int fd)
+{
+	struct drm_zhenwu_bo_query_info q = {0};
+	int ret;
+
+	if (drmPrimeFDToHandle(drm(bo->dev)->fd, fd, &bo->id)) {
+		ret = -errno;
+		return ret == -ENOSYS || ret == -ENOTTY ? -EOPNOTSUPP : ret;
+	}
+	q.handle = bo->id;
+	ret = call(bo->dev, DRM_IOCTL_ZHENWU_BO_QUERY_INFO, &q);
+	if (ret) {
+		drm_bo_destroy(bo);
+		return ret;
+	}
+	bo->size = q.size;
+	bo->flags = q.flags & DRM_ZHENWU_BO_HBM ? ZW_BO_HBM : ZW_BO_SYSTEM;
+	if (q.flags & DRM_ZHENWU_BO_CPU_VISIBLE)
+		bo->flags |= ZW_BO_CPU_VISIBLE;
+	return 0;
+}
+
 /* -- address spaces -------------------------------------------------------------------------- */
 
 static int drm_vm_create(struct zw_vm *vm)
@@ -231,15 +262,23 @@ static void drm_fence_destroy(struct zw_fence *fence)
 	drmSyncobjDestroy(drm(fence->dev)->fd, fence->id);
 }
 
-static int drm_fence_wait(struct zw_fence *fence, uint64_t point, int64_t deadline_ns)
+static int drm_fence_wait(struct zw_dev *dev, const struct zw_fence_point *points, uint32_t count,
+			  bool any, int64_t deadline_ns, uint32_t *first)
 {
-	int ret = drmSyncobjTimelineWait(drm(fence->dev)->fd, &fence->id, &point, 1, deadline_ns,
-					 DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT, NULL);
+	uint32_t handles[ZW_FENCE_WAIT_MAX], flags = DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT;
+	uint64_t values[ZW_FENCE_WAIT_MAX];
+	int ret;
 
+	for (uint32_t i = 0; i < count; i++) {
+		handles[i] = points[i].fence->id;
+		values[i] = points[i].point;
+	}
+	if (!any)
+		flags |= DRM_SYNCOBJ_WAIT_FLAGS_WAIT_ALL;
+	ret = drmSyncobjTimelineWait(drm(dev)->fd, handles, values, count, deadline_ns, flags,
+				     first);
 	/* 2.4.114 returns -errno, newer ones may return -1 with errno */
-	if (ret == -1)
-		ret = -errno;
-	return ret;
+	return ret == -1 ? -errno : ret;
 }
 
 static int drm_fence_query(struct zw_fence *fence, uint64_t *value)
@@ -254,6 +293,91 @@ static int drm_fence_signal(struct zw_fence *fence, uint64_t point)
 	int ret = drmSyncobjTimelineSignal(drm(fence->dev)->fd, &fence->id, &point, 1);
 
 	return ret == -1 ? -errno : ret;
+}
+
+/* In the kernel since 6.6, in libdrm since 2.4.117. */
+#ifndef DRM_IOCTL_SYNCOBJ_EVENTFD
+struct drm_syncobj_eventfd {
+	__u32 handle;
+	__u32 flags;
+	__u64 point;
+	__s32 fd;
+	__u32 pad;
+};
+#define DRM_IOCTL_SYNCOBJ_EVENTFD DRM_IOWR(0xCF, struct drm_syncobj_eventfd)
+#endif
+
+static int drm_fence_eventfd(struct zw_fence *fence, uint64_t point, int fd)
+{
+	struct drm_syncobj_eventfd e = {.handle = fence->id, .point = point, .fd = fd};
+	int ret;
+
+	if (!point) {
+		/* the kernel takes 0 for "the latest" */
+		uint64_t one = 1;
+
+		return write(fd, &one, sizeof(one)) == sizeof(one) ? 0 : -errno;
+	}
+	ret = call(fence->dev, DRM_IOCTL_SYNCOBJ_EVENTFD, &e);
+	return ret == -ENOTTY ? -EOPNOTSUPP : ret;
+}
+
+static int drm_fence_export(struct zw_fence *fence, int *fd)
+{
+	return drmSyncobjHandleToFD(drm(fence->dev)->fd, fence->id, fd) ? -errno : 0;
+}
+
+static int drm_fence_import(struct zw_fence *fence, int fd)
+{
+	return drmSyncobjFDToHandle(drm(fence->dev)->fd, fd, &fence->id) ? -errno : 0;
+}
+
+/* Sync files are made of binary syncobjs: a point goes through one on its way. */
+static int drm_fence_export_sync_file(struct zw_fence *fence, uint64_t point, int *fd)
+{
+	int drm_fd = drm(fence->dev)->fd, ret;
+	uint32_t binary;
+
+	if (drmSyncobjCreate(drm_fd, 0, &binary))
+		return -errno;
+	ret = drmSyncobjTransfer(drm_fd, binary, 0, fence->id, point, 0) ||
+			      drmSyncobjExportSyncFile(drm_fd, binary, fd)
+		      ? -errno
+		      : 0;
+	drmSyncobjDestroy(drm_fd, binary);
+	return ret;
+}
+
+static int drm_fence_import_sync_file(struct zw_fence *fence, uint64_t point, int fd)
+{
+	int drm_fd = drm(fence->dev)->fd, ret;
+	uint32_t binary;
+
+	if (drmSyncobjCreate(drm_fd, 0, &binary))
+		return -errno;
+	ret = drmSyncobjImportSyncFile(drm_fd, binary, fd) ||
+			      drmSyncobjTransfer(drm_fd, fence->id, point, binary, 0, 0)
+		      ? -errno
+		      : 0;
+	drmSyncobjDestroy(drm_fd, binary);
+	return ret;
+}
+
+/* The same syncobj under a handle of this device. */
+static int drm_fence_foreign(struct zw_dev *dev, const struct zw_fence_point *theirs,
+			     struct zw_fence_point *own)
+{
+	int fd, ret;
+
+	if (theirs->fence->dev->ops != dev->ops)
+		return -EOPNOTSUPP;
+	ret = drm_fence_export(theirs->fence, &fd);
+	if (ret)
+		return ret;
+	ret = zw_fence_import(dev, fd, &own->fence);
+	close(fd);
+	own->point = theirs->point;
+	return ret;
 }
 
 /* -- queues ---------------------------------------------------------------------------------- */
@@ -363,6 +487,8 @@ static const struct transport_ops drm_ops = {
 	.bo_unmap = drm_bo_unmap,
 	.bo_wait = drm_bo_wait,
 	.bo_set_label = drm_bo_set_label,
+	.bo_export = drm_bo_export,
+	.bo_import = drm_bo_import,
 	.vm_create = drm_vm_create,
 	.vm_destroy = drm_vm_destroy,
 	.vm_map = drm_vm_map,
@@ -372,6 +498,12 @@ static const struct transport_ops drm_ops = {
 	.fence_wait = drm_fence_wait,
 	.fence_query = drm_fence_query,
 	.fence_signal = drm_fence_signal,
+	.fence_eventfd = drm_fence_eventfd,
+	.fence_export = drm_fence_export,
+	.fence_import = drm_fence_import,
+	.fence_export_sync_file = drm_fence_export_sync_file,
+	.fence_import_sync_file = drm_fence_import_sync_file,
+	.fence_foreign = drm_fence_foreign,
 	.queue_create = drm_queue_create,
 	.queue_destroy = drm_queue_destroy,
 	.queue_submit = drm_queue_submit,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Fences and queues: arguments, order of fence points, errors as text. */
+/* Queues: arguments, order of fence points, errors as text. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,67 +10,6 @@
 #include "zhenwu/zw_pte.h"
 
 #define RING_DEFAULT 64u
-
-/* -- fences ---------------------------------------------------------------------------------- */
-
-ZW_API int zw_fence_create(struct zw_dev *dev, struct zw_fence **out)
-{
-	struct zw_fence *f = calloc(1, sizeof(*f));
-	int ret;
-
-	*out = NULL;
-	if (!f)
-		return -ENOMEM;
-	f->dev = dev;
-	ret = dev->ops->fence_create(f);
-	if (ret) {
-		free(f);
-		return ret;
-	}
-	atomic_fetch_add(&dev->children, 1);
-	*out = f;
-	return 0;
-}
-
-ZW_API void zw_fence_destroy(struct zw_fence *fence)
-{
-	struct zw_dev *dev;
-
-	if (!fence)
-		return;
-	dev = fence->dev;
-	dev->ops->fence_destroy(fence);
-	free(fence);
-	atomic_fetch_sub(&dev->children, 1);
-}
-
-ZW_API int zw_fence_wait(struct zw_fence *fence, uint64_t point, int64_t deadline_ns)
-{
-	if (!point)
-		return 0;
-	return fence->dev->ops->fence_wait(fence, point, deadline_ns);
-}
-
-ZW_API int zw_fence_query(struct zw_fence *fence, uint64_t *value)
-{
-	return fence->dev->ops->fence_query(fence, value);
-}
-
-ZW_API int zw_fence_signal(struct zw_fence *fence, uint64_t point)
-{
-	int ret = -EINVAL;
-
-	pthread_mutex_lock(&fence->dev->submit_lock);
-	if (point > fence->last) {
-		ret = fence->dev->ops->fence_signal(fence, point);
-		if (!ret)
-			fence->last = point;
-	}
-	pthread_mutex_unlock(&fence->dev->submit_lock);
-	return ret;
-}
-
-/* -- queues ---------------------------------------------------------------------------------- */
 
 ZW_API int zw_queue_create(struct zw_vm *vm, const struct zw_queue_options *options,
 			   struct zw_queue **out)
@@ -140,8 +79,9 @@ static int check_job(const struct zw_queue *q, const struct zw_job *job)
 	for (uint32_t i = 0; i < job->num_syncs; i++) {
 		const struct zw_sync *s = &job->syncs[i];
 
-		if (!s->fence || s->fence->dev != q->dev || s->reserved ||
-		    s->flags & ~(uint32_t)ZW_SYNC_SIGNAL || !s->point)
+		if (!s->fence || s->reserved || s->flags & ~(uint32_t)ZW_SYNC_SIGNAL || !s->point)
+			return -EINVAL;
+		if (s->fence->dev != q->dev && (s->flags & ZW_SYNC_SIGNAL))
 			return -EINVAL;
 	}
 	return 0;
@@ -157,6 +97,7 @@ static int take_points(const struct zw_job *jobs, uint32_t count)
 	for (uint32_t i = 0; i < count; i++)
 		for (uint32_t j = 0; j < jobs[i].num_syncs; j++)
 			if (!(jobs[i].syncs[j].flags & ZW_SYNC_SIGNAL) &&
+			    !jobs[i].syncs[j].fence->imported &&
 			    jobs[i].syncs[j].point > jobs[i].syncs[j].fence->last)
 				return -EINVAL;
 	for (uint32_t i = 0; i < count; i++) {
@@ -173,8 +114,9 @@ static int take_points(const struct zw_job *jobs, uint32_t count)
 	return 0;
 }
 
-/* point: of q->done, reached when all of it is done; valid on success. */
-static int submit(struct zw_queue *q, const struct zw_job *jobs, uint32_t count, uint64_t *point)
+/* point: of q->done, reached when all of it is done; valid on success. All fences are the device's. */
+static int submit_own(struct zw_queue *q, const struct zw_job *jobs, uint32_t count,
+		      uint64_t *point)
 {
 	struct zw_sync tail = {.fence = q->done, .flags = ZW_SYNC_SIGNAL};
 	uint64_t few[16], *saved = few;
@@ -208,6 +150,84 @@ static int submit(struct zw_queue *q, const struct zw_job *jobs, uint32_t count,
 	pthread_mutex_unlock(&q->dev->submit_lock);
 	if (saved != few)
 		free(saved);
+	return ret;
+}
+
+/* Fences of this device in place of those of others, for the length of a submit. */
+struct stand_ins {
+	struct zw_sync *syncs; /* copies of all jobs' syncs; NULL: there are no foreign ones */
+	struct zw_fence **fences;
+	uint32_t num_fences;
+};
+
+static void stand_ins_end(struct stand_ins *s)
+{
+	for (uint32_t i = 0; i < s->num_fences; i++)
+		zw_fence_destroy(s->fences[i]);
+	free(s->fences);
+	free(s->syncs);
+}
+
+static int stand_in(struct zw_queue *q, struct zw_sync *sync, struct stand_ins *s)
+{
+	struct zw_fence_point theirs = {sync->fence, sync->point}, own = {0};
+	struct zw_dev *other = sync->fence->dev;
+	bool known;
+	int ret;
+
+	pthread_mutex_lock(&other->submit_lock);
+	known = sync->fence->imported || sync->point <= sync->fence->last;
+	pthread_mutex_unlock(&other->submit_lock);
+	if (!known)
+		return -EINVAL;
+	ret = q->dev->ops->fence_foreign(q->dev, &theirs, &own);
+	if (ret)
+		return ret;
+	s->fences[s->num_fences++] = own.fence;
+	sync->fence = own.fence;
+	sync->point = own.point;
+	return 0;
+}
+
+/* Changes the jobs' syncs to copies in which no foreign fence is left. */
+static int stand_ins_begin(struct zw_queue *q, struct zw_job *jobs, uint32_t count,
+			   struct stand_ins *s)
+{
+	uint32_t total = 0, foreign = 0, n = 0;
+	int ret = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		total += jobs[i].num_syncs;
+		for (uint32_t j = 0; j < jobs[i].num_syncs; j++)
+			foreign += jobs[i].syncs[j].fence->dev != q->dev;
+	}
+	if (!foreign)
+		return 0;
+	s->syncs = calloc(total, sizeof(*s->syncs));
+	s->fences = calloc(foreign, sizeof(*s->fences));
+	if (!s->syncs || !s->fences)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < count && !ret; i++) {
+		struct zw_sync *copy = &s->syncs[n];
+
+		memcpy(copy, jobs[i].syncs, jobs[i].num_syncs * sizeof(*copy));
+		n += jobs[i].num_syncs;
+		for (uint32_t j = 0; j < jobs[i].num_syncs && !ret; j++)
+			if (copy[j].fence->dev != q->dev)
+				ret = stand_in(q, &copy[j], s);
+		jobs[i].syncs = copy;
+	}
+	return ret;
+}
+
+static int submit(struct zw_queue *q, struct zw_job *jobs, uint32_t count, uint64_t *point)
+{
+	struct stand_ins s = {0};
+	int ret = stand_ins_begin(q, jobs, count, &s);
+
+	if (!ret)
+		ret = submit_own(q, jobs, count, point);
+	stand_ins_end(&s);
 	return ret;
 }
 

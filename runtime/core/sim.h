@@ -71,6 +71,7 @@ struct sim_bo {
 	uint64_t bytes;
 	uint64_t addr; /* HBM or DMA address */
 	void *ptr;     /* this process's view */
+	int fd;        /* system: what the memory can be shared by */
 };
 
 /* -- VMs (sim_vm.c) -------------------------------------------------------------------------- */
@@ -152,6 +153,14 @@ struct sim_mbox {
 	uint32_t sent, received;
 };
 
+/* An eventfd that waits for a point. */
+struct sim_event {
+	struct sim_event *next;
+	struct sim_fence *fence;
+	uint64_t point;
+	int fd;
+};
+
 struct sim_line {
 	struct sim_line *next;
 	enum zw_dev_log_level level;
@@ -175,6 +184,12 @@ struct sim {
 	struct sim_queue *queues;
 	uint64_t queue_serial;
 	uint64_t queue_ids, vm_ids; /* bit set: in use */
+	struct sim_event *events;
+	/* sim_fence.c: stand-ins for fences of other devices, and the thread that raises them */
+	struct stand_in *stand_ins;
+	bool bridge_running;
+	int bridge_epoll, bridge_stop;
+	pthread_t bridge_thread;
 
 	pthread_mutex_t irq_lock; /* of irqs and irq_stop */
 	pthread_cond_t irq_cond;  /* to the interrupt thread and to mailbox waiters */
@@ -213,6 +228,8 @@ int zw_sim_mem_init(struct sim *sim, uint64_t hbm_bytes);
 void zw_sim_mem_fini(struct sim *sim);
 /* Zeroed system memory that the device can reach. */
 int zw_sim_region_new(struct sim *sim, uint64_t bytes, struct sim_region *out);
+/* The same, of memory that is mapped at ptr already; unmapped by zw_sim_region_free(). */
+int zw_sim_region_add(struct sim *sim, void *ptr, uint64_t bytes, struct sim_region *out);
 /* The device must not be using it any more. */
 void zw_sim_region_free(struct sim *sim, struct sim_region *region);
 int zw_sim_dma_read(void *sim, uint64_t addr, void *buf, size_t len);
@@ -228,6 +245,8 @@ int zw_sim_bo_map(struct zw_bo *bo, void **ptr);
 void zw_sim_bo_unmap(struct zw_bo *bo, void *ptr);
 int zw_sim_bo_wait(struct zw_bo *bo, int64_t deadline_ns);
 int zw_sim_bo_set_label(struct zw_bo *bo, const char *label);
+int zw_sim_bo_export(struct zw_bo *bo, int *fd);
+int zw_sim_bo_import(struct zw_bo *bo, int fd);
 
 int zw_sim_mbox_init(struct sim *sim);
 void zw_sim_mbox_fini(struct sim *sim);
@@ -248,9 +267,25 @@ bool zw_sim_vm_maps(const struct sim_vm *vm, const struct sim_bo *bo);
 
 int zw_sim_fence_create(struct zw_fence *fence);
 void zw_sim_fence_destroy(struct zw_fence *fence);
-int zw_sim_fence_wait(struct zw_fence *fence, uint64_t point, int64_t deadline_ns);
+int zw_sim_fence_wait(struct zw_dev *dev, const struct zw_fence_point *points, uint32_t count,
+		      bool any, int64_t deadline_ns, uint32_t *first);
 int zw_sim_fence_query(struct zw_fence *fence, uint64_t *value);
 int zw_sim_fence_signal(struct zw_fence *fence, uint64_t point);
+int zw_sim_fence_eventfd(struct zw_fence *fence, uint64_t point, int fd);
+int zw_sim_fence_foreign(struct zw_dev *dev, const struct zw_fence_point *theirs,
+			 struct zw_fence_point *own);
+/* These five: sim->lock held. */
+void zw_sim_fence_put(struct sim_fence *f);
+int zw_sim_points_reserve(struct sim_fence *f, size_t more);
+void zw_sim_points_add(struct sim_fence *f, uint64_t point);
+void zw_sim_points_done(struct sim_fence *f, uint64_t point);
+/* Raises the eventfds whose points are reached. */
+void zw_sim_events_fire(struct sim *sim);
+/* No thread is left that could raise them. */
+void zw_sim_events_drop(struct sim *sim);
+void zw_sim_bridge_stop(struct sim *sim);
+/* Fences moved: starts the jobs that waited for them and wakes everybody. sim->lock held. */
+void zw_sim_push_all(struct sim *sim);
 int zw_sim_queue_create(struct zw_queue *queue, const struct zw_queue_options *opt);
 void zw_sim_queue_destroy(struct zw_queue *queue);
 int zw_sim_queue_submit(struct zw_queue *queue, const struct zw_job *jobs, uint32_t count,

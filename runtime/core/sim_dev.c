@@ -124,6 +124,7 @@ void zw_sim_lose(struct sim *sim, const char *why)
 		return;
 	zw_sim_log(sim, ZW_DEV_LOG_ERROR, "device lost: %s", why);
 	pthread_mutex_lock(&sim->lock);
+	zw_sim_events_fire(sim);
 	pthread_cond_broadcast(&sim->changed);
 	pthread_mutex_unlock(&sim->lock);
 }
@@ -389,8 +390,10 @@ static void destroy(struct sim *sim, bool irq_running)
 		pthread_mutex_unlock(&sim->irq_lock);
 		pthread_join(sim->irq_thread, NULL);
 	}
+	zw_sim_bridge_stop(sim);
 	if (sim->core)
 		zw_device_free(sim->core); /* its threads are gone from here on */
+	zw_sim_events_drop(sim);
 	zw_sim_mbox_fini(sim);
 	zw_sim_mem_fini(sim);
 	pthread_mutex_lock(&sim->irq_lock);
@@ -471,6 +474,8 @@ static const struct transport_ops sim_ops = {
 	.bo_unmap = zw_sim_bo_unmap,
 	.bo_wait = zw_sim_bo_wait,
 	.bo_set_label = zw_sim_bo_set_label,
+	.bo_export = zw_sim_bo_export,
+	.bo_import = zw_sim_bo_import,
 	.vm_create = zw_sim_vm_create,
 	.vm_destroy = zw_sim_vm_destroy,
 	.vm_map = zw_sim_vm_map,
@@ -480,6 +485,8 @@ static const struct transport_ops sim_ops = {
 	.fence_wait = zw_sim_fence_wait,
 	.fence_query = zw_sim_fence_query,
 	.fence_signal = zw_sim_fence_signal,
+	.fence_eventfd = zw_sim_fence_eventfd,
+	.fence_foreign = zw_sim_fence_foreign,
 	.queue_create = zw_sim_queue_create,
 	.queue_destroy = zw_sim_queue_destroy,
 	.queue_submit = zw_sim_queue_submit,

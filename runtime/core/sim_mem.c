@@ -4,9 +4,12 @@
  * HBM allocator, and buffers made of either.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "sim.h"
 #include "zw_core.h"
@@ -47,17 +50,11 @@ void zw_sim_mem_fini(struct sim *sim)
 
 /* -- system memory --------------------------------------------------------------------------- */
 
-int zw_sim_region_new(struct sim *sim, uint64_t bytes, struct sim_region *out)
+int zw_sim_region_add(struct sim *sim, void *ptr, uint64_t bytes, struct sim_region *out)
 {
 	struct sim_dma *d = &sim->dma;
-	void *ptr;
 	int ret = 0;
 
-	bytes = (bytes + ZW_PAGE_SIZE - 1) & ~(uint64_t)(ZW_PAGE_SIZE - 1);
-	ptr = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		   -1, 0);
-	if (ptr == MAP_FAILED)
-		return -ENOMEM;
 	pthread_rwlock_wrlock(&d->lock);
 	if (d->count == d->capacity) {
 		size_t want = d->capacity ? d->capacity * 2 : 16;
@@ -82,6 +79,20 @@ int zw_sim_region_new(struct sim *sim, uint64_t bytes, struct sim_region *out)
 		d->next = (d->next + bytes + DMA_GUARD + BIG_PAGE - 1) & ~(BIG_PAGE - 1);
 	}
 	pthread_rwlock_unlock(&d->lock);
+	return ret;
+}
+
+int zw_sim_region_new(struct sim *sim, uint64_t bytes, struct sim_region *out)
+{
+	void *ptr;
+	int ret;
+
+	bytes = (bytes + ZW_PAGE_SIZE - 1) & ~(uint64_t)(ZW_PAGE_SIZE - 1);
+	ptr = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		   -1, 0);
+	if (ptr == MAP_FAILED)
+		return -ENOMEM;
+	ret = zw_sim_region_add(sim, ptr, bytes, out);
 	if (ret)
 		munmap(ptr, bytes);
 	return ret;
@@ -281,6 +292,55 @@ void zw_sim_hbm_free(struct sim *sim, uint64_t addr, uint64_t bytes, bool dirty)
 
 /* -- buffers --------------------------------------------------------------------------------- */
 
+/* System memory behind a descriptor of its own, so that it can be shared. */
+static int shared_new(struct sim_bo *b)
+{
+	struct sim_region r;
+	void *ptr;
+	int ret;
+
+	b->fd = memfd_create("zhenwu-bo", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (b->fd < 0)
+		return -errno;
+	/* Sealed: whoever gets it can rely on its size. */
+	if (ftruncate(b->fd, (off_t)b->bytes) ||
+	    fcntl(b->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+		ret = errno == EFBIG || errno == EINVAL ? -ENOMEM : -errno;
+		goto close_fd;
+	}
+	ptr = mmap(NULL, b->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, b->fd, 0);
+	if (ptr == MAP_FAILED) {
+		ret = -ENOMEM;
+		goto close_fd;
+	}
+	ret = zw_sim_region_add(b->sim, ptr, b->bytes, &r);
+	if (ret) {
+		munmap(ptr, b->bytes);
+		goto close_fd;
+	}
+	b->addr = r.dma;
+	b->ptr = r.ptr;
+	return 0;
+
+close_fd:
+	close(b->fd);
+	return ret;
+}
+
+static struct sim_bo *bo_new(struct sim *sim, uint64_t bytes, bool system)
+{
+	struct sim_bo *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return NULL;
+	b->sim = sim;
+	atomic_init(&b->refs, 1);
+	b->bytes = bytes;
+	b->system = system;
+	b->fd = -1;
+	return b;
+}
+
 int zw_sim_bo_create(struct zw_bo *bo)
 {
 	struct sim *sim = sim_of(bo->dev);
@@ -289,19 +349,11 @@ int zw_sim_bo_create(struct zw_bo *bo)
 
 	if (atomic_load(&sim->lost))
 		return -ENODEV;
-	b = calloc(1, sizeof(*b));
+	b = bo_new(sim, bo->size, bo->flags & ZW_BO_SYSTEM);
 	if (!b)
 		return -ENOMEM;
-	b->sim = sim;
-	atomic_init(&b->refs, 1);
-	b->bytes = bo->size;
-	b->system = bo->flags & ZW_BO_SYSTEM;
 	if (b->system) {
-		struct sim_region r;
-
-		ret = zw_sim_region_new(sim, b->bytes, &r);
-		b->addr = r.dma;
-		b->ptr = r.ptr;
+		ret = shared_new(b);
 	} else {
 		ret = zw_sim_hbm_alloc(sim, b->bytes,
 				       b->bytes >= BIG_PAGE ? BIG_PAGE : ZW_PAGE_SIZE, &b->addr);
@@ -313,6 +365,82 @@ int zw_sim_bo_create(struct zw_bo *bo)
 	}
 	bo->priv = b;
 	return 0;
+}
+
+int zw_sim_bo_export(struct zw_bo *bo, int *fd)
+{
+	struct sim_bo *b = bo->priv;
+
+	if (!b->system)
+		return -EOPNOTSUPP;
+	*fd = fcntl(b->fd, F_DUPFD_CLOEXEC, 0);
+	return *fd < 0 ? -errno : 0;
+}
+
+/*
+ * What could be cut off under us would end the process with SIGBUS at the next access: a memfd has to
+ * be sealed against it. A dma-buf has no seals and needs none; of other files nothing is known.
+ */
+static int check_shareable(int fd)
+{
+	char path[64], target[64];
+	int seals = fcntl(fd, F_GET_SEALS);
+	ssize_t n;
+
+	if (seals >= 0)
+		return seals & F_SEAL_SHRINK && !(seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
+			       ? 0
+			       : -EACCES;
+	if (errno == EBADF)
+		return -EINVAL;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, target, sizeof(target) - 1);
+	target[n < 0 ? 0 : n] = '\0';
+	return strstr(target, "/dmabuf:") ? 0 : -EINVAL;
+}
+
+int zw_sim_bo_import(struct zw_bo *bo, int fd)
+{
+	struct sim *sim = sim_of(bo->dev);
+	int ret = check_shareable(fd);
+	struct sim_region r;
+	struct sim_bo *b;
+	off_t bytes;
+
+	if (ret)
+		return ret;
+	bytes = lseek(fd, 0, SEEK_END);
+	if (bytes <= 0 || (uint64_t)bytes % ZW_PAGE_SIZE)
+		return -EINVAL;
+	b = bo_new(sim, (uint64_t)bytes, true);
+	if (!b)
+		return -ENOMEM;
+	b->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (b->fd < 0) {
+		ret = -errno;
+		goto free_bo;
+	}
+	b->ptr = mmap(NULL, b->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd, 0);
+	if (b->ptr == MAP_FAILED) {
+		ret = errno == EACCES ? -EACCES : -ENOMEM;
+		goto close_fd;
+	}
+	ret = zw_sim_region_add(sim, b->ptr, b->bytes, &r);
+	if (ret)
+		goto unmap;
+	b->addr = r.dma;
+	bo->size = b->bytes;
+	bo->flags = ZW_BO_SYSTEM;
+	bo->priv = b;
+	return 0;
+
+unmap:
+	munmap(b->ptr, b->bytes);
+close_fd:
+	close(b->fd);
+free_bo:
+	free(b);
+	return ret;
 }
 
 void zw_sim_bo_get(struct sim_bo *bo)
@@ -328,6 +456,7 @@ void zw_sim_bo_put(struct sim_bo *bo)
 		struct sim_region r = {.dma = bo->addr, .bytes = bo->bytes, .ptr = bo->ptr};
 
 		zw_sim_region_free(bo->sim, &r);
+		close(bo->fd);
 	} else {
 		zw_sim_hbm_free(bo->sim, bo->addr, bo->bytes, true);
 	}

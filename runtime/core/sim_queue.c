@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Queues and fences of the sim transport.
+ * Queues of the sim transport.
  *
  * A submitted job first stands in the queue's waiting list, until its fences have been reached and
  * the ring has room, then in the ring, until its completion is seen. Everything here happens under
@@ -18,115 +18,12 @@ static unsigned int vector_of(const struct sim_queue *q)
 	return 1 + q->id % (ZW_NUM_VECTORS - 1);
 }
 
-/* -- fences ---------------------------------------------------------------------------------- */
-
-static void fence_put(struct sim_fence *f)
-{
-	if (--f->refs)
-		return;
-	free(f->points);
-	free(f);
-}
-
-static int points_reserve(struct sim_fence *f, size_t more)
-{
-	struct sim_fence_point *p;
-	size_t want;
-
-	if (f->first) {
-		memmove(f->points, f->points + f->first, f->count * sizeof(*f->points));
-		f->first = 0;
-	}
-	if (f->capacity - f->count >= more)
-		return 0;
-	want = f->capacity ? f->capacity * 2 : 16;
-	while (want - f->count < more)
-		want *= 2;
-	p = realloc(f->points, want * sizeof(*p));
-	if (!p)
-		return -ENOMEM;
-	f->points = p;
-	f->capacity = want;
-	return 0;
-}
-
-static void points_add(struct sim_fence *f, uint64_t point)
-{
-	f->points[f->first + f->count++] = (struct sim_fence_point){.point = point};
-}
-
-/* A timeline has reached a point only when all points before it were reached, too. */
-static void points_done(struct sim_fence *f, uint64_t point)
-{
-	size_t lo = f->first, hi = f->first + f->count;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (f->points[mid].point < point)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	f->points[lo].done = true;
-	while (f->count && f->points[f->first].done) {
-		f->value = f->points[f->first].point;
-		f->first++;
-		f->count--;
-	}
-}
-
-int zw_sim_fence_create(struct zw_fence *fence)
-{
-	struct sim_fence *f = calloc(1, sizeof(*f));
-
-	if (!f)
-		return -ENOMEM;
-	f->refs = 1;
-	fence->priv = f;
-	return 0;
-}
-
-void zw_sim_fence_destroy(struct zw_fence *fence)
-{
-	struct sim *sim = sim_of(fence->dev);
-
-	pthread_mutex_lock(&sim->lock);
-	fence_put(fence->priv);
-	pthread_mutex_unlock(&sim->lock);
-}
-
-int zw_sim_fence_wait(struct zw_fence *fence, uint64_t point, int64_t deadline_ns)
-{
-	struct sim *sim = sim_of(fence->dev);
-	struct sim_fence *f = fence->priv;
-	bool in_time = true, reached;
-
-	pthread_mutex_lock(&sim->lock);
-	while (!(reached = f->value >= point) && in_time && !atomic_load(&sim->lost))
-		in_time = zw_sim_cond_wait(&sim->changed, &sim->lock, deadline_ns);
-	pthread_mutex_unlock(&sim->lock);
-	if (reached)
-		return 0;
-	return atomic_load(&sim->lost) ? -ENODEV : -ETIME;
-}
-
-int zw_sim_fence_query(struct zw_fence *fence, uint64_t *value)
-{
-	struct sim *sim = sim_of(fence->dev);
-
-	pthread_mutex_lock(&sim->lock);
-	*value = ((struct sim_fence *)fence->priv)->value;
-	pthread_mutex_unlock(&sim->lock);
-	return 0;
-}
-
 /* -- jobs ------------------------------------------------------------------------------------ */
 
 static void job_free(struct sim_job *job)
 {
 	for (uint32_t i = 0; i < job->num_syncs; i++)
-		fence_put(job->syncs[i].fence);
+		zw_sim_fence_put(job->syncs[i].fence);
 	free(job);
 }
 
@@ -135,7 +32,7 @@ static void job_finish(struct sim_queue *q, struct sim_job *job)
 	q->completed = job->number;
 	for (uint32_t i = 0; i < job->num_syncs; i++)
 		if (job->syncs[i].signal)
-			points_done(job->syncs[i].fence, job->syncs[i].point);
+			zw_sim_points_done(job->syncs[i].fence, job->syncs[i].point);
 	job_free(job);
 }
 
@@ -229,7 +126,7 @@ static bool push(struct sim_queue *q)
 }
 
 /* Fences moved: jobs of any queue may be ready now, and cancelled ones move further fences. */
-static void push_all(struct sim *sim)
+void zw_sim_push_all(struct sim *sim)
 {
 	bool again;
 
@@ -238,6 +135,7 @@ static void push_all(struct sim *sim)
 		for (struct sim_queue *q = sim->queues; q; q = q->next)
 			again |= push(q);
 	} while (again);
+	zw_sim_events_fire(sim);
 	pthread_cond_broadcast(&sim->changed);
 }
 
@@ -250,24 +148,8 @@ void zw_sim_queue_interrupt(struct sim *sim, uint32_t vectors)
 		if (vectors >> vector_of(q) & 1)
 			any |= reap(q);
 	if (any)
-		push_all(sim);
+		zw_sim_push_all(sim);
 	pthread_mutex_unlock(&sim->lock);
-}
-
-int zw_sim_fence_signal(struct zw_fence *fence, uint64_t point)
-{
-	struct sim *sim = sim_of(fence->dev);
-	int ret;
-
-	pthread_mutex_lock(&sim->lock);
-	ret = points_reserve(fence->priv, 1);
-	if (!ret) {
-		points_add(fence->priv, point);
-		points_done(fence->priv, point);
-		push_all(sim);
-	}
-	pthread_mutex_unlock(&sim->lock);
-	return ret;
 }
 
 static struct sim_job *job_new(const struct zw_job *job, const struct zw_sync *tail)
@@ -317,8 +199,8 @@ int zw_sim_queue_submit(struct zw_queue *queue, const struct zw_job *jobs, uint3
 	for (struct sim_job *j = list; j && !ret; j = j->next)
 		for (uint32_t i = 0; i < j->num_syncs && !ret; i++)
 			if (j->syncs[i].signal)
-				ret = points_reserve(j->syncs[i].fence,
-						     count * (ZW_JOB_MAX_SYNCS + 1));
+				ret = zw_sim_points_reserve(j->syncs[i].fence,
+							    count * (ZW_JOB_MAX_SYNCS + 1));
 	if (ret) {
 		pthread_mutex_unlock(&sim->lock);
 		for (struct sim_job *j = list, *next; j; j = next) {
@@ -332,7 +214,7 @@ int zw_sim_queue_submit(struct zw_queue *queue, const struct zw_job *jobs, uint3
 		for (uint32_t i = 0; i < j->num_syncs; i++) {
 			j->syncs[i].fence->refs++;
 			if (j->syncs[i].signal)
-				points_add(j->syncs[i].fence, j->syncs[i].point);
+				zw_sim_points_add(j->syncs[i].fence, j->syncs[i].point);
 		}
 	}
 	if (q->wait_tail)
@@ -456,7 +338,7 @@ void zw_sim_queue_destroy(struct zw_queue *queue)
 	for (link = &sim->queues; *link != q; link = &(*link)->next)
 		;
 	*link = q->next;
-	push_all(sim);
+	zw_sim_push_all(sim);
 	pthread_mutex_unlock(&sim->lock);
 	zw_sim_region_free(sim, &q->rings);
 	if (!ret)

@@ -28,6 +28,8 @@ struct transport_ops {
 	void (*bo_unmap)(struct zw_bo *bo, void *ptr);
 	int (*bo_wait)(struct zw_bo *bo, int64_t deadline_ns);
 	int (*bo_set_label)(struct zw_bo *bo, const char *label);
+	int (*bo_export)(struct zw_bo *bo, int *fd);
+	int (*bo_import)(struct zw_bo *bo, int fd); /* fills in size and flags */
 
 	int (*vm_create)(struct zw_vm *vm);
 	void (*vm_destroy)(struct zw_vm *vm); /* no queue uses it */
@@ -37,9 +39,23 @@ struct transport_ops {
 
 	int (*fence_create)(struct zw_fence *fence);
 	void (*fence_destroy)(struct zw_fence *fence);
-	int (*fence_wait)(struct zw_fence *fence, uint64_t point, int64_t deadline_ns);
+	/* all fences are of this device; *first set for ANY */
+	int (*fence_wait)(struct zw_dev *dev, const struct zw_fence_point *points, uint32_t count,
+			  bool any, int64_t deadline_ns, uint32_t *first);
 	int (*fence_query)(struct zw_fence *fence, uint64_t *value);
 	int (*fence_signal)(struct zw_fence *fence, uint64_t point);
+	int (*fence_eventfd)(struct zw_fence *fence, uint64_t point, int fd);
+	/* these four may be NULL: -EOPNOTSUPP */
+	int (*fence_export)(struct zw_fence *fence, int *fd);
+	int (*fence_import)(struct zw_fence *fence, int fd);
+	int (*fence_export_sync_file)(struct zw_fence *fence, uint64_t point, int *fd);
+	int (*fence_import_sync_file)(struct zw_fence *fence, uint64_t point, int fd);
+	/*
+	 * Makes `own`, a fence of this device, and a point of it that is reached when a point of
+	 * another device's fence is. The caller destroys it after the submit. -EOPNOTSUPP
+	 */
+	int (*fence_foreign)(struct zw_dev *dev, const struct zw_fence_point *theirs,
+			     struct zw_fence_point *own);
 
 	int (*queue_create)(struct zw_queue *queue, const struct zw_queue_options *opt);
 	void (*queue_destroy)(struct zw_queue *queue);
@@ -100,6 +116,7 @@ struct zw_fence {
 	uint32_t id;
 	void *priv;
 	uint64_t last; /* highest point given out; dev->submit_lock */
+	bool imported; /* others give out points, too */
 };
 
 struct zw_queue {

@@ -62,6 +62,24 @@ ZW_API uint32_t zw_bo_flags(const struct zw_bo *bo);
  */
 ZW_API int zw_bo_wait(struct zw_bo *bo, int64_t deadline_ns);
 
+/**
+ * A file descriptor that stands for the buffer's memory (a dma-buf on drm, a sealed memfd on sim),
+ * for zw_bo_import() of another device or process, or for another driver. The caller closes it.
+ * @return 0; -EOPNOTSUPP for memory that cannot be shared: HBM on sim, what the driver refuses on
+ *         drm; -EMFILE; -ENODEV
+ * Thread safe.
+ */
+ZW_API int zw_bo_export(struct zw_bo *bo, int *fd);
+
+/**
+ * A buffer of the memory behind a descriptor, which stays the caller's. Both sides see each other's
+ * writes.
+ * @return 0; -EINVAL not memory, empty or no whole pages; -EACCES memory that its owner could cut
+ *         off (a memfd that is not sealed against shrinking); -EOPNOTSUPP; -ENOMEM; -ENODEV
+ * Thread safe.
+ */
+ZW_API int zw_bo_import(struct zw_dev *dev, int fd, struct zw_bo **out);
+
 /** Names the buffer for debugging (less than 4096 bytes; NULL removes the name). Thread safe. */
 ZW_API int zw_bo_set_label(struct zw_bo *bo, const char *label);
 

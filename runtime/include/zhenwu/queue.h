@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * @file
- * libzhenwu: fences, queues, jobs and their errors.
+ * libzhenwu: queues, jobs and their errors.
  */
 #ifndef ZHENWU_QUEUE_H
 #define ZHENWU_QUEUE_H
 
 #include "base.h"
+#include "fence.h"
 #include "vm.h"
 #include "zhenwu/zw_fw.h"    /* enum zw_queue_priority */
 #include "zhenwu/zw_pte.h"   /* enum zw_fault, enum zw_access */
@@ -15,40 +16,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* -- fences ---------------------------------------------------------------------------------- */
-
-/**
- * A timeline: a 64-bit value that only grows. Jobs and the host raise it, jobs and the host wait
- * for it. On drm it is a timeline syncobj.
- */
-struct zw_fence;
-
-/** Makes a timeline with value 0. Thread safe. */
-ZW_API int zw_fence_create(struct zw_dev *dev, struct zw_fence **out);
-
-/** Destroys. Submitted jobs that name it are not disturbed. Not thread safe for the same fence. */
-ZW_API void zw_fence_destroy(struct zw_fence *fence);
-
-/**
- * Waits until the timeline has reached `point`, also when nothing was submitted yet that raises it.
- *
- * A failed job raises its points like a good one, so that nobody waits forever: ask
- * zw_queue_status() before using results.
- *
- * @return 0; -ETIME when the deadline passed; -ENODEV when the device is lost
- * Thread safe.
- */
-ZW_API int zw_fence_wait(struct zw_fence *fence, uint64_t point, int64_t deadline_ns);
-
-/** Reads the value reached so far. Thread safe. */
-ZW_API int zw_fence_query(struct zw_fence *fence, uint64_t *value);
-
-/** Raises the timeline from the host. -EINVAL unless point is above every point given out so far.
- * Thread safe. */
-ZW_API int zw_fence_signal(struct zw_fence *fence, uint64_t point);
-
-/* -- queues ---------------------------------------------------------------------------------- */
 
 /** A queue: jobs run in order, one after the other; different queues are independent. */
 struct zw_queue;
@@ -80,7 +47,10 @@ enum zw_sync_flags {
 	ZW_SYNC_SIGNAL = 1 << 0, /**< raise the fence to the point at the end */
 };
 
-/** One synchronisation of a job. */
+/**
+ * One synchronisation of a job. A fence of another device may be waited for, not signalled: on drm,
+ * one of another drm device; on sim, any.
+ */
 struct zw_sync {
 	struct zw_fence *fence;
 	/** Wait: something that raises the fence this far must have been submitted already. Signal:
@@ -116,7 +86,8 @@ struct zw_job {
  *
  * @param count  1 to the smaller of ZW_SUBMIT_MAX_JOBS and the slots of the ring
  * @return 0; -EINVAL for malformed jobs, a wait on a point that nothing submitted will reach, or a
- *         signal of a point not above all earlier ones; -ECANCELED when an earlier job of the queue
+ *         signal of a point not above all earlier ones, or of another device's fence; -EOPNOTSUPP
+ *         for a wait on another device's fence that this one cannot do; -ECANCELED when an earlier job of the queue
  *         failed; -ENOMEM; -ENODEV
  * Thread safe; the jobs of one call stay together.
  */

@@ -14,6 +14,7 @@
 #include "device.h"
 #include "bo.h"
 #include "vm.h"
+#include "fence.h"
 #include "queue.h"
 #include "cmd.h"
 #include "copier.h"
