@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file
+ * libzhenwu-llm: the tensors of a Hugging Face directory. No device is needed.
+ * Conventions are those of <zhenwu/llm.h>.
+ */
+#ifndef ZHENWU_LLM_CHECKPOINT_H
+#define ZHENWU_LLM_CHECKPOINT_H
+
+#include "base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Element types a safetensors file may hold. Only the first three are loaded today. */
+enum zw_st_dtype {
+	ZW_ST_BF16 = 1,
+	ZW_ST_F16 = 2,
+	ZW_ST_F32 = 3,
+	ZW_ST_OTHER = 255, /**< well formed, not supported; its name is in zw_st_info.dtype_name */
+};
+
+#define ZW_ST_MAX_DIMS 8
+
+/** One tensor of a checkpoint. The strings belong to the checkpoint. */
+struct zw_st_info {
+	uint32_t size;  /**< sizeof(struct zw_st_info) */
+	uint32_t dtype; /**< enum zw_st_dtype */
+	const char *name;
+	const char *file;       /**< file name inside the directory */
+	const char *dtype_name; /**< as the file spells it, e.g. "BF16" */
+	uint32_t ndim;
+	uint32_t reserved;
+	uint64_t shape[ZW_ST_MAX_DIMS]; /**< row-major, outermost first */
+	uint64_t nbytes;                /**< product of shape times element size */
+};
+
+/** A tensor that a model needs; see zw_safetensors_match(). */
+struct zw_st_want {
+	const char *name;
+	uint32_t ndim;
+	uint32_t optional; /**< 1: may be absent */
+	uint64_t shape[ZW_ST_MAX_DIMS];
+};
+
+/** A checkpoint: one or more safetensors files. Immutable. */
+struct zw_safetensors;
+
+/**
+ * Opens DIR/model.safetensors.index.json with the files it names, or else DIR/model.safetensors.
+ *
+ * Headers are read and checked completely before this returns: header inside the file and at most
+ * 100 MB, known dtype, at most 8 dimensions, product of the shape equal to the byte range, ranges
+ * that cover the data section exactly (no overlap, no hole, nothing behind the end), no tensor
+ * twice (in one file or in two), every tensor where the index says it is, index entries that are
+ * plain file names. The files stay open until zw_safetensors_close(); no data is read or mapped
+ * (tensors are read with pread(), so that a file which shrinks later is an error and not SIGBUS).
+ *
+ * Thread safety: reentrant.
+ */
+ZW_API int zw_safetensors_open(const char *dir, struct zw_safetensors **out, struct zw_error *err);
+/** Closes; NULL is allowed. No other call may be running or follow. */
+ZW_API void zw_safetensors_close(struct zw_safetensors *st);
+/** Number of tensors. Thread safety: immutable. */
+ZW_API size_t zw_safetensors_count(const struct zw_safetensors *st);
+/** Sum of nbytes over all tensors. Thread safety: immutable. */
+ZW_API uint64_t zw_safetensors_bytes(const struct zw_safetensors *st);
+/** Describes tensor i (in order of name). -ERANGE past the end. Thread safety: immutable. */
+ZW_API int zw_safetensors_get(const struct zw_safetensors *st, size_t i, struct zw_st_info *info);
+/** Finds a tensor. Returns its index (>= 0) or -ENOENT. Thread safety: immutable. */
+ZW_API long zw_safetensors_find(const struct zw_safetensors *st, const char *name);
+/**
+ * Reads len bytes of tensor i from byte offset off into dst, which may be device memory mapped into
+ * the process. -ERANGE when the range leaves the tensor, -EIO when the file shrank since it was
+ * opened. Thread safety: immutable (dst is the caller's).
+ */
+ZW_API int zw_safetensors_read(const struct zw_safetensors *st, size_t i, uint64_t off, void *dst,
+			       uint64_t len, struct zw_error *err);
+/**
+ * Checks that the checkpoint holds exactly the wanted tensors: none missing (unless optional), none
+ * of another shape, none of an unsupported dtype, none left over. Thread safety: immutable.
+ */
+ZW_API int zw_safetensors_match(const struct zw_safetensors *st, const struct zw_st_want *want,
+				size_t n, struct zw_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ZHENWU_LLM_CHECKPOINT_H */
