@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "checkpoint_adapt.h"
 #include "family.h"
 
 int zw_check_hbm(struct zw_dev *dev, uint64_t bytes, const char *what, struct zw_error *err)
@@ -174,9 +175,9 @@ static int load(struct zw_model *m, const char *dir, const struct zw_model_optio
 	ret = zw_safetensors_open(dir, &st, err);
 	if (ret)
 		return ret;
-	ret = m->family->tensors(&m->cfg, &want);
-	if (ret)
-		ret = zw_fail(err, ret, "%s: out of memory", dir);
+	ret = llm_checkpoint_adapt(st, &m->cfg, err);
+	if (!ret && m->family->tensors(&m->cfg, &want))
+		ret = zw_fail(err, -ENOMEM, "%s: out of memory", dir);
 	if (!ret)
 		ret = zw_safetensors_match(st, want.want, want.n, err);
 	zw_want_free(&want);

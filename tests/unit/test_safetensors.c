@@ -330,7 +330,7 @@ static const struct {
 	 "index.json|tensor a"},
 	{"missing shard",
 	 "{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"three.safetensors\"}}", -ENOENT,
-	 "three.safetensors"},
+	 "index.json|three.safetensors"},
 	{"tensor in the wrong shard",
 	 "{\"weight_map\":{\"a\":\"two.safetensors\",\"b\":\"one.safetensors\"}}", -EBADMSG,
 	 "index.json|tensor a|two.safetensors"},
@@ -362,8 +362,6 @@ static void test_shards(void **state)
 		 "{" T("x", "F32", "1", 0, 4) "," T("y", "F32", "1", 4, 8) "}", 8);
 	write_st(dir, "again.safetensors",
 		 "{" T("a", "F32", "1", 0, 4) "," T("b", "F32", "1", 4, 8) "}", 8);
-	/* Must be ignored when there is an index. */
-	write_st(dir, "model.safetensors", "{}", 0);
 	for (size_t i = 0; i < sizeof(shards) / sizeof(shards[0]); i++) {
 		struct zw_safetensors *st = NULL;
 		struct zw_error err = {""};
@@ -377,6 +375,25 @@ static void test_shards(void **state)
 		expect_words(shards[i].label, &err, shards[i].words);
 		zw_safetensors_close(st);
 	}
+}
+
+/* One of the two is old, and which one cannot be told; an index may name the single file. */
+static void test_index_and_single(void **state)
+{
+	const char *dir = *state;
+	struct zw_safetensors *st = NULL;
+	struct zw_error err = {""};
+
+	write_st(dir, "one.safetensors", "{" T("a", "F32", "1", 0, 4) "}", 4);
+	write_st(dir, "model.safetensors", "{" T("a", "F32", "1", 0, 4) "}", 4);
+	scratch_text(dir, "model.safetensors.index.json",
+		     "{\"weight_map\":{\"a\":\"one.safetensors\"}}");
+	assert_int_equal(zw_safetensors_open(dir, &st, &err), -EBADMSG);
+	expect_words("both", &err, "index.json|model.safetensors|leftover");
+	scratch_text(dir, "model.safetensors.index.json",
+		     "{\"weight_map\":{\"a\":\"model.safetensors\"}}");
+	assert_int_equal(zw_safetensors_open(dir, &st, &err), 0);
+	zw_safetensors_close(st);
 }
 
 static void test_match(void **state)
@@ -426,6 +443,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_shrinks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_shards, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_index_and_single, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_match, setup, teardown),
 	};
 
