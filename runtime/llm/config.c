@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* config.json and generation_config.json to struct zw_model_config. */
+/* config.json, and the stop tokens of generation_config.json, to struct zw_model_config. */
 #include "family.h"
 
 #include <errno.h>
@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define CONFIG_MAX (1u << 20)
 
 /* Generous against published models, small enough that products of two stay far below 2^63. */
 #define DIM_MAX    (1u << 20)
@@ -69,79 +67,6 @@ void zw_want_free(struct zw_want_list *l)
 	*l = (struct zw_want_list){0};
 }
 
-int zw_config_bool(const char *path, const cJSON *json, const char *key, bool def, uint32_t *v,
-		   struct zw_error *err)
-{
-	const cJSON *it;
-	int ret = zw_json_member(path, json, key, &it, err);
-
-	if (ret)
-		return ret;
-	if (it && !cJSON_IsBool(it))
-		return zw_fail(err, -EBADMSG, "%s: %s is not true or false", path, key);
-	*v = it ? cJSON_IsTrue(it) : def;
-	return 0;
-}
-
-int zw_config_require_false(const char *path, const cJSON *json, const char *key,
-			    struct zw_error *err)
-{
-	uint32_t v = 0;
-	int ret = zw_config_bool(path, json, key, false, &v, err);
-
-	if (!ret && v)
-		return zw_fail(err, -EOPNOTSUPP, "%s: %s true is not supported yet", path, key);
-	return ret;
-}
-
-int zw_config_require_absent(const char *path, const cJSON *json, const char *key,
-			     struct zw_error *err)
-{
-	const cJSON *it;
-	int ret = zw_json_member(path, json, key, &it, err);
-
-	if (!ret && it)
-		return zw_fail(err, -EOPNOTSUPP, "%s: %s is not supported yet", path, key);
-	return ret;
-}
-
-int zw_config_uint(const char *path, const cJSON *json, const char *key, uint64_t min, uint64_t max,
-		   int64_t def, uint32_t *v, struct zw_error *err)
-{
-	const cJSON *it;
-	uint64_t u;
-	int ret = zw_json_member(path, json, key, &it, err);
-
-	if (ret)
-		return ret;
-	if (!it) {
-		if (def < 0)
-			return zw_fail(err, -EBADMSG, "%s: %s is missing", path, key);
-		*v = (uint32_t)def;
-		return 0;
-	}
-	if (!zw_json_uint(it, min, max, &u))
-		return zw_fail(err, -EBADMSG, "%s: %s is not an integer from %llu to %llu", path,
-			       key, (unsigned long long)min, (unsigned long long)max);
-	*v = (uint32_t)u;
-	return 0;
-}
-
-static int config_double(const char *path, const cJSON *json, const char *key, double min,
-			 double max, double def, double *v, struct zw_error *err)
-{
-	const cJSON *it;
-	int ret = zw_json_member(path, json, key, &it, err);
-
-	if (ret)
-		return ret;
-	if (it && !(cJSON_IsNumber(it) && it->valuedouble >= min && it->valuedouble <= max))
-		return zw_fail(err, -EBADMSG, "%s: %s is not a number from %g to %g", path, key,
-			       min, max);
-	*v = it ? it->valuedouble : def;
-	return 0;
-}
-
 int zw_config_layer_types(const char *path, const cJSON *json, const struct zw_model_config *cfg,
 			  const char *type, struct zw_error *err)
 {
@@ -179,9 +104,9 @@ static int parse_rope(const char *path, const cJSON *json, struct zw_model_confi
 	double top, theta, partial;
 	int ret;
 
-	ret = config_double(path, json, "rope_theta", 1.0, 1e12, 0, &top, err);
+	ret = zw_config_double(path, json, "rope_theta", 1.0, 1e12, 0, &top, err);
 	if (!ret)
-		ret = config_double(path, json, "partial_rotary_factor", 0, 1, 1, &partial, err);
+		ret = zw_config_double(path, json, "partial_rotary_factor", 0, 1, 1, &partial, err);
 	if (ret)
 		return ret;
 	for (size_t i = 0; i < ZW_ARRAY_SIZE(holders); i++) {
@@ -210,10 +135,10 @@ static int parse_rope(const char *path, const cJSON *json, struct zw_model_confi
 		}
 		ret = zw_config_require_absent(path, obj, "mrope_section", err);
 		if (!ret)
-			ret = config_double(path, obj, "rope_theta", 1.0, 1e12, 0, &in, err);
+			ret = zw_config_double(path, obj, "rope_theta", 1.0, 1e12, 0, &in, err);
 		if (!ret)
-			ret = config_double(path, obj, "partial_rotary_factor", 0, 1, 1, &part,
-					    err);
+			ret = zw_config_double(path, obj, "partial_rotary_factor", 0, 1, 1, &part,
+					       err);
 		if (ret)
 			return ret;
 		if (in && top && in != top)
@@ -232,46 +157,33 @@ static int parse_rope(const char *path, const cJSON *json, struct zw_model_confi
 	return 0;
 }
 
-static int add_stop(const char *path, const cJSON *it, struct zw_model_config *cfg,
+/* Ids that the model has no logit for can never be chosen; published files have such. */
+static int add_stop(const char *path, uint32_t id, struct zw_model_config *cfg,
 		    struct zw_error *err)
 {
-	uint64_t id;
+	uint32_t at;
 
-	if (!zw_json_uint(it, 0, cfg->vocab_size - 1, &id))
-		return zw_fail(err, -EBADMSG, "%s: eos_token_id is not a token below vocab_size %u",
-			       path, cfg->vocab_size);
-	for (uint32_t i = 0; i < cfg->num_stop; i++) {
-		if (cfg->stop[i] == id)
-			return 0;
-	}
+	if (id >= cfg->vocab_size || zw_model_config_is_stop(cfg, id))
+		return 0;
 	if (cfg->num_stop == ZW_LLM_MAX_STOP)
 		return zw_fail(err, -EOPNOTSUPP, "%s: eos_token_id: more than %d tokens", path,
 			       ZW_LLM_MAX_STOP);
-	uint32_t at = cfg->num_stop++;
-
-	for (; at && cfg->stop[at - 1] > id; at--)
+	for (at = cfg->num_stop++; at && cfg->stop[at - 1] > id; at--)
 		cfg->stop[at] = cfg->stop[at - 1];
-	cfg->stop[at] = (uint32_t)id;
+	cfg->stop[at] = id;
 	return 0;
 }
 
 static int parse_eos(const char *path, const cJSON *json, struct zw_model_config *cfg,
 		     struct zw_error *err)
 {
-	const cJSON *eos, *it;
-	int ret = zw_json_member(path, json, "eos_token_id", &eos, err);
+	struct zw_token_list list = {0};
+	int ret = llm_config_ids(path, json, "eos_token_id", &list, err);
 
-	if (ret || !eos)
-		return ret;
-	if (!cJSON_IsArray(eos))
-		return add_stop(path, eos, cfg, err);
-	cJSON_ArrayForEach(it, eos)
-	{
-		ret = add_stop(path, it, cfg, err);
-		if (ret)
-			return ret;
-	}
-	return 0;
+	for (size_t i = 0; i < list.n && !ret; i++)
+		ret = add_stop(path, list.ids[i], cfg, err);
+	free((uint32_t *)list.ids);
+	return ret;
 }
 
 /* The architecture says which head sits on the layers: a classifier must not pass for a LM. */
@@ -341,7 +253,7 @@ static int parse_config(const char *path, const cJSON *json, struct zw_model_con
 	for (size_t i = 0; i < ZW_ARRAY_SIZE(dims) && !ret; i++)
 		ret = zw_config_uint(path, json, dims[i].key, 1, dims[i].max, -1, dims[i].v, err);
 	if (!ret)
-		ret = config_double(path, json, "rms_norm_eps", 1e-12, 1e-1, 1e-6, &eps, err);
+		ret = zw_config_double(path, json, "rms_norm_eps", 1e-12, 1e-1, 1e-6, &eps, err);
 	if (!ret)
 		ret = zw_config_bool(path, json, "tie_word_embeddings", false,
 				     &cfg->tie_word_embeddings, err);
@@ -368,39 +280,9 @@ static int parse_config(const char *path, const cJSON *json, struct zw_model_con
 	return parse_eos(path, json, cfg, err);
 }
 
-static int parse_generation(const char *path, const cJSON *json, struct zw_model_config *cfg,
-			    struct zw_error *err)
-{
-	struct zw_sampling_params *sp = &cfg->sampling;
-	double temperature, top_p, min_p;
-	uint32_t sample;
-	int ret;
-
-	if (!cJSON_IsObject(json))
-		return zw_fail(err, -EBADMSG, "%s: not a JSON object", path);
-	/* Defaults are transformers' GenerationConfig, except top_k: absent means off here. */
-	ret = zw_config_bool(path, json, "do_sample", false, &sample, err);
-	if (!ret)
-		ret = config_double(path, json, "temperature", 0, 100, 1, &temperature, err);
-	if (!ret)
-		ret = config_double(path, json, "top_p", 0, 1, 1, &top_p, err);
-	if (!ret)
-		ret = config_double(path, json, "min_p", 0, 1, 0, &min_p, err);
-	if (!ret)
-		ret = zw_config_uint(path, json, "top_k", 0, VOCAB_MAX, 0, &sp->top_k, err);
-	if (!ret)
-		ret = parse_eos(path, json, cfg, err);
-	if (ret)
-		return ret;
-	sp->temperature = sample ? (float)temperature : 0;
-	sp->top_p = (float)top_p;
-	sp->min_p = (float)min_p;
-	return 0;
-}
-
 int zw_model_config_load(const char *dir, struct zw_model_config *cfg, struct zw_error *err)
 {
-	struct zw_model_config full = {.sampling = {.size = sizeof(full.sampling), .top_p = 1}};
+	struct zw_model_config full = {0};
 	char *path, *gen;
 	cJSON *json = NULL;
 	int ret;
@@ -420,8 +302,10 @@ int zw_model_config_load(const char *dir, struct zw_model_config *cfg, struct zw
 		cJSON_Delete(json);
 		json = NULL;
 		ret = zw_json_load(gen, CONFIG_MAX, &json, err);
+		if (!ret && !cJSON_IsObject(json))
+			ret = zw_fail(err, -EBADMSG, "%s: not a JSON object", gen);
 		if (!ret)
-			ret = parse_generation(gen, json, &full, err);
+			ret = parse_eos(gen, json, &full, err);
 	}
 	if (!ret) {
 		full.size = cfg->size;

@@ -6,6 +6,7 @@
 #ifndef ZW_LLM_FAMILY_H
 #define ZW_LLM_FAMILY_H
 
+#include "config_value.h"
 #include "model.h"
 
 /* Tensors a model needs, growing; names are owned. */
@@ -39,20 +40,6 @@ extern const struct zw_family zw_family_qwen3;
 /* The family of a model_type, or NULL. */
 const struct zw_family *zw_family_find(const char *model_type);
 
-/*
- * Helpers for parse(): a value must be absent (null counts as absent) or as given, otherwise the
- * key is refused by name with -EOPNOTSUPP.
- */
-int zw_config_require_false(const char *path, const cJSON *json, const char *key,
-			    struct zw_error *err);
-int zw_config_require_absent(const char *path, const cJSON *json, const char *key,
-			     struct zw_error *err);
-/* Booleans with a default; -EBADMSG when it is something else. */
-int zw_config_bool(const char *path, const cJSON *json, const char *key, bool def, uint32_t *v,
-		   struct zw_error *err);
-/* Integers in [min, max]; required unless def is given (>= 0). */
-int zw_config_uint(const char *path, const cJSON *json, const char *key, uint64_t min, uint64_t max,
-		   int64_t def, uint32_t *v, struct zw_error *err);
 /* Every entry of layer_types (when there) must be `type` and there must be num_layers of them. */
 int zw_config_layer_types(const char *path, const cJSON *json, const struct zw_model_config *cfg,
 			  const char *type, struct zw_error *err);

@@ -104,6 +104,9 @@ struct zw_model {
 /* -ENOSPC with a clear line when the device has less than `bytes` of HBM free. */
 int zw_check_hbm(struct zw_dev *dev, uint64_t bytes, const char *what, struct zw_error *err);
 
+/* Most tokens of one submission of the session. */
+uint32_t zw_session_chunk(const struct zw_session *s);
+
 /* Configuration of the session's model. */
 int zw_session_get_config(const struct zw_session *s, struct zw_model_config *cfg);
 

@@ -1,54 +1,84 @@
 // SPDX-License-Identifier: MIT
-/* Logits to a token: temperature, top-k, top-p, min-p, draw. */
-#include "util.h"
+/* Logits to a token: parameters, the choice, its distribution. The steps are in llm_sampler.h. */
+#include "sampler.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-struct cand {
-	float logit;
-	uint32_t id;
-};
+#include <zhenwu/llm_tokenizer.h>
 
-struct zw_sampler {
-	struct zw_sampling_params p;
-	uint64_t rng[4];
-	struct cand *cand;
-	double *prob;
-	size_t cap;
-};
-
-static uint64_t rotl(uint64_t x, int k)
+static int check_float(const char *name, float v, double min, double max, struct zw_error *err)
 {
-	return x << k | x >> (64 - k);
+	/* Written so that NaN is refused too. */
+	if ((double)v >= min && (double)v <= max)
+		return 0;
+	return zw_fail(err, -EINVAL, "%s %g is not in [%g, %g]", name, (double)v, min, max);
 }
 
-/* xoshiro256** 1.0, David Blackman and Sebastiano Vigna, public domain (prng.di.unimi.it). */
-static uint64_t rng_next(uint64_t s[4])
+static int check_params(const struct zw_sampling_params *p, struct zw_error *err)
 {
-	uint64_t result = rotl(s[1] * 5, 7) * 9;
-	uint64_t t = s[1] << 17;
+	int ret = check_float("temperature", p->temperature, 0, 1000, err);
 
-	s[2] ^= s[0];
-	s[3] ^= s[1];
-	s[1] ^= s[2];
-	s[0] ^= s[3];
-	s[2] ^= t;
-	s[3] = rotl(s[3], 45);
-	return result;
-}
-
-/* splitmix64: never leaves the all-zero state, which xoshiro cannot leave. */
-static void rng_seed(uint64_t s[4], uint64_t seed)
-{
-	for (int i = 0; i < 4; i++) {
-		uint64_t z = seed += 0x9e3779b97f4a7c15ull;
-
-		z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-		z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-		s[i] = z ^ z >> 31;
+	if (!ret)
+		ret = check_float("top-p", p->top_p, 0, 1, err);
+	if (!ret)
+		ret = check_float("min-p", p->min_p, 0, 1, err);
+	if (!ret)
+		ret = check_float("repetition penalty", p->repetition_penalty, 0, 1000, err);
+	if (!ret)
+		ret = check_float("frequency penalty", p->frequency_penalty, -100, 100, err);
+	if (!ret)
+		ret = check_float("presence penalty", p->presence_penalty, -100, 100, err);
+	if (ret)
+		return ret;
+	if (p->no_repeat_ngram > INT32_MAX)
+		return zw_fail(err, -EINVAL, "n-grams of %u tokens", p->no_repeat_ngram);
+	for (uint32_t i = 0; i < p->num_bad_words; i++) {
+		if (!p->bad_words || !p->bad_words[i].n)
+			return zw_fail(err, -EINVAL, "bad word %u has no tokens", i);
 	}
+	return 0;
+}
+
+/* The list in memory of its own; an empty one has none. */
+static int copy_list(struct zw_token_list *list)
+{
+	uint32_t *ids;
+
+	if (!list->n) {
+		list->ids = NULL;
+		return 0;
+	}
+	ids = malloc(list->n * sizeof(*ids));
+	if (ids)
+		memcpy(ids, list->ids, list->n * sizeof(*ids));
+	list->ids = ids;
+	return ids ? 0 : -ENOMEM;
+}
+
+static int copy_bad_words(struct zw_sampling_params *p)
+{
+	const struct zw_token_list *theirs = p->bad_words;
+	struct zw_token_list *ours;
+	uint32_t n = p->num_bad_words;
+
+	p->num_bad_words = 0;
+	p->bad_words = NULL;
+	if (!n)
+		return 0;
+	ours = malloc(n * sizeof(*ours));
+	if (!ours)
+		return -ENOMEM;
+	p->bad_words = ours;
+	for (uint32_t i = 0; i < n; i++) {
+		ours[i] = theirs[i];
+		if (copy_list(&ours[i]))
+			return -ENOMEM;
+		p->num_bad_words++;
+	}
+	return 0;
 }
 
 int zw_sampler_open(const struct zw_sampling_params *params, struct zw_sampler **out,
@@ -56,25 +86,30 @@ int zw_sampler_open(const struct zw_sampling_params *params, struct zw_sampler *
 {
 	struct zw_sampling_params p;
 	struct zw_sampler *s;
+	int ret;
 
 	if (!params || !out || params->size < offsetof(struct zw_sampling_params, seed))
 		return zw_fail(err, -EINVAL, "zw_sampler_open: bad argument");
 	zw_copy_sized(&p, sizeof(p), params, params->size);
-	/* Written so that NaN is refused too. */
-	if (!(p.temperature >= 0 && p.temperature <= 1000))
-		return zw_fail(err, -EINVAL, "temperature %g is not in [0, 1000]",
-			       (double)p.temperature);
-	if (!(p.top_p >= 0 && p.top_p <= 1))
-		return zw_fail(err, -EINVAL, "top-p %g is not in [0, 1]", (double)p.top_p);
-	if (!(p.min_p >= 0 && p.min_p <= 1))
-		return zw_fail(err, -EINVAL, "min-p %g is not in [0, 1]", (double)p.min_p);
-	if (p.reserved)
-		return zw_fail(err, -EINVAL, "zw_sampling_params.reserved is not 0");
+	ret = check_params(&p, err);
+	if (ret)
+		return ret;
+	if (p.repetition_penalty == 1)
+		p.repetition_penalty = 0;
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return zw_fail(err, -ENOMEM, "out of memory");
 	s->p = p;
-	rng_seed(s->rng, p.seed);
+	/* All of them, so that what is closed after a failure is the sampler's own. */
+	ret = copy_list(&s->p.stop);
+	ret |= copy_list(&s->p.suppress);
+	ret |= copy_list(&s->p.begin_suppress);
+	ret |= copy_bad_words(&s->p);
+	if (ret) {
+		zw_sampler_close(s);
+		return zw_fail(err, -ENOMEM, "out of memory");
+	}
+	sampler_seed(s, p.seed);
 	*out = s;
 	return 0;
 }
@@ -83,148 +118,180 @@ void zw_sampler_close(struct zw_sampler *s)
 {
 	if (!s)
 		return;
+	for (uint32_t i = 0; i < s->p.num_bad_words; i++)
+		free((uint32_t *)s->p.bad_words[i].ids);
+	free((struct zw_token_list *)s->p.bad_words);
+	free((uint32_t *)s->p.stop.ids);
+	free((uint32_t *)s->p.suppress.ids);
+	free((uint32_t *)s->p.begin_suppress.ids);
+	free(s->history);
+	free(s->seen);
+	free(s->seen_at);
+	free(s->known);
+	free(s->work);
 	free(s->cand);
-	free(s->prob);
 	free(s);
 }
 
-/* True when a comes before b: higher logit, then lower id. */
-static bool before(struct cand a, struct cand b)
+int zw_sampler_set_tokenizer(struct zw_sampler *s, const struct zw_tokenizer *tok)
 {
-	return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
-}
+	size_t n = zw_tokenizer_size(tok);
+	uint64_t *known = calloc(n / 64 + 1, sizeof(*known));
 
-static int by_rank(const void *a, const void *b)
-{
-	const struct cand *x = a, *y = b;
-
-	return before(*x, *y) ? -1 : 1; /* ids differ: never equal */
-}
-
-/* Restores the heap whose root is the candidate that comes last. */
-static void sift_down(struct cand *h, size_t n, size_t i)
-{
-	for (;;) {
-		size_t c = 2 * i + 1;
-		struct cand tmp;
-
-		if (c >= n)
-			return;
-		if (c + 1 < n && before(h[c], h[c + 1]))
-			c++;
-		if (!before(h[i], h[c]))
-			return;
-		tmp = h[i];
-		h[i] = h[c];
-		h[c] = tmp;
-		i = c;
-	}
-}
-
-/* Fills s->cand with the best k of logits in order of rank; returns how many there are. */
-static size_t select_best(struct zw_sampler *s, const float *logits, size_t n, size_t k)
-{
-	struct cand *h = s->cand;
-	size_t m = 0;
-
+	if (!known)
+		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
-		struct cand c = {logits[i], (uint32_t)i};
+		const char *bytes;
+		size_t len;
 
-		if (c.logit == -INFINITY)
-			continue;
-		if (m < k) {
-			h[m++] = c;
-			if (m == k) {
-				for (size_t j = k / 2; j-- > 0;)
-					sift_down(h, m, j);
-			}
-		} else if (before(c, h[0])) {
-			h[0] = c;
-			sift_down(h, m, 0);
-		}
+		if (!zw_tokenizer_token(tok, (uint32_t)i, &bytes, &len, NULL))
+			known[i / 64] |= 1ull << i % 64;
 	}
-	qsort(h, m, sizeof(*h), by_rank);
-	return m;
-}
-
-static int reserve(struct zw_sampler *s, size_t n)
-{
-	struct cand *c;
-	double *p;
-
-	if (n <= s->cap)
-		return 0;
-	c = realloc(s->cand, n * sizeof(*c));
-	if (!c)
-		return -ENOMEM;
-	s->cand = c;
-	p = realloc(s->prob, n * sizeof(*p));
-	if (!p)
-		return -ENOMEM;
-	s->prob = p;
-	s->cap = n;
+	free(s->known);
+	s->known = known;
+	s->num_known = n;
 	return 0;
 }
 
-static uint32_t draw(struct zw_sampler *s, size_t m)
+static int find_best(const float *l, size_t n, uint32_t *best, struct zw_error *err)
 {
-	const struct zw_sampling_params *p = &s->p;
-	double total = 0, cum = 0, u;
-	size_t keep;
+	size_t b = 0;
 
-	/* Relative to the best logit exp() stays in (0, 1] whatever the temperature. */
-	for (size_t i = 0; i < m; i++) {
-		s->prob[i] = exp(((double)s->cand[i].logit - (double)s->cand[0].logit) /
-				 (double)p->temperature);
-		total += s->prob[i];
+	for (size_t i = 0; i < n; i++) {
+		if (isnan(l[i]) || l[i] == INFINITY)
+			return zw_fail(err, -EDOM, "logit of token %zu is %s", i,
+				       isnan(l[i]) ? "NaN" : "infinite");
+		if (l[i] > l[b])
+			b = i;
 	}
-	/* A token stays while the mass in front of it has not reached top_p. */
-	for (keep = 0; keep < m; keep++) {
-		if (keep && p->top_p < 1 && cum >= (double)p->top_p * total)
-			break;
-		cum += s->prob[keep];
-	}
-	/* prob[0] is 1, so the others are ratios to the best already. */
-	while (keep > 1 && s->prob[keep - 1] < (double)p->min_p)
-		keep--;
+	if (l[b] == -INFINITY)
+		return zw_fail(err, -EDOM, "every token is excluded");
+	*best = (uint32_t)b;
+	return 0;
+}
 
-	total = 0;
-	for (size_t i = 0; i < keep; i++)
-		total += s->prob[i];
-	u = (double)(rng_next(s->rng) >> 11) * 0x1p-53 * total;
-	cum = 0;
-	for (size_t i = 0; i < keep; i++) {
-		cum += s->prob[i];
-		if (u < cum)
-			return s->cand[i].id;
-	}
-	return s->cand[keep - 1].id; /* u < total; reached only if the sums round apart */
+/* Steps 1 to 11. The pool is filled when the sampler is not greedy. */
+static int prepare(struct zw_sampler *s, const float *logits, size_t n, uint32_t *best,
+		   struct sampler_pool *pool, struct zw_error *err)
+{
+	const float *l;
+	int ret;
+
+	ret = find_best(logits, n, best, err);
+	if (!ret)
+		ret = sampler_process(s, logits, n, &l, err);
+	if (!ret && l != logits)
+		ret = find_best(l, n, best, err);
+	if (!ret && s->p.temperature > 0)
+		ret = sampler_pool_fill(s, l, n, l[*best], pool, err);
+	return ret;
+}
+
+/*
+ * The next candidate that top-p and min-p keep; *cum is the mass in front of it and then with it. A
+ * token stays while the mass in front of it has not reached top_p.
+ */
+static bool next_kept(const struct zw_sampler *s, struct sampler_pool *pool, double *cum,
+		      uint32_t *id, double *weight)
+{
+	bool first = pool->rank == 0;
+
+	if (!first && s->p.top_p < 1 && *cum >= (double)s->p.top_p * pool->mass)
+		return false;
+	if (!sampler_pool_next(pool, id, weight))
+		return false;
+	/* Weights are ratios to the best already, and those to come are not larger. */
+	if (!first && *weight < (double)s->p.min_p)
+		return false;
+	*cum += *weight;
+	return true;
+}
+
+/* Mass of what is kept; ranks no more candidates than it must. */
+static double kept_mass(const struct zw_sampler *s, struct sampler_pool *pool)
+{
+	double cum = 0, weight;
+	uint32_t id;
+
+	if (s->p.top_p == 1 && s->p.min_p == 0)
+		return pool->mass;
+	while (next_kept(s, pool, &cum, &id, &weight))
+		;
+	pool->rank = 0;
+	return cum;
 }
 
 int zw_sampler_pick(struct zw_sampler *s, const float *logits, size_t n, uint32_t *id,
 		    struct zw_error *err)
 {
-	size_t best = 0, k, m;
+	struct sampler_pool pool;
+	double cum = 0, weight, u;
+	uint32_t best;
+	int ret;
 
 	if (!s || !logits || !id || !n || n > UINT32_MAX)
 		return zw_fail(err, -EINVAL, "zw_sampler_pick: bad argument");
-	for (size_t i = 0; i < n; i++) {
-		if (isnan(logits[i]) || logits[i] == INFINITY)
-			return zw_fail(err, -EDOM, "logit of token %zu is %s", i,
-				       isnan(logits[i]) ? "NaN" : "infinite");
-		if (logits[i] > logits[best])
-			best = i;
-	}
-	if (logits[best] == -INFINITY)
-		return zw_fail(err, -EDOM, "every token is excluded");
+	ret = prepare(s, logits, n, &best, &pool, err);
+	if (ret)
+		return ret;
 	if (s->p.temperature == 0) {
-		*id = (uint32_t)best;
+		*id = best;
 		return 0;
 	}
-	k = s->p.top_k && s->p.top_k < n ? s->p.top_k : n;
-	if (reserve(s, k))
-		return zw_fail(err, -ENOMEM, "out of memory");
-	m = select_best(s, logits, n, k);
-	*id = draw(s, m);
+	u = kept_mass(s, &pool);
+	u *= sampler_uniform(s);
+	/* It ends without a hit only if the sums round apart; then the last one is meant. */
+	while (next_kept(s, &pool, &cum, id, &weight) && u >= cum)
+		;
+	return 0;
+}
+
+int zw_sampler_probs(struct zw_sampler *s, const float *logits, size_t n, float *probs,
+		     struct zw_error *err)
+{
+	struct sampler_pool pool;
+	double cum = 0, weight, mass;
+	uint32_t best, id;
+	int ret;
+
+	if (!s || !logits || !probs || !n || n > UINT32_MAX)
+		return zw_fail(err, -EINVAL, "zw_sampler_probs: bad argument");
+	ret = prepare(s, logits, n, &best, &pool, err);
+	if (ret)
+		return ret;
+	memset(probs, 0, n * sizeof(*probs));
+	if (s->p.temperature == 0) {
+		probs[best] = 1;
+		return 0;
+	}
+	mass = kept_mass(s, &pool);
+	while (next_kept(s, &pool, &cum, &id, &weight))
+		probs[id] = (float)(weight / mass);
+	return 0;
+}
+
+int zw_sampler_draw(struct zw_sampler *s, const float *weights, size_t n, uint32_t *id,
+		    struct zw_error *err)
+{
+	double total = 0, cum = 0, u;
+
+	if (!s || !weights || !id || !n || n > UINT32_MAX)
+		return zw_fail(err, -EINVAL, "zw_sampler_draw: bad argument");
+	for (size_t i = 0; i < n; i++) {
+		/* Written so that NaN is refused too. */
+		if (!(weights[i] >= 0 && weights[i] < INFINITY))
+			return zw_fail(err, -EDOM, "weight %zu is %g", i, (double)weights[i]);
+		total += (double)weights[i];
+	}
+	if (total == 0)
+		return zw_fail(err, -EDOM, "every weight is zero");
+	u = sampler_uniform(s) * total;
+	for (size_t i = 0; i < n; i++) {
+		if (weights[i] > 0)
+			*id = (uint32_t)i;
+		cum += (double)weights[i];
+		if (u < cum)
+			break;
+	}
 	return 0;
 }

@@ -483,6 +483,11 @@ uint32_t zw_session_length(const struct zw_session *s)
 	return s->length;
 }
 
+uint32_t zw_session_chunk(const struct zw_session *s)
+{
+	return s->chunk;
+}
+
 uint32_t zw_session_context(const struct zw_session *s)
 {
 	return s->context;

@@ -12,6 +12,7 @@ struct run_report {
 	const struct zw_dev_attrs *attrs;
 	const struct zw_model_info *info;
 	const struct zw_generate_result *res;
+	const char *finish; /* why it stopped, when res does not know */
 };
 
 void run_report_print(const struct run_report *r, FILE *f);

@@ -1,277 +1,45 @@
 // SPDX-License-Identifier: MIT
 /* zw-run: a prompt in, text out. The options are a contract that scripts rely on: see zw-run(1). */
 #include <errno.h>
-#include <getopt.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <zhenwu/llm_model.h>
 #include <zhenwu/zhenwu.h>
 
+#include "run_args.h"
 #include "run_stats.h"
-
-#define EXIT_USAGE 2
-
-static const char usage_text[] =
-	"usage: zw-run --model DIR (--prompt TEXT | --prompt-file F | --prompt-ids FILE.json)\n"
-	"              [--device auto|drm[:N]|sim] [--profile P] [--max-tokens N]\n"
-	"              [--temperature T] [--top-k K] [--top-p P] [--min-p P] [--seed S]\n"
-	"              [--ctx N] [--chunk N] [--logits-out F.npy] [--ids-out F.json]\n"
-	"              [--stats-json F] [--quiet]\n";
-
-static const char help_text[] =
-	"\n"
-	"Loads a Qwen checkpoint (Hugging Face directory) into a Zhenwu device and continues a "
-	"prompt.\n"
-	"\n"
-	"  --model DIR          config.json, *.safetensors and, unless --prompt-ids, "
-	"tokenizer.json\n"
-	"  --prompt TEXT        text to continue\n"
-	"  --prompt-file F      the same from a file; - is standard input\n"
-	"  --prompt-ids F       the same as a JSON list of token ids\n"
-	"  --device D           auto (default): first accel device, else sim; drm, drm:N, sim\n"
-	"  --profile P          chip profile 810e, m890 or c12 (sim; on drm it must be that chip)\n"
-	"  --max-tokens N       most tokens to generate (default 128)\n"
-	"  --temperature T      0 is greedy; this and the next three default to the model's\n"
-	"  --top-k K            generation_config.json\n"
-	"  --top-p P\n"
-	"  --min-p P\n"
-	"  --seed S             of the sampler (default 0): equal seeds give equal text\n"
-	"  --ctx N              room for N tokens (default 4096 or the model's limit)\n"
-	"  --chunk N            prefill N tokens at a time (default 128)\n"
-	"  --logits-out F       write the prompt's logits, float32 [T, V], as .npy\n"
-	"  --ids-out F          write the generated ids as a JSON list\n"
-	"  --stats-json F       write times, rates and counters\n"
-	"  --quiet              no progress, no statistics on standard error\n"
-	"  --help, --version\n"
-	"\n"
-	"Exit status: 0 done, 1 failure, 2 usage.\n";
-
-struct args {
-	const char *model, *device, *profile, *prompt, *prompt_file, *prompt_ids;
-	const char *logits_out, *ids_out, *stats_json;
-	uint64_t max_tokens, seed;
-	uint32_t ctx, chunk, top_k;
-	float temperature, top_p, min_p;
-	bool has_temperature, has_top_k, has_top_p, has_min_p, quiet;
-};
+#include "run_stop.h"
 
 struct run {
-	struct args a;
+	struct run_args a;
+	struct zw_generation_config *gc; /* NULL with --no-generation-config */
 	struct zw_dev *dev;
 	struct zw_model *model;
 	struct zw_session *session;
 	struct zw_tokenizer *tok;
 	struct zw_detokenizer *detok;
 	struct zw_sampler *sampler;
+	struct run_stop stop;
 	uint32_t *prompt, *out;
 	size_t num_prompt, num_out, cap_out;
 	float *logits;
-	bool out_of_memory, output_failed;
+	bool out_of_memory, output_failed, stop_hit;
 	struct timespec last_progress;
 };
+
+#define EXIT_INTERRUPTED 130 /* as shells report SIGINT */
 
 static int fail(const char *msg)
 {
 	fprintf(stderr, "zw-run: %s\n", msg);
 	return EXIT_FAILURE;
-}
-
-static int usage(const char *fmt, const char *arg)
-{
-	fprintf(stderr, "zw-run: ");
-	fprintf(stderr, fmt, arg);
-	fprintf(stderr, " (zw-run --help lists the options)\n");
-	return EXIT_USAGE;
-}
-
-/* ---- options ---- */
-
-static bool parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *v)
-{
-	char *end;
-	unsigned long long u;
-
-	if (s[0] < '0' || s[0] > '9')
-		return false;
-	errno = 0;
-	u = strtoull(s, &end, 10);
-	if (errno || *end || u < min || u > max)
-		return false;
-	*v = u;
-	return true;
-}
-
-static bool parse_u32(const char *s, uint32_t min, uint32_t max, uint32_t *v)
-{
-	uint64_t u;
-
-	if (!parse_u64(s, min, max, &u))
-		return false;
-	*v = (uint32_t)u;
-	return true;
-}
-
-static bool parse_float(const char *s, float min, float max, float *v)
-{
-	char *end;
-
-	errno = 0;
-	*v = strtof(s, &end);
-	/* Written so that NaN fails. */
-	return end != s && !*end && *v >= min && *v <= max;
-}
-
-static bool device_ok(const char *s)
-{
-	uint64_t n;
-
-	return !strcmp(s, "auto") || !strcmp(s, "sim") || !strcmp(s, "drm") ||
-	       (!strncmp(s, "drm:", 4) && parse_u64(s + 4, 0, 255, &n));
-}
-
-enum {
-	OPT_MODEL = 256,
-	OPT_DEVICE,
-	OPT_PROFILE,
-	OPT_PROMPT,
-	OPT_PROMPT_FILE,
-	OPT_PROMPT_IDS,
-	OPT_MAX_TOKENS,
-	OPT_TEMPERATURE,
-	OPT_TOP_K,
-	OPT_TOP_P,
-	OPT_MIN_P,
-	OPT_SEED,
-	OPT_CTX,
-	OPT_CHUNK,
-	OPT_LOGITS_OUT,
-	OPT_IDS_OUT,
-	OPT_STATS_JSON,
-	OPT_QUIET,
-	OPT_HELP,
-	OPT_VERSION,
-};
-
-static const struct option options[] = {
-	{"model", required_argument, NULL, OPT_MODEL},
-	{"device", required_argument, NULL, OPT_DEVICE},
-	{"profile", required_argument, NULL, OPT_PROFILE},
-	{"prompt", required_argument, NULL, OPT_PROMPT},
-	{"prompt-file", required_argument, NULL, OPT_PROMPT_FILE},
-	{"prompt-ids", required_argument, NULL, OPT_PROMPT_IDS},
-	{"max-tokens", required_argument, NULL, OPT_MAX_TOKENS},
-	{"temperature", required_argument, NULL, OPT_TEMPERATURE},
-	{"top-k", required_argument, NULL, OPT_TOP_K},
-	{"top-p", required_argument, NULL, OPT_TOP_P},
-	{"min-p", required_argument, NULL, OPT_MIN_P},
-	{"seed", required_argument, NULL, OPT_SEED},
-	{"ctx", required_argument, NULL, OPT_CTX},
-	{"chunk", required_argument, NULL, OPT_CHUNK},
-	{"logits-out", required_argument, NULL, OPT_LOGITS_OUT},
-	{"ids-out", required_argument, NULL, OPT_IDS_OUT},
-	{"stats-json", required_argument, NULL, OPT_STATS_JSON},
-	{"quiet", no_argument, NULL, OPT_QUIET},
-	{"help", no_argument, NULL, OPT_HELP},
-	{"version", no_argument, NULL, OPT_VERSION},
-	{NULL, 0, NULL, 0},
-};
-
-/* One option's value; false when it is out of range. */
-static bool set_option(struct args *a, int opt, const char *v)
-{
-	switch (opt) {
-	case OPT_MODEL:
-		a->model = v;
-		return *v;
-	case OPT_DEVICE:
-		a->device = v;
-		return device_ok(v);
-	case OPT_PROFILE:
-		a->profile = v;
-		return *v;
-	case OPT_PROMPT:
-		a->prompt = v;
-		return true;
-	case OPT_PROMPT_FILE:
-		a->prompt_file = v;
-		return *v;
-	case OPT_PROMPT_IDS:
-		a->prompt_ids = v;
-		return *v;
-	case OPT_MAX_TOKENS:
-		return parse_u64(v, 0, UINT32_MAX, &a->max_tokens);
-	case OPT_TEMPERATURE:
-		a->has_temperature = true;
-		return parse_float(v, 0, 1000, &a->temperature);
-	case OPT_TOP_K:
-		a->has_top_k = true;
-		return parse_u32(v, 0, INT32_MAX, &a->top_k);
-	case OPT_TOP_P:
-		a->has_top_p = true;
-		return parse_float(v, 0, 1, &a->top_p);
-	case OPT_MIN_P:
-		a->has_min_p = true;
-		return parse_float(v, 0, 1, &a->min_p);
-	case OPT_SEED:
-		return parse_u64(v, 0, UINT64_MAX, &a->seed);
-	case OPT_CTX:
-		return parse_u32(v, 1, INT32_MAX, &a->ctx);
-	case OPT_CHUNK:
-		return parse_u32(v, 1, 4096, &a->chunk);
-	case OPT_LOGITS_OUT:
-		a->logits_out = v;
-		return *v;
-	case OPT_IDS_OUT:
-		a->ids_out = v;
-		return *v;
-	case OPT_STATS_JSON:
-		a->stats_json = v;
-		return *v;
-	default:
-		a->quiet = true;
-		return true;
-	}
-}
-
-/* -1: go on; otherwise the exit status. */
-static int parse_args(struct args *a, int argc, char **argv)
-{
-	int opt, index = 0, prompts;
-
-	*a = (struct args){.device = "auto", .max_tokens = 128};
-	opterr = 0;
-	while ((opt = getopt_long(argc, argv, "", options, &index)) != -1) {
-		if (opt == '?' || opt == ':')
-			return usage("unknown or incomplete option %s", argv[optind - 1]);
-		if (opt == OPT_HELP) {
-			printf("%s%s", usage_text, help_text);
-			return EXIT_SUCCESS;
-		}
-		if (opt == OPT_VERSION) {
-			printf("zw-run %d.%d.%d\n", ZW_VERSION_MAJOR, ZW_VERSION_MINOR,
-			       ZW_VERSION_PATCH);
-			return EXIT_SUCCESS;
-		}
-		if (!set_option(a, opt, optarg)) {
-			fprintf(stderr, "zw-run: --%s: bad value \"%s\" (zw-run --help)\n",
-				options[index].name, optarg);
-			return EXIT_USAGE;
-		}
-	}
-	if (optind < argc)
-		return usage("unexpected argument %s", argv[optind]);
-	if (!a->model)
-		return usage("%s is missing", "--model");
-	prompts = !!a->prompt + !!a->prompt_file + !!a->prompt_ids;
-	if (prompts != 1)
-		return usage("one of %s is needed, and only one",
-			     "--prompt, --prompt-file, --prompt-ids");
-	return -1;
 }
 
 /* ---- steps ---- */
@@ -284,19 +52,42 @@ static double seconds_since(const struct timespec *t)
 	return (double)(now.tv_sec - t->tv_sec) + (double)(now.tv_nsec - t->tv_nsec) * 1e-9;
 }
 
-static int progress(void *opaque, uint64_t done, uint64_t total)
-{
-	struct run *r = opaque;
+/* Set by the first SIGINT; the second one kills. */
+static volatile sig_atomic_t interrupted;
 
+static void on_interrupt(int sig)
+{
+	(void)sig;
+	interrupted = 1;
+}
+
+/* Whether a progress line is due now; at the end always. */
+static bool progress_due(struct run *r, uint64_t done, uint64_t total)
+{
 	if (r->a.quiet || !isatty(STDERR_FILENO))
-		return 0;
+		return false;
 	if (done && done < total && seconds_since(&r->last_progress) < 0.1)
-		return 0;
+		return false;
 	clock_gettime(CLOCK_MONOTONIC, &r->last_progress);
-	fprintf(stderr, "\rloading weights: %5.1f of %.1f MiB (%3.0f %%)%s", (double)done / 1048576,
-		(double)total / 1048576, total ? 100.0 * (double)done / (double)total : 100.0,
-		done == total ? "\n" : "");
-	return 0;
+	return true;
+}
+
+static int load_progress(void *opaque, uint64_t done, uint64_t total)
+{
+	if (progress_due(opaque, done, total))
+		fprintf(stderr, "\rloading weights: %5.1f of %.1f MiB (%3.0f %%)%s",
+			(double)done / 1048576, (double)total / 1048576,
+			total ? 100.0 * (double)done / (double)total : 100.0,
+			done == total ? "\n" : "");
+	return interrupted;
+}
+
+static int prompt_progress(void *opaque, uint64_t done, uint64_t total)
+{
+	if (progress_due(opaque, done, total))
+		fprintf(stderr, "\rprompt: %llu of %llu tokens%s", (unsigned long long)done,
+			(unsigned long long)total, done == total ? "\n" : "");
+	return interrupted;
 }
 
 static int read_text(const char *path, char **text, size_t *len)
@@ -339,7 +130,7 @@ fail:
 
 static int load_prompt(struct run *r)
 {
-	const struct args *a = &r->a;
+	const struct run_args *a = &r->a;
 	struct zw_error err;
 	char *text = NULL;
 	size_t len;
@@ -389,7 +180,8 @@ static int load_tokenizer(struct run *r)
 static int load_model(struct run *r, struct zw_model_config *cfg, struct zw_dev_attrs *attrs)
 {
 	struct zw_dev_options dopt = {.size = sizeof(dopt), .profile = r->a.profile};
-	struct zw_model_options mopt = {.size = sizeof(mopt), .progress = progress, .opaque = r};
+	struct zw_model_options mopt = {
+		.size = sizeof(mopt), .progress = load_progress, .opaque = r};
 	struct zw_error err;
 	int ret;
 
@@ -410,16 +202,14 @@ static int load_model(struct run *r, struct zw_model_config *cfg, struct zw_dev_
 	return 0;
 }
 
-static int open_session(struct run *r, const struct zw_model_config *cfg)
+static int open_sampler(struct run *r)
 {
-	const struct args *a = &r->a;
-	struct zw_session_options opt = {.size = sizeof(opt), .context = a->ctx, .chunk = a->chunk};
-	struct zw_sampling_params sp = cfg->sampling;
+	const struct run_args *a = &r->a;
+	struct zw_sampling_params sp = {.size = sizeof(sp), .top_p = 1};
 	struct zw_error err;
 
-	if (a->logits_out)
-		opt.flags |= ZW_SESSION_ALL_LOGITS;
-	sp.size = sizeof(sp);
+	if (r->gc)
+		zw_generation_config_get_sampling(r->gc, &sp);
 	sp.seed = a->seed;
 	if (a->has_temperature)
 		sp.temperature = a->temperature;
@@ -429,10 +219,38 @@ static int open_session(struct run *r, const struct zw_model_config *cfg)
 		sp.top_p = a->top_p;
 	if (a->has_min_p)
 		sp.min_p = a->min_p;
+	if (a->has_repetition)
+		sp.repetition_penalty = a->repetition_penalty;
+	if (a->has_frequency)
+		sp.frequency_penalty = a->frequency_penalty;
+	if (a->has_presence)
+		sp.presence_penalty = a->presence_penalty;
+	if (a->has_ngram)
+		sp.no_repeat_ngram = a->no_repeat_ngram;
 	if (zw_sampler_open(&sp, &r->sampler, &err))
 		return fail(err.msg);
+	/* Rows of the embedding that are no token would be chosen and print nothing. */
+	if (r->tok && zw_sampler_set_tokenizer(r->sampler, r->tok))
+		return fail("out of memory");
+	return 0;
+}
+
+static int open_session(struct run *r, const struct zw_model_config *cfg)
+{
+	const struct run_args *a = &r->a;
+	struct zw_session_options opt = {.size = sizeof(opt), .context = a->ctx, .chunk = a->chunk};
+	struct zw_model_info info = {.size = sizeof(info)};
+	struct zw_error err;
+
+	if (a->logits_out)
+		opt.flags |= ZW_SESSION_ALL_LOGITS;
 	if (zw_session_open(r->model, &opt, &r->session, &err))
 		return fail(err.msg);
+	zw_model_get_info(r->model, &info);
+	if (!a->quiet)
+		fprintf(stderr, "context: %u tokens, KV cache %.1f MiB\n",
+			zw_session_context(r->session),
+			(double)info.kv_bytes_per_token * zw_session_context(r->session) / 1048576);
 	if (a->logits_out) {
 		r->logits = malloc(r->num_prompt * cfg->vocab_size * sizeof(float));
 		if (!r->logits)
@@ -445,6 +263,21 @@ static void print(struct run *r, const char *text, size_t len)
 {
 	if (fwrite(text, 1, len, stdout) != len || fflush(stdout))
 		r->output_failed = true;
+}
+
+/* Text of the answer: what may be the start of a stop text is held back. */
+static void print_text(struct run *r, const char *text, size_t len)
+{
+	long n = run_stop_push(&r->stop, text, len, &r->stop_hit);
+
+	if (n < 0) {
+		r->out_of_memory = true;
+		return;
+	}
+	if (n) {
+		print(r, r->stop.held, (size_t)n);
+		run_stop_drop(&r->stop, (size_t)n);
+	}
 }
 
 static int on_token(void *opaque, uint32_t id)
@@ -470,32 +303,45 @@ static int on_token(void *opaque, uint32_t id)
 		snprintf(num, sizeof(num), "%s%u", r->num_out > 1 ? " " : "", id);
 		print(r, num, strlen(num));
 	} else if (zw_detokenizer_push(r->detok, id, &text, &len) == 0) {
-		print(r, text, len);
+		print_text(r, text, len);
 	}
-	return r->output_failed;
+	return r->output_failed || r->out_of_memory || r->stop_hit || interrupted;
+}
+
+static uint64_t max_tokens(const struct run *r)
+{
+	uint64_t n = UINT64_MAX;
+
+	if (r->a.has_max_tokens)
+		return r->a.max_tokens;
+	if (r->gc)
+		n = zw_generation_config_max_tokens(r->gc, r->num_prompt);
+	return n == UINT64_MAX ? 128 : n;
 }
 
 static int generate(struct run *r, struct zw_generate_result *res)
 {
 	struct zw_generate_params p = {.size = sizeof(p),
-				       .max_tokens = r->a.max_tokens,
+				       .flags = r->a.ignore_eos ? ZW_GENERATE_IGNORE_STOP : 0,
+				       .max_tokens = max_tokens(r),
 				       .sampler = r->sampler,
 				       .prompt_logits = r->logits,
 				       .token = on_token,
+				       .progress = prompt_progress,
 				       .opaque = r};
-	struct zw_model_config cfg = {.size = sizeof(cfg)};
 	struct zw_error err = {""};
 	const char *text;
 	size_t len;
 	int ret;
 
-	zw_model_get_config(r->model, &cfg);
-	if (r->tok && zw_tokenizer_size(r->tok) < cfg.vocab_size)
-		p.vocab = zw_tokenizer_size(r->tok);
 	res->size = sizeof(*res);
 	ret = zw_generate(r->session, &p, r->prompt, r->num_prompt, res, &err);
-	if (r->detok && zw_detokenizer_flush(r->detok, &text, &len) == 0 && len)
-		print(r, text, len);
+	if (r->detok && !r->stop_hit) {
+		if (zw_detokenizer_flush(r->detok, &text, &len) == 0)
+			print_text(r, text, len);
+		if (!r->stop_hit && r->stop.len)
+			print(r, r->stop.held, r->stop.len);
+	}
 	if (r->num_out)
 		print(r, "\n", 1);
 	if (ret)
@@ -504,6 +350,74 @@ static int generate(struct run *r, struct zw_generate_result *res)
 		return fail("out of memory");
 	if (r->output_failed)
 		return fail("writing to standard output failed");
+	return 0;
+}
+
+/* ---- files ---- */
+
+/*
+ * A file that cannot be written is told before the work, not after it. What is not a regular file is
+ * only asked about: opening and closing a FIFO would end it for its reader.
+ */
+static int check_writable(const char *path)
+{
+	struct stat sb;
+	int fd;
+
+	if (!path)
+		return 0;
+	if (!stat(path, &sb) && !S_ISREG(sb.st_mode) && !S_ISDIR(sb.st_mode)) {
+		fd = access(path, W_OK);
+	} else {
+		fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+		if (fd >= 0)
+			close(fd);
+	}
+	if (fd >= 0)
+		return 0;
+	fprintf(stderr, "zw-run: %s: %s\n", path, strerror(errno));
+	return EXIT_FAILURE;
+}
+
+/* What can be wrong with files is found before a device is touched. */
+static int check_files(const struct run *r)
+{
+	struct stat sb;
+	int ret;
+
+	if (!stat(r->a.model, &sb) && !S_ISDIR(sb.st_mode)) {
+		fprintf(stderr,
+			"zw-run: %s is a file: --model takes the folder that holds config.json\n",
+			r->a.model);
+		return EXIT_FAILURE;
+	}
+	ret = check_writable(r->a.logits_out);
+	if (!ret)
+		ret = check_writable(r->a.ids_out);
+	if (!ret)
+		ret = check_writable(r->a.stats_json);
+	return ret;
+}
+
+static int load_generation_config(struct run *r)
+{
+	const char *const *texts;
+	struct zw_error err;
+	size_t n = 0;
+
+	if (!r->a.no_generation_config) {
+		if (zw_generation_config_open(r->a.model, &r->gc, &err))
+			return fail(err.msg);
+		texts = zw_generation_config_stop_strings(r->gc, &n);
+		for (size_t i = 0; i < n; i++) {
+			if (!run_args_add_stop(&r->a, texts[i]))
+				return fail("out of memory");
+		}
+	}
+	if (r->a.num_stop && !r->tok)
+		return fail("stop texts need tokenizer.json");
+	r->stop.texts = r->a.stop;
+	r->stop.num_texts = r->a.num_stop;
 	return 0;
 }
 
@@ -531,10 +445,15 @@ static int run(struct run *r)
 	struct run_report report;
 	int ret;
 
-	/* What can be wrong with files is found before a device is touched. */
-	ret = load_tokenizer(r);
+	ret = check_files(r);
+	if (!ret)
+		ret = load_tokenizer(r);
+	if (!ret)
+		ret = load_generation_config(r);
 	if (!ret)
 		ret = load_prompt(r);
+	if (!ret)
+		ret = open_sampler(r);
 	if (!ret)
 		ret = load_model(r, &cfg, &attrs);
 	if (!ret)
@@ -542,32 +461,47 @@ static int run(struct run *r)
 	if (!ret)
 		ret = generate(r, &res);
 	if (ret)
-		return ret;
+		return interrupted ? EXIT_INTERRUPTED : ret;
 	zw_model_get_info(r->model, &info);
-	report = (struct run_report){
-		.model_dir = r->a.model, .attrs = &attrs, .info = &info, .res = &res};
+	report = (struct run_report){.model_dir = r->a.model,
+				     .attrs = &attrs,
+				     .info = &info,
+				     .res = &res,
+				     .finish = interrupted   ? "interrupted"
+					       : r->stop_hit ? "stop"
+							     : NULL};
 	if (!r->a.quiet)
 		run_report_print(&report, stderr);
-	return write_files(r, &cfg, &report);
+	ret = write_files(r, &cfg, &report);
+	return !ret && interrupted ? EXIT_INTERRUPTED : ret;
 }
 
 int main(int argc, char **argv)
 {
+	/* One Ctrl-C ends the generation, what was asked for is still written; another one kills. */
+	struct sigaction on_int = {.sa_handler = on_interrupt,
+				   .sa_flags = SA_RESETHAND | SA_RESTART};
 	struct run r = {0};
 	int ret;
 
 	/* A reader that went away is an error of the write, told in one line, not a silent death.
 	 */
 	signal(SIGPIPE, SIG_IGN);
-	ret = parse_args(&r.a, argc, argv);
-	if (ret >= 0)
+	ret = run_args_parse(&r.a, argc, argv);
+	if (ret >= 0) {
+		run_args_free(&r.a);
 		return ret;
+	}
+	sigaction(SIGINT, &on_int, NULL);
 	ret = run(&r);
 	zw_session_close(r.session);
 	zw_model_close(r.model);
 	if (r.dev)
 		zw_dev_close(r.dev);
 	zw_sampler_close(r.sampler);
+	zw_generation_config_close(r.gc);
+	run_stop_free(&r.stop);
+	run_args_free(&r.a);
 	zw_detokenizer_close(r.detok);
 	zw_tokenizer_close(r.tok);
 	free(r.logits);

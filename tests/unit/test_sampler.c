@@ -217,7 +217,12 @@ static void test_params(void **state)
 		{.size = sizeof(bad[0]), .top_p = NAN},
 		{.size = sizeof(bad[0]), .top_p = 1, .min_p = -0.1f},
 		{.size = sizeof(bad[0]), .top_p = 1, .min_p = 2},
-		{.size = sizeof(bad[0]), .top_p = 1, .reserved = 1},
+		{.size = sizeof(bad[0]), .top_p = 1, .repetition_penalty = -1},
+		{.size = sizeof(bad[0]), .top_p = 1, .repetition_penalty = NAN},
+		{.size = sizeof(bad[0]), .top_p = 1, .frequency_penalty = 101},
+		{.size = sizeof(bad[0]), .top_p = 1, .presence_penalty = NAN},
+		{.size = sizeof(bad[0]), .top_p = 1, .no_repeat_ngram = UINT32_MAX},
+		{.size = sizeof(bad[0]), .top_p = 1, .num_bad_words = 1},
 		{.size = 4, .top_p = 1},
 	};
 
@@ -227,6 +232,273 @@ static void test_params(void **state)
 		assert_int_equal(zw_sampler_open(&bad[i], &s, NULL), -EINVAL);
 		assert_null(s);
 	}
+}
+
+/* ---- steps before the draw ---- */
+
+static struct zw_sampler *open_params(struct zw_sampling_params p)
+{
+	struct zw_sampler *s;
+	struct zw_error err = {""};
+
+	p.size = sizeof(p);
+	p.top_p = 1;
+	if (zw_sampler_open(&p, &s, &err))
+		fail_msg("%s", err.msg);
+	return s;
+}
+
+/* A distribution back to logits relative to token `ref`. */
+static double logit_of(struct zw_sampler *s, const float *x, size_t n, size_t id, size_t ref)
+{
+	float probs[16];
+	struct zw_error err = {""};
+
+	if (zw_sampler_probs(s, x, n, probs, &err))
+		fail_msg("%s", err.msg);
+	return log((double)probs[id]) - log((double)probs[ref]) + (double)x[ref];
+}
+
+static void expect_logit(struct zw_sampler *s, const float *x, size_t n, size_t id, double want)
+{
+	double got = logit_of(s, x, n, id, n - 1); /* the last token is never touched */
+
+	if (fabs(got - want) > 1e-5)
+		fail_msg("logit of token %zu: %g, expected %g", id, got, want);
+}
+
+/* Repetition divides or multiplies once per token of prompt and answer; frequency and presence count
+ * what was generated. Values worked out by hand. */
+static void test_penalties(void **state)
+{
+	const float x[] = {2, -2, 3, 1, 0, 0.5f};
+	const uint32_t prompt[] = {0, 1, 0, 700}; /* 700 is above the logits */
+	struct zw_sampler *s = open_params(
+		(struct zw_sampling_params){.temperature = 1, .repetition_penalty = 1.25f});
+
+	assert_int_equal(zw_sampler_prompt(s, prompt, 4), 0);
+	assert_int_equal(zw_sampler_accept(s, 2), 0);
+	assert_int_equal(zw_sampler_accept(s, 2), 0);
+	expect_logit(s, x, 6, 0, 1.6);
+	expect_logit(s, x, 6, 1, -2.5);
+	expect_logit(s, x, 6, 2, 2.4);
+	expect_logit(s, x, 6, 3, 1);
+	zw_sampler_reset(s);
+	expect_logit(s, x, 6, 2, 3);
+	zw_sampler_close(s);
+
+	s = open_params((struct zw_sampling_params){.temperature = 1,
+						    .repetition_penalty = 2,
+						    .frequency_penalty = 0.5f,
+						    .presence_penalty = 0.25f});
+	assert_int_equal(zw_sampler_prompt(s, prompt, 4), 0);
+	assert_int_equal(zw_sampler_accept(s, 2), 0);
+	assert_int_equal(zw_sampler_accept(s, 2), 0);
+	assert_int_equal(zw_sampler_accept(s, 3), 0);
+	expect_logit(s, x, 6, 0, 1);                  /* prompt: repetition only */
+	expect_logit(s, x, 6, 2, 3 / 2.0 - 1 - 0.25); /* twice */
+	expect_logit(s, x, 6, 3, 1 / 2.0 - 0.5 - 0.25);
+	/* What was generated before another prompt counts as its history, not as generated. */
+	assert_int_equal(zw_sampler_prompt(s, prompt, 1), 0);
+	expect_logit(s, x, 6, 2, 1.5);
+	zw_sampler_close(s);
+
+	s = open_params((struct zw_sampling_params){.repetition_penalty = 1.8f});
+	assert_int_equal(zw_sampler_prompt(s, (const uint32_t[]){2}, 1), 0);
+	assert_int_equal(pick(s, x, 6), 0); /* greedy too: 3 / 1.8 < 2 */
+	assert_int_equal(zw_sampler_accept(s, 0x400001), -EINVAL);
+	assert_int_equal(zw_sampler_prompt(s, (const uint32_t[]){1, UINT32_MAX}, 2), -EINVAL);
+	assert_int_equal(pick(s, x, 6), 0);
+	zw_sampler_close(s);
+}
+
+/* Bit per token that zw_sampler_probs() leaves possible. */
+static unsigned int possible(struct zw_sampler *s, size_t n)
+{
+	float x[16] = {0}, probs[16];
+	struct zw_error err = {""};
+	unsigned int mask = 0;
+
+	if (zw_sampler_probs(s, x, n, probs, &err))
+		fail_msg("%s", err.msg);
+	for (size_t i = 0; i < n; i++)
+		mask |= probs[i] > 0 ? 1u << i : 0;
+	return mask;
+}
+
+static void test_ngrams(void **state)
+{
+	static const struct {
+		uint32_t n, len, history[8];
+		unsigned int banned;
+	} cases[] = {
+		{1, 0, {0}, 0},
+		{1, 3, {1, 2, 1}, 0x06}, /* every token once only */
+		{2, 1, {1}, 0},
+		{2, 3, {1, 2, 1}, 0x04},
+		{2, 4, {1, 2, 3, 3}, 0x08},
+		{2, 6, {1, 2, 1, 4, 5, 1}, 0x14},
+		{3, 5, {1, 2, 3, 1, 2}, 0x08},
+		{3, 5, {1, 2, 3, 2, 2}, 0},
+		{3, 4, {2, 2, 2, 2}, 0x04},
+		{4, 3, {1, 2, 3}, 0},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct zw_sampler *s = open_params((struct zw_sampling_params){
+			.temperature = 1, .no_repeat_ngram = cases[i].n});
+
+		/* Half prompt, half generated: both are looked at. */
+		assert_int_equal(zw_sampler_prompt(s, cases[i].history, cases[i].len / 2), 0);
+		for (uint32_t j = cases[i].len / 2; j < cases[i].len; j++)
+			assert_int_equal(zw_sampler_accept(s, cases[i].history[j]), 0);
+		if (possible(s, 8) != (0xff & ~cases[i].banned))
+			fail_msg("case %zu: %x possible", i, possible(s, 8));
+		zw_sampler_close(s);
+	}
+}
+
+static void test_lists(void **state)
+{
+	const uint32_t stop[] = {5, 900}, suppress[] = {1, 900}, begin[] = {2};
+	const uint32_t w0[] = {3}, w1[] = {4, 4, 0}, w2[] = {5}, w3[] = {6, 7};
+	const struct zw_token_list words[] = {{w0, 1}, {w1, 3}, {w2, 1}, {w3, 2}};
+	struct zw_sampler *s = open_params((struct zw_sampling_params){.temperature = 1,
+								       .stop = {stop, 2},
+								       .suppress = {suppress, 2},
+								       .begin_suppress = {begin, 1},
+								       .num_bad_words = 4,
+								       .bad_words = words,
+								       .min_length = 4,
+								       .min_new_tokens = 2});
+
+	/* 5 is a stop token: as a bad word it is passed over, the minima exclude it. */
+	assert_int_equal(possible(s, 8), 0xff & ~(1 << 1 | 1 << 2 | 1 << 3 | 1 << 5));
+	assert_int_equal(zw_sampler_prompt(s, (const uint32_t[]){6}, 1), 0);
+	/* One token of history: the sequence 6 7 is longer than that and passed over. */
+	assert_int_equal(possible(s, 8), 0xff & ~(1 << 1 | 1 << 2 | 1 << 3 | 1 << 5));
+	assert_int_equal(zw_sampler_accept(s, 6), 0);
+	assert_int_equal(possible(s, 8), 0xff & ~(1 << 1 | 1 << 3 | 1 << 5 | 1 << 7));
+	assert_int_equal(zw_sampler_accept(s, 4), 0); /* two are generated, three in all */
+	assert_int_equal(possible(s, 8), 0xff & ~(1 << 1 | 1 << 3 | 1 << 5));
+	assert_int_equal(zw_sampler_accept(s, 4), 0);
+	assert_int_equal(possible(s, 8), 0xff & ~(1 << 1 | 1 << 3 | 1 << 0));
+	zw_sampler_close(s);
+}
+
+static int forbid_low(void *opaque, float *logits, size_t n)
+{
+	const unsigned int *first = opaque;
+
+	for (size_t i = 0; i < n && i < *first; i++)
+		logits[i] = -INFINITY;
+	return *first == 99;
+}
+
+static void test_mask(void **state)
+{
+	const float x[] = {5, 4, 3, 2};
+	unsigned int first = 2;
+	struct zw_sampler *s =
+		open_params((struct zw_sampling_params){.mask = forbid_low, .mask_opaque = &first});
+	struct zw_error err = {""};
+	uint32_t id = 77;
+
+	assert_int_equal(pick(s, x, 4), 2);
+	assert_true(x[0] == 5); /* a copy is masked */
+	first = 4;
+	assert_int_equal(zw_sampler_pick(s, x, 4, &id, &err), -EDOM);
+	expect_words("all masked", &err, "excluded");
+	first = 99;
+	assert_int_equal(zw_sampler_pick(s, x, 4, &id, &err), -ECANCELED);
+	assert_int_equal(id, 77);
+	zw_sampler_close(s);
+}
+
+static int by_weight(const void *a, const void *b)
+{
+	const double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* The distribution against a plain sort, and the draws against the distribution. */
+static void test_probs(void **state)
+{
+	enum { N = 12 };
+	static const struct {
+		uint32_t k;
+		float t, p, min_p;
+	} cases[] = {
+		{0, 1, 1, 0},          {0, 0.7f, 0.8f, 0}, {5, 1.3f, 1, 0},       {0, 1, 1, 0.2f},
+		{7, 0.9f, 0.6f, 0.1f}, {1, 1, 0.5f, 0},    {12, 2, 0.95f, 0.05f}, {40, 1, 0.99f, 0},
+	};
+
+	for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+		struct zw_sampler *s =
+			open_with(cases[c].t, cases[c].k, cases[c].p, cases[c].min_p, c);
+		double w[N], sorted[N], total = 0, cum = 0, least = 0;
+		unsigned int counts[N];
+		float x[N], probs[N];
+
+		for (int i = 0; i < N; i++) {
+			x[i] = (float)((i * 7) % 12) / 3.0f;
+			sorted[i] = w[i] = exp((double)x[i] / (double)cases[c].t);
+		}
+		qsort(sorted, N, sizeof(double), by_weight);
+		for (uint32_t i = 0; i < N && (!cases[c].k || i < cases[c].k); i++)
+			total += sorted[i];
+		for (uint32_t i = 0; i < N && (!cases[c].k || i < cases[c].k); i++) {
+			if (i && (cum >= (double)cases[c].p * total ||
+				  sorted[i] < (double)cases[c].min_p * sorted[0]))
+				break;
+			cum += least = sorted[i];
+		}
+		assert_int_equal(zw_sampler_probs(s, x, N, probs, NULL), 0);
+		for (int i = 0; i < N; i++) {
+			double want = w[i] >= least ? w[i] / cum : 0;
+
+			if (fabs((double)probs[i] - want) > 1e-6)
+				fail_msg("case %zu: token %d: %g, expected %g", c, i,
+					 (double)probs[i], want);
+		}
+		histogram(s, x, N, counts, 20000);
+		for (int i = 0; i < N; i++) {
+			double q = (double)probs[i], sd = sqrt(20000 * q * (1 - q));
+
+			if (fabs(counts[i] - 20000 * q) > 4.5 * sd + 1e-9)
+				fail_msg("case %zu: token %d: %u draws of %g", c, i, counts[i],
+					 20000 * q);
+		}
+		zw_sampler_close(s);
+	}
+	const float y[] = {1, 3, 3};
+	float one[3];
+	struct zw_sampler *s = open_with(0, 0, 1, 0, 1);
+
+	assert_int_equal(zw_sampler_probs(s, y, 3, one, NULL), 0);
+	assert_true(one[0] == 0 && one[1] == 1 && one[2] == 0);
+	zw_sampler_close(s);
+}
+
+static void test_draw(void **state)
+{
+	const float w[] = {0, 1, 0, 3, 0}, bad[][2] = {{0, 0}, {1, -1}, {1, NAN}, {INFINITY, 1}};
+	struct zw_sampler *s = open_with(0, 0, 1, 0, 9);
+	unsigned int counts[5] = {0};
+	uint32_t id = 77;
+
+	for (int i = 0; i < 4000; i++) {
+		assert_int_equal(zw_sampler_draw(s, w, 5, &id, NULL), 0);
+		counts[id]++;
+	}
+	assert_int_equal(counts[1] + counts[3], 4000);
+	assert_in_range(counts[1], 890, 1110);
+	id = 77;
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(zw_sampler_draw(s, bad[i], 2, &id, NULL), -EDOM);
+	assert_int_equal(id, 77);
+	zw_sampler_close(s);
 }
 
 static void test_npy(void **state)
@@ -295,6 +567,9 @@ int main(void)
 		cmocka_unit_test(test_statistics),    cmocka_unit_test(test_filters),
 		cmocka_unit_test(test_topk_ties),     cmocka_unit_test(test_seed),
 		cmocka_unit_test(test_broken_logits), cmocka_unit_test(test_params),
+		cmocka_unit_test(test_penalties),     cmocka_unit_test(test_ngrams),
+		cmocka_unit_test(test_lists),         cmocka_unit_test(test_mask),
+		cmocka_unit_test(test_probs),         cmocka_unit_test(test_draw),
 		cmocka_unit_test(test_npy),           cmocka_unit_test(test_ids),
 	};
 

@@ -26,6 +26,7 @@
 
 #include "base.h"
 #include "llm_checkpoint.h"
+#include "llm_generation_config.h"
 #include "llm_sampler.h"
 #include "llm_tokenizer.h"
 
@@ -37,7 +38,7 @@ extern "C" {
 
 #define ZW_LLM_MAX_STOP 16 /**< most stop tokens one model may have */
 
-/** A dense decoder as config.json and generation_config.json describe it. */
+/** A dense decoder as config.json describes it. */
 struct zw_model_config {
 	uint32_t size;              /**< sizeof(struct zw_model_config) */
 	char model_type[28];        /**< "qwen3" */
@@ -54,13 +55,13 @@ struct zw_model_config {
 	uint32_t attention_bias;      /**< 1: q, k, v and o have a bias (qwen3's key) */
 	uint32_t num_stop;            /**< entries of stop */
 	double rope_theta;
-	uint32_t stop[ZW_LLM_MAX_STOP]; /**< union of eos_token_id of both files, ascending */
-	struct zw_sampling_params
-		sampling; /**< generation_config.json's defaults; greedy without one */
+	/** Union of eos_token_id of both files below vocab_size (others cannot come), ascending. */
+	uint32_t stop[ZW_LLM_MAX_STOP];
 };
 
 /**
- * Reads DIR/config.json and, when there, DIR/generation_config.json.
+ * Reads DIR/config.json and, when there, eos_token_id of DIR/generation_config.json (what else that
+ * file says is in llm_generation_config.h).
  *
  * Every value is range-checked (dimensions small enough that no product of two of them overflows 63
  * bits), keys that change the mathematics but are not implemented are refused by name

@@ -162,6 +162,9 @@ enum zw_finish {
 	ZW_FINISH_CALLBACK = 4 /**< the callback asked for it */
 };
 
+/** Go on when the model chooses a stop token; it is given to the callback like any other. */
+#define ZW_GENERATE_IGNORE_STOP (1u << 0)
+
 struct zw_generate_params {
 	uint32_t size;  /**< sizeof(struct zw_generate_params) */
 	uint32_t vocab; /**< ids that may be chosen are below it (zw_tokenizer_size()); 0: all */
@@ -171,6 +174,11 @@ struct zw_generate_params {
 	/** Called with each generated token, but not with the stop token; non-zero ends. */
 	int (*token)(void *opaque, uint32_t id);
 	void *opaque;
+	/** Called with the tokens of the prompt that were computed, at 0, between chunks and at the
+	 *  end; non-zero ends (ZW_FINISH_CALLBACK, nothing is generated). May be NULL. */
+	int (*progress)(void *opaque, uint64_t done, uint64_t total);
+	uint32_t flags;    /**< ZW_GENERATE_* */
+	uint32_t reserved; /**< must be 0 */
 };
 
 struct zw_generate_result {
@@ -185,7 +193,9 @@ struct zw_generate_result {
 
 /**
  * Evaluates the prompt (n >= 1 tokens appended to the session) and generates. The stop tokens are
- * those of the model's configuration. The last token chosen is not fed back.
+ * those of the model's configuration. The last token chosen is not fed back. The sampler is told
+ * the prompt and each token that is fed back (zw_sampler_prompt(), zw_sampler_accept()): one that has
+ * seen other tokens before is to be reset by the caller.
  * -EDOM when the logits are not numbers; else as zw_session_eval(). Single-threaded.
  */
 ZW_API int zw_generate(struct zw_session *s, const struct zw_generate_params *params,

@@ -3,6 +3,41 @@
  * @file
  * libzhenwu-llm: logits to a token. No device is needed.
  * Conventions are those of <zhenwu/llm.h>.
+ *
+ * A choice goes through the steps below, in this order, which is that of Hugging Face transformers.
+ * l is the logit of a token; steps 1 to 9 also hold for greedy decoding. "The history" is what
+ * zw_sampler_prompt() and zw_sampler_accept() were told, "generated" the part of it behind the last
+ * prompt.
+ *
+ *   1 repetition   l = l < 0 ? l * repetition_penalty : l / repetition_penalty, once for each
+ *                  different token of the history
+ *   2 frequency    l -= frequency_penalty * (times the token was generated)      (not transformers':
+ *   3 presence     l -= presence_penalty when the token was generated             OpenAI's and vLLM's)
+ *   4 n-grams      a token that would complete an n-gram (n = no_repeat_ngram) that the history has
+ *                  already is excluded
+ *   5 bad words    of each sequence the last token is excluded when the history ends in the ones
+ *                  before it; a sequence of one stop token is ignored, one longer than the history
+ *                  too
+ *   6 minimum      stop tokens are excluded while the history is shorter than min_length or fewer
+ *                  than min_new_tokens were generated
+ *   7 suppress     tokens of suppress are excluded, those of begin_suppress when nothing was
+ *                  generated yet
+ *   8 mask         mask() may change any logit
+ *   9 tokens       ids that zw_sampler_set_tokenizer() knows no token for are excluded
+ *     greedy       temperature 0: the best is chosen
+ *  10 temperature  l / temperature
+ *  11 top-k        exactly k are kept (transformers keeps all that tie with the k-th)
+ *  12 top-p        the shortest run in order of falling probability whose mass reaches top_p, at
+ *                  least one token
+ *  13 min-p        tokens below min_p times the best probability are dropped
+ *  14 draw
+ *
+ * Ties are ordered by id, lowest first, everywhere, so greedy takes the lowest of equal ids. Steps 1
+ * to 3 are computed in binary32, probabilities in double precision. A draw takes one 53-bit number
+ * from xoshiro256** (Blackman, Vigna 2018), seeded through splitmix64: a seed gives the same tokens
+ * on every host for the same logits, since only exp() enters and is rounded far below the steps that
+ * decide. Time of a choice is O(n + k log n) for n logits of which k are looked at before the draw
+ * falls.
  */
 #ifndef ZHENWU_LLM_SAMPLER_H
 #define ZHENWU_LLM_SAMPLER_H
@@ -13,45 +48,93 @@
 extern "C" {
 #endif
 
-/** How to turn logits into a token; see zw_sampler_open() for order and meaning. */
+struct zw_tokenizer;
+
+/** A sequence or set of token ids; the memory is the caller's. */
+struct zw_token_list {
+	const uint32_t *ids;
+	size_t n;
+};
+
+/** How to turn logits into a token. Zero in the fields behind min_p is off. */
 struct zw_sampling_params {
 	uint32_t size;     /**< sizeof(struct zw_sampling_params) */
 	uint32_t top_k;    /**< keep the k best, 0 = all */
-	float temperature; /**< 0 = greedy (the rest is then ignored); otherwise logits /
-			      temperature */
+	float temperature; /**< 0 = greedy; otherwise logits / temperature */
 	float top_p;       /**< nucleus mass in [0, 1]; 1 = off */
 	float min_p; /**< drop what is below min_p times the best probability, [0, 1]; 0 = off */
-	uint32_t reserved; /**< must be 0 */
-	uint64_t seed;     /**< of the generator; equal seeds give equal choices on every host */
+	uint32_t no_repeat_ngram; /**< n of the n-grams that may not come twice */
+	uint64_t seed; /**< of the generator; equal seeds give equal choices on every host */
+	float repetition_penalty; /**< above 1 discourages; 0 or 1 = off, else > 0 */
+	float frequency_penalty;  /**< [-100, 100] */
+	float presence_penalty;   /**< [-100, 100] */
+	uint32_t min_new_tokens;  /**< generated before a stop token may come */
+	uint32_t min_length;      /**< prompt and generated before a stop token may come */
+	uint32_t num_bad_words;   /**< entries of bad_words */
+	struct zw_token_list
+		stop; /**< stop tokens, for steps 5 and 6; ids past the logits are fine */
+	struct zw_token_list suppress;         /**< never chosen; ids past the logits are fine */
+	struct zw_token_list begin_suppress;   /**< not chosen as the first token */
+	const struct zw_token_list *bad_words; /**< sequences (n >= 1) that may not be completed */
+	/**
+	 * Constrained output: called with the n logits of a choice (a copy) and may set those of
+	 * tokens that cannot come to -INFINITY. Non-zero fails the choice with -ECANCELED.
+	 */
+	int (*mask)(void *opaque, float *logits, size_t n);
+	void *mask_opaque;
 };
 
-/** Chooses tokens; holds the generator's state and scratch. Single-threaded. */
+/** Chooses tokens; holds history, the generator's state and scratch. Single-threaded. */
 struct zw_sampler;
 
 /**
- * The order is that of Hugging Face transformers: temperature, top-k, top-p, min-p, draw.
- *  - top-k keeps exactly k (transformers keeps all that tie with the k-th);
- *  - top-p keeps the shortest prefix, in order of falling probability, whose mass reaches top_p,
- * and always at least one token;
- *  - min-p drops tokens below min_p times the best probability of what is left;
- *  - ties are ordered by id, lowest first, everywhere, so greedy takes the lowest of equal ids.
- * Probabilities are formed in double precision. The draw takes one 53-bit number per token from
- * xoshiro256** (Blackman, Vigna 2018), seeded through splitmix64: a seed gives the same tokens on
- * every host for the same logits, since only exp() enters and is rounded far below the steps that
- * decide.
- *
- * -EINVAL (with a message) for values out of range.
+ * Opens a sampler; what the parameters point to is copied. -EINVAL, with a message, for values out
+ * of range.
  */
 ZW_API int zw_sampler_open(const struct zw_sampling_params *params, struct zw_sampler **out,
 			   struct zw_error *err);
+/** Closes; NULL is allowed. */
 ZW_API void zw_sampler_close(struct zw_sampler *s);
+
 /**
- * Chooses among logits[0..n). The caller leaves out what may not be chosen: padding rows above the
- * tokenizer by passing zw_tokenizer_size() as n, single tokens by setting them to -INFINITY.
- * -EDOM when a logit is NaN or +infinity or nothing is left to choose: a sign of a broken model or
- * device, never hidden. Logits are not changed.
+ * Excludes ids that are not tokens of this tokenizer: padding rows of the embedding, whatever lies
+ * above them. The tokenizer is not used after the call. -ENOMEM.
+ */
+ZW_API int zw_sampler_set_tokenizer(struct zw_sampler *s, const struct zw_tokenizer *tok);
+
+/**
+ * Appends tokens that are given, not chosen, to the history; counts of generated tokens start again
+ * behind them. -EINVAL for an id above 2^22, -ENOMEM: then the history is as before.
+ */
+ZW_API int zw_sampler_prompt(struct zw_sampler *s, const uint32_t *ids, size_t n);
+/** Appends a generated token to the history. zw_sampler_pick() does not do it. Errors as above. */
+ZW_API int zw_sampler_accept(struct zw_sampler *s, uint32_t id);
+/** Forgets the history, for another sequence. The generator goes on where it is. */
+ZW_API void zw_sampler_reset(struct zw_sampler *s);
+
+/**
+ * Chooses among logits[0..n). They are not changed. -EDOM when a logit is NaN or +infinity or
+ * nothing is left to choose: a sign of a broken model or device or of contradicting parameters,
+ * never hidden.
  */
 ZW_API int zw_sampler_pick(struct zw_sampler *s, const float *logits, size_t n, uint32_t *id,
+			   struct zw_error *err);
+
+/**
+ * Writes the distribution that zw_sampler_pick() would draw from: probs[0..n), summing to 1, zero for
+ * what was excluded or dropped, one-hot when greedy. Nothing is drawn. Errors as zw_sampler_pick().
+ *
+ * With zw_sampler_draw() this is what speculative decoding needs: a drafted token x is taken with
+ * probability p[x] / q[x], otherwise one is drawn from max(p - q, 0).
+ */
+ZW_API int zw_sampler_probs(struct zw_sampler *s, const float *logits, size_t n, float *probs,
+			    struct zw_error *err);
+
+/**
+ * Draws an index with probability weights[i] / (their sum), with the sampler's generator. -EDOM when
+ * a weight is negative, NaN or infinite, or all are zero.
+ */
+ZW_API int zw_sampler_draw(struct zw_sampler *s, const float *weights, size_t n, uint32_t *id,
 			   struct zw_error *err);
 
 #ifdef __cplusplus

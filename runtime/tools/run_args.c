@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: MIT
+#include "run_args.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <zhenwu/base.h>
+
+static const char usage_text[] =
+	"usage: zw-run --model DIR (--prompt TEXT | --prompt-file F | --prompt-ids FILE.json)\n"
+	"              [options]\n";
+
+static const char help_text[] =
+	"\n"
+	"Loads a Qwen checkpoint (Hugging Face directory) into a Zhenwu device and continues a "
+	"prompt.\n"
+	"\n"
+	"  -m, --model DIR          config.json, *.safetensors and, unless --prompt-ids, "
+	"tokenizer.json\n"
+	"  -p, --prompt TEXT        text to continue\n"
+	"  -f, --prompt-file F      the same from a file; - is standard input\n"
+	"      --prompt-ids F       the same as a JSON list of token ids\n"
+	"      --device D           auto (default): first accel device, else sim; drm, drm:N, sim\n"
+	"      --profile P          chip profile 810e, m890 or c12 (sim; on drm it must be that "
+	"chip)\n"
+	"  -n, --max-tokens N       most tokens to generate (default: the model's, else 128)\n"
+	"  -c, --ctx N              room for N tokens (default 4096 or the model's limit)\n"
+	"      --chunk N            prefill N tokens at a time (default 128)\n"
+	"\n"
+	"What is chosen; defaults are the model's generation_config.json:\n"
+	"      --temperature T, --temp T   0 is greedy\n"
+	"      --top-k K\n"
+	"      --top-p P\n"
+	"      --min-p P\n"
+	"      --repetition-penalty R      above 1: tokens of prompt and answer become less "
+	"likely\n"
+	"      --frequency-penalty F       the same for generated ones, each time they came\n"
+	"      --presence-penalty F        the same for generated ones, once\n"
+	"      --no-repeat-ngram N         no N tokens in a row twice\n"
+	"  -s, --seed S             of the draw (default 0): equal seeds give equal text\n"
+	"      --stop TEXT          ends the answer and is not printed; may be given again\n"
+	"      --ignore-eos         do not end at the model's stop tokens\n"
+	"      --no-generation-config      do not read generation_config.json\n"
+	"\n"
+	"What is written:\n"
+	"      --logits-out F       the prompt's logits, float32 [T, V], as .npy\n"
+	"      --ids-out F          the generated ids as a JSON list\n"
+	"      --stats-json F       times, rates and counters\n"
+	"  -q, --quiet              no progress, no statistics on standard error\n"
+	"  -h, --help, --version\n"
+	"\n"
+	"Exit status: 0 done, 1 failure, 2 usage, 130 interrupted.\n";
+
+static int usage(const char *fmt, const char *arg)
+{
+	fprintf(stderr, "zw-run: ");
+	fprintf(stderr, fmt, arg);
+	fprintf(stderr, " (zw-run --help lists the options)\n");
+	return EXIT_USAGE;
+}
+
+static bool parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *v)
+{
+	char *end;
+	unsigned long long u;
+
+	if (s[0] < '0' || s[0] > '9')
+		return false;
+	errno = 0;
+	u = strtoull(s, &end, 10);
+	if (errno || *end || u < min || u > max)
+		return false;
+	*v = u;
+	return true;
+}
+
+static bool parse_u32(const char *s, uint32_t min, uint32_t max, uint32_t *v)
+{
+	uint64_t u;
+
+	if (!parse_u64(s, min, max, &u))
+		return false;
+	*v = (uint32_t)u;
+	return true;
+}
+
+static bool parse_float(const char *s, float min, float max, float *v)
+{
+	char *end;
+
+	errno = 0;
+	*v = strtof(s, &end);
+	/* Written so that NaN fails. */
+	return end != s && !*end && *v >= min && *v <= max;
+}
+
+static bool device_ok(const char *s)
+{
+	uint64_t n;
+
+	return !strcmp(s, "auto") || !strcmp(s, "sim") || !strcmp(s, "drm") ||
+	       (!strncmp(s, "drm:", 4) && parse_u64(s + 4, 0, 255, &n));
+}
+
+bool run_args_add_stop(struct run_args *a, const char *text)
+{
+	const char **stop = realloc(a->stop, (a->num_stop + 1) * sizeof(*stop));
+
+	if (!stop || !*text)
+		return false;
+	a->stop = stop;
+	stop[a->num_stop++] = text;
+	return true;
+}
+
+enum {
+	OPT_DEVICE = 256,
+	OPT_PROFILE,
+	OPT_PROMPT_IDS,
+	OPT_TEMPERATURE,
+	OPT_TOP_K,
+	OPT_TOP_P,
+	OPT_MIN_P,
+	OPT_REPETITION,
+	OPT_FREQUENCY,
+	OPT_PRESENCE,
+	OPT_NGRAM,
+	OPT_STOP,
+	OPT_IGNORE_EOS,
+	OPT_NO_GENERATION_CONFIG,
+	OPT_CHUNK,
+	OPT_LOGITS_OUT,
+	OPT_IDS_OUT,
+	OPT_STATS_JSON,
+	OPT_VERSION,
+};
+
+static const char short_options[] = ":m:p:f:n:c:s:qh";
+
+/* A value's first name is the one that errors use. */
+static const struct option options[] = {
+	{"model", required_argument, NULL, 'm'},
+	{"device", required_argument, NULL, OPT_DEVICE},
+	{"profile", required_argument, NULL, OPT_PROFILE},
+	{"prompt", required_argument, NULL, 'p'},
+	{"prompt-file", required_argument, NULL, 'f'},
+	{"prompt-ids", required_argument, NULL, OPT_PROMPT_IDS},
+	{"max-tokens", required_argument, NULL, 'n'},
+	{"temperature", required_argument, NULL, OPT_TEMPERATURE},
+	{"temp", required_argument, NULL, OPT_TEMPERATURE},
+	{"top-k", required_argument, NULL, OPT_TOP_K},
+	{"top-p", required_argument, NULL, OPT_TOP_P},
+	{"min-p", required_argument, NULL, OPT_MIN_P},
+	{"repetition-penalty", required_argument, NULL, OPT_REPETITION},
+	{"repeat-penalty", required_argument, NULL, OPT_REPETITION},
+	{"frequency-penalty", required_argument, NULL, OPT_FREQUENCY},
+	{"presence-penalty", required_argument, NULL, OPT_PRESENCE},
+	{"no-repeat-ngram", required_argument, NULL, OPT_NGRAM},
+	{"seed", required_argument, NULL, 's'},
+	{"stop", required_argument, NULL, OPT_STOP},
+	{"ignore-eos", no_argument, NULL, OPT_IGNORE_EOS},
+	{"no-generation-config", no_argument, NULL, OPT_NO_GENERATION_CONFIG},
+	{"ctx", required_argument, NULL, 'c'},
+	{"ctx-size", required_argument, NULL, 'c'},
+	{"chunk", required_argument, NULL, OPT_CHUNK},
+	{"logits-out", required_argument, NULL, OPT_LOGITS_OUT},
+	{"ids-out", required_argument, NULL, OPT_IDS_OUT},
+	{"stats-json", required_argument, NULL, OPT_STATS_JSON},
+	{"quiet", no_argument, NULL, 'q'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, OPT_VERSION},
+	{NULL, 0, NULL, 0},
+};
+
+static const char *name_of(int opt)
+{
+	for (const struct option *o = options; o->name; o++) {
+		if (o->val == opt)
+			return o->name;
+	}
+	return "?";
+}
+
+/* Options of which the sampler's defaults are the model's. */
+static bool set_sampling(struct run_args *a, int opt, const char *v)
+{
+	switch (opt) {
+	case OPT_TEMPERATURE:
+		a->has_temperature = true;
+		return parse_float(v, 0, 1000, &a->temperature);
+	case OPT_TOP_K:
+		a->has_top_k = true;
+		return parse_u32(v, 0, INT32_MAX, &a->top_k);
+	case OPT_TOP_P:
+		a->has_top_p = true;
+		return parse_float(v, 0, 1, &a->top_p);
+	case OPT_MIN_P:
+		a->has_min_p = true;
+		return parse_float(v, 0, 1, &a->min_p);
+	case OPT_REPETITION:
+		a->has_repetition = true;
+		return parse_float(v, 1e-3f, 1000, &a->repetition_penalty);
+	case OPT_FREQUENCY:
+		a->has_frequency = true;
+		return parse_float(v, -100, 100, &a->frequency_penalty);
+	case OPT_PRESENCE:
+		a->has_presence = true;
+		return parse_float(v, -100, 100, &a->presence_penalty);
+	default:
+		a->has_ngram = true;
+		return parse_u32(v, 0, INT32_MAX, &a->no_repeat_ngram);
+	}
+}
+
+/* One option's value; false when it is out of range. */
+static bool set_option(struct run_args *a, int opt, const char *v)
+{
+	const char **text = opt == 'm'              ? &a->model
+			    : opt == 'f'            ? &a->prompt_file
+			    : opt == OPT_PROFILE    ? &a->profile
+			    : opt == OPT_PROMPT_IDS ? &a->prompt_ids
+			    : opt == OPT_LOGITS_OUT ? &a->logits_out
+			    : opt == OPT_IDS_OUT    ? &a->ids_out
+			    : opt == OPT_STATS_JSON ? &a->stats_json
+						    : NULL;
+
+	if (text) {
+		*text = v;
+		return *v;
+	}
+	switch (opt) {
+	case 'p':
+		a->prompt = v;
+		return true;
+	case 'n':
+		a->has_max_tokens = true;
+		return parse_u64(v, 0, UINT32_MAX, &a->max_tokens);
+	case 'c':
+		return parse_u32(v, 1, INT32_MAX, &a->ctx);
+	case 's':
+		return parse_u64(v, 0, UINT64_MAX, &a->seed);
+	case 'q':
+		a->quiet = true;
+		return true;
+	case OPT_DEVICE:
+		a->device = v;
+		return device_ok(v);
+	case OPT_CHUNK:
+		return parse_u32(v, 1, 4096, &a->chunk);
+	case OPT_STOP:
+		return run_args_add_stop(a, v);
+	case OPT_IGNORE_EOS:
+		a->ignore_eos = true;
+		return true;
+	case OPT_NO_GENERATION_CONFIG:
+		a->no_generation_config = true;
+		return true;
+	default:
+		return set_sampling(a, opt, v);
+	}
+}
+
+/* What --help and --version print must have been written, else they failed. */
+static int printed(void)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return EXIT_SUCCESS;
+	fprintf(stderr, "zw-run: writing to standard output failed\n");
+	return EXIT_FAILURE;
+}
+
+int run_args_parse(struct run_args *a, int argc, char **argv)
+{
+	int opt, prompts;
+
+	*a = (struct run_args){.device = "auto"};
+	opterr = 0;
+	while ((opt = getopt_long(argc, argv, short_options, options, NULL)) != -1) {
+		if (opt == '?' || opt == ':')
+			return usage("unknown or incomplete option %s", argv[optind - 1]);
+		if (opt == 'h') {
+			printf("%s%s", usage_text, help_text);
+			return printed();
+		}
+		if (opt == OPT_VERSION) {
+			printf("zw-run %d.%d.%d\n", ZW_VERSION_MAJOR, ZW_VERSION_MINOR,
+			       ZW_VERSION_PATCH);
+			return printed();
+		}
+		if (!set_option(a, opt, optarg)) {
+			fprintf(stderr, "zw-run: --%s: bad value \"%s\" (zw-run --help)\n",
+				name_of(opt), optarg);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc)
+		return usage("unexpected argument %s", argv[optind]);
+	if (!a->model)
+		return usage("%s is missing", "--model");
+	prompts = !!a->prompt + !!a->prompt_file + !!a->prompt_ids;
+	if (prompts != 1)
+		return usage("one of %s is needed, and only one",
+			     "--prompt, --prompt-file, --prompt-ids");
+	return -1;
+}
+
+void run_args_free(struct run_args *a)
+{
+	free(a->stop);
+}

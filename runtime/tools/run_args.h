@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line of zw-run. */
+#ifndef ZW_RUN_ARGS_H
+#define ZW_RUN_ARGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define EXIT_USAGE 2
+
+struct run_args {
+	const char *model, *device, *profile, *prompt, *prompt_file, *prompt_ids;
+	const char *logits_out, *ids_out, *stats_json;
+	const char **stop; /* texts that end the answer */
+	size_t num_stop;
+	uint64_t max_tokens, seed;
+	uint32_t ctx, chunk, top_k, no_repeat_ngram;
+	float temperature, top_p, min_p;
+	float repetition_penalty, presence_penalty, frequency_penalty;
+	bool has_max_tokens, has_temperature, has_top_k, has_top_p, has_min_p, has_ngram;
+	bool has_repetition, has_presence, has_frequency;
+	bool ignore_eos, no_generation_config, quiet;
+};
+
+/* -1: go on; otherwise the exit status, what is to be said was said. */
+int run_args_parse(struct run_args *a, int argc, char **argv);
+/* Another text that ends the answer; false for an empty one and when memory is out. */
+bool run_args_add_stop(struct run_args *a, const char *text);
+void run_args_free(struct run_args *a);
+
+#endif
