@@ -102,7 +102,7 @@ static const char replacement[] = "\xef\xbf\xbd";
 static void push_byte(struct zw_detokenizer *d, unsigned char b)
 {
 	d->pend[d->npend++] = b;
-	if (zw_utf8_len(d->pend, d->pend + d->npend) == d->npend) {
+	if (utf8_len(d->pend, d->pend + d->npend) == d->npend) {
 		put(d, d->pend, d->npend);
 		d->npend = 0;
 		return;

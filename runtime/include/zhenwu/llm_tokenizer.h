@@ -18,12 +18,23 @@ struct zw_tokenizer;
 
 /**
  * Reads a tokenizer.json of the Qwen kind: NFC (or no) normalizer, Split by a regular expression +
- * ByteLevel, BPE without dropout, unknown token, prefix, suffix, byte fallback; added tokens that
- * are not normalised and strip nothing. Anything else is refused by name (-EOPNOTSUPP).
- * The expression is taken from the file and compiled by PCRE2 with Unicode properties; \s and \S
- * are spelled out to mean what Hugging Face's engine means by them (PCRE2 alone would add U+180E).
+ * ByteLevel, BPE without dropout, unknown token, prefix, suffix, byte fallback; a post-processor that
+ * puts special tokens around the text; a ByteLevel decoder. Anything else is refused by name
+ * (-EOPNOTSUPP).
  *
- * @param path  the file, or a directory holding tokenizer.json
+ * The expression is Oniguruma's and is compiled by PCRE2: what the two do not read alike is spelled
+ * out (\s, \d, \v, \uXXXX) or refused.
+ *
+ * Of a folder the files beside it are read too, with the precedence that transformers gives them:
+ *  - tokenizer_config.json: added_tokens_decoder; bos_token, eos_token and the other named special
+ *    tokens; additional_special_tokens, extra_special_tokens; add_bos_token and add_eos_token, which
+ *    take the place of the post-processor; split_special_tokens; chat_template. add_prefix_space and
+ *    clean_up_tokenization_spaces are refused when true.
+ *  - without an added_tokens_decoder: added_tokens.json and special_tokens_map.json.
+ *  - chat_template.jinja.
+ * An added token that is new gets the next free id; a file that says another one is refused.
+ *
+ * @param path  the file alone, or a folder holding tokenizer.json
  * Thread safety: reentrant.
  */
 ZW_API int zw_tokenizer_open(const char *path, struct zw_tokenizer **out, struct zw_error *err);
@@ -32,14 +43,22 @@ ZW_API void zw_tokenizer_close(struct zw_tokenizer *tok);
 /** Highest token id + 1, added tokens included. Ids below it may be unused. Immutable. */
 ZW_API uint32_t zw_tokenizer_size(const struct zw_tokenizer *tok);
 
+/** The chat template (a Jinja text) or NULL; it is not applied. Immutable. */
+ZW_API const char *zw_tokenizer_chat_template(const struct zw_tokenizer *tok);
+
 /** zw_tokenizer_encode(): treat added tokens in the text as ordinary text (for untrusted text). */
-#define ZW_ENCODE_NO_ADDED (1u << 0)
+#define ZW_ENCODE_NO_ADDED    (1u << 0)
+/** Put nothing around the text, whatever the post-processor says (transformers'
+ *  add_special_tokens=False, for a text that a chat template made). */
+#define ZW_ENCODE_NO_TEMPLATE (1u << 1)
 
 /**
- * Text to ids. Nothing is added in front or behind.
+ * Text to ids, with what the post-processor puts in front and behind (nothing in Qwen's files).
  *
- * Added tokens are cut out of the raw text first (leftmost, longest), the rest goes through NFC,
- * the regular expression and the merges. Text may hold NUL. It should be UTF-8; bytes that are not
+ * Added tokens are cut out of the text first (leftmost, longest): those not normalised from the raw
+ * text; of the rest, after NFC, those that are. What is left goes through the regular expression and
+ * the merges. A token takes the white space beside it or is passed over inside a word when it says
+ * so. Text may hold NUL. It should be UTF-8; bytes that are not
  * are kept: each maximal run of invalid bytes is a word of its own, outside NFC and the expression,
  * so that decoding the ids byte by byte gives the same bytes back. Time is O(n log n) in the
  * longest word, also for hostile text. A run of more than 4096 combining characters is refused with
