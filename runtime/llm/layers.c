@@ -77,8 +77,10 @@ void zw_rope_tables(float *cos_out, float *sin_out, uint32_t first, uint32_t n, 
 	uint32_t half = dim / 2;
 
 	for (uint32_t j = 0; j < half; j++) {
-		/* The reference forms the frequency, and then the angle, in binary32. */
-		float inv = (float)(1.0 / pow(theta, (double)(2 * j) / (double)dim));
+		/* The reference forms the exponent, the power, its reciprocal and the angle in binary32. */
+		float power =
+			(float)pow((double)(float)theta, (double)((float)(2 * j) / (float)dim));
+		float inv = 1.0f / power;
 
 		for (uint32_t i = 0; i < n; i++) {
 			float angle = (float)(first + i) * inv;

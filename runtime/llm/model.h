@@ -134,7 +134,7 @@ void zw_build_attention(const struct zw_build *b, const struct zw_layer_weights 
 /* h += down(silu(gate(x)) * up(x)), x = norm2(h). */
 void zw_build_swiglu(const struct zw_build *b, const struct zw_layer_weights *w);
 
-/* Position tables, F32 [n, dim / 2] each: angle = pos * theta^(-2j/dim) in binary32. */
+/* Position tables, F32 [n, dim / 2] each: angle = pos * (1 / theta^(2j/dim)), every step in binary32. */
 void zw_rope_tables(float *cos_out, float *sin_out, uint32_t first, uint32_t n, uint32_t dim,
 		    double theta);
 
