@@ -42,13 +42,15 @@ static int npy_parse_header(const char *path, const char *h, uint64_t *rows, uin
 {
 	unsigned long long r, c;
 	const char *shape;
+	char close;
 
 	if (!strstr(h, "'descr': '<f4'"))
 		return zw_fail(err, -EOPNOTSUPP, "%s: not little-endian float32", path);
 	if (!strstr(h, "'fortran_order': False"))
 		return zw_fail(err, -EOPNOTSUPP, "%s: not in C order", path);
 	shape = strstr(h, "'shape': (");
-	if (!shape || sscanf(shape, "'shape': (%llu, %llu)", &r, &c) != 2)
+	/* The closing bracket too: (r, c, 1) is not two-dimensional. */
+	if (!shape || sscanf(shape, "'shape': (%llu, %llu%c", &r, &c, &close) != 3 || close != ')')
 		return zw_fail(err, -EOPNOTSUPP, "%s: not two-dimensional", path);
 	*rows = r;
 	*cols = c;

@@ -185,6 +185,28 @@ int zw_file_write(const char *path, const void *head, size_t head_len, const voi
 	return 0;
 }
 
+/*
+ * cJSON takes 64 bytes for a value of which the text needs two: a bound on values, not on bytes, is
+ * what limits memory. The largest tokenizers have under a million.
+ */
+#define JSON_VALUES_MAX (4u << 20)
+
+/* Upper bound of the values in a text: what stands in strings does not count. */
+static size_t count_values(const char *text, size_t len)
+{
+	size_t n = 1;
+
+	for (const char *p = text, *end = text + len; p < end; p++) {
+		if (*p == '"') {
+			while (++p < end && *p != '"')
+				p += *p == '\\';
+		} else {
+			n += *p == ',' || *p == '[' || *p == '{';
+		}
+	}
+	return n;
+}
+
 int zw_json_parse(const char *what, const char *text, size_t len, cJSON **out, struct zw_error *err)
 {
 	const char *end = NULL;
@@ -193,6 +215,8 @@ int zw_json_parse(const char *what, const char *text, size_t len, cJSON **out, s
 	/* A NUL would end the text early for cJSON and hide what follows. */
 	if (memchr(text, '\0', len))
 		return zw_fail(err, -EBADMSG, "%s: not JSON: NUL byte", what);
+	if (count_values(text, len) > JSON_VALUES_MAX)
+		return zw_fail(err, -EFBIG, "%s: more than %u JSON values", what, JSON_VALUES_MAX);
 	json = cJSON_ParseWithLengthOpts(text, len + 1, &end, 1);
 	if (!json)
 		return zw_fail(err, -EBADMSG, "%s: not JSON: error near byte %zu", what,

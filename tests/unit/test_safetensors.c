@@ -377,6 +377,33 @@ static void test_shards(void **state)
 	}
 }
 
+/* A header of two bytes a value would take 32 times its size in memory. */
+static void test_many_values(void **state)
+{
+	const char *dir = *state;
+	struct zw_safetensors *st = NULL;
+	struct zw_error err = {""};
+	size_t n = 10u << 20;
+	char *header = malloc(n + 1);
+
+	for (size_t i = 0; i < n; i += 2)
+		memcpy(header + i, "0,", 2);
+	memcpy(header, "{\"a\":[", 6);
+	memcpy(header + n - 4, ",0]}", 4);
+	header[n] = '\0';
+	write_st(dir, "model.safetensors", header, 0);
+	assert_int_equal(zw_safetensors_open(dir, &st, &err), -EFBIG);
+	expect_words("values", &err, "model.safetensors|values");
+	/* Commas and brackets in strings are text. */
+	memset(header, ',', n);
+	memcpy(header, "{\"__metadata__\":{\"a\":\"\\\"[", 25);
+	memcpy(header + n - 3, "\"}}", 3);
+	write_st(dir, "model.safetensors", header, 0);
+	assert_int_equal(zw_safetensors_open(dir, &st, &err), 0);
+	zw_safetensors_close(st);
+	free(header);
+}
+
 /* One of the two is old, and which one cannot be told; an index may name the single file. */
 static void test_index_and_single(void **state)
 {
@@ -443,6 +470,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_shrinks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_shards, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many_values, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_index_and_single, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_match, setup, teardown),
 	};

@@ -526,6 +526,12 @@ static void test_npy(void **state)
 	expect_words("short", &err, "a.npy");
 	assert_int_equal(truncate(path, 50), 0);
 	assert_int_equal(zw_npy_read_f32(path, &y, &rows, &cols, &err), -EBADMSG);
+	static const char three[] = "\x93NUMPY\x01\0\x46\0{'descr': '<f4', 'fortran_order': False, "
+				    "'shape': (2, 1, 1), }        \n\0\0\0\0\0\0\0\0";
+
+	scratch_write(dir, "a.npy", three, sizeof(three) - 1);
+	assert_int_equal(zw_npy_read_f32(path, &y, &rows, &cols, &err), -EOPNOTSUPP);
+	expect_words("three dimensions", &err, "a.npy|two-dimensional");
 	scratch_text(dir, "a.npy", "not numpy at all");
 	assert_int_equal(zw_npy_read_f32(path, &y, &rows, &cols, &err), -EBADMSG);
 	assert_int_equal(zw_npy_write_f32("/nonexistent/a.npy", x, 2, 3, &err), -ENOENT);
