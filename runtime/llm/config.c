@@ -3,8 +3,6 @@
 #include "family.h"
 
 #include <errno.h>
-#include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,43 +26,6 @@ const struct zw_family *zw_family_find(const char *model_type)
 			return families[i];
 	}
 	return NULL;
-}
-
-int zw_want_add(struct zw_want_list *l, bool optional, uint32_t ndim, uint64_t d0, uint64_t d1,
-		const char *fmt, ...)
-{
-	struct zw_st_want *w;
-	va_list ap;
-	char *name;
-	int n;
-
-	if (l->n == l->cap) {
-		size_t cap = l->cap ? l->cap * 2 : 64;
-
-		w = realloc(l->want, cap * sizeof(*w));
-		if (!w)
-			return -ENOMEM;
-		l->want = w;
-		l->cap = cap;
-	}
-	va_start(ap, fmt);
-	n = vasprintf(&name, fmt, ap);
-	va_end(ap);
-	if (n < 0)
-		return -ENOMEM;
-	w = &l->want[l->n++];
-	*w = (struct zw_st_want){.name = name, .ndim = ndim, .optional = optional};
-	w->shape[0] = d0;
-	w->shape[1] = d1;
-	return 0;
-}
-
-void zw_want_free(struct zw_want_list *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		free((char *)l->want[i].name);
-	free(l->want);
-	*l = (struct zw_want_list){0};
 }
 
 int zw_config_layer_types(const char *path, const cJSON *json, const struct zw_model_config *cfg,
@@ -93,67 +54,6 @@ int zw_config_layer_types(const char *path, const cJSON *json, const struct zw_m
 		return zw_fail(err, -EBADMSG,
 			       "%s: layer_types has %u entries, num_hidden_layers is %u", path, n,
 			       cfg->num_layers);
-	return 0;
-}
-
-/* rope_theta at top level (older files), in rope_parameters (newer ones), or both and equal. */
-static int parse_rope(const char *path, const cJSON *json, struct zw_model_config *cfg,
-		      struct zw_error *err)
-{
-	static const char *const holders[] = {"rope_scaling", "rope_parameters"};
-	double top, theta, partial;
-	int ret;
-
-	ret = zw_config_double(path, json, "rope_theta", 1.0, 1e12, 0, &top, err);
-	if (!ret)
-		ret = zw_config_double(path, json, "partial_rotary_factor", 0, 1, 1, &partial, err);
-	if (ret)
-		return ret;
-	for (size_t i = 0; i < ZW_ARRAY_SIZE(holders); i++) {
-		const char *const type_keys[] = {"rope_type", "type"};
-		const cJSON *obj, *type;
-		double in, part;
-
-		ret = zw_json_member(path, json, holders[i], &obj, err);
-		if (ret)
-			return ret;
-		if (!obj)
-			continue;
-		if (!cJSON_IsObject(obj))
-			return zw_fail(err, -EBADMSG, "%s: %s is not an object", path, holders[i]);
-		for (size_t k = 0; k < ZW_ARRAY_SIZE(type_keys); k++) {
-			ret = zw_json_member(path, obj, type_keys[k], &type, err);
-			if (ret)
-				return ret;
-			if (type && !cJSON_IsString(type))
-				return zw_fail(err, -EBADMSG, "%s: %s.%s is not a string", path,
-					       holders[i], type_keys[k]);
-			if (type && strcmp(type->valuestring, "default"))
-				return zw_fail(err, -EOPNOTSUPP,
-					       "%s: %s.%s \"%s\" is not supported yet", path,
-					       holders[i], type_keys[k], type->valuestring);
-		}
-		ret = zw_config_require_absent(path, obj, "mrope_section", err);
-		if (!ret)
-			ret = zw_config_double(path, obj, "rope_theta", 1.0, 1e12, 0, &in, err);
-		if (!ret)
-			ret = zw_config_double(path, obj, "partial_rotary_factor", 0, 1, 1, &part,
-					       err);
-		if (ret)
-			return ret;
-		if (in && top && in != top)
-			return zw_fail(err, -EBADMSG, "%s: rope_theta is %g, %s.rope_theta is %g",
-				       path, top, holders[i], in);
-		if (in)
-			top = in;
-		if (part != 1)
-			partial = part;
-	}
-	if (partial != 1)
-		return zw_fail(err, -EOPNOTSUPP,
-			       "%s: partial_rotary_factor %g is not supported yet", path, partial);
-	theta = top ? top : 10000.0; /* the class default */
-	cfg->rope_theta = theta;
 	return 0;
 }
 
@@ -207,35 +107,43 @@ static int check_architecture(const char *path, const cJSON *json, const struct 
 	return 0;
 }
 
-static int parse_config(const char *path, const cJSON *json, struct zw_model_config *cfg,
-			struct zw_error *err)
+/* Keys that change the mathematics or the tensors of any family. */
+static const struct llm_config_neutral not_supported[] = {
+	{"quantization_config", LLM_NEUTRAL_ABSENT, 0},
+	{"compression_config", LLM_NEUTRAL_ABSENT, 0},
+	{"text_config", LLM_NEUTRAL_ABSENT, 0},
+	{"vision_config", LLM_NEUTRAL_ABSENT, 0},
+	{"audio_config", LLM_NEUTRAL_ABSENT, 0},
+	{"pruned_heads", LLM_NEUTRAL_EMPTY, 0},
+	{"is_encoder_decoder", LLM_NEUTRAL_FALSE, 0},
+	{"add_cross_attention", LLM_NEUTRAL_FALSE, 0},
+	{"tie_encoder_decoder", LLM_NEUTRAL_FALSE, 0},
+};
+
+static int parse_family(const char *path, const cJSON *json, struct zw_model_config *cfg,
+			const struct zw_family **family, struct zw_error *err)
 {
-	/* Keys that change the mathematics or the tensors of any family of this kind. */
-	static const char *const refused[] = {"quantization_config", "text_config",
-					      "vision_config"};
-	const struct zw_family *family;
-	const cJSON *it;
-	double eps;
+	const cJSON *type;
 	int ret;
 
 	if (!cJSON_IsObject(json))
 		return zw_fail(err, -EBADMSG, "%s: not a JSON object", path);
-	ret = zw_json_member(path, json, "model_type", &it, err);
+	ret = zw_json_member(path, json, "model_type", &type, err);
 	if (ret)
 		return ret;
-	if (!cJSON_IsString(it))
+	if (!cJSON_IsString(type))
 		return zw_fail(err, -EBADMSG, "%s: model_type is missing", path);
-	family = zw_family_find(it->valuestring);
-	if (!family)
+	*family = zw_family_find(type->valuestring);
+	if (!*family)
 		return zw_fail(err, -EOPNOTSUPP, "%s: model_type \"%s\" is not supported yet", path,
-			       it->valuestring);
-	snprintf(cfg->model_type, sizeof(cfg->model_type), "%s", family->model_type);
-	ret = check_architecture(path, json, family, err);
-	for (size_t i = 0; i < ZW_ARRAY_SIZE(refused) && !ret; i++)
-		ret = zw_config_require_absent(path, json, refused[i], err);
-	if (ret)
-		return ret;
+			       type->valuestring);
+	snprintf(cfg->model_type, sizeof(cfg->model_type), "%s", (*family)->model_type);
+	return check_architecture(path, json, *family, err);
+}
 
+static int parse_dims(const char *path, const cJSON *json, struct zw_model_config *cfg,
+		      struct zw_error *err)
+{
 	const struct {
 		const char *key;
 		uint32_t *v;
@@ -249,27 +157,26 @@ static int parse_config(const char *path, const cJSON *json, struct zw_model_con
 		{"vocab_size", &cfg->vocab_size, VOCAB_MAX},
 		{"max_position_embeddings", &cfg->max_position, POS_MAX},
 	};
+	int ret = 0;
 
 	for (size_t i = 0; i < ZW_ARRAY_SIZE(dims) && !ret; i++)
 		ret = zw_config_uint(path, json, dims[i].key, 1, dims[i].max, -1, dims[i].v, err);
-	if (!ret)
-		ret = zw_config_double(path, json, "rms_norm_eps", 1e-12, 1e-1, 1e-6, &eps, err);
-	if (!ret)
-		ret = zw_config_bool(path, json, "tie_word_embeddings", false,
-				     &cfg->tie_word_embeddings, err);
-	if (!ret)
-		ret = zw_json_member(path, json, "hidden_act", &it, err);
-	if (ret)
-		return ret;
-	cfg->rms_norm_eps = (float)eps;
-	if (it && (!cJSON_IsString(it) || strcmp(it->valuestring, "silu")))
+	return ret;
+}
+
+static int parse_activation(const char *path, const cJSON *json, struct zw_error *err)
+{
+	const cJSON *it;
+	int ret = zw_json_member(path, json, "hidden_act", &it, err);
+
+	if (!ret && it && (!cJSON_IsString(it) || strcmp(it->valuestring, "silu")))
 		return zw_fail(err, -EOPNOTSUPP, "%s: hidden_act \"%s\" is not supported yet", path,
 			       cJSON_IsString(it) ? it->valuestring : "?");
-	ret = parse_rope(path, json, cfg, err);
-	if (!ret)
-		ret = family->parse(path, json, cfg, err);
-	if (ret)
-		return ret;
+	return ret;
+}
+
+static int check_heads(const char *path, const struct zw_model_config *cfg, struct zw_error *err)
+{
 	if (cfg->num_heads % cfg->num_kv_heads)
 		return zw_fail(
 			err, -EBADMSG,
@@ -277,7 +184,54 @@ static int parse_config(const char *path, const cJSON *json, struct zw_model_con
 			cfg->num_heads, cfg->num_kv_heads);
 	if (cfg->head_dim % 2)
 		return zw_fail(err, -EBADMSG, "%s: head_dim %u is odd", path, cfg->head_dim);
-	return parse_eos(path, json, cfg, err);
+	return 0;
+}
+
+static int parse_config(const char *path, const cJSON *json, struct zw_model_config *cfg,
+			struct zw_error *err)
+{
+	const struct zw_family *family = NULL;
+	double eps = 0;
+	int ret;
+
+	ret = parse_family(path, json, cfg, &family, err);
+	if (!ret)
+		ret = llm_config_require_neutral(path, json, not_supported,
+						 ZW_ARRAY_SIZE(not_supported), err);
+	if (!ret)
+		ret = parse_dims(path, json, cfg, err);
+	if (!ret)
+		ret = zw_config_double(path, json, "rms_norm_eps", 1e-12, 1e-1, 1e-6, &eps, err);
+	if (!ret)
+		ret = zw_config_bool(path, json, "tie_word_embeddings", false,
+				     &cfg->tie_word_embeddings, err);
+	if (!ret)
+		ret = parse_activation(path, json, err);
+	if (!ret)
+		ret = llm_config_rope(path, json, &cfg->rope_theta, err);
+	if (!ret)
+		ret = family->parse(path, json, cfg, err);
+	if (!ret)
+		ret = check_heads(path, cfg, err);
+	if (!ret)
+		ret = parse_eos(path, json, cfg, err);
+	cfg->rms_norm_eps = (float)eps;
+	return ret;
+}
+
+/* transformers would load the adapter's base model and put the adapter on it. */
+static int check_adapter(const char *dir, struct zw_error *err)
+{
+	char *path = zw_path_join(dir, "adapter_config.json");
+	int ret = 0;
+
+	if (!path)
+		return zw_fail(err, -ENOMEM, "%s: out of memory", dir);
+	if (!access(path, F_OK))
+		ret = zw_fail(err, -EOPNOTSUPP, "%s: adapters are not supported: merge it first",
+			      path);
+	free(path);
+	return ret;
 }
 
 int zw_model_config_load(const char *dir, struct zw_model_config *cfg, struct zw_error *err)
@@ -295,7 +249,9 @@ int zw_model_config_load(const char *dir, struct zw_model_config *cfg, struct zw
 		ret = zw_fail(err, -ENOMEM, "%s: out of memory", dir);
 		goto out;
 	}
-	ret = zw_json_load(path, CONFIG_MAX, &json, err);
+	ret = check_adapter(dir, err);
+	if (!ret)
+		ret = zw_json_load(path, CONFIG_MAX, &json, err);
 	if (!ret)
 		ret = parse_config(path, json, &full, err);
 	if (!ret && access(gen, F_OK) == 0) {

@@ -118,8 +118,10 @@ static bool is_neutral(const struct llm_config_neutral *k, const cJSON *v)
 		return cJSON_IsFalse(v);
 	case LLM_NEUTRAL_NUMBER:
 		return cJSON_IsNumber(v) && v->valuedouble == k->number;
+	case LLM_NEUTRAL_EMPTY:
+		return (cJSON_IsArray(v) || cJSON_IsObject(v)) && !v->child;
 	default:
-		return cJSON_IsArray(v) && !v->child;
+		return false;
 	}
 }
 
@@ -134,7 +136,7 @@ int llm_config_require_neutral(const char *path, const cJSON *json,
 		if (ret)
 			return ret;
 		if (v && !is_neutral(&keys[i], v))
-			return zw_fail(err, -EOPNOTSUPP, "%s: %s is not supported", path,
+			return zw_fail(err, -EOPNOTSUPP, "%s: %s is not supported yet", path,
 				       keys[i].key);
 	}
 	return 0;

@@ -41,7 +41,8 @@ int llm_config_ids(const char *path, const cJSON *json, const char *key, struct 
 struct llm_config_neutral {
 	const char *key;
 	enum {
-		LLM_NEUTRAL_ABSENT, /* absent or an empty list */
+		LLM_NEUTRAL_ABSENT, /* none, it must be absent */
+		LLM_NEUTRAL_EMPTY,  /* an empty list or object */
 		LLM_NEUTRAL_FALSE,
 		LLM_NEUTRAL_NUMBER,
 	} kind;
@@ -52,5 +53,8 @@ struct llm_config_neutral {
 int llm_config_require_neutral(const char *path, const cJSON *json,
 			       const struct llm_config_neutral *keys, size_t n,
 			       struct zw_error *err);
+
+/* Base of the RoPE frequencies; scalings and partial rotation are refused by name. */
+int llm_config_rope(const char *path, const cJSON *json, double *theta, struct zw_error *err);
 
 #endif

@@ -399,6 +399,11 @@ static int check_files(const struct run *r)
 	return ret;
 }
 
+static void print_note(void *opaque, const char *line)
+{
+	fprintf(stderr, "note: %s\n", line);
+}
+
 static int load_generation_config(struct run *r)
 {
 	const char *const *texts;
@@ -414,6 +419,8 @@ static int load_generation_config(struct run *r)
 				return fail("out of memory");
 		}
 	}
+	if (!r->a.quiet && zw_model_config_notes(r->a.model, print_note, NULL, &err))
+		return fail(err.msg);
 	if (r->a.num_stop && !r->tok)
 		return fail("stop texts need tokenizer.json");
 	r->stop.texts = r->a.stop;

@@ -152,6 +152,13 @@ static const struct {
 	 "mrope_section"},
 	{"\"rope_scaling\":null", "\"partial_rotary_factor\":0.5", -EOPNOTSUPP,
 	 "partial_rotary_factor"},
+	{"\"rope_scaling\":null", "\"rope_parameters\":{\"full_attention\":{\"rope_theta\":1e4}}",
+	 -EOPNOTSUPP, "rope_parameters.full_attention"},
+	{"\"rope_scaling\":null", "\"is_encoder_decoder\":true", -EOPNOTSUPP, "is_encoder_decoder"},
+	{"\"rope_scaling\":null", "\"add_cross_attention\":true", -EOPNOTSUPP,
+	 "add_cross_attention"},
+	{"\"rope_scaling\":null", "\"pruned_heads\":{\"0\":[1]}", -EOPNOTSUPP, "pruned_heads"},
+	{"\"rope_scaling\":null", "\"compression_config\":{}", -EOPNOTSUPP, "compression_config"},
 	{"\"rope_theta\":5000000.0", "\"rope_theta\":0", -EBADMSG, "rope_theta"},
 	{"\"rope_theta\":5000000.0", "\"rope_theta\":\"1e6\"", -EBADMSG, "rope_theta"},
 	{"\"full_attention\",\"full_attention\",\"full_attention\"",
@@ -203,6 +210,47 @@ static void test_bad(void **state)
 	}
 }
 
+/* An adapter's folder is not a model's. */
+static void test_adapter(void **state)
+{
+	struct zw_model_config c = {.size = sizeof(c)};
+	struct zw_error err;
+
+	scratch_text(*state, "config.json", base);
+	scratch_text(*state, "adapter_config.json", "{}");
+	assert_int_equal(zw_model_config_load(*state, &c, &err), -EOPNOTSUPP);
+	expect_words("adapter", &err, "adapter_config.json");
+}
+
+static void collect(void *opaque, const char *line)
+{
+	strcat(opaque, line);
+	strcat(opaque, "\n");
+}
+
+/* Keys that nobody knows are told of, one line each; nulls and known ones are not. */
+static void test_notes(void **state)
+{
+	char notes[1024] = "";
+	struct zw_error err;
+
+	scratch_text(*state, "config.json", base);
+	scratch_text(*state, "generation_config.json",
+		     "{\"temperature\":1.0,\"use_cache\":true,\"made_up\":null}");
+	assert_int_equal(zw_model_config_notes(*state, collect, notes, &err), 0);
+	assert_string_equal(notes, "");
+	write_mutated(*state, "\"rope_scaling\":null", "\"rope_scalng\":{\"a\":1}");
+	scratch_text(*state, "generation_config.json",
+		     "{\"temprature\":0.5,\"hidden_size\":3,\"top_p\":1}");
+	assert_int_equal(zw_model_config_notes(*state, collect, notes, &err), 0);
+	assert_non_null(strstr(notes, "/config.json: key \"rope_scalng\""));
+	assert_non_null(strstr(notes, "generation_config.json: key \"temprature\""));
+	assert_non_null(strstr(notes, "generation_config.json: key \"hidden_size\""));
+	assert_null(strstr(notes, "top_p"));
+	scratch_text(*state, "config.json", "{");
+	assert_int_equal(zw_model_config_notes(*state, collect, notes, &err), -EBADMSG);
+}
+
 static void test_files(void **state)
 {
 	struct zw_model_config c = {.size = sizeof(c)};
@@ -252,6 +300,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_stop_tokens, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_variants, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_adapter, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_notes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_files, setup, teardown),
 		cmocka_unit_test(test_shipped_models),
 	};

@@ -66,12 +66,21 @@ struct zw_model_config {
  * Every value is range-checked (dimensions small enough that no product of two of them overflows 63
  * bits), keys that change the mathematics but are not implemented are refused by name
  * (-EOPNOTSUPP), contradictions between keys are errors (-EBADMSG). Keys that do not matter for
- * inference are ignored.
+ * inference are passed over; zw_model_config_notes() tells of those nobody knows. A folder with an
+ * adapter_config.json is refused.
  *
  * @param cfg  cfg->size set by the caller; filled on success, untouched on failure
  * Thread safety: reentrant.
  */
 ZW_API int zw_model_config_load(const char *dir, struct zw_model_config *cfg, struct zw_error *err);
+
+/**
+ * Calls note() with a line for each key of config.json and generation_config.json that is neither
+ * read nor known to be without effect: no error, since tools write keys of their own, but not silent.
+ * Thread safety: reentrant.
+ */
+ZW_API int zw_model_config_notes(const char *dir, void (*note)(void *opaque, const char *line),
+				 void *opaque, struct zw_error *err);
 
 /** True when id is one of the configuration's stop tokens. Thread safety: pure. */
 ZW_API bool zw_model_config_is_stop(const struct zw_model_config *cfg, uint32_t id);

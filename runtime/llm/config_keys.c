@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Which keys of config.json and generation_config.json are known: read here, or without effect on
+ * what is computed. Others are told of: a typing error looks like this, and so does something new.
+ */
+#include <zhenwu/llm.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config_value.h"
+
+static const char *const config_keys[] = {
+	/* read */
+	"architectures",
+	"attention_bias",
+	"eos_token_id",
+	"head_dim",
+	"hidden_act",
+	"hidden_size",
+	"intermediate_size",
+	"layer_types",
+	"max_position_embeddings",
+	"model_type",
+	"num_attention_heads",
+	"num_hidden_layers",
+	"num_key_value_heads",
+	"partial_rotary_factor",
+	"rms_norm_eps",
+	"rope_parameters",
+	"rope_scaling",
+	"rope_theta",
+	"tie_word_embeddings",
+	"use_sliding_window",
+	"vocab_size",
+	/* refused unless without effect */
+	"add_cross_attention",
+	"audio_config",
+	"compression_config",
+	"is_encoder_decoder",
+	"pruned_heads",
+	"quantization_config",
+	"text_config",
+	"tie_encoder_decoder",
+	"vision_config",
+	/* of windows that are off */
+	"max_window_layers",
+	"sliding_window",
+	/* training, other tasks, how and where transformers runs */
+	"_attn_implementation",
+	"_commit_hash",
+	"_name_or_path",
+	"attention_dropout",
+	"attn_implementation",
+	"auto_map",
+	"bos_token_id",
+	"chunk_size_feed_forward",
+	"classifier_dropout",
+	"cross_attention_hidden_size",
+	"decoder_start_token_id",
+	"dtype",
+	"finetuning_task",
+	"gradient_checkpointing",
+	"hidden_dropout",
+	"id2label",
+	"initializer_range",
+	"is_decoder",
+	"label2id",
+	"output_attentions",
+	"output_hidden_states",
+	"pad_token_id",
+	"prefix",
+	"pretraining_tp",
+	"problem_type",
+	"return_dict",
+	"sep_token_id",
+	"task_specific_params",
+	"tokenizer_class",
+	"torch_dtype",
+	"torchscript",
+	"transformers_version",
+	"use_bfloat16",
+	"use_cache",
+	/* tools that leave a mark */
+	"unsloth_fixed",
+	"unsloth_version",
+};
+
+static const char *const generation_keys[] = {
+	/* read */
+	"bad_words_ids",
+	"begin_suppress_tokens",
+	"do_sample",
+	"eos_token_id",
+	"max_length",
+	"max_new_tokens",
+	"min_length",
+	"min_new_tokens",
+	"min_p",
+	"no_repeat_ngram_size",
+	"repetition_penalty",
+	"stop_strings",
+	"suppress_tokens",
+	"temperature",
+	"top_k",
+	"top_p",
+	/* refused unless without effect */
+	"constraints",
+	"diversity_penalty",
+	"dola_layers",
+	"encoder_no_repeat_ngram_size",
+	"encoder_repetition_penalty",
+	"epsilon_cutoff",
+	"eta_cutoff",
+	"exponential_decay_length_penalty",
+	"force_words_ids",
+	"forced_bos_token_id",
+	"forced_decoder_ids",
+	"forced_eos_token_id",
+	"guidance_scale",
+	"max_time",
+	"num_beam_groups",
+	"num_beams",
+	"num_return_sequences",
+	"penalty_alpha",
+	"remove_invalid_values",
+	"sequence_bias",
+	"token_healing",
+	"top_h",
+	"typical_p",
+	"watermarking_config",
+	/* how transformers computes it, what it returns, beams that there are none of */
+	"_from_model_config",
+	"assistant_confidence_threshold",
+	"assistant_early_exit",
+	"assistant_lookbehind",
+	"bos_token_id",
+	"cache_config",
+	"cache_implementation",
+	"compile_config",
+	"decoder_start_token_id",
+	"disable_compile",
+	"early_stopping",
+	"is_assistant",
+	"length_penalty",
+	"low_memory",
+	"max_matching_ngram_size",
+	"num_assistant_tokens",
+	"num_assistant_tokens_schedule",
+	"output_attentions",
+	"output_hidden_states",
+	"output_logits",
+	"output_scores",
+	"pad_token_id",
+	"prefill_chunk_size",
+	"prompt_lookup_num_tokens",
+	"renormalize_logits",
+	"return_dict_in_generate",
+	"return_legacy_cache",
+	"target_lookbehind",
+	"transformers_version",
+	"trust_remote_code",
+	"use_cache",
+};
+
+static bool is_in(const char *key, const char *const *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(list[i], key))
+			return true;
+	}
+	return false;
+}
+
+/* A null says nothing, whatever the key. */
+static bool is_known(const cJSON *it, bool generation)
+{
+	return cJSON_IsNull(it) ||
+	       is_in(it->string, generation_keys, ZW_ARRAY_SIZE(generation_keys)) ||
+	       (!generation && is_in(it->string, config_keys, ZW_ARRAY_SIZE(config_keys)));
+}
+
+static int note_file(const char *dir, const char *name, bool generation,
+		     void (*note)(void *opaque, const char *line), void *opaque,
+		     struct zw_error *err)
+{
+	char *path = zw_path_join(dir, name);
+	cJSON *json = NULL;
+	const cJSON *it;
+	int ret = 0;
+
+	if (!path)
+		return zw_fail(err, -ENOMEM, "%s: out of memory", dir);
+	if (!access(path, F_OK))
+		ret = zw_json_load(path, CONFIG_MAX, &json, err);
+	for (it = cJSON_IsObject(json) ? json->child : NULL; it; it = it->next) {
+		struct zw_error line;
+
+		if (is_known(it, generation))
+			continue;
+		zw_fail(&line, 0, "%s: key \"%s\" is not known and has no effect", path,
+			it->string);
+		note(opaque, line.msg);
+	}
+	cJSON_Delete(json);
+	free(path);
+	return ret;
+}
+
+int zw_model_config_notes(const char *dir, void (*note)(void *opaque, const char *line),
+			  void *opaque, struct zw_error *err)
+{
+	int ret;
+
+	if (!dir || !note)
+		return zw_fail(err, -EINVAL, "zw_model_config_notes: NULL argument");
+	ret = note_file(dir, "config.json", false, note, opaque, err);
+	if (!ret)
+		ret = note_file(dir, "generation_config.json", true, note, opaque, err);
+	return ret;
+}
