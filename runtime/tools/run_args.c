@@ -9,6 +9,8 @@
 
 #include <zhenwu/base.h>
 
+#include "tool_output.h"
+
 static const char usage_text[] =
 	"usage: zw-run --model DIR (--prompt TEXT | --prompt-file F | --prompt-ids FILE.json)\n"
 	"              [options]\n";
@@ -263,15 +265,6 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 	}
 }
 
-/* What --help and --version print must have been written, else they failed. */
-static int printed(void)
-{
-	if (!fflush(stdout) && !ferror(stdout))
-		return EXIT_SUCCESS;
-	fprintf(stderr, "zw-run: writing to standard output failed\n");
-	return EXIT_FAILURE;
-}
-
 int run_args_parse(struct run_args *a, int argc, char **argv)
 {
 	int opt, prompts;
@@ -283,12 +276,12 @@ int run_args_parse(struct run_args *a, int argc, char **argv)
 			return usage("unknown or incomplete option %s", argv[optind - 1]);
 		if (opt == 'h') {
 			printf("%s%s", usage_text, help_text);
-			return printed();
+			return tool_finish("zw-run", EXIT_SUCCESS);
 		}
 		if (opt == OPT_VERSION) {
 			printf("zw-run %d.%d.%d\n", ZW_VERSION_MAJOR, ZW_VERSION_MINOR,
 			       ZW_VERSION_PATCH);
-			return printed();
+			return tool_finish("zw-run", EXIT_SUCCESS);
 		}
 		if (!set_option(a, opt, optarg)) {
 			fprintf(stderr, "zw-run: --%s: bad value \"%s\" (zw-run --help)\n",

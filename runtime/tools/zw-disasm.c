@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tool_output.h"
 #include "zhenwu/zhenwu.h"
 
 static const char usage[] =
@@ -24,7 +25,7 @@ int main(int argc, char **argv)
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		fputs(usage, opt == 'h' ? stdout : stderr);
 		free(buf);
-		return opt == 'h' ? 0 : 2;
+		return opt == 'h' ? tool_finish("zw-disasm", 0) : 2;
 	}
 	if (argc - optind > 1) {
 		fputs(usage, stderr);
@@ -49,5 +50,5 @@ int main(int argc, char **argv)
 	}
 	bad = zw_cmd_dump(stdout, buf, bytes);
 	free(buf);
-	return bad ? 1 : 0;
+	return tool_finish("zw-disasm", bad ? 1 : 0);
 }

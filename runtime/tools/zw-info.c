@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tool_output.h"
 #include "zhenwu/zhenwu.h"
 
 #define MAX_DEVICES 64
@@ -176,11 +177,11 @@ int main(int argc, char **argv)
 			break;
 		case 'h':
 			fputs(usage, stdout);
-			return 0;
+			return tool_finish("zw-info", 0);
 		case 'v':
 			printf("zw-info %u.%u.%u\n", zw_version() >> 16, zw_version() >> 8 & 0xff,
 			       zw_version() & 0xff);
-			return 0;
+			return tool_finish("zw-info", 0);
 		default:
 			fputs(usage, stderr);
 			return 2;
@@ -213,5 +214,5 @@ int main(int argc, char **argv)
 		free(text);
 		cJSON_Delete(list);
 	}
-	return status;
+	return tool_finish("zw-info", status);
 }

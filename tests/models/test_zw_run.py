@@ -7,10 +7,14 @@ usage: test_zw_run.py ZW_RUN MODELS    (TAP on standard output; skipped without 
 
 import json
 import os
+import pty
+import shutil
+import signal
 import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 ZW_RUN, MODELS = sys.argv[1:3]
 KDOC = os.path.join(MODELS, "qwen3-kdoc")
@@ -62,6 +66,12 @@ def usage_errors():
         "--seed": ["-1", "18446744073709551616", "x"],
         "--ctx": ["0", "-5", "x"],
         "--chunk": ["0", "4097"],
+        "--repetition-penalty": ["0", "-1", "nan"],
+        "--frequency-penalty": ["101", "x"],
+        "--presence-penalty": ["-101", "x"],
+        "--no-repeat-ngram": ["-1", "x"],
+        "--stop": [""],
+        "-n": ["-1"], "-c": ["0"], "-s": ["x"], "-m": [""], "--temp": ["x"],
     }.items():
         cases += [["--model", KDOC, "--prompt", "a", option, v] for v in values]
     bad = []
@@ -89,6 +99,9 @@ def failures(tmp):
         (["--model", empty, "--prompt-ids", ids], "config.json"),
         (["--model", os.path.join(tmp, "none"), "--prompt", "a"], "none"),
         (["--model", TINY, "--prompt", "a"], "tokenizer.json"),
+        (["--model", os.path.join(KDOC, "model.safetensors"), "--prompt", "a"], "is a file"),
+        (["--model", os.path.join(KDOC, "tokenizer.json"), "--prompt", "a"], "is a file"),
+        (["--model", TINY, "--prompt-ids", ids, "--stop", "x"], "tokenizer.json"),
         (["--model", TINY, "--prompt-ids", broken], "broken.json"),
         (["--model", TINY, "--prompt-ids", far], "640"),
         (["--model", KDOC, "--prompt", ""], "empty"),
@@ -158,6 +171,105 @@ def text_and_seed(tmp):
     ok(p.returncode == 1 and one_line(p), "so is a reader that went away", p.stderr)
 
 
+def choices(tmp):
+    base = ["-p", "The device driver", "-n", "24", "-q"]
+    a = sim(KDOC, *base, "--temp", "0")
+    text = a.stdout.decode()
+    ids = os.path.join(tmp, "c.json")
+    p = sim(KDOC, *base, "--temperature", "0", "--stats-json", os.path.join(tmp, "c"),
+            "--prompt-file", "x")
+    ok(p.returncode == 2, "aliases are the options they stand for", p.stderr)
+    # A stop text in the middle of a token, and one over several: cut exactly in front of it.
+    words = text.split()
+    for stop in (words[2][1:], " ".join(words[1:4]), text[:1]):
+        p = sim(KDOC, *base, "--temp", "0", "--stop", "not there", "--stop", stop, "--ids-out", ids,
+                "--stats-json", os.path.join(tmp, "c"))
+        with open(ids, encoding="utf-8") as f, open(os.path.join(tmp, "c"), encoding="utf-8") as g:
+            n, stats = len(json.load(f)), json.load(g)
+        ok(p.returncode == 0 and p.stdout.decode() == text[:text.index(stop)] + "\n" and n < 24
+           and stats["finish"] == "stop", f"--stop {stop!r}", (p.stdout, text, n))
+    p = sim(KDOC, *base, "--temp", "0", "--stop", text.rstrip()[-3:] + "zzz")
+    ok(p.stdout == a.stdout, "the start of a stop text at the end is printed", p.stdout)
+    many = sim(KDOC, *base, "--temp", "0", "--frequency-penalty", "2", "--presence-penalty", "1")
+    ok(many.returncode == 0 and many.stdout != a.stdout, "penalties change the text")
+
+
+def interrupted(tmp):
+    """One SIGINT: the text so far, the statistics, 130."""
+    stats, ids = os.path.join(tmp, "i.json"), os.path.join(tmp, "i-ids.json")
+    p = subprocess.Popen([ZW_RUN, "--device", "sim", "-m", KDOC, "-p", "The device", "-n", "1900",
+                          "--ignore-eos", "--stats-json", stats, "--ids-out", ids],
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    first = p.stdout.read(8)
+    p.send_signal(signal.SIGINT)
+    out, err = p.communicate(timeout=300)
+    with open(stats, encoding="utf-8") as f, open(ids, encoding="utf-8") as g:
+        s, n = json.load(f), len(json.load(g))
+    ok(p.returncode == 130 and first and out.endswith(b"\n") and b"decode:" in err
+       and s["finish"] == "interrupted" and 0 < s["generated_tokens"] == n < 1900,
+       "Ctrl-C ends the generation and the rest is written", (p.returncode, err, s, n))
+    with open(os.path.join(tmp, "long.json"), "w", encoding="utf-8") as f:
+        json.dump([1] * 2000, f)
+    p = subprocess.Popen([ZW_RUN, "--device", "sim", "-m", KDOC, "--prompt-ids",
+                          os.path.join(tmp, "long.json"), "--chunk", "16", "--stats-json", stats],
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while b"context:" not in p.stderr.readline():
+        pass
+    p.send_signal(signal.SIGINT)
+    out, err = p.communicate(timeout=300)
+    with open(stats, encoding="utf-8") as f:
+        s = json.load(f)
+    ok(p.returncode == 130 and not out and s["finish"] == "interrupted"
+       and s["prefill"]["tokens"] < 2000 and s["generated_tokens"] == 0,
+       "Ctrl-C in the prompt too", (p.returncode, err, s))
+
+
+def terminal():
+    """Progress is for terminals."""
+    master, slave = pty.openpty()
+    p = subprocess.Popen([ZW_RUN, "--device", "sim", "-m", KDOC, "-p", "The device driver", "-n",
+                          "1", "--chunk", "1"], stdout=subprocess.DEVNULL, stderr=slave)
+    os.close(slave)
+    text = b""
+    while True:
+        try:
+            got = os.read(master, 4096)
+        except OSError:
+            break
+        if not got:
+            break
+        text += got
+    p.wait(timeout=300)
+    os.close(master)
+    ok(b"loading weights:" in text and b"prompt: 0 of " in text and b"context: 2048 tokens, KV cache" in
+       text and text.count(b"prompt: ") >= 2, "progress and KV size on a terminal", text)
+
+
+def files(tmp):
+    """What cannot be written is told at once; what can is not touched before it is needed."""
+    gone = os.path.join(tmp, "gone", "x")
+    start = time.monotonic()
+    bad = []
+    for option in ("--ids-out", "--logits-out", "--stats-json"):
+        p = sim(KDOC, "-p", "a", "-n", "2000", "-c", "2048", "--ignore-eos", "-q", option, gone)
+        if p.returncode != 1 or p.stdout or not one_line(p) or b"gone" not in p.stderr:
+            bad.append((option, p))
+    ok(not bad and time.monotonic() - start < 20, "files are opened before the work", bad)
+    odd = os.path.join(tmp.encode(), b"caf\xe9-\xf0\x9f\x91\xa9")
+    shutil.copytree(KDOC.encode(), odd)
+    stats = os.path.join(tmp, "odd.json")
+    p = sim(odd, "-p", "a", "-n", "1", "-q", "--stats-json", stats)
+    with open(stats, "rb") as f:
+        s = json.loads(f.read().decode("utf-8"))
+    ok(p.returncode == 0 and s["model"].endswith("caf\ufffd-\U0001f469"),
+       "--stats-json is UTF-8 whatever the path is", s)
+    with open(os.path.join(odd, b"generation_config.json"), "w", encoding="utf-8") as f:
+        json.dump({"temprature": 1}, f)
+    p = sim(odd, "-p", "a", "-n", "1")
+    ok(p.returncode == 0 and b'key "temprature" is not known' in p.stderr, "unknown keys are told of",
+       p.stderr)
+
+
 def outputs(tmp):
     ids, npy, stats = (os.path.join(tmp, n) for n in ("p.json", "l.npy", "s.json"))
     with open(os.path.join(TINY, "expected", "prompt_ids.json"), encoding="utf-8") as f:
@@ -220,6 +332,10 @@ def main():
     ok(p.returncode == 0 and b"--stats-json" in p.stdout and not p.stderr, "--help")
     p = run("--version")
     ok(p.returncode == 0 and p.stdout.startswith(b"zw-run "), "--version")
+    for option in ("--help", "--version", "-h"):
+        with open("/dev/full", "wb") as full:
+            p = run(option, stdout=full)
+        ok(p.returncode == 1 and one_line(p), f"{option} that cannot be written is a failure")
     usage_errors()
     with tempfile.TemporaryDirectory() as tmp:
         p = sim(KDOC, "--prompt", "a", "--max-tokens", "0", "--quiet")
@@ -229,6 +345,10 @@ def main():
             failures(tmp)
             text_and_seed(tmp)
             outputs(tmp)
+            choices(tmp)
+            interrupted(tmp)
+            terminal()
+            files(tmp)
     print(f"1..{count}")
     return 1 if failed else 0
 
