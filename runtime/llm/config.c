@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* config.json, and the stop tokens of generation_config.json, to struct zw_model_config. */
+#include "config.h"
+#include "config_value.h"
 #include "family.h"
 
 #include <errno.h>
@@ -14,19 +16,6 @@
 #define HEADS_MAX  4096
 #define VOCAB_MAX  (1u << 22)
 #define POS_MAX    (1u << 26)
-
-static const struct zw_family *const families[] = {
-	&zw_family_qwen3,
-};
-
-const struct zw_family *zw_family_find(const char *model_type)
-{
-	for (size_t i = 0; i < ZW_ARRAY_SIZE(families); i++) {
-		if (!strcmp(families[i]->model_type, model_type))
-			return families[i];
-	}
-	return NULL;
-}
 
 int zw_config_layer_types(const char *path, const cJSON *json, const struct zw_model_config *cfg,
 			  const char *type, struct zw_error *err)
@@ -87,7 +76,7 @@ static int parse_eos(const char *path, const cJSON *json, struct zw_model_config
 }
 
 /* The architecture says which head sits on the layers: a classifier must not pass for a LM. */
-static int check_architecture(const char *path, const cJSON *json, const struct zw_family *family,
+static int check_architecture(const char *path, const cJSON *json, const struct llm_family *family,
 			      struct zw_error *err)
 {
 	const cJSON *list, *it;
@@ -121,7 +110,7 @@ static const struct llm_config_neutral not_supported[] = {
 };
 
 static int parse_family(const char *path, const cJSON *json, struct zw_model_config *cfg,
-			const struct zw_family **family, struct zw_error *err)
+			const struct llm_family **family, struct zw_error *err)
 {
 	const cJSON *type;
 	int ret;
@@ -133,7 +122,7 @@ static int parse_family(const char *path, const cJSON *json, struct zw_model_con
 		return ret;
 	if (!cJSON_IsString(type))
 		return zw_fail(err, -EBADMSG, "%s: model_type is missing", path);
-	*family = zw_family_find(type->valuestring);
+	*family = llm_family_find(type->valuestring);
 	if (!*family)
 		return zw_fail(err, -EOPNOTSUPP, "%s: model_type \"%s\" is not supported yet", path,
 			       type->valuestring);
@@ -190,7 +179,7 @@ static int check_heads(const char *path, const struct zw_model_config *cfg, stru
 static int parse_config(const char *path, const cJSON *json, struct zw_model_config *cfg,
 			struct zw_error *err)
 {
-	const struct zw_family *family = NULL;
+	const struct llm_family *family = NULL;
 	double eps = 0;
 	int ret;
 

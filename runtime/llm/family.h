@@ -1,47 +1,102 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A model family: what one config.json "model_type" means. One file per family (family_<name>.c)
- * turns the configuration into the list of tensors and, on a device, into layers.
+ * A model family: what one "model_type" means. One file per family (family_<name>.c) turns the
+ * configuration into a list of tensors, needs of memory and, on a device, layers.
  */
-#ifndef ZW_LLM_FAMILY_H
-#define ZW_LLM_FAMILY_H
+#ifndef LLM_FAMILY_H
+#define LLM_FAMILY_H
 
-#include "config_value.h"
 #include "model.h"
 
-/* Tensors a model needs, growing; names are owned. */
-struct zw_want_list {
-	struct zw_st_want *want;
-	size_t n, cap;
+/* ---- tensors of a checkpoint ---- */
+
+/* Sizes that shapes are made of; the family says what they are. */
+enum llm_dim {
+	LLM_DIM_NONE,
+	LLM_DIM_HIDDEN, /* residual stream */
+	LLM_DIM_VOCAB,
+	LLM_DIM_INTER, /* width of the feed-forward layer */
+	LLM_DIM_Q,     /* query heads * head dimension */
+	LLM_DIM_KV,    /* key/value heads * head dimension */
+	LLM_DIM_HEAD,
 };
 
-/* Adds a tensor of ndim dimensions d0[, d1]; name is printf-formatted. */
-int zw_want_add(struct zw_want_list *l, bool optional, uint32_t ndim, uint64_t d0, uint64_t d1,
-		const char *fmt, ...) __attribute__((format(printf, 6, 7)));
-void zw_want_free(struct zw_want_list *l);
+enum llm_tensor_flags {
+	LLM_T_LAYER = 1 << 0, /* once per layer: slot is of struct llm_layer_weights */
+	/* The head of a model that may be tied to the embedding. With tie_word_embeddings it may be
+	 * absent; a copy of the embedding is not loaded, one that differs is. */
+	LLM_T_HEAD = 1 << 1,
+};
 
-struct zw_family {
+/*
+ * One tensor. Rows with the same slot follow each other and are stacked in that order. A tensor for
+ * which when() says no must not be in the checkpoint.
+ */
+struct llm_tensor_row {
+	const char *name; /* behind the family's layer prefix for LLM_T_LAYER */
+	uint16_t slot;    /* offset of a struct zw_tensor */
+	uint16_t flags;
+	uint8_t dim[2];                                  /* enum llm_dim */
+	bool (*when)(const struct zw_model_config *cfg); /* NULL: always */
+	float add;                                       /* as in struct llm_take */
+};
+
+/* ---- memory that layers need ---- */
+
+#define LLM_MAX_SCRATCH 16
+
+/* Memory of a context, as the family asks for it. */
+struct llm_needs {
+	/* Activations beside the residual stream: `rows` of a step times cols. */
+	struct {
+		uint32_t dtype, cols;
+	} scratch[LLM_MAX_SCRATCH];
+	uint32_t num_scratch;
+	/* KV cache: so many layers of K and V [heads, dim], BF16. */
+	uint32_t kv_layers, kv_heads, kv_dim;
+};
+
+/* ---- building layers ---- */
+
+/* Operands of one step; all but the tables, pools and block_table have `batch` rows. */
+struct llm_build {
+	const struct zw_model_config *cfg;
+	const struct llm_weights *w;
+	struct zw_cmd *cmd;
+	uint64_t rows_va;
+	struct zw_tensor ids, pos, seq; /* [M] I32 */
+	struct zw_tensor h;             /* residual stream [M, H] F32 */
+	struct zw_tensor scratch[LLM_MAX_SCRATCH];
+	struct zw_tensor cos_table, sin_table;
+	struct zw_tensor block_table;      /* [sequences, blocks of one] I32 */
+	struct zw_tensor k_cache, v_cache; /* of KV layer 0, [blocks, tokens, kv_heads, kv_dim] */
+	uint64_t kv_layer_stride;          /* bytes from one KV layer to the next */
+};
+
+struct llm_family {
 	const char *model_type;   /* config.json */
 	const char *architecture; /* the class in "architectures" that this is the mathematics of */
 	/* Reads and checks the family's own keys; the common ones are in cfg already. */
 	int (*parse)(const char *path, const cJSON *json, struct zw_model_config *cfg,
 		     struct zw_error *err);
-	/* Lists every tensor of a checkpoint of this configuration. */
-	int (*tensors)(const struct zw_model_config *cfg, struct zw_want_list *list);
-	/* Says which tensors go to the device, in what groups; w->layers is allocated. */
-	int (*plan)(const struct zw_model_config *cfg, struct zw_plan *plan, struct zw_weights *w,
-		    struct zw_error *err);
+	const char *layer_prefix; /* one %u: the layer */
+	const struct llm_tensor_row *tensors;
+	size_t num_tensors;
+	void (*needs)(const struct zw_model_config *cfg, struct llm_needs *n);
 	/* Emits embedding and layers for one step; errors stick to b->cmd. */
-	void (*build)(const struct zw_build *b);
+	void (*build)(const struct llm_build *b);
 };
 
-extern const struct zw_family zw_family_qwen3;
+extern const struct llm_family llm_family_qwen3;
 
 /* The family of a model_type, or NULL. */
-const struct zw_family *zw_family_find(const char *model_type);
+const struct llm_family *llm_family_find(const char *model_type);
 
-/* Every entry of layer_types (when there) must be `type` and there must be num_layers of them. */
-int zw_config_layer_types(const char *path, const cJSON *json, const struct zw_model_config *cfg,
-			  const char *type, struct zw_error *err);
+/*
+ * Finds every tensor of the family's table in the plan's source, stacked as the table says, and
+ * plans them; w->layers is allocated. Missing, surplus and misshapen ones are errors by name.
+ */
+int llm_family_plan(const struct llm_family *f, const struct zw_model_config *cfg,
+		    struct llm_plan *p, struct llm_weights *w, struct zw_error *err);
 
 #endif

@@ -1,24 +1,18 @@
 // SPDX-License-Identifier: MIT
 /* The loop: prompt, choose, feed back. */
-#include "model.h"
+#include <zhenwu/llm_generate.h>
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
+#include "ctx.h"
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
-
-static void stats_diff(struct zw_session_stats *d, const struct zw_session_stats *a,
-		       const struct zw_session_stats *b)
+static void stats_diff(struct zw_ctx_stats *d, const struct zw_ctx_stats *a,
+		       const struct zw_ctx_stats *b)
 {
 	*d = *b;
 	d->jobs -= a->jobs;
+	d->steps -= a->steps;
 	d->tokens -= a->tokens;
 	d->wall_ns -= a->wall_ns;
 	d->sim_ps -= a->sim_ps;
@@ -31,115 +25,163 @@ static void stats_diff(struct zw_session_stats *d, const struct zw_session_stats
 		d->busy_ps[e] -= a->busy_ps[e];
 }
 
-/* Nothing of the prompt may be computed when some of it cannot be. */
-static bool can_eval(const struct zw_session *s, const uint32_t *ids, size_t n, uint32_t vocab)
+/* What the sampler needs to see of the next distribution, the least that does. */
+static uint32_t want_of(const struct zw_ctx *c, const struct zw_sampler *s)
 {
-	if (!n || !ids || n > zw_session_context(s) - zw_session_length(s))
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		if (ids[i] >= vocab)
-			return false;
+	uint32_t k = zw_sampler_needs(s, c->o.vocab);
+
+	if (k == 1)
+		return ZW_WANT_ARGMAX;
+	return k && k <= c->o.top_k ? ZW_WANT_TOPK : ZW_WANT_LOGITS;
+}
+
+static int choose(const struct zw_ctx *c, struct zw_sampler *s, const struct zw_output *o,
+		  uint32_t *id, struct zw_error *err)
+{
+	int ret;
+
+	if (o->logits)
+		return zw_sampler_pick(s, o->logits, c->o.vocab, id, err);
+	if (o->num_top) {
+		ret = zw_sampler_pick(s, o->top_logits, o->num_top, id, err);
+		if (!ret)
+			*id = (uint32_t)o->top_ids[*id];
+		return ret;
 	}
-	return true;
+	if (o->argmax < 0)
+		return zw_fail(err, (int)o->argmax, "the logits are NaN");
+	*id = (uint32_t)o->argmax;
+	return 0;
 }
 
-/* The prompt chunk by chunk, so that there is progress to tell. 1 when the callback ended it. */
-static int eval_prompt(struct zw_session *s, const struct zw_generate_params *p, uint32_t vocab,
-		       const uint32_t *ids, size_t n, const float **logits, struct zw_error *err)
-{
-	size_t step = p->progress && can_eval(s, ids, n, vocab) ? zw_session_chunk(s) : n;
-	float *all = p->prompt_logits;
-	size_t at = 0;
-
-	do {
-		size_t part = n - at < step ? n - at : step;
-		bool last = at + part == n;
-		int ret;
-
-		if (p->progress && p->progress(p->opaque, at, n))
-			return 1;
-		ret = zw_session_eval(s, ids + at, part, all ? all + at * vocab : NULL,
-				      last && p->max_tokens ? logits : NULL, err);
-		if (ret)
-			return ret;
-		at += part;
-	} while (at < n);
-	return p->progress && p->progress(p->opaque, n, n);
-}
-
-int zw_generate(struct zw_session *s, const struct zw_generate_params *params,
-		const uint32_t *prompt, size_t n, struct zw_generate_result *result,
-		struct zw_error *err)
-{
-	struct zw_session_stats s0 = {.size = sizeof(s0)}, s1 = s0, s2 = s0;
-	struct zw_model_config cfg = {.size = sizeof(cfg)};
+struct run {
+	struct zw_ctx *c;
 	struct zw_generate_params p;
-	struct zw_generate_result r = {.size = sizeof(r), .prompt_tokens = n};
-	const float *logits = NULL;
-	uint64_t start;
-	bool ended;
+	struct zw_generate_result r;
+	struct zw_output out; /* of the last token evaluated */
+	uint64_t cancels;
+	bool ended; /* by a callback */
+};
+
+static int on_progress(void *opaque, uint64_t done, uint64_t total)
+{
+	struct run *g = opaque;
+
+	g->ended = g->p.progress && g->p.progress(g->p.opaque, done, total);
+	return g->ended;
+}
+
+/* Appends tokens; the outputs of the last one are wanted if another one is to be chosen. */
+static int eval(struct run *g, const uint32_t *ids, size_t n, bool prompt, struct zw_error *err)
+{
+	struct zw_eval_options opt = {.size = sizeof(opt)};
+	bool more = g->r.generated_tokens < g->p.max_tokens;
+
+	opt.want = more ? want_of(g->c, g->p.sampler) : 0;
+	if (prompt) {
+		opt.all_logits = g->p.prompt_logits;
+		opt.progress = on_progress;
+		opt.opaque = g;
+	}
+	g->out = (struct zw_output){.size = sizeof(g->out)};
+	return llm_ctx_eval(g->c, g->p.seq, ids, n, &opt, g->cancels, more ? &g->out : NULL, err);
+}
+
+static int prefill(struct run *g, const uint32_t *prompt, size_t n, struct zw_error *err)
+{
+	int ret;
+
+	if (!n || !prompt)
+		return zw_fail(err, -EINVAL, "zw_generate: no prompt");
+	if (on_progress(g, 0, n))
+		return 0;
+	/* Before the first choice; and what the sampler needs may depend on it. */
+	ret = zw_sampler_prompt(g->p.sampler, prompt, n);
+	if (ret)
+		return zw_fail(err, ret, "the prompt's tokens: %s", strerror(-ret));
+	ret = eval(g, prompt, n, true, err);
+	return ret == -ECANCELED && g->ended ? 0 : ret;
+}
+
+static int decode(struct run *g, struct zw_error *err)
+{
+	bool ignore_stop = g->p.flags & ZW_GENERATE_IGNORE_STOP;
 	uint32_t id;
 	int ret;
 
-	if (!s || !params || !result || params->size < 16 || result->size < 8)
-		return zw_fail(err, -EINVAL, "zw_generate: bad argument");
-	zw_copy_sized(&p, sizeof(p), params, params->size);
-	zw_session_get_config(s, &cfg);
-	if (!p.sampler || p.vocab > cfg.vocab_size || p.reserved ||
-	    (p.flags & ~ZW_GENERATE_IGNORE_STOP))
-		return zw_fail(err, -EINVAL, "zw_generate: bad argument");
-	if (!p.vocab)
-		p.vocab = cfg.vocab_size;
-	zw_session_get_stats(s, &s0);
-	ret = eval_prompt(s, &p, cfg.vocab_size, prompt, n, &logits, err);
-	if (ret < 0)
-		return ret;
-	ended = ret > 0;
-	ret = zw_sampler_prompt(p.sampler, prompt, n);
-	if (ret)
-		return zw_fail(err, ret, "the prompt's tokens: %s", strerror(-ret));
-	zw_session_get_stats(s, &s1);
-	start = now_ns();
-	for (;;) {
-		if (ended) {
-			r.finish = ZW_FINISH_CALLBACK;
-			break;
-		}
-		if (r.generated_tokens == p.max_tokens) {
-			r.finish = ZW_FINISH_LENGTH;
-			break;
-		}
-		ret = zw_sampler_pick(p.sampler, logits, p.vocab, &id, err);
+	g->r.finish = ZW_FINISH_LENGTH;
+	while (!g->ended && g->r.generated_tokens < g->p.max_tokens) {
+		ret = choose(g->c, g->p.sampler, &g->out, &id, err);
 		if (ret)
 			return ret;
-		if (!(p.flags & ZW_GENERATE_IGNORE_STOP) && zw_model_config_is_stop(&cfg, id)) {
-			r.finish = ZW_FINISH_STOP;
-			break;
+		if (!ignore_stop && zw_model_is_stop(g->c->m, id)) {
+			g->r.finish = ZW_FINISH_STOP;
+			return 0;
 		}
-		r.generated_tokens++;
-		ended = p.token && p.token(p.opaque, id);
-		if (ended)
-			continue;
-		if (r.generated_tokens == p.max_tokens)
-			continue; /* nobody needs the next logits */
-		if (zw_session_length(s) == zw_session_context(s)) {
-			r.finish = ZW_FINISH_CONTEXT;
-			break;
+		g->r.generated_tokens++;
+		g->ended = g->p.token && g->p.token(g->p.opaque, id);
+		if (g->ended || g->r.generated_tokens == g->p.max_tokens)
+			break; /* nobody needs the next choice */
+		if ((uint32_t)zw_seq_length(g->c, g->p.seq) == g->c->o.context) {
+			g->r.finish = ZW_FINISH_CONTEXT;
+			return 0;
 		}
-		ret = zw_sampler_accept(p.sampler, id);
+		ret = zw_sampler_accept(g->p.sampler, id);
 		if (ret)
 			return zw_fail(err, ret, "token %u: %s", id, strerror(-ret));
-		ret = zw_session_eval(s, &id, 1, NULL, &logits, err);
+		ret = eval(g, &id, 1, false, err);
 		if (ret)
 			return ret;
 	}
-	zw_session_get_stats(s, &s2);
-	r.decode_ns = now_ns() - start;
-	stats_diff(&r.prefill, &s0, &s1);
-	stats_diff(&r.decode, &s1, &s2);
-	r.prefill.size = r.decode.size = sizeof(s0);
-	id = result->size;
-	zw_copy_sized(result, id, &r, sizeof(r));
-	result->size = id;
+	if (g->ended)
+		g->r.finish = ZW_FINISH_CALLBACK;
 	return 0;
+}
+
+/* The difference of two readings, where the caller wants it. */
+static int give_stats(struct zw_ctx_stats *out, const struct zw_ctx_stats *a,
+		      const struct zw_ctx_stats *b, struct zw_error *err)
+{
+	struct zw_ctx_stats diff;
+
+	stats_diff(&diff, a, b);
+	if (out && llm_struct_out(out, sizeof(diff), &diff, sizeof(diff)))
+		return zw_fail(err, -EINVAL, "zw_generate: statistics of an unknown version");
+	return 0;
+}
+
+#define PARAMS_FIRST sizeof(struct zw_generate_params)
+#define RESULT_FIRST sizeof(struct zw_generate_result)
+
+int zw_generate(struct zw_ctx *c, const struct zw_generate_params *params, const uint32_t *prompt,
+		size_t n, struct zw_generate_result *result, struct zw_error *err)
+{
+	struct run g = {.c = c, .r.prompt_tokens = n};
+	uint64_t start = llm_now_ns(), middle;
+	struct zw_ctx_stats s0, s1;
+	int ret;
+
+	if (!c || !params || !result || result->size < RESULT_FIRST)
+		return zw_fail(err, -EINVAL, "zw_generate: bad argument");
+	ret = llm_struct_in(&g.p, sizeof(g.p), PARAMS_FIRST, params);
+	if (ret || !g.p.sampler || g.p.reserved || g.p.flags & ~ZW_GENERATE_IGNORE_STOP)
+		return zw_fail(err, ret ? ret : -EINVAL, "zw_generate: bad argument");
+	g.cancels = llm_ctx_cancels(c);
+	g.r.prefill = result->prefill;
+	g.r.decode = result->decode;
+	s0 = c->stats;
+	ret = prefill(&g, prompt, n, err);
+	if (ret)
+		return ret;
+	s1 = c->stats;
+	middle = llm_now_ns();
+	ret = decode(&g, err);
+	if (ret)
+		return ret;
+	g.r.prefill_ns = middle - start;
+	g.r.decode_ns = llm_now_ns() - middle;
+	ret = give_stats(g.r.prefill, &s0, &s1, err);
+	if (!ret)
+		ret = give_stats(g.r.decode, &s1, &c->stats, err);
+	return ret ? ret : llm_struct_out(result, RESULT_FIRST, &g.r, sizeof(g.r));
 }

@@ -5,12 +5,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "checkpoint_adapt.h"
+#include "copier.h"
 #include "family.h"
 
-int zw_check_hbm(struct zw_dev *dev, uint64_t bytes, const char *what, struct zw_error *err)
+int llm_check_hbm(struct zw_dev *dev, uint64_t bytes, const char *what, struct zw_error *err)
 {
 	struct zw_dev_attrs attrs = {.size = sizeof(attrs)};
 	int ret = zw_dev_get_attrs(dev, &attrs);
@@ -25,227 +24,115 @@ int zw_check_hbm(struct zw_dev *dev, uint64_t bytes, const char *what, struct zw
 	return 0;
 }
 
-/* ---- plan ---- */
-
-static int grow(void **p, size_t *cap, size_t need, size_t elem)
-{
-	size_t want = *cap ? *cap * 2 : 64;
-	void *q;
-
-	if (need <= *cap)
-		return 0;
-	q = realloc(*p, want * elem);
-	if (!q)
-		return -ENOMEM;
-	*p = q;
-	*cap = want;
-	return 0;
-}
-
-static uint32_t device_dtype(uint32_t st_dtype)
-{
-	switch (st_dtype) {
-	case ZW_ST_BF16:
-		return ZW_DTYPE_BF16;
-	case ZW_ST_F32:
-		return ZW_DTYPE_F32;
-	default:
-		return ZW_DTYPE_NONE;
-	}
-}
-
-int zw_plan_add(struct zw_plan *p, struct zw_tensor *dst, const char *const *names, size_t n,
-		struct zw_error *err)
-{
-	uint64_t rows = 0, off = zw_align(p->bytes, ZW_LLM_ALIGN), at = off, cols = 1;
-	uint32_t dtype = ZW_DTYPE_NONE, ndim = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		struct zw_st_info info = {.size = sizeof(info)};
-		long t = zw_safetensors_find(p->st, names[i]);
-		uint32_t type;
-
-		if (t < 0)
-			return zw_fail(err, -EBADMSG, "tensor %s is missing", names[i]);
-		zw_safetensors_get(p->st, (size_t)t, &info);
-		type = device_dtype(info.dtype);
-		if (type == ZW_DTYPE_NONE)
-			return zw_fail(err, -EOPNOTSUPP,
-				       "%s: tensor %s: dtype %s is not supported by the device yet",
-				       info.file, names[i], info.dtype_name);
-		if (i && type != dtype)
-			return zw_fail(
-				err, -EOPNOTSUPP,
-				"%s: tensor %s: dtype %s differs from that of %s: not supported",
-				info.file, names[i], info.dtype_name, names[0]);
-		/* Shapes were checked against the configuration, which bounds them. */
-		dtype = type;
-		ndim = info.ndim;
-		rows += info.shape[0];
-		cols = info.ndim == 2 ? info.shape[1] : 1;
-		if (grow((void **)&p->copies, &p->cap_copies, p->num_copies + 1,
-			 sizeof(*p->copies)))
-			return zw_fail(err, -ENOMEM, "out of memory");
-		p->copies[p->num_copies++] = (struct zw_plan_copy){(size_t)t, at, info.nbytes};
-		at += info.nbytes;
-	}
-	if (grow((void **)&p->dst, &p->cap_dst, p->num_dst + 1, sizeof(*p->dst)))
-		return zw_fail(err, -ENOMEM, "out of memory");
-	p->dst[p->num_dst++] = dst;
-	p->bytes = at;
-	p->parameters += rows * cols;
-	*dst = ndim == 2 ? zw_tensor_2d(dtype, off, (uint32_t)rows, (uint32_t)cols)
-			 : zw_tensor_1d(dtype, off, (uint32_t)rows);
-	return 0;
-}
-
-void zw_plan_fini(struct zw_plan *p)
-{
-	free(p->copies);
-	free(p->dst);
-	memset(p, 0, sizeof(*p));
-}
-
 /* ---- loading ---- */
 
-static uint64_t now_ns(void)
+static int allocate(struct zw_model *m, const struct llm_plan *p, const char *path,
+		    struct zw_error *err)
 {
-	struct timespec ts;
+	int ret = llm_check_hbm(m->dev, p->bytes, path, err);
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
-
-static int report(const struct zw_model_options *opt, uint64_t done, uint64_t total,
-		  struct zw_error *err)
-{
-	if (opt->progress && opt->progress(opt->opaque, done, total))
-		return zw_fail(err, -ECANCELED, "loading was cancelled");
+	if (ret)
+		return ret;
+	ret = zw_vm_create(m->dev, &m->vm);
+	if (ret)
+		return zw_fail(err, ret, "creating an address space: %s", strerror(-ret));
+	ret = zw_buffer_create(m->vm, p->bytes, ZW_BO_HBM, &m->buf);
+	if (ret)
+		return zw_fail(err, ret, "%s: allocating %.1f MiB of device memory: %s", path,
+			       (double)p->bytes / 1048576, strerror(-ret));
+	zw_bo_set_label(m->buf.bo, "weights");
 	return 0;
 }
 
-static int stream(struct zw_model *m, const struct zw_plan *p, const struct zw_model_options *opt,
+static int stream(struct zw_model *m, const struct llm_plan *p, const struct zw_model_options *opt,
 		  struct zw_error *err)
 {
-	struct zw_upload up;
-	uint64_t done = 0, total = 0;
-	int ret;
+	struct llm_copier *c;
+	int ret = llm_copier_open(m->dev, m->vm, &c, err);
 
-	for (size_t i = 0; i < p->num_copies; i++)
-		total += p->copies[i].bytes;
-	ret = report(opt, 0, total, err);
 	if (ret)
 		return ret;
-	ret = zw_upload_open(&up, m->dev, m->vm, err);
-	if (ret)
-		return ret;
-	for (size_t i = 0; i < p->num_copies && !ret; i++) {
-		const struct zw_plan_copy *c = &p->copies[i];
-		uint64_t at = 0;
-
-		while (at < c->bytes && !ret) {
-			uint64_t len = c->bytes - at;
-			void *ptr;
-
-			ret = zw_upload_reserve(&up, m->buf.va + c->off + at, &len, &ptr, err);
-			if (!ret)
-				ret = zw_safetensors_read(p->st, c->tensor, at, ptr, len, err);
-			at += len;
-			done += len;
-			if (!ret && done < total)
-				ret = report(opt, done, total, err);
-		}
-	}
-	if (!ret)
-		ret = zw_upload_finish(&up, err);
-	m->info.load_sim_ps = up.sim_ps;
-	zw_upload_close(&up);
-	return ret ? ret : report(opt, total, total, err);
-}
-
-static int load(struct zw_model *m, const char *dir, const struct zw_model_options *opt,
-		struct zw_error *err)
-{
-	struct zw_want_list want = {0};
-	struct zw_safetensors *st = NULL;
-	struct zw_plan plan = {0};
-	uint64_t start = now_ns();
-	int ret;
-
-	ret = zw_safetensors_open(dir, &st, err);
-	if (ret)
-		return ret;
-	ret = llm_checkpoint_adapt(st, &m->cfg, err);
-	if (!ret && m->family->tensors(&m->cfg, &want))
-		ret = zw_fail(err, -ENOMEM, "%s: out of memory", dir);
-	if (!ret)
-		ret = zw_safetensors_match(st, want.want, want.n, err);
-	zw_want_free(&want);
-	if (ret)
-		goto out;
-	m->w.layers = calloc(m->cfg.num_layers, sizeof(*m->w.layers));
-	if (!m->w.layers) {
-		ret = zw_fail(err, -ENOMEM, "%s: out of memory", dir);
-		goto out;
-	}
-	plan.st = st;
-	ret = m->family->plan(&m->cfg, &plan, &m->w, err);
-	if (!ret)
-		ret = zw_check_hbm(m->dev, plan.bytes, dir, err);
-	if (ret)
-		goto out;
-	ret = zw_vm_create(m->dev, &m->vm);
-	if (ret) {
-		ret = zw_fail(err, ret, "creating an address space: %s", strerror(-ret));
-		goto out;
-	}
-	ret = zw_buffer_create(m->vm, plan.bytes, ZW_BO_HBM, &m->buf);
-	if (ret) {
-		ret = zw_fail(err, ret, "%s: allocating %.1f MiB of device memory: %s", dir,
-			      (double)plan.bytes / 1048576, strerror(-ret));
-		goto out;
-	}
-	zw_bo_set_label(m->buf.bo, "weights");
-	for (size_t i = 0; i < plan.num_dst; i++)
-		plan.dst[i]->va += m->buf.va;
-	if (m->cfg.tie_word_embeddings)
-		m->w.head = m->w.embed;
-	m->info.tensors = (uint32_t)plan.num_copies;
-	m->info.parameters = plan.parameters;
-	m->info.weight_bytes = m->buf.bytes;
-	ret = stream(m, &plan, opt, err);
-	m->info.load_ns = now_ns() - start;
-out:
-	zw_plan_fini(&plan);
-	zw_safetensors_close(st);
+	ret = llm_plan_run(p, c, m->buf.va, opt->progress, opt->opaque, err);
+	m->info.load_sim_ps = llm_copier_sim_ps(c);
+	llm_copier_close(c);
 	return ret;
 }
+
+static int load(struct zw_model *m, struct llm_source *src, const struct zw_model_options *opt,
+		struct zw_error *err)
+{
+	struct llm_plan plan = {.src = src};
+	uint64_t start = llm_now_ns();
+	int ret;
+
+	ret = src->ops->open(src, err);
+	if (!ret)
+		ret = llm_family_plan(m->family, &m->cfg, &plan, &m->w, err);
+	if (!ret)
+		ret = allocate(m, &plan, src->path, err);
+	if (!ret) {
+		llm_plan_place(&plan, m->buf.va);
+		if (m->w.head.dtype == ZW_DTYPE_NONE)
+			m->w.head = m->w.embed;
+		m->info.tensors = (uint32_t)plan.num_parts;
+		m->info.parameters = plan.parameters;
+		m->info.weight_bytes = m->buf.bytes;
+		ret = stream(m, &plan, opt, err);
+	}
+	m->info.load_ns = llm_now_ns() - start;
+	llm_plan_fini(&plan);
+	return ret;
+}
+
+static void describe(struct zw_model *m)
+{
+	const struct zw_model_config *c = &m->cfg;
+	struct llm_needs n = {0};
+
+	m->family->needs(c, &n);
+	_Static_assert(sizeof(m->info.model_type) >= sizeof(c->model_type), "the name fits");
+	memcpy(m->info.model_type, c->model_type, sizeof(c->model_type));
+	m->info.vocab_size = c->vocab_size;
+	m->info.max_context = c->max_position;
+	m->info.num_layers = c->num_layers;
+	m->info.num_stop = c->num_stop;
+	m->info.kv_bytes_per_token = 2ull * n.kv_layers * n.kv_heads * n.kv_dim * 2;
+}
+
+/* ---- public ---- */
 
 int zw_model_open(struct zw_dev *dev, const char *dir, const struct zw_model_options *opt,
 		  struct zw_model **out, struct zw_error *err)
 {
 	struct zw_model_options o = {0};
+	struct llm_source *src = NULL;
 	struct zw_model *m;
 	int ret;
 
-	if (!dev || !dir || !out || (opt && opt->size < 8))
+	if (!dev || !dir || !out)
 		return zw_fail(err, -EINVAL, "zw_model_open: bad argument");
-	if (opt)
-		zw_copy_sized(&o, sizeof(o), opt, opt->size);
+	if (opt) {
+		ret = llm_struct_in(&o, sizeof(o), sizeof(o), opt);
+		if (ret)
+			return zw_fail(err, ret, "zw_model_open: options of an unknown version");
+	}
 	if (o.flags)
 		return zw_fail(err, -EINVAL, "zw_model_open: unknown flags");
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return zw_fail(err, -ENOMEM, "out of memory");
+	pthread_mutex_init(&m->lock, NULL);
 	m->dev = dev;
 	m->cfg.size = sizeof(m->cfg);
-	ret = zw_model_config_load(dir, &m->cfg, err);
+	ret = llm_source_new(dir, &src, err);
+	if (!ret)
+		ret = src->ops->config(src, &m->cfg, err);
 	if (!ret) {
-		m->family = zw_family_find(m->cfg.model_type);
-		m->info.kv_bytes_per_token =
-			2ull * m->cfg.num_layers * m->cfg.num_kv_heads * m->cfg.head_dim * 2;
-		ret = load(m, dir, &o, err);
+		m->family = llm_family_find(m->cfg.model_type);
+		describe(m);
+		ret = load(m, src, &o, err);
 	}
+	llm_source_close(src);
 	if (ret) {
 		zw_model_close(m);
 		return ret;
@@ -258,34 +145,31 @@ int zw_model_close(struct zw_model *m)
 {
 	if (!m)
 		return 0;
-	if (atomic_load(&m->sessions))
+	if (atomic_load(&m->contexts))
 		return -EBUSY;
 	zw_buffer_destroy(&m->buf);
 	if (m->vm)
 		zw_vm_destroy(m->vm);
+	pthread_mutex_destroy(&m->lock);
 	free(m->w.layers);
 	free(m);
 	return 0;
 }
 
-int zw_model_get_config(const struct zw_model *m, struct zw_model_config *cfg)
-{
-	uint32_t size = cfg->size;
-
-	if (size < offsetof(struct zw_model_config, hidden_size))
-		return -EINVAL;
-	zw_copy_sized(cfg, size, &m->cfg, sizeof(m->cfg));
-	cfg->size = size;
-	return 0;
-}
+#define INFO_FIRST offsetof(struct zw_model_info, kv_bytes_per_token) + 8
 
 int zw_model_get_info(const struct zw_model *m, struct zw_model_info *info)
 {
-	uint32_t size = info->size;
+	return llm_struct_out(info, INFO_FIRST, &m->info, sizeof(m->info));
+}
 
-	if (size < 8)
-		return -EINVAL;
-	zw_copy_sized(info, size, &m->info, sizeof(m->info));
-	info->size = size;
-	return 0;
+size_t zw_model_stop_tokens(const struct zw_model *m, const uint32_t **ids)
+{
+	*ids = m->cfg.stop;
+	return m->cfg.num_stop;
+}
+
+bool zw_model_is_stop(const struct zw_model *m, uint32_t id)
+{
+	return zw_model_config_is_stop(&m->cfg, id);
 }

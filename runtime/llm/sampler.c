@@ -150,7 +150,18 @@ int zw_sampler_set_tokenizer(struct zw_sampler *s, const struct zw_tokenizer *to
 	free(s->known);
 	s->known = known;
 	s->num_known = n;
+	for (s->first_unknown = 0; s->first_unknown < n; s->first_unknown++) {
+		if (!(known[s->first_unknown / 64] >> s->first_unknown % 64 & 1))
+			break;
+	}
 	return 0;
+}
+
+uint32_t zw_sampler_needs(const struct zw_sampler *s, size_t n)
+{
+	if (sampler_changes(s, n))
+		return 0;
+	return s->p.temperature == 0 ? 1 : s->p.top_k;
 }
 
 static int find_best(const float *l, size_t n, uint32_t *best, struct zw_error *err)

@@ -35,6 +35,7 @@ struct zw_sampler {
 
 	uint64_t *known; /* bit per id: the tokenizer has a token for it; NULL: all ids may come */
 	size_t num_known;
+	size_t first_unknown; /* lowest id without a bit */
 
 	float *work; /* copy of the logits where they are changed */
 	size_t cap_work;
@@ -42,6 +43,8 @@ struct zw_sampler {
 	size_t cap_cand;
 };
 
+/* True when steps 1 to 9 may change one of n logits. */
+bool sampler_changes(const struct zw_sampler *s, size_t n);
 /* Steps 1 to 9. *out is logits itself when nothing changes, else s->work. */
 int sampler_process(struct zw_sampler *s, const float *logits, size_t n, const float **out,
 		    struct zw_error *err);

@@ -84,13 +84,14 @@ static void exclude_unknown(const struct zw_sampler *s, float *l, size_t n)
 	}
 }
 
-static bool changes_anything(const struct zw_sampler *s)
+bool sampler_changes(const struct zw_sampler *s, size_t n)
 {
 	const struct zw_sampling_params *p = &s->p;
 
 	return p->repetition_penalty > 0 || p->frequency_penalty != 0 || p->presence_penalty != 0 ||
 	       p->no_repeat_ngram || p->num_bad_words || p->min_length || p->min_new_tokens ||
-	       p->suppress.n || p->begin_suppress.n || p->mask || s->known;
+	       p->suppress.n || p->begin_suppress.n || p->mask ||
+	       (s->known && n > s->first_unknown);
 }
 
 int sampler_process(struct zw_sampler *s, const float *logits, size_t n, const float **out,
@@ -101,7 +102,7 @@ int sampler_process(struct zw_sampler *s, const float *logits, size_t n, const f
 	float *l;
 
 	*out = logits;
-	if (!changes_anything(s))
+	if (!sampler_changes(s, n))
 		return 0;
 	if (n > s->cap_work) {
 		l = realloc(s->work, n * sizeof(*l));

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 int zw_fail(struct zw_error *err, int code, const char *fmt, ...)
@@ -25,6 +26,67 @@ int zw_fail(struct zw_error *err, int code, const char *fmt, ...)
 			*p = '?';
 	}
 	return code;
+}
+
+#define STRUCT_MAX 4096u
+
+int llm_struct_in(void *dst, size_t known, size_t first, const void *src)
+{
+	const uint8_t *bytes = src;
+	uint32_t size;
+
+	memcpy(&size, src, sizeof(size));
+	if (size < first || size > STRUCT_MAX)
+		return -EINVAL;
+	for (size_t i = known; i < size; i++) {
+		if (bytes[i])
+			return -E2BIG;
+	}
+	memset(dst, 0, known);
+	memcpy(dst, src, size < known ? size : known);
+	return 0;
+}
+
+int llm_struct_out(void *dst, size_t first, const void *src, size_t known)
+{
+	uint32_t size;
+
+	memcpy(&size, dst, sizeof(size));
+	if (size < first || size > STRUCT_MAX)
+		return -EINVAL;
+	if (size > known)
+		memset((char *)dst + known, 0, size - known);
+	else
+		known = size;
+	size = (uint32_t)known;
+	memcpy(dst, src, known);
+	memcpy(dst, &size, sizeof(size));
+	return 0;
+}
+
+uint64_t llm_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+int llm_grow(void *p, size_t *cap, size_t need, size_t elem)
+{
+	size_t want = *cap ? *cap : 64;
+	void **base = p, *q;
+
+	if (need <= *cap)
+		return 0;
+	while (want < need)
+		want *= 2;
+	q = realloc(*base, want * elem);
+	if (!q)
+		return -ENOMEM;
+	*base = q;
+	*cap = want;
+	return 0;
 }
 
 void zw_copy_sized(void *dst, size_t dst_size, const void *src, size_t src_size)

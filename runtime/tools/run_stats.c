@@ -29,7 +29,7 @@ static const char *finish_name(const struct run_report *r)
 	}
 }
 
-static void print_phase(FILE *f, const char *name, const struct zw_session_stats *s, double wall)
+static void print_phase(FILE *f, const char *name, const struct zw_ctx_stats *s, double wall)
 {
 	double sim = (double)s->sim_ps * 1e-12;
 
@@ -42,11 +42,11 @@ static void print_phase(FILE *f, const char *name, const struct zw_session_stats
 
 void run_report_print(const struct run_report *r, FILE *f)
 {
-	const struct zw_session_stats *p = &r->res->prefill, *d = &r->res->decode;
+	const struct zw_ctx_stats *p = r->res->prefill, *d = r->res->decode;
 
 	fprintf(f, "\nload: %.1f MiB of weights in %.3f s\n",
 		(double)r->info->weight_bytes / 1048576, (double)r->info->load_ns * 1e-9);
-	print_phase(f, "prefill", p, (double)p->wall_ns * 1e-9);
+	print_phase(f, "prefill", p, (double)r->res->prefill_ns * 1e-9);
 	print_phase(f, "decode", d, (double)r->res->decode_ns * 1e-9);
 	fprintf(f,
 		"moved: HBM %.2f MiB read, %.2f MiB written; PCIe %.2f MiB read, %.2f MiB "
@@ -62,7 +62,7 @@ void run_report_print(const struct run_report *r, FILE *f)
 }
 
 /* Seconds as doubles, bytes and counts as integers (exact up to 2^53). */
-static cJSON *phase_json(const struct zw_session_stats *s, double wall)
+static cJSON *phase_json(const struct zw_ctx_stats *s, double wall)
 {
 	cJSON *o = cJSON_CreateObject(), *busy = cJSON_CreateObject();
 	double sim = (double)s->sim_ps * 1e-12;
@@ -135,7 +135,7 @@ static void add_text(cJSON *o, const char *key, const char *text)
 int run_report_write_json(const struct run_report *r, const char *path, struct zw_error *err)
 {
 	cJSON *o = cJSON_CreateObject(), *load = cJSON_CreateObject();
-	const struct zw_session_stats *p = &r->res->prefill, *d = &r->res->decode;
+	const struct zw_ctx_stats *p = r->res->prefill, *d = r->res->decode;
 	char fw[32], *text;
 	int ret = 0;
 	FILE *f;
@@ -156,7 +156,7 @@ int run_report_write_json(const struct run_report *r, const char *path, struct z
 	cJSON_AddNumberToObject(load, "weight_bytes", (double)r->info->weight_bytes);
 	cJSON_AddNumberToObject(load, "parameters", (double)r->info->parameters);
 	cJSON_AddItemToObject(o, "load", load);
-	cJSON_AddItemToObject(o, "prefill", phase_json(p, (double)p->wall_ns * 1e-9));
+	cJSON_AddItemToObject(o, "prefill", phase_json(p, (double)r->res->prefill_ns * 1e-9));
 	cJSON_AddItemToObject(o, "decode", phase_json(d, (double)r->res->decode_ns * 1e-9));
 	text = cJSON_Print(o);
 	cJSON_Delete(o);

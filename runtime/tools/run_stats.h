@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include <zhenwu/llm_model.h>
+#include <zhenwu/llm.h>
 
 struct run_report {
 	const char *model_dir;

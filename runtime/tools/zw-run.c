@@ -10,19 +10,21 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <zhenwu/llm_model.h>
+#include <zhenwu/llm.h>
 #include <zhenwu/zhenwu.h>
 
 #include "run_args.h"
 #include "run_stats.h"
 #include "run_stop.h"
+#include "small_files.h"
 
 struct run {
 	struct run_args a;
 	struct zw_generation_config *gc; /* NULL with --no-generation-config */
 	struct zw_dev *dev;
 	struct zw_model *model;
-	struct zw_session *session;
+	struct zw_ctx *ctx;
+	uint32_t seq;
 	struct zw_tokenizer *tok;
 	struct zw_detokenizer *detok;
 	struct zw_sampler *sampler;
@@ -137,7 +139,7 @@ static int load_prompt(struct run *r)
 	int ret;
 
 	if (a->prompt_ids) {
-		if (zw_ids_read_json(a->prompt_ids, &r->prompt, &r->num_prompt, &err))
+		if (ids_read_json(a->prompt_ids, &r->prompt, &r->num_prompt, &err))
 			return fail(err.msg);
 	} else if (a->prompt_file) {
 		ret = read_text(a->prompt_file, &text, &len);
@@ -177,7 +179,7 @@ static int load_tokenizer(struct run *r)
 	return 0;
 }
 
-static int load_model(struct run *r, struct zw_model_config *cfg, struct zw_dev_attrs *attrs)
+static int load_model(struct run *r, struct zw_model_info *info, struct zw_dev_attrs *attrs)
 {
 	struct zw_dev_options dopt = {.size = sizeof(dopt), .profile = r->a.profile};
 	struct zw_model_options mopt = {
@@ -198,7 +200,7 @@ static int load_model(struct run *r, struct zw_model_config *cfg, struct zw_dev_
 			ZW_FW_VERSION_PATCH(attrs->fw_version));
 	if (zw_model_open(r->dev, r->a.model, &mopt, &r->model, &err))
 		return fail(err.msg);
-	zw_model_get_config(r->model, cfg);
+	zw_model_get_info(r->model, info);
 	return 0;
 }
 
@@ -235,24 +237,48 @@ static int open_sampler(struct run *r)
 	return 0;
 }
 
-static int open_session(struct run *r, const struct zw_model_config *cfg)
+/* Logits of every token of a step are wanted: as many as a step has tokens, in the end. */
+static uint32_t logits_rows(const struct run *r, const struct zw_model_info *info,
+			    const struct zw_ctx_options *opt)
+{
+	uint32_t rows = opt->batch ? opt->batch : ZW_CTX_DEFAULT_BATCH;
+	uint32_t context = opt->context ? opt->context : ZW_CTX_DEFAULT_CONTEXT;
+
+	if (context > info->max_context)
+		context = info->max_context;
+	if (rows > context)
+		rows = context;
+	return rows < r->num_prompt ? rows : (uint32_t)r->num_prompt;
+}
+
+static int open_context(struct run *r, const struct zw_model_info *info)
 {
 	const struct run_args *a = &r->a;
-	struct zw_session_options opt = {.size = sizeof(opt), .context = a->ctx, .chunk = a->chunk};
-	struct zw_model_info info = {.size = sizeof(info)};
+	struct zw_ctx_options opt = {.size = sizeof(opt), .context = a->ctx, .batch = a->chunk};
+	struct zw_ctx_info ci = {.size = sizeof(ci)};
 	struct zw_error err;
+	uint32_t needs;
 
+	/* Rows of the embedding behind the last token are never chosen. */
+	opt.vocab = info->vocab_size;
+	if (r->tok && zw_tokenizer_size(r->tok) < opt.vocab)
+		opt.vocab = zw_tokenizer_size(r->tok);
+	/* A few candidates are picked on the device; where all logits count, they come to the host. */
+	needs = zw_sampler_needs(r->sampler, opt.vocab);
+	if (needs > 1 && needs <= ZW_CTX_MAX_TOPK && needs <= opt.vocab)
+		opt.top_k = needs;
 	if (a->logits_out)
-		opt.flags |= ZW_SESSION_ALL_LOGITS;
-	if (zw_session_open(r->model, &opt, &r->session, &err))
+		opt.outputs = logits_rows(r, info, &opt);
+	if (zw_ctx_create(r->model, &opt, &r->ctx, &err))
 		return fail(err.msg);
-	zw_model_get_info(r->model, &info);
+	if (zw_seq_create(r->ctx, &r->seq))
+		return fail("the context has no sequence");
+	zw_ctx_get_info(r->ctx, &ci);
 	if (!a->quiet)
-		fprintf(stderr, "context: %u tokens, KV cache %.1f MiB\n",
-			zw_session_context(r->session),
-			(double)info.kv_bytes_per_token * zw_session_context(r->session) / 1048576);
+		fprintf(stderr, "context: %u tokens, KV cache %.1f MiB\n", ci.context,
+			(double)ci.kv_bytes / 1048576);
 	if (a->logits_out) {
-		r->logits = malloc(r->num_prompt * cfg->vocab_size * sizeof(float));
+		r->logits = malloc(r->num_prompt * info->vocab_size * sizeof(float));
 		if (!r->logits)
 			return fail("out of memory for the prompt's logits");
 	}
@@ -322,6 +348,7 @@ static uint64_t max_tokens(const struct run *r)
 static int generate(struct run *r, struct zw_generate_result *res)
 {
 	struct zw_generate_params p = {.size = sizeof(p),
+				       .seq = r->seq,
 				       .flags = r->a.ignore_eos ? ZW_GENERATE_IGNORE_STOP : 0,
 				       .max_tokens = max_tokens(r),
 				       .sampler = r->sampler,
@@ -334,8 +361,7 @@ static int generate(struct run *r, struct zw_generate_result *res)
 	size_t len;
 	int ret;
 
-	res->size = sizeof(*res);
-	ret = zw_generate(r->session, &p, r->prompt, r->num_prompt, res, &err);
+	ret = zw_generate(r->ctx, &p, r->prompt, r->num_prompt, res, &err);
 	if (r->detok && !r->stop_hit) {
 		if (zw_detokenizer_flush(r->detok, &text, &len) == 0)
 			print_text(r, text, len);
@@ -428,15 +454,15 @@ static int load_generation_config(struct run *r)
 	return 0;
 }
 
-static int write_files(struct run *r, const struct zw_model_config *cfg,
+static int write_files(struct run *r, const struct zw_model_info *info,
 		       const struct run_report *report)
 {
 	struct zw_error err;
 
 	if (r->a.logits_out &&
-	    zw_npy_write_f32(r->a.logits_out, r->logits, r->num_prompt, cfg->vocab_size, &err))
+	    npy_write_f32(r->a.logits_out, r->logits, r->num_prompt, info->vocab_size, &err))
 		return fail(err.msg);
-	if (r->a.ids_out && zw_ids_write_json(r->a.ids_out, r->out, r->num_out, &err))
+	if (r->a.ids_out && ids_write_json(r->a.ids_out, r->out, r->num_out, &err))
 		return fail(err.msg);
 	if (r->a.stats_json && run_report_write_json(report, r->a.stats_json, &err))
 		return fail(err.msg);
@@ -445,10 +471,11 @@ static int write_files(struct run *r, const struct zw_model_config *cfg,
 
 static int run(struct run *r)
 {
-	struct zw_model_config cfg = {.size = sizeof(cfg)};
 	struct zw_dev_attrs attrs = {.size = sizeof(attrs)};
 	struct zw_model_info info = {.size = sizeof(info)};
-	struct zw_generate_result res = {0};
+	struct zw_ctx_stats prefill = {.size = sizeof(prefill)}, decode = {.size = sizeof(decode)};
+	struct zw_generate_result res = {
+		.size = sizeof(res), .prefill = &prefill, .decode = &decode};
 	struct run_report report;
 	int ret;
 
@@ -462,14 +489,13 @@ static int run(struct run *r)
 	if (!ret)
 		ret = open_sampler(r);
 	if (!ret)
-		ret = load_model(r, &cfg, &attrs);
+		ret = load_model(r, &info, &attrs);
 	if (!ret)
-		ret = open_session(r, &cfg);
+		ret = open_context(r, &info);
 	if (!ret)
 		ret = generate(r, &res);
 	if (ret)
 		return interrupted ? EXIT_INTERRUPTED : ret;
-	zw_model_get_info(r->model, &info);
 	report = (struct run_report){.model_dir = r->a.model,
 				     .attrs = &attrs,
 				     .info = &info,
@@ -479,7 +505,7 @@ static int run(struct run *r)
 							     : NULL};
 	if (!r->a.quiet)
 		run_report_print(&report, stderr);
-	ret = write_files(r, &cfg, &report);
+	ret = write_files(r, &info, &report);
 	return !ret && interrupted ? EXIT_INTERRUPTED : ret;
 }
 
@@ -501,7 +527,7 @@ int main(int argc, char **argv)
 	}
 	sigaction(SIGINT, &on_int, NULL);
 	ret = run(&r);
-	zw_session_close(r.session);
+	zw_ctx_destroy(r.ctx);
 	zw_model_close(r.model);
 	if (r.dev)
 		zw_dev_close(r.dev);

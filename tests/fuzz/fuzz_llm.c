@@ -16,6 +16,8 @@
 
 #include <zhenwu/llm.h>
 
+#include "config.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* The scratch folder of this process, removed at exit. */

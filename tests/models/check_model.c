@@ -18,8 +18,10 @@
 #include <string.h>
 
 #include <cjson/cJSON.h>
-#include <zhenwu/llm_model.h>
+#include <zhenwu/llm.h>
 #include <zhenwu/zhenwu.h>
+
+#include "small_files.h"
 
 #define RMS_FACTOR    1.5 /* of the reference's own BF16 noise */
 #define MARGIN_FACTOR 8.0 /* a top-2 margin above this many times the noise decides the argmax */
@@ -34,7 +36,7 @@ struct prompt {
 struct check {
 	const char *dir, *name, *device, *digest_out;
 	int workers;
-	struct zw_model_config cfg;
+	struct zw_model_info info;
 	struct prompt *prompts;
 	size_t num_prompts;
 	unsigned int count, failed;
@@ -139,9 +141,9 @@ static void load_expected(struct check *c)
 			die("%s: bf16_rms.json has no rms_diff for prompt %zu", c->dir, k);
 		p->rms = r->valuedouble;
 		snprintf(path, sizeof(path), "%s/expected/logits_%zu.npy", c->dir, k);
-		if (zw_npy_read_f32(path, &p->want, &rows, &cols, &err))
+		if (npy_read_f32(path, &p->want, &rows, &cols, &err))
 			die("%s", err.msg);
-		if (rows != p->n || cols != c->cfg.vocab_size)
+		if (rows != p->n || cols != c->info.vocab_size)
 			die("%s: [%llu, %llu] does not fit the prompt", path,
 			    (unsigned long long)rows, (unsigned long long)cols);
 		p->got = alloc(p->n * cols, sizeof(float));
@@ -173,7 +175,7 @@ static uint32_t top2(const float *row, uint32_t v, double *margin)
 static void check_logits(struct check *c, size_t k)
 {
 	const struct prompt *p = &c->prompts[k];
-	uint32_t v = c->cfg.vocab_size;
+	uint32_t v = c->info.vocab_size;
 	size_t clear = 0, differ = 0;
 	double sum = 0, rms;
 
@@ -238,28 +240,41 @@ static void device_close(struct device *d)
 		die("model or device are still in use");
 }
 
-static struct zw_session *session_open(struct device *d, uint32_t chunk)
+/* A context with one sequence, number 0. */
+static struct zw_ctx *context_open(struct device *d, uint32_t batch, bool every)
 {
-	struct zw_session_options opt = {.size = sizeof(opt),
-					 .flags = ZW_SESSION_ALL_LOGITS,
-					 .context = 512,
-					 .chunk = chunk};
-	struct zw_session *s;
+	struct zw_ctx_options opt = {
+		.size = sizeof(opt), .context = 512, .batch = batch, .outputs = every ? batch : 1};
+	struct zw_ctx *ctx;
 	struct zw_error err;
+	uint32_t seq;
 
-	if (zw_session_open(d->model, &opt, &s, &err))
+	if (zw_ctx_create(d->model, &opt, &ctx, &err))
 		die("%s", err.msg);
-	return s;
+	if (zw_seq_create(ctx, &seq) || seq)
+		die("a new context has no sequence 0");
+	return ctx;
 }
 
 /* Logits of every row of a prompt, from an empty sequence. */
-static void eval(struct zw_session *s, const struct prompt *p, float *out)
+static void eval(struct zw_ctx *ctx, const struct prompt *p, float *out)
 {
+	struct zw_eval_options opt = {.size = sizeof(opt), .all_logits = out};
 	struct zw_error err;
 
-	zw_session_truncate(s, 0);
-	if (zw_session_eval(s, p->ids, p->n, out, NULL, &err))
+	zw_seq_truncate(ctx, 0, 0);
+	if (zw_ctx_eval(ctx, 0, p->ids, p->n, &opt, NULL, &err))
 		die("%s", err.msg);
+}
+
+/* Appends ids; what is wanted of the last one. */
+static int append(struct zw_ctx *ctx, const uint32_t *ids, size_t n, uint32_t want,
+		  struct zw_output *out, struct zw_error *err)
+{
+	struct zw_eval_options opt = {.size = sizeof(opt), .want = want};
+
+	*out = (struct zw_output){.size = sizeof(*out)};
+	return zw_ctx_eval(ctx, 0, ids, n, &opt, out, err);
 }
 
 static bool same_bits(const struct prompt *p, const float *x, uint32_t v)
@@ -271,34 +286,36 @@ static bool same_bits(const struct prompt *p, const float *x, uint32_t v)
 static void check_chunks(struct check *c, struct device *d)
 {
 	static const uint32_t chunks[] = {1, 7};
-	uint32_t v = c->cfg.vocab_size;
+	uint32_t v = c->info.vocab_size;
 
 	for (size_t i = 0; i < sizeof(chunks) / sizeof(chunks[0]); i++) {
-		struct zw_session *s = session_open(d, chunks[i]);
+		struct zw_ctx *ctx = context_open(d, chunks[i], true);
 
 		for (size_t k = 0; k < c->num_prompts; k++) {
 			const struct prompt *p = &c->prompts[k];
 			float *x = alloc(p->n * v, sizeof(*x));
 
-			eval(s, p, x);
+			eval(ctx, p, x);
 			result(c, same_bits(p, x, v),
-			       "prompt %zu: prefill in chunks of %u has the bits of the whole", k,
+			       "prompt %zu: prefill in steps of %u has the bits of the whole", k,
 			       chunks[i]);
 			free(x);
 		}
-		zw_session_close(s);
+		zw_ctx_destroy(ctx);
 	}
 }
 
 /*
  * The expected tokens fed back one at a time: wherever our own margin is clear, our choice is
- * theirs. Also: the last row's logits alone are those that every row's give.
+ * theirs; and the device's choice is always the host's. Also: the last row's logits alone are those
+ * that every row's give.
  */
 static void check_greedy(struct check *c, struct device *d)
 {
+	const uint32_t want_both = ZW_WANT_LOGITS | ZW_WANT_ARGMAX;
 	cJSON *greedy = load_json(c->dir, "greedy.json"), *it;
-	struct zw_session *s = session_open(d, 0);
-	uint32_t v = c->cfg.vocab_size;
+	struct zw_ctx *ctx = context_open(d, 128, false);
+	uint32_t v = c->info.vocab_size;
 	size_t k = 0;
 
 	cJSON_ArrayForEach(it, greedy)
@@ -306,89 +323,92 @@ static void check_greedy(struct check *c, struct device *d)
 		const struct prompt *p = &c->prompts[k];
 		uint32_t *want;
 		size_t n = load_ids(cJSON_GetObjectItemCaseSensitive(it, "tokens"), &want);
-		size_t clear = 0, agree = 0;
-		const float *logits;
+		size_t clear = 0, agree = 0, same = 0;
+		struct zw_output out;
 		struct zw_error err;
 
 		if (k >= c->num_prompts || !n)
 			die("%s: greedy.json does not fit the prompts", c->dir);
-		zw_session_truncate(s, 0);
-		if (zw_session_eval(s, p->ids, p->n, NULL, &logits, &err))
+		zw_seq_truncate(ctx, 0, 0);
+		if (append(ctx, p->ids, p->n, want_both, &out, &err))
 			die("%s", err.msg);
-		result(c, !memcmp(logits, p->got + (p->n - 1) * v, v * sizeof(*logits)),
+		result(c, !memcmp(out.logits, p->got + (p->n - 1) * v, v * sizeof(*out.logits)),
 		       "prompt %zu: logits of the last row alone have the same bits", k);
 		for (size_t i = 0; i < n; i++) {
 			double margin;
-			uint32_t id = top2(logits, v, &margin);
+			uint32_t id = top2(out.logits, v, &margin);
 
+			same += out.argmax == id;
 			if (margin > MARGIN_FACTOR * p->rms) {
 				clear++;
 				agree += id == want[i];
 			}
-			if (i + 1 < n && zw_session_eval(s, &want[i], 1, NULL, &logits, &err))
+			if (i + 1 < n && append(ctx, &want[i], 1, want_both, &out, &err))
 				die("%s", err.msg);
 		}
 		result(c, agree == clear && clear > 0,
 		       "prompt %zu: %zu of %zu greedy tokens with a clear margin as expected", k,
 		       agree, clear);
+		result(c, same == n, "prompt %zu: %zu of %zu tokens chosen alike on the device", k,
+		       same, n);
 		free(want);
 		k++;
 	}
-	zw_session_close(s);
+	zw_ctx_destroy(ctx);
 	cJSON_Delete(greedy);
 }
 
 static void check_workers(struct check *c)
 {
 	static const int workers[] = {1, 2, 4, ZW_DEV_WORKERS_NONE};
-	uint32_t v = c->cfg.vocab_size;
+	uint32_t v = c->info.vocab_size;
 
 	for (size_t i = 0; i < sizeof(workers) / sizeof(workers[0]); i++) {
 		struct device d;
-		struct zw_session *s;
+		struct zw_ctx *ctx;
 		bool same = true;
 
 		device_open(c, &d, workers[i]);
-		s = session_open(&d, 0);
+		ctx = context_open(&d, 128, true);
 		for (size_t k = 0; k < c->num_prompts; k++) {
 			const struct prompt *p = &c->prompts[k];
 			float *x = alloc(p->n * v, sizeof(*x));
 
-			eval(s, p, x);
+			eval(ctx, p, x);
 			same &= same_bits(p, x, v);
 			free(x);
 		}
-		zw_session_close(s);
+		zw_ctx_destroy(ctx);
 		device_close(&d);
 		result(c, same, "%d engine threads give the same bits",
 		       workers[i] == ZW_DEV_WORKERS_NONE ? 0 : workers[i]);
 	}
 }
 
-/* Wrong calls are refused and leave the session as it was. */
+/* Wrong calls are refused and leave the sequence as it was. */
 static void check_refusals(struct check *c, struct device *d)
 {
-	struct zw_session_options opt = {.size = sizeof(opt), .context = 8, .chunk = 3};
+	struct zw_ctx_options opt = {.size = sizeof(opt), .context = 8, .batch = 3};
 	const struct prompt *p = &c->prompts[0];
-	uint32_t bad = c->cfg.vocab_size, nine[9] = {0};
-	struct zw_session *s, *t = NULL;
-	const float *logits;
+	uint32_t bad = c->info.vocab_size, nine[9] = {0}, seq;
+	struct zw_ctx *ctx, *t = NULL;
+	struct zw_output out;
 	struct zw_error err;
 
-	if (zw_session_open(d->model, &opt, &s, &err))
+	if (zw_ctx_create(d->model, &opt, &ctx, &err) || zw_seq_create(ctx, &seq))
 		die("%s", err.msg);
-	result(c, zw_session_eval(s, &bad, 1, NULL, &logits, &err) == -ERANGE,
+	result(c, append(ctx, &bad, 1, ZW_WANT_LOGITS, &out, &err) == -ERANGE,
 	       "a token id beyond the vocabulary is refused");
-	result(c, zw_session_eval(s, nine, 9, NULL, &logits, &err) == -ENOSPC,
+	result(c, append(ctx, nine, 9, ZW_WANT_LOGITS, &out, &err) == -ENOSPC,
 	       "more tokens than the context are refused");
 	result(c,
-	       zw_session_length(s) == 0 &&
-		       zw_session_eval(s, p->ids, p->n < 8 ? p->n : 8, NULL, &logits, &err) == 0,
-	       "the session works after refusals");
+	       zw_seq_length(ctx, seq) == 0 &&
+		       append(ctx, p->ids, p->n < 8 ? p->n : 8, ZW_WANT_LOGITS, &out, &err) == 0,
+	       "the sequence works after refusals");
 	result(c, zw_model_close(d->model) == -EBUSY, "a model in use cannot be closed");
-	zw_session_close(s);
-	opt.context = c->cfg.max_position + 1;
-	result(c, zw_session_open(d->model, &opt, &t, &err) == -EINVAL && !t,
+	zw_ctx_destroy(ctx);
+	opt.context = c->info.max_context + 1;
+	result(c, zw_ctx_create(d->model, &opt, &t, &err) == -EINVAL && !t,
 	       "a context above the model's limit is refused");
 }
 
@@ -401,7 +421,7 @@ static void write_digests(const struct check *c)
 	for (size_t k = 0; k < c->num_prompts; k++)
 		fprintf(f, "%s prompt %zu %016llx\n", c->name, k,
 			(unsigned long long)digest(c->prompts[k].got,
-						   c->prompts[k].n * c->cfg.vocab_size));
+						   c->prompts[k].n * c->info.vocab_size));
 	if (fclose(f))
 		die("%s: %s", c->digest_out, strerror(errno));
 }
@@ -439,9 +459,8 @@ static int parse_args(struct check *c, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct check c = {.device = "sim", .cfg.size = sizeof(c.cfg)};
-	struct zw_session *s;
-	struct zw_error err;
+	struct check c = {.device = "sim", .info.size = sizeof(c.info)};
+	struct zw_ctx *ctx;
 	struct device d;
 
 	if (parse_args(&c, argc, argv)) {
@@ -450,16 +469,15 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	printf("TAP version 13\n");
-	if (zw_model_config_load(c.dir, &c.cfg, &err))
-		die("%s", err.msg);
-	load_expected(&c);
 	device_open(&c, &d, c.workers);
-	s = session_open(&d, 512); /* above every prompt: one chunk */
+	zw_model_get_info(d.model, &c.info);
+	load_expected(&c);
+	ctx = context_open(&d, 512, true); /* above every prompt: one step */
 	for (size_t k = 0; k < c.num_prompts; k++) {
-		eval(s, &c.prompts[k], c.prompts[k].got);
+		eval(ctx, &c.prompts[k], c.prompts[k].got);
 		check_logits(&c, k);
 	}
-	zw_session_close(s);
+	zw_ctx_destroy(ctx);
 	check_chunks(&c, &d);
 	check_greedy(&c, &d);
 	check_refusals(&c, &d);

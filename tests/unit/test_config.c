@@ -2,6 +2,8 @@
 /* config.json and generation_config.json: what is read, what is refused and how it is named. */
 #include "llm_test.h"
 
+#include "config.h"
+
 static int setup(void **state)
 {
 	*state = scratch_new();

@@ -1,312 +1,16 @@
 // SPDX-License-Identifier: MIT
 /*
- * Models and sessions on the sim transport: small random checkpoints against a plain forward pass
- * in double precision, loading from shards, and everything that must be refused.
+ * Models on the sim transport: small random checkpoints against a plain forward pass in double
+ * precision, loading from shards, generation, and everything that must be refused.
  */
-#include "llm_test.h"
+#include "llm_fixture.h"
 
 #include <math.h>
 #include <pthread.h>
 
-#include <zhenwu/llm_model.h>
 #include <zhenwu/zhenwu.h>
 
-#define MAX_TENSORS 64
-
-/* Dimensions chosen unequal and not round, so that no two can be confused. */
-struct shape {
-	uint32_t h, i, layers, nq, nkv, d, v;
-	bool tied, bias;
-};
-
-struct tensor {
-	char name[80];
-	uint32_t ndim, dim[2];
-	float *x; /* values that BF16 holds exactly */
-	size_t n;
-};
-
-struct fixture {
-	char *dir;
-	struct shape s;
-	struct tensor t[MAX_TENSORS];
-	size_t n;
-};
-
 static struct zw_dev *dev;
-
-static uint64_t rng;
-
-static double uniform(void)
-{
-	rng = rng * 6364136223846793005ull + 1442695040888963407ull;
-	return (double)(rng >> 11) * 0x1p-53 * 2 - 1;
-}
-
-static float bf16(double x)
-{
-	float f = (float)x;
-	uint32_t u;
-
-	memcpy(&u, &f, 4);
-	u &= 0xffff0000; /* any value of the type will do */
-	memcpy(&f, &u, 4);
-	return f;
-}
-
-/* ---- making a checkpoint ---- */
-
-static void add(struct fixture *f, double base, double scale, uint32_t ndim, uint32_t d0,
-		uint32_t d1, const char *fmt, ...)
-{
-	struct tensor *t = &f->t[f->n++];
-	va_list ap;
-
-	assert_true(f->n <= MAX_TENSORS);
-	va_start(ap, fmt);
-	vsnprintf(t->name, sizeof(t->name), fmt, ap);
-	va_end(ap);
-	t->ndim = ndim;
-	t->dim[0] = d0;
-	t->dim[1] = d1;
-	t->n = (size_t)d0 * (ndim == 2 ? d1 : 1);
-	t->x = malloc(t->n * sizeof(float));
-	for (size_t i = 0; i < t->n; i++)
-		t->x[i] = bf16(base + scale * uniform());
-}
-
-static void make(struct fixture *f, struct shape s)
-{
-	*f = (struct fixture){.dir = scratch_new(), .s = s};
-	rng = 99;
-	add(f, 0, 1, 2, s.v, s.h, "model.embed_tokens.weight");
-	add(f, 1, 0.3, 1, s.h, 0, "model.norm.weight");
-	if (!s.tied)
-		add(f, 0, 0.3, 2, s.v, s.h, "lm_head.weight");
-	for (uint32_t l = 0; l < s.layers; l++) {
-#define L "model.layers.%u."
-		add(f, 1, 0.3, 1, s.h, 0, L "input_layernorm.weight", l);
-		add(f, 1, 0.3, 1, s.h, 0, L "post_attention_layernorm.weight", l);
-		add(f, 0, 0.2, 2, s.nq * s.d, s.h, L "self_attn.q_proj.weight", l);
-		add(f, 0, 0.2, 2, s.nkv * s.d, s.h, L "self_attn.k_proj.weight", l);
-		add(f, 0, 0.2, 2, s.nkv * s.d, s.h, L "self_attn.v_proj.weight", l);
-		add(f, 0, 0.2, 2, s.h, s.nq * s.d, L "self_attn.o_proj.weight", l);
-		add(f, 1, 0.3, 1, s.d, 0, L "self_attn.q_norm.weight", l);
-		add(f, 1, 0.3, 1, s.d, 0, L "self_attn.k_norm.weight", l);
-		add(f, 0, 0.2, 2, s.i, s.h, L "mlp.gate_proj.weight", l);
-		add(f, 0, 0.2, 2, s.i, s.h, L "mlp.up_proj.weight", l);
-		add(f, 0, 0.2, 2, s.h, s.i, L "mlp.down_proj.weight", l);
-		if (s.bias) {
-			add(f, 0, 0.5, 1, s.nq * s.d, 0, L "self_attn.q_proj.bias", l);
-			add(f, 0, 0.5, 1, s.nkv * s.d, 0, L "self_attn.k_proj.bias", l);
-			add(f, 0, 0.5, 1, s.nkv * s.d, 0, L "self_attn.v_proj.bias", l);
-			add(f, 0, 0.5, 1, s.h, 0, L "self_attn.o_proj.bias", l);
-		}
-#undef L
-	}
-}
-
-static void unmake(struct fixture *f)
-{
-	for (size_t i = 0; i < f->n; i++)
-		free(f->t[i].x);
-	scratch_free(f->dir);
-}
-
-/* Writes tensors i with i % step == first as BF16, or as the dtype that odd_name has. */
-static void write_shard(const struct fixture *f, const char *file, size_t first, size_t step,
-			const char *odd_name, const char *odd_dtype)
-{
-	char path[512], *header = NULL;
-	size_t hlen, off = 0;
-	FILE *h = open_memstream(&header, &hlen), *out;
-	uint64_t len;
-
-	fputc('{', h);
-	for (size_t i = first; i < f->n; i += step) {
-		const struct tensor *t = &f->t[i];
-		bool odd = odd_name && strstr(t->name, odd_name);
-		size_t bytes = t->n * (odd && !strcmp(odd_dtype, "F32") ? 4 : 2);
-
-		fprintf(h, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%u", i == first ? "" : ",",
-			t->name, odd ? odd_dtype : "BF16", t->dim[0]);
-		if (t->ndim == 2)
-			fprintf(h, ",%u", t->dim[1]);
-		fprintf(h, "],\"data_offsets\":[%zu,%zu]}", off, off + bytes);
-		off += bytes;
-	}
-	fputc('}', h);
-	fclose(h);
-	snprintf(path, sizeof(path), "%s/%s", f->dir, file);
-	out = fopen(path, "wb");
-	len = hlen;
-	fwrite(&len, 8, 1, out);
-	fwrite(header, 1, hlen, out);
-	for (size_t i = first; i < f->n; i += step) {
-		const struct tensor *t = &f->t[i];
-		bool wide = odd_name && strstr(t->name, odd_name) && !strcmp(odd_dtype, "F32");
-
-		for (size_t j = 0; j < t->n; j++)
-			fwrite((const char *)&t->x[j] + (wide ? 0 : 2), wide ? 4 : 2, 1, out);
-	}
-	assert_int_equal(fclose(out), 0);
-	free(header);
-}
-
-static void write_config(const struct fixture *f)
-{
-	const struct shape *s = &f->s;
-	char text[1024];
-
-	snprintf(text, sizeof(text),
-		 "{\"model_type\":\"qwen3\",\"hidden_size\":%u,\"intermediate_size\":%u,"
-		 "\"num_hidden_layers\":%u,\"num_attention_heads\":%u,\"num_key_value_heads\":%u,"
-		 "\"head_dim\":%u,\"vocab_size\":%u,\"max_position_embeddings\":300,"
-		 "\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,\"tie_word_embeddings\":%s,"
-		 "\"attention_bias\":%s,\"eos_token_id\":%u}",
-		 s->h, s->i, s->layers, s->nq, s->nkv, s->d, s->v, s->tied ? "true" : "false",
-		 s->bias ? "true" : "false", s->v - 1);
-	scratch_text(f->dir, "config.json", text);
-}
-
-static void write_model(const struct fixture *f)
-{
-	write_config(f);
-	write_shard(f, "model.safetensors", 0, 1, NULL, NULL);
-}
-
-/* ---- the plain forward pass ---- */
-
-static const float *weight(const struct fixture *f, const char *fmt, ...)
-{
-	char name[80];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(name, sizeof(name), fmt, ap);
-	va_end(ap);
-	for (size_t i = 0; i < f->n; i++) {
-		if (!strcmp(f->t[i].name, name))
-			return f->t[i].x;
-	}
-	return NULL;
-}
-
-static void linear(double *y, const double *x, const float *w, const float *b, uint32_t n,
-		   uint32_t k)
-{
-	for (uint32_t i = 0; i < n; i++) {
-		double sum = b ? (double)b[i] : 0;
-
-		for (uint32_t j = 0; j < k; j++)
-			sum += (double)w[(size_t)i * k + j] * x[j];
-		y[i] = sum;
-	}
-}
-
-static void norm(double *y, const double *x, const float *w, uint32_t n)
-{
-	double sum = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-		sum += x[i] * x[i];
-	for (uint32_t i = 0; i < n; i++)
-		y[i] = x[i] / sqrt(sum / n + 1e-5) * (double)w[i];
-}
-
-static void rope(double *x, uint32_t d, uint32_t pos)
-{
-	for (uint32_t j = 0; j < d / 2; j++) {
-		double a = pos * pow(10000.0, -2.0 * j / d), c = cos(a), s = sin(a);
-		double u = x[j], v = x[j + d / 2];
-
-		x[j] = u * c - v * s;
-		x[j + d / 2] = v * c + u * s;
-	}
-}
-
-/* One layer's attention of the token at `pos`; k and v hold the rows of 0..pos. */
-static void attend(const struct fixture *f, uint32_t l, double *h, double *ks, double *vs,
-		   uint32_t pos)
-{
-	const struct shape *s = &f->s;
-	uint32_t d = s->d, g = s->nq / s->nkv;
-	double x[256], q[512], o[512] = {0}, y[256], p[300];
-	double *k = ks + (size_t)pos * s->nkv * d, *v = vs + (size_t)pos * s->nkv * d;
-
-#define W(n) weight(f, "model.layers.%u." n, l)
-	norm(x, h, W("input_layernorm.weight"), s->h);
-	linear(q, x, W("self_attn.q_proj.weight"), W("self_attn.q_proj.bias"), s->nq * d, s->h);
-	linear(k, x, W("self_attn.k_proj.weight"), W("self_attn.k_proj.bias"), s->nkv * d, s->h);
-	linear(v, x, W("self_attn.v_proj.weight"), W("self_attn.v_proj.bias"), s->nkv * d, s->h);
-	for (uint32_t i = 0; i < s->nkv; i++) {
-		norm(k + i * d, k + i * d, W("self_attn.k_norm.weight"), d);
-		rope(k + i * d, d, pos);
-	}
-	for (uint32_t i = 0; i < s->nq; i++) {
-		double top = -INFINITY, sum = 0;
-
-		norm(q + i * d, q + i * d, W("self_attn.q_norm.weight"), d);
-		rope(q + i * d, d, pos);
-		for (uint32_t t = 0; t <= pos; t++) {
-			p[t] = 0;
-			for (uint32_t j = 0; j < d; j++)
-				p[t] += q[i * d + j] * ks[((size_t)t * s->nkv + i / g) * d + j];
-			p[t] /= sqrt(d);
-			top = fmax(top, p[t]);
-		}
-		for (uint32_t t = 0; t <= pos; t++)
-			sum += p[t] = exp(p[t] - top);
-		for (uint32_t t = 0; t <= pos; t++) {
-			for (uint32_t j = 0; j < d; j++)
-				o[i * d + j] +=
-					p[t] / sum * vs[((size_t)t * s->nkv + i / g) * d + j];
-		}
-	}
-	linear(y, o, W("self_attn.o_proj.weight"), W("self_attn.o_proj.bias"), s->h, s->nq * d);
-	for (uint32_t i = 0; i < s->h; i++)
-		h[i] += y[i];
-}
-
-static void feed_forward(const struct fixture *f, uint32_t l, double *h)
-{
-	const struct shape *s = &f->s;
-	double x[256], a[512], b[512], y[256];
-
-	norm(x, h, W("post_attention_layernorm.weight"), s->h);
-	linear(a, x, W("mlp.gate_proj.weight"), NULL, s->i, s->h);
-	linear(b, x, W("mlp.up_proj.weight"), NULL, s->i, s->h);
-	for (uint32_t i = 0; i < s->i; i++)
-		a[i] = a[i] / (1 + exp(-a[i])) * b[i];
-	linear(y, a, W("mlp.down_proj.weight"), NULL, s->h, s->i);
-	for (uint32_t i = 0; i < s->h; i++)
-		h[i] += y[i];
-#undef W
-}
-
-static void reference(const struct fixture *f, const uint32_t *ids, uint32_t n, double *logits)
-{
-	const struct shape *s = &f->s;
-	const float *embed = weight(f, "model.embed_tokens.weight");
-	size_t kv = (size_t)n * s->nkv * s->d;
-	double *k = calloc(kv * s->layers, sizeof(*k)), *v = calloc(kv * s->layers, sizeof(*v));
-
-	for (uint32_t t = 0; t < n; t++) {
-		double h[256], x[256];
-
-		for (uint32_t i = 0; i < s->h; i++)
-			h[i] = (double)embed[(size_t)ids[t] * s->h + i];
-		for (uint32_t l = 0; l < s->layers; l++) {
-			attend(f, l, h, k + kv * l, v + kv * l, t);
-			feed_forward(f, l, h);
-		}
-		norm(x, h, weight(f, "model.norm.weight"), s->h);
-		linear(logits + (size_t)t * s->v, x, s->tied ? embed : weight(f, "lm_head.weight"),
-		       NULL, s->v, s->h);
-	}
-	free(k);
-	free(v);
-}
 
 /* ---- tests ---- */
 
@@ -320,53 +24,41 @@ static struct zw_model *open_model(const struct fixture *f)
 	return m;
 }
 
-static float *all_logits(struct zw_model *m, const struct fixture *f, uint32_t chunk,
+static float *all_logits(struct zw_model *m, const struct fixture *f, uint32_t batch,
 			 const uint32_t *ids, uint32_t n)
 {
-	struct zw_session_options opt = {
-		.size = sizeof(opt), .flags = ZW_SESSION_ALL_LOGITS, .chunk = chunk};
+	struct zw_ctx_options opt = {
+		.size = sizeof(opt), .batch = batch, .outputs = batch ? batch : n};
 	float *x = malloc((size_t)n * f->s.v * sizeof(*x));
+	struct zw_eval_options eval = {.size = sizeof(eval), .all_logits = x};
 	struct zw_error err = {""};
-	struct zw_session *s;
+	struct zw_ctx *c;
+	uint32_t seq;
 
-	if (zw_session_open(m, &opt, &s, &err) || zw_session_eval(s, ids, n, x, NULL, &err))
+	if (zw_ctx_create(m, &opt, &c, &err) || zw_seq_create(c, &seq) ||
+	    zw_ctx_eval(c, seq, ids, n, &eval, NULL, &err))
 		fail_msg("%s", err.msg);
-	zw_session_close(s);
+	zw_ctx_destroy(c);
 	return x;
 }
-
-static const struct shape shapes[] = {
-	{.h = 48, .i = 80, .layers = 2, .nq = 6, .nkv = 2, .d = 16, .v = 97, .tied = true},
-	{.h = 64, .i = 40, .layers = 3, .nq = 2, .nkv = 2, .d = 32, .v = 50},
-	{.h = 40, .i = 72, .layers = 2, .nq = 4, .nkv = 1, .d = 8, .v = 61, .bias = true},
-	{.h = 33,
-	 .i = 17,
-	 .layers = 1,
-	 .nq = 3,
-	 .nkv = 3,
-	 .d = 6,
-	 .v = 5,
-	 .bias = true,
-	 .tied = true},
-};
 
 #define TOKENS 45 /* more than one page of the cache, no multiple of anything */
 
 static void test_reference(void **state)
 {
-	for (size_t k = 0; k < sizeof(shapes) / sizeof(shapes[0]); k++) {
+	for (size_t k = 0; k < sizeof(fixture_shapes) / sizeof(fixture_shapes[0]); k++) {
 		struct fixture f;
 		uint32_t ids[TOKENS];
 		double *want, diff = 0, size = 0;
 		struct zw_model *m;
 		float *got;
 
-		make(&f, shapes[k]);
-		write_model(&f);
+		fixture_make(&f, fixture_shapes[k]);
+		fixture_write(&f);
 		for (uint32_t i = 0; i < TOKENS; i++)
 			ids[i] = (i * 31 + 7) % f.s.v;
 		want = malloc(TOKENS * f.s.v * sizeof(*want));
-		reference(&f, ids, TOKENS, want);
+		fixture_reference(&f, ids, TOKENS, want);
 		m = open_model(&f);
 		got = all_logits(m, &f, 20, ids, TOKENS);
 		for (size_t i = 0; i < (size_t)TOKENS * f.s.v; i++) {
@@ -381,7 +73,7 @@ static void test_reference(void **state)
 		assert_int_equal(zw_model_close(m), 0);
 		free(got);
 		free(want);
-		unmake(&f);
+		fixture_free(&f);
 	}
 }
 
@@ -396,13 +88,21 @@ static void test_forms(void **state)
 	float *one, *x;
 	FILE *out;
 
-	make(&f, shapes[0]);
-	write_model(&f);
+	fixture_make(&f, fixture_shapes[0]);
+	fixture_write(&f);
 	m = open_model(&f);
 	one = all_logits(m, &f, 0, ids, 8);
 	zw_model_close(m);
 
-	write_shard(&f, "model.safetensors", 0, 1, "", "F32");
+	fixture_write_shard(&f, "model.safetensors", 0, 1, "", "F32");
+	m = open_model(&f);
+	x = all_logits(m, &f, 0, ids, 8);
+	assert_memory_equal(one, x, 8 * f.s.v * sizeof(*x));
+	free(x);
+	zw_model_close(m);
+
+	/* Types that differ within one matrix meet in the wider one. */
+	fixture_write_shard(&f, "model.safetensors", 0, 1, "k_proj", "F32");
 	m = open_model(&f);
 	x = all_logits(m, &f, 0, ids, 8);
 	assert_memory_equal(one, x, 8 * f.s.v * sizeof(*x));
@@ -425,7 +125,7 @@ static void test_forms(void **state)
 		char name[32];
 
 		snprintf(name, sizeof(name), "part-%zu.safetensors", i);
-		write_shard(&f, name, i, 3, NULL, NULL);
+		fixture_write_shard(&f, name, i, 3, NULL, NULL);
 	}
 	m = open_model(&f);
 	x = all_logits(m, &f, 0, ids, 8);
@@ -433,7 +133,7 @@ static void test_forms(void **state)
 	free(x);
 	free(one);
 	zw_model_close(m);
-	unmake(&f);
+	fixture_free(&f);
 }
 
 static void expect_refused(const struct fixture *f, int code, const char *words)
@@ -461,27 +161,25 @@ static void test_refused(void **state)
 	uint64_t before = hbm_free();
 	struct fixture f;
 
-	make(&f, shapes[0]);
-	write_config(&f);
+	fixture_make(&f, fixture_shapes[0]);
+	fixture_write_config(&f);
 	expect_refused(&f, -ENOENT, "model.safetensors");
-	write_shard(&f, "model.safetensors", 0, 1, "", "F16");
+	fixture_write_shard(&f, "model.safetensors", 0, 1, "", "F16");
 	expect_refused(&f, -EOPNOTSUPP, "dtype F16");
-	write_shard(&f, "model.safetensors", 0, 1, "k_proj", "F32");
-	expect_refused(&f, -EOPNOTSUPP, "k_proj|q_proj|F32");
-	write_shard(&f, "model.safetensors", 1, 1, NULL, NULL);
+	fixture_write_shard(&f, "model.safetensors", 1, 1, NULL, NULL);
 	expect_refused(&f, -EBADMSG, "embed_tokens|missing");
 	f.s.layers = 1;
-	write_model(&f);
+	fixture_write(&f);
 	expect_refused(&f, -EBADMSG, "model.layers.1|does not belong");
-	f.s = shapes[0];
+	f.s = fixture_shapes[0];
 	f.s.i++;
-	write_model(&f);
+	fixture_write(&f);
 	expect_refused(&f, -EBADMSG, "mlp|[80,48]|[81,48]");
-	f.s = shapes[0];
+	f.s = fixture_shapes[0];
 	f.s.bias = true;
-	write_model(&f);
+	fixture_write(&f);
 	expect_refused(&f, -EBADMSG, "bias|missing");
-	unmake(&f);
+	fixture_free(&f);
 	assert_int_equal(hbm_free(), before);
 }
 
@@ -512,8 +210,8 @@ static void test_progress(void **state)
 	struct zw_model *m = NULL;
 	struct fixture f;
 
-	make(&f, shapes[1]);
-	write_model(&f);
+	fixture_make(&f, fixture_shapes[1]);
+	fixture_write(&f);
 	assert_int_equal(zw_model_open(dev, f.dir, &opt, &m, &err), -ECANCELED);
 	assert_null(m);
 	assert_int_equal(hbm_free(), before);
@@ -527,46 +225,46 @@ static void test_progress(void **state)
 	assert_true(hbm_free() < before);
 	assert_int_equal(zw_model_close(m), 0);
 	assert_int_equal(hbm_free(), before);
-	unmake(&f);
+	fixture_free(&f);
 }
 
-/* Neither a model nor a session that does not fit is begun; both say what is missing. */
+/* Neither a model nor a context that does not fit is begun; both say what is missing. */
 static void test_too_large(void **state)
 {
 	struct zw_dev_options dopt = {.size = sizeof(dopt), .hbm_bytes = 16 << 20};
-	struct zw_session_options sopt = {.size = sizeof(sopt), .flags = ZW_SESSION_ALL_LOGITS};
+	struct zw_ctx_options copt = {.size = sizeof(copt), .outputs = 128};
 	struct shape s = {.h = 256, .i = 64, .layers = 1, .nq = 4, .nkv = 2, .d = 16, .v = 20000};
 	struct zw_dev *small;
-	struct zw_session *ses = NULL;
+	struct zw_ctx *ctx = NULL;
 	struct zw_error err = {""};
 	struct zw_model *m = NULL;
 	struct fixture f;
 
 	if (zw_dev_open("sim", &dopt, &small, &err))
 		fail_msg("%s", err.msg);
-	make(&f, s); /* two matrices of 10 MB */
-	write_model(&f);
+	fixture_make(&f, s); /* two matrices of 10 MB */
+	fixture_write(&f);
 	assert_int_equal(zw_model_open(small, f.dir, NULL, &m, &err), -ENOSPC);
 	assert_null(m);
 	expect_words("model", &err, f.dir);
 	expect_words("model", &err, "device memory|MiB are free");
-	unmake(&f);
+	fixture_free(&f);
 
 	s.tied = true; /* one: it fits, but not with the logits of 128 rows */
-	make(&f, s);
-	write_model(&f);
+	fixture_make(&f, s);
+	fixture_write(&f);
 	if (zw_model_open(small, f.dir, NULL, &m, &err))
 		fail_msg("%s", err.msg);
-	assert_int_equal(zw_session_open(m, &sopt, &ses, &err), -ENOSPC);
-	assert_null(ses);
-	expect_words("session", &err, "session|device memory|MiB are free");
-	sopt.flags = 0;
-	if (zw_session_open(m, &sopt, &ses, &err))
+	assert_int_equal(zw_ctx_create(m, &copt, &ctx, &err), -ENOSPC);
+	assert_null(ctx);
+	expect_words("context", &err, "context|device memory|MiB are free");
+	copt.outputs = 0;
+	if (zw_ctx_create(m, &copt, &ctx, &err))
 		fail_msg("%s", err.msg);
-	zw_session_close(ses);
+	zw_ctx_destroy(ctx);
 	assert_int_equal(zw_model_close(m), 0);
 	assert_int_equal(zw_dev_close(small), 0);
-	unmake(&f);
+	fixture_free(&f);
 }
 
 struct tokens {
@@ -586,71 +284,288 @@ static void test_generate(void **state)
 {
 	struct zw_sampling_params sp = {.size = sizeof(sp), .top_p = 1};
 	struct tokens a = {.stop_at = 99}, b = {.stop_at = 3};
-	struct zw_generate_result r = {.size = sizeof(r)};
-	struct zw_session_options opt = {.size = sizeof(opt), .context = 20, .chunk = 4};
+	struct zw_ctx_stats prefill = {.size = sizeof(prefill)}, decode = {.size = sizeof(decode)};
+	struct zw_generate_result r = {.size = sizeof(r), .prefill = &prefill, .decode = &decode};
+	struct zw_ctx_options opt = {.size = sizeof(opt), .context = 20, .batch = 4};
 	uint32_t prompt[] = {1, 2, 3, 4, 5};
 	struct zw_generate_params p = {.size = sizeof(p), .max_tokens = 10, .token = on_token};
 	struct zw_error err = {""};
-	struct zw_session *s;
+	struct zw_ctx *c;
 	struct zw_model *m;
 	struct fixture f;
 
-	make(&f, shapes[0]);
-	write_model(&f);
+	fixture_make(&f, fixture_shapes[0]);
+	fixture_write(&f);
 	m = open_model(&f);
 	assert_int_equal(zw_sampler_open(&sp, &p.sampler, &err), 0);
-	assert_int_equal(zw_session_open(m, &opt, &s, &err), 0);
-	p.vocab = f.s.v - 1; /* leaves out the stop token */
+	opt.vocab = f.s.v - 1; /* leaves out the stop token */
+	assert_int_equal(zw_ctx_create(m, &opt, &c, &err), 0);
+	assert_int_equal(zw_seq_create(c, &p.seq), 0);
 	p.opaque = &a;
-	assert_int_equal(zw_generate(s, &p, prompt, 5, &r, &err), 0);
+	assert_int_equal(zw_generate(c, &p, prompt, 5, &r, &err), 0);
 	assert_int_equal(r.finish, ZW_FINISH_LENGTH);
 	assert_int_equal(r.generated_tokens, 10);
 	assert_int_equal(a.n, 10);
-	assert_int_equal(r.prefill.tokens, 5);
-	assert_int_equal(r.prefill.jobs, 3); /* two chunks, one head */
-	assert_int_equal(r.decode.tokens, 9);
-	assert_int_equal(r.decode.jobs, 18);
-	assert_true(r.decode.sim_ps > 0 && r.decode.hbm_read > 0 && r.decode.packets > 0);
-	assert_true(r.decode.busy_ps[ZW_ENGINE_TENSOR] > 0 && r.decode.busy_ps[ZW_ENGINE_ATTN] > 0);
+	assert_int_equal(prefill.tokens, 5);
+	assert_int_equal(prefill.jobs, 2); /* two steps */
+	assert_int_equal(decode.tokens, 9);
+	assert_int_equal(decode.jobs, 9);
+	assert_true(decode.sim_ps > 0 && decode.hbm_read > 0 && decode.packets > 0);
+	assert_true(decode.busy_ps[ZW_ENGINE_TENSOR] > 0 && decode.busy_ps[ZW_ENGINE_ATTN] > 0);
 
-	/* The same again from a rewound session, stopped by the callback. */
-	assert_int_equal(zw_session_truncate(s, 0), 0);
+	/* The same again from a rewound sequence, stopped by the callback. */
+	assert_int_equal(zw_seq_truncate(c, p.seq, 0), 0);
 	p.opaque = &b;
-	assert_int_equal(zw_generate(s, &p, prompt, 5, &r, &err), 0);
+	assert_int_equal(zw_generate(c, &p, prompt, 5, &r, &err), 0);
 	assert_int_equal(r.finish, ZW_FINISH_CALLBACK);
 	assert_memory_equal(a.id, b.id, 3 * sizeof(a.id[0]));
 
 	/* Rewound into the middle it goes on as it did. */
-	assert_int_equal(zw_session_truncate(s, 4), 0);
+	assert_int_equal(zw_seq_truncate(c, p.seq, 4), 0);
 	b.n = 0;
 	b.stop_at = 99;
 	p.max_tokens = 50;
-	assert_int_equal(zw_generate(s, &p, prompt + 4, 1, &r, &err), 0);
+	assert_int_equal(zw_generate(c, &p, prompt + 4, 1, &r, &err), 0);
 	assert_int_equal(r.finish, ZW_FINISH_CONTEXT);
-	assert_int_equal(zw_session_length(s), 20);
+	assert_int_equal(zw_seq_length(c, p.seq), 20);
 	assert_int_equal(r.generated_tokens, 16);
 	assert_memory_equal(a.id, b.id, 10 * sizeof(a.id[0]));
-	assert_int_equal(zw_session_truncate(s, 21), -EINVAL);
-	zw_session_close(s);
+	assert_int_equal(zw_seq_truncate(c, p.seq, 21), -EINVAL);
+	zw_ctx_destroy(c);
 	zw_sampler_close(p.sampler);
 	assert_int_equal(zw_model_close(m), 0);
-	unmake(&f);
+	fixture_free(&f);
 }
 
-/* Two sessions of one model do not disturb each other. */
-static void test_two_sessions(void **state)
+/* What a sampler generates from a prompt, and the bytes that decoding moved to the host. */
+static struct tokens generated(struct zw_model *m, const struct zw_sampling_params *sp,
+			       uint32_t top_k, uint64_t *bytes)
 {
-	struct zw_session_options opt = {.size = sizeof(opt), .context = 64};
-	uint32_t a_ids[40], b_ids[40];
-	const float *a, *b;
-	float *want_a, *want_b;
-	struct zw_session *sa, *sb;
-	struct zw_error err;
+	struct zw_ctx_options opt = {.size = sizeof(opt), .top_k = top_k, .vocab = 90};
+	struct zw_ctx_stats decode = {.size = sizeof(decode)};
+	struct zw_generate_result r = {.size = sizeof(r), .decode = &decode};
+	struct tokens out = {.stop_at = 99};
+	struct zw_generate_params p = {
+		.size = sizeof(p), .max_tokens = 40, .token = on_token, .opaque = &out};
+	uint32_t prompt[] = {5, 4, 3, 2, 1};
+	struct zw_error err = {""};
+	struct zw_ctx *c;
+
+	if (zw_ctx_create(m, &opt, &c, &err) || zw_seq_create(c, &p.seq) ||
+	    zw_sampler_open(sp, &p.sampler, &err) || zw_generate(c, &p, prompt, 5, &r, &err))
+		fail_msg("%s", err.msg);
+	assert_int_equal(out.n, 40);
+	*bytes = decode.sys_written;
+	zw_sampler_close(p.sampler);
+	zw_ctx_destroy(c);
+	return out;
+}
+
+/* The host's choice from the logits of every token, fed back. */
+static struct tokens host_generated(struct zw_model *m, const struct zw_sampling_params *sp)
+{
+	struct zw_eval_options want = {.size = sizeof(want), .want = ZW_WANT_LOGITS};
+	struct zw_output out = {.size = sizeof(out)};
+	uint32_t ids[5] = {5, 4, 3, 2, 1}, seq;
+	struct zw_sampler *sampler;
+	struct zw_error err = {""};
+	struct tokens t = {0};
+	struct zw_ctx *c;
+
+	if (zw_ctx_create(m, NULL, &c, &err) || zw_seq_create(c, &seq) ||
+	    zw_sampler_open(sp, &sampler, &err))
+		fail_msg("%s", err.msg);
+	assert_int_equal(zw_sampler_prompt(sampler, ids, 5), 0);
+	for (size_t n = 5; t.n < 40; n = 1) {
+		if (zw_ctx_eval(c, seq, ids, n, &want, &out, &err) ||
+		    zw_sampler_pick(sampler, out.logits, 90, &ids[0], &err))
+			fail_msg("%s", err.msg);
+		t.id[t.n++] = ids[0];
+		assert_int_equal(zw_sampler_accept(sampler, ids[0]), 0);
+	}
+	zw_sampler_close(sampler);
+	zw_ctx_destroy(c);
+	return t;
+}
+
+/* Choices made on the device are the host's, and only ids and candidates leave it. */
+static void test_choices(void **state)
+{
+	const struct {
+		struct zw_sampling_params sp;
+		uint32_t top_k; /* of the context */
+		uint64_t bytes; /* of a token */
+	} cases[] = {
+		{{.top_p = 1}, 0, 8},
+		{{.temperature = 0.8f, .top_p = 1, .top_k = 1}, 0, 8},
+		{{.temperature = 2, .top_p = 1, .top_k = 20, .seed = 3}, 20, 8 + 8 * 20},
+		{{.temperature = 2, .top_p = 0.9f, .top_k = 7, .seed = 3}, 20, 8 + 8 * 20},
+		{{.temperature = 2, .top_p = 1, .top_k = 21, .seed = 3}, 20, 8 + 4 * 97},
+		{{.temperature = 2, .top_p = 0.8f, .min_p = 0.01f, .seed = 4}, 20, 8 + 4 * 97},
+		/* What was said before may change any logit: all of them are looked at. */
+		{{.top_p = 1, .repetition_penalty = 1.3f}, 20, 8 + 4 * 97},
+		{{.temperature = 1, .top_p = 1, .top_k = 9, .no_repeat_ngram = 2}, 20, 8 + 4 * 97},
+	};
+	struct fixture f;
+	struct zw_model *m;
+
+	fixture_make(&f, fixture_shapes[0]);
+	fixture_write(&f);
+	m = open_model(&f);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct zw_sampling_params sp = cases[i].sp;
+		struct tokens want, got;
+		uint64_t bytes;
+
+		sp.size = sizeof(sp);
+		want = host_generated(m, &sp);
+		got = generated(m, &sp, cases[i].top_k, &bytes);
+		assert_memory_equal(want.id, got.id, sizeof(uint32_t) * 40);
+		assert_int_equal(bytes, 39 * cases[i].bytes);
+	}
+	zw_model_close(m);
+	fixture_free(&f);
+}
+
+/* Numbers that are none are an error wherever the choice is made. */
+static void test_not_numbers(void **state)
+{
+	const struct zw_sampling_params sp[] = {
+		{.size = sizeof(sp[0]), .top_p = 1},
+		{.size = sizeof(sp[0]), .temperature = 1, .top_k = 3, .top_p = 1},
+		{.size = sizeof(sp[0]), .temperature = 1, .top_p = 1},
+	};
+	struct zw_ctx_options opt = {.size = sizeof(opt), .top_k = 3};
+	struct zw_generate_params p = {.size = sizeof(p), .max_tokens = 4};
+	struct zw_generate_result r = {.size = sizeof(r)};
+	struct zw_error err = {""};
+	uint32_t prompt[] = {1, 2};
+	struct zw_ctx *c;
 	struct zw_model *m;
 	struct fixture f;
 
-	make(&f, shapes[1]);
-	write_model(&f);
+	fixture_make(&f, fixture_shapes[0]);
+	for (size_t i = 0; i < f.n; i++) {
+		if (!strcmp(f.t[i].name, "model.norm.weight"))
+			f.t[i].x[3] = NAN;
+	}
+	fixture_write(&f);
+	m = open_model(&f);
+	assert_int_equal(zw_ctx_create(m, &opt, &c, &err), 0);
+	assert_int_equal(zw_seq_create(c, &p.seq), 0);
+	for (size_t i = 0; i < sizeof(sp) / sizeof(sp[0]); i++) {
+		assert_int_equal(zw_sampler_open(&sp[i], &p.sampler, &err), 0);
+		assert_int_equal(zw_generate(c, &p, prompt, 2, &r, &err), -EDOM);
+		expect_words("NaN", &err, "NaN");
+		zw_sampler_close(p.sampler);
+	}
+	zw_ctx_destroy(c);
+	zw_model_close(m);
+	fixture_free(&f);
+}
+
+/* A tied model whose file has a head all the same: a copy is not loaded twice, another one counts. */
+static void test_tied_head(void **state)
+{
+	struct zw_model_info info = {.size = sizeof(info)};
+	uint32_t ids[] = {3, 1, 4, 1, 5};
+	struct shape s = fixture_shapes[0];
+	const uint32_t *stop;
+	struct zw_model *m;
+	struct fixture f;
+	uint64_t plain;
+	float *x[3];
+
+	fixture_make(&f, s);
+	fixture_write(&f);
+	m = open_model(&f);
+	zw_model_get_info(m, &info);
+	plain = info.parameters;
+	assert_string_equal(info.model_type, "qwen3");
+	assert_int_equal(info.vocab_size, s.v);
+	assert_int_equal(info.max_context, 300);
+	assert_int_equal(info.num_layers, s.layers);
+	assert_int_equal(zw_model_stop_tokens(m, &stop), 1);
+	assert_int_equal(stop[0], s.v - 1);
+	assert_true(zw_model_is_stop(m, s.v - 1) && !zw_model_is_stop(m, 0));
+	x[0] = all_logits(m, &f, 0, ids, 5);
+	zw_model_close(m);
+	fixture_free(&f);
+
+	s.tied = false;
+	fixture_make(&f, s);
+	f.s.tied = true; /* in config.json */
+	fixture_write(&f);
+	for (int copy = 0; copy < 2; copy++) {
+		if (copy) {
+			for (size_t i = 0; i < f.n; i++) {
+				if (!strcmp(f.t[i].name, "lm_head.weight"))
+					memcpy(f.t[i].x, f.t[0].x, f.t[i].n * sizeof(float));
+			}
+			fixture_write(&f);
+		}
+		m = open_model(&f);
+		zw_model_get_info(m, &info);
+		assert_int_equal(info.parameters, plain + (copy ? 0 : (uint64_t)s.v * s.h));
+		x[1 + copy] = all_logits(m, &f, 0, ids, 5);
+		zw_model_close(m);
+	}
+	{
+		double *want = malloc(5 * s.v * sizeof(*want)), diff = 0, size = 0;
+
+		fixture_free(&f);
+		fixture_make(&f, s); /* with its own head again */
+		fixture_reference(&f, ids, 5, want);
+		for (size_t i = 0; i < 5 * s.v; i++) {
+			diff += ((double)x[1][i] - want[i]) * ((double)x[1][i] - want[i]);
+			size += want[i] * want[i];
+		}
+		assert_true(sqrt(diff / size) < 0.03);
+		free(want);
+	}
+	for (int i = 0; i < 3; i++)
+		free(x[i]);
+	fixture_free(&f);
+}
+
+/* The logits of one more token of sequence 0. */
+static int one_more(struct zw_ctx *c, uint32_t id, const float **logits)
+{
+	struct zw_eval_options opt = {.size = sizeof(opt), .want = ZW_WANT_LOGITS};
+	struct zw_output out = {.size = sizeof(out)};
+	int ret = zw_ctx_eval(c, 0, &id, 1, &opt, &out, NULL);
+
+	*logits = out.logits;
+	return ret;
+}
+
+static struct zw_ctx *small_context(struct zw_model *m)
+{
+	struct zw_ctx_options opt = {.size = sizeof(opt), .context = 64};
+	struct zw_ctx *c;
+	uint32_t seq;
+
+	if (zw_ctx_create(m, &opt, &c, NULL))
+		return NULL;
+	if (zw_seq_create(c, &seq)) {
+		zw_ctx_destroy(c);
+		return NULL;
+	}
+	return c;
+}
+
+/* Two contexts of one model do not disturb each other. */
+static void test_two_contexts(void **state)
+{
+	uint32_t a_ids[40], b_ids[40];
+	const float *a, *b;
+	float *want_a, *want_b;
+	struct zw_ctx *ca, *cb;
+	struct zw_model *m;
+	struct fixture f;
+
+	fixture_make(&f, fixture_shapes[1]);
+	fixture_write(&f);
 	m = open_model(&f);
 	for (uint32_t i = 0; i < 40; i++) {
 		a_ids[i] = i % f.s.v;
@@ -658,21 +573,22 @@ static void test_two_sessions(void **state)
 	}
 	want_a = all_logits(m, &f, 0, a_ids, 40);
 	want_b = all_logits(m, &f, 0, b_ids, 40);
-	assert_int_equal(zw_session_open(m, &opt, &sa, &err), 0);
-	assert_int_equal(zw_session_open(m, &opt, &sb, &err), 0);
+	ca = small_context(m);
+	cb = small_context(m);
+	assert_true(ca && cb);
 	for (uint32_t i = 0; i < 40; i++) {
-		assert_int_equal(zw_session_eval(sa, &a_ids[i], 1, NULL, &a, &err), 0);
-		assert_int_equal(zw_session_eval(sb, &b_ids[i], 1, NULL, &b, &err), 0);
+		assert_int_equal(one_more(ca, a_ids[i], &a), 0);
+		assert_int_equal(one_more(cb, b_ids[i], &b), 0);
 		assert_memory_equal(a, want_a + (size_t)i * f.s.v, f.s.v * sizeof(*a));
 		assert_memory_equal(b, want_b + (size_t)i * f.s.v, f.s.v * sizeof(*b));
 	}
 	assert_int_equal(zw_model_close(m), -EBUSY);
-	zw_session_close(sa);
-	zw_session_close(sb);
+	zw_ctx_destroy(ca);
+	zw_ctx_destroy(cb);
 	assert_int_equal(zw_model_close(m), 0);
 	free(want_a);
 	free(want_b);
-	unmake(&f);
+	fixture_free(&f);
 }
 
 struct worker {
@@ -687,26 +603,26 @@ struct worker {
 static void *work(void *arg)
 {
 	struct worker *w = arg;
-	struct zw_session_options opt = {.size = sizeof(opt), .context = 64};
-	struct zw_session *s;
+	struct zw_ctx *c;
 	const float *x;
 
 	for (int round = 0; round < 3; round++) {
-		if (zw_session_open(w->m, &opt, &s, NULL)) {
+		c = small_context(w->m);
+		if (!c) {
 			w->wrong++;
 			return NULL;
 		}
 		for (uint32_t i = 0; i < 40; i++) {
-			if (zw_session_eval(s, &w->ids[i], 1, NULL, &x, NULL) ||
+			if (one_more(c, w->ids[i], &x) ||
 			    memcmp(x, w->want + (size_t)i * w->f->s.v, w->f->s.v * sizeof(*x)))
 				w->wrong++;
 		}
-		zw_session_close(s);
+		zw_ctx_destroy(c);
 	}
 	return NULL;
 }
 
-/* Sessions of one model in threads of their own, opening and closing while others run. */
+/* Contexts of one model in threads of their own, opening and closing while others run. */
 static void test_threads(void **state)
 {
 	struct worker w[3];
@@ -714,8 +630,8 @@ static void test_threads(void **state)
 	struct zw_model *m;
 	struct fixture f;
 
-	make(&f, shapes[0]);
-	write_model(&f);
+	fixture_make(&f, fixture_shapes[0]);
+	fixture_write(&f);
 	m = open_model(&f);
 	for (uint32_t t = 0; t < 3; t++) {
 		w[t] = (struct worker){.m = m, .f = &f};
@@ -731,7 +647,7 @@ static void test_threads(void **state)
 		free((void *)w[t].want);
 	}
 	assert_int_equal(zw_model_close(m), 0);
-	unmake(&f);
+	fixture_free(&f);
 }
 
 static void count_line(void *opaque, const char *text)
@@ -742,21 +658,21 @@ static void count_line(void *opaque, const char *text)
 
 static void test_disasm(void **state)
 {
-	struct zw_session *s;
+	struct zw_ctx *c;
 	struct zw_error err;
 	struct zw_model *m;
 	unsigned int lines = 0;
 	struct fixture f;
 
-	make(&f, shapes[0]);
-	write_model(&f);
+	fixture_make(&f, fixture_shapes[0]);
+	fixture_write(&f);
 	m = open_model(&f);
-	assert_int_equal(zw_session_open(m, NULL, &s, &err), 0);
-	zw_session_disasm(s, count_line, &lines);
+	assert_int_equal(zw_ctx_create(m, NULL, &c, &err), 0);
+	zw_ctx_disasm(c, count_line, &lines);
 	assert_true(lines > 2 * 13 * f.s.layers);
-	zw_session_close(s);
+	zw_ctx_destroy(c);
 	zw_model_close(m);
-	unmake(&f);
+	fixture_free(&f);
 }
 
 static int open_device(void **state)
@@ -784,11 +700,12 @@ static int close_device(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reference),    cmocka_unit_test(test_forms),
-		cmocka_unit_test(test_refused),      cmocka_unit_test(test_progress),
-		cmocka_unit_test(test_too_large),    cmocka_unit_test(test_generate),
-		cmocka_unit_test(test_two_sessions), cmocka_unit_test(test_threads),
-		cmocka_unit_test(test_disasm),
+		cmocka_unit_test(test_reference), cmocka_unit_test(test_forms),
+		cmocka_unit_test(test_refused),   cmocka_unit_test(test_progress),
+		cmocka_unit_test(test_too_large), cmocka_unit_test(test_generate),
+		cmocka_unit_test(test_choices),   cmocka_unit_test(test_not_numbers),
+		cmocka_unit_test(test_tied_head), cmocka_unit_test(test_two_contexts),
+		cmocka_unit_test(test_threads),   cmocka_unit_test(test_disasm),
 	};
 
 	return cmocka_run_group_tests_name("model", tests, open_device, close_device);

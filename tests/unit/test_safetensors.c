@@ -80,7 +80,6 @@ static void test_good(void **state)
 	assert_int_equal(zw_safetensors_open(dir, &st, &err), 0);
 	assert_int_equal(zw_safetensors_count(st), 0);
 	assert_int_equal(zw_safetensors_find(st, "a"), -ENOENT);
-	assert_int_equal(zw_safetensors_match(st, NULL, 0, &err), 0);
 	zw_safetensors_close(st);
 }
 
@@ -423,42 +422,6 @@ static void test_index_and_single(void **state)
 	zw_safetensors_close(st);
 }
 
-static void test_match(void **state)
-{
-	const char *dir = *state;
-	struct zw_st_want want[] = {
-		{.name = "a", .ndim = 1, .shape = {1}},
-		{.name = "b", .ndim = 2, .shape = {2, 3}},
-		{.name = "c", .ndim = 1, .shape = {1}, .optional = 1},
-	};
-	struct zw_safetensors *st;
-	struct zw_error err;
-
-	write_st(dir, "model.safetensors",
-		 "{" T("a", "F32", "1", 0, 4) "," T("b", "BF16", "2,3", 4, 16) "}", 16);
-	assert_int_equal(zw_safetensors_open(dir, &st, &err), 0);
-	assert_int_equal(zw_safetensors_match(st, want, 3, &err), 0);
-	want[2].optional = 0;
-	assert_int_equal(zw_safetensors_match(st, want, 3, &err), -EBADMSG);
-	expect_words("missing", &err, "model.safetensors|tensor c|missing");
-	assert_int_equal(zw_safetensors_match(st, want, 1, &err), -EBADMSG);
-	expect_words("surplus", &err, "model.safetensors|tensor b|does not belong");
-	want[1].shape[0] = 3;
-	want[1].shape[1] = 2;
-	assert_int_equal(zw_safetensors_match(st, want, 2, &err), -EBADMSG);
-	expect_words("shape", &err, "model.safetensors|tensor b|[2,3]|[3,2]");
-	want[1].ndim = 1;
-	assert_int_equal(zw_safetensors_match(st, want, 2, &err), -EBADMSG);
-	zw_safetensors_close(st);
-
-	write_st(dir, "model.safetensors", "{" T("a", "I8", "4", 0, 4) "}", 4);
-	assert_int_equal(zw_safetensors_open(dir, &st, &err), 0);
-	want[0].shape[0] = 4;
-	assert_int_equal(zw_safetensors_match(st, want, 1, &err), -EOPNOTSUPP);
-	expect_words("dtype", &err, "model.safetensors|tensor a|I8");
-	zw_safetensors_close(st);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -472,7 +435,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_shards, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many_values, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_index_and_single, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_match, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("safetensors", tests, NULL, NULL);

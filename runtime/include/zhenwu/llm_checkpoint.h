@@ -36,14 +36,6 @@ struct zw_st_info {
 	uint64_t nbytes;                /**< product of shape times element size */
 };
 
-/** A tensor that a model needs; see zw_safetensors_match(). */
-struct zw_st_want {
-	const char *name;
-	uint32_t ndim;
-	uint32_t optional; /**< 1: may be absent */
-	uint64_t shape[ZW_ST_MAX_DIMS];
-};
-
 /** A checkpoint: one or more safetensors files. Immutable. */
 struct zw_safetensors;
 
@@ -77,13 +69,6 @@ ZW_API long zw_safetensors_find(const struct zw_safetensors *st, const char *nam
  */
 ZW_API int zw_safetensors_read(const struct zw_safetensors *st, size_t i, uint64_t off, void *dst,
 			       uint64_t len, struct zw_error *err);
-/**
- * Checks that the checkpoint holds exactly the wanted tensors: none missing (unless optional), none
- * of another shape, none of an unsupported dtype, none left over. Thread safety: immutable.
- */
-ZW_API int zw_safetensors_match(const struct zw_safetensors *st, const struct zw_st_want *want,
-				size_t n, struct zw_error *err);
-
 #ifdef __cplusplus
 }
 #endif

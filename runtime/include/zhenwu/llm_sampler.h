@@ -121,6 +121,15 @@ ZW_API int zw_sampler_pick(struct zw_sampler *s, const float *logits, size_t n, 
 			   struct zw_error *err);
 
 /**
+ * How many of the best of n logits are enough for the next choice: 1 for a greedy sampler, top_k for
+ * one that keeps no more; 0: all are needed, because steps 1 to 9 may change some of them or nothing
+ * limits the choice. So many candidates, falling, equals by rising id, may stand in place of all
+ * logits in zw_sampler_pick(); what it gives is then an index of theirs, the one of the token that it
+ * gives for all logits.
+ */
+ZW_API uint32_t zw_sampler_needs(const struct zw_sampler *s, size_t n);
+
+/**
  * Writes the distribution that zw_sampler_pick() would draw from: probs[0..n), summing to 1, zero for
  * what was excluded or dropped, one-hot when greedy. Nothing is drawn. Errors as zw_sampler_pick().
  *

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file
+ * libzhenwu-llm: contexts, sequences and batches. Conventions are those of <zhenwu/llm.h>.
+ *
+ * A context is the memory in which a model runs: a pool of KV-cache blocks, activations, one queue,
+ * and a few step slots. Sequences live in it; they share blocks of equal beginnings. A batch is any
+ * mix of tokens of any sequences, prefill and decode alike; one batch is one step of the device.
+ *
+ * Submitting and waiting are apart. Each slot has command buffers and parameters of its own, so that
+ * the host writes one step while the device runs the one before. Command buffers are compiled once,
+ * when the context is created; a step only writes ids, positions, counts and block numbers.
+ *
+ * A step that fails (a device that was reset, memory that ran out on the host, a cancel) costs the
+ * steps in flight and no more: their sequences are again as they were before those steps, and the
+ * context goes on over the same memory with a new queue.
+ *
+ * A context and what is in it are single-threaded but for zw_ctx_cancel(). Contexts of one model may
+ * run at the same time in different threads.
+ */
+#ifndef ZHENWU_LLM_CONTEXT_H
+#define ZHENWU_LLM_CONTEXT_H
+
+#include "base.h"
+#include "llm_model.h"
+#include "zhenwu/zw_types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---------------------------------------------------------------- context ------------------- */
+
+struct zw_ctx;
+
+#define ZW_CTX_DEFAULT_CONTEXT 4096 /**< or the model's own limit when that is lower */
+#define ZW_CTX_DEFAULT_BATCH   128
+#define ZW_CTX_MAX_BATCH       4096
+#define ZW_CTX_MAX_SEQS        4096
+#define ZW_CTX_MAX_STEPS       4
+#define ZW_CTX_MAX_TOPK        1024
+
+struct zw_ctx_options {
+	uint32_t size;     /**< sizeof(struct zw_ctx_options) */
+	uint32_t flags;    /**< must be 0 */
+	uint32_t context;  /**< most tokens of one sequence; 0: the default; at most max_context */
+	uint32_t max_seqs; /**< most sequences at a time; 0: 1 */
+	uint32_t batch;    /**< most tokens of one step, 1..ZW_CTX_MAX_BATCH; 0: the default */
+	uint32_t outputs;  /**< most tokens of one step that want something; 0: max_seqs */
+	uint32_t logits;   /**< most of these that want their logits; 0: as outputs */
+	uint32_t top_k;    /**< most candidates of ZW_WANT_TOPK; 0: none, it is refused */
+	uint32_t vocab;    /**< what is chosen on the device is below it; 0: vocab_size */
+	uint32_t steps;    /**< steps in flight, 1..ZW_CTX_MAX_STEPS; 0: 2 */
+	/** Tokens that the pool has room for, over all sequences, shared ones counted once; rounded
+	 *  up to whole blocks. 0: max_seqs * context. */
+	uint64_t pool_tokens;
+};
+
+/**
+ * Creates a context: allocates its memory and compiles the command buffers. -ENOSPC when HBM has no
+ * room (nothing is allocated then); -EINVAL for options out of range.
+ *
+ * @param opt  NULL for the defaults
+ * Thread safety: reentrant. The model must outlive the context.
+ */
+ZW_API int zw_ctx_create(struct zw_model *model, const struct zw_ctx_options *opt,
+			 struct zw_ctx **out, struct zw_error *err);
+
+/** Cancels what is in flight and frees everything but snapshots, which must be gone; NULL is allowed.
+ */
+ZW_API void zw_ctx_destroy(struct zw_ctx *ctx);
+
+/** What a context has and what is used of it. */
+struct zw_ctx_info {
+	uint32_t size;    /**< in: sizeof; out: bytes filled */
+	uint32_t context; /**< these eight as in struct zw_ctx_options, with the defaults put in */
+	uint32_t max_seqs;
+	uint32_t batch;
+	uint32_t outputs;
+	uint32_t logits;
+	uint32_t top_k;
+	uint32_t vocab;
+	uint32_t steps;
+	uint32_t seqs;         /**< sequences at present */
+	uint32_t block_tokens; /**< tokens of one block of the pool */
+	uint32_t blocks;       /**< of the pool */
+	uint32_t blocks_free;
+	uint32_t reserved;
+	uint64_t kv_bytes;  /**< HBM of the pool */
+	uint64_t hbm_bytes; /**< HBM of the context, the pool included */
+};
+
+ZW_API int zw_ctx_get_info(const struct zw_ctx *ctx, struct zw_ctx_info *info);
+
+/** What a context has cost since it was created. Subtract two readings for a part. */
+struct zw_ctx_stats {
+	uint32_t size;    /**< in: sizeof; out: bytes filled */
+	uint32_t jobs;    /**< jobs of the steps that were waited for */
+	uint64_t steps;   /**< steps that were waited for and went well */
+	uint64_t tokens;  /**< their tokens */
+	uint64_t wall_ns; /**< wall time during which steps were in flight */
+	uint64_t sim_ps;  /**< simulated time from the start of each step to its end */
+	uint64_t packets;
+	uint64_t hbm_read, hbm_written;    /**< bytes */
+	uint64_t sys_read, sys_written;    /**< bytes over PCIe */
+	uint64_t busy_ps[ZW_ENGINE_COUNT]; /**< by enum zw_engine */
+};
+
+ZW_API int zw_ctx_get_stats(const struct zw_ctx *ctx, struct zw_ctx_stats *stats);
+
+/**
+ * Calls line() with the disassembly of the command buffers of a step. For debugging: the text has
+ * no stable form.
+ */
+ZW_API void zw_ctx_disasm(const struct zw_ctx *ctx, void (*line)(void *opaque, const char *text),
+			  void *opaque);
+
+/* ---------------------------------------------------------------- sequences ----------------- */
+
+/*
+ * A sequence is named by a number below max_seqs, which is used again after zw_seq_remove(). All
+ * return -ENOENT for a number without a sequence, and, where the sequence would change, -EBUSY while
+ * a step that it is in is in flight: wait for that first. Nothing has happened then.
+ */
+
+/** Starts an empty sequence. -ENOSPC when there are max_seqs. */
+ZW_API int zw_seq_create(struct zw_ctx *ctx, uint32_t *seq);
+
+/** Ends a sequence; blocks that no other one shares go back to the pool. */
+ZW_API int zw_seq_remove(struct zw_ctx *ctx, uint32_t seq);
+
+/**
+ * Starts a sequence with the first n tokens of another one (-EINVAL above its length). Blocks are
+ * shared, not copied: the last, unfinished one is copied on the device when either appends to it.
+ * -ENOSPC when there are max_seqs.
+ */
+ZW_API int zw_seq_fork(struct zw_ctx *ctx, uint32_t from, uint32_t n, uint32_t *seq);
+
+/**
+ * Forgets all tokens from position n on (-EINVAL above the length). Families with recurrent state
+ * cannot go back except to 0 or to a snapshot; they return -EOPNOTSUPP for other n.
+ */
+ZW_API int zw_seq_truncate(struct zw_ctx *ctx, uint32_t seq, uint32_t n);
+
+/** Tokens in a sequence, those in flight included; or -ENOENT. */
+ZW_API int64_t zw_seq_length(const struct zw_ctx *ctx, uint32_t seq);
+
+/** A sequence as it was at one moment. It keeps its blocks in the pool. */
+struct zw_snapshot;
+
+/** Takes a snapshot: no data moves. -ENOMEM. */
+ZW_API int zw_seq_snapshot(struct zw_ctx *ctx, uint32_t seq, struct zw_snapshot **out);
+/** Makes a sequence of the same context what the snapshot was; it can be used again. */
+ZW_API int zw_seq_restore(struct zw_ctx *ctx, uint32_t seq, const struct zw_snapshot *snap);
+/** Lets go of it; NULL is allowed. Before its context is destroyed. */
+ZW_API void zw_snapshot_destroy(struct zw_snapshot *snap);
+
+/* ---------------------------------------------------------------- batches ------------------- */
+
+/** What is wanted of a token: of the distribution of the token that follows it. */
+enum zw_want {
+	ZW_WANT_LOGITS = 1 << 0, /**< all logits, F32 [vocab_size], in host memory */
+	ZW_WANT_ARGMAX = 1 << 1, /**< the best id, the lowest of equals, chosen on the device */
+	ZW_WANT_TOPK = 1 << 2,   /**< the best top_k ids and their logits, chosen on the device */
+};
+
+/** One token of a batch. */
+struct zw_batch_token {
+	uint32_t id;   /**< below vocab_size */
+	uint32_t pos;  /**< its position: the sequence's length and so on, without a gap */
+	uint32_t seq;  /**< the sequence it is appended to */
+	uint32_t want; /**< ZW_WANT_*; 0: only the sequence's state */
+};
+
+struct zw_batch {
+	uint32_t size;       /**< sizeof(struct zw_batch) */
+	uint32_t count;      /**< tokens, 1..batch */
+	uint32_t token_size; /**< sizeof(struct zw_batch_token), the stride of tokens */
+	uint32_t flags;      /**< must be 0 */
+	const struct zw_batch_token *tokens; /**< read during the call only */
+};
+
+/**
+ * Submits a batch as one step. Tokens of a sequence may stand anywhere in it, in rising positions,
+ * and a sequence may be in several steps in flight.
+ *
+ * Everything is checked first; on failure nothing was submitted and no sequence has changed.
+ *
+ * @param step  receives the number of the step, greater than those before
+ * @return 0; -EAGAIN when all slots are in flight: wait for a step; -EINVAL malformed, a wrong
+ *         position, more outputs, logits or candidates than the context was made for; -ERANGE for an
+ *         id that is not below vocab_size; -ENOENT for a sequence that is not there; -ENOSPC when
+ *         the context of a sequence or the pool is full; -ECANCELED when zw_ctx_cancel() was
+ *         called meanwhile; -ENODEV when the device is lost, -ENOMEM
+ */
+ZW_API int zw_ctx_submit(struct zw_ctx *ctx, const struct zw_batch *batch, uint64_t *step,
+			 struct zw_error *err);
+
+/**
+ * Waits for a step and for those before it. Its outputs are valid until the next zw_ctx_submit().
+ *
+ * @param deadline_ns  see base.h
+ * @return 0; -ETIME when the deadline passed: the step is still in flight; -ENOENT for a step that is
+ *         not in flight; -ECANCELED after zw_ctx_cancel(); -EIO and others when this step, or one
+ *         before it, failed: err says which packet and why. After a failure every step that was in
+ *         flight is undone; waiting for it gives the same code until zw_ctx_submit() uses its slot.
+ */
+ZW_API int zw_ctx_wait(struct zw_ctx *ctx, uint64_t step, int64_t deadline_ns,
+		       struct zw_error *err);
+
+/** What came out for one token. */
+struct zw_output {
+	uint32_t size;           /**< in: sizeof; out: bytes filled */
+	uint32_t num_top;        /**< entries of the next two */
+	const float *top_logits; /**< ZW_WANT_TOPK: falling, equals by rising id; else NULL */
+	const int32_t *top_ids;
+	const float *logits; /**< ZW_WANT_LOGITS: [vocab_size]; else NULL */
+	int64_t argmax;      /**< ZW_WANT_ARGMAX: id, or -EDOM when the logits are no numbers */
+};
+
+/**
+ * Reads the outputs of token `index` of the batch that was the step. -ENOENT for a step whose
+ * outputs are gone, which failed or was not waited for; -EINVAL for a token that wanted nothing.
+ */
+ZW_API int zw_ctx_output(const struct zw_ctx *ctx, uint64_t step, uint32_t index,
+			 struct zw_output *out);
+
+/**
+ * Cancels all steps in flight, and makes a running zw_ctx_eval() or zw_generate() end, with
+ * -ECANCELED. Does nothing when nothing runs. Thread safe, but not from signal handlers.
+ */
+ZW_API void zw_ctx_cancel(struct zw_ctx *ctx);
+
+/* ---------------------------------------------------------------- evaluation ---------------- */
+
+struct zw_eval_options {
+	uint32_t size; /**< sizeof(struct zw_eval_options) */
+	uint32_t want; /**< ZW_WANT_* of the last token */
+	/** NULL, or room for n * vocab_size floats that receives the logits of every token. Steps
+	 *  are then no longer than `logits` of the context. */
+	float *all_logits;
+	/** May be NULL. Called after each step with the tokens done; non-zero cancels. */
+	int (*progress)(void *opaque, uint64_t done, uint64_t total);
+	void *opaque;
+};
+
+/**
+ * Appends n tokens (n >= 1) to a sequence and computes: cuts them into batches, keeps all slots
+ * busy and waits for the end. No other step may be in flight (-EBUSY).
+ *
+ * @param opt   NULL: only the sequence's state
+ * @param last  NULL, or receives the outputs of the last token; last->size set by the caller
+ * @return 0; as zw_ctx_submit() when something is wrong with the arguments or there is no room: then
+ *         the sequence is as before; -ECANCELED, -EIO and others: then the sequence holds the
+ *         tokens of the steps that went well, see zw_seq_length()
+ */
+ZW_API int zw_ctx_eval(struct zw_ctx *ctx, uint32_t seq, const uint32_t *ids, size_t n,
+		       const struct zw_eval_options *opt, struct zw_output *last,
+		       struct zw_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ZHENWU_LLM_CONTEXT_H */

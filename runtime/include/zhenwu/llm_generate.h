@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file
+ * libzhenwu-llm: the loop from a prompt to generated tokens. Conventions are those of
+ * <zhenwu/llm.h>.
+ */
+#ifndef ZHENWU_LLM_GENERATE_H
+#define ZHENWU_LLM_GENERATE_H
+
+#include "base.h"
+#include "llm_context.h"
+#include "llm_sampler.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Why zw_generate() stopped. */
+enum zw_finish {
+	ZW_FINISH_STOP = 1,    /**< the model chose a stop token */
+	ZW_FINISH_LENGTH = 2,  /**< max_tokens were generated */
+	ZW_FINISH_CONTEXT = 3, /**< the context is full */
+	ZW_FINISH_CALLBACK = 4 /**< the callback asked for it */
+};
+
+/** Go on when the model chooses a stop token; it is given to the callback like any other. */
+#define ZW_GENERATE_IGNORE_STOP (1u << 0)
+
+struct zw_generate_params {
+	uint32_t size;              /**< sizeof(struct zw_generate_params) */
+	uint32_t flags;             /**< ZW_GENERATE_* */
+	uint32_t seq;               /**< the sequence to go on with */
+	uint32_t reserved;          /**< must be 0 */
+	uint64_t max_tokens;        /**< most tokens to generate; 0 is allowed: prefill only */
+	struct zw_sampler *sampler; /**< not NULL */
+	float *prompt_logits;       /**< as all_logits of struct zw_eval_options, or NULL */
+	/** Called with each generated token, but not with the stop token; non-zero ends. */
+	int (*token)(void *opaque, uint32_t id);
+	/** Called with the tokens of the prompt that were computed, at 0, between steps and at the
+	 *  end; non-zero ends (ZW_FINISH_CALLBACK, nothing is generated). May be NULL. */
+	int (*progress)(void *opaque, uint64_t done, uint64_t total);
+	void *opaque;
+};
+
+struct zw_generate_result {
+	uint32_t size;   /**< in: sizeof; out: bytes filled */
+	uint32_t finish; /**< enum zw_finish */
+	uint64_t prompt_tokens;
+	uint64_t generated_tokens; /**< without the stop token */
+	uint64_t prefill_ns;       /**< wall time of the prompt */
+	uint64_t decode_ns; /**< wall time from the end of prefill: sampling, callback and all */
+	/** NULL, or structures of the caller's (their `size` set) that receive what the prompt and
+	 *  the generated tokens that were fed back have cost. */
+	struct zw_ctx_stats *prefill, *decode;
+};
+
+/**
+ * Evaluates the prompt (n >= 1 tokens appended to the sequence) and generates. The stop tokens are
+ * the model's; only ids below the context's `vocab` are chosen. The last token chosen is not fed
+ * back. The sampler is told the prompt and each token that is fed back (zw_sampler_prompt(),
+ * zw_sampler_accept()): one that has seen other tokens before is to be reset by the caller.
+ *
+ * A greedy sampler's choice is made on the device, and so is the choice of the candidates of one
+ * that keeps no more than the context's top_k (see zw_sampler_needs()); only for others do logits
+ * come to the host. The tokens are the same.
+ *
+ * @return as zw_ctx_eval(); -EDOM when the logits are no numbers
+ */
+ZW_API int zw_generate(struct zw_ctx *ctx, const struct zw_generate_params *params,
+		       const uint32_t *prompt, size_t n, struct zw_generate_result *result,
+		       struct zw_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ZHENWU_LLM_GENERATE_H */

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* config.json: hyper-parameters, and the stop tokens of both files. */
+#ifndef ZW_LLM_CONFIG_H
+#define ZW_LLM_CONFIG_H
+
+#include "util.h"
+
+#define ZW_LLM_MAX_STOP 16 /* most stop tokens one model may have */
+
+/* A dense decoder as config.json describes it. */
+struct zw_model_config {
+	uint32_t size;              /* sizeof(struct zw_model_config) */
+	char model_type[28];        /* "qwen3" */
+	uint32_t hidden_size;       /* H, columns of the residual stream */
+	uint32_t intermediate_size; /* I, width of the SwiGLU */
+	uint32_t num_layers;
+	uint32_t num_heads;    /* query heads */
+	uint32_t num_kv_heads; /* key/value heads; divides num_heads */
+	uint32_t head_dim;     /* d; num_heads * d need not equal hidden_size */
+	uint32_t vocab_size;   /* V, rows of the embedding; may exceed the tokenizer's tokens */
+	uint32_t max_position; /* longest sequence the model was made for, in tokens */
+	float rms_norm_eps;
+	uint32_t tie_word_embeddings; /* 1: the head is the embedding */
+	uint32_t attention_bias;      /* 1: q, k, v and o have a bias (qwen3's key) */
+	uint32_t num_stop;            /* entries of stop */
+	double rope_theta;
+	/* Union of eos_token_id of both files below vocab_size (others cannot come), ascending. */
+	uint32_t stop[ZW_LLM_MAX_STOP];
+};
+
+/*
+ * Reads DIR/config.json and, when there, eos_token_id of DIR/generation_config.json (what else that
+ * file says is in <zhenwu/llm_generation_config.h>).
+ *
+ * Every value is range-checked (dimensions small enough that no product of two of them overflows 63
+ * bits), keys that change the mathematics but are not implemented are refused by name
+ * (-EOPNOTSUPP), contradictions between keys are errors (-EBADMSG). Keys that do not matter for
+ * inference are passed over; zw_model_config_notes() tells of those nobody knows. A folder with an
+ * adapter_config.json is refused.
+ *
+ * @param cfg  cfg->size set by the caller; filled on success, untouched on failure
+ * Thread safety: reentrant.
+ */
+int zw_model_config_load(const char *dir, struct zw_model_config *cfg, struct zw_error *err);
+
+/* True when id is one of the configuration's stop tokens. Thread safety: pure. */
+bool zw_model_config_is_stop(const struct zw_model_config *cfg, uint32_t id);
+
+/* Every entry of layer_types (when there) must be `type` and there must be num_layers of them. */
+int zw_config_layer_types(const char *path, const cJSON *json, const struct zw_model_config *cfg,
+			  const char *type, struct zw_error *err);
+
+#endif

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: MIT
+/* Contexts: options, memory, life, figures. */
+#include "ctx.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- options ---- */
+
+static int check_range(const char *name, uint64_t v, uint64_t min, uint64_t max,
+		       struct zw_error *err)
+{
+	if (v >= min && v <= max)
+		return 0;
+	return zw_fail(err, -EINVAL, "%s %llu is not from %llu to %llu", name,
+		       (unsigned long long)v, (unsigned long long)min, (unsigned long long)max);
+}
+
+/* Puts the defaults into o and checks it. */
+static int check_options(const struct zw_model_config *cfg, struct zw_ctx_options *o,
+			 struct zw_error *err)
+{
+	int ret;
+
+	if (o->flags)
+		return zw_fail(err, -EINVAL, "zw_ctx_create: unknown flags");
+	if (!o->context)
+		o->context = cfg->max_position < ZW_CTX_DEFAULT_CONTEXT ? cfg->max_position
+									: ZW_CTX_DEFAULT_CONTEXT;
+	if (o->context > cfg->max_position)
+		return zw_fail(err, -EINVAL, "context %u is above the model's limit of %u",
+			       o->context, cfg->max_position);
+	o->max_seqs = o->max_seqs ? o->max_seqs : 1;
+	o->batch = o->batch ? o->batch : ZW_CTX_DEFAULT_BATCH;
+	o->steps = o->steps ? o->steps : 2;
+	o->vocab = o->vocab ? o->vocab : cfg->vocab_size;
+	ret = check_range("max_seqs", o->max_seqs, 1, ZW_CTX_MAX_SEQS, err);
+	if (!ret)
+		ret = check_range("batch", o->batch, 1, ZW_CTX_MAX_BATCH, err);
+	if (!ret)
+		ret = check_range("steps", o->steps, 1, ZW_CTX_MAX_STEPS, err);
+	if (!ret)
+		ret = check_range("vocab", o->vocab, 1, cfg->vocab_size, err);
+	if (!ret)
+		ret = check_range("top_k", o->top_k, 0,
+				  o->vocab < ZW_CTX_MAX_TOPK ? o->vocab : ZW_CTX_MAX_TOPK, err);
+	if (ret)
+		return ret;
+	if ((uint64_t)o->batch > (uint64_t)o->max_seqs * o->context)
+		o->batch = o->max_seqs * o->context;
+	if (!o->outputs)
+		o->outputs = o->max_seqs < o->batch ? o->max_seqs : o->batch;
+	ret = check_range("outputs", o->outputs, 1, o->batch, err);
+	if (!ret && !o->logits)
+		o->logits = o->outputs;
+	if (!ret)
+		ret = check_range("logits", o->logits, 1, o->outputs, err);
+	if (!ret && !o->pool_tokens)
+		o->pool_tokens =
+			(uint64_t)o->max_seqs * llm_blocks_for(o->context) * LLM_BLOCK_TOKENS;
+	if (!ret)
+		ret = check_range("pool_tokens", o->pool_tokens, LLM_BLOCK_TOKENS,
+				  (uint64_t)ZW_MAX_DIM * LLM_BLOCK_TOKENS, err);
+	return ret;
+}
+
+/* ---- memory ---- */
+
+static uint64_t take(uint64_t *end, uint64_t rows, uint64_t cols, uint64_t elem, uint64_t align)
+{
+	uint64_t off = llm_align(*end, align);
+
+	*end = off + rows * cols * elem;
+	return off;
+}
+
+/* No product here overflows: the configuration and the options bound every factor. */
+static void plan_memory(struct zw_ctx *c)
+{
+	const struct zw_ctx_options *o = &c->o;
+	const struct zw_model_config *cfg = &c->m->cfg;
+	struct llm_param_layout *p = &c->p;
+	struct llm_result_layout *r = &c->r;
+	struct llm_act_layout *a = &c->a;
+
+	a->h = take(&a->bytes, o->batch, cfg->hidden_size, 4, LLM_ALIGN);
+	for (uint32_t i = 0; i < c->needs.num_scratch; i++)
+		a->scratch[i] = take(&a->bytes, o->batch, c->needs.scratch[i].cols,
+				     zw_dtype_bits(c->needs.scratch[i].dtype) / 8, LLM_ALIGN);
+	a->out_h = take(&a->bytes, o->outputs, cfg->hidden_size, 4, LLM_ALIGN);
+	a->out_x = take(&a->bytes, o->outputs, cfg->hidden_size, 2, LLM_ALIGN);
+	a->logits = take(&a->bytes, o->outputs, cfg->vocab_size, 4, LLM_ALIGN);
+
+	p->num_rows = take(&p->bytes, 1, 1, 4, 4);
+	p->num_out = take(&p->bytes, 1, 1, 4, 4);
+	p->num_top = take(&p->bytes, 1, 1, 4, 4);
+	p->num_logits = take(&p->bytes, 1, 1, 4, 4);
+	p->ids = take(&p->bytes, o->batch, 1, 4, 64);
+	p->pos = take(&p->bytes, o->batch, 1, 4, 64);
+	p->seq = take(&p->bytes, o->batch, 1, 4, 64);
+	p->out_rows = take(&p->bytes, o->outputs, 1, 4, 64);
+	p->iota = take(&p->bytes, o->outputs, 1, 4, 64);
+	p->logit_rows = take(&p->bytes, o->logits, 1, 4, 64);
+	p->table = take(&p->bytes, o->max_seqs, c->seq_blocks, 4, 64);
+	p->copies = take(&p->bytes, o->max_seqs, LLM_COPY_BYTES, 1, 64);
+	p->bytes = llm_align(p->bytes, LLM_ALIGN);
+
+	for (int i = 0; i < 2; i++)
+		r->job[i] = take(&r->bytes, 1, 1, sizeof(struct zw_job_result), 64);
+	r->argmax = take(&r->bytes, o->outputs, 1, 4, 64);
+	r->probe = take(&r->bytes, o->outputs, 1, 4, 64);
+	r->top_logits = take(&r->bytes, o->outputs, o->top_k, 4, 64);
+	r->top_ids = take(&r->bytes, o->outputs, o->top_k, 4, 64);
+	r->logits = take(&r->bytes, o->logits, cfg->vocab_size, 4, LLM_ALIGN);
+	r->bytes = llm_align(r->bytes, LLM_ALIGN);
+}
+
+static int alloc_memory(struct zw_ctx *c, struct zw_error *err)
+{
+	struct zw_vm *vm = c->m->vm;
+	uint64_t kv = c->pool.num * 2 * c->needs.kv_layers * c->block_bytes;
+	uint64_t rope = llm_rope_bytes(&c->m->cfg, c->o.context);
+	int ret;
+
+	ret = llm_check_hbm(c->m->dev, kv + c->a.bytes + rope, "a context of this size", err);
+	if (ret)
+		return ret;
+	ret = zw_buffer_create(vm, kv, ZW_BO_HBM, &c->kv);
+	if (!ret)
+		ret = zw_buffer_create(vm, c->a.bytes, ZW_BO_HBM, &c->act);
+	if (!ret) {
+		/* HBM that the host sees, else system memory that the device reads. */
+		ret = zw_buffer_create(vm, c->p.bytes * c->o.steps, ZW_BO_HBM | ZW_BO_CPU_VISIBLE,
+				       &c->param);
+		if (ret == -ENOMEM)
+			ret = zw_buffer_create(vm, c->p.bytes * c->o.steps, ZW_BO_SYSTEM,
+					       &c->param);
+	}
+	if (!ret)
+		ret = zw_buffer_create(vm, c->r.bytes * c->o.steps, ZW_BO_SYSTEM, &c->host);
+	if (ret)
+		return zw_fail(err, ret, "allocating the context's memory: %s", strerror(-ret));
+	zw_bo_set_label(c->kv.bo, "KV cache");
+	zw_bo_set_label(c->act.bo, "activations");
+	return llm_rope_get(c->m, c->o.context, &c->rope, err);
+}
+
+static int alloc_slots(struct zw_ctx *c, struct zw_error *err)
+{
+	for (uint32_t i = 0; i < c->o.steps; i++) {
+		struct llm_slot *s = &c->slot[i];
+		int32_t *iota = (int32_t *)(void *)(llm_param(c, s) + c->p.iota);
+
+		s->undo = calloc(c->o.max_seqs, sizeof(*s->undo));
+		s->rows = calloc(c->o.batch, sizeof(*s->rows));
+		if (!s->undo || !s->rows)
+			return zw_fail(err, -ENOMEM, "out of memory");
+		for (uint32_t k = 0; k < c->o.outputs; k++)
+			iota[k] = (int32_t)k;
+	}
+	return 0;
+}
+
+/* ---- life ---- */
+
+static int create(struct zw_ctx *c, struct zw_error *err)
+{
+	int ret;
+
+	c->m->family->needs(&c->m->cfg, &c->needs);
+	c->seq_blocks = llm_blocks_for(c->o.context);
+	c->block_bytes = (uint64_t)LLM_BLOCK_TOKENS * c->needs.kv_heads * c->needs.kv_dim * 2;
+	c->seqs = calloc(c->o.max_seqs, sizeof(*c->seqs));
+	if (!c->seqs || llm_kv_init(&c->pool, (uint32_t)((c->o.pool_tokens + LLM_BLOCK_TOKENS - 1) /
+							 LLM_BLOCK_TOKENS)))
+		return zw_fail(err, -ENOMEM, "out of memory");
+	plan_memory(c);
+	ret = alloc_memory(c, err);
+	if (!ret)
+		ret = alloc_slots(c, err);
+	if (!ret)
+		ret = llm_ctx_compile(c, err);
+	if (ret)
+		return ret;
+	ret = zw_fence_create(c->m->dev, &c->fence);
+	if (ret)
+		return zw_fail(err, ret, "creating a fence: %s", strerror(-ret));
+	/* Now rather than at the first step: where there is no queue left, that is said here. */
+	ret = zw_queue_create(c->m->vm, NULL, &c->queue);
+	if (ret)
+		return zw_fail(err, ret, "creating a queue: %s", strerror(-ret));
+	return 0;
+}
+
+#define OPTIONS_FIRST (offsetof(struct zw_ctx_options, pool_tokens) + 8)
+
+int zw_ctx_create(struct zw_model *m, const struct zw_ctx_options *opt, struct zw_ctx **out,
+		  struct zw_error *err)
+{
+	struct zw_ctx *c;
+	int ret;
+
+	if (!m || !out)
+		return zw_fail(err, -EINVAL, "zw_ctx_create: bad argument");
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return zw_fail(err, -ENOMEM, "out of memory");
+	if (opt) {
+		ret = llm_struct_in(&c->o, sizeof(c->o), OPTIONS_FIRST, opt);
+		if (ret) {
+			free(c);
+			return zw_fail(err, ret, "zw_ctx_create: options of an unknown version");
+		}
+	}
+	pthread_mutex_init(&c->lock, NULL);
+	zw_cmd_init(&c->copies);
+	c->m = m;
+	atomic_fetch_add(&m->contexts, 1);
+	ret = check_options(&m->cfg, &c->o, err);
+	if (!ret)
+		ret = create(c, err);
+	if (ret) {
+		zw_ctx_destroy(c);
+		return ret;
+	}
+	*out = c;
+	return 0;
+}
+
+void zw_ctx_destroy(struct zw_ctx *c)
+{
+	if (!c)
+		return;
+	/* The queue first: nothing of it may run when its memory goes. */
+	llm_ctx_stop(c);
+	zw_fence_destroy(c->fence);
+	zw_buffer_destroy(&c->code);
+	zw_buffer_destroy(&c->host);
+	zw_buffer_destroy(&c->param);
+	zw_buffer_destroy(&c->act);
+	zw_buffer_destroy(&c->kv);
+	llm_rope_put(c->m, c->rope);
+	for (uint32_t i = 0; c->seqs && i < c->o.max_seqs; i++)
+		free(c->seqs[i].blocks.id);
+	for (uint32_t i = 0; i < ZW_CTX_MAX_STEPS; i++) {
+		free(c->slot[i].undo);
+		free(c->slot[i].rows);
+	}
+	llm_kv_fini(&c->pool);
+	free(c->seqs);
+	zw_cmd_fini(&c->copies);
+	pthread_mutex_destroy(&c->lock);
+	atomic_fetch_sub(&c->m->contexts, 1);
+	free(c);
+}
+
+/* ---- figures ---- */
+
+int zw_ctx_get_info(const struct zw_ctx *c, struct zw_ctx_info *info)
+{
+	struct zw_ctx_info i = {
+		.context = c->o.context,
+		.max_seqs = c->o.max_seqs,
+		.batch = c->o.batch,
+		.outputs = c->o.outputs,
+		.logits = c->o.logits,
+		.top_k = c->o.top_k,
+		.vocab = c->o.vocab,
+		.steps = c->o.steps,
+		.seqs = c->num_seqs,
+		.block_tokens = LLM_BLOCK_TOKENS,
+		.blocks = c->pool.num,
+		.blocks_free = c->pool.num_free,
+		.kv_bytes = c->kv.bytes,
+		.hbm_bytes = c->kv.bytes + c->act.bytes + c->rope->buf.bytes,
+	};
+
+	return llm_struct_out(info, offsetof(struct zw_ctx_info, hbm_bytes) + 8, &i, sizeof(i));
+}
+
+int zw_ctx_get_stats(const struct zw_ctx *c, struct zw_ctx_stats *stats)
+{
+	return llm_struct_out(stats, sizeof(c->stats), &c->stats, sizeof(c->stats));
+}
+
+void zw_ctx_disasm(const struct zw_ctx *c, void (*line)(void *opaque, const char *text),
+		   void *opaque)
+{
+	const struct llm_slot *s = &c->slot[0];
+	const struct {
+		const char *title;
+		uint32_t begin, end;
+	} part[] = {
+		{"# layers", 0, s->end_body},
+		{"# head on the rows wanted, best token", s->end_body, s->end_choice},
+		{"# best candidates", s->end_choice, s->end_top},
+		{"# logits to the host", s->end_top, s->end_logits},
+	};
+
+	for (size_t i = 0; i < ZW_ARRAY_SIZE(part); i++) {
+		line(opaque, part[i].title);
+		zw_cmd_disasm((char *)c->code.ptr + s->code_off + part[i].begin,
+			      part[i].end - part[i].begin, line, opaque);
+	}
+}

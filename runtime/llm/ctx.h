@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inside of contexts.
+ *
+ *	ctx.c        life: memory, options, figures
+ *	ctx_build.c  the command buffers of a step
+ *	ctx_seq.c    sequences and their blocks
+ *	ctx_step.c   submit, wait, undo, cancel
+ *	ctx_eval.c   a long text in several steps
+ *	kv.c         the pool of blocks
+ */
+#ifndef LLM_CTX_H
+#define LLM_CTX_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <zhenwu/llm_context.h>
+
+#include "family.h"
+#include "kv.h"
+#include "model.h"
+
+struct llm_seq {
+	bool live;
+	uint32_t length;    /* tokens, those in flight included */
+	uint32_t in_flight; /* steps it is in */
+	struct llm_blocks blocks;
+	/* Entries of the block table of each slot that are up to date. */
+	uint32_t synced[ZW_CTX_MAX_STEPS];
+	/* While a batch is checked: */
+	uint64_t stamp; /* of the batch that `next` belongs to */
+	uint32_t next;  /* position of its next token */
+};
+
+/* What a step changed in one sequence: enough to take it back. */
+struct llm_undo {
+	uint32_t seq;
+	uint32_t length; /* before */
+	/* The unfinished block that was shared and has been copied; the step keeps its reference,
+	 * so that nobody writes to it before this step is done. LLM_NO_BLOCK: none. */
+	uint32_t shared;
+};
+
+/* Room for one packet that copies a block. */
+#define LLM_COPY_BYTES 256
+
+/* Which rows of the outputs belong to a token of the batch; LLM_NO_ROW: none. */
+#define LLM_NO_ROW UINT32_MAX
+struct llm_out_rows {
+	uint32_t out, logits;
+	uint32_t want;
+};
+
+enum llm_slot_state {
+	LLM_SLOT_FREE,      /* nothing in it */
+	LLM_SLOT_IN_FLIGHT, /* submitted */
+	LLM_SLOT_DONE,      /* its outputs are there, until it is used again */
+	LLM_SLOT_FAILED,    /* undone; `code` says why */
+};
+
+/*
+ * A step: parameters and command buffers that the host writes, results that the device writes. The
+ * command buffer of a step is one: each end below is where a step that wants no more stops.
+ */
+struct llm_slot {
+	enum llm_slot_state state;
+	uint64_t step;
+	int code;
+	uint64_t point; /* of the context's fence */
+	uint32_t tokens, jobs;
+	struct llm_undo *undo;
+	uint32_t num_undo;
+	struct llm_out_rows *rows; /* by token of the batch */
+	uint64_t code_off;
+	uint32_t end_body, end_choice, end_top, end_logits;
+	struct zw_error error;
+};
+
+/* Offsets in the parameter block of a slot; the host writes, the device reads. */
+struct llm_param_layout {
+	uint64_t num_rows, num_out, num_top, num_logits; /* u32 */
+	uint64_t ids, pos, seq;                          /* [batch] I32 */
+	uint64_t out_rows;                               /* [outputs]: rows of the batch */
+	uint64_t iota;                                   /* [outputs]: 0, 1, 2, ... */
+	uint64_t logit_rows;                             /* [logits]: rows of the outputs */
+	uint64_t table;                                  /* [max_seqs, seq_blocks] */
+	uint64_t copies;                                 /* command buffer of block copies */
+	uint64_t bytes;
+};
+
+/* Offsets in the results of a slot; the device writes, the host reads. */
+struct llm_result_layout {
+	uint64_t job[2]; /* struct zw_job_result: copies, step */
+	uint64_t argmax; /* [outputs] I32 */
+	uint64_t probe;  /* [outputs] F32: the first logit; NaN when the row is no numbers */
+	uint64_t top_logits, top_ids; /* [outputs, top_k] */
+	uint64_t logits;              /* [logits, V] F32 */
+	uint64_t bytes;
+};
+
+/* Offsets in the activations. */
+struct llm_act_layout {
+	uint64_t h, scratch[LLM_MAX_SCRATCH];
+	uint64_t out_h, out_x; /* rows that something is wanted of: [outputs, H] F32, BF16 */
+	uint64_t logits;       /* [outputs, V] F32 */
+	uint64_t bytes;
+};
+
+struct zw_ctx {
+	struct zw_model *m;
+	struct zw_ctx_options o; /* with the defaults put in */
+	struct llm_needs needs;
+	uint32_t seq_blocks;  /* most blocks of one sequence */
+	uint64_t block_bytes; /* of K or V of one layer */
+
+	struct zw_buffer kv, act; /* HBM */
+	struct zw_buffer param, code, host;
+	struct llm_rope *rope;
+	struct llm_param_layout p;
+	struct llm_result_layout r;
+	struct llm_act_layout a;
+
+	struct llm_kv pool;
+	struct llm_seq *seqs;
+	uint32_t num_seqs;
+	unsigned int snapshots;
+
+	/*
+	 * zw_ctx_cancel() may come from another thread. It takes the lock, destroys the queue and
+	 * says so in `stopped`; what that means for slots and sequences is found out by the thread
+	 * that owns the context. The lock is for the next four and for the state of slots.
+	 */
+	pthread_mutex_t lock;
+	struct zw_queue *queue; /* NULL: made at the next step */
+	bool stopped;           /* steps in flight have lost their queue */
+	uint64_t cancels;       /* calls of zw_ctx_cancel() */
+	struct zw_fence *fence;
+	uint64_t point;
+	struct llm_slot slot[ZW_CTX_MAX_STEPS];
+	uint64_t last_step;
+
+	/* Copies that the next step begins with, packets for host-written memory. */
+	struct zw_cmd copies;
+	uint64_t stamp;      /* of the batch being checked */
+	uint64_t busy_since; /* when the first of the steps in flight was submitted */
+	struct zw_ctx_stats stats;
+};
+
+/* Parameter block and results of a slot. */
+static inline char *llm_param(const struct zw_ctx *c, const struct llm_slot *s)
+{
+	return (char *)c->param.ptr + (size_t)(s - c->slot) * c->p.bytes;
+}
+
+static inline uint64_t llm_param_va(const struct zw_ctx *c, const struct llm_slot *s)
+{
+	return c->param.va + (uint64_t)(s - c->slot) * c->p.bytes;
+}
+
+static inline char *llm_result(const struct zw_ctx *c, const struct llm_slot *s)
+{
+	return (char *)c->host.ptr + (size_t)(s - c->slot) * c->r.bytes;
+}
+
+static inline uint64_t llm_result_va(const struct zw_ctx *c, const struct llm_slot *s)
+{
+	return c->host.va + (uint64_t)(s - c->slot) * c->r.bytes;
+}
+
+/* ctx_build.c: the command buffers of all slots, into c->code. */
+int llm_ctx_compile(struct zw_ctx *c, struct zw_error *err);
+
+/* ctx_seq.c */
+struct llm_seq *llm_seq_of(const struct zw_ctx *c, uint32_t seq);
+/* Gives the blocks behind the first n back and forgets that tables knew them. */
+void llm_seq_cut(struct zw_ctx *c, struct llm_seq *s, uint32_t blocks);
+
+/*
+ * ctx_step.c: zw_ctx_submit() that is refused with -ECANCELED when zw_ctx_cancel() was called since
+ * c->cancels was *cancels; NULL: whenever.
+ */
+int llm_ctx_submit(struct zw_ctx *c, const struct zw_batch *b, const uint64_t *cancels,
+		   uint64_t *step, struct zw_error *err);
+uint64_t llm_ctx_cancels(struct zw_ctx *c);
+/* ctx_eval.c: zw_ctx_eval() that ends when zw_ctx_cancel() was called since c->cancels was that. */
+int llm_ctx_eval(struct zw_ctx *c, uint32_t seq, const uint32_t *ids, size_t n,
+		 const struct zw_eval_options *opt, uint64_t cancels, struct zw_output *last,
+		 struct zw_error *err);
+bool llm_ctx_busy(const struct zw_ctx *c);
+/* Ends what is in flight, for good. */
+void llm_ctx_stop(struct zw_ctx *c);
+
+#endif

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The command buffers of a step, one per slot:
+ *
+ *	layers                                        end_body
+ *	gather the rows wanted, norm, head, argmax    end_choice
+ *	top-k                                         end_top
+ *	logits to the host                            end_logits
+ *
+ * A step submits the front part that it needs. How many rows each part works on is data that the
+ * packets read when they run.
+ */
+#include "ctx.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void build_layers(const struct zw_ctx *c, const struct llm_slot *s, struct zw_cmd *cmd,
+			 const struct zw_tensor *h)
+{
+	const struct llm_needs *n = &c->needs;
+	uint32_t m = c->o.batch, blocks = c->pool.num;
+	uint64_t param = llm_param_va(c, s);
+	struct llm_build b = {
+		.cfg = &c->m->cfg,
+		.w = &c->m->w,
+		.cmd = cmd,
+		.rows_va = param + c->p.num_rows,
+		.ids = zw_tensor_1d(ZW_DTYPE_I32, param + c->p.ids, m),
+		.pos = zw_tensor_1d(ZW_DTYPE_I32, param + c->p.pos, m),
+		.seq = zw_tensor_1d(ZW_DTYPE_I32, param + c->p.seq, m),
+		.h = *h,
+		.cos_table = c->rope->cos_table,
+		.sin_table = c->rope->sin_table,
+		.block_table = zw_tensor_2d(ZW_DTYPE_I32, param + c->p.table, c->o.max_seqs,
+					    c->seq_blocks),
+		.k_cache = zw_tensor_4d(ZW_DTYPE_BF16, c->kv.va, blocks, LLM_BLOCK_TOKENS,
+					n->kv_heads, n->kv_dim),
+		.v_cache = zw_tensor_4d(ZW_DTYPE_BF16, c->kv.va + c->block_bytes, blocks,
+					LLM_BLOCK_TOKENS, n->kv_heads, n->kv_dim),
+		.kv_layer_stride = 2 * c->block_bytes,
+	};
+
+	/* A block holds all layers, so that one copy moves it: pools of layers interleave. */
+	b.k_cache.stride[0] = b.v_cache.stride[0] = n->kv_layers * c->block_bytes; /* 2 / 2 */
+	for (uint32_t i = 0; i < n->num_scratch; i++)
+		b.scratch[i] = zw_tensor_2d(n->scratch[i].dtype, c->act.va + c->a.scratch[i], m,
+					    n->scratch[i].cols);
+	c->m->family->build(&b);
+}
+
+/* Rows rows[0 .. *count_va) of table to dst: an EMBED is a gather. */
+static void gather(struct zw_cmd *cmd, uint64_t rows_va, uint32_t num, uint64_t count_va,
+		   const struct zw_tensor *table, const struct zw_tensor *dst)
+{
+	struct zw_tensor rows = zw_tensor_1d(ZW_DTYPE_I32, rows_va, num);
+
+	zw_cmd_embed(cmd, &rows, table, dst, count_va, 0);
+}
+
+static void build_outputs(const struct zw_ctx *c, struct llm_slot *s, struct zw_cmd *cmd,
+			  const struct zw_tensor *h)
+{
+	const struct zw_model_config *cfg = &c->m->cfg;
+	uint32_t rows = c->o.outputs, v = cfg->vocab_size, k = c->o.top_k;
+	uint64_t param = llm_param_va(c, s), res = llm_result_va(c, s);
+	uint64_t num_out = param + c->p.num_out;
+	struct zw_tensor out_h =
+		zw_tensor_2d(ZW_DTYPE_F32, c->act.va + c->a.out_h, rows, cfg->hidden_size);
+	struct zw_tensor out_x =
+		zw_tensor_2d(ZW_DTYPE_BF16, c->act.va + c->a.out_x, rows, cfg->hidden_size);
+	struct zw_tensor logits = zw_tensor_2d(ZW_DTYPE_F32, c->act.va + c->a.logits, rows, v);
+	struct zw_tensor allowed = zw_tensor_slice(logits, 1, 0, c->o.vocab);
+	struct zw_tensor first = zw_tensor_slice(logits, 1, 0, 1);
+	struct zw_tensor argmax = zw_tensor_1d(ZW_DTYPE_I32, res + c->r.argmax, rows);
+	struct zw_tensor probe = zw_tensor_2d(ZW_DTYPE_F32, res + c->r.probe, rows, 1);
+	struct zw_tensor host = zw_tensor_2d(ZW_DTYPE_F32, res + c->r.logits, c->o.logits, v);
+
+	gather(cmd, param + c->p.out_rows, rows, num_out, h, &out_h);
+	zw_cmd_rmsnorm(cmd, &out_h, &c->m->w.norm, &out_x, cfg->rms_norm_eps, num_out, 0);
+	zw_cmd_gemm(cmd, &out_x, &c->m->w.head, &logits, NULL, NULL, num_out, 0);
+	zw_cmd_argmax(cmd, &allowed, &argmax, num_out, 0);
+	/* An argmax cannot say that its row was no numbers: one logit beside it can. */
+	gather(cmd, param + c->p.iota, rows, num_out, &first, &probe);
+	s->end_choice = (uint32_t)cmd->used;
+	if (k) {
+		struct zw_tensor values =
+			zw_tensor_2d(ZW_DTYPE_F32, res + c->r.top_logits, rows, k);
+		struct zw_tensor ids = zw_tensor_2d(ZW_DTYPE_I32, res + c->r.top_ids, rows, k);
+
+		zw_cmd_topk(cmd, &allowed, &values, &ids, param + c->p.num_top, 0);
+	}
+	s->end_top = (uint32_t)cmd->used;
+	gather(cmd, param + c->p.logit_rows, c->o.logits, param + c->p.num_logits, &logits, &host);
+	s->end_logits = (uint32_t)cmd->used;
+}
+
+static int build(const struct zw_ctx *c, struct llm_slot *s, struct zw_cmd *cmd,
+		 struct zw_error *err)
+{
+	struct zw_tensor h =
+		zw_tensor_2d(ZW_DTYPE_F32, c->act.va + c->a.h, c->o.batch, c->m->cfg.hidden_size);
+	int ret;
+
+	zw_cmd_reset(cmd);
+	build_layers(c, s, cmd, &h);
+	s->end_body = (uint32_t)cmd->used;
+	build_outputs(c, s, cmd, &h);
+	ret = zw_cmd_finish(cmd);
+	if (ret)
+		return zw_fail(err, ret, "building the layers: %s", cmd->what.msg);
+	return 0;
+}
+
+int llm_ctx_compile(struct zw_ctx *c, struct zw_error *err)
+{
+	uint64_t bytes = 0;
+	struct zw_cmd cmd;
+	int ret = 0;
+
+	zw_cmd_init(&cmd);
+	for (uint32_t i = 0; i < c->o.steps && !ret; i++) {
+		struct llm_slot *s = &c->slot[i];
+
+		ret = build(c, s, &cmd, err);
+		if (!ret && !i) {
+			/* The slots differ in addresses only. */
+			bytes = llm_align(cmd.used, LLM_ALIGN);
+			ret = zw_buffer_create(c->m->vm, bytes * c->o.steps,
+					       ZW_BO_HBM | ZW_BO_CPU_VISIBLE, &c->code);
+			if (ret == -ENOMEM)
+				ret = zw_buffer_create(c->m->vm, bytes * c->o.steps, ZW_BO_SYSTEM,
+						       &c->code);
+			if (ret)
+				zw_fail(err, ret, "allocating command buffers: %s", strerror(-ret));
+			else
+				zw_bo_set_label(c->code.bo, "command buffers");
+		}
+		if (!ret) {
+			s->code_off = i * bytes;
+			memcpy((char *)c->code.ptr + s->code_off, cmd.base, cmd.used);
+		}
+	}
+	zw_cmd_fini(&cmd);
+	return ret;
+}

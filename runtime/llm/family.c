@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MIT
+/* Families by name, and a family's table of tensors against what a checkpoint holds. */
+#include "family.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_MAX_LEN 160
+#define STACK_MAX    8
+
+static const struct llm_family *const families[] = {
+	&llm_family_qwen3,
+};
+
+const struct llm_family *llm_family_find(const char *model_type)
+{
+	for (size_t i = 0; i < ZW_ARRAY_SIZE(families); i++) {
+		if (!strcmp(families[i]->model_type, model_type))
+			return families[i];
+	}
+	return NULL;
+}
+
+struct match {
+	const struct llm_family *f;
+	const struct zw_model_config *cfg;
+	struct llm_plan *p;
+	uint8_t *seen; /* by tensor of the source */
+};
+
+static uint64_t dim_of(const struct zw_model_config *c, uint32_t dim)
+{
+	switch (dim) {
+	case LLM_DIM_HIDDEN:
+		return c->hidden_size;
+	case LLM_DIM_VOCAB:
+		return c->vocab_size;
+	case LLM_DIM_INTER:
+		return c->intermediate_size;
+	case LLM_DIM_Q:
+		return (uint64_t)c->num_heads * c->head_dim;
+	case LLM_DIM_KV:
+		return (uint64_t)c->num_kv_heads * c->head_dim;
+	case LLM_DIM_HEAD:
+		return c->head_dim;
+	default:
+		return 0;
+	}
+}
+
+static void format_shape(char *buf, size_t size, const uint64_t *dim, uint32_t ndim)
+{
+	size_t at = 0;
+
+	buf[0] = '\0';
+	for (uint32_t i = 0; i < ndim && at < size; i++)
+		at += (size_t)snprintf(buf + at, size - at, "%s%llu", i ? "," : "",
+				       (unsigned long long)dim[i]);
+}
+
+static void full_name(const struct match *m, const struct llm_tensor_row *row, uint32_t layer,
+		      char *name)
+{
+	const char *prefix = m->f->layer_prefix, *mark = strstr(prefix, "%u");
+
+	if (row->flags & LLM_T_LAYER)
+		snprintf(name, NAME_MAX_LEN, "%.*s%u%s%s", (int)(mark - prefix), prefix, layer,
+			 mark + 2, row->name);
+	else
+		snprintf(name, NAME_MAX_LEN, "%s", row->name);
+}
+
+/* The tensor of a row: its index, checked; -ENOENT when it may be absent and is; or an error. */
+static long find_row(const struct match *m, const struct llm_tensor_row *row, uint32_t layer,
+		     struct zw_error *err)
+{
+	const struct llm_source *src = m->p->src;
+	uint64_t want[2] = {dim_of(m->cfg, row->dim[0]), dim_of(m->cfg, row->dim[1])};
+	uint32_t ndim = row->dim[1] ? 2 : 1;
+	char name[NAME_MAX_LEN], is[80], should[80];
+	struct llm_source_tensor t;
+	long i;
+
+	full_name(m, row, layer, name);
+	i = src->ops->find(src, name);
+	if (i < 0) {
+		if (row->flags & LLM_T_HEAD && m->cfg->tie_word_embeddings)
+			return -ENOENT;
+		return zw_fail(err, -EBADMSG, "%s: tensor %s is missing", src->path, name);
+	}
+	m->seen[i] = 1;
+	src->ops->get(src, (size_t)i, &t);
+	if (t.ndim != ndim || memcmp(t.dim, want, ndim * sizeof(want[0]))) {
+		format_shape(is, sizeof(is), t.dim, t.ndim);
+		format_shape(should, sizeof(should), want, ndim);
+		return zw_fail(err, -EBADMSG,
+			       "%s: tensor %s: shape [%s], the configuration needs [%s]", t.file,
+			       name, is, should);
+	}
+	if (t.dtype == ZW_DTYPE_NONE)
+		return zw_fail(err, -EOPNOTSUPP, "%s: tensor %s: dtype %s is not supported yet",
+			       t.file, name, t.dtype_name);
+	return i;
+}
+
+/* A tied head that the file has all the same: 1 when it is the embedding, 0 when not. */
+static int is_copy(const struct match *m, size_t head, struct zw_error *err)
+{
+	const struct llm_source *src = m->p->src;
+
+	for (size_t i = 0; i < m->f->num_tensors; i++) {
+		const struct llm_tensor_row *row = &m->f->tensors[i];
+
+		if (row->slot == offsetof(struct llm_weights, embed) && !(row->flags & LLM_T_LAYER))
+			return llm_source_equal(src, head, (size_t)src->ops->find(src, row->name),
+						err);
+	}
+	return 0;
+}
+
+/* Plans rows [first, first + n), which share a slot of `base`. */
+static int plan_slot(struct match *m, const struct llm_tensor_row *first, size_t n, uint32_t layer,
+		     char *base, struct zw_error *err)
+{
+	struct zw_tensor *dst = (struct zw_tensor *)(void *)(base + first->slot);
+	struct llm_take take[STACK_MAX];
+	size_t parts = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		long t;
+
+		if (first[i].when && !first[i].when(m->cfg))
+			continue;
+		t = find_row(m, &first[i], layer, err);
+		if (t == -ENOENT)
+			continue;
+		if (t < 0)
+			return (int)t;
+		if (first[i].flags & LLM_T_HEAD && m->cfg->tie_word_embeddings) {
+			int copy = is_copy(m, (size_t)t, err);
+
+			if (copy < 0)
+				return copy;
+			if (copy)
+				continue;
+		}
+		if (parts == STACK_MAX)
+			return zw_fail(err, -EINVAL, "too many tensors for one matrix");
+		take[parts++] = (struct llm_take){.tensor = (size_t)t, .add = first[i].add};
+	}
+	if (!parts) {
+		*dst = zw_tensor_none();
+		return 0;
+	}
+	return llm_plan_add(m->p, dst, ZW_DTYPE_NONE, take, parts, err);
+}
+
+static int plan_rows(struct match *m, uint32_t flag, uint32_t layer, char *base,
+		     struct zw_error *err)
+{
+	const struct llm_tensor_row *row = m->f->tensors;
+
+	for (size_t i = 0, n; i < m->f->num_tensors; i += n) {
+		int ret;
+
+		for (n = 1; i + n < m->f->num_tensors && row[i + n].slot == row[i].slot &&
+			    (row[i + n].flags & LLM_T_LAYER) == (row[i].flags & LLM_T_LAYER);
+		     n++)
+			;
+		if ((row[i].flags & LLM_T_LAYER) != flag)
+			continue;
+		ret = plan_slot(m, &row[i], n, layer, base, err);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+int llm_family_plan(const struct llm_family *f, const struct zw_model_config *cfg,
+		    struct llm_plan *p, struct llm_weights *w, struct zw_error *err)
+{
+	size_t count = p->src->ops->count(p->src);
+	struct match m = {.f = f, .cfg = cfg, .p = p, .seen = calloc(count ? count : 1, 1)};
+	struct llm_source_tensor t;
+	int ret;
+
+	w->layers = calloc(cfg->num_layers, sizeof(*w->layers));
+	if (!m.seen || !w->layers) {
+		ret = zw_fail(err, -ENOMEM, "out of memory");
+		goto out;
+	}
+	ret = plan_rows(&m, 0, 0, (char *)w, err);
+	for (uint32_t n = 0; n < cfg->num_layers && !ret; n++)
+		ret = plan_rows(&m, LLM_T_LAYER, n, (char *)&w->layers[n], err);
+	for (size_t i = 0; i < count && !ret; i++) {
+		if (m.seen[i])
+			continue;
+		p->src->ops->get(p->src, i, &t);
+		ret = zw_fail(err, -EBADMSG, "%s: tensor %s does not belong to this model", t.file,
+			      t.name);
+	}
+out:
+	free(m.seen);
+	return ret;
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+#include "kv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int llm_kv_init(struct llm_kv *kv, uint32_t num)
+{
+	kv->free = malloc(num * sizeof(*kv->free));
+	kv->refs = calloc(num, sizeof(*kv->refs));
+	if (!kv->free || !kv->refs)
+		return -ENOMEM;
+	kv->num = kv->num_free = num;
+	/* Taken from the end: in rising order at first. */
+	for (uint32_t i = 0; i < num; i++)
+		kv->free[i] = num - 1 - i;
+	return 0;
+}
+
+void llm_kv_fini(struct llm_kv *kv)
+{
+	free(kv->free);
+	free(kv->refs);
+}
+
+uint32_t llm_kv_take(struct llm_kv *kv)
+{
+	uint32_t block = kv->free[--kv->num_free];
+
+	kv->refs[block] = 1;
+	return block;
+}
+
+void llm_kv_get(struct llm_kv *kv, uint32_t block)
+{
+	kv->refs[block]++;
+}
+
+void llm_kv_put(struct llm_kv *kv, uint32_t block)
+{
+	if (!--kv->refs[block])
+		kv->free[kv->num_free++] = block;
+}
+
+int llm_blocks_share(struct llm_kv *kv, struct llm_blocks *dst, const struct llm_blocks *src,
+		     uint32_t n)
+{
+	if (llm_grow(&dst->id, &dst->cap, n, sizeof(*dst->id)))
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++) {
+		dst->id[i] = src->id[i];
+		llm_kv_get(kv, src->id[i]);
+	}
+	dst->used = n;
+	return 0;
+}
+
+void llm_blocks_cut(struct llm_kv *kv, struct llm_blocks *b, uint32_t n)
+{
+	while (b->used > n)
+		llm_kv_put(kv, b->id[--b->used]);
+}
+
+void llm_blocks_fini(struct llm_kv *kv, struct llm_blocks *b)
+{
+	llm_blocks_cut(kv, b, 0);
+	free(b->id);
+	memset(b, 0, sizeof(*b));
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* Layer builders that families share. Errors stick to the command builder. */
+#ifndef LLM_LAYERS_H
+#define LLM_LAYERS_H
+
+#include "family.h"
+
+/*
+ * h += attention(norm1(h)) with optional biases and per-head QK norm. kv: which of the KV layers.
+ * Scratch: x [M, H]; qkv [M, (heads + 2 kv heads) d].
+ */
+void llm_build_attention(const struct llm_build *b, const struct llm_layer_weights *w, uint32_t kv,
+			 const struct zw_tensor *x, const struct zw_tensor *qkv);
+/* h += down(silu(gate(x)) * up(x)), x = norm2(h). Scratch: x [M, H]; gate_up [M, 2 I]. */
+void llm_build_swiglu(const struct llm_build *b, const struct llm_layer_weights *w,
+		      const struct zw_tensor *x, const struct zw_tensor *gate_up);
+
+#endif

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+/* RoPE position tables: made once per model, shared by its contexts. */
+#include "model.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "copier.h"
+
+void zw_rope_tables(float *cos_out, float *sin_out, uint32_t first, uint32_t n, uint32_t dim,
+		    double theta)
+{
+	uint32_t half = dim / 2;
+
+	for (uint32_t j = 0; j < half; j++) {
+		/* The reference forms the exponent, the power, its reciprocal and the angle in binary32. */
+		float power =
+			(float)pow((double)(float)theta, (double)((float)(2 * j) / (float)dim));
+		float inv = 1.0f / power;
+
+		for (uint32_t i = 0; i < n; i++) {
+			float angle = (float)(first + i) * inv;
+
+			/* In double: full range reduction also for large angles. */
+			cos_out[(uint64_t)i * half + j] = (float)cos((double)angle);
+			sin_out[(uint64_t)i * half + j] = (float)sin((double)angle);
+		}
+	}
+}
+
+uint64_t llm_rope_bytes(const struct zw_model_config *cfg, uint32_t positions)
+{
+	return 2 * llm_align((uint64_t)positions * (cfg->head_dim / 2) * 4, LLM_ALIGN);
+}
+
+/* Through the copier, as many positions at a time as fit a buffer of moderate size. */
+static int upload(struct zw_model *m, struct llm_rope *r, struct zw_error *err)
+{
+	const struct zw_model_config *c = &m->cfg;
+	uint32_t half = c->head_dim / 2, step = 65536 / half;
+	uint64_t row = 4ull * half;
+	float *cos_part = malloc(2 * step * row), *sin_part;
+	struct llm_copier *cp;
+	int ret;
+
+	if (!cos_part)
+		return zw_fail(err, -ENOMEM, "out of memory");
+	sin_part = cos_part + (size_t)step * half;
+	ret = llm_copier_open(m->dev, m->vm, &cp, err);
+	if (ret) {
+		free(cos_part);
+		return ret;
+	}
+	for (uint32_t first = 0; first < r->positions && !ret; first += step) {
+		uint32_t n = r->positions - first < step ? r->positions - first : step;
+
+		zw_rope_tables(cos_part, sin_part, first, n, c->head_dim, c->rope_theta);
+		ret = llm_copier_write(cp, r->cos_table.va + first * row, cos_part, n * row, err);
+		if (!ret)
+			ret = llm_copier_write(cp, r->sin_table.va + first * row, sin_part, n * row,
+					       err);
+	}
+	if (!ret)
+		ret = llm_copier_finish(cp, err);
+	llm_copier_close(cp);
+	free(cos_part);
+	return ret;
+}
+
+static void rope_free(struct llm_rope *r)
+{
+	zw_buffer_destroy(&r->buf);
+	free(r);
+}
+
+static int rope_new(struct zw_model *m, uint32_t positions, struct llm_rope **out,
+		    struct zw_error *err)
+{
+	struct llm_rope *r = calloc(1, sizeof(*r));
+	uint64_t bytes = llm_rope_bytes(&m->cfg, positions);
+	uint32_t half = m->cfg.head_dim / 2;
+	int ret;
+
+	if (!r)
+		return zw_fail(err, -ENOMEM, "out of memory");
+	ret = zw_buffer_create(m->vm, bytes, ZW_BO_HBM, &r->buf);
+	if (ret) {
+		free(r);
+		return zw_fail(err, ret, "allocating RoPE tables: %s", strerror(-ret));
+	}
+	zw_bo_set_label(r->buf.bo, "RoPE tables");
+	r->positions = positions;
+	r->cos_table = zw_tensor_2d(ZW_DTYPE_F32, r->buf.va, positions, half);
+	r->sin_table = zw_tensor_2d(ZW_DTYPE_F32, r->buf.va + bytes / 2, positions, half);
+	ret = upload(m, r, err);
+	if (ret) {
+		rope_free(r);
+		return ret;
+	}
+	*out = r;
+	return 0;
+}
+
+int llm_rope_get(struct zw_model *m, uint32_t positions, struct llm_rope **out,
+		 struct zw_error *err)
+{
+	struct llm_rope *r;
+	int ret = 0;
+
+	pthread_mutex_lock(&m->lock);
+	r = m->rope;
+	if (!r || r->positions < positions) {
+		ret = rope_new(m, positions, &r, err);
+		if (!ret)
+			m->rope = r;
+	}
+	if (!ret) {
+		r->refs++;
+		*out = r;
+	}
+	pthread_mutex_unlock(&m->lock);
+	return ret;
+}
+
+void llm_rope_put(struct zw_model *m, struct llm_rope *rope)
+{
+	if (!rope)
+		return;
+	pthread_mutex_lock(&m->lock);
+	if (!--rope->refs) {
+		if (m->rope == rope)
+			m->rope = NULL;
+		rope_free(rope);
+	}
+	pthread_mutex_unlock(&m->lock);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where a model comes from: metadata and tensors by name, whatever the files are. One file per kind
+ * (source_hf.c: a Hugging Face directory) fills in a struct llm_source_ops.
+ */
+#ifndef LLM_SOURCE_H
+#define LLM_SOURCE_H
+
+#include "config.h"
+
+#define LLM_SOURCE_MAX_DIMS 8
+
+/* One tensor of a source; the strings belong to it. */
+struct llm_source_tensor {
+	const char *name;
+	const char *file;       /* for error lines */
+	const char *dtype_name; /* as the file spells it */
+	uint32_t dtype;         /* enum zw_dtype, or ZW_DTYPE_NONE for one the ABI does not have */
+	uint32_t ndim;
+	uint64_t dim[LLM_SOURCE_MAX_DIMS]; /* row-major, outermost first */
+	uint64_t bytes;
+};
+
+struct llm_source;
+
+struct llm_source_ops {
+	/* The model's configuration from the source's metadata; cfg->size is set. */
+	int (*config)(struct llm_source *s, struct zw_model_config *cfg, struct zw_error *err);
+	/* Opens and checks the tensors. Called once, after config(), before the calls below. */
+	int (*open)(struct llm_source *s, struct zw_error *err);
+	size_t (*count)(const struct llm_source *s);
+	void (*get)(const struct llm_source *s, size_t i, struct llm_source_tensor *t);
+	/* Index of a tensor or -ENOENT. */
+	long (*find)(const struct llm_source *s, const char *name);
+	/* Bytes [off, off + len) of a tensor; dst may be device memory mapped into the process. */
+	int (*read)(const struct llm_source *s, size_t i, uint64_t off, void *dst, uint64_t len,
+		    struct zw_error *err);
+	void (*close)(struct llm_source *s);
+};
+
+struct llm_source {
+	const struct llm_source_ops *ops;
+	char *path; /* what the user named, for error lines */
+};
+
+/* The source that `path` is; only the path is looked at. Released by llm_source_close(). */
+int llm_source_new(const char *path, struct llm_source **out, struct zw_error *err);
+void llm_source_close(struct llm_source *s);
+
+/* 1 when two tensors of equal type and shape hold the same bytes, 0 when not, or -errno. */
+int llm_source_equal(const struct llm_source *s, size_t a, size_t b, struct zw_error *err);
+
+#endif

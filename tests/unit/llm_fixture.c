@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+#include "llm_fixture.h"
+
+#include <math.h>
+
+const struct shape fixture_shapes[4] = {
+	{.h = 48, .i = 80, .layers = 2, .nq = 6, .nkv = 2, .d = 16, .v = 97, .tied = true},
+	{.h = 64, .i = 40, .layers = 3, .nq = 2, .nkv = 2, .d = 32, .v = 50},
+	{.h = 40, .i = 72, .layers = 2, .nq = 4, .nkv = 1, .d = 8, .v = 61, .bias = true},
+	{.h = 33,
+	 .i = 17,
+	 .layers = 1,
+	 .nq = 3,
+	 .nkv = 3,
+	 .d = 6,
+	 .v = 5,
+	 .bias = true,
+	 .tied = true},
+};
+
+static uint64_t rng;
+
+static double uniform(void)
+{
+	rng = rng * 6364136223846793005ull + 1442695040888963407ull;
+	return (double)(rng >> 11) * 0x1p-53 * 2 - 1;
+}
+
+static float bf16(double x)
+{
+	float f = (float)x;
+	uint32_t u;
+
+	memcpy(&u, &f, 4);
+	u &= 0xffff0000; /* any value of the type will do */
+	memcpy(&f, &u, 4);
+	return f;
+}
+
+/* ---- making a checkpoint ---- */
+
+static void add(struct fixture *f, double base, double scale, uint32_t ndim, uint32_t d0,
+		uint32_t d1, const char *fmt, ...)
+{
+	struct tensor *t = &f->t[f->n++];
+	va_list ap;
+
+	assert_true(f->n <= MAX_TENSORS);
+	va_start(ap, fmt);
+	vsnprintf(t->name, sizeof(t->name), fmt, ap);
+	va_end(ap);
+	t->ndim = ndim;
+	t->dim[0] = d0;
+	t->dim[1] = d1;
+	t->n = (size_t)d0 * (ndim == 2 ? d1 : 1);
+	t->x = malloc(t->n * sizeof(float));
+	for (size_t i = 0; i < t->n; i++)
+		t->x[i] = bf16(base + scale * uniform());
+}
+
+void fixture_make(struct fixture *f, struct shape s)
+{
+	*f = (struct fixture){.dir = scratch_new(), .s = s};
+	rng = 99;
+	add(f, 0, 1, 2, s.v, s.h, "model.embed_tokens.weight");
+	add(f, 1, 0.3, 1, s.h, 0, "model.norm.weight");
+	if (!s.tied)
+		add(f, 0, 0.3, 2, s.v, s.h, "lm_head.weight");
+	for (uint32_t l = 0; l < s.layers; l++) {
+#define L "model.layers.%u."
+		add(f, 1, 0.3, 1, s.h, 0, L "input_layernorm.weight", l);
+		add(f, 1, 0.3, 1, s.h, 0, L "post_attention_layernorm.weight", l);
+		add(f, 0, 0.2, 2, s.nq * s.d, s.h, L "self_attn.q_proj.weight", l);
+		add(f, 0, 0.2, 2, s.nkv * s.d, s.h, L "self_attn.k_proj.weight", l);
+		add(f, 0, 0.2, 2, s.nkv * s.d, s.h, L "self_attn.v_proj.weight", l);
+		add(f, 0, 0.2, 2, s.h, s.nq * s.d, L "self_attn.o_proj.weight", l);
+		add(f, 1, 0.3, 1, s.d, 0, L "self_attn.q_norm.weight", l);
+		add(f, 1, 0.3, 1, s.d, 0, L "self_attn.k_norm.weight", l);
+		add(f, 0, 0.2, 2, s.i, s.h, L "mlp.gate_proj.weight", l);
+		add(f, 0, 0.2, 2, s.i, s.h, L "mlp.up_proj.weight", l);
+		add(f, 0, 0.2, 2, s.h, s.i, L "mlp.down_proj.weight", l);
+		if (s.bias) {
+			add(f, 0, 0.5, 1, s.nq * s.d, 0, L "self_attn.q_proj.bias", l);
+			add(f, 0, 0.5, 1, s.nkv * s.d, 0, L "self_attn.k_proj.bias", l);
+			add(f, 0, 0.5, 1, s.nkv * s.d, 0, L "self_attn.v_proj.bias", l);
+			add(f, 0, 0.5, 1, s.h, 0, L "self_attn.o_proj.bias", l);
+		}
+#undef L
+	}
+}
+
+void fixture_free(struct fixture *f)
+{
+	for (size_t i = 0; i < f->n; i++)
+		free(f->t[i].x);
+	scratch_free(f->dir);
+}
+
+/* Writes tensors i with i % step == first as BF16, or as the dtype that odd_name has. */
+void fixture_write_shard(const struct fixture *f, const char *file, size_t first, size_t step,
+			 const char *odd_name, const char *odd_dtype)
+{
+	char path[512], *header = NULL;
+	size_t hlen, off = 0;
+	FILE *h = open_memstream(&header, &hlen), *out;
+	uint64_t len;
+
+	fputc('{', h);
+	for (size_t i = first; i < f->n; i += step) {
+		const struct tensor *t = &f->t[i];
+		bool odd = odd_name && strstr(t->name, odd_name);
+		size_t bytes = t->n * (odd && !strcmp(odd_dtype, "F32") ? 4 : 2);
+
+		fprintf(h, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%u", i == first ? "" : ",",
+			t->name, odd ? odd_dtype : "BF16", t->dim[0]);
+		if (t->ndim == 2)
+			fprintf(h, ",%u", t->dim[1]);
+		fprintf(h, "],\"data_offsets\":[%zu,%zu]}", off, off + bytes);
+		off += bytes;
+	}
+	fputc('}', h);
+	fclose(h);
+	snprintf(path, sizeof(path), "%s/%s", f->dir, file);
+	out = fopen(path, "wb");
+	len = hlen;
+	fwrite(&len, 8, 1, out);
+	fwrite(header, 1, hlen, out);
+	for (size_t i = first; i < f->n; i += step) {
+		const struct tensor *t = &f->t[i];
+		bool wide = odd_name && strstr(t->name, odd_name) && !strcmp(odd_dtype, "F32");
+
+		for (size_t j = 0; j < t->n; j++)
+			fwrite((const char *)&t->x[j] + (wide ? 0 : 2), wide ? 4 : 2, 1, out);
+	}
+	assert_int_equal(fclose(out), 0);
+	free(header);
+}
+
+void fixture_write_config(const struct fixture *f)
+{
+	const struct shape *s = &f->s;
+	char text[1024];
+
+	snprintf(text, sizeof(text),
+		 "{\"model_type\":\"qwen3\",\"hidden_size\":%u,\"intermediate_size\":%u,"
+		 "\"num_hidden_layers\":%u,\"num_attention_heads\":%u,\"num_key_value_heads\":%u,"
+		 "\"head_dim\":%u,\"vocab_size\":%u,\"max_position_embeddings\":300,"
+		 "\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,\"tie_word_embeddings\":%s,"
+		 "\"attention_bias\":%s,\"eos_token_id\":%u}",
+		 s->h, s->i, s->layers, s->nq, s->nkv, s->d, s->v, s->tied ? "true" : "false",
+		 s->bias ? "true" : "false", s->v - 1);
+	scratch_text(f->dir, "config.json", text);
+}
+
+void fixture_write(const struct fixture *f)
+{
+	fixture_write_config(f);
+	fixture_write_shard(f, "model.safetensors", 0, 1, NULL, NULL);
+}
+
+/* ---- the plain forward pass ---- */
+
+static const float *weight(const struct fixture *f, const char *fmt, ...)
+{
+	char name[80];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(name, sizeof(name), fmt, ap);
+	va_end(ap);
+	for (size_t i = 0; i < f->n; i++) {
+		if (!strcmp(f->t[i].name, name))
+			return f->t[i].x;
+	}
+	return NULL;
+}
+
+static void linear(double *y, const double *x, const float *w, const float *b, uint32_t n,
+		   uint32_t k)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		double sum = b ? (double)b[i] : 0;
+
+		for (uint32_t j = 0; j < k; j++)
+			sum += (double)w[(size_t)i * k + j] * x[j];
+		y[i] = sum;
+	}
+}
+
+static void norm(double *y, const double *x, const float *w, uint32_t n)
+{
+	double sum = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		sum += x[i] * x[i];
+	for (uint32_t i = 0; i < n; i++)
+		y[i] = x[i] / sqrt(sum / n + 1e-5) * (double)w[i];
+}
+
+static void rope(double *x, uint32_t d, uint32_t pos)
+{
+	for (uint32_t j = 0; j < d / 2; j++) {
+		double a = pos * pow(10000.0, -2.0 * j / d), c = cos(a), s = sin(a);
+		double u = x[j], v = x[j + d / 2];
+
+		x[j] = u * c - v * s;
+		x[j + d / 2] = v * c + u * s;
+	}
+}
+
+/* One layer's attention of the token at `pos`; k and v hold the rows of 0..pos. */
+static void attend(const struct fixture *f, uint32_t l, double *h, double *ks, double *vs,
+		   uint32_t pos)
+{
+	const struct shape *s = &f->s;
+	uint32_t d = s->d, g = s->nq / s->nkv;
+	double x[256], q[512], o[512] = {0}, y[256], p[300];
+	double *k = ks + (size_t)pos * s->nkv * d, *v = vs + (size_t)pos * s->nkv * d;
+
+#define W(n) weight(f, "model.layers.%u." n, l)
+	norm(x, h, W("input_layernorm.weight"), s->h);
+	linear(q, x, W("self_attn.q_proj.weight"), W("self_attn.q_proj.bias"), s->nq * d, s->h);
+	linear(k, x, W("self_attn.k_proj.weight"), W("self_attn.k_proj.bias"), s->nkv * d, s->h);
+	linear(v, x, W("self_attn.v_proj.weight"), W("self_attn.v_proj.bias"), s->nkv * d, s->h);
+	for (uint32_t i = 0; i < s->nkv; i++) {
+		norm(k + i * d, k + i * d, W("self_attn.k_norm.weight"), d);
+		rope(k + i * d, d, pos);
+	}
+	for (uint32_t i = 0; i < s->nq; i++) {
+		double top = -INFINITY, sum = 0;
+
+		norm(q + i * d, q + i * d, W("self_attn.q_norm.weight"), d);
+		rope(q + i * d, d, pos);
+		for (uint32_t t = 0; t <= pos; t++) {
+			p[t] = 0;
+			for (uint32_t j = 0; j < d; j++)
+				p[t] += q[i * d + j] * ks[((size_t)t * s->nkv + i / g) * d + j];
+			p[t] /= sqrt(d);
+			top = fmax(top, p[t]);
+		}
+		for (uint32_t t = 0; t <= pos; t++)
+			sum += p[t] = exp(p[t] - top);
+		for (uint32_t t = 0; t <= pos; t++) {
+			for (uint32_t j = 0; j < d; j++)
+				o[i * d + j] +=
+					p[t] / sum * vs[((size_t)t * s->nkv + i / g) * d + j];
+		}
+	}
+	linear(y, o, W("self_attn.o_proj.weight"), W("self_attn.o_proj.bias"), s->h, s->nq * d);
+	for (uint32_t i = 0; i < s->h; i++)
+		h[i] += y[i];
+}
+
+static void feed_forward(const struct fixture *f, uint32_t l, double *h)
+{
+	const struct shape *s = &f->s;
+	double x[256], a[512], b[512], y[256];
+
+	norm(x, h, W("post_attention_layernorm.weight"), s->h);
+	linear(a, x, W("mlp.gate_proj.weight"), NULL, s->i, s->h);
+	linear(b, x, W("mlp.up_proj.weight"), NULL, s->i, s->h);
+	for (uint32_t i = 0; i < s->i; i++)
+		a[i] = a[i] / (1 + exp(-a[i])) * b[i];
+	linear(y, a, W("mlp.down_proj.weight"), NULL, s->h, s->i);
+	for (uint32_t i = 0; i < s->h; i++)
+		h[i] += y[i];
+#undef W
+}
+
+void fixture_reference(const struct fixture *f, const uint32_t *ids, uint32_t n, double *logits)
+{
+	const struct shape *s = &f->s;
+	const float *embed = weight(f, "model.embed_tokens.weight");
+	size_t kv = (size_t)n * s->nkv * s->d;
+	double *k = calloc(kv * s->layers, sizeof(*k)), *v = calloc(kv * s->layers, sizeof(*v));
+
+	for (uint32_t t = 0; t < n; t++) {
+		double h[256], x[256];
+
+		for (uint32_t i = 0; i < s->h; i++)
+			h[i] = (double)embed[(size_t)ids[t] * s->h + i];
+		for (uint32_t l = 0; l < s->layers; l++) {
+			attend(f, l, h, k + kv * l, v + kv * l, t);
+			feed_forward(f, l, h);
+		}
+		norm(x, h, weight(f, "model.norm.weight"), s->h);
+		linear(logits + (size_t)t * s->v, x, s->tied ? embed : weight(f, "lm_head.weight"),
+		       NULL, s->v, s->h);
+	}
+	free(k);
+	free(v);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* Small random checkpoints, and the plain forward pass of one in double precision. */
+#ifndef LLM_FIXTURE_H
+#define LLM_FIXTURE_H
+
+#include "llm_test.h"
+
+#define MAX_TENSORS 64
+
+/* Dimensions chosen unequal and not round, so that no two can be confused. */
+struct shape {
+	uint32_t h, i, layers, nq, nkv, d, v;
+	bool tied, bias;
+};
+
+struct tensor {
+	char name[80];
+	uint32_t ndim, dim[2];
+	float *x; /* values that BF16 holds exactly */
+	size_t n;
+};
+
+struct fixture {
+	char *dir;
+	struct shape s;
+	struct tensor t[MAX_TENSORS];
+	size_t n;
+};
+
+extern const struct shape fixture_shapes[4];
+
+void fixture_make(struct fixture *f, struct shape s);
+void fixture_free(struct fixture *f);
+void fixture_write_config(const struct fixture *f);
+/* Writes tensors i with i % step == first as BF16, or those with odd_name in theirs as odd_dtype. */
+void fixture_write_shard(const struct fixture *f, const char *file, size_t first, size_t step,
+			 const char *odd_name, const char *odd_dtype);
+/* Both, in one file. */
+void fixture_write(const struct fixture *f);
+/* Logits of every token, [n, v]. */
+void fixture_reference(const struct fixture *f, const uint32_t *ids, uint32_t n, double *logits);
+
+#endif

@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: MIT
+/* Load plans: every transform against a plain computation, through the copier into device memory. */
+#include "llm_fixture.h"
+
+#include <math.h>
+
+#include <zhenwu/zhenwu.h>
+
+#include "copier.h"
+#include "plan.h"
+
+static struct zw_dev *dev;
+static struct zw_vm *vm;
+
+/* ---- a source in memory ---- */
+
+struct mem_tensor {
+	const char *name;
+	uint32_t dtype, ndim;
+	uint64_t dim[3];
+	void *data;
+};
+
+struct mem_source {
+	struct llm_source base;
+	struct mem_tensor t[8];
+	size_t n;
+	long broken; /* tensor that cannot be read, or -1 */
+};
+
+static const struct mem_source *mem_of(const struct llm_source *s)
+{
+	return (const struct mem_source *)s;
+}
+
+static uint64_t elements(const struct mem_tensor *t)
+{
+	uint64_t n = 1;
+
+	for (uint32_t i = 0; i < t->ndim; i++)
+		n *= t->dim[i];
+	return n;
+}
+
+static size_t mem_count(const struct llm_source *s)
+{
+	return mem_of(s)->n;
+}
+
+static void mem_get(const struct llm_source *s, size_t i, struct llm_source_tensor *out)
+{
+	const struct mem_tensor *t = &mem_of(s)->t[i];
+
+	*out = (struct llm_source_tensor){.name = t->name,
+					  .file = "mem",
+					  .dtype_name = "X",
+					  .dtype = t->dtype,
+					  .ndim = t->ndim};
+	memcpy(out->dim, t->dim, sizeof(t->dim));
+	out->bytes = elements(t) * zw_dtype_bits(t->dtype) / 8;
+}
+
+static int mem_read(const struct llm_source *s, size_t i, uint64_t off, void *dst, uint64_t len,
+		    struct zw_error *err)
+{
+	const struct mem_tensor *t = &mem_of(s)->t[i];
+
+	if ((long)i == mem_of(s)->broken)
+		return zw_fail(err, -EIO, "mem: broken");
+	assert_true(off + len <= elements(t) * zw_dtype_bits(t->dtype) / 8);
+	memcpy(dst, (const char *)t->data + off, len);
+	return 0;
+}
+
+static const struct llm_source_ops mem_ops = {.count = mem_count, .get = mem_get, .read = mem_read};
+
+static uint16_t bf16_bits(float f)
+{
+	uint32_t u;
+
+	memcpy(&u, &f, 4);
+	return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+
+/* Value of element i of a tensor: exact in every type. */
+static float value(size_t tensor, uint64_t i)
+{
+	return (float)((int)((i * 7 + tensor * 13) % 97) - 48);
+}
+
+static size_t add(struct mem_source *s, const char *name, uint32_t dtype, uint32_t ndim,
+		  uint64_t d0, uint64_t d1, uint64_t d2)
+{
+	struct mem_tensor *t = &s->t[s->n];
+	uint64_t n;
+
+	*t = (struct mem_tensor){name, dtype, ndim, {d0, d1, d2}, NULL};
+	n = elements(t);
+	t->data = malloc(n * 4);
+	for (uint64_t i = 0; i < n; i++) {
+		float v = value(s->n, i);
+
+		if (dtype == ZW_DTYPE_F32) {
+			((float *)t->data)[i] = v;
+		} else if (dtype == ZW_DTYPE_BF16) {
+			((uint16_t *)t->data)[i] = bf16_bits(v);
+		} else {
+			/* F16 of a small integer: m * 2^e */
+			int e;
+			float m = frexpf(fabsf(v), &e);
+
+			((uint16_t *)t->data)[i] =
+				(uint16_t)((v < 0 ? 0x8000 : 0) |
+					   (v == 0 ? 0
+						   : (e + 14) << 10 | ((int)(m * 2048) & 1023)));
+		}
+	}
+	return s->n++;
+}
+
+static void source_free(struct mem_source *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		free(s->t[i].data);
+}
+
+/* ---- running a plan and reading back ---- */
+
+/* The buffer that a plan fills, as the device has it; *dst get their addresses in it. */
+static char *run(struct llm_plan *p, struct zw_buffer *buf)
+{
+	struct zw_buffer host, code;
+	struct llm_copier *c;
+	struct zw_queue *q;
+	struct zw_cmd cmd;
+	struct zw_error err = {""};
+	char *out;
+
+	assert_int_equal(zw_buffer_create(vm, p->bytes, ZW_BO_HBM, buf), 0);
+	assert_int_equal(zw_buffer_create(vm, p->bytes, ZW_BO_SYSTEM, &host), 0);
+	assert_int_equal(zw_buffer_create(vm, 4096, ZW_BO_SYSTEM, &code), 0);
+	llm_plan_place(p, buf->va);
+	assert_int_equal(llm_copier_open(dev, vm, &c, &err), 0);
+	if (llm_plan_run(p, c, buf->va, NULL, NULL, &err))
+		fail_msg("%s", err.msg);
+	llm_copier_close(c);
+	zw_cmd_init_fixed(&cmd, code.ptr, 4096);
+	assert_int_equal(zw_cmd_copy(&cmd, host.va, buf->va, p->bytes, 0), 0);
+	assert_int_equal(zw_queue_create(vm, NULL, &q), 0);
+	assert_int_equal(zw_queue_run(q, code.va, (uint32_t)cmd.used, 0, ZW_FOREVER), 0);
+	zw_queue_destroy(q);
+	out = malloc(p->bytes);
+	memcpy(out, host.ptr, p->bytes);
+	zw_buffer_destroy(&host);
+	zw_buffer_destroy(&code);
+	return out;
+}
+
+static float element(const struct zw_tensor *t, const char *data, uint64_t va, uint64_t i)
+{
+	const char *p = data + (t->va - va) + i * zw_dtype_bits(t->dtype) / 8;
+	uint32_t u = 0;
+	float f;
+
+	memcpy((char *)&u + (t->dtype == ZW_DTYPE_F32 ? 0 : 2), p, zw_dtype_bits(t->dtype) / 8);
+	memcpy(&f, &u, 4);
+	return f;
+}
+
+static void expect(const struct zw_tensor *t, const char *data, uint64_t va, uint32_t dtype,
+		   uint32_t rows, uint32_t cols, float (*want)(uint64_t row, uint64_t col))
+{
+	assert_int_equal(t->dtype, dtype);
+	assert_int_equal(t->dim[0], rows);
+	assert_int_equal(t->ndim, cols ? 2 : 1);
+	if (cols)
+		assert_int_equal(t->dim[1], cols);
+	assert_int_equal(t->va % LLM_ALIGN, 0);
+	for (uint32_t r = 0; r < rows; r++) {
+		for (uint32_t c = 0; c < (cols ? cols : 1); c++) {
+			uint64_t i = (uint64_t)r * (cols ? cols : 1) + c;
+
+			if (element(t, data, va, i) != want(r, c))
+				fail_msg("[%u, %u]: %g, not %g", r, c,
+					 (double)element(t, data, va, i), (double)want(r, c));
+		}
+	}
+}
+
+/* A [24, 10] BF16, B [6, 10] F32, C [12] F16, D [3, 4, 10] BF16. */
+enum { A, B, C, D };
+
+static struct mem_source source(void)
+{
+	struct mem_source s = {.base = {&mem_ops, (char *)"mem"}, .broken = -1};
+
+	add(&s, "a", ZW_DTYPE_BF16, 2, 24, 10, 0);
+	add(&s, "b", ZW_DTYPE_F32, 2, 6, 10, 0);
+	add(&s, "c", ZW_DTYPE_F16, 1, 12, 0, 0);
+	add(&s, "d", ZW_DTYPE_BF16, 3, 3, 4, 10);
+	return s;
+}
+
+static float want_whole(uint64_t r, uint64_t c)
+{
+	return value(A, r * 10 + c);
+}
+
+static float want_slice(uint64_t r, uint64_t c)
+{
+	return value(A, (r + 5) * 10 + c + 3);
+}
+
+/* Rows 4..6, 12..14, 20..22: three of every eight. */
+static float want_stride(uint64_t r, uint64_t c)
+{
+	return value(A, (4 + r / 3 * 8 + r % 3) * 10 + c);
+}
+
+static float want_stacked(uint64_t r, uint64_t c)
+{
+	if (r < 2)
+		return value(A, r * 10 + c);
+	return r < 8 ? value(B, (r - 2) * 10 + c) : value(D, (r - 8) * 10 + c);
+}
+
+static float want_plus_one(uint64_t r, uint64_t c)
+{
+	return value(C, r) + 1;
+}
+
+static float want_narrow(uint64_t r, uint64_t c)
+{
+	return value(B, r * 10 + c);
+}
+
+static void test_transforms(void **state)
+{
+	struct mem_source s = source();
+	struct llm_plan p = {.src = &s.base};
+	struct zw_tensor whole, slice, stride, stacked, plus, narrow;
+	struct llm_take take[3];
+	struct zw_buffer buf;
+	char *data;
+
+	take[0] = (struct llm_take){.tensor = A};
+	assert_int_equal(llm_plan_add(&p, &whole, 0, take, 1, NULL), 0);
+	take[0] = (struct llm_take){.tensor = A, .first = 5, .run = 7, .col = 3, .cols = 4};
+	assert_int_equal(llm_plan_add(&p, &slice, 0, take, 1, NULL), 0);
+	take[0] = (struct llm_take){.tensor = A, .first = 4, .run = 3, .step = 8, .count = 3};
+	assert_int_equal(llm_plan_add(&p, &stride, 0, take, 1, NULL), 0);
+	/* Three tensors of two types become one of the wider type; the last one has a third dimension. */
+	take[0] = (struct llm_take){.tensor = A, .run = 2};
+	take[1] = (struct llm_take){.tensor = B};
+	take[2] = (struct llm_take){.tensor = D};
+	assert_int_equal(llm_plan_add(&p, &stacked, 0, take, 3, NULL), 0);
+	take[0] = (struct llm_take){.tensor = C, .add = 1};
+	assert_int_equal(llm_plan_add(&p, &plus, ZW_DTYPE_BF16, take, 1, NULL), 0);
+	take[0] = (struct llm_take){.tensor = B};
+	assert_int_equal(llm_plan_add(&p, &narrow, ZW_DTYPE_BF16, take, 1, NULL), 0);
+	assert_int_equal(p.parameters, 240 + 28 + 90 + 200 + 12 + 60);
+	data = run(&p, &buf);
+	expect(&whole, data, buf.va, ZW_DTYPE_BF16, 24, 10, want_whole);
+	expect(&slice, data, buf.va, ZW_DTYPE_BF16, 7, 4, want_slice);
+	expect(&stride, data, buf.va, ZW_DTYPE_BF16, 9, 10, want_stride);
+	expect(&stacked, data, buf.va, ZW_DTYPE_F32, 20, 10, want_stacked);
+	expect(&plus, data, buf.va, ZW_DTYPE_BF16, 12, 0, want_plus_one);
+	expect(&narrow, data, buf.va, ZW_DTYPE_BF16, 6, 10, want_narrow);
+	free(data);
+	zw_buffer_destroy(&buf);
+	llm_plan_fini(&p);
+	source_free(&s);
+}
+
+/* One tensor split over destinations, as a fused projection is; more bytes than the staging has. */
+static float want_large(uint64_t r, uint64_t c)
+{
+	return value(0, (2 * r + 1) * 1000 + c);
+}
+
+static float want_other(uint64_t r, uint64_t c)
+{
+	return value(0, 2 * r * 1000 + c);
+}
+
+static void test_large(void **state)
+{
+	struct mem_source s = {.base = {&mem_ops, (char *)"mem"}, .broken = -1};
+	struct llm_plan p = {.src = &s.base};
+	struct zw_tensor odd, even;
+	struct llm_take take;
+	struct zw_buffer buf;
+	char *data;
+
+	add(&s, "large", ZW_DTYPE_BF16, 2, 20000, 1000, 0); /* 40 MB */
+	take = (struct llm_take){.tensor = 0, .first = 1, .run = 1, .step = 2, .count = 10000};
+	assert_int_equal(llm_plan_add(&p, &odd, 0, &take, 1, NULL), 0);
+	take.first = 0;
+	assert_int_equal(llm_plan_add(&p, &even, 0, &take, 1, NULL), 0);
+	data = run(&p, &buf);
+	expect(&odd, data, buf.va, ZW_DTYPE_BF16, 10000, 1000, want_large);
+	expect(&even, data, buf.va, ZW_DTYPE_BF16, 10000, 1000, want_other);
+	free(data);
+	zw_buffer_destroy(&buf);
+	llm_plan_fini(&p);
+	source_free(&s);
+}
+
+/* Rounding to BF16 is to nearest even, NaN stays NaN; F16 subnormals and infinities widen exactly. */
+static void test_values(void **state)
+{
+	static const uint32_t f32[] = {0x3f808000, 0x3f818000, 0x3f808001, 0x7f7fffff,
+				       0x7f800001, 0xffc12345, 0x00000001, 0x80000000};
+	static const uint16_t bf16[] = {0x3f80, 0x3f82, 0x3f81, 0x7f80,
+					0x7fc0, 0x7fc0, 0x0000, 0x8000};
+	static const uint16_t f16[] = {0x0001, 0x83ff, 0x7c00, 0xfc00, 0x3c01, 0x8000};
+	static const float wide[] = {0x1p-24f,  -1023 * 0x1p-24f, INFINITY,
+				     -INFINITY, 1 + 0x1p-10f,     -0.0f};
+	struct mem_source s = {.base = {&mem_ops, (char *)"mem"}, .broken = -1};
+	struct llm_plan p = {.src = &s.base};
+	struct zw_tensor a, b;
+	struct llm_take take = {.tensor = 0};
+	struct zw_buffer buf;
+	char *data;
+
+	add(&s, "f32", ZW_DTYPE_F32, 1, 8, 0, 0);
+	memcpy(s.t[0].data, f32, sizeof(f32));
+	add(&s, "f16", ZW_DTYPE_F16, 1, 6, 0, 0);
+	memcpy(s.t[1].data, f16, sizeof(f16));
+	assert_int_equal(llm_plan_add(&p, &a, ZW_DTYPE_BF16, &take, 1, NULL), 0);
+	take.tensor = 1;
+	assert_int_equal(llm_plan_add(&p, &b, ZW_DTYPE_F32, &take, 1, NULL), 0);
+	data = run(&p, &buf);
+	assert_memory_equal(data + (a.va - buf.va), bf16, sizeof(bf16));
+	assert_memory_equal(data + (b.va - buf.va), wide, sizeof(wide));
+	free(data);
+	zw_buffer_destroy(&buf);
+	llm_plan_fini(&p);
+	source_free(&s);
+}
+
+static void test_refused(void **state)
+{
+	struct mem_source s = source();
+	const struct {
+		struct llm_take take[2];
+		size_t n;
+		uint32_t dtype;
+		int code;
+		const char *words;
+	} bad[] = {
+		{{{.tensor = C}}, 1, 0, -EOPNOTSUPP, "tensor c|not supported by the device"},
+		{{{.tensor = A}}, 1, ZW_DTYPE_I8, -EOPNOTSUPP, "tensor a|X to i8"},
+		{{{.tensor = A}}, 1, ZW_DTYPE_F16, -EOPNOTSUPP, "tensor a|X to f16"},
+		{{{.tensor = A, .first = 20, .run = 5}}, 1, 0, -EINVAL, "tensor a|outside"},
+		{{{.tensor = A, .run = 4, .step = 8, .count = 4}}, 1, 0, -EINVAL, "outside"},
+		{{{.tensor = A, .run = 1, .step = UINT64_MAX, .count = 3}},
+		 1,
+		 0,
+		 -EINVAL,
+		 "outside"},
+		{{{.tensor = A, .col = 8, .cols = 3}}, 1, 0, -EINVAL, "outside"},
+		{{{.tensor = A}, {.tensor = A, .cols = 9}}, 2, 0, -EINVAL, "9 columns beside 10"},
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct llm_plan p = {.src = &s.base};
+		struct zw_tensor dst;
+		struct zw_error err = {""};
+
+		if (llm_plan_add(&p, &dst, bad[i].dtype, bad[i].take, bad[i].n, &err) !=
+		    bad[i].code)
+			fail_msg("%zu: %s", i, err.msg);
+		expect_words(bad[i].words, &err, bad[i].words);
+		llm_plan_fini(&p);
+	}
+	source_free(&s);
+}
+
+static int stop_at(void *opaque, uint64_t done, uint64_t total)
+{
+	uint64_t *last = opaque;
+
+	assert_true(done >= *last && done <= total);
+	*last = done;
+	return done > 0;
+}
+
+/* A read that fails and a caller who has enough end the run, both with what they say. */
+static void test_ends(void **state)
+{
+	struct mem_source s = source();
+	struct llm_plan p = {.src = &s.base};
+	struct llm_take take = {.tensor = A};
+	struct zw_tensor a, b;
+	struct zw_buffer buf;
+	struct llm_copier *c;
+	struct zw_error err = {""};
+	uint64_t last = 0;
+
+	assert_int_equal(llm_plan_add(&p, &a, 0, &take, 1, NULL), 0);
+	take.tensor = B;
+	assert_int_equal(llm_plan_add(&p, &b, 0, &take, 1, NULL), 0);
+	assert_int_equal(zw_buffer_create(vm, p.bytes, ZW_BO_HBM, &buf), 0);
+	assert_int_equal(llm_copier_open(dev, vm, &c, &err), 0);
+	s.broken = B;
+	assert_int_equal(llm_plan_run(&p, c, buf.va, NULL, NULL, &err), -EIO);
+	expect_words("broken", &err, "mem: broken");
+	s.broken = -1;
+	assert_int_equal(llm_plan_run(&p, c, buf.va, stop_at, &last, &err), -ECANCELED);
+	assert_int_equal(last, 480); /* the first tensor */
+	llm_copier_close(c);
+	zw_buffer_destroy(&buf);
+	llm_plan_fini(&p);
+	source_free(&s);
+}
+
+static int open_device(void **state)
+{
+	struct zw_dev_options opt = {.size = sizeof(opt), .hbm_bytes = 256 << 20};
+	struct zw_error err = {""};
+	int ret = zw_dev_open("sim", &opt, &dev, &err);
+
+	if (ret == -ENOENT) {
+		print_message("%s\n", err.msg);
+		exit(77); /* no firmware built: skipped */
+	}
+	if (ret)
+		fail_msg("%s", err.msg);
+	return zw_vm_create(dev, &vm);
+}
+
+static int close_device(void **state)
+{
+	assert_int_equal(zw_vm_destroy(vm), 0);
+	assert_int_equal(zw_dev_close(dev), 0);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_transforms), cmocka_unit_test(test_large),
+		cmocka_unit_test(test_values),     cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_ends),
+	};
+
+	return cmocka_run_group_tests_name("plan", tests, open_device, close_device);
+}
