@@ -17,7 +17,8 @@
 #define BYTES_DEFAULT (4ull << 20)
 #define BYTES_MAX     (1ull << 30)
 #define PAGE          4096ull
-#define CMD_BYTES     PAGE /* of a slot's command buffer */
+#define CMD_BYTES     PAGE /* of a slot's command buffer, and behind it the result of its job */
+#define RESULT_OFF    (PAGE / 2)
 
 struct slot {
 	uint64_t point; /* of the fence, at which it is free; 0: free */
@@ -34,6 +35,7 @@ struct zw_copier {
 	int64_t patience; /* ns; 0: for ever */
 	pthread_mutex_t lock;
 	uint64_t last; /* point of the latest transfer */
+	uint64_t sim_ps;
 	uint32_t next; /* slot to use next */
 	bool lent;     /* lent_slot is with the caller */
 	uint32_t lent_slot;
@@ -125,6 +127,7 @@ ZW_API struct zw_fence *zw_copier_fence(struct zw_copier *c)
 /* Waits for a slot and delivers what it holds. A failed job raises the fence too, so ask. */
 static int retire(struct zw_copier *c, uint32_t i, int64_t deadline_ns)
 {
+	const struct zw_job_result *result;
 	struct slot *s = &c->slots[i];
 	int ret;
 
@@ -137,6 +140,8 @@ static int retire(struct zw_copier *c, uint32_t i, int64_t deadline_ns)
 		return ret;
 	if (s->dst)
 		memcpy(s->dst, staging(c, i), s->bytes);
+	result = (const void *)((const uint8_t *)c->mem.ptr + cmd_offset(c, i) + RESULT_OFF);
+	c->sim_ps += result->end_ps - result->start_ps;
 	*s = (struct slot){0};
 	return 0;
 }
@@ -163,13 +168,14 @@ static int submit(struct zw_copier *c, uint32_t i, uint64_t dst_va, uint64_t src
 	struct zw_cmd cmd;
 	int ret;
 
-	zw_cmd_init_fixed(&cmd, (uint8_t *)c->mem.ptr + cmd_offset(c, i), CMD_BYTES);
+	zw_cmd_init_fixed(&cmd, (uint8_t *)c->mem.ptr + cmd_offset(c, i), RESULT_OFF);
 	zw_cmd_copy(&cmd, dst_va, src_va, bytes, 0);
 	ret = zw_cmd_finish(&cmd);
 	if (ret)
 		return ret;
 	job.cmd_va = c->mem.va + cmd_offset(c, i);
 	job.cmd_bytes = (uint32_t)cmd.used;
+	job.result_va = job.cmd_va + RESULT_OFF;
 	ret = zw_queue_submit(c->queue, &job, 1);
 	if (ret) {
 		int why = zw_queue_status(c->queue);
@@ -284,4 +290,14 @@ ZW_API int zw_copier_wait(struct zw_copier *c, uint64_t point, int64_t deadline_
 ZW_API int zw_copier_flush(struct zw_copier *c, int64_t deadline_ns)
 {
 	return zw_copier_wait(c, UINT64_MAX, deadline_ns);
+}
+
+ZW_API uint64_t zw_copier_sim_ps(struct zw_copier *c)
+{
+	uint64_t ps;
+
+	pthread_mutex_lock(&c->lock);
+	ps = c->sim_ps;
+	pthread_mutex_unlock(&c->lock);
+	return ps;
 }

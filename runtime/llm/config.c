@@ -230,8 +230,6 @@ int zw_model_config_load(const char *dir, struct zw_model_config *cfg, struct zw
 	cJSON *json = NULL;
 	int ret;
 
-	if (!dir || !cfg || cfg->size < offsetof(struct zw_model_config, hidden_size))
-		return zw_fail(err, -EINVAL, "zw_model_config_load: bad argument");
 	path = zw_path_join(dir, "config.json");
 	gen = zw_path_join(dir, "generation_config.json");
 	if (!path || !gen) {
@@ -252,10 +250,8 @@ int zw_model_config_load(const char *dir, struct zw_model_config *cfg, struct zw
 		if (!ret)
 			ret = parse_eos(gen, json, &full, err);
 	}
-	if (!ret) {
-		full.size = cfg->size;
-		zw_copy_sized(cfg, cfg->size, &full, sizeof(full));
-	}
+	if (!ret)
+		*cfg = full;
 out:
 	cJSON_Delete(json);
 	free(path);

@@ -9,7 +9,6 @@
 
 /* A dense decoder as config.json describes it. */
 struct zw_model_config {
-	uint32_t size;              /* sizeof(struct zw_model_config) */
 	char model_type[28];        /* "qwen3" */
 	uint32_t hidden_size;       /* H, columns of the residual stream */
 	uint32_t intermediate_size; /* I, width of the SwiGLU */
@@ -38,7 +37,7 @@ struct zw_model_config {
  * inference are passed over; zw_model_config_notes() tells of those nobody knows. A folder with an
  * adapter_config.json is refused.
  *
- * @param cfg  cfg->size set by the caller; filled on success, untouched on failure
+ * @param cfg  filled on success, untouched on failure
  * Thread safety: reentrant.
  */
 int zw_model_config_load(const char *dir, struct zw_model_config *cfg, struct zw_error *err);

@@ -193,8 +193,6 @@ static int create(struct zw_ctx *c, struct zw_error *err)
 	return 0;
 }
 
-#define OPTIONS_FIRST (offsetof(struct zw_ctx_options, pool_tokens) + 8)
-
 int zw_ctx_create(struct zw_model *m, const struct zw_ctx_options *opt, struct zw_ctx **out,
 		  struct zw_error *err)
 {
@@ -207,7 +205,8 @@ int zw_ctx_create(struct zw_model *m, const struct zw_ctx_options *opt, struct z
 	if (!c)
 		return zw_fail(err, -ENOMEM, "out of memory");
 	if (opt) {
-		ret = llm_struct_in(&c->o, sizeof(c->o), OPTIONS_FIRST, opt);
+		ret = sized_in(&c->o, sizeof(c->o), SIZED_V0(struct zw_ctx_options, pool_tokens),
+			       opt);
 		if (ret) {
 			free(c);
 			return zw_fail(err, ret, "zw_ctx_create: options of an unknown version");
@@ -276,12 +275,13 @@ int zw_ctx_get_info(const struct zw_ctx *c, struct zw_ctx_info *info)
 		.hbm_bytes = c->kv.bytes + c->act.bytes + c->rope->buf.bytes,
 	};
 
-	return llm_struct_out(info, offsetof(struct zw_ctx_info, hbm_bytes) + 8, &i, sizeof(i));
+	return sized_out(info, SIZED_V0(struct zw_ctx_info, hbm_bytes), &i, sizeof(i));
 }
 
 int zw_ctx_get_stats(const struct zw_ctx *c, struct zw_ctx_stats *stats)
 {
-	return llm_struct_out(stats, sizeof(c->stats), &c->stats, sizeof(c->stats));
+	return sized_out(stats, SIZED_V0(struct zw_ctx_stats, busy_ps), &c->stats,
+			 sizeof(c->stats));
 }
 
 void zw_ctx_disasm(const struct zw_ctx *c, void (*line)(void *opaque, const char *text),

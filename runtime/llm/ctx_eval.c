@@ -138,7 +138,7 @@ int llm_ctx_eval(struct zw_ctx *c, uint32_t seq, const uint32_t *ids, size_t n,
 	if (!ids || !n)
 		return zw_fail(err, -EINVAL, "zw_ctx_eval: bad argument");
 	if (opt) {
-		ret = llm_struct_in(&e.o, sizeof(e.o), sizeof(e.o), opt);
+		ret = sized_in(&e.o, sizeof(e.o), SIZED_V0(struct zw_eval_options, opaque), opt);
 		if (ret)
 			return zw_fail(err, ret, "zw_ctx_eval: options of an unknown version");
 	}

@@ -10,8 +10,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "copier.h"
-
 #define WANT_ALL (ZW_WANT_LOGITS | ZW_WANT_ARGMAX | ZW_WANT_TOPK)
 
 /* What a batch asks for, found while it is checked. */
@@ -23,6 +21,19 @@ struct tally {
 static const struct zw_batch_token *token_at(const struct zw_batch *b, uint32_t i)
 {
 	return (const void *)((const char *)b->tokens + (size_t)i * b->token_size);
+}
+
+/* "what: reason of the first failed job of the queue"; returns code. */
+static int fail_queue(struct zw_error *err, struct zw_queue *queue, int code, const char *what)
+{
+	struct zw_queue_error info = {.size = sizeof(info)};
+	char text[160];
+
+	if (!zw_queue_get_error(queue, &info) && info.state) {
+		zw_queue_error_text(&info, text, sizeof(text));
+		return zw_fail(err, code, "%s: %s", what, text);
+	}
+	return zw_fail(err, code, "%s: %s", what, strerror(-code));
 }
 
 /* ---- slots ---- */
@@ -352,7 +363,7 @@ static int submit_jobs(struct zw_ctx *c, struct llm_slot *s, const struct tally 
 		return zw_fail(err, ret, "creating a queue: %s", strerror(-ret));
 	ret = zw_queue_submit(c->queue, job, jobs);
 	if (ret)
-		return llm_fail_queue(err, c->queue, ret, "submitting a step");
+		return fail_queue(err, c->queue, ret, "submitting a step");
 	s->jobs = jobs;
 	s->point = ++c->point;
 	return 0;
@@ -369,7 +380,7 @@ int llm_ctx_submit(struct zw_ctx *c, const struct zw_batch *batch, const uint64_
 	struct tally n;
 	int ret;
 
-	ret = llm_struct_in(&b, sizeof(b), sizeof(b), batch);
+	ret = sized_in(&b, sizeof(b), SIZED_V0(struct zw_batch, tokens), batch);
 	if (ret)
 		return zw_fail(err, ret, "zw_ctx_submit: a batch of an unknown version");
 	pthread_mutex_lock(&c->lock);
@@ -457,7 +468,7 @@ static void fail_all(struct zw_ctx *c, int code)
 		code = zw_fail(&why, -ECANCELED, "cancelled");
 	} else {
 		status = zw_queue_status(c->queue);
-		code = llm_fail_queue(&why, c->queue, status ? status : code, "running the model");
+		code = fail_queue(&why, c->queue, status ? status : code, "running the model");
 	}
 	zw_queue_destroy(c->queue);
 	c->queue = NULL;
@@ -549,7 +560,7 @@ int zw_ctx_output(const struct zw_ctx *c, uint64_t step, uint32_t index, struct 
 	}
 	if (r->want & ZW_WANT_LOGITS)
 		o.logits = (const void *)row_of(c, s, c->r.logits, r->logits, 4ull * v);
-	return llm_struct_out(out, sizeof(o), &o, sizeof(o));
+	return sized_out(out, SIZED_V0(struct zw_output, argmax), &o, sizeof(o));
 }
 
 /* ---- cancel ---- */

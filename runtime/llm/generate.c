@@ -145,13 +145,13 @@ static int give_stats(struct zw_ctx_stats *out, const struct zw_ctx_stats *a,
 	struct zw_ctx_stats diff;
 
 	stats_diff(&diff, a, b);
-	if (out && llm_struct_out(out, sizeof(diff), &diff, sizeof(diff)))
+	if (out && sized_out(out, SIZED_V0(struct zw_ctx_stats, busy_ps), &diff, sizeof(diff)))
 		return zw_fail(err, -EINVAL, "zw_generate: statistics of an unknown version");
 	return 0;
 }
 
-#define PARAMS_FIRST sizeof(struct zw_generate_params)
-#define RESULT_FIRST sizeof(struct zw_generate_result)
+#define PARAMS_FIRST SIZED_V0(struct zw_generate_params, opaque)
+#define RESULT_FIRST SIZED_V0(struct zw_generate_result, decode)
 
 int zw_generate(struct zw_ctx *c, const struct zw_generate_params *params, const uint32_t *prompt,
 		size_t n, struct zw_generate_result *result, struct zw_error *err)
@@ -163,7 +163,7 @@ int zw_generate(struct zw_ctx *c, const struct zw_generate_params *params, const
 
 	if (!c || !params || !result || result->size < RESULT_FIRST)
 		return zw_fail(err, -EINVAL, "zw_generate: bad argument");
-	ret = llm_struct_in(&g.p, sizeof(g.p), PARAMS_FIRST, params);
+	ret = sized_in(&g.p, sizeof(g.p), PARAMS_FIRST, params);
 	if (ret || !g.p.sampler || g.p.reserved || g.p.flags & ~ZW_GENERATE_IGNORE_STOP)
 		return zw_fail(err, ret ? ret : -EINVAL, "zw_generate: bad argument");
 	g.cancels = llm_ctx_cancels(c);
@@ -183,5 +183,5 @@ int zw_generate(struct zw_ctx *c, const struct zw_generate_params *params, const
 	ret = give_stats(g.r.prefill, &s0, &s1, err);
 	if (!ret)
 		ret = give_stats(g.r.decode, &s1, &c->stats, err);
-	return ret ? ret : llm_struct_out(result, RESULT_FIRST, &g.r, sizeof(g.r));
+	return ret ? ret : sized_out(result, RESULT_FIRST, &g.r, sizeof(g.r));
 }

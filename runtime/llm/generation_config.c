@@ -267,13 +267,8 @@ void zw_generation_config_close(struct zw_generation_config *gc)
 int zw_generation_config_get_sampling(const struct zw_generation_config *gc,
 				      struct zw_sampling_params *sp)
 {
-	uint32_t size = sp->size;
-
-	if (size < offsetof(struct zw_sampling_params, seed))
-		return -EINVAL;
-	zw_copy_sized(sp, size, &gc->sampling, sizeof(gc->sampling));
-	sp->size = size;
-	return 0;
+	return sized_out(sp, SIZED_V0(struct zw_sampling_params, seed), &gc->sampling,
+			 sizeof(gc->sampling));
 }
 
 uint64_t zw_generation_config_max_tokens(const struct zw_generation_config *gc, size_t n)

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "copier.h"
 #include "family.h"
 
 int llm_check_hbm(struct zw_dev *dev, uint64_t bytes, const char *what, struct zw_error *err)
@@ -47,14 +46,14 @@ static int allocate(struct zw_model *m, const struct llm_plan *p, const char *pa
 static int stream(struct zw_model *m, const struct llm_plan *p, const struct zw_model_options *opt,
 		  struct zw_error *err)
 {
-	struct llm_copier *c;
-	int ret = llm_copier_open(m->dev, m->vm, &c, err);
+	struct zw_copier *c;
+	int ret = zw_copier_create(m->vm, NULL, &c);
 
 	if (ret)
-		return ret;
+		return zw_fail(err, ret, "creating a copier: %s", strerror(-ret));
 	ret = llm_plan_run(p, c, m->buf.va, opt->progress, opt->opaque, err);
-	m->info.load_sim_ps = llm_copier_sim_ps(c);
-	llm_copier_close(c);
+	m->info.load_sim_ps = zw_copier_sim_ps(c);
+	zw_copier_destroy(c);
 	return ret;
 }
 
@@ -112,7 +111,7 @@ int zw_model_open(struct zw_dev *dev, const char *dir, const struct zw_model_opt
 	if (!dev || !dir || !out)
 		return zw_fail(err, -EINVAL, "zw_model_open: bad argument");
 	if (opt) {
-		ret = llm_struct_in(&o, sizeof(o), sizeof(o), opt);
+		ret = sized_in(&o, sizeof(o), SIZED_V0(struct zw_model_options, opaque), opt);
 		if (ret)
 			return zw_fail(err, ret, "zw_model_open: options of an unknown version");
 	}
@@ -123,7 +122,6 @@ int zw_model_open(struct zw_dev *dev, const char *dir, const struct zw_model_opt
 		return zw_fail(err, -ENOMEM, "out of memory");
 	pthread_mutex_init(&m->lock, NULL);
 	m->dev = dev;
-	m->cfg.size = sizeof(m->cfg);
 	ret = llm_source_new(dir, &src, err);
 	if (!ret)
 		ret = src->ops->config(src, &m->cfg, err);
@@ -156,11 +154,10 @@ int zw_model_close(struct zw_model *m)
 	return 0;
 }
 
-#define INFO_FIRST offsetof(struct zw_model_info, kv_bytes_per_token) + 8
-
 int zw_model_get_info(const struct zw_model *m, struct zw_model_info *info)
 {
-	return llm_struct_out(info, INFO_FIRST, &m->info, sizeof(m->info));
+	return sized_out(info, SIZED_V0(struct zw_model_info, kv_bytes_per_token), &m->info,
+			 sizeof(m->info));
 }
 
 size_t zw_model_stop_tokens(const struct zw_model *m, const uint32_t **ids)

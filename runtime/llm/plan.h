@@ -64,13 +64,11 @@ int llm_plan_add(struct llm_plan *p, struct zw_tensor *dst, uint32_t dtype,
 void llm_plan_place(struct llm_plan *p, uint64_t va);
 void llm_plan_fini(struct llm_plan *p);
 
-struct llm_copier;
-
 /*
  * Carries the plan out: reads, converts, and copies to the buffer at va. Whole tensors that are not
- * converted are read straight into the copier's memory. progress() as in struct zw_model_options.
+ * converted are read straight into the copier's staging memory. progress() as in struct zw_model_options.
  */
-int llm_plan_run(const struct llm_plan *p, struct llm_copier *c, uint64_t va,
+int llm_plan_run(const struct llm_plan *p, struct zw_copier *c, uint64_t va,
 		 int (*progress)(void *opaque, uint64_t done, uint64_t total), void *opaque,
 		 struct zw_error *err);
 

@@ -6,13 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "copier.h"
-
 #define RAW_BYTES (1u << 20) /* of rows that are converted at a time */
 
 struct run {
 	const struct llm_plan *p;
-	struct llm_copier *c;
+	struct zw_copier *c;
 	uint64_t va, done;
 	int (*progress)(void *opaque, uint64_t done, uint64_t total);
 	void *opaque;
@@ -27,25 +25,37 @@ static int report(struct run *r, struct zw_error *err)
 	return 0;
 }
 
+static int copy_failed(int ret, struct zw_error *err)
+{
+	return zw_fail(err, ret, "copying to device memory: %s", strerror(-ret));
+}
+
 /* Whole rows, one after the other, as they are: no byte passes through here. */
 static int run_plain(struct run *r, const struct llm_plan_part *part, struct zw_error *err)
 {
 	const struct llm_source *src = r->p->src;
 	uint64_t row = part->src_cols * (zw_dtype_bits(part->from) / 8);
-	uint64_t from = part->take.first * row, bytes = part->take.run * row, at = 0;
+	uint64_t from = part->take.first * row, bytes = part->take.run * row, len, room;
 	int ret = 0;
 
-	while (at < bytes && !ret) {
-		uint64_t len = bytes - at;
+	for (uint64_t at = 0; at < bytes && !ret; at += len) {
 		void *ptr;
 
-		ret = llm_copier_reserve(r->c, r->va + part->off + at, &len, &ptr, err);
-		if (!ret)
-			ret = src->ops->read(src, part->take.tensor, from + at, ptr, len, err);
-		at += len;
+		ret = zw_copier_lend(r->c, &ptr, &room);
+		if (ret)
+			return copy_failed(ret, err);
+		len = bytes - at < room ? bytes - at : room;
+		ret = src->ops->read(src, part->take.tensor, from + at, ptr, len, err);
+		if (ret) {
+			zw_copier_send(r->c, 0, 0, NULL);
+			return ret;
+		}
+		ret = zw_copier_send(r->c, r->va + part->off + at, len, NULL);
+		if (ret)
+			return copy_failed(ret, err);
 		r->done += len;
 		/* The end is reported when the last copy is done. */
-		if (!ret && r->done < r->p->read_bytes)
+		if (r->done < r->p->read_bytes)
 			ret = report(r, err);
 	}
 	return ret;
@@ -158,17 +168,19 @@ static int run_rows(struct run *r, const struct llm_plan_part *part, struct zw_e
 			if (ret)
 				break;
 			pack_rows(r, part, n);
-			ret = llm_copier_write(r->c, out, r->dense, n * t->cols * to, err);
+			ret = zw_copier_write(r->c, out, r->dense, n * t->cols * to, NULL);
+			if (ret)
+				return copy_failed(ret, err);
 			out += n * t->cols * to;
 			r->done += n * t->cols * from;
-			if (!ret && r->done < r->p->read_bytes)
+			if (r->done < r->p->read_bytes)
 				ret = report(r, err);
 		}
 	}
 	return ret;
 }
 
-int llm_plan_run(const struct llm_plan *p, struct llm_copier *c, uint64_t va,
+int llm_plan_run(const struct llm_plan *p, struct zw_copier *c, uint64_t va,
 		 int (*progress)(void *opaque, uint64_t done, uint64_t total), void *opaque,
 		 struct zw_error *err)
 {
@@ -182,8 +194,11 @@ int llm_plan_run(const struct llm_plan *p, struct llm_copier *c, uint64_t va,
 
 		ret = plain ? run_plain(&r, part, err) : run_rows(&r, part, err);
 	}
-	if (!ret)
-		ret = llm_copier_finish(c, err);
+	if (!ret) {
+		ret = zw_copier_flush(c, ZW_FOREVER);
+		if (ret)
+			copy_failed(ret, err);
+	}
 	free(r.raw);
 	free(r.dense);
 	return ret ? ret : report(&r, err);

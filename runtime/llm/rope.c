@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "copier.h"
-
 void zw_rope_tables(float *cos_out, float *sin_out, uint32_t first, uint32_t n, uint32_t dim,
 		    double theta)
 {
@@ -42,31 +40,31 @@ static int upload(struct zw_model *m, struct llm_rope *r, struct zw_error *err)
 	uint32_t half = c->head_dim / 2, step = 65536 / half;
 	uint64_t row = 4ull * half;
 	float *cos_part = malloc(2 * step * row), *sin_part;
-	struct llm_copier *cp;
+	struct zw_copier *cp;
 	int ret;
 
 	if (!cos_part)
 		return zw_fail(err, -ENOMEM, "out of memory");
 	sin_part = cos_part + (size_t)step * half;
-	ret = llm_copier_open(m->dev, m->vm, &cp, err);
+	ret = zw_copier_create(m->vm, NULL, &cp);
 	if (ret) {
 		free(cos_part);
-		return ret;
+		return zw_fail(err, ret, "creating a copier: %s", strerror(-ret));
 	}
 	for (uint32_t first = 0; first < r->positions && !ret; first += step) {
 		uint32_t n = r->positions - first < step ? r->positions - first : step;
 
 		zw_rope_tables(cos_part, sin_part, first, n, c->head_dim, c->rope_theta);
-		ret = llm_copier_write(cp, r->cos_table.va + first * row, cos_part, n * row, err);
+		ret = zw_copier_write(cp, r->cos_table.va + first * row, cos_part, n * row, NULL);
 		if (!ret)
-			ret = llm_copier_write(cp, r->sin_table.va + first * row, sin_part, n * row,
-					       err);
+			ret = zw_copier_write(cp, r->sin_table.va + first * row, sin_part, n * row,
+					      NULL);
 	}
 	if (!ret)
-		ret = llm_copier_finish(cp, err);
-	llm_copier_close(cp);
+		ret = zw_copier_flush(cp, ZW_FOREVER);
+	zw_copier_destroy(cp);
 	free(cos_part);
-	return ret;
+	return ret ? zw_fail(err, ret, "copying RoPE tables: %s", strerror(-ret)) : 0;
 }
 
 static void rope_free(struct llm_rope *r)

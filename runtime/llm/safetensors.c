@@ -202,11 +202,9 @@ uint64_t zw_safetensors_bytes(const struct zw_safetensors *st)
 
 int zw_safetensors_get(const struct zw_safetensors *st, size_t i, struct zw_st_info *info)
 {
-	struct zw_st_info full = {.size = info->size};
+	struct zw_st_info full = {0};
 	const struct st_tensor *t;
 
-	if (info->size < offsetof(struct zw_st_info, name))
-		return -EINVAL;
 	if (i >= st->num_tensors)
 		return -ERANGE;
 	t = &st->tensors[i];
@@ -217,8 +215,7 @@ int zw_safetensors_get(const struct zw_safetensors *st, size_t i, struct zw_st_i
 	full.ndim = t->ndim;
 	memcpy(full.shape, t->shape, sizeof(full.shape));
 	full.nbytes = t->end - t->begin;
-	zw_copy_sized(info, info->size, &full, sizeof(full));
-	return 0;
+	return sized_out(info, SIZED_V0(struct zw_st_info, dtype_name), &full, sizeof(full));
 }
 
 long zw_safetensors_find(const struct zw_safetensors *st, const char *name)

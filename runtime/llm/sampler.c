@@ -88,9 +88,11 @@ int zw_sampler_open(const struct zw_sampling_params *params, struct zw_sampler *
 	struct zw_sampler *s;
 	int ret;
 
-	if (!params || !out || params->size < offsetof(struct zw_sampling_params, seed))
+	if (!params || !out)
 		return zw_fail(err, -EINVAL, "zw_sampler_open: bad argument");
-	zw_copy_sized(&p, sizeof(p), params, params->size);
+	ret = sized_in(&p, sizeof(p), SIZED_V0(struct zw_sampling_params, seed), params);
+	if (ret)
+		return zw_fail(err, ret, "zw_sampler_open: parameters of an unknown version");
 	ret = check_params(&p, err);
 	if (ret)
 		return ret;

@@ -28,42 +28,6 @@ int zw_fail(struct zw_error *err, int code, const char *fmt, ...)
 	return code;
 }
 
-#define STRUCT_MAX 4096u
-
-int llm_struct_in(void *dst, size_t known, size_t first, const void *src)
-{
-	const uint8_t *bytes = src;
-	uint32_t size;
-
-	memcpy(&size, src, sizeof(size));
-	if (size < first || size > STRUCT_MAX)
-		return -EINVAL;
-	for (size_t i = known; i < size; i++) {
-		if (bytes[i])
-			return -E2BIG;
-	}
-	memset(dst, 0, known);
-	memcpy(dst, src, size < known ? size : known);
-	return 0;
-}
-
-int llm_struct_out(void *dst, size_t first, const void *src, size_t known)
-{
-	uint32_t size;
-
-	memcpy(&size, dst, sizeof(size));
-	if (size < first || size > STRUCT_MAX)
-		return -EINVAL;
-	if (size > known)
-		memset((char *)dst + known, 0, size - known);
-	else
-		known = size;
-	size = (uint32_t)known;
-	memcpy(dst, src, known);
-	memcpy(dst, &size, sizeof(size));
-	return 0;
-}
-
 uint64_t llm_now_ns(void)
 {
 	struct timespec ts;
@@ -87,14 +51,6 @@ int llm_grow(void *p, size_t *cap, size_t need, size_t elem)
 	*base = q;
 	*cap = want;
 	return 0;
-}
-
-void zw_copy_sized(void *dst, size_t dst_size, const void *src, size_t src_size)
-{
-	size_t n = dst_size < src_size ? dst_size : src_size;
-
-	memcpy(dst, src, n);
-	memset((char *)dst + n, 0, dst_size - n);
 }
 
 char *zw_path_join(const char *dir, const char *name)

@@ -6,6 +6,8 @@
 #include <zhenwu/llm.h>
 #include <cjson/cJSON.h>
 
+#include "../common/sized.h"
+
 #define ZW_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Writes the error line and returns code, so that `return zw_fail(err, -EINVAL, ...)` reads well.
@@ -13,25 +15,11 @@
 int zw_fail(struct zw_error *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/*
- * Structures that cross the ABI start with `size`, set by the caller; see <zhenwu/llm.h>. `first` is
- * the size of the structure's first version, `known` that of this library's.
- *
- * llm_struct_in(): copies the caller's structure, its missing tail as zero. -EINVAL when it is shorter
- * than the first version or longer than a page, -E2BIG for an unknown tail that is not zero.
- * llm_struct_out(): fills the caller's as far as it goes; its `size` becomes the bytes filled.
- */
-int llm_struct_in(void *dst, size_t known, size_t first, const void *src);
-int llm_struct_out(void *dst, size_t first, const void *src, size_t known);
-
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t llm_now_ns(void);
 
 /* Makes room for `need` elements of `elem` bytes at *p, doubling *cap. 0 or -ENOMEM. */
 int llm_grow(void *p, size_t *cap, size_t need, size_t elem);
-
-/* Copies between versions of a size-first structure: src_size bytes are known, the rest is zero. */
-void zw_copy_sized(void *dst, size_t dst_size, const void *src, size_t src_size);
 
 /* "DIR/name" in a malloc()ed string, or NULL. */
 char *zw_path_join(const char *dir, const char *name);

@@ -83,7 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 #elif FUZZ_TARGET == 2
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct zw_model_config cfg = {.size = sizeof(cfg)};
+	struct zw_model_config cfg = {0};
 
 	put("config.json", NULL, 0, data, size);
 	put("generation_config.json", NULL, 0, data, size);

@@ -6,7 +6,6 @@
 
 #include <zhenwu/zhenwu.h>
 
-#include "copier.h"
 #include "plan.h"
 
 static struct zw_dev *dev;
@@ -130,7 +129,7 @@ static void source_free(struct mem_source *s)
 static char *run(struct llm_plan *p, struct zw_buffer *buf)
 {
 	struct zw_buffer host, code;
-	struct llm_copier *c;
+	struct zw_copier *c;
 	struct zw_queue *q;
 	struct zw_cmd cmd;
 	struct zw_error err = {""};
@@ -140,10 +139,10 @@ static char *run(struct llm_plan *p, struct zw_buffer *buf)
 	assert_int_equal(zw_buffer_create(vm, p->bytes, ZW_BO_SYSTEM, &host), 0);
 	assert_int_equal(zw_buffer_create(vm, 4096, ZW_BO_SYSTEM, &code), 0);
 	llm_plan_place(p, buf->va);
-	assert_int_equal(llm_copier_open(dev, vm, &c, &err), 0);
+	assert_int_equal(zw_copier_create(vm, NULL, &c), 0);
 	if (llm_plan_run(p, c, buf->va, NULL, NULL, &err))
 		fail_msg("%s", err.msg);
-	llm_copier_close(c);
+	zw_copier_destroy(c);
 	zw_cmd_init_fixed(&cmd, code.ptr, 4096);
 	assert_int_equal(zw_cmd_copy(&cmd, host.va, buf->va, p->bytes, 0), 0);
 	assert_int_equal(zw_queue_create(vm, NULL, &q), 0);
@@ -394,7 +393,7 @@ static void test_ends(void **state)
 	struct llm_take take = {.tensor = A};
 	struct zw_tensor a, b;
 	struct zw_buffer buf;
-	struct llm_copier *c;
+	struct zw_copier *c;
 	struct zw_error err = {""};
 	uint64_t last = 0;
 
@@ -402,14 +401,14 @@ static void test_ends(void **state)
 	take.tensor = B;
 	assert_int_equal(llm_plan_add(&p, &b, 0, &take, 1, NULL), 0);
 	assert_int_equal(zw_buffer_create(vm, p.bytes, ZW_BO_HBM, &buf), 0);
-	assert_int_equal(llm_copier_open(dev, vm, &c, &err), 0);
+	assert_int_equal(zw_copier_create(vm, NULL, &c), 0);
 	s.broken = B;
 	assert_int_equal(llm_plan_run(&p, c, buf.va, NULL, NULL, &err), -EIO);
 	expect_words("broken", &err, "mem: broken");
 	s.broken = -1;
 	assert_int_equal(llm_plan_run(&p, c, buf.va, stop_at, &last, &err), -ECANCELED);
 	assert_int_equal(last, 480); /* the first tensor */
-	llm_copier_close(c);
+	zw_copier_destroy(c);
 	zw_buffer_destroy(&buf);
 	llm_plan_fini(&p);
 	source_free(&s);

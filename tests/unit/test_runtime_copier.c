@@ -117,6 +117,8 @@ static void test_order(void **state)
 		assert_int_equal(zw_copier_read(c, piece, f->hbm.va, BYTES, NULL), 0);
 		assert_int_equal(zw_copier_flush(c, LIMIT), 0);
 		assert_memory_equal(piece, model, BYTES);
+		/* Every byte went over PCIe once in each direction, at no more than the profile's rate. */
+		assert_true(zw_copier_sim_ps(c) > 2 * BYTES * 8);
 		zw_copier_destroy(c);
 	}
 }

@@ -100,6 +100,12 @@ ZW_API int zw_copier_wait(struct zw_copier *copier, uint64_t point, int64_t dead
 ZW_API int zw_copier_flush(struct zw_copier *copier, int64_t deadline_ns);
 
 /**
+ * Simulated time in picoseconds that the transfers took on the device, of those that were waited
+ * for: all of them after zw_copier_flush(). Thread safe.
+ */
+ZW_API uint64_t zw_copier_sim_ps(struct zw_copier *copier);
+
+/**
  * The timeline that writes and reads raise: for jobs that wait for a write, and for zw_fence_wait().
  * Owned by the copier. Thread safe.
  */
