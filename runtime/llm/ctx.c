@@ -121,14 +121,20 @@ static int alloc_memory(struct zw_ctx *c, struct zw_error *err)
 	struct zw_vm *vm = c->m->vm;
 	uint64_t kv = c->pool.num * 2 * c->needs.kv_layers * c->block_bytes;
 	uint64_t rope = llm_rope_bytes(&c->m->cfg, c->o.context);
+	uint64_t slab = c->slab_stride * c->o.max_seqs;
 	int ret;
 
-	ret = llm_check_hbm(c->m->dev, kv + c->a.bytes + rope, "a context of this size", err);
+	ret = llm_check_hbm(c->m->dev, kv + c->a.bytes + rope + slab, "a context of this size",
+			    err);
 	if (ret)
 		return ret;
 	ret = zw_buffer_create(vm, kv, ZW_BO_HBM, &c->kv);
 	if (!ret)
 		ret = zw_buffer_create(vm, c->a.bytes, ZW_BO_HBM, &c->act);
+	if (!ret && slab)
+		ret = zw_buffer_create(vm, slab, ZW_BO_HBM, &c->slab);
+	if (!ret && slab)
+		ret = zw_buffer_create(vm, 4096, ZW_BO_SYSTEM, &c->slab_cmd);
 	if (!ret) {
 		/* HBM that the host sees, else system memory that the device reads. */
 		ret = zw_buffer_create(vm, c->p.bytes * c->o.steps, ZW_BO_HBM | ZW_BO_CPU_VISIBLE,
@@ -171,6 +177,7 @@ static int create(struct zw_ctx *c, struct zw_error *err)
 	c->m->family->needs(&c->m->cfg, &c->needs);
 	c->seq_blocks = llm_blocks_for(c->o.context);
 	c->block_bytes = (uint64_t)LLM_BLOCK_TOKENS * c->needs.kv_heads * c->needs.kv_dim * 2;
+	c->slab_stride = llm_align(c->needs.slab_bytes, LLM_ALIGN);
 	c->seqs = calloc(c->o.max_seqs, sizeof(*c->seqs));
 	if (!c->seqs || llm_kv_init(&c->pool, (uint32_t)((c->o.pool_tokens + LLM_BLOCK_TOKENS - 1) /
 							 LLM_BLOCK_TOKENS)))
@@ -237,6 +244,8 @@ void zw_ctx_destroy(struct zw_ctx *c)
 	zw_buffer_destroy(&c->code);
 	zw_buffer_destroy(&c->host);
 	zw_buffer_destroy(&c->param);
+	zw_buffer_destroy(&c->slab_cmd);
+	zw_buffer_destroy(&c->slab);
 	zw_buffer_destroy(&c->act);
 	zw_buffer_destroy(&c->kv);
 	llm_rope_put(c->m, c->rope);
@@ -272,7 +281,7 @@ int zw_ctx_get_info(const struct zw_ctx *c, struct zw_ctx_info *info)
 		.blocks = c->pool.num,
 		.blocks_free = c->pool.num_free,
 		.kv_bytes = c->kv.bytes,
-		.hbm_bytes = c->kv.bytes + c->act.bytes + c->rope->buf.bytes,
+		.hbm_bytes = c->kv.bytes + c->act.bytes + c->slab.bytes + c->rope->buf.bytes,
 	};
 
 	return sized_out(info, SIZED_V0(struct zw_ctx_info, hbm_bytes), &i, sizeof(i));

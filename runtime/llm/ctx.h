@@ -5,6 +5,7 @@
  *	ctx.c        life: memory, options, figures
  *	ctx_build.c  the command buffers of a step
  *	ctx_seq.c    sequences and their blocks
+ *	ctx_slab.c   state that is not a KV cache
  *	ctx_step.c   submit, wait, undo, cancel
  *	ctx_eval.c   a long text in several steps
  *	kv.c         the pool of blocks
@@ -23,6 +24,7 @@
 
 struct llm_seq {
 	bool live;
+	bool lost;          /* a step failed that may have changed its slab */
 	uint32_t length;    /* tokens, those in flight included */
 	uint32_t in_flight; /* steps it is in */
 	struct llm_blocks blocks;
@@ -115,6 +117,9 @@ struct zw_ctx {
 	uint64_t block_bytes; /* of K or V of one layer */
 
 	struct zw_buffer kv, act; /* HBM */
+	struct zw_buffer slab;    /* HBM: [max_seqs, slab_stride], or empty */
+	struct zw_buffer slab_cmd;
+	uint64_t slab_stride;
 	struct zw_buffer param, code, host;
 	struct llm_rope *rope;
 	struct llm_param_layout p;
@@ -170,6 +175,14 @@ static inline uint64_t llm_result_va(const struct zw_ctx *c, const struct llm_sl
 
 /* ctx_build.c: the command buffers of all slots, into c->code. */
 int llm_ctx_compile(struct zw_ctx *c, struct zw_error *err);
+
+/*
+ * ctx_slab.c: nothing for families without slabs. These wait for the device: 0, or the error of a
+ * job, then the state is not what was asked for.
+ */
+uint64_t llm_slab_va(const struct zw_ctx *c, uint32_t seq);
+int llm_slab_zero(struct zw_ctx *c, uint32_t seq);
+int llm_slab_copy(struct zw_ctx *c, uint64_t dst_va, uint64_t src_va);
 
 /* ctx_seq.c */
 struct llm_seq *llm_seq_of(const struct zw_ctx *c, uint32_t seq);

@@ -39,6 +39,8 @@ static void build_layers(const struct zw_ctx *c, const struct llm_slot *s, struc
 		.v_cache = zw_tensor_4d(ZW_DTYPE_BF16, c->kv.va + c->block_bytes, blocks,
 					LLM_BLOCK_TOKENS, n->kv_heads, n->kv_dim),
 		.kv_layer_stride = 2 * c->block_bytes,
+		.slab_va = c->slab.va,
+		.slab_stride = c->slab_stride,
 	};
 
 	/* A block holds all layers, so that one copy moves it: pools of layers interleave. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Sequences: blocks shared and given back; no data moves here. */
+/* Sequences: blocks shared and given back. No data moves but the state that families keep in slabs. */
 #include "ctx.h"
 
 #include <errno.h>
@@ -9,6 +9,7 @@ struct zw_snapshot {
 	struct zw_ctx *ctx;
 	struct llm_blocks blocks;
 	uint32_t length;
+	struct zw_buffer slab; /* or empty */
 };
 
 struct llm_seq *llm_seq_of(const struct zw_ctx *c, uint32_t seq)
@@ -34,20 +35,45 @@ static int idle_seq(const struct zw_ctx *c, uint32_t seq, struct llm_seq **s)
 	return (*s)->in_flight ? -EBUSY : 0;
 }
 
-int zw_seq_create(struct zw_ctx *c, uint32_t *seq)
+/* A sequence whose state can be taken over. */
+static int intact_seq(const struct zw_ctx *c, uint32_t seq, struct llm_seq **s)
 {
-	if (!c || !seq)
-		return -EINVAL;
+	int ret = idle_seq(c, seq, s);
+
+	return !ret && (*s)->lost ? -EIO : ret;
+}
+
+static int take_seq(struct zw_ctx *c, uint32_t *seq)
+{
 	for (uint32_t i = 0; i < c->o.max_seqs; i++) {
-		if (c->seqs[i].live)
+		struct llm_seq *s = &c->seqs[i];
+
+		if (s->live)
 			continue;
-		c->seqs[i].live = true;
-		c->seqs[i].length = 0;
+		s->live = true;
+		s->lost = false;
+		s->length = 0;
 		c->num_seqs++;
 		*seq = i;
 		return 0;
 	}
 	return -ENOSPC;
+}
+
+int zw_seq_create(struct zw_ctx *c, uint32_t *seq)
+{
+	uint32_t id;
+	int ret = c && seq ? take_seq(c, &id) : -EINVAL;
+
+	if (ret)
+		return ret;
+	ret = llm_slab_zero(c, id);
+	if (ret) {
+		zw_seq_remove(c, id);
+		return ret;
+	}
+	*seq = id;
+	return 0;
 }
 
 int zw_seq_remove(struct zw_ctx *c, uint32_t seq)
@@ -63,20 +89,31 @@ int zw_seq_remove(struct zw_ctx *c, uint32_t seq)
 	return 0;
 }
 
+/* State that cannot be rewound can only go on from where it is, or from nothing. */
+static bool can_cut(const struct zw_ctx *c, const struct llm_seq *s, uint32_t n)
+{
+	return !c->needs.slab_bytes || !n || n == s->length;
+}
+
 int zw_seq_fork(struct zw_ctx *c, uint32_t from, uint32_t n, uint32_t *seq)
 {
 	struct llm_seq *s;
 	uint32_t id;
-	int ret = seq ? idle_seq(c, from, &s) : -EINVAL;
+	int ret = seq ? intact_seq(c, from, &s) : -EINVAL;
 
 	if (ret)
 		return ret;
 	if (n > s->length)
 		return -EINVAL;
-	ret = zw_seq_create(c, &id);
+	if (!can_cut(c, s, n))
+		return -EOPNOTSUPP;
+	ret = take_seq(c, &id);
 	if (ret)
 		return ret;
 	ret = llm_blocks_share(&c->pool, &c->seqs[id].blocks, &s->blocks, llm_blocks_for(n));
+	if (!ret)
+		ret = n ? llm_slab_copy(c, llm_slab_va(c, id), llm_slab_va(c, from))
+			: llm_slab_zero(c, id);
 	if (ret) {
 		zw_seq_remove(c, id);
 		return ret;
@@ -95,8 +132,16 @@ int zw_seq_truncate(struct zw_ctx *c, uint32_t seq, uint32_t n)
 		return ret;
 	if (n > s->length)
 		return -EINVAL;
+	if (!can_cut(c, s, n))
+		return -EOPNOTSUPP;
+	if (n && s->lost)
+		return -EIO;
+	ret = n ? 0 : llm_slab_zero(c, seq);
+	if (ret)
+		return ret;
 	llm_seq_cut(c, s, llm_blocks_for(n));
 	s->length = n;
+	s->lost = false;
 	return 0;
 }
 
@@ -111,21 +156,25 @@ int zw_seq_snapshot(struct zw_ctx *c, uint32_t seq, struct zw_snapshot **out)
 {
 	struct zw_snapshot *snap;
 	struct llm_seq *s;
-	int ret = out ? idle_seq(c, seq, &s) : -EINVAL;
+	int ret = out ? intact_seq(c, seq, &s) : -EINVAL;
 
 	if (ret)
 		return ret;
 	snap = calloc(1, sizeof(*snap));
 	if (!snap)
 		return -ENOMEM;
-	ret = llm_blocks_share(&c->pool, &snap->blocks, &s->blocks, s->blocks.used);
-	if (ret) {
-		free(snap);
-		return ret;
-	}
 	snap->ctx = c;
 	snap->length = s->length;
 	c->snapshots++;
+	ret = llm_blocks_share(&c->pool, &snap->blocks, &s->blocks, s->blocks.used);
+	if (!ret && c->needs.slab_bytes)
+		ret = zw_buffer_create(c->m->vm, c->needs.slab_bytes, ZW_BO_HBM, &snap->slab);
+	if (!ret)
+		ret = llm_slab_copy(c, snap->slab.va, llm_slab_va(c, seq));
+	if (ret) {
+		zw_snapshot_destroy(snap);
+		return ret;
+	}
 	*out = snap;
 	return 0;
 }
@@ -141,6 +190,14 @@ int zw_seq_restore(struct zw_ctx *c, uint32_t seq, const struct zw_snapshot *sna
 	ret = llm_blocks_share(&c->pool, &blocks, &snap->blocks, snap->blocks.used);
 	if (ret)
 		return ret;
+	ret = llm_slab_copy(c, llm_slab_va(c, seq), snap->slab.va);
+	if (ret) {
+		/* Half of a state may have arrived. */
+		s->lost = true;
+		llm_blocks_fini(&c->pool, &blocks);
+		return ret;
+	}
+	s->lost = false;
 	llm_seq_cut(c, s, 0);
 	llm_blocks_fini(&c->pool, &s->blocks);
 	s->blocks = blocks;
@@ -153,6 +210,7 @@ void zw_snapshot_destroy(struct zw_snapshot *snap)
 	if (!snap)
 		return;
 	llm_blocks_fini(&snap->ctx->pool, &snap->blocks);
+	zw_buffer_destroy(&snap->slab);
 	snap->ctx->snapshots--;
 	free(snap);
 }

@@ -95,6 +95,9 @@ static int check_token(struct zw_ctx *c, const struct zw_batch_token *t, uint32_
 			       c->m->cfg.vocab_size);
 	if (!s)
 		return zw_fail(err, -ENOENT, "batch token %u: there is no sequence %u", i, t->seq);
+	if (s->lost)
+		return zw_fail(err, -EIO, "sequence %u: its state was lost in a step that failed",
+			       t->seq);
 	if (s->stamp != c->stamp) {
 		s->stamp = c->stamp;
 		s->next = s->length;
@@ -218,8 +221,11 @@ static void apply(struct zw_ctx *c, struct llm_slot *slot, const struct zw_batch
 	}
 }
 
-/* The sequences are as they were before the step; the newest step is the first to be undone. */
-static void undo(struct zw_ctx *c, struct llm_slot *slot)
+/*
+ * The sequences are as they were before the step; the newest step is the first to be undone. started:
+ * the device may have seen it.
+ */
+static void undo(struct zw_ctx *c, struct llm_slot *slot, bool started)
 {
 	for (uint32_t i = 0; i < slot->num_undo; i++) {
 		const struct llm_undo *u = &slot->undo[i];
@@ -234,6 +240,8 @@ static void undo(struct zw_ctx *c, struct llm_slot *slot)
 		}
 		s->length = u->length;
 		s->in_flight--;
+		/* What a slab was before its tokens cannot be brought back. */
+		s->lost = s->lost || (started && c->needs.slab_bytes);
 	}
 	slot->num_undo = 0;
 }
@@ -402,7 +410,7 @@ int llm_ctx_submit(struct zw_ctx *c, const struct zw_batch *batch, const uint64_
 	write_params(c, s, &b, &n);
 	ret = submit_jobs(c, s, &n, err);
 	if (ret) {
-		undo(c, s);
+		undo(c, s, false);
 		goto out;
 	}
 	if (idle)
@@ -473,7 +481,7 @@ static void fail_all(struct zw_ctx *c, int code)
 	zw_queue_destroy(c->queue);
 	c->queue = NULL;
 	while ((s = in_flight(c, 1))) {
-		undo(c, s);
+		undo(c, s, true);
 		s->state = LLM_SLOT_FAILED;
 		s->code = code;
 		s->error = why;

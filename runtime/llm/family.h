@@ -54,6 +54,11 @@ struct llm_needs {
 	uint32_t num_scratch;
 	/* KV cache: so many layers of K and V [heads, dim], BF16. */
 	uint32_t kv_layers, kv_heads, kv_dim;
+	/*
+	 * State of a fixed size per sequence beside the cache: recurrent layers. It is zero in an
+	 * empty sequence, copied for a fork and a snapshot, and cannot be rewound.
+	 */
+	uint64_t slab_bytes;
 };
 
 /* ---- building layers ---- */
@@ -71,6 +76,7 @@ struct llm_build {
 	struct zw_tensor block_table;      /* [sequences, blocks of one] I32 */
 	struct zw_tensor k_cache, v_cache; /* of KV layer 0, [blocks, tokens, kv_heads, kv_dim] */
 	uint64_t kv_layer_stride;          /* bytes from one KV layer to the next */
+	uint64_t slab_va, slab_stride;     /* state of sequence 0; bytes to that of the next one */
 };
 
 struct llm_family {

@@ -13,7 +13,8 @@
  *
  * A step that fails (a device that was reset, memory that ran out on the host, a cancel) costs the
  * steps in flight and no more: their sequences are again as they were before those steps, and the
- * context goes on over the same memory with a new queue.
+ * context goes on over the same memory with a new queue. In families with recurrent state, which
+ * cannot be rewound, these sequences are lost (-EIO) until they are truncated to 0 or restored.
  *
  * A context and what is in it are single-threaded but for zw_ctx_cancel(). Contexts of one model may
  * run at the same time in different threads.
@@ -119,8 +120,9 @@ ZW_API void zw_ctx_disasm(const struct zw_ctx *ctx, void (*line)(void *opaque, c
 
 /*
  * A sequence is named by a number below max_seqs, which is used again after zw_seq_remove(). All
- * return -ENOENT for a number without a sequence, and, where the sequence would change, -EBUSY while
- * a step that it is in is in flight: wait for that first. Nothing has happened then.
+ * return -ENOENT for a number without a sequence, and, but for zw_seq_length(), -EBUSY while a step
+ * that it is in is in flight: wait for that first. Nothing has happened then. In families with
+ * recurrent state they wait for the device, and return what became of that.
  */
 
 /** Starts an empty sequence. -ENOSPC when there are max_seqs. */
@@ -132,7 +134,8 @@ ZW_API int zw_seq_remove(struct zw_ctx *ctx, uint32_t seq);
 /**
  * Starts a sequence with the first n tokens of another one (-EINVAL above its length). Blocks are
  * shared, not copied: the last, unfinished one is copied on the device when either appends to it.
- * -ENOSPC when there are max_seqs.
+ * -ENOSPC when there are max_seqs. Recurrent state cannot be rewound: there n is 0 or the length, else
+ * -EOPNOTSUPP.
  */
 ZW_API int zw_seq_fork(struct zw_ctx *ctx, uint32_t from, uint32_t n, uint32_t *seq);
 
@@ -148,7 +151,7 @@ ZW_API int64_t zw_seq_length(const struct zw_ctx *ctx, uint32_t seq);
 /** A sequence as it was at one moment. It keeps its blocks in the pool. */
 struct zw_snapshot;
 
-/** Takes a snapshot: no data moves. -ENOMEM. */
+/** Takes a snapshot. Blocks are shared; recurrent state is copied to memory of its own. -ENOMEM. */
 ZW_API int zw_seq_snapshot(struct zw_ctx *ctx, uint32_t seq, struct zw_snapshot **out);
 /** Makes a sequence of the same context what the snapshot was; it can be used again. */
 ZW_API int zw_seq_restore(struct zw_ctx *ctx, uint32_t seq, const struct zw_snapshot *snap);
