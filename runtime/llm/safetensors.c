@@ -200,9 +200,9 @@ uint64_t zw_safetensors_bytes(const struct zw_safetensors *st)
 	return st->bytes;
 }
 
-int zw_safetensors_get(const struct zw_safetensors *st, size_t i, struct zw_st_info *info)
+int zw_safetensors_get(const struct zw_safetensors *st, size_t i, struct zw_safetensors_info *info)
 {
-	struct zw_st_info full = {0};
+	struct zw_safetensors_info full = {0};
 	const struct st_tensor *t;
 
 	if (i >= st->num_tensors)
@@ -215,7 +215,8 @@ int zw_safetensors_get(const struct zw_safetensors *st, size_t i, struct zw_st_i
 	full.ndim = t->ndim;
 	memcpy(full.shape, t->shape, sizeof(full.shape));
 	full.nbytes = t->end - t->begin;
-	return sized_out(info, SIZED_V0(struct zw_st_info, dtype_name), &full, sizeof(full));
+	return sized_out(info, SIZED_V0(struct zw_safetensors_info, dtype_name), &full,
+			 sizeof(full));
 }
 
 long zw_safetensors_find(const struct zw_safetensors *st, const char *name)

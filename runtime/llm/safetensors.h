@@ -19,7 +19,7 @@ struct st_dtype {
 struct st_tensor {
 	char *name;
 	uint64_t begin, end; /* in the data section */
-	uint64_t shape[ZW_ST_MAX_DIMS];
+	uint64_t shape[ZW_SAFETENSORS_MAX_DIMS];
 	uint32_t ndim;
 	uint32_t shard;
 	const struct st_dtype *dtype;

@@ -9,13 +9,16 @@
 #define HEADER_MAX 100000000ull /* limit of the format's own library */
 
 static const struct st_dtype dtypes[] = {
-	{"BF16", 16, ZW_ST_BF16},    {"F16", 16, ZW_ST_F16},      {"F32", 32, ZW_ST_F32},
-	{"F64", 64, ZW_ST_OTHER},    {"BOOL", 8, ZW_ST_OTHER},    {"U8", 8, ZW_ST_OTHER},
-	{"I8", 8, ZW_ST_OTHER},      {"U16", 16, ZW_ST_OTHER},    {"I16", 16, ZW_ST_OTHER},
-	{"U32", 32, ZW_ST_OTHER},    {"I32", 32, ZW_ST_OTHER},    {"U64", 64, ZW_ST_OTHER},
-	{"I64", 64, ZW_ST_OTHER},    {"C64", 64, ZW_ST_OTHER},    {"F8_E4M3", 8, ZW_ST_OTHER},
-	{"F8_E5M2", 8, ZW_ST_OTHER}, {"F8_E8M0", 8, ZW_ST_OTHER}, {"F6_E2M3", 6, ZW_ST_OTHER},
-	{"F6_E3M2", 6, ZW_ST_OTHER}, {"F4", 4, ZW_ST_OTHER},
+	{"BF16", 16, ZW_SAFETENSORS_BF16},    {"F16", 16, ZW_SAFETENSORS_F16},
+	{"F32", 32, ZW_SAFETENSORS_F32},      {"F64", 64, ZW_SAFETENSORS_OTHER},
+	{"BOOL", 8, ZW_SAFETENSORS_OTHER},    {"U8", 8, ZW_SAFETENSORS_OTHER},
+	{"I8", 8, ZW_SAFETENSORS_OTHER},      {"U16", 16, ZW_SAFETENSORS_OTHER},
+	{"I16", 16, ZW_SAFETENSORS_OTHER},    {"U32", 32, ZW_SAFETENSORS_OTHER},
+	{"I32", 32, ZW_SAFETENSORS_OTHER},    {"U64", 64, ZW_SAFETENSORS_OTHER},
+	{"I64", 64, ZW_SAFETENSORS_OTHER},    {"C64", 64, ZW_SAFETENSORS_OTHER},
+	{"F8_E4M3", 8, ZW_SAFETENSORS_OTHER}, {"F8_E5M2", 8, ZW_SAFETENSORS_OTHER},
+	{"F8_E8M0", 8, ZW_SAFETENSORS_OTHER}, {"F6_E2M3", 6, ZW_SAFETENSORS_OTHER},
+	{"F6_E3M2", 6, ZW_SAFETENSORS_OTHER}, {"F4", 4, ZW_SAFETENSORS_OTHER},
 };
 
 static const struct st_dtype *dtype_find(const char *name)
@@ -56,9 +59,9 @@ static int parse_shape(const struct st_shard *sh, const cJSON *entry, struct st_
 	{
 		uint64_t v;
 
-		if (t->ndim == ZW_ST_MAX_DIMS)
+		if (t->ndim == ZW_SAFETENSORS_MAX_DIMS)
 			return zw_fail(err, -EOPNOTSUPP, "%s: tensor %s: more than %d dimensions",
-				       sh->path, t->name, ZW_ST_MAX_DIMS);
+				       sh->path, t->name, ZW_SAFETENSORS_MAX_DIMS);
 		if (!zw_json_uint(dim, 0, ST_OFFSET_MAX, &v))
 			return zw_fail(err, -EBADMSG, "%s: tensor %s: dimension %u is not a size",
 				       sh->path, t->name, t->ndim);

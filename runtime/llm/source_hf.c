@@ -42,11 +42,11 @@ static size_t hf_count(const struct llm_source *s)
 static uint32_t dtype_of(uint32_t st_dtype)
 {
 	switch (st_dtype) {
-	case ZW_ST_BF16:
+	case ZW_SAFETENSORS_BF16:
 		return ZW_DTYPE_BF16;
-	case ZW_ST_F16:
+	case ZW_SAFETENSORS_F16:
 		return ZW_DTYPE_F16;
-	case ZW_ST_F32:
+	case ZW_SAFETENSORS_F32:
 		return ZW_DTYPE_F32;
 	default:
 		return ZW_DTYPE_NONE;
@@ -55,9 +55,9 @@ static uint32_t dtype_of(uint32_t st_dtype)
 
 static void hf_get(const struct llm_source *s, size_t i, struct llm_source_tensor *t)
 {
-	struct zw_st_info info = {.size = sizeof(info)};
+	struct zw_safetensors_info info = {.size = sizeof(info)};
 
-	_Static_assert(ZW_ST_MAX_DIMS <= LLM_SOURCE_MAX_DIMS, "shapes fit");
+	_Static_assert(ZW_SAFETENSORS_MAX_DIMS <= LLM_SOURCE_MAX_DIMS, "shapes fit");
 	zw_safetensors_get(hf_of(s)->st, i, &info);
 	*t = (struct llm_source_tensor){
 		.name = info.name,

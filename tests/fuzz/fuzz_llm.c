@@ -66,7 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (zw_safetensors_open(dir, &st, NULL))
 		return 0;
 	for (size_t i = 0; i < zw_safetensors_count(st); i++) {
-		struct zw_st_info info = {.size = sizeof(info)};
+		struct zw_safetensors_info info = {.size = sizeof(info)};
 		char *buf;
 
 		if (zw_safetensors_get(st, i, &info) || info.nbytes > size ||

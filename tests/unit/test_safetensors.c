@@ -45,7 +45,7 @@ static void write_st(const char *dir, const char *name, const char *header, size
 static void test_good(void **state)
 {
 	const char *dir = *state;
-	struct zw_st_info info = {.size = sizeof(info)};
+	struct zw_safetensors_info info = {.size = sizeof(info)};
 	struct zw_safetensors *st;
 	struct zw_error err;
 	uint8_t buf[8];
@@ -64,7 +64,7 @@ static void test_good(void **state)
 	assert_int_equal(zw_safetensors_get(st, 1, &info), 0);
 	assert_string_equal(info.name, "b");
 	assert_string_equal(info.file, "model.safetensors");
-	assert_int_equal(info.dtype, ZW_ST_BF16);
+	assert_int_equal(info.dtype, ZW_SAFETENSORS_BF16);
 	assert_int_equal(info.ndim, 2);
 	assert_int_equal(info.shape[1], 3);
 	assert_int_equal(info.nbytes, 12);
@@ -89,9 +89,9 @@ static void test_sized_struct(void **state)
 	const char *dir = *state;
 	struct zw_safetensors *st;
 	struct {
-		struct zw_st_info info;
+		struct zw_safetensors_info info;
 	} box;
-	size_t old = offsetof(struct zw_st_info, ndim);
+	size_t old = offsetof(struct zw_safetensors_info, ndim);
 
 	write_st(dir, "model.safetensors", "{" T("a", "F32", "1", 0, 4) "}", 4);
 	assert_int_equal(zw_safetensors_open(dir, &st, NULL), 0);
@@ -242,7 +242,7 @@ static void test_mutated(void **state)
 		for (int bit = 0; bit < 8; bit++) {
 			char mut[sizeof(header)];
 			struct zw_safetensors *st = NULL;
-			struct zw_st_info info = {.size = sizeof(info)};
+			struct zw_safetensors_info info = {.size = sizeof(info)};
 
 			memcpy(mut, header, sizeof(header));
 			mut[at] ^= (char)(1 << bit);

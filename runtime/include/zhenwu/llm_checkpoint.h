@@ -14,26 +14,27 @@ extern "C" {
 #endif
 
 /** Element types a safetensors file may hold. Only the first three are loaded today. */
-enum zw_st_dtype {
-	ZW_ST_BF16 = 1,
-	ZW_ST_F16 = 2,
-	ZW_ST_F32 = 3,
-	ZW_ST_OTHER = 255, /**< well formed, not supported; its name is in zw_st_info.dtype_name */
+enum zw_safetensors_dtype {
+	ZW_SAFETENSORS_BF16 = 1,
+	ZW_SAFETENSORS_F16 = 2,
+	ZW_SAFETENSORS_F32 = 3,
+	ZW_SAFETENSORS_OTHER =
+		255, /**< well formed, not supported; its name is in zw_safetensors_info.dtype_name */
 };
 
-#define ZW_ST_MAX_DIMS 8
+#define ZW_SAFETENSORS_MAX_DIMS 8
 
 /** One tensor of a checkpoint. The strings belong to the checkpoint. */
-struct zw_st_info {
-	uint32_t size;  /**< sizeof(struct zw_st_info) */
-	uint32_t dtype; /**< enum zw_st_dtype */
+struct zw_safetensors_info {
+	uint32_t size;  /**< sizeof(struct zw_safetensors_info) */
+	uint32_t dtype; /**< enum zw_safetensors_dtype */
 	const char *name;
 	const char *file;       /**< file name inside the directory */
 	const char *dtype_name; /**< as the file spells it, e.g. "BF16" */
 	uint32_t ndim;
 	uint32_t reserved;
-	uint64_t shape[ZW_ST_MAX_DIMS]; /**< row-major, outermost first */
-	uint64_t nbytes;                /**< product of shape times element size */
+	uint64_t shape[ZW_SAFETENSORS_MAX_DIMS]; /**< row-major, outermost first */
+	uint64_t nbytes;                         /**< product of shape times element size */
 };
 
 /** A checkpoint: one or more safetensors files. Immutable. */
@@ -59,7 +60,8 @@ ZW_API size_t zw_safetensors_count(const struct zw_safetensors *st);
 /** Sum of nbytes over all tensors. Thread safety: immutable. */
 ZW_API uint64_t zw_safetensors_bytes(const struct zw_safetensors *st);
 /** Describes tensor i (in order of name). -ERANGE past the end. Thread safety: immutable. */
-ZW_API int zw_safetensors_get(const struct zw_safetensors *st, size_t i, struct zw_st_info *info);
+ZW_API int zw_safetensors_get(const struct zw_safetensors *st, size_t i,
+			      struct zw_safetensors_info *info);
 /** Finds a tensor. Returns its index (>= 0) or -ENOENT. Thread safety: immutable. */
 ZW_API long zw_safetensors_find(const struct zw_safetensors *st, const char *name);
 /**
