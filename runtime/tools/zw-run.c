@@ -13,6 +13,7 @@
 #include <zhenwu/llm.h>
 #include <zhenwu/zhenwu.h>
 
+#include "read_text.h"
 #include "run_args.h"
 #include "run_stats.h"
 #include "run_stop.h"
@@ -92,44 +93,6 @@ static int prompt_progress(void *opaque, uint64_t done, uint64_t total)
 	return interrupted;
 }
 
-static int read_text(const char *path, char **text, size_t *len)
-{
-	FILE *f = strcmp(path, "-") ? fopen(path, "rb") : stdin;
-	size_t cap = 0, n = 0, got;
-	char *buf = NULL;
-
-	if (!f)
-		goto fail;
-	do {
-		if (cap - n < 65536) {
-			char *p = realloc(buf, cap = cap * 2 + 65536);
-
-			if (!p) {
-				errno = ENOMEM;
-				goto fail;
-			}
-			buf = p;
-		}
-		got = fread(buf + n, 1, cap - n, f);
-		n += got;
-	} while (got);
-	if (ferror(f)) {
-		errno = errno ? errno : EIO;
-		goto fail;
-	}
-	if (f != stdin)
-		fclose(f);
-	*text = buf;
-	*len = n;
-	return 0;
-fail:
-	fprintf(stderr, "zw-run: %s: %s\n", path, strerror(errno));
-	if (f && f != stdin)
-		fclose(f);
-	free(buf);
-	return EXIT_FAILURE;
-}
-
 static int load_prompt(struct run *r)
 {
 	const struct run_args *a = &r->a;
@@ -143,8 +106,10 @@ static int load_prompt(struct run *r)
 			return fail(err.msg);
 	} else if (a->prompt_file) {
 		ret = read_text(a->prompt_file, &text, &len);
-		if (ret)
-			return ret;
+		if (ret) {
+			fprintf(stderr, "zw-run: %s: %s\n", a->prompt_file, strerror(-ret));
+			return EXIT_FAILURE;
+		}
 		ret = zw_tokenizer_encode(r->tok, text, len, 0, &r->prompt, &r->num_prompt, &err);
 		free(text);
 		if (ret)
