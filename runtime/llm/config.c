@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "token_list.h"
+
 /* Generous against published models, small enough that products of two stay far below 2^63. */
 #define DIM_MAX    (1u << 20)
 #define LAYERS_MAX 1024
@@ -71,7 +73,7 @@ static int parse_eos(const char *path, const cJSON *json, struct zw_model_config
 
 	for (size_t i = 0; i < list.n && !ret; i++)
 		ret = add_stop(path, list.ids[i], cfg, err);
-	free((uint32_t *)list.ids);
+	token_list_free(&list);
 	return ret;
 }
 

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "token_list.h"
+
 int zw_config_bool(const char *path, const cJSON *json, const char *key, bool def, uint32_t *v,
 		   struct zw_error *err)
 {
@@ -79,17 +81,6 @@ int zw_config_double(const char *path, const cJSON *json, const char *key, doubl
 	return 0;
 }
 
-static int append_id(struct zw_token_list *list, uint32_t id)
-{
-	uint32_t *ids = realloc((uint32_t *)list->ids, (list->n + 1) * sizeof(*ids));
-
-	if (!ids)
-		return -ENOMEM;
-	ids[list->n++] = id;
-	list->ids = ids;
-	return 0;
-}
-
 int llm_config_ids(const char *path, const cJSON *json, const char *key, struct zw_token_list *list,
 		   struct zw_error *err)
 {
@@ -105,7 +96,7 @@ int llm_config_ids(const char *path, const cJSON *json, const char *key, struct 
 		if (!cJSON_IsNumber(it))
 			return zw_fail(err, -EBADMSG, "%s: %s is not a list of token ids", path,
 				       key);
-		if (zw_json_uint(it, 0, UINT32_MAX, &id) && append_id(list, (uint32_t)id))
+		if (zw_json_uint(it, 0, UINT32_MAX, &id) && token_list_append(list, (uint32_t)id))
 			return zw_fail(err, -ENOMEM, "%s: out of memory", path);
 	}
 	return 0;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "config_value.h"
+#include "token_list.h"
 
 /* More tokens than any context has. */
 #define LENGTH_MAX (1u << 30)
@@ -255,9 +256,9 @@ void zw_generation_config_close(struct zw_generation_config *gc)
 	for (uint32_t i = 0; i < sp->num_bad_words; i++)
 		free((uint32_t *)sp->bad_words[i].ids);
 	free((struct zw_token_list *)sp->bad_words);
-	free((uint32_t *)sp->stop.ids);
-	free((uint32_t *)sp->suppress.ids);
-	free((uint32_t *)sp->begin_suppress.ids);
+	token_list_free(&sp->stop);
+	token_list_free(&sp->suppress);
+	token_list_free(&sp->begin_suppress);
 	for (size_t i = 0; i < gc->num_stop_strings; i++)
 		free(gc->stop_strings[i]);
 	free(gc->stop_strings);

@@ -9,6 +9,8 @@
 
 #include <zhenwu/llm_tokenizer.h>
 
+#include "token_list.h"
+
 static int check_float(const char *name, float v, double min, double max, struct zw_error *err)
 {
 	/* Written so that NaN is refused too. */
@@ -123,9 +125,9 @@ void zw_sampler_close(struct zw_sampler *s)
 	for (uint32_t i = 0; i < s->p.num_bad_words; i++)
 		free((uint32_t *)s->p.bad_words[i].ids);
 	free((struct zw_token_list *)s->p.bad_words);
-	free((uint32_t *)s->p.stop.ids);
-	free((uint32_t *)s->p.suppress.ids);
-	free((uint32_t *)s->p.begin_suppress.ids);
+	token_list_free(&s->p.stop);
+	token_list_free(&s->p.suppress);
+	token_list_free(&s->p.begin_suppress);
 	free(s->history);
 	free(s->seen);
 	free(s->seen_at);

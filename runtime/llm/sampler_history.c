@@ -6,31 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int grow(void **p, size_t *cap, size_t need, size_t elem)
-{
-	size_t want = *cap ? *cap : 64;
-	void *q;
-
-	if (need <= *cap)
-		return 0;
-	while (want < need)
-		want *= 2;
-	q = realloc(*p, want * elem);
-	if (!q)
-		return -ENOMEM;
-	*p = q;
-	*cap = want;
-	return 0;
-}
-
 /* Room for n tokens more, all with ids up to `top`. */
 static int reserve(struct zw_sampler *s, size_t n, uint32_t top)
 {
 	size_t had = s->num_seen_at;
 
-	if (grow((void **)&s->history, &s->cap_history, s->num_history + n, sizeof(*s->history)) ||
-	    grow((void **)&s->seen, &s->cap_seen, s->num_seen + n, sizeof(*s->seen)) ||
-	    grow((void **)&s->seen_at, &s->num_seen_at, top + 1ul, sizeof(*s->seen_at)))
+	if (llm_grow(&s->history, &s->cap_history, s->num_history + n, sizeof(*s->history)) ||
+	    llm_grow(&s->seen, &s->cap_seen, s->num_seen + n, sizeof(*s->seen)) ||
+	    llm_grow(&s->seen_at, &s->num_seen_at, top + 1ul, sizeof(*s->seen_at)))
 		return -ENOMEM;
 	memset(s->seen_at + had, 0, (s->num_seen_at - had) * sizeof(*s->seen_at));
 	return 0;

@@ -8,6 +8,8 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "token_list.h"
+
 #define TOKENIZER_MAX (128ull << 20)
 
 static int load_model(const char *path, const cJSON *model, struct zw_tokenizer *t,
@@ -130,8 +132,8 @@ void zw_tokenizer_close(struct zw_tokenizer *t)
 	trie_free(&t->added);
 	trie_free(&t->raw);
 	trie_free(&t->norm);
-	free((uint32_t *)t->prefix.ids);
-	free((uint32_t *)t->suffix.ids);
+	token_list_free(&t->prefix);
+	token_list_free(&t->suffix);
 	free(t->chat_template);
 	free(t->merges);
 	free(t->by_bytes);

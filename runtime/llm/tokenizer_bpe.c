@@ -18,26 +18,9 @@ struct tok_cand {
 	uint32_t left, right, id;
 };
 
-static int grow(void **p, size_t *cap, size_t need, size_t elem)
-{
-	size_t want = *cap ? *cap : 64;
-	void *q;
-
-	if (need <= *cap)
-		return 0;
-	while (want < need)
-		want *= 2;
-	q = realloc(*p, want * elem);
-	if (!q)
-		return -ENOMEM;
-	*p = q;
-	*cap = want;
-	return 0;
-}
-
 int tok_emit(struct tok_encoder *e, uint32_t id)
 {
-	if (grow((void **)&e->ids, &e->cap, e->n + 1, sizeof(*e->ids)))
+	if (llm_grow(&e->ids, &e->cap, e->n + 1, sizeof(*e->ids)))
 		return zw_fail(e->err, -ENOMEM, "out of memory");
 	e->ids[e->n++] = id;
 	return 0;
@@ -53,7 +36,7 @@ static int heap_push(struct tok_encoder *e, struct tok_cand c)
 {
 	size_t i;
 
-	if (grow((void **)&e->heap, &e->heap_cap, e->heap_n + 1, sizeof(*e->heap)))
+	if (llm_grow(&e->heap, &e->heap_cap, e->heap_n + 1, sizeof(*e->heap)))
 		return zw_fail(e->err, -ENOMEM, "out of memory");
 	for (i = e->heap_n++; i; i = (i - 1) / 2) {
 		struct tok_cand *up = &e->heap[(i - 1) / 2];
@@ -110,7 +93,7 @@ int tok_encode_word(struct tok_encoder *e, const char *p, size_t len)
 	if (len == 1)
 		return tok_emit(e, e->t->byte_id[(uint8_t)*p]);
 	/* Positions are int32_t; text is refused above that in zw_tokenizer_encode(). */
-	if (grow((void **)&e->sym, &e->sym_cap, len, sizeof(*e->sym)))
+	if (llm_grow(&e->sym, &e->sym_cap, len, sizeof(*e->sym)))
 		return zw_fail(e->err, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < len; i++)
 		e->sym[i] = (struct tok_symbol){e->t->byte_id[(uint8_t)p[i]], (int32_t)i - 1,

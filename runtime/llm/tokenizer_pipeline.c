@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "token_list.h"
+
 /* The string member `key` of obj, or "" when it is absent or no string. */
 static const char *str(const cJSON *obj, const char *key)
 {
@@ -151,17 +153,6 @@ int tok_load_pipeline(const char *path, const cJSON *root, struct zw_tokenizer *
 
 /* ---- post_processor ---- */
 
-static int append_id(struct zw_token_list *list, uint32_t id)
-{
-	uint32_t *ids = realloc((uint32_t *)list->ids, (list->n + 1) * sizeof(*ids));
-
-	if (!ids)
-		return -ENOMEM;
-	ids[list->n++] = id;
-	list->ids = ids;
-	return 0;
-}
-
 /* The ids that a template's special token stands for. */
 static int append_special(const char *path, const cJSON *tmpl, const char *name,
 			  struct zw_token_list *list, struct zw_tokenizer *t, struct zw_error *err)
@@ -180,7 +171,7 @@ static int append_special(const char *path, const cJSON *tmpl, const char *name,
 		    !(t->tokens[id].flags & TOK_USED))
 			return zw_fail(err, -EBADMSG, "%s: post_processor: \"%s\" is no token",
 				       path, name);
-		if (append_id(list, (uint32_t)id))
+		if (token_list_append(list, (uint32_t)id))
 			return zw_fail(err, -ENOMEM, "%s: out of memory", path);
 	}
 	return 0;

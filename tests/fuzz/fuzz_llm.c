@@ -5,6 +5,7 @@
  *	2 config	input: config.json and generation_config.json
  *	3 tokenizer	input: tokenizer.json
  *	4 text		input: text for the tokenizer in $ZW_TEST_MODELS/qwen3-kdoc, and back
+ *	5 sidecars	input: first byte: which file beside a small tokenizer.json, then that file
  *
  *	clang: meson setup build-fuzz -Dfuzz=true -Db_lundef=false; ninja -C build-fuzz
  *	build-fuzz/tests/fuzz/fuzz_tokenizer -max_total_time=60 CORPUS
@@ -25,8 +26,10 @@ static char dir[64];
 
 static inline void leave(void)
 {
-	static const char *const names[] = {"model.safetensors", "config.json",
-					    "generation_config.json", "tokenizer.json"};
+	static const char *const names[] = {"model.safetensors",      "config.json",
+					    "generation_config.json", "tokenizer.json",
+					    "tokenizer_config.json",  "added_tokens.json",
+					    "special_tokens_map.json"};
 	char path[128];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -101,6 +104,65 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t n;
 
 	put("tokenizer.json", NULL, 0, data, size);
+	if (zw_tokenizer_open(dir, &t, NULL))
+		return 0;
+	if (!zw_tokenizer_encode(t, text, sizeof(text) - 1, 0, &ids, &n, NULL)) {
+		for (size_t i = 0; i < n; i++) {
+			if (ids[i] >= zw_tokenizer_size(t))
+				abort();
+		}
+		free(ids);
+	}
+	zw_tokenizer_close(t);
+	return 0;
+}
+#elif FUZZ_TARGET == 5
+/* The smallest tokenizer.json that opens: one token for each byte. */
+static void put_tokenizer(void)
+{
+	static const char tail[] =
+		"},\"merges\":[]},\"decoder\":{\"type\":\"ByteLevel\"},\"pre_tokenizer\":{\"type\":"
+		"\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"
+		"\"\\\\s+|"
+		"\\\\S+\"},\"behavior\":\"Isolated\",\"invert\":false},{\"type\":\"ByteLevel\","
+		"\"add_prefix_space\":false,\"use_regex\":false}]}}";
+	char text[8192] = "{\"model\":{\"type\":\"BPE\",\"vocab\":{";
+	size_t n = strlen(text);
+	int next = 256;
+
+	for (int b = 0; b < 256; b++) {
+		bool self = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
+
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s\"\\u%04x\":%d", b ? "," : "",
+				      self ? b : next++, b);
+	}
+	put("tokenizer.json", text, n, tail, sizeof(tail) - 1);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const char *const names[] = {"tokenizer_config.json", "added_tokens.json",
+					    "special_tokens_map.json"};
+	static const char text[] = "hello <a> world  b";
+	struct zw_tokenizer *t;
+	struct zw_error err;
+	uint32_t *ids;
+	size_t n;
+
+	if (!size)
+		return 0;
+	if (!dir[0]) {
+		put_tokenizer();
+		/* A harness whose tokenizer does not open would find nothing. */
+		if (zw_tokenizer_open(dir, &t, &err)) {
+			fprintf(stderr, "%s\n", err.msg);
+			abort();
+		}
+		zw_tokenizer_close(t);
+	}
+	for (size_t i = 0; i < 3; i++)
+		put(names[i], "{}", i == data[0] % 3 ? 0 : 2, data + 1,
+		    i == data[0] % 3 ? size - 1 : 0);
 	if (zw_tokenizer_open(dir, &t, NULL))
 		return 0;
 	if (!zw_tokenizer_encode(t, text, sizeof(text) - 1, 0, &ids, &n, NULL)) {
