@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* config.json, and the stop tokens of generation_config.json, to struct zw_model_config. */
+/* config.json, and the stop tokens of generation_config.json, to struct llm_model_config. */
 #include "config.h"
 #include "config_value.h"
 #include "family.h"
@@ -19,53 +19,53 @@
 #define VOCAB_MAX  (1u << 22)
 #define POS_MAX    (1u << 26)
 
-int zw_config_layer_types(const char *path, const cJSON *json, const struct zw_model_config *cfg,
-			  const char *type, struct zw_error *err)
+int llm_config_layer_types(const char *path, const cJSON *json, const struct llm_model_config *cfg,
+			   const char *type, struct zw_error *err)
 {
 	const cJSON *list, *it;
 	uint32_t n = 0;
-	int ret = zw_json_member(path, json, "layer_types", &list, err);
+	int ret = llm_json_member(path, json, "layer_types", &list, err);
 
 	if (ret || !list)
 		return ret;
 	if (!cJSON_IsArray(list))
-		return zw_fail(err, -EBADMSG, "%s: layer_types is not a list", path);
+		return llm_fail(err, -EBADMSG, "%s: layer_types is not a list", path);
 	cJSON_ArrayForEach(it, list)
 	{
 		if (!cJSON_IsString(it))
-			return zw_fail(err, -EBADMSG, "%s: layer_types[%u] is not a string", path,
-				       n);
+			return llm_fail(err, -EBADMSG, "%s: layer_types[%u] is not a string", path,
+					n);
 		if (strcmp(it->valuestring, type))
-			return zw_fail(err, -EOPNOTSUPP,
-				       "%s: layer_types \"%s\" is not supported yet", path,
-				       it->valuestring);
+			return llm_fail(err, -EOPNOTSUPP,
+					"%s: layer_types \"%s\" is not supported yet", path,
+					it->valuestring);
 		n++;
 	}
 	if (n != cfg->num_layers)
-		return zw_fail(err, -EBADMSG,
-			       "%s: layer_types has %u entries, num_hidden_layers is %u", path, n,
-			       cfg->num_layers);
+		return llm_fail(err, -EBADMSG,
+				"%s: layer_types has %u entries, num_hidden_layers is %u", path, n,
+				cfg->num_layers);
 	return 0;
 }
 
 /* Ids that the model has no logit for can never be chosen; published files have such. */
-static int add_stop(const char *path, uint32_t id, struct zw_model_config *cfg,
+static int add_stop(const char *path, uint32_t id, struct llm_model_config *cfg,
 		    struct zw_error *err)
 {
 	uint32_t at;
 
-	if (id >= cfg->vocab_size || zw_model_config_is_stop(cfg, id))
+	if (id >= cfg->vocab_size || llm_model_config_is_stop(cfg, id))
 		return 0;
 	if (cfg->num_stop == ZW_LLM_MAX_STOP)
-		return zw_fail(err, -EOPNOTSUPP, "%s: eos_token_id: more than %d tokens", path,
-			       ZW_LLM_MAX_STOP);
+		return llm_fail(err, -EOPNOTSUPP, "%s: eos_token_id: more than %d tokens", path,
+				ZW_LLM_MAX_STOP);
 	for (at = cfg->num_stop++; at && cfg->stop[at - 1] > id; at--)
 		cfg->stop[at] = cfg->stop[at - 1];
 	cfg->stop[at] = id;
 	return 0;
 }
 
-static int parse_eos(const char *path, const cJSON *json, struct zw_model_config *cfg,
+static int parse_eos(const char *path, const cJSON *json, struct llm_model_config *cfg,
 		     struct zw_error *err)
 {
 	struct zw_token_list list = {0};
@@ -82,18 +82,18 @@ static int check_architecture(const char *path, const cJSON *json, const struct 
 			      struct zw_error *err)
 {
 	const cJSON *list, *it;
-	int ret = zw_json_member(path, json, "architectures", &list, err);
+	int ret = llm_json_member(path, json, "architectures", &list, err);
 
 	if (ret || !list)
 		return ret;
 	if (!cJSON_IsArray(list))
-		return zw_fail(err, -EBADMSG, "%s: architectures is not a list", path);
+		return llm_fail(err, -EBADMSG, "%s: architectures is not a list", path);
 	cJSON_ArrayForEach(it, list)
 	{
 		if (!cJSON_IsString(it) || strcmp(it->valuestring, family->architecture))
-			return zw_fail(err, -EOPNOTSUPP,
-				       "%s: architectures: \"%s\" is not supported yet", path,
-				       cJSON_IsString(it) ? it->valuestring : "?");
+			return llm_fail(err, -EOPNOTSUPP,
+					"%s: architectures: \"%s\" is not supported yet", path,
+					cJSON_IsString(it) ? it->valuestring : "?");
 	}
 	return 0;
 }
@@ -111,28 +111,28 @@ static const struct llm_config_neutral not_supported[] = {
 	{"tie_encoder_decoder", LLM_NEUTRAL_FALSE, 0},
 };
 
-static int parse_family(const char *path, const cJSON *json, struct zw_model_config *cfg,
+static int parse_family(const char *path, const cJSON *json, struct llm_model_config *cfg,
 			const struct llm_family **family, struct zw_error *err)
 {
 	const cJSON *type;
 	int ret;
 
 	if (!cJSON_IsObject(json))
-		return zw_fail(err, -EBADMSG, "%s: not a JSON object", path);
-	ret = zw_json_member(path, json, "model_type", &type, err);
+		return llm_fail(err, -EBADMSG, "%s: not a JSON object", path);
+	ret = llm_json_member(path, json, "model_type", &type, err);
 	if (ret)
 		return ret;
 	if (!cJSON_IsString(type))
-		return zw_fail(err, -EBADMSG, "%s: model_type is missing", path);
+		return llm_fail(err, -EBADMSG, "%s: model_type is missing", path);
 	*family = llm_family_find(type->valuestring);
 	if (!*family)
-		return zw_fail(err, -EOPNOTSUPP, "%s: model_type \"%s\" is not supported yet", path,
-			       type->valuestring);
+		return llm_fail(err, -EOPNOTSUPP, "%s: model_type \"%s\" is not supported yet",
+				path, type->valuestring);
 	snprintf(cfg->model_type, sizeof(cfg->model_type), "%s", (*family)->model_type);
 	return check_architecture(path, json, *family, err);
 }
 
-static int parse_dims(const char *path, const cJSON *json, struct zw_model_config *cfg,
+static int parse_dims(const char *path, const cJSON *json, struct llm_model_config *cfg,
 		      struct zw_error *err)
 {
 	const struct {
@@ -151,34 +151,34 @@ static int parse_dims(const char *path, const cJSON *json, struct zw_model_confi
 	int ret = 0;
 
 	for (size_t i = 0; i < ZW_ARRAY_SIZE(dims) && !ret; i++)
-		ret = zw_config_uint(path, json, dims[i].key, 1, dims[i].max, -1, dims[i].v, err);
+		ret = llm_config_uint(path, json, dims[i].key, 1, dims[i].max, -1, dims[i].v, err);
 	return ret;
 }
 
 static int parse_activation(const char *path, const cJSON *json, struct zw_error *err)
 {
 	const cJSON *it;
-	int ret = zw_json_member(path, json, "hidden_act", &it, err);
+	int ret = llm_json_member(path, json, "hidden_act", &it, err);
 
 	if (!ret && it && (!cJSON_IsString(it) || strcmp(it->valuestring, "silu")))
-		return zw_fail(err, -EOPNOTSUPP, "%s: hidden_act \"%s\" is not supported yet", path,
-			       cJSON_IsString(it) ? it->valuestring : "?");
+		return llm_fail(err, -EOPNOTSUPP, "%s: hidden_act \"%s\" is not supported yet",
+				path, cJSON_IsString(it) ? it->valuestring : "?");
 	return ret;
 }
 
-static int check_heads(const char *path, const struct zw_model_config *cfg, struct zw_error *err)
+static int check_heads(const char *path, const struct llm_model_config *cfg, struct zw_error *err)
 {
 	if (cfg->num_heads % cfg->num_kv_heads)
-		return zw_fail(
+		return llm_fail(
 			err, -EBADMSG,
 			"%s: num_attention_heads %u is no multiple of num_key_value_heads %u", path,
 			cfg->num_heads, cfg->num_kv_heads);
 	if (cfg->head_dim % 2)
-		return zw_fail(err, -EBADMSG, "%s: head_dim %u is odd", path, cfg->head_dim);
+		return llm_fail(err, -EBADMSG, "%s: head_dim %u is odd", path, cfg->head_dim);
 	return 0;
 }
 
-static int parse_config(const char *path, const cJSON *json, struct zw_model_config *cfg,
+static int parse_config(const char *path, const cJSON *json, struct llm_model_config *cfg,
 			struct zw_error *err)
 {
 	const struct llm_family *family = NULL;
@@ -192,10 +192,10 @@ static int parse_config(const char *path, const cJSON *json, struct zw_model_con
 	if (!ret)
 		ret = parse_dims(path, json, cfg, err);
 	if (!ret)
-		ret = zw_config_double(path, json, "rms_norm_eps", 1e-12, 1e-1, 1e-6, &eps, err);
+		ret = llm_config_double(path, json, "rms_norm_eps", 1e-12, 1e-1, 1e-6, &eps, err);
 	if (!ret)
-		ret = zw_config_bool(path, json, "tie_word_embeddings", false,
-				     &cfg->tie_word_embeddings, err);
+		ret = llm_config_bool(path, json, "tie_word_embeddings", false,
+				      &cfg->tie_word_embeddings, err);
 	if (!ret)
 		ret = parse_activation(path, json, err);
 	if (!ret)
@@ -213,42 +213,42 @@ static int parse_config(const char *path, const cJSON *json, struct zw_model_con
 /* transformers would load the adapter's base model and put the adapter on it. */
 static int check_adapter(const char *dir, struct zw_error *err)
 {
-	char *path = zw_path_join(dir, "adapter_config.json");
+	char *path = llm_path_join(dir, "adapter_config.json");
 	int ret = 0;
 
 	if (!path)
-		return zw_fail(err, -ENOMEM, "%s: out of memory", dir);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", dir);
 	if (!access(path, F_OK))
-		ret = zw_fail(err, -EOPNOTSUPP, "%s: adapters are not supported: merge it first",
-			      path);
+		ret = llm_fail(err, -EOPNOTSUPP, "%s: adapters are not supported: merge it first",
+			       path);
 	free(path);
 	return ret;
 }
 
-int zw_model_config_load(const char *dir, struct zw_model_config *cfg, struct zw_error *err)
+int llm_model_config_load(const char *dir, struct llm_model_config *cfg, struct zw_error *err)
 {
-	struct zw_model_config full = {0};
+	struct llm_model_config full = {0};
 	char *path, *gen;
 	cJSON *json = NULL;
 	int ret;
 
-	path = zw_path_join(dir, "config.json");
-	gen = zw_path_join(dir, "generation_config.json");
+	path = llm_path_join(dir, "config.json");
+	gen = llm_path_join(dir, "generation_config.json");
 	if (!path || !gen) {
-		ret = zw_fail(err, -ENOMEM, "%s: out of memory", dir);
+		ret = llm_fail(err, -ENOMEM, "%s: out of memory", dir);
 		goto out;
 	}
 	ret = check_adapter(dir, err);
 	if (!ret)
-		ret = zw_json_load(path, CONFIG_MAX, &json, err);
+		ret = llm_json_load(path, CONFIG_MAX, &json, err);
 	if (!ret)
 		ret = parse_config(path, json, &full, err);
 	if (!ret && access(gen, F_OK) == 0) {
 		cJSON_Delete(json);
 		json = NULL;
-		ret = zw_json_load(gen, CONFIG_MAX, &json, err);
+		ret = llm_json_load(gen, CONFIG_MAX, &json, err);
 		if (!ret && !cJSON_IsObject(json))
-			ret = zw_fail(err, -EBADMSG, "%s: not a JSON object", gen);
+			ret = llm_fail(err, -EBADMSG, "%s: not a JSON object", gen);
 		if (!ret)
 			ret = parse_eos(gen, json, &full, err);
 	}
@@ -261,7 +261,7 @@ out:
 	return ret;
 }
 
-bool zw_model_config_is_stop(const struct zw_model_config *cfg, uint32_t id)
+bool llm_model_config_is_stop(const struct llm_model_config *cfg, uint32_t id)
 {
 	for (uint32_t i = 0; i < cfg->num_stop; i++) {
 		if (cfg->stop[i] == id)

@@ -8,7 +8,7 @@
 #define ZW_LLM_MAX_STOP 16 /* most stop tokens one model may have */
 
 /* A dense decoder as config.json describes it. */
-struct zw_model_config {
+struct llm_model_config {
 	char model_type[28];        /* "qwen3" */
 	uint32_t hidden_size;       /* H, columns of the residual stream */
 	uint32_t intermediate_size; /* I, width of the SwiGLU */
@@ -40,13 +40,13 @@ struct zw_model_config {
  * @param cfg  filled on success, untouched on failure
  * Thread safety: reentrant.
  */
-int zw_model_config_load(const char *dir, struct zw_model_config *cfg, struct zw_error *err);
+int llm_model_config_load(const char *dir, struct llm_model_config *cfg, struct zw_error *err);
 
 /* True when id is one of the configuration's stop tokens. Thread safety: pure. */
-bool zw_model_config_is_stop(const struct zw_model_config *cfg, uint32_t id);
+bool llm_model_config_is_stop(const struct llm_model_config *cfg, uint32_t id);
 
 /* Every entry of layer_types (when there) must be `type` and there must be num_layers of them. */
-int zw_config_layer_types(const char *path, const cJSON *json, const struct zw_model_config *cfg,
-			  const char *type, struct zw_error *err);
+int llm_config_layer_types(const char *path, const cJSON *json, const struct llm_model_config *cfg,
+			   const char *type, struct zw_error *err);
 
 #endif

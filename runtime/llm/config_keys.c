@@ -187,22 +187,22 @@ static int note_file(const char *dir, const char *name, bool generation,
 		     void (*note)(void *opaque, const char *line), void *opaque,
 		     struct zw_error *err)
 {
-	char *path = zw_path_join(dir, name);
+	char *path = llm_path_join(dir, name);
 	cJSON *json = NULL;
 	const cJSON *it;
 	int ret = 0;
 
 	if (!path)
-		return zw_fail(err, -ENOMEM, "%s: out of memory", dir);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", dir);
 	if (!access(path, F_OK))
-		ret = zw_json_load(path, CONFIG_MAX, &json, err);
+		ret = llm_json_load(path, CONFIG_MAX, &json, err);
 	for (it = cJSON_IsObject(json) ? json->child : NULL; it; it = it->next) {
 		struct zw_error line;
 
 		if (is_known(it, generation))
 			continue;
-		zw_fail(&line, 0, "%s: key \"%s\" is not known and has no effect", path,
-			it->string);
+		llm_fail(&line, 0, "%s: key \"%s\" is not known and has no effect", path,
+			 it->string);
 		note(opaque, line.msg);
 	}
 	cJSON_Delete(json);
@@ -216,7 +216,7 @@ int zw_model_config_notes(const char *dir, void (*note)(void *opaque, const char
 	int ret;
 
 	if (!dir || !note)
-		return zw_fail(err, -EINVAL, "zw_model_config_notes: NULL argument");
+		return llm_fail(err, -EINVAL, "zw_model_config_notes: NULL argument");
 	ret = note_file(dir, "config.json", false, note, opaque, err);
 	if (!ret)
 		ret = note_file(dir, "generation_config.json", true, note, opaque, err);

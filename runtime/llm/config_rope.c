@@ -16,27 +16,27 @@ static int check_type(const char *path, const cJSON *obj, const char *holder, st
 
 	for (size_t i = 0; i < ZW_ARRAY_SIZE(keys); i++) {
 		const cJSON *type;
-		int ret = zw_json_member(path, obj, keys[i], &type, err);
+		int ret = llm_json_member(path, obj, keys[i], &type, err);
 
 		if (ret)
 			return ret;
 		if (type && !cJSON_IsString(type))
-			return zw_fail(err, -EBADMSG, "%s: %s.%s is not a string", path, holder,
-				       keys[i]);
+			return llm_fail(err, -EBADMSG, "%s: %s.%s is not a string", path, holder,
+					keys[i]);
 		if (type && strcmp(type->valuestring, "default"))
-			return zw_fail(err, -EOPNOTSUPP, "%s: %s.%s \"%s\" is not supported yet",
-				       path, holder, keys[i], type->valuestring);
+			return llm_fail(err, -EOPNOTSUPP, "%s: %s.%s \"%s\" is not supported yet",
+					path, holder, keys[i], type->valuestring);
 	}
 	return 0;
 }
 
 static int parse_numbers(const char *path, const cJSON *obj, struct rope *r, struct zw_error *err)
 {
-	int ret = zw_config_double(path, obj, "rope_theta", 1.0, 1e12, 0, &r->theta, err);
+	int ret = llm_config_double(path, obj, "rope_theta", 1.0, 1e12, 0, &r->theta, err);
 
 	if (!ret)
-		ret = zw_config_double(path, obj, "partial_rotary_factor", 0, 1, 1, &r->partial,
-				       err);
+		ret = llm_config_double(path, obj, "partial_rotary_factor", 0, 1, 1, &r->partial,
+					err);
 	return ret;
 }
 
@@ -46,29 +46,29 @@ static int parse_holder(const char *path, const cJSON *json, const char *holder,
 {
 	const cJSON *obj, *it;
 	struct rope in;
-	int ret = zw_json_member(path, json, holder, &obj, err);
+	int ret = llm_json_member(path, json, holder, &obj, err);
 
 	if (ret || !obj)
 		return ret;
 	if (!cJSON_IsObject(obj))
-		return zw_fail(err, -EBADMSG, "%s: %s is not an object", path, holder);
+		return llm_fail(err, -EBADMSG, "%s: %s is not an object", path, holder);
 	cJSON_ArrayForEach(it, obj)
 	{
 		/* One set of parameters for each type of layer. */
 		if (cJSON_IsObject(it))
-			return zw_fail(err, -EOPNOTSUPP, "%s: %s.%s is not supported yet", path,
-				       holder, it->string);
+			return llm_fail(err, -EOPNOTSUPP, "%s: %s.%s is not supported yet", path,
+					holder, it->string);
 	}
 	ret = check_type(path, obj, holder, err);
 	if (!ret)
-		ret = zw_config_require_absent(path, obj, "mrope_section", err);
+		ret = llm_config_require_absent(path, obj, "mrope_section", err);
 	if (!ret)
 		ret = parse_numbers(path, obj, &in, err);
 	if (ret)
 		return ret;
 	if (in.theta && r->theta && in.theta != r->theta)
-		return zw_fail(err, -EBADMSG, "%s: rope_theta is %g, %s.rope_theta is %g", path,
-			       r->theta, holder, in.theta);
+		return llm_fail(err, -EBADMSG, "%s: rope_theta is %g, %s.rope_theta is %g", path,
+				r->theta, holder, in.theta);
 	if (in.theta)
 		r->theta = in.theta;
 	if (in.partial != 1)
@@ -88,9 +88,9 @@ int llm_config_rope(const char *path, const cJSON *json, double *theta, struct z
 	if (ret)
 		return ret;
 	if (r.partial != 1)
-		return zw_fail(err, -EOPNOTSUPP,
-			       "%s: partial_rotary_factor %g is not supported yet", path,
-			       r.partial);
+		return llm_fail(err, -EOPNOTSUPP,
+				"%s: partial_rotary_factor %g is not supported yet", path,
+				r.partial);
 	*theta = r.theta ? r.theta : 10000.0; /* the class default */
 	return 0;
 }

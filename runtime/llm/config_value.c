@@ -8,75 +8,75 @@
 
 #include "token_list.h"
 
-int zw_config_bool(const char *path, const cJSON *json, const char *key, bool def, uint32_t *v,
-		   struct zw_error *err)
+int llm_config_bool(const char *path, const cJSON *json, const char *key, bool def, uint32_t *v,
+		    struct zw_error *err)
 {
 	const cJSON *it;
-	int ret = zw_json_member(path, json, key, &it, err);
+	int ret = llm_json_member(path, json, key, &it, err);
 
 	if (ret)
 		return ret;
 	if (it && !cJSON_IsBool(it))
-		return zw_fail(err, -EBADMSG, "%s: %s is not true or false", path, key);
+		return llm_fail(err, -EBADMSG, "%s: %s is not true or false", path, key);
 	*v = it ? cJSON_IsTrue(it) : def;
 	return 0;
 }
 
-int zw_config_require_false(const char *path, const cJSON *json, const char *key,
-			    struct zw_error *err)
-{
-	uint32_t v = 0;
-	int ret = zw_config_bool(path, json, key, false, &v, err);
-
-	if (!ret && v)
-		return zw_fail(err, -EOPNOTSUPP, "%s: %s true is not supported yet", path, key);
-	return ret;
-}
-
-int zw_config_require_absent(const char *path, const cJSON *json, const char *key,
+int llm_config_require_false(const char *path, const cJSON *json, const char *key,
 			     struct zw_error *err)
 {
-	const cJSON *it;
-	int ret = zw_json_member(path, json, key, &it, err);
+	uint32_t v = 0;
+	int ret = llm_config_bool(path, json, key, false, &v, err);
 
-	if (!ret && it)
-		return zw_fail(err, -EOPNOTSUPP, "%s: %s is not supported yet", path, key);
+	if (!ret && v)
+		return llm_fail(err, -EOPNOTSUPP, "%s: %s true is not supported yet", path, key);
 	return ret;
 }
 
-int zw_config_uint(const char *path, const cJSON *json, const char *key, uint64_t min, uint64_t max,
-		   int64_t def, uint32_t *v, struct zw_error *err)
+int llm_config_require_absent(const char *path, const cJSON *json, const char *key,
+			      struct zw_error *err)
+{
+	const cJSON *it;
+	int ret = llm_json_member(path, json, key, &it, err);
+
+	if (!ret && it)
+		return llm_fail(err, -EOPNOTSUPP, "%s: %s is not supported yet", path, key);
+	return ret;
+}
+
+int llm_config_uint(const char *path, const cJSON *json, const char *key, uint64_t min,
+		    uint64_t max, int64_t def, uint32_t *v, struct zw_error *err)
 {
 	const cJSON *it;
 	uint64_t u;
-	int ret = zw_json_member(path, json, key, &it, err);
+	int ret = llm_json_member(path, json, key, &it, err);
 
 	if (ret)
 		return ret;
 	if (!it) {
 		if (def < 0)
-			return zw_fail(err, -EBADMSG, "%s: %s is missing", path, key);
+			return llm_fail(err, -EBADMSG, "%s: %s is missing", path, key);
 		*v = (uint32_t)def;
 		return 0;
 	}
-	if (!zw_json_uint(it, min, max, &u))
-		return zw_fail(err, -EBADMSG, "%s: %s is not an integer from %llu to %llu", path,
-			       key, (unsigned long long)min, (unsigned long long)max);
+	if (!llm_json_uint(it, min, max, &u))
+		return llm_fail(err, -EBADMSG, "%s: %s is not an integer from %llu to %llu", path,
+				key, (unsigned long long)min, (unsigned long long)max);
 	*v = (uint32_t)u;
 	return 0;
 }
 
-int zw_config_double(const char *path, const cJSON *json, const char *key, double min, double max,
-		     double def, double *v, struct zw_error *err)
+int llm_config_double(const char *path, const cJSON *json, const char *key, double min, double max,
+		      double def, double *v, struct zw_error *err)
 {
 	const cJSON *it;
-	int ret = zw_json_member(path, json, key, &it, err);
+	int ret = llm_json_member(path, json, key, &it, err);
 
 	if (ret)
 		return ret;
 	if (it && !(cJSON_IsNumber(it) && it->valuedouble >= min && it->valuedouble <= max))
-		return zw_fail(err, -EBADMSG, "%s: %s is not a number from %g to %g", path, key,
-			       min, max);
+		return llm_fail(err, -EBADMSG, "%s: %s is not a number from %g to %g", path, key,
+				min, max);
 	*v = it ? it->valuedouble : def;
 	return 0;
 }
@@ -85,7 +85,7 @@ int llm_config_ids(const char *path, const cJSON *json, const char *key, struct 
 		   struct zw_error *err)
 {
 	const cJSON *value, *it;
-	int ret = zw_json_member(path, json, key, &value, err);
+	int ret = llm_json_member(path, json, key, &value, err);
 
 	if (ret || !value)
 		return ret;
@@ -94,10 +94,10 @@ int llm_config_ids(const char *path, const cJSON *json, const char *key, struct 
 		uint64_t id;
 
 		if (!cJSON_IsNumber(it))
-			return zw_fail(err, -EBADMSG, "%s: %s is not a list of token ids", path,
-				       key);
-		if (zw_json_uint(it, 0, UINT32_MAX, &id) && token_list_append(list, (uint32_t)id))
-			return zw_fail(err, -ENOMEM, "%s: out of memory", path);
+			return llm_fail(err, -EBADMSG, "%s: %s is not a list of token ids", path,
+					key);
+		if (llm_json_uint(it, 0, UINT32_MAX, &id) && token_list_append(list, (uint32_t)id))
+			return llm_fail(err, -ENOMEM, "%s: out of memory", path);
 	}
 	return 0;
 }
@@ -122,13 +122,13 @@ int llm_config_require_neutral(const char *path, const cJSON *json,
 {
 	for (size_t i = 0; i < n; i++) {
 		const cJSON *v;
-		int ret = zw_json_member(path, json, keys[i].key, &v, err);
+		int ret = llm_json_member(path, json, keys[i].key, &v, err);
 
 		if (ret)
 			return ret;
 		if (v && !is_neutral(&keys[i], v))
-			return zw_fail(err, -EOPNOTSUPP, "%s: %s is not supported yet", path,
-				       keys[i].key);
+			return llm_fail(err, -EOPNOTSUPP, "%s: %s is not supported yet", path,
+					keys[i].key);
 	}
 	return 0;
 }

@@ -16,19 +16,19 @@
 /*
  * A value must be absent or as given, otherwise the key is refused by name with -EOPNOTSUPP.
  */
-int zw_config_require_false(const char *path, const cJSON *json, const char *key,
-			    struct zw_error *err);
-int zw_config_require_absent(const char *path, const cJSON *json, const char *key,
+int llm_config_require_false(const char *path, const cJSON *json, const char *key,
 			     struct zw_error *err);
+int llm_config_require_absent(const char *path, const cJSON *json, const char *key,
+			      struct zw_error *err);
 /* Booleans with a default; -EBADMSG when it is something else. */
-int zw_config_bool(const char *path, const cJSON *json, const char *key, bool def, uint32_t *v,
-		   struct zw_error *err);
+int llm_config_bool(const char *path, const cJSON *json, const char *key, bool def, uint32_t *v,
+		    struct zw_error *err);
 /* Integers in [min, max]; required unless def is given (>= 0). */
-int zw_config_uint(const char *path, const cJSON *json, const char *key, uint64_t min, uint64_t max,
-		   int64_t def, uint32_t *v, struct zw_error *err);
+int llm_config_uint(const char *path, const cJSON *json, const char *key, uint64_t min,
+		    uint64_t max, int64_t def, uint32_t *v, struct zw_error *err);
 /* Numbers in [min, max] with a default. */
-int zw_config_double(const char *path, const cJSON *json, const char *key, double min, double max,
-		     double def, double *v, struct zw_error *err);
+int llm_config_double(const char *path, const cJSON *json, const char *key, double min, double max,
+		      double def, double *v, struct zw_error *err);
 
 /*
  * A list of integers, or one integer, appended to a malloc()ed list; -EBADMSG when it is something

@@ -13,24 +13,24 @@ static int check_range(const char *name, uint64_t v, uint64_t min, uint64_t max,
 {
 	if (v >= min && v <= max)
 		return 0;
-	return zw_fail(err, -EINVAL, "%s %llu is not from %llu to %llu", name,
-		       (unsigned long long)v, (unsigned long long)min, (unsigned long long)max);
+	return llm_fail(err, -EINVAL, "%s %llu is not from %llu to %llu", name,
+			(unsigned long long)v, (unsigned long long)min, (unsigned long long)max);
 }
 
 /* Puts the defaults into o and checks it. */
-static int check_options(const struct zw_model_config *cfg, struct zw_ctx_options *o,
+static int check_options(const struct llm_model_config *cfg, struct zw_ctx_options *o,
 			 struct zw_error *err)
 {
 	int ret;
 
 	if (o->flags)
-		return zw_fail(err, -EINVAL, "zw_ctx_create: unknown flags");
+		return llm_fail(err, -EINVAL, "zw_ctx_create: unknown flags");
 	if (!o->context)
 		o->context = cfg->max_position < ZW_CTX_DEFAULT_CONTEXT ? cfg->max_position
 									: ZW_CTX_DEFAULT_CONTEXT;
 	if (o->context > cfg->max_position)
-		return zw_fail(err, -EINVAL, "context %u is above the model's limit of %u",
-			       o->context, cfg->max_position);
+		return llm_fail(err, -EINVAL, "context %u is above the model's limit of %u",
+				o->context, cfg->max_position);
 	o->max_seqs = o->max_seqs ? o->max_seqs : 1;
 	o->batch = o->batch ? o->batch : ZW_CTX_DEFAULT_BATCH;
 	o->steps = o->steps ? o->steps : 2;
@@ -79,7 +79,7 @@ static uint64_t take(uint64_t *end, uint64_t rows, uint64_t cols, uint64_t elem,
 static void plan_memory(struct zw_ctx *c)
 {
 	const struct zw_ctx_options *o = &c->o;
-	const struct zw_model_config *cfg = &c->m->cfg;
+	const struct llm_model_config *cfg = &c->m->cfg;
 	struct llm_param_layout *p = &c->p;
 	struct llm_result_layout *r = &c->r;
 	struct llm_act_layout *a = &c->a;
@@ -146,7 +146,7 @@ static int alloc_memory(struct zw_ctx *c, struct zw_error *err)
 	if (!ret)
 		ret = zw_buffer_create(vm, c->r.bytes * c->o.steps, ZW_BO_SYSTEM, &c->host);
 	if (ret)
-		return zw_fail(err, ret, "allocating the context's memory: %s", strerror(-ret));
+		return llm_fail(err, ret, "allocating the context's memory: %s", strerror(-ret));
 	zw_bo_set_label(c->kv.bo, "KV cache");
 	zw_bo_set_label(c->act.bo, "activations");
 	return llm_rope_get(c->m, c->o.context, &c->rope, err);
@@ -161,7 +161,7 @@ static int alloc_slots(struct zw_ctx *c, struct zw_error *err)
 		s->undo = calloc(c->o.max_seqs, sizeof(*s->undo));
 		s->rows = calloc(c->o.batch, sizeof(*s->rows));
 		if (!s->undo || !s->rows)
-			return zw_fail(err, -ENOMEM, "out of memory");
+			return llm_fail(err, -ENOMEM, "out of memory");
 		for (uint32_t k = 0; k < c->o.outputs; k++)
 			iota[k] = (int32_t)k;
 	}
@@ -181,7 +181,7 @@ static int create(struct zw_ctx *c, struct zw_error *err)
 	c->seqs = calloc(c->o.max_seqs, sizeof(*c->seqs));
 	if (!c->seqs || llm_kv_init(&c->pool, (uint32_t)((c->o.pool_tokens + LLM_BLOCK_TOKENS - 1) /
 							 LLM_BLOCK_TOKENS)))
-		return zw_fail(err, -ENOMEM, "out of memory");
+		return llm_fail(err, -ENOMEM, "out of memory");
 	plan_memory(c);
 	ret = alloc_memory(c, err);
 	if (!ret)
@@ -192,11 +192,11 @@ static int create(struct zw_ctx *c, struct zw_error *err)
 		return ret;
 	ret = zw_fence_create(c->m->dev, &c->fence);
 	if (ret)
-		return zw_fail(err, ret, "creating a fence: %s", strerror(-ret));
+		return llm_fail(err, ret, "creating a fence: %s", strerror(-ret));
 	/* Now rather than at the first step: where there is no queue left, that is said here. */
 	ret = zw_queue_create(c->m->vm, NULL, &c->queue);
 	if (ret)
-		return zw_fail(err, ret, "creating a queue: %s", strerror(-ret));
+		return llm_fail(err, ret, "creating a queue: %s", strerror(-ret));
 	return 0;
 }
 
@@ -207,16 +207,16 @@ int zw_ctx_create(struct zw_model *m, const struct zw_ctx_options *opt, struct z
 	int ret;
 
 	if (!m || !out)
-		return zw_fail(err, -EINVAL, "zw_ctx_create: bad argument");
+		return llm_fail(err, -EINVAL, "zw_ctx_create: bad argument");
 	c = calloc(1, sizeof(*c));
 	if (!c)
-		return zw_fail(err, -ENOMEM, "out of memory");
+		return llm_fail(err, -ENOMEM, "out of memory");
 	if (opt) {
 		ret = sized_in(&c->o, sizeof(c->o), SIZED_V0(struct zw_ctx_options, pool_tokens),
 			       opt);
 		if (ret) {
 			free(c);
-			return zw_fail(err, ret, "zw_ctx_create: options of an unknown version");
+			return llm_fail(err, ret, "zw_ctx_create: options of an unknown version");
 		}
 	}
 	pthread_mutex_init(&c->lock, NULL);

@@ -63,7 +63,7 @@ static void gather(struct zw_cmd *cmd, uint64_t rows_va, uint32_t num, uint64_t 
 static void build_outputs(const struct zw_ctx *c, struct llm_slot *s, struct zw_cmd *cmd,
 			  const struct zw_tensor *h)
 {
-	const struct zw_model_config *cfg = &c->m->cfg;
+	const struct llm_model_config *cfg = &c->m->cfg;
 	uint32_t rows = c->o.outputs, v = cfg->vocab_size, k = c->o.top_k;
 	uint64_t param = llm_param_va(c, s), res = llm_result_va(c, s);
 	uint64_t num_out = param + c->p.num_out;
@@ -110,7 +110,7 @@ static int build(const struct zw_ctx *c, struct llm_slot *s, struct zw_cmd *cmd,
 	build_outputs(c, s, cmd, &h);
 	ret = zw_cmd_finish(cmd);
 	if (ret)
-		return zw_fail(err, ret, "building the layers: %s", cmd->what.msg);
+		return llm_fail(err, ret, "building the layers: %s", cmd->what.msg);
 	return 0;
 }
 
@@ -134,7 +134,8 @@ int llm_ctx_compile(struct zw_ctx *c, struct zw_error *err)
 				ret = zw_buffer_create(c->m->vm, bytes * c->o.steps, ZW_BO_SYSTEM,
 						       &c->code);
 			if (ret)
-				zw_fail(err, ret, "allocating command buffers: %s", strerror(-ret));
+				llm_fail(err, ret, "allocating command buffers: %s",
+					 strerror(-ret));
 			else
 				zw_bo_set_label(c->code.bo, "command buffers");
 		}

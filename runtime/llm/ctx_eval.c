@@ -35,26 +35,26 @@ static int check(const struct eval *e, struct zw_error *err)
 	uint32_t at;
 
 	if (!s)
-		return zw_fail(err, -ENOENT, "there is no sequence %u", e->seq);
+		return llm_fail(err, -ENOENT, "there is no sequence %u", e->seq);
 	if (llm_ctx_busy(c))
-		return zw_fail(err, -EBUSY, "zw_ctx_eval: steps are in flight");
+		return llm_fail(err, -EBUSY, "zw_ctx_eval: steps are in flight");
 	if (e->n > c->o.context - s->length)
-		return zw_fail(err, -ENOSPC, "%zu more tokens do not fit: %u of %u are used", e->n,
-			       s->length, c->o.context);
+		return llm_fail(err, -ENOSPC, "%zu more tokens do not fit: %u of %u are used", e->n,
+				s->length, c->o.context);
 	for (size_t i = 0; i < e->n; i++) {
 		if (e->ids[i] >= c->m->cfg.vocab_size)
-			return zw_fail(err, -ERANGE, "token id %u is not below vocab_size %u",
-				       e->ids[i], c->m->cfg.vocab_size);
+			return llm_fail(err, -ERANGE, "token id %u is not below vocab_size %u",
+					e->ids[i], c->m->cfg.vocab_size);
 	}
 	at = s->length / LLM_BLOCK_TOKENS;
 	need = llm_blocks_for(s->length + (uint32_t)e->n) - s->blocks.used;
 	if (s->length % LLM_BLOCK_TOKENS && c->pool.refs[s->blocks.id[at]] > 1)
 		need++;
 	if (need > c->pool.num_free)
-		return zw_fail(err, -ENOSPC,
-			       "%zu more tokens do not fit the pool: %u of %u blocks of %u tokens "
-			       "are free",
-			       e->n, c->pool.num_free, c->pool.num, LLM_BLOCK_TOKENS);
+		return llm_fail(err, -ENOSPC,
+				"%zu more tokens do not fit the pool: %u of %u blocks of %u tokens "
+				"are free",
+				e->n, c->pool.num_free, c->pool.num, LLM_BLOCK_TOKENS);
 	return 0;
 }
 
@@ -105,7 +105,7 @@ static int finish_one(struct eval *e, struct zw_error *err)
 	}
 	e->done += n;
 	if (e->o.progress && e->o.progress(e->o.opaque, e->done, e->n))
-		return zw_fail(err, -ECANCELED, "cancelled");
+		return llm_fail(err, -ECANCELED, "cancelled");
 	return 0;
 }
 
@@ -136,14 +136,14 @@ int llm_ctx_eval(struct zw_ctx *c, uint32_t seq, const uint32_t *ids, size_t n,
 	int ret;
 
 	if (!ids || !n)
-		return zw_fail(err, -EINVAL, "zw_ctx_eval: bad argument");
+		return llm_fail(err, -EINVAL, "zw_ctx_eval: bad argument");
 	if (opt) {
 		ret = sized_in(&e.o, sizeof(e.o), SIZED_V0(struct zw_eval_options, opaque), opt);
 		if (ret)
-			return zw_fail(err, ret, "zw_ctx_eval: options of an unknown version");
+			return llm_fail(err, ret, "zw_ctx_eval: options of an unknown version");
 	}
 	if (last && !e.o.want)
-		return zw_fail(err, -EINVAL, "zw_ctx_eval: outputs without a want");
+		return llm_fail(err, -EINVAL, "zw_ctx_eval: outputs without a want");
 	ret = check(&e, err);
 	if (ret)
 		return ret;
@@ -151,7 +151,7 @@ int llm_ctx_eval(struct zw_ctx *c, uint32_t seq, const uint32_t *ids, size_t n,
 	e.step_tokens = e.o.all_logits ? c->o.logits : c->o.batch;
 	e.tokens = malloc(e.step_tokens * sizeof(*e.tokens));
 	if (!e.tokens)
-		return zw_fail(err, -ENOMEM, "out of memory");
+		return llm_fail(err, -ENOMEM, "out of memory");
 	ret = run(&e, err);
 	free(e.tokens);
 	if (!ret && last)
@@ -163,6 +163,6 @@ int zw_ctx_eval(struct zw_ctx *c, uint32_t seq, const uint32_t *ids, size_t n,
 		const struct zw_eval_options *opt, struct zw_output *last, struct zw_error *err)
 {
 	if (!c)
-		return zw_fail(err, -EINVAL, "zw_ctx_eval: bad argument");
+		return llm_fail(err, -EINVAL, "zw_ctx_eval: bad argument");
 	return llm_ctx_eval(c, seq, ids, n, opt, llm_ctx_cancels(c), last, err);
 }

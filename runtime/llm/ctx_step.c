@@ -31,9 +31,9 @@ static int fail_queue(struct zw_error *err, struct zw_queue *queue, int code, co
 
 	if (!zw_queue_get_error(queue, &info) && info.state) {
 		zw_queue_error_text(&info, text, sizeof(text));
-		return zw_fail(err, code, "%s: %s", what, text);
+		return llm_fail(err, code, "%s: %s", what, text);
 	}
-	return zw_fail(err, code, "%s: %s", what, strerror(-code));
+	return llm_fail(err, code, "%s: %s", what, strerror(-code));
 }
 
 /* ---- slots ---- */
@@ -91,26 +91,26 @@ static int check_token(struct zw_ctx *c, const struct zw_batch_token *t, uint32_
 	struct llm_seq *s = llm_seq_of(c, t->seq);
 
 	if (t->id >= c->m->cfg.vocab_size)
-		return zw_fail(err, -ERANGE, "token id %u is not below vocab_size %u", t->id,
-			       c->m->cfg.vocab_size);
+		return llm_fail(err, -ERANGE, "token id %u is not below vocab_size %u", t->id,
+				c->m->cfg.vocab_size);
 	if (!s)
-		return zw_fail(err, -ENOENT, "batch token %u: there is no sequence %u", i, t->seq);
+		return llm_fail(err, -ENOENT, "batch token %u: there is no sequence %u", i, t->seq);
 	if (s->lost)
-		return zw_fail(err, -EIO, "sequence %u: its state was lost in a step that failed",
-			       t->seq);
+		return llm_fail(err, -EIO, "sequence %u: its state was lost in a step that failed",
+				t->seq);
 	if (s->stamp != c->stamp) {
 		s->stamp = c->stamp;
 		s->next = s->length;
 	}
 	if (t->pos != s->next)
-		return zw_fail(err, -EINVAL,
-			       "batch token %u: position %u of sequence %u, the next one is %u", i,
-			       t->pos, t->seq, s->next);
+		return llm_fail(err, -EINVAL,
+				"batch token %u: position %u of sequence %u, the next one is %u", i,
+				t->pos, t->seq, s->next);
 	if (t->pos >= c->o.context)
-		return zw_fail(err, -ENOSPC, "sequence %u: more tokens than %u do not fit", t->seq,
-			       c->o.context);
+		return llm_fail(err, -ENOSPC, "sequence %u: more tokens than %u do not fit", t->seq,
+				c->o.context);
 	if (t->want & ~(uint32_t)WANT_ALL)
-		return zw_fail(err, -EINVAL, "batch token %u: unknown wants", i);
+		return llm_fail(err, -EINVAL, "batch token %u: unknown wants", i);
 	s->next++;
 	n->out += t->want != 0;
 	n->top += !!(t->want & ZW_WANT_TOPK);
@@ -143,14 +143,14 @@ static int check_room(struct zw_ctx *c, const struct zw_batch *b, struct tally *
 		n->blocks += blocks - s->blocks.used;
 		n->blocks += shared_block(c, s, s->length) != LLM_NO_BLOCK;
 		if (llm_grow(&s->blocks.id, &s->blocks.cap, blocks, sizeof(*s->blocks.id)))
-			return zw_fail(err, -ENOMEM, "out of memory");
+			return llm_fail(err, -ENOMEM, "out of memory");
 	}
 	if (n->blocks > c->pool.num_free)
-		return zw_fail(err, -ENOSPC,
-			       "the pool is full: %llu more blocks of %u tokens do not fit, %u of "
-			       "%u are free",
-			       (unsigned long long)n->blocks, LLM_BLOCK_TOKENS, c->pool.num_free,
-			       c->pool.num);
+		return llm_fail(err, -ENOSPC,
+				"the pool is full: %llu more blocks of %u tokens do not fit, %u of "
+				"%u are free",
+				(unsigned long long)n->blocks, LLM_BLOCK_TOKENS, c->pool.num_free,
+				c->pool.num);
 	return 0;
 }
 
@@ -162,21 +162,21 @@ static int check_batch(struct zw_ctx *c, const struct zw_batch *b, struct tally 
 	memset(n, 0, sizeof(*n));
 	if (b->flags || !b->tokens || b->token_size < sizeof(struct zw_batch_token) ||
 	    b->token_size % 4 || b->token_size > 4096)
-		return zw_fail(err, -EINVAL, "zw_ctx_submit: bad argument");
+		return llm_fail(err, -EINVAL, "zw_ctx_submit: bad argument");
 	if (!b->count || b->count > c->o.batch)
-		return zw_fail(err, -EINVAL, "a batch of %u tokens: the context takes 1 to %u",
-			       b->count, c->o.batch);
+		return llm_fail(err, -EINVAL, "a batch of %u tokens: the context takes 1 to %u",
+				b->count, c->o.batch);
 	c->stamp++;
 	for (uint32_t i = 0; i < b->count && !ret; i++)
 		ret = check_token(c, token_at(b, i), i, n, err);
 	if (ret)
 		return ret;
 	if (n->top && !c->o.top_k)
-		return zw_fail(err, -EINVAL, "the context was made without top_k");
+		return llm_fail(err, -EINVAL, "the context was made without top_k");
 	if (n->out > c->o.outputs || n->logits > c->o.logits)
-		return zw_fail(err, -EINVAL,
-			       "%u outputs, %u of them logits: the context was made for %u and %u",
-			       n->out, n->logits, c->o.outputs, c->o.logits);
+		return llm_fail(err, -EINVAL,
+				"%u outputs, %u of them logits: the context was made for %u and %u",
+				n->out, n->logits, c->o.outputs, c->o.logits);
 	return check_room(c, b, n, err);
 }
 
@@ -350,7 +350,7 @@ static int submit_jobs(struct zw_ctx *c, struct llm_slot *s, const struct tally 
 	int ret = zw_cmd_finish(&c->copies);
 
 	if (ret)
-		return zw_fail(err, ret, "copying blocks: %s", c->copies.what.msg);
+		return llm_fail(err, ret, "copying blocks: %s", c->copies.what.msg);
 	memset(job, 0, sizeof(job));
 	if (c->copies.used) {
 		memcpy(llm_param(c, s) + c->p.copies, c->copies.base, c->copies.used);
@@ -368,7 +368,7 @@ static int submit_jobs(struct zw_ctx *c, struct llm_slot *s, const struct tally 
 	job[jobs - 1].num_syncs = 1;
 	ret = c->queue ? 0 : zw_queue_create(c->m->vm, NULL, &c->queue);
 	if (ret)
-		return zw_fail(err, ret, "creating a queue: %s", strerror(-ret));
+		return llm_fail(err, ret, "creating a queue: %s", strerror(-ret));
 	ret = zw_queue_submit(c->queue, job, jobs);
 	if (ret)
 		return fail_queue(err, c->queue, ret, "submitting a step");
@@ -390,16 +390,16 @@ int llm_ctx_submit(struct zw_ctx *c, const struct zw_batch *batch, const uint64_
 
 	ret = sized_in(&b, sizeof(b), SIZED_V0(struct zw_batch, tokens), batch);
 	if (ret)
-		return zw_fail(err, ret, "zw_ctx_submit: a batch of an unknown version");
+		return llm_fail(err, ret, "zw_ctx_submit: a batch of an unknown version");
 	pthread_mutex_lock(&c->lock);
 	ret = c->stopped ? resolve(c, c->last_step, -ECANCELED) : 0;
 	if (ret || (cancels && *cancels != c->cancels)) {
-		ret = zw_fail(err, -ECANCELED, "cancelled");
+		ret = llm_fail(err, -ECANCELED, "cancelled");
 		goto out;
 	}
 	s = next_slot(c);
 	if (!s) {
-		ret = zw_fail(err, -EAGAIN, "%u steps are in flight", c->o.steps);
+		ret = llm_fail(err, -EAGAIN, "%u steps are in flight", c->o.steps);
 		goto out;
 	}
 	ret = check_batch(c, &b, &n, err);
@@ -427,7 +427,7 @@ int zw_ctx_submit(struct zw_ctx *c, const struct zw_batch *batch, uint64_t *step
 		  struct zw_error *err)
 {
 	if (!c || !batch || !step)
-		return zw_fail(err, -EINVAL, "zw_ctx_submit: bad argument");
+		return llm_fail(err, -EINVAL, "zw_ctx_submit: bad argument");
 	return llm_ctx_submit(c, batch, NULL, step, err);
 }
 
@@ -473,7 +473,7 @@ static void fail_all(struct zw_ctx *c, int code)
 	int status;
 
 	if (c->stopped) {
-		code = zw_fail(&why, -ECANCELED, "cancelled");
+		code = llm_fail(&why, -ECANCELED, "cancelled");
 	} else {
 		status = zw_queue_status(c->queue);
 		code = fail_queue(&why, c->queue, status ? status : code, "running the model");
@@ -520,19 +520,19 @@ int zw_ctx_wait(struct zw_ctx *c, uint64_t step, int64_t deadline_ns, struct zw_
 	int ret;
 
 	if (!s)
-		return zw_fail(err, -ENOENT, "step %llu is not in flight",
-			       (unsigned long long)step);
+		return llm_fail(err, -ENOENT, "step %llu is not in flight",
+				(unsigned long long)step);
 	if (s->state == LLM_SLOT_IN_FLIGHT) {
 		ret = zw_fence_wait(c->fence, s->point, deadline_ns);
 		if (ret == -ETIME)
-			return zw_fail(err, ret, "step %llu is not done yet",
-				       (unsigned long long)step);
+			return llm_fail(err, ret, "step %llu is not done yet",
+					(unsigned long long)step);
 		pthread_mutex_lock(&c->lock);
 		resolve(c, step, ret ? ret : -EIO);
 		pthread_mutex_unlock(&c->lock);
 	}
 	if (s->state == LLM_SLOT_FAILED)
-		return zw_fail(err, s->code, "%s", s->error.msg);
+		return llm_fail(err, s->code, "%s", s->error.msg);
 	return 0;
 }
 

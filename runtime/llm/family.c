@@ -25,12 +25,12 @@ const struct llm_family *llm_family_find(const char *model_type)
 
 struct match {
 	const struct llm_family *f;
-	const struct zw_model_config *cfg;
+	const struct llm_model_config *cfg;
 	struct llm_plan *p;
 	uint8_t *seen; /* by tensor of the source */
 };
 
-static uint64_t dim_of(const struct zw_model_config *c, uint32_t dim)
+static uint64_t dim_of(const struct llm_model_config *c, uint32_t dim)
 {
 	switch (dim) {
 	case LLM_DIM_HIDDEN:
@@ -88,20 +88,20 @@ static long find_row(const struct match *m, const struct llm_tensor_row *row, ui
 	if (i < 0) {
 		if (row->flags & LLM_T_HEAD && m->cfg->tie_word_embeddings)
 			return -ENOENT;
-		return zw_fail(err, -EBADMSG, "%s: tensor %s is missing", src->path, name);
+		return llm_fail(err, -EBADMSG, "%s: tensor %s is missing", src->path, name);
 	}
 	m->seen[i] = 1;
 	src->ops->get(src, (size_t)i, &t);
 	if (t.ndim != ndim || memcmp(t.dim, want, ndim * sizeof(want[0]))) {
 		format_shape(is, sizeof(is), t.dim, t.ndim);
 		format_shape(should, sizeof(should), want, ndim);
-		return zw_fail(err, -EBADMSG,
-			       "%s: tensor %s: shape [%s], the configuration needs [%s]", t.file,
-			       name, is, should);
+		return llm_fail(err, -EBADMSG,
+				"%s: tensor %s: shape [%s], the configuration needs [%s]", t.file,
+				name, is, should);
 	}
 	if (t.dtype == ZW_DTYPE_NONE)
-		return zw_fail(err, -EOPNOTSUPP, "%s: tensor %s: dtype %s is not supported yet",
-			       t.file, name, t.dtype_name);
+		return llm_fail(err, -EOPNOTSUPP, "%s: tensor %s: dtype %s is not supported yet",
+				t.file, name, t.dtype_name);
 	return i;
 }
 
@@ -147,7 +147,7 @@ static int plan_slot(struct match *m, const struct llm_tensor_row *first, size_t
 				continue;
 		}
 		if (parts == STACK_MAX)
-			return zw_fail(err, -EINVAL, "too many tensors for one matrix");
+			return llm_fail(err, -EINVAL, "too many tensors for one matrix");
 		take[parts++] = (struct llm_take){.tensor = (size_t)t, .add = first[i].add};
 	}
 	if (!parts) {
@@ -178,7 +178,7 @@ static int plan_rows(struct match *m, uint32_t flag, uint32_t layer, char *base,
 	return 0;
 }
 
-int llm_family_plan(const struct llm_family *f, const struct zw_model_config *cfg,
+int llm_family_plan(const struct llm_family *f, const struct llm_model_config *cfg,
 		    struct llm_plan *p, struct llm_weights *w, struct zw_error *err)
 {
 	size_t count = p->src->ops->count(p->src);
@@ -188,7 +188,7 @@ int llm_family_plan(const struct llm_family *f, const struct zw_model_config *cf
 
 	w->layers = calloc(cfg->num_layers, sizeof(*w->layers));
 	if (!m.seen || !w->layers) {
-		ret = zw_fail(err, -ENOMEM, "out of memory");
+		ret = llm_fail(err, -ENOMEM, "out of memory");
 		goto out;
 	}
 	ret = plan_rows(&m, 0, 0, (char *)w, err);
@@ -198,8 +198,8 @@ int llm_family_plan(const struct llm_family *f, const struct zw_model_config *cf
 		if (m.seen[i])
 			continue;
 		p->src->ops->get(p->src, i, &t);
-		ret = zw_fail(err, -EBADMSG, "%s: tensor %s does not belong to this model", t.file,
-			      t.name);
+		ret = llm_fail(err, -EBADMSG, "%s: tensor %s does not belong to this model", t.file,
+			       t.name);
 	}
 out:
 	free(m.seen);

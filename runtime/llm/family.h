@@ -36,9 +36,9 @@ struct llm_tensor_row {
 	const char *name; /* behind the family's layer prefix for LLM_T_LAYER */
 	uint16_t slot;    /* offset of a struct zw_tensor */
 	uint16_t flags;
-	uint8_t dim[2];                                  /* enum llm_dim */
-	bool (*when)(const struct zw_model_config *cfg); /* NULL: always */
-	float add;                                       /* as in struct llm_take */
+	uint8_t dim[2];                                   /* enum llm_dim */
+	bool (*when)(const struct llm_model_config *cfg); /* NULL: always */
+	float add;                                        /* as in struct llm_take */
 };
 
 /* ---- memory that layers need ---- */
@@ -65,7 +65,7 @@ struct llm_needs {
 
 /* Operands of one step; all but the tables, pools and block_table have `batch` rows. */
 struct llm_build {
-	const struct zw_model_config *cfg;
+	const struct llm_model_config *cfg;
 	const struct llm_weights *w;
 	struct zw_cmd *cmd;
 	uint64_t rows_va;
@@ -83,12 +83,12 @@ struct llm_family {
 	const char *model_type;   /* config.json */
 	const char *architecture; /* the class in "architectures" that this is the mathematics of */
 	/* Reads and checks the family's own keys; the common ones are in cfg already. */
-	int (*parse)(const char *path, const cJSON *json, struct zw_model_config *cfg,
+	int (*parse)(const char *path, const cJSON *json, struct llm_model_config *cfg,
 		     struct zw_error *err);
 	const char *layer_prefix; /* one %u: the layer */
 	const struct llm_tensor_row *tensors;
 	size_t num_tensors;
-	void (*needs)(const struct zw_model_config *cfg, struct llm_needs *n);
+	void (*needs)(const struct llm_model_config *cfg, struct llm_needs *n);
 	/* Emits embedding and layers for one step; errors stick to b->cmd. */
 	void (*build)(const struct llm_build *b);
 };
@@ -102,7 +102,7 @@ const struct llm_family *llm_family_find(const char *model_type);
  * Finds every tensor of the family's table in the plan's source, stacked as the table says, and
  * plans them; w->layers is allocated. Missing, surplus and misshapen ones are errors by name.
  */
-int llm_family_plan(const struct llm_family *f, const struct zw_model_config *cfg,
+int llm_family_plan(const struct llm_family *f, const struct llm_model_config *cfg,
 		    struct llm_plan *p, struct llm_weights *w, struct zw_error *err);
 
 #endif

@@ -5,25 +5,25 @@
 #include "config_value.h"
 #include "layers.h"
 
-static int qwen3_parse(const char *path, const cJSON *json, struct zw_model_config *cfg,
+static int qwen3_parse(const char *path, const cJSON *json, struct llm_model_config *cfg,
 		       struct zw_error *err)
 {
 	int ret;
 
 	/* The class default is 128, never hidden_size / num_attention_heads. */
-	ret = zw_config_uint(path, json, "head_dim", 2, 512, 128, &cfg->head_dim, err);
+	ret = llm_config_uint(path, json, "head_dim", 2, 512, 128, &cfg->head_dim, err);
 	if (!ret)
-		ret = zw_config_bool(path, json, "attention_bias", false, &cfg->attention_bias,
-				     err);
+		ret = llm_config_bool(path, json, "attention_bias", false, &cfg->attention_bias,
+				      err);
 	/* With use_sliding_window false, sliding_window and max_window_layers mean nothing. */
 	if (!ret)
-		ret = zw_config_require_false(path, json, "use_sliding_window", err);
+		ret = llm_config_require_false(path, json, "use_sliding_window", err);
 	if (!ret)
-		ret = zw_config_layer_types(path, json, cfg, "full_attention", err);
+		ret = llm_config_layer_types(path, json, cfg, "full_attention", err);
 	return ret;
 }
 
-static bool has_bias(const struct zw_model_config *cfg)
+static bool has_bias(const struct llm_model_config *cfg)
 {
 	return cfg->attention_bias;
 }
@@ -65,7 +65,7 @@ static const struct llm_tensor_row tensors[] = {
 
 enum { X, QKV, GATE_UP };
 
-static void qwen3_needs(const struct zw_model_config *c, struct llm_needs *n)
+static void qwen3_needs(const struct llm_model_config *c, struct llm_needs *n)
 {
 	n->scratch[X].dtype = ZW_DTYPE_BF16;
 	n->scratch[X].cols = c->hidden_size;

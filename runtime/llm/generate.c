@@ -49,7 +49,7 @@ static int choose(const struct zw_ctx *c, struct zw_sampler *s, const struct zw_
 		return ret;
 	}
 	if (o->argmax < 0)
-		return zw_fail(err, (int)o->argmax, "the logits are NaN");
+		return llm_fail(err, (int)o->argmax, "the logits are NaN");
 	*id = (uint32_t)o->argmax;
 	return 0;
 }
@@ -92,13 +92,13 @@ static int prefill(struct run *g, const uint32_t *prompt, size_t n, struct zw_er
 	int ret;
 
 	if (!n || !prompt)
-		return zw_fail(err, -EINVAL, "zw_generate: no prompt");
+		return llm_fail(err, -EINVAL, "zw_generate: no prompt");
 	if (on_progress(g, 0, n))
 		return 0;
 	/* Before the first choice; and what the sampler needs may depend on it. */
 	ret = zw_sampler_prompt(g->p.sampler, prompt, n);
 	if (ret)
-		return zw_fail(err, ret, "the prompt's tokens: %s", strerror(-ret));
+		return llm_fail(err, ret, "the prompt's tokens: %s", strerror(-ret));
 	ret = eval(g, prompt, n, true, err);
 	return ret == -ECANCELED && g->ended ? 0 : ret;
 }
@@ -128,7 +128,7 @@ static int decode(struct run *g, struct zw_error *err)
 		}
 		ret = zw_sampler_accept(g->p.sampler, id);
 		if (ret)
-			return zw_fail(err, ret, "token %u: %s", id, strerror(-ret));
+			return llm_fail(err, ret, "token %u: %s", id, strerror(-ret));
 		ret = eval(g, &id, 1, false, err);
 		if (ret)
 			return ret;
@@ -146,7 +146,7 @@ static int give_stats(struct zw_ctx_stats *out, const struct zw_ctx_stats *a,
 
 	stats_diff(&diff, a, b);
 	if (out && sized_out(out, SIZED_V0(struct zw_ctx_stats, busy_ps), &diff, sizeof(diff)))
-		return zw_fail(err, -EINVAL, "zw_generate: statistics of an unknown version");
+		return llm_fail(err, -EINVAL, "zw_generate: statistics of an unknown version");
 	return 0;
 }
 
@@ -162,10 +162,10 @@ int zw_generate(struct zw_ctx *c, const struct zw_generate_params *params, const
 	int ret;
 
 	if (!c || !params || !result || result->size < RESULT_FIRST)
-		return zw_fail(err, -EINVAL, "zw_generate: bad argument");
+		return llm_fail(err, -EINVAL, "zw_generate: bad argument");
 	ret = sized_in(&g.p, sizeof(g.p), PARAMS_FIRST, params);
 	if (ret || !g.p.sampler || g.p.reserved || g.p.flags & ~ZW_GENERATE_IGNORE_STOP)
-		return zw_fail(err, ret ? ret : -EINVAL, "zw_generate: bad argument");
+		return llm_fail(err, ret ? ret : -EINVAL, "zw_generate: bad argument");
 	g.cancels = llm_ctx_cancels(c);
 	g.r.prefill = result->prefill;
 	g.r.decode = result->decode;

@@ -74,21 +74,21 @@ static int parse_numbers(const char *path, const cJSON *json, struct zw_sampling
 		{"min_length", 0, &sp->min_length},
 		{"min_new_tokens", 0, &sp->min_new_tokens},
 	};
-	int ret = zw_config_bool(path, json, "do_sample", false, &sample, err);
+	int ret = llm_config_bool(path, json, "do_sample", false, &sample, err);
 
 	for (size_t i = 0; i < ZW_ARRAY_SIZE(numbers) && !ret; i++) {
 		double v = 0;
 
-		ret = zw_config_double(path, json, numbers[i].key, numbers[i].min, numbers[i].max,
-				       numbers[i].def, &v, err);
+		ret = llm_config_double(path, json, numbers[i].key, numbers[i].min, numbers[i].max,
+					numbers[i].def, &v, err);
 		if (numbers[i].v)
 			*numbers[i].v = (float)v;
 		else
 			*numbers[i].d = v;
 	}
 	for (size_t i = 0; i < ZW_ARRAY_SIZE(integers) && !ret; i++)
-		ret = zw_config_uint(path, json, integers[i].key, 0, LENGTH_MAX, integers[i].def,
-				     integers[i].v, err);
+		ret = llm_config_uint(path, json, integers[i].key, 0, LENGTH_MAX, integers[i].def,
+				      integers[i].v, err);
 	sp->temperature = sample ? (float)temperature : 0;
 	return ret;
 }
@@ -98,15 +98,15 @@ static int parse_bad_words(const char *path, const cJSON *json, struct zw_sampli
 {
 	struct zw_token_list *words;
 	const cJSON *list, *word, *id;
-	int ret = zw_json_member(path, json, "bad_words_ids", &list, err);
+	int ret = llm_json_member(path, json, "bad_words_ids", &list, err);
 
 	if (ret || !list)
 		return ret;
 	if (!cJSON_IsArray(list))
-		return zw_fail(err, -EBADMSG, "%s: bad_words_ids is not a list", path);
+		return llm_fail(err, -EBADMSG, "%s: bad_words_ids is not a list", path);
 	words = calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof(*words));
 	if (!words)
-		return zw_fail(err, -ENOMEM, "%s: out of memory", path);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
 	sp->bad_words = words;
 	cJSON_ArrayForEach(word, list)
 	{
@@ -114,21 +114,21 @@ static int parse_bad_words(const char *path, const cJSON *json, struct zw_sampli
 		uint32_t *ids = calloc((size_t)cJSON_GetArraySize(word) + 1, sizeof(*ids));
 
 		if (!ids)
-			return zw_fail(err, -ENOMEM, "%s: out of memory", path);
+			return llm_fail(err, -ENOMEM, "%s: out of memory", path);
 		w->ids = ids;
 		sp->num_bad_words++;
 		cJSON_ArrayForEach(id, word)
 		{
 			uint64_t v;
 
-			if (!zw_json_uint(id, 0, UINT32_MAX, &v))
+			if (!llm_json_uint(id, 0, UINT32_MAX, &v))
 				break;
 			ids[w->n++] = (uint32_t)v;
 		}
 		if (!cJSON_IsArray(word) || !w->n || id)
-			return zw_fail(err, -EBADMSG,
-				       "%s: bad_words_ids[%u] is not a list of token ids", path,
-				       sp->num_bad_words - 1);
+			return llm_fail(err, -EBADMSG,
+					"%s: bad_words_ids[%u] is not a list of token ids", path,
+					sp->num_bad_words - 1);
 	}
 	return 0;
 }
@@ -137,23 +137,23 @@ static int parse_stop_strings(const char *path, const cJSON *json, struct zw_gen
 			      struct zw_error *err)
 {
 	const cJSON *value, *it;
-	int ret = zw_json_member(path, json, "stop_strings", &value, err);
+	int ret = llm_json_member(path, json, "stop_strings", &value, err);
 
 	if (ret || !value)
 		return ret;
 	if (!cJSON_IsArray(value) && !cJSON_IsString(value))
-		return zw_fail(err, -EBADMSG, "%s: stop_strings is not a list of texts", path);
+		return llm_fail(err, -EBADMSG, "%s: stop_strings is not a list of texts", path);
 	gc->stop_strings = calloc((size_t)cJSON_GetArraySize(value) + 1, sizeof(char *));
 	if (!gc->stop_strings)
-		return zw_fail(err, -ENOMEM, "%s: out of memory", path);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
 	for (it = cJSON_IsArray(value) ? value->child : value; it;
 	     it = it == value ? NULL : it->next) {
 		if (!cJSON_IsString(it) || !it->valuestring[0])
-			return zw_fail(err, -EBADMSG, "%s: stop_strings is not a list of texts",
-				       path);
+			return llm_fail(err, -EBADMSG, "%s: stop_strings is not a list of texts",
+					path);
 		gc->stop_strings[gc->num_stop_strings] = strdup(it->valuestring);
 		if (!gc->stop_strings[gc->num_stop_strings++])
-			return zw_fail(err, -ENOMEM, "%s: out of memory", path);
+			return llm_fail(err, -ENOMEM, "%s: out of memory", path);
 	}
 	return 0;
 }
@@ -183,12 +183,12 @@ static int parse(const char *path, const cJSON *json, struct zw_generation_confi
 static int parse_lengths(const char *path, const cJSON *json, struct zw_generation_config *gc,
 			 struct zw_error *err)
 {
-	int ret = zw_config_uint(path, json, "max_new_tokens", 1, LENGTH_MAX, 0,
-				 &gc->max_new_tokens, err);
+	int ret = llm_config_uint(path, json, "max_new_tokens", 1, LENGTH_MAX, 0,
+				  &gc->max_new_tokens, err);
 
 	if (!ret)
-		ret = zw_config_uint(path, json, "max_length", 1, LENGTH_MAX, 0, &gc->max_length,
-				     err);
+		ret = llm_config_uint(path, json, "max_length", 1, LENGTH_MAX, 0, &gc->max_length,
+				      err);
 	return ret;
 }
 
@@ -200,11 +200,11 @@ static int load(const char *model, const char *file, struct zw_generation_config
 	int ret = 0;
 
 	if (has_model)
-		ret = zw_json_load(model, CONFIG_MAX, &json, err);
+		ret = llm_json_load(model, CONFIG_MAX, &json, err);
 	if (!ret && own_file)
-		ret = zw_json_load(file, CONFIG_MAX, &gen, err);
+		ret = llm_json_load(file, CONFIG_MAX, &gen, err);
 	if (!ret && gen && !cJSON_IsObject(gen))
-		ret = zw_fail(err, -EBADMSG, "%s: not a JSON object", file);
+		ret = llm_fail(err, -EBADMSG, "%s: not a JSON object", file);
 	if (!ret)
 		ret = llm_config_ids(model, json, "eos_token_id", &gc->sampling.stop, err);
 	if (!ret)
@@ -227,12 +227,12 @@ int zw_generation_config_open(const char *dir, struct zw_generation_config **out
 	int ret;
 
 	if (!dir || !out)
-		return zw_fail(err, -EINVAL, "zw_generation_config_open: NULL argument");
+		return llm_fail(err, -EINVAL, "zw_generation_config_open: NULL argument");
 	gc = calloc(1, sizeof(*gc));
-	model = zw_path_join(dir, "config.json");
-	file = zw_path_join(dir, "generation_config.json");
+	model = llm_path_join(dir, "config.json");
+	file = llm_path_join(dir, "generation_config.json");
 	if (!gc || !model || !file)
-		ret = zw_fail(err, -ENOMEM, "%s: out of memory", dir);
+		ret = llm_fail(err, -ENOMEM, "%s: out of memory", dir);
 	else
 		ret = load(model, file, gc, err);
 	free(model);

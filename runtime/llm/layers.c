@@ -22,7 +22,7 @@ static struct zw_tensor heads_of(const struct zw_tensor *t, uint32_t first, uint
 void llm_build_attention(const struct llm_build *b, const struct llm_layer_weights *w, uint32_t kv,
 			 const struct zw_tensor *x, const struct zw_tensor *qkv)
 {
-	const struct zw_model_config *c = b->cfg;
+	const struct llm_model_config *c = b->cfg;
 	uint32_t nq = c->num_heads, nkv = c->num_kv_heads, d = c->head_dim;
 	struct zw_tensor q = heads_of(qkv, 0, nq, d);
 	struct zw_tensor k = heads_of(qkv, nq * d, nkv, d);
@@ -60,7 +60,7 @@ void llm_build_attention(const struct llm_build *b, const struct llm_layer_weigh
 void llm_build_swiglu(const struct llm_build *b, const struct llm_layer_weights *w,
 		      const struct zw_tensor *x, const struct zw_tensor *gate_up)
 {
-	const struct zw_model_config *c = b->cfg;
+	const struct llm_model_config *c = b->cfg;
 	struct zw_tensor gate = zw_tensor_slice(*gate_up, 1, 0, c->intermediate_size);
 	struct zw_tensor up =
 		zw_tensor_slice(*gate_up, 1, c->intermediate_size, c->intermediate_size);

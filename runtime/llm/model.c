@@ -14,12 +14,12 @@ int llm_check_hbm(struct zw_dev *dev, uint64_t bytes, const char *what, struct z
 	int ret = zw_dev_get_attrs(dev, &attrs);
 
 	if (ret)
-		return zw_fail(err, ret, "device: %s", strerror(-ret));
+		return llm_fail(err, ret, "device: %s", strerror(-ret));
 	if (bytes > attrs.hbm_free)
-		return zw_fail(err, -ENOSPC,
-			       "%s needs %.1f MiB of device memory, %.1f of %.1f MiB are free",
-			       what, (double)bytes / 1048576, (double)attrs.hbm_free / 1048576,
-			       (double)attrs.hbm_size / 1048576);
+		return llm_fail(err, -ENOSPC,
+				"%s needs %.1f MiB of device memory, %.1f of %.1f MiB are free",
+				what, (double)bytes / 1048576, (double)attrs.hbm_free / 1048576,
+				(double)attrs.hbm_size / 1048576);
 	return 0;
 }
 
@@ -34,11 +34,11 @@ static int allocate(struct zw_model *m, const struct llm_plan *p, const char *pa
 		return ret;
 	ret = zw_vm_create(m->dev, &m->vm);
 	if (ret)
-		return zw_fail(err, ret, "creating an address space: %s", strerror(-ret));
+		return llm_fail(err, ret, "creating an address space: %s", strerror(-ret));
 	ret = zw_buffer_create(m->vm, p->bytes, ZW_BO_HBM, &m->buf);
 	if (ret)
-		return zw_fail(err, ret, "%s: allocating %.1f MiB of device memory: %s", path,
-			       (double)p->bytes / 1048576, strerror(-ret));
+		return llm_fail(err, ret, "%s: allocating %.1f MiB of device memory: %s", path,
+				(double)p->bytes / 1048576, strerror(-ret));
 	zw_bo_set_label(m->buf.bo, "weights");
 	return 0;
 }
@@ -50,7 +50,7 @@ static int stream(struct zw_model *m, const struct llm_plan *p, const struct zw_
 	int ret = zw_copier_create(m->vm, NULL, &c);
 
 	if (ret)
-		return zw_fail(err, ret, "creating a copier: %s", strerror(-ret));
+		return llm_fail(err, ret, "creating a copier: %s", strerror(-ret));
 	ret = llm_plan_run(p, c, m->buf.va, opt->progress, opt->opaque, err);
 	m->info.load_sim_ps = zw_copier_sim_ps(c);
 	zw_copier_destroy(c);
@@ -85,7 +85,7 @@ static int load(struct zw_model *m, struct llm_source *src, const struct zw_mode
 
 static void describe(struct zw_model *m)
 {
-	const struct zw_model_config *c = &m->cfg;
+	const struct llm_model_config *c = &m->cfg;
 	struct llm_needs n = {0};
 
 	m->family->needs(c, &n);
@@ -109,17 +109,17 @@ int zw_model_open(struct zw_dev *dev, const char *dir, const struct zw_model_opt
 	int ret;
 
 	if (!dev || !dir || !out)
-		return zw_fail(err, -EINVAL, "zw_model_open: bad argument");
+		return llm_fail(err, -EINVAL, "zw_model_open: bad argument");
 	if (opt) {
 		ret = sized_in(&o, sizeof(o), SIZED_V0(struct zw_model_options, opaque), opt);
 		if (ret)
-			return zw_fail(err, ret, "zw_model_open: options of an unknown version");
+			return llm_fail(err, ret, "zw_model_open: options of an unknown version");
 	}
 	if (o.flags)
-		return zw_fail(err, -EINVAL, "zw_model_open: unknown flags");
+		return llm_fail(err, -EINVAL, "zw_model_open: unknown flags");
 	m = calloc(1, sizeof(*m));
 	if (!m)
-		return zw_fail(err, -ENOMEM, "out of memory");
+		return llm_fail(err, -ENOMEM, "out of memory");
 	pthread_mutex_init(&m->lock, NULL);
 	m->dev = dev;
 	ret = llm_source_new(dir, &src, err);
@@ -168,5 +168,5 @@ size_t zw_model_stop_tokens(const struct zw_model *m, const uint32_t **ids)
 
 bool zw_model_is_stop(const struct zw_model *m, uint32_t id)
 {
-	return zw_model_config_is_stop(&m->cfg, id);
+	return llm_model_config_is_stop(&m->cfg, id);
 }

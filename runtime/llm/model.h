@@ -40,7 +40,7 @@ struct llm_family;
 struct zw_model {
 	struct zw_dev *dev;
 	const struct llm_family *family;
-	struct zw_model_config cfg;
+	struct llm_model_config cfg;
 	struct zw_model_info info;
 	struct zw_vm *vm;
 	struct zw_buffer buf;
@@ -54,10 +54,10 @@ struct zw_model {
 int llm_check_hbm(struct zw_dev *dev, uint64_t bytes, const char *what, struct zw_error *err);
 
 /* Position tables, F32 [n, dim / 2] each: angle = pos * (1 / theta^(2j/dim)), every step in binary32. */
-void zw_rope_tables(float *cos_out, float *sin_out, uint32_t first, uint32_t n, uint32_t dim,
-		    double theta);
+void llm_rope_tables(float *cos_out, float *sin_out, uint32_t first, uint32_t n, uint32_t dim,
+		     double theta);
 /* Bytes of tables for so many positions. */
-uint64_t llm_rope_bytes(const struct zw_model_config *cfg, uint32_t positions);
+uint64_t llm_rope_bytes(const struct llm_model_config *cfg, uint32_t positions);
 /*
  * Tables for at least so many positions. Contexts share them; a context that needs more than there
  * is gets new ones, which later contexts share. Thread safe.

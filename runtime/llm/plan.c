@@ -63,17 +63,18 @@ static int add_part(struct llm_plan *p, const struct llm_take *take, uint32_t to
 		r = t.dim[0];
 	part.from = t.dtype;
 	if (!converts(t.dtype, to))
-		return zw_fail(err, -EOPNOTSUPP, "%s: tensor %s: %s to %s is not supported", t.file,
-			       t.name, t.dtype_name, zw_dtype_name(to) ? zw_dtype_name(to) : "?");
+		return llm_fail(err, -EOPNOTSUPP, "%s: tensor %s: %s to %s is not supported",
+				t.file, t.name, t.dtype_name,
+				zw_dtype_name(to) ? zw_dtype_name(to) : "?");
 	if (resolve(&part.take, r, part.src_cols))
-		return zw_fail(err, -EINVAL, "%s: tensor %s: the part taken is outside of it",
-			       t.file, t.name);
+		return llm_fail(err, -EINVAL, "%s: tensor %s: the part taken is outside of it",
+				t.file, t.name);
 	if (*cols && part.take.cols != *cols)
-		return zw_fail(err, -EINVAL, "%s: tensor %s: %llu columns beside %llu", t.file,
-			       t.name, (unsigned long long)part.take.cols,
-			       (unsigned long long)*cols);
+		return llm_fail(err, -EINVAL, "%s: tensor %s: %llu columns beside %llu", t.file,
+				t.name, (unsigned long long)part.take.cols,
+				(unsigned long long)*cols);
 	if (llm_grow(&p->parts, &p->cap_parts, p->num_parts + 1, sizeof(*p->parts)))
-		return zw_fail(err, -ENOMEM, "out of memory");
+		return llm_fail(err, -ENOMEM, "out of memory");
 	p->parts[p->num_parts++] = part;
 	*cols = part.take.cols;
 	*rows += part.take.run * part.take.count;
@@ -92,9 +93,10 @@ static int common_dtype(const struct llm_plan *p, const struct llm_take *parts, 
 	for (size_t i = 0; i < n; i++) {
 		p->src->ops->get(p->src, parts[i].tensor, &t);
 		if (!computes(t.dtype))
-			return zw_fail(err, -EOPNOTSUPP,
-				       "%s: tensor %s: dtype %s is not supported by the device yet",
-				       t.file, t.name, t.dtype_name);
+			return llm_fail(
+				err, -EOPNOTSUPP,
+				"%s: tensor %s: dtype %s is not supported by the device yet",
+				t.file, t.name, t.dtype_name);
 		if (!i)
 			*dtype = t.dtype;
 		else if (t.dtype != *dtype)
@@ -117,10 +119,10 @@ int llm_plan_add(struct llm_plan *p, struct zw_tensor *dst, uint32_t dtype,
 	if (ret)
 		return ret;
 	if (rows > ZW_MAX_DIM || cols > ZW_MAX_DIM)
-		return zw_fail(err, -EFBIG, "a tensor of %llu x %llu is too large",
-			       (unsigned long long)rows, (unsigned long long)cols);
+		return llm_fail(err, -EFBIG, "a tensor of %llu x %llu is too large",
+				(unsigned long long)rows, (unsigned long long)cols);
 	if (llm_grow(&p->dst, &p->cap_dst, p->num_dst + 1, sizeof(*p->dst)))
-		return zw_fail(err, -ENOMEM, "out of memory");
+		return llm_fail(err, -ENOMEM, "out of memory");
 	p->dst[p->num_dst++] = dst;
 	p->bytes = off;
 	p->parameters += rows * cols;

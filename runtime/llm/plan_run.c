@@ -21,13 +21,13 @@ struct run {
 static int report(struct run *r, struct zw_error *err)
 {
 	if (r->progress && r->progress(r->opaque, r->done, r->p->read_bytes))
-		return zw_fail(err, -ECANCELED, "loading was cancelled");
+		return llm_fail(err, -ECANCELED, "loading was cancelled");
 	return 0;
 }
 
 static int copy_failed(int ret, struct zw_error *err)
 {
-	return zw_fail(err, ret, "copying to device memory: %s", strerror(-ret));
+	return llm_fail(err, ret, "copying to device memory: %s", strerror(-ret));
 }
 
 /* Whole rows, one after the other, as they are: no byte passes through here. */
@@ -158,7 +158,7 @@ static int run_rows(struct run *r, const struct llm_plan_part *part, struct zw_e
 
 	if (llm_grow(&r->raw, &r->raw_bytes, step * row, 1) ||
 	    llm_grow(&r->dense, &r->dense_bytes, step * t->cols * to, 1))
-		return zw_fail(err, -ENOMEM, "out of memory");
+		return llm_fail(err, -ENOMEM, "out of memory");
 	for (uint64_t k = 0; k < t->count && !ret; k++) {
 		for (uint64_t i = 0; i < t->run && !ret; i += step) {
 			uint64_t n = t->run - i < step ? t->run - i : step;

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-void zw_rope_tables(float *cos_out, float *sin_out, uint32_t first, uint32_t n, uint32_t dim,
-		    double theta)
+void llm_rope_tables(float *cos_out, float *sin_out, uint32_t first, uint32_t n, uint32_t dim,
+		     double theta)
 {
 	uint32_t half = dim / 2;
 
@@ -28,7 +28,7 @@ void zw_rope_tables(float *cos_out, float *sin_out, uint32_t first, uint32_t n, 
 	}
 }
 
-uint64_t llm_rope_bytes(const struct zw_model_config *cfg, uint32_t positions)
+uint64_t llm_rope_bytes(const struct llm_model_config *cfg, uint32_t positions)
 {
 	return 2 * llm_align((uint64_t)positions * (cfg->head_dim / 2) * 4, LLM_ALIGN);
 }
@@ -36,7 +36,7 @@ uint64_t llm_rope_bytes(const struct zw_model_config *cfg, uint32_t positions)
 /* Through the copier, as many positions at a time as fit a buffer of moderate size. */
 static int upload(struct zw_model *m, struct llm_rope *r, struct zw_error *err)
 {
-	const struct zw_model_config *c = &m->cfg;
+	const struct llm_model_config *c = &m->cfg;
 	uint32_t half = c->head_dim / 2, step = 65536 / half;
 	uint64_t row = 4ull * half;
 	float *cos_part = malloc(2 * step * row), *sin_part;
@@ -44,17 +44,17 @@ static int upload(struct zw_model *m, struct llm_rope *r, struct zw_error *err)
 	int ret;
 
 	if (!cos_part)
-		return zw_fail(err, -ENOMEM, "out of memory");
+		return llm_fail(err, -ENOMEM, "out of memory");
 	sin_part = cos_part + (size_t)step * half;
 	ret = zw_copier_create(m->vm, NULL, &cp);
 	if (ret) {
 		free(cos_part);
-		return zw_fail(err, ret, "creating a copier: %s", strerror(-ret));
+		return llm_fail(err, ret, "creating a copier: %s", strerror(-ret));
 	}
 	for (uint32_t first = 0; first < r->positions && !ret; first += step) {
 		uint32_t n = r->positions - first < step ? r->positions - first : step;
 
-		zw_rope_tables(cos_part, sin_part, first, n, c->head_dim, c->rope_theta);
+		llm_rope_tables(cos_part, sin_part, first, n, c->head_dim, c->rope_theta);
 		ret = zw_copier_write(cp, r->cos_table.va + first * row, cos_part, n * row, NULL);
 		if (!ret)
 			ret = zw_copier_write(cp, r->sin_table.va + first * row, sin_part, n * row,
@@ -64,7 +64,7 @@ static int upload(struct zw_model *m, struct llm_rope *r, struct zw_error *err)
 		ret = zw_copier_flush(cp, ZW_FOREVER);
 	zw_copier_destroy(cp);
 	free(cos_part);
-	return ret ? zw_fail(err, ret, "copying RoPE tables: %s", strerror(-ret)) : 0;
+	return ret ? llm_fail(err, ret, "copying RoPE tables: %s", strerror(-ret)) : 0;
 }
 
 static void rope_free(struct llm_rope *r)
@@ -82,11 +82,11 @@ static int rope_new(struct zw_model *m, uint32_t positions, struct llm_rope **ou
 	int ret;
 
 	if (!r)
-		return zw_fail(err, -ENOMEM, "out of memory");
+		return llm_fail(err, -ENOMEM, "out of memory");
 	ret = zw_buffer_create(m->vm, bytes, ZW_BO_HBM, &r->buf);
 	if (ret) {
 		free(r);
-		return zw_fail(err, ret, "allocating RoPE tables: %s", strerror(-ret));
+		return llm_fail(err, ret, "allocating RoPE tables: %s", strerror(-ret));
 	}
 	zw_bo_set_label(r->buf.bo, "RoPE tables");
 	r->positions = positions;

@@ -28,9 +28,9 @@ int st_sort(struct zw_safetensors *st, struct zw_error *err)
 		const struct st_tensor *a = &st->tensors[i - 1], *b = &st->tensors[i];
 
 		if (!strcmp(a->name, b->name))
-			return zw_fail(err, -EBADMSG, "%s: tensor %s appears twice (also in %s)",
-				       st->shards[b->shard].path, b->name,
-				       st->shards[a->shard].name);
+			return llm_fail(err, -EBADMSG, "%s: tensor %s appears twice (also in %s)",
+					st->shards[b->shard].path, b->name,
+					st->shards[a->shard].name);
 	}
 	return 0;
 }
@@ -52,7 +52,7 @@ int st_add_prefix(struct zw_safetensors *st, const char *prefix, struct zw_error
 		if (has_prefix(st->tensors[i].name, "lm_head."))
 			continue;
 		if (asprintf(&name, "%s%s", prefix, st->tensors[i].name) < 0)
-			return zw_fail(err, -ENOMEM, "out of memory");
+			return llm_fail(err, -ENOMEM, "out of memory");
 		free(st->tensors[i].name);
 		st->tensors[i].name = name;
 	}
@@ -63,22 +63,22 @@ static int one_shard(struct zw_safetensors *st, const char *dir, struct zw_error
 {
 	st->shards = calloc(1, sizeof(*st->shards));
 	if (!st->shards)
-		return zw_fail(err, -ENOMEM, "%s: out of memory", dir);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", dir);
 	st->num_shards = 1;
 	st->shards[0].fd = -1;
 	st->shards[0].name = strdup(SINGLE_NAME);
-	return st->shards[0].name ? 0 : zw_fail(err, -ENOMEM, "%s: out of memory", dir);
+	return st->shards[0].name ? 0 : llm_fail(err, -ENOMEM, "%s: out of memory", dir);
 }
 
 static int load_index(struct zw_safetensors *st, const char *index, cJSON **root, const cJSON **map,
 		      struct zw_error *err)
 {
-	int ret = zw_json_load(index, INDEX_MAX, root, err);
+	int ret = llm_json_load(index, INDEX_MAX, root, err);
 
 	if (!ret)
-		ret = zw_json_member(index, *root, "weight_map", map, err);
+		ret = llm_json_member(index, *root, "weight_map", map, err);
 	if (!ret && !cJSON_IsObject(*map))
-		ret = zw_fail(err, -EBADMSG, "%s: no weight_map", index);
+		ret = llm_fail(err, -EBADMSG, "%s: no weight_map", index);
 	if (!ret)
 		ret = st_list_shards(st, index, *map, err);
 	return ret;
@@ -97,10 +97,10 @@ static int check_leftover(const struct zw_safetensors *st, const char *single, c
 		if (!strcmp(st->shards[i].name, SINGLE_NAME))
 			return 0;
 	}
-	return zw_fail(err, -EBADMSG,
-		       "%s: names other files, but " SINGLE_NAME
-		       " is there too: one of the two is a leftover, remove it",
-		       index);
+	return llm_fail(err, -EBADMSG,
+			"%s: names other files, but " SINGLE_NAME
+			" is there too: one of the two is a leftover, remove it",
+			index);
 }
 
 /* A shard that is gone is the index's fault: the name comes from there. */
@@ -108,16 +108,16 @@ static int check_shards_exist(const struct zw_safetensors *st, const char *dir, 
 			      struct zw_error *err)
 {
 	for (size_t i = 0; i < st->num_shards; i++) {
-		char *path = zw_path_join(dir, st->shards[i].name);
+		char *path = llm_path_join(dir, st->shards[i].name);
 		int gone;
 
 		if (!path)
-			return zw_fail(err, -ENOMEM, "%s: out of memory", dir);
+			return llm_fail(err, -ENOMEM, "%s: out of memory", dir);
 		gone = access(path, F_OK) ? errno : 0;
 		free(path);
 		if (gone)
-			return zw_fail(err, -gone, "%s: names %s: %s", index, st->shards[i].name,
-				       strerror(gone));
+			return llm_fail(err, -gone, "%s: names %s: %s", index, st->shards[i].name,
+					strerror(gone));
 	}
 	return 0;
 }
@@ -155,12 +155,12 @@ int zw_safetensors_open(const char *dir, struct zw_safetensors **out, struct zw_
 	int ret;
 
 	if (!dir || !out)
-		return zw_fail(err, -EINVAL, "zw_safetensors_open: NULL argument");
+		return llm_fail(err, -EINVAL, "zw_safetensors_open: NULL argument");
 	st = calloc(1, sizeof(*st));
-	single = zw_path_join(dir, SINGLE_NAME);
-	index = zw_path_join(dir, INDEX_NAME);
+	single = llm_path_join(dir, SINGLE_NAME);
+	index = llm_path_join(dir, INDEX_NAME);
 	if (!st || !single || !index)
-		ret = zw_fail(err, -ENOMEM, "%s: out of memory", dir);
+		ret = llm_fail(err, -ENOMEM, "%s: out of memory", dir);
 	else
 		ret = open_all(st, dir, single, index, err);
 	free(single);
@@ -238,12 +238,12 @@ int zw_safetensors_read(const struct zw_safetensors *st, size_t i, uint64_t off,
 	uint64_t nbytes;
 
 	if (i >= st->num_tensors)
-		return zw_fail(err, -ERANGE, "no tensor %zu", i);
+		return llm_fail(err, -ERANGE, "no tensor %zu", i);
 	t = &st->tensors[i];
 	sh = &st->shards[t->shard];
 	nbytes = t->end - t->begin;
 	if (off > nbytes || len > nbytes - off)
-		return zw_fail(err, -ERANGE, "%s: tensor %s: read outside of it", sh->path,
-			       t->name);
-	return zw_file_pread(sh->fd, sh->path, dst, len, sh->data + t->begin + off, err);
+		return llm_fail(err, -ERANGE, "%s: tensor %s: read outside of it", sh->path,
+				t->name);
+	return llm_file_pread(sh->fd, sh->path, dst, len, sh->data + t->begin + off, err);
 }

@@ -49,22 +49,22 @@ static int parse_shape(const struct st_shard *sh, const cJSON *entry, struct st_
 	bool empty = false;
 	int ret;
 
-	ret = zw_json_member(sh->path, entry, "shape", &shape, err);
+	ret = llm_json_member(sh->path, entry, "shape", &shape, err);
 	if (ret)
 		return ret;
 	if (!cJSON_IsArray(shape))
-		return zw_fail(err, -EBADMSG, "%s: tensor %s: shape is not a list", sh->path,
-			       t->name);
+		return llm_fail(err, -EBADMSG, "%s: tensor %s: shape is not a list", sh->path,
+				t->name);
 	cJSON_ArrayForEach(dim, shape)
 	{
 		uint64_t v;
 
 		if (t->ndim == ZW_SAFETENSORS_MAX_DIMS)
-			return zw_fail(err, -EOPNOTSUPP, "%s: tensor %s: more than %d dimensions",
-				       sh->path, t->name, ZW_SAFETENSORS_MAX_DIMS);
-		if (!zw_json_uint(dim, 0, ST_OFFSET_MAX, &v))
-			return zw_fail(err, -EBADMSG, "%s: tensor %s: dimension %u is not a size",
-				       sh->path, t->name, t->ndim);
+			return llm_fail(err, -EOPNOTSUPP, "%s: tensor %s: more than %d dimensions",
+					sh->path, t->name, ZW_SAFETENSORS_MAX_DIMS);
+		if (!llm_json_uint(dim, 0, ST_OFFSET_MAX, &v))
+			return llm_fail(err, -EBADMSG, "%s: tensor %s: dimension %u is not a size",
+					sh->path, t->name, t->ndim);
 		t->shape[t->ndim++] = v;
 		if (!v)
 			empty = true;
@@ -72,14 +72,14 @@ static int parse_shape(const struct st_shard *sh, const cJSON *entry, struct st_
 	/* A zero anywhere makes the product zero whatever the others are. */
 	for (uint32_t i = 0; i < t->ndim && !empty; i++) {
 		if (__builtin_mul_overflow(bits, t->shape[i], &bits))
-			return zw_fail(err, -EBADMSG, "%s: tensor %s: size overflows", sh->path,
-				       t->name);
+			return llm_fail(err, -EBADMSG, "%s: tensor %s: size overflows", sh->path,
+					t->name);
 	}
 	if (empty)
 		bits = 0;
 	if (bits % 8)
-		return zw_fail(err, -EBADMSG, "%s: tensor %s: not a whole number of bytes",
-			       sh->path, t->name);
+		return llm_fail(err, -EBADMSG, "%s: tensor %s: not a whole number of bytes",
+				sh->path, t->name);
 	*nbytes = bits / 8;
 	return 0;
 }
@@ -92,52 +92,53 @@ static int parse_tensor(const struct st_shard *sh, uint64_t data_len, const cJSO
 	int ret, n = 0;
 
 	if (!cJSON_IsObject(entry))
-		return zw_fail(err, -EBADMSG, "%s: tensor %s: entry is not an object", sh->path,
-			       t->name);
+		return llm_fail(err, -EBADMSG, "%s: tensor %s: entry is not an object", sh->path,
+				t->name);
 	cJSON_ArrayForEach(it, entry)
 	{
 		if (strcmp(it->string, "dtype") && strcmp(it->string, "shape") &&
 		    strcmp(it->string, "data_offsets"))
-			return zw_fail(err, -EBADMSG, "%s: tensor %s: unknown key \"%s\"", sh->path,
-				       t->name, it->string);
+			return llm_fail(err, -EBADMSG, "%s: tensor %s: unknown key \"%s\"",
+					sh->path, t->name, it->string);
 	}
-	ret = zw_json_member(sh->path, entry, "dtype", &dtype, err);
+	ret = llm_json_member(sh->path, entry, "dtype", &dtype, err);
 	if (ret)
 		return ret;
 	if (!cJSON_IsString(dtype))
-		return zw_fail(err, -EBADMSG, "%s: tensor %s: no dtype", sh->path, t->name);
+		return llm_fail(err, -EBADMSG, "%s: tensor %s: no dtype", sh->path, t->name);
 	t->dtype = dtype_find(dtype->valuestring);
 	if (!t->dtype)
-		return zw_fail(err, -EBADMSG, "%s: tensor %s: unknown dtype \"%s\"", sh->path,
-			       t->name, dtype->valuestring);
+		return llm_fail(err, -EBADMSG, "%s: tensor %s: unknown dtype \"%s\"", sh->path,
+				t->name, dtype->valuestring);
 	ret = parse_shape(sh, entry, t, &nbytes, err);
 	if (ret)
 		return ret;
-	ret = zw_json_member(sh->path, entry, "data_offsets", &offs, err);
+	ret = llm_json_member(sh->path, entry, "data_offsets", &offs, err);
 	if (ret)
 		return ret;
 	if (!cJSON_IsArray(offs) || cJSON_GetArraySize(offs) != 2)
-		return zw_fail(err, -EBADMSG, "%s: tensor %s: data_offsets is not a pair", sh->path,
-			       t->name);
+		return llm_fail(err, -EBADMSG, "%s: tensor %s: data_offsets is not a pair",
+				sh->path, t->name);
 	cJSON_ArrayForEach(it, offs)
 	{
-		if (!zw_json_uint(it, 0, ST_OFFSET_MAX, &v[n++]))
-			return zw_fail(err, -EBADMSG, "%s: tensor %s: data_offsets are not offsets",
-				       sh->path, t->name);
+		if (!llm_json_uint(it, 0, ST_OFFSET_MAX, &v[n++]))
+			return llm_fail(err, -EBADMSG,
+					"%s: tensor %s: data_offsets are not offsets", sh->path,
+					t->name);
 	}
 	if (v[0] > v[1])
-		return zw_fail(err, -EBADMSG, "%s: tensor %s: data_offsets run backwards", sh->path,
-			       t->name);
+		return llm_fail(err, -EBADMSG, "%s: tensor %s: data_offsets run backwards",
+				sh->path, t->name);
 	if (v[1] > data_len)
-		return zw_fail(err, -EBADMSG,
-			       "%s: tensor %s: ends at byte %llu of %llu: file is truncated",
-			       sh->path, t->name, (unsigned long long)v[1],
-			       (unsigned long long)data_len);
+		return llm_fail(err, -EBADMSG,
+				"%s: tensor %s: ends at byte %llu of %llu: file is truncated",
+				sh->path, t->name, (unsigned long long)v[1],
+				(unsigned long long)data_len);
 	if (v[1] - v[0] != nbytes)
-		return zw_fail(err, -EBADMSG,
-			       "%s: tensor %s: shape needs %llu bytes, data_offsets give %llu",
-			       sh->path, t->name, (unsigned long long)nbytes,
-			       (unsigned long long)(v[1] - v[0]));
+		return llm_fail(err, -EBADMSG,
+				"%s: tensor %s: shape needs %llu bytes, data_offsets give %llu",
+				sh->path, t->name, (unsigned long long)nbytes,
+				(unsigned long long)(v[1] - v[0]));
 	t->begin = v[0];
 	t->end = v[1];
 	return 0;
@@ -155,17 +156,17 @@ static int check_ranges(struct zw_safetensors *st, size_t first, const struct st
 		qsort(t, n, sizeof(*t), by_offset);
 	for (size_t i = 0; i < n; i++) {
 		if (t[i].begin < at)
-			return zw_fail(err, -EBADMSG, "%s: tensor %s overlaps tensor %s", sh->path,
-				       t[i].name, t[i - 1].name);
+			return llm_fail(err, -EBADMSG, "%s: tensor %s overlaps tensor %s", sh->path,
+					t[i].name, t[i - 1].name);
 		if (t[i].begin > at)
-			return zw_fail(err, -EBADMSG,
-				       "%s: tensor %s: hole of %llu bytes in front of it", sh->path,
-				       t[i].name, (unsigned long long)(t[i].begin - at));
+			return llm_fail(err, -EBADMSG,
+					"%s: tensor %s: hole of %llu bytes in front of it",
+					sh->path, t[i].name, (unsigned long long)(t[i].begin - at));
 		at = t[i].end;
 	}
 	if (at != data_len)
-		return zw_fail(err, -EBADMSG, "%s: %llu bytes behind the last tensor", sh->path,
-			       (unsigned long long)(data_len - at));
+		return llm_fail(err, -EBADMSG, "%s: %llu bytes behind the last tensor", sh->path,
+				(unsigned long long)(data_len - at));
 	return 0;
 }
 
@@ -178,7 +179,7 @@ static int parse_header(struct zw_safetensors *st, uint32_t shard, const cJSON *
 	const cJSON *it;
 
 	if (!cJSON_IsObject(root))
-		return zw_fail(err, -EBADMSG, "%s: header is not an object", sh->path);
+		return llm_fail(err, -EBADMSG, "%s: header is not an object", sh->path);
 	cJSON_ArrayForEach(it, root)
 	{
 		struct st_tensor *t;
@@ -191,7 +192,7 @@ static int parse_header(struct zw_safetensors *st, uint32_t shard, const cJSON *
 
 			t = realloc(st->tensors, cap * sizeof(*t));
 			if (!t)
-				return zw_fail(err, -ENOMEM, "%s: out of memory", sh->path);
+				return llm_fail(err, -ENOMEM, "%s: out of memory", sh->path);
 			st->tensors = t;
 			st->cap_tensors = cap;
 		}
@@ -200,7 +201,7 @@ static int parse_header(struct zw_safetensors *st, uint32_t shard, const cJSON *
 		t->shard = shard;
 		t->name = strdup(it->string);
 		if (!t->name)
-			return zw_fail(err, -ENOMEM, "%s: out of memory", sh->path);
+			return llm_fail(err, -ENOMEM, "%s: out of memory", sh->path);
 		st->num_tensors++;
 		ret = parse_tensor(sh, data_len, it, t, err);
 		if (ret)
@@ -219,39 +220,39 @@ int st_open_shard(struct zw_safetensors *st, uint32_t shard, const char *dir, st
 	char *text;
 	int ret;
 
-	sh->path = zw_path_join(dir, sh->name);
+	sh->path = llm_path_join(dir, sh->name);
 	if (!sh->path)
-		return zw_fail(err, -ENOMEM, "%s: out of memory", sh->name);
-	ret = zw_file_open(sh->path, &sh->size, err);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", sh->name);
+	ret = llm_file_open(sh->path, &sh->size, err);
 	if (ret < 0)
 		return ret;
 	sh->fd = ret;
 	if (sh->size < 8)
-		return zw_fail(err, -EBADMSG, "%s: %llu bytes: file is truncated", sh->path,
-			       (unsigned long long)sh->size);
-	ret = zw_file_pread(sh->fd, sh->path, raw, 8, 0, err);
+		return llm_fail(err, -EBADMSG, "%s: %llu bytes: file is truncated", sh->path,
+				(unsigned long long)sh->size);
+	ret = llm_file_pread(sh->fd, sh->path, raw, 8, 0, err);
 	if (ret)
 		return ret;
 	for (int i = 7; i >= 0; i--)
 		len = len << 8 | raw[i];
 	if (len > HEADER_MAX)
-		return zw_fail(err, -EBADMSG,
-			       "%s: header length %llu above the limit of %llu: not safetensors?",
-			       sh->path, (unsigned long long)len, HEADER_MAX);
+		return llm_fail(err, -EBADMSG,
+				"%s: header length %llu above the limit of %llu: not safetensors?",
+				sh->path, (unsigned long long)len, HEADER_MAX);
 	if (len < 2 || len > sh->size - 8)
-		return zw_fail(err, -EBADMSG,
-			       "%s: header of %llu bytes in a file of %llu: file is truncated",
-			       sh->path, (unsigned long long)len, (unsigned long long)sh->size);
+		return llm_fail(err, -EBADMSG,
+				"%s: header of %llu bytes in a file of %llu: file is truncated",
+				sh->path, (unsigned long long)len, (unsigned long long)sh->size);
 	sh->data = 8 + len;
 	text = malloc(len + 1);
 	if (!text)
-		return zw_fail(err, -ENOMEM, "%s: out of memory", sh->path);
-	ret = zw_file_pread(sh->fd, sh->path, text, len, 8, err);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", sh->path);
+	ret = llm_file_pread(sh->fd, sh->path, text, len, 8, err);
 	text[len] = '\0';
 	if (!ret && text[0] != '{')
-		ret = zw_fail(err, -EBADMSG, "%s: header does not start with '{'", sh->path);
+		ret = llm_fail(err, -EBADMSG, "%s: header does not start with '{'", sh->path);
 	if (!ret)
-		ret = zw_json_parse(sh->path, text, len, &root, err);
+		ret = llm_json_parse(sh->path, text, len, &root, err);
 	free(text);
 	if (!ret)
 		ret = parse_header(st, shard, root, err);

@@ -34,15 +34,15 @@ int st_list_shards(struct zw_safetensors *st, const char *path, const cJSON *map
 	n = (size_t)cJSON_GetArraySize(map);
 	names = calloc(n ? n : 1, sizeof(*names));
 	if (!names)
-		return zw_fail(err, -ENOMEM, "%s: out of memory", path);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
 	n = 0;
 	cJSON_ArrayForEach(it, map)
 	{
 		if (!cJSON_IsString(it) || !shard_name_ok(it->valuestring)) {
-			ret = zw_fail(err, -EBADMSG,
-				      "%s: tensor %s: \"%s\" is not the name of a safetensors file",
-				      path, it->string,
-				      cJSON_IsString(it) ? it->valuestring : "(no string)");
+			ret = llm_fail(
+				err, -EBADMSG,
+				"%s: tensor %s: \"%s\" is not the name of a safetensors file", path,
+				it->string, cJSON_IsString(it) ? it->valuestring : "(no string)");
 			goto out;
 		}
 		names[n++] = it->valuestring;
@@ -53,12 +53,12 @@ int st_list_shards(struct zw_safetensors *st, const char *path, const cJSON *map
 			names[uniq++] = names[i];
 	}
 	if (!uniq || uniq > SHARDS_MAX) {
-		ret = zw_fail(err, -EBADMSG, "%s: weight_map names %zu files", path, uniq);
+		ret = llm_fail(err, -EBADMSG, "%s: weight_map names %zu files", path, uniq);
 		goto out;
 	}
 	st->shards = calloc(uniq, sizeof(*st->shards));
 	if (!st->shards) {
-		ret = zw_fail(err, -ENOMEM, "%s: out of memory", path);
+		ret = llm_fail(err, -ENOMEM, "%s: out of memory", path);
 		goto out;
 	}
 	for (size_t i = 0; i < uniq; i++) {
@@ -66,7 +66,7 @@ int st_list_shards(struct zw_safetensors *st, const char *path, const cJSON *map
 		st->shards[i].name = strdup(names[i]);
 		st->num_shards++;
 		if (!st->shards[i].name) {
-			ret = zw_fail(err, -ENOMEM, "%s: out of memory", path);
+			ret = llm_fail(err, -ENOMEM, "%s: out of memory", path);
 			goto out;
 		}
 	}
@@ -83,26 +83,26 @@ int st_check_index(const struct zw_safetensors *st, const char *path, const cJSO
 	int ret = 0;
 
 	if (!seen)
-		return zw_fail(err, -ENOMEM, "%s: out of memory", path);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
 	cJSON_ArrayForEach(it, map)
 	{
 		long i = zw_safetensors_find(st, it->string);
 
 		if (i < 0 || strcmp(st->shards[st->tensors[i].shard].name, it->valuestring)) {
-			ret = zw_fail(err, -EBADMSG, "%s: tensor %s is not in %s", path, it->string,
-				      it->valuestring);
+			ret = llm_fail(err, -EBADMSG, "%s: tensor %s is not in %s", path,
+				       it->string, it->valuestring);
 			goto out;
 		}
 		if (seen[i]++) {
-			ret = zw_fail(err, -EBADMSG, "%s: tensor %s appears twice", path,
-				      it->string);
+			ret = llm_fail(err, -EBADMSG, "%s: tensor %s appears twice", path,
+				       it->string);
 			goto out;
 		}
 	}
 	for (size_t i = 0; i < st->num_tensors; i++) {
 		if (!seen[i]) {
-			ret = zw_fail(err, -EBADMSG, "%s: tensor %s is not in the index",
-				      st->shards[st->tensors[i].shard].path, st->tensors[i].name);
+			ret = llm_fail(err, -EBADMSG, "%s: tensor %s is not in the index",
+				       st->shards[st->tensors[i].shard].path, st->tensors[i].name);
 			break;
 		}
 	}

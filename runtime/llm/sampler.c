@@ -16,7 +16,7 @@ static int check_float(const char *name, float v, double min, double max, struct
 	/* Written so that NaN is refused too. */
 	if ((double)v >= min && (double)v <= max)
 		return 0;
-	return zw_fail(err, -EINVAL, "%s %g is not in [%g, %g]", name, (double)v, min, max);
+	return llm_fail(err, -EINVAL, "%s %g is not in [%g, %g]", name, (double)v, min, max);
 }
 
 static int check_params(const struct zw_sampling_params *p, struct zw_error *err)
@@ -36,10 +36,10 @@ static int check_params(const struct zw_sampling_params *p, struct zw_error *err
 	if (ret)
 		return ret;
 	if (p->no_repeat_ngram > INT32_MAX)
-		return zw_fail(err, -EINVAL, "n-grams of %u tokens", p->no_repeat_ngram);
+		return llm_fail(err, -EINVAL, "n-grams of %u tokens", p->no_repeat_ngram);
 	for (uint32_t i = 0; i < p->num_bad_words; i++) {
 		if (!p->bad_words || !p->bad_words[i].n)
-			return zw_fail(err, -EINVAL, "bad word %u has no tokens", i);
+			return llm_fail(err, -EINVAL, "bad word %u has no tokens", i);
 	}
 	return 0;
 }
@@ -91,10 +91,10 @@ int zw_sampler_open(const struct zw_sampling_params *params, struct zw_sampler *
 	int ret;
 
 	if (!params || !out)
-		return zw_fail(err, -EINVAL, "zw_sampler_open: bad argument");
+		return llm_fail(err, -EINVAL, "zw_sampler_open: bad argument");
 	ret = sized_in(&p, sizeof(p), SIZED_V0(struct zw_sampling_params, seed), params);
 	if (ret)
-		return zw_fail(err, ret, "zw_sampler_open: parameters of an unknown version");
+		return llm_fail(err, ret, "zw_sampler_open: parameters of an unknown version");
 	ret = check_params(&p, err);
 	if (ret)
 		return ret;
@@ -102,7 +102,7 @@ int zw_sampler_open(const struct zw_sampling_params *params, struct zw_sampler *
 		p.repetition_penalty = 0;
 	s = calloc(1, sizeof(*s));
 	if (!s)
-		return zw_fail(err, -ENOMEM, "out of memory");
+		return llm_fail(err, -ENOMEM, "out of memory");
 	s->p = p;
 	/* All of them, so that what is closed after a failure is the sampler's own. */
 	ret = copy_list(&s->p.stop);
@@ -111,7 +111,7 @@ int zw_sampler_open(const struct zw_sampling_params *params, struct zw_sampler *
 	ret |= copy_bad_words(&s->p);
 	if (ret) {
 		zw_sampler_close(s);
-		return zw_fail(err, -ENOMEM, "out of memory");
+		return llm_fail(err, -ENOMEM, "out of memory");
 	}
 	sampler_seed(s, p.seed);
 	*out = s;
@@ -174,13 +174,13 @@ static int find_best(const float *l, size_t n, uint32_t *best, struct zw_error *
 
 	for (size_t i = 0; i < n; i++) {
 		if (isnan(l[i]) || l[i] == INFINITY)
-			return zw_fail(err, -EDOM, "logit of token %zu is %s", i,
-				       isnan(l[i]) ? "NaN" : "infinite");
+			return llm_fail(err, -EDOM, "logit of token %zu is %s", i,
+					isnan(l[i]) ? "NaN" : "infinite");
 		if (l[i] > l[b])
 			b = i;
 	}
 	if (l[b] == -INFINITY)
-		return zw_fail(err, -EDOM, "every token is excluded");
+		return llm_fail(err, -EDOM, "every token is excluded");
 	*best = (uint32_t)b;
 	return 0;
 }
@@ -245,7 +245,7 @@ int zw_sampler_pick(struct zw_sampler *s, const float *logits, size_t n, uint32_
 	int ret;
 
 	if (!s || !logits || !id || !n || n > UINT32_MAX)
-		return zw_fail(err, -EINVAL, "zw_sampler_pick: bad argument");
+		return llm_fail(err, -EINVAL, "zw_sampler_pick: bad argument");
 	ret = prepare(s, logits, n, &best, &pool, err);
 	if (ret)
 		return ret;
@@ -270,7 +270,7 @@ int zw_sampler_probs(struct zw_sampler *s, const float *logits, size_t n, float 
 	int ret;
 
 	if (!s || !logits || !probs || !n || n > UINT32_MAX)
-		return zw_fail(err, -EINVAL, "zw_sampler_probs: bad argument");
+		return llm_fail(err, -EINVAL, "zw_sampler_probs: bad argument");
 	ret = prepare(s, logits, n, &best, &pool, err);
 	if (ret)
 		return ret;
@@ -291,15 +291,15 @@ int zw_sampler_draw(struct zw_sampler *s, const float *weights, size_t n, uint32
 	double total = 0, cum = 0, u;
 
 	if (!s || !weights || !id || !n || n > UINT32_MAX)
-		return zw_fail(err, -EINVAL, "zw_sampler_draw: bad argument");
+		return llm_fail(err, -EINVAL, "zw_sampler_draw: bad argument");
 	for (size_t i = 0; i < n; i++) {
 		/* Written so that NaN is refused too. */
 		if (!(weights[i] >= 0 && weights[i] < INFINITY))
-			return zw_fail(err, -EDOM, "weight %zu is %g", i, (double)weights[i]);
+			return llm_fail(err, -EDOM, "weight %zu is %g", i, (double)weights[i]);
 		total += (double)weights[i];
 	}
 	if (total == 0)
-		return zw_fail(err, -EDOM, "every weight is zero");
+		return llm_fail(err, -EDOM, "every weight is zero");
 	u = sampler_uniform(s) * total;
 	for (size_t i = 0; i < n; i++) {
 		if (weights[i] > 0)

@@ -109,7 +109,7 @@ int sampler_pool_fill(struct zw_sampler *s, const float *logits, size_t n, float
 	if (n > s->cap_cand) {
 		c = realloc(s->cand, n * sizeof(*c));
 		if (!c)
-			return zw_fail(err, -ENOMEM, "out of memory");
+			return llm_fail(err, -ENOMEM, "out of memory");
 		s->cand = c;
 		s->cap_cand = n;
 	}

@@ -107,7 +107,7 @@ int sampler_process(struct zw_sampler *s, const float *logits, size_t n, const f
 	if (n > s->cap_work) {
 		l = realloc(s->work, n * sizeof(*l));
 		if (!l)
-			return zw_fail(err, -ENOMEM, "out of memory");
+			return llm_fail(err, -ENOMEM, "out of memory");
 		s->work = l;
 		s->cap_work = n;
 	}
@@ -123,7 +123,7 @@ int sampler_process(struct zw_sampler *s, const float *logits, size_t n, const f
 	if (!generated)
 		exclude_list(l, n, &p->begin_suppress);
 	if (p->mask && p->mask(p->mask_opaque, l, n))
-		return zw_fail(err, -ECANCELED, "the mask callback asked to stop");
+		return llm_fail(err, -ECANCELED, "the mask callback asked to stop");
 	if (s->known)
 		exclude_unknown(s, l, n);
 	*out = l;

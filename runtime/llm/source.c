@@ -27,7 +27,7 @@ int llm_source_equal(const struct llm_source *s, size_t a, size_t b, struct zw_e
 		return 0;
 	buf = malloc(2 * PIECE);
 	if (!buf)
-		return zw_fail(err, -ENOMEM, "out of memory");
+		return llm_fail(err, -ENOMEM, "out of memory");
 	for (uint64_t at = 0; at < x.bytes && ret == 1;) {
 		uint64_t len = x.bytes - at < PIECE ? x.bytes - at : PIECE;
 		int bad = s->ops->read(s, a, at, buf, len, err);

@@ -25,7 +25,7 @@ struct llm_source;
 
 struct llm_source_ops {
 	/* The model's configuration from the source's metadata. */
-	int (*config)(struct llm_source *s, struct zw_model_config *cfg, struct zw_error *err);
+	int (*config)(struct llm_source *s, struct llm_model_config *cfg, struct zw_error *err);
 	/* Opens and checks the tensors. Called once, after config(), before the calls below. */
 	int (*open)(struct llm_source *s, struct zw_error *err);
 	size_t (*count)(const struct llm_source *s);

@@ -20,9 +20,9 @@ static const struct hf *hf_of(const struct llm_source *s)
 	return (const struct hf *)s;
 }
 
-static int hf_config(struct llm_source *s, struct zw_model_config *cfg, struct zw_error *err)
+static int hf_config(struct llm_source *s, struct llm_model_config *cfg, struct zw_error *err)
 {
-	return zw_model_config_load(s->path, cfg, err);
+	return llm_model_config_load(s->path, cfg, err);
 }
 
 static int hf_open(struct llm_source *s, struct zw_error *err)
@@ -105,12 +105,12 @@ int llm_source_new(const char *path, struct llm_source **out, struct zw_error *e
 	struct hf *hf = calloc(1, sizeof(*hf));
 
 	if (!hf)
-		return zw_fail(err, -ENOMEM, "out of memory");
+		return llm_fail(err, -ENOMEM, "out of memory");
 	hf->base.ops = &hf_ops;
 	hf->base.path = strdup(path);
 	if (!hf->base.path) {
 		free(hf);
-		return zw_fail(err, -ENOMEM, "out of memory");
+		return llm_fail(err, -ENOMEM, "out of memory");
 	}
 	*out = &hf->base;
 	return 0;

@@ -39,8 +39,8 @@ static int scan(const char *p, size_t len, bool *ascii, struct zw_error *err)
 		if (!utf8proc_get_property(cp)->combining_class)
 			marks = 0;
 		else if (++marks > MARKS_MAX)
-			return zw_fail(err, -EFBIG, "more than %d combining characters in a row",
-				       MARKS_MAX);
+			return llm_fail(err, -EFBIG, "more than %d combining characters in a row",
+					MARKS_MAX);
 	}
 	return 0;
 }
@@ -64,7 +64,7 @@ int text_nfc(const char *p, size_t len, char **out, size_t *n, struct zw_error *
 	*out = NULL;
 	f = open_memstream(out, n);
 	if (!f)
-		return zw_fail(err, -ENOMEM, "out of memory");
+		return llm_fail(err, -ENOMEM, "out of memory");
 	if (ascii)
 		fwrite(p, 1, len, f);
 	for (size_t at = 0, k; !ascii && at < len && !ret; at += k) {
@@ -75,14 +75,14 @@ int text_nfc(const char *p, size_t len, char **out, size_t *n, struct zw_error *
 		got = utf8proc_map((const utf8proc_uint8_t *)p + at, (utf8proc_ssize_t)k, &norm,
 				   UTF8PROC_STABLE | UTF8PROC_COMPOSE);
 		if (got < 0)
-			ret = zw_fail(err, got == UTF8PROC_ERROR_NOMEM ? -ENOMEM : -EINVAL,
-				      "normalising the text: %s", utf8proc_errmsg(got));
+			ret = llm_fail(err, got == UTF8PROC_ERROR_NOMEM ? -ENOMEM : -EINVAL,
+				       "normalising the text: %s", utf8proc_errmsg(got));
 		else
 			fwrite(norm, 1, (size_t)got, f);
 		free(norm);
 	}
 	if (fclose(f) && !ret)
-		ret = zw_fail(err, -ENOMEM, "out of memory");
+		ret = llm_fail(err, -ENOMEM, "out of memory");
 	if (ret) {
 		free(*out);
 		*out = NULL;

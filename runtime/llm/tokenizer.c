@@ -21,31 +21,31 @@ static int load_model(const char *path, const cJSON *model, struct zw_tokenizer 
 	const cJSON *it;
 	int ret;
 
-	ret = zw_json_member(path, model, "type", &it, err);
+	ret = llm_json_member(path, model, "type", &it, err);
 	if (ret)
 		return ret;
 	if (!cJSON_IsString(it) || strcmp(it->valuestring, "BPE"))
-		return zw_fail(err, -EOPNOTSUPP, "%s: model.type is not BPE", path);
-	ret = zw_json_member(path, model, "dropout", &it, err);
+		return llm_fail(err, -EOPNOTSUPP, "%s: model.type is not BPE", path);
+	ret = llm_json_member(path, model, "dropout", &it, err);
 	if (ret)
 		return ret;
 	if (it && !(cJSON_IsNumber(it) && it->valuedouble == 0))
-		return zw_fail(err, -EOPNOTSUPP, "%s: model.dropout is not supported", path);
+		return llm_fail(err, -EOPNOTSUPP, "%s: model.dropout is not supported", path);
 	for (size_t i = 0; i < ZW_ARRAY_SIZE(off); i++) {
-		ret = zw_json_member(path, model, off[i], &it, err);
+		ret = llm_json_member(path, model, off[i], &it, err);
 		if (ret)
 			return ret;
 		if (it && !cJSON_IsFalse(it))
-			return zw_fail(err, -EOPNOTSUPP, "%s: model.%s is not supported", path,
-				       off[i]);
+			return llm_fail(err, -EOPNOTSUPP, "%s: model.%s is not supported", path,
+					off[i]);
 	}
 	for (size_t i = 0; i < ZW_ARRAY_SIZE(empty); i++) {
-		ret = zw_json_member(path, model, empty[i], &it, err);
+		ret = llm_json_member(path, model, empty[i], &it, err);
 		if (ret)
 			return ret;
 		if (it && !(cJSON_IsString(it) && !it->valuestring[0]))
-			return zw_fail(err, -EOPNOTSUPP, "%s: model.%s is not supported", path,
-				       empty[i]);
+			return llm_fail(err, -EOPNOTSUPP, "%s: model.%s is not supported", path,
+					empty[i]);
 	}
 	ret = tok_load_vocab(path, model, t, err);
 	if (!ret)
@@ -57,10 +57,10 @@ static int load_json(const char *path, const cJSON *root, struct zw_tokenizer *t
 		     struct zw_error *err)
 {
 	const cJSON *model;
-	int ret = zw_json_member(path, root, "model", &model, err);
+	int ret = llm_json_member(path, root, "model", &model, err);
 
 	if (!ret && !model)
-		ret = zw_fail(err, -EBADMSG, "%s: no model", path);
+		ret = llm_fail(err, -EBADMSG, "%s: no model", path);
 	if (!ret)
 		ret = tok_load_pipeline(path, root, t, err);
 	if (!ret)
@@ -75,7 +75,7 @@ static int load_json(const char *path, const cJSON *root, struct zw_tokenizer *t
 static int load_file(const char *path, struct zw_tokenizer *t, struct zw_error *err)
 {
 	cJSON *root = NULL;
-	int ret = zw_json_load(path, TOKENIZER_MAX, &root, err);
+	int ret = llm_json_load(path, TOKENIZER_MAX, &root, err);
 
 	if (!ret)
 		ret = load_json(path, root, t, err);
@@ -91,11 +91,11 @@ static int load(const char *path, struct zw_tokenizer *t, struct zw_error *err)
 	int ret;
 
 	if (getrandom(t->hash_key, sizeof(t->hash_key), 0) != sizeof(t->hash_key))
-		return zw_fail(err, -errno, "no random numbers: %s", strerror(errno));
+		return llm_fail(err, -errno, "no random numbers: %s", strerror(errno));
 	folder = !stat(path, &sb) && S_ISDIR(sb.st_mode);
-	file = folder ? zw_path_join(path, "tokenizer.json") : strdup(path);
+	file = folder ? llm_path_join(path, "tokenizer.json") : strdup(path);
 	if (!file)
-		return zw_fail(err, -ENOMEM, "%s: out of memory", path);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
 	ret = load_file(file, t, err);
 	if (!ret && folder)
 		ret = tok_load_sidecars(path, t, err);
@@ -111,10 +111,10 @@ int zw_tokenizer_open(const char *path, struct zw_tokenizer **out, struct zw_err
 	int ret;
 
 	if (!path || !out)
-		return zw_fail(err, -EINVAL, "zw_tokenizer_open: NULL argument");
+		return llm_fail(err, -EINVAL, "zw_tokenizer_open: NULL argument");
 	t = calloc(1, sizeof(*t));
 	if (!t)
-		return zw_fail(err, -ENOMEM, "out of memory");
+		return llm_fail(err, -ENOMEM, "out of memory");
 	ret = load(path, t, err);
 	if (ret) {
 		zw_tokenizer_close(t);

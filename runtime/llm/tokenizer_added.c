@@ -24,14 +24,14 @@ int tok_added_flags(const char *path, const cJSON *it, const char *content, uint
 	*flags = 0;
 	for (size_t i = 0; i < ZW_ARRAY_SIZE(flag_keys); i++) {
 		const cJSON *v;
-		int ret = zw_json_member(path, it, flag_keys[i].key, &v, err);
+		int ret = llm_json_member(path, it, flag_keys[i].key, &v, err);
 
 		if (ret)
 			return ret;
 		if (v && !cJSON_IsBool(v))
-			return zw_fail(err, -EBADMSG,
-				       "%s: added token \"%s\": %s is not true or false", path,
-				       content, flag_keys[i].key);
+			return llm_fail(err, -EBADMSG,
+					"%s: added token \"%s\": %s is not true or false", path,
+					content, flag_keys[i].key);
 		if (cJSON_IsTrue(v))
 			*flags |= flag_keys[i].flag;
 		said |= v && flag_keys[i].flag == TOK_NORMALIZED;
@@ -58,16 +58,16 @@ static int put(const char *path, struct zw_tokenizer *t, const char *content, ui
 	int ret = 0;
 
 	if (id >= TOK_MAX)
-		return zw_fail(err, -EFBIG, "%s: added token \"%s\": no id below %u is left", path,
-			       content, TOK_MAX);
+		return llm_fail(err, -EFBIG, "%s: added token \"%s\": no id below %u is left", path,
+				content, TOK_MAX);
 	if (id < t->num_tokens && (t->tokens[id].flags & TOK_USED)) {
 		struct tok_token *tk = &t->tokens[id];
 
 		/* It may name a vocabulary entry again, but only the same one. */
 		if (tok_lookup_key(t, content) != id || (tk->flags & ZW_TOKEN_ADDED))
-			return zw_fail(err, -EBADMSG,
-				       "%s: added token \"%s\": id %u is another token", path,
-				       content, id);
+			return llm_fail(err, -EBADMSG,
+					"%s: added token \"%s\": id %u is another token", path,
+					content, id);
 		tk->flags |= flags | ZW_TOKEN_ADDED;
 	} else {
 		ret = tok_new(t, id, content, len, flags | ZW_TOKEN_ADDED);
@@ -75,7 +75,7 @@ static int put(const char *path, struct zw_tokenizer *t, const char *content, ui
 	if (!ret)
 		ret = trie_set(&t->added, content, len, id);
 	if (ret)
-		return zw_fail(err, ret, "%s: out of memory", path);
+		return llm_fail(err, ret, "%s: out of memory", path);
 	if (id >= t->next_added)
 		t->next_added = id + 1;
 	return 0;
@@ -84,10 +84,10 @@ static int put(const char *path, struct zw_tokenizer *t, const char *content, ui
 static int check_content(const char *path, const char *content, struct zw_error *err)
 {
 	if (strlen(content) > TOK_LEN_MAX)
-		return zw_fail(err, -EFBIG, "%s: an added token is longer than %d bytes", path,
-			       TOK_LEN_MAX);
+		return llm_fail(err, -EFBIG, "%s: an added token is longer than %d bytes", path,
+				TOK_LEN_MAX);
 	if (!content[0])
-		return zw_fail(err, -EBADMSG, "%s: an added token has no content", path);
+		return llm_fail(err, -EBADMSG, "%s: an added token has no content", path);
 	return 0;
 }
 
@@ -102,9 +102,9 @@ int tok_add(const char *path, struct zw_tokenizer *t, const char *content, uint3
 	known = trie_get(&t->added, content, strlen(content));
 	is = known != TRIE_NONE ? known : id_for(t, content);
 	if (id != TOK_NO_ID && id != is)
-		return zw_fail(err, -EBADMSG,
-			       "%s: added token \"%s\": id %u, but tokenizer.json makes it %u",
-			       path, content, id, is);
+		return llm_fail(err, -EBADMSG,
+				"%s: added token \"%s\": id %u, but tokenizer.json makes it %u",
+				path, content, id, is);
 	if (known == TRIE_NONE)
 		return put(path, t, content, is, flags, err);
 	t->tokens[is].flags = (t->tokens[is].flags & ~ALL_FLAGS) | flags;
@@ -118,24 +118,24 @@ static int load_one(const char *path, const cJSON *it, struct zw_tokenizer *t, s
 	uint64_t id;
 	int ret;
 
-	ret = zw_json_member(path, it, "content", &content, err);
+	ret = llm_json_member(path, it, "content", &content, err);
 	if (!ret)
-		ret = zw_json_member(path, it, "id", &id_item, err);
+		ret = llm_json_member(path, it, "id", &id_item, err);
 	if (ret)
 		return ret;
 	if (!cJSON_IsString(content))
-		return zw_fail(err, -EBADMSG, "%s: an added token has no content", path);
+		return llm_fail(err, -EBADMSG, "%s: an added token has no content", path);
 	ret = check_content(path, content->valuestring, err);
 	if (!ret)
 		ret = tok_added_flags(path, it, content->valuestring, &flags, err);
 	if (ret)
 		return ret;
-	if (!zw_json_uint(id_item, 0, TOK_MAX - 1, &id))
-		return zw_fail(err, -EBADMSG, "%s: added token \"%s\": no id below %u", path,
-			       content->valuestring, TOK_MAX);
+	if (!llm_json_uint(id_item, 0, TOK_MAX - 1, &id))
+		return llm_fail(err, -EBADMSG, "%s: added token \"%s\": no id below %u", path,
+				content->valuestring, TOK_MAX);
 	if (trie_get(&t->added, content->valuestring, strlen(content->valuestring)) != TRIE_NONE)
-		return zw_fail(err, -EBADMSG, "%s: added token \"%s\" appears twice", path,
-			       content->valuestring);
+		return llm_fail(err, -EBADMSG, "%s: added token \"%s\" appears twice", path,
+				content->valuestring);
 	return put(path, t, content->valuestring, (uint32_t)id, flags, err);
 }
 
@@ -145,11 +145,11 @@ int tok_load_added(const char *path, const cJSON *root, struct zw_tokenizer *t,
 	const cJSON *list, *it;
 	int ret;
 
-	ret = zw_json_member(path, root, "added_tokens", &list, err);
+	ret = llm_json_member(path, root, "added_tokens", &list, err);
 	if (ret || !list)
 		return ret;
 	if (!cJSON_IsArray(list))
-		return zw_fail(err, -EBADMSG, "%s: added_tokens is not a list", path);
+		return llm_fail(err, -EBADMSG, "%s: added_tokens is not a list", path);
 	cJSON_ArrayForEach(it, list)
 	{
 		ret = load_one(path, it, t, err);
@@ -185,5 +185,5 @@ int tok_index_added(const char *path, struct zw_tokenizer *t, struct zw_error *e
 			   : trie_set(&t->norm, bytes, tk->len, id);
 		free(norm);
 	}
-	return ret ? zw_fail(err, ret, "%s: out of memory", path) : 0;
+	return ret ? llm_fail(err, ret, "%s: out of memory", path) : 0;
 }

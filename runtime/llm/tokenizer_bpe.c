@@ -21,7 +21,7 @@ struct tok_cand {
 int tok_emit(struct tok_encoder *e, uint32_t id)
 {
 	if (llm_grow(&e->ids, &e->cap, e->n + 1, sizeof(*e->ids)))
-		return zw_fail(e->err, -ENOMEM, "out of memory");
+		return llm_fail(e->err, -ENOMEM, "out of memory");
 	e->ids[e->n++] = id;
 	return 0;
 }
@@ -37,7 +37,7 @@ static int heap_push(struct tok_encoder *e, struct tok_cand c)
 	size_t i;
 
 	if (llm_grow(&e->heap, &e->heap_cap, e->heap_n + 1, sizeof(*e->heap)))
-		return zw_fail(e->err, -ENOMEM, "out of memory");
+		return llm_fail(e->err, -ENOMEM, "out of memory");
 	for (i = e->heap_n++; i; i = (i - 1) / 2) {
 		struct tok_cand *up = &e->heap[(i - 1) / 2];
 
@@ -94,7 +94,7 @@ int tok_encode_word(struct tok_encoder *e, const char *p, size_t len)
 		return tok_emit(e, e->t->byte_id[(uint8_t)*p]);
 	/* Positions are int32_t; text is refused above that in zw_tokenizer_encode(). */
 	if (llm_grow(&e->sym, &e->sym_cap, len, sizeof(*e->sym)))
-		return zw_fail(e->err, -ENOMEM, "out of memory");
+		return llm_fail(e->err, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < len; i++)
 		e->sym[i] = (struct tok_symbol){e->t->byte_id[(uint8_t)p[i]], (int32_t)i - 1,
 						i + 1 < len ? (int32_t)i + 1 : -1};

@@ -25,15 +25,15 @@ static int split_words(struct tok_encoder *e, const char *p, size_t len)
 		if (n == PCRE2_ERROR_NOMATCH)
 			break;
 		if (n < 0)
-			return zw_fail(e->err, -EFBIG,
-				       "text too hard for the tokenizer's expression (PCRE2 %d)",
-				       n);
+			return llm_fail(e->err, -EFBIG,
+					"text too hard for the tokenizer's expression (PCRE2 %d)",
+					n);
 		ov = pcre2_get_ovector_pointer(e->md);
 		/* \K or an empty match would stall or go back; no tokenizer's expression does it.
 		 */
 		if (ov[1] <= ov[0] || ov[0] < pos)
-			return zw_fail(e->err, -EBADMSG,
-				       "the tokenizer's expression matches nothing");
+			return llm_fail(e->err, -EBADMSG,
+					"the tokenizer's expression matches nothing");
 		/* "Isolated": what lies between matches is a word too. */
 		if (ov[0] > at) {
 			ret = tok_encode_word(e, p + at, ov[0] - at);
@@ -176,13 +176,13 @@ int zw_tokenizer_encode(const struct zw_tokenizer *t, const char *text, size_t l
 
 	if (!t || (!text && len) || !ids || !n ||
 	    (flags & ~(ZW_ENCODE_NO_ADDED | ZW_ENCODE_NO_TEMPLATE)))
-		return zw_fail(err, -EINVAL, "zw_tokenizer_encode: bad argument");
+		return llm_fail(err, -EINVAL, "zw_tokenizer_encode: bad argument");
 	/* NFC may make text three times as long; positions in a word are int32_t. */
 	if (len > INT32_MAX / 4)
-		return zw_fail(err, -EFBIG, "text of %zu bytes is too long", len);
+		return llm_fail(err, -EFBIG, "text of %zu bytes is too long", len);
 	e.md = pcre2_match_data_create_from_pattern(t->re, NULL);
 	if (!e.md)
-		return zw_fail(err, -ENOMEM, "out of memory");
+		return llm_fail(err, -ENOMEM, "out of memory");
 	ret = emit_list(&e, &t->prefix);
 	if (!ret && len)
 		ret = split_added(&e, &t->raw, text, len, encode_bytes);

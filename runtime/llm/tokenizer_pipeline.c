@@ -54,13 +54,13 @@ static int compile(const char *path, const char *pattern, struct zw_tokenizer *t
 
 	ret = tok_translate_regex(pattern, &re, &at);
 	if (ret == -EOPNOTSUPP)
-		return zw_fail(err, ret,
-			       "%s: pre_tokenizer: the expression is not supported at \"%.12s\"",
-			       path, at);
+		return llm_fail(err, ret,
+				"%s: pre_tokenizer: the expression is not supported at \"%.12s\"",
+				path, at);
 	ctx = ret ? NULL : pcre2_compile_context_create(NULL);
 	if (!ctx) {
 		free(ret ? NULL : re);
-		return zw_fail(err, -ENOMEM, "%s: out of memory", path);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
 	}
 	pcre2_set_newline(ctx, PCRE2_NEWLINE_LF);
 	/*
@@ -73,7 +73,7 @@ static int compile(const char *path, const char *pattern, struct zw_tokenizer *t
 	free(re);
 	if (!t->re) {
 		pcre2_get_error_message(code, msg, sizeof(msg));
-		return zw_fail(err, -EBADMSG, "%s: pre_tokenizer: expression: %s", path, msg);
+		return llm_fail(err, -EBADMSG, "%s: pre_tokenizer: expression: %s", path, msg);
 	}
 	/* Without JIT (some hosts) the interpreter gives the same matches. */
 	pcre2_jit_compile(t->re, PCRE2_JIT_COMPLETE);
@@ -85,14 +85,14 @@ static int load_normalizer(const char *path, const cJSON *root, struct zw_tokeni
 {
 	const cJSON *norm, *it;
 	size_t n;
-	int ret = zw_json_member(path, root, "normalizer", &norm, err);
+	int ret = llm_json_member(path, root, "normalizer", &norm, err);
 
 	if (ret)
 		return ret;
 	for (it = steps(norm, "normalizers", &n); n--; it = it->next) {
 		if (!is_type(it, "NFC"))
-			return zw_fail(err, -EOPNOTSUPP, "%s: normalizer \"%s\" is not supported",
-				       path, str(it, "type"));
+			return llm_fail(err, -EOPNOTSUPP, "%s: normalizer \"%s\" is not supported",
+					path, str(it, "type"));
 		t->nfc = true;
 	}
 	return 0;
@@ -103,25 +103,25 @@ static int load_pre_tokenizer(const char *path, const cJSON *root, struct zw_tok
 {
 	const cJSON *pre, *split, *bytes, *pattern;
 	size_t n;
-	int ret = zw_json_member(path, root, "pre_tokenizer", &pre, err);
+	int ret = llm_json_member(path, root, "pre_tokenizer", &pre, err);
 
 	if (ret)
 		return ret;
 	split = steps(pre, "pretokenizers", &n);
 	bytes = n == 2 ? split->next : NULL;
 	if (!bytes || !is_type(split, "Split") || !is_type(bytes, "ByteLevel"))
-		return zw_fail(err, -EOPNOTSUPP,
-			       "%s: pre_tokenizer is not a sequence of Split and ByteLevel", path);
+		return llm_fail(err, -EOPNOTSUPP,
+				"%s: pre_tokenizer is not a sequence of Split and ByteLevel", path);
 	if (strcmp(str(split, "behavior"), "Isolated") || !is_false(split, "invert"))
-		return zw_fail(err, -EOPNOTSUPP, "%s: pre_tokenizer: Split is not plain Isolated",
-			       path);
+		return llm_fail(err, -EOPNOTSUPP, "%s: pre_tokenizer: Split is not plain Isolated",
+				path);
 	if (!is_false(bytes, "add_prefix_space") || !is_false(bytes, "use_regex"))
-		return zw_fail(err, -EOPNOTSUPP,
-			       "%s: pre_tokenizer: ByteLevel with add_prefix_space or use_regex",
-			       path);
+		return llm_fail(err, -EOPNOTSUPP,
+				"%s: pre_tokenizer: ByteLevel with add_prefix_space or use_regex",
+				path);
 	pattern = cJSON_GetObjectItemCaseSensitive(split, "pattern");
 	if (!str(pattern, "Regex")[0])
-		return zw_fail(err, -EOPNOTSUPP, "%s: pre_tokenizer: Split has no Regex", path);
+		return llm_fail(err, -EOPNOTSUPP, "%s: pre_tokenizer: Split has no Regex", path);
 	return compile(path, str(pattern, "Regex"), t, err);
 }
 
@@ -129,13 +129,13 @@ static int check_decoder(const char *path, const cJSON *root, struct zw_error *e
 {
 	const cJSON *decoder, *it;
 	size_t n;
-	int ret = zw_json_member(path, root, "decoder", &decoder, err);
+	int ret = llm_json_member(path, root, "decoder", &decoder, err);
 
 	if (ret)
 		return ret;
 	it = steps(decoder, "decoders", &n);
 	if (n != 1 || !is_type(it, "ByteLevel"))
-		return zw_fail(err, -EOPNOTSUPP, "%s: decoder is not ByteLevel", path);
+		return llm_fail(err, -EOPNOTSUPP, "%s: decoder is not ByteLevel", path);
 	return 0;
 }
 
@@ -162,17 +162,17 @@ static int append_special(const char *path, const cJSON *tmpl, const char *name,
 		cJSON_GetObjectItemCaseSensitive(specials, name), "ids");
 
 	if (!cJSON_IsArray(ids) || !ids->child)
-		return zw_fail(err, -EBADMSG, "%s: post_processor: no ids for \"%s\"", path, name);
+		return llm_fail(err, -EBADMSG, "%s: post_processor: no ids for \"%s\"", path, name);
 	cJSON_ArrayForEach(it, ids)
 	{
 		uint64_t id;
 
-		if (!zw_json_uint(it, 0, TOK_MAX - 1, &id) || id >= t->num_tokens ||
+		if (!llm_json_uint(it, 0, TOK_MAX - 1, &id) || id >= t->num_tokens ||
 		    !(t->tokens[id].flags & TOK_USED))
-			return zw_fail(err, -EBADMSG, "%s: post_processor: \"%s\" is no token",
-				       path, name);
+			return llm_fail(err, -EBADMSG, "%s: post_processor: \"%s\" is no token",
+					path, name);
 		if (token_list_append(list, (uint32_t)id))
-			return zw_fail(err, -ENOMEM, "%s: out of memory", path);
+			return llm_fail(err, -ENOMEM, "%s: out of memory", path);
 	}
 	return 0;
 }
@@ -185,7 +185,7 @@ static int load_template(const char *path, const cJSON *tmpl, struct zw_tokenize
 	struct zw_token_list *list = &t->prefix;
 
 	if (!cJSON_IsArray(single))
-		return zw_fail(err, -EBADMSG, "%s: post_processor: single is not a list", path);
+		return llm_fail(err, -EBADMSG, "%s: post_processor: single is not a list", path);
 	cJSON_ArrayForEach(it, single)
 	{
 		const cJSON *special = cJSON_GetObjectItemCaseSensitive(it, "SpecialToken");
@@ -197,7 +197,7 @@ static int load_template(const char *path, const cJSON *tmpl, struct zw_tokenize
 			continue;
 		}
 		if (!special)
-			return zw_fail(
+			return llm_fail(
 				err, -EOPNOTSUPP,
 				"%s: post_processor: single is not one text in special tokens",
 				path);
@@ -206,7 +206,7 @@ static int load_template(const char *path, const cJSON *tmpl, struct zw_tokenize
 			return ret;
 	}
 	if (list == &t->prefix)
-		return zw_fail(err, -EOPNOTSUPP, "%s: post_processor: single has no text", path);
+		return llm_fail(err, -EOPNOTSUPP, "%s: post_processor: single has no text", path);
 	return 0;
 }
 
@@ -216,7 +216,7 @@ int tok_load_post_processor(const char *path, const cJSON *root, struct zw_token
 	const cJSON *post, *it;
 	bool seen = false;
 	size_t n;
-	int ret = zw_json_member(path, root, "post_processor", &post, err);
+	int ret = llm_json_member(path, root, "post_processor", &post, err);
 
 	if (ret)
 		return ret;
@@ -224,9 +224,9 @@ int tok_load_post_processor(const char *path, const cJSON *root, struct zw_token
 		if (is_type(it, "ByteLevel"))
 			continue; /* offsets only */
 		if (!is_type(it, "TemplateProcessing") || seen)
-			return zw_fail(err, -EOPNOTSUPP,
-				       "%s: post_processor \"%s\" is not supported", path,
-				       str(it, "type"));
+			return llm_fail(err, -EOPNOTSUPP,
+					"%s: post_processor \"%s\" is not supported", path,
+					str(it, "type"));
 		seen = true;
 		ret = load_template(path, it, t, err);
 		if (ret)

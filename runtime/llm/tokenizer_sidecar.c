@@ -38,14 +38,14 @@ static int read_optional(const char *dir, const char *name, char **path, cJSON *
 {
 	int ret;
 
-	*path = zw_path_join(dir, name);
+	*path = llm_path_join(dir, name);
 	if (!*path)
-		return zw_fail(err, -ENOMEM, "%s: out of memory", dir);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", dir);
 	if (access(*path, F_OK))
 		return 0;
-	ret = zw_json_load(*path, SIDECAR_MAX, json, err);
+	ret = llm_json_load(*path, SIDECAR_MAX, json, err);
 	if (!ret && !cJSON_IsObject(*json))
-		ret = zw_fail(err, -EBADMSG, "%s: not a JSON object", *path);
+		ret = llm_fail(err, -EBADMSG, "%s: not a JSON object", *path);
 	return ret;
 }
 
@@ -95,17 +95,17 @@ static int load_decoder(const char *path, const cJSON *decoder, struct zw_tokeni
 	int ret = 0;
 
 	if (!cJSON_IsObject(decoder))
-		return zw_fail(err, -EBADMSG, "%s: added_tokens_decoder is not an object", path);
+		return llm_fail(err, -EBADMSG, "%s: added_tokens_decoder is not an object", path);
 	p = calloc((size_t)cJSON_GetArraySize(decoder) + 1, sizeof(*p));
 	if (!p)
-		return zw_fail(err, -ENOMEM, "%s: out of memory", path);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
 	cJSON_ArrayForEach(it, decoder)
 	{
 		p[n].content = content_of(it);
 		if (!p[n].content || !cJSON_IsObject(it) || !parse_id(it->string, &p[n].id)) {
-			ret = zw_fail(err, -EBADMSG,
-				      "%s: added_tokens_decoder: \"%s\" is not a token", path,
-				      it->string);
+			ret = llm_fail(err, -EBADMSG,
+				       "%s: added_tokens_decoder: \"%s\" is not a token", path,
+				       it->string);
 			break;
 		}
 		ret = tok_added_flags(path, it, p[n].content, &p[n].flags, err);
@@ -146,7 +146,7 @@ static int each_named(const struct sidecars *s, struct zw_tokenizer *t, named_fn
 		const cJSON *v = named_value(s, named[i], &path);
 
 		if (v && !content_of(v))
-			return zw_fail(err, -EBADMSG, "%s: %s is not a token", path, named[i]);
+			return llm_fail(err, -EBADMSG, "%s: %s is not a token", path, named[i]);
 		if (v)
 			ret = fn(path, v, t, arg, err);
 	}
@@ -154,13 +154,13 @@ static int each_named(const struct sidecars *s, struct zw_tokenizer *t, named_fn
 		const cJSON *list = named_value(s, named_lists[i], &path), *v;
 
 		if (list && !cJSON_IsArray(list) && !cJSON_IsObject(list))
-			return zw_fail(err, -EBADMSG, "%s: %s is not a list of tokens", path,
-				       named_lists[i]);
+			return llm_fail(err, -EBADMSG, "%s: %s is not a list of tokens", path,
+					named_lists[i]);
 		cJSON_ArrayForEach(v, list)
 		{
 			if (!content_of(v))
-				return zw_fail(err, -EBADMSG, "%s: %s: not a token", path,
-					       named_lists[i]);
+				return llm_fail(err, -EBADMSG, "%s: %s: not a token", path,
+						named_lists[i]);
 			ret = fn(path, v, t, arg, err);
 			if (ret)
 				break;
@@ -175,7 +175,7 @@ static int note_name(const char *path, const cJSON *v, struct zw_tokenizer *t, v
 	const char *content = content_of(v);
 
 	if (trie_set(arg, content, strlen(content), 1))
-		return zw_fail(err, -ENOMEM, "%s: out of memory", path);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
 	return 0;
 }
 
@@ -189,7 +189,7 @@ static int load_added_json(const struct sidecars *s, struct zw_tokenizer *t, str
 	int ret = 0;
 
 	if (!p)
-		return zw_fail(err, -ENOMEM, "%s: out of memory", s->added_path);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", s->added_path);
 	ret = each_named(s, t, note_name, &names, err);
 	if (ret)
 		goto out;
@@ -198,9 +198,9 @@ static int load_added_json(const struct sidecars *s, struct zw_tokenizer *t, str
 		uint32_t is = trie_get(&t->added, it->string, strlen(it->string));
 		uint64_t id;
 
-		if (!it->string[0] || !zw_json_uint(it, 0, TOK_MAX - 1, &id)) {
-			ret = zw_fail(err, -EBADMSG, "%s: \"%s\" has no id below %u", s->added_path,
-				      it->string, TOK_MAX);
+		if (!it->string[0] || !llm_json_uint(it, 0, TOK_MAX - 1, &id)) {
+			ret = llm_fail(err, -EBADMSG, "%s: \"%s\" has no id below %u",
+				       s->added_path, it->string, TOK_MAX);
 			break;
 		}
 		p[n] = (struct pending){it->string, (uint32_t)id, TOK_NORMALIZED};
@@ -247,13 +247,13 @@ static int load_bos_eos(const struct sidecars *s, struct zw_tokenizer *t, struct
 
 	for (int i = 0; i < 2; i++) {
 		const cJSON *v;
-		int ret = zw_json_member(s->config_path, s->config, keys[i], &v, err);
+		int ret = llm_json_member(s->config_path, s->config, keys[i], &v, err);
 
 		if (ret)
 			return ret;
 		if (v && !cJSON_IsBool(v))
-			return zw_fail(err, -EBADMSG, "%s: %s is not true or false", s->config_path,
-				       keys[i]);
+			return llm_fail(err, -EBADMSG, "%s: %s is not true or false",
+					s->config_path, keys[i]);
 		said |= v != NULL;
 	}
 	for (int i = 0; i < 2 && said; i++) {
@@ -265,7 +265,7 @@ static int load_bos_eos(const struct sidecars *s, struct zw_tokenizer *t, struct
 			continue;
 		id = realloc((uint32_t *)lists[i]->ids, sizeof(*id));
 		if (!id)
-			return zw_fail(err, -ENOMEM, "%s: out of memory", s->config_path);
+			return llm_fail(err, -ENOMEM, "%s: out of memory", s->config_path);
 		*id = trie_get(&t->added, content, strlen(content));
 		lists[i]->ids = id;
 		lists[i]->n = 1;
@@ -280,17 +280,17 @@ static int load_switches(const struct sidecars *s, struct zw_tokenizer *t, struc
 	int ret;
 
 	for (size_t i = 0; i < ZW_ARRAY_SIZE(off); i++) {
-		ret = zw_json_member(s->config_path, s->config, off[i], &v, err);
+		ret = llm_json_member(s->config_path, s->config, off[i], &v, err);
 		if (ret)
 			return ret;
 		if (v && !cJSON_IsFalse(v))
-			return zw_fail(err, -EOPNOTSUPP, "%s: %s is not supported", s->config_path,
-				       off[i]);
+			return llm_fail(err, -EOPNOTSUPP, "%s: %s is not supported", s->config_path,
+					off[i]);
 	}
-	ret = zw_json_member(s->config_path, s->config, "split_special_tokens", &v, err);
+	ret = llm_json_member(s->config_path, s->config, "split_special_tokens", &v, err);
 	if (!ret && v && !cJSON_IsBool(v))
-		ret = zw_fail(err, -EBADMSG, "%s: split_special_tokens is not true or false",
-			      s->config_path);
+		ret = llm_fail(err, -EBADMSG, "%s: split_special_tokens is not true or false",
+			       s->config_path);
 	t->split_special = cJSON_IsTrue(v);
 	return ret;
 }
@@ -299,22 +299,22 @@ static int load_switches(const struct sidecars *s, struct zw_tokenizer *t, struc
 static int load_chat_template(const char *dir, const struct sidecars *s, struct zw_tokenizer *t,
 			      struct zw_error *err)
 {
-	char *path = zw_path_join(dir, "chat_template.jinja");
+	char *path = llm_path_join(dir, "chat_template.jinja");
 	const cJSON *v, *it;
 	size_t len;
 	int ret;
 
 	if (!path)
-		return zw_fail(err, -ENOMEM, "%s: out of memory", dir);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", dir);
 	if (!access(path, F_OK)) {
-		ret = zw_file_read(path, SIDECAR_MAX, &t->chat_template, &len, err);
+		ret = llm_file_read(path, SIDECAR_MAX, &t->chat_template, &len, err);
 		if (!ret && strlen(t->chat_template) != len)
-			ret = zw_fail(err, -EBADMSG, "%s: NUL byte", path);
+			ret = llm_fail(err, -EBADMSG, "%s: NUL byte", path);
 		free(path);
 		return ret;
 	}
 	free(path);
-	ret = zw_json_member(s->config_path, s->config, "chat_template", &v, err);
+	ret = llm_json_member(s->config_path, s->config, "chat_template", &v, err);
 	if (ret || !v)
 		return ret;
 	for (it = cJSON_IsArray(v) ? v->child : NULL; it; it = it->next) {
@@ -326,9 +326,9 @@ static int load_chat_template(const char *dir, const struct sidecars *s, struct 
 	if (cJSON_IsArray(v))
 		return 0; /* only others, for special purposes */
 	if (!cJSON_IsString(v))
-		return zw_fail(err, -EBADMSG, "%s: chat_template is not a text", s->config_path);
+		return llm_fail(err, -EBADMSG, "%s: chat_template is not a text", s->config_path);
 	t->chat_template = strdup(v->valuestring);
-	return t->chat_template ? 0 : zw_fail(err, -ENOMEM, "%s: out of memory", s->config_path);
+	return t->chat_template ? 0 : llm_fail(err, -ENOMEM, "%s: out of memory", s->config_path);
 }
 
 static int load(const char *dir, struct sidecars *s, struct zw_tokenizer *t, struct zw_error *err)
@@ -338,8 +338,8 @@ static int load(const char *dir, struct sidecars *s, struct zw_tokenizer *t, str
 
 	ret = read_optional(dir, "tokenizer_config.json", &s->config_path, &s->config, err);
 	if (!ret)
-		ret = zw_json_member(s->config_path, s->config, "added_tokens_decoder", &decoder,
-				     err);
+		ret = llm_json_member(s->config_path, s->config, "added_tokens_decoder", &decoder,
+				      err);
 	if (!ret && decoder) {
 		ret = load_decoder(s->config_path, decoder, t, err);
 	} else if (!ret) {

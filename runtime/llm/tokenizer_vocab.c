@@ -158,12 +158,12 @@ static int measure_vocab(const char *path, const cJSON *vocab, size_t *n, uint64
 	{
 		uint64_t id;
 
-		if (!zw_json_uint(it, 0, TOK_MAX - 1, &id))
-			return zw_fail(err, -EBADMSG, "%s: token \"%s\": not an id below %u", path,
-				       it->string, TOK_MAX);
+		if (!llm_json_uint(it, 0, TOK_MAX - 1, &id))
+			return llm_fail(err, -EBADMSG, "%s: token \"%s\": not an id below %u", path,
+					it->string, TOK_MAX);
 		if (strlen(it->string) > TOK_LEN_MAX)
-			return zw_fail(err, -EFBIG, "%s: token %llu: longer than %d bytes", path,
-				       (unsigned long long)id, TOK_LEN_MAX);
+			return llm_fail(err, -EFBIG, "%s: token %llu: longer than %d bytes", path,
+					(unsigned long long)id, TOK_LEN_MAX);
 		if (id > *top)
 			*top = id;
 		++*n;
@@ -183,14 +183,14 @@ static int add_entry(const char *path, struct zw_tokenizer *t, const int16_t *al
 
 	if (!kind)
 		len = (long)strlen(it->string);
-	zw_json_uint(it, 0, TOK_MAX - 1, &id);
+	llm_json_uint(it, 0, TOK_MAX - 1, &id);
 	if (t->tokens[id].flags & TOK_USED)
-		return zw_fail(err, -EBADMSG, "%s: token \"%s\": id %llu is used twice", path,
-			       it->string, (unsigned long long)id);
+		return llm_fail(err, -EBADMSG, "%s: token \"%s\": id %llu is used twice", path,
+				it->string, (unsigned long long)id);
 	if (lookup(t, src, (size_t)len, kind) != TOK_NO_ID)
-		return zw_fail(err, -EBADMSG, "%s: token \"%s\" appears twice", path, it->string);
+		return llm_fail(err, -EBADMSG, "%s: token \"%s\" appears twice", path, it->string);
 	if (tok_new(t, (uint32_t)id, src, (size_t)len, kind))
-		return zw_fail(err, -ENOMEM, "%s: out of memory", path);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
 	slot = hash_bytes(t, src, (size_t)len);
 	while (t->by_bytes[slot & t->by_bytes_mask])
 		slot++;
@@ -205,7 +205,7 @@ static int find_bytes(const char *path, struct zw_tokenizer *t, struct zw_error 
 
 		t->byte_id[b] = tok_lookup(t, &c, 1);
 		if (t->byte_id[b] == TOK_NO_ID)
-			return zw_fail(err, -EBADMSG, "%s: no token for byte 0x%02x", path, b);
+			return llm_fail(err, -EBADMSG, "%s: no token for byte 0x%02x", path, b);
 	}
 	return 0;
 }
@@ -220,11 +220,12 @@ int tok_load_vocab(const char *path, const cJSON *model, struct zw_tokenizer *t,
 	size_t n;
 	int ret;
 
-	ret = zw_json_member(path, model, "vocab", &vocab, err);
+	ret = llm_json_member(path, model, "vocab", &vocab, err);
 	if (ret)
 		return ret;
 	if (!cJSON_IsObject(vocab) || !vocab->child)
-		return zw_fail(err, -EBADMSG, "%s: model.vocab is not an object with tokens", path);
+		return llm_fail(err, -EBADMSG, "%s: model.vocab is not an object with tokens",
+				path);
 	ret = measure_vocab(path, vocab, &n, &top, err);
 	if (ret)
 		return ret;
@@ -234,7 +235,7 @@ int tok_load_vocab(const char *path, const cJSON *model, struct zw_tokenizer *t,
 	bytes = malloc(TOK_LEN_MAX + 1);
 	if (!t->tokens || !t->by_bytes || !bytes) {
 		free(bytes);
-		return zw_fail(err, -ENOMEM, "%s: out of memory", path);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
 	}
 	t->num_tokens = (uint32_t)top + 1;
 	t->vocab_size = (uint32_t)n;
@@ -281,23 +282,23 @@ static int add_merge(const char *path, struct zw_tokenizer *t, const int16_t *al
 	char *split;
 
 	if (!split_merge(it, &l, &llen, &r) || llen > TOK_LEN_MAX || strlen(r) > TOK_LEN_MAX)
-		return zw_fail(err, -EBADMSG, "%s: merge %u is not a pair of tokens", path, rank);
+		return llm_fail(err, -EBADMSG, "%s: merge %u is not a pair of tokens", path, rank);
 	split = strndup(l, llen);
 	if (!split)
-		return zw_fail(err, -ENOMEM, "%s: out of memory", path);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
 	a = unmap(alphabet, split, buf);
 	b = a > 0 ? unmap(alphabet, r, buf + a) : -1;
 	free(split);
 	if (a <= 0 || b <= 0)
-		return zw_fail(err, -EBADMSG, "%s: merge %u is not made of byte symbols", path,
-			       rank);
+		return llm_fail(err, -EBADMSG, "%s: merge %u is not made of byte symbols", path,
+				rank);
 	left = tok_lookup(t, buf, (size_t)a);
 	right = tok_lookup(t, buf + a, (size_t)b);
 	id = tok_lookup(t, buf, (size_t)(a + b));
 	if (left == TOK_NO_ID || right == TOK_NO_ID || id == TOK_NO_ID)
-		return zw_fail(err, -EBADMSG,
-			       "%s: merge %u uses a token that is not in the vocabulary", path,
-			       rank);
+		return llm_fail(err, -EBADMSG,
+				"%s: merge %u uses a token that is not in the vocabulary", path,
+				rank);
 	for (slot = hash_pair(t, left, right);; slot++) {
 		struct tok_merge *m = &t->merges[slot & t->merges_mask];
 
@@ -306,7 +307,7 @@ static int add_merge(const char *path, struct zw_tokenizer *t, const int16_t *al
 			return 0;
 		}
 		if (m->left == left && m->right == right)
-			return zw_fail(err, -EBADMSG, "%s: merge %u appears twice", path, rank);
+			return llm_fail(err, -EBADMSG, "%s: merge %u appears twice", path, rank);
 	}
 }
 
@@ -320,20 +321,20 @@ int tok_load_merges(const char *path, const cJSON *model, struct zw_tokenizer *t
 	char *buf;
 	int ret;
 
-	ret = zw_json_member(path, model, "merges", &merges, err);
+	ret = llm_json_member(path, model, "merges", &merges, err);
 	if (ret)
 		return ret;
 	if (!cJSON_IsArray(merges))
-		return zw_fail(err, -EBADMSG, "%s: model.merges is not a list", path);
+		return llm_fail(err, -EBADMSG, "%s: model.merges is not a list", path);
 	n = (size_t)cJSON_GetArraySize(merges);
 	if (n > TOK_MAX)
-		return zw_fail(err, -EFBIG, "%s: %zu merges", path, n);
+		return llm_fail(err, -EFBIG, "%s: %zu merges", path, n);
 	t->merges_mask = table_size(n) - 1;
 	t->merges = malloc((t->merges_mask + 1ul) * sizeof(*t->merges));
 	buf = malloc(2 * (TOK_LEN_MAX + 1));
 	if (!t->merges || !buf) {
 		free(buf);
-		return zw_fail(err, -ENOMEM, "%s: out of memory", path);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
 	}
 	for (uint32_t i = 0; i <= t->merges_mask; i++)
 		t->merges[i].left = TOK_NO_ID;

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-int zw_fail(struct zw_error *err, int code, const char *fmt, ...)
+int llm_fail(struct zw_error *err, int code, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -53,7 +53,7 @@ int llm_grow(void *p, size_t *cap, size_t need, size_t elem)
 	return 0;
 }
 
-char *zw_path_join(const char *dir, const char *name)
+char *llm_path_join(const char *dir, const char *name)
 {
 	char *path;
 
@@ -62,7 +62,7 @@ char *zw_path_join(const char *dir, const char *name)
 	return path;
 }
 
-int zw_file_open(const char *path, uint64_t *size, struct zw_error *err)
+int llm_file_open(const char *path, uint64_t *size, struct zw_error *err)
 {
 	struct stat sb;
 	int fd, code;
@@ -72,16 +72,16 @@ int zw_file_open(const char *path, uint64_t *size, struct zw_error *err)
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0) {
 		code = -errno;
-		return zw_fail(err, code, "%s: %s", path, strerror(-code));
+		return llm_fail(err, code, "%s: %s", path, strerror(-code));
 	}
 	if (fstat(fd, &sb) < 0) {
 		code = -errno;
 		close(fd);
-		return zw_fail(err, code, "%s: %s", path, strerror(-code));
+		return llm_fail(err, code, "%s: %s", path, strerror(-code));
 	}
 	if (!S_ISREG(sb.st_mode)) {
 		close(fd);
-		return zw_fail(err, -EINVAL, "%s: not a regular file", path);
+		return llm_fail(err, -EINVAL, "%s: not a regular file", path);
 	}
 	*size = (uint64_t)sb.st_size;
 	return fd;
@@ -112,8 +112,8 @@ static ssize_t pread_any(int fd, void *dst, size_t len, uint64_t off)
 	return got;
 }
 
-int zw_file_pread(int fd, const char *path, void *dst, uint64_t len, uint64_t off,
-		  struct zw_error *err)
+int llm_file_pread(int fd, const char *path, void *dst, uint64_t len, uint64_t off,
+		   struct zw_error *err)
 {
 	char *p = dst;
 
@@ -125,10 +125,10 @@ int zw_file_pread(int fd, const char *path, void *dst, uint64_t len, uint64_t of
 		if (got == -EINTR)
 			continue;
 		if (got < 0)
-			return zw_fail(err, (int)got, "%s: read: %s", path, strerror((int)-got));
+			return llm_fail(err, (int)got, "%s: read: %s", path, strerror((int)-got));
 		if (got == 0)
-			return zw_fail(err, -EIO, "%s: file became shorter while it was read",
-				       path);
+			return llm_fail(err, -EIO, "%s: file became shorter while it was read",
+					path);
 		p += got;
 		off += (uint64_t)got;
 		len -= (uint64_t)got;
@@ -136,26 +136,26 @@ int zw_file_pread(int fd, const char *path, void *dst, uint64_t len, uint64_t of
 	return 0;
 }
 
-int zw_file_read(const char *path, uint64_t max, char **data, size_t *len, struct zw_error *err)
+int llm_file_read(const char *path, uint64_t max, char **data, size_t *len, struct zw_error *err)
 {
 	uint64_t size;
 	char *buf;
 	int fd, ret;
 
-	fd = zw_file_open(path, &size, err);
+	fd = llm_file_open(path, &size, err);
 	if (fd < 0)
 		return fd;
 	if (size > max) {
 		close(fd);
-		return zw_fail(err, -EFBIG, "%s: %llu bytes, more than the limit of %llu", path,
-			       (unsigned long long)size, (unsigned long long)max);
+		return llm_fail(err, -EFBIG, "%s: %llu bytes, more than the limit of %llu", path,
+				(unsigned long long)size, (unsigned long long)max);
 	}
 	buf = malloc(size + 1);
 	if (!buf) {
 		close(fd);
-		return zw_fail(err, -ENOMEM, "%s: out of memory", path);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
 	}
-	ret = zw_file_pread(fd, path, buf, size, 0, err);
+	ret = llm_file_pread(fd, path, buf, size, 0, err);
 	close(fd);
 	if (ret) {
 		free(buf);
@@ -183,15 +183,15 @@ static int write_all(int fd, const char *p, size_t len)
 	return 0;
 }
 
-int zw_file_write(const char *path, const void *head, size_t head_len, const void *data, size_t len,
-		  struct zw_error *err)
+int llm_file_write(const char *path, const void *head, size_t head_len, const void *data,
+		   size_t len, struct zw_error *err)
 {
 	int fd, ret;
 
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	if (fd < 0) {
 		ret = -errno;
-		return zw_fail(err, ret, "%s: %s", path, strerror(-ret));
+		return llm_fail(err, ret, "%s: %s", path, strerror(-ret));
 	}
 	ret = write_all(fd, head, head_len);
 	if (!ret)
@@ -199,7 +199,7 @@ int zw_file_write(const char *path, const void *head, size_t head_len, const voi
 	if (close(fd) < 0 && !ret)
 		ret = -errno;
 	if (ret)
-		return zw_fail(err, ret, "%s: write: %s", path, strerror(-ret));
+		return llm_fail(err, ret, "%s: write: %s", path, strerror(-ret));
 	return 0;
 }
 
@@ -225,39 +225,40 @@ static size_t count_values(const char *text, size_t len)
 	return n;
 }
 
-int zw_json_parse(const char *what, const char *text, size_t len, cJSON **out, struct zw_error *err)
+int llm_json_parse(const char *what, const char *text, size_t len, cJSON **out,
+		   struct zw_error *err)
 {
 	const char *end = NULL;
 	cJSON *json;
 
 	/* A NUL would end the text early for cJSON and hide what follows. */
 	if (memchr(text, '\0', len))
-		return zw_fail(err, -EBADMSG, "%s: not JSON: NUL byte", what);
+		return llm_fail(err, -EBADMSG, "%s: not JSON: NUL byte", what);
 	if (count_values(text, len) > JSON_VALUES_MAX)
-		return zw_fail(err, -EFBIG, "%s: more than %u JSON values", what, JSON_VALUES_MAX);
+		return llm_fail(err, -EFBIG, "%s: more than %u JSON values", what, JSON_VALUES_MAX);
 	json = cJSON_ParseWithLengthOpts(text, len + 1, &end, 1);
 	if (!json)
-		return zw_fail(err, -EBADMSG, "%s: not JSON: error near byte %zu", what,
-			       end && end >= text ? (size_t)(end - text) : 0);
+		return llm_fail(err, -EBADMSG, "%s: not JSON: error near byte %zu", what,
+				end && end >= text ? (size_t)(end - text) : 0);
 	*out = json;
 	return 0;
 }
 
-int zw_json_load(const char *path, uint64_t max, cJSON **out, struct zw_error *err)
+int llm_json_load(const char *path, uint64_t max, cJSON **out, struct zw_error *err)
 {
 	char *text;
 	size_t len;
 	int ret;
 
-	ret = zw_file_read(path, max, &text, &len, err);
+	ret = llm_file_read(path, max, &text, &len, err);
 	if (ret)
 		return ret;
-	ret = zw_json_parse(path, text, len, out, err);
+	ret = llm_json_parse(path, text, len, out, err);
 	free(text);
 	return ret;
 }
 
-bool zw_json_uint(const cJSON *item, uint64_t min, uint64_t max, uint64_t *v)
+bool llm_json_uint(const cJSON *item, uint64_t min, uint64_t max, uint64_t *v)
 {
 	double d;
 
@@ -273,8 +274,8 @@ bool zw_json_uint(const cJSON *item, uint64_t min, uint64_t max, uint64_t *v)
 	return true;
 }
 
-int zw_json_member(const char *what, const cJSON *obj, const char *key, const cJSON **out,
-		   struct zw_error *err)
+int llm_json_member(const char *what, const cJSON *obj, const char *key, const cJSON **out,
+		    struct zw_error *err)
 {
 	const cJSON *it, *found = NULL;
 
@@ -282,7 +283,7 @@ int zw_json_member(const char *what, const cJSON *obj, const char *key, const cJ
 		if (strcmp(it->string, key))
 			continue;
 		if (found)
-			return zw_fail(err, -EBADMSG, "%s: key \"%s\" appears twice", what, key);
+			return llm_fail(err, -EBADMSG, "%s: key \"%s\" appears twice", what, key);
 		found = it;
 	}
 	*out = found && !cJSON_IsNull(found) ? found : NULL;

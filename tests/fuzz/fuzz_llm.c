@@ -86,11 +86,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 #elif FUZZ_TARGET == 2
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct zw_model_config cfg = {0};
+	struct llm_model_config cfg = {0};
 
 	put("config.json", NULL, 0, data, size);
 	put("generation_config.json", NULL, 0, data, size);
-	if (!zw_model_config_load(dir, &cfg, NULL) &&
+	if (!llm_model_config_load(dir, &cfg, NULL) &&
 	    (!cfg.num_kv_heads || cfg.num_heads % cfg.num_kv_heads || !cfg.vocab_size))
 		abort();
 	return 0;

@@ -40,11 +40,11 @@ static void write_mutated(const char *dir, const char *from, const char *to)
 
 static void test_base(void **state)
 {
-	struct zw_model_config c = {0};
+	struct llm_model_config c = {0};
 	struct zw_error err;
 
 	scratch_text(*state, "config.json", base);
-	assert_int_equal(zw_model_config_load(*state, &c, &err), 0);
+	assert_int_equal(llm_model_config_load(*state, &c, &err), 0);
 	assert_string_equal(c.model_type, "qwen3");
 	assert_int_equal(c.hidden_size, 128);
 	assert_int_equal(c.intermediate_size, 352);
@@ -61,31 +61,31 @@ static void test_base(void **state)
 	assert_int_equal(c.num_stop, 2);
 	assert_int_equal(c.stop[0], 5);
 	assert_int_equal(c.stop[1], 7);
-	assert_true(zw_model_config_is_stop(&c, 7));
-	assert_false(zw_model_config_is_stop(&c, 6));
+	assert_true(llm_model_config_is_stop(&c, 7));
+	assert_false(llm_model_config_is_stop(&c, 6));
 }
 
 /* The stop tokens are those of both files, but for what the model has no logit for. */
 static void test_stop_tokens(void **state)
 {
-	struct zw_model_config c = {0};
+	struct llm_model_config c = {0};
 	struct zw_error err;
 
 	scratch_text(*state, "config.json", base);
 	scratch_text(*state, "generation_config.json", "{\"eos_token_id\":[7,3,640,-1]}");
-	assert_int_equal(zw_model_config_load(*state, &c, &err), 0);
+	assert_int_equal(llm_model_config_load(*state, &c, &err), 0);
 	assert_int_equal(c.num_stop, 3);
 	assert_int_equal(c.stop[0], 3);
 	assert_int_equal(c.stop[2], 7);
 	scratch_text(*state, "generation_config.json", "{\"eos_token_id\":639}");
-	assert_int_equal(zw_model_config_load(*state, &c, &err), 0);
+	assert_int_equal(llm_model_config_load(*state, &c, &err), 0);
 	assert_int_equal(c.num_stop, 3);
 	assert_int_equal(c.stop[2], 639);
 	scratch_text(*state, "generation_config.json", "{");
-	assert_int_equal(zw_model_config_load(*state, &c, &err), -EBADMSG);
+	assert_int_equal(llm_model_config_load(*state, &c, &err), -EBADMSG);
 	expect_words("syntax", &err, "generation_config.json|JSON");
 	scratch_text(*state, "generation_config.json", "{\"eos_token_id\":\"7\"}");
-	assert_int_equal(zw_model_config_load(*state, &c, &err), -EBADMSG);
+	assert_int_equal(llm_model_config_load(*state, &c, &err), -EBADMSG);
 	expect_words("eos", &err, "generation_config.json|eos_token_id");
 }
 
@@ -103,25 +103,25 @@ static void test_variants(void **state)
 		{"\"hidden_act\":\"silu\"", "\"torch_dtype\":\"bfloat16\""},
 		{"\"architectures\":[\"Qwen3ForCausalLM\"]", "\"some_new_key\":{\"a\":[1]}"},
 	};
-	struct zw_model_config ref = {0};
+	struct llm_model_config ref = {0};
 
 	scratch_text(*state, "config.json", base);
-	assert_int_equal(zw_model_config_load(*state, &ref, NULL), 0);
+	assert_int_equal(llm_model_config_load(*state, &ref, NULL), 0);
 	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
-		struct zw_model_config c = {0};
+		struct llm_model_config c = {0};
 		struct zw_error err = {""};
 
 		write_mutated(*state, same[i][0], same[i][1]);
-		if (zw_model_config_load(*state, &c, &err))
+		if (llm_model_config_load(*state, &c, &err))
 			fail_msg("%s: %s", same[i][1], err.msg);
 		assert_memory_equal(&c, &ref, sizeof(c));
 	}
 	/* head_dim absent is the class default 128, never hidden_size / num_attention_heads (32).
 	 */
-	struct zw_model_config c = {0};
+	struct llm_model_config c = {0};
 
 	write_mutated(*state, "\"head_dim\":64,", "");
-	assert_int_equal(zw_model_config_load(*state, &c, NULL), 0);
+	assert_int_equal(llm_model_config_load(*state, &c, NULL), 0);
 	assert_int_equal(c.head_dim, 128);
 }
 
@@ -198,12 +198,12 @@ static const struct {
 static void test_bad(void **state)
 {
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		struct zw_model_config c = {0}, before = c;
+		struct llm_model_config c = {0}, before = c;
 		struct zw_error err = {""};
 		int ret;
 
 		write_mutated(*state, bad[i].from, bad[i].to);
-		ret = zw_model_config_load(*state, &c, &err);
+		ret = llm_model_config_load(*state, &c, &err);
 		if (ret != bad[i].code)
 			fail_msg("%s: %d (%s), expected %d", bad[i].to, ret, err.msg, bad[i].code);
 		expect_words(bad[i].to, &err, "config.json");
@@ -215,12 +215,12 @@ static void test_bad(void **state)
 /* An adapter's folder is not a model's. */
 static void test_adapter(void **state)
 {
-	struct zw_model_config c = {0};
+	struct llm_model_config c = {0};
 	struct zw_error err;
 
 	scratch_text(*state, "config.json", base);
 	scratch_text(*state, "adapter_config.json", "{}");
-	assert_int_equal(zw_model_config_load(*state, &c, &err), -EOPNOTSUPP);
+	assert_int_equal(llm_model_config_load(*state, &c, &err), -EOPNOTSUPP);
 	expect_words("adapter", &err, "adapter_config.json");
 }
 
@@ -255,24 +255,24 @@ static void test_notes(void **state)
 
 static void test_files(void **state)
 {
-	struct zw_model_config c = {0};
+	struct llm_model_config c = {0};
 	struct zw_error err;
 	char *big;
 
-	assert_int_equal(zw_model_config_load(*state, &c, &err), -ENOENT);
+	assert_int_equal(llm_model_config_load(*state, &c, &err), -ENOENT);
 	expect_words("absent", &err, "config.json");
-	assert_int_equal(zw_model_config_load("/dev/null", &c, &err), -ENOTDIR);
+	assert_int_equal(llm_model_config_load("/dev/null", &c, &err), -ENOTDIR);
 	big = malloc(3 << 20);
 	memset(big, ' ', 3 << 20);
 	scratch_write(*state, "config.json", big, 3 << 20);
 	free(big);
-	assert_int_equal(zw_model_config_load(*state, &c, &err), -EFBIG);
+	assert_int_equal(llm_model_config_load(*state, &c, &err), -EFBIG);
 	expect_words("large", &err, "config.json|limit");
 	scratch_write(*state, "config.json", "{}\0{}", 5);
-	assert_int_equal(zw_model_config_load(*state, &c, &err), -EBADMSG);
+	assert_int_equal(llm_model_config_load(*state, &c, &err), -EBADMSG);
 	expect_words("NUL", &err, "config.json|NUL");
 	scratch_text(*state, "config.json", "[]");
-	assert_int_equal(zw_model_config_load(*state, &c, &err), -EBADMSG);
+	assert_int_equal(llm_model_config_load(*state, &c, &err), -EBADMSG);
 }
 
 static void test_shipped_models(void **state)
@@ -281,12 +281,12 @@ static void test_shipped_models(void **state)
 	const char *models = test_dir("ZW_TEST_MODELS");
 
 	for (size_t i = 0; i < 3; i++) {
-		struct zw_model_config c = {0};
+		struct llm_model_config c = {0};
 		struct zw_error err = {""};
 		char path[512];
 
 		snprintf(path, sizeof(path), "%s/%s", models, names[i]);
-		if (zw_model_config_load(path, &c, &err))
+		if (llm_model_config_load(path, &c, &err))
 			fail_msg("%s", err.msg);
 		assert_int_equal(c.tie_word_embeddings, i > 0);
 		assert_int_equal(c.num_stop, i == 2);

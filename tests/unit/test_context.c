@@ -742,7 +742,7 @@ static void test_failed_step(void **state)
 
 #define SLAB 1000 /* no multiple of anything */
 
-static void slab_needs(const struct zw_model_config *cfg, struct llm_needs *n)
+static void slab_needs(const struct llm_model_config *cfg, struct llm_needs *n)
 {
 	llm_family_qwen3.needs(cfg, n);
 	n->slab_bytes = SLAB;

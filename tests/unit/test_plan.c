@@ -65,7 +65,7 @@ static int mem_read(const struct llm_source *s, size_t i, uint64_t off, void *ds
 	const struct mem_tensor *t = &mem_of(s)->t[i];
 
 	if ((long)i == mem_of(s)->broken)
-		return zw_fail(err, -EIO, "mem: broken");
+		return llm_fail(err, -EIO, "mem: broken");
 	assert_true(off + len <= elements(t) * zw_dtype_bits(t->dtype) / 8);
 	memcpy(dst, (const char *)t->data + off, len);
 	return 0;

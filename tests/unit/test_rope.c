@@ -33,7 +33,7 @@ static void test_frequencies(void **state)
 	float c[64], s[64];
 
 	for (size_t p = 0; p < 3; p++) {
-		zw_rope_tables(c, s, positions[p], 1, 128, 1e6);
+		llm_rope_tables(c, s, positions[p], 1, 128, 1e6);
 		for (int j = 0; j < 64; j++) {
 			float angle = (float)positions[p] * frequencies[j];
 
