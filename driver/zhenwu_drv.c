@@ -5,6 +5,7 @@
 
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -339,6 +340,11 @@ static int __init zhenwu_module_init(void)
 static void __exit zhenwu_module_exit(void)
 {
 	pci_unregister_driver(&zhenwu_pci_driver);
+	/*
+	 * Whoever put the last reference to the module did so in its text, and may have been
+	 * preempted before the return: wait until everybody who could have has left.
+	 */
+	synchronize_rcu_tasks();
 }
 
 module_init(zhenwu_module_init);

@@ -5,7 +5,6 @@
  */
 
 #include <linux/dma-fence.h>
-#include <linux/module.h>
 #include <linux/slab.h>
 
 #include <drm/drm_drv.h>
@@ -25,7 +24,7 @@ struct zhenwu_fence {
 	/** @lock: Its lock: a fence outlives the queue. */
 	spinlock_t lock;
 
-	/** @queue: Keeps the scheduler's memory, which the finished fence of the job points to. */
+	/** @queue: Keeps the scheduler's memory and the module. */
 	struct zhenwu_queue *queue;
 };
 
@@ -40,16 +39,18 @@ static const char *zhenwu_fence_timeline_name(struct dma_fence *fence)
 }
 
 /*
- * A sync file may hold a fence longer than any file of ours is open: the fence keeps the module,
- * whose code this is, and the memory of the scheduler, whose name is asked for.
+ * What user space gets is the scheduler's finished fence of a job. A sync file may hold it longer
+ * than any file of ours is open, and it points to the scheduler, whose name is asked for. It also
+ * keeps the fence that run_job() returned. So run_job() returns one for every job, whether the
+ * device gets it or not, and that fence keeps the queue, in which the scheduler is, and with it the
+ * module.
  */
 static void zhenwu_fence_release(struct dma_fence *base)
 {
-	struct zhenwu_fence *fence = container_of(base, struct zhenwu_fence, base);
+	struct zhenwu_queue *queue = container_of(base, struct zhenwu_fence, base)->queue;
 
-	zhenwu_queue_put(fence->queue);
 	dma_fence_free(base);
-	module_put(THIS_MODULE);
+	zhenwu_queue_put(queue);
 }
 
 static const struct dma_fence_ops zhenwu_fence_ops = {
@@ -66,7 +67,6 @@ static struct dma_fence *zhenwu_fence_alloc(struct zhenwu_queue *queue)
 		return NULL;
 	spin_lock_init(&fence->lock);
 	fence->queue = zhenwu_queue_get(queue);
-	__module_get(THIS_MODULE);
 	return &fence->base;
 }
 
@@ -86,6 +86,7 @@ struct zhenwu_job *zhenwu_job_create(struct zhenwu_queue *queue, struct drm_file
 	if (!job)
 		return ERR_PTR(-ENOMEM);
 	INIT_LIST_HEAD(&job->node);
+	zhenwu_gate_init(&job->gate);
 
 	job->done = zhenwu_fence_alloc(queue);
 	if (!job->done) {
@@ -104,10 +105,11 @@ struct zhenwu_job *zhenwu_job_create(struct zhenwu_queue *queue, struct drm_file
 
 /**
  * zhenwu_job_destroy() - free a job
- * @job: job that never ran or has ended, without its scheduler part
+ * @job: job that was not pushed or has ended, without its scheduler part
  */
 void zhenwu_job_destroy(struct zhenwu_job *job)
 {
+	zhenwu_gate_fini(&job->gate);
 	/* A fence that was not initialised has no reference count yet. */
 	if (job->seqno)
 		dma_fence_put(job->done);
@@ -118,8 +120,32 @@ void zhenwu_job_destroy(struct zhenwu_job *job)
 }
 
 /**
- * zhenwu_job_end_locked() - take a job out of the ring and signal its fence
- * @job: job in the ring; the queue's lock is held
+ * zhenwu_job_push() - hand an armed job to the scheduler
+ * @job: job; it may be gone when this returns
+ *
+ * Pairs with zhenwu_sched_free_job(): until then the queue waits for it.
+ */
+void zhenwu_job_push(struct zhenwu_job *job)
+{
+	struct zhenwu_queue *queue = job->queue;
+	unsigned long flags;
+
+	atomic_inc(&queue->jobs);
+	zhenwu_gate_arm(&job->gate);
+
+	spin_lock_irqsave(&queue->lock, flags);
+	list_add_tail(&job->node, &queue->waiting);
+	/* Whoever closed the ring did not see this one. */
+	if (queue->dead)
+		zhenwu_gate_force(&job->gate);
+	spin_unlock_irqrestore(&queue->lock, flags);
+
+	drm_sched_entity_push_job(&job->base);
+}
+
+/**
+ * zhenwu_job_end_locked() - take a job out of its queue and signal its fence
+ * @job: job that was run; the queue's lock is held
  * @error: 0 or a negative error
  *
  * Fences of a queue signal in order because this is called in order, under the lock.
@@ -131,7 +157,8 @@ void zhenwu_job_end_locked(struct zhenwu_job *job, int error)
 	lockdep_assert_held(&job->queue->lock);
 
 	list_del_init(&job->node);
-	job->queue->completed = job->seqno;
+	if (job->in_ring)
+		job->queue->completed = job->seqno;
 	if (error)
 		dma_fence_set_error(done, error);
 	/* From here on the job may be freed at any time. */
@@ -139,33 +166,14 @@ void zhenwu_job_end_locked(struct zhenwu_job *job, int error)
 	dma_fence_put(done);
 }
 
-static struct dma_fence *zhenwu_sched_run_job(struct drm_sched_job *base)
+/* Writes the ring entry of a job. The device may run it from here on. */
+static void zhenwu_job_ring_locked(struct zhenwu_job *job)
 {
-	struct zhenwu_job *job = to_zhenwu_job(base);
 	struct zhenwu_queue *queue = job->queue;
 	struct zhenwu_device *zdev = queue->zdev;
-	struct zhenwu_fence *fence = container_of(job->done, struct zhenwu_fence, base);
-	struct dma_fence *ret;
 	struct zw_ring_entry *entry;
-	unsigned long flags;
-	int idx;
-
-	job->ran = true;
-	atomic_inc(&queue->running);
-	if (!drm_dev_enter(&zdev->drm, &idx))
-		return ERR_PTR(-ENODEV);
-
-	spin_lock_irqsave(&queue->lock, flags);
-	if (queue->dead) {
-		ret = ERR_PTR(queue->dead);
-		goto out;
-	}
 
 	/* The scheduler has as many credits as the ring has slots: this one is free. */
-	job->seqno = ++queue->seqno;
-	dma_fence_init(job->done, &zhenwu_fence_ops, &fence->lock, queue->fence_ctx, job->seqno);
-	list_add_tail(&job->node, &queue->inflight);
-
 	entry = &queue->ring[job->seqno % queue->slots];
 	entry->seqno = cpu_to_le64(job->seqno);
 	entry->cmd_va = cpu_to_le64(job->cmd_va);
@@ -178,14 +186,44 @@ static struct dma_fence *zhenwu_sched_run_job(struct drm_sched_job *base)
 	WRITE_ONCE(queue->ctrl->tail, cpu_to_le32(lower_32_bits(job->seqno)));
 	/* writel() orders the doorbell after the tail. */
 	zhenwu_write32(zdev, ZW_REG_DOORBELL(queue->hw_id), 1);
-	ret = dma_fence_get(job->done);
 
 	/* The progress check runs while there are jobs. A timer that runs already is left alone. */
 	queue_delayed_work(zdev->reset.wq, &zdev->watchdog,
 			   msecs_to_jiffies(zdev->info.progress_ms));
-out:
+}
+
+/*
+ * Never fails: a job the device cannot get any more gets a fence with an error. It signals in turn,
+ * after those that are in the ring.
+ */
+static struct dma_fence *zhenwu_sched_run_job(struct drm_sched_job *base)
+{
+	struct zhenwu_job *job = to_zhenwu_job(base);
+	struct zhenwu_queue *queue = job->queue;
+	struct zhenwu_fence *fence = container_of(job->done, struct zhenwu_fence, base);
+	struct dma_fence *ret;
+	unsigned long flags;
+	bool entered;
+	int idx;
+
+	entered = drm_dev_enter(&queue->zdev->drm, &idx);
+	spin_lock_irqsave(&queue->lock, flags);
+	if (!entered)
+		zhenwu_queue_close_ring_locked(queue, -ENODEV);
+
+	job->seqno = ++queue->seqno;
+	dma_fence_init(job->done, &zhenwu_fence_ops, &fence->lock, queue->fence_ctx, job->seqno);
+	ret = dma_fence_get(job->done);
+	list_move_tail(&job->node, &queue->inflight);
+	if (queue->dead) {
+		zhenwu_queue_end_dropped_locked(queue);
+	} else {
+		job->in_ring = true;
+		zhenwu_job_ring_locked(job);
+	}
 	spin_unlock_irqrestore(&queue->lock, flags);
-	drm_dev_exit(idx);
+	if (entered)
+		drm_dev_exit(idx);
 	return ret;
 }
 
@@ -193,16 +231,12 @@ static void zhenwu_sched_free_job(struct drm_sched_job *base)
 {
 	struct zhenwu_job *job = to_zhenwu_job(base);
 	struct zhenwu_queue *queue = zhenwu_queue_get(job->queue);
-	bool ran = job->ran;
 
-	/* A job that was killed may be the last to keep the module. */
-	__module_get(THIS_MODULE);
 	drm_sched_job_cleanup(base);
 	zhenwu_job_destroy(job);
-	if (ran && atomic_dec_and_test(&queue->running))
+	if (atomic_dec_and_test(&queue->jobs))
 		wake_up_all(&queue->idle);
 	zhenwu_queue_put(queue);
-	module_put(THIS_MODULE);
 }
 
 /* No timedout_job: the scheduler's timer is off, see zhenwu_watchdog.c. */

@@ -3,6 +3,7 @@
 #define __ZHENWU_JOB_H__
 
 #include "zhenwu_compat.h"
+#include "zhenwu_gate.h"
 
 struct drm_file;
 struct zhenwu_queue;
@@ -20,14 +21,20 @@ struct zhenwu_job {
 	/** @done: Fence of the ring, allocated with the job so that running it needs no memory. */
 	struct dma_fence *done;
 
-	/** @node: Entry in the queue's list of jobs in the ring. */
+	/** @gate: What it waits for before it runs. */
+	struct zhenwu_gate gate;
+
+	/**
+	 * @node: Entry in the queue's list of jobs that wait to be run, then in that of jobs that
+	 * were run and have not ended.
+	 */
 	struct list_head node;
 
-	/** @seqno: Number in the ring, 0 before. */
+	/** @seqno: Number of @done, 0 before it is initialised; that in the ring if @in_ring. */
 	u64 seqno;
 
-	/** @ran: The scheduler handed it to the driver. */
-	bool ran;
+	/** @in_ring: The device got it. */
+	bool in_ring;
 
 	/** @cmd_va: Command buffer. */
 	u64 cmd_va;
@@ -48,6 +55,7 @@ extern const struct drm_sched_backend_ops zhenwu_sched_ops;
 
 struct zhenwu_job *zhenwu_job_create(struct zhenwu_queue *queue, struct drm_file *file);
 void zhenwu_job_destroy(struct zhenwu_job *job);
+void zhenwu_job_push(struct zhenwu_job *job);
 void zhenwu_job_end_locked(struct zhenwu_job *job, int error);
 
 #endif /* __ZHENWU_JOB_H__ */

@@ -9,6 +9,7 @@
 #include <linux/capability.h>
 #include <linux/dma-mapping.h>
 #include <linux/log2.h>
+#include <linux/module.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 
@@ -41,13 +42,47 @@ static int zhenwu_status_to_errno(u32 status)
 	}
 }
 
+/**
+ * zhenwu_queue_close_ring_locked() - give no more jobs to the device
+ * @queue: queue; its lock is held
+ * @error: what jobs get that come from now on
+ *
+ * Jobs that wait for others stop waiting: the scheduler runs them, which ends them.
+ */
+void zhenwu_queue_close_ring_locked(struct zhenwu_queue *queue, int error)
+{
+	struct zhenwu_job *job;
+
+	lockdep_assert_held(&queue->lock);
+
+	if (queue->dead)
+		return;
+	queue->dead = error;
+	list_for_each_entry(job, &queue->waiting, node)
+		zhenwu_gate_force(&job->gate);
+}
+
+/**
+ * zhenwu_queue_end_dropped_locked() - end jobs the device did not get, unless it is behind
+ * @queue: queue; its lock is held
+ */
+void zhenwu_queue_end_dropped_locked(struct zhenwu_queue *queue)
+{
+	struct zhenwu_job *job;
+
+	lockdep_assert_held(&queue->lock);
+
+	while ((job = list_first_entry_or_null(&queue->inflight, struct zhenwu_job, node)) &&
+	       !job->in_ring)
+		zhenwu_job_end_locked(job, queue->dead);
+}
+
 /* Notes the first failure and closes the ring. The lock of the queue is held. */
 static void zhenwu_queue_fail_locked(struct zhenwu_queue *queue, const struct zw_completion *c)
 {
 	lockdep_assert_held(&queue->lock);
 
-	if (!queue->dead)
-		queue->dead = -ECANCELED;
+	zhenwu_queue_close_ring_locked(queue, -ECANCELED);
 	if (queue->error.state)
 		return;
 	queue->error.state = DRM_ZHENWU_QUEUE_STATE_FAILED;
@@ -94,7 +129,7 @@ bool zhenwu_queue_poll(struct zhenwu_queue *queue)
 		struct zw_completion c;
 		int error;
 
-		if (le64_to_cpu(READ_ONCE(slot->seqno)) != job->seqno)
+		if (!job->in_ring || le64_to_cpu(READ_ONCE(slot->seqno)) != job->seqno)
 			break;
 		/* The firmware writes seqno last: the rest is read after it. */
 		dma_rmb();
@@ -109,6 +144,7 @@ bool zhenwu_queue_poll(struct zhenwu_queue *queue)
 		zhenwu_job_end_locked(job, zhenwu_queue_job_error(queue, job, error));
 		any = true;
 	}
+	zhenwu_queue_end_dropped_locked(queue);
 	spin_unlock_irqrestore(&queue->lock, flags);
 	return any;
 }
@@ -139,8 +175,7 @@ static void zhenwu_queue_abort(struct zhenwu_queue *queue, int error)
 	zhenwu_queue_poll(queue);
 
 	spin_lock_irqsave(&queue->lock, flags);
-	if (!queue->dead)
-		queue->dead = error;
+	zhenwu_queue_close_ring_locked(queue, error);
 	list_for_each_entry_safe(job, next, &queue->inflight, node)
 		zhenwu_job_end_locked(job, zhenwu_queue_job_error(queue, job, error));
 	spin_unlock_irqrestore(&queue->lock, flags);
@@ -208,8 +243,7 @@ int zhenwu_queue_kill_locked(struct zhenwu_queue *queue)
 	lockdep_assert_held(&queue->zdev->hw_lock);
 
 	spin_lock_irqsave(&queue->lock, flags);
-	if (!queue->dead)
-		queue->dead = -ECANCELED;
+	zhenwu_queue_close_ring_locked(queue, -ECANCELED);
 	job = list_first_entry_or_null(&queue->inflight, struct zhenwu_job, node);
 	if (job) {
 		if (!queue->error.state) {
@@ -240,6 +274,8 @@ static void zhenwu_queue_free(struct kref *ref)
 	mutex_destroy(&queue->submit_lock);
 	/* Names of fences, of which the scheduler's is one, are read under RCU. */
 	kfree_rcu(queue, rcu);
+	/* See zhenwu_module_exit() for how the caller gets out of the module. */
+	module_put(THIS_MODULE);
 }
 
 /**
@@ -377,11 +413,13 @@ static struct zhenwu_queue *zhenwu_queue_create(struct zhenwu_device *zdev, stru
 	if (!queue)
 		return ERR_PTR(-ENOMEM);
 	kref_init(&queue->refs);
+	__module_get(THIS_MODULE);
 	mutex_init(&queue->submit_lock);
 	spin_lock_init(&queue->lock);
 	init_waitqueue_head(&queue->idle);
 	INIT_LIST_HEAD(&queue->node);
 	INIT_LIST_HEAD(&queue->vector_node);
+	INIT_LIST_HEAD(&queue->waiting);
 	INIT_LIST_HEAD(&queue->inflight);
 	queue->zdev = zdev;
 	queue->vm = vm;
@@ -434,8 +472,7 @@ static void zhenwu_queue_close(struct zhenwu_queue *queue)
 	mutex_unlock(&queue->submit_lock);
 
 	spin_lock_irqsave(&queue->lock, flags);
-	if (!queue->dead)
-		queue->dead = -ECANCELED;
+	zhenwu_queue_close_ring_locked(queue, -ECANCELED);
 	spin_unlock_irqrestore(&queue->lock, flags);
 
 	mutex_lock(&zdev->hw_lock);
@@ -450,12 +487,11 @@ static void zhenwu_queue_close(struct zhenwu_queue *queue)
 	zhenwu_queue_free_ring(queue);
 
 	/*
-	 * Jobs that wait for others are cancelled without waiting. Those the driver was given have
-	 * ended and are freed by the scheduler's worker, which has to be done with them before the
-	 * scheduler goes.
+	 * The ring is closed: what the scheduler has it runs now, which ends it, and frees it. The
+	 * entity is empty when it goes, so that none of its jobs is left to be killed from elsewhere.
 	 */
+	wait_event(queue->idle, !atomic_read(&queue->jobs));
 	drm_sched_entity_fini(&queue->entity);
-	wait_event(queue->idle, !atomic_read(&queue->running));
 	drm_sched_fini(&queue->sched);
 
 	zhenwu_vm_put(queue->vm);

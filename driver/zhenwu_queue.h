@@ -24,7 +24,7 @@ struct zhenwu_vm;
  * The structure outlives the queue: jobs and fences point to the scheduler inside.
  */
 struct zhenwu_queue {
-	/** @refs: Users of the structure. */
+	/** @refs: Users of the structure; it keeps the module. */
 	struct kref refs;
 
 	/** @rcu: For freeing it. */
@@ -105,7 +105,13 @@ struct zhenwu_queue {
 	/** @completed: Jobs that ended. */
 	u64 completed;
 
-	/** @inflight: Jobs in the ring, oldest first. */
+	/** @waiting: Jobs the scheduler has, oldest first. */
+	struct list_head waiting;
+
+	/**
+	 * @inflight: Jobs that were run, oldest first: those in the ring, then those that came when
+	 * it was closed.
+	 */
 	struct list_head inflight;
 
 	/** @error: What user space is told. */
@@ -126,10 +132,10 @@ struct zhenwu_queue {
 		u64 seqno;
 	} error;
 
-	/** @running: Jobs handed to the driver by the scheduler and not freed yet. */
-	atomic_t running;
+	/** @jobs: Jobs handed to the scheduler and not freed yet. */
+	atomic_t jobs;
 
-	/** @idle: Woken when @running becomes 0. */
+	/** @idle: Woken when @jobs becomes 0. */
 	wait_queue_head_t idle;
 
 	/** @watchdog: What the last progress check saw; used by it alone. */
@@ -162,6 +168,8 @@ struct zhenwu_queue *zhenwu_queue_get(struct zhenwu_queue *queue);
 void zhenwu_queue_put(struct zhenwu_queue *queue);
 void zhenwu_queue_release_all(struct zhenwu_file *zfile);
 
+void zhenwu_queue_close_ring_locked(struct zhenwu_queue *queue, int error);
+void zhenwu_queue_end_dropped_locked(struct zhenwu_queue *queue);
 bool zhenwu_queue_poll(struct zhenwu_queue *queue);
 bool zhenwu_queue_busy(struct zhenwu_queue *queue);
 void zhenwu_queue_lose_locked(struct zhenwu_queue *queue, bool innocent, int error);

@@ -117,6 +117,7 @@ static bool zhenwu_submit_signals_earlier(struct zhenwu_submission *sub, u32 job
 static int zhenwu_submit_add_wait(struct zhenwu_submission *sub, u32 job,
 				  const struct drm_zhenwu_sync_op *op)
 {
+	struct drm_sched_fence *own;
 	struct dma_fence *fence;
 	int ret;
 
@@ -125,8 +126,14 @@ static int zhenwu_submit_add_wait(struct zhenwu_submission *sub, u32 job,
 	ret = drm_syncobj_find_fence(sub->file, op->handle, op->timeline_value, 0, &fence);
 	if (ret)
 		return ret;
+	/* Jobs of a queue run in the order they are submitted in: that is waiting enough. */
+	own = to_drm_sched_fence(fence);
+	if (own && own->sched == &sub->queue->sched) {
+		dma_fence_put(fence);
+		return 0;
+	}
 	/* Takes the reference, also when it fails. */
-	return drm_sched_job_add_dependency(&sub->jobs[job]->base, fence);
+	return zhenwu_gate_add(&sub->jobs[job]->gate, fence);
 }
 
 static int zhenwu_submit_add_signal(struct zhenwu_submission *sub, u32 job,
@@ -232,6 +239,8 @@ static int zhenwu_submit_add_job(struct zhenwu_submission *sub, u32 index,
 	ret = zhenwu_submit_grow_signals(sub, arg->syncs.count);
 	if (!ret)
 		ret = zhenwu_submit_add_syncs(sub, index, ops, arg->syncs.count);
+	if (!ret && job->gate.open)
+		ret = drm_sched_job_add_dependency(&job->base, dma_fence_get(job->gate.open));
 	kvfree(ops);
 	return ret;
 }
@@ -260,7 +269,7 @@ static int zhenwu_submit_push(struct zhenwu_submission *sub)
 		dma_resv_add_fence(resv, sub->fences[i], DMA_RESV_USAGE_BOOKKEEP);
 		/* The job belongs to the scheduler and may be gone when this returns. */
 		sub->jobs[i] = NULL;
-		drm_sched_entity_push_job(&job->base);
+		zhenwu_job_push(job);
 	}
 	queue->submitted += sub->num_jobs;
 	dma_fence_end_signalling(cookie);

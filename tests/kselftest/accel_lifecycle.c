@@ -10,11 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <linux/sync_file.h>
 
 #include "kselftest_harness.h"
 #include "zw_kst.h"
@@ -68,6 +71,15 @@ static bool fresh_client_works(void)
 		usleep(100000);
 	}
 	return false;
+}
+
+/* How the only fence of a sync file ended. */
+static int sync_file_error(int sf)
+{
+	struct sync_fence_info fence = {0};
+	struct sync_file_info info = {.num_fences = 1, .sync_fence_info = (uintptr_t)&fence};
+
+	return ioctl(sf, SYNC_IOC_FILE_INFO, &info) ? -errno : fence.status;
 }
 
 static void load_up(struct zw_client *c)
@@ -126,6 +138,36 @@ TEST_F_TIMEOUT(life, unload_with_open_file, 180)
 	ASSERT_EQ(0, zw_write_file(DRIVER "unbind", self->bdf));
 	EXPECT_EQ(-1, syscall(SYS_delete_module, "zhenwu", O_NONBLOCK));
 	EXPECT_TRUE(errno == EWOULDBLOCK || errno == EBUSY);
+	EXPECT_EQ(0, zw_write_file(DRIVER "bind", self->bdf));
+	EXPECT_TRUE(fresh_client_works());
+}
+
+/* A sync file pins the module, whether its job ran, was cancelled or waited for another. */
+TEST_F_TIMEOUT(life, unload_with_sync_file, 180)
+{
+	struct zw_client *c = &self->c;
+	struct drm_zhenwu_sync_op syncs[2] = {
+		{.flags = DRM_ZHENWU_SYNC_OP_WAIT | DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ,
+		 .handle = c->timeline},
+		{.flags = DRM_ZHENWU_SYNC_OP_SIGNAL},
+	};
+	struct drm_zhenwu_job job = {.syncs = DRM_ZHENWU_OBJ_ARRAY(2, syncs)};
+	struct drm_zhenwu_submit s = {.queue_id = zw_queue(c->fd, c->vm),
+				      .jobs = DRM_ZHENWU_OBJ_ARRAY(1, &job)};
+	int sf = -1;
+
+	zw_keep_fences = false;
+	load_up(c);
+	syncs[0].timeline_value = c->point;
+	ASSERT_EQ(0, drmSyncobjCreate(c->fd, 0, &syncs[1].handle));
+	ASSERT_EQ(0, zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_SUBMIT, &s));
+	ASSERT_EQ(0, drmSyncobjExportSyncFile(c->fd, syncs[1].handle, &sf));
+	ASSERT_EQ(0, zw_write_file(DRIVER "unbind", self->bdf));
+	zw_client_close(c);
+	EXPECT_EQ(-1, syscall(SYS_delete_module, "zhenwu", O_NONBLOCK));
+	EXPECT_TRUE(errno == EWOULDBLOCK || errno == EBUSY);
+	EXPECT_EQ(-ENODEV, sync_file_error(sf));
+	close(sf);
 	EXPECT_EQ(0, zw_write_file(DRIVER "bind", self->bdf));
 	EXPECT_TRUE(fresh_client_works());
 }

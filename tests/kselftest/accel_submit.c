@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: MIT
 /* Queues, submission, fences. */
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
+
+#include <linux/sync_file.h>
 
 #include "kselftest_harness.h"
 #include "zw_kst.h"
@@ -27,6 +32,56 @@ FIXTURE_SETUP(submit)
 FIXTURE_TEARDOWN(submit)
 {
 	zw_client_close(&self->c);
+}
+
+/* One job with these sync operations. */
+static int submit_syncs(int fd, uint32_t queue, uint64_t cmd_va, uint32_t cmd_bytes,
+			struct drm_zhenwu_sync_op *syncs, uint32_t n)
+{
+	struct drm_zhenwu_job job = {
+		.cmd_va = cmd_va,
+		.cmd_bytes = cmd_bytes,
+		.syncs = DRM_ZHENWU_OBJ_ARRAY(n, syncs),
+	};
+	struct drm_zhenwu_submit s = {.queue_id = queue, .jobs = DRM_ZHENWU_OBJ_ARRAY(1, &job)};
+
+	return zw_ioctl(fd, DRM_IOCTL_ZHENWU_SUBMIT, &s);
+}
+
+/* The fence that is in a binary syncobj now, as a sync file; -1 on failure. */
+static int sync_file_of(int fd, uint32_t syncobj)
+{
+	int sf = -1;
+
+	return drmSyncobjExportSyncFile(fd, syncobj, &sf) ? -1 : sf;
+}
+
+/* Status of the only fence of a sync file: 1, 0, -errno of the job; and its name. */
+static int sync_file_status(int sf, struct sync_fence_info *fence)
+{
+	struct sync_file_info info = {
+		.num_fences = 1,
+		.sync_fence_info = (uintptr_t)fence,
+	};
+
+	memset(fence, 0, sizeof(*fence));
+	return ioctl(sf, SYNC_IOC_FILE_INFO, &info) ? -ENXIO : fence->status;
+}
+
+static void set_sem(const struct zw_buf *b, uint32_t offset, uint64_t value)
+{
+	__atomic_store_n((uint64_t *)((char *)b->ptr + offset), value, __ATOMIC_RELEASE);
+}
+
+static uint32_t queue_of_slots(int fd, uint32_t vm, uint32_t slots)
+{
+	struct drm_zhenwu_queue_create c = {
+		.vm_id = vm,
+		.priority = DRM_ZHENWU_QUEUE_PRIORITY_NORMAL,
+		.ring_slots = slots,
+	};
+
+	return zw_ioctl(fd, DRM_IOCTL_ZHENWU_QUEUE_CREATE, &c) ? 0 : c.queue_id;
 }
 
 TEST_F(submit, empty_job)
@@ -132,6 +187,8 @@ TEST_F(submit, wait_for_syncobj_of_other_queue)
 
 	ASSERT_NE(0, q2);
 	ASSERT_EQ(0, drmSyncobjCreate(c->fd, 0, &syncs[1].handle));
+	/* Held back: a consumer that does not wait for it runs first. */
+	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, self->data.va + 262144, 1);
 	for (int i = 0; i < 8; i++)
 		zw_put_fill(c->cmd.ptr, &c->pos, self->data.va, 65536, 0x55);
 	ASSERT_EQ(0, zw_client_submit(c, 0, 0));
@@ -140,6 +197,9 @@ TEST_F(submit, wait_for_syncobj_of_other_queue)
 	job.cmd_va = c->cmd.va + from;
 	job.cmd_bytes = c->pos - from;
 	ASSERT_EQ(0, zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_SUBMIT, &s));
+	EXPECT_EQ(-ETIME, drmSyncobjWait(c->fd, &syncs[1].handle, 1, zw_deadline(500000000), 0,
+					 NULL));
+	set_sem(&self->data, 262144, 1);
 	ASSERT_EQ(0, drmSyncobjWait(c->fd, &syncs[1].handle, 1, zw_deadline(LONG_WAIT_NS),
 				    DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT, NULL));
 	EXPECT_EQ(0x55, p[131072 / 4]);
@@ -222,14 +282,25 @@ TEST_F(submit, high_priority_needs_capability)
 
 TEST_F(submit, queue_limit_is_an_error)
 {
+	struct drm_zhenwu_queue_create c = {0};
 	struct drm_zhenwu_dev_info info;
 	uint32_t n = 1;
+	int ret = 0;
 
 	ASSERT_EQ(0, zw_info(self->c.fd, &info));
-	while (n <= info.max_queues && zw_queue(self->c.fd, self->c.vm))
+	while (n <= info.max_queues) {
+		c = (struct drm_zhenwu_queue_create){.vm_id = self->c.vm, .priority = 1};
+		ret = zw_ioctl(self->c.fd, DRM_IOCTL_ZHENWU_QUEUE_CREATE, &c);
+		if (ret)
+			break;
 		n++;
-	EXPECT_LE(n, info.max_queues);
-	EXPECT_LT(4, n);
+	}
+	/* One file gets half of them. */
+	EXPECT_EQ(-ENOSPC, ret);
+	EXPECT_EQ(info.max_queues / 2, n);
+	/* and one that is given back can be had again */
+	ASSERT_EQ(0, zw_queue_destroy(self->c.fd, c.queue_id ? c.queue_id : self->c.queue));
+	EXPECT_NE(0, zw_queue(self->c.fd, self->c.vm));
 }
 
 TEST_F(submit, bad_jobs_change_nothing)
@@ -244,12 +315,16 @@ TEST_F(submit, bad_jobs_change_nothing)
 		{1ull << 48, 0, 16, 0},    {c->cmd.va, 0, (16u << 20) + 16, 0},
 		{c->cmd.va, 32, 16, 0},    {c->cmd.va, 1ull << 48, 16, 0},
 	};
+	struct drm_zhenwu_sync_op sync = {.flags = DRM_ZHENWU_SYNC_OP_SIGNAL};
 	struct drm_zhenwu_queue_get_state st;
 
-	zw_put_raw(c->cmd.ptr, &c->pos, ZW_OP_NOP, 16);
+	ASSERT_EQ(0, drmSyncobjCreate(c->fd, 0, &sync.handle));
+	zw_put_fill(c->cmd.ptr, &c->pos, self->data.va, 4, 0xbad);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct drm_zhenwu_job jobs[2] = {
-			{.cmd_va = c->cmd.va, .cmd_bytes = 16},
+			{.cmd_va = c->cmd.va,
+			 .cmd_bytes = c->pos,
+			 .syncs = DRM_ZHENWU_OBJ_ARRAY(1, &sync)},
 			{.cmd_va = bad[i].va,
 			 .cmd_bytes = bad[i].bytes,
 			 .flags = bad[i].flags,
@@ -263,6 +338,14 @@ TEST_F(submit, bad_jobs_change_nothing)
 	}
 	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
 	EXPECT_EQ(0, st.submitted);
+	/* Nor did the good job of each run, or leave a fence. A job that does comes behind it. */
+	EXPECT_EQ(-1, sync_file_of(c->fd, sync.handle));
+	ASSERT_EQ(0, submit_syncs(c->fd, c->queue, 0, 0, &sync, 1));
+	ASSERT_EQ(0, drmSyncobjWait(c->fd, &sync.handle, 1, zw_deadline(LONG_WAIT_NS), 0, NULL));
+	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
+	EXPECT_EQ(1, st.submitted);
+	EXPECT_EQ(1, st.completed);
+	EXPECT_EQ(0, *(volatile uint32_t *)self->data.ptr);
 }
 
 TEST_F(submit, bad_syncs)
@@ -329,6 +412,196 @@ TEST_F(submit, destroy_with_jobs_in_flight)
 	c->point = 4;
 	zw_put_raw(c->cmd.ptr, &c->pos, ZW_OP_NOP, 16);
 	EXPECT_EQ(0, zw_client_run(c, c->pos - 16));
+}
+
+/*
+ * Fences of jobs the device never got live on in sync files when queue and scheduler are gone. Run
+ * with poisoned slabs: what is read of a fence must not be read from freed memory.
+ */
+TEST_F_TIMEOUT(submit, fences_of_jobs_never_run_outlive_the_queue, 120)
+{
+	struct zw_client *c = &self->c;
+	struct drm_zhenwu_sync_op sig = {.flags = DRM_ZHENWU_SYNC_OP_SIGNAL};
+	uint32_t q = queue_of_slots(c->fd, c->vm, 8), bad;
+	struct sync_fence_info fence;
+	int sf[2];
+
+	ASSERT_NE(0, q);
+	ASSERT_EQ(0, drmSyncobjCreate(c->fd, 0, &sig.handle));
+	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, self->data.va + 4096, 1);
+	ASSERT_EQ(0, submit_syncs(c->fd, q, c->cmd.va, c->pos, NULL, 0));
+	bad = c->pos;
+	zw_put_fill(c->cmd.ptr, &c->pos, 0x123456789000, 4, 1);
+	ASSERT_EQ(0, submit_syncs(c->fd, q, c->cmd.va + bad, c->pos - bad, NULL, 0));
+	/* More than the ring holds: the scheduler keeps the last ones. */
+	for (int i = 0; i < 40; i++)
+		ASSERT_EQ(0, submit_syncs(c->fd, q, 0, 0, &sig, 1));
+	sf[0] = sync_file_of(c->fd, sig.handle);
+	ASSERT_LE(0, sf[0]);
+	EXPECT_EQ(0, sync_file_status(sf[0], &fence));
+	EXPECT_STREQ("zhenwu", fence.obj_name);
+	set_sem(&self->data, 4096, 1);
+	EXPECT_EQ(0, drmSyncobjWait(c->fd, &sig.handle, 1, zw_deadline(LONG_WAIT_NS), 0, NULL));
+	EXPECT_EQ(-ECANCELED, sync_file_status(sf[0], &fence));
+	ASSERT_EQ(0, zw_queue_destroy(c->fd, q));
+
+	/* The same for jobs that wait for others when their queue goes. */
+	q = queue_of_slots(c->fd, c->vm, 8);
+	ASSERT_NE(0, q);
+	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, self->data.va + 8192, 1);
+	for (int i = 0; i < 40; i++)
+		ASSERT_EQ(0, submit_syncs(c->fd, q, c->cmd.va + c->pos - 32, 32, &sig, 1));
+	sf[1] = sync_file_of(c->fd, sig.handle);
+	ASSERT_LE(0, sf[1]);
+	ASSERT_EQ(0, zw_queue_destroy(c->fd, q));
+	drmSyncobjDestroy(c->fd, sig.handle);
+	zw_client_close(c);
+	/* Grace periods pass; nobody else makes a queue where this one was. */
+	sleep(5);
+	for (int i = 0; i < 2; i++) {
+		EXPECT_EQ(-ECANCELED, sync_file_status(sf[i], &fence));
+		/* Newer kernels say of a fence that ended only that it did. */
+		EXPECT_TRUE(!strcmp("zhenwu", fence.obj_name) || strstr(fence.obj_name, "signal"))
+		TH_LOG("'%s'", fence.obj_name);
+		close(sf[i]);
+	}
+}
+
+/* What a job waits for may never come. Its queue can be destroyed all the same, at once. */
+TEST_F_TIMEOUT(submit, destroy_with_unsignalled_dependencies, 120)
+{
+	struct zw_client *c = &self->c;
+	struct drm_zhenwu_sync_op held = {.flags = DRM_ZHENWU_SYNC_OP_SIGNAL};
+	struct drm_zhenwu_sync_op syncs[2] = {
+		{.flags = DRM_ZHENWU_SYNC_OP_WAIT},
+		{.flags = DRM_ZHENWU_SYNC_OP_SIGNAL},
+	};
+	uint32_t q = zw_queue(c->fd, c->vm);
+	struct sync_fence_info fence;
+	int sf, sf_held;
+
+	ASSERT_NE(0, q);
+	ASSERT_EQ(0, drmSyncobjCreate(c->fd, 0, &held.handle));
+	ASSERT_EQ(0, drmSyncobjCreate(c->fd, 0, &syncs[1].handle));
+	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, self->data.va + 4096, 1);
+	ASSERT_EQ(0, submit_syncs(c->fd, c->queue, c->cmd.va, c->pos, &held, 1));
+	sf_held = sync_file_of(c->fd, held.handle);
+	ASSERT_LE(0, sf_held);
+	syncs[0].handle = held.handle;
+	for (int i = 0; i < 3; i++)
+		ASSERT_EQ(0, submit_syncs(c->fd, q, 0, 0, syncs, 2));
+	sf = sync_file_of(c->fd, syncs[1].handle);
+	ASSERT_LE(0, sf);
+	ASSERT_EQ(0, zw_queue_destroy(c->fd, q));
+	/* Over when the call returns, and what they waited for is not. */
+	EXPECT_EQ(-ECANCELED, sync_file_status(sf, &fence));
+	EXPECT_EQ(0, sync_file_status(sf_held, &fence));
+	set_sem(&self->data, 4096, 1);
+	EXPECT_EQ(0, drmSyncobjWait(c->fd, &held.handle, 1, zw_deadline(LONG_WAIT_NS), 0, NULL));
+	EXPECT_EQ(1, sync_file_status(sf_held, &fence));
+	close(sf);
+	close(sf_held);
+}
+
+/* The same when a job before it failed: nothing stays behind a queue that is closed. */
+TEST_F_TIMEOUT(submit, failed_queue_cancels_jobs_that_wait, 120)
+{
+	struct zw_client *c = &self->c;
+	struct drm_zhenwu_sync_op held = {.flags = DRM_ZHENWU_SYNC_OP_SIGNAL};
+	struct drm_zhenwu_sync_op syncs[2] = {
+		{.flags = DRM_ZHENWU_SYNC_OP_WAIT},
+		{.flags = DRM_ZHENWU_SYNC_OP_SIGNAL},
+	};
+	uint32_t q = zw_queue(c->fd, c->vm), from;
+	struct sync_fence_info fence;
+	int sf;
+
+	ASSERT_NE(0, q);
+	ASSERT_EQ(0, drmSyncobjCreate(c->fd, 0, &held.handle));
+	ASSERT_EQ(0, drmSyncobjCreate(c->fd, 0, &syncs[1].handle));
+	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, self->data.va + 4096, 1);
+	ASSERT_EQ(0, submit_syncs(c->fd, c->queue, c->cmd.va, c->pos, &held, 1));
+	/* A bad job that starts when told to, and one behind it that waits for the first queue. */
+	from = c->pos;
+	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, self->data.va + 8192, 1);
+	zw_put_fill(c->cmd.ptr, &c->pos, 0x123456789000, 4, 1);
+	ASSERT_EQ(0, submit_syncs(c->fd, q, c->cmd.va + from, c->pos - from, NULL, 0));
+	syncs[0].handle = held.handle;
+	ASSERT_EQ(0, submit_syncs(c->fd, q, 0, 0, syncs, 2));
+	sf = sync_file_of(c->fd, syncs[1].handle);
+	ASSERT_LE(0, sf);
+	EXPECT_EQ(0, sync_file_status(sf, &fence));
+	set_sem(&self->data, 8192, 1);
+	EXPECT_EQ(0,
+		  drmSyncobjWait(c->fd, &syncs[1].handle, 1, zw_deadline(LONG_WAIT_NS), 0, NULL));
+	EXPECT_EQ(-ECANCELED, sync_file_status(sf, &fence));
+	EXPECT_EQ(0, sync_file_status(sync_file_of(c->fd, held.handle), &fence));
+	set_sem(&self->data, 4096, 1);
+	close(sf);
+}
+
+/* A job may wait for what an earlier job of the same call signals, and only for an earlier one. */
+TEST_F(submit, wait_for_job_of_the_same_submission)
+{
+	struct zw_client *c = &self->c;
+	struct drm_zhenwu_sync_op syncs[2] = {
+		{.flags = DRM_ZHENWU_SYNC_OP_SIGNAL},
+		{.flags = DRM_ZHENWU_SYNC_OP_WAIT},
+	};
+	struct drm_zhenwu_job jobs[2] = {
+		{.syncs = DRM_ZHENWU_OBJ_ARRAY(1, &syncs[1])},
+		{.syncs = DRM_ZHENWU_OBJ_ARRAY(1, &syncs[0])},
+	};
+	struct drm_zhenwu_submit s = {.queue_id = c->queue, .jobs = DRM_ZHENWU_OBJ_ARRAY(2, jobs)};
+	struct drm_zhenwu_queue_get_state st;
+
+	ASSERT_EQ(0, drmSyncobjCreate(c->fd, 0, &syncs[0].handle));
+	syncs[1].handle = syncs[0].handle;
+	/* The waiter comes first: the syncobj is empty, and nothing of the call happens. */
+	EXPECT_EQ(-EINVAL, zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_SUBMIT, &s));
+	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
+	EXPECT_EQ(0, st.submitted);
+	EXPECT_NE(0, drmSyncobjWait(c->fd, &syncs[0].handle, 1, zw_deadline(1000000), 0, NULL));
+
+	jobs[0].syncs.array = (uintptr_t)&syncs[0];
+	jobs[1].syncs.array = (uintptr_t)&syncs[1];
+	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, self->data.va + 4096, 1);
+	jobs[0].cmd_va = c->cmd.va;
+	jobs[0].cmd_bytes = c->pos;
+	jobs[1].cmd_va = c->cmd.va + c->pos;
+	zw_put_fill(c->cmd.ptr, &c->pos, self->data.va, 4, 5);
+	jobs[1].cmd_bytes = c->pos - jobs[0].cmd_bytes;
+	ASSERT_EQ(0, zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_SUBMIT, &s));
+	ASSERT_EQ(0, submit_syncs(c->fd, c->queue, 0, 0, syncs, 1));
+	EXPECT_EQ(0, *(volatile uint32_t *)self->data.ptr);
+	set_sem(&self->data, 4096, 1);
+	ASSERT_EQ(0, drmSyncobjWait(c->fd, &syncs[0].handle, 1, zw_deadline(LONG_WAIT_NS), 0, NULL));
+	EXPECT_EQ(5, *(volatile uint32_t *)self->data.ptr);
+	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
+	EXPECT_EQ(3, st.submitted);
+}
+
+TEST_F(submit, limit_of_syncs)
+{
+	struct zw_client *c = &self->c;
+	struct drm_zhenwu_queue_get_state st;
+	struct drm_zhenwu_sync_op syncs[65];
+
+	for (int i = 0; i < 65; i++) {
+		syncs[i] = (struct drm_zhenwu_sync_op){.flags = DRM_ZHENWU_SYNC_OP_SIGNAL};
+		ASSERT_EQ(0, drmSyncobjCreate(c->fd, 0, &syncs[i].handle));
+	}
+	EXPECT_EQ(-EINVAL, submit_syncs(c->fd, c->queue, 0, 0, syncs, 65));
+	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
+	EXPECT_EQ(0, st.submitted);
+	ASSERT_EQ(0, submit_syncs(c->fd, c->queue, 0, 0, syncs, 64));
+	for (int i = 0; i < 64; i++)
+		EXPECT_EQ(0, drmSyncobjWait(c->fd, &syncs[i].handle, 1, zw_deadline(LONG_WAIT_NS),
+					    0, NULL));
+	/* and as many to wait for */
+	for (int i = 0; i < 64; i++)
+		syncs[i].flags = DRM_ZHENWU_SYNC_OP_WAIT;
+	EXPECT_EQ(0, submit_syncs(c->fd, c->queue, 0, 0, syncs, 64));
 }
 
 TEST_F(submit, queue_outlives_vm_id)
