@@ -13,6 +13,7 @@
 #include "zhenwu_device.h"
 #include "zhenwu_job.h"
 #include "zhenwu_queue.h"
+#include "zhenwu_watchdog.h"
 
 /**
  * struct zhenwu_fence - end of a job in the ring
@@ -219,6 +220,8 @@ static struct dma_fence *zhenwu_sched_run_job(struct drm_sched_job *base)
 		zhenwu_queue_end_dropped_locked(queue);
 	} else {
 		job->in_ring = true;
+		if (list_is_singular(&queue->inflight))
+			zhenwu_watchdog_start_locked(queue);
 		zhenwu_job_ring_locked(job);
 	}
 	spin_unlock_irqrestore(&queue->lock, flags);

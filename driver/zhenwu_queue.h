@@ -138,16 +138,18 @@ struct zhenwu_queue {
 	/** @idle: Woken when @jobs becomes 0. */
 	wait_queue_head_t idle;
 
-	/** @watchdog: What the last progress check saw; used by it alone. */
+	/** @watchdog: What the last progress check saw. */
 	struct {
 		/** @watchdog.info: Answer of the firmware. */
 		struct zw_msg_queue_info info;
 		/** @watchdog.completed: Value of @completed. */
 		u64 completed;
-		/** @watchdog.since: Jiffies of the last progress. */
+		/** @watchdog.since: Jiffies of the last progress; under @lock. */
 		unsigned long since;
-		/** @watchdog.stalls: Checks without progress while running. */
+		/** @watchdog.stalls: Checks in a row without progress; under @lock. */
 		unsigned int stalls;
+		/** @watchdog.stuck: This check saw no progress. */
+		bool stuck;
 	} watchdog;
 };
 

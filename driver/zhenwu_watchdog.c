@@ -2,8 +2,8 @@
 /*
  * Progress check: finds lost interrupts and queues that hang.
  *
- * How long a job may take is nobody's business, whether it gets on is. The firmware is asked; a
- * queue is ended when an engine works for it and nothing moves, or when it waits longer than
+ * A job may take as long as it likes while it gets on. The firmware is asked what it did for each
+ * queue; a queue is ended when it runs and nothing moves, or when it waits longer than
  * job_timeout_ms for something that does not come. A firmware that does not answer gets the device
  * reset, by the mailbox code.
  */
@@ -28,59 +28,88 @@ module_param(job_timeout_ms, uint, 0644);
 MODULE_PARM_DESC(job_timeout_ms,
 		 "Longest time a job may wait for a semaphore, or a queue be without any progress, in ms (default 30000)");
 
+/**
+ * zhenwu_watchdog_start_locked() - the time of a queue that had nothing in its ring starts now
+ * @queue: queue; its lock is held
+ */
+void zhenwu_watchdog_start_locked(struct zhenwu_queue *queue)
+{
+	lockdep_assert_held(&queue->lock);
+
+	queue->watchdog.since = jiffies;
+	queue->watchdog.stalls = 0;
+}
+
+/* Compares with the last check. All that is compared belongs to this queue alone. */
 static bool zhenwu_watchdog_moved(struct zhenwu_queue *queue, const struct zw_msg_queue_info *info)
 {
 	const struct zw_msg_queue_info *last = &queue->watchdog.info;
+	unsigned long flags;
+	bool moved;
 
-	return queue->watchdog.completed != queue->completed ||
-	       last->completed != info->completed || last->fetched != info->fetched ||
-	       last->packets_retired != info->packets_retired || last->progress != info->progress;
+	spin_lock_irqsave(&queue->lock, flags);
+	moved = queue->watchdog.completed != queue->completed ||
+		last->completed != info->completed || last->fetched != info->fetched ||
+		last->packets_retired != info->packets_retired || last->progress != info->progress;
+	queue->watchdog.info = *info;
+	queue->watchdog.completed = queue->completed;
+	if (moved)
+		zhenwu_watchdog_start_locked(queue);
+	else
+		queue->watchdog.stalls++;
+	spin_unlock_irqrestore(&queue->lock, flags);
+	return moved;
 }
 
-static bool zhenwu_watchdog_hung(struct zhenwu_queue *queue, const struct zw_msg_queue_info *info)
+/* Decides on a queue that did not move. */
+static bool zhenwu_watchdog_hung(struct zhenwu_queue *queue)
 {
 	struct zhenwu_device *zdev = queue->zdev;
-	u32 state = le32_to_cpu(info->state);
+	u32 state = le32_to_cpu(queue->watchdog.info.state);
 	unsigned long timeout = msecs_to_jiffies(READ_ONCE(job_timeout_ms));
-	unsigned long limit = queue->watchdog.since + timeout;
+	unsigned int stalls;
+	bool late;
+
+	spin_lock_irq(&queue->lock);
+	late = time_after(jiffies, queue->watchdog.since + timeout);
+	stalls = queue->watchdog.stalls;
+	spin_unlock_irq(&queue->lock);
 
 	switch (state) {
 	case ZW_QUEUE_READY:
 		/* Waits for its turn, which comes as long as those before it get on. */
-		queue->watchdog.stalls = 0;
-		return time_after(jiffies, limit) && time_after(jiffies, zdev->last_move + timeout);
-	case ZW_QUEUE_RUNNING:
-		return ++queue->watchdog.stalls >= ZHENWU_WATCHDOG_STALLS;
+		return late && time_after(jiffies, zdev->last_move + timeout);
 	case ZW_QUEUE_IDLE:
 		/* The doorbell was lost, or the completion is still on its way. */
 		zhenwu_write32(zdev, ZW_REG_DOORBELL(queue->hw_id), 1);
-		return ++queue->watchdog.stalls >= ZHENWU_WATCHDOG_STALLS;
+		fallthrough;
+	case ZW_QUEUE_RUNNING:
+		return stalls >= ZHENWU_WATCHDOG_STALLS;
 	case ZW_QUEUE_BLOCKED:
 	case ZW_QUEUE_SUSPENDED:
 	case ZW_QUEUE_ERROR:
 	case ZW_QUEUE_DRAINING:
-		return time_after(jiffies, limit);
+		return late;
 	default:
 		drm_err(&zdev->drm, "firmware says queue %u is in state %u\n", queue->hw_id, state);
 		return true;
 	}
 }
 
-/* Return: 0, or a negative error when the firmware cannot be asked. */
-static int zhenwu_watchdog_check(struct zhenwu_queue *queue)
+/*
+ * Asks for a queue. Return: 0 when it is as it should be, 1 when it did not move, or a negative
+ * error when the firmware cannot be asked.
+ */
+static int zhenwu_watchdog_ask(struct zhenwu_queue *queue)
 {
 	struct zw_msg_queue msg = { .queue = cpu_to_le32(queue->hw_id) };
 	struct zhenwu_device *zdev = queue->zdev;
 	struct zw_msg_queue_info info;
 	int ret;
 
-	if (!zhenwu_queue_busy(queue)) {
-		queue->watchdog.completed = queue->completed;
-		queue->watchdog.since = jiffies;
-		queue->watchdog.stalls = 0;
-		return 0;
-	}
-	if (zhenwu_queue_poll(queue) && !zhenwu_queue_busy(queue))
+	/* The interrupt may have been lost. */
+	zhenwu_queue_poll(queue);
+	if (!zhenwu_queue_busy(queue))
 		return 0;
 
 	ret = zhenwu_ipc_request(zdev, ZW_MSG_QUERY_QUEUE, &msg, sizeof(msg), &info, sizeof(info));
@@ -90,18 +119,33 @@ static int zhenwu_watchdog_check(struct zhenwu_queue *queue)
 		drm_err(&zdev->drm, "firmware knows nothing of queue %u: %d\n", queue->hw_id, ret);
 		return zhenwu_queue_kill_locked(queue);
 	}
+	if (!zhenwu_watchdog_moved(queue, &info))
+		return 1;
+	zdev->last_move = jiffies;
+	return 0;
+}
 
-	if (zhenwu_watchdog_moved(queue, &info)) {
-		queue->watchdog.info = info;
-		queue->watchdog.completed = queue->completed;
-		queue->watchdog.since = jiffies;
-		zdev->last_move = jiffies;
-		queue->watchdog.stalls = 0;
-		return 0;
+/* Return: are there jobs to look after. */
+static bool zhenwu_watchdog_check_all(struct zhenwu_device *zdev)
+{
+	struct zhenwu_queue *queue;
+	bool busy = false;
+
+	/* First everybody is asked: whether one waits in vain depends on whether others move. */
+	list_for_each_entry(queue, &zdev->queues, node) {
+		int ret = queue->on_hw ? zhenwu_watchdog_ask(queue) : 0;
+
+		if (ret < 0)
+			return true;
+		queue->watchdog.stuck = ret;
 	}
-	if (!zhenwu_watchdog_hung(queue, &info))
-		return 0;
-	return zhenwu_queue_kill_locked(queue);
+	list_for_each_entry(queue, &zdev->queues, node) {
+		if (queue->watchdog.stuck && zhenwu_watchdog_hung(queue) &&
+		    zhenwu_queue_kill_locked(queue))
+			return true;
+		busy |= zhenwu_queue_busy(queue);
+	}
+	return busy;
 }
 
 /**
@@ -112,8 +156,7 @@ void zhenwu_watchdog_work(struct work_struct *work)
 {
 	struct zhenwu_device *zdev = container_of(to_delayed_work(work), struct zhenwu_device,
 						  watchdog);
-	struct zhenwu_queue *queue;
-	bool busy = false, cookie;
+	bool busy, cookie;
 	int idx;
 
 	if (!drm_dev_enter(&zdev->drm, &idx))
@@ -124,13 +167,7 @@ void zhenwu_watchdog_work(struct work_struct *work)
 		zhenwu_ipc_down(zdev);
 		zhenwu_reset_schedule(zdev);
 	}
-	list_for_each_entry(queue, &zdev->queues, node) {
-		if (!queue->on_hw)
-			continue;
-		if (zhenwu_watchdog_check(queue))
-			break;
-		busy |= zhenwu_queue_busy(queue);
-	}
+	busy = zhenwu_watchdog_check_all(zdev);
 	mutex_unlock(&zdev->hw_lock);
 	dma_fence_end_signalling(cookie);
 

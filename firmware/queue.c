@@ -5,6 +5,34 @@
 struct queue queues[ZW_MAX_QUEUES];
 uint64_t queues_of_priority[ZW_PRIO_COUNT];
 
+/*
+ * The counters of the command processor are those of all queues. They move only while it runs a
+ * job, one at a time: what they moved by belongs to the queue that was started last.
+ */
+static struct queue *metered;
+static uint32_t meter_packets, meter_progress;
+
+static void meter_read(void)
+{
+	uint32_t packets = rd32(ZW_SOC_CP_PACKETS), progress = rd32(ZW_SOC_CP_PROGRESS);
+
+	if (metered) {
+		metered->packets += packets - meter_packets;
+		metered->progress += progress - meter_progress;
+	}
+	meter_packets = packets;
+	meter_progress = progress;
+}
+
+/* Before every start of a queue. */
+static void meter_start(struct queue *q)
+{
+	meter_read();
+	metered = q;
+	q->retried = q->state == ZW_QUEUE_BLOCKED;
+	q->retry_packets = q->packets;
+}
+
 static uint32_t queue_id(const struct queue *q)
 {
 	return q - queues;
@@ -42,6 +70,9 @@ uint32_t queue_create(const struct zw_msg_create_queue *m)
 	q = &queues[m->queue];
 	if (q->state != ZW_QUEUE_FREE)
 		return ZW_MSG_ERR_EXIST;
+	meter_read();
+	if (metered == q)
+		metered = NULL;
 	if (dma_read(&probe, ctrl, sizeof(probe)))
 		return ZW_MSG_ERR_DMA;
 	*q = (struct queue){
@@ -173,6 +204,7 @@ bool queue_fetch(struct queue *q)
 	struct zw_ring_entry *e = &q->entry;
 	bool ok;
 
+	meter_start(q);
 	if (q->have_job)
 		return true;
 	if (seq > q->tail) {
@@ -301,15 +333,17 @@ uint32_t queue_info(uint32_t id, struct zw_msg_queue_info *info)
 
 	if (!q)
 		return ZW_MSG_ERR_NOENT;
+	meter_read();
 	*info = (struct zw_msg_queue_info){
 		.state = q->state,
 		.completed = q->completed,
 		.fetched = q->fetched,
-		/* Engine counters are device-wide; they say something about this queue while it
-		   runs. */
-		.packets_retired = sched_running(q) ? rd32(ZW_SOC_CP_PACKETS) : 0,
-		.progress = sched_running(q) ? rd32(ZW_SOC_CP_PROGRESS) : 0,
+		.packets_retired = q->packets,
+		.progress = q->progress,
 		.last_status = q->last_status,
 	};
+	/* To look at a semaphore again is not to run: it waits until a packet has retired. */
+	if (q->state == ZW_QUEUE_RUNNING && q->retried && q->packets == q->retry_packets)
+		info->state = ZW_QUEUE_BLOCKED;
 	return ZW_MSG_OK;
 }

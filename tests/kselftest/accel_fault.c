@@ -282,6 +282,145 @@ TEST_F_TIMEOUT(fault, hang_is_recovered, 180)
 	EXPECT_EQ(4, *(uint32_t *)self->data.ptr);
 }
 
+/*
+ * A neighbour that keeps the device busy is no progress of a queue that waits in vain, however much
+ * the device reads again each time it looks at the semaphore.
+ */
+static void hang_beside_neighbour(struct __test_metadata *_metadata, struct zw_client *c,
+				  struct zw_client *o, uint64_t cmd_bytes, uint64_t sem)
+{
+	int64_t end = zw_deadline(90 * 1000000000ll);
+	struct zw_buf cmd;
+	uint32_t pos = 0;
+
+	ASSERT_TRUE(zw_buf(c->fd, c->vm, cmd_bytes, DRM_ZHENWU_BO_SYSTEM, 1024 * MIB, &cmd));
+	zw_put_sem(cmd.ptr, &pos, ZW_OP_SEM_WAIT, sem, 1);
+	while (pos < cmd_bytes)
+		zw_put_raw(cmd.ptr, &pos, ZW_OP_NOP, 16);
+	zw_put_raw(o->cmd.ptr, &o->pos, ZW_OP_NOP, 16);
+	if (!short_timeout())
+		SKIP(return, "cannot write " TIMEOUT_PARAM);
+	zw_keep_fences = false;
+	ASSERT_EQ(0, zw_submit(c->fd, c->queue, cmd.va, pos, 0, c->timeline, 1));
+	while (zw_wait(c->fd, c->timeline, 1, 0) && zw_deadline(0) < end) {
+		/* With a packet, so that the device's counters move. */
+		ASSERT_EQ(0, zw_client_submit(o, 0, 0));
+		ASSERT_EQ(0, zw_wait(o->fd, o->timeline, o->point, LONG_WAIT_NS));
+	}
+	restore_timeout();
+	zw_keep_fences = true;
+	EXPECT_EQ(0, zw_wait(c->fd, c->timeline, 1, 0));
+}
+
+TEST_F_TIMEOUT(fault, hang_with_a_busy_neighbour, 180)
+{
+	struct drm_zhenwu_queue_get_state st;
+	struct zw_client *c = &self->c;
+
+	hang_beside_neighbour(_metadata, c, &self->other, 16 * MIB, self->data.va + 4096);
+	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
+	EXPECT_TRUE(st.state & DRM_ZHENWU_QUEUE_STATE_TIMEDOUT);
+	ASSERT_EQ(0, zw_queue_state(self->other.fd, self->other.queue, &st));
+	EXPECT_EQ(0, st.state);
+	EXPECT_TRUE(other_works(&self->other));
+}
+
+/*
+ * A queue of low priority gets no turn while another has jobs. It waits, which is not to hang,
+ * however long the device was idle before and whoever made the first queue.
+ */
+TEST_F_TIMEOUT(fault, starved_queue_is_not_hung, 240)
+{
+	struct drm_zhenwu_queue_create low = {.vm_id = self->other.vm,
+					      .priority = DRM_ZHENWU_QUEUE_PRIORITY_LOW};
+	struct zw_client *o = &self->other, busy;
+	struct drm_zhenwu_queue_get_state st;
+	struct zw_buf hbm;
+	int64_t end;
+
+	if (!short_timeout())
+		SKIP(return, "cannot write " TIMEOUT_PARAM);
+	ASSERT_EQ(0, zw_ioctl(o->fd, DRM_IOCTL_ZHENWU_QUEUE_CREATE, &low));
+	/* Its queue is behind the other in every list. */
+	ASSERT_TRUE(zw_client_open(&busy));
+	ASSERT_TRUE(zw_buf(busy.fd, busy.vm, 64 * MIB, DRM_ZHENWU_BO_HBM, 256 * MIB, &hbm));
+	zw_keep_fences = false;
+	/* Long jobs: the ring does not run empty while this test waits for a CPU. */
+	for (int i = 0; i < 64; i++)
+		zw_put_fill(busy.cmd.ptr, &busy.pos, hbm.va, hbm.size, i);
+	zw_put_fill(o->cmd.ptr, &o->pos, o->cmd.va + 32768, 4, 0x600d);
+	for (int i = 0; i < 16; i++)
+		ASSERT_EQ(0, zw_client_submit(&busy, 0, 0));
+	ASSERT_EQ(0, zw_submit(o->fd, low.queue_id, o->cmd.va, o->pos, 0, o->timeline, 1));
+	/* Two periods and more. */
+	for (end = zw_deadline(16 * 1000000000ll); zw_deadline(0) < end;) {
+		ASSERT_EQ(0, zw_client_submit(&busy, 0, 0));
+		ASSERT_EQ(0, zw_wait(busy.fd, busy.timeline, busy.point - 8, LONG_WAIT_NS));
+	}
+	/* Starved indeed. */
+	EXPECT_EQ(-ETIME, zw_wait(o->fd, o->timeline, 1, 0));
+	restore_timeout();
+	EXPECT_EQ(0, zw_wait(busy.fd, busy.timeline, busy.point, LONG_WAIT_NS));
+	EXPECT_EQ(0, zw_wait(o->fd, o->timeline, 1, LONG_WAIT_NS));
+	EXPECT_EQ(0x600d, *(volatile uint32_t *)((char *)o->cmd.ptr + 32768));
+	ASSERT_EQ(0, zw_queue_state(o->fd, low.queue_id, &st));
+	EXPECT_EQ(0, st.state);
+	zw_client_close(&busy);
+}
+
+static struct zw_tensor matrix(uint64_t va, uint32_t rows, uint32_t cols)
+{
+	return (struct zw_tensor){
+		.va = va,
+		.dtype = ZW_DTYPE_F32,
+		.ndim = 2,
+		.dim = {rows, cols},
+		.stride = {cols},
+	};
+}
+
+/* Behind one packet that takes longer than a progress period. */
+TEST_F_TIMEOUT(fault, waiting_behind_a_long_packet_is_not_hanging, 300)
+{
+	struct zw_client *c = &self->c, *o = &self->other;
+	struct drm_zhenwu_queue_get_state st;
+	const uint32_t k = 4096, m = 4096;
+	uint32_t n = 8192;
+	bool long_enough = false;
+	struct zw_buf a, w, out;
+
+	if (!short_timeout())
+		SKIP(return, "cannot write " TIMEOUT_PARAM);
+	/* The queue that waits is the first in every list. */
+	ASSERT_TRUE(zw_buf(o->fd, o->vm, 4ull * m * k, DRM_ZHENWU_BO_HBM, 1ull << 32, &a));
+	ASSERT_TRUE(zw_buf(o->fd, o->vm, 512 * MIB, DRM_ZHENWU_BO_HBM, 2ull << 32, &w));
+	ASSERT_TRUE(zw_buf(o->fd, o->vm, 512 * MIB, DRM_ZHENWU_BO_HBM, 3ull << 32, &out));
+	zw_put_fill(c->cmd.ptr, &c->pos, c->cmd.va + 32768, 4, 0x600d);
+	for (; !long_enough && n <= 32768; n *= 2) {
+		struct zw_pkt_gemm *g = o->cmd.ptr;
+		int64_t start;
+
+		o->pos = 0;
+		zw_put_raw(o->cmd.ptr, &o->pos, ZW_OP_GEMM, sizeof(*g));
+		g->a = matrix(a.va, m, k);
+		g->w = matrix(w.va, n, k);
+		g->c = matrix(out.va, m, n);
+		start = zw_deadline(0);
+		ASSERT_EQ(0, zw_client_submit(o, 0, 0));
+		ASSERT_EQ(0, zw_client_run(c, 0));
+		EXPECT_EQ(1, zw_fence_status(c->fd, c->timeline, c->point));
+		ASSERT_EQ(0, zw_wait(o->fd, o->timeline, o->point, 2 * LONG_WAIT_NS));
+		ASSERT_EQ(1, zw_fence_status(o->fd, o->timeline, o->point));
+		/* The default period is 5 s. */
+		long_enough = zw_deadline(0) - start > 7 * 1000000000ll;
+	}
+	restore_timeout();
+	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
+	EXPECT_EQ(0, st.state);
+	if (!long_enough)
+		SKIP(return, "the device is too fast for this test");
+}
+
 TEST_F_TIMEOUT(fault, killed_client, 180)
 {
 	struct drm_zhenwu_dev_info before, after;
