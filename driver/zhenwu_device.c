@@ -12,6 +12,7 @@
 
 #include "zhenwu/zw_pte.h"
 #include "zhenwu_device.h"
+#include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
 #include "zhenwu_watchdog.h"
 
@@ -148,8 +149,7 @@ static int zhenwu_device_init_sw(struct zhenwu_device *zdev)
 	INIT_LIST_HEAD(&zdev->vms);
 	ida_init(&zdev->queue_ids);
 	ida_init(&zdev->vm_ids);
-	init_waitqueue_head(&zdev->reset.wait);
-	INIT_WORK(&zdev->reset.work, zhenwu_reset_work);
+	zhenwu_reset_init(zdev);
 	INIT_DELAYED_WORK(&zdev->watchdog, zhenwu_watchdog_work);
 
 	ret = drmm_add_action_or_reset(&zdev->drm, zhenwu_device_release, zdev);
@@ -188,7 +188,6 @@ static int zhenwu_device_start(struct zhenwu_device *zdev)
 	return 0;
 
 err_stop:
-	WRITE_ONCE(zdev->reset.gone, true);
 	zhenwu_reset_stop(zdev);
 	return ret;
 }
@@ -230,6 +229,7 @@ int zhenwu_device_init(struct zhenwu_device *zdev)
 	ret = zhenwu_device_start(zdev);
 	if (ret)
 		goto err_fw;
+	zhenwu_reset_live(zdev);
 
 	drm_info(&zdev->drm,
 		 "%s: %llu MiB HBM (%llu MiB visible), %u queues, %u VMs, ABI %u.%u, firmware %u.%u.%u\n",
@@ -262,12 +262,10 @@ err_hbm:
  */
 void zhenwu_device_fini(struct zhenwu_device *zdev)
 {
-	if (!READ_ONCE(zdev->reset.stopped)) {
-		WRITE_ONCE(zdev->reset.gone, true);
-		zhenwu_reset_stop(zdev);
-	}
+	zhenwu_reset_stop(zdev);
 	cancel_work_sync(&zdev->reset.work);
 	cancel_delayed_work_sync(&zdev->watchdog);
+	zhenwu_queue_unmap_all(zdev);
 	zhenwu_hbm_stop(zdev);
 	zhenwu_irq_fini(zdev);
 	zhenwu_ipc_fini(zdev);

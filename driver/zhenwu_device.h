@@ -2,9 +2,11 @@
 #ifndef __ZHENWU_DEVICE_H__
 #define __ZHENWU_DEVICE_H__
 
+#include <linux/completion.h>
 #include <linux/idr.h>
 #include <linux/io.h>
 #include <linux/io-64-nonatomic-lo-hi.h>
+#include <linux/kref.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/workqueue.h>
@@ -18,6 +20,7 @@
 #include "zhenwu_hbm.h"
 #include "zhenwu_ipc.h"
 #include "zhenwu_irq.h"
+#include "zhenwu_reset.h"
 
 #define ZHENWU_DRIVER_NAME	"zhenwu"
 #define ZHENWU_DRIVER_DESC	"Zhenwu LLM accelerator"
@@ -85,10 +88,13 @@ struct zhenwu_device {
 	/** @sched_wq: Workqueue all queues submit from. */
 	struct workqueue_struct *sched_wq;
 
-	/** @hw_lock: Protects @queues, @vms and what the firmware knows of queues and VMs. */
+	/**
+	 * @hw_lock: Protects @queues, @vms and what the firmware knows of queues and VMs. A device
+	 * reset holds it from beginning to end; nobody else holds it while the firmware is asked.
+	 */
 	struct mutex hw_lock;
 
-	/** @queues: Queues that were announced to the firmware. */
+	/** @queues: Queues that were announced to the firmware and not closed. */
 	struct list_head queues;
 
 	/** @vms: VMs that were announced to the firmware. */
@@ -108,29 +114,8 @@ struct zhenwu_device {
 		struct list_head list;
 	} bos;
 
-	/** @reset: Device reset and loss. */
-	struct {
-		/** @reset.wq: Ordered: resets and progress checks never overlap. */
-		struct workqueue_struct *wq;
-		/** @reset.work: Resets the device. */
-		struct work_struct work;
-		/** @reset.wait: Woken when @reset.gen, @reset.wedged or @reset.stopped changes. */
-		wait_queue_head_t wait;
-		/** @reset.count: Resets, for user space: grows before jobs are told. */
-		u32 count;
-		/** @reset.gen: Resets that are over, for waiters; changed under @hw_lock. */
-		u32 gen;
-		/** @reset.requested_gen: Generation @reset.work is to end. */
-		u32 requested_gen;
-		/** @reset.gone: The device is being removed. */
-		bool gone;
-		/** @reset.stopped: The device was removed and does no DMA any more. */
-		bool stopped;
-		/** @reset.wedged: A reset failed, nothing works any more. */
-		bool wedged;
-		/** @reset.in_flr: Function level reset under way: the aperture is off limits. */
-		bool in_flr;
-	} reset;
+	/** @reset: State of the device, and how it changes. */
+	struct zhenwu_reset reset;
 
 	/** @watchdog: Progress check, on @reset.wq. */
 	struct delayed_work watchdog;
@@ -145,6 +130,15 @@ struct zhenwu_device {
 struct zhenwu_file {
 	/** @zdev: Device. */
 	struct zhenwu_device *zdev;
+
+	/** @refs: The open file, and its release. */
+	struct kref refs;
+
+	/** @release: Lets go of what the device knows. */
+	struct work_struct release;
+
+	/** @released: @release is over. */
+	struct completion released;
 
 	/** @vms: VMs by id. */
 	struct xarray vms;
@@ -184,6 +178,17 @@ static inline void zhenwu_write64(struct zhenwu_device *zdev, u32 reg, u64 val)
 }
 
 /**
+ * zhenwu_device_state() - state of a device, which may change at any time
+ * @zdev: device
+ *
+ * Return: &enum zhenwu_state.
+ */
+static inline enum zhenwu_state zhenwu_device_state(struct zhenwu_device *zdev)
+{
+	return READ_ONCE(zdev->reset.state);
+}
+
+/**
  * zhenwu_device_alive() - does the device still work for its users
  * @zdev: device
  *
@@ -191,7 +196,7 @@ static inline void zhenwu_write64(struct zhenwu_device *zdev, u32 reg, u64 val)
  */
 static inline bool zhenwu_device_alive(struct zhenwu_device *zdev)
 {
-	return !READ_ONCE(zdev->reset.wedged) && !READ_ONCE(zdev->reset.gone);
+	return zhenwu_device_state(zdev) < ZHENWU_STATE_WEDGED;
 }
 
 int zhenwu_device_init(struct zhenwu_device *zdev);

@@ -150,6 +150,24 @@ static int zhenwu_ioctl_dev_query(struct drm_device *drm, void *data, struct drm
 
 /* -- DRM driver ------------------------------------------------------------------------------- */
 
+static void zhenwu_file_free(struct kref *ref)
+{
+	kfree(container_of(ref, struct zhenwu_file, refs));
+}
+
+static void zhenwu_file_release_work(struct work_struct *work)
+{
+	struct zhenwu_file *zfile = container_of(work, struct zhenwu_file, release);
+	struct zhenwu_device *zdev = zfile->zdev;
+
+	zhenwu_queue_release_all(zfile);
+	zhenwu_vm_release_all(zfile);
+	complete_all(&zfile->released);
+	kref_put(&zfile->refs, zhenwu_file_free);
+	drm_dev_put(&zdev->drm);
+	module_put(THIS_MODULE);
+}
+
 static int zhenwu_open(struct drm_device *drm, struct drm_file *file)
 {
 	struct zhenwu_file *zfile;
@@ -158,19 +176,30 @@ static int zhenwu_open(struct drm_device *drm, struct drm_file *file)
 	if (!zfile)
 		return -ENOMEM;
 	zfile->zdev = to_zhenwu_device(drm);
+	kref_init(&zfile->refs);
+	INIT_WORK(&zfile->release, zhenwu_file_release_work);
+	init_completion(&zfile->released);
 	xa_init_flags(&zfile->vms, XA_FLAGS_ALLOC1);
 	xa_init_flags(&zfile->queues, XA_FLAGS_ALLOC1);
 	file->driver_priv = zfile;
 	return 0;
 }
 
+/*
+ * To let go of queues and VMs takes the device some time, and as long as a reset when it is dead.
+ * Who closes a file waits for it, so that all is free afterwards; who is killed does not.
+ */
 static void zhenwu_postclose(struct drm_device *drm, struct drm_file *file)
 {
 	struct zhenwu_file *zfile = file->driver_priv;
 
-	zhenwu_queue_release_all(zfile);
-	zhenwu_vm_release_all(zfile);
-	kfree(zfile);
+	kref_get(&zfile->refs);
+	drm_dev_get(drm);
+	__module_get(THIS_MODULE);
+	queue_work(zhenwu_release_wq, &zfile->release);
+	if (!(current->flags & PF_SIGNALED))
+		wait_for_completion_killable(&zfile->released);
+	kref_put(&zfile->refs, zhenwu_file_free);
 }
 
 #define ZHENWU_IOCTL(n, func) \
@@ -284,7 +313,6 @@ static void zhenwu_remove(struct pci_dev *pdev)
 	struct zhenwu_device *zdev = pci_get_drvdata(pdev);
 
 	/* First the device, so that nobody who waits for it keeps the second step waiting. */
-	WRITE_ONCE(zdev->reset.gone, true);
 	zhenwu_reset_stop(zdev);
 	drm_dev_unplug(&zdev->drm);
 	zhenwu_device_fini(zdev);
@@ -295,20 +323,20 @@ static void zhenwu_shutdown(struct pci_dev *pdev)
 {
 	struct zhenwu_device *zdev = pci_get_drvdata(pdev);
 
-	WRITE_ONCE(zdev->reset.gone, true);
 	zhenwu_reset_stop(zdev);
 }
 
-/* HBM does not survive, and nothing saves it yet: better no sleep than lost data. */
 static int zhenwu_suspend(struct device *dev)
 {
-	struct zhenwu_device *zdev = dev_get_drvdata(dev);
-
-	drm_err(&zdev->drm, "system sleep is not supported: HBM contents would be lost\n");
-	return -EOPNOTSUPP;
+	return zhenwu_reset_suspend(dev_get_drvdata(dev));
 }
 
-static DEFINE_SIMPLE_DEV_PM_OPS(zhenwu_pm_ops, zhenwu_suspend, NULL);
+static int zhenwu_resume(struct device *dev)
+{
+	return zhenwu_reset_resume(dev_get_drvdata(dev));
+}
+
+static DEFINE_SIMPLE_DEV_PM_OPS(zhenwu_pm_ops, zhenwu_suspend, zhenwu_resume);
 
 static const struct pci_error_handlers zhenwu_err_handlers = {
 	.reset_prepare = zhenwu_reset_flr_prepare,
@@ -332,14 +360,25 @@ static struct pci_driver zhenwu_pci_driver = {
 	.driver.pm = pm_sleep_ptr(&zhenwu_pm_ops),
 };
 
+struct workqueue_struct *zhenwu_release_wq;
+
 static int __init zhenwu_module_init(void)
 {
-	return pci_register_driver(&zhenwu_pci_driver);
+	int ret;
+
+	zhenwu_release_wq = alloc_workqueue("zhenwu-release", WQ_UNBOUND, 0);
+	if (!zhenwu_release_wq)
+		return -ENOMEM;
+	ret = pci_register_driver(&zhenwu_pci_driver);
+	if (ret)
+		destroy_workqueue(zhenwu_release_wq);
+	return ret;
 }
 
 static void __exit zhenwu_module_exit(void)
 {
 	pci_unregister_driver(&zhenwu_pci_driver);
+	destroy_workqueue(zhenwu_release_wq);
 	/*
 	 * Whoever put the last reference to the module did so in its text, and may have been
 	 * preempted before the return: wait until everybody who could have has left.

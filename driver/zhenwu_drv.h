@@ -5,6 +5,10 @@
 #include <linux/types.h>
 
 struct drm_zhenwu_obj_array;
+struct workqueue_struct;
+
+/* Lets go of files and queues whose owners do not wait. Outlives every device. */
+extern struct workqueue_struct *zhenwu_release_wq;
 
 void *zhenwu_copy_array(const struct drm_zhenwu_obj_array *array, u32 count, size_t elem_size,
 			u32 max);

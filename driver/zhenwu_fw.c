@@ -7,6 +7,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/firmware.h>
 #include <linux/jiffies.h>
+#include <linux/pci.h>
 #include <linux/seq_file.h>
 #include <linux/vmalloc.h>
 
@@ -210,18 +211,24 @@ static int zhenwu_fw_wait_ready(struct zhenwu_device *zdev)
 }
 
 /**
- * zhenwu_fw_running() - does the device say that its firmware runs
+ * zhenwu_fw_running() - can the firmware do its work
  * @zdev: device that was booted
  *
- * Return: false, with the reason in the kernel log, when it trapped or is gone.
+ * Return: false, with the reason in the kernel log, when it trapped, is gone, or was taken its way
+ * to memory.
  */
 bool zhenwu_fw_running(struct zhenwu_device *zdev)
 {
 	u32 status = zhenwu_read32(zdev, ZW_REG_BOOT_STATUS);
+	u16 command = 0;
 
-	if (status == ZW_BOOT_READY)
+	pci_read_config_word(zdev->pdev, PCI_COMMAND, &command);
+	if (status == ZW_BOOT_READY && command & PCI_COMMAND_MASTER)
 		return true;
-	if (status == ZW_BOOT_HALTED)
+	if (status == ZW_BOOT_READY)
+		drm_err(&zdev->drm, "bus mastering was switched off (PCI command 0x%04x)\n",
+			command);
+	else if (status == ZW_BOOT_HALTED)
 		drm_err(&zdev->drm, "firmware trapped: cause 0x%x at 0x%llx\n",
 			zhenwu_read32(zdev, ZW_REG_FW_TRAP_CAUSE) & ~ZW_FW_TRAPPED,
 			zhenwu_read64(zdev, ZW_REG_FW_TRAP_PC));
@@ -256,11 +263,11 @@ int zhenwu_fw_boot(struct zhenwu_device *zdev)
 		return ret;
 
 	zhenwu_ipc_up(zdev);
-	ret = zhenwu_ipc_request(zdev, ZW_MSG_PING, &ping, sizeof(ping), &pong, sizeof(pong));
+	ret = zhenwu_ipc_request_boot(zdev, ZW_MSG_PING, &ping, sizeof(ping), &pong, sizeof(pong));
 	if (!ret && pong.cookie != ping.cookie)
 		ret = -EPROTO;
 	if (!ret)
-		ret = zhenwu_ipc_request(zdev, ZW_MSG_QUERY_FW, NULL, 0, &info, sizeof(info));
+		ret = zhenwu_ipc_request_boot(zdev, ZW_MSG_QUERY_FW, NULL, 0, &info, sizeof(info));
 	if (ret) {
 		drm_err(drm, "firmware does not answer the mailbox: %d\n", ret);
 		goto err_down;

@@ -19,6 +19,7 @@
 #include "drm/zhenwu_accel.h"
 #include "zhenwu_device.h"
 #include "zhenwu_gem.h"
+#include "zhenwu_reset.h"
 
 #define ZHENWU_BO_FLAGS (DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_SYSTEM | DRM_ZHENWU_BO_CPU_VISIBLE)
 
@@ -163,7 +164,7 @@ static vm_fault_t zhenwu_hbm_bo_fault(struct vm_fault *vmf)
 	if (!drm_dev_enter(&zdev->drm, &idx))
 		return VM_FAULT_SIGBUS;
 	/* A function level reset takes the aperture away, and the contents with it. */
-	if (!zhenwu_device_alive(zdev) || READ_ONCE(zdev->reset.in_flr))
+	if (!zhenwu_aperture_enter(zdev))
 		goto out;
 
 	start_pgoff = vma->vm_pgoff - drm_vma_node_start(&obj->vma_node);
@@ -172,7 +173,7 @@ static vm_fault_t zhenwu_hbm_bo_fault(struct vm_fault *vmf)
 	last = min3(round_down(page, ZHENWU_FAULT_AROUND_PAGES) + ZHENWU_FAULT_AROUND_PAGES,
 		    start_pgoff + vma_pages(vma), obj->size >> PAGE_SHIFT);
 	if (page >= last)
-		goto out;
+		goto out_aperture;
 
 	zhenwu_bo_cursor_start(&cur, to_zhenwu_bo(obj), (u64)first << PAGE_SHIFT);
 	for (page = first; page < last; page++) {
@@ -182,6 +183,8 @@ static vm_fault_t zhenwu_hbm_bo_fault(struct vm_fault *vmf)
 			break;
 		zhenwu_bo_cursor_advance(&cur, PAGE_SIZE);
 	}
+out_aperture:
+	zhenwu_aperture_exit(zdev);
 out:
 	drm_dev_exit(idx);
 	return ret;

@@ -44,6 +44,9 @@ struct zhenwu_ipc_wait {
 	struct zw_msg reply;
 };
 
+/* Stands for requests whose askers were killed: the answer is dropped. */
+static struct zhenwu_ipc_wait zhenwu_ipc_orphan;
+
 /**
  * zhenwu_ipc_init() - allocate the rings
  * @zdev: device
@@ -92,7 +95,11 @@ void zhenwu_ipc_prepare(struct zhenwu_device *zdev)
 	memset(ipc->h2f, 0, 2 * ZHENWU_IPC_RING_BYTES);
 	ipc->h2f_seq = 0;
 	ipc->f2h_seq = 0;
+	WRITE_ONCE(ipc->session, ipc->session + 1);
 	spin_unlock_irqrestore(&ipc->lock, flags);
+
+	/* Who waits for the end of the last session can go on: the device is in reset. */
+	wake_up_all(&zdev->reset.wait);
 
 	zhenwu_write64(zdev, ZW_REG_MBOX_H2F, ipc->dma);
 	zhenwu_write64(zdev, ZW_REG_MBOX_F2H, ipc->dma + ZHENWU_IPC_RING_BYTES);
@@ -130,6 +137,8 @@ void zhenwu_ipc_down(struct zhenwu_device *zdev)
 		if (!w)
 			continue;
 		ipc->pending[i] = NULL;
+		if (w == &zhenwu_ipc_orphan)
+			continue;
 		w->error = -EIO;
 		complete(&w->done);
 	}
@@ -175,16 +184,18 @@ void zhenwu_ipc_poll(struct zhenwu_device *zdev)
 
 		to = le32_to_cpu(msg.reply_to);
 		w = ipc->pending[to % ZW_MBOX_SLOTS];
-		if (!w || w->seq != to) {
+		if (!w || (w != &zhenwu_ipc_orphan && w->seq != to)) {
 			drm_err_ratelimited(&zdev->drm, "firmware answered request %u nobody made\n",
 					    to);
 			continue;
 		}
 		ipc->pending[to % ZW_MBOX_SLOTS] = NULL;
 		ipc->outstanding--;
+		freed = true;
+		if (w == &zhenwu_ipc_orphan)
+			continue;
 		w->reply = msg;
 		complete(&w->done);
-		freed = true;
 	}
 	spin_unlock_irqrestore(&ipc->lock, flags);
 
@@ -192,8 +203,11 @@ void zhenwu_ipc_poll(struct zhenwu_device *zdev)
 		wake_up_all(&ipc->wait);
 }
 
-/* Places a request. Return: 0, -EAGAIN when there is no slot, -EIO when the mailbox is down. */
-static int zhenwu_ipc_place(struct zhenwu_device *zdev, struct zhenwu_ipc_wait *w,
+/*
+ * Places a request. Return: 0, -EAGAIN when there is no slot, -EIO when the mailbox is down or the
+ * session another one.
+ */
+static int zhenwu_ipc_place(struct zhenwu_device *zdev, struct zhenwu_ipc_wait *w, u32 session,
 			    enum zw_msg_type type, const void *payload, size_t len)
 {
 	struct zhenwu_ipc *ipc = &zdev->ipc;
@@ -204,7 +218,7 @@ static int zhenwu_ipc_place(struct zhenwu_device *zdev, struct zhenwu_ipc_wait *
 
 	spin_lock_irqsave(&ipc->lock, flags);
 	seq = ipc->h2f_seq + 1;
-	if (!ipc->up) {
+	if (!ipc->up || ipc->session != session) {
 		ret = -EIO;
 		goto out;
 	}
@@ -236,47 +250,66 @@ out:
 	return ret;
 }
 
-static void zhenwu_ipc_forget(struct zhenwu_device *zdev, struct zhenwu_ipc_wait *w)
+/* Gives up on a request. An orphan keeps its slot until it is answered. */
+static void zhenwu_ipc_forget(struct zhenwu_device *zdev, struct zhenwu_ipc_wait *w, bool orphan)
 {
 	struct zhenwu_ipc *ipc = &zdev->ipc;
 	unsigned long flags;
 
 	spin_lock_irqsave(&ipc->lock, flags);
 	if (ipc->pending[w->seq % ZW_MBOX_SLOTS] == w) {
-		ipc->pending[w->seq % ZW_MBOX_SLOTS] = NULL;
-		ipc->outstanding--;
+		ipc->pending[w->seq % ZW_MBOX_SLOTS] = orphan ? &zhenwu_ipc_orphan : NULL;
+		if (!orphan)
+			ipc->outstanding--;
 	}
 	spin_unlock_irqrestore(&ipc->lock, flags);
 }
 
-static int zhenwu_ipc_wait_reply(struct zhenwu_device *zdev, struct zhenwu_ipc_wait *w)
+/* Waits for one poll interval. Return: 0 when it is done, 1 when not, or -ERESTARTSYS. */
+static int zhenwu_ipc_wait_once(struct zhenwu_ipc_wait *w, unsigned int flags)
+{
+	unsigned long time = msecs_to_jiffies(ZHENWU_IPC_POLL_MS);
+	long ret;
+
+	if (flags & ZHENWU_IPC_KILLABLE)
+		ret = wait_for_completion_killable_timeout(&w->done, time);
+	else
+		ret = wait_for_completion_timeout(&w->done, time);
+	return ret < 0 ? ret : !ret;
+}
+
+static int zhenwu_ipc_wait_reply(struct zhenwu_device *zdev, struct zhenwu_ipc_wait *w,
+				 unsigned int flags)
 {
 	unsigned long dead = msecs_to_jiffies(ZHENWU_IPC_DEAD_PERIODS * zdev->info.progress_ms);
 	unsigned long end = jiffies + msecs_to_jiffies(ZHENWU_IPC_TIMEOUT_MS);
 	unsigned long beat = jiffies;
 	u32 heartbeat = zhenwu_read32(zdev, ZW_REG_FW_HEARTBEAT);
+	int ret;
 
-	while (!wait_for_completion_timeout(&w->done, msecs_to_jiffies(ZHENWU_IPC_POLL_MS))) {
+	while ((ret = zhenwu_ipc_wait_once(w, flags))) {
 		u32 now;
 
-		/* The interrupt may have been lost. */
-		zhenwu_ipc_poll(zdev);
-		if (completion_done(&w->done))
-			continue;
+		if (ret > 0) {
+			/* The interrupt may have been lost. */
+			zhenwu_ipc_poll(zdev);
+			if (completion_done(&w->done))
+				continue;
 
-		now = zhenwu_read32(zdev, ZW_REG_FW_HEARTBEAT);
-		if (now != heartbeat)
-			beat = jiffies;
-		heartbeat = now;
-		if (zhenwu_fw_running(zdev) && time_before(jiffies, beat + dead) &&
-		    time_before(jiffies, end))
-			continue;
-
-		zhenwu_ipc_forget(zdev, w);
+			now = zhenwu_read32(zdev, ZW_REG_FW_HEARTBEAT);
+			if (now != heartbeat)
+				beat = jiffies;
+			heartbeat = now;
+			if (zhenwu_fw_running(zdev) && time_before(jiffies, beat + dead) &&
+			    time_before(jiffies, end))
+				continue;
+			ret = -ETIMEDOUT;
+		}
+		zhenwu_ipc_forget(zdev, w, ret == -ERESTARTSYS);
 		/* It may have been answered or aborted just before it was forgotten. */
-		if (completion_done(&w->done))
-			continue;
-		return -ETIMEDOUT;
+		if (!completion_done(&w->done))
+			return ret;
+		break;
 	}
 	return w->error;
 }
@@ -304,8 +337,126 @@ static int zhenwu_ipc_status_to_errno(u32 status)
 	}
 }
 
+/* Return: no reset is under way; *session is the one there is. */
+static bool zhenwu_ipc_settled(struct zhenwu_device *zdev, u32 *session)
+{
+	*session = READ_ONCE(zdev->ipc.session);
+	/* A new session comes before its state: what is read now is not older than the session. */
+	smp_rmb();
+	return zhenwu_device_state(zdev) <= ZHENWU_STATE_LIVE || !zhenwu_device_alive(zdev);
+}
+
 /**
- * zhenwu_ipc_request() - ask the firmware and wait for its answer
+ * zhenwu_ipc_session() - wait until the firmware can be asked
+ * @zdev: device
+ * @session: set to what requests are made in
+ * @flags: 0 or ZHENWU_IPC_KILLABLE
+ *
+ * Must not be called with hw_lock held: it waits for resets.
+ *
+ * Return: 0, -ENODEV when the device is gone, -ERESTARTSYS.
+ */
+int zhenwu_ipc_session(struct zhenwu_device *zdev, u32 *session, unsigned int flags)
+{
+	int ret = 0;
+
+	if (flags & ZHENWU_IPC_KILLABLE)
+		ret = wait_event_killable(zdev->reset.wait, zhenwu_ipc_settled(zdev, session));
+	else
+		wait_event(zdev->reset.wait, zhenwu_ipc_settled(zdev, session));
+	if (ret)
+		return ret;
+	return zhenwu_device_alive(zdev) ? 0 : -ENODEV;
+}
+
+/**
+ * zhenwu_ipc_session_over() - does the device do nothing any more that was asked for then
+ * @zdev: device
+ * @session: session
+ *
+ * Return: true when it was stopped since.
+ */
+bool zhenwu_ipc_session_over(struct zhenwu_device *zdev, u32 session)
+{
+	enum zhenwu_state state = zhenwu_device_state(zdev);
+
+	return READ_ONCE(zdev->ipc.session) != session || state == ZHENWU_STATE_WEDGED ||
+	       state == ZHENWU_STATE_STOPPED;
+}
+
+/* One request and its answer, without regard to resets. */
+static int zhenwu_ipc_exchange(struct zhenwu_device *zdev, u32 session, unsigned int flags,
+			       enum zw_msg_type type, const void *payload, size_t len, void *reply,
+			       size_t reply_len)
+{
+	struct zhenwu_ipc_wait w = {};
+	int ret, again;
+
+	if (WARN_ON(len > ZW_MSG_PAYLOAD || reply_len > ZW_MSG_PAYLOAD))
+		return -EINVAL;
+
+	init_completion(&w.done);
+	wait_event(zdev->ipc.wait,
+		   (again = zhenwu_ipc_place(zdev, &w, session, type, payload, len)) != -EAGAIN);
+	ret = again;
+	if (!ret)
+		ret = zhenwu_ipc_wait_reply(zdev, &w, flags);
+	if (ret == -ETIMEDOUT)
+		drm_err(&zdev->drm, "firmware does not answer message 0x%x\n", type);
+	if (!ret) {
+		ret = zhenwu_ipc_status_to_errno(le32_to_cpu(w.reply.status));
+		if (!ret && reply)
+			memcpy(reply, w.reply.payload, reply_len);
+	}
+	return ret;
+}
+
+/**
+ * zhenwu_ipc_request_in() - ask the firmware and wait for its answer
+ * @zdev: device
+ * @session: session, from zhenwu_ipc_session() or of something that was announced in it
+ * @flags: ZHENWU_IPC_KILLABLE, ZHENWU_IPC_NOWAIT
+ * @type: message type
+ * @payload: request payload, or NULL
+ * @len: its bytes, at most ZW_MSG_PAYLOAD
+ * @reply: where to put the reply's payload, or NULL
+ * @reply_len: bytes wanted, at most ZW_MSG_PAYLOAD
+ *
+ * Sleeps, allocates nothing. A firmware that does not answer gets the device reset. Unless
+ * ZHENWU_IPC_NOWAIT is given that is waited for, so hw_lock must not be held: on -EIO and -ENODEV
+ * the session is over, see zhenwu_ipc_session_over(). After -ERESTARTSYS the firmware may do what
+ * it was asked or not.
+ *
+ * Return: 0, -ENODEV when the device is gone, -EIO when the session was ended by a reset,
+ * -ERESTARTSYS for a fatal signal, else what the firmware answered as an error.
+ */
+int zhenwu_ipc_request_in(struct zhenwu_device *zdev, u32 session, unsigned int flags,
+			  enum zw_msg_type type, const void *payload, size_t len, void *reply,
+			  size_t reply_len)
+{
+	int idx, ret;
+
+	/* Registers may be gone. They are not while somebody is inside. */
+	if (drm_dev_enter(&zdev->drm, &idx)) {
+		ret = zhenwu_ipc_exchange(zdev, session, flags, type, payload, len, reply,
+					  reply_len);
+		if (ret == -ETIMEDOUT) {
+			zhenwu_reset_schedule(zdev);
+			ret = -EIO;
+		}
+		drm_dev_exit(idx);
+	} else {
+		ret = -EIO;
+	}
+	if (ret != -EIO)
+		return ret;
+	if (!(flags & ZHENWU_IPC_NOWAIT))
+		wait_event(zdev->reset.wait, zhenwu_ipc_session_over(zdev, session));
+	return zhenwu_device_alive(zdev) ? -EIO : -ENODEV;
+}
+
+/**
+ * zhenwu_ipc_request() - the same in the session there is
  * @zdev: device
  * @type: message type
  * @payload: request payload, or NULL
@@ -313,44 +464,37 @@ static int zhenwu_ipc_status_to_errno(u32 status)
  * @reply: where to put the reply's payload, or NULL
  * @reply_len: bytes wanted, at most ZW_MSG_PAYLOAD
  *
- * Sleeps, allocates nothing. A firmware that does not answer gets the device reset; -EIO therefore
- * means: there is or will be a reset, which zhenwu_reset_wait() waits for.
- *
- * Return: 0, -ENODEV when the device is gone, -EIO when the mailbox is down or went down, else what
- * the firmware answered as an error.
+ * Return: as zhenwu_ipc_request_in().
  */
 int zhenwu_ipc_request(struct zhenwu_device *zdev, enum zw_msg_type type, const void *payload,
 		       size_t len, void *reply, size_t reply_len)
 {
-	struct zhenwu_ipc_wait w = {};
-	int idx, ret, again;
+	u32 session;
+	int ret;
 
-	if (WARN_ON(len > ZW_MSG_PAYLOAD || reply_len > ZW_MSG_PAYLOAD))
-		return -EINVAL;
-	if (!zhenwu_device_alive(zdev) || !drm_dev_enter(&zdev->drm, &idx))
-		return -ENODEV;
-
-	init_completion(&w.done);
-	wait_event(zdev->ipc.wait,
-		   (again = zhenwu_ipc_place(zdev, &w, type, payload, len)) != -EAGAIN);
-	ret = again;
-	if (!ret)
-		ret = zhenwu_ipc_wait_reply(zdev, &w);
-	if (ret == -ETIMEDOUT) {
-		drm_err(&zdev->drm, "firmware does not answer message 0x%x, resetting the device\n",
-			type);
-		zhenwu_ipc_down(zdev);
-		zhenwu_reset_schedule(zdev);
-		ret = -EIO;
+	ret = zhenwu_ipc_session(zdev, &session, 0);
+	if (ret) {
+		/* Whatever was there before is not any more. */
+		wait_event(zdev->reset.wait, zhenwu_ipc_session_over(zdev, session));
+		return ret;
 	}
-	if (ret == -EIO && !zhenwu_device_alive(zdev))
-		ret = -ENODEV;
-	if (!ret) {
-		ret = zhenwu_ipc_status_to_errno(le32_to_cpu(w.reply.status));
-		if (!ret && reply)
-			memcpy(reply, w.reply.payload, reply_len);
-	}
+	return zhenwu_ipc_request_in(zdev, session, 0, type, payload, len, reply, reply_len);
+}
 
-	drm_dev_exit(idx);
-	return ret;
+/**
+ * zhenwu_ipc_request_boot() - the same for who boots the firmware
+ * @zdev: device; the caller is who resets it
+ * @type: message type
+ * @payload: request payload, or NULL
+ * @len: its bytes, at most ZW_MSG_PAYLOAD
+ * @reply: where to put the reply's payload, or NULL
+ * @reply_len: bytes wanted, at most ZW_MSG_PAYLOAD
+ *
+ * Return: 0 or a negative error; asks for no reset.
+ */
+int zhenwu_ipc_request_boot(struct zhenwu_device *zdev, enum zw_msg_type type, const void *payload,
+			    size_t len, void *reply, size_t reply_len)
+{
+	return zhenwu_ipc_exchange(zdev, READ_ONCE(zdev->ipc.session), 0, type, payload, len, reply,
+				   reply_len);
 }

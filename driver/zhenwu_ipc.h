@@ -2,6 +2,7 @@
 #ifndef __ZHENWU_IPC_H__
 #define __ZHENWU_IPC_H__
 
+#include <linux/bits.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/wait.h>
@@ -44,7 +45,18 @@ struct zhenwu_ipc {
 
 	/** @up: The firmware serves the mailbox. */
 	bool up;
+
+	/**
+	 * @session: Counts the boots of the firmware. When it is another one the device was stopped
+	 * in between, and what the firmware was told before is forgotten.
+	 */
+	u32 session;
 };
+
+/** ZHENWU_IPC_KILLABLE - a fatal signal ends the wait */
+#define ZHENWU_IPC_KILLABLE	BIT(0)
+/** ZHENWU_IPC_NOWAIT - do not wait for a reset; for whoever it waits for */
+#define ZHENWU_IPC_NOWAIT	BIT(1)
 
 int zhenwu_ipc_init(struct zhenwu_device *zdev);
 void zhenwu_ipc_fini(struct zhenwu_device *zdev);
@@ -52,7 +64,14 @@ void zhenwu_ipc_prepare(struct zhenwu_device *zdev);
 void zhenwu_ipc_up(struct zhenwu_device *zdev);
 void zhenwu_ipc_down(struct zhenwu_device *zdev);
 void zhenwu_ipc_poll(struct zhenwu_device *zdev);
+int zhenwu_ipc_session(struct zhenwu_device *zdev, u32 *session, unsigned int flags);
+bool zhenwu_ipc_session_over(struct zhenwu_device *zdev, u32 session);
+int zhenwu_ipc_request_in(struct zhenwu_device *zdev, u32 session, unsigned int flags,
+			  enum zw_msg_type type, const void *payload, size_t len, void *reply,
+			  size_t reply_len);
 int zhenwu_ipc_request(struct zhenwu_device *zdev, enum zw_msg_type type, const void *payload,
 		       size_t len, void *reply, size_t reply_len);
+int zhenwu_ipc_request_boot(struct zhenwu_device *zdev, enum zw_msg_type type, const void *payload,
+			    size_t len, void *reply, size_t reply_len);
 
 #endif /* __ZHENWU_IPC_H__ */

@@ -7,6 +7,7 @@
  * were submitted, whatever a device writes, because each job completes once. No register is read.
  */
 
+#include <linux/cpu.h>
 #include <linux/interrupt.h>
 #include <linux/pci.h>
 
@@ -40,8 +41,11 @@ static irqreturn_t zhenwu_irq_queue(int irq, void *data)
 /* Vectors of queues are dealt out to the CPUs in turn; see zhenwu_irq_choose(). */
 static void zhenwu_irq_spread(struct zhenwu_device *zdev)
 {
-	unsigned int i, cpu = cpumask_first(cpu_online_mask);
+	unsigned int i, cpu;
 
+	/* No CPU goes away between being chosen and getting its vector. */
+	cpus_read_lock();
+	cpu = cpumask_first(cpu_online_mask);
 	for (i = ZW_VECTOR_MBOX + 1; i < zdev->irq.count; i++) {
 		struct zhenwu_vector *vec = &zdev->irq.vectors[i];
 
@@ -51,6 +55,7 @@ static void zhenwu_irq_spread(struct zhenwu_device *zdev)
 		if (cpu >= nr_cpu_ids)
 			cpu = cpumask_first(cpu_online_mask);
 	}
+	cpus_read_unlock();
 }
 
 /**

@@ -188,9 +188,7 @@ static void zhenwu_job_ring_locked(struct zhenwu_job *job)
 	/* writel() orders the doorbell after the tail. */
 	zhenwu_write32(zdev, ZW_REG_DOORBELL(queue->hw_id), 1);
 
-	/* The progress check runs while there are jobs. A timer that runs already is left alone. */
-	queue_delayed_work(zdev->reset.wq, &zdev->watchdog,
-			   msecs_to_jiffies(zdev->info.progress_ms));
+	zhenwu_watchdog_kick(zdev);
 }
 
 /*

@@ -19,12 +19,17 @@
 
 #include "drm/zhenwu_accel.h"
 #include "zhenwu_device.h"
+#include "zhenwu_drv.h"
 #include "zhenwu_job.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
 #include "zhenwu_vm.h"
+#include "zhenwu_watchdog.h"
 
 #define ZHENWU_DEFAULT_SLOTS 64
+
+/* Device resets that the announcement of a queue survives. */
+#define ZHENWU_ANNOUNCE_TRIES 3
 
 /* -- completions ------------------------------------------------------------------------------ */
 
@@ -184,10 +189,10 @@ static void zhenwu_queue_abort(struct zhenwu_queue *queue, int error)
 /**
  * zhenwu_queue_lose_locked() - the device has forgotten a queue
  * @queue: queue; hw_lock is held and the device was reset
- * @innocent: say so, unless the queue had failed before
+ * @reason: &enum drm_zhenwu_queue_state_flags it gets, unless it had failed before
  * @error: what its jobs get
  */
-void zhenwu_queue_lose_locked(struct zhenwu_queue *queue, bool innocent, int error)
+void zhenwu_queue_lose_locked(struct zhenwu_queue *queue, u32 reason, int error)
 {
 	unsigned long flags;
 
@@ -198,49 +203,78 @@ void zhenwu_queue_lose_locked(struct zhenwu_queue *queue, bool innocent, int err
 	queue->on_hw = false;
 	zhenwu_queue_poll(queue);
 	spin_lock_irqsave(&queue->lock, flags);
-	if (innocent && !queue->error.state)
-		queue->error.state = DRM_ZHENWU_QUEUE_STATE_INNOCENT;
+	if (!queue->error.state)
+		queue->error.state = reason;
 	spin_unlock_irqrestore(&queue->lock, flags);
 	zhenwu_queue_abort(queue, error);
 }
 
-static int zhenwu_queue_destroy_hw_locked(struct zhenwu_queue *queue)
+/*
+ * Has the firmware forget the queue. The destroy lock is held. On return the device does not work
+ * for it, unless that is an error with ZHENWU_IPC_NOWAIT: then a reset is under way.
+ */
+static int zhenwu_queue_destroy_hw(struct zhenwu_queue *queue, unsigned int flags)
 {
 	struct zw_msg_queue msg = { .queue = cpu_to_le32(queue->hw_id) };
 	struct zhenwu_device *zdev = queue->zdev;
-	int ret;
+	bool on_hw;
+	int ret, idx;
 
-	lockdep_assert_held(&zdev->hw_lock);
+	lockdep_assert_held(&queue->destroy_lock);
 
-	if (!queue->on_hw)
+	mutex_lock(&zdev->hw_lock);
+	on_hw = queue->on_hw;
+	mutex_unlock(&zdev->hw_lock);
+	if (!on_hw)
 		return 0;
-	ret = zhenwu_ipc_request(zdev, ZW_MSG_DESTROY_QUEUE, &msg, sizeof(msg), NULL, 0);
-	if (!ret) {
-		queue->on_hw = false;
-	} else if (ret != -EIO && ret != -ENODEV) {
+
+	/* It stays on the list meanwhile: the progress check looks after it until it is drained. */
+	if (drm_dev_enter(&zdev->drm, &idx)) {
+		zhenwu_watchdog_kick(zdev);
+		drm_dev_exit(idx);
+	}
+	ret = zhenwu_ipc_request_in(zdev, queue->session, flags, ZW_MSG_DESTROY_QUEUE, &msg,
+				    sizeof(msg), NULL, 0);
+	if (ret == -ENOENT && queue->half_made)
+		ret = 0;
+	if (ret && ret != -EIO && ret != -ENODEV) {
 		drm_err(&zdev->drm, "firmware refuses to destroy queue %u: %d\n", queue->hw_id,
 			ret);
 		zhenwu_reset_schedule(zdev);
+		if (!(flags & ZHENWU_IPC_NOWAIT))
+			wait_event(zdev->reset.wait,
+				   zhenwu_ipc_session_over(zdev, queue->session));
+	}
+	if (!ret) {
+		mutex_lock(&zdev->hw_lock);
+		queue->on_hw = false;
+		mutex_unlock(&zdev->hw_lock);
 	}
 	return ret;
 }
 
 /**
- * zhenwu_queue_kill_locked() - end a queue that hangs
- * @queue: queue; hw_lock is held
+ * zhenwu_queue_kill() - end a queue that hangs
+ * @queue: queue
  *
- * The job it hangs in gets -ETIME. When the firmware cannot do it, a device reset is under way that
- * will.
+ * The job it hangs in gets -ETIME. When the firmware cannot do it, or has tried for too long, a
+ * device reset is under way that will.
  *
  * Return: 0 or a negative error.
  */
-int zhenwu_queue_kill_locked(struct zhenwu_queue *queue)
+int zhenwu_queue_kill(struct zhenwu_queue *queue)
 {
+	struct zhenwu_device *zdev = queue->zdev;
 	struct zhenwu_job *job;
 	unsigned long flags;
 	int ret;
 
-	lockdep_assert_held(&queue->zdev->hw_lock);
+	if (!mutex_trylock(&queue->destroy_lock)) {
+		/* It is being destroyed, and hangs in that. */
+		drm_err(&zdev->drm, "queue %u does not drain\n", queue->hw_id);
+		zhenwu_reset_schedule(zdev);
+		return -EIO;
+	}
 
 	spin_lock_irqsave(&queue->lock, flags);
 	zhenwu_queue_close_ring_locked(queue, -ECANCELED);
@@ -252,17 +286,42 @@ int zhenwu_queue_kill_locked(struct zhenwu_queue *queue)
 		}
 		queue->error.state |= DRM_ZHENWU_QUEUE_STATE_FAILED |
 				      DRM_ZHENWU_QUEUE_STATE_TIMEDOUT;
+		drm_dbg(&zdev->drm, "queue %u hangs in job %llu, it is ended\n", queue->hw_id,
+			job->seqno);
 	}
 	spin_unlock_irqrestore(&queue->lock, flags);
-	if (!job)
-		return 0;
 
-	drm_warn(&queue->zdev->drm, "queue %u hangs in job %llu, it is ended\n", queue->hw_id,
-		 queue->error.seqno);
-	ret = zhenwu_queue_destroy_hw_locked(queue);
-	if (!ret)
+	ret = job ? zhenwu_queue_destroy_hw(queue, ZHENWU_IPC_NOWAIT) : 0;
+	if (!ret && job)
 		zhenwu_queue_abort(queue, -ECANCELED);
+	mutex_unlock(&queue->destroy_lock);
 	return ret;
+}
+
+/**
+ * zhenwu_queue_next() - walk over the queues the firmware knows, without holding hw_lock
+ * @zdev: device
+ * @cursor: -1 to begin with
+ *
+ * Return: the queue with the next higher number, to be given back with zhenwu_queue_put(), or NULL
+ * at the end.
+ */
+struct zhenwu_queue *zhenwu_queue_next(struct zhenwu_device *zdev, int *cursor)
+{
+	struct zhenwu_queue *queue, *next = NULL;
+
+	mutex_lock(&zdev->hw_lock);
+	list_for_each_entry(queue, &zdev->queues, node) {
+		if (queue->on_hw && (int)queue->hw_id > *cursor &&
+		    (!next || queue->hw_id < next->hw_id))
+			next = queue;
+	}
+	if (next) {
+		zhenwu_queue_get(next);
+		*cursor = next->hw_id;
+	}
+	mutex_unlock(&zdev->hw_lock);
+	return next;
 }
 
 /* -- life ------------------------------------------------------------------------------------- */
@@ -272,6 +331,7 @@ static void zhenwu_queue_free(struct kref *ref)
 	struct zhenwu_queue *queue = container_of(ref, struct zhenwu_queue, refs);
 
 	mutex_destroy(&queue->submit_lock);
+	mutex_destroy(&queue->destroy_lock);
 	/* Names of fences, of which the scheduler's is one, are read under RCU. */
 	kfree_rcu(queue, rcu);
 	/* See zhenwu_module_exit() for how the caller gets out of the module. */
@@ -339,34 +399,72 @@ static int zhenwu_queue_announce(struct zhenwu_queue *queue)
 		.compl_lo = cpu_to_le32(ZW_LO32(compl)),
 		.compl_hi = cpu_to_le32(ZW_HI32(compl)),
 	};
-	int ret;
+	unsigned int tries;
+	int ret = -EIO;
+	u32 session;
 
-	for (;;) {
-		u32 gen = READ_ONCE(zdev->reset.gen);
+	for (tries = 0; ret == -EIO && tries < ZHENWU_ANNOUNCE_TRIES; tries++) {
+		ret = zhenwu_ipc_session(zdev, &session, ZHENWU_IPC_KILLABLE);
+		if (ret)
+			return ret;
+		if (READ_ONCE(queue->vm->unusable))
+			return -ECANCELED;
+		ret = zhenwu_ipc_request_in(zdev, session, ZHENWU_IPC_KILLABLE,
+					    ZW_MSG_CREATE_QUEUE, &msg, sizeof(msg), NULL, 0);
+		if (ret && ret != -ERESTARTSYS)
+			continue;
 
 		mutex_lock(&zdev->hw_lock);
-		if (READ_ONCE(queue->vm->unusable))
-			ret = -ECANCELED;
-		else
-			ret = zhenwu_ipc_request(zdev, ZW_MSG_CREATE_QUEUE, &msg, sizeof(msg), NULL,
-						 0);
-		if (!ret) {
+		if (!zhenwu_ipc_session_over(zdev, session)) {
+			queue->half_made = ret;
+			queue->session = session;
 			queue->on_hw = true;
 			list_add_tail(&queue->node, &zdev->queues);
 			zhenwu_irq_add_queue(zdev, queue);
+		} else if (!ret) {
+			/* Made and forgotten. */
+			ret = -EIO;
 		}
 		mutex_unlock(&zdev->hw_lock);
-		if (ret != -EIO)
-			return ret;
-		zhenwu_reset_wait(zdev, gen);
 	}
+	return ret;
+}
+
+/* The device does not use it any more; hw_lock is held or nobody else knows the queue. */
+static void zhenwu_queue_unmap_ring(struct zhenwu_queue *queue)
+{
+	if (!queue->mem)
+		return;
+	dma_free_coherent(queue->zdev->drm.dev, zhenwu_queue_ring_bytes(queue->slots), queue->mem,
+			  queue->dma);
+	queue->mem = NULL;
+}
+
+/**
+ * zhenwu_queue_unmap_all() - give back the rings of queues that are still open
+ * @zdev: device that is being removed; it was stopped
+ *
+ * DMA mappings must not outlive the binding of the driver. Rings are closed by now and empty, so
+ * nothing looks at them.
+ */
+void zhenwu_queue_unmap_all(struct zhenwu_device *zdev)
+{
+	struct zhenwu_queue *queue;
+
+	mutex_lock(&zdev->hw_lock);
+	list_for_each_entry(queue, &zdev->queues, node) {
+		zhenwu_irq_remove_queue(zdev, queue);
+		zhenwu_queue_unmap_ring(queue);
+	}
+	mutex_unlock(&zdev->hw_lock);
 }
 
 static void zhenwu_queue_free_ring(struct zhenwu_queue *queue)
 {
-	dma_free_coherent(queue->zdev->drm.dev, zhenwu_queue_ring_bytes(queue->slots), queue->mem,
-			  queue->dma);
-	queue->mem = NULL;
+	mutex_lock(&queue->zdev->hw_lock);
+	list_del_init(&queue->node);
+	zhenwu_queue_unmap_ring(queue);
+	mutex_unlock(&queue->zdev->hw_lock);
 	ida_free(&queue->zdev->queue_ids, queue->hw_id);
 }
 
@@ -393,6 +491,64 @@ static int zhenwu_queue_alloc_ring(struct zhenwu_queue *queue)
 	return 0;
 }
 
+/*
+ * Ends a queue. The caller took it out of its file, so this happens once. Waits for the device,
+ * which is bounded by the firmware's answer or by a device reset: the progress check sees to that.
+ */
+static void zhenwu_queue_close(struct zhenwu_queue *queue)
+{
+	struct zhenwu_device *zdev = queue->zdev;
+	unsigned long flags;
+
+	/* A job that is pushed to an entity that is gone would never signal. */
+	mutex_lock(&queue->submit_lock);
+	queue->closed = true;
+	mutex_unlock(&queue->submit_lock);
+
+	spin_lock_irqsave(&queue->lock, flags);
+	zhenwu_queue_close_ring_locked(queue, -ECANCELED);
+	spin_unlock_irqrestore(&queue->lock, flags);
+
+	mutex_lock(&queue->destroy_lock);
+	zhenwu_queue_destroy_hw(queue, 0);
+	mutex_unlock(&queue->destroy_lock);
+
+	zhenwu_irq_remove_queue(zdev, queue);
+	zhenwu_queue_abort(queue, -ECANCELED);
+	zhenwu_queue_free_ring(queue);
+
+	/*
+	 * The ring is closed: what the scheduler has it runs now, which ends it, and frees it. The
+	 * entity is empty when it goes: none of its jobs is left to be killed from elsewhere.
+	 */
+	wait_event(queue->idle, !atomic_read(&queue->jobs));
+	drm_sched_entity_fini(&queue->entity);
+	drm_sched_fini(&queue->sched);
+
+	zhenwu_vm_put(queue->vm);
+	zhenwu_queue_put(queue);
+}
+
+static void zhenwu_queue_close_work(struct work_struct *work)
+{
+	struct zhenwu_queue *queue = container_of(work, struct zhenwu_queue, close_work);
+	struct zhenwu_device *zdev = queue->zdev;
+
+	zhenwu_queue_close(queue);
+	complete_all(&queue->closed_done);
+	drm_dev_put(&zdev->drm);
+	/* The queue keeps the module. */
+	zhenwu_queue_put(queue);
+}
+
+/* Closes a queue without waiting; queue->closed_done tells when it is over. */
+static void zhenwu_queue_close_async(struct zhenwu_queue *queue)
+{
+	drm_dev_get(&queue->zdev->drm);
+	zhenwu_queue_get(queue);
+	queue_work(zhenwu_release_wq, &queue->close_work);
+}
+
 static struct zhenwu_queue *zhenwu_queue_create(struct zhenwu_device *zdev, struct zhenwu_vm *vm,
 						u32 priority, u32 slots)
 {
@@ -415,6 +571,9 @@ static struct zhenwu_queue *zhenwu_queue_create(struct zhenwu_device *zdev, stru
 	kref_init(&queue->refs);
 	__module_get(THIS_MODULE);
 	mutex_init(&queue->submit_lock);
+	mutex_init(&queue->destroy_lock);
+	INIT_WORK(&queue->close_work, zhenwu_queue_close_work);
+	init_completion(&queue->closed_done);
 	spin_lock_init(&queue->lock);
 	init_waitqueue_head(&queue->idle);
 	INIT_LIST_HEAD(&queue->node);
@@ -438,11 +597,15 @@ static struct zhenwu_queue *zhenwu_queue_create(struct zhenwu_device *zdev, stru
 	if (ret)
 		goto err_sched;
 	ret = zhenwu_queue_announce(queue);
-	if (ret)
+	if (ret && !queue->half_made)
 		goto err_entity;
 
 	zhenwu_vm_get(vm);
-	return queue;
+	if (!ret)
+		return queue;
+	/* Its maker is being killed: what the firmware makes of it is waited for elsewhere. */
+	zhenwu_queue_close_async(queue);
+	return ERR_PTR(ret);
 
 err_entity:
 	drm_sched_entity_fini(&queue->entity);
@@ -453,49 +616,6 @@ err_ring:
 err_put:
 	zhenwu_queue_put(queue);
 	return ERR_PTR(ret);
-}
-
-/*
- * Ends a queue. The caller took it out of its file, so this happens once. Waits for the device,
- * which is bounded by the firmware's answer or by a device reset.
- */
-static void zhenwu_queue_close(struct zhenwu_queue *queue)
-{
-	struct zhenwu_device *zdev = queue->zdev;
-	u32 gen = READ_ONCE(zdev->reset.gen);
-	unsigned long flags;
-	int ret;
-
-	/* A job that is pushed to an entity that is gone would never signal. */
-	mutex_lock(&queue->submit_lock);
-	queue->closed = true;
-	mutex_unlock(&queue->submit_lock);
-
-	spin_lock_irqsave(&queue->lock, flags);
-	zhenwu_queue_close_ring_locked(queue, -ECANCELED);
-	spin_unlock_irqrestore(&queue->lock, flags);
-
-	mutex_lock(&zdev->hw_lock);
-	list_del_init(&queue->node);
-	ret = zhenwu_queue_destroy_hw_locked(queue);
-	mutex_unlock(&zdev->hw_lock);
-	if (ret)
-		zhenwu_reset_wait(zdev, gen);
-
-	zhenwu_irq_remove_queue(zdev, queue);
-	zhenwu_queue_abort(queue, -ECANCELED);
-	zhenwu_queue_free_ring(queue);
-
-	/*
-	 * The ring is closed: what the scheduler has it runs now, which ends it, and frees it. The
-	 * entity is empty when it goes, so that none of its jobs is left to be killed from elsewhere.
-	 */
-	wait_event(queue->idle, !atomic_read(&queue->jobs));
-	drm_sched_entity_fini(&queue->entity);
-	drm_sched_fini(&queue->sched);
-
-	zhenwu_vm_put(queue->vm);
-	zhenwu_queue_put(queue);
 }
 
 /**
@@ -586,6 +706,7 @@ int zhenwu_ioctl_queue_destroy(struct drm_device *drm, void *data, struct drm_fi
 	struct zhenwu_file *zfile = file->driver_priv;
 	struct drm_zhenwu_queue_destroy *args = data;
 	struct zhenwu_queue *queue;
+	int ret;
 
 	if (args->pad)
 		return -EINVAL;
@@ -597,8 +718,11 @@ int zhenwu_ioctl_queue_destroy(struct drm_device *drm, void *data, struct drm_fi
 	xa_unlock(&zfile->queues);
 	if (!queue)
 		return -ENOENT;
-	zhenwu_queue_close(queue);
-	return 0;
+	zhenwu_queue_get(queue);
+	zhenwu_queue_close_async(queue);
+	ret = wait_for_completion_killable(&queue->closed_done);
+	zhenwu_queue_put(queue);
+	return ret;
 }
 
 /**

@@ -2,10 +2,12 @@
 #ifndef __ZHENWU_QUEUE_H__
 #define __ZHENWU_QUEUE_H__
 
+#include <linux/completion.h>
 #include <linux/kref.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include "zhenwu/zw_fw.h"
 #include "zhenwu/zw_queue.h"
@@ -74,6 +76,21 @@ struct zhenwu_queue {
 
 	/** @on_hw: The firmware knows it; under the device's hw_lock. */
 	bool on_hw;
+
+	/** @session: Session of the mailbox it was announced in. */
+	u32 session;
+
+	/** @destroy_lock: Held by who asks the firmware to destroy it; outside of hw_lock. */
+	struct mutex destroy_lock;
+
+	/** @half_made: Its maker was killed: the firmware may know it or not. */
+	bool half_made;
+
+	/** @close_work: Closes it when nobody can wait for that. */
+	struct work_struct close_work;
+
+	/** @closed_done: The close is over. */
+	struct completion closed_done;
 
 	/** @vector_node: Entry in the vector's list. */
 	struct list_head vector_node;
@@ -174,8 +191,10 @@ void zhenwu_queue_close_ring_locked(struct zhenwu_queue *queue, int error);
 void zhenwu_queue_end_dropped_locked(struct zhenwu_queue *queue);
 bool zhenwu_queue_poll(struct zhenwu_queue *queue);
 bool zhenwu_queue_busy(struct zhenwu_queue *queue);
-void zhenwu_queue_lose_locked(struct zhenwu_queue *queue, bool innocent, int error);
-int zhenwu_queue_kill_locked(struct zhenwu_queue *queue);
+void zhenwu_queue_lose_locked(struct zhenwu_queue *queue, u32 reason, int error);
+int zhenwu_queue_kill(struct zhenwu_queue *queue);
+struct zhenwu_queue *zhenwu_queue_next(struct zhenwu_device *zdev, int *cursor);
+void zhenwu_queue_unmap_all(struct zhenwu_device *zdev);
 void zhenwu_queue_show(struct zhenwu_device *zdev, struct seq_file *m);
 
 int zhenwu_ioctl_queue_create(struct drm_device *drm, void *data, struct drm_file *file);

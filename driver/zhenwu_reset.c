@@ -7,6 +7,8 @@
  * is wedged: nothing works any more, and nothing hangs.
  *
  * All of this makes fences signal, so nothing here allocates memory or waits for a fence.
+ *
+ * The state is changed only here, and only along the arrows of zhenwu_state_next[].
  */
 
 #include <linux/dma-fence.h>
@@ -16,17 +18,80 @@
 #include <drm/drm_drv.h>
 #include <drm/drm_print.h>
 
+#include "drm/zhenwu_accel.h"
 #include "zhenwu_device.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
 #include "zhenwu_vm.h"
 
-static void zhenwu_reset_wedge(struct zhenwu_device *zdev)
+/* Where one gets from a state. */
+static const u8 zhenwu_state_next[ZHENWU_STATE_COUNT] = {
+	[ZHENWU_STATE_BOOTING] = BIT(ZHENWU_STATE_LIVE) | BIT(ZHENWU_STATE_RESETTING) |
+				 BIT(ZHENWU_STATE_STOPPING),
+	[ZHENWU_STATE_LIVE] = BIT(ZHENWU_STATE_RESETTING) | BIT(ZHENWU_STATE_FLR) |
+			      BIT(ZHENWU_STATE_SUSPENDED) | BIT(ZHENWU_STATE_STOPPING),
+	[ZHENWU_STATE_RESETTING] = BIT(ZHENWU_STATE_LIVE) | BIT(ZHENWU_STATE_WEDGED) |
+				   BIT(ZHENWU_STATE_FLR) | BIT(ZHENWU_STATE_STOPPING),
+	[ZHENWU_STATE_FLR] = BIT(ZHENWU_STATE_LIVE) | BIT(ZHENWU_STATE_WEDGED) |
+			     BIT(ZHENWU_STATE_STOPPING),
+	[ZHENWU_STATE_SUSPENDED] = BIT(ZHENWU_STATE_LIVE) | BIT(ZHENWU_STATE_WEDGED) |
+				   BIT(ZHENWU_STATE_STOPPING),
+	[ZHENWU_STATE_WEDGED] = BIT(ZHENWU_STATE_STOPPING),
+	[ZHENWU_STATE_STOPPING] = BIT(ZHENWU_STATE_STOPPED),
+};
+
+/* Return: false, and nothing changed, when there is no way from here to there. */
+static bool zhenwu_state_set(struct zhenwu_device *zdev, enum zhenwu_state to)
 {
-	drm_err(&zdev->drm, "the device is lost; unbind it or reboot\n");
-	/* It may still run: it must not reach memory that is given back from now on. */
-	pci_clear_master(zdev->pdev);
-	WRITE_ONCE(zdev->reset.wedged, true);
+	unsigned long flags;
+	bool ok;
+
+	spin_lock_irqsave(&zdev->reset.lock, flags);
+	ok = zhenwu_state_next[zdev->reset.state] & BIT(to);
+	if (ok)
+		WRITE_ONCE(zdev->reset.state, to);
+	spin_unlock_irqrestore(&zdev->reset.lock, flags);
+	if (ok)
+		wake_up_all(&zdev->reset.wait);
+	return ok;
+}
+
+/**
+ * zhenwu_aperture_enter() - about to give pages of the aperture to user space
+ * @zdev: device
+ *
+ * Return: true when they are there; until zhenwu_aperture_exit() whoever takes them away waits, and
+ * takes what was given. False when they must not be touched.
+ */
+bool zhenwu_aperture_enter(struct zhenwu_device *zdev)
+{
+	down_read(&zdev->reset.aperture);
+	switch (zhenwu_device_state(zdev)) {
+	case ZHENWU_STATE_LIVE:
+	case ZHENWU_STATE_RESETTING:
+		return true;
+	default:
+		up_read(&zdev->reset.aperture);
+		return false;
+	}
+}
+
+/**
+ * zhenwu_aperture_exit() - undo a zhenwu_aperture_enter() that returned true
+ * @zdev: device
+ */
+void zhenwu_aperture_exit(struct zhenwu_device *zdev)
+{
+	up_read(&zdev->reset.aperture);
+}
+
+/* Takes back what user space has of the aperture. The state refuses new faults by now. */
+static void zhenwu_aperture_revoke(struct zhenwu_device *zdev)
+{
+	/* Those that saw the state before have inserted their pages when this is got. */
+	down_write(&zdev->reset.aperture);
+	up_write(&zdev->reset.aperture);
+	unmap_mapping_range(zdev->drm.anon_inode->i_mapping, 0, 0, 1);
 }
 
 static void zhenwu_reset_announce(struct zhenwu_device *zdev)
@@ -37,7 +102,7 @@ static void zhenwu_reset_announce(struct zhenwu_device *zdev)
 	wake_up_all(&zdev->reset.wait);
 }
 
-static void zhenwu_reset_lose_queues(struct zhenwu_device *zdev, bool innocent, int error)
+static void zhenwu_reset_lose_queues(struct zhenwu_device *zdev, u32 reason, int error)
 {
 	struct zhenwu_queue *queue;
 
@@ -47,7 +112,7 @@ static void zhenwu_reset_lose_queues(struct zhenwu_device *zdev, bool innocent, 
 	/* What was completed before the device stopped was completed. */
 	zhenwu_irq_sync(zdev);
 	list_for_each_entry(queue, &zdev->queues, node)
-		zhenwu_queue_lose_locked(queue, innocent, error);
+		zhenwu_queue_lose_locked(queue, reason, error);
 }
 
 /* Boots the firmware again. Return: 0 or a negative error. */
@@ -58,6 +123,8 @@ static int zhenwu_reset_restart(struct zhenwu_device *zdev)
 
 	lockdep_assert_held(&zdev->hw_lock);
 
+	/* Somebody may have switched it off, which is then why there is a reset. */
+	pci_set_master(zdev->pdev);
 	ret = zhenwu_fw_boot(zdev);
 	if (ret)
 		return ret;
@@ -75,60 +142,88 @@ static int zhenwu_reset_restart(struct zhenwu_device *zdev)
 	return 0;
 }
 
-/**
- * zhenwu_reset_work() - reset the device and bring it back
- * @work: reset.work of the device
- */
-void zhenwu_reset_work(struct work_struct *work)
+/* The end of a reset. @ret says how it went. */
+static void zhenwu_reset_end(struct zhenwu_device *zdev, int ret)
+{
+	lockdep_assert_held(&zdev->hw_lock);
+
+	if (!ret) {
+		/* False when the device is being removed meanwhile. */
+		if (zhenwu_state_set(zdev, ZHENWU_STATE_LIVE))
+			drm_info(&zdev->drm, "the device works again\n");
+	} else {
+		/* It may still run: it must not reach memory that is given back from now on. */
+		pci_clear_master(zdev->pdev);
+		zhenwu_ipc_down(zdev);
+		if (zhenwu_state_set(zdev, ZHENWU_STATE_WEDGED))
+			drm_err(&zdev->drm, "the device is lost; unbind it or reboot\n");
+	}
+	zhenwu_reset_announce(zdev);
+}
+
+static void zhenwu_reset_work(struct work_struct *work)
 {
 	struct zhenwu_device *zdev = container_of(work, struct zhenwu_device, reset.work);
 	bool cookie;
 	int ret;
 
-	/* Somebody else may have reset the device meanwhile: a function level reset. */
-	if (READ_ONCE(zdev->reset.requested_gen) != READ_ONCE(zdev->reset.gen))
-		return;
-	/* Ends the requests of those who hold hw_lock. */
-	zhenwu_ipc_down(zdev);
-
 	cookie = dma_fence_begin_signalling();
 	mutex_lock(&zdev->hw_lock);
-	/* Again, unless the mailbox of the restarted firmware was just taken down above. */
-	if (!zhenwu_device_alive(zdev) ||
-	    (zdev->reset.requested_gen != zdev->reset.gen && READ_ONCE(zdev->ipc.up)))
-		goto out;
-
-	drm_warn(&zdev->drm, "resetting the device\n");
-	ret = zhenwu_fw_reset_device(zdev);
-	if (ret)
-		drm_err(&zdev->drm, "the device does not reset: %d\n", ret);
-	if (ret)
-		zhenwu_reset_wedge(zdev);
-	zhenwu_reset_lose_queues(zdev, true, -ECANCELED);
-	if (!ret) {
-		ret = zhenwu_reset_restart(zdev);
-		if (ret)
-			zhenwu_reset_wedge(zdev);
-		else
-			drm_info(&zdev->drm, "the device works again\n");
+	/* A function level reset may have done it meanwhile, or the device is being removed. */
+	if (zhenwu_device_state(zdev) == ZHENWU_STATE_RESETTING) {
+		drm_warn(&zdev->drm, "resetting the device\n");
+		ret = zhenwu_fw_reset_device(zdev);
+		if (ret) {
+			drm_err(&zdev->drm, "the device does not reset: %d\n", ret);
+			/* Before jobs end: what they used is given back then. */
+			pci_clear_master(zdev->pdev);
+		}
+		zhenwu_reset_lose_queues(zdev, DRM_ZHENWU_QUEUE_STATE_INNOCENT, -ECANCELED);
+		if (!ret)
+			ret = zhenwu_reset_restart(zdev);
+		zhenwu_reset_end(zdev, ret);
 	}
-	zhenwu_reset_announce(zdev);
-out:
 	mutex_unlock(&zdev->hw_lock);
 	dma_fence_end_signalling(cookie);
+
+	if (zhenwu_device_state(zdev) == ZHENWU_STATE_WEDGED)
+		zhenwu_aperture_revoke(zdev);
+}
+
+/**
+ * zhenwu_reset_init() - first state
+ * @zdev: device
+ */
+void zhenwu_reset_init(struct zhenwu_device *zdev)
+{
+	spin_lock_init(&zdev->reset.lock);
+	init_waitqueue_head(&zdev->reset.wait);
+	init_rwsem(&zdev->reset.aperture);
+	INIT_WORK(&zdev->reset.work, zhenwu_reset_work);
+	zdev->reset.state = ZHENWU_STATE_BOOTING;
+}
+
+/**
+ * zhenwu_reset_live() - probe is done with the device
+ * @zdev: device
+ */
+void zhenwu_reset_live(struct zhenwu_device *zdev)
+{
+	zhenwu_state_set(zdev, ZHENWU_STATE_LIVE);
 }
 
 /**
  * zhenwu_reset_schedule() - ask for a device reset
  * @zdev: device
  *
- * Any context that may sleep; several requests are one reset. zhenwu_reset_wait() waits for it.
+ * Any context; several requests are one reset. Ends all requests to the firmware: who made them
+ * waits for the reset.
  */
 void zhenwu_reset_schedule(struct zhenwu_device *zdev)
 {
-	if (!zhenwu_device_alive(zdev))
+	if (!zhenwu_state_set(zdev, ZHENWU_STATE_RESETTING))
 		return;
-	WRITE_ONCE(zdev->reset.requested_gen, READ_ONCE(zdev->reset.gen));
+	zhenwu_ipc_down(zdev);
 	queue_work(zdev->reset.wq, &zdev->reset.work);
 }
 
@@ -143,29 +238,98 @@ void zhenwu_reset_schedule(struct zhenwu_device *zdev)
 void zhenwu_reset_wait(struct zhenwu_device *zdev, u32 gen)
 {
 	wait_event(zdev->reset.wait, READ_ONCE(zdev->reset.gen) != gen ||
-		   READ_ONCE(zdev->reset.wedged) || READ_ONCE(zdev->reset.stopped));
+		   zhenwu_device_state(zdev) == ZHENWU_STATE_WEDGED ||
+		   zhenwu_device_state(zdev) == ZHENWU_STATE_STOPPED);
 }
 
 /**
  * zhenwu_reset_stop() - stop the device for good
- * @zdev: device that is being removed; reset.gone is set
+ * @zdev: device that is being removed
  *
- * On return no DMA is under way and all jobs that ran have ended with -ENODEV.
+ * On return no DMA is under way and all jobs that ran have ended with -ENODEV. More than one call
+ * does no harm.
  */
 void zhenwu_reset_stop(struct zhenwu_device *zdev)
 {
+	bool cookie;
 	int ret;
 
+	if (!zhenwu_state_set(zdev, ZHENWU_STATE_STOPPING))
+		return;
 	zhenwu_ipc_down(zdev);
+	cookie = dma_fence_begin_signalling();
 	mutex_lock(&zdev->hw_lock);
 	ret = zhenwu_fw_reset_device(zdev);
 	if (ret && ret != -ENODEV)
 		drm_err(&zdev->drm, "the device does not get quiet: %d\n", ret);
 	pci_clear_master(zdev->pdev);
-	zhenwu_reset_lose_queues(zdev, true, -ENODEV);
-	WRITE_ONCE(zdev->reset.stopped, true);
+	/* Not INNOCENT: that is for who wants to go on. */
+	zhenwu_reset_lose_queues(zdev, 0, -ENODEV);
+	zhenwu_state_set(zdev, ZHENWU_STATE_STOPPED);
 	zhenwu_reset_announce(zdev);
 	mutex_unlock(&zdev->hw_lock);
+	dma_fence_end_signalling(cookie);
+}
+
+/**
+ * zhenwu_reset_suspend() - stop the device for system sleep
+ * @zdev: device
+ *
+ * Return: 0, or -EBUSY when there is something in HBM, which does not survive.
+ */
+int zhenwu_reset_suspend(struct zhenwu_device *zdev)
+{
+	bool used;
+	int ret;
+
+	/* Tasks are frozen: nobody makes any now. */
+	mutex_lock(&zdev->bos.lock);
+	used = !list_empty(&zdev->bos.list);
+	mutex_unlock(&zdev->bos.lock);
+	mutex_lock(&zdev->hw_lock);
+	used |= !list_empty(&zdev->vms);
+	mutex_unlock(&zdev->hw_lock);
+	if (used) {
+		drm_err(&zdev->drm, "no system sleep while the device is used: HBM would be lost\n");
+		return -EBUSY;
+	}
+
+	cancel_delayed_work_sync(&zdev->watchdog);
+	flush_work(&zdev->hbm.scrub);
+	flush_work(&zdev->reset.work);
+	if (!zhenwu_state_set(zdev, ZHENWU_STATE_SUSPENDED))
+		/* One that is lost sleeps as well as any. */
+		return 0;
+	zhenwu_ipc_down(zdev);
+	mutex_lock(&zdev->hw_lock);
+	ret = zhenwu_fw_reset_device(zdev);
+	if (ret)
+		drm_err(&zdev->drm, "the device does not get quiet: %d\n", ret);
+	pci_clear_master(zdev->pdev);
+	mutex_unlock(&zdev->hw_lock);
+	return 0;
+}
+
+/**
+ * zhenwu_reset_resume() - bring the device back after system sleep
+ * @zdev: device
+ *
+ * Return: 0 or a negative error; the device is lost then.
+ */
+int zhenwu_reset_resume(struct zhenwu_device *zdev)
+{
+	int ret;
+
+	if (zhenwu_device_state(zdev) != ZHENWU_STATE_SUSPENDED)
+		return 0;
+	mutex_lock(&zdev->hw_lock);
+	ret = zhenwu_fw_reset_device(zdev);
+	if (!ret)
+		ret = zhenwu_reset_restart(zdev);
+	zhenwu_reset_end(zdev, ret);
+	mutex_unlock(&zdev->hw_lock);
+	/* Free memory is zero before anybody can get it: tasks are still frozen. */
+	return ret ?: zhenwu_hbm_scrub_all(zdev);
 }
 
 /**
@@ -176,22 +340,29 @@ void zhenwu_reset_stop(struct zhenwu_device *zdev)
  * context, drops it.
  */
 void zhenwu_reset_flr_prepare(struct pci_dev *pdev)
+	__acquires(&((struct zhenwu_device *)pci_get_drvdata(pdev))->hw_lock)
 {
 	struct zhenwu_device *zdev = pci_get_drvdata(pdev);
 	struct zhenwu_vm *vm;
+	bool cookie;
 
 	drm_warn(&zdev->drm, "function level reset, HBM contents are lost\n");
-	WRITE_ONCE(zdev->reset.in_flr, true);
-	/* New faults are refused until it is over; those that were served are taken back. */
-	unmap_mapping_range(zdev->drm.anon_inode->i_mapping, 0, 0, 1);
+	/* Fails when the device is lost, which it stays, or was never used. */
+	zhenwu_state_set(zdev, ZHENWU_STATE_FLR);
+	zhenwu_aperture_revoke(zdev);
 	zhenwu_ipc_down(zdev);
+
+	/* What signals fences is between here and zhenwu_reset_flr_done(), and in it. */
+	cookie = dma_fence_begin_signalling();
 	mutex_lock(&zdev->hw_lock);
+	__acquire(&zdev->hw_lock);
 	list_for_each_entry(vm, &zdev->vms, node)
 		zhenwu_vm_lose_locked(vm);
 	if (zhenwu_device_alive(zdev) && zhenwu_fw_reset_device(zdev))
 		drm_err(&zdev->drm, "the device does not get quiet\n");
 	/* The MSI-X table is about to move away and come back. */
 	zhenwu_irq_disable(zdev);
+	dma_fence_end_signalling(cookie);
 }
 
 /**
@@ -199,22 +370,21 @@ void zhenwu_reset_flr_prepare(struct pci_dev *pdev)
  * @pdev: PCI function
  */
 void zhenwu_reset_flr_done(struct pci_dev *pdev)
+	__releases(&((struct zhenwu_device *)pci_get_drvdata(pdev))->hw_lock)
 {
 	struct zhenwu_device *zdev = pci_get_drvdata(pdev);
-	int ret;
+	bool cookie;
 
 	lockdep_assert_held(&zdev->hw_lock);
 
+	cookie = dma_fence_begin_signalling();
 	zhenwu_irq_enable(zdev);
-	zhenwu_reset_lose_queues(zdev, true, -ECANCELED);
-	if (zhenwu_device_alive(zdev)) {
-		ret = zhenwu_reset_restart(zdev);
-		if (ret)
-			zhenwu_reset_wedge(zdev);
-		else
-			drm_info(&zdev->drm, "the device works again\n");
-	}
-	WRITE_ONCE(zdev->reset.in_flr, false);
-	zhenwu_reset_announce(zdev);
+	zhenwu_reset_lose_queues(zdev, DRM_ZHENWU_QUEUE_STATE_INNOCENT, -ECANCELED);
+	if (zhenwu_device_state(zdev) == ZHENWU_STATE_FLR)
+		zhenwu_reset_end(zdev, zhenwu_reset_restart(zdev));
+	else
+		zhenwu_reset_announce(zdev);
 	mutex_unlock(&zdev->hw_lock);
+	__release(&zdev->hw_lock);
+	dma_fence_end_signalling(cookie);
 }

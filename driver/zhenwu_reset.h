@@ -2,17 +2,81 @@
 #ifndef __ZHENWU_RESET_H__
 #define __ZHENWU_RESET_H__
 
+#include <linux/rwsem.h>
+#include <linux/spinlock.h>
 #include <linux/types.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
 
 struct pci_dev;
-struct work_struct;
 struct zhenwu_device;
 
-void zhenwu_reset_work(struct work_struct *work);
+/**
+ * enum zhenwu_state - state of a device
+ *
+ * Documentation/driver.md has a drawing. Users see it work up to ZHENWU_STATE_WEDGED.
+ */
+enum zhenwu_state {
+	/** @ZHENWU_STATE_BOOTING: Being probed; only probe asks the firmware. */
+	ZHENWU_STATE_BOOTING,
+	/** @ZHENWU_STATE_LIVE: Works. */
+	ZHENWU_STATE_LIVE,
+	/** @ZHENWU_STATE_RESETTING: A device reset was asked for or is under way. */
+	ZHENWU_STATE_RESETTING,
+	/** @ZHENWU_STATE_FLR: A function level reset is under way: nothing is where it was. */
+	ZHENWU_STATE_FLR,
+	/** @ZHENWU_STATE_SUSPENDED: The system sleeps. */
+	ZHENWU_STATE_SUSPENDED,
+	/** @ZHENWU_STATE_WEDGED: A reset failed. It does no DMA and never will. */
+	ZHENWU_STATE_WEDGED,
+	/** @ZHENWU_STATE_STOPPING: Being removed. */
+	ZHENWU_STATE_STOPPING,
+	/** @ZHENWU_STATE_STOPPED: It does no DMA and never will. */
+	ZHENWU_STATE_STOPPED,
+	/** @ZHENWU_STATE_COUNT: Number of states. */
+	ZHENWU_STATE_COUNT,
+};
+
+/**
+ * struct zhenwu_reset - state of a device, and how it changes
+ */
+struct zhenwu_reset {
+	/** @wq: Ordered: resets and progress checks never overlap. */
+	struct workqueue_struct *wq;
+
+	/** @work: Resets the device. */
+	struct work_struct work;
+
+	/** @lock: Serialises changes of @state. */
+	spinlock_t lock;
+
+	/** @state: &enum zhenwu_state. */
+	enum zhenwu_state state;
+
+	/** @wait: Woken when @state or the session of the mailbox changes. */
+	wait_queue_head_t wait;
+
+	/** @aperture: Held for reading while pages of the aperture are given to user space. */
+	struct rw_semaphore aperture;
+
+	/** @count: Resets, for user space: grows before jobs are told. */
+	u32 count;
+
+	/** @gen: Resets that are over. */
+	u32 gen;
+};
+
+void zhenwu_reset_init(struct zhenwu_device *zdev);
+void zhenwu_reset_live(struct zhenwu_device *zdev);
 void zhenwu_reset_schedule(struct zhenwu_device *zdev);
 void zhenwu_reset_wait(struct zhenwu_device *zdev, u32 gen);
 void zhenwu_reset_stop(struct zhenwu_device *zdev);
+int zhenwu_reset_suspend(struct zhenwu_device *zdev);
+int zhenwu_reset_resume(struct zhenwu_device *zdev);
 void zhenwu_reset_flr_prepare(struct pci_dev *pdev);
 void zhenwu_reset_flr_done(struct pci_dev *pdev);
+
+bool zhenwu_aperture_enter(struct zhenwu_device *zdev);
+void zhenwu_aperture_exit(struct zhenwu_device *zdev);
 
 #endif /* __ZHENWU_RESET_H__ */

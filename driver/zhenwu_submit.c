@@ -11,7 +11,6 @@
 #include <linux/overflow.h>
 #include <linux/slab.h>
 
-#include <drm/drm_drv.h>
 #include <drm/drm_file.h>
 #include <drm/drm_syncobj.h>
 
@@ -65,7 +64,10 @@ struct zhenwu_submission {
 	/** @fences: Finished fences of the jobs, with references once armed. */
 	struct dma_fence **fences;
 
-	/** @num_jobs: Number of both. */
+	/** @syncs: Copies of the sync operations of the jobs. */
+	struct drm_zhenwu_sync_op **syncs;
+
+	/** @num_jobs: Number of each. */
 	u32 num_jobs;
 
 	/** @signals: What to signal. */
@@ -216,7 +218,6 @@ static int zhenwu_submit_grow_signals(struct zhenwu_submission *sub, u32 count)
 static int zhenwu_submit_add_job(struct zhenwu_submission *sub, u32 index,
 				 const struct drm_zhenwu_job *arg)
 {
-	struct drm_zhenwu_sync_op *ops;
 	struct zhenwu_job *job;
 	int ret;
 
@@ -232,16 +233,11 @@ static int zhenwu_submit_add_job(struct zhenwu_submission *sub, u32 index,
 	job->result_va = arg->result_va;
 	sub->jobs[index] = job;
 
-	ops = zhenwu_copy_array(&arg->syncs, arg->syncs.count, sizeof(*ops),
-				ZHENWU_SUBMIT_MAX_SYNCS);
-	if (IS_ERR(ops))
-		return PTR_ERR(ops);
 	ret = zhenwu_submit_grow_signals(sub, arg->syncs.count);
 	if (!ret)
-		ret = zhenwu_submit_add_syncs(sub, index, ops, arg->syncs.count);
+		ret = zhenwu_submit_add_syncs(sub, index, sub->syncs[index], arg->syncs.count);
 	if (!ret && job->gate.open)
 		ret = drm_sched_job_add_dependency(&job->base, dma_fence_get(job->gate.open));
-	kvfree(ops);
 	return ret;
 }
 
@@ -294,6 +290,29 @@ static void zhenwu_submit_signal(struct zhenwu_submission *sub)
 	}
 }
 
+/*
+ * Everything that comes from user space, before any lock is taken: its memory may take its time, as
+ * long as whoever serves its page faults likes.
+ */
+static int zhenwu_submit_copy(struct zhenwu_submission *sub, const struct drm_zhenwu_job *args)
+{
+	u32 i;
+
+	sub->syncs = kcalloc(sub->num_jobs, sizeof(*sub->syncs), GFP_KERNEL);
+	if (!sub->syncs)
+		return -ENOMEM;
+	for (i = 0; i < sub->num_jobs; i++) {
+		struct drm_zhenwu_sync_op *ops;
+
+		ops = zhenwu_copy_array(&args[i].syncs, args[i].syncs.count, sizeof(*ops),
+					ZHENWU_SUBMIT_MAX_SYNCS);
+		if (IS_ERR(ops))
+			return PTR_ERR(ops);
+		sub->syncs[i] = ops;
+	}
+	return 0;
+}
+
 static void zhenwu_submit_free(struct zhenwu_submission *sub)
 {
 	u32 i;
@@ -304,6 +323,8 @@ static void zhenwu_submit_free(struct zhenwu_submission *sub)
 	}
 	kvfree(sub->signals);
 	for (i = 0; i < sub->num_jobs; i++) {
+		if (sub->syncs)
+			kvfree(sub->syncs[i]);
 		if (sub->fences)
 			dma_fence_put(sub->fences[i]);
 		if (sub->jobs && sub->jobs[i]) {
@@ -311,6 +332,7 @@ static void zhenwu_submit_free(struct zhenwu_submission *sub)
 			zhenwu_job_destroy(sub->jobs[i]);
 		}
 	}
+	kfree(sub->syncs);
 	kfree(sub->fences);
 	kfree(sub->jobs);
 }
@@ -355,7 +377,6 @@ static int zhenwu_submit(struct zhenwu_submission *sub, const struct drm_zhenwu_
 		ret = zhenwu_submit_lock_and_push(sub);
 	if (!ret)
 		zhenwu_submit_signal(sub);
-	zhenwu_submit_free(sub);
 out:
 	mutex_unlock(&queue->submit_lock);
 	return ret;
@@ -374,18 +395,15 @@ int zhenwu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *fil
 	struct drm_zhenwu_submit *args = data;
 	struct zhenwu_submission sub = { .file = file, .num_jobs = args->jobs.count };
 	struct drm_zhenwu_job *jobs;
-	int ret, idx;
+	int ret;
 
 	if (args->pad || !args->jobs.count)
 		return -EINVAL;
-	if (!drm_dev_enter(drm, &idx))
-		return -ENODEV;
 
+	/* Nothing here touches the device: running a job does, and asks whether it is there. */
 	sub.queue = zhenwu_queue_lookup(file->driver_priv, args->queue_id);
-	if (!sub.queue) {
-		ret = -ENOENT;
-		goto out_exit;
-	}
+	if (!sub.queue)
+		return -ENOENT;
 	if (args->jobs.count > sub.queue->slots) {
 		ret = -EINVAL;
 		goto out_queue;
@@ -397,11 +415,12 @@ int zhenwu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *fil
 		goto out_queue;
 	}
 
-	ret = zhenwu_submit(&sub, jobs);
+	ret = zhenwu_submit_copy(&sub, jobs);
+	if (!ret)
+		ret = zhenwu_submit(&sub, jobs);
+	zhenwu_submit_free(&sub);
 	kvfree(jobs);
 out_queue:
 	zhenwu_queue_put(sub.queue);
-out_exit:
-	drm_dev_exit(idx);
 	return ret;
 }

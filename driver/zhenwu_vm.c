@@ -18,6 +18,9 @@
 #include "zhenwu_reset.h"
 #include "zhenwu_vm.h"
 
+/* Device resets that the announcement of a VM survives. */
+#define ZHENWU_VM_TRIES 3
+
 /**
  * zhenwu_vm_free() - last reference to the structure is gone
  * @gpuvm: its gpuvm
@@ -34,7 +37,7 @@ void zhenwu_vm_free(struct drm_gpuvm *gpuvm)
  * zhenwu_vm_register_locked() - tell the firmware where the tables are
  * @vm: VM; hw_lock is held
  *
- * Also used after a device reset, which HBM survives.
+ * Used after a device reset, which HBM survives.
  *
  * Return: 0 or a negative error.
  */
@@ -51,9 +54,40 @@ int zhenwu_vm_register_locked(struct zhenwu_vm *vm)
 
 	lockdep_assert_held(&zdev->hw_lock);
 
-	ret = zhenwu_ipc_request(zdev, ZW_MSG_SET_VM, &msg, sizeof(msg), NULL, 0);
+	ret = zhenwu_ipc_request_boot(zdev, ZW_MSG_SET_VM, &msg, sizeof(msg), NULL, 0);
 	if (!ret)
 		vm->on_hw = true;
+	return ret;
+}
+
+/* The same for a new VM, without hw_lock. Return: -EIO when there was a reset meanwhile. */
+static int zhenwu_vm_announce(struct zhenwu_vm *vm)
+{
+	struct zhenwu_device *zdev = vm->zdev;
+	u64 root = zhenwu_pt_addr(vm->root);
+	struct zw_msg_set_vm msg = {
+		.vm = cpu_to_le32(vm->hw_id),
+		.root_lo = cpu_to_le32(ZW_LO32(root)),
+		.root_hi = cpu_to_le32(ZW_HI32(root)),
+	};
+	u32 session;
+	int ret;
+
+	ret = zhenwu_ipc_session(zdev, &session, ZHENWU_IPC_KILLABLE);
+	if (!ret)
+		ret = zhenwu_ipc_request_in(zdev, session, 0, ZW_MSG_SET_VM, &msg, sizeof(msg),
+					    NULL, 0);
+	if (ret)
+		return ret;
+
+	mutex_lock(&zdev->hw_lock);
+	if (zhenwu_ipc_session_over(zdev, session)) {
+		ret = -EIO;
+	} else {
+		vm->on_hw = true;
+		list_add_tail(&vm->node, &zdev->vms);
+	}
+	mutex_unlock(&zdev->hw_lock);
 	return ret;
 }
 
@@ -107,6 +141,7 @@ void zhenwu_vm_flush_tlb(struct zhenwu_vm *vm)
 static struct zhenwu_vm *zhenwu_vm_create(struct zhenwu_device *zdev)
 {
 	struct drm_gem_object *resv_obj;
+	unsigned int tries;
 	struct zhenwu_vm *vm;
 	int ret, id;
 
@@ -140,17 +175,11 @@ static struct zhenwu_vm *zhenwu_vm_create(struct zhenwu_device *zdev)
 		       resv_obj, 0, 1ull << ZW_VA_BITS, 0, 0, &zhenwu_gpuvm_ops);
 	drm_gem_object_put(resv_obj);
 
-	do {
-		u32 gen = READ_ONCE(zdev->reset.gen);
-
-		mutex_lock(&zdev->hw_lock);
-		ret = zhenwu_vm_register_locked(vm);
-		if (!ret)
-			list_add_tail(&vm->node, &zdev->vms);
-		mutex_unlock(&zdev->hw_lock);
-		if (ret == -EIO)
-			zhenwu_reset_wait(zdev, gen);
-	} while (ret == -EIO);
+	for (tries = 0; tries < ZHENWU_VM_TRIES; tries++) {
+		ret = zhenwu_vm_announce(vm);
+		if (ret != -EIO)
+			break;
+	}
 	if (ret) {
 		zhenwu_vm_put(vm);
 		return ERR_PTR(ret);
@@ -183,23 +212,26 @@ static void zhenwu_vm_teardown(struct kref *ref)
 	struct zhenwu_vm *vm = container_of(ref, struct zhenwu_vm, users);
 	struct zhenwu_device *zdev = vm->zdev;
 	struct zw_msg_set_vm msg = { .vm = cpu_to_le32(vm->hw_id) };
-	u32 gen = READ_ONCE(zdev->reset.gen);
 	int ret = 0;
+	bool on_hw;
+	u32 session;
 
 	mutex_lock(&zdev->hw_lock);
 	list_del_init(&vm->node);
-	if (vm->on_hw) {
-		ret = zhenwu_ipc_request(zdev, ZW_MSG_CLEAR_VM, &msg, sizeof(msg), NULL, 0);
-		vm->on_hw = false;
-	}
+	on_hw = vm->on_hw;
+	vm->on_hw = false;
+	/* A reset that comes now does not restore it. */
+	session = READ_ONCE(zdev->ipc.session);
 	mutex_unlock(&zdev->hw_lock);
+	if (on_hw)
+		ret = zhenwu_ipc_request_in(zdev, session, 0, ZW_MSG_CLEAR_VM, &msg, sizeof(msg),
+					    NULL, 0);
+	/* Whatever it was: memory is given back only when the device cannot reach it. */
 	if (ret && ret != -EIO && ret != -ENODEV) {
 		drm_err(&zdev->drm, "firmware refuses to drop VM %u: %d\n", vm->hw_id, ret);
 		zhenwu_reset_schedule(zdev);
+		wait_event(zdev->reset.wait, zhenwu_ipc_session_over(zdev, session));
 	}
-	/* Whatever it was: memory is given back only when the device cannot reach it. */
-	if (ret)
-		zhenwu_reset_wait(zdev, gen);
 
 	zhenwu_vm_unmap_all(vm);
 	zhenwu_pt_destroy_root(zdev, vm->root);

@@ -84,11 +84,11 @@ static bool zhenwu_watchdog_hung(struct zhenwu_queue *queue)
 		zhenwu_write32(zdev, ZW_REG_DOORBELL(queue->hw_id), 1);
 		fallthrough;
 	case ZW_QUEUE_RUNNING:
+	case ZW_QUEUE_DRAINING:
 		return stalls >= ZHENWU_WATCHDOG_STALLS;
 	case ZW_QUEUE_BLOCKED:
 	case ZW_QUEUE_SUSPENDED:
 	case ZW_QUEUE_ERROR:
-	case ZW_QUEUE_DRAINING:
 		return late;
 	default:
 		drm_err(&zdev->drm, "firmware says queue %u is in state %u\n", queue->hw_id, state);
@@ -112,12 +112,16 @@ static int zhenwu_watchdog_ask(struct zhenwu_queue *queue)
 	if (!zhenwu_queue_busy(queue))
 		return 0;
 
-	ret = zhenwu_ipc_request(zdev, ZW_MSG_QUERY_QUEUE, &msg, sizeof(msg), &info, sizeof(info));
+	ret = zhenwu_ipc_request_in(zdev, queue->session, ZHENWU_IPC_NOWAIT, ZW_MSG_QUERY_QUEUE,
+				    &msg, sizeof(msg), &info, sizeof(info));
 	if (ret == -EIO || ret == -ENODEV)
 		return ret;
 	if (ret) {
+		/* Or it was destroyed just now. */
+		if (!zhenwu_queue_busy(queue))
+			return 0;
 		drm_err(&zdev->drm, "firmware knows nothing of queue %u: %d\n", queue->hw_id, ret);
-		return zhenwu_queue_kill_locked(queue);
+		return zhenwu_queue_kill(queue);
 	}
 	if (!zhenwu_watchdog_moved(queue, &info))
 		return 1;
@@ -130,22 +134,34 @@ static bool zhenwu_watchdog_check_all(struct zhenwu_device *zdev)
 {
 	struct zhenwu_queue *queue;
 	bool busy = false;
+	int cursor = -1, ret = 0;
 
 	/* First everybody is asked: whether one waits in vain depends on whether others move. */
-	list_for_each_entry(queue, &zdev->queues, node) {
-		int ret = queue->on_hw ? zhenwu_watchdog_ask(queue) : 0;
-
-		if (ret < 0)
-			return true;
-		queue->watchdog.stuck = ret;
+	while (ret >= 0 && (queue = zhenwu_queue_next(zdev, &cursor))) {
+		ret = zhenwu_watchdog_ask(queue);
+		queue->watchdog.stuck = ret > 0;
+		zhenwu_queue_put(queue);
 	}
-	list_for_each_entry(queue, &zdev->queues, node) {
-		if (queue->watchdog.stuck && zhenwu_watchdog_hung(queue) &&
-		    zhenwu_queue_kill_locked(queue))
-			return true;
+	for (cursor = -1; ret >= 0 && (queue = zhenwu_queue_next(zdev, &cursor));) {
+		if (queue->watchdog.stuck && zhenwu_watchdog_hung(queue))
+			ret = zhenwu_queue_kill(queue);
 		busy |= zhenwu_queue_busy(queue);
+		zhenwu_queue_put(queue);
 	}
-	return busy;
+	return busy || ret < 0;
+}
+
+/**
+ * zhenwu_watchdog_kick() - look after jobs in a progress period
+ * @zdev: device
+ *
+ * Any context, inside of drm_dev_enter(): the work must not be started when the device is gone. A
+ * timer that runs already is left alone.
+ */
+void zhenwu_watchdog_kick(struct zhenwu_device *zdev)
+{
+	queue_delayed_work(zdev->reset.wq, &zdev->watchdog,
+			   msecs_to_jiffies(zdev->info.progress_ms));
 }
 
 /**
@@ -162,17 +178,12 @@ void zhenwu_watchdog_work(struct work_struct *work)
 	if (!drm_dev_enter(&zdev->drm, &idx))
 		return;
 	cookie = dma_fence_begin_signalling();
-	mutex_lock(&zdev->hw_lock);
-	if (READ_ONCE(zdev->ipc.up) && !zhenwu_fw_running(zdev)) {
-		zhenwu_ipc_down(zdev);
+	if (zhenwu_device_state(zdev) == ZHENWU_STATE_LIVE && !zhenwu_fw_running(zdev))
 		zhenwu_reset_schedule(zdev);
-	}
 	busy = zhenwu_watchdog_check_all(zdev);
-	mutex_unlock(&zdev->hw_lock);
 	dma_fence_end_signalling(cookie);
 
 	if (busy && zhenwu_device_alive(zdev))
-		queue_delayed_work(zdev->reset.wq, &zdev->watchdog,
-				   msecs_to_jiffies(zdev->info.progress_ms));
+		zhenwu_watchdog_kick(zdev);
 	drm_dev_exit(idx);
 }

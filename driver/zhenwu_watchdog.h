@@ -3,9 +3,11 @@
 #define __ZHENWU_WATCHDOG_H__
 
 struct work_struct;
+struct zhenwu_device;
 struct zhenwu_queue;
 
 void zhenwu_watchdog_start_locked(struct zhenwu_queue *queue);
+void zhenwu_watchdog_kick(struct zhenwu_device *zdev);
 void zhenwu_watchdog_work(struct work_struct *work);
 
 #endif /* __ZHENWU_WATCHDOG_H__ */

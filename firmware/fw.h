@@ -111,7 +111,7 @@ struct queue {
 	uint32_t last_status;
 	uint32_t reply_to; /* of the suspend or destroy that waits for the CP, 0: none */
 	uint32_t reply_type;
-	uint64_t poll_at; /* BLOCKED: time of the next try */
+	uint64_t poll_at;           /* BLOCKED: time of the next try */
 	uint32_t packets, progress; /* what the engines did for it: running counts */
 	bool retried;               /* started to see whether its semaphore was signalled... */
 	uint32_t retry_packets;     /* ...when packets was this */

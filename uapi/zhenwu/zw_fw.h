@@ -169,9 +169,9 @@ enum zw_queue_state {
 };
 
 struct zw_msg_queue_info {
-	zw_le32 state;           /* enum zw_queue_state */
-	zw_le32 completed;       /* low 32 bits of the last completed job number */
-	zw_le32 fetched;         /* low 32 bits of the last fetched job number */
+	zw_le32 state;     /* enum zw_queue_state */
+	zw_le32 completed; /* low 32 bits of the last completed job number */
+	zw_le32 fetched;   /* low 32 bits of the last fetched job number */
 	/*
 	 * Running counts of what the device did for this queue, whether it runs now or not: packets
 	 * retired, and engine tiles, which move within one long packet. Looking again and again at a
@@ -179,7 +179,7 @@ struct zw_msg_queue_info {
 	 */
 	zw_le32 packets_retired;
 	zw_le32 progress;
-	zw_le32 last_status;     /* enum zw_job_status of the last failed job */
+	zw_le32 last_status; /* enum zw_job_status of the last failed job */
 };
 
 struct zw_msg_scrub {
