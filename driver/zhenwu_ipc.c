@@ -24,7 +24,10 @@
 #define ZHENWU_IPC_DEAD_PERIODS	5
 /* How often those who wait look for themselves. */
 #define ZHENWU_IPC_POLL_MS	500
-/* Longest time a request may take while the heart beats; a stuck engine is found long before. */
+/*
+ * Longest time a request may take while the heart beats. A stuck engine is found long before, by
+ * the progress check, which therefore does not wait that long for its own.
+ */
 #define ZHENWU_IPC_TIMEOUT_MS	120000
 
 /**
@@ -281,8 +284,10 @@ static int zhenwu_ipc_wait_once(struct zhenwu_ipc_wait *w, unsigned int flags)
 static int zhenwu_ipc_wait_reply(struct zhenwu_device *zdev, struct zhenwu_ipc_wait *w,
 				 unsigned int flags)
 {
-	unsigned long dead = msecs_to_jiffies(ZHENWU_IPC_DEAD_PERIODS * zdev->info.progress_ms);
-	unsigned long end = jiffies + msecs_to_jiffies(ZHENWU_IPC_TIMEOUT_MS);
+	const unsigned int slow = ZHENWU_IPC_TIMEOUT_MS;
+	const unsigned int quick = ZHENWU_IPC_DEAD_PERIODS * zdev->info.progress_ms;
+	unsigned long dead = msecs_to_jiffies(quick);
+	unsigned long end = jiffies + msecs_to_jiffies(flags & ZHENWU_IPC_NOWAIT ? quick : slow);
 	unsigned long beat = jiffies;
 	u32 heartbeat = zhenwu_read32(zdev, ZW_REG_FW_HEARTBEAT);
 	int ret;
@@ -495,6 +500,6 @@ int zhenwu_ipc_request(struct zhenwu_device *zdev, enum zw_msg_type type, const 
 int zhenwu_ipc_request_boot(struct zhenwu_device *zdev, enum zw_msg_type type, const void *payload,
 			    size_t len, void *reply, size_t reply_len)
 {
-	return zhenwu_ipc_exchange(zdev, READ_ONCE(zdev->ipc.session), 0, type, payload, len, reply,
-				   reply_len);
+	return zhenwu_ipc_exchange(zdev, READ_ONCE(zdev->ipc.session), ZHENWU_IPC_NOWAIT, type,
+				   payload, len, reply, reply_len);
 }

@@ -55,7 +55,7 @@ struct zhenwu_ipc {
 
 /** ZHENWU_IPC_KILLABLE - a fatal signal ends the wait */
 #define ZHENWU_IPC_KILLABLE	BIT(0)
-/** ZHENWU_IPC_NOWAIT - do not wait for a reset; for whoever it waits for */
+/** ZHENWU_IPC_NOWAIT - no waiting for a reset, nor long for an answer; for who ends such waits */
 #define ZHENWU_IPC_NOWAIT	BIT(1)
 
 int zhenwu_ipc_init(struct zhenwu_device *zdev);

@@ -270,7 +270,12 @@ int zhenwu_queue_kill(struct zhenwu_queue *queue)
 	int ret;
 
 	if (!mutex_trylock(&queue->destroy_lock)) {
-		/* It is being destroyed, and hangs in that. */
+		/*
+		 * It is being destroyed. Only when the firmware said so in this check does it hang
+		 * in that: nobody gets the device reset by destroying a queue in time.
+		 */
+		if (le32_to_cpu(queue->watchdog.info.state) != ZW_QUEUE_DRAINING)
+			return 0;
 		drm_err(&zdev->drm, "queue %u does not drain\n", queue->hw_id);
 		zhenwu_reset_schedule(zdev);
 		return -EIO;
@@ -296,6 +301,25 @@ int zhenwu_queue_kill(struct zhenwu_queue *queue)
 		zhenwu_queue_abort(queue, -ECANCELED);
 	mutex_unlock(&queue->destroy_lock);
 	return ret;
+}
+
+/**
+ * zhenwu_queue_gone() - is it all right that the firmware does not know a queue
+ * @queue: queue that it was asked for
+ *
+ * Return: true when it is being destroyed, or was.
+ */
+bool zhenwu_queue_gone(struct zhenwu_queue *queue)
+{
+	bool gone;
+
+	if (!mutex_trylock(&queue->destroy_lock))
+		return true;
+	mutex_lock(&queue->zdev->hw_lock);
+	gone = !queue->on_hw;
+	mutex_unlock(&queue->zdev->hw_lock);
+	mutex_unlock(&queue->destroy_lock);
+	return gone;
 }
 
 /**

@@ -193,6 +193,7 @@ bool zhenwu_queue_poll(struct zhenwu_queue *queue);
 bool zhenwu_queue_busy(struct zhenwu_queue *queue);
 void zhenwu_queue_lose_locked(struct zhenwu_queue *queue, u32 reason, int error);
 int zhenwu_queue_kill(struct zhenwu_queue *queue);
+bool zhenwu_queue_gone(struct zhenwu_queue *queue);
 struct zhenwu_queue *zhenwu_queue_next(struct zhenwu_device *zdev, int *cursor);
 void zhenwu_queue_unmap_all(struct zhenwu_device *zdev);
 void zhenwu_queue_show(struct zhenwu_device *zdev, struct seq_file *m);

@@ -117,8 +117,7 @@ static int zhenwu_watchdog_ask(struct zhenwu_queue *queue)
 	if (ret == -EIO || ret == -ENODEV)
 		return ret;
 	if (ret) {
-		/* Or it was destroyed just now. */
-		if (!zhenwu_queue_busy(queue))
+		if (zhenwu_queue_gone(queue))
 			return 0;
 		drm_err(&zdev->drm, "firmware knows nothing of queue %u: %d\n", queue->hw_id, ret);
 		return zhenwu_queue_kill(queue);

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include <linux/sync_file.h>
+#include <linux/userfaultfd.h>
 
 #include "kselftest_harness.h"
 #include "zw_kst.h"
@@ -171,6 +172,61 @@ TEST_F_TIMEOUT(life, unload_with_sync_file, 180)
 	EXPECT_EQ(-ENODEV, sync_file_error(sf));
 	close(sf);
 	EXPECT_EQ(0, zw_write_file(DRIVER "bind", self->bdf));
+	EXPECT_TRUE(fresh_client_works());
+}
+
+static struct drm_zhenwu_submit slow_submit;
+
+static void *submit_thread(void *arg)
+{
+	struct zw_client *c = arg;
+
+	return (void *)(intptr_t)ioctl(c->fd, DRM_IOCTL_ZHENWU_SUBMIT, &slow_submit);
+}
+
+static void *unbind_thread(void *arg)
+{
+	return (void *)(intptr_t)zw_write_file(DRIVER "unbind", arg);
+}
+
+/* Memory that user space takes its time to provide does not keep the device from going. */
+TEST_F_TIMEOUT(life, unbind_while_a_submit_waits_for_user_memory, 180)
+{
+	struct zw_client *c = &self->c;
+	struct uffdio_api api = {.api = UFFD_API};
+	struct uffdio_register reg = {.mode = UFFDIO_REGISTER_MODE_MISSING};
+	struct uffdio_zeropage zero;
+	struct timespec until;
+	pthread_t submitter, unbinder;
+	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	void *page, *ret;
+
+	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
+		SKIP(return, "no userfaultfd");
+	page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, page);
+	reg.range.start = (uintptr_t)page;
+	reg.range.len = 4096;
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_REGISTER, &reg));
+	slow_submit = (struct drm_zhenwu_submit){
+		.queue_id = c->queue,
+		.jobs = {.stride = sizeof(struct drm_zhenwu_job), .count = 1, .array = (uintptr_t)page},
+	};
+	ASSERT_EQ(0, pthread_create(&submitter, NULL, submit_thread, c));
+	usleep(500000);
+	ASSERT_EQ(0, pthread_create(&unbinder, NULL, unbind_thread, (void *)self->bdf));
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 40;
+	EXPECT_EQ(0, pthread_timedjoin_np(unbinder, &ret, &until));
+	/* Give it its memory. */
+	zero = (struct uffdio_zeropage){.range = reg.range};
+	EXPECT_EQ(0, ioctl(uffd, UFFDIO_ZEROPAGE, &zero));
+	ASSERT_EQ(0, pthread_join(submitter, &ret));
+	EXPECT_NE(0, (intptr_t)ret);
+	close(uffd);
+	/* Also when the unbinding was late. */
+	for (int i = 0; i < 100 && zw_write_file(DRIVER "bind", self->bdf); i++)
+		usleep(100000);
 	EXPECT_TRUE(fresh_client_works());
 }
 

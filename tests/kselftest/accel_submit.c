@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* Queues, submission, fences. */
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <linux/sync_file.h>
@@ -579,6 +579,48 @@ TEST_F(submit, wait_for_job_of_the_same_submission)
 	EXPECT_EQ(5, *(volatile uint32_t *)self->data.ptr);
 	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
 	EXPECT_EQ(3, st.submitted);
+}
+
+static volatile unsigned int ticks;
+
+static void tick(int sig)
+{
+	ticks++;
+}
+
+/* Signals that interrupt every wait change nothing: each call is repeated and counts once. */
+TEST_F_TIMEOUT(submit, signals_in_waits, 120)
+{
+	struct zw_client *c = &self->c;
+	struct drm_zhenwu_bo_wait w = {.handle = self->data.bo};
+	const struct itimerval on = {{0, 700}, {0, 700}}, off = {0};
+	struct sigaction sa = {.sa_handler = tick};
+	struct drm_zhenwu_queue_get_state st;
+	volatile uint32_t *p = self->data.ptr;
+	int64_t end = zw_deadline(5 * 1000000000ll);
+	uint32_t n = 0;
+
+	zw_keep_fences = false;
+	ASSERT_EQ(0, sigaction(SIGALRM, &sa, NULL));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &on, NULL));
+	for (; n < 300 && zw_deadline(0) < end; n++) {
+		uint32_t q;
+
+		c->pos = 0;
+		zw_put_fill(c->cmd.ptr, &c->pos, self->data.va, 65536, n + 1);
+		ASSERT_EQ(0, zw_client_submit(c, 0, 0));
+		w.timeout_ns = zw_deadline(LONG_WAIT_NS);
+		ASSERT_EQ(0, zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_BO_WAIT, &w));
+		ASSERT_EQ(n + 1, p[0]);
+		q = zw_queue(c->fd, c->vm);
+		ASSERT_NE(0, q);
+		ASSERT_EQ(0, zw_queue_destroy(c->fd, q));
+	}
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &off, NULL));
+	EXPECT_LT(10, ticks);
+	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
+	EXPECT_EQ(n, st.submitted);
+	EXPECT_EQ(0, st.state);
 }
 
 TEST_F(submit, limit_of_syncs)
