@@ -210,7 +210,9 @@ TEST_F_TIMEOUT(life, unbind_while_a_submit_waits_for_user_memory, 180)
 	ASSERT_EQ(0, ioctl(uffd, UFFDIO_REGISTER, &reg));
 	slow_submit = (struct drm_zhenwu_submit){
 		.queue_id = c->queue,
-		.jobs = {.stride = sizeof(struct drm_zhenwu_job), .count = 1, .array = (uintptr_t)page},
+		.jobs = {.stride = sizeof(struct drm_zhenwu_job),
+			 .count = 1,
+			 .array = (uintptr_t)page},
 	};
 	ASSERT_EQ(0, pthread_create(&submitter, NULL, submit_thread, c));
 	usleep(500000);

@@ -197,8 +197,8 @@ TEST_F(submit, wait_for_syncobj_of_other_queue)
 	job.cmd_va = c->cmd.va + from;
 	job.cmd_bytes = c->pos - from;
 	ASSERT_EQ(0, zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_SUBMIT, &s));
-	EXPECT_EQ(-ETIME, drmSyncobjWait(c->fd, &syncs[1].handle, 1, zw_deadline(500000000), 0,
-					 NULL));
+	EXPECT_EQ(-ETIME,
+		  drmSyncobjWait(c->fd, &syncs[1].handle, 1, zw_deadline(500000000), 0, NULL));
 	set_sem(&self->data, 262144, 1);
 	ASSERT_EQ(0, drmSyncobjWait(c->fd, &syncs[1].handle, 1, zw_deadline(LONG_WAIT_NS),
 				    DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT, NULL));
@@ -575,7 +575,8 @@ TEST_F(submit, wait_for_job_of_the_same_submission)
 	ASSERT_EQ(0, submit_syncs(c->fd, c->queue, 0, 0, syncs, 1));
 	EXPECT_EQ(0, *(volatile uint32_t *)self->data.ptr);
 	set_sem(&self->data, 4096, 1);
-	ASSERT_EQ(0, drmSyncobjWait(c->fd, &syncs[0].handle, 1, zw_deadline(LONG_WAIT_NS), 0, NULL));
+	ASSERT_EQ(0,
+		  drmSyncobjWait(c->fd, &syncs[0].handle, 1, zw_deadline(LONG_WAIT_NS), 0, NULL));
 	EXPECT_EQ(5, *(volatile uint32_t *)self->data.ptr);
 	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
 	EXPECT_EQ(3, st.submitted);
