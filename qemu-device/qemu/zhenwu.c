@@ -487,6 +487,13 @@ static void zw_exit(PCIDevice *pdev)
         zw_device_free(s->core);
         s->core = NULL;
     }
+    /*
+     * The device owns both regions, and a region inside of another holds on to
+     * its owner: without this the device would keep itself alive.
+     */
+    if (s->aperture.container) {
+        memory_region_del_subregion(&s->bar2, &s->aperture);
+    }
     if (msix_present(pdev)) {
         msix_unuse_all_vectors(pdev);
         msix_uninit(pdev, &s->bar4, &s->bar4);
