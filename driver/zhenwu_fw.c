@@ -153,10 +153,23 @@ void zhenwu_fw_unload(struct zhenwu_device *zdev)
  */
 int zhenwu_fw_reset_device(struct zhenwu_device *zdev)
 {
+	zhenwu_write32(zdev, ZW_REG_RESET, ZW_RESET_KEY);
+	return zhenwu_fw_wait_reset(zdev);
+}
+
+/**
+ * zhenwu_fw_wait_reset() - wait until a reset of any kind is over
+ * @zdev: device
+ *
+ * A function level reset goes on after the 100 ms the PCI core waits: memory is zeroed.
+ *
+ * Return: 0, -ENODEV when the device does not answer at all, -ETIMEDOUT when it does not get quiet.
+ */
+int zhenwu_fw_wait_reset(struct zhenwu_device *zdev)
+{
 	unsigned long end = jiffies + msecs_to_jiffies(ZHENWU_RESET_TIMEOUT_MS +
 						       10 * zdev->info.progress_ms);
 
-	zhenwu_write32(zdev, ZW_REG_RESET, ZW_RESET_KEY);
 	for (;;) {
 		bool last = time_after(jiffies, end);
 

@@ -380,10 +380,13 @@ void zhenwu_reset_flr_done(struct pci_dev *pdev)
 	cookie = dma_fence_begin_signalling();
 	zhenwu_irq_enable(zdev);
 	zhenwu_reset_lose_queues(zdev, DRM_ZHENWU_QUEUE_STATE_INNOCENT, -ECANCELED);
-	if (zhenwu_device_state(zdev) == ZHENWU_STATE_FLR)
-		zhenwu_reset_end(zdev, zhenwu_reset_restart(zdev));
-	else
+	if (zhenwu_device_state(zdev) == ZHENWU_STATE_FLR) {
+		int ret = zhenwu_fw_wait_reset(zdev);
+
+		zhenwu_reset_end(zdev, ret ? ret : zhenwu_reset_restart(zdev));
+	} else {
 		zhenwu_reset_announce(zdev);
+	}
 	mutex_unlock(&zdev->hw_lock);
 	__release(&zdev->hw_lock);
 	dma_fence_end_signalling(cookie);

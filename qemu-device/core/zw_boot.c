@@ -158,10 +158,10 @@ static void finish(struct zw_device *dev, uint32_t error, uint32_t detail)
 {
 	pthread_mutex_lock(&dev->lock);
 	/* A reset that came meanwhile has the last word about the registers. */
-	if (!dev->resetting && !dev->quit) {
+	if (dev->run == ZW_RUN_BOOT) {
 		atomic_store(&dev->boot_error, error);
 		atomic_store(&dev->boot_detail, detail);
-		dev->fw_running = error == ZW_BOOT_ERR_NONE;
+		zw_dev_enter_locked(dev, error ? ZW_RUN_IDLE : ZW_RUN_FIRMWARE);
 		atomic_store(&dev->boot_status,
 			     error == ZW_BOOT_ERR_NONE ? ZW_BOOT_RUNNING : ZW_BOOT_FAILED);
 	}

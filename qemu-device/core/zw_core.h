@@ -43,6 +43,9 @@ struct zw_host_ops {
 	 * unused when the core maps HBM itself.
 	 */
 	int (*hbm_discard)(void *opaque, uint64_t off, uint64_t len);
+	/* See zw_device_reset_begin() and zw_device_stop(); optional. */
+	void (*reset_done)(void *opaque);
+	void (*stopped)(void *opaque);
 };
 
 struct zw_device_config {
@@ -61,7 +64,7 @@ struct zw_device_config {
  */
 struct zw_device *zw_device_new(const struct zw_device_config *cfg, const struct zw_host_ops *ops,
 				void *opaque, char *err, size_t err_len);
-/* Stops all work, joins all threads, frees. No other call may be running. */
+/* Stops all work, joins all threads, frees. No other call may be running. Not from a callback. */
 void zw_device_free(struct zw_device *dev);
 
 /*
@@ -72,19 +75,25 @@ uint64_t zw_device_mmio_read(struct zw_device *dev, uint64_t off, unsigned int s
 void zw_device_mmio_write(struct zw_device *dev, uint64_t off, uint64_t val, unsigned int size);
 
 /*
- * Reset. begin sets cancel flags and returns at once; is_quiescent tells whether all threads have
- * let go of host memory; finish (only when quiescent) puts registers in their reset state and, with
- * scrub_hbm, zeroes HBM by dropping its pages. zw_device_reset() does the three and waits.  Bus
- * master off is the same as dma_* returning -EIO.
+ * Reset, as FLR and bus reset ask for it: from any thread, at any time, again while one is under way.
+ * begin returns at once; jobs and firmware are stopped, then the control-core thread puts registers
+ * back and, with scrub_hbm, zeroes HBM. When all that is done host ops' reset_done is called, and
+ * the device stays in reset until zw_device_reset_end(); without the callback it ends by itself.
+ * end returns false when there is nothing to end: another reset began meanwhile, and there will be
+ * another reset_done. From begin to end ZW_REG_RESET_STATUS reads 1 and nothing starts; from
+ * reset_done on no memory of the host is in use.  Bus master off is the same as dma_* returning
+ * -EIO.
  */
-void zw_device_reset_begin(struct zw_device *dev);
-bool zw_device_reset_quiescent(struct zw_device *dev);
-void zw_device_reset_finish(struct zw_device *dev, bool scrub_hbm);
+void zw_device_reset_begin(struct zw_device *dev, bool scrub_hbm);
+bool zw_device_reset_end(struct zw_device *dev);
+/* Begins and waits until the device is out of reset. Not from a callback. */
 void zw_device_reset(struct zw_device *dev, bool scrub_hbm);
+
 /*
- * Calls cb(opaque) (any core thread) whenever the device may have become quiescent. Set before use.
+ * For good: everything is stopped, all threads end, host ops' stopped is called once, by the last of
+ * them. Returns at once; only zw_device_free() may follow, and after `stopped` that does not wait.
  */
-void zw_device_set_quiescent_cb(struct zw_device *dev, void (*cb)(void *opaque), void *opaque);
+void zw_device_stop(struct zw_device *dev);
 
 uint64_t zw_device_hbm_size(const struct zw_device *dev);
 void *zw_device_hbm(struct zw_device *dev);

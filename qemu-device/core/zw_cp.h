@@ -7,6 +7,7 @@
 #define ZW_CP_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include "zhenwu/zw_queue.h"
 #include "zhenwu/zw_soc.h"
@@ -58,6 +59,8 @@ void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job);
  */
 void zw_cp_preempt(struct zw_cp *cp);
 void zw_cp_cancel(struct zw_cp *cp);
+/* Any thread: the running job was told to stop as soon as possible. */
+bool zw_cp_cancelled(const struct zw_cp *cp);
 /* Drops requests made so far. Not while zw_cp_run() runs. */
 void zw_cp_arm(struct zw_cp *cp);
 /*

@@ -68,11 +68,17 @@ void zw_dev_irq(struct zw_device *dev, uint32_t set, uint32_t clear)
 	pthread_mutex_unlock(&dev->lock);
 }
 
-void zw_dev_attention_locked(struct zw_device *dev)
+void zw_dev_enter_locked(struct zw_device *dev, enum zw_run run)
 {
+	dev->run = run;
+	/* Leaving FIRMWARE takes the job with it. With the lock held: it cannot be the next one. */
+	if (run != ZW_RUN_FIRMWARE)
+		zw_cp_cancel(dev->cp);
 	atomic_store(&dev->attention, true);
 	zw_rv_request_stop(dev->rv);
 	pthread_cond_signal(&dev->core_cond);
+	pthread_cond_signal(&dev->cp_cond);
+	pthread_cond_broadcast(&dev->rest_cond);
 }
 
 bool zw_dev_stopping(void *opaque)
@@ -81,7 +87,7 @@ bool zw_dev_stopping(void *opaque)
 	bool stop;
 
 	pthread_mutex_lock(&dev->lock);
-	stop = dev->quit || dev->resetting;
+	stop = zw_dev_resetting_locked(dev);
 	pthread_mutex_unlock(&dev->lock);
 	return stop;
 }
@@ -99,6 +105,14 @@ static void cp_boundary(void *opaque)
 	struct zw_device *dev = opaque;
 
 	zw_mmu_boundary(dev->mmu);
+}
+
+/* A copy of the running job's is to be given up. */
+static bool cp_stopping(void *opaque)
+{
+	struct zw_device *dev = opaque;
+
+	return zw_cp_cancelled(dev->cp);
 }
 
 static void cp_log(void *opaque, const char *msg)
@@ -119,7 +133,7 @@ static void rv_trap(void *opaque, uint64_t cause, uint64_t epc, uint64_t tval)
 /* -- reset -- */
 
 /* All registers as after power-on. Both threads are at rest. */
-void zw_dev_reset_state(struct zw_device *dev)
+static void reset_state(struct zw_device *dev)
 {
 	memset(dev->sram, 0, ZW_SOC_SRAM_SIZE);
 	zw_mmu_reset(dev->mmu);
@@ -143,8 +157,6 @@ void zw_dev_reset_state(struct zw_device *dev)
 	zw_rv_invalidate(dev->rv, ZW_SOC_SRAM_BASE, ZW_SOC_SRAM_SIZE);
 
 	pthread_mutex_lock(&dev->lock);
-	dev->boot_requested = false;
-	dev->fw_running = false;
 	dev->irq_pending = 0;
 	dev->irq_enable = 0;
 	dev->db_pending = 0;
@@ -166,84 +178,86 @@ void zw_dev_reset_state(struct zw_device *dev)
 	pthread_mutex_unlock(&dev->lock);
 }
 
-void zw_dev_release_locked(struct zw_device *dev)
+/* A newer reset, or the end, has come. */
+static bool not_clean(void *opaque)
 {
-	dev->resetting = false;
-	dev->reset_host = false;
-	pthread_cond_signal(&dev->core_cond);
-	pthread_cond_signal(&dev->cp_cond);
-	pthread_cond_broadcast(&dev->rest_cond);
+	struct zw_device *dev = opaque;
+	bool stop;
+
+	pthread_mutex_lock(&dev->lock);
+	stop = dev->run != ZW_RUN_CLEAN;
+	pthread_mutex_unlock(&dev->lock);
+	return stop;
 }
 
-/* Asks everything to stop. Lock held; the CP is told by the caller, without it. */
-static void begin_locked(struct zw_device *dev, bool host)
+void zw_dev_clean(struct zw_device *dev)
 {
-	if (host)
-		dev->reset_host = true;
-	dev->resetting = true;
-	zw_dev_attention_locked(dev);
-	pthread_cond_signal(&dev->cp_cond);
+	bool scrub, hold;
+
+	pthread_mutex_lock(&dev->lock);
+	scrub = dev->scrub;
+	pthread_mutex_unlock(&dev->lock);
+	if (scrub && zw_hbm_scrub(&dev->hbm, 0, dev->hbm.size, not_clean, dev))
+		return; /* what came meanwhile starts over */
+	reset_state(dev);
+	pthread_mutex_lock(&dev->lock);
+	hold = dev->hold;
+	if (dev->run == ZW_RUN_CLEAN) {
+		dev->scrub = false;
+		dev->hold = false;
+		zw_dev_enter_locked(dev, hold ? ZW_RUN_HELD : ZW_RUN_IDLE);
+	} else {
+		hold = false;
+	}
+	pthread_mutex_unlock(&dev->lock);
+	if (hold)
+		dev->ops.reset_done(dev->opaque);
 }
 
 void zw_dev_self_reset(struct zw_device *dev)
 {
 	pthread_mutex_lock(&dev->lock);
-	if (!dev->resetting)
-		begin_locked(dev, false);
+	if (!zw_dev_resetting_locked(dev))
+		zw_dev_enter_locked(dev, ZW_RUN_STOP);
 	pthread_mutex_unlock(&dev->lock);
-	zw_cp_cancel(dev->cp);
 }
 
-void zw_device_reset_begin(struct zw_device *dev)
+void zw_device_reset_begin(struct zw_device *dev, bool scrub_hbm)
 {
 	pthread_mutex_lock(&dev->lock);
-	begin_locked(dev, true);
+	if (dev->run != ZW_RUN_QUIT) {
+		dev->scrub |= scrub_hbm;
+		dev->hold |= dev->ops.reset_done != NULL;
+		zw_dev_enter_locked(dev, ZW_RUN_STOP);
+	}
 	pthread_mutex_unlock(&dev->lock);
-	zw_cp_cancel(dev->cp);
 }
 
-static bool quiescent_locked(const struct zw_device *dev)
+bool zw_device_reset_end(struct zw_device *dev)
 {
-	return dev->resetting && dev->core_at_rest && dev->cp_at_rest && !dev->reset_busy;
-}
-
-bool zw_device_reset_quiescent(struct zw_device *dev)
-{
-	bool ret;
+	bool held;
 
 	pthread_mutex_lock(&dev->lock);
-	ret = quiescent_locked(dev);
+	held = dev->run == ZW_RUN_HELD;
+	if (held)
+		zw_dev_enter_locked(dev, ZW_RUN_IDLE);
 	pthread_mutex_unlock(&dev->lock);
-	return ret;
-}
-
-void zw_device_reset_finish(struct zw_device *dev, bool scrub_hbm)
-{
-	if (!zw_device_reset_quiescent(dev))
-		return;
-	if (scrub_hbm)
-		zw_hbm_scrub(&dev->hbm, 0, dev->hbm.size, NULL, NULL);
-	zw_dev_reset_state(dev);
-	pthread_mutex_lock(&dev->lock);
-	zw_dev_release_locked(dev);
-	pthread_mutex_unlock(&dev->lock);
+	return held;
 }
 
 void zw_device_reset(struct zw_device *dev, bool scrub_hbm)
 {
-	zw_device_reset_begin(dev);
+	zw_device_reset_begin(dev, scrub_hbm);
 	pthread_mutex_lock(&dev->lock);
-	while (!quiescent_locked(dev))
+	while (zw_dev_resetting_locked(dev))
 		pthread_cond_wait(&dev->rest_cond, &dev->lock);
 	pthread_mutex_unlock(&dev->lock);
-	zw_device_reset_finish(dev, scrub_hbm);
 }
 
-void zw_device_set_quiescent_cb(struct zw_device *dev, void (*cb)(void *opaque), void *opaque)
+void zw_device_stop(struct zw_device *dev)
 {
 	pthread_mutex_lock(&dev->lock);
-	dev->rest_cb = cb;
-	dev->rest_opaque = opaque;
+	zw_dev_enter_locked(dev, ZW_RUN_QUIT);
 	pthread_mutex_unlock(&dev->lock);
 }
 
@@ -298,7 +312,9 @@ static int make_parts(struct zw_device *dev, const struct zw_device_config *cfg,
 				    .opaque = dev->opaque,
 				    .pmu = &dev->pmu,
 				    .idle = tlb_idle,
-				    .idle_opaque = dev};
+				    .idle_opaque = dev,
+				    .stopping = cp_stopping,
+				    .stopping_opaque = dev};
 	struct zw_rv_config rv = {.bus = {.load = zw_soc_load, .store = zw_soc_store},
 				  .opaque = dev,
 				  .ram_base = ZW_SOC_SRAM_BASE,
@@ -345,8 +361,10 @@ static int make_parts(struct zw_device *dev, const struct zw_device_config *cfg,
 
 static int start_threads(struct zw_device *dev, char *err, size_t len)
 {
-	int ret = pthread_create(&dev->core_thread, NULL, zw_dev_core_main, dev);
+	int ret;
 
+	dev->threads = 2;
+	ret = pthread_create(&dev->core_thread, NULL, zw_dev_core_main, dev);
 	dev->core_started = ret == 0;
 	if (!ret) {
 		ret = pthread_create(&dev->cp_thread, NULL, zw_dev_cp_main, dev);
@@ -380,9 +398,6 @@ struct zw_device *zw_device_new(const struct zw_device_config *cfg, const struct
 	dev->progress_ms = cfg->progress_ms ? cfg->progress_ms : DEFAULT_PROGRESS_MS;
 	dev->caps = cfg->workers ? 0 : ZW_CAP_WORKERS_SYNC;
 	dev->epoch_us = zw_dev_clock_ns() / 1000;
-	/* Threads that do not exist yet have nothing in hand. */
-	dev->core_at_rest = true;
-	dev->cp_at_rest = true;
 	pthread_mutex_init(&dev->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -402,11 +417,7 @@ void zw_device_free(struct zw_device *dev)
 	if (!dev)
 		return;
 	if (dev->core_started) {
-		pthread_mutex_lock(&dev->lock);
-		dev->quit = true;
-		begin_locked(dev, true);
-		pthread_mutex_unlock(&dev->lock);
-		zw_cp_cancel(dev->cp);
+		zw_device_stop(dev);
 		pthread_join(dev->core_thread, NULL);
 		if (dev->cp_started)
 			pthread_join(dev->cp_thread, NULL);

@@ -8,6 +8,10 @@
  * calls. `lock` covers what they decide together: interrupt lines, who sleeps, CP hand-over, boot
  * and reset state. It is held for a few instructions, never across a callback into the host, DMA,
  * firmware or an engine: that keeps BAR0 accesses O(1). Values that are only shown are atomics.
+ *
+ * Nobody but zw_device_free() and zw_device_reset() waits for another thread: a thread that has
+ * nothing to do in the current state (enum zw_run) sleeps until it changes. Neither of the two may
+ * be called from a core thread.
  */
 #ifndef ZW_DEVICE_INT_H
 #define ZW_DEVICE_INT_H
@@ -26,6 +30,20 @@
 #include "zw_profile.h"
 
 struct zw_pool;
+
+/*
+ * What the device is doing; Documentation/device/boot.md has the diagram. Changed under the lock,
+ * by zw_dev_enter_locked() alone.
+ */
+enum zw_run {
+	ZW_RUN_IDLE,     /* no firmware; a job that an earlier one left is being stopped */
+	ZW_RUN_BOOT,     /* BOOT_CTRL was accepted: the boot ROM's turn, once the CP is at rest */
+	ZW_RUN_FIRMWARE, /* the hart executes and jobs run */
+	ZW_RUN_STOP,     /* a reset was asked for: the threads come to rest */
+	ZW_RUN_CLEAN,    /* both are: the control-core thread puts everything back */
+	ZW_RUN_HELD,     /* everything is back; the host has not let go yet */
+	ZW_RUN_QUIT,     /* the threads end */
+};
 
 struct zw_device {
 	struct zw_host_ops ops;
@@ -50,25 +68,20 @@ struct zw_device {
 	pthread_cond_t core_cond, cp_cond, rest_cond;
 
 	/* -- under lock -- */
-	bool quit;
-	bool resetting;  /* threads are to come to rest and stay there */
-	bool reset_host; /* zw_device_reset_begin() was called: the host finishes */
-	bool reset_busy; /* the control-core thread is finishing a reset of its own */
-	/* the thread has nothing in hand, and takes nothing up during a reset */
-	bool core_at_rest, cp_at_rest;
-	bool boot_requested;
-	bool fw_running; /* the control core has something to execute */
+	enum zw_run run;
+	bool cp_busy;         /* the CP thread has a job, or is about to take it */
+	bool scrub;           /* what the reset under way includes: HBM is zeroed, */
+	bool hold;            /* and it ends only with zw_device_reset_end() */
+	unsigned int threads; /* that have not ended */
 	bool core_sleeping;
 	bool mei; /* level of the external interrupt line */
 	uint32_t irq_pending, irq_enable;
 	uint64_t db_pending;
 	/* upper half that goes with the lower half read last */
 	uint32_t pmu_latch_off, pmu_latch_val;
-	void (*rest_cb)(void *opaque);
-	void *rest_opaque;
 
 	/* -- written under lock, read anywhere -- */
-	_Atomic bool attention; /* quit, reset, boot: something else to do for the core thread */
+	_Atomic bool attention; /* the state changed: the core thread is to look at it */
 	_Atomic bool cp_start;
 	_Atomic uint32_t cp_status;
 	_Atomic uint32_t boot_status, boot_error, boot_detail;
@@ -102,19 +115,23 @@ zw_dev_log(struct zw_device *dev, enum zw_log_level level, const char *fmt, ...)
 void zw_dev_irq(struct zw_device *dev, uint32_t set, uint32_t clear);
 /* The same with the lock held. */
 void zw_dev_irq_locked(struct zw_device *dev, uint32_t set, uint32_t clear);
-/* Makes the control-core thread look at quit, resetting and boot_requested. Lock held. */
-void zw_dev_attention_locked(struct zw_device *dev);
-/* Reset asked for by the driver: begins, and the control-core thread finishes. Takes the lock. */
+/* The one way from state to state: stops and wakes whom it concerns. Lock held. */
+void zw_dev_enter_locked(struct zw_device *dev, enum zw_run run);
+/* A reset is under way: registers belong to it. Lock held. */
+static inline bool zw_dev_resetting_locked(const struct zw_device *dev)
+{
+	return dev->run >= ZW_RUN_STOP;
+}
+/* Reset asked for by the driver. Takes the lock. */
 void zw_dev_self_reset(struct zw_device *dev);
-/* True when a long operation on the control-core thread should give up. */
+/* True when a long operation of firmware or boot ROM should give up. */
 bool zw_dev_stopping(void *dev);
 
 /* Host's monotonic clock. */
 uint64_t zw_dev_clock_ns(void);
-/* Power-on state of all registers, SRAM, MMU, CP. Both threads are at rest; takes the lock. */
-void zw_dev_reset_state(struct zw_device *dev);
-/* Ends a reset: the threads go on. Lock held. */
-void zw_dev_release_locked(struct zw_device *dev);
+/* ZW_RUN_CLEAN on the control-core thread: registers, SRAM, MMU and CP as after power-on, HBM zeroed
+ * if that was asked for. Takes the lock. */
+void zw_dev_clean(struct zw_device *dev);
 
 /* -- zw_threads.c -- */
 

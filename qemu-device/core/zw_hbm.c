@@ -109,6 +109,23 @@ static uint64_t uncharged(const struct zw_hbm *hbm, uint64_t first, uint64_t las
 	return bytes;
 }
 
+static uint64_t used(const struct zw_hbm *hbm)
+{
+	return hbm->counted + hbm->borrowed;
+}
+
+/* Asks the host what is really there. Takes time in proportion to HBM. */
+static void recount(struct zw_hbm *hbm)
+{
+	hbm->counted = resident(hbm, hbm->charged);
+	/*
+	 * The next look is due when a quarter of what is left was charged: rare while there is room,
+	 * often where the limit is near.
+	 */
+	if (used(hbm) < hbm->limit)
+		hbm->recount_at = used(hbm) + (hbm->limit - used(hbm)) / 4;
+}
+
 int zw_hbm_reserve(struct zw_hbm *hbm, uint64_t off, uint64_t len)
 {
 	uint64_t first, last, add;
@@ -122,18 +139,11 @@ int zw_hbm_reserve(struct zw_hbm *hbm, uint64_t off, uint64_t len)
 	add = uncharged(hbm, first, last);
 	if (!add)
 		goto out;
-	if (hbm->counted + add > hbm->limit || hbm->counted + add >= hbm->recount_at) {
-		hbm->counted = resident(hbm, hbm->charged);
+	if (used(hbm) + add > hbm->limit || used(hbm) + add >= hbm->recount_at) {
+		recount(hbm);
 		add = uncharged(hbm, first, last);
-		/*
-		 * The look takes time in proportion to HBM, so the next one is due when a quarter
-		 * of what is left was charged: rare while there is room, often where the limit is
-		 * near.
-		 */
-		if (hbm->counted < hbm->limit)
-			hbm->recount_at = hbm->counted + (hbm->limit - hbm->counted) / 4;
 	}
-	if (add && hbm->counted + add > hbm->limit) {
+	if (add && used(hbm) + add > hbm->limit) {
 		ret = -ENOMEM;
 		goto out;
 	}
@@ -143,6 +153,32 @@ int zw_hbm_reserve(struct zw_hbm *hbm, uint64_t off, uint64_t len)
 out:
 	pthread_mutex_unlock(&hbm->lock);
 	return ret;
+}
+
+int zw_hbm_borrow(struct zw_hbm *hbm, uint64_t bytes)
+{
+	int ret = 0;
+
+	if (!hbm->limit)
+		return 0;
+	pthread_mutex_lock(&hbm->lock);
+	if (used(hbm) + bytes > hbm->limit)
+		recount(hbm);
+	if (used(hbm) + bytes > hbm->limit)
+		ret = -ENOMEM;
+	else
+		hbm->borrowed += bytes;
+	pthread_mutex_unlock(&hbm->lock);
+	return ret;
+}
+
+void zw_hbm_give_back(struct zw_hbm *hbm, uint64_t bytes)
+{
+	if (!hbm->limit)
+		return;
+	pthread_mutex_lock(&hbm->lock);
+	hbm->borrowed -= bytes;
+	pthread_mutex_unlock(&hbm->lock);
 }
 
 static bool is_zero(const uint8_t *p, uint64_t len)

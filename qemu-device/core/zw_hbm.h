@@ -30,6 +30,7 @@ struct zw_hbm {
 	pthread_mutex_t lock;
 	uint64_t limit;
 	uint64_t counted;    /* bytes taken to be backed */
+	uint64_t borrowed;   /* of buffers that share the limit */
 	uint64_t recount_at; /* value of counted that asks for a look at the real pages */
 	uint16_t *charged;   /* per chunk: 4 KiB pages of it that are in counted */
 };
@@ -59,6 +60,13 @@ static inline bool zw_hbm_contains(const struct zw_hbm *hbm, uint64_t off, uint6
  * through the aperture is seen but cannot be refused.
  */
 int zw_hbm_reserve(struct zw_hbm *hbm, uint64_t off, uint64_t len);
+
+/*
+ * Other host memory that a guest can make the device take, while it has it: counts towards the same
+ * limit. 0, or -ENOMEM. Thread safe.
+ */
+int zw_hbm_borrow(struct zw_hbm *hbm, uint64_t bytes);
+void zw_hbm_give_back(struct zw_hbm *hbm, uint64_t bytes);
 
 /*
  * Zeroes [off, off + len), giving pages back to the host where it can. The range is inside and 4

@@ -29,36 +29,61 @@ static void dirty(struct zw_mmu *mmu, unsigned int target, uint64_t off, uint64_
 		mmu->cfg.ops->hbm_dirty(mmu->cfg.opaque, off, len);
 }
 
-static int gather(struct zw_mmu *mmu, const struct zw_seglist *list, uint8_t *buf,
-		  struct zw_mem_fault *fault)
+static bool stopping(struct zw_mmu *mmu)
+{
+	return mmu->cfg.stopping && mmu->cfg.stopping(mmu->cfg.stopping_opaque);
+}
+
+/*
+ * One segment, in pieces: after each the job may be told to stop, and one DMA of gigabytes would
+ * keep the host's memory map from changing all the while. 0, -EIO or -ECANCELED.
+ */
+static int move(struct zw_mmu *mmu, const struct zw_segment *s, uint8_t *buf, bool write)
+{
+	uint8_t *own = zw_mmu_host(mmu, s->target, s->addr); /* NULL: system memory */
+
+	for (uint64_t at = 0, n; at < s->len; at += n) {
+		n = s->len - at < ZW_MEM_STEP ? s->len - at : ZW_MEM_STEP;
+		if (at && stopping(mmu))
+			return -ECANCELED;
+		if (own)
+			memcpy(write ? own + at : buf + at, write ? buf + at : own + at, n);
+		else if (write ? sys_write(mmu, s->addr + at, buf + at, n)
+			       : sys_read(mmu, s->addr + at, buf + at, n))
+			return -EIO;
+	}
+	if (write)
+		dirty(mmu, s->target, s->addr, s->len);
+	return 0;
+}
+
+static int move_all(struct zw_mmu *mmu, const struct zw_seglist *list, uint8_t *buf, bool write,
+		    struct zw_mem_fault *fault)
 {
 	for (size_t i = 0; i < list->n; i++) {
 		const struct zw_segment *s = &list->seg[i];
+		int ret = move(mmu, s, buf, write);
 
-		if (s->target != ZW_TARGET_SYSTEM)
-			memcpy(buf, zw_mmu_host(mmu, s->target, s->addr), s->len);
-		else if (sys_read(mmu, s->addr, buf, s->len))
-			return zw_mmu_fault(mmu, fault, s->va, ZW_ACCESS_READ, ZW_FAULT_DMA);
+		if (ret == -EIO)
+			return zw_mmu_fault(mmu, fault, s->va,
+					    write ? ZW_ACCESS_WRITE : ZW_ACCESS_READ, ZW_FAULT_DMA);
+		if (ret)
+			return ret;
 		buf += s->len;
 	}
 	return 0;
 }
 
+static int gather(struct zw_mmu *mmu, const struct zw_seglist *list, uint8_t *buf,
+		  struct zw_mem_fault *fault)
+{
+	return move_all(mmu, list, buf, false, fault);
+}
+
 static int scatter(struct zw_mmu *mmu, const struct zw_seglist *list, const uint8_t *buf,
 		   struct zw_mem_fault *fault)
 {
-	for (size_t i = 0; i < list->n; i++) {
-		const struct zw_segment *s = &list->seg[i];
-
-		if (s->target != ZW_TARGET_SYSTEM) {
-			memcpy(zw_mmu_host(mmu, s->target, s->addr), buf, s->len);
-			dirty(mmu, s->target, s->addr, s->len);
-		} else if (sys_write(mmu, s->addr, buf, s->len)) {
-			return zw_mmu_fault(mmu, fault, s->va, ZW_ACCESS_WRITE, ZW_FAULT_DMA);
-		}
-		buf += s->len;
-	}
-	return 0;
+	return move_all(mmu, list, (uint8_t *)buf, true, fault);
 }
 
 /* Host memory behind every piece of HBM that is going to be written. */
@@ -82,18 +107,21 @@ static struct zw_bounce *bounce_new(struct zw_mmu *mmu, uint64_t va, uint64_t le
 	struct zw_bounce *b;
 	uintptr_t p;
 
-	if (len > ZW_MEM_BOUNCE_MAX - mmu->bounce_bytes)
+	if (len > ZW_MEM_BOUNCE_MAX - mmu->bounce_bytes || zw_hbm_borrow(mmu->cfg.hbm, size))
 		return NULL;
 	/*
 	 * Zeroed unless it is filled by the caller: what an engine leaves unwritten goes to the
 	 * guest, and must not be the host's heap.
 	 */
 	b = filled ? malloc(size) : calloc(1, size);
-	if (!b)
+	if (!b) {
+		zw_hbm_give_back(mmu->cfg.hbm, size);
 		return NULL;
+	}
 	p = ((uintptr_t)(b + 1) + BOUNCE_ALIGN - 1) & ~(uintptr_t)(BOUNCE_ALIGN - 1);
 	b->ptr = (uint8_t *)p + va % BOUNCE_ALIGN;
 	b->len = len;
+	b->size = size;
 	zw_seglist_init(&b->list);
 	b->next = mmu->bounces;
 	mmu->bounces = b;
@@ -109,6 +137,7 @@ static void bounce_free(struct zw_mmu *mmu, struct zw_bounce *b)
 		link = &(*link)->next;
 	*link = b->next;
 	mmu->bounce_bytes -= b->len;
+	zw_hbm_give_back(mmu->cfg.hbm, b->size);
 	zw_seglist_fini(&b->list);
 	free(b);
 }
@@ -290,11 +319,11 @@ static void advance(struct cursor *c, uint64_t n)
 	}
 }
 
-/* One stretch that is contiguous on both sides; at most ZW_MEM_COPY_STEP. */
+/* One stretch that is contiguous on both sides; at most ZW_MEM_STEP. */
 static int copy_stretch(struct zw_mmu *mmu, struct cursor *dst, struct cursor *src, uint64_t *done,
 			struct zw_mem_fault *fault)
 {
-	uint64_t da, dl, sa, sl, n = ZW_MEM_COPY_STEP;
+	uint64_t da, dl, sa, sl, n = ZW_MEM_STEP;
 	const struct zw_segment *d = here(dst, &da, &dl), *s = here(src, &sa, &sl);
 	uint8_t *dp = zw_mmu_host(mmu, d->target, da), *sp = zw_mmu_host(mmu, s->target, sa);
 	uint8_t through[4096];
@@ -328,8 +357,7 @@ static int copy_stretch(struct zw_mmu *mmu, struct cursor *dst, struct cursor *s
 
 /* Resolves one window of both ranges; with write, copies it. */
 static int copy_window(struct zw_mmu *mmu, unsigned int vm, uint64_t dst, uint64_t src,
-		       uint64_t len, bool write, bool (*stop)(void *arg), void *arg,
-		       struct zw_mem_fault *fault)
+		       uint64_t len, bool write, struct zw_mem_fault *fault)
 {
 	struct zw_seglist dl, sl;
 	struct cursor d = {.list = &dl}, s = {.list = &sl};
@@ -345,7 +373,7 @@ static int copy_window(struct zw_mmu *mmu, unsigned int vm, uint64_t dst, uint64
 		ret = reserve(mmu, &dl);
 	for (uint64_t done; write && !ret && len; len -= done) {
 		done = 0;
-		ret = stop && stop(arg) ? -ECANCELED : copy_stretch(mmu, &d, &s, &done, fault);
+		ret = stopping(mmu) ? -ECANCELED : copy_stretch(mmu, &d, &s, &done, fault);
 	}
 	zw_seglist_fini(&dl);
 	zw_seglist_fini(&sl);
@@ -353,7 +381,7 @@ static int copy_window(struct zw_mmu *mmu, unsigned int vm, uint64_t dst, uint64
 }
 
 int zw_mem_copy(struct zw_mmu *mmu, unsigned int vm, uint64_t dst, uint64_t src, uint64_t len,
-		bool (*stop)(void *arg), void *arg, struct zw_mem_fault *fault)
+		struct zw_mem_fault *fault)
 {
 	int ret = 0;
 
@@ -362,9 +390,9 @@ int zw_mem_copy(struct zw_mmu *mmu, unsigned int vm, uint64_t dst, uint64_t src,
 		for (uint64_t off = 0; off < len && !ret; off += COPY_WINDOW) {
 			uint64_t n = len - off < COPY_WINDOW ? len - off : COPY_WINDOW;
 
-			ret = stop && stop(arg) ? -ECANCELED
-						: copy_window(mmu, vm, dst + off, src + off, n,
-							      write, stop, arg, fault);
+			ret = stopping(mmu)
+				      ? -ECANCELED
+				      : copy_window(mmu, vm, dst + off, src + off, n, write, fault);
 		}
 	}
 	return ret;

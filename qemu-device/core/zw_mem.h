@@ -38,25 +38,27 @@ struct zw_view {
 /*
  * ZW_ACCESS_READ: contents valid; ZW_ACCESS_WRITE: contents undefined, everything the caller does
  * not write is written back undefined, so write all of it or ask for READ|WRITE. Returns 0, -EFAULT
- * (fault filled) or -ENOMEM. len 0 is -EINVAL. Called from the command-processor thread only.
+ * (fault filled), -ENOMEM, or -ECANCELED when the job was told to stop during a long copy; so do the
+ * others. len 0 is -EINVAL. Called from the command-processor thread only.
  */
 int zw_mem_map(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, uint32_t access,
 	       struct zw_view *view, struct zw_mem_fault *fault);
 /*
- * Ends a view; commit=false drops bounced writes (failed packet). 0 or -EFAULT (DMA write failed,
- * fault filled).
+ * Ends a view; commit=false drops bounced writes (failed packet). 0, -EFAULT (DMA write failed,
+ * fault filled) or -ECANCELED; the view is gone in any case.
  */
 int zw_mem_unmap(struct zw_mmu *mmu, unsigned int vm, struct zw_view *view, bool commit,
 		 struct zw_mem_fault *fault);
+/* Most bytes that are moved before the configuration's stopping() is asked. */
+#define ZW_MEM_STEP (UINT64_C(1) << 20)
 /*
  * Copies len bytes from src to dst, which do not overlap, straight from and to where they are. Both
- * ranges are checked as a whole before anything is written. stop is called with arg after at most
- * every ZW_MEM_COPY_STEP bytes; true ends with -ECANCELED, what was copied until then stays. 0, -EFAULT
- * (fault filled), -ENOMEM (backing limit), -ECANCELED. Command-processor thread only.
+ * ranges are checked as a whole before anything is written. 0, -EFAULT (fault filled), -ENOMEM
+ * (backing limit), -ECANCELED (stopping: what was copied until then stays). Command-processor thread
+ * only.
  */
-#define ZW_MEM_COPY_STEP (1u << 20)
 int zw_mem_copy(struct zw_mmu *mmu, unsigned int vm, uint64_t dst, uint64_t src, uint64_t len,
-		bool (*stop)(void *arg), void *arg, struct zw_mem_fault *fault);
+		struct zw_mem_fault *fault);
 /* Small copies (descriptors, scalars). */
 int zw_mem_read(struct zw_mmu *mmu, unsigned int vm, uint64_t va, void *buf, size_t len,
 		struct zw_mem_fault *fault);

@@ -20,7 +20,8 @@
 #include "zw_hbm.h"
 #include "zw_mem.h"
 
-/* Most bytes of bounce buffers at a time: what a hostile page table can make the host allocate. */
+/* Most bytes of bounce buffers at a time: what a hostile page table can make the host allocate. They
+ * count towards the backing limit of HBM as well. */
 #define ZW_MEM_BOUNCE_MAX (UINT64_C(2) << 30)
 
 struct zw_mmu_config {
@@ -32,6 +33,9 @@ struct zw_mmu_config {
 	/* an invalidation finished (any thread, no lock held); may be NULL */
 	void (*idle)(void *opaque);
 	void *idle_opaque;
+	/* translating thread: a copy under way should be given up; may be NULL */
+	bool (*stopping)(void *opaque);
+	void *stopping_opaque;
 };
 
 struct zw_mmu *zw_mmu_new(const struct zw_mmu_config *cfg);

@@ -48,6 +48,7 @@ struct zw_bounce {
 	struct zw_bounce *next;
 	uint8_t *ptr; /* what the view shows, inside the allocation that follows this struct */
 	uint64_t len;
+	uint64_t size; /* of the allocation */
 	struct zw_seglist list;
 };
 

@@ -49,7 +49,7 @@ static bool read32(struct zw_device *dev, uint64_t off, uint32_t *val)
 		return true;
 	case ZW_REG_RESET_STATUS:
 		pthread_mutex_lock(&dev->lock);
-		*val = dev->resetting;
+		*val = zw_dev_resetting_locked(dev);
 		pthread_mutex_unlock(&dev->lock);
 		return true;
 	case ZW_REG_BOOT_STATUS:
@@ -184,14 +184,13 @@ static void write_boot_ctrl(struct zw_device *dev, uint32_t val)
 
 	pthread_mutex_lock(&dev->lock);
 	status = atomic_load(&dev->boot_status);
-	ok = val == ZW_BOOT_START && !dev->resetting &&
+	ok = val == ZW_BOOT_START && dev->run == ZW_RUN_IDLE &&
 	     (status == ZW_BOOT_IDLE || status == ZW_BOOT_FAILED);
 	if (ok) {
 		atomic_store(&dev->boot_status, ZW_BOOT_LOADING);
 		atomic_store(&dev->boot_error, ZW_BOOT_ERR_NONE);
 		atomic_store(&dev->boot_detail, 0);
-		dev->boot_requested = true;
-		zw_dev_attention_locked(dev);
+		zw_dev_enter_locked(dev, ZW_RUN_BOOT);
 	}
 	pthread_mutex_unlock(&dev->lock);
 	if (!ok)

@@ -142,14 +142,13 @@ static void fw_status(struct zw_device *dev, uint32_t val)
 		return;
 	}
 	pthread_mutex_lock(&dev->lock);
-	if (dev->resetting || dev->quit) {
+	if (dev->run != ZW_RUN_FIRMWARE) {
 		/* The registers belong to the reset. */
 	} else if (val & ZW_SOC_FW_FAIL) {
 		atomic_store(&dev->boot_error, ZW_BOOT_ERR_FIRMWARE);
 		atomic_store(&dev->boot_detail, val & ~ZW_SOC_FW_FAIL);
 		atomic_store(&dev->boot_status, ZW_BOOT_FAILED);
-		dev->fw_running = false;
-		zw_rv_request_stop(dev->rv);
+		zw_dev_enter_locked(dev, ZW_RUN_IDLE);
 	} else {
 		atomic_store(&dev->boot_status, ZW_BOOT_READY);
 	}

@@ -43,36 +43,46 @@ static bool spin_until(struct zw_device *dev, bool (*ready)(struct zw_device *))
 /* Runs dev->job on the calling thread, which is the only one that has it. */
 static void cp_run(struct zw_device *dev)
 {
-	const size_t half = offsetof(struct zw_soc_job, end);
-
 	zw_mmu_run_begin(dev->mmu, dev->job.vm);
 	zw_cp_run(dev->cp, &dev->job);
 	zw_mmu_run_end(dev->mmu);
-	memcpy(dev->sram + dev->job_sram + half, (uint8_t *)&dev->job + half,
-	       sizeof(dev->job) - half);
-	zw_rv_invalidate(dev->rv, ZW_SOC_SRAM_BASE + dev->job_sram + half, sizeof(dev->job) - half);
 }
 
+/* The firmware that started the job gets its result. If it has ended meanwhile nobody does: its
+ * memory belongs to whatever comes next. */
 static void cp_done_locked(struct zw_device *dev)
 {
+	const size_t half = offsetof(struct zw_soc_job, end), size = sizeof(dev->job) - half;
+
+	if (dev->run != ZW_RUN_FIRMWARE) {
+		atomic_store(&dev->cp_status, ZW_SOC_CP_IDLE);
+		return;
+	}
+	memcpy(dev->sram + dev->job_sram + half, (uint8_t *)&dev->job + half, size);
+	zw_rv_invalidate(dev->rv, ZW_SOC_SRAM_BASE + dev->job_sram + half, size);
 	atomic_store(&dev->cp_status, ZW_SOC_CP_DONE);
 	zw_dev_irq_locked(dev, ZW_SOC_IRQ_CP, 0);
 }
 
 void zw_dev_cp_start(struct zw_device *dev)
 {
-	bool empty = dev->job.cmd_bytes == 0;
+	bool run, empty = dev->job.cmd_bytes == 0;
 
-	/* From here on a stop request means this job, even before its thread has come to it. */
-	zw_cp_arm(dev->cp);
 	pthread_mutex_lock(&dev->lock);
-	atomic_store(&dev->cp_status, ZW_SOC_CP_RUNNING);
-	if (!empty) {
-		atomic_store(&dev->cp_start, true);
-		pthread_cond_signal(&dev->cp_cond);
+	run = dev->run == ZW_RUN_FIRMWARE;
+	if (run) {
+		/* From here on a stop request means this job, even before its thread has come to
+		 * it. */
+		zw_cp_arm(dev->cp);
+		atomic_store(&dev->cp_status, ZW_SOC_CP_RUNNING);
+		if (!empty) {
+			dev->cp_busy = true;
+			atomic_store(&dev->cp_start, true);
+			pthread_cond_signal(&dev->cp_cond);
+		}
 	}
 	pthread_mutex_unlock(&dev->lock);
-	if (!empty)
+	if (!run || !empty)
 		return;
 	/* No packets: two changes of thread would take longer than the job. */
 	cp_run(dev);
@@ -86,22 +96,14 @@ static bool cp_ready(struct zw_device *dev)
 	return atomic_load_explicit(&dev->cp_start, memory_order_relaxed);
 }
 
-/* A thread has come to rest: the host, the other thread, or a caller of zw_device_reset() may wait
- * for it. Lock held. */
-static void at_rest_locked(struct zw_device *dev)
+/* Lock held; dropped on return. */
+static void end_of_thread(struct zw_device *dev)
 {
-	void (*cb)(void *) = dev->rest_cb;
-	void *opaque = dev->rest_opaque;
+	bool last = --dev->threads == 0;
 
-	if (!dev->resetting)
-		return;
-	pthread_cond_broadcast(&dev->rest_cond);
-	pthread_cond_signal(&dev->core_cond);
-	if (!cb || !dev->reset_host)
-		return;
 	pthread_mutex_unlock(&dev->lock);
-	cb(opaque);
-	pthread_mutex_lock(&dev->lock);
+	if (last && dev->ops.stopped)
+		dev->ops.stopped(dev->opaque);
 }
 
 void *zw_dev_cp_main(void *opaque)
@@ -109,27 +111,30 @@ void *zw_dev_cp_main(void *opaque)
 	struct zw_device *dev = opaque;
 
 	pthread_mutex_lock(&dev->lock);
-	while (!dev->quit) {
-		if (dev->resetting || !atomic_load(&dev->cp_start)) {
-			if (!dev->cp_at_rest) {
-				dev->cp_at_rest = true;
-				at_rest_locked(dev);
-				continue;
-			}
+	while (dev->run != ZW_RUN_QUIT) {
+		if (!dev->cp_busy) {
 			pthread_cond_wait(&dev->cp_cond, &dev->lock);
 			continue;
 		}
-		dev->cp_at_rest = false;
 		atomic_store(&dev->cp_start, false);
-		pthread_mutex_unlock(&dev->lock);
-		cp_run(dev);
-		pthread_mutex_lock(&dev->lock);
+		/* Else its firmware ended before we came to it. */
+		if (dev->run == ZW_RUN_FIRMWARE) {
+			pthread_mutex_unlock(&dev->lock);
+			cp_run(dev);
+			pthread_mutex_lock(&dev->lock);
+		}
 		cp_done_locked(dev);
+		dev->cp_busy = false;
+		if (dev->run != ZW_RUN_FIRMWARE) {
+			/* The core may wait for this. */
+			pthread_cond_signal(&dev->core_cond);
+			continue;
+		}
 		pthread_mutex_unlock(&dev->lock);
 		spin_until(dev, cp_ready);
 		pthread_mutex_lock(&dev->lock);
 	}
-	pthread_mutex_unlock(&dev->lock);
+	end_of_thread(dev);
 	return NULL;
 }
 
@@ -149,8 +154,8 @@ static void core_halted(struct zw_device *dev)
 		zw_rv_csr_read(dev->rv, ZW_RV_CSR_MEPC, &pc);
 	}
 	pthread_mutex_lock(&dev->lock);
-	dev->fw_running = false;
-	if (!dev->resetting && !dev->quit) {
+	if (dev->run == ZW_RUN_FIRMWARE) {
+		zw_dev_enter_locked(dev, ZW_RUN_IDLE);
 		atomic_store(&dev->fw_trap_cause, (uint32_t)(cause & 0x7fffffff) | ZW_FW_TRAPPED);
 		atomic_store(&dev->fw_trap_pc, pc);
 		atomic_store(&dev->boot_status, ZW_BOOT_HALTED);
@@ -211,28 +216,33 @@ static void core_execute(struct zw_device *dev)
 	}
 }
 
-/* Control-core thread without firmware, or while a reset is going on; lock held. */
-static void core_rest_locked(struct zw_device *dev)
+/* True when there was something to do in this state. Lock held, dropped while doing it. */
+static bool core_step_locked(struct zw_device *dev)
 {
-	if (!dev->core_at_rest) {
-		dev->core_at_rest = true;
-		at_rest_locked(dev);
-		return;
+	void (*step)(struct zw_device *);
+
+	switch (dev->run) {
+	case ZW_RUN_BOOT:
+		step = zw_boot_run;
+		break;
+	case ZW_RUN_FIRMWARE:
+		step = core_execute;
+		break;
+	case ZW_RUN_STOP:
+		step = zw_dev_clean;
+		break;
+	default:
+		return false;
 	}
-	if (!dev->resetting || dev->reset_host || !dev->cp_at_rest) {
-		pthread_cond_wait(&dev->core_cond, &dev->lock);
-		return;
-	}
-	/* The driver's own reset: nobody else is going to finish it. */
-	dev->reset_busy = true;
+	/* Boot and reset need a CP that is done with what the firmware before left it. */
+	if (dev->run != ZW_RUN_FIRMWARE && dev->cp_busy)
+		return false;
+	if (dev->run == ZW_RUN_STOP)
+		zw_dev_enter_locked(dev, ZW_RUN_CLEAN);
 	pthread_mutex_unlock(&dev->lock);
-	zw_dev_reset_state(dev);
+	step(dev);
 	pthread_mutex_lock(&dev->lock);
-	dev->reset_busy = false;
-	if (dev->reset_host)
-		at_rest_locked(dev); /* the host's reset came meanwhile */
-	else
-		zw_dev_release_locked(dev);
+	return true;
 }
 
 void *zw_dev_core_main(void *opaque)
@@ -240,24 +250,11 @@ void *zw_dev_core_main(void *opaque)
 	struct zw_device *dev = opaque;
 
 	pthread_mutex_lock(&dev->lock);
-	while (!dev->quit) {
+	while (dev->run != ZW_RUN_QUIT) {
 		atomic_store(&dev->attention, false);
-		if (dev->resetting || (!dev->boot_requested && !dev->fw_running)) {
-			core_rest_locked(dev);
-			continue;
-		}
-		dev->core_at_rest = false;
-		if (dev->boot_requested) {
-			dev->boot_requested = false;
-			pthread_mutex_unlock(&dev->lock);
-			zw_boot_run(dev);
-			pthread_mutex_lock(&dev->lock);
-			continue;
-		}
-		pthread_mutex_unlock(&dev->lock);
-		core_execute(dev);
-		pthread_mutex_lock(&dev->lock);
+		if (!core_step_locked(dev))
+			pthread_cond_wait(&dev->core_cond, &dev->lock);
 	}
-	pthread_mutex_unlock(&dev->lock);
+	end_of_thread(dev);
 	return NULL;
 }

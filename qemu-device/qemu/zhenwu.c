@@ -7,13 +7,17 @@
  * processor, engines, MMU.  This file gives it a place on the PCIe bus: BARs,
  * DMA, MSI-X, reset and properties.
  *
- * Locking.  BAR0 handlers and reset run under the BQL and call into the core,
- * which answers at once: it holds its own locks for a few instructions only,
- * and never while it calls back.  The core's threads work without the BQL and
- * take it for two things, both with no lock of theirs held: to raise MSI-X,
- * and, inside of the memory API, for DMA whose target is MMIO.  Whoever waits
- * for those threads with the BQL held has to let go of it meanwhile: there is
- * one such place, zw_wait_quiescent(), and threads at rest do neither.
+ * Locking.  BAR0 handlers, reset and exit run under the BQL and call into the
+ * core, which answers at once: it holds its own locks for a few instructions
+ * only, and never while it calls back.  The core's threads work without the BQL
+ * and take it, with no lock of theirs held, to raise MSI-X and inside of the
+ * memory API, where DMA goes through MMIO dispatch (ROM, a vIOMMU's faults).
+ *
+ * So nobody who has the BQL waits for a core thread.  Letting go of it while
+ * waiting would be no way out: FLR and slot power are configuration writes, and
+ * until such a write returns the bridge refuses every other CPU's as re-entrant
+ * and devices may not come and go.  Instead reset and exit only begin here; the
+ * core reports when it is done, and a bottom half does the rest.
  */
 
 #include "qemu/osdep.h"
@@ -65,9 +69,11 @@ struct ZhenwuState {
     MemoryRegion hbm;       /* all of it */
     MemoryRegion aperture;  /* alias of its first bytes */
 
-    struct zw_device *core;
-    QemuCond quiescent;
-    bool quiescent_init;
+    struct zw_device *core; /* NULL: unplugged */
+    struct zw_device *old;  /* the core of an unplugged device, until it ends */
+    bool gone;              /* atomic: unplugged, no more DMA */
+    bool core_ended;        /* atomic: all threads of the core have ended */
+    QEMUBH *bh;
     Error *migration_blocker;
     unsigned int warnings;  /* atomic */
 
@@ -104,11 +110,20 @@ static void zw_rcu_enter(void)
 static int zw_dma(ZhenwuState *s, uint64_t addr, void *buf, size_t len,
                   DMADirection dir)
 {
-    MemTxResult res;
+    /*
+     * To memory only, be it another device's RAM BAR: firmware comes from the
+     * guest, and registers it could reach include this device's own.
+     */
+    const MemTxAttrs attrs = { .memory = 1 };
+    MemTxResult res = MEMTX_ACCESS_ERROR;
 
     zw_rcu_enter();
-    res = pci_dma_rw(PCI_DEVICE(s), addr, buf, len, dir,
-                     MEMTXATTRS_UNSPECIFIED);
+    /* The address space goes after a grace period, zw_exit() said so before. */
+    WITH_RCU_READ_LOCK_GUARD() {
+        if (!qatomic_read(&s->gone)) {
+            res = pci_dma_rw(PCI_DEVICE(s), addr, buf, len, dir, attrs);
+        }
+    }
     if (res != MEMTX_OK) {
         trace_zw_dma_error(addr, len, dir == DMA_DIRECTION_FROM_DEVICE);
         return -EIO;
@@ -179,7 +194,7 @@ static void zw_msix_raise(void *opaque, unsigned int vector)
 
     BQL_LOCK_GUARD();
     trace_zw_irq(vector);
-    if (msix_enabled(pdev)) {
+    if (s->core && msix_enabled(pdev)) {
         msix_notify(pdev, vector);
     }
 }
@@ -216,11 +231,19 @@ static int zw_hbm_discard(void *opaque, uint64_t off, uint64_t len)
     return ram_block_discard_range(s->hbm.ram_block, off, len);
 }
 
-static void zw_quiescent_cb(void *opaque)
+static void zw_reset_done(void *opaque)
 {
     ZhenwuState *s = opaque;
 
-    qemu_cond_broadcast(&s->quiescent);
+    qemu_bh_schedule(s->bh);
+}
+
+static void zw_stopped(void *opaque)
+{
+    ZhenwuState *s = opaque;
+
+    qatomic_set(&s->core_ended, true);
+    qemu_bh_schedule(s->bh);
 }
 
 static const struct zw_host_ops zw_ops = {
@@ -231,6 +254,8 @@ static const struct zw_host_ops zw_ops = {
     .msix_raise = zw_msix_raise,
     .log = zw_log,
     .hbm_discard = zw_hbm_discard,
+    .reset_done = zw_reset_done,
+    .stopped = zw_stopped,
 };
 
 /* BAR0 */
@@ -281,18 +306,6 @@ static const MemoryRegionOps zw_mmio_ops = {
 
 /* Reset */
 
-/*
- * The core's threads may be inside of DMA that needs the BQL, so it is let go
- * while they come to rest.  They signal without holding it, and a signal
- * between our check and our sleep would be lost: hence the timeout.
- */
-static void zw_wait_quiescent(ZhenwuState *s)
-{
-    while (!zw_device_reset_quiescent(s->core)) {
-        qemu_cond_timedwait_bql(&s->quiescent, 2);
-    }
-}
-
 static bool zw_in_flr(ZhenwuState *s)
 {
     PCIDevice *pdev = PCI_DEVICE(s);
@@ -301,22 +314,38 @@ static bool zw_in_flr(ZhenwuState *s)
     return pci_get_word(exp_cap + PCI_EXP_DEVCTL) & PCI_EXP_DEVCTL_BCR_FLR;
 }
 
-static void zw_reset_enter(Object *obj, ResetType type)
-{
-    ZhenwuState *s = ZHENWU(obj);
-
-    trace_zw_reset_enter(type, zw_in_flr(s));
-    zw_device_reset_begin(s->core);
-}
-
+/*
+ * Nobody is to find what the last owner left in device memory: the aperture
+ * stays shut until HBM is zeroed.
+ */
 static void zw_reset_hold(Object *obj, ResetType type)
 {
     ZhenwuState *s = ZHENWU(obj);
 
-    zw_wait_quiescent(s);
-    /* Nobody is to find what the last owner left in device memory. */
-    zw_device_reset_finish(s->core, true);
-    trace_zw_reset_done(zw_in_flr(s));
+    if (!s->core) {
+        return;
+    }
+    trace_zw_reset_begin(type, zw_in_flr(s));
+    memory_region_set_enabled(&s->aperture, false);
+    zw_device_reset_begin(s->core, true);
+}
+
+/* The core has done what was begun: a reset, or its end. */
+static void zw_core_bh(void *opaque)
+{
+    ZhenwuState *s = opaque;
+
+    if (s->core && zw_device_reset_end(s->core)) {
+        memory_region_set_enabled(&s->aperture, true);
+        trace_zw_reset_done();
+    }
+    if (s->old && qatomic_read(&s->core_ended)) {
+        zw_device_free(s->old);
+        s->old = NULL;
+        qemu_bh_delete(s->bh);
+        s->bh = NULL;
+        object_unref(OBJECT(s)); /* zw_exit()'s */
+    }
 }
 
 static void zw_config_write(PCIDevice *pdev, uint32_t addr, uint32_t val,
@@ -482,10 +511,15 @@ static void zw_exit(PCIDevice *pdev)
     ZhenwuState *s = ZHENWU(pdev);
 
     if (s->core) {
-        zw_device_reset_begin(s->core);
-        zw_wait_quiescent(s);
-        zw_device_free(s->core);
+        /* The threads may need us to let go of the BQL before they can end. */
+        object_ref(OBJECT(s));
+        s->old = s->core;
         s->core = NULL;
+        qatomic_set(&s->gone, true);
+        zw_device_stop(s->old);
+    } else if (s->bh) {
+        qemu_bh_delete(s->bh);
+        s->bh = NULL;
     }
     /*
      * The device owns both regions, and a region inside of another holds on to
@@ -503,10 +537,6 @@ static void zw_exit(PCIDevice *pdev)
     }
     if (pdev->exp.exp_cap) {
         pcie_cap_exit(pdev);
-    }
-    if (s->quiescent_init) {
-        qemu_cond_destroy(&s->quiescent);
-        s->quiescent_init = false;
     }
     migrate_del_blocker(&s->migration_blocker);
 }
@@ -539,8 +569,7 @@ static void zw_realize(PCIDevice *pdev, Error **errp)
     if (migrate_add_blocker(&s->migration_blocker, errp) < 0) {
         return;
     }
-    qemu_cond_init(&s->quiescent);
-    s->quiescent_init = true;
+    s->bh = qemu_bh_new(zw_core_bh, s);
 
     pdev->config[PCI_INTERRUPT_PIN] = 0;
     if (!zw_init_memory(s, errp) || !zw_init_caps(s, errp) ||
@@ -563,7 +592,6 @@ static void zw_realize(PCIDevice *pdev, Error **errp)
         zw_exit(pdev);
         return;
     }
-    zw_device_set_quiescent_cb(s->core, zw_quiescent_cb, s);
     zw_register_bars(s);
     trace_zw_realize(profile->name, s->hbm_size, s->aperture_size, s->workers,
                      s->backing_limit);
@@ -623,7 +651,6 @@ static void zw_class_init(ObjectClass *oc, void *data)
     pc->device_id = ZW_PCI_DEVICE_ID;
     pc->class_id = ZW_PCI_CLASS;
     pc->revision = ZW_PCI_REVISION;
-    rc->phases.enter = zw_reset_enter;
     rc->phases.hold = zw_reset_hold;
     dc->desc = "Zhenwu LLM accelerator";
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);

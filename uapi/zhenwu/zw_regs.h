@@ -60,7 +60,7 @@ enum zw_profile_id {
 /* -- reset ------------------------------------------------------------------------------------- */
 #define ZW_REG_RESET        0x0040 /* 32, W: ZW_RESET_KEY resets all but HBM contents and PCI config */
 #define ZW_RESET_KEY        0x52535421u
-#define ZW_REG_RESET_STATUS 0x0044 /* 32, R: 1 while jobs are being drained, 0 when reset is done */
+#define ZW_REG_RESET_STATUS 0x0044 /* 32, R: 1 while a reset of any kind is under way */
 
 /* -- boot -------------------------------------------------------------------------------------- */
 #define ZW_REG_BOOT_CTRL     0x0080 /* 32, W: ZW_BOOT_START loads and starts the image */

@@ -25,6 +25,8 @@ int zw_cp_mem_status(struct zw_cp_exec *x, int err)
 		return zw_cp_fail(x, ZW_JOB_FAULT, x->fault.fault);
 	case -ENOMEM:
 		return zw_cp_fail(x, ZW_JOB_NO_MEMORY, ZW_REASON_NONE);
+	case -ECANCELED:
+		return zw_cp_fail(x, ZW_JOB_CANCELED, ZW_REASON_NONE);
 	default:
 		return zw_cp_fail(x, ZW_JOB_INTERNAL, ZW_REASON_NONE);
 	}

@@ -67,6 +67,11 @@ void zw_cp_cancel(struct zw_cp *cp)
 	pthread_mutex_unlock(&cp->lock);
 }
 
+bool zw_cp_cancelled(const struct zw_cp *cp)
+{
+	return atomic_load_explicit(&cp->cancel, memory_order_relaxed);
+}
+
 void zw_cp_arm(struct zw_cp *cp)
 {
 	pthread_mutex_lock(&cp->lock);
@@ -204,6 +209,8 @@ static void set_mem_error(struct zw_soc_job *job, int err, const struct zw_mem_f
 {
 	if (err == -EFAULT)
 		set_fault(job, fault, packet);
+	else if (err == -ECANCELED)
+		set_failed(job, ZW_JOB_CANCELED, ZW_REASON_NONE, packet);
 	else
 		set_failed(job, err == -ENOMEM ? ZW_JOB_NO_MEMORY : ZW_JOB_INTERNAL, ZW_REASON_NONE,
 			   packet);

@@ -78,9 +78,18 @@ static void log_line(void *opaque, enum zw_log_level level, const char *msg)
 		fprintf(stderr, "device: %s\n", msg);
 }
 
-static void rest(void *opaque)
+static void reset_done(void *opaque)
 {
-	atomic_fetch_add(&((struct device_env *)opaque)->rests, 1);
+	struct device_env *e = opaque;
+
+	atomic_fetch_add(&e->resets, 1);
+	if (!e->hold_reset)
+		zw_device_reset_end(e->dev);
+}
+
+static void stopped(void *opaque)
+{
+	atomic_fetch_add(&((struct device_env *)opaque)->stops, 1);
 }
 
 struct device_env *env_new(int workers)
@@ -94,7 +103,9 @@ struct device_env *env_new_hbm(int workers, uint64_t hbm_size)
 	struct zw_host_ops ops = {.dma_read = dma_read,
 				  .dma_write = dma_write,
 				  .msix_raise = msix_raise,
-				  .log = log_line};
+				  .log = log_line,
+				  .reset_done = reset_done,
+				  .stopped = stopped};
 	struct zw_device_config cfg = {.profile = zw_profile_find("810e"),
 				       .hbm_size = hbm_size,
 				       .aperture_size = hbm_size / 2,
@@ -109,7 +120,6 @@ struct device_env *env_new_hbm(int workers, uint64_t hbm_size)
 	e->dev = zw_device_new(&cfg, &ops, e, err, sizeof(err));
 	if (!e->dev)
 		fail_msg("%s", err);
-	zw_device_set_quiescent_cb(e->dev, rest, e);
 	e->hbm = zw_device_hbm(e->dev);
 	return e;
 }
@@ -138,6 +148,17 @@ void env_wait_reg(struct device_env *e, uint64_t reg, uint32_t val)
 		if (time(NULL) > end)
 			fail_msg("register 0x%llx is 0x%x, not 0x%x", (unsigned long long)reg,
 				 r32(e, reg), val);
+		nap();
+	}
+}
+
+void env_wait_count(const _Atomic unsigned int *count, unsigned int val)
+{
+	time_t end = time(NULL) + PATIENCE_S;
+
+	while (atomic_load(count) < val) {
+		if (time(NULL) > end)
+			fail_msg("%u instead of %u", atomic_load(count), val);
 		nap();
 	}
 }

@@ -30,7 +30,9 @@ struct device_env {
 	pthread_cond_t cond;
 	unsigned int irqs[ZW_NUM_VECTORS];
 	_Atomic bool bus_master_off;
-	_Atomic unsigned int dma_calls, guest_errors, rests;
+	_Atomic unsigned int dma_calls, guest_errors, resets;
+	_Atomic bool hold_reset; /* reset_done does not end the reset: the test does */
+	_Atomic unsigned int stops;
 	uint32_t seq;
 };
 
@@ -44,6 +46,8 @@ struct device_env *env_new_hbm(int workers, uint64_t hbm_size);
 void env_free(struct device_env *e);
 /* Waits until *reg == val, failing the test after 20 s. */
 void env_wait_reg(struct device_env *e, uint64_t reg, uint32_t val);
+/* Waits until *count reaches val. */
+void env_wait_count(const _Atomic unsigned int *count, unsigned int val);
 /* Places an image in system memory and starts it. */
 void env_start(struct device_env *e, const uint8_t *image, uint32_t size);
 /* Boots the monitor to READY. */

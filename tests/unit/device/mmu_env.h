@@ -25,6 +25,9 @@ struct env {
 	bool bus_master_off;
 	unsigned int idles;
 	unsigned int dma_reads;
+	size_t longest;           /* DMA so far */
+	unsigned int copies_left; /* before the job is told to stop; 0: never */
+	unsigned int stop_calls;
 	/* dma_map: most bytes it maps at once (0: it is not offered), and what it was asked for */
 	size_t map_max;
 	unsigned int maps, unmaps;
@@ -35,6 +38,8 @@ struct env {
 
 static inline int dma_check(struct env *e, uint64_t addr, size_t len)
 {
+	if (len > e->longest)
+		e->longest = len;
 	if (e->bus_master_off || addr < SYS_BASE || len > SYS_SIZE ||
 	    addr - SYS_BASE > SYS_SIZE - len)
 		return -EIO;
@@ -93,6 +98,14 @@ static inline void idle(void *opaque)
 	((struct env *)opaque)->idles++;
 }
 
+static inline bool stopping(void *opaque)
+{
+	struct env *e = opaque;
+
+	e->stop_calls++;
+	return e->copies_left && !--e->copies_left;
+}
+
 static inline struct env *env_new(uint64_t limit)
 {
 	struct env *e = calloc(1, sizeof(*e));
@@ -108,7 +121,9 @@ static inline struct env *env_new(uint64_t limit)
 				    .opaque = e,
 				    .pmu = &e->pmu,
 				    .idle = idle,
-				    .idle_opaque = e};
+				    .idle_opaque = e,
+				    .stopping = stopping,
+				    .stopping_opaque = e};
 	e->mmu = zw_mmu_new(&cfg);
 	assert_non_null(e->mmu);
 	e->next_table = TABLES;

@@ -786,18 +786,21 @@ static void reset_mid_job(void **state)
 			w32(e, ZW_REG_RESET, ZW_RESET_KEY);
 			env_wait_reg(e, ZW_REG_RESET_STATUS, 0);
 			assert_int_equal(e->hbm[12 * MIB], 1); /* HBM stays */
-		} else if (round ==
-			   1) { /* the host's, waiting for the callback's sake by polling */
-			unsigned int rests = e->rests;
+		} else if (round == 1) { /* the host's, which has the last word */
+			unsigned int resets = e->resets;
 
-			zw_device_reset_begin(e->dev);
+			e->hold_reset = true;
+			zw_device_reset_begin(e->dev, true);
 			assert_int_equal(r32(e, ZW_REG_RESET_STATUS), 1);
-			while (!zw_device_reset_quiescent(e->dev))
-				usleep(500);
-			assert_true(e->rests > rests);
-			zw_device_reset_finish(e->dev, true);
+			env_wait_count(&e->resets, resets + 1);
 			assert_int_equal(e->hbm[12 * MIB], 0);
 			assert_int_equal(e->hbm[CMD_VA], 0);
+			assert_int_equal(r32(e, ZW_REG_RESET_STATUS), 1);
+			w32(e, ZW_REG_BOOT_CTRL, ZW_BOOT_START);
+			assert_int_equal(r32(e, ZW_REG_BOOT_STATUS), ZW_BOOT_IDLE);
+			assert_true(zw_device_reset_end(e->dev));
+			assert_false(zw_device_reset_end(e->dev));
+			e->hold_reset = false;
 		} else { /* both at once */
 			w32(e, ZW_REG_RESET, ZW_RESET_KEY);
 			zw_device_reset(e->dev, false);
@@ -847,6 +850,138 @@ static void reset_anywhere(void **state)
 	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_NUM_VMS, 0, NULL), ZW_MAX_VMS);
 	/* Freed while the firmware spins: teardown must not hang. */
 	mon_send(e, MON_SPIN, 0, 0);
+}
+
+/* A job outlives neither the firmware that started it nor the one that takes over. */
+static void refusal_mid_job(void **state)
+{
+	struct device_env *e = *state;
+	struct zw_soc_job job;
+	uint64_t packets;
+
+	for (int round = 0; round < 10; round++) {
+		long_job(e, &job);
+		mon_send(e, MON_FAIL, 0, ZW_SOC_FW_FAIL | 7);
+		env_wait_reg(e, ZW_REG_BOOT_STATUS, ZW_BOOT_FAILED);
+		env_boot(e);
+		assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_CP_STATUS, 0, NULL), ZW_SOC_CP_IDLE);
+		assert_false(mon(e, MON_LOAD32, ZW_SOC_IRQ_PENDING, 0, NULL) & ZW_SOC_IRQ_CP);
+		packets = r64(e, ZW_PMU_PACKETS);
+		usleep(3000);
+		assert_int_equal(r64(e, ZW_PMU_PACKETS), packets);
+		/* The old job's record is not in the new firmware's memory. */
+		for (unsigned int i = 0; i < sizeof(job); i += 8)
+			assert_int_equal(mon(e, MON_LOAD64, MON_BUF + i, 0, NULL), 0);
+		zw_device_reset(e->dev, false);
+		env_boot(e);
+	}
+}
+
+/* -- everything at once -- */
+
+struct crowd {
+	struct device_env *e;
+	uint64_t seed;
+	_Atomic bool *end;
+};
+
+static void *resetter(void *arg)
+{
+	struct crowd *c = arg;
+
+	while (!*c->end) {
+		zw_device_reset_begin(c->e->dev, test_rand(&c->seed) % 2);
+		if (test_rand(&c->seed) % 2)
+			usleep(test_rand(&c->seed) % 2000);
+	}
+	return NULL;
+}
+
+static void *driver(void *arg)
+{
+	struct crowd *c = arg;
+	uint32_t size;
+	uint8_t *image = image_new(monitor_text, monitor_size, 65536, &size);
+
+	while (!*c->end) {
+		switch (test_rand(&c->seed) % 4) {
+		case 0:
+			w32(c->e, ZW_REG_RESET, ZW_RESET_KEY);
+			break;
+		case 1:
+			env_start(c->e, image, size);
+			break;
+		case 2:
+			zw_device_reset(c->e->dev, test_rand(&c->seed) % 2);
+			break;
+		default:
+			w32(c->e, ZW_REG_DOORBELL(test_rand(&c->seed) % ZW_MAX_QUEUES), 0);
+			usleep(test_rand(&c->seed) % 1000);
+		}
+	}
+	free(image);
+	return NULL;
+}
+
+static void crowd_run(struct device_env *e, unsigned int ms)
+{
+	_Atomic bool end = false;
+	struct crowd c[4];
+	pthread_t t[4];
+
+	for (unsigned int i = 0; i < 4; i++) {
+		c[i] = (struct crowd){.e = e, .seed = 7 + i, .end = &end};
+		assert_int_equal(pthread_create(&t[i], NULL, i < 2 ? resetter : driver, &c[i]), 0);
+	}
+	usleep(ms * 1000);
+	end = true;
+	for (unsigned int i = 0; i < 4; i++)
+		pthread_join(t[i], NULL);
+}
+
+/* Resets of the host and of the driver, boots and jobs from four threads: the device comes through. */
+static void resets_at_random(void **state)
+{
+	struct device_env *e = *state;
+
+	crowd_run(e, 1000);
+	assert_true(e->resets > 3);
+	zw_device_reset(e->dev, true);
+	expect_power_on(e);
+	env_boot(e);
+	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_NUM_VMS, 0, NULL), ZW_MAX_VMS);
+}
+
+/* The end is final, whatever goes on: one report, and nothing moves after it. */
+static void stop(void **state)
+{
+	for (int round = 0; round < 20; round++) {
+		struct device_env *e = env_new(1);
+		struct zw_soc_job job;
+		unsigned int dma;
+
+		env_boot(e);
+		if (round % 2)
+			long_job(e, &job);
+		if (round % 3 == 0)
+			zw_device_reset_begin(e->dev, true);
+		if (round % 5 == 0)
+			w32(e, ZW_REG_RESET, ZW_RESET_KEY);
+		zw_device_stop(e->dev);
+		/* What comes after it comes too late. */
+		if (round % 7 < 4)
+			zw_device_reset_begin(e->dev, true);
+		env_wait_count(&e->stops, 1);
+		dma = e->dma_calls;
+		zw_device_reset_begin(e->dev, true);
+		assert_false(zw_device_reset_end(e->dev));
+		w32(e, ZW_REG_BOOT_CTRL, ZW_BOOT_START);
+		assert_int_equal(r32(e, ZW_REG_RESET_STATUS), 1);
+		usleep(500);
+		assert_int_equal(e->stops, 1);
+		assert_int_equal(e->dma_calls, dma);
+		env_free(e);
+	}
 }
 
 static void config_errors(void **state)
@@ -899,6 +1034,9 @@ int main(int argc, char **argv)
 		B(nonsense),
 		B(reset_mid_job),
 		T(reset_anywhere),
+		B(refusal_mid_job),
+		T(resets_at_random),
+		cmocka_unit_test(stop),
 		cmocka_unit_test(far_corners),
 		cmocka_unit_test(config_errors),
 	};

@@ -166,24 +166,6 @@ static void host_maps_less(void **state)
 #define COPY_BASE  (16 * MIB)
 #define COPY_PAGES 2048
 
-static bool never(void *arg)
-{
-	(void)arg;
-	return false;
-}
-
-struct countdown {
-	unsigned int left, calls;
-};
-
-static bool stop_after(void *arg)
-{
-	struct countdown *c = arg;
-
-	c->calls++;
-	return c->left == 0 || --c->left == 0;
-}
-
 /* Pages in disorder, in three kinds of memory, each frame once. */
 static void scatter_pages(struct env *e, uint64_t *seed)
 {
@@ -225,8 +207,7 @@ static void copies_match_a_model(void **state)
 		bool up = test_rand(&seed) % 2;
 		uint64_t src = up ? a : b, dst = up ? b : a;
 
-		assert_int_equal(zw_mem_copy(e->mmu, 1, COPY_BASE + dst, COPY_BASE + src, len,
-					     never, NULL, &f),
+		assert_int_equal(zw_mem_copy(e->mmu, 1, COPY_BASE + dst, COPY_BASE + src, len, &f),
 				 0);
 		memcpy(model + dst, model + src, len);
 	}
@@ -248,34 +229,28 @@ static void refused_copies_write_nothing(void **state)
 	for (unsigned int i = 0; i < 511; i++)
 		map(e, 1, 294 * MIB + i * 4096, 0, 600 * MIB + i * 4096, RW);
 	memset(e->hbm.base + 128 * MIB, 0x11, 40 * MIB);
-	assert_int_equal(zw_mem_copy(e->mmu, 1, 256 * MIB, 64 * MIB, 40 * MIB, never, NULL, &f),
-			 -EFAULT);
+	assert_int_equal(zw_mem_copy(e->mmu, 1, 256 * MIB, 64 * MIB, 40 * MIB, &f), -EFAULT);
 	assert_int_equal(f.va, 296 * MIB - 4096);
 	assert_int_equal(f.access, ZW_ACCESS_WRITE);
 	assert_int_equal(f.fault, ZW_FAULT_UNMAPPED);
 	assert_int_equal(e->hbm.base[512 * MIB], 0);
-	assert_int_equal(zw_mem_copy(e->mmu, 1, 64 * MIB, 256 * MIB, 40 * MIB, never, NULL, &f),
-			 -EFAULT);
+	assert_int_equal(zw_mem_copy(e->mmu, 1, 64 * MIB, 256 * MIB, 40 * MIB, &f), -EFAULT);
 	assert_int_equal(f.access, ZW_ACCESS_READ);
 	assert_int_equal(e->hbm.base[128 * MIB], 0x11);
 	/* One page less, and it works. */
-	assert_int_equal(
-		zw_mem_copy(e->mmu, 1, 256 * MIB, 64 * MIB, 40 * MIB - 4096, never, NULL, &f), 0);
+	assert_int_equal(zw_mem_copy(e->mmu, 1, 256 * MIB, 64 * MIB, 40 * MIB - 4096, &f), 0);
 	assert_int_equal(e->hbm.base[512 * MIB], 0x11);
 	assert_int_equal(e->hbm.base[600 * MIB + 511 * 4096 - 1], 0x11);
 	/* Beyond the address space, and nothing at all. */
-	assert_int_equal(
-		zw_mem_copy(e->mmu, 1, (1ull << 48) - 4096, 64 * MIB, 8192, never, NULL, &f),
-		-EFAULT);
-	assert_int_equal(zw_mem_copy(e->mmu, 1, UINT64_MAX, 64 * MIB, 1, never, NULL, &f), -EFAULT);
+	assert_int_equal(zw_mem_copy(e->mmu, 1, (1ull << 48) - 4096, 64 * MIB, 8192, &f), -EFAULT);
+	assert_int_equal(zw_mem_copy(e->mmu, 1, UINT64_MAX, 64 * MIB, 1, &f), -EFAULT);
 	assert_int_equal(f.fault, ZW_FAULT_RANGE);
-	assert_int_equal(zw_mem_copy(e->mmu, 1, UINT64_MAX, UINT64_MAX, 0, never, NULL, &f), 0);
+	assert_int_equal(zw_mem_copy(e->mmu, 1, UINT64_MAX, UINT64_MAX, 0, &f), 0);
 }
 
 static void copies_can_be_stopped(void **state)
 {
 	struct env *e = *state;
-	struct countdown c = {.left = 6};
 	struct zw_mem_fault f;
 
 	for (unsigned int i = 0; i < 4; i++) {
@@ -283,16 +258,16 @@ static void copies_can_be_stopped(void **state)
 		map(e, 1, (256 + 2 * i) * MIB, 1, (512 + 2 * i) * MIB, RW);
 	}
 	memset(e->hbm.base + 128 * MIB, 0x11, 8 * MIB);
-	assert_int_equal(zw_mem_copy(e->mmu, 1, 256 * MIB, 64 * MIB, 8 * MIB, stop_after, &c, &f),
-			 -ECANCELED);
-	assert_int_equal(c.calls, 6);
+	e->copies_left = 6;
+	assert_int_equal(zw_mem_copy(e->mmu, 1, 256 * MIB, 64 * MIB, 8 * MIB, &f), -ECANCELED);
+	assert_int_equal(e->stop_calls, 6);
 	/* One call before the window, one before each step. */
 	assert_int_equal(e->hbm.base[516 * MIB - 1], 0x11);
 	assert_int_equal(e->hbm.base[516 * MIB], 0);
-	c = (struct countdown){.left = 100};
-	assert_int_equal(zw_mem_copy(e->mmu, 1, 256 * MIB, 64 * MIB, 8 * MIB, stop_after, &c, &f),
-			 0);
-	assert_int_equal(c.calls, 9);
+	e->copies_left = 100;
+	e->stop_calls = 0;
+	assert_int_equal(zw_mem_copy(e->mmu, 1, 256 * MIB, 64 * MIB, 8 * MIB, &f), 0);
+	assert_int_equal(e->stop_calls, 9);
 	assert_int_equal(e->hbm.base[520 * MIB - 1], 0x11);
 }
 
@@ -305,14 +280,14 @@ static void bus_errors_in_copies(void **state)
 	map(e, 1, 0x2000, 0, 0x11000, RW);
 	map(e, 1, 0x5000, 0, SYS_BASE + SYS_SIZE - 4096, RW | SYSTEM);
 	map(e, 1, 0x6000, 0, SYS_BASE + SYS_SIZE, RW | SYSTEM);
-	assert_int_equal(zw_mem_copy(e->mmu, 1, 0x1000, 0x5800, 0x1000, never, NULL, &f), -EFAULT);
+	assert_int_equal(zw_mem_copy(e->mmu, 1, 0x1000, 0x5800, 0x1000, &f), -EFAULT);
 	assert_int_equal(f.fault, ZW_FAULT_DMA);
 	assert_int_equal(f.access, ZW_ACCESS_READ);
-	assert_int_equal(zw_mem_copy(e->mmu, 1, 0x5800, 0x1000, 0x1000, never, NULL, &f), -EFAULT);
+	assert_int_equal(zw_mem_copy(e->mmu, 1, 0x5800, 0x1000, 0x1000, &f), -EFAULT);
 	assert_int_equal(f.fault, ZW_FAULT_DMA);
 	assert_int_equal(f.access, ZW_ACCESS_WRITE);
 	e->bus_master_off = true;
-	assert_int_equal(zw_mem_copy(e->mmu, 1, 0x5000, 0x5800, 0x800, never, NULL, &f), -EFAULT);
+	assert_int_equal(zw_mem_copy(e->mmu, 1, 0x5000, 0x5800, 0x800, &f), -EFAULT);
 	assert_int_equal(f.va, 0x5800);
 	assert_int_equal(f.access, ZW_ACCESS_READ);
 }

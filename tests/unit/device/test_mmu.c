@@ -692,6 +692,74 @@ static void backing_limit(void **state)
 	teardown(&s);
 }
 
+/* Bounce buffers are memory of the host too: a job cannot get past the limit with them. */
+static void bounces_count(void **state)
+{
+	struct env *e = env_new(70 * MIB);
+	struct zw_mem_fault f;
+	struct zw_view v[3];
+
+	/* system memory (HBM that was only read may count as backed), then HBM */
+	for (unsigned int i = 0; i < 32; i++)
+		map(e, 1, i * 2 * MIB, 1, i < 16 ? SYS_BASE : i * 2 * MIB,
+		    RW | (i < 16 ? ZW_PTE_TARGET(ZW_TARGET_SYSTEM) : 0));
+	assert_int_equal(zw_mem_map(e->mmu, 1, 0, 30 * MIB, ZW_ACCESS_READ, &v[0], &f), 0);
+	assert_int_equal(zw_mem_map(e->mmu, 1, 0, 30 * MIB, ZW_ACCESS_READ, &v[1], &f), 0);
+	assert_int_equal(zw_mem_map(e->mmu, 1, 0, 30 * MIB, ZW_ACCESS_READ, &v[2], &f), -ENOMEM);
+	/* nor the other way round */
+	assert_int_equal(zw_mem_map(e->mmu, 1, 40 * MIB, 6 * MIB, ZW_ACCESS_WRITE, &v[2], &f), 0);
+	memset(v[2].ptr, 1, v[2].len);
+	zw_mem_unmap(e->mmu, 1, &v[2], true, &f);
+	assert_int_equal(zw_mem_map(e->mmu, 1, 48 * MIB, 6 * MIB, ZW_ACCESS_WRITE, &v[2], &f),
+			 -ENOMEM);
+	zw_mem_unmap(e->mmu, 1, &v[0], false, &f);
+	zw_mem_unmap(e->mmu, 1, &v[1], false, &f);
+	assert_int_equal(e->hbm.borrowed, 0);
+	assert_int_equal(zw_mem_map(e->mmu, 1, 48 * MIB, 6 * MIB, ZW_ACCESS_WRITE, &v[2], &f), 0);
+	zw_mem_unmap(e->mmu, 1, &v[2], true, &f);
+	void *s = e;
+	teardown(&s);
+}
+
+/* A long copy goes in pieces and can be given up between them, to and from either memory. */
+static void long_copies(void **state)
+{
+	struct env *e = *state;
+	struct zw_mem_fault f;
+	struct zw_view v;
+
+	map(e, 1, 0, 1, SYS_BASE, RW | ZW_PTE_TARGET(ZW_TARGET_SYSTEM));
+	map(e, 1, 2 * MIB, 1, SYS_BASE + 2 * MIB, RW | ZW_PTE_TARGET(ZW_TARGET_SYSTEM));
+	map(e, 1, 4 * MIB, 1, 64 * MIB, RW);
+	map(e, 1, 6 * MIB, 1, 32 * MIB, RW);
+	memset(e->sys, 0x31, SYS_SIZE);
+	assert_int_equal(zw_mem_map(e->mmu, 1, 0, 4 * MIB, ACC_RW, &v, &f), 0);
+	assert_int_equal(((uint8_t *)v.ptr)[4 * MIB - 1], 0x31);
+	memset(v.ptr, 0x32, v.len);
+	assert_int_equal(zw_mem_unmap(e->mmu, 1, &v, true, &f), 0);
+	for (uint64_t i = 0; i < SYS_SIZE; i += 4095)
+		assert_int_equal(e->sys[i], 0x32);
+	assert_in_range(e->longest, 4096, MIB);
+	for (unsigned int hbm = 0; hbm < 2; hbm++) {
+		uint64_t va = hbm * 4 * MIB;
+
+		e->copies_left = 1;
+		assert_int_equal(zw_mem_map(e->mmu, 1, va, 4 * MIB, ZW_ACCESS_READ, &v, &f),
+				 -ECANCELED);
+		assert_null(v.ptr);
+		assert_int_equal(zw_mem_map(e->mmu, 1, va, 4 * MIB, ACC_RW, &v, &f), 0);
+		memset(v.ptr, 0x33, v.len);
+		e->copies_left = 1;
+		assert_int_equal(zw_mem_unmap(e->mmu, 1, &v, true, &f), -ECANCELED);
+	}
+	assert_int_equal(e->sys[SYS_SIZE - 1], 0x32);
+	assert_int_equal(e->hbm.base[32 * MIB], 0);
+	/* what is short is never given up */
+	e->copies_left = 1;
+	assert_int_equal(zw_mem_write(e->mmu, 1, 0x1000, &f, sizeof(f), &f), 0);
+	assert_int_equal(e->copies_left, 1);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -712,6 +780,8 @@ int main(void)
 		cmocka_unit_test(sparse),
 		cmocka_unit_test(scrub_edges),
 		cmocka_unit_test(backing_limit),
+		cmocka_unit_test(bounces_count),
+		T(long_copies),
 	};
 
 	return cmocka_run_group_tests_name("mmu", tests, NULL, NULL);
