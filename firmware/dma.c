@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* DMA port: the firmware's only way to system memory. */
-#include "fw.h"
+#include "dma.h"
 
 static int dma_run(uint64_t sys, uintptr_t sram, uint32_t len, uint32_t dir)
 {

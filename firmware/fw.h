@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Firmware of the Zhenwu control core: shared declarations.
+ * Firmware of the Zhenwu control core: what every file of it needs.
  *
  * One loop, no interrupts, no dynamic memory. The host on the other side of PCIe is not trusted:
  * every value it wrote is copied once and checked before it is used.
+ *
+ * Layers; each calls only those to its right:
+ *   main -> mbox -> ctl -> sched -> queue -> reply -> dma, log
  */
 #ifndef FW_H
 #define FW_H
@@ -68,81 +71,5 @@ static inline uint32_t lowest_bit(uint64_t m)
 	}
 	return n;
 }
-
-/* -- dma.c: system memory. Lengths 1..4096; 0, or -1 on a bus error ------------------------------
- */
-int dma_read(void *sram, uint64_t sys, uint32_t len);
-int dma_write(uint64_t sys, const void *sram, uint32_t len);
-
-/* -- log.c: ring in the shared window
- * -------------------------------------------------------------- */
-void log_init(void);
-/* Formats: %s %d %u %x (32 bits) and %lx %lu (64 bits). */
-void fw_log(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-extern volatile struct zw_fw_shared *const fw_shared;
-
-/* -- mbox.c: messages
- * --------------------------------------------------------------------------------- */
-void mbox_init(void);
-void mbox_poll(void);
-/* Answers request number reply_to. payload may be NULL. */
-void mbox_reply(uint32_t type, uint32_t reply_to, uint32_t status, const void *payload,
-		uint32_t len);
-/* Answers the requests that waited for the MMU to let go of old translations. */
-void mbox_tlb_done(void);
-
-/* -- queue.c: queue objects
- * ------------------------------------------------------------------------------- */
-struct queue {
-	uint8_t state; /* enum zw_queue_state */
-	uint8_t priority;
-	uint8_t vector;
-	bool have_job;  /* entry holds a fetched, unfinished job */
-	bool suspended; /* asked to suspend */
-	bool dying;     /* asked to be destroyed */
-	uint32_t vm;
-	uint32_t slots;                  /* power of two */
-	uint64_t ring, ctrl, compl_ring; /* DMA addresses */
-	uint64_t tail;                   /* highest job number the driver published */
-	uint64_t completed;              /* highest job number with a completion */
-	uint64_t fetched;                /* highest job number fetched */
-	struct zw_ring_entry entry;
-	uint32_t resume_offset;
-	uint32_t last_status;
-	uint32_t reply_to; /* of the suspend or destroy that waits for the CP, 0: none */
-	uint32_t reply_type;
-	uint64_t poll_at;           /* BLOCKED: time of the next try */
-	uint32_t packets, progress; /* what the engines did for it: running counts */
-	bool retried;               /* started to see whether its semaphore was signalled... */
-	uint32_t retry_packets;     /* ...when packets was this */
-};
-
-extern struct queue queues[ZW_MAX_QUEUES];
-extern uint64_t queues_of_priority[ZW_PRIO_COUNT]; /* bit q: queue q exists and has it */
-uint64_t queue_live(void);                         /* bit q: queue q exists */
-
-uint32_t queue_create(const struct zw_msg_create_queue *msg);
-/* These three answer the message themselves, now or when the command processor has let go. */
-void queue_destroy(uint32_t id, uint32_t reply_to);
-void queue_suspend(uint32_t id, uint32_t reply_to);
-void queue_resume(uint32_t id, uint32_t reply_to);
-uint32_t queue_info(uint32_t id, struct zw_msg_queue_info *info);
-bool queue_uses_vm(uint32_t vm);
-void queue_doorbells(uint64_t bits);
-
-/* Building blocks for the scheduler. */
-bool queue_fetch(struct queue *q); /* makes have_job true if there is one; may stop the queue */
-void queue_complete(struct queue *q, const struct zw_soc_job *job);
-void queue_cancel_all(struct queue *q);
-void queue_settle(struct queue *q); /* carries out a suspend or destroy once nothing runs */
-
-/* -- sched.c: who runs on the command processor
- * ----------------------------------------------------------- */
-void sched_cp_done(void);
-/* Starts or preempts as needed; returns the time at which it wants to be called again, ~0: when
- * something happens. */
-uint64_t sched_run(void);
-bool sched_running(const struct queue *q);
-void sched_stop_running(bool cancel); /* preempt or cancel what runs now */
 
 #endif /* FW_H */

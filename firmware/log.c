@@ -5,7 +5,7 @@
  */
 #include <stdarg.h>
 
-#include "fw.h"
+#include "log.h"
 
 #define LOG_OFFSET 0x1000u
 #define LOG_SIZE   0x8000u

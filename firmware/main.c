@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Main loop of the control-core firmware. */
-#include "fw.h"
+#include "ctl.h"
+#include "log.h"
+#include "mbox.h"
+#include "sched.h"
 
 void fw_main(void);
 

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Mailbox: typed, numbered requests from the driver; every one is answered exactly once. */
-#include "fw.h"
+#include "ctl.h"
+#include "dma.h"
+#include "log.h"
+#include "mbox.h"
+#include "queue.h"
+#include "reply.h"
 
 struct tlb_wait {
 	bool used;
@@ -9,34 +14,14 @@ struct tlb_wait {
 	uint32_t reply_to;
 };
 
-static uint64_t h2f, f2h;
-static uint32_t next_in = 1;  /* number of the next request */
-static uint32_t next_out = 1; /* number of the next reply */
+static uint64_t h2f;
+static uint32_t next_in = 1; /* number of the next request */
 static struct tlb_wait tlb_waits[ZW_MBOX_SLOTS];
 
 void mbox_init(void)
 {
 	h2f = rd64(ZW_SOC_MBOX_H2F);
-	f2h = rd64(ZW_SOC_MBOX_F2H);
-}
-
-void mbox_reply(uint32_t type, uint32_t reply_to, uint32_t status, const void *payload,
-		uint32_t len)
-{
-	static struct zw_msg msg;
-	uint64_t slot = f2h + (uint64_t)(next_out % ZW_MBOX_SLOTS) * sizeof(msg);
-	const uint8_t *src = payload;
-
-	msg = (struct zw_msg){
-		.type = type, .status = status, .reply_to = reply_to, .seq = next_out};
-	for (uint32_t i = 0; i < len && i < ZW_MSG_PAYLOAD; i++)
-		msg.payload[i] = src[i];
-	/* The reader takes a message whose seq is the expected one, so seq goes out last. */
-	if (dma_write(slot, &msg, offsetof(struct zw_msg, seq)) ||
-	    dma_write(slot + offsetof(struct zw_msg, seq), &msg.seq, sizeof(msg.seq)))
-		fw_log("mbox: reply to %u lost, bus error at %lx", reply_to, (unsigned long)slot);
-	next_out++;
-	wr32(ZW_SOC_MSIX_RAISE, ZW_VECTOR_MBOX);
+	reply_init();
 }
 
 static void tlb_wait_add(uint32_t vm, uint32_t type, uint32_t reply_to)
@@ -111,7 +96,7 @@ static void clear_vm(const struct zw_msg_set_vm *m, uint32_t reply_to)
 
 static void tlb_invalidate(const struct zw_msg_tlb *m, uint32_t reply_to)
 {
-	if (m->vm >= num_vms() || m->reserved) {
+	if (m->vm >= num_vms()) {
 		mbox_reply(ZW_MSG_TLB_INVALIDATE, reply_to, ZW_MSG_ERR_ARG, NULL, 0);
 		return;
 	}
@@ -147,6 +132,48 @@ static void query_fw(uint32_t reply_to)
 	mbox_reply(ZW_MSG_QUERY_FW, reply_to, ZW_MSG_OK, &info, sizeof(info));
 }
 
+/* Bytes of payload that a request has; the rest of it is reserved. */
+static uint32_t payload_size(uint32_t type)
+{
+	switch (type) {
+	case ZW_MSG_PING:
+		return sizeof(struct zw_msg_ping);
+	case ZW_MSG_SET_VM:
+		return sizeof(struct zw_msg_set_vm);
+	case ZW_MSG_CLEAR_VM:
+		/* the same structure, of which only the VM means anything */
+		return offsetof(struct zw_msg_set_vm, root_lo);
+	case ZW_MSG_TLB_INVALIDATE:
+		return offsetof(struct zw_msg_tlb, reserved);
+	case ZW_MSG_CREATE_QUEUE:
+		return sizeof(struct zw_msg_create_queue);
+	case ZW_MSG_DESTROY_QUEUE:
+	case ZW_MSG_SUSPEND_QUEUE:
+	case ZW_MSG_RESUME_QUEUE:
+	case ZW_MSG_QUERY_QUEUE:
+		return sizeof(struct zw_msg_queue);
+	case ZW_MSG_SCRUB_HBM:
+		return sizeof(struct zw_msg_scrub);
+	default:
+		return 0;
+	}
+}
+
+static bool known(uint32_t type)
+{
+	return payload_size(type) || type == ZW_MSG_QUERY_FW;
+}
+
+static bool reserved_clear(const struct zw_msg *msg)
+{
+	if (msg->status || msg->reply_to || msg->reserved)
+		return false;
+	for (uint32_t i = payload_size(msg->type); i < ZW_MSG_PAYLOAD; i++)
+		if (msg->payload[i])
+			return false;
+	return true;
+}
+
 static void handle(const struct zw_msg *msg)
 {
 	const void *p = msg->payload;
@@ -155,7 +182,12 @@ static void handle(const struct zw_msg *msg)
 	uint32_t status = ZW_MSG_OK;
 
 	fw_shared->messages++;
-	if (msg->status || msg->reply_to || msg->reserved) {
+	if (!known(msg->type)) {
+		fw_log("mbox: unknown message type %x", msg->type);
+		mbox_reply(msg->type, msg->seq, ZW_MSG_ERR_TYPE, NULL, 0);
+		return;
+	}
+	if (!reserved_clear(msg)) {
 		mbox_reply(msg->type, msg->seq, ZW_MSG_ERR_ARG, NULL, 0);
 		return;
 	}
@@ -203,9 +235,6 @@ static void handle(const struct zw_msg *msg)
 	case ZW_MSG_SCRUB_HBM:
 		status = scrub(p);
 		break;
-	default:
-		fw_log("mbox: unknown message type %x", msg->type);
-		status = ZW_MSG_ERR_TYPE;
 	}
 	mbox_reply(msg->type, msg->seq, status, NULL, 0);
 }

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Queues: ring entries in, completions out. */
-#include "fw.h"
+#include "dma.h"
+#include "log.h"
+#include "queue.h"
+#include "reply.h"
 
 struct queue queues[ZW_MAX_QUEUES];
 uint64_t queues_of_priority[ZW_PRIO_COUNT];
+const struct queue *queue_on_cp;
 
 /*
  * The counters of the command processor are those of all queues. They move only while it runs a
@@ -47,7 +51,7 @@ uint64_t queue_live(void)
 	return m;
 }
 
-static struct queue *queue_get(uint32_t id)
+struct queue *queue_get(uint32_t id)
 {
 	if (id >= ZW_MAX_QUEUES || id >= rd32(ZW_SOC_NUM_QUEUES) ||
 	    queues[id].state == ZW_QUEUE_FREE)
@@ -65,7 +69,8 @@ uint32_t queue_create(const struct zw_msg_create_queue *m)
 
 	if (m->queue >= rd32(ZW_SOC_NUM_QUEUES) || m->priority >= ZW_PRIO_COUNT ||
 	    m->log2_slots < ZW_RING_MIN_LOG2 || m->log2_slots > ZW_RING_MAX_LOG2 ||
-	    m->vector >= ZW_NUM_VECTORS || (ring | ctrl | compl_addr) & 63)
+	    m->vector == ZW_VECTOR_MBOX || m->vector >= ZW_NUM_VECTORS ||
+	    (ring | ctrl | compl_addr) & 63)
 		return ZW_MSG_ERR_ARG;
 	q = &queues[m->queue];
 	if (q->state != ZW_QUEUE_FREE)
@@ -118,22 +123,53 @@ static void write_completion(struct queue *q, const struct zw_completion *c, boo
 		wr32(ZW_SOC_MSIX_RAISE, q->vector);
 }
 
-static void stop_on_error(struct queue *q, uint32_t status)
+void queue_stop_on_error(struct queue *q, uint32_t status)
 {
 	q->last_status = status;
 	q->state = ZW_QUEUE_ERROR;
 	queue_cancel_all(q);
 }
 
-static void fail_next(struct queue *q, uint32_t status, uint32_t reason)
+/* Reads the ring entry of the next job. False: not readable or malformed. */
+static bool read_entry(struct queue *q, uint64_t seq)
 {
-	struct zw_completion c = {
-		.seqno = q->completed + 1,
-		.cookie = q->have_job ? q->entry.cookie : 0,
+	struct zw_ring_entry *e = &q->entry;
+
+	*e = (struct zw_ring_entry){0};
+	if (dma_read(e, q->ring + (seq & (q->slots - 1)) * sizeof(*e), sizeof(*e)))
+		return false;
+	return e->seqno == seq && !(e->flags & ~ZW_RING_F_KNOWN) && !e->reserved[0] &&
+	       !e->reserved[1] && !e->reserved[2];
+}
+
+void queue_fail_next(struct queue *q, uint32_t status, uint32_t reason)
+{
+	static struct zw_soc_job job __attribute__((aligned(64)));
+	uint64_t seq = q->completed + 1;
+	/* Nothing is known about a job whose entry makes no sense. */
+	bool known = q->have_job || read_entry(q, seq);
+	struct zw_completion c;
+
+	job = (struct zw_soc_job){
+		.queue = queue_id(q),
+		.vm = q->vm,
+		.seqno = seq,
+		.result_va = known ? q->entry.result_va : 0,
 		.status = status,
 		.reason = reason,
 	};
-
+	wr64(ZW_SOC_CP_JOB, (uintptr_t)&job);
+	__asm__ volatile("fence" ::: "memory");
+	wr32(ZW_SOC_CP_CTRL, ZW_SOC_CP_REPORT);
+	__asm__ volatile("fence" ::: "memory");
+	c = (struct zw_completion){
+		.seqno = seq,
+		.cookie = known ? q->entry.cookie : 0,
+		.start_ps = job.start_ps,
+		.end_ps = job.end_ps,
+		.status = status,
+		.reason = reason,
+	};
 	q->have_job = false;
 	write_completion(q, &c, true);
 }
@@ -142,12 +178,12 @@ static void fail_next(struct queue *q, uint32_t status, uint32_t reason)
 void queue_cancel_all(struct queue *q)
 {
 	while (q->completed < q->tail)
-		fail_next(q, ZW_JOB_CANCELED, 0);
+		queue_fail_next(q, ZW_JOB_CANCELED, 0);
 	q->fetched = q->completed;
 }
 
 /* The driver's 32-bit tail, widened. False: the queue cannot go on. */
-static bool read_tail(struct queue *q)
+bool queue_read_tail(struct queue *q)
 {
 	struct zw_ring_ctrl ctrl;
 	uint32_t ahead;
@@ -168,41 +204,9 @@ static bool read_tail(struct queue *q)
 	return true;
 }
 
-void queue_doorbells(uint64_t bits)
-{
-	for (uint32_t i = 0; bits; i++, bits >>= 1) {
-		struct queue *q = &queues[i];
-
-		if (!(bits & 1) || q->state == ZW_QUEUE_FREE || q->dying)
-			continue;
-		if (!read_tail(q)) {
-			/* There is no job to blame it on unless one is outstanding. */
-			if (q->state == ZW_QUEUE_ERROR)
-				continue;
-			if (sched_running(q)) {
-				/* sched_cp_done() cancels the rest. */
-				q->state = ZW_QUEUE_ERROR;
-				q->last_status = ZW_JOB_INVALID;
-				sched_stop_running(true);
-				continue;
-			}
-			if (q->completed < q->tail)
-				fail_next(q, ZW_JOB_INVALID, ZW_REASON_RING);
-			stop_on_error(q, ZW_JOB_INVALID);
-			continue;
-		}
-		if (q->state == ZW_QUEUE_ERROR)
-			queue_cancel_all(q);
-		else if (q->state == ZW_QUEUE_IDLE && q->completed < q->tail)
-			q->state = ZW_QUEUE_READY;
-	}
-}
-
 bool queue_fetch(struct queue *q)
 {
 	uint64_t seq = q->completed + 1;
-	struct zw_ring_entry *e = &q->entry;
-	bool ok;
 
 	meter_start(q);
 	if (q->have_job)
@@ -211,18 +215,15 @@ bool queue_fetch(struct queue *q)
 		q->state = ZW_QUEUE_IDLE;
 		return false;
 	}
-	ok = !dma_read(e, q->ring + (seq & (q->slots - 1)) * sizeof(*e), sizeof(*e));
 	q->fetched = seq;
 	q->resume_offset = 0;
-	if (ok && e->seqno == seq && !(e->flags & ~ZW_RING_F_KNOWN) && !e->reserved[0] &&
-	    !e->reserved[1] && !e->reserved[2]) {
-		q->have_job = true;
+	q->have_job = read_entry(q, seq);
+	if (q->have_job)
 		return true;
-	}
 	fw_log("queue %u: malformed ring entry %lu (seqno %lu, flags %x)", queue_id(q),
-	       (unsigned long)seq, (unsigned long)e->seqno, e->flags);
-	fail_next(q, ZW_JOB_INVALID, ZW_REASON_RING);
-	stop_on_error(q, ZW_JOB_INVALID);
+	       (unsigned long)seq, (unsigned long)q->entry.seqno, q->entry.flags);
+	queue_fail_next(q, ZW_JOB_INVALID, ZW_REASON_RING);
+	queue_stop_on_error(q, ZW_JOB_INVALID);
 	return false;
 }
 
@@ -250,7 +251,7 @@ void queue_complete(struct queue *q, const struct zw_soc_job *job)
 	fw_log("queue %u: job %lu failed, status %u, reason %u, packet %u, va %lx", queue_id(q),
 	       (unsigned long)c.seqno, c.status, c.reason, c.packet_index,
 	       (unsigned long)c.fault_va);
-	stop_on_error(q, job->status);
+	queue_stop_on_error(q, job->status);
 }
 
 void queue_settle(struct queue *q)
@@ -270,61 +271,6 @@ void queue_settle(struct queue *q)
 	}
 	if (reply_to)
 		mbox_reply(type, reply_to, ZW_MSG_OK, NULL, 0);
-}
-
-void queue_destroy(uint32_t id, uint32_t reply_to)
-{
-	struct queue *q = queue_get(id);
-
-	if (!q || q->dying) {
-		mbox_reply(ZW_MSG_DESTROY_QUEUE, reply_to, q ? ZW_MSG_ERR_STATE : ZW_MSG_ERR_NOENT,
-			   NULL, 0);
-		return;
-	}
-	/* A suspend that still waits is overtaken; it gets its answer too. */
-	if (q->reply_to)
-		mbox_reply(q->reply_type, q->reply_to, ZW_MSG_ERR_STATE, NULL, 0);
-	q->dying = true;
-	q->reply_to = reply_to;
-	q->reply_type = ZW_MSG_DESTROY_QUEUE;
-	if (sched_running(q)) {
-		q->state = ZW_QUEUE_DRAINING;
-		sched_stop_running(true);
-	} else {
-		queue_settle(q);
-	}
-}
-
-void queue_suspend(uint32_t id, uint32_t reply_to)
-{
-	struct queue *q = queue_get(id);
-
-	if (!q || q->dying || q->suspended || q->state == ZW_QUEUE_ERROR) {
-		mbox_reply(ZW_MSG_SUSPEND_QUEUE, reply_to, q ? ZW_MSG_ERR_STATE : ZW_MSG_ERR_NOENT,
-			   NULL, 0);
-		return;
-	}
-	q->suspended = true;
-	q->reply_to = reply_to;
-	q->reply_type = ZW_MSG_SUSPEND_QUEUE;
-	if (sched_running(q))
-		sched_stop_running(false);
-	else
-		queue_settle(q);
-}
-
-void queue_resume(uint32_t id, uint32_t reply_to)
-{
-	struct queue *q = queue_get(id);
-
-	if (!q || q->state != ZW_QUEUE_SUSPENDED) {
-		mbox_reply(ZW_MSG_RESUME_QUEUE, reply_to, q ? ZW_MSG_ERR_STATE : ZW_MSG_ERR_NOENT,
-			   NULL, 0);
-		return;
-	}
-	q->suspended = false;
-	q->state = q->have_job || q->completed < q->tail ? ZW_QUEUE_READY : ZW_QUEUE_IDLE;
-	mbox_reply(ZW_MSG_RESUME_QUEUE, reply_to, ZW_MSG_OK, NULL, 0);
 }
 
 uint32_t queue_info(uint32_t id, struct zw_msg_queue_info *info)

@@ -5,17 +5,20 @@
  * that waits for a semaphore gives the command processor back and is tried again after other jobs
  * and every FW_BLOCKED_POLL_US.
  */
-#include "fw.h"
+#include "log.h"
+#include "queue.h"
+#include "sched.h"
 
 static struct zw_soc_job job __attribute__((aligned(64)));
-static struct queue *running;
-static bool stopping; /* preempt or cancel already asked for */
+static struct queue *running; /* queue_on_cp is the same, for those who only look */
+static bool stopping;         /* preempt or cancel already asked for */
 static uint64_t slice_end;
 static uint32_t last_turn[ZW_PRIO_COUNT]; /* queue that ran last, per priority */
 
-bool sched_running(const struct queue *q)
+static void set_running(struct queue *q)
 {
-	return running == q;
+	running = q;
+	queue_on_cp = q;
 }
 
 void sched_stop_running(bool cancel)
@@ -55,7 +58,7 @@ void sched_cp_done(void)
 	/* The device wrote the record behind the compiler's back. */
 	__asm__ volatile("fence" ::: "memory");
 	wr32(ZW_SOC_CP_CTRL, ZW_SOC_CP_ACK);
-	running = NULL;
+	set_running(NULL);
 	stopping = false;
 
 	switch (job.end) {
@@ -83,11 +86,14 @@ void sched_cp_done(void)
 		queue_settle(q);
 }
 
-static bool runnable(struct queue *q, uint64_t now)
+/* From when on a queue may have the command processor, as far as that depends on itself. */
+static uint64_t ready_at(const struct queue *q)
 {
 	if (q->suspended || q->dying)
-		return false;
-	return q->state == ZW_QUEUE_READY || (q->state == ZW_QUEUE_BLOCKED && q->poll_at <= now);
+		return UINT64_MAX;
+	if (q->state == ZW_QUEUE_READY)
+		return 0;
+	return q->state == ZW_QUEUE_BLOCKED ? q->poll_at : UINT64_MAX;
 }
 
 /* Next queue of this priority after the one that ran last. */
@@ -99,7 +105,7 @@ static struct queue *pick(uint32_t prio, uint64_t now)
 	while (left) {
 		uint32_t i = next_bit(left, at);
 
-		if (runnable(&queues[i], now))
+		if (ready_at(&queues[i]) <= now)
 			return &queues[i];
 		left &= ~(1ull << i);
 		at = i;
@@ -131,43 +137,53 @@ static void start(struct queue *q, uint64_t now)
 		.result_va = q->entry.result_va,
 	};
 	q->state = ZW_QUEUE_RUNNING;
-	running = q;
+	set_running(q);
 	slice_end = now + FW_TIME_SLICE_US;
 	wr64(ZW_SOC_CP_JOB, (uintptr_t)&job);
 	__asm__ volatile("fence" ::: "memory");
 	wr32(ZW_SOC_CP_CTRL, ZW_SOC_CP_START);
 }
 
-/* Earliest time at which a blocked queue wants another try. */
-static uint64_t next_poll(void)
+/*
+ * Time at which somebody takes the command processor: from the running queue, those of a higher
+ * priority at once, those of its own when its slice is over. One that waits for a semaphore comes
+ * to ask again: the running job may be what signals it.
+ */
+static uint64_t next_turn(void)
 {
-	uint64_t t = UINT64_MAX;
+	uint64_t wake = UINT64_MAX;
 
 	for (uint64_t m = queue_live(); m; m &= m - 1) {
-		struct queue *q = &queues[lowest_bit(m)];
+		const struct queue *q = &queues[lowest_bit(m)];
+		uint64_t at = ready_at(q);
 
-		if (q->state == ZW_QUEUE_BLOCKED && !q->suspended && q->poll_at < t)
-			t = q->poll_at;
+		if (running && q->priority < running->priority)
+			continue;
+		if (running && q->priority == running->priority && at < slice_end)
+			at = slice_end;
+		if (at < wake)
+			wake = at;
 	}
-	return t;
+	return wake;
 }
 
 uint64_t sched_run(void)
 {
 	for (;;) {
 		uint64_t now = now_us();
-		struct queue *q = pick_best(now);
+		struct queue *q;
 
 		if (running) {
-			if (stopping || !q || q->priority < running->priority)
-				return UINT64_MAX;
-			if (q->priority == running->priority && now < slice_end)
-				return slice_end;
+			uint64_t wake = stopping ? UINT64_MAX : next_turn();
+
+			if (wake > now)
+				return wake;
 			sched_stop_running(false);
 			return UINT64_MAX;
 		}
+		q = pick_best(now);
 		if (!q)
-			return next_poll();
+			return next_turn();
 		/* A malformed ring stops the queue; look for another. */
 		if (queue_fetch(q))
 			start(q, now);

@@ -64,6 +64,12 @@ bool zw_cp_cancelled(const struct zw_cp *cp);
 /* Drops requests made so far. Not while zw_cp_run() runs. */
 void zw_cp_arm(struct zw_cp *cp);
 /*
+ * Writes the job result of a job that ends without running (any further): queue, vm, seqno, status,
+ * reason and result_va of *job count; fills start_ps and end_ps. Any one thread, also while another
+ * runs a job of another queue.
+ */
+void zw_cp_report(struct zw_cp *cp, struct zw_soc_job *job);
+/*
  * Forget simulated clock, saved accounting and cached command buffer of a queue. Not while it runs.
  */
 void zw_cp_queue_reset(struct zw_cp *cp, unsigned int queue);

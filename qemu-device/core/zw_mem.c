@@ -275,14 +275,15 @@ int zw_mem_read(struct zw_mmu *mmu, unsigned int vm, uint64_t va, void *buf, siz
 	return ret;
 }
 
-int zw_mem_write(struct zw_mmu *mmu, unsigned int vm, uint64_t va, const void *buf, size_t len,
-		 struct zw_mem_fault *fault)
+static int mem_write(struct zw_mmu *mmu, unsigned int vm, uint64_t va, const void *buf, size_t len,
+		     bool uncached, struct zw_mem_fault *fault)
 {
 	struct zw_seglist list;
 	int ret;
 
 	zw_seglist_init(&list);
 	list.max = ZW_MEM_BOUNCE_MAX;
+	list.uncached = uncached;
 	ret = zw_mmu_resolve(mmu, vm, va, len, ZW_ACCESS_WRITE, &list, fault);
 	if (!ret)
 		ret = reserve(mmu, &list);
@@ -290,6 +291,18 @@ int zw_mem_write(struct zw_mmu *mmu, unsigned int vm, uint64_t va, const void *b
 		ret = scatter(mmu, &list, buf, fault);
 	zw_seglist_fini(&list);
 	return ret;
+}
+
+int zw_mem_write(struct zw_mmu *mmu, unsigned int vm, uint64_t va, const void *buf, size_t len,
+		 struct zw_mem_fault *fault)
+{
+	return mem_write(mmu, vm, va, buf, len, false, fault);
+}
+
+int zw_mem_write_aside(struct zw_mmu *mmu, unsigned int vm, uint64_t va, const void *buf,
+		       size_t len, struct zw_mem_fault *fault)
+{
+	return mem_write(mmu, vm, va, buf, len, true, fault);
 }
 
 /* -- copies of any length -- */

@@ -64,5 +64,8 @@ int zw_mem_read(struct zw_mmu *mmu, unsigned int vm, uint64_t va, void *buf, siz
 		struct zw_mem_fault *fault);
 int zw_mem_write(struct zw_mmu *mmu, unsigned int vm, uint64_t va, const void *buf, size_t len,
 		 struct zw_mem_fault *fault);
+/* zw_mem_write() for any thread at any time: past the translation cache, which has one owner. */
+int zw_mem_write_aside(struct zw_mmu *mmu, unsigned int vm, uint64_t va, const void *buf,
+		       size_t len, struct zw_mem_fault *fault);
 
 #endif /* ZW_MEM_H */

@@ -294,6 +294,7 @@ void zw_seglist_init(struct zw_seglist *list)
 	list->seg = list->few;
 	list->n = 0;
 	list->cap = ZW_SEGLIST_FEW;
+	list->uncached = false;
 }
 
 void zw_seglist_fini(struct zw_seglist *list)
@@ -330,7 +331,7 @@ int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t le
 		struct zw_leaf leaf;
 		uint32_t lacks;
 
-		if (tlb_lookup(mmu, vm, gen, va, &leaf)) {
+		if (!list->uncached && tlb_lookup(mmu, vm, gen, va, &leaf)) {
 			hits++;
 		} else {
 			enum zw_fault why = walk(mmu, root, va, &leaf);
@@ -340,7 +341,8 @@ int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t le
 				ret = fail(mmu, fault, va, access, why);
 				break;
 			}
-			tlb_insert(mmu, vm, gen, va, &leaf);
+			if (!list->uncached)
+				tlb_insert(mmu, vm, gen, va, &leaf);
 		}
 		lacks = 0;
 		if ((access & ZW_ACCESS_READ) && !(leaf.pte & ZW_PTE_READ))

@@ -39,7 +39,8 @@ struct zw_segment {
 struct zw_seglist {
 	struct zw_segment *seg;
 	size_t n, cap;
-	uint64_t max; /* -ENOMEM for longer ranges that cannot be used in place */
+	bool uncached; /* leave the translation cache alone: not its owner's walk */
+	uint64_t max;  /* -ENOMEM for longer ranges that cannot be used in place */
 	struct zw_segment few[ZW_SEGLIST_FEW];
 };
 

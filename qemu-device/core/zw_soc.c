@@ -210,6 +210,29 @@ static int cp_start(struct zw_device *dev)
 	return 0;
 }
 
+static int cp_report(struct zw_device *dev)
+{
+	const size_t half = offsetof(struct zw_soc_job, end);
+	uint64_t addr = dev->soc.cp_job;
+	struct zw_soc_job job;
+	uint8_t *record;
+
+	if (addr % 64 || !in_sram(addr, sizeof(job)))
+		return BUS_ERROR;
+	record = dev->sram + (addr - ZW_SOC_SRAM_BASE);
+	memcpy(&job, record, sizeof(job));
+	if (job.queue >= ZW_MAX_QUEUES ||
+	    (atomic_load(&dev->cp_status) == ZW_SOC_CP_RUNNING && dev->job.queue == job.queue)) {
+		zw_dev_log(dev, ZW_LOG_ERROR, "firmware: report on a job of queue %u, which runs",
+			   job.queue);
+		return BUS_ERROR;
+	}
+	zw_cp_report(dev->cp, &job);
+	memcpy(record + half, (uint8_t *)&job + half, sizeof(job) - half);
+	zw_rv_invalidate(dev->rv, addr + half, sizeof(job) - half);
+	return 0;
+}
+
 static int cp_ctrl(struct zw_device *dev, uint32_t val)
 {
 	switch (val) {
@@ -224,6 +247,8 @@ static int cp_ctrl(struct zw_device *dev, uint32_t val)
 		if (atomic_load(&dev->cp_status) == ZW_SOC_CP_RUNNING)
 			zw_cp_cancel(dev->cp);
 		return 0;
+	case ZW_SOC_CP_REPORT:
+		return cp_report(dev);
 	case ZW_SOC_CP_ACK:
 		pthread_mutex_lock(&dev->lock);
 		if (atomic_load(&dev->cp_status) == ZW_SOC_CP_DONE) {

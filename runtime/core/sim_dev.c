@@ -339,20 +339,44 @@ static bool parse_size(const char *text, uint64_t *out)
 	return true;
 }
 
-/* Options and environment to the device's configuration. */
+/* A built-in profile by name; a name with a slash is a profile file, read into *custom. */
+static int choose_profile(const char *name, struct zw_profile *custom,
+			  const struct zw_profile **profile, struct zw_error *err)
+{
+	char why[128];
+	int ret;
+
+	if (!strchr(name, '/')) {
+		*profile = zw_profile_find(name);
+		if (!*profile)
+			return zw_rt_error(err, -EINVAL,
+					   "sim: no chip profile \"%.60s\" (a profile file has a "
+					   "slash in its name)",
+					   name);
+		return 0;
+	}
+	ret = zw_profile_load(name, custom, why, sizeof(why));
+	if (ret)
+		return zw_rt_error(err, ret, "sim: profile %s: %s", name, why);
+	*profile = custom;
+	return 0;
+}
+
+/* Options and environment to the device's configuration; *custom is as long-lived as *cfg. */
 static int configure(const struct zw_dev_options *opt, struct zw_device_config *cfg,
-		     struct zw_error *err)
+		     struct zw_profile *custom, struct zw_error *err)
 {
 	const char *name = opt->profile ? opt->profile : getenv("ZW_PROFILE");
 	const char *hbm = getenv("ZW_HBM"), *workers = getenv("ZW_WORKERS");
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	char *end;
+	int ret;
 
 	if (!name || !*name)
 		name = DEFAULT_PROFILE;
-	cfg->profile = zw_profile_find(name);
-	if (!cfg->profile)
-		return zw_rt_error(err, -EINVAL, "sim: no chip profile \"%.60s\"", name);
+	ret = choose_profile(name, custom, &cfg->profile, err);
+	if (ret)
+		return ret;
 	cfg->hbm_size = opt->hbm_bytes;
 	if (!cfg->hbm_size && hbm && *hbm && !parse_size(hbm, &cfg->hbm_size))
 		return zw_rt_error(err, -EINVAL, "sim: ZW_HBM=%.40s is no size", hbm);
@@ -502,9 +526,10 @@ int zw_rt_sim_open(struct zw_dev *dev, const struct zw_dev_options *opt, struct 
 		.log = device_log,
 	};
 	struct zw_device_config cfg = {0};
+	struct zw_profile custom;
 	char why[160] = "";
 	struct sim *sim;
-	int ret = configure(opt, &cfg, err);
+	int ret = configure(opt, &cfg, &custom, err);
 
 	if (ret)
 		return ret;

@@ -935,6 +935,31 @@ static void open_fails(const char *spec, struct zw_dev_options *opt, int code, c
 		fail_msg("\"%s\" does not say \"%s\"", err.msg, text);
 }
 
+/* A profile file in place of a name. */
+static void test_profile_file(struct zw_dev_options *opt)
+{
+	char name[] = "/tmp/zw-test-XXXXXX";
+	struct zw_dev_attrs a = {.size = sizeof(a)};
+	FILE *file = fdopen(mkstemp(name), "w");
+	struct zw_error err = {0};
+	struct zw_dev *dev;
+
+	assert_non_null(file);
+	fputs("base = 810e\nname = mine\n", file);
+	fflush(file);
+	opt->profile = name;
+	assert_int_equal(zw_dev_open("sim", opt, &dev, &err), 0);
+	assert_int_equal(zw_dev_get_attrs(dev, &a), 0);
+	assert_string_equal(a.profile_name, "mine");
+	assert_int_equal(a.profile, 0);
+	zw_dev_close(dev);
+	fputs("speed = 11\n", file);
+	fclose(file);
+	open_fails("sim", opt, -EINVAL, "line 3");
+	unlink(name);
+	open_fails("sim", opt, -ENOENT, name);
+}
+
 static void test_open_errors(void **state)
 {
 	struct zw_dev_options opt = {.size = sizeof(opt), .hbm_bytes = 16u << 20};
@@ -949,6 +974,7 @@ static void test_open_errors(void **state)
 	open_fails("drm:x", &opt, -EINVAL, "no number");
 	opt.profile = "h100";
 	open_fails("sim", &opt, -EINVAL, "no chip profile \"h100\"");
+	test_profile_file(&opt);
 	opt.profile = "c12";
 	opt.hbm_bytes = 12345;
 	open_fails("sim", &opt, -EINVAL, "2 MiB");

@@ -95,8 +95,8 @@ ZW_ASSERT_SIZE(struct zw_completion, 64);
 ZW_ASSERT_OFFSET(struct zw_completion, seqno, 56);
 
 /*
- * Record the device writes to zw_ring_entry.result_va when the job ends, well or badly, before its
- * completion. It is how user space learns the simulated cost of a job without a system call.
+ * Record the device writes to zw_ring_entry.result_va when the job ends, well or badly, run or
+ * not, before its completion. It is how user space learns the simulated cost of a job without a system call.
  */
 struct zw_job_result {
 	zw_le64 seqno;

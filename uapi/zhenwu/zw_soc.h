@@ -76,12 +76,18 @@
 
 /* -- command processor ------------------------------------------------------------------------- */
 #define ZW_SOC_CP_JOB     0x10000400u /* 64, RW: SRAM address of struct zw_soc_job, 64-byte aligned */
-#define ZW_SOC_CP_CTRL    0x10000408u /* 32, W: ZW_SOC_CP_START, _PREEMPT, _CANCEL or _ACK */
+#define ZW_SOC_CP_CTRL    0x10000408u /* 32, W: ZW_SOC_CP_START ... _REPORT */
 #define ZW_SOC_CP_START   1u          /* in IDLE: read the job record and run it, asynchronously */
 #define ZW_SOC_CP_PREEMPT 2u          /* stop at the next packet boundary */
 #define ZW_SOC_CP_CANCEL                                                                           \
 	3u /* stop as soon as the engines can; outputs of the packet are undefined */
-#define ZW_SOC_CP_ACK         4u          /* in DONE: back to IDLE */
+#define ZW_SOC_CP_ACK         4u /* in DONE: back to IDLE */
+/*
+ * In any state, for a job that is not the one that runs and is not going to run (any further): the
+ * device writes its job result, with the record's status and reason, and fills start_ps and end_ps
+ * of the record. Done when the store returns.
+ */
+#define ZW_SOC_CP_REPORT      5u
 #define ZW_SOC_CP_STATUS      0x1000040cu /* 32, R: enum zw_soc_cp_status */
 #define ZW_SOC_CP_PROGRESS    0x10000410u /* 32, R: running count of tiles done by the engines */
 #define ZW_SOC_CP_PACKETS     0x10000414u /* 32, R: running count of packets retired */

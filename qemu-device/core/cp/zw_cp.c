@@ -344,7 +344,7 @@ out:
 	free(buf);
 }
 
-static void write_result(struct zw_cp *cp, struct zw_soc_job *job, const struct zw_cp_queue *q)
+static struct zw_job_result make_result(const struct zw_soc_job *job, const struct zw_cp_queue *q)
 {
 	struct zw_job_result res = {
 		.seqno = job->seqno,
@@ -361,10 +361,17 @@ static void write_result(struct zw_cp *cp, struct zw_soc_job *job, const struct 
 		.sys_written = q->bytes.sys_written,
 		.packets = q->packets,
 	};
+
+	memcpy(res.busy_ps, q->busy_ps, sizeof(res.busy_ps));
+	return res;
+}
+
+static void write_result(struct zw_cp *cp, struct zw_soc_job *job, const struct zw_cp_queue *q)
+{
+	struct zw_job_result res = make_result(job, q);
 	struct zw_mem_fault fault = {0};
 	int err;
 
-	memcpy(res.busy_ps, q->busy_ps, sizeof(res.busy_ps));
 	if (job->result_va % 64) {
 		if (job->status == ZW_JOB_OK) {
 			set_failed(job, ZW_JOB_INVALID, ZW_REASON_RING, (uint32_t)q->packets);
@@ -380,6 +387,17 @@ static void write_result(struct zw_cp *cp, struct zw_soc_job *job, const struct 
 	}
 }
 
+/* Accounting of a job starts. */
+static void open_job(struct zw_cp_queue *q, uint64_t seqno)
+{
+	q->active = true;
+	q->seqno = seqno;
+	q->packets = 0;
+	memset(q->busy_ps, 0, sizeof(q->busy_ps));
+	memset(&q->bytes, 0, sizeof(q->bytes));
+	q->start_ps = q->clk.now;
+}
+
 /* Returns false when there is nothing to run. */
 static bool begin_job(struct zw_cp *cp, struct zw_soc_job *job)
 {
@@ -393,12 +411,7 @@ static bool begin_job(struct zw_cp *cp, struct zw_soc_job *job)
 		log_failure(cp, job, "(resume of an unknown job)");
 		return false;
 	}
-	q->active = true;
-	q->seqno = job->seqno;
-	q->packets = 0;
-	memset(q->busy_ps, 0, sizeof(q->busy_ps));
-	memset(&q->bytes, 0, sizeof(q->bytes));
-	q->start_ps = q->clk.now;
+	open_job(q, job->seqno);
 	zw_cp_clock_wait(&q->clk, zw_cp_add_sat(q->clk.now, cp->cfg.profile->job_ps));
 	account_busy(cp, q, ZW_ENGINE_CP, q->clk.now - q->start_ps);
 	return true;
@@ -440,4 +453,23 @@ void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job)
 	boundary(cp);
 out:
 	zw_cp_arm(cp);
+}
+
+void zw_cp_report(struct zw_cp *cp, struct zw_soc_job *job)
+{
+	struct zw_cp_queue *q = &cp->queue[job->queue];
+	struct zw_mem_fault fault;
+	struct zw_job_result res;
+
+	if (!q->active || q->seqno != job->seqno)
+		open_job(q, job->seqno);
+	job->start_ps = q->start_ps;
+	job->end_ps = q->clk.now;
+	res = make_result(job, q);
+	/* It failed already: a result that cannot be written changes nothing. */
+	if (job->result_va && job->result_va % 64 == 0)
+		zw_mem_write_aside(cp->cfg.mmu, job->vm, job->result_va, &res, sizeof(res), &fault);
+	q->active = false;
+	if (cp->cfg.pmu)
+		pmu_add(&cp->cfg.pmu->jobs, 1);
 }

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef FW_MBOX_H
+#define FW_MBOX_H
+
+#include "fw.h"
+
+/* The driver's half of the mailbox: requests. */
+void mbox_init(void);
+void mbox_poll(void);
+/* Answers the requests that waited for the MMU to let go of old translations. */
+void mbox_tlb_done(void);
+
+#endif /* FW_MBOX_H */
