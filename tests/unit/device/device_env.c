@@ -133,34 +133,22 @@ void env_free(struct device_env *e)
 	free(e);
 }
 
-static void nap(void)
-{
-	struct timespec ts = {.tv_nsec = 200000};
-
-	nanosleep(&ts, NULL);
-}
-
 void env_wait_reg(struct device_env *e, uint64_t reg, uint32_t val)
 {
 	time_t end = time(NULL) + PATIENCE_S;
+	struct timespec nap = {.tv_nsec = 200000};
 
 	while (r32(e, reg) != val) {
 		if (time(NULL) > end)
 			fail_msg("register 0x%llx is 0x%x, not 0x%x", (unsigned long long)reg,
 				 r32(e, reg), val);
-		nap();
+		nanosleep(&nap, NULL);
 	}
 }
 
 void env_wait_count(const _Atomic unsigned int *count, unsigned int val)
 {
-	time_t end = time(NULL) + PATIENCE_S;
-
-	while (atomic_load(count) < val) {
-		if (time(NULL) > end)
-			fail_msg("%u instead of %u", atomic_load(count), val);
-		nap();
-	}
+	WAIT_FOR(atomic_load(count) >= val);
 }
 
 void env_wait_irq(struct device_env *e, unsigned int vector, unsigned int count)

@@ -320,25 +320,24 @@ static void shared_window(void **state)
 	assert_int_equal(r32(e, ZW_REG_FW_SHARED), 0x55667788);
 }
 
+static bool answered(struct device_env *e, struct monitor_reply *r)
+{
+	pthread_mutex_lock(&e->lock);
+	memcpy(r, e->sys + (SYS_REPLY - SYS_BASE), sizeof(*r));
+	pthread_mutex_unlock(&e->lock);
+	return r->seq == e->seq;
+}
+
 static void doorbells(void **state)
 {
 	struct device_env *e = *state;
+	struct monitor_reply r;
 
 	mon_send(e, MON_WAIT_IRQ, 0, ZW_SOC_IRQ_DOORBELL);
 	usleep(2000); /* parked by now; if not, the test is still right */
 	w32(e, ZW_REG_DOORBELL(5), 0);
-	while (1) {
-		struct monitor_reply r;
-
-		pthread_mutex_lock(&e->lock);
-		memcpy(&r, e->sys + (SYS_REPLY - SYS_BASE), sizeof(r));
-		pthread_mutex_unlock(&e->lock);
-		if (r.seq == e->seq) {
-			assert_true(r.val & ZW_SOC_IRQ_DOORBELL);
-			break;
-		}
-		usleep(200);
-	}
+	WAIT_FOR(answered(e, &r));
+	assert_true(r.val & ZW_SOC_IRQ_DOORBELL);
 	w32(e, ZW_REG_DOORBELL(0), 123);
 	w32(e, ZW_REG_DOORBELL(63), 0);
 	w32(e, ZW_REG_DOORBELL(63), 0);
@@ -491,8 +490,7 @@ static void get_job(struct device_env *e, struct zw_soc_job *job)
 
 static void finish_job(struct device_env *e, struct zw_soc_job *job)
 {
-	while (mon(e, MON_LOAD32, ZW_SOC_CP_STATUS, 0, NULL) != ZW_SOC_CP_DONE)
-		usleep(500);
+	WAIT_FOR(mon(e, MON_LOAD32, ZW_SOC_CP_STATUS, 0, NULL) == ZW_SOC_CP_DONE);
 	assert_true(mon(e, MON_LOAD32, ZW_SOC_IRQ_PENDING, 0, NULL) & ZW_SOC_IRQ_CP);
 	get_job(e, job);
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_ACK, NULL);
@@ -649,8 +647,7 @@ static void long_job(struct device_env *e, struct zw_soc_job *job)
 		.queue = 2, .vm = 1, .seqno = 1, .cmd_va = CMD_VA, .cmd_bytes = n * sizeof(fill)};
 	put_job(e, job);
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_START, NULL);
-	while (!r64(e, ZW_PMU_PACKETS))
-		usleep(500);
+	WAIT_FOR(r64(e, ZW_PMU_PACKETS));
 }
 
 static void stop_job(void **state)
@@ -667,8 +664,7 @@ static void stop_job(void **state)
 	/* An invalidation of the running VM ends although the job goes on. */
 	mon(e, MON_STORE32, ZW_SOC_MMU_VM, 1, NULL);
 	mon(e, MON_STORE32, ZW_SOC_MMU_INVALIDATE, 1, NULL);
-	while (mon(e, MON_LOAD64, ZW_SOC_MMU_BUSY, 0, NULL))
-		usleep(500);
+	WAIT_FOR(!mon(e, MON_LOAD64, ZW_SOC_MMU_BUSY, 0, NULL));
 	assert_true(mon(e, MON_LOAD32, ZW_SOC_IRQ_PENDING, 0, NULL) & ZW_SOC_IRQ_TLB);
 	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_CP_STATUS, 0, NULL), ZW_SOC_CP_RUNNING);
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_PREEMPT, NULL);

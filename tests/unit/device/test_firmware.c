@@ -5,16 +5,15 @@
 #include "device_env.h"
 #include "zhenwu/zw_cmd.h"
 
-#define H2F      SYS_REQUEST
-#define F2H      (SYS_REQUEST + 0x1000)
-#define RINGS    (SYS_REQUEST + 0x2000) /* 3 pages a queue */
-#define SLOTS    8
-#define ROOT     (40 * MIB)
-#define RESULTS  UINT64_C(0x1000000) /* a page a queue */
-#define SEMS     UINT64_C(0x1100000)
-#define DATA     UINT64_C(0x1200000)
-#define CMDS     UINT64_C(0x200000) /* 1 MiB a queue */
-#define PATIENCE 20.0
+#define H2F     SYS_REQUEST
+#define F2H     (SYS_REQUEST + 0x1000)
+#define RINGS   (SYS_REQUEST + 0x2000) /* 3 pages a queue */
+#define SLOTS   8
+#define ROOT    (40 * MIB)
+#define RESULTS UINT64_C(0x1000000) /* a page a queue */
+#define SEMS    UINT64_C(0x1100000)
+#define DATA    UINT64_C(0x1200000)
+#define CMDS    UINT64_C(0x200000) /* 1 MiB a queue */
 
 struct fw {
 	struct device_env *e;
@@ -29,14 +28,6 @@ struct ring {
 
 static uint8_t *image;
 static uint32_t image_size;
-
-static double seconds(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
 
 static void *sys(struct fw *f, uint64_t addr)
 {
@@ -71,14 +62,9 @@ static uint32_t send_msg(struct fw *f, struct zw_msg *m)
 static uint32_t wait_reply(struct fw *f, uint32_t seq, struct zw_msg *reply)
 {
 	uint32_t next = ++f->replies;
-	double end = seconds() + PATIENCE;
 
-	do {
-		get(f, reply, F2H + next % ZW_MBOX_SLOTS * sizeof(*reply), sizeof(*reply));
-		if (seconds() > end)
-			fail_msg("no reply to message %u", seq);
-		usleep(100);
-	} while (reply->seq != next);
+	WAIT_FOR((get(f, reply, F2H + next % ZW_MBOX_SLOTS * sizeof(*reply), sizeof(*reply)),
+		  reply->seq == next));
 	assert_int_equal(reply->reply_to, seq);
 	return reply->status;
 }
@@ -218,16 +204,10 @@ static bool done(struct ring *q, uint64_t seq, struct zw_completion *c)
 /* Waits for a job and checks that its result tells what its completion does. */
 static struct zw_completion finish(struct ring *q, uint64_t seq)
 {
-	double end = seconds() + PATIENCE;
 	struct zw_job_result r;
 	struct zw_completion c;
 
-	while (!done(q, seq, &c)) {
-		if (seconds() > end)
-			fail_msg("queue %u: job %llu does not complete", q->id,
-				 (unsigned long long)seq);
-		usleep(100);
-	}
+	WAIT_FOR(done(q, seq, &c));
 	memcpy(&r, q->fw->e->hbm + result_va(q, seq), sizeof(r));
 	assert_int_equal(r.seqno, seq);
 	assert_int_equal(r.status, c.status);
@@ -280,13 +260,8 @@ static uint32_t preemptions(struct fw *f)
 static void wait_running(struct ring *q)
 {
 	uint64_t packets = r64(q->fw->e, ZW_PMU_PACKETS);
-	double end = seconds() + PATIENCE;
 
-	while (r64(q->fw->e, ZW_PMU_PACKETS) == packets) {
-		if (seconds() > end)
-			fail_msg("queue %u does not run", q->id);
-		usleep(100);
-	}
+	WAIT_FOR(r64(q->fw->e, ZW_PMU_PACKETS) != packets);
 }
 
 /* -- tests -- */
@@ -357,8 +332,7 @@ static void results_of_all(void **state)
 	bytes = put_sem(&q, bytes, ZW_OP_SEM_WAIT, 1);
 	submit(&q, cmd_of(&q), bytes);
 	submit(&q, cmd_of(&q), bytes);
-	for (double end = seconds() + PATIENCE; state_of(&q) != ZW_QUEUE_BLOCKED;)
-		assert_true(seconds() < end);
+	WAIT_FOR(state_of(&q) == ZW_QUEUE_BLOCKED);
 	assert_int_equal(on_queue(&q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
 	struct zw_completion c = finish(&q, 1);
 	struct zw_job_result r;
@@ -431,8 +405,7 @@ static void signalled_by_running(void **state)
 
 			memset(f->e->hbm + SEMS, 0, sizeof(struct zw_semaphore));
 			submit(&w, cmd_of(&w), put_sem(&w, 0, ZW_OP_SEM_WAIT, 1));
-			for (double end = seconds() + PATIENCE; state_of(&w) != ZW_QUEUE_BLOCKED;)
-				assert_true(seconds() < end);
+			WAIT_FOR(state_of(&w) == ZW_QUEUE_BLOCKED);
 			packets = r64(f->e, ZW_PMU_PACKETS);
 			bytes = put_fills_of(&s, 0, 1000, 65536); /* some slices */
 			bytes = put_sem(&s, bytes, ZW_OP_SEM_SIGNAL, 1);

@@ -282,8 +282,8 @@ static void invalidate_race(void **state)
 		r.now |= 1;
 		__atomic_store_n(pte, addr | RW | ZW_PTE_VALID | ZW_PTE_LEAF, __ATOMIC_RELEASE);
 		zw_mmu_invalidate(e->mmu, 1);
-		while (zw_mmu_busy(e->mmu))
-			sched_yield();
+		for (time_t end = time(NULL) + 20; zw_mmu_busy(e->mmu); sched_yield())
+			assert_true(time(NULL) <= end);
 		r.now = addr;
 		/* However busy the host, the other thread gets to see some of the mappings at rest. */
 		if (i % 16 == 0) {

@@ -10,12 +10,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 
 #define KIB (UINT64_C(1) << 10)
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
 #define TIB (UINT64_C(1) << 40)
+
+/* Waits until cond holds; a test that would wait for ever fails instead. The machine may be busy. */
+#define WAIT_FOR(cond)                                                                             \
+	do {                                                                                       \
+		const struct timespec nap = {.tv_nsec = 200000};                                   \
+		time_t end = time(NULL) + 20;                                                      \
+                                                                                                   \
+		while (!(cond)) {                                                                  \
+			if (time(NULL) > end)                                                      \
+				fail_msg("never came true: %s", #cond);                            \
+			nanosleep(&nap, NULL);                                                     \
+		}                                                                                  \
+	} while (0)
 
 /* Same sequence on every host. */
 static inline uint64_t test_rand(uint64_t *s)
