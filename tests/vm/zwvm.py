@@ -135,7 +135,8 @@ class Qmp:
     def __init__(self, path):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.connect(path)
-        self.file = self.sock.makefile("rw", encoding="utf-8", newline="\n")
+        # For reading only: a text file drops what it has read ahead when it is written to.
+        self.file = self.sock.makefile("r", encoding="utf-8", newline="\n")
         self.lock = threading.Lock()
         self.events = []
         json.loads(self.file.readline())
@@ -143,8 +144,7 @@ class Qmp:
 
     def request(self, msg):
         with self.lock:
-            self.file.write(json.dumps(msg) + "\n")
-            self.file.flush()
+            self.sock.sendall((json.dumps(msg) + "\n").encode())
             while True:
                 line = self.file.readline()
                 if not line:
@@ -509,14 +509,13 @@ class Vm:
 
     def relay(self, sock):
         """Answers the guest's zw-host requests."""
-        with sock, sock.makefile("rw", encoding="utf-8", newline="\n") as f:
+        with sock, sock.makefile("r", encoding="utf-8", newline="\n") as f:
             while not self.relay_stop:
                 try:
                     line = f.readline()
                     if not line:
                         return
-                    f.write(json.dumps(self.guest_request(line)) + "\n")
-                    f.flush()
+                    sock.sendall((json.dumps(self.guest_request(line)) + "\n").encode())
                 except (OSError, ValueError, VmError):
                     return
 
