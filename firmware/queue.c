@@ -239,6 +239,7 @@ void queue_complete(struct queue *q, const struct zw_soc_job *job)
 		.packet_index = job->packet_index,
 		.fault_access = job->fault_access,
 		.fault_va = job->fault_va,
+		.tag = (uint32_t)job->reserved2[0],
 	};
 
 	q->have_job = false;
@@ -248,8 +249,8 @@ void queue_complete(struct queue *q, const struct zw_soc_job *job)
 			q->state = q->completed < q->tail ? ZW_QUEUE_READY : ZW_QUEUE_IDLE;
 		return;
 	}
-	fw_log("queue %u: job %lu failed, status %u, reason %u, packet %u, va %lx", queue_id(q),
-	       (unsigned long)c.seqno, c.status, c.reason, c.packet_index,
+	fw_log("queue %u: job %lu failed, status %u, reason %u, packet %u tag %x, va %lx",
+	       queue_id(q), (unsigned long)c.seqno, c.status, c.reason, c.packet_index, c.tag,
 	       (unsigned long)c.fault_va);
 	queue_stop_on_error(q, job->status);
 }

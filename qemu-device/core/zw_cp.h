@@ -40,6 +40,11 @@ struct zw_cp_config {
 	 */
 	void (*boundary)(void *opaque);
 	void *boundary_opaque;
+	/*
+	 * Packets are prepared and take their simulated time, but compute nothing: what the engines
+	 * would write keeps its contents. Index data and row counts still come from memory.
+	 */
+	bool timing_only;
 };
 
 struct zw_cp *zw_cp_new(const struct zw_cp_config *cfg);
@@ -49,6 +54,10 @@ void zw_cp_free(struct zw_cp *cp);
  * Runs a job from job->resume_offset until it completes, fails, blocks or is told to stop, and
  * fills the device half of *job. Synchronous; one caller at a time. Also writes struct
  * zw_job_result when the job completes or fails.
+ *
+ * The command buffer is copied and checked when a job starts; the copy serves until the job is over
+ * (or its queue is reset, or another job starts on it). A resume has to be of the job that was
+ * interrupted, with the next_offset that the run before it gave, else the status is INTERNAL.
  */
 void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job);
 /*
@@ -70,10 +79,11 @@ void zw_cp_arm(struct zw_cp *cp);
  */
 void zw_cp_report(struct zw_cp *cp, struct zw_soc_job *job);
 /*
- * Forget simulated clock, saved accounting and cached command buffer of a queue. Not while it runs.
+ * A new queue: forget saved accounting and command buffer, and start its simulated clock at the
+ * latest end of any job so far. Not while it runs.
  */
 void zw_cp_queue_reset(struct zw_cp *cp, unsigned int queue);
-/* Forget all queues (device reset). */
+/* Forget all queues and semaphores, and begin simulated time anew (device reset). */
 void zw_cp_reset(struct zw_cp *cp);
 
 #endif /* ZW_CP_H */

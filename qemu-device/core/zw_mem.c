@@ -225,8 +225,62 @@ out:
 	return ret;
 }
 
-int zw_mem_unmap(struct zw_mmu *mmu, unsigned int vm, struct zw_view *view, bool commit,
-		 struct zw_mem_fault *fault)
+/* The list from byte `at` of it on, `len` bytes; *seg, *seg_at: a segment at or before it and where that starts. */
+static int scatter_part(struct zw_mmu *mmu, const struct zw_seglist *list, const uint8_t *buf,
+			uint64_t at, uint64_t len, size_t *seg, uint64_t *seg_at,
+			struct zw_mem_fault *fault)
+{
+	while (len) {
+		const struct zw_segment *s = &list->seg[*seg];
+		struct zw_segment part;
+		struct zw_seglist one = {.seg = &part, .n = 1};
+		uint64_t skip = at - *seg_at, n;
+		int ret;
+
+		if (skip >= s->len) {
+			*seg_at += s->len;
+			(*seg)++;
+			continue;
+		}
+		n = s->len - skip < len ? s->len - skip : len;
+		part = *s;
+		part.va += skip;
+		part.addr += skip;
+		part.len = n;
+		ret = scatter(mmu, &one, buf + at, fault);
+		if (ret)
+			return ret;
+		at += n;
+		len -= n;
+	}
+	return 0;
+}
+
+static int scatter_pieces(struct zw_mmu *mmu, const struct zw_bounce *b,
+			  const struct zw_mem_pieces *p, struct zw_mem_fault *fault)
+{
+	uint64_t seg_at = 0;
+	size_t seg = 0;
+
+	for (uint64_t i = 0; i < p->n[0]; i++) {
+		for (uint64_t j = 0; j < p->n[1]; j++) {
+			for (uint64_t k = 0; k < p->n[2]; k++) {
+				uint64_t at =
+					i * p->stride[0] + j * p->stride[1] + k * p->stride[2];
+				int ret = scatter_part(mmu, &b->list, b->ptr, at, p->bytes, &seg,
+						       &seg_at, fault);
+
+				if (ret)
+					return ret;
+			}
+		}
+	}
+	return 0;
+}
+
+/* pieces NULL: all of it. */
+static int unmap(struct zw_mmu *mmu, struct zw_view *view, bool commit,
+		 const struct zw_mem_pieces *pieces, struct zw_mem_fault *fault)
 {
 	struct zw_bounce *b;
 	int ret = 0;
@@ -253,10 +307,40 @@ int zw_mem_unmap(struct zw_mmu *mmu, unsigned int vm, struct zw_view *view, bool
 	/* To the pages found at map time: an invalidation counts as finished only when this view is
 	 * gone. */
 	if (commit && (view->access & ZW_ACCESS_WRITE))
-		ret = scatter(mmu, &b->list, b->ptr, fault);
+		ret = pieces ? scatter_pieces(mmu, b, pieces, fault)
+			     : scatter(mmu, &b->list, b->ptr, fault);
 	bounce_free(mmu, b);
 out:
 	memset(view, 0, sizeof(*view));
+	return ret;
+}
+
+int zw_mem_unmap(struct zw_mmu *mmu, unsigned int vm, struct zw_view *view, bool commit,
+		 struct zw_mem_fault *fault)
+{
+	return unmap(mmu, view, commit, NULL, fault);
+}
+
+int zw_mem_unmap_pieces(struct zw_mmu *mmu, unsigned int vm, struct zw_view *view,
+			const struct zw_mem_pieces *pieces, struct zw_mem_fault *fault)
+{
+	return unmap(mmu, view, true, pieces, fault);
+}
+
+int zw_mem_place(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint32_t access,
+		 struct zw_mem_place *place, struct zw_mem_fault *fault)
+{
+	struct zw_seglist list;
+	int ret;
+
+	zw_seglist_init(&list);
+	list.max = ZW_MEM_BOUNCE_MAX;
+	ret = zw_mmu_resolve(mmu, vm, va, 1, access, &list, fault);
+	if (!ret) {
+		place->addr = list.seg[0].addr;
+		place->target = list.seg[0].target;
+	}
+	zw_seglist_fini(&list);
 	return ret;
 }
 

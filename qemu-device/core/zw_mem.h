@@ -59,6 +59,20 @@ int zw_mem_unmap(struct zw_mmu *mmu, unsigned int vm, struct zw_view *view, bool
  */
 int zw_mem_copy(struct zw_mmu *mmu, unsigned int vm, uint64_t dst, uint64_t src, uint64_t len,
 		struct zw_mem_fault *fault);
+/*
+ * Equal pieces of a view in ascending order, outermost dimension first: piece [i,j,k] is `bytes`
+ * bytes at i * stride[0] + j * stride[1] + k * stride[2], all of them inside the view.
+ */
+struct zw_mem_pieces {
+	uint64_t n[3], stride[3];
+	uint64_t bytes;
+};
+/*
+ * Ends a view of which only these pieces were written: what lies between them is left alone,
+ * whoever else writes there meanwhile.
+ */
+int zw_mem_unmap_pieces(struct zw_mmu *mmu, unsigned int vm, struct zw_view *view,
+			const struct zw_mem_pieces *pieces, struct zw_mem_fault *fault);
 /* Small copies (descriptors, scalars). */
 int zw_mem_read(struct zw_mmu *mmu, unsigned int vm, uint64_t va, void *buf, size_t len,
 		struct zw_mem_fault *fault);
@@ -67,5 +81,14 @@ int zw_mem_write(struct zw_mmu *mmu, unsigned int vm, uint64_t va, const void *b
 /* zw_mem_write() for any thread at any time: past the translation cache, which has one owner. */
 int zw_mem_write_aside(struct zw_mmu *mmu, unsigned int vm, uint64_t va, const void *buf,
 		       size_t len, struct zw_mem_fault *fault);
+
+/* What a byte of a VM's memory is: two addresses with one place are the same memory. */
+struct zw_mem_place {
+	uint64_t addr;       /* in what target names */
+	unsigned int target; /* enum zw_target */
+};
+/* Translates one byte. 0 or -EFAULT (fault filled). */
+int zw_mem_place(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint32_t access,
+		 struct zw_mem_place *place, struct zw_mem_fault *fault);
 
 #endif /* ZW_MEM_H */

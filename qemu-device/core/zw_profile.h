@@ -26,7 +26,7 @@ struct zw_profile {
 	uint64_t job_ps;                  /* fixed cost of a job: fetch, decode, completion */
 	uint32_t hbm_efficiency_permille; /* achievable share of hbm_bw */
 	uint32_t tensor_efficiency_permille;
-	uint64_t dtypes;           /* bit (1 << enum zw_dtype) of what the engines accept */
+	uint64_t dtypes; /* ZW_DT() of what the engines accept, as far as they compute with it */
 	uint64_t tensor_f32_flops; /* tensor engine with an F32 operand, FLOP/s */
 };
 

@@ -45,6 +45,7 @@ ZW_API void zw_cmd_reset(struct zw_cmd *cmd)
 	cmd->error = 0;
 	cmd->reason = 0;
 	cmd->what.msg[0] = '\0';
+	memset(&cmd->next, 0, sizeof(cmd->next));
 }
 
 ZW_API int zw_cmd_reserve(struct zw_cmd *cmd, size_t bytes)
@@ -74,22 +75,51 @@ ZW_API int zw_cmd_reserve(struct zw_cmd *cmd, size_t bytes)
 	return 0;
 }
 
-/* Checks the packet that was just emitted and takes it back if it is refused. */
-static int checked(struct zw_cmd *cmd, const void *pkt)
+ZW_API int zw_cmd_room(struct zw_cmd *cmd, size_t bytes)
 {
-	const struct zw_pkt *hdr = pkt;
-	struct zw_error what;
-	int reason = zw_cmd_check_packet(pkt, hdr->size, &what);
+	if (cmd->error)
+		return cmd->error;
+	if (bytes < sizeof(struct zw_pkt) || bytes % 16 || bytes > UINT16_MAX)
+		return fail(cmd, -EINVAL, "no size of a packet");
+	return zw_cmd_reserve(cmd, bytes);
+}
 
-	if (!reason)
-		return 0;
-	cmd->used -= hdr->size;
-	cmd->packets--;
-	cmd->reason = (uint32_t)reason;
-	cmd->error = -EINVAL;
-	snprintf(cmd->what.msg, sizeof(cmd->what.msg), "packet %u %s: %.200s", cmd->packets,
-		 zw_opcode_name(hdr->opcode), what.msg);
-	return -EINVAL;
+/*
+ * Checks a packet and appends it. It is put together in memory of its own, as the buffer may be
+ * mapped write-combined, from which reading is slow.
+ */
+static int append(struct zw_cmd *cmd, struct zw_pkt *pkt)
+{
+	struct zw_error what;
+	int reason, err = zw_cmd_room(cmd, pkt->size);
+
+	if (err)
+		return err;
+	zw_cmd_put_header(cmd, pkt);
+	reason = zw_cmd_check_packet(pkt, pkt->size, &what);
+	if (reason) {
+		cmd->reason = (uint32_t)reason;
+		cmd->error = -EINVAL;
+		snprintf(cmd->what.msg, sizeof(cmd->what.msg), "packet %u %s: %.200s", cmd->packets,
+			 zw_opcode_name(pkt->opcode), what.msg);
+		return -EINVAL;
+	}
+	memcpy(cmd->base + cmd->used, pkt, pkt->size);
+	cmd->used += pkt->size;
+	cmd->packets++;
+	return 0;
+}
+
+ZW_API int zw_cmd_packet(struct zw_cmd *cmd, const void *packet)
+{
+	_Alignas(16) uint8_t copy[UINT16_MAX + 1];
+	struct zw_pkt hdr;
+
+	memcpy(&hdr, packet, sizeof(hdr));
+	if (hdr.size < sizeof(hdr))
+		return cmd->error ? cmd->error : fail(cmd, -EINVAL, "size in the header too small");
+	memcpy(copy, packet, hdr.size);
+	return append(cmd, (struct zw_pkt *)(void *)copy);
 }
 
 static void put(struct zw_tensor *dst, const struct zw_tensor *src)
@@ -98,135 +128,149 @@ static void put(struct zw_tensor *dst, const struct zw_tensor *src)
 		*dst = *src;
 }
 
-#define BEGIN(type, opcode, rows)                                                                  \
-	struct zw_pkt_##type *p = zw_cmd_emit_raw(cmd, opcode, sizeof(*p), rows, flags);           \
-	if (!p)                                                                                    \
-	return cmd->error
+#define BEGIN(type, code, rows)                                                                    \
+	struct type pkt = {.hdr = {.opcode = (code),                                               \
+				   .size = sizeof(struct type),                                    \
+				   .flags = flags,                                                 \
+				   .rows_va = (rows)}},                                            \
+		    *p = &pkt
+#define END() append(cmd, &pkt.hdr)
 
 ZW_API int zw_cmd_nop(struct zw_cmd *cmd, uint32_t flags)
 {
-	void *p = zw_cmd_emit_raw(cmd, ZW_OP_NOP, sizeof(struct zw_pkt), 0, flags);
+	struct zw_pkt pkt = {.opcode = ZW_OP_NOP, .size = sizeof(pkt), .flags = flags};
 
-	return p ? checked(cmd, p) : cmd->error;
+	return append(cmd, &pkt);
 }
 
 ZW_API int zw_cmd_barrier(struct zw_cmd *cmd, uint32_t flags)
 {
-	void *p = zw_cmd_emit_raw(cmd, ZW_OP_BARRIER, sizeof(struct zw_pkt), 0, flags);
+	struct zw_pkt pkt = {.opcode = ZW_OP_BARRIER, .size = sizeof(pkt), .flags = flags};
 
-	return p ? checked(cmd, p) : cmd->error;
+	return append(cmd, &pkt);
 }
 
 ZW_API int zw_cmd_timestamp(struct zw_cmd *cmd, uint64_t va, uint32_t flags)
 {
-	BEGIN(timestamp, ZW_OP_TIMESTAMP, 0);
+	BEGIN(zw_pkt_timestamp, ZW_OP_TIMESTAMP, 0);
+
 	p->va = va;
-	return checked(cmd, p);
+	return END();
 }
 
 ZW_API int zw_cmd_sem_signal(struct zw_cmd *cmd, uint64_t va, uint64_t value, uint32_t flags)
 {
-	BEGIN(sem, ZW_OP_SEM_SIGNAL, 0);
+	BEGIN(zw_pkt_sem, ZW_OP_SEM_SIGNAL, 0);
+
 	p->va = va;
 	p->value = value;
-	return checked(cmd, p);
+	return END();
 }
 
 ZW_API int zw_cmd_sem_wait(struct zw_cmd *cmd, uint64_t va, uint64_t value, uint32_t flags)
 {
-	BEGIN(sem, ZW_OP_SEM_WAIT, 0);
+	BEGIN(zw_pkt_sem, ZW_OP_SEM_WAIT, 0);
+
 	p->va = va;
 	p->value = value;
-	return checked(cmd, p);
+	return END();
 }
 
 ZW_API int zw_cmd_gemm(struct zw_cmd *cmd, const struct zw_tensor *a, const struct zw_tensor *w,
 		       const struct zw_tensor *c, const struct zw_tensor *bias,
 		       const struct zw_tensor *residual, uint64_t rows_va, uint32_t flags)
 {
-	BEGIN(gemm, ZW_OP_GEMM, rows_va);
+	BEGIN(zw_pkt_gemm, ZW_OP_GEMM, rows_va);
+
 	put(&p->a, a);
 	put(&p->w, w);
 	put(&p->c, c);
 	put(&p->bias, bias);
 	put(&p->residual, residual);
-	return checked(cmd, p);
+	return END();
 }
 
 ZW_API int zw_cmd_rmsnorm(struct zw_cmd *cmd, const struct zw_tensor *x, const struct zw_tensor *w,
 			  const struct zw_tensor *y, float eps, uint64_t rows_va, uint32_t flags)
 {
-	BEGIN(rmsnorm, ZW_OP_RMSNORM, rows_va);
+	BEGIN(zw_pkt_rmsnorm, ZW_OP_RMSNORM, rows_va);
+
 	put(&p->x, x);
 	put(&p->w, w);
 	put(&p->y, y);
 	memcpy(&p->eps_f32, &eps, sizeof(eps));
-	return checked(cmd, p);
+	return END();
 }
 
 ZW_API int zw_cmd_rope(struct zw_cmd *cmd, const struct zw_tensor *x, const struct zw_tensor *y,
-		       const struct zw_tensor *pos, const struct zw_tensor *cos_table,
-		       const struct zw_tensor *sin_table, uint64_t rows_va, uint32_t flags)
+		       const struct zw_tensor *pos, const struct zw_tensor *cos,
+		       const struct zw_tensor *sin, uint64_t rows_va, uint32_t flags)
 {
-	BEGIN(rope, ZW_OP_ROPE, rows_va);
+	BEGIN(zw_pkt_rope, ZW_OP_ROPE, rows_va);
+
 	put(&p->x, x);
 	put(&p->y, y);
 	put(&p->pos, pos);
-	put(&p->cos_table, cos_table);
-	put(&p->sin_table, sin_table);
-	return checked(cmd, p);
+	put(&p->cos, cos);
+	put(&p->sin, sin);
+	return END();
 }
 
 ZW_API int zw_cmd_swiglu(struct zw_cmd *cmd, const struct zw_tensor *gate,
 			 const struct zw_tensor *up, const struct zw_tensor *y, uint64_t rows_va,
 			 uint32_t flags)
 {
-	BEGIN(swiglu, ZW_OP_SWIGLU, rows_va);
+	BEGIN(zw_pkt_swiglu, ZW_OP_SWIGLU, rows_va);
+
 	put(&p->gate, gate);
 	put(&p->up, up);
 	put(&p->y, y);
-	return checked(cmd, p);
+	return END();
 }
 
 ZW_API int zw_cmd_embed(struct zw_cmd *cmd, const struct zw_tensor *ids,
 			const struct zw_tensor *table, const struct zw_tensor *y, uint64_t rows_va,
 			uint32_t flags)
 {
-	BEGIN(embed, ZW_OP_EMBED, rows_va);
+	BEGIN(zw_pkt_embed, ZW_OP_EMBED, rows_va);
+
 	put(&p->ids, ids);
 	put(&p->table, table);
 	put(&p->y, y);
-	return checked(cmd, p);
+	return END();
 }
 
 ZW_API int zw_cmd_add(struct zw_cmd *cmd, const struct zw_tensor *a, const struct zw_tensor *b,
 		      const struct zw_tensor *y, uint64_t rows_va, uint32_t flags)
 {
-	BEGIN(add, ZW_OP_ADD, rows_va);
+	BEGIN(zw_pkt_add, ZW_OP_ADD, rows_va);
+
 	put(&p->a, a);
 	put(&p->b, b);
 	put(&p->y, y);
-	return checked(cmd, p);
+	return END();
 }
 
 ZW_API int zw_cmd_argmax(struct zw_cmd *cmd, const struct zw_tensor *x, const struct zw_tensor *ids,
 			 uint64_t rows_va, uint32_t flags)
 {
-	BEGIN(argmax, ZW_OP_ARGMAX, rows_va);
+	BEGIN(zw_pkt_argmax, ZW_OP_ARGMAX, rows_va);
+
 	put(&p->x, x);
 	put(&p->ids, ids);
-	return checked(cmd, p);
+	return END();
 }
 
 ZW_API int zw_cmd_topk(struct zw_cmd *cmd, const struct zw_tensor *x,
 		       const struct zw_tensor *values, const struct zw_tensor *ids,
 		       uint64_t rows_va, uint32_t flags)
 {
-	BEGIN(topk, ZW_OP_TOPK, rows_va);
+	BEGIN(zw_pkt_topk, ZW_OP_TOPK, rows_va);
+
 	put(&p->x, x);
 	put(&p->values, values);
 	put(&p->ids, ids);
-	return checked(cmd, p);
+	return END();
 }
 
 ZW_API int zw_cmd_kv_write(struct zw_cmd *cmd, const struct zw_tensor *k, const struct zw_tensor *v,
@@ -234,7 +278,8 @@ ZW_API int zw_cmd_kv_write(struct zw_cmd *cmd, const struct zw_tensor *k, const 
 			   const struct zw_tensor *block_table, const struct zw_tensor *k_cache,
 			   const struct zw_tensor *v_cache, uint64_t rows_va, uint32_t flags)
 {
-	BEGIN(kv_write, ZW_OP_KV_WRITE, rows_va);
+	BEGIN(zw_pkt_kv_write, ZW_OP_KV_WRITE, rows_va);
+
 	put(&p->k, k);
 	put(&p->v, v);
 	put(&p->pos, pos);
@@ -242,13 +287,14 @@ ZW_API int zw_cmd_kv_write(struct zw_cmd *cmd, const struct zw_tensor *k, const 
 	put(&p->block_table, block_table);
 	put(&p->k_cache, k_cache);
 	put(&p->v_cache, v_cache);
-	return checked(cmd, p);
+	return END();
 }
 
 ZW_API int zw_cmd_attention(struct zw_cmd *cmd, const struct zw_cmd_attention_args *args,
 			    uint64_t rows_va, uint32_t flags)
 {
-	BEGIN(attention, ZW_OP_ATTENTION, rows_va);
+	BEGIN(zw_pkt_attention, ZW_OP_ATTENTION, rows_va);
+
 	put(&p->q, args->q);
 	put(&p->y, args->y);
 	put(&p->pos, args->pos);
@@ -257,26 +303,52 @@ ZW_API int zw_cmd_attention(struct zw_cmd *cmd, const struct zw_cmd_attention_ar
 	put(&p->k_cache, args->k_cache);
 	put(&p->v_cache, args->v_cache);
 	put(&p->lse, args->lse);
+	put(&p->k_scale, args->k_scale);
+	put(&p->v_scale, args->v_scale);
+	put(&p->sinks, args->sinks);
+	put(&p->sparse_blocks, args->sparse_blocks);
+	put(&p->sparse_counts, args->sparse_counts);
+	p->window = args->window;
 	memcpy(&p->scale_f32, &args->scale, sizeof(args->scale));
-	return checked(cmd, p);
+	return END();
+}
+
+ZW_API int zw_cmd_copy_rows(struct zw_cmd *cmd, uint64_t dst, uint64_t dst_stride, uint64_t src,
+			    uint64_t src_stride, uint64_t bytes, uint32_t rows, uint64_t rows_va,
+			    uint32_t flags)
+{
+	BEGIN(zw_pkt_copy, ZW_OP_COPY, rows_va);
+
+	p->dst = dst;
+	p->src = src;
+	p->bytes = bytes;
+	p->dst_stride = dst_stride;
+	p->src_stride = src_stride;
+	p->rows = rows;
+	return END();
 }
 
 ZW_API int zw_cmd_copy(struct zw_cmd *cmd, uint64_t dst, uint64_t src, uint64_t bytes,
 		       uint32_t flags)
 {
-	BEGIN(copy, ZW_OP_COPY, 0);
+	return zw_cmd_copy_rows(cmd, dst, 0, src, 0, bytes, 1, 0, flags);
+}
+
+ZW_API int zw_cmd_fill_rows(struct zw_cmd *cmd, uint64_t dst, uint64_t dst_stride, uint64_t bytes,
+			    uint32_t rows, uint32_t pattern, uint64_t rows_va, uint32_t flags)
+{
+	BEGIN(zw_pkt_fill, ZW_OP_FILL, rows_va);
+
 	p->dst = dst;
-	p->src = src;
 	p->bytes = bytes;
-	return checked(cmd, p);
+	p->dst_stride = dst_stride;
+	p->rows = rows;
+	p->pattern = pattern;
+	return END();
 }
 
 ZW_API int zw_cmd_fill(struct zw_cmd *cmd, uint64_t dst, uint64_t bytes, uint32_t pattern,
 		       uint32_t flags)
 {
-	BEGIN(fill, ZW_OP_FILL, 0);
-	p->dst = dst;
-	p->bytes = bytes;
-	p->pattern = pattern;
-	return checked(cmd, p);
+	return zw_cmd_fill_rows(cmd, dst, 0, bytes, 1, pattern, 0, flags);
 }

@@ -41,7 +41,7 @@ static void hex(struct out *o, const uint8_t *p, size_t at, size_t bytes)
 
 static void tensor(struct out *o, const char *name, const uint8_t *p)
 {
-	char shape[96] = "", strides[96] = "", odd[96] = "";
+	char shape[96] = "", strides[128] = "", odd[96] = "";
 	const char *type;
 	struct zw_tensor t;
 	size_t ls = 0, lt = 0;
@@ -59,10 +59,12 @@ static void tensor(struct out *o, const char *name, const uint8_t *p)
 	for (unsigned int i = 0; i + 1 < nd; i++)
 		lt += (size_t)snprintf(strides + lt, sizeof(strides) - lt, "%s%" PRIu64,
 				       i ? "," : " stride ", t.stride[i]);
-	if (t.ndim > ZW_MAX_DIMS || t.layout || t.flags || t.scale_va)
-		snprintf(odd, sizeof(odd),
-			 " ndim %u layout %u flags 0x%" PRIx32 " scale 0x%" PRIx64, t.ndim,
-			 t.layout, t.flags, t.scale_va);
+	if (t.block[0] || t.block[1])
+		lt += (size_t)snprintf(strides + lt, sizeof(strides) - lt,
+				       " block %" PRIu32 "x%" PRIu32, t.block[0], t.block[1]);
+	if (t.ndim > ZW_MAX_DIMS || t.layout > ZW_LAYOUT_BLOCKED || t.flags)
+		snprintf(odd, sizeof(odd), " ndim %u layout %u flags 0x%" PRIx32, t.ndim, t.layout,
+			 t.flags);
 	type = zw_dtype_name(t.dtype);
 	if (type)
 		say(o, "          %-12s 0x%012" PRIx64 " %s[%s]%s%s", name, t.va, type, shape,
@@ -79,27 +81,63 @@ static void scalar(struct out *o, const struct cmd_scalar *s, const uint8_t *pkt
 	float f;
 
 	switch (s->kind) {
-	case CMD_S_VA:
+	case ZW_SCALAR_VA:
 		memcpy(&v64, pkt + s->offset, 8);
 		say(o, "          %-12s 0x%012" PRIx64, s->name, v64);
 		break;
-	case CMD_S_U64:
-	case CMD_S_BYTES:
+	case ZW_SCALAR_U64:
+	case ZW_SCALAR_BYTES:
 		memcpy(&v64, pkt + s->offset, 8);
 		say(o, "          %-12s %" PRIu64, s->name, v64);
 		break;
-	case CMD_S_HEX32:
+	case ZW_SCALAR_U32:
+	case ZW_SCALAR_ROWS:
+		memcpy(&v32, pkt + s->offset, 4);
+		say(o, "          %-12s %" PRIu32, s->name, v32);
+		break;
+	case ZW_SCALAR_HEX32:
 		memcpy(&v32, pkt + s->offset, 4);
 		say(o, "          %-12s 0x%08" PRIx32, s->name, v32);
 		break;
-	case CMD_S_EPS:
-	case CMD_S_SCALE:
+	case ZW_SCALAR_EPS:
+	case ZW_SCALAR_SCALE:
 		memcpy(&f, pkt + s->offset, 4);
 		say(o, "          %-12s %g", s->name, (double)f);
 		break;
 	default: /* reserved fields show up as a complaint when they are not zero */
 		break;
 	}
+}
+
+/* What the header says beyond opcode and size. */
+static void header(char *text, size_t len, const struct zw_pkt *hdr)
+{
+	size_t n = 0;
+	uint32_t flags = hdr->flags & ~(ZW_PKT_F_DEPS | ZW_PKT_F_PREDICATE_NOT);
+
+	text[0] = '\0';
+	if (hdr->rows_va)
+		n += (size_t)snprintf(text + n, len - n, " rows [0x%012" PRIx64 "]", hdr->rows_va);
+	if (hdr->predicate_va || hdr->flags & ZW_PKT_F_PREDICATE_NOT)
+		n += (size_t)snprintf(text + n, len - n, " if %s[0x%012" PRIx64 "]",
+				      hdr->flags & ZW_PKT_F_PREDICATE_NOT ? "not " : "",
+				      hdr->predicate_va);
+	if (hdr->flags & ZW_PKT_F_DEPS || hdr->wait)
+		n += (size_t)snprintf(text + n, len - n, "%s wait 0x%x",
+				      hdr->flags & ZW_PKT_F_DEPS ? " deps" : "", hdr->wait);
+	if (hdr->signal)
+		n += (size_t)snprintf(text + n, len - n, " signal %d", hdr->signal - 1);
+	if (hdr->tag)
+		n += (size_t)snprintf(text + n, len - n, " tag 0x%" PRIx32, hdr->tag);
+	if (hdr->opcode == ZW_OP_GEMM) {
+		if (flags & ZW_GEMM_F_TRANS_A)
+			n += (size_t)snprintf(text + n, len - n, " trans_a");
+		if (flags & ZW_GEMM_F_TRANS_W)
+			n += (size_t)snprintf(text + n, len - n, " trans_w");
+		flags &= ~(ZW_GEMM_F_TRANS_A | ZW_GEMM_F_TRANS_W);
+	}
+	if (flags)
+		snprintf(text + n, len - n, " flags 0x%" PRIx32, flags);
 }
 
 ZW_API int zw_cmd_disasm(const void *buf, size_t bytes,
@@ -116,7 +154,8 @@ ZW_API int zw_cmd_disasm(const void *buf, size_t bytes,
 		struct zw_error what;
 		struct zw_pkt hdr;
 		size_t left = bytes - at;
-		char rows[40] = "", flags[40] = "";
+		char more[256];
+		bool whole;
 		int reason;
 
 		if (left < sizeof(hdr)) {
@@ -126,26 +165,21 @@ ZW_API int zw_cmd_disasm(const void *buf, size_t bytes,
 		}
 		memcpy(&hdr, base + at, sizeof(hdr));
 		desc = zw_rt_cmd_find(hdr.opcode);
-		if (!desc)
+		header(more, sizeof(more), &hdr);
+		if (desc)
+			say(&o, "%4u %06zx  %s%s", index, at, desc->name, more);
+		else
 			say(&o, "%4u %06zx  opcode 0x%04x, %u bytes", index, at, hdr.opcode,
 			    hdr.size);
-		if (hdr.rows_va)
-			snprintf(rows, sizeof(rows), " rows [0x%012" PRIx64 "]", hdr.rows_va);
-		if (hdr.flags == ZW_PKT_F_ASYNC)
-			snprintf(flags, sizeof(flags), " async");
-		else if (hdr.flags)
-			snprintf(flags, sizeof(flags), " flags 0x%" PRIx32, hdr.flags);
-		if (desc)
-			say(&o, "%4u %06zx  %s%s%s", index, at, desc->name, rows, flags);
-
-		reason = zw_cmd_check_packet(base + at, left, &what);
-		if (desc && hdr.size == desc->size && hdr.size <= left) {
+		whole = desc && hdr.size >= desc->size && hdr.size % 16 == 0 && hdr.size <= left;
+		if (whole) {
 			for (unsigned int i = 0; i < desc->num_operands; i++)
 				tensor(&o, desc->operand[i].name,
 				       base + at + desc->operand[i].offset);
 			for (unsigned int i = 0; i < desc->num_scalars; i++)
 				scalar(&o, &desc->scalar[i], base + at);
 		}
+		reason = zw_cmd_check_packet(base + at, left, &what);
 		if (reason) {
 			say(&o, "          ^ refused: %s (reason %d)", what.msg, reason);
 			bad++;
@@ -155,8 +189,11 @@ ZW_API int zw_cmd_disasm(const void *buf, size_t bytes,
 			hex(&o, base + at, at, left);
 			return bad;
 		}
-		if (!desc || hdr.size != desc->size)
+		if (!whole)
 			hex(&o, base + at, at, hdr.size);
+		else if (hdr.size > desc->size)
+			hex(&o, base + at + desc->size, at + desc->size,
+			    (size_t)hdr.size - desc->size);
 		at += hdr.size;
 		index++;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One description of every packet, from which it is built, checked and disassembled, so that the
- * three cannot disagree about where an operand is.
+ * The packets of zhenwu/zw_ops.h as data, from which they are built, checked and disassembled, and
+ * what that table does not hold: rules between the fields of one packet.
  */
 #ifndef ZW_RT_CMD_TABLE_H
 #define ZW_RT_CMD_TABLE_H
@@ -11,51 +11,29 @@
 
 #include "zhenwu/cmd.h"
 
-#define CMD_MAX_OPERANDS 8
-#define CMD_MAX_SCALARS  4
-
-/* Sets of data types an operand takes. */
-#define CMD_T_FLOAT ((1ull << ZW_DTYPE_F32) | (1ull << ZW_DTYPE_BF16))
-#define CMD_T_F32   (1ull << ZW_DTYPE_F32)
-#define CMD_T_I32   (1ull << ZW_DTYPE_I32)
-#define CMD_T_ALL   (CMD_T_FLOAT | CMD_T_I32)
-
-enum cmd_operand_flags {
-	CMD_O_OPTIONAL = 1 << 0,
-	CMD_O_ROWS = 1 << 1, /* dim[0] is replaced by the indirect row count */
-	CMD_O_OUT = 1 << 2,
-	CMD_O_INDEX = 1 << 3, /* the device copies it: bounds the number of rows */
-	CMD_O_PAGED = 1 << 4, /* two such outputs may interleave */
-};
-
 struct cmd_operand {
 	const char *name;
-	uint64_t types;
-	/*
-	 * One letter per dimension: the same letter has the same size in every operand of the
-	 * packet. A lower-case one may be left out.
-	 */
 	const char *dims;
+	uint64_t dtypes;
+	uint32_t same;   /* outputs: bit i: may be exactly operand i */
 	uint16_t offset; /* in the packet */
-	uint8_t flags;   /* enum cmd_operand_flags */
-	uint8_t alias;   /* outputs: bit i: may be exactly operand i */
-};
-
-enum cmd_scalar_kind {
-	CMD_S_VA, /* 64-bit address, alignment in `arg` */
-	CMD_S_U64,
-	CMD_S_BYTES, /* 64-bit length, at most 2^48, a multiple of `arg` */
-	CMD_S_HEX32,
-	CMD_S_EPS,   /* binary32, finite, >= 0 */
-	CMD_S_SCALE, /* binary32, finite, > 0 */
-	CMD_S_ZERO,  /* reserved: `arg` bytes that must be zero */
+	uint8_t access;  /* enum zw_opd_access */
+	uint8_t kind;    /* enum zw_opd_kind */
 };
 
 struct cmd_scalar {
 	const char *name;
 	uint16_t offset;
-	uint8_t kind; /* enum cmd_scalar_kind */
+	uint8_t kind; /* enum zw_scalar_kind */
 	uint8_t arg;
+};
+
+/* Any packet of the ABI, without what a later version may append. */
+union cmd_packet {
+	struct zw_pkt hdr;
+#define CMD_MEMBER(NAME, name, number, engine, type, flags) struct type name;
+	ZW_OPS(CMD_MEMBER)
+#undef CMD_MEMBER
 };
 
 /* Why a packet was refused. */
@@ -68,17 +46,12 @@ struct cmd_diag {
 struct cmd_desc {
 	const char *name;
 	uint16_t opcode;
-	uint16_t size;
+	uint16_t size;  /* least */
 	uint32_t flags; /* ZW_PKT_F_* it takes */
 	uint8_t num_operands;
 	uint8_t num_scalars;
-	struct cmd_operand operand[CMD_MAX_OPERANDS];
-	struct cmd_scalar scalar[CMD_MAX_SCALARS];
-	/*
-	 * What the letters do not say, of operands that are well formed each; absent ones have
-	 * dtype NONE. May be NULL. Returns enum zw_reason, with the text in d.
-	 */
-	uint32_t (*extra)(const struct zw_tensor *t, struct cmd_diag *d);
+	struct cmd_operand operand[ZW_OP_MAX_TENSORS];
+	struct cmd_scalar scalar[ZW_OP_MAX_SCALARS];
 };
 
 /* Fills in d; returns reason. */
@@ -86,7 +59,19 @@ __attribute__((format(printf, 4, 5))) uint32_t
 zw_rt_refuse(struct cmd_diag *d, uint32_t reason, const char *where, const char *fmt, ...);
 /* NULL for an opcode not in the ABI. */
 const struct cmd_desc *zw_rt_cmd_find(uint32_t opcode);
-/* i-th packet type, NULL behind the last. */
-const struct cmd_desc *zw_rt_cmd_at(unsigned int i);
+
+static inline const struct zw_tensor *zw_rt_operand(const struct cmd_desc *desc,
+						    const union cmd_packet *p, unsigned int i)
+{
+	return (const struct zw_tensor *)(const void *)((const char *)p + desc->operand[i].offset);
+}
+
+/*
+ * The rules of single packets (cmd_rules.c), for packets whose fields are well formed each; absent
+ * operands have dtype NONE. Returns enum zw_reason, with the text in d.
+ */
+uint32_t zw_rt_check_rules(const union cmd_packet *p, struct cmd_diag *d);
+/* Name of an operand or scalar in use that no engine computes with yet; NULL: none. */
+const char *zw_rt_beyond_engines(const union cmd_packet *p);
 
 #endif

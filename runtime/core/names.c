@@ -31,7 +31,7 @@ ZW_API const char *zw_reason_name(uint32_t reason)
 		[ZW_REASON_FLAGS] = "unknown flag",
 		[ZW_REASON_RESERVED] = "reserved field not zero",
 		[ZW_REASON_DTYPE] = "data type not accepted here",
-		[ZW_REASON_UNSUPPORTED] = "not supported by this chip profile",
+		[ZW_REASON_UNSUPPORTED] = "well formed, but not computed by this device",
 		[ZW_REASON_NDIM] = "wrong number of dimensions",
 		[ZW_REASON_SHAPE] = "shapes do not agree, or a dimension is zero",
 		[ZW_REASON_LIMIT] = "dimension or size over the limit",
@@ -88,28 +88,21 @@ ZW_API const char *zw_opcode_name(uint32_t opcode)
 
 ZW_API const char *zw_dtype_name(uint32_t dtype)
 {
-	switch (dtype) {
-	case ZW_DTYPE_NONE:
-		return "none";
-	case ZW_DTYPE_F32:
-		return "f32";
-	case ZW_DTYPE_BF16:
-		return "bf16";
-	case ZW_DTYPE_F16:
-		return "f16";
-	case ZW_DTYPE_I32:
-		return "i32";
-	case ZW_DTYPE_I8:
-		return "i8";
-	case ZW_DTYPE_F8E4M3:
-		return "f8e4m3";
-	case ZW_DTYPE_F8E5M2:
-		return "f8e5m2";
-	case ZW_DTYPE_F4E2M1:
-		return "f4e2m1";
-	case ZW_DTYPE_I4:
-		return "i4";
-	default:
-		return NULL;
-	}
+	static const char *const names[64] = {
+		[ZW_DTYPE_NONE] = "none",     [ZW_DTYPE_F32] = "f32",
+		[ZW_DTYPE_BF16] = "bf16",     [ZW_DTYPE_F16] = "f16",
+		[ZW_DTYPE_F8E4M3] = "f8e4m3", [ZW_DTYPE_F8E5M2] = "f8e5m2",
+		[ZW_DTYPE_E8M0] = "e8m0",     [ZW_DTYPE_F4E2M1] = "f4e2m1",
+		[ZW_DTYPE_I32] = "i32",       [ZW_DTYPE_I64] = "i64",
+		[ZW_DTYPE_I8] = "i8",         [ZW_DTYPE_U8] = "u8",
+		[ZW_DTYPE_I4] = "i4",         [ZW_DTYPE_U4] = "u4",
+		[ZW_DTYPE_Q4_0] = "q4_0",     [ZW_DTYPE_Q4_1] = "q4_1",
+		[ZW_DTYPE_Q5_0] = "q5_0",     [ZW_DTYPE_Q5_1] = "q5_1",
+		[ZW_DTYPE_Q8_0] = "q8_0",     [ZW_DTYPE_MXFP4] = "mxfp4",
+		[ZW_DTYPE_Q2_K] = "q2_k",     [ZW_DTYPE_Q3_K] = "q3_k",
+		[ZW_DTYPE_Q4_K] = "q4_k",     [ZW_DTYPE_Q5_K] = "q5_k",
+		[ZW_DTYPE_Q6_K] = "q6_k",
+	};
+
+	return NAME(names, dtype);
 }

@@ -410,7 +410,7 @@ TEST_F(submit, destroy_with_jobs_in_flight)
 		EXPECT_GT(0, zw_fence_status(c->fd, c->timeline, i));
 	/* the other queue of the VM goes on */
 	c->point = 4;
-	zw_put_raw(c->cmd.ptr, &c->pos, ZW_OP_NOP, 16);
+	zw_put_raw(c->cmd.ptr, &c->pos, ZW_OP_NOP, sizeof(struct zw_pkt));
 	EXPECT_EQ(0, zw_client_run(c, c->pos - 16));
 }
 

@@ -327,6 +327,7 @@ void zw_put_fill(void *cmd, uint32_t *pos, uint64_t dst, uint64_t bytes, uint32_
 	zw_put_raw(cmd, pos, ZW_OP_FILL, sizeof(*p));
 	p->dst = dst;
 	p->bytes = bytes;
+	p->rows = 1;
 	p->pattern = pattern;
 }
 
@@ -338,6 +339,7 @@ void zw_put_copy(void *cmd, uint32_t *pos, uint64_t dst, uint64_t src, uint64_t 
 	p->dst = dst;
 	p->src = src;
 	p->bytes = bytes;
+	p->rows = 1;
 }
 
 void zw_put_sem(void *cmd, uint32_t *pos, uint16_t op, uint64_t va, uint64_t value)

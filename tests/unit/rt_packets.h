@@ -4,110 +4,38 @@
 #ifndef RT_PACKETS_H
 #define RT_PACKETS_H
 
+#include "samples.h"
 #include "zhenwu/cmd.h"
 
 /*
- * Operand i of a packet starts at base + i * RT_STEP and occupies less than that. Ids, positions
- * and block tables are in range when the memory is all zero.
+ * The n-th operand or address of a packet starts at base + n * RT_STEP and occupies less than that.
+ * Ids, positions and block tables are in range when the memory is all zero.
  */
 #define RT_STEP    0x10000ull
-#define RT_PACKETS 17u
+#define RT_PACKETS ((unsigned int)N_SAMPLES)
 
+static inline uint64_t rt_alloc(void *opaque, uint64_t bytes)
+{
+	uint64_t *next = opaque, at = *next;
+
+	*next += RT_STEP;
+	return at;
+}
+
+static inline void rt_sample(unsigned int opcode, uint64_t base, union any_packet *pk)
+{
+	const struct sample_mem mem = {.alloc = rt_alloc, .opaque = &base, .rows = 3};
+
+	sample_packet(&mem, opcode, pk);
+}
+
+/* Appends packet i of the table. */
 static inline int rt_packet(struct zw_cmd *c, unsigned int i, uint64_t base)
 {
-#define AT(n) (base + (n)*RT_STEP)
-	const uint32_t f = ZW_DTYPE_F32, b = ZW_DTYPE_BF16, n = ZW_DTYPE_I32;
-	struct zw_tensor t[8];
+	union any_packet pk;
 
-	switch (i) {
-	case 0:
-		return zw_cmd_nop(c, ZW_PKT_F_ASYNC);
-	case 1:
-		return zw_cmd_barrier(c, 0);
-	case 2:
-		return zw_cmd_timestamp(c, AT(0), 0);
-	case 3:
-		return zw_cmd_sem_signal(c, AT(0), 7, 0);
-	case 4:
-		return zw_cmd_sem_wait(c, AT(0), 0, 0);
-	case 5:
-		t[0] = zw_tensor_2d(b, AT(0), 3, 40);
-		t[1] = zw_tensor_2d(b, AT(1), 24, 40);
-		t[2] = zw_tensor_2d(f, AT(2), 3, 24);
-		t[3] = zw_tensor_1d(b, AT(3), 24);
-		t[4] = zw_tensor_2d(f, AT(4), 3, 24);
-		return zw_cmd_gemm(c, &t[0], &t[1], &t[2], &t[3], &t[4], 0, ZW_PKT_F_ASYNC);
-	case 6:
-		t[0] = zw_tensor_3d(b, AT(0), 3, 2, 16);
-		t[1] = zw_tensor_1d(b, AT(1), 16);
-		t[2] = zw_tensor_3d(f, AT(2), 3, 2, 16);
-		return zw_cmd_rmsnorm(c, &t[0], &t[1], &t[2], 1e-6f, 0, 0);
-	case 7:
-		t[0] = zw_tensor_3d(b, AT(0), 3, 2, 16);
-		t[1] = zw_tensor_1d(n, AT(1), 3);
-		t[2] = zw_tensor_2d(f, AT(2), 10, 8);
-		t[3] = zw_tensor_2d(f, AT(3), 10, 8);
-		return zw_cmd_rope(c, &t[0], &t[0], &t[1], &t[2], &t[3], 0, 0);
-	case 8:
-		t[0] = zw_tensor_2d(b, AT(0), 3, 40);
-		t[1] = zw_tensor_2d(b, AT(1), 3, 40);
-		return zw_cmd_swiglu(c, &t[0], &t[1], &t[1], 0, 0);
-	case 9:
-		t[0] = zw_tensor_1d(n, AT(0), 3);
-		t[1] = zw_tensor_2d(b, AT(1), 10, 16);
-		t[2] = zw_tensor_2d(f, AT(2), 3, 16);
-		return zw_cmd_embed(c, &t[0], &t[1], &t[2], 0, 0);
-	case 10:
-		t[0] = zw_tensor_2d(b, AT(0), 3, 40);
-		t[1] = zw_tensor_2d(f, AT(1), 3, 40);
-		t[2] = zw_tensor_2d(b, AT(2), 3, 40);
-		return zw_cmd_add(c, &t[0], &t[1], &t[2], 0, 0);
-	case 11:
-		t[0] = zw_tensor_2d(b, AT(0), 3, 100);
-		t[1] = zw_tensor_1d(n, AT(1), 3);
-		return zw_cmd_argmax(c, &t[0], &t[1], 0, 0);
-	case 12:
-		t[0] = zw_tensor_2d(f, AT(0), 3, 100);
-		t[1] = zw_tensor_2d(f, AT(1), 3, 5);
-		t[2] = zw_tensor_2d(n, AT(2), 3, 5);
-		return zw_cmd_topk(c, &t[0], &t[1], &t[2], 0, 0);
-	case 13:
-		t[0] = zw_tensor_3d(b, AT(0), 3, 2, 16);
-		t[1] = zw_tensor_3d(b, AT(1), 3, 2, 16);
-		t[2] = zw_tensor_1d(n, AT(2), 3);
-		t[3] = zw_tensor_1d(n, AT(3), 3);
-		t[4] = zw_tensor_2d(n, AT(4), 2, 4);
-		t[5] = zw_tensor_4d(b, AT(5), 4, 8, 2, 16);
-		t[6] = zw_tensor_4d(b, AT(6), 4, 8, 2, 16);
-		return zw_cmd_kv_write(c, &t[0], &t[1], &t[2], &t[3], &t[4], &t[5], &t[6], 0, 0);
-	case 14: {
-		struct zw_cmd_attention_args a = {
-			.q = &t[0],
-			.y = &t[0],
-			.pos = &t[2],
-			.seq = &t[3],
-			.block_table = &t[4],
-			.k_cache = &t[5],
-			.v_cache = &t[6],
-			.lse = &t[7],
-			.scale = 0.25f,
-		};
-
-		t[0] = zw_tensor_3d(b, AT(0), 3, 4, 16);
-		t[2] = zw_tensor_1d(n, AT(2), 3);
-		t[3] = zw_tensor_1d(n, AT(3), 3);
-		t[4] = zw_tensor_2d(n, AT(4), 2, 4);
-		t[5] = zw_tensor_4d(b, AT(5), 4, 8, 2, 16);
-		t[6] = zw_tensor_4d(b, AT(6), 4, 8, 2, 16);
-		t[7] = zw_tensor_2d(f, AT(7), 3, 4);
-		return zw_cmd_attention(c, &a, 0, 0);
-	}
-	case 15:
-		return zw_cmd_copy(c, AT(0), AT(1), 1000, 0);
-	default:
-		return zw_cmd_fill(c, AT(0), 64, 0x12345678, 0);
-	}
-#undef AT
+	rt_sample(sample_ops[i].opcode, base, &pk);
+	return zw_cmd_packet(c, &pk);
 }
 
 /* A small generator, so that failures can be repeated on any host. */
@@ -120,7 +48,7 @@ static inline uint32_t rt_random(uint64_t *state)
 /* Breaks a packet in one or two places: single bits, and values that borders are made of. */
 static inline void rt_mutate(uint8_t *pkt, size_t bytes, uint64_t *state)
 {
-	static const uint32_t edge[] = {0,          1,          2,          0x41,       0xffff,
+	static const uint32_t edge[] = {0,          1,          2,          0x26,       0xffff,
 					0x7fffffff, 0x80000000, 0xffffffff, 0x10000001, 0x7f800000};
 	unsigned int times = 1 + rt_random(state) % 2;
 

@@ -8,8 +8,9 @@
  * Packets take effect in order: each sees the results of all earlier ones. Unknown flags and
  * non-zero reserved fields are refused.
  *
- * Arithmetic (accumulation order, rounding points) is specified in
- * Documentation/device/numerics.md, the simulated cost of each packet in
+ * Which operands and scalars a packet has, what they may be and where they are is said once, in
+ * zw_ops.h; the structures here only give them a place. Arithmetic (accumulation order, rounding
+ * points) is specified in Documentation/device/numerics.md, the simulated cost of each packet in
  * Documentation/device/time.md.
  */
 #ifndef ZW_CMD_H
@@ -19,115 +20,125 @@
 
 /* -- tensors ----------------------------------------------------------------------------------- */
 
-#define ZW_MAX_DIMS       4
-#define ZW_MAX_DIM        (1u << 28)
-#define ZW_LAYOUT_STRIDED 0 /* the only layout of ABI 1.0 */
+#define ZW_MAX_DIMS 4
+#define ZW_MAX_DIM  (1u << 28)
+
+enum zw_layout {
+	ZW_LAYOUT_STRIDED = 0,
+	ZW_LAYOUT_BLOCKED = 1, /* rows of ZW_DT_BLOCKED records */
+};
 
 /*
- * A strided tensor, outermost dimension first. The innermost dimension is contiguous; stride[i] is
- * the distance in elements between neighbours along dim[i] for i < ndim - 1. Unused dims and
- * strides are zero. dtype == ZW_DTYPE_NONE marks an absent operand; then everything else is zero
- * too.
+ * A tensor, outermost dimension first. The innermost dimension is contiguous; stride[i] is the
+ * distance in elements between neighbours along dim[i] for i < ndim - 1. Unused dims and strides
+ * are zero. Of a type with blocks of several elements the innermost dimension and all strides are
+ * multiples of the block, so that a row starts with a whole byte or record.
+ *
+ * An operand that holds scales or zero points of another one says in block[] how much each of its
+ * elements covers there: block[0] entries along the last but one dimension, block[1] along the last
+ * one. Then dim is the quotient of the other's, rounded up: weights [N,K] with block {128, 128} have
+ * scales [ceil(N/128), ceil(K/128)]. block is zero in every other operand.
+ *
+ * dtype == ZW_DTYPE_NONE marks an absent operand; then everything else is zero too.
  */
 struct zw_tensor {
-	zw_le64 va;    /* aligned to the element size */
+	zw_le64 va;    /* aligned to the bytes of an element, to 2 for records */
 	zw_le16 dtype; /* enum zw_dtype */
 	zw_u8 ndim;    /* 1..ZW_MAX_DIMS */
-	zw_u8 layout;  /* ZW_LAYOUT_STRIDED */
+	zw_u8 layout;  /* enum zw_layout */
 	zw_le32 flags; /* 0 */
 	zw_le32 dim[ZW_MAX_DIMS];
 	zw_le64 stride[ZW_MAX_DIMS - 1];
-	zw_le64 scale_va; /* block scales of quantised types; 0 in ABI 1.0 */
+	zw_le32 block[2];
 };
 ZW_ASSERT_SIZE(struct zw_tensor, 64);
 ZW_ASSERT_OFFSET(struct zw_tensor, dim, 16);
 ZW_ASSERT_OFFSET(struct zw_tensor, stride, 32);
-ZW_ASSERT_OFFSET(struct zw_tensor, scale_va, 56);
+ZW_ASSERT_OFFSET(struct zw_tensor, block, 56);
 
-/* -- packets ----------------------------------------------------------------------------------- */
-
-enum zw_opcode {
-	/* control */
-	ZW_OP_NOP = 0x0000,
-	ZW_OP_TIMESTAMP = 0x0001,
-	ZW_OP_SEM_SIGNAL = 0x0002,
-	ZW_OP_SEM_WAIT = 0x0003,
-	ZW_OP_BARRIER = 0x0004,
-	/* tensor engine */
-	ZW_OP_GEMM = 0x0100,
-	/* vector engine */
-	ZW_OP_RMSNORM = 0x0200,
-	ZW_OP_ROPE = 0x0201,
-	ZW_OP_SWIGLU = 0x0202,
-	ZW_OP_EMBED = 0x0203,
-	ZW_OP_ADD = 0x0204,
-	ZW_OP_ARGMAX = 0x0205,
-	ZW_OP_TOPK = 0x0206,
-	/* attention engine */
-	ZW_OP_KV_WRITE = 0x0300,
-	ZW_OP_ATTENTION = 0x0301,
-	/* DMA engine */
-	ZW_OP_COPY = 0x0500,
-	ZW_OP_FILL = 0x0501,
-};
+/* -- header ------------------------------------------------------------------------------------ */
 
 /*
+ * size: at least what zw_ops.h says for the opcode, a multiple of 16. What is beyond the fields that
+ * this device knows has to be zero: a packet of a later minor version that does not use its new
+ * fields runs on an older device, one that does is refused.
+ *
  * rows_va: many packets work on a number of rows (tokens) that changes from step to step while
  * everything else stays, so that a command buffer is built once and submitted again and again. When
  * rows_va is not zero, the device reads a 32-bit count R there when the packet runs, 0 <= R <=
- * dim[0], and uses R in place of dim[0] of every operand marked [rows] below; R = 0 makes the
- * packet a no-op. Packets without a [rows] operand refuse it.
+ * dim[0], and uses R in place of dim[0] of every operand marked ROWS in zw_ops.h; R = 0 makes the
+ * packet a no-op. Packets without such an operand refuse it.
+ *
+ * predicate_va: when not zero, the device reads 32 bits there when the packet runs. Zero skips the
+ * packet (with ZW_PKT_F_PREDICATE_NOT: anything else does). A skipped packet looks at no operand and
+ * no row count, and costs its fixed time.
+ *
+ * Dependencies are about simulated time only; results are those of in-order execution always.
+ * Without ZW_PKT_F_DEPS a packet starts when all packets before it have ended. With it, it starts
+ * when those have ended that last signalled the tokens in `wait` (bit t: token t; a token that
+ * nobody signalled in this job holds nobody up), and the latest packet without the flag before it.
+ * Every packet, with the flag or not, may signal a token: signal = t + 1; 0: none. Whatever the
+ * dependencies say, an engine does one packet at a time, in the order of the buffer.
+ *
+ * tag: any value; named in completions of failed jobs, traces and logs.
  */
 struct zw_pkt {
-	zw_le16 opcode;
-	zw_le16 size;    /* of the whole packet in bytes */
-	zw_le32 flags;   /* ZW_PKT_F_* and, from bit 8 on, flags of the opcode */
-	zw_le64 rows_va; /* 0, or 4-byte aligned */
+	zw_le16 opcode;       /* enum zw_opcode */
+	zw_le16 size;         /* of the whole packet in bytes */
+	zw_le32 flags;        /* ZW_PKT_F_* and, from bit 8 on, flags of the opcode */
+	zw_le64 rows_va;      /* 0, or 4-byte aligned */
+	zw_le64 predicate_va; /* 0, or 4-byte aligned */
+	zw_le32 tag;
+	zw_le16 wait;
+	zw_u8 signal; /* 0..ZW_PKT_TOKENS */
+	zw_u8 reserved;
 };
-ZW_ASSERT_SIZE(struct zw_pkt, 16);
+ZW_ASSERT_SIZE(struct zw_pkt, 32);
+ZW_ASSERT_OFFSET(struct zw_pkt, predicate_va, 16);
+ZW_ASSERT_OFFSET(struct zw_pkt, wait, 28);
 
-/*
- * Simulated time only: this packet does not depend on those since the last packet without the flag
- * (or BARRIER), so its engine may start it beside them. Results are those of in-order execution all
- * the same.
- */
-#define ZW_PKT_F_ASYNC   (1u << 0)
-#define ZW_PKT_F_KNOWN   ZW_PKT_F_ASYNC
-#define ZW_PKT_OPFLAG(n) (1u << (8 + (n)))
+#define ZW_PKT_TOKENS          16
+#define ZW_PKT_F_DEPS          (1u << 0)
+#define ZW_PKT_F_PREDICATE_NOT (1u << 1) /* only with a predicate_va */
+#define ZW_PKT_OPFLAG(n)       (1u << (8 + (n)))
 
-/* NOP, BARRIER: bare header. */
+/* -- control ----------------------------------------------------------------------------------- */
 
-/* TIMESTAMP: store the queue's simulated time in picoseconds (64 bits). */
+/* NOP, BARRIER: bare header. BARRIER never takes ZW_PKT_F_DEPS: later packets wait for all before it. */
+
+/* TIMESTAMP: store the simulated time of the device in picoseconds (64 bits). */
 struct zw_pkt_timestamp {
 	struct zw_pkt hdr;
 	zw_le64 va; /* 8-byte aligned */
 	zw_le64 reserved;
 };
-ZW_ASSERT_SIZE(struct zw_pkt_timestamp, 32);
+ZW_ASSERT_SIZE(struct zw_pkt_timestamp, 48);
 
 /*
- * Semaphore: 16 bytes { u64 value; u64 time_ps; }, 16-byte aligned. SIGNAL stores the value and the
- * signaller's simulated time. WAIT blocks its queue until value >= the one named (unsigned), then
- * continues at the later of the own and the stored simulated time. A waiting queue leaves the
+ * Semaphore: 64 bits in memory, 8-byte aligned. SIGNAL stores the value. WAIT blocks its queue until
+ * the value there is >= the one named (unsigned), then continues no earlier than the simulated time
+ * of the SIGNAL that made it so; the device keeps those times to itself. A waiting queue leaves the
  * engines to others.
  */
-struct zw_semaphore {
-	zw_le64 value;
-	zw_le64 time_ps;
-};
-ZW_ASSERT_SIZE(struct zw_semaphore, 16);
-
 struct zw_pkt_sem {
 	struct zw_pkt hdr;
 	zw_le64 va;
 	zw_le64 value;
 };
-ZW_ASSERT_SIZE(struct zw_pkt_sem, 32);
+ZW_ASSERT_SIZE(struct zw_pkt_sem, 48);
+
+/* -- tensor engine ----------------------------------------------------------------------------- */
 
 /*
- * GEMM: c = a . w^T (+ bias) (+ residual).
- *	a [M,K] F32|BF16 [rows]; w [N,K] F32|BF16; c [M,N] F32|BF16 [rows]
- *	bias [N] F32|BF16, optional; residual [M,N] F32|BF16 [rows], optional, may be c itself
+ * GEMM: c = A . W^T (+ bias) (+ residual).
+ *	a [M,K], with TRANS_A [K,M]; w [N,K], with TRANS_W [K,N]; c [M,N]
+ *	bias [N], optional; residual [M,N], optional, may be c itself
+ * so that forward (neither), gradient of the input (TRANS_W) and gradient of the weights (both) are
+ * one packet. With TRANS_A rows_va has to be zero.
+ *
+ * Quantised weights: W = (w - w_zero) * w_scale * w_scale2, quantised activations: A = a * a_scale;
+ * each optional (zero, one), each a tensor with block[] (see struct zw_tensor), w_scale2 one element.
+ * Types of ZW_DT_SCALED need their scale; the GGUF records hold theirs and take none.
  */
 struct zw_pkt_gemm {
 	struct zw_pkt hdr;
@@ -136,12 +147,21 @@ struct zw_pkt_gemm {
 	struct zw_tensor c;
 	struct zw_tensor bias;
 	struct zw_tensor residual;
+	struct zw_tensor a_scale;
+	struct zw_tensor w_scale;
+	struct zw_tensor w_zero;
+	struct zw_tensor w_scale2;
 };
-ZW_ASSERT_SIZE(struct zw_pkt_gemm, 336);
+ZW_ASSERT_SIZE(struct zw_pkt_gemm, 608);
+
+#define ZW_GEMM_F_TRANS_A ZW_PKT_OPFLAG(0)
+#define ZW_GEMM_F_TRANS_W ZW_PKT_OPFLAG(1)
+
+/* -- vector engine ----------------------------------------------------------------------------- */
 
 /*
  * RMSNORM: y = x / sqrt(mean(x^2) + eps) * w over the last dimension.
- *	x [M,D] or [M,H,D] F32|BF16 [rows]; w [D] F32|BF16; y like x in shape [rows], may be x itself
+ *	x [M,D] or [M,H,D]; w [D]; y like x in shape, may be x itself
  */
 struct zw_pkt_rmsnorm {
 	struct zw_pkt hdr;
@@ -151,68 +171,62 @@ struct zw_pkt_rmsnorm {
 	zw_le32 eps_f32; /* bits of a finite, non-negative binary32 */
 	zw_le32 reserved[3];
 };
-ZW_ASSERT_SIZE(struct zw_pkt_rmsnorm, 224);
+ZW_ASSERT_SIZE(struct zw_pkt_rmsnorm, 240);
 
 /*
  * ROPE: rotate pairs (x_j, x_{j + r/2}), j < r/2, by the angle of row position p; r = 2 *
  * cos.dim[1] <= D, elements from r on are copied unchanged.
- *	x [M,H,D] F32|BF16 [rows]; y like x [rows], may be x itself; pos [M] I32 [rows];
- *	cos, sin [P,r/2] F32; 0 <= pos < P
+ *	x [M,H,D]; y like x, may be x itself; pos [M]; cos, sin [P,r/2]; 0 <= pos < P
  */
 struct zw_pkt_rope {
 	struct zw_pkt hdr;
 	struct zw_tensor x;
 	struct zw_tensor y;
 	struct zw_tensor pos;
-	struct zw_tensor cos_table;
-	struct zw_tensor sin_table;
+	struct zw_tensor cos;
+	struct zw_tensor sin;
 };
-ZW_ASSERT_SIZE(struct zw_pkt_rope, 336);
+ZW_ASSERT_SIZE(struct zw_pkt_rope, 352);
 
-/* SWIGLU: y = silu(gate) * up. gate, up, y [M,I] F32|BF16 [rows]; y may be gate or up itself. */
+/* SWIGLU: y = silu(gate) * up. gate, up, y [M,I]; y may be gate or up itself. */
 struct zw_pkt_swiglu {
 	struct zw_pkt hdr;
 	struct zw_tensor gate;
 	struct zw_tensor up;
 	struct zw_tensor y;
 };
-ZW_ASSERT_SIZE(struct zw_pkt_swiglu, 208);
+ZW_ASSERT_SIZE(struct zw_pkt_swiglu, 224);
 
-/*
- * EMBED: y[m] = table[ids[m]]. ids [M] I32 [rows]; table [V,H] F32|BF16; y [M,H] F32|BF16 [rows].
- */
+/* EMBED: y[m] = table[ids[m]]. ids [M]; table [V,H]; y [M,H]. */
 struct zw_pkt_embed {
 	struct zw_pkt hdr;
 	struct zw_tensor ids;
 	struct zw_tensor table;
 	struct zw_tensor y;
 };
-ZW_ASSERT_SIZE(struct zw_pkt_embed, 208);
+ZW_ASSERT_SIZE(struct zw_pkt_embed, 224);
 
-/* ADD: y = a + b, [M,N] F32|BF16 each [rows]; y may be a or b itself. */
+/* ADD: y = a + b, [M,N] each; y may be a or b itself. */
 struct zw_pkt_add {
 	struct zw_pkt hdr;
 	struct zw_tensor a;
 	struct zw_tensor b;
 	struct zw_tensor y;
 };
-ZW_ASSERT_SIZE(struct zw_pkt_add, 208);
+ZW_ASSERT_SIZE(struct zw_pkt_add, 224);
 
-/*
- * ARGMAX: ids[m] = index of the largest x[m]; the lowest of equals; NaN never wins. x [M,V]
- * F32|BF16 [rows]; ids [M] I32 [rows].
- */
+/* ARGMAX: ids[m] = index of the largest x[m]; the lowest of equals; NaN never wins. x [M,V]; ids [M]. */
 struct zw_pkt_argmax {
 	struct zw_pkt hdr;
 	struct zw_tensor x;
 	struct zw_tensor ids;
 };
-ZW_ASSERT_SIZE(struct zw_pkt_argmax, 144);
+ZW_ASSERT_SIZE(struct zw_pkt_argmax, 160);
 
 /*
  * TOPK: the k largest of each row in descending order, equals by ascending index. k = values.dim[1]
  * <= 1024, k <= V.
- *	x [M,V] F32|BF16 [rows]; values [M,k] F32 [rows]; ids [M,k] I32 [rows]
+ *	x [M,V]; values [M,k]; ids [M,k]
  */
 struct zw_pkt_topk {
 	struct zw_pkt hdr;
@@ -220,72 +234,95 @@ struct zw_pkt_topk {
 	struct zw_tensor values;
 	struct zw_tensor ids;
 };
-ZW_ASSERT_SIZE(struct zw_pkt_topk, 208);
+ZW_ASSERT_SIZE(struct zw_pkt_topk, 224);
+
+/* -- attention engine -------------------------------------------------------------------------- */
 
 /*
  * Paged KV cache: k_cache and v_cache are pools [B, T, Hkv, D] of B blocks of T tokens (T a power
- * of two, 8..1024). block_table [S,Lb] I32 names the blocks of sequence s in order; position p of
- * it is token p mod T of block block_table[s, p / T]. seq [M] I32 says to which sequence each row
- * belongs; absent: all to sequence 0.
+ * of two, 8..1024). block_table [S,Lb] names the blocks of sequence s in order; position p of it is
+ * token p mod T of block block_table[s, p / T]. seq [M] says to which sequence each row belongs;
+ * absent: all to sequence 0. A pool of a quantised type has one scale a token and head, in k_scale
+ * and v_scale [B, T, Hkv].
  */
 
-/*
- * KV_WRITE: store rows of k and v at their positions. k, v [M,Hkv,D] F32|BF16 [rows]; pos, seq [M]
- * I32 [rows]; pools F32|BF16.
- */
+/* KV_WRITE: store rows of k and v [M,Hkv,D] at their positions. */
 struct zw_pkt_kv_write {
 	struct zw_pkt hdr;
 	struct zw_tensor k;
 	struct zw_tensor v;
 	struct zw_tensor pos;
-	struct zw_tensor seq; /* optional */
+	struct zw_tensor seq;
 	struct zw_tensor block_table;
 	struct zw_tensor k_cache;
 	struct zw_tensor v_cache;
+	struct zw_tensor k_scale;
+	struct zw_tensor v_scale;
 };
-ZW_ASSERT_SIZE(struct zw_pkt_kv_write, 464);
+ZW_ASSERT_SIZE(struct zw_pkt_kv_write, 608);
 
 /*
  * ATTENTION: causal grouped-query attention against the cache: row m of sequence s attends to
- * positions 0..pos[m].
- *	q, y [M,Hq,D] F32|BF16 [rows], y may be q itself; Hq a multiple of Hkv;
- *	query head h reads KV head h / (Hq/Hkv)
- *	lse [M,Hq] F32 [rows], optional: log of the softmax denominator (natural log, scale included)
+ * positions 0..pos[m], with a window of w > 0 only to the last w of them.
+ *	q, y [M,Hq,D], y may be q itself; Hq a multiple of Hkv; query head h reads KV head h / (Hq/Hkv)
+ *	lse [M,Hq], optional: log of the softmax denominator (natural log, scale included)
+ *	sinks [Hq], optional: a score per head that enters the denominator only
+ *	sparse_blocks [G,Hq,Ls] with sparse_counts [G,Hq], optional, both or none: query rows are taken
+ *	in groups of ceil(M / G); head h of group g attends only to the first sparse_counts[g,h] blocks
+ *	(of T tokens) listed in sparse_blocks[g,h], in ascending order
  */
 struct zw_pkt_attention {
 	struct zw_pkt hdr;
 	struct zw_tensor q;
 	struct zw_tensor y;
 	struct zw_tensor pos;
-	struct zw_tensor seq; /* optional */
+	struct zw_tensor seq;
 	struct zw_tensor block_table;
 	struct zw_tensor k_cache;
 	struct zw_tensor v_cache;
-	struct zw_tensor lse; /* optional */
-	zw_le32 scale_f32;    /* bits of a finite, positive binary32 */
-	zw_le32 window;       /* 0; sliding window is reserved */
-	zw_le64 sparse_va;    /* 0; block-sparse lists are reserved */
+	struct zw_tensor lse;
+	struct zw_tensor k_scale;
+	struct zw_tensor v_scale;
+	struct zw_tensor sinks;
+	struct zw_tensor sparse_blocks;
+	struct zw_tensor sparse_counts;
+	zw_le32 scale_f32; /* bits of a finite, positive binary32 */
+	zw_le32 window;    /* 0: none */
+	zw_le64 reserved;
 };
-ZW_ASSERT_SIZE(struct zw_pkt_attention, 544);
+ZW_ASSERT_SIZE(struct zw_pkt_attention, 880);
 
-/* COPY: size bytes from src to dst; the ranges do not overlap. */
+/* -- DMA engine -------------------------------------------------------------------------------- */
+
+/*
+ * COPY: `rows` [rows] pieces of `bytes` bytes each, `src_stride` and `dst_stride` bytes apart; the
+ * source range and the destination range, from the first byte to the last, do not overlap. Strides
+ * are at least `bytes` when there is more than one row, and are not used when there is one. Bytes
+ * between the rows of the destination are not touched.
+ */
 struct zw_pkt_copy {
 	struct zw_pkt hdr;
 	zw_le64 dst;
 	zw_le64 src;
 	zw_le64 bytes;
-	zw_le64 reserved;
+	zw_le64 dst_stride;
+	zw_le64 src_stride;
+	zw_le32 rows; /* 1..ZW_MAX_DIM; rows_va counts against it */
+	zw_le32 reserved;
 };
-ZW_ASSERT_SIZE(struct zw_pkt_copy, 48);
+ZW_ASSERT_SIZE(struct zw_pkt_copy, 80);
 
-/* FILL: size bytes at dst with a repeated 32-bit pattern; dst and size multiples of 4. */
+/* FILL: `rows` [rows] pieces of `bytes` bytes with a repeated 32-bit pattern; all multiples of 4. */
 struct zw_pkt_fill {
 	struct zw_pkt hdr;
 	zw_le64 dst;
 	zw_le64 bytes;
+	zw_le64 dst_stride;
+	zw_le32 rows;
 	zw_le32 pattern;
-	zw_le32 reserved[3];
 };
-ZW_ASSERT_SIZE(struct zw_pkt_fill, 48);
+ZW_ASSERT_SIZE(struct zw_pkt_fill, 64);
+
+#include "zw_ops.h"
 
 #endif /* ZW_CMD_H */

@@ -65,14 +65,15 @@ enum zw_reason {
 	ZW_REASON_FLAGS = 4,       /* unknown flag */
 	ZW_REASON_RESERVED = 5,    /* reserved field not zero */
 	ZW_REASON_DTYPE = 6,       /* data type not accepted here */
-	ZW_REASON_UNSUPPORTED = 7, /* known to the ABI, not to this profile */
+	ZW_REASON_UNSUPPORTED = 7, /* well-formed, but beyond what this device computes */
 	ZW_REASON_NDIM = 8,        /* wrong number of dimensions */
 	ZW_REASON_SHAPE = 9,       /* dimensions of the operands do not agree, or one is zero */
 	ZW_REASON_LIMIT = 10,      /* a dimension or size over the architectural limit */
 	ZW_REASON_STRIDE = 11,     /* stride smaller than the row, or overflow */
 	ZW_REASON_ALIGN = 12,      /* address not aligned to the element or record */
 	ZW_REASON_OVERLAP = 13,    /* output overlaps an operand it may not overlap */
-	ZW_REASON_VALUE = 14,   /* scalar out of range (eps, scale, k, block size) or not finite */
+	ZW_REASON_VALUE =
+		14, /* scalar out of range (eps, scale, k, token, block size) or not finite */
 	ZW_REASON_ROWS = 15,    /* indirect row count over dim[0] */
 	ZW_REASON_OPERAND = 16, /* a needed operand is absent or a surplus one present */
 	ZW_REASON_INDEX = 17,   /* token id, position, sequence or block number out of range */
@@ -81,14 +82,15 @@ enum zw_reason {
 
 struct zw_completion {
 	zw_le64 cookie;
-	zw_le64 start_ps;     /* simulated time of the queue at which the job started ... */
-	zw_le64 end_ps;       /* ... and ended, picoseconds since the queue was created */
+	zw_le64 start_ps;     /* simulated time of the device at which the job started ... */
+	zw_le64 end_ps;       /* ... and ended, picoseconds since its reset */
 	zw_le32 status;       /* enum zw_job_status */
 	zw_le32 reason;       /* enum zw_reason or enum zw_fault, by status */
 	zw_le32 packet_index; /* packet that failed (0-based), or packets retired when OK */
 	zw_le32 fault_access; /* enum zw_access */
 	zw_le64 fault_va;
-	zw_le64 reserved;
+	zw_le32 tag; /* of the packet that failed (struct zw_pkt); 0 when OK or no packet's fault */
+	zw_le32 reserved;
 	zw_le64 seqno; /* written last */
 };
 ZW_ASSERT_SIZE(struct zw_completion, 64);
@@ -112,7 +114,9 @@ struct zw_job_result {
 	zw_le64 sys_read;
 	zw_le64 sys_written;
 	zw_le64 packets;
-	zw_le64 reserved[5];
+	zw_le32 tag; /* as in the completion */
+	zw_le32 reserved0;
+	zw_le64 reserved[4];
 	zw_le64 busy_ps[ZW_ENGINE_COUNT];
 };
 ZW_ASSERT_SIZE(struct zw_job_result, 192);

@@ -46,28 +46,94 @@ typedef uint8_t zw_u8;
  * the majors are equal; a minor only adds (opcodes, messages, registers, reserved fields given
  * meaning).
  */
-#define ZW_ABI_MAJOR            1
+#define ZW_ABI_MAJOR            2
 #define ZW_ABI_MINOR            0
 #define ZW_ABI_VERSION          ((ZW_ABI_MAJOR << 16) | ZW_ABI_MINOR)
 #define ZW_ABI_VERSION_MAJOR(v) ((v) >> 16)
 #define ZW_ABI_VERSION_MINOR(v) ((v)&0xffff)
 
 /*
- * Data types of tensor elements. A profile says which of them its engines accept; values not listed
- * are reserved. Sub-byte types (from 0x40) are counted in elements, two per byte, low nibble first.
+ * Data types of tensor elements, one row each: name, number, elements of a block, bytes of a block.
+ *
+ * A profile says which of them its engines compute with; numbers that are not listed are reserved. All are below
+ * 64, so that a set of types is a 64-bit mask. Plain types have blocks of one element. Sub-byte types come two to
+ * a byte, the lower index in the low nibble. The GGUF types (from Q4_0 on) are records that hold their own scales
+ * (Documentation/device/numerics.md gives every bit); a tensor of them has layout ZW_LAYOUT_BLOCKED, everything else
+ * ZW_LAYOUT_STRIDED.
  */
+#define ZW_DTYPES(X)                                                                               \
+	X(F32, 1, 1, 4)    /* IEEE binary32 */                                                     \
+	X(BF16, 2, 1, 2)   /* upper half of binary32, round to nearest even */                     \
+	X(F16, 3, 1, 2)    /* IEEE binary16 */                                                     \
+	X(F8E4M3, 4, 1, 1) /* OCP FP8 E4M3 (no infinity) */                                        \
+	X(F8E5M2, 5, 1, 1) /* OCP FP8 E5M2 */                                                      \
+	X(E8M0, 6, 1, 1)   /* OCP MX scale: 2^(x - 127), 255 is NaN */                             \
+	X(F4E2M1, 7, 2, 1) /* OCP FP4 E2M1 */                                                      \
+	X(I32, 16, 1, 4)   /* token ids, positions, block tables */                                \
+	X(I64, 17, 1, 8)                                                                           \
+	X(I8, 18, 1, 1)                                                                            \
+	X(U8, 19, 1, 1)                                                                            \
+	X(I4, 20, 2, 1) /* two's complement, -8..7 */                                              \
+	X(U4, 21, 2, 1) /* 0..15: GPTQ, AWQ, with a zero point */                                  \
+	X(Q4_0, 32, 32, 18)                                                                        \
+	X(Q4_1, 33, 32, 20)                                                                        \
+	X(Q5_0, 34, 32, 22)                                                                        \
+	X(Q5_1, 35, 32, 24)                                                                        \
+	X(Q8_0, 36, 32, 34)                                                                        \
+	X(MXFP4, 37, 32, 17)                                                                       \
+	X(Q2_K, 38, 256, 84)                                                                       \
+	X(Q3_K, 39, 256, 110)                                                                      \
+	X(Q4_K, 40, 256, 144)                                                                      \
+	X(Q5_K, 41, 256, 176)                                                                      \
+	X(Q6_K, 42, 256, 210)
+
 enum zw_dtype {
-	ZW_DTYPE_NONE = 0x00,   /* operand absent */
-	ZW_DTYPE_F32 = 0x01,    /* IEEE binary32 */
-	ZW_DTYPE_BF16 = 0x02,   /* upper half of binary32, round to nearest even */
-	ZW_DTYPE_F16 = 0x03,    /* IEEE binary16 (reserved in ABI 1.0) */
-	ZW_DTYPE_I32 = 0x10,    /* signed 32-bit: token ids, positions, block tables */
-	ZW_DTYPE_I8 = 0x11,     /* signed 8-bit (reserved in ABI 1.0) */
-	ZW_DTYPE_F8E4M3 = 0x20, /* OCP FP8 E4M3 (reserved in ABI 1.0) */
-	ZW_DTYPE_F8E5M2 = 0x21, /* OCP FP8 E5M2 (reserved in ABI 1.0) */
-	ZW_DTYPE_F4E2M1 = 0x40, /* OCP FP4 E2M1 (reserved in ABI 1.0) */
-	ZW_DTYPE_I4 = 0x41,     /* signed 4-bit (reserved in ABI 1.0) */
+	ZW_DTYPE_NONE = 0, /* operand absent */
+#define ZW_DTYPE_ENUM(name, number, elements, bytes) ZW_DTYPE_##name = (number),
+	ZW_DTYPES(ZW_DTYPE_ENUM)
+#undef ZW_DTYPE_ENUM
 };
+
+/* Set of data types. */
+#define ZW_DT(name) (1ull << ZW_DTYPE_##name)
+/* What activations may be. */
+#define ZW_DT_FLOAT (ZW_DT(F32) | ZW_DT(BF16) | ZW_DT(F16))
+/* The records of GGUF: layout ZW_LAYOUT_BLOCKED. */
+#define ZW_DT_BLOCKED                                                                              \
+	(ZW_DT(Q4_0) | ZW_DT(Q4_1) | ZW_DT(Q5_0) | ZW_DT(Q5_1) | ZW_DT(Q8_0) | ZW_DT(MXFP4) |      \
+	 ZW_DT(Q2_K) | ZW_DT(Q3_K) | ZW_DT(Q4_K) | ZW_DT(Q5_K) | ZW_DT(Q6_K))
+/* Types that mean nothing without a scale operand beside them. */
+#define ZW_DT_SCALED                                                                               \
+	(ZW_DT(F8E4M3) | ZW_DT(F8E5M2) | ZW_DT(F4E2M1) | ZW_DT(I8) | ZW_DT(I4) | ZW_DT(U4))
+/* What the weights of a matrix product may be. */
+#define ZW_DT_WEIGHT (ZW_DT_FLOAT | ZW_DT_SCALED | ZW_DT_BLOCKED)
+
+/* Elements of a block of a type, and its bytes; 0 for a number that is not a type. */
+static inline unsigned int zw_dtype_block_elements(unsigned int dtype)
+{
+	switch (dtype) {
+#define ZW_DTYPE_CASE(name, number, elements, bytes)                                               \
+	case (number):                                                                             \
+		return (elements);
+		ZW_DTYPES(ZW_DTYPE_CASE)
+#undef ZW_DTYPE_CASE
+	default:
+		return 0;
+	}
+}
+
+static inline unsigned int zw_dtype_block_bytes(unsigned int dtype)
+{
+	switch (dtype) {
+#define ZW_DTYPE_CASE(name, number, elements, bytes)                                               \
+	case (number):                                                                             \
+		return (bytes);
+		ZW_DTYPES(ZW_DTYPE_CASE)
+#undef ZW_DTYPE_CASE
+	default:
+		return 0;
+	}
+}
 
 /* Engines that own a simulated timeline and a busy counter. */
 enum zw_engine {
@@ -76,8 +142,8 @@ enum zw_engine {
 	ZW_ENGINE_VECTOR = 2, /* norms, RoPE, activations, gather, sampling */
 	ZW_ENGINE_ATTN = 3,   /* attention and KV cache */
 	ZW_ENGINE_DMA = 4,    /* copy and fill */
-	ZW_ENGINE_DELTA = 5,  /* gated delta rule (reserved in ABI 1.0) */
-	ZW_ENGINE_LINK = 6,   /* inter-chip links (reserved in ABI 1.0) */
+	ZW_ENGINE_DELTA = 5,  /* gated delta rule (reserved in ABI 2.0) */
+	ZW_ENGINE_LINK = 6,   /* inter-chip links (reserved in ABI 2.0) */
 	ZW_ENGINE_COUNT = 8,  /* slots reserved in every table and record */
 };
 

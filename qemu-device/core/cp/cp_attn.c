@@ -10,6 +10,8 @@
 
 #include "zw_cp_int.h"
 
+#define BIT(i) (1u << (i))
+
 /* -- what both packets share ---------------------------------------------------------------------------- */
 
 static int cmp_u64(const void *a, const void *b)
@@ -53,7 +55,8 @@ static uint32_t find(const uint64_t *v, uint32_t n, uint64_t key)
 }
 
 /* Pools whose blocks are dense inside, of one type, with a legal block size. */
-static uint32_t pools_validate(const struct zw_tensor *k, const struct zw_tensor *v)
+static uint32_t pools_validate(const struct zw_tensor *k, const struct zw_tensor *v,
+			       const struct zw_tensor *k_scale, const struct zw_tensor *v_scale)
 {
 	uint32_t t = k->dim[1];
 
@@ -69,6 +72,10 @@ static uint32_t pools_validate(const struct zw_tensor *k, const struct zw_tensor
 		if (c->stride[2] != c->dim[3] || c->stride[1] != (uint64_t)c->dim[2] * c->dim[3])
 			return ZW_REASON_STRIDE;
 	}
+	/* Both pools are of one type: both have scales, or none. */
+	if (ZW_DT_SCALED >> k->dtype & 1 ? !k_scale->dtype || !v_scale->dtype
+					 : k_scale->dtype || v_scale->dtype)
+		return ZW_REASON_OPERAND;
 	return ZW_REASON_NONE;
 }
 
@@ -207,30 +214,22 @@ static int map_units(struct zw_cp_exec *x, unsigned int opd, const struct unit_m
 
 /* -- KV_WRITE ------------------------------------------------------------------------------------------- */
 
-enum { KVW_K, KVW_V, KVW_POS, KVW_SEQ, KVW_TABLE, KVW_KC, KVW_VC };
-
-static const struct zw_cp_operand kv_write_operands[] = {
-	{"k", offsetof(struct zw_pkt_kv_write, k), ZW_OPD_ROWS, ZW_DT_FLOAT, "MHD"},
-	{"v", offsetof(struct zw_pkt_kv_write, v), ZW_OPD_ROWS, ZW_DT_FLOAT, "MHD"},
-	{"pos", offsetof(struct zw_pkt_kv_write, pos), ZW_OPD_ROWS | ZW_OPD_INDEX, ZW_DT(I32), "M"},
-	{"seq", offsetof(struct zw_pkt_kv_write, seq), ZW_OPD_ROWS | ZW_OPD_INDEX | ZW_OPD_OPT,
-	 ZW_DT(I32), "M"},
-	{"block_table", offsetof(struct zw_pkt_kv_write, block_table), ZW_OPD_LATE, ZW_DT(I32),
-	 "SL"},
-	{"k_cache", offsetof(struct zw_pkt_kv_write, k_cache),
-	 ZW_OPD_OUT | ZW_OPD_LATE | ZW_OPD_PAGED, ZW_DT_FLOAT, "BTHD"},
-	{"v_cache", offsetof(struct zw_pkt_kv_write, v_cache),
-	 ZW_OPD_OUT | ZW_OPD_LATE | ZW_OPD_PAGED, ZW_DT_FLOAT, "BTHD"},
-};
+enum { KVW_K, KVW_V, KVW_POS, KVW_SEQ, KVW_TABLE, KVW_KC, KVW_VC, KVW_KS, KVW_VS };
 
 static uint32_t kv_write_validate(const void *pkt)
 {
 	const struct zw_pkt_kv_write *p = pkt;
 
-	return pools_validate(&p->k_cache, &p->v_cache);
+	return pools_validate(&p->k_cache, &p->v_cache, &p->k_scale, &p->v_scale);
 }
 
-static int kv_write_exec(struct zw_cp_exec *x)
+/* The slots that rows go to, as pages of one token. */
+struct kv_write_plan {
+	struct zw_k_kv_seq all;
+	const int32_t *target;
+};
+
+static int kv_write_prepare(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_kv_write *p = x->pkt;
 	const int32_t *pos = x->index[KVW_POS];
@@ -242,23 +241,15 @@ static int kv_write_exec(struct zw_cp_exec *x)
 		.unit_bytes = (uint64_t)p->k_cache.dim[2] * p->k_cache.dim[3] * esize,
 		.access = ZW_ACCESS_WRITE,
 	};
-	struct zw_k_kv_seq all = {.q_count = rows};
-	struct zw_k_kv_write_args args = {
-		.rows = rows,
-		.n_kv = p->k.dim[1],
-		.d = p->k.dim[2],
-		.block_size = 1,
-		.kv_dtype = p->k_cache.dtype,
-		.n_seqs = 1,
-		.seqs = &all,
-		.k = zw_cp_in(x, KVW_K),
-		.v = zw_cp_in(x, KVW_V),
-	};
+	struct kv_write_plan *plan = zw_cp_alloc(x, 1, sizeof(*plan));
 	uint64_t *slot, *unique;
 	int32_t *target;
 	void **k_ptr, **v_ptr;
 	int err;
 
+	if (!plan)
+		return -EIO;
+	x->plan = plan;
 	err = load_seqs(x, pos, x->index[KVW_SEQ], KVW_TABLE, t, false, &seqs);
 	if (err)
 		return err;
@@ -295,48 +286,72 @@ static int kv_write_exec(struct zw_cp_exec *x)
 		err = map_units(x, KVW_VC, &m, v_ptr);
 	if (err)
 		return err;
-	all.k_pages = k_ptr;
-	all.v_pages = v_ptr;
-	all.n_pages = m.n;
-	all.kv_len = m.n;
-	args.positions = target;
+	plan->all = (struct zw_k_kv_seq){
+		.k_pages = k_ptr,
+		.v_pages = v_ptr,
+		.n_pages = m.n,
+		.q_count = rows,
+		.kv_len = m.n,
+	};
+	plan->target = target;
+	return 0;
+}
+
+static int kv_write_run(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_kv_write *p = x->pkt;
+	const struct kv_write_plan *plan = x->plan;
+	struct zw_k_kv_write_args args = {
+		.rows = x->rows,
+		.n_kv = p->k.dim[1],
+		.d = p->k.dim[2],
+		.block_size = 1,
+		.kv_dtype = p->k_cache.dtype,
+		.n_seqs = 1,
+		.seqs = &plan->all,
+		.positions = plan->target,
+		.k = zw_cp_in(x, KVW_K),
+		.v = zw_cp_in(x, KVW_V),
+	};
+
 	return zw_cp_kernel_status(x, zw_k_kv_write(&args, x->cfg->pool));
 }
 
+const struct zw_cp_impl zw_cp_kv_write = {
+	.no_operand = BIT(KVW_KS) | BIT(KVW_VS),
+	.validate = kv_write_validate,
+	.prepare = kv_write_prepare,
+	.run = kv_write_run,
+};
+
 /* -- ATTENTION ------------------------------------------------------------------------------------------ */
 
-enum { ATT_Q, ATT_Y, ATT_POS, ATT_SEQ, ATT_TABLE, ATT_KC, ATT_VC, ATT_LSE };
-
-static const struct zw_cp_operand attention_operands[] = {
-	{"q", offsetof(struct zw_pkt_attention, q), ZW_OPD_ROWS, ZW_DT_FLOAT, "MQD"},
-	{"y", offsetof(struct zw_pkt_attention, y), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MQD",
-	 1u << ATT_Q},
-	{"pos", offsetof(struct zw_pkt_attention, pos), ZW_OPD_ROWS | ZW_OPD_INDEX, ZW_DT(I32),
-	 "M"},
-	{"seq", offsetof(struct zw_pkt_attention, seq), ZW_OPD_ROWS | ZW_OPD_INDEX | ZW_OPD_OPT,
-	 ZW_DT(I32), "M"},
-	{"block_table", offsetof(struct zw_pkt_attention, block_table), ZW_OPD_LATE, ZW_DT(I32),
-	 "SL"},
-	{"k_cache", offsetof(struct zw_pkt_attention, k_cache), ZW_OPD_LATE | ZW_OPD_PAGED,
-	 ZW_DT_FLOAT, "BTHD"},
-	{"v_cache", offsetof(struct zw_pkt_attention, v_cache), ZW_OPD_LATE | ZW_OPD_PAGED,
-	 ZW_DT_FLOAT, "BTHD"},
-	{"lse", offsetof(struct zw_pkt_attention, lse), ZW_OPD_OUT | ZW_OPD_ROWS | ZW_OPD_OPT,
-	 ZW_DT(F32), "MQ"},
+enum {
+	ATT_Q,
+	ATT_Y,
+	ATT_POS,
+	ATT_SEQ,
+	ATT_TABLE,
+	ATT_KC,
+	ATT_VC,
+	ATT_LSE,
+	ATT_KS,
+	ATT_VS,
+	ATT_SINKS,
+	ATT_BLOCKS,
+	ATT_COUNTS,
 };
+enum { ATT_SCALE, ATT_WINDOW };
 
 static uint32_t attention_validate(const void *pkt)
 {
 	const struct zw_pkt_attention *p = pkt;
 
-	if (p->window || p->sparse_va)
-		return ZW_REASON_RESERVED;
-	/* positive and finite: 1 .. 0x7f7fffff */
-	if (!p->scale_f32 || p->scale_f32 >= 0x7f800000u)
-		return ZW_REASON_VALUE;
+	if (!p->sparse_blocks.dtype != !p->sparse_counts.dtype)
+		return ZW_REASON_OPERAND;
 	if (p->q.dim[1] % p->k_cache.dim[2])
 		return ZW_REASON_SHAPE;
-	return pools_validate(&p->k_cache, &p->v_cache);
+	return pools_validate(&p->k_cache, &p->v_cache, &p->k_scale, &p->v_scale);
 }
 
 /*
@@ -355,7 +370,13 @@ static uint64_t kv_bytes(struct zw_cp_exec *x, const struct zw_tensor *q, uint64
 	return zw_cp_mul_sat(bytes, qbytes / half + !!(qbytes % half));
 }
 
-static int attention_exec(struct zw_cp_exec *x)
+/* Runs of rows of one sequence each, with the pages they see. */
+struct attention_plan {
+	const struct zw_k_kv_seq *run;
+	uint32_t runs;
+};
+
+static int attention_prepare(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_attention *p = x->pkt;
 	const int32_t *pos = x->index[ATT_POS];
@@ -370,24 +391,14 @@ static int attention_exec(struct zw_cp_exec *x)
 		.access = ZW_ACCESS_READ,
 	};
 	struct zw_k_kv_seq *run;
-	struct zw_k_attn_args args = {
-		.rows = rows,
-		.n_q = p->q.dim[1],
-		.n_kv = p->k_cache.dim[2],
-		.d = p->q.dim[2],
-		.block_size = t,
-		.kv_dtype = p->k_cache.dtype,
-		.positions = pos,
-		.q = zw_cp_in(x, ATT_Q),
-		.out = zw_cp_out(x, ATT_Y),
-		.lse = p->lse.dtype ? x->view[ATT_LSE].ptr : NULL,
-		.lse_ld = p->lse.stride[0],
-	};
+	struct attention_plan *plan = zw_cp_alloc(x, 1, sizeof(*plan));
 	uint64_t *blocks;
 	void **k_ptr, **v_ptr;
 	int err;
 
-	memcpy(&args.scale, &p->scale_f32, sizeof(args.scale));
+	if (!plan)
+		return -EIO;
+	x->plan = plan;
 	err = load_seqs(x, pos, x->index[ATT_SEQ], ATT_TABLE, t, true, &seqs);
 	if (err)
 		return err;
@@ -451,8 +462,32 @@ static int attention_exec(struct zw_cp_exec *x)
 		run[i].k_pages = seqs.seq[seqs.of_row[run[i].q_first]].k_pages;
 		run[i].v_pages = seqs.seq[seqs.of_row[run[i].q_first]].v_pages;
 	}
-	args.seqs = run;
-	args.n_seqs = runs;
+	plan->run = run;
+	plan->runs = runs;
+	return 0;
+}
+
+static int attention_run(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_attention *p = x->pkt;
+	const struct attention_plan *plan = x->plan;
+	struct zw_k_attn_args args = {
+		.rows = x->rows,
+		.n_q = p->q.dim[1],
+		.n_kv = p->k_cache.dim[2],
+		.d = p->q.dim[2],
+		.block_size = p->k_cache.dim[1],
+		.kv_dtype = p->k_cache.dtype,
+		.n_seqs = plan->runs,
+		.seqs = plan->run,
+		.positions = x->index[ATT_POS],
+		.q = zw_cp_in(x, ATT_Q),
+		.out = zw_cp_out(x, ATT_Y),
+		.lse = p->lse.dtype ? x->view[ATT_LSE].ptr : NULL,
+		.lse_ld = p->lse.stride[0],
+	};
+
+	memcpy(&args.scale, &p->scale_f32, sizeof(args.scale));
 	return zw_cp_kernel_status(x, zw_k_attn(&args, x->cfg->pool));
 }
 
@@ -472,18 +507,12 @@ static uint64_t attention_compute(struct zw_cp_exec *x)
 	return mma > softmax ? mma : softmax;
 }
 
-#define OP(code, pkt, name, operands, validate, exec, compute)                                     \
-	{                                                                                          \
-		code, sizeof(struct pkt), ZW_ENGINE_ATTN,                                          \
-			sizeof(operands) / sizeof((operands)[0]), name, ZW_PKT_F_ASYNC, operands,  \
-			validate, exec, compute                                                    \
-	}
-
-static const struct zw_cp_op ops[] = {
-	OP(ZW_OP_KV_WRITE, zw_pkt_kv_write, "KV_WRITE", kv_write_operands, kv_write_validate,
-	   kv_write_exec, NULL),
-	OP(ZW_OP_ATTENTION, zw_pkt_attention, "ATTENTION", attention_operands, attention_validate,
-	   attention_exec, attention_compute),
+const struct zw_cp_impl zw_cp_attention = {
+	.no_operand =
+		BIT(ATT_KS) | BIT(ATT_VS) | BIT(ATT_SINKS) | BIT(ATT_BLOCKS) | BIT(ATT_COUNTS),
+	.no_scalar = BIT(ATT_WINDOW),
+	.validate = attention_validate,
+	.prepare = attention_prepare,
+	.run = attention_run,
+	.compute = attention_compute,
 };
-
-const struct zw_cp_group zw_cp_attn = {ops, sizeof(ops) / sizeof(ops[0])};

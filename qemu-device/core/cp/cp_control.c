@@ -3,101 +3,99 @@
  * Control packets: time stamps and semaphores. They have no traffic in the cost model: their few bytes are covered by
  * the fixed cost of a packet.
  */
-#include <stdatomic.h>
+#include <errno.h>
 
 #include "zw_cp_int.h"
 
-static int nop_exec(struct zw_cp_exec *x)
+/* slot of x->view */
+enum { TARGET };
+
+static int nothing(struct zw_cp_exec *x)
 {
 	return 0;
 }
+
+const struct zw_cp_impl zw_cp_nop = {.run = nothing};
+/* That later packets wait for all before it is in the clock: it never has ZW_PKT_F_DEPS. */
+const struct zw_cp_impl zw_cp_barrier = {.run = nothing};
 
 /* When this packet will have retired. */
 static uint64_t retire_time(const struct zw_cp_exec *x)
 {
 	struct zw_cp_clock clk = *x->clk;
-	struct zw_cp_cost none = {0};
 	uint64_t busy;
 
-	return zw_cp_clock_retire(&clk, x->profile, x->op->engine, false, &none, &busy);
+	return zw_cp_clock_retire(&clk, x->profile, x->op->engine, x->pkt, &x->cost, &busy);
 }
 
-static uint32_t timestamp_validate(const void *pkt)
+/* 64 bits that are 8-byte aligned lie in one page: they are in place, or one transfer. */
+static void store64(struct zw_cp_exec *x, uint64_t value)
 {
-	const struct zw_pkt_timestamp *p = pkt;
-
-	if (p->reserved)
-		return ZW_REASON_RESERVED;
-	return p->va % 8 ? ZW_REASON_ALIGN : ZW_REASON_NONE;
+	__atomic_store_n((uint64_t *)x->view[TARGET].ptr, value, __ATOMIC_RELEASE);
 }
 
-static int write64(struct zw_cp_exec *x, uint64_t va, uint64_t value)
-{
-	return zw_cp_mem_status(
-		x, zw_mem_write(x->cfg->mmu, x->vm, va, &value, sizeof(value), &x->fault));
-}
-
-static int timestamp_exec(struct zw_cp_exec *x)
+static int timestamp_prepare(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_timestamp *p = x->pkt;
 
-	return write64(x, p->va, retire_time(x));
+	return zw_cp_map(x, TARGET, p->va, sizeof(uint64_t), ZW_ACCESS_WRITE, 0);
 }
 
-static uint32_t sem_validate(const void *pkt)
+static int timestamp_run(struct zw_cp_exec *x)
 {
-	const struct zw_pkt_sem *p = pkt;
-
-	return p->va % 16 ? ZW_REASON_ALIGN : ZW_REASON_NONE;
-}
-
-static int sem_signal_exec(struct zw_cp_exec *x)
-{
-	const struct zw_pkt_sem *p = x->pkt;
-	/* Time first: whoever sees the value has to see the time that belongs to it. Both lie in one page. */
-	int err = write64(x, p->va + offsetof(struct zw_semaphore, time_ps), retire_time(x));
-
-	if (err)
-		return err;
-	atomic_thread_fence(memory_order_release);
-	return write64(x, p->va + offsetof(struct zw_semaphore, value), p->value);
-}
-
-static int read64(struct zw_cp_exec *x, uint64_t va, uint64_t *value)
-{
-	return zw_cp_mem_status(
-		x, zw_mem_read(x->cfg->mmu, x->vm, va, value, sizeof(*value), &x->fault));
-}
-
-static int sem_wait_exec(struct zw_cp_exec *x)
-{
-	const struct zw_pkt_sem *p = x->pkt;
-	uint64_t value, time_ps;
-	int err = read64(x, p->va + offsetof(struct zw_semaphore, value), &value);
-
-	if (err)
-		return err;
-	if (value < p->value)
-		return ZW_CP_BLOCKED;
-	atomic_thread_fence(memory_order_acquire);
-	err = read64(x, p->va + offsetof(struct zw_semaphore, time_ps), &time_ps);
-	if (err)
-		return err;
-	zw_cp_clock_wait(x->clk, time_ps);
+	store64(x, retire_time(x));
 	return 0;
 }
 
-/* ASYNC is refused where order is the meaning of the packet. */
-static const struct zw_cp_op ops[] = {
-	{ZW_OP_NOP, sizeof(struct zw_pkt), ZW_ENGINE_CP, 0, "NOP", ZW_PKT_F_ASYNC, NULL, NULL,
-	 nop_exec},
-	{ZW_OP_TIMESTAMP, sizeof(struct zw_pkt_timestamp), ZW_ENGINE_CP, 0, "TIMESTAMP", 0, NULL,
-	 timestamp_validate, timestamp_exec},
-	{ZW_OP_SEM_SIGNAL, sizeof(struct zw_pkt_sem), ZW_ENGINE_CP, 0, "SEM_SIGNAL", 0, NULL,
-	 sem_validate, sem_signal_exec},
-	{ZW_OP_SEM_WAIT, sizeof(struct zw_pkt_sem), ZW_ENGINE_CP, 0, "SEM_WAIT", 0, NULL,
-	 sem_validate, sem_wait_exec},
-	{ZW_OP_BARRIER, sizeof(struct zw_pkt), ZW_ENGINE_CP, 0, "BARRIER", 0, NULL, NULL, nop_exec},
-};
+const struct zw_cp_impl zw_cp_timestamp = {.prepare = timestamp_prepare, .run = timestamp_run};
 
-const struct zw_cp_group zw_cp_control = {ops, sizeof(ops) / sizeof(ops[0])};
+static int place_of(struct zw_cp_exec *x, uint32_t access, struct zw_mem_place *place)
+{
+	const struct zw_pkt_sem *p = x->pkt;
+
+	return zw_cp_mem_status(x,
+				zw_mem_place(x->cfg->mmu, x->vm, p->va, access, place, &x->fault));
+}
+
+static int sem_signal_prepare(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_sem *p = x->pkt;
+
+	x->plan = zw_cp_alloc(x, 1, sizeof(struct zw_mem_place));
+	if (!x->plan)
+		return -EIO;
+	if (place_of(x, ZW_ACCESS_WRITE, x->plan))
+		return -EIO;
+	return zw_cp_map(x, TARGET, p->va, sizeof(uint64_t), ZW_ACCESS_WRITE, 0);
+}
+
+static int sem_signal_run(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_sem *p = x->pkt;
+
+	zw_cp_sem_signalled(x->sems, x->plan, p->value, retire_time(x));
+	store64(x, p->value);
+	return 0;
+}
+
+const struct zw_cp_impl zw_cp_sem_signal = {.prepare = sem_signal_prepare, .run = sem_signal_run};
+
+static int sem_wait_prepare(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_sem *p = x->pkt;
+	struct zw_mem_place place;
+	uint64_t value;
+	int err = place_of(x, ZW_ACCESS_READ, &place);
+
+	if (!err)
+		err = zw_cp_map(x, TARGET, p->va, sizeof(value), ZW_ACCESS_READ, 0);
+	if (err)
+		return err;
+	value = __atomic_load_n((const uint64_t *)x->view[TARGET].ptr, __ATOMIC_ACQUIRE);
+	if (value < p->value)
+		return ZW_CP_BLOCKED;
+	x->cost.not_before = zw_cp_sem_reached(x->sems, &place, value, p->value);
+	return 0;
+}
+
+const struct zw_cp_impl zw_cp_sem_wait = {.prepare = sem_wait_prepare, .run = nothing};

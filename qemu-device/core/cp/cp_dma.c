@@ -1,74 +1,109 @@
 // SPDX-License-Identifier: MIT
-/* DMA engine: copy and fill. No tensors here, plain byte ranges. */
+/* DMA engine: copy and fill. No tensors here, rows of bytes. */
 #include "zw_cp_int.h"
+#include "../engine/zw_k_layout.h"
 
-/* x->traffic slots */
+/* slots of x->view and x->traffic */
 enum { DMA_DST, DMA_SRC };
+
+/* Bytes from the first row's first to the last row's last. */
+static uint64_t extent(uint32_t rows, uint64_t stride, uint64_t bytes)
+{
+	return zw_cp_add_sat(zw_cp_mul_sat(rows - 1ull, stride), bytes);
+}
+
+static uint32_t check_range(uint32_t rows, uint64_t stride, uint64_t bytes)
+{
+	if (rows == 1 || !bytes)
+		return ZW_REASON_NONE;
+	if (stride < bytes)
+		return ZW_REASON_STRIDE;
+	return extent(rows, stride, bytes) > ZW_CP_MAX_EXTENT ? ZW_REASON_LIMIT : ZW_REASON_NONE;
+}
+
+/* Maps the rows of one side; of a destination only they are written. */
+static int map_rows(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t stride,
+		    uint64_t bytes, uint32_t access)
+{
+	/* Dense rows are written back as one. */
+	if (access & ZW_ACCESS_WRITE && stride != bytes)
+		x->pieces[i] = (struct zw_mem_pieces){
+			.n = {1, 1, x->rows}, .stride = {0, 0, stride}, .bytes = bytes};
+	return zw_cp_map(x, i, va, extent(x->rows, stride, bytes), access,
+			 zw_cp_mul_sat(bytes, x->rows));
+}
 
 static uint32_t copy_validate(const void *pkt)
 {
 	const struct zw_pkt_copy *p = pkt;
+	uint32_t reason = check_range(p->rows, p->dst_stride, p->bytes);
 
-	if (p->reserved)
-		return ZW_REASON_RESERVED;
-	if (p->bytes > ZW_CP_MAX_EXTENT)
-		return ZW_REASON_LIMIT;
-	if (zw_cp_add_sat(p->dst, p->bytes) > p->src && zw_cp_add_sat(p->src, p->bytes) > p->dst)
+	if (!reason)
+		reason = check_range(p->rows, p->src_stride, p->bytes);
+	if (reason || !p->bytes)
+		return reason;
+	if (zw_cp_add_sat(p->dst, extent(p->rows, p->dst_stride, p->bytes)) > p->src &&
+	    zw_cp_add_sat(p->src, extent(p->rows, p->src_stride, p->bytes)) > p->dst)
 		return ZW_REASON_OVERLAP;
 	return ZW_REASON_NONE;
 }
 
-static int copy_exec(struct zw_cp_exec *x)
+static int copy_prepare(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_copy *p = x->pkt;
-	struct zw_k_copy_args args = {.bytes = p->bytes};
-	size_t dst, src;
 	int err;
 
 	if (!p->bytes)
 		return 0;
-	err = zw_cp_map_late(x, DMA_SRC, p->src, p->bytes, ZW_ACCESS_READ, p->bytes, &src);
-	if (!err)
-		err = zw_cp_map_late(x, DMA_DST, p->dst, p->bytes, ZW_ACCESS_WRITE, p->bytes, &dst);
-	if (err)
-		return err;
-	args.src = x->late[src].ptr;
-	args.dst = x->late[dst].ptr;
-	return zw_cp_kernel_status(x, zw_k_copy(&args, x->cfg->pool));
+	err = map_rows(x, DMA_SRC, p->src, p->src_stride, p->bytes, ZW_ACCESS_READ);
+	return err ? err : map_rows(x, DMA_DST, p->dst, p->dst_stride, p->bytes, ZW_ACCESS_WRITE);
+}
+
+static int copy_run(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_copy *p = x->pkt;
+	struct zw_k_copy_rows_args args = {
+		.dst = x->view[DMA_DST].ptr,
+		.src = x->view[DMA_SRC].ptr,
+		.bytes = p->bytes,
+		.dst_stride = p->dst_stride,
+		.src_stride = p->src_stride,
+		.rows = x->rows,
+	};
+
+	return zw_cp_kernel_status(x, zw_k_copy_rows(&args, x->cfg->pool));
 }
 
 static uint32_t fill_validate(const void *pkt)
 {
 	const struct zw_pkt_fill *p = pkt;
 
-	if (p->reserved[0] || p->reserved[1] || p->reserved[2])
-		return ZW_REASON_RESERVED;
-	if (p->dst % 4 || p->bytes % 4)
-		return ZW_REASON_ALIGN;
-	return p->bytes > ZW_CP_MAX_EXTENT ? ZW_REASON_LIMIT : ZW_REASON_NONE;
+	return check_range(p->rows, p->dst_stride, p->bytes);
 }
 
-static int fill_exec(struct zw_cp_exec *x)
+static int fill_prepare(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_fill *p = x->pkt;
-	struct zw_k_fill_args args = {.bytes = p->bytes, .pattern = p->pattern};
-	size_t dst;
-	int err;
 
-	if (!p->bytes)
-		return 0;
-	err = zw_cp_map_late(x, DMA_DST, p->dst, p->bytes, ZW_ACCESS_WRITE, p->bytes, &dst);
-	if (err)
-		return err;
-	args.dst = x->late[dst].ptr;
-	return zw_cp_kernel_status(x, zw_k_fill(&args, x->cfg->pool));
+	return p->bytes ? map_rows(x, DMA_DST, p->dst, p->dst_stride, p->bytes, ZW_ACCESS_WRITE)
+			: 0;
 }
 
-static const struct zw_cp_op ops[] = {
-	{ZW_OP_COPY, sizeof(struct zw_pkt_copy), ZW_ENGINE_DMA, 0, "COPY", ZW_PKT_F_ASYNC, NULL,
-	 copy_validate, copy_exec, NULL},
-	{ZW_OP_FILL, sizeof(struct zw_pkt_fill), ZW_ENGINE_DMA, 0, "FILL", ZW_PKT_F_ASYNC, NULL,
-	 fill_validate, fill_exec, NULL},
-};
+static int fill_run(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_fill *p = x->pkt;
+	struct zw_k_fill_rows_args args = {
+		.dst = x->view[DMA_DST].ptr,
+		.bytes = p->bytes,
+		.dst_stride = p->dst_stride,
+		.rows = x->rows,
+		.pattern = p->pattern,
+	};
 
-const struct zw_cp_group zw_cp_dma = {ops, sizeof(ops) / sizeof(ops[0])};
+	return zw_cp_kernel_status(x, zw_k_fill_rows(&args, x->cfg->pool));
+}
+
+const struct zw_cp_impl zw_cp_copy = {
+	.validate = copy_validate, .prepare = copy_prepare, .run = copy_run};
+const struct zw_cp_impl zw_cp_fill = {
+	.validate = fill_validate, .prepare = fill_prepare, .run = fill_run};

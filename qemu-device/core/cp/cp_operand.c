@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Operands of a packet that is about to run: row count, private copies of index data, views. All of it is done
- * before a kernel is called, so a packet that fails here has written nothing.
+ * Operands of a packet that is about to run: predicate, row count, private copies of index data, views. All of it is
+ * done before a kernel is called, so a packet that fails here has written nothing.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -45,8 +45,8 @@ int zw_cp_kernel_status(struct zw_cp_exec *x, int err)
 		return zw_cp_fail(x, ZW_JOB_DATA, ZW_REASON_INDEX);
 	case -EINVAL:
 		/*
-		 * The form was checked, so what is left for a kernel to refuse is operands that are apart in
-		 * the address space and overlap in memory, by two mappings of one page.
+		 * Form and clash were checked; a kernel that is stricter about how operands lie in memory than
+		 * these are still names the right reason.
 		 */
 		return zw_cp_fail(x, ZW_JOB_INVALID, ZW_REASON_OVERLAP);
 	case -EOPNOTSUPP:
@@ -87,29 +87,53 @@ void *zw_cp_alloc(struct zw_cp_exec *x, uint64_t count, size_t size)
 	return p;
 }
 
+static void plus(uint64_t *sum, uint64_t n)
+{
+	*sum = zw_cp_add_sat(*sum, n);
+}
+
 void zw_cp_count(struct zw_cp_exec *x, unsigned int i, const struct zw_view *view, uint64_t bytes)
 {
+	struct zw_cp_traffic *t = &x->traffic[i];
 	uint64_t sys = 0;
 
 	/* A view that is part HBM, part system memory: the operand's bytes are taken to be spread evenly. */
 	if (view->bytes[ZW_TARGET_SYSTEM])
 		sys = (uint64_t)((unsigned __int128)bytes * view->bytes[ZW_TARGET_SYSTEM] /
 				 view->len);
-	x->traffic[i].sys = zw_cp_add_sat(x->traffic[i].sys, sys);
-	x->traffic[i].hbm = zw_cp_add_sat(x->traffic[i].hbm, bytes - sys);
-	x->traffic[i].written = view->access & ZW_ACCESS_WRITE;
+	/* As the packet uses it: an operand that is read and written moves both ways. */
+	if (view->access & ZW_ACCESS_READ) {
+		plus(&t->sys_read, sys);
+		plus(&t->hbm_read, bytes - sys);
+	}
+	if (view->access & ZW_ACCESS_WRITE) {
+		plus(&t->sys_written, sys);
+		plus(&t->hbm_written, bytes - sys);
+	}
 }
 
 void zw_cp_traffic_sum(const struct zw_cp_exec *x, struct zw_cp_cost *cost)
 {
-	for (unsigned int i = 0; i < ZW_CP_MAX_OPERANDS; i++) {
+	for (unsigned int i = 0; i < ZW_OP_MAX_TENSORS; i++) {
 		const struct zw_cp_traffic *t = &x->traffic[i];
-		uint64_t *hbm = t->written ? &cost->hbm_written : &cost->hbm_read;
-		uint64_t *sys = t->written ? &cost->sys_written : &cost->sys_read;
 
-		*hbm = zw_cp_add_sat(*hbm, t->hbm);
-		*sys = zw_cp_add_sat(*sys, t->sys);
+		plus(&cost->hbm_read, t->hbm_read);
+		plus(&cost->hbm_written, t->hbm_written);
+		plus(&cost->sys_read, t->sys_read);
+		plus(&cost->sys_written, t->sys_written);
 	}
+}
+
+int zw_cp_map(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, uint32_t access,
+	      uint64_t bytes)
+{
+	int err = zw_mem_map(x->cfg->mmu, x->vm, va, len, access, &x->view[i], &x->fault);
+
+	if (err)
+		return zw_cp_mem_status(x, err);
+	x->mapped[i] = true;
+	zw_cp_count(x, i, &x->view[i], bytes);
+	return 0;
 }
 
 int zw_cp_map_late(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, uint32_t access,
@@ -149,19 +173,44 @@ int zw_cp_check_index(struct zw_cp_exec *x, const int32_t *v, uint32_t n, uint64
 	return 0;
 }
 
+/* The packet's predicate: sets x->skipped. */
+static int read_predicate(struct zw_cp_exec *x)
+{
+	const struct zw_pkt *hdr = x->pkt;
+	uint32_t v;
+	int err;
+
+	if (!hdr->predicate_va)
+		return 0;
+	err = zw_mem_read(x->cfg->mmu, x->vm, hdr->predicate_va, &v, sizeof(v), &x->fault);
+	if (err)
+		return zw_cp_mem_status(x, err);
+	x->skipped = !v == !(hdr->flags & ZW_PKT_F_PREDICATE_NOT);
+	return 0;
+}
+
+/* What the packet itself says: of its first operand with rows, of its field of that kind, or 1. */
+static uint32_t rows_of(const struct zw_cp_exec *x)
+{
+	const struct zw_pkt *hdr = x->pkt;
+	uint32_t rows = 1;
+
+	for (unsigned int i = 0; i < x->op->n_operands; i++)
+		if (zw_cp_has_rows(&x->op->operand[i], hdr->flags))
+			return zw_cp_tensor_at(x->op, x->pkt, i)->dim[0];
+	for (unsigned int i = 0; i < x->op->n_scalars; i++)
+		if (x->op->scalar[i].kind == ZW_SCALAR_ROWS)
+			memcpy(&rows, (const char *)x->pkt + x->op->scalar[i].offset, sizeof(rows));
+	return rows;
+}
+
 static int read_rows(struct zw_cp_exec *x)
 {
 	const struct zw_pkt *hdr = x->pkt;
 	uint32_t rows;
 	int err;
 
-	x->rows = 1;
-	for (unsigned int i = 0; i < x->op->n_operands; i++) {
-		if (!(x->op->operands[i].flags & ZW_OPD_ROWS))
-			continue;
-		x->rows = zw_cp_tensor_at(x->op, x->pkt, i)->dim[0];
-		break;
-	}
+	x->rows = rows_of(x);
 	if (!hdr->rows_va)
 		return 0;
 	err = zw_mem_read(x->cfg->mmu, x->vm, hdr->rows_va, &rows, sizeof(rows), &x->fault);
@@ -173,34 +222,59 @@ static int read_rows(struct zw_cp_exec *x)
 	return 0;
 }
 
+/*
+ * The bytes of a tensor of at most four dimensions as runs. What lies between the runs of an output is not the
+ * packet's: it is neither brought in nor written back.
+ */
+static struct zw_mem_pieces pieces_of(const struct zw_tensor *t, uint32_t rows)
+{
+	unsigned int esize = zw_cp_dtype_size(t->dtype), out = 3;
+	struct zw_mem_pieces p = {.n = {1, 1, 1}};
+	uint64_t run = t->dim[t->ndim - 1]; /* elements */
+
+	for (int i = (int)t->ndim - 2; i >= 0; i--) {
+		uint64_t n = i ? t->dim[i] : rows;
+
+		if (out == 3 && (n == 1 || t->stride[i] == run)) {
+			run *= n;
+			continue;
+		}
+		out--;
+		p.n[out] = n;
+		p.stride[out] = t->stride[i] * esize;
+	}
+	p.bytes = (t->ndim == 1 ? rows : run) * esize;
+	return p;
+}
+
 static int map_operand(struct zw_cp_exec *x, unsigned int i)
 {
-	const struct zw_cp_operand *opd = &x->op->operands[i];
+	const struct zw_cp_operand *opd = &x->op->operand[i];
 	const struct zw_tensor *t = zw_cp_tensor_at(x->op, x->pkt, i);
-	uint32_t rows = opd->flags & ZW_OPD_ROWS ? x->rows : t->dim[0];
+	const struct zw_pkt *hdr = x->pkt;
+	uint32_t rows = zw_cp_has_rows(opd, hdr->flags) ? x->rows : t->dim[0];
 	unsigned int esize = zw_cp_dtype_size(t->dtype);
 	uint64_t count = zw_cp_tensor_count(t, rows), span = zw_cp_tensor_span(t, rows);
-	uint32_t access = ZW_ACCESS_READ;
-	int err;
+	uint32_t access = 0;
 
-	if (opd->flags & ZW_OPD_INDEX) {
+	if (opd->kind & ZW_OPD_INDEX) {
 		x->index[i] = zw_cp_alloc(x, rows, sizeof(int32_t));
 		if (!x->index[i])
 			return -EIO;
 		return zw_cp_read_index(x, i, t->va, rows, x->index[i]);
 	}
-	if (opd->flags & ZW_OPD_OUT) {
-		access = ZW_ACCESS_WRITE;
-		/* What lies between its rows is not the packet's: a bounce buffer has to bring it back unchanged. */
-		if (span != count)
-			access |= ZW_ACCESS_READ;
+	if (opd->access & ZW_OPD_IN)
+		access |= ZW_ACCESS_READ;
+	if (opd->access & ZW_OPD_OUT) {
+		access |= ZW_ACCESS_WRITE;
+		x->pieces[i] = pieces_of(t, rows);
 	}
-	err = zw_mem_map(x->cfg->mmu, x->vm, t->va, span * esize, access, &x->view[i], &x->fault);
-	if (err)
-		return zw_cp_mem_status(x, err);
-	x->mapped[i] = true;
-	zw_cp_count(x, i, &x->view[i], count * esize);
-	return 0;
+	return zw_cp_map(x, i, t->va, span * esize, access, count * esize);
+}
+
+static bool is_late(const struct zw_cp_op *op, unsigned int i)
+{
+	return op->operand[i].kind & ZW_OPD_PART || op->impl->late >> i & 1;
 }
 
 /*
@@ -216,7 +290,7 @@ static int check_range(struct zw_cp_exec *x, unsigned int i)
 	if (t->va <= end && bytes <= end - t->va)
 		return 0;
 	x->fault.va = t->va > end ? t->va : end;
-	x->fault.access = x->op->operands[i].flags & ZW_OPD_OUT ? ZW_ACCESS_WRITE : ZW_ACCESS_READ;
+	x->fault.access = x->op->operand[i].access & ZW_OPD_OUT ? ZW_ACCESS_WRITE : ZW_ACCESS_READ;
 	x->fault.fault = ZW_FAULT_RANGE;
 	if (x->cfg->pmu)
 		atomic_fetch_add_explicit(&x->cfg->pmu->faults, 1, memory_order_relaxed);
@@ -225,41 +299,134 @@ static int check_range(struct zw_cp_exec *x, unsigned int i)
 
 int zw_cp_operands_begin(struct zw_cp_exec *x)
 {
-	int err = read_rows(x);
+	int err = read_predicate(x);
 
-	if (err || !x->rows)
+	if (!err && !x->skipped)
+		err = read_rows(x);
+	if (err || x->skipped || !x->rows)
 		return err;
 	for (unsigned int i = 0; i < x->op->n_operands; i++) {
 		if (!zw_cp_tensor_at(x->op, x->pkt, i)->dtype)
 			continue;
-		if (x->op->operands[i].flags & ZW_OPD_LATE)
-			err = check_range(x, i);
-		else
-			err = map_operand(x, i);
+		err = is_late(x->op, i) ? check_range(x, i) : map_operand(x, i);
 		if (err)
 			return err;
 	}
 	return 0;
 }
 
+/* -- two addresses, one memory ------------------------------------------------------------------------ */
+
+/* A view in place. Views with one distance between address and memory were told apart by their addresses. */
+struct span {
+	unsigned int target;
+	uint64_t start, end; /* in what target names */
+	uint64_t distance;
+};
+
+static int cmp_span(const void *a, const void *b)
+{
+	const struct span *x = a, *y = b;
+
+	if (x->target != y->target)
+		return x->target < y->target ? -1 : 1;
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+static bool meet(const struct span *a, const struct span *b)
+{
+	return a->target == b->target && a->start < b->end && b->start < a->end;
+}
+
+static const struct zw_view *view_at(const struct zw_cp_exec *x, size_t i)
+{
+	if (i >= ZW_OP_MAX_TENSORS)
+		return &x->late[i - ZW_OP_MAX_TENSORS];
+	return x->mapped[i] ? &x->view[i] : NULL;
+}
+
+static struct span span_of_view(const struct zw_view *v)
+{
+	return (struct span){v->target, v->addr, v->addr + v->len, v->va - v->addr};
+}
+
+/* Whether s meets one of the written spans (sorted, apart from each other) by another mapping. */
+static bool meets(const struct span *written, size_t n, const struct span *s)
+{
+	size_t lo = 0, hi = n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (written[mid].target < s->target ||
+		    (written[mid].target == s->target && written[mid].end <= s->start))
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < n && meet(&written[lo], s); lo++)
+		if (written[lo].distance != s->distance)
+			return true;
+	return false;
+}
+
+int zw_cp_operands_clash(struct zw_cp_exec *x)
+{
+	size_t views = ZW_OP_MAX_TENSORS + x->n_late, n = 0;
+	const struct zw_view *v;
+	struct span *written;
+	bool clash = false;
+
+	/* A bounce buffer is memory of its own: what is read was read, what is written goes out at the end. */
+	for (size_t i = 0; i < views; i++) {
+		v = view_at(x, i);
+		n += v && !v->bounced && v->access & ZW_ACCESS_WRITE;
+	}
+	if (!n)
+		return 0;
+	written = zw_cp_alloc(x, n, sizeof(*written));
+	if (!written)
+		return -EIO;
+	n = 0;
+	for (size_t i = 0; i < views; i++) {
+		v = view_at(x, i);
+		if (v && !v->bounced && v->access & ZW_ACCESS_WRITE)
+			written[n++] = span_of_view(v);
+	}
+	qsort(written, n, sizeof(*written), cmp_span);
+	/* Outputs never share a range of addresses but for pools, of which only the parts written are here. */
+	for (size_t i = 1; i < n; i++)
+		clash |= meet(&written[i - 1], &written[i]);
+	for (size_t i = 0; i < views && !clash; i++) {
+		struct span s;
+
+		v = view_at(x, i);
+		if (!v || v->bounced || v->access & ZW_ACCESS_WRITE)
+			continue;
+		s = span_of_view(v);
+		clash = meets(written, n, &s);
+	}
+	return clash ? zw_cp_fail(x, ZW_JOB_INVALID, ZW_REASON_OVERLAP) : 0;
+}
+
+/* -- end ---------------------------------------------------------------------------------------------- */
+
 int zw_cp_operands_end(struct zw_cp_exec *x, bool commit)
 {
 	int ret = 0;
 
 	/* Last mapped, first gone: the MMU finds the latest bounce buffers first, and there may be many. */
-	for (size_t i = ZW_CP_MAX_OPERANDS + x->n_late; i-- > 0;) {
-		struct zw_view *view;
+	for (size_t i = ZW_OP_MAX_TENSORS + x->n_late; i-- > 0;) {
+		struct zw_view *view = (struct zw_view *)view_at(x, i);
 		struct zw_mem_fault fault;
 		int err;
 
-		if (i < ZW_CP_MAX_OPERANDS) {
-			if (!x->mapped[i])
-				continue;
-			view = &x->view[i];
-		} else {
-			view = &x->late[i - ZW_CP_MAX_OPERANDS];
-		}
-		err = zw_mem_unmap(x->cfg->mmu, x->vm, view, commit, &fault);
+		if (!view)
+			continue;
+		if (commit && i < ZW_OP_MAX_TENSORS && x->pieces[i].bytes)
+			err = zw_mem_unmap_pieces(x->cfg->mmu, x->vm, view, &x->pieces[i], &fault);
+		else
+			err = zw_mem_unmap(x->cfg->mmu, x->vm, view, commit, &fault);
 		if (err && commit) {
 			x->fault = fault;
 			ret = zw_cp_mem_status(x, err);

@@ -1,34 +1,71 @@
 // SPDX-License-Identifier: MIT
 /* Tensor engine: matrix multiply. */
+#include <errno.h>
+
 #include "zw_cp_int.h"
+#include "../engine/zw_k_layout.h"
 
-enum { GEMM_A, GEMM_W, GEMM_C, GEMM_BIAS, GEMM_RESIDUAL };
-
-static const struct zw_cp_operand gemm_operands[] = {
-	{"a", offsetof(struct zw_pkt_gemm, a), ZW_OPD_ROWS, ZW_DT_FLOAT, "MK"},
-	{"w", offsetof(struct zw_pkt_gemm, w), ZW_OPD_LATE, ZW_DT_FLOAT, "NK"},
-	{"c", offsetof(struct zw_pkt_gemm, c), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MN",
-	 1u << GEMM_RESIDUAL},
-	{"bias", offsetof(struct zw_pkt_gemm, bias), ZW_OPD_OPT, ZW_DT_FLOAT, "N"},
-	{"residual", offsetof(struct zw_pkt_gemm, residual), ZW_OPD_ROWS | ZW_OPD_OPT, ZW_DT_FLOAT,
-	 "MN"},
+enum {
+	GEMM_A,
+	GEMM_W,
+	GEMM_C,
+	GEMM_BIAS,
+	GEMM_RESIDUAL,
+	GEMM_A_SCALE,
+	GEMM_W_SCALE,
+	GEMM_W_ZERO,
+	GEMM_W_SCALE2,
 };
+
+#define BIT(i) (1u << (i))
 
 /*
  * Weights are mapped in panels of rows of about this size: a matrix that is not in one piece of HBM costs a bounce
  * buffer for the panels across the seams, not for all of it. Panels that follow each other in memory are
  * computed as one, and outputs do not depend on each other, so the bits are the same.
  */
-#define PANEL_BYTES (512u << 10)
+#define PANEL_BYTES     (512u << 10)
+/* What a transposed operand is brought into its plain order by: as many of its rows as fit, at least one. */
+#define TRANSPOSE_BYTES (4u << 20)
+
+static bool scaled_type(const struct zw_tensor *t)
+{
+	return ZW_DT_SCALED >> t->dtype & 1;
+}
+
+static uint32_t gemm_validate(const void *pkt)
+{
+	const struct zw_pkt_gemm *p = pkt;
+	const uint32_t trans = ZW_GEMM_F_TRANS_A | ZW_GEMM_F_TRANS_W;
+	uint32_t k = p->w.dim[p->hdr.flags & ZW_GEMM_F_TRANS_W ? 0 : 1];
+
+	/* Types that are nothing without a scale have one; records bring theirs. */
+	if ((scaled_type(&p->a) && !p->a_scale.dtype) || (scaled_type(&p->w) && !p->w_scale.dtype))
+		return ZW_REASON_OPERAND;
+	if (ZW_DT_BLOCKED >> p->w.dtype & 1 &&
+	    (p->w_scale.dtype || p->w_zero.dtype || p->w_scale2.dtype))
+		return ZW_REASON_OPERAND;
+	if (p->hdr.flags & trans && k > ZW_CP_MAX_ROW)
+		return ZW_REASON_LIMIT;
+	return ZW_REASON_NONE;
+}
+
+struct gemm_plan {
+	uint32_t panel; /* stored rows of w in a late view */
+	uint32_t n, k;
+	/* transposed operands in plain order, a block of rows at a time; NULL: they are in it */
+	void *a, *w;
+	uint32_t a_rows, w_rows;
+};
 
 static int map_panels(struct zw_cp_exec *x, const struct zw_tensor *w, uint32_t panel)
 {
 	unsigned int esize = zw_cp_dtype_size(w->dtype);
 	size_t slot;
 
-	for (uint32_t n = 0; n < w->dim[0]; n += panel) {
-		uint32_t rows = w->dim[0] - n < panel ? w->dim[0] - n : panel;
-		int err = zw_cp_map_late(x, GEMM_W, w->va + n * w->stride[0] * esize,
+	for (uint32_t r = 0; r < w->dim[0]; r += panel) {
+		uint32_t rows = w->dim[0] - r < panel ? w->dim[0] - r : panel;
+		int err = zw_cp_map_late(x, GEMM_W, w->va + r * w->stride[0] * esize,
 					 zw_cp_tensor_span(w, rows) * esize, ZW_ACCESS_READ,
 					 (uint64_t)rows * w->dim[1] * esize, &slot);
 
@@ -38,27 +75,146 @@ static int map_panels(struct zw_cp_exec *x, const struct zw_tensor *w, uint32_t 
 	return 0;
 }
 
-/* Moves a [N] or [M,N] operand n columns to the right. */
-static const void *columns(const void *ptr, uint32_t dtype, uint64_t n)
+/* Memory for a block of rows of K elements, and how many. */
+static void *transpose_block(struct zw_cp_exec *x, const struct zw_tensor *t, uint32_t rows,
+			     uint32_t k, uint32_t *block)
 {
-	return ptr ? (const char *)ptr + n * zw_cp_dtype_size(dtype) : NULL;
+	uint64_t row = (uint64_t)k * zw_cp_dtype_size(t->dtype);
+	uint64_t fit = row < TRANSPOSE_BYTES ? TRANSPOSE_BYTES / row : 1;
+
+	*block = rows < fit ? rows : (uint32_t)fit;
+	return zw_cp_alloc(x, *block, row);
 }
 
-static int gemm_exec(struct zw_cp_exec *x)
+static int gemm_prepare(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_gemm *p = x->pkt;
-	const struct zw_tensor *w = &p->w;
-	uint64_t row = w->stride[0] * zw_cp_dtype_size(w->dtype);
-	uint32_t panel = row < PANEL_BYTES ? (uint32_t)(PANEL_BYTES / row) : 1;
-	int err = map_panels(x, w, panel);
+	uint64_t row = p->w.stride[0] * zw_cp_dtype_size(p->w.dtype);
+	bool trans_w = p->hdr.flags & ZW_GEMM_F_TRANS_W;
+	struct gemm_plan *plan = zw_cp_alloc(x, 1, sizeof(*plan));
 
-	if (err)
-		return err;
-	for (size_t i = 0, j; i < x->n_late; i = j) {
-		uint64_t n = (uint64_t)i * panel, end;
+	if (!plan)
+		return -EIO;
+	x->plan = plan;
+	plan->panel = row < PANEL_BYTES ? (uint32_t)(PANEL_BYTES / row) : 1;
+	plan->n = p->w.dim[trans_w ? 1 : 0];
+	plan->k = p->w.dim[trans_w ? 0 : 1];
+	plan->a_rows = x->rows;
+	plan->w_rows = plan->n;
+	if (p->hdr.flags & ZW_GEMM_F_TRANS_A) {
+		plan->a = transpose_block(x, &p->a, x->rows, plan->k, &plan->a_rows);
+		if (!plan->a)
+			return -EIO;
+	}
+	if (trans_w) {
+		plan->w = transpose_block(x, &p->w, plan->n, plan->k, &plan->w_rows);
+		if (!plan->w)
+			return -EIO;
+	}
+	return map_panels(x, &p->w, plan->panel);
+}
+
+/* Moves an operand by elements. */
+static const void *moved(const void *ptr, uint32_t dtype, uint64_t elements)
+{
+	return ptr ? (const char *)ptr + elements * zw_cp_dtype_size(dtype) : NULL;
+}
+
+/* Rows m .. m + rows of A (stored as columns), in plain order. */
+static int transpose_a(struct zw_cp_exec *x, const struct gemm_plan *plan, uint32_t m,
+		       struct zw_k_gemm_args *args)
+{
+	struct zw_k_transpose_args t = {
+		.rows = plan->k,
+		.cols = args->m,
+		.src = zw_cp_in(x, GEMM_A),
+		.dst = {.ptr = plan->a, .ld = plan->k},
+	};
+
+	t.dst.dtype = t.src.dtype;
+	t.src.ptr = moved(t.src.ptr, t.src.dtype, m);
+	args->a.ptr = plan->a;
+	args->a.ld = plan->k;
+	return zw_cp_kernel_status(x, zw_k_transpose(&t, x->cfg->pool));
+}
+
+/* The same of W, whose stored rows are in panels. */
+static int transpose_w(struct zw_cp_exec *x, const struct gemm_plan *plan, uint32_t n,
+		       struct zw_k_gemm_args *args)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < x->n_late && !err; i++) {
+		uint32_t k = (uint32_t)i * plan->panel;
+		struct zw_k_transpose_args t = {
+			.rows = plan->k - k < plan->panel ? plan->k - k : plan->panel,
+			.cols = args->n,
+			.src = zw_cp_in(x, GEMM_W),
+			.dst = {.ld = plan->k},
+		};
+
+		t.dst.dtype = t.src.dtype;
+		t.dst.ptr = (void *)moved(plan->w, t.dst.dtype, k);
+		t.src.ptr = moved(x->late[i].ptr, t.src.dtype, n);
+		err = zw_cp_kernel_status(x, zw_k_transpose(&t, x->cfg->pool));
+	}
+	args->w.ptr = plan->w;
+	args->w.ld = plan->k;
+	return err;
+}
+
+/* Columns n .. n + args->n of the rows that args are about; args->w is set. */
+static int gemm_columns(struct zw_cp_exec *x, struct zw_k_gemm_args args, uint32_t n)
+{
+	args.c.ptr = (void *)moved(args.c.ptr, args.c.dtype, n);
+	args.bias.ptr = moved(args.bias.ptr, args.bias.dtype, n);
+	args.residual.ptr = moved(args.residual.ptr, args.residual.dtype, n);
+	return zw_cp_kernel_status(x, zw_k_gemm(&args, x->cfg->pool));
+}
+
+static int gemm_transposed_w(struct zw_cp_exec *x, const struct gemm_plan *plan,
+			     struct zw_k_gemm_args *args)
+{
+	int err = 0;
+
+	for (uint32_t n = 0; n < plan->n && !err; n += plan->w_rows) {
+		args->n = plan->n - n < plan->w_rows ? plan->n - n : plan->w_rows;
+		err = transpose_w(x, plan, n, args);
+		if (!err)
+			err = gemm_columns(x, *args, n);
+	}
+	return err;
+}
+
+static int gemm_plain_w(struct zw_cp_exec *x, const struct gemm_plan *plan,
+			struct zw_k_gemm_args *args)
+{
+	uint64_t panel_bytes = plan->panel * args->w.ld * zw_cp_dtype_size(args->w.dtype);
+	int err = 0;
+
+	for (size_t i = 0, j; i < x->n_late && !err; i = j) {
+		uint64_t n = (uint64_t)i * plan->panel, end;
+
+		for (j = i + 1; j < x->n_late; j++)
+			if ((char *)x->late[j].ptr != (char *)x->late[j - 1].ptr + panel_bytes)
+				break;
+		end = (uint64_t)j * plan->panel < plan->n ? (uint64_t)j * plan->panel : plan->n;
+		args->n = (uint32_t)(end - n);
+		args->w.ptr = x->late[i].ptr;
+		err = gemm_columns(x, *args, (uint32_t)n);
+	}
+	return err;
+}
+
+static int gemm_run(struct zw_cp_exec *x)
+{
+	const struct gemm_plan *plan = x->plan;
+	int err = 0;
+
+	for (uint32_t m = 0; m < x->rows && !err; m += plan->a_rows) {
 		struct zw_k_gemm_args args = {
-			.m = x->rows,
-			.k = w->dim[1],
+			.m = x->rows - m < plan->a_rows ? x->rows - m : plan->a_rows,
+			.k = plan->k,
 			.a = zw_cp_in(x, GEMM_A),
 			.w = zw_cp_in(x, GEMM_W),
 			.c = zw_cp_out(x, GEMM_C),
@@ -66,34 +222,32 @@ static int gemm_exec(struct zw_cp_exec *x)
 			.residual = zw_cp_in(x, GEMM_RESIDUAL),
 		};
 
-		for (j = i + 1; j < x->n_late; j++)
-			if ((char *)x->late[j].ptr != (char *)x->late[j - 1].ptr + panel * row)
-				break;
-		end = (uint64_t)j * panel < w->dim[0] ? (uint64_t)j * panel : w->dim[0];
-		args.n = (uint32_t)(end - n);
-		args.w.ptr = x->late[i].ptr;
-		args.c.ptr = (void *)columns(args.c.ptr, args.c.dtype, n);
-		args.bias.ptr = columns(args.bias.ptr, args.bias.dtype, n);
-		args.residual.ptr = columns(args.residual.ptr, args.residual.dtype, n);
-		err = zw_cp_kernel_status(x, zw_k_gemm(&args, x->cfg->pool));
-		if (err)
-			return err;
+		args.c.ptr = (void *)moved(args.c.ptr, args.c.dtype, m * args.c.ld);
+		args.residual.ptr =
+			moved(args.residual.ptr, args.residual.dtype, m * args.residual.ld);
+		if (plan->a)
+			err = transpose_a(x, plan, m, &args);
+		if (!err)
+			err = plan->w ? gemm_transposed_w(x, plan, &args)
+				      : gemm_plain_w(x, plan, &args);
 	}
-	return 0;
+	return err;
 }
 
 static void reread(struct zw_cp_traffic *t, uint64_t passes)
 {
-	t->hbm = zw_cp_mul_sat(t->hbm, passes);
-	t->sys = zw_cp_mul_sat(t->sys, passes);
+	t->hbm_read = zw_cp_mul_sat(t->hbm_read, passes);
+	t->sys_read = zw_cp_mul_sat(t->sys_read, passes);
 }
 
 static uint64_t gemm_compute(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_gemm *p = x->pkt;
+	const struct gemm_plan *plan = x->plan;
 	struct zw_cp_traffic *a = &x->traffic[GEMM_A], *w = &x->traffic[GEMM_W];
 	uint64_t half = x->profile->sram_bytes / 2 ? x->profile->sram_bytes / 2 : 1;
-	uint64_t bytes_a = zw_cp_add_sat(a->hbm, a->sys), bytes_w = zw_cp_add_sat(w->hbm, w->sys);
+	uint64_t bytes_a = zw_cp_add_sat(a->hbm_read, a->sys_read);
+	uint64_t bytes_w = zw_cp_add_sat(w->hbm_read, w->sys_read);
 	/* Blocks of one operand stay in half of the SRAM while the other one streams by, once per block. */
 	uint64_t blocks_a = bytes_a / half + !!(bytes_a % half);
 	uint64_t blocks_w = bytes_w / half + !!(bytes_w % half);
@@ -103,13 +257,15 @@ static uint64_t gemm_compute(struct zw_cp_exec *x)
 		reread(w, blocks_a);
 	else
 		reread(a, blocks_w);
-	return zw_cp_tensor_ps(x->profile, x->rows, p->w.dim[0], p->w.dim[1],
+	return zw_cp_tensor_ps(x->profile, x->rows, plan->n, plan->k,
 			       p->a.dtype == ZW_DTYPE_F32 || p->w.dtype == ZW_DTYPE_F32);
 }
 
-static const struct zw_cp_op ops[] = {
-	{ZW_OP_GEMM, sizeof(struct zw_pkt_gemm), ZW_ENGINE_TENSOR, 5, "GEMM", ZW_PKT_F_ASYNC,
-	 gemm_operands, NULL, gemm_exec, gemm_compute},
+const struct zw_cp_impl zw_cp_gemm = {
+	.late = BIT(GEMM_W),
+	.no_operand = BIT(GEMM_A_SCALE) | BIT(GEMM_W_SCALE) | BIT(GEMM_W_ZERO) | BIT(GEMM_W_SCALE2),
+	.validate = gemm_validate,
+	.prepare = gemm_prepare,
+	.run = gemm_run,
+	.compute = gemm_compute,
 };
-
-const struct zw_cp_group zw_cp_tensor = {ops, sizeof(ops) / sizeof(ops[0])};

@@ -53,11 +53,37 @@ static uint64_t port_serve(uint64_t *port_free, uint64_t start, uint64_t bytes, 
 	return *port_free;
 }
 
-uint64_t zw_cp_clock_retire(struct zw_cp_clock *clk, const struct zw_profile *p,
-			    unsigned int engine, bool async, const struct zw_cp_cost *cost,
-			    uint64_t *busy_ps)
+void zw_cp_clock_init(struct zw_cp_clock *clk, uint64_t ps)
 {
-	uint64_t start = max64(async ? clk->base : clk->now, clk->engine_free[engine]);
+	*clk = (struct zw_cp_clock){.now = ps, .base = ps};
+}
+
+void zw_cp_clock_begin(struct zw_cp_clock *clk, uint64_t ps)
+{
+	for (unsigned int t = 0; t < ZW_PKT_TOKENS; t++)
+		clk->token[t] = 0;
+	clk->now = zw_cp_add_sat(clk->now, ps);
+	clk->base = clk->now;
+}
+
+/* When everything that the packet depends on has ended. */
+static uint64_t ready(const struct zw_cp_clock *clk, const struct zw_pkt *hdr)
+{
+	uint64_t ps = clk->base;
+
+	if (!(hdr->flags & ZW_PKT_F_DEPS))
+		return clk->now;
+	for (unsigned int t = 0; t < ZW_PKT_TOKENS; t++)
+		if (hdr->wait >> t & 1)
+			ps = max64(ps, clk->token[t]);
+	return ps;
+}
+
+uint64_t zw_cp_clock_retire(struct zw_cp_clock *clk, const struct zw_profile *p,
+			    unsigned int engine, const struct zw_pkt *hdr,
+			    const struct zw_cp_cost *cost, uint64_t *busy_ps)
+{
+	uint64_t start = max64(max64(ready(clk, hdr), cost->not_before), clk->engine_free[engine]);
 	uint64_t issued = zw_cp_add_sat(start, p->packet_ps);
 	uint64_t end = zw_cp_add_sat(issued, cost->compute_ps);
 
@@ -70,16 +96,12 @@ uint64_t zw_cp_clock_retire(struct zw_cp_clock *clk, const struct zw_profile *p,
 
 	clk->engine_free[engine] = end;
 	clk->now = max64(clk->now, end);
-	if (!async)
+	if (!(hdr->flags & ZW_PKT_F_DEPS))
 		clk->base = clk->now;
+	if (hdr->signal)
+		clk->token[hdr->signal - 1] = end;
 	*busy_ps = end - start;
 	return end;
-}
-
-void zw_cp_clock_wait(struct zw_cp_clock *clk, uint64_t ps)
-{
-	clk->now = max64(clk->now, ps);
-	clk->base = clk->now;
 }
 
 static uint64_t round_up_to(uint64_t v, uint32_t tile)

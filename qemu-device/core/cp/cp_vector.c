@@ -5,12 +5,6 @@
 
 #include "zw_cp_int.h"
 
-/* Bits of a finite binary32 with the sign clear. */
-static bool finite_not_negative(uint32_t bits)
-{
-	return bits < 0x7f800000u;
-}
-
 static float f32_of(uint32_t bits)
 {
 	float f;
@@ -29,25 +23,14 @@ static uint64_t elements(const struct zw_cp_exec *x, const struct zw_tensor *t)
 
 enum { NORM_X, NORM_W, NORM_Y };
 
-static const struct zw_cp_operand rmsnorm_operands[] = {
-	{"x", offsetof(struct zw_pkt_rmsnorm, x), ZW_OPD_ROWS, ZW_DT_FLOAT, "MhD"},
-	{"w", offsetof(struct zw_pkt_rmsnorm, w), 0, ZW_DT_FLOAT, "D"},
-	{"y", offsetof(struct zw_pkt_rmsnorm, y), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MhD",
-	 1u << NORM_X},
-};
-
 static uint32_t rmsnorm_validate(const void *pkt)
 {
 	const struct zw_pkt_rmsnorm *p = pkt;
 
-	if (p->reserved[0] || p->reserved[1] || p->reserved[2])
-		return ZW_REASON_RESERVED;
-	if (p->w.dim[0] > ZW_CP_MAX_ROW)
-		return ZW_REASON_LIMIT;
-	return finite_not_negative(p->eps_f32) ? ZW_REASON_NONE : ZW_REASON_VALUE;
+	return p->w.dim[0] > ZW_CP_MAX_ROW ? ZW_REASON_LIMIT : ZW_REASON_NONE;
 }
 
-static int rmsnorm_exec(struct zw_cp_exec *x)
+static int rmsnorm_run(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_rmsnorm *p = x->pkt;
 	struct zw_k_rmsnorm_args args = {
@@ -74,25 +57,16 @@ static uint64_t rmsnorm_compute(struct zw_cp_exec *x)
 
 enum { ROPE_X, ROPE_Y, ROPE_POS, ROPE_COS, ROPE_SIN };
 
-static const struct zw_cp_operand rope_operands[] = {
-	{"x", offsetof(struct zw_pkt_rope, x), ZW_OPD_ROWS, ZW_DT_FLOAT, "MHD"},
-	{"y", offsetof(struct zw_pkt_rope, y), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MHD",
-	 1u << ROPE_X},
-	{"pos", offsetof(struct zw_pkt_rope, pos), ZW_OPD_ROWS | ZW_OPD_INDEX, ZW_DT(I32), "M"},
-	{"cos", offsetof(struct zw_pkt_rope, cos_table), ZW_OPD_LATE, ZW_DT(F32), "PR"},
-	{"sin", offsetof(struct zw_pkt_rope, sin_table), ZW_OPD_LATE, ZW_DT(F32), "PR"},
-};
-
 static uint32_t rope_validate(const void *pkt)
 {
 	const struct zw_pkt_rope *p = pkt;
 
-	if (2ull * p->cos_table.dim[1] > p->x.dim[2])
+	if (2ull * p->cos.dim[1] > p->x.dim[2])
 		return ZW_REASON_SHAPE;
 	if (p->x.dim[2] > ZW_CP_MAX_ROW)
 		return ZW_REASON_LIMIT;
 	/* The engine walks both tables with one stride. */
-	if (p->cos_table.stride[0] != p->sin_table.stride[0])
+	if (p->cos.stride[0] != p->sin.stride[0])
 		return ZW_REASON_STRIDE;
 	return ZW_REASON_NONE;
 }
@@ -109,24 +83,24 @@ static int map_table(struct zw_cp_exec *x, unsigned int i, uint32_t first, uint3
 			      row * x->rows, slot);
 }
 
-static int rope_exec(struct zw_cp_exec *x)
+/* Rows of the tables that the packet uses. */
+struct rope_plan {
+	size_t cos, sin; /* late views */
+	uint32_t positions;
+};
+
+static int rope_prepare(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_rope *p = x->pkt;
+	struct rope_plan *plan = zw_cp_alloc(x, 1, sizeof(*plan));
 	int32_t *pos = x->index[ROPE_POS];
 	int32_t first = INT32_MAX, last = 0;
-	struct zw_k_rope_args args = {
-		.rows = x->rows,
-		.heads = p->x.dim[1],
-		.d = p->x.dim[2],
-		.rot = 2 * p->cos_table.dim[1],
-		.positions = pos,
-		.x = zw_cp_in(x, ROPE_X),
-		.y = zw_cp_out(x, ROPE_Y),
-	};
-	size_t cos_slot, sin_slot;
 	int err;
 
-	err = zw_cp_check_index(x, pos, x->rows, p->cos_table.dim[0]);
+	if (!plan)
+		return -EIO;
+	x->plan = plan;
+	err = zw_cp_check_index(x, pos, x->rows, p->cos.dim[0]);
 	if (err)
 		return err;
 	for (uint32_t i = 0; i < x->rows; i++) {
@@ -136,15 +110,29 @@ static int rope_exec(struct zw_cp_exec *x)
 	/* Only the rows in use: a table for a long context is large, and may have to be bounced. */
 	for (uint32_t i = 0; i < x->rows; i++)
 		pos[i] -= first;
-	err = map_table(x, ROPE_COS, first, last, &cos_slot);
-	if (!err)
-		err = map_table(x, ROPE_SIN, first, last, &sin_slot);
-	if (err)
-		return err;
-	args.cos_tab = x->late[cos_slot].ptr;
-	args.sin_tab = x->late[sin_slot].ptr;
-	args.table_ld = p->cos_table.stride[0];
-	args.n_pos = last - first + 1;
+	plan->positions = last - first + 1;
+	err = map_table(x, ROPE_COS, first, last, &plan->cos);
+	return err ? err : map_table(x, ROPE_SIN, first, last, &plan->sin);
+}
+
+static int rope_run(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_rope *p = x->pkt;
+	const struct rope_plan *plan = x->plan;
+	struct zw_k_rope_args args = {
+		.rows = x->rows,
+		.heads = p->x.dim[1],
+		.d = p->x.dim[2],
+		.rot = 2 * p->cos.dim[1],
+		.n_pos = plan->positions,
+		.cos_tab = x->late[plan->cos].ptr,
+		.sin_tab = x->late[plan->sin].ptr,
+		.table_ld = p->cos.stride[0],
+		.positions = x->index[ROPE_POS],
+		.x = zw_cp_in(x, ROPE_X),
+		.y = zw_cp_out(x, ROPE_Y),
+	};
+
 	return zw_cp_kernel_status(x, zw_k_rope(&args, x->cfg->pool));
 }
 
@@ -159,14 +147,7 @@ static uint64_t rope_compute(struct zw_cp_exec *x)
 
 enum { GLU_GATE, GLU_UP, GLU_Y };
 
-static const struct zw_cp_operand swiglu_operands[] = {
-	{"gate", offsetof(struct zw_pkt_swiglu, gate), ZW_OPD_ROWS, ZW_DT_FLOAT, "MI"},
-	{"up", offsetof(struct zw_pkt_swiglu, up), ZW_OPD_ROWS, ZW_DT_FLOAT, "MI"},
-	{"y", offsetof(struct zw_pkt_swiglu, y), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MI",
-	 1u << GLU_GATE | 1u << GLU_UP},
-};
-
-static int swiglu_exec(struct zw_cp_exec *x)
+static int swiglu_run(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_swiglu *p = x->pkt;
 	struct zw_k_swiglu_args args = {
@@ -189,14 +170,7 @@ static uint64_t swiglu_compute(struct zw_cp_exec *x)
 
 enum { ADD_A, ADD_B, ADD_Y };
 
-static const struct zw_cp_operand add_operands[] = {
-	{"a", offsetof(struct zw_pkt_add, a), ZW_OPD_ROWS, ZW_DT_FLOAT, "MN"},
-	{"b", offsetof(struct zw_pkt_add, b), ZW_OPD_ROWS, ZW_DT_FLOAT, "MN"},
-	{"y", offsetof(struct zw_pkt_add, y), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MN",
-	 1u << ADD_A | 1u << ADD_B},
-};
-
-static int add_exec(struct zw_cp_exec *x)
+static int add_run(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_add *p = x->pkt;
 	struct zw_k_add_args args = {
@@ -221,61 +195,51 @@ static uint64_t add_compute(struct zw_cp_exec *x)
 
 enum { EMBED_IDS, EMBED_TABLE, EMBED_Y };
 
-static const struct zw_cp_operand embed_operands[] = {
-	{"ids", offsetof(struct zw_pkt_embed, ids), ZW_OPD_ROWS | ZW_OPD_INDEX, ZW_DT(I32), "M"},
-	{"table", offsetof(struct zw_pkt_embed, table), ZW_OPD_LATE, ZW_DT_FLOAT, "VH"},
-	{"y", offsetof(struct zw_pkt_embed, y), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT_FLOAT, "MH"},
-};
-
-static int embed_exec(struct zw_cp_exec *x)
+static int embed_prepare(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_embed *p = x->pkt;
 	const int32_t *ids = x->index[EMBED_IDS];
-	unsigned int tsize = zw_cp_dtype_size(p->table.dtype), ysize = zw_cp_dtype_size(p->y.dtype);
-	uint64_t row = (uint64_t)p->table.dim[1] * tsize;
+	unsigned int esize = zw_cp_dtype_size(p->table.dtype);
+	uint64_t row = (uint64_t)p->table.dim[1] * esize;
 	size_t slot;
-	int err;
+	int err = zw_cp_check_index(x, ids, x->rows, p->table.dim[0]);
 
-	err = zw_cp_check_index(x, ids, x->rows, p->table.dim[0]);
-	if (err)
-		return err;
 	/* Row by row: the table is hundreds of megabytes, and need not lie in one piece. */
-	for (uint32_t r = 0; r < x->rows; r++) {
+	for (uint32_t r = 0; r < x->rows && !err; r++)
 		err = zw_cp_map_late(x, EMBED_TABLE,
-				     p->table.va + ids[r] * p->table.stride[0] * tsize, row,
+				     p->table.va + ids[r] * p->table.stride[0] * esize, row,
 				     ZW_ACCESS_READ, row, &slot);
-		if (err)
-			return err;
-	}
-	for (uint32_t r = 0; r < x->rows; r++) {
+	return err;
+}
+
+static int embed_run(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_embed *p = x->pkt;
+	unsigned int esize = zw_cp_dtype_size(p->y.dtype);
+	int err = 0;
+
+	for (uint32_t r = 0; r < x->rows && !err; r++) {
 		struct zw_k_convert_args args = {
 			.rows = 1,
 			.n = p->table.dim[1],
 			.src = {.ptr = x->late[r].ptr,
 				.dtype = p->table.dtype,
 				.ld = p->table.dim[1]},
-			.dst = {.ptr = (char *)x->view[EMBED_Y].ptr + r * p->y.stride[0] * ysize,
+			.dst = {.ptr = (char *)x->view[EMBED_Y].ptr + r * p->y.stride[0] * esize,
 				.dtype = p->y.dtype,
 				.ld = p->y.stride[0]},
 		};
 
 		err = zw_cp_kernel_status(x, zw_k_convert(&args, x->cfg->pool));
-		if (err)
-			return err;
 	}
-	return 0;
+	return err;
 }
 
 /* -- ARGMAX, TOPK ------------------------------------------------------------------------------------- */
 
 enum { ARGMAX_X, ARGMAX_IDS };
 
-static const struct zw_cp_operand argmax_operands[] = {
-	{"x", offsetof(struct zw_pkt_argmax, x), ZW_OPD_ROWS, ZW_DT_FLOAT, "MV"},
-	{"ids", offsetof(struct zw_pkt_argmax, ids), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT(I32), "M"},
-};
-
-static int argmax_exec(struct zw_cp_exec *x)
+static int argmax_run(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_argmax *p = x->pkt;
 	struct zw_k_argmax_args args = {
@@ -297,13 +261,6 @@ static uint64_t argmax_compute(struct zw_cp_exec *x)
 
 enum { TOPK_X, TOPK_VALUES, TOPK_IDS };
 
-static const struct zw_cp_operand topk_operands[] = {
-	{"x", offsetof(struct zw_pkt_topk, x), ZW_OPD_ROWS, ZW_DT_FLOAT, "MV"},
-	{"values", offsetof(struct zw_pkt_topk, values), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT(F32),
-	 "MK"},
-	{"ids", offsetof(struct zw_pkt_topk, ids), ZW_OPD_OUT | ZW_OPD_ROWS, ZW_DT(I32), "MK"},
-};
-
 static uint32_t topk_validate(const void *pkt)
 {
 	const struct zw_pkt_topk *p = pkt;
@@ -313,28 +270,43 @@ static uint32_t topk_validate(const void *pkt)
 	return ZW_REASON_NONE;
 }
 
-static int topk_exec(struct zw_cp_exec *x)
-{
-	const struct zw_pkt_topk *p = x->pkt;
-	uint32_t k = p->values.dim[1];
-	/* The kernel's results are dense, the packet's rows need not be: go through a block of rows at a time. */
-	uint32_t block = (1u << 20) / k;
+/* The kernel's results are dense, the packet's rows need not be: they go through a block of rows at a time. */
+struct topk_plan {
+	uint32_t block;
 	float *value;
 	int32_t *index;
+};
 
-	block = block < x->rows ? block : x->rows;
-	value = zw_cp_alloc(x, (uint64_t)block * k, sizeof(*value));
-	index = value ? zw_cp_alloc(x, (uint64_t)block * k, sizeof(*index)) : NULL;
-	if (!index)
+static int topk_prepare(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_topk *p = x->pkt;
+	struct topk_plan *plan = zw_cp_alloc(x, 1, sizeof(*plan));
+	uint32_t k = p->values.dim[1];
+
+	if (!plan)
 		return -EIO;
-	for (uint32_t r = 0; r < x->rows; r += block) {
+	x->plan = plan;
+	plan->block = (1u << 20) / k < x->rows ? (1u << 20) / k : x->rows;
+	plan->value = zw_cp_alloc(x, (uint64_t)plan->block * k, sizeof(*plan->value));
+	if (plan->value)
+		plan->index = zw_cp_alloc(x, (uint64_t)plan->block * k, sizeof(*plan->index));
+	return plan->index ? 0 : -EIO;
+}
+
+static int topk_run(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_topk *p = x->pkt;
+	const struct topk_plan *plan = x->plan;
+	uint32_t k = p->values.dim[1];
+
+	for (uint32_t r = 0; r < x->rows; r += plan->block) {
 		struct zw_k_topk_args args = {
-			.rows = x->rows - r < block ? x->rows - r : block,
+			.rows = x->rows - r < plan->block ? x->rows - r : plan->block,
 			.n = p->x.dim[1],
 			.k = k,
 			.x = zw_cp_in(x, TOPK_X),
-			.value = value,
-			.index = index,
+			.value = plan->value,
+			.index = plan->index,
 		};
 		int err;
 
@@ -346,10 +318,10 @@ static int topk_exec(struct zw_cp_exec *x)
 		for (uint32_t i = 0; i < args.rows; i++) {
 			memcpy((float *)x->view[TOPK_VALUES].ptr +
 				       (r + (uint64_t)i) * p->values.stride[0],
-			       value + (uint64_t)i * k, k * sizeof(*value));
+			       plan->value + (uint64_t)i * k, k * sizeof(float));
 			memcpy((int32_t *)x->view[TOPK_IDS].ptr +
 				       (r + (uint64_t)i) * p->ids.stride[0],
-			       index + (uint64_t)i * k, k * sizeof(*index));
+			       plan->index + (uint64_t)i * k, k * sizeof(int32_t));
 		}
 	}
 	return 0;
@@ -362,24 +334,19 @@ static uint64_t topk_compute(struct zw_cp_exec *x)
 	return zw_cp_vector_ps(x->profile, elements(x, &p->x), 4);
 }
 
-#define OP(code, pkt, name, operands, validate, exec, compute)                                     \
-	{                                                                                          \
-		code, sizeof(struct pkt), ZW_ENGINE_VECTOR,                                        \
-			sizeof(operands) / sizeof((operands)[0]), name, ZW_PKT_F_ASYNC, operands,  \
-			validate, exec, compute                                                    \
-	}
+/* -- table ------------------------------------------------------------------------------------------------- */
 
-static const struct zw_cp_op ops[] = {
-	OP(ZW_OP_RMSNORM, zw_pkt_rmsnorm, "RMSNORM", rmsnorm_operands, rmsnorm_validate,
-	   rmsnorm_exec, rmsnorm_compute),
-	OP(ZW_OP_ROPE, zw_pkt_rope, "ROPE", rope_operands, rope_validate, rope_exec, rope_compute),
-	OP(ZW_OP_SWIGLU, zw_pkt_swiglu, "SWIGLU", swiglu_operands, NULL, swiglu_exec,
-	   swiglu_compute),
-	OP(ZW_OP_EMBED, zw_pkt_embed, "EMBED", embed_operands, NULL, embed_exec, NULL),
-	OP(ZW_OP_ADD, zw_pkt_add, "ADD", add_operands, NULL, add_exec, add_compute),
-	OP(ZW_OP_ARGMAX, zw_pkt_argmax, "ARGMAX", argmax_operands, NULL, argmax_exec,
-	   argmax_compute),
-	OP(ZW_OP_TOPK, zw_pkt_topk, "TOPK", topk_operands, topk_validate, topk_exec, topk_compute),
-};
-
-const struct zw_cp_group zw_cp_vector = {ops, sizeof(ops) / sizeof(ops[0])};
+const struct zw_cp_impl zw_cp_rmsnorm = {
+	.validate = rmsnorm_validate, .run = rmsnorm_run, .compute = rmsnorm_compute};
+const struct zw_cp_impl zw_cp_rope = {.validate = rope_validate,
+				      .prepare = rope_prepare,
+				      .run = rope_run,
+				      .compute = rope_compute};
+const struct zw_cp_impl zw_cp_swiglu = {.run = swiglu_run, .compute = swiglu_compute};
+const struct zw_cp_impl zw_cp_embed = {.prepare = embed_prepare, .run = embed_run};
+const struct zw_cp_impl zw_cp_add = {.run = add_run, .compute = add_compute};
+const struct zw_cp_impl zw_cp_argmax = {.run = argmax_run, .compute = argmax_compute};
+const struct zw_cp_impl zw_cp_topk = {.validate = topk_validate,
+				      .prepare = topk_prepare,
+				      .run = topk_run,
+				      .compute = topk_compute};

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Command processor: the life of a job. */
 #include <errno.h>
-#include <inttypes.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,8 +15,11 @@ struct zw_cp_queue {
 	uint64_t seqno;
 	uint64_t start_ps;
 	uint64_t busy_ps[ZW_ENGINE_COUNT];
-	struct zw_cp_cost bytes; /* compute_ps unused */
-	uint64_t packets;
+	struct zw_cp_cost bytes; /* compute_ps and not_before unused */
+	uint64_t packets;        /* retired */
+	/* what goes on with it: the checked buffer, and where in it */
+	struct zw_cp_buffer buffer;
+	uint32_t next_offset;
 };
 
 struct zw_cp {
@@ -27,6 +28,9 @@ struct zw_cp {
 	atomic_bool preempt;
 	atomic_bool cancel;
 	struct zw_cp_exec x; /* kept for its arrays */
+	struct zw_cp_sems sems;
+	uint64_t latest_end; /* of all jobs that ended: when new queues start */
+	uint64_t buffers_loaded;
 	struct zw_cp_queue queue[ZW_MAX_QUEUES];
 };
 
@@ -48,6 +52,8 @@ void zw_cp_free(struct zw_cp *cp)
 	if (!cp)
 		return;
 	zw_pool_set_progress(cp->cfg.pool, NULL);
+	for (unsigned int i = 0; i < ZW_MAX_QUEUES; i++)
+		zw_cp_buffer_drop(&cp->queue[i].buffer);
 	free(cp->x.late);
 	free(cp->x.mem);
 	pthread_mutex_destroy(&cp->lock);
@@ -83,64 +89,28 @@ void zw_cp_arm(struct zw_cp *cp)
 
 void zw_cp_queue_reset(struct zw_cp *cp, unsigned int queue)
 {
-	if (queue < ZW_MAX_QUEUES)
-		memset(&cp->queue[queue], 0, sizeof(cp->queue[queue]));
+	struct zw_cp_queue *q;
+
+	if (queue >= ZW_MAX_QUEUES)
+		return;
+	q = &cp->queue[queue];
+	zw_cp_buffer_drop(&q->buffer);
+	memset(q, 0, sizeof(*q));
+	zw_cp_clock_init(&q->clk, cp->latest_end);
 }
 
 void zw_cp_reset(struct zw_cp *cp)
 {
+	cp->latest_end = 0;
+	memset(&cp->sems, 0, sizeof(cp->sems));
 	for (unsigned int i = 0; i < ZW_MAX_QUEUES; i++)
 		zw_cp_queue_reset(cp, i);
 	zw_cp_arm(cp);
 }
 
-/* -- log ------------------------------------------------------------------------------------------------ */
-
-static const char *status_name(uint32_t status)
+uint64_t zw_cp_buffers_loaded(const struct zw_cp *cp)
 {
-	static const char *const names[] = {
-		[ZW_JOB_OK] = "ok",
-		[ZW_JOB_INVALID] = "invalid packet",
-		[ZW_JOB_FAULT] = "MMU fault",
-		[ZW_JOB_CANCELED] = "canceled",
-		[ZW_JOB_DATA] = "bad data",
-		[ZW_JOB_NO_MEMORY] = "host out of memory",
-		[ZW_JOB_INTERNAL] = "internal error",
-	};
-
-	return status < sizeof(names) / sizeof(names[0]) ? names[status] : "?";
-}
-
-static const char *reason_name(uint32_t reason)
-{
-	static const char *const names[] = {
-		"",           "command size", "packet size",
-		"opcode",     "flags",        "reserved field not zero",
-		"dtype",      "unsupported",  "ndim",
-		"shape",      "limit",        "stride",
-		"align",      "overlap",      "value",
-		"row count",  "operand",      "index",
-		"ring entry",
-	};
-
-	return reason < sizeof(names) / sizeof(names[0]) ? names[reason] : "?";
-}
-
-static void log_failure(struct zw_cp *cp, const struct zw_soc_job *job, const char *op)
-{
-	char msg[256], where[80] = "";
-
-	if (!cp->cfg.log)
-		return;
-	if (job->status == ZW_JOB_FAULT)
-		snprintf(where, sizeof(where), ", fault %u at 0x%" PRIx64 " (%s), vm %u",
-			 job->reason, job->fault_va,
-			 job->fault_access == ZW_ACCESS_WRITE ? "write" : "read", job->vm);
-	else if (job->reason)
-		snprintf(where, sizeof(where), ": %s", reason_name(job->reason));
-	snprintf(msg, sizeof(msg), "queue %u job %" PRIu64 " packet %u %s: %s%s", job->queue,
-		 job->seqno, job->packet_index, op, status_name(job->status), where);
-	cp->cfg.log(cp->cfg.log_opaque, msg);
+	return cp->buffers_loaded;
 }
 
 /* -- accounting ------------------------------------------------------------------------------------------- */
@@ -158,30 +128,25 @@ static void account_busy(struct zw_cp *cp, struct zw_cp_queue *q, unsigned int e
 }
 
 /* The one place where a packet enters clock, job result and counters. */
-static void retire(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec *x)
+static void retire(struct zw_cp *cp, struct zw_cp_queue *q, const struct zw_cp_exec *x)
 {
-	const struct zw_pkt *hdr = x->pkt;
-	struct zw_cp_cost cost = {0};
+	const struct zw_cp_cost *cost = &x->cost;
 	uint64_t busy;
 
-	if (x->rows && x->op->compute)
-		cost.compute_ps = x->op->compute(x);
-	zw_cp_traffic_sum(x, &cost);
-	zw_cp_clock_retire(&q->clk, x->profile, x->op->engine, hdr->flags & ZW_PKT_F_ASYNC, &cost,
-			   &busy);
+	zw_cp_clock_retire(&q->clk, x->profile, x->op->engine, x->pkt, cost, &busy);
 	account_busy(cp, q, x->op->engine, busy);
-	q->bytes.hbm_read = zw_cp_add_sat(q->bytes.hbm_read, cost.hbm_read);
-	q->bytes.hbm_written = zw_cp_add_sat(q->bytes.hbm_written, cost.hbm_written);
-	q->bytes.sys_read = zw_cp_add_sat(q->bytes.sys_read, cost.sys_read);
-	q->bytes.sys_written = zw_cp_add_sat(q->bytes.sys_written, cost.sys_written);
+	q->bytes.hbm_read = zw_cp_add_sat(q->bytes.hbm_read, cost->hbm_read);
+	q->bytes.hbm_written = zw_cp_add_sat(q->bytes.hbm_written, cost->hbm_written);
+	q->bytes.sys_read = zw_cp_add_sat(q->bytes.sys_read, cost->sys_read);
+	q->bytes.sys_written = zw_cp_add_sat(q->bytes.sys_written, cost->sys_written);
 	q->packets++;
 	if (cp->cfg.pmu) {
 		struct zw_pmu *pmu = cp->cfg.pmu;
 
-		pmu_add(&pmu->hbm_read, cost.hbm_read);
-		pmu_add(&pmu->hbm_written, cost.hbm_written);
-		pmu_add(&pmu->sys_read, cost.sys_read);
-		pmu_add(&pmu->sys_written, cost.sys_written);
+		pmu_add(&pmu->hbm_read, cost->hbm_read);
+		pmu_add(&pmu->hbm_written, cost->hbm_written);
+		pmu_add(&pmu->sys_read, cost->sys_read);
+		pmu_add(&pmu->sys_written, cost->sys_written);
 		pmu_add(&pmu->packets, 1);
 		atomic_fetch_add_explicit(&pmu->progress, 1, memory_order_relaxed);
 	}
@@ -189,42 +154,71 @@ static void retire(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec *x
 
 /* -- running -------------------------------------------------------------------------------------------- */
 
-static void set_failed(struct zw_soc_job *job, uint32_t status, uint32_t reason, uint32_t packet)
+void zw_cp_set_failed(struct zw_soc_job *job, uint32_t status, uint32_t reason, uint32_t packet,
+		      uint32_t tag)
 {
 	job->end = ZW_SOC_END_COMPLETE;
 	job->status = status;
 	job->reason = reason;
 	job->packet_index = packet;
+	job->reserved2[0] = tag;
 }
 
-static void set_fault(struct zw_soc_job *job, const struct zw_mem_fault *fault, uint32_t packet)
+void zw_cp_set_fault(struct zw_soc_job *job, const struct zw_mem_fault *fault, uint32_t packet,
+		     uint32_t tag)
 {
-	set_failed(job, ZW_JOB_FAULT, fault->fault, packet);
+	zw_cp_set_failed(job, ZW_JOB_FAULT, fault->fault, packet, tag);
 	job->fault_va = fault->va;
 	job->fault_access = fault->access;
 }
 
-static void set_mem_error(struct zw_soc_job *job, int err, const struct zw_mem_fault *fault,
-			  uint32_t packet)
+void zw_cp_set_mem_error(struct zw_soc_job *job, int err, const struct zw_mem_fault *fault,
+			 uint32_t packet)
 {
 	if (err == -EFAULT)
-		set_fault(job, fault, packet);
+		zw_cp_set_fault(job, fault, packet, 0);
 	else if (err == -ECANCELED)
-		set_failed(job, ZW_JOB_CANCELED, ZW_REASON_NONE, packet);
+		zw_cp_set_failed(job, ZW_JOB_CANCELED, ZW_REASON_NONE, packet, 0);
 	else
-		set_failed(job, err == -ENOMEM ? ZW_JOB_NO_MEMORY : ZW_JOB_INTERNAL, ZW_REASON_NONE,
-			   packet);
+		zw_cp_set_failed(job, err == -ENOMEM ? ZW_JOB_NO_MEMORY : ZW_JOB_INTERNAL,
+				 ZW_REASON_NONE, packet, 0);
+}
+
+/*
+ * Everything of a packet but its arithmetic. After it x->cost is all that the packet costs, and nothing is written.
+ */
+static int prepare_packet(struct zw_cp_exec *x)
+{
+	int err = zw_cp_operands_begin(x);
+
+	if (err || x->skipped || !x->rows)
+		return err;
+	if (x->op->impl->prepare)
+		err = x->op->impl->prepare(x);
+	if (!err)
+		err = zw_cp_operands_clash(x);
+	if (err)
+		return err;
+	if (x->op->impl->compute)
+		x->cost.compute_ps = x->op->impl->compute(x);
+	zw_cp_traffic_sum(x, &x->cost);
+	return 0;
 }
 
 /* 0, ZW_CP_BLOCKED, or an error that is in x. */
 static int run_packet(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec *x)
 {
+	bool run;
 	int err, end;
 
-	err = zw_cp_operands_begin(x);
-	if (!err && x->rows)
-		err = x->op->exec(x);
-	end = zw_cp_operands_end(x, err == 0);
+	err = prepare_packet(x);
+	run = !err && !x->skipped && x->rows;
+	/* Control packets are the order of the jobs, not arithmetic. */
+	if (cp->cfg.timing_only && x->op->engine != ZW_ENGINE_CP)
+		run = false;
+	if (run)
+		err = x->op->impl->run(x);
+	end = zw_cp_operands_end(x, run && !err);
 	if (!err)
 		err = end;
 	if (!err)
@@ -238,16 +232,17 @@ static void boundary(struct zw_cp *cp)
 		cp->cfg.boundary(cp->cfg.boundary_opaque);
 }
 
-/* Runs packets of the checked copy from offset on; fills how the run ended. */
-static void run_packets(struct zw_cp *cp, struct zw_soc_job *job, const char *buf, uint32_t off,
-			uint32_t index)
+/* Runs packets of the queue's buffer from where it stands on; fills how the run ended. */
+static void run_packets(struct zw_cp *cp, struct zw_soc_job *job)
 {
 	struct zw_cp_queue *q = &cp->queue[job->queue];
 	struct zw_cp_exec *x = &cp->x;
 	bool progress = false;
 
-	for (; off < job->cmd_bytes; index++) {
-		const struct zw_pkt *hdr = (const struct zw_pkt *)(buf + off);
+	while (q->next_offset < q->buffer.size) {
+		const struct zw_pkt *hdr =
+			(const struct zw_pkt *)(q->buffer.bytes + q->next_offset);
+		uint32_t index = (uint32_t)q->packets;
 		struct zw_view *late = x->late;
 		void **mem = x->mem;
 		size_t cap_late = x->cap_late, cap_mem = x->cap_mem;
@@ -255,19 +250,19 @@ static void run_packets(struct zw_cp *cp, struct zw_soc_job *job, const char *bu
 
 		boundary(cp);
 		if (atomic_load(&cp->cancel)) {
-			set_failed(job, ZW_JOB_CANCELED, ZW_REASON_NONE, index);
+			zw_cp_set_failed(job, ZW_JOB_CANCELED, ZW_REASON_NONE, index, hdr->tag);
 			return;
 		}
 		/* At least one packet a run, or a short time slice could starve a long buffer. */
 		if (progress && atomic_load(&cp->preempt)) {
 			job->end = ZW_SOC_END_PREEMPTED;
-			job->next_offset = off;
 			return;
 		}
 		*x = (struct zw_cp_exec){
 			.cfg = &cp->cfg,
 			.profile = cp->cfg.profile,
 			.clk = &q->clk,
+			.sems = &cp->sems,
 			.vm = job->vm,
 			.op = zw_cp_op_find(hdr->opcode),
 			.pkt = hdr,
@@ -279,69 +274,20 @@ static void run_packets(struct zw_cp *cp, struct zw_soc_job *job, const char *bu
 		err = run_packet(cp, q, x);
 		if (err == ZW_CP_BLOCKED) {
 			job->end = ZW_SOC_END_BLOCKED;
-			job->next_offset = off;
 			return;
 		}
 		if (err) {
 			if (x->status == ZW_JOB_FAULT)
-				set_fault(job, &x->fault, index);
+				zw_cp_set_fault(job, &x->fault, index, hdr->tag);
 			else
-				set_failed(job, x->status, x->reason, index);
+				zw_cp_set_failed(job, x->status, x->reason, index, hdr->tag);
 			if (x->status != ZW_JOB_CANCELED)
-				log_failure(cp, job, x->op->name);
+				zw_cp_log_failure(&cp->cfg, job, x->op->name);
 			return;
 		}
 		progress = true;
-		off += hdr->size;
+		q->next_offset += hdr->size;
 	}
-}
-
-static void run_buffer(struct zw_cp *cp, struct zw_soc_job *job)
-{
-	struct zw_mem_fault fault = {0};
-	struct zw_cp_form form;
-	char *buf;
-	int err;
-
-	if (job->cmd_bytes % 16 || job->cmd_bytes > ZW_CMD_MAX_BYTES || job->cmd_va % 16) {
-		set_failed(job, ZW_JOB_INVALID, ZW_REASON_CMD_SIZE, 0);
-		log_failure(cp, job, "(buffer)");
-		return;
-	}
-	if (!job->cmd_bytes)
-		return;
-	/* Once, before anything is looked at: the guest may rewrite its buffer at any moment. */
-	buf = aligned_alloc(16, job->cmd_bytes);
-	if (!buf) {
-		set_failed(job, ZW_JOB_NO_MEMORY, ZW_REASON_NONE, 0);
-		return;
-	}
-	boundary(cp);
-	err = zw_mem_read(cp->cfg.mmu, job->vm, job->cmd_va, buf, job->cmd_bytes, &fault);
-	if (err) {
-		set_mem_error(job, err, &fault, 0);
-		log_failure(cp, job, "(buffer)");
-		goto out;
-	}
-	zw_cp_validate(buf, job->cmd_bytes, job->resume_offset, cp->cfg.profile, &form);
-	if (!form.reason && !form.resume_found) {
-		/* Not the buffer that was preempted. */
-		form.reason = ZW_REASON_PACKET_SIZE;
-		form.packet = 0;
-	}
-	if (form.reason) {
-		const struct zw_cp_op *op = NULL;
-
-		set_failed(job, ZW_JOB_INVALID, form.reason, form.packet);
-		if (form.bad_offset < job->cmd_bytes)
-			op = zw_cp_op_find(
-				((const struct zw_pkt *)(buf + form.bad_offset))->opcode);
-		log_failure(cp, job, op ? op->name : "(unknown)");
-		goto out;
-	}
-	run_packets(cp, job, buf, job->resume_offset, form.resume_packet);
-out:
-	free(buf);
 }
 
 static struct zw_job_result make_result(const struct zw_soc_job *job, const struct zw_cp_queue *q)
@@ -360,6 +306,7 @@ static struct zw_job_result make_result(const struct zw_soc_job *job, const stru
 		.sys_read = q->bytes.sys_read,
 		.sys_written = q->bytes.sys_written,
 		.packets = q->packets,
+		.tag = zw_cp_job_tag(job),
 	};
 
 	memcpy(res.busy_ps, q->busy_ps, sizeof(res.busy_ps));
@@ -374,47 +321,72 @@ static void write_result(struct zw_cp *cp, struct zw_soc_job *job, const struct 
 
 	if (job->result_va % 64) {
 		if (job->status == ZW_JOB_OK) {
-			set_failed(job, ZW_JOB_INVALID, ZW_REASON_RING, (uint32_t)q->packets);
-			log_failure(cp, job, "(result)");
+			zw_cp_set_failed(job, ZW_JOB_INVALID, ZW_REASON_RING, (uint32_t)q->packets,
+					 0);
+			zw_cp_log_failure(&cp->cfg, job, "(result)");
 		}
 		return;
 	}
 	err = zw_mem_write(cp->cfg.mmu, job->vm, job->result_va, &res, sizeof(res), &fault);
 	/* A job that failed before keeps its own reason. */
 	if (err && job->status == ZW_JOB_OK) {
-		set_mem_error(job, err, &fault, (uint32_t)q->packets);
-		log_failure(cp, job, "(result)");
+		zw_cp_set_mem_error(job, err, &fault, (uint32_t)q->packets);
+		zw_cp_log_failure(&cp->cfg, job, "(result)");
 	}
 }
 
 /* Accounting of a job starts. */
 static void open_job(struct zw_cp_queue *q, uint64_t seqno)
 {
+	zw_cp_buffer_drop(&q->buffer);
 	q->active = true;
 	q->seqno = seqno;
 	q->packets = 0;
+	q->next_offset = 0;
 	memset(q->busy_ps, 0, sizeof(q->busy_ps));
 	memset(&q->bytes, 0, sizeof(q->bytes));
 	q->start_ps = q->clk.now;
 }
 
-/* Returns false when there is nothing to run. */
-static bool begin_job(struct zw_cp *cp, struct zw_soc_job *job)
+/* A job begins: its fixed cost, and its buffer. Returns false when it is over already. */
+static bool start_job(struct zw_cp *cp, struct zw_soc_job *job)
+{
+	struct zw_cp_queue *q = &cp->queue[job->queue];
+	const char *where;
+
+	open_job(q, job->seqno);
+	zw_cp_clock_begin(&q->clk, cp->cfg.profile->job_ps);
+	account_busy(cp, q, ZW_ENGINE_CP, q->clk.now - q->start_ps);
+	boundary(cp);
+	cp->buffers_loaded++;
+	if (zw_cp_buffer_load(&cp->cfg, job, &q->buffer, &where)) {
+		zw_cp_log_failure(&cp->cfg, job, where);
+		return false;
+	}
+	return true;
+}
+
+/* The job that this queue was interrupted in, at the place where it was. */
+static bool resumes(const struct zw_cp_queue *q, const struct zw_soc_job *job)
+{
+	return q->active && q->seqno == job->seqno && q->next_offset == job->resume_offset &&
+	       zw_cp_buffer_is_of(&q->buffer, job);
+}
+
+static void end_job(struct zw_cp *cp, struct zw_soc_job *job)
 {
 	struct zw_cp_queue *q = &cp->queue[job->queue];
 
-	if (q->active && q->seqno == job->seqno)
-		return true;
-	if (job->resume_offset) {
-		/* Nothing was interrupted here: firmware and command processor disagree. */
-		set_failed(job, ZW_JOB_INTERNAL, ZW_REASON_NONE, 0);
-		log_failure(cp, job, "(resume of an unknown job)");
-		return false;
-	}
-	open_job(q, job->seqno);
-	zw_cp_clock_wait(&q->clk, zw_cp_add_sat(q->clk.now, cp->cfg.profile->job_ps));
-	account_busy(cp, q, ZW_ENGINE_CP, q->clk.now - q->start_ps);
-	return true;
+	if (job->status == ZW_JOB_OK)
+		job->packet_index = (uint32_t)q->packets;
+	if (job->result_va)
+		write_result(cp, job, q);
+	q->active = false;
+	zw_cp_buffer_drop(&q->buffer);
+	if (job->end_ps > cp->latest_end)
+		cp->latest_end = job->end_ps;
+	if (cp->cfg.pmu)
+		pmu_add(&cp->cfg.pmu->jobs, 1);
 }
 
 void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job)
@@ -432,24 +404,26 @@ void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job)
 	job->end_ps = 0;
 	memset(job->reserved2, 0, sizeof(job->reserved2));
 	if (job->queue >= ZW_MAX_QUEUES || job->vm >= ZW_MAX_VMS) {
-		set_failed(job, ZW_JOB_INTERNAL, ZW_REASON_NONE, 0);
+		zw_cp_set_failed(job, ZW_JOB_INTERNAL, ZW_REASON_NONE, 0, 0);
 		goto out;
 	}
 	q = &cp->queue[job->queue];
-	if (!begin_job(cp, job))
+	if (resumes(q, job)) {
+		run_packets(cp, job);
+	} else if (job->resume_offset) {
+		/* Nothing was interrupted there: firmware and command processor disagree. */
+		zw_cp_set_failed(job, ZW_JOB_INTERNAL, ZW_REASON_NONE, 0, 0);
+		zw_cp_log_failure(&cp->cfg, job, "(resume of an unknown job)");
 		goto out;
-	run_buffer(cp, job);
+	} else if (start_job(cp, job)) {
+		run_packets(cp, job);
+	}
 	job->start_ps = q->start_ps;
 	job->end_ps = q->clk.now;
-	if (job->end == ZW_SOC_END_COMPLETE) {
-		if (job->status == ZW_JOB_OK)
-			job->packet_index = (uint32_t)q->packets;
-		if (job->result_va)
-			write_result(cp, job, q);
-		q->active = false;
-		if (cp->cfg.pmu)
-			pmu_add(&cp->cfg.pmu->jobs, 1);
-	}
+	if (job->end == ZW_SOC_END_COMPLETE)
+		end_job(cp, job);
+	else
+		job->next_offset = q->next_offset;
 	boundary(cp);
 out:
 	zw_cp_arm(cp);
@@ -470,6 +444,7 @@ void zw_cp_report(struct zw_cp *cp, struct zw_soc_job *job)
 	if (job->result_va && job->result_va % 64 == 0)
 		zw_mem_write_aside(cp->cfg.mmu, job->vm, job->result_va, &res, sizeof(res), &fault);
 	q->active = false;
+	zw_cp_buffer_drop(&q->buffer);
 	if (cp->cfg.pmu)
 		pmu_add(&cp->cfg.pmu->jobs, 1);
 }

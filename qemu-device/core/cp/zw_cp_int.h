@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Command processor, inside. A packet goes through four steps, each driven by its row in the opcode table:
- * form (zw_cp_validate.c) -> operands (cp_operand.c) -> exec (cp_<group>.c, calls the kernels) -> time (cp_time.c).
- * A new opcode is a row, an operand list and an exec function in its group's file.
+ * Command processor, inside. What a packet consists of is in zhenwu/zw_ops.h; what the device does with it is one
+ * struct zw_cp_impl in its group's file (cp_<group>.c). A packet goes through
+ *
+ *	form (cp_validate.c)     all of the buffer, before its first packet runs
+ *	predicate, row count     read from memory
+ *	operands (cp_operand.c)  translated, checked, counted
+ *	prepare                  the rest of that: parts of operands, indexes; after it the cost is complete
+ *	clash (cp_operand.c)     no output on the same memory as something else
+ *	run                      computes; the first step that writes
+ *	time (cp_time.c)         clock, job result and counters
  */
 #ifndef ZW_CP_INT_H
 #define ZW_CP_INT_H
@@ -18,17 +25,19 @@
 #include "../zw_mem.h"
 #include "../zw_profile.h"
 
-#define ZW_CP_MAX_OPERANDS 8
-
 /*
  * Limits of this implementation, part of Documentation/device/packets.md: they bound the host memory that one packet
  * can make the device allocate.
  */
 #define ZW_CP_MAX_INDEX_ROWS (1u << 20) /* rows of a packet that has an index per row */
 #define ZW_CP_MAX_PAGE_REFS  (1u << 20) /* block table entries one packet looks at */
-#define ZW_CP_MAX_ROW        (1u << 20) /* elements that RMSNORM and ROPE hold at a time */
-#define ZW_CP_MAX_HEAD       4096u      /* head dimension of the KV cache */
-#define ZW_CP_MAX_EXTENT     (1ull << ZW_VA_BITS) /* bytes of an operand */
+#define ZW_CP_MAX_ROW                                                                              \
+	(1u << 20) /* elements that RMSNORM, ROPE and a transposing GEMM hold at a time */
+#define ZW_CP_MAX_HEAD   4096u                /* head dimension of the KV cache */
+#define ZW_CP_MAX_EXTENT (1ull << ZW_VA_BITS) /* bytes of an operand */
+
+/* Types that the engines of this build compute with; a profile can only take some away. */
+#define ZW_CP_DTYPES (ZW_DT(F32) | ZW_DT(BF16) | ZW_DT(I32))
 
 /* -- simulated time (cp_time.c) ----------------------------------------------------------------------- */
 
@@ -36,12 +45,15 @@
 struct zw_cp_cost {
 	uint64_t compute_ps;
 	uint64_t hbm_read, hbm_written, sys_read, sys_written; /* bytes */
+	uint64_t not_before; /* it starts no earlier: the time of the signal that it waited for */
 };
 
-/* Simulated clock of a queue. All in picoseconds since the queue was created, saturating. */
+/* Simulated clock of a queue. All in picoseconds since the reset of the device, saturating. */
 struct zw_cp_clock {
-	uint64_t now;  /* end of the latest packet: what an ordered packet waits for */
-	uint64_t base; /* end of the last ordered packet: what an ASYNC packet waits for */
+	uint64_t now; /* end of all packets so far: what an ordered packet waits for */
+	uint64_t
+		base; /* end of the last ordered packet: what a packet with ZW_PKT_F_DEPS waits for */
+	uint64_t token[ZW_PKT_TOKENS]; /* end of the packet of this job that signalled it last */
 	uint64_t engine_free[ZW_ENGINE_COUNT];
 	uint64_t hbm_free, sys_read_free, sys_write_free;
 };
@@ -51,72 +63,109 @@ uint64_t zw_cp_mul_sat(uint64_t a, uint64_t b);
 /* Picoseconds for `amount` units at `per_second` * permille / 1000 units per second, rounded up, saturating. */
 uint64_t zw_cp_rate_ps(uint64_t amount, uint64_t per_second, uint32_t permille);
 
+/* A clock that has stood still until `ps`. */
+void zw_cp_clock_init(struct zw_cp_clock *clk, uint64_t ps);
+/* A job begins: no token is signalled, and `ps` pass before its first packet. */
+void zw_cp_clock_begin(struct zw_cp_clock *clk, uint64_t ps);
 /*
  * Puts a packet on the time lines and returns its end. *busy_ps: how long it occupied its engine.
  * Pure: depends on nothing but its arguments.
  */
 uint64_t zw_cp_clock_retire(struct zw_cp_clock *clk, const struct zw_profile *p,
-			    unsigned int engine, bool async, const struct zw_cp_cost *cost,
-			    uint64_t *busy_ps);
-/* The queue does nothing until `ps`. */
-void zw_cp_clock_wait(struct zw_cp_clock *clk, uint64_t ps);
+			    unsigned int engine, const struct zw_pkt *hdr,
+			    const struct zw_cp_cost *cost, uint64_t *busy_ps);
 
 /* Compute time of the shapes (cost rules in Documentation/device/time.md). */
 uint64_t zw_cp_tensor_ps(const struct zw_profile *p, uint64_t m, uint64_t n, uint64_t k, bool f32);
 uint64_t zw_cp_vector_ps(const struct zw_profile *p, uint64_t elements, uint32_t ops);
 
-/* -- opcode table ------------------------------------------------------------------------------------- */
+/* -- semaphores (cp_sem.c) ---------------------------------------------------------------------------- */
 
-enum zw_cp_operand_flags {
-	ZW_OPD_OUT = 1 << 0,  /* written; else read */
-	ZW_OPD_ROWS = 1 << 1, /* dim[0] is replaced by the indirect row count */
-	ZW_OPD_OPT = 1 << 2,  /* may be absent */
-	ZW_OPD_INDEX =
-		1 << 3, /* read as data that addresses are made from: copied to private memory */
-	ZW_OPD_LATE = 1 << 4, /* exec maps the parts it needs */
-	ZW_OPD_PAGED =
-		1
-		<< 5, /* blocks along dim[0] are mapped one by one: may interleave with other outputs */
+/*
+ * When which value was signalled where. Bounded: the semaphore that was signalled longest ago gives way to a new one,
+ * the oldest value of one to a new value. Zero-filled is empty.
+ */
+#define ZW_CP_SEMS       1024u
+#define ZW_CP_SEM_VALUES 8u
+
+struct zw_cp_sem {
+	struct zw_mem_place place;
+	uint32_t n;
+	uint64_t age; /* running number of its last signal; 0: unused */
+	uint64_t value[ZW_CP_SEM_VALUES], ps[ZW_CP_SEM_VALUES]; /* values ascend */
 };
 
-#define ZW_DT(t)    (1ull << ZW_DTYPE_##t)
-#define ZW_DT_FLOAT (ZW_DT(F32) | ZW_DT(BF16))
+struct zw_cp_sems {
+	uint64_t signals;
+	struct zw_cp_sem sem[ZW_CP_SEMS];
+};
 
+void zw_cp_sem_signalled(struct zw_cp_sems *sems, const struct zw_mem_place *place, uint64_t value,
+			 uint64_t ps);
+/*
+ * When the semaphore, which holds `now`, reached `wanted`; 0 if it was not the device that wrote the value, or if it is
+ * forgotten.
+ */
+uint64_t zw_cp_sem_reached(const struct zw_cp_sems *sems, const struct zw_mem_place *place,
+			   uint64_t now, uint64_t wanted);
+
+/* -- packet table (cp_table.c) ------------------------------------------------------------------------- */
+
+/* From zw_ops.h. */
 struct zw_cp_operand {
 	const char *name;
-	uint16_t offset; /* of its struct zw_tensor in the packet */
-	uint16_t flags;  /* enum zw_cp_operand_flags */
-	uint64_t dtypes; /* ZW_DT() it may have */
-	/* One letter per dimension; equal letters are equal sizes; a lower-case letter may be left out everywhere. */
+	uint64_t dtypes;
 	const char *dims;
-	uint32_t same_ok; /* output: bit i set: may be exactly operand i */
+	uint32_t same;
+	uint16_t offset; /* of its struct zw_tensor in the packet */
+	uint8_t access;  /* enum zw_opd_access */
+	uint8_t kind;    /* enum zw_opd_kind */
+};
+
+struct zw_cp_scalar {
+	const char *name;
+	uint16_t offset;
+	uint8_t kind; /* enum zw_scalar_kind */
+	uint8_t arg;
 };
 
 struct zw_cp_exec;
 
-struct zw_cp_op {
-	uint16_t opcode;
-	uint16_t size;
-	uint8_t engine;
-	uint8_t n_operands;
-	const char *name;
-	uint32_t flags; /* of the header that it accepts */
-	const struct zw_cp_operand *operands;
-	/* Form beyond the operand list, on a packet whose operands are well-formed: enum zw_reason. */
+/* What the device does with a packet. */
+struct zw_cp_impl {
+	uint32_t late; /* bit i: prepare maps operand i, besides those of ZW_OPD_PART */
+	/* Known to the ABI, without an engine here: operands that have to be absent, scalars that have to be zero. */
+	uint32_t no_operand, no_scalar;
+	/* Form beyond the table, on a packet whose fields are well-formed: enum zw_reason. */
 	uint32_t (*validate)(const void *pkt);
-	/* Zero, ZW_CP_BLOCKED, or what zw_cp_fail() and zw_cp_fault() return. Writes nothing before all is checked. */
-	int (*exec)(struct zw_cp_exec *x);
+	/*
+	 * Zero, ZW_CP_BLOCKED, or what zw_cp_fail() and its like return. Not called without rows. prepare writes
+	 * no memory of the VM; run does nothing that costs simulated time.
+	 */
+	int (*prepare)(struct zw_cp_exec *x); /* NULL: the operand list says it all */
+	int (*run)(struct zw_cp_exec *x);
 	/* Returns picoseconds of arithmetic, adds re-reads to x->traffic; NULL: bytes are all it costs. */
 	uint64_t (*compute)(struct zw_cp_exec *x);
 };
 
 #define ZW_CP_BLOCKED 1
 
-struct zw_cp_group {
-	const struct zw_cp_op *ops;
-	size_t count;
+#define ZW_CP_DECLARE_IMPL(NAME, name, number, engine, type, flags)                                \
+	extern const struct zw_cp_impl zw_cp_##name;
+ZW_OPS(ZW_CP_DECLARE_IMPL)
+#undef ZW_CP_DECLARE_IMPL
+
+struct zw_cp_op {
+	const char *name;
+	uint16_t opcode;
+	uint16_t size; /* least */
+	uint8_t engine;
+	uint8_t n_operands, n_scalars;
+	uint32_t flags; /* of the header that it takes */
+	struct zw_cp_operand operand[ZW_OP_MAX_TENSORS];
+	struct zw_cp_scalar scalar[ZW_OP_MAX_SCALARS];
+	const struct zw_cp_impl *impl;
 };
-extern const struct zw_cp_group zw_cp_control, zw_cp_tensor, zw_cp_vector, zw_cp_attn, zw_cp_dma;
 
 /* NULL: unknown. */
 const struct zw_cp_op *zw_cp_op_find(unsigned int opcode);
@@ -124,11 +173,27 @@ const struct zw_cp_op *zw_cp_op_find(unsigned int opcode);
 static inline const struct zw_tensor *zw_cp_tensor_at(const struct zw_cp_op *op, const void *pkt,
 						      unsigned int i)
 {
-	return (const struct zw_tensor *)((const char *)pkt + op->operands[i].offset);
+	return (const struct zw_tensor *)((const char *)pkt + op->operand[i].offset);
 }
 
-/* Bytes of an element of a type that ABI 1.0 computes with; 0 for others. */
-unsigned int zw_cp_dtype_size(unsigned int dtype);
+/* Whether the packet's flags give operand i its other dimensions. */
+static inline bool zw_cp_transposed(const struct zw_cp_operand *opd, uint32_t flags)
+{
+	return (opd->kind & ZW_OPD_TRANS_0 && flags & ZW_PKT_OPFLAG(0)) ||
+	       (opd->kind & ZW_OPD_TRANS_1 && flags & ZW_PKT_OPFLAG(1));
+}
+
+/* Whether dim[0] of operand i is the number of rows of the packet. */
+static inline bool zw_cp_has_rows(const struct zw_cp_operand *opd, uint32_t flags)
+{
+	return opd->kind & ZW_OPD_ROWS && !zw_cp_transposed(opd, flags);
+}
+
+/* Bytes of an element of a type with blocks of one element. */
+static inline unsigned int zw_cp_dtype_size(unsigned int dtype)
+{
+	return zw_dtype_block_bytes(dtype);
+}
 
 /*
  * Elements from the first to one past the last of t with `rows` in place of dim[0]. Validated tensors only:
@@ -137,52 +202,54 @@ unsigned int zw_cp_dtype_size(unsigned int dtype);
 uint64_t zw_cp_tensor_span(const struct zw_tensor *t, uint32_t rows);
 uint64_t zw_cp_tensor_count(const struct zw_tensor *t, uint32_t rows);
 
-/* -- form --------------------------------------------------------------------------------------------- */
+/* -- form (cp_validate.c) ------------------------------------------------------------------------------- */
 
 struct zw_cp_form {
 	uint32_t reason;     /* ZW_REASON_NONE: well-formed */
 	uint32_t packet;     /* index of the one refused ... */
 	uint32_t bad_offset; /* ... and where it is */
 	uint32_t packets;    /* in the buffer */
-	bool resume_found;
-	uint32_t
-		resume_packet; /* index of the packet at resume_offset (packets, if it is the end) */
 };
 
 /* Checks all packets of a private, 16-byte aligned copy of a command buffer. Touches nothing else. */
-void zw_cp_validate(const void *buf, uint32_t bytes, uint32_t resume_offset,
-		    const struct zw_profile *profile, struct zw_cp_form *form);
+void zw_cp_validate(const void *buf, uint32_t bytes, const struct zw_profile *profile,
+		    struct zw_cp_form *form);
 
 /* -- one packet being run (cp_operand.c) ---------------------------------------------------------------- */
 
+/* Bytes, by the cost model's accounting. */
 struct zw_cp_traffic {
-	uint64_t hbm, sys; /* bytes, by the cost model's accounting */
-	bool written;      /* else read */
+	uint64_t hbm_read, hbm_written, sys_read, sys_written;
 };
 
 struct zw_cp_exec {
 	const struct zw_cp_config *cfg;
 	const struct zw_profile *profile;
-	struct zw_cp_clock *clk;
+	const struct zw_cp_clock *clk;
+	struct zw_cp_sems *sems;
 	unsigned int vm;
 	const struct zw_cp_op *op;
 	const void *pkt;
+	bool skipped;  /* by its predicate */
 	uint32_t rows; /* dim[0] of the [rows] operands, or the indirect count */
 
 	/* by operand */
-	struct zw_view view[ZW_CP_MAX_OPERANDS];
-	bool mapped[ZW_CP_MAX_OPERANDS];
-	int32_t *index[ZW_CP_MAX_OPERANDS];
-	struct zw_cp_traffic traffic[ZW_CP_MAX_OPERANDS];
+	struct zw_view view[ZW_OP_MAX_TENSORS];
+	bool mapped[ZW_OP_MAX_TENSORS];
+	struct zw_mem_pieces pieces[ZW_OP_MAX_TENSORS]; /* what is written of it; bytes 0: all */
+	int32_t *index[ZW_OP_MAX_TENSORS];
+	struct zw_cp_traffic traffic[ZW_OP_MAX_TENSORS];
 
-	/* views of ZW_OPD_LATE operands, any number */
+	/* views that prepare made, any number */
 	struct zw_view *late;
 	size_t n_late, cap_late;
 	/* memory that lives as long as the packet */
 	void **mem;
 	size_t n_mem, cap_mem;
+	void *plan; /* from prepare to run; among mem */
 
 	uint64_t scores; /* attention: query-key pairs per head */
+	struct zw_cp_cost cost;
 
 	/* why it failed */
 	uint32_t status, reason;
@@ -198,13 +265,24 @@ int zw_cp_kernel_status(struct zw_cp_exec *x, int err);
 /* Zero-filled memory that zw_cp_operands_end() frees. NULL: x failed with NO_MEMORY. */
 void *zw_cp_alloc(struct zw_cp_exec *x, uint64_t count, size_t size);
 
-/* Reads the row count, copies the indexes, maps all operands that are not late. rows == 0: nothing to do. */
+/*
+ * Reads predicate and row count, copies the indexes, maps all operands that are not late. x->skipped or x->rows == 0:
+ * nothing to do.
+ */
 int zw_cp_operands_begin(struct zw_cp_exec *x);
+/*
+ * After prepare: fails x (INVALID, OVERLAP) if something that will be written is, by two mappings of one page, also
+ * something else.
+ */
+int zw_cp_operands_clash(struct zw_cp_exec *x);
 /* Ends all views, writing back when commit; frees the memory. Returns 0 or fails x. */
 int zw_cp_operands_end(struct zw_cp_exec *x, bool commit);
 
+/* Maps [va, va + len) as the view of operand i and counts `bytes` of traffic for it. For packets without tensors. */
+int zw_cp_map(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, uint32_t access,
+	      uint64_t bytes);
 /*
- * Maps [va, va + len) for operand i and counts `bytes` of traffic for it. *slot: its place in x->late
+ * Maps [va, va + len), a part of operand i, and counts `bytes` of traffic for it. *slot: its place in x->late
  * (the array moves while it grows: take pointers when all is mapped).
  */
 int zw_cp_map_late(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, uint32_t access,
@@ -224,5 +302,48 @@ struct zw_k_out zw_cp_out(const struct zw_cp_exec *x, unsigned int i);
 /* Heads of a [M,H,D] or [M,D] operand and its row length. */
 uint32_t zw_cp_heads(const struct zw_tensor *t);
 uint32_t zw_cp_inner(const struct zw_tensor *t);
+
+/* -- command buffers (cp_buffer.c) ---------------------------------------------------------------------- */
+
+/*
+ * The checked copy of a job's command buffer. It is kept while its job is preempted or blocked, so that a queue holds at
+ * most one of them, of ZW_CMD_MAX_BYTES.
+ */
+struct zw_cp_buffer {
+	char *bytes; /* NULL: none, or an empty buffer */
+	uint64_t va;
+	uint32_t size;
+	unsigned int vm;
+};
+
+/*
+ * Copies and checks the job's buffer; 0, or the job is failed and -EIO. *where: what to name in the log. The copy is
+ * the caller's to drop in both cases.
+ */
+int zw_cp_buffer_load(const struct zw_cp_config *cfg, struct zw_soc_job *job,
+		      struct zw_cp_buffer *buf, const char **where);
+void zw_cp_buffer_drop(struct zw_cp_buffer *buf);
+/* Whether this is the job's. */
+bool zw_cp_buffer_is_of(const struct zw_cp_buffer *buf, const struct zw_soc_job *job);
+
+/* -- jobs (zw_cp.c) ------------------------------------------------------------------------------------- */
+
+void zw_cp_set_failed(struct zw_soc_job *job, uint32_t status, uint32_t reason, uint32_t packet,
+		      uint32_t tag);
+void zw_cp_set_fault(struct zw_soc_job *job, const struct zw_mem_fault *fault, uint32_t packet,
+		     uint32_t tag);
+/* From the result of a zw_mem_*() call. */
+void zw_cp_set_mem_error(struct zw_soc_job *job, int err, const struct zw_mem_fault *fault,
+			 uint32_t packet);
+/* Tag of the packet that failed. The job record has no field of its own for it. */
+static inline uint32_t zw_cp_job_tag(const struct zw_soc_job *job)
+{
+	return (uint32_t)job->reserved2[0];
+}
+/* One line about a failed job (cp_log.c). where: the packet's name, or what else was at fault. */
+void zw_cp_log_failure(const struct zw_cp_config *cfg, const struct zw_soc_job *job,
+		       const char *where);
+/* Command buffers copied and checked since the CP was made. */
+uint64_t zw_cp_buffers_loaded(const struct zw_cp *cp);
 
 #endif /* ZW_CP_INT_H */

@@ -11,7 +11,7 @@
 
 #define GIB    (1ull << 30)
 #define MIB    (1ull << 20)
-#define DTYPES (1ull << ZW_DTYPE_F32 | 1ull << ZW_DTYPE_BF16 | 1ull << ZW_DTYPE_I32)
+#define DTYPES (ZW_DT(F32) | ZW_DT(BF16) | ZW_DT(I32))
 
 static const struct zw_profile profiles[] = {
 	{
@@ -139,8 +139,8 @@ static const struct {
 	 {"assumed: low end of large GEMMs on GPUs (0.84-0.94)", "assumed: as 810e",
 	  "assumed: as 810e"}},
 	{"dtypes",
-	 {"assumed: what ABI 1.0 computes with",
-	  "assumed: what ABI 1.0 computes with (the chip has FP8, FP4)",
+	 {"assumed: what the engines compute with",
+	  "assumed: what the engines compute with (the chip has FP8, FP4)",
 	  "assumed: accepted at a low rate; the chip is published as INT8"}},
 };
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "../zw_profile.h"
 #include "zhenwu/zw_regs.h"
@@ -92,21 +93,30 @@ static int parse_number(struct parser *s, const char *key, const char *value, ui
 	return fail(s, "%s: unknown suffix '%s' (k, M, G, T, Ki, Mi, Gi, Ti)", key, end);
 }
 
+/* As in zw_types.h, in any case; 0: no such type. */
+static uint64_t dtype_bit(const char *name)
+{
+#define DTYPE(dtype, number, elements, bytes)                                                      \
+	if (!strcasecmp(name, #dtype))                                                             \
+		return ZW_DT(dtype);
+	ZW_DTYPES(DTYPE)
+#undef DTYPE
+	return 0;
+}
+
 static int parse_dtypes(struct parser *s, char *value)
 {
 	char *save, *tok;
 
 	s->p->dtypes = 0;
 	for (tok = strtok_r(value, ",", &save); tok; tok = strtok_r(NULL, ",", &save)) {
+		uint64_t bit;
+
 		tok = trim(tok);
-		if (!strcmp(tok, "f32"))
-			s->p->dtypes |= 1ull << ZW_DTYPE_F32;
-		else if (!strcmp(tok, "bf16"))
-			s->p->dtypes |= 1ull << ZW_DTYPE_BF16;
-		else if (!strcmp(tok, "i32"))
-			s->p->dtypes |= 1ull << ZW_DTYPE_I32;
-		else
-			return fail(s, "dtypes: '%s' is none of f32, bf16, i32", tok);
+		bit = dtype_bit(tok);
+		if (!bit)
+			return fail(s, "dtypes: no type '%s' (f32, bf16, i32, ...)", tok);
+		s->p->dtypes |= bit;
 	}
 	return s->p->dtypes ? 0 : fail(s, "dtypes: empty list");
 }

@@ -23,26 +23,18 @@ extern "C" {
 
 /* -- tensors --------------------------------------------------------------------------------- */
 
-/** Bits of an element of enum zw_dtype; 0 for a type not in the ABI. Pure. */
+/** Bits of an element of enum zw_dtype; 0 for records and for a type not in the ABI. Pure. */
 static inline unsigned int zw_dtype_bits(uint32_t dtype)
 {
-	switch (dtype) {
-	case ZW_DTYPE_F32:
-	case ZW_DTYPE_I32:
-		return 32;
-	case ZW_DTYPE_BF16:
-	case ZW_DTYPE_F16:
-		return 16;
-	case ZW_DTYPE_I8:
-	case ZW_DTYPE_F8E4M3:
-	case ZW_DTYPE_F8E5M2:
-		return 8;
-	case ZW_DTYPE_F4E2M1:
-	case ZW_DTYPE_I4:
-		return 4;
-	default:
-		return 0;
-	}
+	unsigned int elements = zw_dtype_block_elements(dtype);
+
+	return elements == 1 || elements == 2 ? zw_dtype_block_bytes(dtype) * 8 / elements : 0;
+}
+
+/** The layout a tensor of this type has. Pure. */
+static inline uint8_t zw_dtype_layout(uint32_t dtype)
+{
+	return dtype < 64 && (ZW_DT_BLOCKED >> dtype & 1) ? ZW_LAYOUT_BLOCKED : ZW_LAYOUT_STRIDED;
 }
 
 /**
@@ -57,6 +49,7 @@ static inline struct zw_tensor zw_tensor_4d(uint32_t dtype, uint64_t va, uint32_
 	memset(&t, 0, sizeof(t));
 	t.va = va;
 	t.dtype = (uint16_t)dtype;
+	t.layout = zw_dtype_layout(dtype);
 	t.ndim = 4;
 	t.dim[0] = d0;
 	t.dim[1] = d1;
@@ -76,6 +69,7 @@ static inline struct zw_tensor zw_tensor_3d(uint32_t dtype, uint64_t va, uint32_
 	memset(&t, 0, sizeof(t));
 	t.va = va;
 	t.dtype = (uint16_t)dtype;
+	t.layout = zw_dtype_layout(dtype);
 	t.ndim = 3;
 	t.dim[0] = d0;
 	t.dim[1] = d1;
@@ -93,6 +87,7 @@ static inline struct zw_tensor zw_tensor_2d(uint32_t dtype, uint64_t va, uint32_
 	memset(&t, 0, sizeof(t));
 	t.va = va;
 	t.dtype = (uint16_t)dtype;
+	t.layout = zw_dtype_layout(dtype);
 	t.ndim = 2;
 	t.dim[0] = rows;
 	t.dim[1] = cols;
@@ -107,6 +102,7 @@ static inline struct zw_tensor zw_tensor_1d(uint32_t dtype, uint64_t va, uint32_
 	memset(&t, 0, sizeof(t));
 	t.va = va;
 	t.dtype = (uint16_t)dtype;
+	t.layout = zw_dtype_layout(dtype);
 	t.ndim = 1;
 	t.dim[0] = n;
 	return t;
@@ -123,16 +119,45 @@ static inline struct zw_tensor zw_tensor_none(void)
 
 /**
  * `count` entries along dimension `axis` from entry `first`: a part of rows, or of the columns of a
- * fused projection; no data moves. Not for sub-byte types. The caller keeps first + count <=
- * dim[axis]. Pure.
+ * fused projection; no data moves. The caller keeps first + count <= dim[axis], and both multiples
+ * of the type's block along the last dimension. Pure.
  */
 static inline struct zw_tensor zw_tensor_slice(struct zw_tensor t, unsigned int axis,
 					       uint32_t first, uint32_t count)
 {
 	uint64_t step = axis + 1u < t.ndim ? t.stride[axis] : 1;
 
-	t.va += first * step * (zw_dtype_bits(t.dtype) / 8);
+	if (zw_dtype_block_elements(t.dtype))
+		t.va += first * step / zw_dtype_block_elements(t.dtype) *
+			zw_dtype_block_bytes(t.dtype);
 	t.dim[axis] = count;
+	return t;
+}
+
+/**
+ * Scales (or zero points) of a tensor: one of them for each block of rows x cols elements along its
+ * last two dimensions; dense. Pure.
+ */
+static inline struct zw_tensor zw_tensor_scales(uint32_t dtype, uint64_t va, struct zw_tensor of,
+						uint32_t rows, uint32_t cols)
+{
+	struct zw_tensor t = of;
+	uint64_t stride = 1;
+	unsigned int i;
+
+	t.va = va;
+	t.dtype = (uint16_t)dtype;
+	t.layout = zw_dtype_layout(dtype);
+	t.block[0] = rows;
+	t.block[1] = cols;
+	if (of.ndim > 1 && rows)
+		t.dim[of.ndim - 2] = of.dim[of.ndim - 2] / rows + !!(of.dim[of.ndim - 2] % rows);
+	if (of.ndim && cols)
+		t.dim[of.ndim - 1] = of.dim[of.ndim - 1] / cols + !!(of.dim[of.ndim - 1] % cols);
+	for (i = of.ndim; i-- > 1;) {
+		stride *= t.dim[i];
+		t.stride[i - 1] = stride;
+	}
 	return t;
 }
 
@@ -157,6 +182,13 @@ struct zw_cmd {
 	int error;            /**< first error, -errno */
 	uint32_t reason;      /**< its enum zw_reason, if a packet was refused */
 	struct zw_error what; /**< its text, "packet 3 gemm: w: dtype not accepted here" */
+	struct {
+		uint64_t predicate_va;
+		uint32_t tag;
+		uint32_t flags;
+		uint16_t wait;
+		uint8_t signal, reserved;
+	} next; /**< what zw_cmd_tag() and its like said about the packets to come */
 };
 
 /** An empty builder that allocates as it grows. Never fails. */
@@ -176,26 +208,93 @@ static inline int zw_cmd_finish(const struct zw_cmd *cmd)
 /** Makes room for `bytes` more. 0, -ENOMEM, -ENOSPC (fixed memory) or -EFBIG (over 16 MiB); sticks.
  */
 ZW_API int zw_cmd_reserve(struct zw_cmd *cmd, size_t bytes);
+/** Makes room for one packet of `bytes`: as above, and -EINVAL for a size that no packet has. */
+ZW_API int zw_cmd_room(struct zw_cmd *cmd, size_t bytes);
+
+/**
+ * Header fields of the packets to come. The functions for packets do not name them, as most packets
+ * have none.
+ *
+ * zw_cmd_tag() and zw_cmd_predicate() hold for all packets from now on, until changed;
+ * zw_cmd_wait() and zw_cmd_signal() for the next packet only. zw_cmd_reset() drops them all. What is
+ * wrong with them is found when a packet is added.
+ */
+/** @param tag  any value; failures and traces name it */
+static inline void zw_cmd_tag(struct zw_cmd *cmd, uint32_t tag)
+{
+	cmd->next.tag = tag;
+}
+
+/**
+ * Run packets only if the 32 bits at va are not zero, or (inverted) only if they are.
+ * @param va  4-byte aligned; 0: run them always
+ */
+static inline void zw_cmd_predicate(struct zw_cmd *cmd, uint64_t va, int inverted)
+{
+	cmd->next.predicate_va = va;
+	cmd->next.flags &= ~ZW_PKT_F_PREDICATE_NOT;
+	if (va && inverted)
+		cmd->next.flags |= ZW_PKT_F_PREDICATE_NOT;
+}
+
+/**
+ * The next packet waits, in simulated time, for these tokens and for the latest packet that had no
+ * such set, instead of for all packets before it.
+ * @param tokens  bit t: token t; 0 is a set, too
+ */
+static inline void zw_cmd_wait(struct zw_cmd *cmd, uint32_t tokens)
+{
+	cmd->next.wait = (uint16_t)tokens;
+	cmd->next.flags |= ZW_PKT_F_DEPS;
+}
+
+/** The next packet signals this token (0 to ZW_PKT_TOKENS - 1) when it ends. */
+static inline void zw_cmd_signal(struct zw_cmd *cmd, unsigned int token)
+{
+	cmd->next.signal = (uint8_t)(token < ZW_PKT_TOKENS ? token + 1 : 0xff);
+}
+
+/** Adds the above to a header. For the functions that append. */
+static inline void zw_cmd_put_header(struct zw_cmd *cmd, struct zw_pkt *pkt)
+{
+	pkt->flags |= cmd->next.flags;
+	if (cmd->next.predicate_va)
+		pkt->predicate_va = cmd->next.predicate_va;
+	if (cmd->next.tag)
+		pkt->tag = cmd->next.tag;
+	if (cmd->next.flags & ZW_PKT_F_DEPS)
+		pkt->wait = cmd->next.wait;
+	if (cmd->next.signal)
+		pkt->signal = cmd->next.signal;
+	cmd->next.flags &= ~ZW_PKT_F_DEPS;
+	cmd->next.wait = 0;
+	cmd->next.signal = 0;
+}
 
 /**
  * Raw emit: appends a zeroed packet with its header filled in and returns it to be completed by the
  * caller; NULL when there is an error. Checks nothing about the packet; the device will.
  *
- * @param bytes  whole packet, a multiple of 16, at least sizeof(struct zw_pkt)
+ * @param bytes  whole packet, a multiple of 16 from sizeof(struct zw_pkt) to 65520
  */
 static inline void *zw_cmd_emit_raw(struct zw_cmd *cmd, uint32_t opcode, size_t bytes,
 				    uint64_t rows_va, uint32_t flags)
 {
 	struct zw_pkt *pkt;
+	struct zw_pkt hdr;
 
-	if (cmd->error || (cmd->capacity - cmd->used < bytes && zw_cmd_reserve(cmd, bytes)))
+	if (cmd->error || zw_cmd_room(cmd, bytes))
 		return NULL;
+	memset(&hdr, 0, sizeof(hdr));
+	hdr.opcode = (uint16_t)opcode;
+	hdr.size = (uint16_t)bytes;
+	hdr.flags = flags;
+	hdr.rows_va = rows_va;
+	zw_cmd_put_header(cmd, &hdr);
 	pkt = (struct zw_pkt *)(void *)(cmd->base + cmd->used);
-	memset(pkt, 0, bytes);
-	pkt->opcode = (uint16_t)opcode;
-	pkt->size = (uint16_t)bytes;
-	pkt->flags = flags;
-	pkt->rows_va = rows_va;
+	/* whole words, and nothing read: the buffer may be mapped write-combined */
+	memcpy(pkt, &hdr, sizeof(hdr));
+	memset(pkt + 1, 0, bytes - sizeof(hdr));
 	cmd->used += bytes;
 	cmd->packets++;
 	return pkt;
@@ -205,10 +304,12 @@ static inline void *zw_cmd_emit_raw(struct zw_cmd *cmd, uint32_t opcode, size_t 
  * Checked emit: one function per packet. Operands and shapes are those of the structure of the same
  * name in zhenwu/zw_cmd.h; optional operands may be NULL. Everything that can be known without
  * device memory is checked as the device will: on an error nothing is appended, and the result is
- * -EINVAL with `reason` and `what` set, or -ENOMEM, -ENOSPC, -EFBIG.
+ * -EINVAL with `reason` and `what` set, or -ENOMEM, -ENOSPC, -EFBIG. Whether the engines of a
+ * device compute it, zw_cmd_check_supported() tells.
  *
  * @param rows_va  address of the row count, 0: all rows (see zw_cmd.h); only where it is listed
- * @param flags    ZW_PKT_F_*; none for barrier, timestamp and semaphores, whose order is their point
+ * @param flags    ZW_PKT_F_* and the packet's own; dependencies, tag and predicate are easier said
+ *                 with zw_cmd_wait() and its like
  */
 ZW_API int zw_cmd_nop(struct zw_cmd *cmd, uint32_t flags);
 ZW_API int zw_cmd_barrier(struct zw_cmd *cmd, uint32_t flags);
@@ -222,8 +323,8 @@ ZW_API int zw_cmd_gemm(struct zw_cmd *cmd, const struct zw_tensor *a, const stru
 ZW_API int zw_cmd_rmsnorm(struct zw_cmd *cmd, const struct zw_tensor *x, const struct zw_tensor *w,
 			  const struct zw_tensor *y, float eps, uint64_t rows_va, uint32_t flags);
 ZW_API int zw_cmd_rope(struct zw_cmd *cmd, const struct zw_tensor *x, const struct zw_tensor *y,
-		       const struct zw_tensor *pos, const struct zw_tensor *cos_table,
-		       const struct zw_tensor *sin_table, uint64_t rows_va, uint32_t flags);
+		       const struct zw_tensor *pos, const struct zw_tensor *cos,
+		       const struct zw_tensor *sin, uint64_t rows_va, uint32_t flags);
 ZW_API int zw_cmd_swiglu(struct zw_cmd *cmd, const struct zw_tensor *gate,
 			 const struct zw_tensor *up, const struct zw_tensor *y, uint64_t rows_va,
 			 uint32_t flags);
@@ -242,10 +343,15 @@ ZW_API int zw_cmd_kv_write(struct zw_cmd *cmd, const struct zw_tensor *k, const 
 			   const struct zw_tensor *pos, const struct zw_tensor *seq,
 			   const struct zw_tensor *block_table, const struct zw_tensor *k_cache,
 			   const struct zw_tensor *v_cache, uint64_t rows_va, uint32_t flags);
-/** Operands of zw_cmd_attention(), which has too many for a parameter list. seq, lse: optional. */
+/**
+ * Operands of zw_cmd_attention(), which has too many for a parameter list. seq and all from lse on:
+ * optional.
+ */
 struct zw_cmd_attention_args {
 	const struct zw_tensor *q, *y, *pos, *seq, *block_table, *k_cache, *v_cache, *lse;
-	float scale; /**< usually 1 / sqrt(head dimension) */
+	const struct zw_tensor *k_scale, *v_scale, *sinks, *sparse_blocks, *sparse_counts;
+	float scale;     /**< usually 1 / sqrt(head dimension) */
+	uint32_t window; /**< 0: none */
 };
 ZW_API int zw_cmd_attention(struct zw_cmd *cmd, const struct zw_cmd_attention_args *args,
 			    uint64_t rows_va, uint32_t flags);
@@ -253,6 +359,18 @@ ZW_API int zw_cmd_copy(struct zw_cmd *cmd, uint64_t dst, uint64_t src, uint64_t 
 		       uint32_t flags);
 ZW_API int zw_cmd_fill(struct zw_cmd *cmd, uint64_t dst, uint64_t bytes, uint32_t pattern,
 		       uint32_t flags);
+
+/** Rows of `bytes` bytes, strides in bytes from one to the next. What is between them is left alone. */
+ZW_API int zw_cmd_copy_rows(struct zw_cmd *cmd, uint64_t dst, uint64_t dst_stride, uint64_t src,
+			    uint64_t src_stride, uint64_t bytes, uint32_t rows, uint64_t rows_va,
+			    uint32_t flags);
+ZW_API int zw_cmd_fill_rows(struct zw_cmd *cmd, uint64_t dst, uint64_t dst_stride, uint64_t bytes,
+			    uint32_t rows, uint32_t pattern, uint64_t rows_va, uint32_t flags);
+/**
+ * Any packet, filled in by the caller with opcode and size: for operands that the functions above do
+ * not name, such as the scales of quantised weights. Checked like theirs.
+ */
+ZW_API int zw_cmd_packet(struct zw_cmd *cmd, const void *packet);
 
 /* -- checking and reading -------------------------------------------------------------------- */
 
@@ -265,6 +383,17 @@ ZW_API int zw_cmd_fill(struct zw_cmd *cmd, uint64_t dst, uint64_t bytes, uint32_
  * @return 0 or a positive enum zw_reason. Reads no more than avail bytes. Pure.
  */
 ZW_API int zw_cmd_check_packet(const void *buf, size_t avail, struct zw_error *what);
+
+/**
+ * Checks one packet as zw_cmd_check_packet() does, and whether an engine computes it.
+ *
+ * @param dtypes  ZW_DT() set of what the device computes with
+ * @return 0 or a positive enum zw_reason; ZW_REASON_UNSUPPORTED for a well-formed packet with an
+ *	operand type outside of dtypes, or with an operand or option that ABI 2.0 describes and no
+ *	engine has yet. Pure.
+ */
+ZW_API int zw_cmd_check_supported(const void *buf, size_t avail, uint64_t dtypes,
+				  struct zw_error *what);
 
 /**
  * Checks a whole command buffer.

@@ -31,7 +31,7 @@ enum place { IN_HBM, IN_PAGES, IN_SYSTEM, IN_READ_ONLY, N_PLACES };
 #define GUARD      64
 #define GUARD_BYTE 0xa5
 #define MAX_ALLOCS 512
-#define CMD_MAX    (256 * KIB)
+#define CMD_MAX    (320 * KIB)
 #define F32        ZW_DTYPE_F32
 #define BF16       ZW_DTYPE_BF16
 #define I32        ZW_DTYPE_I32
@@ -62,6 +62,7 @@ struct cp_env {
 	char log[256];
 	unsigned int boundaries;
 	void (*at_boundary)(struct cp_env *e);
+	void (*at_dma_write)(struct cp_env *e); /* before it happens */
 	bool fail_dma_write;
 	bool no_guards; /* the test lets packets write anywhere */
 	uint64_t rng;
@@ -82,6 +83,8 @@ static inline int env_dma_write(void *opaque, uint64_t addr, const void *buf, si
 {
 	struct cp_env *e = opaque;
 
+	if (e->at_dma_write)
+		e->at_dma_write(e);
 	if (e->fail_dma_write || addr < SYS_AT || len > AREA_BYTES ||
 	    addr - SYS_AT > AREA_BYTES - len)
 		return -EIO;

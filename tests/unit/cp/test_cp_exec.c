@@ -2,6 +2,7 @@
 /* Every packet: what it computes, from and to every kind of memory, in place and with gaps. */
 #include <math.h>
 
+#include "cp/zw_cp_int.h"
 #include "cp_env.h"
 
 static const enum place places[] = {IN_HBM, IN_PAGES, IN_SYSTEM};
@@ -16,6 +17,15 @@ static void expect_near(double got, double want, unsigned int dtype, double scal
 	if (!(fabs(got - want) <= tol))
 		print_error("got %.9g, want %.9g +- %.3g\n", got, want, tol);
 	assert_true(fabs(got - want) <= tol);
+}
+
+static struct zw_tensor random_tensor_at(struct cp_env *e, enum place p, unsigned int dtype,
+					 uint32_t d0, uint32_t d1)
+{
+	struct zw_tensor t = tensor(e, p, dtype, d0, d1, 0, 0);
+
+	fill_random(e, &t);
+	return t;
 }
 
 /* Nothing but rows of t changed: the bytes between its rows are what env_clear() left. */
@@ -133,11 +143,11 @@ static void rope(void **state)
 			r.x = tensor_gap(e, p, F32, 4, m, h, d);
 			r.y = variant ? r.x : tensor(e, p, F32, m, h, d, 0);
 			r.pos = tensor(e, p, I32, m, 0, 0, 0);
-			r.cos_table = tensor_gap(e, p, F32, variant ? 6 : 0, positions, half, 0);
-			r.sin_table = tensor_gap(e, p, F32, variant ? 6 : 0, positions, half, 0);
+			r.cos = tensor_gap(e, p, F32, variant ? 6 : 0, positions, half, 0);
+			r.sin = tensor_gap(e, p, F32, variant ? 6 : 0, positions, half, 0);
 			fill_random(e, &r.x);
-			fill_random(e, &r.cos_table);
-			fill_random(e, &r.sin_table);
+			fill_random(e, &r.cos);
+			fill_random(e, &r.sin);
 			for (uint32_t i = 0; i < m; i++) {
 				put_i(e, &r.pos, i, 0, pos[i]);
 				for (uint32_t j = 0; j < h * d; j++)
@@ -149,10 +159,8 @@ static void rope(void **state)
 				for (uint32_t j = 0; j < h * d; j++) {
 					const float *v = x[i][j / d];
 					uint32_t c = j % d, f = c % half;
-					double co =
-						get_f(e, &r.cos_table, (uint64_t)pos[i], f, 0, 0);
-					double si =
-						get_f(e, &r.sin_table, (uint64_t)pos[i], f, 0, 0);
+					double co = get_f(e, &r.cos, (uint64_t)pos[i], f, 0, 0);
+					double si = get_f(e, &r.sin, (uint64_t)pos[i], f, 0, 0);
 					double want = v[c];
 
 					if (c < half)
@@ -465,9 +473,10 @@ static void copy_fill(void **state)
 	for (enum place from = IN_HBM; from <= IN_SYSTEM; from++) {
 		EACH_PLACE(to)
 		{
-			struct zw_pkt_copy c = {.hdr = HDR(ZW_OP_COPY, zw_pkt_copy), .bytes = 9001};
-			struct zw_pkt_fill f = {.hdr = HDR(ZW_OP_FILL, zw_pkt_fill),
-						.bytes = 8192 + 4};
+			struct zw_pkt_copy c = {
+				.hdr = HDR(ZW_OP_COPY, zw_pkt_copy), .bytes = 9001, .rows = 1};
+			struct zw_pkt_fill f = {
+				.hdr = HDR(ZW_OP_FILL, zw_pkt_fill), .bytes = 8192 + 4, .rows = 1};
 			uint8_t want[9001], got[9001];
 
 			c.src = env_alloc(e, from, c.bytes + 1) + 1;
@@ -498,6 +507,325 @@ static void copy_fill(void **state)
 			EMIT(e, f);
 			env_run_ok(e);
 		}
+	}
+}
+
+/* The other orders of a and w: the bits of a packet that has them in plain order, and its cost. */
+static void transposed(void **state)
+{
+	struct cp_env *e = *state;
+	static const struct {
+		uint32_t m, n, k;
+	} shapes[] = {{5, 37, 70}, {130, 65, 129}, {1, 1, 1}, {64, 3, 200}};
+	static uint8_t want[130 * 80 * 4], got[130 * 80 * 4];
+
+	EACH_PLACE(p)
+	{
+		for (unsigned int i = 0; i < 4 * 4 * 4; i++) {
+			const uint32_t m = shapes[i / 16].m, n = shapes[i / 16].n,
+				       k = shapes[i / 16].k;
+			bool ta = i & 1, tw = i & 2;
+			unsigned int dt = i & 4 ? F32 : BF16, dw = i & 8 ? F32 : BF16;
+			struct zw_pkt_gemm g = {.hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm)};
+			struct zw_pkt_gemm t;
+			struct zw_job_result plain;
+
+			env_clear(e);
+			g.a = tensor_gap(e, p, dt, 3, m, k, 0);
+			g.w = tensor_gap(e, p, dw, 5, n, k, 0);
+			g.c = tensor_gap(e, p, F32, 9, m, n, 0);
+			g.bias = tensor(e, p, BF16, n, 0, 0, 0);
+			g.residual = tensor(e, p, BF16, m, n, 0, 0);
+			fill_random(e, &g.a);
+			fill_random(e, &g.w);
+			fill_random(e, &g.bias);
+			fill_random(e, &g.residual);
+			EMIT(e, g);
+			env_run_ok(e);
+			plain = e->result;
+			env_get(e, g.c.va, want, (m - 1) * g.c.stride[0] * 4 + n * 4);
+			t = g;
+			if (ta)
+				t.a = tensor_gap(e, p, dt, 7, k, m, 0);
+			for (uint32_t r = 0; r < m && ta; r++)
+				for (uint32_t c = 0; c < k; c++)
+					put_f(e, &t.a, c, r, 0, 0, get_f(e, &g.a, r, c, 0, 0));
+			if (tw)
+				t.w = tensor_gap(e, p, dw, 1, k, n, 0);
+			for (uint32_t r = 0; r < n && tw; r++)
+				for (uint32_t c = 0; c < k; c++)
+					put_f(e, &t.w, c, r, 0, 0, get_f(e, &g.w, r, c, 0, 0));
+			t.c = tensor_gap(e, p, F32, 9, m, n, 0);
+			t.hdr.flags = (ta ? ZW_GEMM_F_TRANS_A : 0) | (tw ? ZW_GEMM_F_TRANS_W : 0);
+			EMIT(e, t);
+			env_run_ok(e);
+			env_get(e, t.c.va, got, (m - 1) * t.c.stride[0] * 4 + n * 4);
+			assert_memory_equal(got, want, (m - 1) * t.c.stride[0] * 4 + n * 4);
+			expect_gaps(e, &t.c);
+			assert_int_equal(e->result.hbm_read, plain.hbm_read);
+			assert_int_equal(e->result.sys_read, plain.sys_read);
+			assert_memory_equal(e->result.busy_ps, plain.busy_ps,
+					    sizeof(plain.busy_ps));
+		}
+	}
+}
+
+/* More than one block of rows of both operands is transposed at a time, and w lies in several panels. */
+static void transposed_in_blocks(void **state)
+{
+	enum { M = 520, N = 264, K = 4100 };
+	struct cp_env *e = *state;
+	const uint64_t big = NOWHERE + (UINT64_C(5) << 30), first = 8 * MIB;
+	struct zw_pkt_gemm g = {.hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm)};
+	float *a, *w, *c;
+
+	/* 4 MiB are 255 rows of 4100 F32 */
+	for (uint64_t off = 0; off < 24 * MIB; off += ZW_PAGE_SIZE)
+		env_map_page(e, big + off, first + off, ZW_PTE_READ | ZW_PTE_WRITE);
+	g.a = tensor_at(big, F32, K, M, 0, 0);
+	g.w = tensor_at(big + 10 * MIB, F32, K, N, 0, 0);
+	g.c = tensor_at(big + 20 * MIB, F32, M, N, 0, 0);
+	g.hdr.flags = ZW_GEMM_F_TRANS_A | ZW_GEMM_F_TRANS_W;
+	a = (float *)(e->hbm.base + first);
+	w = (float *)(e->hbm.base + first + 10 * MIB);
+	c = (float *)(e->hbm.base + first + 20 * MIB);
+	memset(a, 0, (size_t)K * M * 4);
+	memset(w, 0, (size_t)K * N * 4);
+	/* sums of one term, so that any order gives them: row m has its one in column 7 m mod K, w is a table */
+	for (uint32_t m = 0; m < M; m++)
+		a[(size_t)(7 * m % K) * M + m] = 1;
+	for (uint32_t k = 0; k < K; k++)
+		for (uint32_t n = 0; n < N; n++)
+			w[(size_t)k * N + n] = (float)(k * 300 + n);
+	EMIT(e, g);
+	env_run_ok(e);
+	for (uint32_t m = 0; m < M; m++)
+		for (uint32_t n = 0; n < N; n++)
+			assert_true(c[(size_t)m * N + n] == (float)(7 * m % K * 300 + n));
+}
+
+/* Rows that are apart on both sides, and a number of them that memory says. */
+static void copy_fill_rows(void **state)
+{
+	struct cp_env *e = *state;
+
+	for (enum place from = IN_HBM; from <= IN_SYSTEM; from++) {
+		EACH_PLACE(to)
+		{
+			enum { ROWS = 37, BYTES = 300, SRC = 411, DST = 333 };
+			struct zw_pkt_copy c = {.hdr = HDR(ZW_OP_COPY, zw_pkt_copy),
+						.bytes = BYTES,
+						.rows = ROWS,
+						.src_stride = SRC,
+						.dst_stride = DST};
+			struct zw_pkt_fill f = {.hdr = HDR(ZW_OP_FILL, zw_pkt_fill),
+						.bytes = BYTES,
+						.rows = ROWS,
+						.dst_stride = 340,
+						.pattern = 0x12345678};
+			struct zw_tensor count = tensor(e, from, I32, 1, 0, 0, 0);
+			const uint32_t pattern = f.pattern;
+
+			c.src = env_alloc(e, from, (ROWS - 1) * SRC + BYTES + 1) + 1;
+			c.dst = env_alloc(e, to, (ROWS - 1) * DST + BYTES + 3) + 3;
+			f.dst = env_alloc(e, to, (ROWS - 1) * 340 + BYTES);
+			for (uint32_t i = 0; i < (ROWS - 1) * SRC + BYTES; i++)
+				*env_byte(e, c.src + i) = (uint8_t)(i * 7 + i / 256);
+			EMIT(e, c);
+			EMIT(e, f);
+			env_run_ok(e);
+			for (uint32_t i = 0; i < (ROWS - 1) * DST + BYTES; i++)
+				assert_int_equal(
+					*env_byte(e, c.dst + i),
+					i % DST < BYTES
+						? *env_byte(e, c.src + i / DST * SRC + i % DST)
+						: GUARD_BYTE);
+			for (uint32_t i = 0; i < (ROWS - 1) * 340 + BYTES; i++)
+				assert_int_equal(*env_byte(e, f.dst + i),
+						 i % 340 < BYTES
+							 ? ((const uint8_t *)&pattern)[i % 340 % 4]
+							 : GUARD_BYTE);
+			/* bytes of the rows, not of what is between them */
+			assert_int_equal(e->result.hbm_read + e->result.sys_read, ROWS * BYTES);
+			assert_int_equal(e->result.hbm_written + e->result.sys_written,
+					 2 * ROWS * BYTES);
+			/* three of them; the others of the source are not even there */
+			put_i(e, &count, 0, 0, 3);
+			c.hdr.rows_va = f.hdr.rows_va = count.va;
+			c.src = AREA_VA(from) + AREA_BYTES - (2 * SRC + BYTES);
+			c.dst = env_alloc(e, to, (ROWS - 1) * DST + BYTES);
+			f.dst = env_alloc(e, to, (ROWS - 1) * 340 + BYTES);
+			for (uint32_t i = 0; i < 2 * SRC + BYTES; i++)
+				*env_byte(e, c.src + i) = (uint8_t)(i * 11);
+			EMIT(e, c);
+			EMIT(e, f);
+			env_run_ok(e);
+			for (uint32_t i = 0; i < (ROWS - 1) * DST + BYTES; i++)
+				assert_int_equal(*env_byte(e, c.dst + i),
+						 i % DST < BYTES && i / DST < 3
+							 ? (uint8_t)((i / DST * SRC + i % DST) * 11)
+							 : GUARD_BYTE);
+			for (uint32_t i = 0; i < (ROWS - 1) * 340 + BYTES; i++)
+				assert_int_equal(*env_byte(e, f.dst + i),
+						 i % 340 < BYTES && i / 340 < 3
+							 ? ((const uint8_t *)&pattern)[i % 340 % 4]
+							 : GUARD_BYTE);
+			assert_int_equal(e->result.hbm_written + e->result.sys_written,
+					 2 * 3 * BYTES);
+		}
+	}
+}
+
+/* Somebody else writes between the rows of an output while the packet runs. */
+static uint64_t gap_va;
+
+static void write_gap(struct cp_env *e)
+{
+	*env_byte(e, gap_va) = 0x77;
+}
+
+static void gaps_of_others(void **state)
+{
+	struct cp_env *e = *state;
+	struct zw_pkt_add a = {.hdr = HDR(ZW_OP_ADD, zw_pkt_add)};
+	struct zw_pkt_rmsnorm r = {.hdr = HDR(ZW_OP_RMSNORM, zw_pkt_rmsnorm)};
+	struct zw_pkt_copy c = {.hdr = HDR(ZW_OP_COPY, zw_pkt_copy),
+				.bytes = 100,
+				.rows = 3,
+				.src_stride = 100,
+				.dst_stride = 128};
+
+	a.a = random_tensor_at(e, IN_HBM, F32, 3, 8);
+	a.b = a.a;
+	a.y = tensor_gap(e, IN_SYSTEM, F32, 4, 3, 8, 0);
+	/* heads that are apart, in rows that are apart */
+	r.x = tensor(e, IN_HBM, F32, 3, 2, 8, 0);
+	fill_random(e, &r.x);
+	r.w = random_tensor_at(e, IN_HBM, F32, 8, 0);
+	r.y = tensor(e, IN_SYSTEM, F32, 3, 3, 12, 0);
+	r.y.dim[1] = 2;
+	r.y.dim[2] = 8;
+	c.src = a.a.va - 32;
+	c.src = env_alloc(e, IN_HBM, 300);
+	c.dst = env_alloc(e, IN_SYSTEM, 384);
+	const struct {
+		void *pkt;
+		size_t size;
+		uint64_t gap;
+	} cases[] = {
+		{&a, sizeof(a), at(&a.y, 0, 8, 0, 0)},
+		{&a, sizeof(a), at(&a.y, 1, 11, 0, 0) + 3},
+		{&r, sizeof(r), at(&r.y, 1, 0, 8, 0)},
+		{&r, sizeof(r), at(&r.y, 1, 1, 8, 0)},
+		{&r, sizeof(r), at(&r.y, 1, 2, 11, 0) + 3},
+		{&c, sizeof(c), c.dst + 100},
+		{&c, sizeof(c), c.dst + 255},
+	};
+
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		gap_va = cases[i].gap;
+		*env_byte(e, gap_va) = GUARD_BYTE;
+		emit(e, cases[i].pkt, cases[i].size);
+		e->at_dma_write = write_gap;
+		env_run_ok(e);
+		e->at_dma_write = NULL;
+		assert_int_equal(*env_byte(e, gap_va), 0x77);
+	}
+}
+
+/* Zero skips, unless it is the other way round; a skipped packet looks at nothing. */
+static void predicate(void **state)
+{
+	struct cp_env *e = *state;
+
+	EACH_PLACE(p)
+	{
+		struct zw_pkt_fill f = {.hdr = HDR(ZW_OP_FILL, zw_pkt_fill),
+					.bytes = 4,
+					.rows = 1,
+					.pattern = 0xabcdabcd};
+		struct zw_pkt_sem wait = {.hdr = HDR(ZW_OP_SEM_WAIT, zw_pkt_sem), .value = 1};
+		struct zw_tensor word = tensor(e, p, I32, 1, 0, 0, 0);
+		static const int32_t values[] = {0, 1, INT32_MIN, 0x100};
+
+		f.hdr.predicate_va = word.va;
+		f.dst = env_alloc(e, p, 4);
+		for (unsigned int i = 0; i < 8; i++) {
+			bool inverted = i & 1, run = (values[i / 2] != 0) != inverted;
+			uint32_t before = 0, after;
+
+			put_i(e, &word, 0, 0, values[i / 2]);
+			env_put(e, f.dst, &before, 4);
+			f.hdr.flags = inverted ? ZW_PKT_F_PREDICATE_NOT : 0;
+			EMIT(e, f);
+			env_run_ok(e);
+			env_get(e, f.dst, &after, 4);
+			assert_int_equal(after, run ? f.pattern : 0);
+			assert_int_equal(e->result.packets, 1);
+			assert_int_equal(e->result.hbm_written + e->result.sys_written,
+					 run ? 4 : 0);
+			assert_true(e->result.busy_ps[ZW_ENGINE_DMA] - e->profile.packet_ps <
+				    100 * 1000);
+			if (!run)
+				assert_int_equal(e->result.busy_ps[ZW_ENGINE_DMA],
+						 e->profile.packet_ps);
+		}
+		/* neither its row count nor its operands, nor the semaphore */
+		put_i(e, &word, 0, 0, 0);
+		f.hdr.flags = 0;
+		f.hdr.rows_va = NOWHERE;
+		f.dst = NOWHERE;
+		wait.hdr.predicate_va = word.va;
+		wait.va = NOWHERE;
+		EMIT(e, f);
+		EMIT(e, wait);
+		env_run_ok(e);
+		assert_int_equal(e->result.packets, 2);
+	}
+}
+
+/*
+ * An operand that is read and written counts both ways and is written back. No packet has one yet: the row is the
+ * test's own.
+ */
+static void in_out(void **state)
+{
+	struct cp_env *e = *state;
+
+	EACH_PLACE(p)
+	{
+		static const struct zw_cp_impl impl = {.run = NULL};
+		static const struct zw_cp_op op = {
+			.name = "TEST",
+			.n_operands = 1,
+			.operand = {{"x", ZW_DT_FLOAT, "MN", 0, offsetof(struct zw_pkt_add, a),
+				     ZW_OPD_INOUT, ZW_OPD_ROWS}},
+			.impl = &impl,
+		};
+		const struct zw_cp_config cfg = {.mmu = e->mmu, .pool = e->pool};
+		struct zw_pkt_add pkt = {.a = tensor_gap(e, p, F32, 3, 4, 5, 0)};
+		struct zw_cp_exec x = {.cfg = &cfg, .vm = VM, .op = &op, .pkt = &pkt};
+
+		fill_random(e, &pkt.a);
+		float was = get_f(e, &pkt.a, 3, 4, 0, 0);
+		zw_mmu_run_begin(e->mmu, VM);
+		assert_int_equal(zw_cp_operands_begin(&x), 0);
+		assert_int_equal(zw_cp_operands_clash(&x), 0);
+		assert_int_equal(x.traffic[0].hbm_read + x.traffic[0].sys_read, 4 * 5 * 4);
+		assert_int_equal(x.traffic[0].hbm_written + x.traffic[0].sys_written, 4 * 5 * 4);
+		zw_cp_traffic_sum(&x, &x.cost);
+		assert_int_equal(p == IN_SYSTEM ? x.cost.sys_read : x.cost.hbm_read, 80);
+		assert_int_equal(p == IN_SYSTEM ? x.cost.sys_written : x.cost.hbm_written, 80);
+		float *last = (float *)x.view[0].ptr + 3 * 8 + 4;
+		assert_true(*last == was);
+		*last = 42;
+		assert_int_equal(zw_cp_operands_end(&x, true), 0);
+		zw_mmu_run_end(e->mmu);
+		assert_true(get_f(e, &pkt.a, 3, 4, 0, 0) == 42);
+		expect_gaps(e, &pkt.a);
+		env_check_guards(e);
+		free(x.mem);
+		free(x.late);
 	}
 }
 
@@ -627,6 +955,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(kv_attention, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(kv_same_slot, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(copy_fill, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(transposed, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(transposed_in_blocks, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(copy_fill_rows, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(gaps_of_others, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(predicate, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(in_out, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(indirect_rows, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(weights_in_pieces, env_setup, env_teardown),
 		cmocka_unit_test(same_bits),

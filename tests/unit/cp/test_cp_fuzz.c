@@ -66,15 +66,32 @@ static void mutate(struct cp_env *e, uint8_t *pkt, uint32_t size)
 		break;
 	case 3: /* one field of two descriptors: what only goes wrong when both agree */
 		at &= 63;
-		for (int i = 0; i < 2 && size > 80; i++) {
-			uint32_t tensors = (size - 16) / 64;
+		for (int i = 0; i < 2 && size >= 32 + 64; i++) {
+			uint32_t tensors = (size - 32) / 64;
 
-			memcpy(pkt + 16 + test_rand(&e->rng) % tensors * 64 + at, &v, width);
+			memcpy(pkt + 32 + test_rand(&e->rng) % tensors * 64 + at, &v, width);
 		}
 		break;
 	default:
 		memcpy(pkt + at, pkt + ((uint32_t)(test_rand(&e->rng) % size) & ~(width - 1)),
 		       width);
+	}
+}
+
+/* The other orders of a and w: as many elements, in other shapes. */
+static void transpose(struct zw_pkt_gemm *g, uint64_t which)
+{
+	struct zw_tensor *t[2] = {&g->a, &g->w};
+
+	for (unsigned int i = 0; i < 2; i++) {
+		uint32_t rows = t[i]->dim[0];
+
+		if (!(which >> i & 1))
+			continue;
+		g->hdr.flags |= ZW_PKT_OPFLAG(i);
+		t[i]->dim[0] = t[i]->dim[1];
+		t[i]->dim[1] = rows;
+		t[i]->stride[0] = rows;
 	}
 }
 
@@ -102,8 +119,14 @@ static void mutated_packets(void **state)
 		e->result_va = env_alloc(e, IN_HBM, sizeof(e->result));
 		make_packet(e, all_opcodes[test_rand(&e->rng) % N_OPCODES],
 			    (enum place)(test_rand(&e->rng) % 3), &pk);
-		if (pk.hdr.opcode >= ZW_OP_GEMM && pk.hdr.opcode < ZW_OP_COPY &&
-		    test_rand(&e->rng) % 2) {
+		if (test_rand(&e->rng) % 8 == 0) {
+			pk.hdr.predicate_va = env_alloc(e, IN_HBM, 4);
+			rows = (uint32_t)(test_rand(&e->rng) % 2);
+			env_put(e, pk.hdr.predicate_va, &rows, 4);
+		}
+		if (pk.hdr.opcode == ZW_OP_GEMM && test_rand(&e->rng) % 2)
+			transpose(&pk.gemm, test_rand(&e->rng));
+		else if (sample_has_rows(sample_op(pk.hdr.opcode)) && test_rand(&e->rng) % 2) {
 			pk.hdr.rows_va = env_alloc(e, IN_SYSTEM, 4);
 			rows = (uint32_t)(test_rand(&e->rng) % 6);
 			env_put(e, pk.hdr.rows_va, &rows, 4);
@@ -122,9 +145,9 @@ static void mutated_packets(void **state)
 		}
 		for (unsigned int n = (unsigned int)(test_rand(&e->rng) % 4); n; n--)
 			mutate(e, (uint8_t *)&pk,
-			       pk.hdr.size ? pk.hdr.size % (sizeof(pk) + 1) + !pk.hdr.size : 16);
+			       pk.hdr.size && pk.hdr.size <= sizeof(pk) ? pk.hdr.size : 16);
 		emit(e, &pk,
-		     pk.hdr.size && pk.hdr.size <= sizeof(pk) ? (pk.hdr.size + 15u) & ~15u : 32);
+		     pk.hdr.size && pk.hdr.size <= sizeof(pk) ? (pk.hdr.size + 15u) & ~15u : 48);
 		env_put(e, e->cmd_va, e->cmd, e->cmd_bytes);
 		s = snapshot_take(e);
 		env_run(e);
@@ -177,9 +200,9 @@ static void noise(void **state)
 		if (c % 2) {
 			e->cmd[0] = 0;
 			e->cmd[1] = 1 + (uint8_t)(c / 2 % 5);
-			e->cmd[2] = 0x50;
-			e->cmd[3] = 0x01;
-			memset(e->cmd + 4, 0, 12);
+			e->cmd[2] = 0x70; /* 880: as large as the largest */
+			e->cmd[3] = 0x03;
+			memset(e->cmd + 4, 0, sizeof(struct zw_pkt) - 4);
 		}
 		env_run(e);
 		assert_int_equal(e->job.status, ZW_JOB_INVALID);

@@ -2,6 +2,7 @@
 /* Simulated time and the life of a job: golden values, identities, determinism, semaphores, preemption, cancel. */
 #include <pthread.h>
 
+#include "cp/zw_cp_int.h"
 #include "cp_packets.h"
 #include "zw_simd.h"
 
@@ -144,19 +145,28 @@ static void attention_sram(void **state)
 }
 
 /* A random stream of packets of all kinds. */
-static void random_stream(struct cp_env *e, unsigned int n, bool async)
+static void random_stream(struct cp_env *e, unsigned int n, bool deps)
 {
 	for (unsigned int i = 0; i < n; i++) {
 		union any_packet pk;
 
 		make_packet(e, all_opcodes[test_rand(&e->rng) % N_OPCODES],
 			    (enum place)(test_rand(&e->rng) % 3), &pk);
-		if (async && pk.hdr.opcode >= ZW_OP_GEMM && test_rand(&e->rng) % 4)
-			pk.hdr.flags = ZW_PKT_F_ASYNC;
+		if (deps && pk.hdr.opcode >= ZW_OP_GEMM && test_rand(&e->rng) % 4) {
+			pk.hdr.flags = ZW_PKT_F_DEPS;
+			if (test_rand(&e->rng) % 2)
+				pk.hdr.wait = (uint16_t)test_rand(&e->rng);
+		}
+		if (deps)
+			pk.hdr.signal = (uint8_t)(test_rand(&e->rng) % (ZW_PKT_TOKENS + 1));
 		emit(e, &pk, pk.hdr.size);
 	}
 }
 
+/*
+ * Without a fixed cost a packet lasts as long as its port or its arithmetic needs, so that these sums are tight: with it,
+ * packets of a few hundred bytes would last a microsecond each, whatever the ports did.
+ */
 static void identities(void **state)
 {
 	struct cp_env *e = *state;
@@ -164,26 +174,36 @@ static void identities(void **state)
 		 sys_written = 0;
 	uint64_t packets = 0, end = 0;
 
+	e->profile.packet_ps = 0;
 	for (unsigned int j = 0; j < 20; j++) {
-		bool async = j % 2;
-		uint64_t wall;
+		bool deps = j % 2;
+		uint64_t wall, hbm_ps, read_ps, write_ps;
 
 		env_clear(e);
-		random_stream(e, 20, async);
+		random_stream(e, 20, deps);
 		env_run_ok(e);
 		wall = e->result.end_ps - e->result.start_ps;
 		assert_true(e->result.start_ps == end);
 		end = e->result.end_ps;
-		if (!async)
+		if (!deps)
 			assert_int_equal(sum_busy(&e->result), wall);
 		for (int i = 0; i < ZW_ENGINE_COUNT; i++) {
 			assert_true(e->result.busy_ps[i] <= wall);
 			busy[i] += e->result.busy_ps[i];
 		}
+		wall -= e->profile.job_ps;
 		/* the ports cannot have carried more than the time allows */
-		assert_true((e->result.hbm_read + e->result.hbm_written) * 2 / 3 <= wall);
-		assert_true(e->result.sys_read * 1000000 / 63015 <= wall);
-		assert_true(e->result.sys_written * 1000000 / 63015 <= wall);
+		hbm_ps = (e->result.hbm_read + e->result.hbm_written) * 2 / 3;
+		read_ps = e->result.sys_read * 1000000 / 63015;
+		write_ps = e->result.sys_written * 1000000 / 63015;
+		assert_true(hbm_ps <= wall);
+		assert_true(read_ps <= wall);
+		assert_true(write_ps <= wall);
+		/* ... and the time is no longer than ports and arithmetic, one after the other, make it */
+		assert_true(wall <= hbm_ps + read_ps + write_ps + 20 * 4 +
+					    e->result.busy_ps[ZW_ENGINE_TENSOR] +
+					    e->result.busy_ps[ZW_ENGINE_ATTN] +
+					    e->result.busy_ps[ZW_ENGINE_VECTOR]);
 		hbm_read += e->result.hbm_read;
 		hbm_written += e->result.hbm_written;
 		sys_read += e->result.sys_read;
@@ -198,17 +218,34 @@ static void identities(void **state)
 		assert_int_equal(e->pmu.sys_written, sys_written);
 		assert_int_equal(e->pmu.packets, packets);
 		assert_int_equal(e->pmu.jobs, j + 1);
-		assert_true(e->pmu.progress >= packets);
 	}
 	assert_int_equal(e->pmu.faults, 0);
 }
 
+/* The progress counter moves inside a long packet too: by more than its end. */
+static void progress(void **state)
+{
+	struct cp_env *e = *state;
+	struct zw_pkt_gemm g = {.hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm)};
+	struct zw_pkt nop = HDR(ZW_OP_NOP, zw_pkt);
+
+	EMIT(e, nop);
+	env_run_ok(e);
+	assert_int_equal(e->pmu.progress, 1);
+	g.a = random_tensor(e, IN_HBM, BF16, 256, 64, 0, 0);
+	g.w = random_tensor(e, IN_HBM, BF16, 512, 64, 0, 0);
+	g.c = tensor(e, IN_HBM, BF16, 256, 512, 0, 0);
+	EMIT(e, g);
+	env_run_ok(e);
+	assert_true(e->pmu.progress > 1 + 2);
+}
+
 /* Independent packets overlap, in simulated time only; the two sides of a barrier do not. */
-static void async_overlap(void **state)
+static void independent(void **state)
 {
 	struct cp_env *e = *state;
 	union any_packet g, n;
-	struct zw_pkt barrier = {.opcode = ZW_OP_BARRIER, .size = 16};
+	struct zw_pkt barrier = HDR(ZW_OP_BARRIER, zw_pkt);
 	uint64_t serial, overlapped, split;
 
 	make_packet(e, ZW_OP_GEMM, IN_HBM, &g);
@@ -217,7 +254,7 @@ static void async_overlap(void **state)
 	emit(e, &n, n.hdr.size);
 	env_run_ok(e);
 	serial = e->result.end_ps - e->result.start_ps;
-	g.hdr.flags = n.hdr.flags = ZW_PKT_F_ASYNC;
+	g.hdr.flags = n.hdr.flags = ZW_PKT_F_DEPS;
 	emit(e, &g, g.hdr.size);
 	emit(e, &n, n.hdr.size);
 	env_run_ok(e);
@@ -229,7 +266,7 @@ static void async_overlap(void **state)
 	split = e->result.end_ps - e->result.start_ps;
 	assert_in_range(overlapped, serial / 2, serial - e->profile.packet_ps);
 	assert_int_equal(split, serial + e->profile.packet_ps);
-	/* one engine is one engine, ASYNC or not */
+	/* one engine is one engine, whatever the packets wait for */
 	emit(e, &g, g.hdr.size);
 	emit(e, &g, g.hdr.size);
 	env_run_ok(e);
@@ -252,7 +289,7 @@ static void shared_port(void **state)
 	copy.copy.dst = env_alloc(e, IN_HBM, 200000);
 	copy.copy.bytes = 200000;
 	fill_random(e, &amax.argmax.x);
-	amax.hdr.flags = copy.hdr.flags = ZW_PKT_F_ASYNC;
+	amax.hdr.flags = copy.hdr.flags = ZW_PKT_F_DEPS;
 	e->profile.packet_ps = 0;
 	emit(e, &amax, amax.hdr.size);
 	emit(e, &copy, copy.hdr.size);
@@ -327,78 +364,345 @@ static void determinism(void **state)
 	free(got);
 }
 
+/* Runs the commands emitted so far on another queue, and comes back to the job that waits. */
+static void meanwhile(struct cp_env *e, unsigned int queue)
+{
+	struct zw_soc_job saved = e->job;
+	uint64_t cmd = e->cmd_va;
+
+	e->cmd_va = env_alloc(e, IN_HBM, 16 * KIB);
+	e->job.queue = queue;
+	env_run_ok(e);
+	e->job = saved;
+	e->cmd_va = cmd;
+}
+
+static void put64(struct cp_env *e, uint64_t va, uint64_t v)
+{
+	env_put(e, va, &v, 8);
+}
+
 static void semaphores(void **state)
 {
 	struct cp_env *e = *state;
 	struct zw_pkt_sem wait = {.hdr = HDR(ZW_OP_SEM_WAIT, zw_pkt_sem), .value = 5};
 	struct zw_pkt_sem signal = {.hdr = HDR(ZW_OP_SEM_SIGNAL, zw_pkt_sem), .value = 9};
-	struct zw_pkt nop = {.opcode = ZW_OP_NOP, .size = 16};
-	struct zw_semaphore sem = {.value = 4, .time_ps = UINT64_MAX};
-	uint64_t start;
+	struct zw_pkt nop = HDR(ZW_OP_NOP, zw_pkt);
+	uint64_t start, value;
+	uint32_t bytes;
 
-	wait.va = signal.va = env_alloc(e, IN_SYSTEM, 16);
-	env_put(e, wait.va, &sem, 16);
+	wait.va = signal.va = env_alloc(e, IN_SYSTEM, 8);
+	put64(e, wait.va, 4);
 	EMIT(e, nop);
 	EMIT(e, wait);
 	EMIT(e, nop);
 	env_run(e);
 	for (int i = 0; i < 3; i++) { /* stays blocked, and time stands still */
 		assert_int_equal(e->job.end, ZW_SOC_END_BLOCKED);
-		assert_int_equal(e->job.next_offset, 16);
+		assert_int_equal(e->job.next_offset, sizeof(nop));
 		assert_int_equal(e->job.end_ps, 6000000);
-		env_run_from(e, 16);
+		env_run_from(e, sizeof(nop));
 	}
-	/* another queue runs meanwhile and signals */
-	struct zw_soc_job saved = e->job;
-	uint32_t bytes = e->cmd_bytes;
-	uint64_t cmd = e->cmd_va;
-
-	e->cmd_va = env_alloc(e, IN_HBM, 16 * KIB);
+	/* another queue runs meanwhile and signals: 5 us, 10 packets */
+	bytes = e->cmd_bytes;
 	e->cmd_bytes = 0;
-	e->job.queue = 1;
 	for (int i = 0; i < 9; i++)
 		EMIT(e, nop);
 	EMIT(e, signal);
-	env_run_ok(e);
+	meanwhile(e, 1);
 	assert_int_equal(e->result.end_ps, 15000000);
-	env_get(e, signal.va, &sem, 16);
-	assert_int_equal(sem.value, 9);
-	assert_int_equal(sem.time_ps, 15000000);
+	env_get(e, signal.va, &value, 8);
+	assert_int_equal(value, 9);
 	/* 9 >= 5: continues at the later of both clocks */
-	e->job = saved;
-	e->cmd_va = cmd;
 	e->cmd_bytes = bytes;
-	env_run_from(e, 16);
+	env_run_from(e, sizeof(nop));
 	assert_int_equal(e->job.end, ZW_SOC_END_COMPLETE);
 	assert_int_equal(e->job.status, ZW_JOB_OK);
 	assert_int_equal(e->job.start_ps, 0);
 	assert_int_equal(e->job.end_ps, 15000000 + 2000000);
 	assert_int_equal(e->result.packets, 3);
 	assert_int_equal(e->result.busy_ps[ZW_ENGINE_CP], 8000000); /* waiting is not work */
-	/* a clock that is behind does not turn it back */
-	sem.time_ps = 1;
-	env_put(e, wait.va, &sem, 16);
+	/* a signal that is long past does not turn a clock back */
 	start = e->job.end_ps;
 	e->cmd_bytes = 0;
 	EMIT(e, wait);
 	env_run_ok(e);
 	assert_int_equal(e->result.end_ps, start + 6000000);
-	/* the end of time: saturates, never wraps */
-	sem.time_ps = UINT64_MAX;
-	env_put(e, wait.va, &sem, 16);
+}
+
+/* The end of time: saturates, never wraps. */
+static void end_of_time(void **state)
+{
+	struct cp_env *e = *state;
+	struct zw_pkt_sem wait = {.hdr = HDR(ZW_OP_SEM_WAIT, zw_pkt_sem), .value = 5};
+	struct zw_pkt_sem signal = {.hdr = HDR(ZW_OP_SEM_SIGNAL, zw_pkt_sem), .value = 5};
+	struct zw_pkt nop = HDR(ZW_OP_NOP, zw_pkt);
+
+	wait.va = signal.va = env_alloc(e, IN_SYSTEM, 8);
+	e->profile.packet_ps = UINT64_MAX - 7000000;
+	EMIT(e, signal);
+	env_run_ok(e);
+	assert_true(e->result.end_ps == UINT64_MAX - 2000000);
+	e->profile.packet_ps = 1000000;
+	e->job.queue = 1;
 	EMIT(e, wait);
 	EMIT(e, nop);
+	EMIT(e, nop);
 	env_run_ok(e);
-	assert_true(e->result.end_ps == UINT64_MAX);
+	assert_true(e->result.start_ps == 0 && e->result.end_ps == UINT64_MAX);
 	EMIT(e, nop);
 	env_run_ok(e);
 	assert_true(e->result.start_ps == UINT64_MAX && e->result.end_ps == UINT64_MAX);
-	zw_cp_queue_reset(e->cp, 0);
+	e->job.queue = 2;
+	zw_cp_queue_reset(e->cp, 2);
+	env_run_ok(e);
+	assert_true(e->result.start_ps == UINT64_MAX && e->result.end_ps == UINT64_MAX);
+}
+
+/* Runs a SIGNAL or WAIT on a queue of its own that starts at 0, packet_ps 1 us; returns when it ended. */
+static uint64_t sem_job(struct cp_env *e, unsigned int queue, unsigned int nops, uint16_t op,
+			uint64_t va, uint64_t value)
+{
+	struct zw_pkt_sem sem = {.hdr = HDR(op, zw_pkt_sem), .va = va, .value = value};
+	struct zw_pkt nop = HDR(ZW_OP_NOP, zw_pkt);
+
+	for (unsigned int i = 0; i < nops; i++)
+		EMIT(e, nop);
+	EMIT(e, sem);
+	e->job.queue = queue;
+	env_run_ok(e);
+	return e->result.end_ps;
+}
+
+/*
+ * The time of a semaphore is the device's: whatever a guest writes beside or into it moves no clock but in the ways that
+ * a SIGNAL could.
+ */
+static void semaphore_times(void **state)
+{
+	struct cp_env *e = *state;
+	uint64_t va = env_alloc(e, IN_HBM, 16), other = env_alloc(e, IN_SYSTEM, 8);
+	const uint64_t alias = NOWHERE + (UINT64_C(4) << 30), first = AREA_VA(IN_HBM);
+
+	put64(e, va, 100);            /* written by the guest: at no time */
+	put64(e, va + 8, UINT64_MAX); /* where a time was once */
+	assert_int_equal(sem_job(e, 1, 0, ZW_OP_SEM_WAIT, va, 50), 6000000);
+	/* signalled at 26 us, 36 us, 46 us as 3, 5, 9 */
+	assert_int_equal(sem_job(e, 2, 20, ZW_OP_SEM_SIGNAL, va, 3), 26000000);
+	assert_int_equal(sem_job(e, 2, 4, ZW_OP_SEM_SIGNAL, va, 5), 36000000);
+	assert_int_equal(sem_job(e, 2, 4, ZW_OP_SEM_SIGNAL, va, 9), 46000000);
+	/* the signal that made it so, however late the waiter looks */
+	assert_int_equal(sem_job(e, 3, 0, ZW_OP_SEM_WAIT, va, 2), 27000000);
+	assert_int_equal(sem_job(e, 4, 0, ZW_OP_SEM_WAIT, va, 4), 37000000);
+	assert_int_equal(sem_job(e, 5, 0, ZW_OP_SEM_WAIT, va, 9), 47000000);
+	/* by another address of the same memory */
+	env_map_page(e, alias, (va - first) & ~UINT64_C(4095), ZW_PTE_READ | ZW_PTE_WRITE);
+	assert_int_equal(sem_job(e, 6, 0, ZW_OP_SEM_WAIT, alias + va % 4096, 4), 37000000);
+	/* the same number in system memory is another place */
+	put64(e, other, 9);
+	assert_int_equal(sem_job(e, 7, 0, ZW_OP_SEM_WAIT, other, 9), 6000000);
+	/* the guest writes: what was signalled no longer says when */
+	put64(e, va, 10);
+	assert_int_equal(sem_job(e, 8, 0, ZW_OP_SEM_WAIT, va, 4), 6000000);
+	/* starting anew at a lower value forgets the higher ones */
+	assert_int_equal(sem_job(e, 2, 4, ZW_OP_SEM_SIGNAL, va, 4), 56000000);
+	assert_int_equal(sem_job(e, 9, 0, ZW_OP_SEM_WAIT, va, 4), 57000000);
+	/* the oldest value of many goes first: 4 (at 56 us) is not known any more, 5 (at 62) is */
+	for (uint64_t i = 0; i < ZW_CP_SEM_VALUES; i++)
+		sem_job(e, 2, 0, ZW_OP_SEM_SIGNAL, va, 5 + i);
+	assert_int_equal(sem_job(e, 10, 0, ZW_OP_SEM_WAIT, va, 4), 63000000);
+	/* a reset of the device forgets them all */
+	zw_cp_reset(e->cp);
+	assert_int_equal(sem_job(e, 11, 0, ZW_OP_SEM_WAIT, va, 4), 6000000);
+}
+
+/* More semaphores than the device keeps: the one signalled longest ago is forgotten, the others are not. */
+static void many_semaphores(void **state)
+{
+	struct cp_env *e = *state;
+	const unsigned int n = ZW_CP_SEMS + 1;
+	uint64_t va = env_alloc(e, IN_HBM, n * 8ull);
+
+	for (unsigned int i = 0; i < n; i++) {
+		struct zw_pkt_sem s = {
+			.hdr = HDR(ZW_OP_SEM_SIGNAL, zw_pkt_sem), .va = va + i * 8ull, .value = 1};
+
+		EMIT(e, s);
+	}
+	env_run_ok(e);
+	assert_int_equal(sem_job(e, 1, 0, ZW_OP_SEM_WAIT, va, 1), 6000000);
+	assert_int_equal(sem_job(e, 2, 0, ZW_OP_SEM_WAIT, va + 8, 1),
+			 5000000 + 2 * 1000000 + 1000000);
+	assert_int_equal(sem_job(e, 3, 0, ZW_OP_SEM_WAIT, va + (n - 1) * 8ull, 1),
+			 5000000 + n * UINT64_C(1000000) + 1000000);
+}
+
+/* One epoch: a queue that is made later starts later. */
+static void epoch(void **state)
+{
+	struct cp_env *e = *state;
+	struct zw_pkt nop = HDR(ZW_OP_NOP, zw_pkt);
+
+	EMIT(e, nop);
+	EMIT(e, nop);
+	env_run_ok(e);
+	assert_int_equal(e->result.end_ps, 7000000);
+	e->job.queue = 1; /* there from the beginning */
+	EMIT(e, nop);
+	env_run_ok(e);
+	assert_int_equal(e->result.start_ps, 0);
+	assert_int_equal(e->result.end_ps, 6000000);
+	/* the latest end, not the last one; a job that fails ends too */
+	nop.opcode = 0x7fff;
+	e->job.queue = 0;
+	EMIT(e, nop);
+	env_run(e);
+	assert_int_equal(e->job.status, ZW_JOB_INVALID);
+	assert_int_equal(e->job.end_ps, 12000000);
+	e->cmd_bytes = 0;
+	nop.opcode = ZW_OP_NOP;
+	e->job.queue = 1;
+	EMIT(e, nop);
+	env_run_ok(e);
+	assert_int_equal(e->result.end_ps, 12000000);
+	EMIT(e, nop);
+	zw_cp_queue_reset(e->cp, 2);
+	e->job.queue = 2;
+	env_run_ok(e);
+	assert_int_equal(e->result.start_ps, 12000000);
+	assert_int_equal(e->result.end_ps, 18000000);
+	/* packets of a queue that starts later are no further apart than others, with tokens and without */
+	nop.flags = ZW_PKT_F_DEPS;
+	nop.wait = 0xffff;
+	EMIT(e, nop);
+	zw_cp_queue_reset(e->cp, 3);
+	e->job.queue = 3;
+	env_run_ok(e);
+	assert_int_equal(e->result.start_ps, 18000000);
+	assert_int_equal(e->result.end_ps, 24000000);
+	zw_cp_reset(e->cp);
+	EMIT(e, nop);
 	env_run_ok(e);
 	assert_int_equal(e->result.start_ps, 0);
 }
 
-/* What a guest does to its buffer after the start cannot matter; before a resume it can, and is checked again. */
+/* The fields of a packet that tell what it waits for. */
+static struct zw_pkt *wait_for(union any_packet *pk, uint32_t flags, uint16_t wait, uint8_t signal)
+{
+	pk->hdr.flags = flags;
+	pk->hdr.wait = wait;
+	pk->hdr.signal = signal;
+	return &pk->hdr;
+}
+
+/*
+ * Tokens, by hand. A packet of engine X that moves n bytes of HBM takes 1 us + n / 1.5 ps; here arithmetic is made to
+ * dominate: ADD of 48 elements at 1 FLOP/us takes 1 + 48 us (v), GEMM of one tile at 12,500 tiles/s 1 + 80 us (t), FILL of
+ * 252 bytes 1 us and 168 ps (d).
+ */
+static void tokens(void **state)
+{
+	struct cp_env *e = *state;
+	const uint64_t us = 1000000, v = 49 * us, d = 1 * us + 168, t = 81 * us;
+	const uint32_t deps = ZW_PKT_F_DEPS;
+	union any_packet add, gemm, fill;
+	struct zw_pkt_timestamp ts = {.hdr = HDR(ZW_OP_TIMESTAMP, zw_pkt_timestamp)};
+	struct zw_pkt barrier = HDR(ZW_OP_BARRIER, zw_pkt);
+	uint64_t stamp;
+
+	make_packet(e, ZW_OP_ADD, IN_HBM, &add);
+	make_packet(e, ZW_OP_GEMM, IN_HBM, &gemm);
+	make_packet(e, ZW_OP_FILL, IN_HBM, &fill);
+	ts.va = env_alloc(e, IN_HBM, 8);
+	e->profile.vector_flops = us;
+	e->profile.tensor_bf16_flops = 2ull * 64 * 128 * 64 * 12500;
+	e->profile.tensor_efficiency_permille = 1000;
+	e->profile.job_ps = 0;
+#define RUN_FOR(ps)                                                                                \
+	do {                                                                                       \
+		env_run_ok(e);                                                                     \
+		assert_int_equal(e->result.end_ps - e->result.start_ps, ps);                       \
+	} while (0)
+#define PUT(p, ...) (wait_for(&(p), __VA_ARGS__), emit(e, &(p), (p).hdr.size))
+	/* each alone, one after the other */
+	PUT(add, 0, 0, 0);
+	RUN_FOR(v);
+	PUT(gemm, 0, 0, 0);
+	RUN_FOR(t);
+	PUT(fill, 0, 0, 0);
+	RUN_FOR(d);
+	PUT(add, 0, 0, 0);
+	PUT(gemm, 0, 0, 0);
+	PUT(fill, 0, 0, 0);
+	RUN_FOR(v + t + d);
+	/* beside each other */
+	PUT(add, deps, 0, 0);
+	PUT(gemm, deps, 0, 0);
+	PUT(fill, deps, 0, 0);
+	RUN_FOR(t);
+	/* FILL waits for ADD (token 3), not for GEMM */
+	PUT(gemm, deps, 0, 1);
+	PUT(add, deps, 0, 4);
+	PUT(fill, deps, 1 << 3, 5);
+	PUT(add, deps, 1 << 4, 0);
+	RUN_FOR(v + d + v);
+	/* ... for both */
+	PUT(gemm, deps, 0, 1);
+	PUT(add, deps, 0, 4);
+	PUT(fill, deps, 1 << 3 | 1 << 0, 0);
+	RUN_FOR(t + d);
+	/* the last one that signalled counts: FILL, which ended before GEMM */
+	PUT(gemm, deps, 0, 16);
+	PUT(fill, deps, 0, 16);
+	PUT(add, deps, 1 << 15, 0);
+	RUN_FOR(t);
+	PUT(fill, deps, 0, 16);
+	PUT(gemm, deps, 0, 16);
+	PUT(add, deps, 1 << 15, 0);
+	RUN_FOR(t + v);
+	/* a token nobody signalled holds nobody up; tokens of the job before are gone */
+	PUT(gemm, deps, 0, 2);
+	PUT(add, deps, 0xfffd, 0);
+	RUN_FOR(t);
+	PUT(gemm, deps, 0, 0);
+	PUT(add, deps, 1 << 1, 0);
+	RUN_FOR(t);
+	/* the latest packet without the flag holds everybody behind it up, and waits for all before it */
+	PUT(gemm, deps, 0, 0);
+	PUT(fill, 0, 0, 0);
+	PUT(add, deps, 0, 0);
+	RUN_FOR(t + d + v);
+	/* so does a barrier; one without the flag may signal, too */
+	PUT(gemm, deps, 0, 0);
+	barrier.signal = 7;
+	EMIT(e, barrier);
+	PUT(add, deps, 1 << 6, 0);
+	RUN_FOR(t + 1 * us + v);
+	/* one engine does one packet at a time, in the order of the buffer */
+	PUT(gemm, deps, 0, 1);
+	PUT(add, deps, 1 << 0, 0);
+	PUT(add, deps, 0, 0);
+	RUN_FOR(t + v + v);
+	/* a skipped packet takes its fixed time, and signals */
+	struct zw_tensor zero = tensor(e, IN_HBM, I32, 1, 0, 0, 0);
+	put_i(e, &zero, 0, 0, 0);
+	gemm.hdr.predicate_va = zero.va;
+	PUT(gemm, deps, 0, 9);
+	PUT(add, deps, 1 << 8, 0);
+	RUN_FOR(1 * us + v);
+	/* a time stamp, without the flag, is later than all */
+	gemm.hdr.predicate_va = 0;
+	PUT(gemm, deps, 0, 0);
+	PUT(add, deps, 0, 0);
+	EMIT(e, ts);
+	RUN_FOR(t + 1 * us);
+	env_get(e, ts.va, &stamp, 8);
+	assert_int_equal(stamp, e->result.end_ps);
+#undef RUN_FOR
+#undef PUT
+}
+
+/* What a guest does to its buffer after the start does not matter, however often the job is interrupted. */
 static void rewrite_buffer(struct cp_env *e)
 {
 	uint8_t junk[256];
@@ -408,55 +712,120 @@ static void rewrite_buffer(struct cp_env *e)
 		env_put(e, e->cmd_va, junk, e->cmd_bytes);
 }
 
+static void rewrite_and_preempt(struct cp_env *e)
+{
+	uint8_t junk[256];
+
+	memset(junk, (int)test_rand(&e->rng), sizeof(junk));
+	if (e->boundaries > 1)
+		env_put(e, e->cmd_va, junk, e->cmd_bytes);
+	zw_cp_preempt(e->cp);
+}
+
 static void buffer_changes(void **state)
 {
 	struct cp_env *e = *state;
-	struct zw_pkt nop = {.opcode = ZW_OP_NOP, .size = 16};
-	struct zw_pkt_timestamp ts = {.hdr = HDR(ZW_OP_TIMESTAMP, zw_pkt_timestamp)};
+	struct zw_pkt nop = HDR(ZW_OP_NOP, zw_pkt);
+	struct zw_pkt_sem wait = {.hdr = HDR(ZW_OP_SEM_WAIT, zw_pkt_sem), .value = 1};
+	uint64_t loaded;
 
 	for (int i = 0; i < 4; i++)
 		EMIT(e, nop);
 	e->at_boundary = rewrite_buffer;
 	env_run_ok(e);
 	assert_int_equal(e->result.packets, 4);
-
-	static const uint32_t reason[] = {ZW_REASON_OPCODE, ZW_REASON_PACKET_SIZE};
-	for (int i = 0; i < 2; i++) {
-		for (int j = 0; j < 4; j++)
-			EMIT(e, nop);
-		e->at_boundary = always_preempt;
-		env_run(e);
+	/* preempted at every packet, and rewritten each time */
+	loaded = zw_cp_buffers_loaded(e->cp);
+	for (int i = 0; i < 4; i++)
+		EMIT(e, nop);
+	e->boundaries = 0;
+	e->at_boundary = rewrite_and_preempt;
+	env_run(e);
+	for (uint32_t i = 1; i < 4; i++) {
 		assert_int_equal(e->job.end, ZW_SOC_END_PREEMPTED);
-		assert_int_equal(e->job.next_offset, 16);
-		e->at_boundary = NULL;
-		if (i) { /* well-formed, but 16 is no packet any more */
-			ts.va = AREA_VA(IN_HBM) + AREA_BYTES - 8;
-			env_put(e, e->cmd_va, &ts, sizeof(ts));
-		} else {
-			nop.opcode = 0xfff;
-			env_put(e, e->cmd_va + 48, &nop, 16);
-			nop.opcode = ZW_OP_NOP;
-		}
-		env_run_from(e, 16);
-		assert_int_equal(e->job.status, ZW_JOB_INVALID);
-		assert_int_equal(e->job.reason, reason[i]);
-		e->cmd_bytes = 0;
+		assert_int_equal(e->job.next_offset, i * sizeof(nop));
+		env_run_from(e, e->job.next_offset);
 	}
-	/* an offset beyond the buffer */
+	e->at_boundary = NULL;
+	assert_int_equal(e->job.end, ZW_SOC_END_COMPLETE);
+	assert_int_equal(e->job.status, ZW_JOB_OK);
+	assert_int_equal(e->result.packets, 4);
+	/* copied and checked once */
+	assert_int_equal(zw_cp_buffers_loaded(e->cp), loaded + 1);
+	/* waiting for a semaphore reads the semaphore, not the buffer, which need not be there any more */
+	e->cmd_bytes = 0;
+	wait.va = env_alloc(e, IN_HBM, 8);
+	put64(e, wait.va, 0);
+	EMIT(e, wait);
+	EMIT(e, nop);
+	env_run(e);
+	uint8_t junk[256] = {0xee};
+	env_put(e, e->cmd_va, junk, sizeof(junk));
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(e->job.end, ZW_SOC_END_BLOCKED);
+		env_run_from(e, 0);
+	}
+	put64(e, wait.va, 1);
+	env_run_from(e, 0);
+	assert_int_equal(e->job.end, ZW_SOC_END_COMPLETE);
+	assert_int_equal(e->job.status, ZW_JOB_OK);
+	assert_int_equal(e->result.packets, 2);
+	assert_int_equal(zw_cp_buffers_loaded(e->cp), loaded + 2);
+}
+
+/* A resume of another job, at another place or of another buffer is a disagreement with the firmware. */
+static void wrong_resume(void **state)
+{
+	struct cp_env *e = *state;
+	struct zw_pkt nop = HDR(ZW_OP_NOP, zw_pkt);
+	struct zw_soc_job job;
+
 	for (int j = 0; j < 4; j++)
 		EMIT(e, nop);
 	e->at_boundary = always_preempt;
 	env_run(e);
-	env_run_from(e, 80);
-	assert_int_equal(e->job.status, ZW_JOB_INVALID);
-	assert_int_equal(e->job.reason, ZW_REASON_PACKET_SIZE);
+	assert_int_equal(e->job.end, ZW_SOC_END_PREEMPTED);
+	e->at_boundary = NULL;
+	job = e->job;
+#define WRONG(change, offset)                                                                      \
+	do {                                                                                       \
+		e->job = job;                                                                      \
+		change;                                                                            \
+		env_run_from(e, offset);                                                           \
+		assert_int_equal(e->job.end, ZW_SOC_END_COMPLETE);                                 \
+		assert_int_equal(e->job.status, ZW_JOB_INTERNAL);                                  \
+	} while (0)
+	WRONG(, 2 * sizeof(nop));
+	WRONG(, 4 * sizeof(nop));
+	WRONG(, 16);
+	WRONG(e->job.seqno++, sizeof(nop));
+	WRONG(e->job.queue++, sizeof(nop));
+	WRONG(e->cmd_va += 16, sizeof(nop));
+	e->cmd_va -= 16;
+	WRONG(e->cmd_bytes += 16, sizeof(nop));
+	e->cmd_bytes -= 16;
+#undef WRONG
+	/* none of that has harmed it */
+	e->job = job;
+	env_run_from(e, sizeof(nop));
+	assert_int_equal(e->job.status, ZW_JOB_OK);
+	assert_int_equal(e->result.packets, 4);
+	/* a queue that is reset has forgotten it */
+	e->job.seqno++;
+	e->at_boundary = always_preempt;
+	env_run_from(e, 0);
+	assert_int_equal(e->job.end, ZW_SOC_END_PREEMPTED);
+	e->at_boundary = NULL;
+	zw_cp_queue_reset(e->cp, 0);
+	env_run_from(e, sizeof(nop));
+	assert_int_equal(e->job.status, ZW_JOB_INTERNAL);
 }
 
 /* A job that is over cannot be resumed, and its number starts it afresh. */
 static void no_second_life(void **state)
 {
 	struct cp_env *e = *state;
-	struct zw_pkt nop = {.opcode = ZW_OP_NOP, .size = 16};
+	struct zw_pkt nop = {.opcode = ZW_OP_NOP, .size = sizeof(struct zw_pkt)};
 
 	EMIT(e, nop);
 	EMIT(e, nop);
@@ -467,8 +836,50 @@ static void no_second_life(void **state)
 	assert_int_equal(e->job.start_ps, 7000000);
 	assert_int_equal(e->job.end_ps, 14000000);
 	assert_int_equal(e->result.packets, 2);
-	env_run_from(e, 16);
+	env_run_from(e, sizeof(nop));
 	assert_int_equal(e->job.status, ZW_JOB_INTERNAL);
+}
+
+/* Only prepared: the same times and counts, and nothing written but what orders jobs. */
+static void timing_only(void **state)
+{
+	struct cp_env *a, *b;
+	struct snapshot *s;
+
+	(void)state;
+	a = env_new("810e", 0);
+	random_stream(a, 60, true);
+	env_run_ok(a);
+	b = env_new("810e", 0);
+	struct zw_cp_config cc = {.profile = &b->profile,
+				  .mmu = b->mmu,
+				  .pool = b->pool,
+				  .pmu = &b->pmu,
+				  .timing_only = true};
+	zw_cp_free(b->cp);
+	b->cp = zw_cp_new(&cc);
+	random_stream(b, 60, true);
+	env_run_ok(b);
+	assert_memory_equal(&a->result, &b->result, sizeof(a->result));
+	/* and no engine has written: only engines in this one */
+	env_clear(b);
+	for (unsigned int o = 0; o < N_OPCODES; o++) {
+		union any_packet pk;
+
+		if (all_opcodes[o] < ZW_OP_GEMM)
+			continue;
+		make_packet(b, all_opcodes[o], (enum place)(o % 3), &pk);
+		emit(b, &pk, pk.hdr.size);
+	}
+	b->cmd_va = env_alloc(b, IN_PAGES, CMD_MAX);
+	b->result_va = env_alloc(b, IN_HBM, sizeof(b->result));
+	env_put(b, b->cmd_va, b->cmd, b->cmd_bytes);
+	s = snapshot_take(b);
+	env_run_ok(b);
+	assert_int_equal(b->result.packets, N_OPCODES - 5);
+	assert_true(snapshot_same(b, s));
+	env_free(a);
+	env_free(b);
 }
 
 static void *cancel_soon(void *opaque)
@@ -485,7 +896,7 @@ static void cancel(void **state)
 {
 	struct zw_pkt_gemm g = {.hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm)};
 	struct cp_env *e = env_new("810e", 2);
-	struct zw_pkt nop = {.opcode = ZW_OP_NOP, .size = 16};
+	struct zw_pkt nop = {.opcode = ZW_OP_NOP, .size = sizeof(struct zw_pkt)};
 	pthread_t thread;
 
 	(void)state;
@@ -552,12 +963,20 @@ int main(void)
 		cmocka_unit_test_setup_teardown(attention_sram, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(sram, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(identities, env_setup, env_teardown),
-		cmocka_unit_test_setup_teardown(async_overlap, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(progress, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(independent, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(tokens, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(shared_port, env_setup, env_teardown),
 		cmocka_unit_test(determinism),
 		cmocka_unit_test_setup_teardown(semaphores, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(end_of_time, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(semaphore_times, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(many_semaphores, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(epoch, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(buffer_changes, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(wrong_resume, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(no_second_life, env_setup, env_teardown),
+		cmocka_unit_test(timing_only),
 		cmocka_unit_test(cancel),
 		cmocka_unit_test_setup_teardown(cancel_inside, env_setup, env_teardown),
 	};

@@ -171,9 +171,9 @@ static void boot_errors(void **state)
 	h->header_version = 9;
 	expect_boot_error(e, image, size, ZW_BOOT_ERR_HEADER, 9);
 	*h = keep;
-	h->abi_version = 0x20000;
+	h->abi_version = (ZW_ABI_MAJOR + 1) << 16;
 	image_seal(image, size);
-	expect_boot_error(e, image, size, ZW_BOOT_ERR_ABI, 0x20000);
+	expect_boot_error(e, image, size, ZW_BOOT_ERR_ABI, (ZW_ABI_MAJOR + 1) << 16);
 	*h = keep;
 	h->segment[0].load_addr = ZW_SOC_SHARED_BASE - 64;
 	image_seal(image, size);
@@ -505,6 +505,7 @@ static void jobs(void **state)
 	struct zw_pkt_fill fill = {.hdr = {.opcode = ZW_OP_FILL, .size = sizeof(fill)},
 				   .dst = DATA_VA,
 				   .bytes = 4096,
+				   .rows = 1,
 				   .pattern = 0xcafef00d};
 	uint64_t cause;
 
@@ -561,12 +562,14 @@ static void jobs(void **state)
 	mon(e, MON_STORE32, ZW_SOC_CP_QUEUE_RESET, ZW_MAX_QUEUES, &cause);
 	assert_int_equal(cause, STORE_FAULT);
 	/* a VM without tables, and one that does not exist */
-	job = (struct zw_soc_job){.queue = 1, .vm = 0xffffffff, .cmd_va = CMD_VA, .cmd_bytes = 48};
+	job = (struct zw_soc_job){
+		.queue = 1, .vm = 0xffffffff, .cmd_va = CMD_VA, .cmd_bytes = sizeof(fill)};
 	put_job(e, &job);
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_START, NULL);
 	finish_job(e, &job);
 	assert_int_equal(job.status, ZW_JOB_INTERNAL);
-	job = (struct zw_soc_job){.queue = 1, .vm = 63, .cmd_va = CMD_VA, .cmd_bytes = 48};
+	job = (struct zw_soc_job){
+		.queue = 1, .vm = 63, .cmd_va = CMD_VA, .cmd_bytes = sizeof(fill)};
 	put_job(e, &job);
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_START, NULL);
 	finish_job(e, &job);
@@ -599,12 +602,14 @@ static void far_corners(void **state)
 			.hdr = {.opcode = ZW_OP_FILL, .size = sizeof(cmd.fill[0])},
 			.dst = va + 2 * MIB - 4096,
 			.bytes = 4096,
+			.rows = 1,
 			.pattern = 0xabcd0000 + i};
 		cmd.copy[i] = (struct zw_pkt_copy){
 			.hdr = {.opcode = ZW_OP_COPY, .size = sizeof(cmd.copy[0])},
 			.dst = sys_va,
 			.src = va + 2 * MIB - 4096,
-			.bytes = 4096};
+			.bytes = 4096,
+			.rows = 1};
 	}
 	/* system memory: one table of 4 KiB pages behind the others */
 	l1[32] = (ROOT + 12288) | ZW_PTE_VALID;
@@ -638,6 +643,7 @@ static void long_job(struct device_env *e, struct zw_soc_job *job)
 	struct zw_pkt_fill fill = {.hdr = {.opcode = ZW_OP_FILL, .size = sizeof(fill)},
 				   .dst = 12 * MIB,
 				   .bytes = 4 * MIB,
+				   .rows = 1,
 				   .pattern = 1};
 
 	make_vm(e);
@@ -682,8 +688,11 @@ static void stop_job(void **state)
 	/* Requests without a run change nothing: the next job is a healthy one. */
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_CANCEL, NULL);
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_PREEMPT, NULL);
-	job = (struct zw_soc_job){
-		.queue = 3, .vm = 1, .seqno = 1, .cmd_va = CMD_VA, .cmd_bytes = 48};
+	job = (struct zw_soc_job){.queue = 3,
+				  .vm = 1,
+				  .seqno = 1,
+				  .cmd_va = CMD_VA,
+				  .cmd_bytes = sizeof(struct zw_pkt_fill)};
 	put_job(e, &job);
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_START, NULL);
 	finish_job(e, &job);

@@ -240,6 +240,7 @@ static uint32_t put_fills_of(struct ring *q, uint32_t at, unsigned int n, uint64
 	struct zw_pkt_fill p = {.hdr = {.opcode = ZW_OP_FILL, .size = sizeof(p)},
 				.dst = DATA + q->id * 4 * MIB % (12 * MIB),
 				.bytes = size,
+				.rows = 1,
 				.pattern = q->id};
 
 	for (unsigned int i = 0; i < n; i++, at += (uint32_t)sizeof(p))
@@ -403,7 +404,7 @@ static void signalled_by_running(void **state)
 			uint64_t packets;
 			uint32_t bytes;
 
-			memset(f->e->hbm + SEMS, 0, sizeof(struct zw_semaphore));
+			memset(f->e->hbm + SEMS, 0, sizeof(uint64_t));
 			submit(&w, cmd_of(&w), put_sem(&w, 0, ZW_OP_SEM_WAIT, 1));
 			WAIT_FOR(state_of(&w) == ZW_QUEUE_BLOCKED);
 			packets = r64(f->e, ZW_PMU_PACKETS);

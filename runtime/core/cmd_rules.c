@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+/* What the table of packets does not say: how the fields of one packet have to fit each other. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "cmd_table.h"
+#include "zhenwu/zw_pte.h"
+
+/* Limits that zw_cmd.h and Documentation/device/packets.md state in words. */
+#define TOPK_MAX   1024u
+#define BLOCK_MIN  8u
+#define BLOCK_MAX  1024u
+#define ROW_MAX    (1u << 20)
+#define HEAD_MAX   4096u
+#define MAX_EXTENT (1ull << ZW_VA_BITS)
+
+uint32_t zw_rt_refuse(struct cmd_diag *d, uint32_t reason, const char *where, const char *fmt, ...)
+{
+	va_list ap;
+
+	d->reason = reason;
+	snprintf(d->where, sizeof(d->where), "%s", where);
+	va_start(ap, fmt);
+	vsnprintf(d->detail, sizeof(d->detail), fmt, ap);
+	va_end(ap);
+	return reason;
+}
+
+static bool in(uint64_t set, const struct zw_tensor *t)
+{
+	return t->dtype && set >> t->dtype & 1;
+}
+
+static uint32_t gemm(const struct zw_pkt_gemm *p, struct cmd_diag *d)
+{
+	bool trans_w = p->hdr.flags & ZW_GEMM_F_TRANS_W;
+
+	if (in(ZW_DT_SCALED, &p->a) && !p->a_scale.dtype)
+		return zw_rt_refuse(d, ZW_REASON_OPERAND, "a_scale",
+				    "a is of a type that needs it");
+	if (in(ZW_DT_SCALED, &p->w) && !p->w_scale.dtype)
+		return zw_rt_refuse(d, ZW_REASON_OPERAND, "w_scale",
+				    "w is of a type that needs it");
+	if (in(ZW_DT_BLOCKED, &p->w) && (p->w_scale.dtype || p->w_zero.dtype || p->w_scale2.dtype))
+		return zw_rt_refuse(d, ZW_REASON_OPERAND, "w", "its records hold their scales");
+	if ((trans_w || p->hdr.flags & ZW_GEMM_F_TRANS_A) && p->w.dim[trans_w ? 0 : 1] > ROW_MAX)
+		return zw_rt_refuse(d, ZW_REASON_LIMIT, "w", "K over %u and transposed", ROW_MAX);
+	return 0;
+}
+
+static uint32_t rmsnorm(const struct zw_pkt_rmsnorm *p, struct cmd_diag *d)
+{
+	if (p->w.dim[0] > ROW_MAX)
+		return zw_rt_refuse(d, ZW_REASON_LIMIT, "w", "over %u elements", ROW_MAX);
+	return 0;
+}
+
+static uint32_t rope(const struct zw_pkt_rope *p, struct cmd_diag *d)
+{
+	if ((uint64_t)p->cos.dim[1] * 2 > p->x.dim[2])
+		return zw_rt_refuse(d, ZW_REASON_SHAPE, "cos",
+				    "rotates more than the %u elements of x", p->x.dim[2]);
+	if (p->x.dim[2] > ROW_MAX)
+		return zw_rt_refuse(d, ZW_REASON_LIMIT, "x", "heads of over %u elements", ROW_MAX);
+	if (p->cos.stride[0] != p->sin.stride[0])
+		return zw_rt_refuse(d, ZW_REASON_STRIDE, "sin", "not the stride of cos");
+	return 0;
+}
+
+static uint32_t topk(const struct zw_pkt_topk *p, struct cmd_diag *d)
+{
+	if (p->values.dim[1] > TOPK_MAX || p->values.dim[1] > p->x.dim[1])
+		return zw_rt_refuse(d, ZW_REASON_VALUE, "values",
+				    "k is over %u or the columns of x", TOPK_MAX);
+	return 0;
+}
+
+/* k, v, and their scales follow each other in both packets. */
+struct pools {
+	const struct zw_tensor *k, *v, *k_scale, *v_scale;
+};
+
+static uint32_t blocks_dense(const struct zw_tensor *c, const char *name, struct cmd_diag *d)
+{
+	if (c->stride[2] == c->dim[3] && c->stride[1] == (uint64_t)c->dim[2] * c->dim[3])
+		return 0;
+	return zw_rt_refuse(d, ZW_REASON_STRIDE, name, "blocks are not dense");
+}
+
+/* Blocks of the KV cache are dense inside; where they lie is free. */
+static uint32_t check_pools(struct pools c, struct cmd_diag *d)
+{
+	uint32_t block = c.k->dim[1], reason;
+	bool scaled = in(ZW_DT_SCALED, c.k);
+
+	if (block < BLOCK_MIN || block > BLOCK_MAX || (block & (block - 1)))
+		return zw_rt_refuse(d, ZW_REASON_VALUE, "k_cache",
+				    "%u tokens per block are no power of two in %u..%u", block,
+				    BLOCK_MIN, BLOCK_MAX);
+	if (c.k->dim[3] > HEAD_MAX)
+		return zw_rt_refuse(d, ZW_REASON_LIMIT, "k_cache", "heads of over %u elements",
+				    HEAD_MAX);
+	if (c.k->dtype != c.v->dtype)
+		return zw_rt_refuse(d, ZW_REASON_DTYPE, "v_cache", "not the type of k_cache");
+	reason = blocks_dense(c.k, "k_cache", d);
+	if (!reason)
+		reason = blocks_dense(c.v, "v_cache", d);
+	if (reason)
+		return reason;
+	if (!c.k_scale->dtype == scaled || !c.v_scale->dtype == scaled)
+		return zw_rt_refuse(d, ZW_REASON_OPERAND, "k_scale",
+				    "pools of a quantised type have scales, others have none");
+	return 0;
+}
+
+static uint32_t kv_write(const struct zw_pkt_kv_write *p, struct cmd_diag *d)
+{
+	return check_pools((struct pools){&p->k_cache, &p->v_cache, &p->k_scale, &p->v_scale}, d);
+}
+
+static uint32_t attention(const struct zw_pkt_attention *p, struct cmd_diag *d)
+{
+	if (!p->sparse_blocks.dtype != !p->sparse_counts.dtype)
+		return zw_rt_refuse(d, ZW_REASON_OPERAND, "sparse_blocks",
+				    "sparse_blocks and sparse_counts, or none of them");
+	if (p->q.dim[1] % p->k_cache.dim[2])
+		return zw_rt_refuse(d, ZW_REASON_SHAPE, "q",
+				    "%u heads are no multiple of the cache's %u", p->q.dim[1],
+				    p->k_cache.dim[2]);
+	return check_pools((struct pools){&p->k_cache, &p->v_cache, &p->k_scale, &p->v_scale}, d);
+}
+
+/* -- rows of bytes ------------------------------------------------------------------------------ */
+
+static uint64_t sum(uint64_t a, uint64_t b)
+{
+	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+/* From the first byte to the last; no overflow: 2^28 rows of at most 2^48 are checked one by one. */
+static uint64_t extent(uint32_t rows, uint64_t stride, uint64_t bytes)
+{
+	unsigned __int128 n = (unsigned __int128)(rows - 1u) * stride + bytes;
+
+	return n > UINT64_MAX ? UINT64_MAX : (uint64_t)n;
+}
+
+static uint32_t check_rows(uint32_t rows, uint64_t stride, uint64_t bytes, const char *name,
+			   struct cmd_diag *d)
+{
+	if (rows < 2 || !bytes)
+		return 0;
+	if (stride < bytes)
+		return zw_rt_refuse(d, ZW_REASON_STRIDE, name, "smaller than a row");
+	if (extent(rows, stride, bytes) > MAX_EXTENT)
+		return zw_rt_refuse(d, ZW_REASON_LIMIT, name, "rows over 2^48 bytes");
+	return 0;
+}
+
+static uint32_t copy(const struct zw_pkt_copy *p, struct cmd_diag *d)
+{
+	uint32_t reason = check_rows(p->rows, p->dst_stride, p->bytes, "dst_stride", d);
+
+	if (!reason)
+		reason = check_rows(p->rows, p->src_stride, p->bytes, "src_stride", d);
+	if (reason || !p->bytes)
+		return reason;
+	if (sum(p->dst, extent(p->rows, p->dst_stride, p->bytes)) > p->src &&
+	    sum(p->src, extent(p->rows, p->src_stride, p->bytes)) > p->dst)
+		return zw_rt_refuse(d, ZW_REASON_OVERLAP, "dst", "overlaps src");
+	return 0;
+}
+
+uint32_t zw_rt_check_rules(const union cmd_packet *p, struct cmd_diag *d)
+{
+	switch (p->hdr.opcode) {
+	case ZW_OP_GEMM:
+		return gemm(&p->gemm, d);
+	case ZW_OP_RMSNORM:
+		return rmsnorm(&p->rmsnorm, d);
+	case ZW_OP_ROPE:
+		return rope(&p->rope, d);
+	case ZW_OP_TOPK:
+		return topk(&p->topk, d);
+	case ZW_OP_KV_WRITE:
+		return kv_write(&p->kv_write, d);
+	case ZW_OP_ATTENTION:
+		return attention(&p->attention, d);
+	case ZW_OP_COPY:
+		return copy(&p->copy, d);
+	case ZW_OP_FILL:
+		return check_rows(p->fill.rows, p->fill.dst_stride, p->fill.bytes, "dst_stride", d);
+	default:
+		return 0;
+	}
+}
+
+#define USED(packet, member)                                                                       \
+	do {                                                                                       \
+		if (p->packet.member.dtype)                                                        \
+			return #member;                                                            \
+	} while (0)
+
+const char *zw_rt_beyond_engines(const union cmd_packet *p)
+{
+	switch (p->hdr.opcode) {
+	case ZW_OP_GEMM:
+		USED(gemm, a_scale);
+		USED(gemm, w_scale);
+		USED(gemm, w_zero);
+		USED(gemm, w_scale2);
+		return NULL;
+	case ZW_OP_KV_WRITE:
+		USED(kv_write, k_scale);
+		USED(kv_write, v_scale);
+		return NULL;
+	case ZW_OP_ATTENTION:
+		USED(attention, k_scale);
+		USED(attention, v_scale);
+		USED(attention, sinks);
+		USED(attention, sparse_blocks);
+		USED(attention, sparse_counts);
+		return p->attention.window ? "window" : NULL;
+	default:
+		return NULL;
+	}
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One small well-formed packet of every kind, made from the table of zw_ops.h: for the tests of builder, checker, command
+ * processor, and for the fuzzers. What the table does not say (how large, which of the types, how indexes are
+ * limited) is said here.
+ */
+#ifndef ZW_TEST_SAMPLES_H
+#define ZW_TEST_SAMPLES_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "zhenwu/zw_cmd.h"
+
+/* -- the table ------------------------------------------------------------------------------------------- */
+
+struct sample_tensor {
+	const char *name, *dims;
+	uint64_t dtypes;
+	uint32_t same;
+	uint16_t offset;
+	uint8_t access, kind;
+};
+
+struct sample_scalar {
+	const char *name;
+	uint16_t offset;
+	uint8_t kind, arg;
+};
+
+struct sample_op {
+	const char *name;
+	uint16_t opcode, size;
+	uint32_t flags;
+	uint8_t n_tensors, n_scalars;
+	struct sample_tensor tensor[ZW_OP_MAX_TENSORS];
+	struct sample_scalar scalar[ZW_OP_MAX_SCALARS];
+};
+
+#define SAMPLE_COUNT(...) +1
+#define SAMPLE_NONE(...)
+#define SAMPLE_TENSOR(P, member, access, kind, dtypes, dims, same)                                 \
+	{#member, dims, dtypes, same, offsetof(struct P, member), ZW_OPD_##access, kind},
+#define SAMPLE_SCALAR(P, member, kind, arg)                                                        \
+	{#member, offsetof(struct P, member), ZW_SCALAR_##kind, arg},
+#define SAMPLE_OP(NAME, name_, number, engine, type, flags_)                                       \
+	{.name = #name_,                                                                           \
+	 .opcode = (number),                                                                       \
+	 .size = sizeof(struct type),                                                              \
+	 .flags = (flags_),                                                                        \
+	 .n_tensors = 0 ZW_FIELDS_##NAME(type, SAMPLE_COUNT, SAMPLE_NONE),                         \
+	 .n_scalars = 0 ZW_FIELDS_##NAME(type, SAMPLE_NONE, SAMPLE_COUNT),                         \
+	 .tensor = {ZW_FIELDS_##NAME(type, SAMPLE_TENSOR, SAMPLE_NONE)},                           \
+	 .scalar = {ZW_FIELDS_##NAME(type, SAMPLE_NONE, SAMPLE_SCALAR)}},
+
+static const struct sample_op sample_ops[] = {ZW_OPS(SAMPLE_OP)};
+#define N_SAMPLES (sizeof(sample_ops) / sizeof(sample_ops[0]))
+
+union any_packet {
+	struct zw_pkt hdr;
+	struct zw_pkt_sem sem;
+#define SAMPLE_MEMBER(NAME, name, number, engine, type, flags) struct type name;
+	ZW_OPS(SAMPLE_MEMBER)
+#undef SAMPLE_MEMBER
+};
+
+static inline const struct sample_op *sample_op(unsigned int opcode)
+{
+	for (size_t i = 0; i < N_SAMPLES; i++)
+		if (sample_ops[i].opcode == opcode)
+			return &sample_ops[i];
+	return NULL;
+}
+
+static inline struct zw_tensor *sample_operand(const struct sample_op *op, void *pkt,
+					       unsigned int i)
+{
+	return (struct zw_tensor *)(void *)((char *)pkt + op->tensor[i].offset);
+}
+
+/* -- packets --------------------------------------------------------------------------------------------- */
+
+/* Where operands go. */
+struct sample_mem {
+	uint64_t (*alloc)(void *opaque, uint64_t bytes);
+	/* Fills a tensor: with numbers, or (limit > 0) with indexes below it. NULL: it is zero. */
+	void (*fill)(void *opaque, const struct zw_tensor *t, uint32_t limit);
+	/* Stores 64 bits. NULL: they are zero. */
+	void (*store64)(void *opaque, uint64_t va, uint64_t value);
+	void *opaque;
+	uint32_t rows; /* 0: 4 */
+};
+
+static inline uint32_t sample_size(unsigned int opcode, char letter, uint32_t rows)
+{
+	switch (letter) {
+	case 'M':
+		return rows ? rows : 4;
+	case 'N':
+		return opcode == ZW_OP_ADD ? 12 : 10;
+	case 'K':
+		return opcode == ZW_OP_TOPK ? 6 : 24;
+	case 'H':
+		return opcode == ZW_OP_EMBED ? 16 : 2;
+	case 'h':
+	case 'S':
+		return 2;
+	case 'D':
+	case 'T':
+		return 8;
+	case 'Q':
+	case 'R':
+		return 4;
+	case 'V':
+		return opcode == ZW_OP_EMBED ? 20 : 30;
+	case 'I':
+		return 12;
+	case 'P':
+		return 16;
+	case 'L':
+		return 3;
+	case 'B':
+		return 6;
+	default:
+		return 1;
+	}
+}
+
+static inline uint16_t sample_dtype(const struct sample_op *op, unsigned int i)
+{
+	const struct sample_tensor *t = &op->tensor[i];
+
+	if (!(t->dtypes & ZW_DT(BF16)))
+		return t->dtypes & ZW_DT(F32) ? ZW_DTYPE_F32 : ZW_DTYPE_I32;
+	/* types are mixed where packets allow it */
+	if ((op->opcode == ZW_OP_GEMM && (i == 2 || i == 3)) || op->opcode == ZW_OP_ARGMAX ||
+	    (op->opcode == ZW_OP_ADD && i != 1))
+		return ZW_DTYPE_F32;
+	return ZW_DTYPE_BF16;
+}
+
+/* Optional operands that engines compute with. */
+static inline int sample_has(const struct sample_tensor *t)
+{
+	static const char *const present[] = {"bias", "residual", "seq", "lse"};
+
+	if (!(t->kind & ZW_OPD_OPT))
+		return 1;
+	for (size_t i = 0; i < sizeof(present) / sizeof(present[0]); i++)
+		if (!strcmp(t->name, present[i]))
+			return 1;
+	return 0;
+}
+
+/* What an index operand's numbers have to be below; 0: it holds no indexes. */
+static inline uint32_t sample_limit(unsigned int opcode, const char *name)
+{
+	if (!strcmp(name, "ids"))
+		return sample_size(opcode, 'V', 0);
+	if (!strcmp(name, "pos") && opcode == ZW_OP_ROPE)
+		return sample_size(opcode, 'P', 0);
+	if (!strcmp(name, "pos"))
+		return sample_size(opcode, 'L', 0) * sample_size(opcode, 'T', 0);
+	if (!strcmp(name, "seq"))
+		return sample_size(opcode, 'S', 0);
+	return strcmp(name, "block_table") ? 0 : sample_size(opcode, 'B', 0);
+}
+
+static inline void sample_tensor(const struct sample_mem *m, const struct sample_op *op,
+				 unsigned int i, struct zw_tensor *t)
+{
+	const char *dims = op->tensor[i].dims;
+	uint64_t n = 1;
+
+	t->dtype = sample_dtype(op, i);
+	for (; *dims && *dims != '|'; dims++)
+		t->dim[t->ndim++] = sample_size(op->opcode, *dims, m->rows);
+	for (unsigned int d = t->ndim; d-- > 0;) {
+		n *= t->dim[d];
+		if (d)
+			t->stride[d - 1] = n;
+	}
+	t->va = m->alloc(m->opaque, n * zw_dtype_block_bytes(t->dtype));
+	if (m->fill)
+		m->fill(m->opaque, t, sample_limit(op->opcode, op->tensor[i].name));
+}
+
+static inline void sample_scalar(const struct sample_mem *m, const struct sample_op *op,
+				 unsigned int i, char *pkt)
+{
+	const struct sample_scalar *s = &op->scalar[i];
+	const float eps = 1e-5f, scale = 0.3f;
+	uint64_t v64 = op->opcode == ZW_OP_COPY ? 255 : 252;
+	uint32_t v32 = 1;
+
+	switch (s->kind) {
+	case ZW_SCALAR_VA: {
+		struct zw_tensor t = {.dtype = ZW_DTYPE_F32, .ndim = 1, .dim = {64}};
+		int dma = op->opcode == ZW_OP_COPY || op->opcode == ZW_OP_FILL;
+
+		t.va = m->alloc(m->opaque, dma ? 256 : 8);
+		if (dma && m->fill)
+			m->fill(m->opaque, &t, 0);
+		if (!dma && m->store64)
+			m->store64(m->opaque, t.va, 8);
+		memcpy(pkt + s->offset, &t.va, 8);
+		break;
+	}
+	case ZW_SCALAR_U64: /* a semaphore that is there: 7 <= 8, or 0 <= 0 */
+		v64 = m->store64 ? 7 : 0;
+		memcpy(pkt + s->offset, &v64, 8);
+		break;
+	case ZW_SCALAR_BYTES:
+		if (strcmp(s->name, "bytes"))
+			v64 = 0; /* strides of one row */
+		memcpy(pkt + s->offset, &v64, 8);
+		break;
+	case ZW_SCALAR_ROWS:
+		memcpy(pkt + s->offset, &v32, 4);
+		break;
+	case ZW_SCALAR_HEX32:
+		v32 = 0xdeadbeef;
+		memcpy(pkt + s->offset, &v32, 4);
+		break;
+	case ZW_SCALAR_EPS:
+		memcpy(pkt + s->offset, &eps, 4);
+		break;
+	case ZW_SCALAR_SCALE:
+		memcpy(pkt + s->offset, &scale, 4);
+		break;
+	default:
+		break;
+	}
+}
+
+static inline void sample_packet(const struct sample_mem *m, unsigned int opcode,
+				 union any_packet *pk)
+{
+	const struct sample_op *op = sample_op(opcode);
+
+	memset(pk, 0, sizeof(*pk));
+	pk->hdr.opcode = op->opcode;
+	pk->hdr.size = op->size;
+	for (unsigned int i = 0; i < op->n_tensors; i++)
+		if (sample_has(&op->tensor[i]))
+			sample_tensor(m, op, i, sample_operand(op, pk, i));
+	for (unsigned int i = 0; i < op->n_scalars; i++)
+		sample_scalar(m, op, i, (char *)pk);
+}
+
+/* Whether the packet has a number of rows that memory may say. */
+static inline int sample_has_rows(const struct sample_op *op)
+{
+	for (unsigned int i = 0; i < op->n_tensors; i++)
+		if (op->tensor[i].kind & ZW_OPD_ROWS)
+			return 1;
+	for (unsigned int i = 0; i < op->n_scalars; i++)
+		if (op->scalar[i].kind == ZW_SCALAR_ROWS)
+			return 1;
+	return 0;
+}
+
+#endif
