@@ -53,7 +53,7 @@ struct zw_cp_clock {
 	uint64_t now; /* end of all packets so far: what an ordered packet waits for */
 	uint64_t
 		base; /* end of the last ordered packet: what a packet with ZW_PKT_F_DEPS waits for */
-	uint64_t token[ZW_PKT_TOKENS]; /* end of the packet of this job that signalled it last */
+	uint64_t token[ZW_PKT_TOKENS]; /* end of the packet that signalled it last */
 	uint64_t engine_free[ZW_ENGINE_COUNT];
 	uint64_t hbm_free, sys_read_free, sys_write_free;
 };
@@ -65,7 +65,7 @@ uint64_t zw_cp_rate_ps(uint64_t amount, uint64_t per_second, uint32_t permille);
 
 /* A clock that has stood still until `ps`. */
 void zw_cp_clock_init(struct zw_cp_clock *clk, uint64_t ps);
-/* A job begins: no token is signalled, and `ps` pass before its first packet. */
+/* A job begins: `ps` pass before its first packet. */
 void zw_cp_clock_begin(struct zw_cp_clock *clk, uint64_t ps);
 /*
  * Puts a packet on the time lines and returns its end. *busy_ps: how long it occupied its engine.

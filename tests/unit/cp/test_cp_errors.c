@@ -317,7 +317,7 @@ static void longer_packets(void **state)
 			make_packet(e, all_opcodes[o], IN_HBM, &pk);
 			size = pk.hdr.size + more[j];
 			p = emit(e, &pk, pk.hdr.size);
-			((struct zw_pkt *)(void *)p)->size = (uint16_t)size;
+			memcpy(p + offsetof(struct zw_pkt, size), &(uint16_t){(uint16_t)size}, 2);
 			memset(p + pk.hdr.size, 0, more[j]);
 			e->cmd_bytes += more[j];
 			EMIT(e, nop);
@@ -366,6 +366,18 @@ static void tags(void **state)
 							 "FILL tag 0x102:"}[bad]));
 		}
 	}
+	/* data that is bad */
+	struct zw_tensor rows = tensor(e, IN_HBM, I32, 1, 0, 0, 0);
+	put_i(e, &rows, 0, 0, 2);
+	f.hdr.rows_va = rows.va;
+	f.hdr.reserved = 0;
+	e->cmd_bytes = 0;
+	EMIT(e, nop);
+	EMIT(e, f);
+	env_run(e);
+	assert_int_equal(e->job.status, ZW_JOB_DATA);
+	assert_int_equal(zw_cp_job_tag(&e->job), f.hdr.tag);
+	assert_int_equal(e->result.tag, f.hdr.tag);
 	/* a job that is well, and one that no packet is to blame for */
 	e->cmd_bytes = 0;
 	EMIT(e, nop);

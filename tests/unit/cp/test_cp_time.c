@@ -144,14 +144,18 @@ static void attention_sram(void **state)
 	}
 }
 
-/* A random stream of packets of all kinds. */
-static void random_stream(struct cp_env *e, unsigned int n, bool deps)
+/* A random stream of packets: of all kinds or of one, operands in one place or (N_PLACES) anywhere. */
+#define ALL_KINDS UINT32_MAX
+
+static void stream(struct cp_env *e, unsigned int n, bool deps, enum place where, uint32_t opcode)
 {
 	for (unsigned int i = 0; i < n; i++) {
 		union any_packet pk;
+		uint32_t op = all_opcodes[test_rand(&e->rng) % N_OPCODES];
+		enum place p = (enum place)(test_rand(&e->rng) % 3);
 
-		make_packet(e, all_opcodes[test_rand(&e->rng) % N_OPCODES],
-			    (enum place)(test_rand(&e->rng) % 3), &pk);
+		make_packet(e, opcode == ALL_KINDS ? op : opcode, where == N_PLACES ? p : where,
+			    &pk);
 		if (deps && pk.hdr.opcode >= ZW_OP_GEMM && test_rand(&e->rng) % 4) {
 			pk.hdr.flags = ZW_PKT_F_DEPS;
 			if (test_rand(&e->rng) % 2)
@@ -161,6 +165,11 @@ static void random_stream(struct cp_env *e, unsigned int n, bool deps)
 			pk.hdr.signal = (uint8_t)(test_rand(&e->rng) % (ZW_PKT_TOKENS + 1));
 		emit(e, &pk, pk.hdr.size);
 	}
+}
+
+static void random_stream(struct cp_env *e, unsigned int n, bool deps)
+{
+	stream(e, n, deps, N_PLACES, ALL_KINDS);
 }
 
 /*
@@ -175,12 +184,21 @@ static void identities(void **state)
 	uint64_t packets = 0, end = 0;
 
 	e->profile.packet_ps = 0;
-	for (unsigned int j = 0; j < 20; j++) {
+	for (unsigned int j = 0; j < 32; j++) {
 		bool deps = j % 2;
 		uint64_t wall, hbm_ps, read_ps, write_ps;
 
+		/* what only reads or only writes, and only here or there, is bound by one port alone */
+		static const struct {
+			enum place p;
+			uint32_t opcode;
+		} kinds[] = {{N_PLACES, ALL_KINDS},     {IN_HBM, ALL_KINDS},
+			     {IN_SYSTEM, ALL_KINDS},    {IN_HBM, ZW_OP_FILL},
+			     {IN_SYSTEM, ZW_OP_FILL},   {IN_HBM, ZW_OP_ARGMAX},
+			     {IN_SYSTEM, ZW_OP_ARGMAX}, {IN_PAGES, ZW_OP_COPY}};
+
 		env_clear(e);
-		random_stream(e, 20, deps);
+		stream(e, 20, deps, kinds[j / 2 % 8].p, kinds[j / 2 % 8].opcode);
 		env_run_ok(e);
 		wall = e->result.end_ps - e->result.start_ps;
 		assert_true(e->result.start_ps == end);
@@ -498,7 +516,7 @@ static void semaphore_times(void **state)
 	/* by another address of the same memory */
 	env_map_page(e, alias, (va - first) & ~UINT64_C(4095), ZW_PTE_READ | ZW_PTE_WRITE);
 	assert_int_equal(sem_job(e, 6, 0, ZW_OP_SEM_WAIT, alias + va % 4096, 4), 37000000);
-	/* the same number in system memory is another place */
+	/* the same value elsewhere says nothing */
 	put64(e, other, 9);
 	assert_int_equal(sem_job(e, 7, 0, ZW_OP_SEM_WAIT, other, 9), 6000000);
 	/* the guest writes: what was signalled no longer says when */
@@ -514,6 +532,27 @@ static void semaphore_times(void **state)
 	/* a reset of the device forgets them all */
 	zw_cp_reset(e->cp);
 	assert_int_equal(sem_job(e, 11, 0, ZW_OP_SEM_WAIT, va, 4), 6000000);
+}
+
+/* The same address is another place in HBM and in system memory. */
+static void semaphore_places(void **state)
+{
+	struct zw_cp_sems *sems = calloc(1, sizeof(*sems));
+	const struct zw_mem_place hbm = {.addr = 4096, .target = 0},
+				  sys = {.addr = 4096, .target = 1};
+
+	(void)state;
+	assert_non_null(sems);
+	zw_cp_sem_signalled(sems, &hbm, 5, 100);
+	assert_int_equal(zw_cp_sem_reached(sems, &hbm, 5, 5), 100);
+	assert_int_equal(zw_cp_sem_reached(sems, &sys, 5, 5), 0);
+	zw_cp_sem_signalled(sems, &sys, 7, 200);
+	assert_int_equal(zw_cp_sem_reached(sems, &sys, 7, 5), 200);
+	assert_int_equal(zw_cp_sem_reached(sems, &hbm, 5, 5), 100);
+	/* the same value again was there already */
+	zw_cp_sem_signalled(sems, &hbm, 5, 300);
+	assert_int_equal(zw_cp_sem_reached(sems, &hbm, 5, 5), 100);
+	free(sems);
 }
 
 /* More semaphores than the device keeps: the one signalled longest ago is forgotten, the others are not. */
@@ -553,12 +592,15 @@ static void epoch(void **state)
 	assert_int_equal(e->result.start_ps, 0);
 	assert_int_equal(e->result.end_ps, 6000000);
 	/* the latest end, not the last one; a job that fails ends too */
-	nop.opcode = 0x7fff;
 	e->job.queue = 0;
+	EMIT(e, nop);
+	env_run_ok(e);
+	assert_int_equal(e->result.end_ps, 13000000);
+	nop.opcode = 0x7fff;
 	EMIT(e, nop);
 	env_run(e);
 	assert_int_equal(e->job.status, ZW_JOB_INVALID);
-	assert_int_equal(e->job.end_ps, 12000000);
+	assert_int_equal(e->job.end_ps, 18000000);
 	e->cmd_bytes = 0;
 	nop.opcode = ZW_OP_NOP;
 	e->job.queue = 1;
@@ -569,8 +611,8 @@ static void epoch(void **state)
 	zw_cp_queue_reset(e->cp, 2);
 	e->job.queue = 2;
 	env_run_ok(e);
-	assert_int_equal(e->result.start_ps, 12000000);
-	assert_int_equal(e->result.end_ps, 18000000);
+	assert_int_equal(e->result.start_ps, 18000000);
+	assert_int_equal(e->result.end_ps, 24000000);
 	/* packets of a queue that starts later are no further apart than others, with tokens and without */
 	nop.flags = ZW_PKT_F_DEPS;
 	nop.wait = 0xffff;
@@ -578,8 +620,8 @@ static void epoch(void **state)
 	zw_cp_queue_reset(e->cp, 3);
 	e->job.queue = 3;
 	env_run_ok(e);
-	assert_int_equal(e->result.start_ps, 18000000);
-	assert_int_equal(e->result.end_ps, 24000000);
+	assert_int_equal(e->result.start_ps, 24000000);
+	assert_int_equal(e->result.end_ps, 30000000);
 	zw_cp_reset(e->cp);
 	EMIT(e, nop);
 	env_run_ok(e);
@@ -971,6 +1013,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(semaphores, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(end_of_time, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(semaphore_times, env_setup, env_teardown),
+		cmocka_unit_test(semaphore_places),
 		cmocka_unit_test_setup_teardown(many_semaphores, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(epoch, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(buffer_changes, env_setup, env_teardown),
