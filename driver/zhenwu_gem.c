@@ -59,6 +59,47 @@ struct drm_gem_object *zhenwu_gem_prime_import(struct drm_device *drm, struct dm
 	return ERR_PTR(-EOPNOTSUPP);
 }
 
+/* -- faults ----------------------------------------------------------------------------------- */
+
+/**
+ * struct zhenwu_fault_range - pages a fault fills in
+ */
+struct zhenwu_fault_range {
+	/** @first: First page of the buffer. */
+	u64 first;
+
+	/** @end: Page behind the last one. */
+	u64 end;
+};
+
+/* First page of a buffer that a mapping shows: a mapping may be what is left of a larger one. */
+static u64 zhenwu_fault_start(struct vm_area_struct *vma)
+{
+	const struct drm_gem_object *obj = vma->vm_private_data;
+
+	return vma->vm_pgoff - drm_vma_node_start(&obj->vma_node);
+}
+
+static unsigned long zhenwu_fault_address(struct vm_area_struct *vma, u64 page)
+{
+	return vma->vm_start + ((page - zhenwu_fault_start(vma)) << PAGE_SHIFT);
+}
+
+/* Return: false when the buffer has no such page. */
+static bool zhenwu_fault_range(const struct vm_fault *vmf, struct zhenwu_fault_range *range)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct drm_gem_object *obj = vma->vm_private_data;
+	u64 start = zhenwu_fault_start(vma);
+	u64 page = start + ((vmf->address - vma->vm_start) >> PAGE_SHIFT);
+	u64 around = round_down(page, ZHENWU_FAULT_AROUND_PAGES);
+
+	range->first = max(around, start);
+	range->end = min3(around + ZHENWU_FAULT_AROUND_PAGES, start + vma_pages(vma),
+			  (u64)obj->size >> PAGE_SHIFT);
+	return page < range->end;
+}
+
 /* -- system memory ---------------------------------------------------------------------------- */
 
 static void zhenwu_system_free(struct drm_gem_object *obj)
@@ -69,17 +110,49 @@ static void zhenwu_system_free(struct drm_gem_object *obj)
 	drm_gem_shmem_free(&bo->shmem);
 }
 
+static int zhenwu_system_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
+{
+	if (!(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+
+	vm_flags_set(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
+	vma->vm_page_prot = vm_get_page_prot(vma->vm_flags);
+	return 0;
+}
+
+/* The pages are there as long as the buffer is, which the mapping keeps: nothing to lock. */
+static vm_fault_t zhenwu_system_fault(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct drm_gem_object *obj = vma->vm_private_data;
+	struct page **pages = to_zhenwu_bo(obj)->shmem.pages;
+	vm_fault_t ret = VM_FAULT_SIGBUS;
+	struct zhenwu_fault_range range;
+	u64 page;
+
+	if (!zhenwu_fault_range(vmf, &range))
+		return VM_FAULT_SIGBUS;
+	for (page = range.first; page < range.end; page++) {
+		ret = vmf_insert_pfn(vma, zhenwu_fault_address(vma, page), page_to_pfn(pages[page]));
+		if (ret != VM_FAULT_NOPAGE)
+			break;
+	}
+	return ret;
+}
+
+/* Not the helper's: its fault handler takes a part of a mapping for the whole. */
+static const struct vm_operations_struct zhenwu_system_vm_ops = {
+	.open = drm_gem_vm_open,
+	.close = drm_gem_vm_close,
+	.fault = zhenwu_system_fault,
+};
+
 static const struct drm_gem_object_funcs zhenwu_system_funcs = {
 	.free = zhenwu_system_free,
 	.print_info = drm_gem_shmem_object_print_info,
-	.pin = drm_gem_shmem_object_pin,
-	.unpin = drm_gem_shmem_object_unpin,
-	.get_sg_table = drm_gem_shmem_object_get_sg_table,
-	.vmap = drm_gem_shmem_object_vmap,
-	.vunmap = drm_gem_shmem_object_vunmap,
-	.mmap = drm_gem_shmem_object_mmap,
+	.mmap = zhenwu_system_mmap,
 	.export = zhenwu_gem_export,
-	.vm_ops = &drm_gem_shmem_vm_ops,
+	.vm_ops = &zhenwu_system_vm_ops,
 };
 
 /**
@@ -156,9 +229,10 @@ static vm_fault_t zhenwu_hbm_bo_fault(struct vm_fault *vmf)
 	struct vm_area_struct *vma = vmf->vma;
 	struct drm_gem_object *obj = vma->vm_private_data;
 	struct zhenwu_device *zdev = to_zhenwu_device(obj->dev);
-	unsigned long first, last, page, start_pgoff;
+	struct zhenwu_fault_range range;
 	struct zhenwu_bo_cursor cur;
 	vm_fault_t ret = VM_FAULT_SIGBUS;
+	u64 page;
 	int idx;
 
 	if (!drm_dev_enter(&zdev->drm, &idx))
@@ -166,18 +240,12 @@ static vm_fault_t zhenwu_hbm_bo_fault(struct vm_fault *vmf)
 	/* A function level reset takes the aperture away, and the contents with it. */
 	if (!zhenwu_aperture_enter(zdev))
 		goto out;
-
-	start_pgoff = vma->vm_pgoff - drm_vma_node_start(&obj->vma_node);
-	page = start_pgoff + ((vmf->address - vma->vm_start) >> PAGE_SHIFT);
-	first = max(round_down(page, ZHENWU_FAULT_AROUND_PAGES), start_pgoff);
-	last = min3(round_down(page, ZHENWU_FAULT_AROUND_PAGES) + ZHENWU_FAULT_AROUND_PAGES,
-		    start_pgoff + vma_pages(vma), obj->size >> PAGE_SHIFT);
-	if (page >= last)
+	if (!zhenwu_fault_range(vmf, &range))
 		goto out_aperture;
 
-	zhenwu_bo_cursor_start(&cur, to_zhenwu_bo(obj), (u64)first << PAGE_SHIFT);
-	for (page = first; page < last; page++) {
-		ret = vmf_insert_pfn(vma, vma->vm_start + ((page - start_pgoff) << PAGE_SHIFT),
+	zhenwu_bo_cursor_start(&cur, to_zhenwu_bo(obj), range.first << PAGE_SHIFT);
+	for (page = range.first; page < range.end; page++) {
+		ret = vmf_insert_pfn(vma, zhenwu_fault_address(vma, page),
 				     (zdev->aperture_phys + cur.addr) >> PAGE_SHIFT);
 		if (ret != VM_FAULT_NOPAGE)
 			break;

@@ -118,6 +118,60 @@ TEST_F(mem, mapping_outlives_handle)
 	EXPECT_EQ(7, m[0]);
 }
 
+/* Buffers whose pages carry their number, and a fresh mapping nothing was touched through. */
+static void *fresh_mapping(int fd, uint32_t bo, uint32_t pages)
+{
+	uint32_t *m = zw_map(fd, bo, pages * 4096);
+
+	if (!m)
+		return NULL;
+	for (uint32_t p = 0; p < pages; p++)
+		m[p * 1024] = 0x100 + p;
+	munmap(m, pages * 4096);
+	return zw_map(fd, bo, pages * 4096);
+}
+
+static uint32_t page_tag(const void *m, uint32_t page)
+{
+	return ((const volatile uint32_t *)m)[page * 1024];
+}
+
+/* What is left of a mapping shows the pages it showed before, whichever part of it was taken. */
+TEST_F(mem, parts_of_mappings)
+{
+	const uint32_t placements[] = {DRM_ZHENWU_BO_SYSTEM, VISIBLE};
+
+	for (int i = 0; i < 2; i++) {
+		uint32_t bo = zw_bo(self->fd, 8 * 4096, placements[i]);
+		char *m = fresh_mapping(self->fd, bo, 8), *moved;
+
+		ASSERT_NE(NULL, m);
+		ASSERT_EQ(0, munmap(m, 3 * 4096));
+		for (uint32_t p = 3; p < 8; p++)
+			EXPECT_EQ(0x100 + p, page_tag(m, p)) TH_LOG("placement %d munmap", i);
+		munmap(m + 3 * 4096, 5 * 4096);
+
+		m = fresh_mapping(self->fd, bo, 8);
+		ASSERT_EQ(0, mprotect(m + 2 * 4096, 2 * 4096, PROT_READ));
+		for (uint32_t p = 0; p < 8; p++)
+			EXPECT_EQ(0x100 + p, page_tag(m, p)) TH_LOG("placement %d mprotect", i);
+		munmap(m, 8 * 4096);
+
+		m = fresh_mapping(self->fd, bo, 8);
+		moved = mremap(m + 5 * 4096, 2 * 4096, 2 * 4096, MREMAP_MAYMOVE | MREMAP_FIXED,
+			       mmap(NULL, 2 * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+		ASSERT_NE(MAP_FAILED, (void *)moved);
+		EXPECT_EQ(0x105, page_tag(moved, 0)) TH_LOG("placement %d mremap", i);
+		EXPECT_EQ(0x106, page_tag(moved, 1)) TH_LOG("placement %d mremap", i);
+		EXPECT_EQ(0x104, page_tag(m, 4)) TH_LOG("placement %d mremap", i);
+		EXPECT_EQ(0x107, page_tag(m, 7)) TH_LOG("placement %d mremap", i);
+		munmap(m, 5 * 4096);
+		munmap(m + 7 * 4096, 4096);
+		munmap(moved, 2 * 4096);
+		ASSERT_EQ(0, zw_bo_close(self->fd, bo));
+	}
+}
+
 TEST_F(mem, bo_calls_with_bad_handle)
 {
 	struct drm_zhenwu_bo_mmap_offset o = {.handle = 0x7fff};
