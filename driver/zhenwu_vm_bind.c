@@ -8,6 +8,8 @@
  */
 
 #include <linux/overflow.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include <drm/drm_drv.h>
@@ -257,11 +259,14 @@ static void zhenwu_bind_release(struct zhenwu_bind *bind)
 	}
 }
 
-static int zhenwu_bind_execute(struct zhenwu_bind *bind)
+static int zhenwu_bind_execute(struct zhenwu_bind *bind, bool interruptible)
 {
+	u32 flags = DRM_EXEC_IGNORE_DUPLICATES;
 	struct zhenwu_vm *vm = bind->vm;
 	struct drm_exec exec;
 	int ret;
+
+	lockdep_assert_held(&vm->lock);
 
 	INIT_LIST_HEAD(&bind->old_vas);
 	INIT_LIST_HEAD(&bind->old_pts);
@@ -269,10 +274,9 @@ static int zhenwu_bind_execute(struct zhenwu_bind *bind)
 	if (ret)
 		goto out;
 
-	ret = mutex_lock_interruptible(&vm->lock);
-	if (ret)
-		goto out;
-	drm_exec_init(&exec, DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES, 0);
+	if (interruptible)
+		flags |= DRM_EXEC_INTERRUPTIBLE_WAIT;
+	drm_exec_init(&exec, flags, 0);
 	ret = zhenwu_bind_lock(bind, &exec);
 	if (!ret && READ_ONCE(vm->unusable))
 		ret = -ECANCELED;
@@ -281,7 +285,6 @@ static int zhenwu_bind_execute(struct zhenwu_bind *bind)
 		zhenwu_bind_finish(bind);
 	}
 	drm_exec_fini(&exec);
-	mutex_unlock(&vm->lock);
 out:
 	zhenwu_bind_release(bind);
 	zhenwu_bind_free_spares(bind);
@@ -336,7 +339,7 @@ void zhenwu_vm_unmap_all(struct zhenwu_vm *vm)
 }
 
 static int zhenwu_bind_op(struct zhenwu_vm *vm, struct drm_file *file,
-			  const struct drm_zhenwu_vm_bind_op *op)
+			  const struct drm_zhenwu_vm_bind_op *op, bool interruptible)
 {
 	u32 type = op->flags & (u32)DRM_ZHENWU_VM_BIND_OP_TYPE_MASK;
 	u32 known = (u32)DRM_ZHENWU_VM_BIND_OP_TYPE_MASK;
@@ -376,9 +379,33 @@ static int zhenwu_bind_op(struct zhenwu_vm *vm, struct drm_file *file,
 		return -EINVAL;
 	}
 
-	ret = zhenwu_bind_execute(&bind);
+	ret = zhenwu_bind_execute(&bind, interruptible);
 	if (obj)
 		drm_gem_object_put(obj);
+	return ret;
+}
+
+/*
+ * Only the first operation can be interrupted by a signal: user space then repeats the call as it
+ * is, and nothing may be done twice or left out. Whoever is being killed does not repeat it.
+ */
+static int zhenwu_bind_ops(struct zhenwu_vm *vm, struct drm_file *file,
+			   const struct drm_zhenwu_vm_bind_op *ops, u32 count, u32 *done)
+{
+	int ret;
+
+	ret = mutex_lock_interruptible(&vm->lock);
+	if (ret)
+		return ret;
+	while (*done < count) {
+		ret = fatal_signal_pending(current) ?
+			      -EINTR : zhenwu_bind_op(vm, file, &ops[*done], !*done);
+		if (ret)
+			break;
+		++*done;
+		cond_resched();
+	}
+	mutex_unlock(&vm->lock);
 	return ret;
 }
 
@@ -388,48 +415,39 @@ static int zhenwu_bind_op(struct zhenwu_vm *vm, struct drm_file *file,
  * @data: &struct drm_zhenwu_vm_bind
  * @file: file
  *
- * Return: 0 or a negative error, with the number of operations that were done in ops.count.
+ * Return: 0 or a negative error, with the number of operations that were done in num_done.
  */
 int zhenwu_ioctl_vm_bind(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct drm_zhenwu_vm_bind *args = data;
 	struct drm_zhenwu_vm_bind_op *ops;
 	struct zhenwu_vm *vm;
-	u32 i, count;
 	int ret, idx;
 
-	if (args->flags & ~DRM_ZHENWU_VM_BIND_ASYNC)
+	if (args->flags & ~DRM_ZHENWU_VM_BIND_ASYNC || args->num_done || args->pad ||
+	    !args->ops.count)
 		return -EINVAL;
 	if (args->flags & DRM_ZHENWU_VM_BIND_ASYNC)
 		return -EOPNOTSUPP;
 
+	/* Memory of user space may be slow to come: not while a removal of the device waits. */
+	ops = zhenwu_copy_array(&args->ops, args->ops.count, sizeof(*ops), ZHENWU_BIND_MAX_OPS);
+	if (IS_ERR(ops))
+		return PTR_ERR(ops);
 	vm = zhenwu_vm_lookup(file->driver_priv, args->vm_id);
-	if (!vm)
-		return -ENOENT;
-	if (!drm_dev_enter(drm, &idx)) {
+	if (!vm) {
+		ret = -ENOENT;
+		goto out_ops;
+	}
+
+	if (drm_dev_enter(drm, &idx)) {
+		ret = zhenwu_bind_ops(vm, file, ops, args->ops.count, &args->num_done);
+		drm_dev_exit(idx);
+	} else {
 		ret = -ENODEV;
-		goto out_vm;
 	}
-
-	count = args->ops.count;
-	args->ops.count = 0;
-	ops = zhenwu_copy_array(&args->ops, count, sizeof(*ops), ZHENWU_BIND_MAX_OPS);
-	if (IS_ERR(ops)) {
-		ret = PTR_ERR(ops);
-		goto out_exit;
-	}
-
-	ret = 0;
-	for (i = 0; i < count; i++) {
-		ret = zhenwu_bind_op(vm, file, &ops[i]);
-		if (ret)
-			break;
-	}
-	args->ops.count = i;
-	kvfree(ops);
-out_exit:
-	drm_dev_exit(idx);
-out_vm:
 	zhenwu_vm_put(vm);
+out_ops:
+	kvfree(ops);
 	return ret;
 }

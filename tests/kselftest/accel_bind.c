@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
 /*
  * Random maps and unmaps, read back by the device and compared with a model in user space. The range
- * lies across a 1 GiB boundary, so that pages of all sizes are made, split and replaced.
+ * lies across a 1 GiB boundary, so that pages of all sizes are made, split and replaced. And binds
+ * that are interrupted by signals.
  */
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -150,6 +154,125 @@ TEST_F_TIMEOUT(bind, random_maps_match_the_model, 300)
 		ASSERT_EQ(BASE + u * PAGE, st.fault_va);
 		ASSERT_EQ(0, zw_queue_destroy(c->fd, doomed));
 	}
+}
+
+/* -- signals ---------------------------------------------------------------------------------- */
+
+#define BINDERS     2
+#define BIND_ROUNDS 150
+#define BIND_OPS    12
+#define BIND_PAGES  8u
+
+/* One of several threads that change one VM, each in a range of its own. */
+struct binder {
+	int fd;
+	uint32_t vm, queue, timeline, bo;
+	uint64_t va;
+	struct zw_buf cmd; /* packets, and from 32768 on what the device read */
+	uint64_t point;
+	uint32_t wrong; /* pages that showed something else */
+	int error, round;
+};
+
+static volatile sig_atomic_t signals;
+
+static void count_signal(int sig)
+{
+	signals++;
+}
+
+/*
+ * Twelve operations of which each changes what the ones before it did. Done in order and once they
+ * leave page (p + round) % 64 of the buffer at page p, whatever was there before.
+ */
+static int bind_scramble(struct binder *b, int round)
+{
+	struct drm_zhenwu_vm_bind_op ops[BIND_OPS] = {0};
+	struct drm_zhenwu_vm_bind bind = {.vm_id = b->vm,
+					  .ops = DRM_ZHENWU_OBJ_ARRAY(BIND_OPS, ops)};
+	uint32_t n = 0;
+
+	ops[n++] = (struct drm_zhenwu_vm_bind_op){
+		.flags = DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP, .va = b->va, .size = BIND_PAGES * PAGE};
+	ops[n++] = (struct drm_zhenwu_vm_bind_op){
+		.bo_handle = b->bo, .va = b->va, .size = BIND_PAGES * PAGE, .bo_offset = 64 * PAGE};
+	ops[n++] = (struct drm_zhenwu_vm_bind_op){.flags = DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP,
+						  .va = b->va + PAGE,
+						  .size = (BIND_PAGES - 2) * PAGE};
+	ops[n++] = (struct drm_zhenwu_vm_bind_op){
+		.bo_handle = b->bo, .va = b->va + PAGE, .size = 2 * PAGE, .bo_offset = 70 * PAGE};
+	for (uint32_t p = 0; p < BIND_PAGES; p++)
+		ops[n++] = (struct drm_zhenwu_vm_bind_op){
+			.bo_handle = b->bo,
+			.va = b->va + p * PAGE,
+			.size = PAGE,
+			.bo_offset = (p + round) % 64 * PAGE,
+		};
+	return zw_ioctl(b->fd, DRM_IOCTL_ZHENWU_VM_BIND, &bind);
+}
+
+static void *binder_main(void *arg)
+{
+	struct binder *b = arg;
+
+	for (b->round = 0; b->round < BIND_ROUNDS && !b->error; b->round++) {
+		const uint32_t *seen = (void *)((char *)b->cmd.ptr + 32768);
+		uint32_t pos = 0;
+
+		b->error = bind_scramble(b, b->round);
+		for (uint32_t p = 0; p < BIND_PAGES; p++)
+			zw_put_copy(b->cmd.ptr, &pos, b->cmd.va + 32768 + 4 * p, b->va + p * PAGE,
+				    4);
+		if (!b->error)
+			b->error = zw_submit(b->fd, b->queue, b->cmd.va, pos, 0, b->timeline,
+					     ++b->point);
+		if (!b->error)
+			b->error = zw_wait(b->fd, b->timeline, b->point, LONG_WAIT_NS);
+		for (uint32_t p = 0; p < BIND_PAGES; p++)
+			b->wrong += seen[p] != tag(1, (p + b->round) % 64);
+	}
+	return NULL;
+}
+
+/*
+ * A signal may come at any time. Whoever repeats the call until it says something else than -EINTR,
+ * as drmIoctl() does, gets what was asked for: not nothing, not the first half, not twice.
+ */
+TEST_F_TIMEOUT(bind, binds_survive_signals, 300)
+{
+	const struct itimerval often = {{0, 700}, {0, 700}}, never = {0};
+	struct binder b[BINDERS] = {0};
+	pthread_t thread[BINDERS];
+	struct sigaction sa = {.sa_handler = count_signal};
+
+	zw_keep_fences = false; /* they are kept for one thread only */
+	for (int i = 0; i < BINDERS; i++) {
+		b[i].fd = self->c.fd;
+		b[i].vm = self->c.vm;
+		b[i].bo = self->bo[1].bo;
+		b[i].va = BASE + i * 64 * PAGE;
+		b[i].queue = zw_queue(b[i].fd, b[i].vm);
+		ASSERT_NE(0, b[i].queue);
+		ASSERT_EQ(0, drmSyncobjCreate(b[i].fd, 0, &b[i].timeline));
+		ASSERT_TRUE(zw_buf(b[i].fd, b[i].vm, 65536, DRM_ZHENWU_BO_SYSTEM,
+				   128 * MIB + i * MIB, &b[i].cmd));
+	}
+	ASSERT_EQ(0, sigaction(SIGPROF, &sa, NULL));
+	ASSERT_EQ(0, setitimer(ITIMER_PROF, &often, NULL));
+	for (int i = 0; i < BINDERS; i++)
+		ASSERT_EQ(0, pthread_create(&thread[i], NULL, binder_main, &b[i]));
+	for (int i = 0; i < BINDERS; i++)
+		ASSERT_EQ(0, pthread_join(thread[i], NULL));
+	ASSERT_EQ(0, setitimer(ITIMER_PROF, &never, NULL));
+	for (int i = 0; i < BINDERS; i++) {
+		struct drm_zhenwu_queue_get_state st;
+
+		EXPECT_EQ(0, b[i].error) TH_LOG("thread %d round %d", i, b[i].round);
+		EXPECT_EQ(0, b[i].wrong) TH_LOG("thread %d", i);
+		ASSERT_EQ(0, zw_queue_state(b[i].fd, b[i].queue, &st));
+		EXPECT_EQ(0, st.state);
+	}
+	EXPECT_LT(BIND_ROUNDS / 10, signals);
 }
 
 TEST_HARNESS_MAIN

@@ -303,6 +303,34 @@ TEST_F(mem, bind_bad)
 	EXPECT_EQ(-ENOENT, zw_bind(self->fd, 0x7fff, bo, 0, 0x1000, 4096, 0));
 }
 
+/* Lets the device copy a word within a page: 0, or the address it faults at, or all ones. */
+static uint64_t page_fault_of(FIXTURE_DATA(mem) * self, uint64_t va, uint64_t scratch)
+{
+	struct drm_zhenwu_queue_get_state st = {0};
+	struct zw_buf cmd;
+	uint32_t queue = zw_queue(self->fd, self->vm), timeline, pos = 0;
+	uint64_t ret = UINT64_MAX;
+
+	if (!queue || drmSyncobjCreate(self->fd, 0, &timeline) ||
+	    !zw_buf(self->fd, self->vm, 4096, DRM_ZHENWU_BO_SYSTEM, 1ull << 40, &cmd))
+		return ret;
+	zw_put_copy(cmd.ptr, &pos, scratch + 64, va, 4);
+	if (!zw_submit(self->fd, queue, cmd.va, pos, 0, timeline, 1) &&
+	    !zw_wait(self->fd, timeline, 1, LONG_WAIT_NS) &&
+	    !zw_queue_state(self->fd, queue, &st)) {
+		if (!st.state)
+			ret = 0;
+		else if (st.status == ZW_JOB_FAULT)
+			ret = st.fault_va;
+	}
+	munmap(cmd.ptr, cmd.size);
+	zw_unbind(self->fd, self->vm, cmd.va, cmd.size);
+	zw_bo_close(self->fd, cmd.bo);
+	zw_queue_destroy(self->fd, queue);
+	drmSyncobjDestroy(self->fd, timeline);
+	return ret;
+}
+
 TEST_F(mem, bind_array)
 {
 	uint32_t bo = zw_bo(self->fd, MIB, DRM_ZHENWU_BO_SYSTEM);
@@ -313,7 +341,20 @@ TEST_F(mem, bind_array)
 	};
 	struct drm_zhenwu_vm_bind b = {.vm_id = self->vm, .ops = DRM_ZHENWU_OBJ_ARRAY(3, ops)};
 
+	/* The operation that fails is named, the ones before it stay. */
 	EXPECT_EQ(-EINVAL, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
+	EXPECT_EQ(1, b.num_done);
+	EXPECT_EQ(3, b.ops.count);
+	EXPECT_EQ(0, page_fault_of(self, 0x10000, ops[0].va));
+	EXPECT_EQ(0x30000, page_fault_of(self, 0x30000, ops[0].va));
+	/* What a call returned is not taken for its arguments. */
+	ops[1].va = 0x20000;
+	EXPECT_EQ(-EINVAL, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
+	b.num_done = 0;
+	EXPECT_EQ(0, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
+	EXPECT_EQ(3, b.num_done);
+	EXPECT_EQ(3, b.ops.count);
+	EXPECT_EQ(0, page_fault_of(self, 0x30000, ops[0].va));
 	/* larger elements of a newer user space: fine while the tail is zero */
 	struct {
 		struct drm_zhenwu_vm_bind_op op;
@@ -325,20 +366,22 @@ TEST_F(mem, bind_array)
 	};
 	EXPECT_EQ(0, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
 	big.more = 1;
-	b.ops.count = 1;
-	EXPECT_NE(0, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
+	b.num_done = 0;
+	EXPECT_EQ(-E2BIG, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
 	/* a stride that cannot hold the fields that matter, and absurd counts */
 	b.ops = (struct drm_zhenwu_obj_array){.stride = 4, .count = 1, .array = (uintptr_t)&big};
 	EXPECT_EQ(-EINVAL, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
 	b.ops = (struct drm_zhenwu_obj_array){
 		.stride = sizeof(big.op), .count = UINT32_MAX, .array = (uintptr_t)&big};
-	EXPECT_NE(0, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
+	EXPECT_EQ(-EINVAL, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
 	b = (struct drm_zhenwu_vm_bind){
 		.vm_id = self->vm,
 		.flags = DRM_ZHENWU_VM_BIND_ASYNC,
 		.ops = DRM_ZHENWU_OBJ_ARRAY(1, ops),
 	};
 	EXPECT_EQ(-EOPNOTSUPP, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
+	b = (struct drm_zhenwu_vm_bind){.vm_id = self->vm};
+	EXPECT_EQ(-EINVAL, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
 }
 
 TEST_F(mem, hbm_is_given_back)

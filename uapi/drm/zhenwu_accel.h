@@ -227,17 +227,25 @@ enum drm_zhenwu_vm_bind_flags {
 /**
  * struct drm_zhenwu_vm_bind - argument of DRM_IOCTL_ZHENWU_VM_BIND.
  *
- * Operations are carried out in order. On failure @ops.count becomes the number that were done;
- * they stay done. When an unmap returns, no engine can reach the memory through the old addresses
- * any more.
+ * Operations are carried out in order, and no other call changes the VM between them. @num_done says
+ * how many were done; those stay done. A signal interrupts the call only before the first one:
+ * after -EINTR nothing was done and the same call may be repeated, as drmIoctl() does. When an unmap
+ * returns, no engine can reach the memory through the old addresses any more.
  */
 struct drm_zhenwu_vm_bind {
 	/** @vm_id: VM id. */
 	__u32 vm_id;
 	/** @flags: &enum drm_zhenwu_vm_bind_flags. */
 	__u32 flags;
-	/** @ops: Array of &struct drm_zhenwu_vm_bind_op. */
+	/** @ops: Array of &struct drm_zhenwu_vm_bind_op, 1..4096 of them. */
 	struct drm_zhenwu_obj_array ops;
+	/**
+	 * @num_done: Returned number of operations that were done: all of them, or on failure the
+	 * index of the one that failed. MBZ on input.
+	 */
+	__u32 num_done;
+	/** @pad: MBZ. */
+	__u32 pad;
 };
 
 /** enum drm_zhenwu_vm_state - state of a VM. */
