@@ -11,10 +11,12 @@
  * The device is not asked what is in a table: the parts the driver has to know later are shadowed.
  * Of level 0 that is which entries are valid, of the other levels the child or the leaf entry.
  *
- * Everything here is called under the lock of the VM the tables belong to.
+ * Everything here is called under the lock of the VM the tables belong to. A range may take millions
+ * of entries: every loop over tables lets others run.
  */
 
 #include <linux/bitmap.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 
 #include <drm/drm_drv.h>
@@ -164,6 +166,7 @@ static void zhenwu_pt_free_tree(struct zhenwu_device *zdev, struct zhenwu_pt *pt
 		if (child)
 			zhenwu_pt_free_tree(zdev, child);
 	}
+	cond_resched();
 	zhenwu_pt_free(zdev, pt);
 }
 
@@ -338,6 +341,7 @@ int zhenwu_pt_prepare_map(struct zhenwu_device *zdev, struct zhenwu_pt *root, u6
 		zhenwu_bo_cursor_advance(&cur, run);
 		va += run;
 		size -= run;
+		cond_resched();
 	}
 	return 0;
 }
@@ -402,6 +406,7 @@ void zhenwu_pt_map(struct zhenwu_device *zdev, struct zhenwu_pt *root, u64 va, u
 		zhenwu_bo_cursor_advance(&cur, run);
 		va += run;
 		size -= run;
+		cond_resched();
 	}
 }
 
@@ -422,6 +427,7 @@ static bool zhenwu_pt_unmap_table(struct zhenwu_device *zdev, struct zhenwu_pt *
 		if (child) {
 			changed |= zhenwu_pt_unmap_table(zdev, child, max(start, base) - base,
 							 min(end, base + span) - base);
+			cond_resched();
 		} else if (zhenwu_pt_is_leaf(pt, i)) {
 			/* zhenwu_pt_cut() saw to it that no page reaches out of the range. */
 			WARN_ON(base < start || base + span > end);
@@ -462,6 +468,7 @@ static void zhenwu_pt_trim_table(struct zhenwu_device *zdev, struct zhenwu_pt *p
 			continue;
 		zhenwu_pt_trim_table(zdev, child, max(start, base) - base,
 				     min(end, base + span) - base, zombies);
+		cond_resched();
 		if (!child->used) {
 			zhenwu_pt_clear(zdev, pt, i);
 			list_add_tail(&child->zombie, zombies);
@@ -495,5 +502,6 @@ void zhenwu_pt_free_zombies(struct zhenwu_device *zdev, struct list_head *zombie
 	list_for_each_entry_safe(pt, next, zombies, zombie) {
 		list_del(&pt->zombie);
 		zhenwu_pt_free(zdev, pt);
+		cond_resched();
 	}
 }

@@ -292,22 +292,30 @@ out:
 }
 
 /*
- * Locks the reservations of a VM nobody uses any more and of a buffer others may use. Cannot fail.
+ * Locks the reservations of a VM nobody uses any more and of a buffer others may use. Cannot fail:
+ * the only error of drm_exec that is left is a page of memory, which is waited for.
  */
 static void zhenwu_vm_lock_bo(struct zhenwu_vm *vm, struct drm_gem_object *obj,
-			      struct ww_acquire_ctx *ctx)
+			      struct drm_exec *exec)
 {
-	struct dma_resv *resv = drm_gpuvm_resv(&vm->base);
+	int ret;
 
-	ww_acquire_init(ctx, &reservation_ww_class);
-	dma_resv_lock(resv, ctx);
-	if (dma_resv_lock(obj->resv, ctx) == -EDEADLK) {
-		dma_resv_unlock(resv);
-		dma_resv_lock_slow(obj->resv, ctx);
-		/* Nobody competes for the one of the VM. */
-		WARN_ON(dma_resv_lock(resv, ctx));
+	for (;;) {
+		drm_exec_init(exec, DRM_EXEC_IGNORE_DUPLICATES, 2);
+		drm_exec_until_all_locked(exec) {
+			ret = drm_exec_lock_obj(exec, drm_gpuvm_resv_obj(&vm->base));
+			drm_exec_retry_on_contention(exec);
+			if (!ret)
+				ret = drm_exec_lock_obj(exec, obj);
+			drm_exec_retry_on_contention(exec);
+			if (ret)
+				break;
+		}
+		if (!ret)
+			return;
+		drm_exec_fini(exec);
+		schedule_timeout_uninterruptible(1);
 	}
-	ww_acquire_done(ctx);
 }
 
 /**
@@ -323,17 +331,16 @@ void zhenwu_vm_unmap_all(struct zhenwu_vm *vm)
 	mutex_lock(&vm->lock);
 	drm_gpuvm_for_each_va_safe(va, next, &vm->base) {
 		struct drm_gem_object *obj = va->gem.obj;
-		struct ww_acquire_ctx ctx;
+		struct drm_exec exec;
 
 		drm_gem_object_get(obj);
-		zhenwu_vm_lock_bo(vm, obj, &ctx);
+		zhenwu_vm_lock_bo(vm, obj, &exec);
 		drm_gpuva_remove(va);
 		drm_gpuva_unlink(va);
-		dma_resv_unlock(obj->resv);
-		dma_resv_unlock(drm_gpuvm_resv(&vm->base));
-		ww_acquire_fini(&ctx);
+		drm_exec_fini(&exec);
 		drm_gem_object_put(obj);
 		kfree(va);
+		cond_resched();
 	}
 	mutex_unlock(&vm->lock);
 }
