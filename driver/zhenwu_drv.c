@@ -315,6 +315,7 @@ static void zhenwu_remove(struct pci_dev *pdev)
 	/* First the device, so that nobody who waits for it keeps the second step waiting. */
 	zhenwu_reset_stop(zdev);
 	drm_dev_unplug(&zdev->drm);
+	zhenwu_gem_unmap_dma(zdev);
 	zhenwu_device_fini(zdev);
 }
 

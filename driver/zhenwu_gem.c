@@ -2,12 +2,14 @@
 /*
  * Buffer objects.
  *
- * System memory comes from the shmem helper; its pages are pinned and DMA mapped for the life of
- * the buffer. HBM comes from zhenwu_hbm.c and is mapped into user space through the aperture.
+ * System memory comes from the shmem helper; its pages are pinned for the life of the buffer, and DMA
+ * mapped as long as the driver is bound. HBM comes from zhenwu_hbm.c and is mapped into user space through the aperture.
  */
 
+#include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/mm.h>
+#include <linux/scatterlist.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -102,12 +104,49 @@ static bool zhenwu_fault_range(const struct vm_fault *vmf, struct zhenwu_fault_r
 
 /* -- system memory ---------------------------------------------------------------------------- */
 
+/* Under the lock of the list: removal of the device and the end of a buffer may meet. */
+static void zhenwu_system_unmap_dma(struct zhenwu_device *zdev, struct zhenwu_bo *bo)
+{
+	struct sg_table *sgt = bo->shmem.sgt;
+
+	lockdep_assert_held(&zdev->bos.lock);
+
+	if (IS_ERR_OR_NULL(sgt))
+		return;
+	bo->shmem.sgt = NULL;
+	dma_unmap_sgtable(zdev->drm.dev, sgt, DMA_BIDIRECTIONAL, 0);
+	sg_free_table(sgt);
+	kfree(sgt);
+}
+
 static void zhenwu_system_free(struct drm_gem_object *obj)
 {
+	struct zhenwu_device *zdev = to_zhenwu_device(obj->dev);
 	struct zhenwu_bo *bo = to_zhenwu_bo(obj);
 
-	zhenwu_bo_untrack(to_zhenwu_device(obj->dev), bo);
+	mutex_lock(&zdev->bos.lock);
+	list_del_init(&bo->node);
+	zhenwu_system_unmap_dma(zdev, bo);
+	mutex_unlock(&zdev->bos.lock);
+	kfree(bo->label);
 	drm_gem_shmem_free(&bo->shmem);
+}
+
+/**
+ * zhenwu_gem_unmap_dma() - take all system memory away from the device
+ * @zdev: device that was unplugged: nobody binds any more
+ *
+ * Buffers and mappings of user space live on in files that are still open; DMA mappings may not, they
+ * belong to the binding of the driver.
+ */
+void zhenwu_gem_unmap_dma(struct zhenwu_device *zdev)
+{
+	struct zhenwu_bo *bo;
+
+	mutex_lock(&zdev->bos.lock);
+	list_for_each_entry(bo, &zdev->bos.list, node)
+		zhenwu_system_unmap_dma(zdev, bo);
+	mutex_unlock(&zdev->bos.lock);
 }
 
 static int zhenwu_system_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)

@@ -59,6 +59,7 @@ static inline struct zhenwu_bo *to_zhenwu_bo(struct drm_gem_object *obj)
 
 struct drm_gem_object *zhenwu_gem_create_object(struct drm_device *drm, size_t size);
 struct drm_gem_object *zhenwu_gem_prime_import(struct drm_device *drm, struct dma_buf *buf);
+void zhenwu_gem_unmap_dma(struct zhenwu_device *zdev);
 void zhenwu_gem_show(struct zhenwu_device *zdev, struct seq_file *m);
 
 void zhenwu_bo_cursor_start(struct zhenwu_bo_cursor *cur, struct zhenwu_bo *bo, u64 offset);

@@ -18,8 +18,13 @@
  */
 #define ZHENWU_SCRUB_CHUNK	(256ull << 20)
 
+/* Device resets a message is sent again after. A device that needs more of them is of no use. */
+#define ZHENWU_SCRUB_RETRIES	3
+
 static int zhenwu_hbm_scrub_range(struct zhenwu_device *zdev, u64 addr, u64 size)
 {
+	unsigned int retries = 0;
+
 	while (size) {
 		u64 n = min(size, ZHENWU_SCRUB_CHUNK);
 		struct zw_msg_scrub msg = {
@@ -32,13 +37,14 @@ static int zhenwu_hbm_scrub_range(struct zhenwu_device *zdev, u64 addr, u64 size
 		int ret;
 
 		ret = zhenwu_ipc_request(zdev, ZW_MSG_SCRUB_HBM, &msg, sizeof(msg), NULL, 0);
-		if (ret == -EIO) {
+		if (ret == -EIO && retries++ < ZHENWU_SCRUB_RETRIES) {
 			/* The firmware is restarted: then the same again. */
 			zhenwu_reset_wait(zdev, gen);
 			continue;
 		}
 		if (ret)
 			return ret;
+		retries = 0;
 		addr += n;
 		size -= n;
 	}
