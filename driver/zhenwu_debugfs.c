@@ -56,12 +56,19 @@ static int zhenwu_debugfs_hbm(struct seq_file *m, void *data)
 	return 0;
 }
 
+static int zhenwu_debugfs_clients(struct seq_file *m, void *data)
+{
+	zhenwu_clients_show(zhenwu_debugfs_device(m), m);
+	return 0;
+}
+
 static const struct drm_debugfs_info zhenwu_debugfs_files[] = {
 	{ "fw_log", zhenwu_debugfs_fw_log },
 	{ "queues", zhenwu_debugfs_queues },
 	{ "vms", zhenwu_debugfs_vms },
 	{ "bos", zhenwu_debugfs_bos },
 	{ "hbm", zhenwu_debugfs_hbm },
+	{ "clients", zhenwu_debugfs_clients },
 };
 
 /**

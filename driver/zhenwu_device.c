@@ -217,6 +217,9 @@ int zhenwu_device_init(struct zhenwu_device *zdev)
 	ret = zhenwu_hbm_init(zdev);
 	if (ret)
 		goto err_hbm;
+	ret = zhenwu_clients_init(zdev);
+	if (ret)
+		goto err_hbm;
 	ret = zhenwu_ipc_init(zdev);
 	if (ret)
 		goto err_hbm;

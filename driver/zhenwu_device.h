@@ -15,6 +15,7 @@
 #include <drm/drm_device.h>
 
 #include "zhenwu/zw_regs.h"
+#include "zhenwu_client.h"
 #include "zhenwu_compat.h"
 #include "zhenwu_fw.h"
 #include "zhenwu_hbm.h"
@@ -82,6 +83,9 @@ struct zhenwu_device {
 	/** @hbm: HBM allocator. */
 	struct zhenwu_hbm hbm;
 
+	/** @clients: Who holds what. */
+	struct zhenwu_clients clients;
+
 	/** @irq: Interrupt vectors. */
 	struct zhenwu_irq irq;
 
@@ -131,6 +135,9 @@ struct zhenwu_file {
 	/** @zdev: Device. */
 	struct zhenwu_device *zdev;
 
+	/** @client: Who opened it. */
+	struct zhenwu_client *client;
+
 	/** @refs: The open file, and its release. */
 	struct kref refs;
 
@@ -146,11 +153,6 @@ struct zhenwu_file {
 	/** @queues: Queues by id. */
 	struct xarray queues;
 };
-
-/** ZHENWU_MAX_VMS_PER_FILE - one client cannot take all VMs of the device. */
-#define ZHENWU_MAX_VMS_PER_FILE		(ZW_MAX_VMS / 2)
-/** ZHENWU_MAX_QUEUES_PER_FILE - one client cannot take all queues of the device. */
-#define ZHENWU_MAX_QUEUES_PER_FILE	(ZW_MAX_QUEUES / 2)
 
 static inline struct zhenwu_device *to_zhenwu_device(struct drm_device *drm)
 {

@@ -162,6 +162,7 @@ static void zhenwu_file_release_work(struct work_struct *work)
 
 	zhenwu_queue_release_all(zfile);
 	zhenwu_vm_release_all(zfile);
+	zhenwu_client_put(zfile->client);
 	complete_all(&zfile->released);
 	kref_put(&zfile->refs, zhenwu_file_free);
 	drm_dev_put(&zdev->drm);
@@ -176,6 +177,11 @@ static int zhenwu_open(struct drm_device *drm, struct drm_file *file)
 	if (!zfile)
 		return -ENOMEM;
 	zfile->zdev = to_zhenwu_device(drm);
+	zfile->client = zhenwu_client_create(zfile->zdev);
+	if (!zfile->client) {
+		kfree(zfile);
+		return -ENOMEM;
+	}
 	kref_init(&zfile->refs);
 	INIT_WORK(&zfile->release, zhenwu_file_release_work);
 	init_completion(&zfile->released);

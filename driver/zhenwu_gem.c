@@ -236,6 +236,40 @@ static struct zhenwu_bo *zhenwu_bo_create_system(struct zhenwu_device *zdev, u64
 
 /* -- HBM -------------------------------------------------------------------------------------- */
 
+/**
+ * zhenwu_bo_charge() - take HBM from what a client may have
+ * @client: client
+ * @bytes: how much
+ * @visible: where the CPU reaches it
+ *
+ * Return: 0 or -ENOSPC.
+ */
+int zhenwu_bo_charge(struct zhenwu_client *client, u64 bytes, bool visible)
+{
+	int ret;
+
+	ret = zhenwu_client_charge(client, ZHENWU_HBM, bytes);
+	if (ret || !visible)
+		return ret;
+	ret = zhenwu_client_charge(client, ZHENWU_VISIBLE, bytes);
+	if (ret)
+		zhenwu_client_uncharge(client, ZHENWU_HBM, bytes);
+	return ret;
+}
+
+/**
+ * zhenwu_bo_uncharge() - give back what zhenwu_bo_charge() took
+ * @client: client
+ * @bytes: how much
+ * @visible: where the CPU reaches it
+ */
+void zhenwu_bo_uncharge(struct zhenwu_client *client, u64 bytes, bool visible)
+{
+	zhenwu_client_uncharge(client, ZHENWU_HBM, bytes);
+	if (visible)
+		zhenwu_client_uncharge(client, ZHENWU_VISIBLE, bytes);
+}
+
 static void zhenwu_hbm_bo_free(struct drm_gem_object *obj)
 {
 	struct zhenwu_device *zdev = to_zhenwu_device(obj->dev);
@@ -243,6 +277,8 @@ static void zhenwu_hbm_bo_free(struct drm_gem_object *obj)
 
 	zhenwu_bo_untrack(zdev, bo);
 	zhenwu_hbm_free(zdev, &bo->blocks);
+	zhenwu_bo_uncharge(bo->client, obj->size, bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE);
+	zhenwu_client_put(bo->client);
 	drm_gem_object_release(obj);
 	kfree(bo);
 }
@@ -310,15 +346,14 @@ static const struct drm_gem_object_funcs zhenwu_hbm_funcs = {
 	.vm_ops = &zhenwu_hbm_vm_ops,
 };
 
-static struct zhenwu_bo *zhenwu_bo_create_hbm(struct zhenwu_device *zdev, u64 size, u32 flags)
+static struct zhenwu_bo *zhenwu_bo_create_hbm(struct zhenwu_client *client, u64 size, u32 flags)
 {
-	enum zhenwu_hbm_place place = ZHENWU_HBM_ANY;
+	bool visible = flags & DRM_ZHENWU_BO_CPU_VISIBLE;
+	struct zhenwu_device *zdev = client->zdev;
 	struct zhenwu_bo *bo;
 	int ret;
 
-	if (flags & DRM_ZHENWU_BO_CPU_VISIBLE)
-		place = ZHENWU_HBM_VISIBLE;
-	bo = kzalloc(sizeof(*bo), GFP_KERNEL);
+	bo = kzalloc(sizeof(*bo), GFP_KERNEL_ACCOUNT);
 	if (!bo)
 		return ERR_PTR(-ENOMEM);
 	INIT_LIST_HEAD(&bo->blocks);
@@ -326,15 +361,24 @@ static struct zhenwu_bo *zhenwu_bo_create_hbm(struct zhenwu_device *zdev, u64 si
 	bo->flags = flags;
 	bo->shmem.base.funcs = &zhenwu_hbm_funcs;
 
-	ret = zhenwu_hbm_alloc(zdev, size, place, &bo->blocks);
-	if (ret) {
-		kfree(bo);
-		return ERR_PTR(ret);
-	}
+	ret = zhenwu_bo_charge(client, size, visible);
+	if (ret)
+		goto err_free;
+	ret = zhenwu_hbm_alloc(zdev, size, visible ? ZHENWU_HBM_VISIBLE : ZHENWU_HBM_ANY,
+			       &bo->blocks);
+	if (ret)
+		goto err_uncharge;
+	bo->client = zhenwu_client_get(client);
 
 	drm_gem_private_object_init(&zdev->drm, &bo->shmem.base, size);
 	zhenwu_bo_track(zdev, bo);
 	return bo;
+
+err_uncharge:
+	zhenwu_bo_uncharge(client, size, visible);
+err_free:
+	kfree(bo);
+	return ERR_PTR(ret);
 }
 
 /* -- walking over the memory ------------------------------------------------------------------ */
@@ -410,6 +454,7 @@ void zhenwu_bo_cursor_advance(struct zhenwu_bo_cursor *cur, u64 bytes)
 int zhenwu_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct zhenwu_device *zdev = to_zhenwu_device(drm);
+	struct zhenwu_file *zfile = file->driver_priv;
 	struct drm_zhenwu_bo_create *args = data;
 	bool hbm = args->flags & DRM_ZHENWU_BO_HBM;
 	struct zhenwu_bo *bo;
@@ -426,7 +471,7 @@ int zhenwu_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *
 	if (!drm_dev_enter(drm, &idx))
 		return -ENODEV;
 	if (hbm)
-		bo = zhenwu_bo_create_hbm(zdev, size, args->flags);
+		bo = zhenwu_bo_create_hbm(zfile->client, size, args->flags);
 	else if (size >> PAGE_SHIFT > totalram_pages())
 		bo = ERR_PTR(-ENOMEM);
 	else

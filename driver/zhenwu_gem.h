@@ -19,6 +19,9 @@ struct zhenwu_bo {
 	 */
 	struct drm_gem_shmem_object shmem;
 
+	/** @client: Who is charged for it; NULL: nobody. */
+	struct zhenwu_client *client;
+
 	/** @flags: &enum drm_zhenwu_bo_flags. */
 	u32 flags;
 
@@ -61,6 +64,9 @@ struct drm_gem_object *zhenwu_gem_create_object(struct drm_device *drm, size_t s
 struct drm_gem_object *zhenwu_gem_prime_import(struct drm_device *drm, struct dma_buf *buf);
 void zhenwu_gem_unmap_dma(struct zhenwu_device *zdev);
 void zhenwu_gem_show(struct zhenwu_device *zdev, struct seq_file *m);
+
+int zhenwu_bo_charge(struct zhenwu_client *client, u64 bytes, bool visible);
+void zhenwu_bo_uncharge(struct zhenwu_client *client, u64 bytes, bool visible);
 
 void zhenwu_bo_cursor_start(struct zhenwu_bo_cursor *cur, struct zhenwu_bo *bo, u64 offset);
 void zhenwu_bo_cursor_advance(struct zhenwu_bo_cursor *cur, u64 bytes);

@@ -3,6 +3,10 @@
  * HBM allocator: a buddy allocator whose free memory is always zero.
  */
 
+#include <linux/bitmap.h>
+#include <linux/log2.h>
+#include <linux/sizes.h>
+
 #include <drm/drm_drv.h>
 #include <drm/drm_managed.h>
 #include <drm/drm_print.h>
@@ -90,6 +94,30 @@ static void zhenwu_hbm_scrub_work(struct work_struct *work)
 	}
 }
 
+/*
+ * Keeps back what page tables need: buffers of one client, of which those that the CPU can reach lie
+ * in the same small part of HBM, cannot make the maps and unmaps of another fail.
+ */
+static int zhenwu_hbm_init_tables(struct zhenwu_device *zdev)
+{
+	struct zhenwu_hbm *hbm = &zdev->hbm;
+	u64 bytes;
+
+	/*
+	 * Enough to map twice as much as there is HBM in pages of 4 KiB, but no more than a part of
+	 * the aperture.
+	 */
+	bytes = max_t(u64, zdev->info.hbm_size / (ZW_PT_ENTRIES / 2), SZ_256K);
+	bytes = rounddown_pow_of_two(min(bytes, zdev->info.aperture_size / 8));
+	hbm->tables.base = bytes;
+	hbm->tables.count = bytes / ZW_PAGE_SIZE;
+	hbm->tables.map = bitmap_zalloc(hbm->tables.count, GFP_KERNEL);
+	if (!hbm->tables.map)
+		return -ENOMEM;
+	return gpu_buddy_alloc_blocks(&hbm->mm, bytes, 2 * bytes, bytes, ZW_PAGE_SIZE,
+				      &hbm->reserved, GPU_BUDDY_RANGE_ALLOCATION);
+}
+
 static void zhenwu_hbm_release(struct drm_device *drm, void *arg)
 {
 	struct zhenwu_hbm *hbm = arg;
@@ -98,6 +126,7 @@ static void zhenwu_hbm_release(struct drm_device *drm, void *arg)
 	gpu_buddy_free_list(&hbm->mm, &hbm->dirty, 0);
 	gpu_buddy_free_list(&hbm->mm, &hbm->reserved, 0);
 	gpu_buddy_fini(&hbm->mm);
+	bitmap_free(hbm->tables.map);
 	mutex_destroy(&hbm->lock);
 }
 
@@ -130,6 +159,8 @@ int zhenwu_hbm_init(struct zhenwu_device *zdev)
 	/* A zero in a message or a table is then never an address somebody owns. */
 	ret = gpu_buddy_alloc_blocks(&hbm->mm, 0, ZW_PAGE_SIZE, ZW_PAGE_SIZE, ZW_PAGE_SIZE,
 				     &hbm->reserved, GPU_BUDDY_RANGE_ALLOCATION);
+	if (!ret)
+		ret = zhenwu_hbm_init_tables(zdev);
 	if (ret)
 		return ret;
 
@@ -251,6 +282,43 @@ void zhenwu_hbm_free_clean(struct zhenwu_device *zdev, struct list_head *blocks)
 
 	mutex_lock(&hbm->lock);
 	gpu_buddy_free_list(&hbm->mm, blocks, 0);
+	mutex_unlock(&hbm->lock);
+}
+
+/**
+ * zhenwu_hbm_alloc_table() - take a zeroed page for a page table from what is kept for them
+ * @zdev: device
+ * @addr: where to put its HBM address
+ *
+ * Return: 0 or -ENOSPC.
+ */
+int zhenwu_hbm_alloc_table(struct zhenwu_device *zdev, u64 *addr)
+{
+	struct zhenwu_hbm *hbm = &zdev->hbm;
+	unsigned int i;
+
+	mutex_lock(&hbm->lock);
+	i = find_first_zero_bit(hbm->tables.map, hbm->tables.count);
+	if (i < hbm->tables.count)
+		__set_bit(i, hbm->tables.map);
+	mutex_unlock(&hbm->lock);
+	if (i == hbm->tables.count)
+		return -ENOSPC;
+	*addr = hbm->tables.base + (u64)i * ZW_PAGE_SIZE;
+	return 0;
+}
+
+/**
+ * zhenwu_hbm_free_table() - give back the page of a page table
+ * @zdev: device
+ * @addr: its HBM address; the caller zeroed it
+ */
+void zhenwu_hbm_free_table(struct zhenwu_device *zdev, u64 addr)
+{
+	struct zhenwu_hbm *hbm = &zdev->hbm;
+
+	mutex_lock(&hbm->lock);
+	__clear_bit((addr - hbm->tables.base) / ZW_PAGE_SIZE, hbm->tables.map);
 	mutex_unlock(&hbm->lock);
 }
 

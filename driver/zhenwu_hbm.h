@@ -33,8 +33,18 @@ struct zhenwu_hbm {
 	/** @mm: Buddy allocator over HBM addresses. */
 	struct gpu_buddy mm;
 
-	/** @reserved: First page: zero is never a valid address. */
+	/** @reserved: First page: zero is never a valid address. And the page tables' part. */
 	struct list_head reserved;
+
+	/** @tables: Memory for page tables that no buffer can take. */
+	struct {
+		/** @tables.base: HBM address of the first. */
+		u64 base;
+		/** @tables.count: Number of tables. */
+		unsigned int count;
+		/** @tables.map: Which are in use. */
+		unsigned long *map;
+	} tables;
 
 	/** @dirty: Freed blocks that wait for @scrub. */
 	struct list_head dirty;
@@ -56,6 +66,8 @@ int zhenwu_hbm_alloc(struct zhenwu_device *zdev, u64 size, enum zhenwu_hbm_place
 		     struct list_head *blocks);
 void zhenwu_hbm_free(struct zhenwu_device *zdev, struct list_head *blocks);
 void zhenwu_hbm_free_clean(struct zhenwu_device *zdev, struct list_head *blocks);
+int zhenwu_hbm_alloc_table(struct zhenwu_device *zdev, u64 *addr);
+void zhenwu_hbm_free_table(struct zhenwu_device *zdev, u64 addr);
 u64 zhenwu_hbm_free_bytes(struct zhenwu_device *zdev);
 
 #endif /* __ZHENWU_HBM_H__ */

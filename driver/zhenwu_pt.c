@@ -35,7 +35,10 @@ struct zhenwu_pt {
 	/** @zombie: Entry in a list of tables to be freed. */
 	struct list_head zombie;
 
-	/** @blocks: Its page of HBM. */
+	/** @client: Who is charged for it; the VM keeps it. */
+	struct zhenwu_client *client;
+
+	/** @blocks: Its page of HBM, unless it is one of those kept for tables. */
 	struct list_head blocks;
 
 	/** @addr: HBM address of the page. */
@@ -118,7 +121,48 @@ static void zhenwu_pt_clear(struct zhenwu_device *zdev, struct zhenwu_pt *pt, un
 	zhenwu_pt_write(zdev, pt, i, 0);
 }
 
-static struct zhenwu_pt *zhenwu_pt_alloc(struct zhenwu_device *zdev, unsigned int level)
+/*
+ * A client whose part of the kept memory is used up takes HBM like for a buffer. Comes zeroed: all
+ * entries invalid.
+ */
+static int zhenwu_pt_alloc_page(struct zhenwu_device *zdev, struct zhenwu_pt *pt)
+{
+	int ret;
+
+	ret = zhenwu_client_charge(pt->client, ZHENWU_TABLES, 1);
+	if (!ret) {
+		ret = zhenwu_hbm_alloc_table(zdev, &pt->addr);
+		if (ret)
+			zhenwu_client_uncharge(pt->client, ZHENWU_TABLES, 1);
+		return ret;
+	}
+
+	ret = zhenwu_bo_charge(pt->client, ZW_PAGE_SIZE, true);
+	if (ret)
+		return ret;
+	ret = zhenwu_hbm_alloc(zdev, ZW_PAGE_SIZE, ZHENWU_HBM_VISIBLE, &pt->blocks);
+	if (ret) {
+		zhenwu_bo_uncharge(pt->client, ZW_PAGE_SIZE, true);
+		return ret;
+	}
+	pt->addr = gpu_buddy_block_offset(list_first_entry(&pt->blocks, struct gpu_buddy_block,
+							   link));
+	return 0;
+}
+
+static void zhenwu_pt_free_page(struct zhenwu_device *zdev, struct zhenwu_pt *pt)
+{
+	if (list_empty(&pt->blocks)) {
+		zhenwu_hbm_free_table(zdev, pt->addr);
+		zhenwu_client_uncharge(pt->client, ZHENWU_TABLES, 1);
+	} else {
+		zhenwu_hbm_free_clean(zdev, &pt->blocks);
+		zhenwu_bo_uncharge(pt->client, ZW_PAGE_SIZE, true);
+	}
+}
+
+static struct zhenwu_pt *zhenwu_pt_alloc(struct zhenwu_device *zdev, struct zhenwu_client *client,
+					 unsigned int level)
 {
 	struct zhenwu_pt *pt;
 	int ret;
@@ -128,16 +172,14 @@ static struct zhenwu_pt *zhenwu_pt_alloc(struct zhenwu_device *zdev, unsigned in
 		return ERR_PTR(-ENOMEM);
 	INIT_LIST_HEAD(&pt->zombie);
 	INIT_LIST_HEAD(&pt->blocks);
+	pt->client = client;
 	pt->level = level;
 
-	/* Comes zeroed: all entries invalid. */
-	ret = zhenwu_hbm_alloc(zdev, ZW_PAGE_SIZE, ZHENWU_HBM_VISIBLE, &pt->blocks);
+	ret = zhenwu_pt_alloc_page(zdev, pt);
 	if (ret) {
 		kfree(pt);
 		return ERR_PTR(ret);
 	}
-	pt->addr = gpu_buddy_block_offset(list_first_entry(&pt->blocks, struct gpu_buddy_block,
-							   link));
 	return pt;
 }
 
@@ -151,7 +193,7 @@ static void zhenwu_pt_free(struct zhenwu_device *zdev, struct zhenwu_pt *pt)
 		wmb(); /* before a next owner writes there by DMA */
 		drm_dev_exit(idx);
 	}
-	zhenwu_hbm_free_clean(zdev, &pt->blocks);
+	zhenwu_pt_free_page(zdev, pt);
 	kfree(pt);
 }
 
@@ -173,12 +215,13 @@ static void zhenwu_pt_free_tree(struct zhenwu_device *zdev, struct zhenwu_pt *pt
 /**
  * zhenwu_pt_create_root() - make an empty tree
  * @zdev: device
+ * @client: who is charged for the tables; the caller keeps it as long as the tree
  *
  * Return: the root table or an error pointer.
  */
-struct zhenwu_pt *zhenwu_pt_create_root(struct zhenwu_device *zdev)
+struct zhenwu_pt *zhenwu_pt_create_root(struct zhenwu_device *zdev, struct zhenwu_client *client)
 {
-	return zhenwu_pt_alloc(zdev, ZW_PT_LEVELS - 1);
+	return zhenwu_pt_alloc(zdev, client, ZW_PT_LEVELS - 1);
 }
 
 /**
@@ -210,7 +253,7 @@ static struct zhenwu_pt *zhenwu_pt_split(struct zhenwu_device *zdev, struct zhen
 	struct zhenwu_pt *child;
 	unsigned int j;
 
-	child = zhenwu_pt_alloc(zdev, pt->level - 1);
+	child = zhenwu_pt_alloc(zdev, pt->client, pt->level - 1);
 	if (IS_ERR(child))
 		return child;
 	for (j = 0; j < ZW_PT_ENTRIES; j++)
@@ -251,7 +294,7 @@ static int zhenwu_pt_extend(struct zhenwu_device *zdev, struct zhenwu_pt *pt, u6
 		if (zhenwu_pt_is_leaf(pt, i)) {
 			child = zhenwu_pt_split(zdev, pt, i, changed);
 		} else if (!child) {
-			child = zhenwu_pt_alloc(zdev, pt->level - 1);
+			child = zhenwu_pt_alloc(zdev, pt->client, pt->level - 1);
 			if (!IS_ERR(child)) {
 				zhenwu_pt_set_child(zdev, pt, i, child);
 				pt->used++;

@@ -6,10 +6,11 @@
 
 struct list_head;
 struct zhenwu_bo;
+struct zhenwu_client;
 struct zhenwu_device;
 struct zhenwu_pt;
 
-struct zhenwu_pt *zhenwu_pt_create_root(struct zhenwu_device *zdev);
+struct zhenwu_pt *zhenwu_pt_create_root(struct zhenwu_device *zdev, struct zhenwu_client *client);
 void zhenwu_pt_destroy_root(struct zhenwu_device *zdev, struct zhenwu_pt *root);
 u64 zhenwu_pt_addr(const struct zhenwu_pt *pt);
 

@@ -490,16 +490,22 @@ static void zhenwu_queue_free_ring(struct zhenwu_queue *queue)
 	zhenwu_queue_unmap_ring(queue);
 	mutex_unlock(&queue->zdev->hw_lock);
 	ida_free(&queue->zdev->queue_ids, queue->hw_id);
+	zhenwu_client_uncharge(queue->vm->client, ZHENWU_QUEUES, 1);
 }
 
 static int zhenwu_queue_alloc_ring(struct zhenwu_queue *queue)
 {
 	struct zhenwu_device *zdev = queue->zdev;
-	int id;
+	int ret, id;
 
+	ret = zhenwu_client_charge(queue->vm->client, ZHENWU_QUEUES, 1);
+	if (ret)
+		return ret;
 	id = ida_alloc_max(&zdev->queue_ids, zdev->info.num_queues - 1, GFP_KERNEL);
-	if (id < 0)
+	if (id < 0) {
+		zhenwu_client_uncharge(queue->vm->client, ZHENWU_QUEUES, 1);
 		return id;
+	}
 	queue->hw_id = id;
 	queue->vector = zhenwu_irq_choose(zdev);
 
@@ -507,6 +513,7 @@ static int zhenwu_queue_alloc_ring(struct zhenwu_queue *queue)
 					&queue->dma, GFP_KERNEL);
 	if (!queue->mem) {
 		ida_free(&zdev->queue_ids, id);
+		zhenwu_client_uncharge(queue->vm->client, ZHENWU_QUEUES, 1);
 		return -ENOMEM;
 	}
 	queue->ring = queue->mem;
@@ -695,12 +702,9 @@ int zhenwu_ioctl_queue_create(struct drm_device *drm, void *data, struct drm_fil
 	/*
 	 * The id is taken first and filled in last: nobody can destroy a queue that is being made.
 	 */
-	ret = xa_alloc(&zfile->queues, &id, NULL, XA_LIMIT(1, ZHENWU_MAX_QUEUES_PER_FILE),
-		       GFP_KERNEL);
-	if (ret) {
-		ret = ret == -EBUSY ? -ENOSPC : ret;
+	ret = xa_alloc(&zfile->queues, &id, NULL, xa_limit_31b, GFP_KERNEL);
+	if (ret)
 		goto out_vm;
-	}
 	queue = zhenwu_queue_create(zdev, vm, args->priority, slots);
 	if (IS_ERR(queue)) {
 		xa_erase(&zfile->queues, id);

@@ -30,6 +30,7 @@ void zhenwu_vm_free(struct drm_gpuvm *gpuvm)
 	struct zhenwu_vm *vm = to_zhenwu_vm(gpuvm);
 
 	mutex_destroy(&vm->lock);
+	zhenwu_client_put(vm->client);
 	kfree(vm);
 }
 
@@ -138,8 +139,9 @@ void zhenwu_vm_flush_tlb(struct zhenwu_vm *vm)
 	zhenwu_reset_wait(zdev, gen);
 }
 
-static struct zhenwu_vm *zhenwu_vm_create(struct zhenwu_device *zdev)
+static struct zhenwu_vm *zhenwu_vm_create(struct zhenwu_client *client)
 {
+	struct zhenwu_device *zdev = client->zdev;
 	struct drm_gem_object *resv_obj;
 	unsigned int tries;
 	struct zhenwu_vm *vm;
@@ -153,14 +155,17 @@ static struct zhenwu_vm *zhenwu_vm_create(struct zhenwu_device *zdev)
 	mutex_init(&vm->lock);
 	INIT_LIST_HEAD(&vm->node);
 
+	ret = zhenwu_client_charge(client, ZHENWU_VMS, 1);
+	if (ret)
+		goto err_free;
 	id = ida_alloc_max(&zdev->vm_ids, zdev->info.num_vms - 1, GFP_KERNEL);
 	if (id < 0) {
 		ret = id;
-		goto err_free;
+		goto err_uncharge;
 	}
 	vm->hw_id = id;
 
-	vm->root = zhenwu_pt_create_root(zdev);
+	vm->root = zhenwu_pt_create_root(zdev, client);
 	if (IS_ERR(vm->root)) {
 		ret = PTR_ERR(vm->root);
 		goto err_id;
@@ -174,6 +179,7 @@ static struct zhenwu_vm *zhenwu_vm_create(struct zhenwu_device *zdev)
 	drm_gpuvm_init(&vm->base, ZHENWU_DRIVER_NAME, DRM_GPUVM_RESV_PROTECTED, &zdev->drm,
 		       resv_obj, 0, 1ull << ZW_VA_BITS, 0, 0, &zhenwu_gpuvm_ops);
 	drm_gem_object_put(resv_obj);
+	vm->client = zhenwu_client_get(client);
 
 	for (tries = 0; tries < ZHENWU_VM_TRIES; tries++) {
 		ret = zhenwu_vm_announce(vm);
@@ -190,6 +196,8 @@ err_root:
 	zhenwu_pt_destroy_root(zdev, vm->root);
 err_id:
 	ida_free(&zdev->vm_ids, vm->hw_id);
+err_uncharge:
+	zhenwu_client_uncharge(client, ZHENWU_VMS, 1);
 err_free:
 	kfree(vm);
 	return ERR_PTR(ret);
@@ -236,6 +244,7 @@ static void zhenwu_vm_teardown(struct kref *ref)
 	zhenwu_vm_unmap_all(vm);
 	zhenwu_pt_destroy_root(zdev, vm->root);
 	ida_free(&zdev->vm_ids, vm->hw_id);
+	zhenwu_client_uncharge(vm->client, ZHENWU_VMS, 1);
 	drm_gpuvm_put(&vm->base);
 }
 
@@ -292,7 +301,6 @@ void zhenwu_vm_release_all(struct zhenwu_file *zfile)
  */
 int zhenwu_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *file)
 {
-	struct zhenwu_device *zdev = to_zhenwu_device(drm);
 	struct zhenwu_file *zfile = file->driver_priv;
 	struct drm_zhenwu_vm_create *args = data;
 	struct zhenwu_vm *vm;
@@ -305,12 +313,10 @@ int zhenwu_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *
 		return -ENODEV;
 
 	/* The id is taken first and filled in last: nobody can destroy a VM that is being made. */
-	ret = xa_alloc(&zfile->vms, &id, NULL, XA_LIMIT(1, ZHENWU_MAX_VMS_PER_FILE), GFP_KERNEL);
-	if (ret) {
-		ret = ret == -EBUSY ? -ENOSPC : ret;
+	ret = xa_alloc(&zfile->vms, &id, NULL, xa_limit_31b, GFP_KERNEL);
+	if (ret)
 		goto out;
-	}
-	vm = zhenwu_vm_create(zdev);
+	vm = zhenwu_vm_create(zfile->client);
 	if (IS_ERR(vm)) {
 		xa_erase(&zfile->vms, id);
 		ret = PTR_ERR(vm);

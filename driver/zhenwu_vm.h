@@ -26,6 +26,9 @@ struct zhenwu_vm {
 	/** @zdev: Device. */
 	struct zhenwu_device *zdev;
 
+	/** @client: Who is charged for it, its tables and its queues. */
+	struct zhenwu_client *client;
+
 	/** @users: The id in the file, and queues. */
 	struct kref users;
 

@@ -240,18 +240,6 @@ TEST_F(mem, vm_ids)
 	EXPECT_EQ(-ENOENT, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_GET_STATE, &s));
 }
 
-TEST_F(mem, vm_limit_is_an_error)
-{
-	struct drm_zhenwu_dev_info info;
-	uint32_t n = 1;
-
-	ASSERT_EQ(0, zw_info(self->fd, &info));
-	while (n <= info.max_vms && zw_vm(self->fd))
-		n++;
-	EXPECT_LE(n, info.max_vms);
-	EXPECT_LT(4, n);
-}
-
 TEST_F(mem, bind_good)
 {
 	uint32_t bo = zw_bo(self->fd, 8 * MIB, DRM_ZHENWU_BO_HBM);
