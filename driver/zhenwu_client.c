@@ -10,8 +10,8 @@
  * - While another process holds anything of the device, a process gets no further than half of a
  *   resource; the same for users. Who only looks, as a monitor does, holds nothing and halves
  *   nobody's share.
- * - Alone, a process gets more, and all of HBM, which is what the machine was bought for. Of VMs and
- *   queues it leaves some.
+ * - Alone, a process gets more, and all of HBM, which is what the machine was bought for. Of VMs
+ *   and queues it leaves some.
  * - The last eighth of VMs, queues and page tables goes to those who hold next to nothing, so that
  *   whoever comes can start to work.
  */
@@ -25,7 +25,7 @@
 
 #include <drm/drm_managed.h>
 
-#include "zhenwu/zw_mmu.h"
+#include "zhenwu/zw_pte.h"
 #include "zhenwu_client.h"
 #include "zhenwu_device.h"
 

@@ -3,11 +3,13 @@
  * Zhenwu LLM accelerator: PCI driver, DRM driver, table of ioctls.
  */
 
+#include <linux/capability.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/unaligned.h>
 
 #include <drm/drm_accel.h>
 #include <drm/drm_drv.h>
@@ -28,11 +30,12 @@
 #include "zhenwu_submit.h"
 #include "zhenwu_sysfs.h"
 #include "zhenwu_vm.h"
+#include "zhenwu_watchdog.h"
 
 /**
  * zhenwu_copy_array() - copy an array of user space, whatever element size it was compiled with
- * @array: where it is, and its stride
- * @count: number of elements
+ * @array: where it is, how many elements, and its stride
+ * @min_size: size of an element when its type was introduced
  * @elem_size: size of an element here
  * @max: most elements allowed
  *
@@ -42,24 +45,25 @@
  * Return: the array, to be freed with kvfree(); NULL for no elements; or an error pointer: -EINVAL
  * for a bad stride or count, -E2BIG for unknown parts that are not zero, -EFAULT, -ENOMEM.
  */
-void *zhenwu_copy_array(const struct drm_zhenwu_obj_array *array, u32 count, size_t elem_size,
-			u32 max)
+void *zhenwu_copy_array(const struct drm_zhenwu_obj_array *array, size_t min_size,
+			size_t elem_size, u32 max)
 {
 	void __user *src = u64_to_user_ptr(array->array);
 	u32 i;
 	void *dst;
 	int ret;
 
-	if (!count)
-		return NULL;
+	if (!array->count)
+		return array->stride || array->array ? ERR_PTR(-EINVAL) : NULL;
 	/* The size of a page bounds what one element makes the kernel look at. */
-	if (count > max || array->stride < 8 || array->stride > PAGE_SIZE || array->stride % 8)
+	if (array->count > max || array->stride < min_size || array->stride > PAGE_SIZE ||
+	    array->stride % 8)
 		return ERR_PTR(-EINVAL);
 
-	dst = kvmalloc_array(count, elem_size, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	dst = kvmalloc_array(array->count, elem_size, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 	if (!dst)
 		return ERR_PTR(-ENOMEM);
-	for (i = 0; i < count; i++) {
+	for (i = 0; i < array->count; i++) {
 		ret = copy_struct_from_user(dst + i * elem_size, elem_size,
 					    src + (size_t)i * array->stride, array->stride);
 		if (ret) {
@@ -71,6 +75,28 @@ void *zhenwu_copy_array(const struct drm_zhenwu_obj_array *array, u32 count, siz
 }
 
 /* -- DEV_QUERY -------------------------------------------------------------------------------- */
+
+/*
+ * A UUID of version 8, whose contents are up to who makes it: vendor, device, and the serial number
+ * of the card or, when it has none, its place.
+ */
+static void zhenwu_query_uuid(struct zhenwu_device *zdev, u8 uuid[16])
+{
+	struct pci_dev *pdev = zdev->pdev;
+	u64 serial = pci_get_dsn(pdev);
+	unsigned int i;
+
+	put_unaligned_be16(pdev->vendor, uuid);
+	put_unaligned_be16(pdev->device, uuid + 2);
+	uuid[4] = !!serial;
+	uuid[6] = 0x80;
+	uuid[8] = 0x80;
+	if (!serial)
+		serial = (u64)pci_domain_nr(pdev->bus) << 16 | pci_dev_id(pdev);
+	uuid[7] = serial >> 56;
+	for (i = 9; i < 16; i++)
+		uuid[i] = serial >> 8 * (15 - i);
+}
 
 static void zhenwu_query_info(struct zhenwu_device *zdev, struct drm_zhenwu_dev_info *info)
 {
@@ -87,9 +113,15 @@ static void zhenwu_query_info(struct zhenwu_device *zdev, struct drm_zhenwu_dev_
 	info->max_queues = zdev->info.num_queues;
 	info->max_vms = zdev->info.num_vms;
 	info->max_ring_slots = 1u << ZW_RING_MAX_LOG2;
-	info->max_priority = capable(CAP_SYS_NICE) ? DRM_ZHENWU_QUEUE_PRIORITY_REALTIME :
-						     DRM_ZHENWU_QUEUE_PRIORITY_NORMAL;
+	/* Who only asks what is possible is not to be found in the audit log. */
+	info->max_priority = ns_capable_noaudit(&init_user_ns, CAP_SYS_NICE) ?
+				     DRM_ZHENWU_QUEUE_PRIORITY_REALTIME :
+				     DRM_ZHENWU_QUEUE_PRIORITY_NORMAL;
 	info->reset_count = READ_ONCE(zdev->reset.count);
+	info->job_timeout_ms = zhenwu_watchdog_job_timeout_ms();
+	info->va_start = ZHENWU_VA_START;
+	info->va_end = ZHENWU_VA_END;
+	zhenwu_query_uuid(zdev, info->uuid);
 }
 
 static void zhenwu_query_counters(struct zhenwu_device *zdev, struct drm_zhenwu_dev_counters *cnt)
@@ -128,19 +160,30 @@ static int zhenwu_ioctl_dev_query(struct drm_device *drm, void *data, struct drm
 	case DRM_ZHENWU_DEV_QUERY_COUNTERS:
 		size = sizeof(u.counters);
 		break;
+	case DRM_ZHENWU_DEV_QUERY_LINKS:
+		/* No device that there is has any. */
+		size = 0;
+		break;
+	case DRM_ZHENWU_DEV_QUERY_PERF:
+		return -EOPNOTSUPP;
 	default:
 		return -EINVAL;
 	}
+	if (args->object_id || args->pad || (!args->pointer && args->size))
+		return -EINVAL;
 	if (!args->pointer) {
 		args->size = size;
 		return 0;
 	}
+	/* They tell what other clients do. */
+	if (args->type == DRM_ZHENWU_DEV_QUERY_COUNTERS && !perfmon_capable())
+		return -EACCES;
 
 	if (!drm_dev_enter(drm, &idx))
 		return -ENODEV;
 	if (args->type == DRM_ZHENWU_DEV_QUERY_INFO)
 		zhenwu_query_info(zdev, &u.info);
-	else
+	else if (args->type == DRM_ZHENWU_DEV_QUERY_COUNTERS)
 		zhenwu_query_counters(zdev, &u.counters);
 	drm_dev_exit(idx);
 
@@ -255,6 +298,14 @@ static long zhenwu_drm_compat_ioctl(struct file *filp, unsigned int cmd, unsigne
 #define zhenwu_drm_compat_ioctl NULL
 #endif
 
+static int zhenwu_drm_mmap(struct file *filp, struct vm_area_struct *vma)
+{
+	if (vma->vm_pgoff >= DRM_ZHENWU_MMAP_RESERVED >> PAGE_SHIFT &&
+	    vma->vm_pgoff < DRM_ZHENWU_MMAP_RESERVED_END >> PAGE_SHIFT)
+		return -EOPNOTSUPP;
+	return drm_gem_mmap(filp, vma);
+}
+
 static const struct file_operations zhenwu_fops = {
 	.owner = THIS_MODULE,
 	.open = accel_open,
@@ -264,13 +315,13 @@ static const struct file_operations zhenwu_fops = {
 	.poll = drm_poll,
 	.read = drm_read,
 	.llseek = noop_llseek,
-	.mmap = drm_gem_mmap,
+	.mmap = zhenwu_drm_mmap,
 	.fop_flags = FOP_UNSIGNED_OFFSET,
 };
 
 /*
  * Versions of the user interface:
- * - 0.1 - first one
+ * - 2.0 - first of the second interface
  */
 static const struct drm_driver zhenwu_drm_driver = {
 	.driver_features = DRIVER_COMPUTE_ACCEL | DRIVER_GEM | DRIVER_GEM_GPUVA | DRIVER_SYNCOBJ |

@@ -10,7 +10,7 @@ struct workqueue_struct;
 /* Lets go of files and queues whose owners do not wait. Outlives every device. */
 extern struct workqueue_struct *zhenwu_release_wq;
 
-void *zhenwu_copy_array(const struct drm_zhenwu_obj_array *array, u32 count, size_t elem_size,
-			u32 max);
+void *zhenwu_copy_array(const struct drm_zhenwu_obj_array *array, size_t min_size,
+			size_t elem_size, u32 max);
 
 #endif /* __ZHENWU_DRV_H__ */

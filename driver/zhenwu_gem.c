@@ -2,8 +2,9 @@
 /*
  * Buffer objects.
  *
- * System memory comes from the shmem helper; its pages are pinned for the life of the buffer, and DMA
- * mapped as long as the driver is bound. HBM comes from zhenwu_hbm.c and is mapped into user space through the aperture.
+ * System memory comes from the shmem helper; its pages are pinned for the life of the buffer, and
+ * DMA mapped as long as the driver is bound. HBM comes from zhenwu_hbm.c and is mapped into user
+ * space through the aperture.
  */
 
 #include <linux/dma-mapping.h>
@@ -22,8 +23,11 @@
 #include "zhenwu_device.h"
 #include "zhenwu_gem.h"
 #include "zhenwu_reset.h"
+#include "zhenwu_vm.h"
 
-#define ZHENWU_BO_FLAGS (DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_SYSTEM | DRM_ZHENWU_BO_CPU_VISIBLE)
+#define ZHENWU_BO_PLACEMENTS	(DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_SYSTEM)
+#define ZHENWU_BO_FLAGS		(ZHENWU_BO_PLACEMENTS | DRM_ZHENWU_BO_CPU_VISIBLE | \
+				 DRM_ZHENWU_BO_NO_EVICT)
 
 /* Pages mapped by one fault: a fault costs more than the entries. */
 #define ZHENWU_FAULT_AROUND_PAGES 512
@@ -41,6 +45,16 @@ static void zhenwu_bo_untrack(struct zhenwu_device *zdev, struct zhenwu_bo *bo)
 	list_del_init(&bo->node);
 	mutex_unlock(&zdev->bos.lock);
 	kfree(bo->label);
+}
+
+/* Before anything else knows the buffer. */
+static void zhenwu_bo_set_vm(struct zhenwu_bo *bo, struct zhenwu_vm *vm)
+{
+	if (!vm)
+		return;
+	bo->vm_resv = drm_gpuvm_resv_obj(&vm->base);
+	drm_gem_object_get(bo->vm_resv);
+	bo->shmem.base.resv = bo->vm_resv->resv;
 }
 
 /* Sharing between devices needs rules for caches and for peers that this version does not have. */
@@ -123,6 +137,7 @@ static void zhenwu_system_free(struct drm_gem_object *obj)
 {
 	struct zhenwu_device *zdev = to_zhenwu_device(obj->dev);
 	struct zhenwu_bo *bo = to_zhenwu_bo(obj);
+	struct drm_gem_object *vm_resv = bo->vm_resv;
 
 	mutex_lock(&zdev->bos.lock);
 	list_del_init(&bo->node);
@@ -130,14 +145,16 @@ static void zhenwu_system_free(struct drm_gem_object *obj)
 	mutex_unlock(&zdev->bos.lock);
 	kfree(bo->label);
 	drm_gem_shmem_free(&bo->shmem);
+	if (vm_resv)
+		drm_gem_object_put(vm_resv);
 }
 
 /**
  * zhenwu_gem_unmap_dma() - take all system memory away from the device
  * @zdev: device that was unplugged: nobody binds any more
  *
- * Buffers and mappings of user space live on in files that are still open; DMA mappings may not, they
- * belong to the binding of the driver.
+ * Buffers and mappings of user space live on in files that are still open; DMA mappings may not,
+ * they belong to the binding of the driver.
  */
 void zhenwu_gem_unmap_dma(struct zhenwu_device *zdev)
 {
@@ -172,7 +189,8 @@ static vm_fault_t zhenwu_system_fault(struct vm_fault *vmf)
 	if (!zhenwu_fault_range(vmf, &range))
 		return VM_FAULT_SIGBUS;
 	for (page = range.first; page < range.end; page++) {
-		ret = vmf_insert_pfn(vma, zhenwu_fault_address(vma, page), page_to_pfn(pages[page]));
+		ret = vmf_insert_pfn(vma, zhenwu_fault_address(vma, page),
+				     page_to_pfn(pages[page]));
 		if (ret != VM_FAULT_NOPAGE)
 			break;
 	}
@@ -209,21 +227,26 @@ struct drm_gem_object *zhenwu_gem_create_object(struct drm_device *drm, size_t s
 		return ERR_PTR(-ENOMEM);
 	INIT_LIST_HEAD(&bo->blocks);
 	INIT_LIST_HEAD(&bo->node);
-	bo->flags = DRM_ZHENWU_BO_SYSTEM;
+	bo->placement = DRM_ZHENWU_BO_SYSTEM;
 	bo->shmem.base.funcs = &zhenwu_system_funcs;
 	return &bo->shmem.base;
 }
 
-static struct zhenwu_bo *zhenwu_bo_create_system(struct zhenwu_device *zdev, u64 size)
+static struct zhenwu_bo *zhenwu_bo_create_system(struct zhenwu_device *zdev, u64 size, u32 flags,
+						 struct zhenwu_vm *vm)
 {
 	struct drm_gem_shmem_object *shmem;
 	struct sg_table *sgt;
 	struct zhenwu_bo *bo;
 
+	if (size >> PAGE_SHIFT > totalram_pages())
+		return ERR_PTR(-ENOMEM);
 	shmem = drm_gem_shmem_create(&zdev->drm, size);
 	if (IS_ERR(shmem))
 		return ERR_CAST(shmem);
 	bo = to_zhenwu_bo(&shmem->base);
+	bo->flags = flags;
+	zhenwu_bo_set_vm(bo, vm);
 	zhenwu_bo_track(zdev, bo);
 
 	sgt = drm_gem_shmem_get_pages_sgt(shmem);
@@ -274,6 +297,7 @@ static void zhenwu_hbm_bo_free(struct drm_gem_object *obj)
 {
 	struct zhenwu_device *zdev = to_zhenwu_device(obj->dev);
 	struct zhenwu_bo *bo = to_zhenwu_bo(obj);
+	struct drm_gem_object *vm_resv = bo->vm_resv;
 
 	zhenwu_bo_untrack(zdev, bo);
 	zhenwu_hbm_free(zdev, &bo->blocks);
@@ -281,13 +305,13 @@ static void zhenwu_hbm_bo_free(struct drm_gem_object *obj)
 	zhenwu_client_put(bo->client);
 	drm_gem_object_release(obj);
 	kfree(bo);
+	if (vm_resv)
+		drm_gem_object_put(vm_resv);
 }
 
 static int zhenwu_hbm_bo_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
 {
-	struct zhenwu_bo *bo = to_zhenwu_bo(obj);
-
-	if (!(bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE))
+	if (!(to_zhenwu_bo(obj)->flags & DRM_ZHENWU_BO_CPU_VISIBLE))
 		return -EACCES;
 	/* A private copy of a page of device memory cannot be made. */
 	if (!(vma->vm_flags & VM_SHARED))
@@ -346,7 +370,8 @@ static const struct drm_gem_object_funcs zhenwu_hbm_funcs = {
 	.vm_ops = &zhenwu_hbm_vm_ops,
 };
 
-static struct zhenwu_bo *zhenwu_bo_create_hbm(struct zhenwu_client *client, u64 size, u32 flags)
+static struct zhenwu_bo *zhenwu_bo_create_hbm(struct zhenwu_client *client, u64 size, u32 flags,
+					      struct zhenwu_vm *vm)
 {
 	bool visible = flags & DRM_ZHENWU_BO_CPU_VISIBLE;
 	struct zhenwu_device *zdev = client->zdev;
@@ -359,6 +384,7 @@ static struct zhenwu_bo *zhenwu_bo_create_hbm(struct zhenwu_client *client, u64 
 	INIT_LIST_HEAD(&bo->blocks);
 	INIT_LIST_HEAD(&bo->node);
 	bo->flags = flags;
+	bo->placement = DRM_ZHENWU_BO_HBM;
 	bo->shmem.base.funcs = &zhenwu_hbm_funcs;
 
 	ret = zhenwu_bo_charge(client, size, visible);
@@ -371,6 +397,7 @@ static struct zhenwu_bo *zhenwu_bo_create_hbm(struct zhenwu_client *client, u64 
 	bo->client = zhenwu_client_get(client);
 
 	drm_gem_private_object_init(&zdev->drm, &bo->shmem.base, size);
+	zhenwu_bo_set_vm(bo, vm);
 	zhenwu_bo_track(zdev, bo);
 	return bo;
 
@@ -408,7 +435,7 @@ static void zhenwu_bo_cursor_load(struct zhenwu_bo_cursor *cur)
 void zhenwu_bo_cursor_start(struct zhenwu_bo_cursor *cur, struct zhenwu_bo *bo, u64 offset)
 {
 	*cur = (struct zhenwu_bo_cursor) { .bo = bo };
-	if (bo->flags & DRM_ZHENWU_BO_HBM)
+	if (bo->placement == DRM_ZHENWU_BO_HBM)
 		cur->block = list_first_entry_or_null(&bo->blocks, struct gpu_buddy_block, link);
 	else
 		cur->sg = bo->shmem.sgt->sgl;
@@ -443,6 +470,19 @@ void zhenwu_bo_cursor_advance(struct zhenwu_bo_cursor *cur, u64 bytes)
 
 /* -- ioctls ----------------------------------------------------------------------------------- */
 
+/* HBM first, when it may be in both. */
+static struct zhenwu_bo *zhenwu_bo_create(struct zhenwu_client *client, u64 size, u32 flags,
+					  struct zhenwu_vm *vm)
+{
+	struct zhenwu_bo *bo = ERR_PTR(-ENOSPC);
+
+	if (flags & DRM_ZHENWU_BO_HBM)
+		bo = zhenwu_bo_create_hbm(client, size, flags, vm);
+	if (bo == ERR_PTR(-ENOSPC) && flags & DRM_ZHENWU_BO_SYSTEM)
+		bo = zhenwu_bo_create_system(client->zdev, size, flags, vm);
+	return bo;
+}
+
 /**
  * zhenwu_ioctl_bo_create() - DRM_IOCTL_ZHENWU_BO_CREATE
  * @drm: device
@@ -453,30 +493,34 @@ void zhenwu_bo_cursor_advance(struct zhenwu_bo_cursor *cur, u64 bytes)
  */
 int zhenwu_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *file)
 {
-	struct zhenwu_device *zdev = to_zhenwu_device(drm);
 	struct zhenwu_file *zfile = file->driver_priv;
 	struct drm_zhenwu_bo_create *args = data;
-	bool hbm = args->flags & DRM_ZHENWU_BO_HBM;
+	struct zhenwu_vm *vm = NULL;
 	struct zhenwu_bo *bo;
 	u64 size;
 	int ret, idx;
 
-	if (args->flags & ~ZHENWU_BO_FLAGS || hbm == !!(args->flags & DRM_ZHENWU_BO_SYSTEM) ||
-	    (!hbm && args->flags & DRM_ZHENWU_BO_CPU_VISIBLE) || args->handle)
+	if (args->flags & ~ZHENWU_BO_FLAGS || !(args->flags & ZHENWU_BO_PLACEMENTS) ||
+	    args->handle || args->pad)
+		return -EINVAL;
+	if (args->flags & DRM_ZHENWU_BO_CPU_VISIBLE && !(args->flags & DRM_ZHENWU_BO_HBM))
 		return -EINVAL;
 	size = PAGE_ALIGN(args->size);
 	if (!args->size || size < args->size || size > S64_MAX)
 		return -EINVAL;
 
-	if (!drm_dev_enter(drm, &idx))
-		return -ENODEV;
-	if (hbm)
-		bo = zhenwu_bo_create_hbm(zfile->client, size, args->flags);
-	else if (size >> PAGE_SHIFT > totalram_pages())
-		bo = ERR_PTR(-ENOMEM);
-	else
-		bo = zhenwu_bo_create_system(zdev, size);
-	drm_dev_exit(idx);
+	if (args->exclusive_vm_id) {
+		vm = zhenwu_vm_lookup(zfile, args->exclusive_vm_id);
+		if (!vm)
+			return -ENOENT;
+	}
+	if (drm_dev_enter(drm, &idx)) {
+		bo = zhenwu_bo_create(zfile->client, size, args->flags, vm);
+		drm_dev_exit(idx);
+	} else {
+		bo = ERR_PTR(-ENODEV);
+	}
+	zhenwu_vm_put(vm);
 	if (IS_ERR(bo))
 		return PTR_ERR(bo);
 
@@ -502,13 +546,14 @@ int zhenwu_ioctl_bo_mmap_offset(struct drm_device *drm, void *data, struct drm_f
 	struct zhenwu_bo *bo;
 	int ret;
 
-	if (args->pad)
+	if (args->pad || args->offset)
 		return -EINVAL;
 
 	obj = drm_gem_object_lookup(file, args->handle);
 	if (!obj)
 		return -ENOENT;
 	bo = to_zhenwu_bo(obj);
+	/* Wherever it is now: what can be done with a buffer does not change when it moves. */
 	if (bo->flags & DRM_ZHENWU_BO_HBM && !(bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE)) {
 		ret = -EACCES;
 		goto out;
@@ -645,11 +690,14 @@ int zhenwu_ioctl_bo_query_info(struct drm_device *drm, void *data, struct drm_fi
 	struct drm_zhenwu_bo_query_info *args = data;
 	struct drm_gem_object *obj;
 
+	if (args->flags || args->size || args->placement || args->pad)
+		return -EINVAL;
 	obj = drm_gem_object_lookup(file, args->handle);
 	if (!obj)
 		return -ENOENT;
 	args->flags = to_zhenwu_bo(obj)->flags;
 	args->size = obj->size;
+	args->placement = to_zhenwu_bo(obj)->placement;
 	drm_gem_object_put(obj);
 	return 0;
 }
@@ -667,7 +715,7 @@ void zhenwu_gem_show(struct zhenwu_device *zdev, struct seq_file *m)
 	list_for_each_entry(bo, &zdev->bos.list, node) {
 		const char *place = "hbm";
 
-		if (bo->flags & DRM_ZHENWU_BO_SYSTEM)
+		if (bo->placement == DRM_ZHENWU_BO_SYSTEM)
 			place = "system";
 		else if (bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE)
 			place = "hbm-visible";

@@ -3,6 +3,7 @@
 #define __ZHENWU_GEM_H__
 
 #include <drm/drm_gem_shmem_helper.h>
+#include <drm/drm_gpuvm.h>
 
 #include "zhenwu_hbm.h"
 
@@ -22,8 +23,14 @@ struct zhenwu_bo {
 	/** @client: Who is charged for it; NULL: nobody. */
 	struct zhenwu_client *client;
 
-	/** @flags: &enum drm_zhenwu_bo_flags. */
+	/** @flags: &enum drm_zhenwu_bo_flags it was made with. */
 	u32 flags;
+
+	/** @placement: DRM_ZHENWU_BO_HBM or DRM_ZHENWU_BO_SYSTEM: where it is. */
+	u32 placement;
+
+	/** @vm_resv: Whose reservation it shares, of the only VM it may be mapped in; or NULL. */
+	struct drm_gem_object *vm_resv;
 
 	/** @blocks: HBM blocks in the order of the buffer. */
 	struct list_head blocks;
@@ -58,6 +65,18 @@ struct zhenwu_bo_cursor {
 static inline struct zhenwu_bo *to_zhenwu_bo(struct drm_gem_object *obj)
 {
 	return container_of(to_drm_gem_shmem_obj(obj), struct zhenwu_bo, shmem);
+}
+
+/**
+ * zhenwu_bo_may_be_in() - may a buffer be mapped in a VM
+ * @bo: buffer
+ * @gpuvm: gpuvm of the VM
+ *
+ * Return: false when it belongs to another VM.
+ */
+static inline bool zhenwu_bo_may_be_in(struct zhenwu_bo *bo, struct drm_gpuvm *gpuvm)
+{
+	return !bo->vm_resv || bo->vm_resv == drm_gpuvm_resv_obj(gpuvm);
 }
 
 struct drm_gem_object *zhenwu_gem_create_object(struct drm_device *drm, size_t size);

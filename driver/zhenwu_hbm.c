@@ -95,8 +95,8 @@ static void zhenwu_hbm_scrub_work(struct work_struct *work)
 }
 
 /*
- * Keeps back what page tables need: buffers of one client, of which those that the CPU can reach lie
- * in the same small part of HBM, cannot make the maps and unmaps of another fail.
+ * Keeps back what page tables need: buffers of one client, of which those that the CPU can reach
+ * lie in the same small part of HBM, cannot make the maps and unmaps of another fail.
  */
 static int zhenwu_hbm_init_tables(struct zhenwu_device *zdev)
 {

@@ -11,8 +11,8 @@
  * The device is not asked what is in a table: the parts the driver has to know later are shadowed.
  * Of level 0 that is which entries are valid, of the other levels the child or the leaf entry.
  *
- * Everything here is called under the lock of the VM the tables belong to. A range may take millions
- * of entries: every loop over tables lets others run.
+ * Everything here is called under the lock of the VM the tables belong to. A range may take
+ * millions of entries: every loop over tables lets others run.
  */
 
 #include <linux/bitmap.h>
@@ -421,7 +421,7 @@ void zhenwu_pt_map(struct zhenwu_device *zdev, struct zhenwu_pt *root, u64 va, u
 
 	if (!readonly)
 		prot |= ZW_PTE_WRITE;
-	if (bo->flags & DRM_ZHENWU_BO_SYSTEM)
+	if (bo->placement == DRM_ZHENWU_BO_SYSTEM)
 		prot |= ZW_PTE_TARGET(ZW_TARGET_SYSTEM);
 
 	zhenwu_bo_cursor_start(&cur, bo, offset);

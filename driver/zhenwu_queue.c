@@ -684,12 +684,14 @@ int zhenwu_ioctl_queue_create(struct drm_device *drm, void *data, struct drm_fil
 	int ret, idx;
 	u32 id;
 
-	if (args->flags || args->pad || args->queue_id ||
+	if (args->flags || args->pad || args->queue_id || args->doorbell_offset ||
 	    args->priority > DRM_ZHENWU_QUEUE_PRIORITY_REALTIME || !is_power_of_2(slots) ||
 	    slots < 1u << ZW_RING_MIN_LOG2 || slots > 1u << ZW_RING_MAX_LOG2)
 		return -EINVAL;
 	if (args->priority > DRM_ZHENWU_QUEUE_PRIORITY_NORMAL && !capable(CAP_SYS_NICE))
 		return -EACCES;
+	if (args->ring_va || args->ctrl_va)
+		return -EOPNOTSUPP;
 
 	if (!drm_dev_enter(drm, &idx))
 		return -ENODEV;
@@ -766,6 +768,10 @@ int zhenwu_ioctl_queue_get_state(struct drm_device *drm, void *data, struct drm_
 	struct drm_zhenwu_queue_get_state *args = data;
 	struct zhenwu_queue *queue;
 
+	if (args->state || args->status || args->reason || args->packet_index ||
+	    args->fault_access || args->fault_va || args->failed_seqno || args->submitted ||
+	    args->completed)
+		return -EINVAL;
 	queue = zhenwu_queue_lookup(file->driver_priv, args->queue_id);
 	if (!queue)
 		return -ENOENT;

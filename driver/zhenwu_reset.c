@@ -263,8 +263,7 @@ void zhenwu_reset_stop(struct zhenwu_device *zdev)
 	if (ret && ret != -ENODEV)
 		drm_err(&zdev->drm, "the device does not get quiet: %d\n", ret);
 	pci_clear_master(zdev->pdev);
-	/* Not INNOCENT: that is for who wants to go on. */
-	zhenwu_reset_lose_queues(zdev, 0, -ENODEV);
+	zhenwu_reset_lose_queues(zdev, DRM_ZHENWU_QUEUE_STATE_REMOVED, -ENODEV);
 	zhenwu_state_set(zdev, ZHENWU_STATE_STOPPED);
 	zhenwu_reset_announce(zdev);
 	mutex_unlock(&zdev->hw_lock);
@@ -379,7 +378,7 @@ void zhenwu_reset_flr_done(struct pci_dev *pdev)
 
 	cookie = dma_fence_begin_signalling();
 	zhenwu_irq_enable(zdev);
-	zhenwu_reset_lose_queues(zdev, DRM_ZHENWU_QUEUE_STATE_INNOCENT, -ECANCELED);
+	zhenwu_reset_lose_queues(zdev, DRM_ZHENWU_QUEUE_STATE_FLR, -ECANCELED);
 	if (zhenwu_device_state(zdev) == ZHENWU_STATE_FLR) {
 		int ret = zhenwu_fw_wait_reset(zdev);
 

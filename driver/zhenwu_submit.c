@@ -26,6 +26,9 @@
 #define ZHENWU_SUBMIT_MAX_JOBS	64
 #define ZHENWU_SUBMIT_MAX_SYNCS	64 /* of one job; each wait is compared with each signal */
 
+#define ZHENWU_JOB_MIN_SIZE	offsetofend(struct drm_zhenwu_job, syncs)
+#define ZHENWU_SYNC_MIN_SIZE	offsetofend(struct drm_zhenwu_sync_op, timeline_value)
+
 #define ZHENWU_SYNC_FLAGS ((u32)(DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_MASK | DRM_ZHENWU_SYNC_OP_SIGNAL))
 
 /**
@@ -78,6 +81,9 @@ struct zhenwu_submission {
 
 	/** @max_signals: Room for them. */
 	u32 max_signals;
+
+	/** @first_seqno: Number of the first job, once they were handed over. */
+	u64 first_seqno;
 };
 
 static int zhenwu_submit_check_job(const struct drm_zhenwu_job *job)
@@ -267,6 +273,7 @@ static int zhenwu_submit_push(struct zhenwu_submission *sub)
 		sub->jobs[i] = NULL;
 		zhenwu_job_push(job);
 	}
+	sub->first_seqno = queue->submitted + 1;
 	queue->submitted += sub->num_jobs;
 	dma_fence_end_signalling(cookie);
 	return 0;
@@ -304,7 +311,7 @@ static int zhenwu_submit_copy(struct zhenwu_submission *sub, const struct drm_zh
 	for (i = 0; i < sub->num_jobs; i++) {
 		struct drm_zhenwu_sync_op *ops;
 
-		ops = zhenwu_copy_array(&args[i].syncs, args[i].syncs.count, sizeof(*ops),
+		ops = zhenwu_copy_array(&args[i].syncs, ZHENWU_SYNC_MIN_SIZE, sizeof(*ops),
 					ZHENWU_SUBMIT_MAX_SYNCS);
 		if (IS_ERR(ops))
 			return PTR_ERR(ops);
@@ -397,7 +404,7 @@ int zhenwu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *fil
 	struct drm_zhenwu_job *jobs;
 	int ret;
 
-	if (args->pad || !args->jobs.count)
+	if (args->pad || args->first_seqno || !args->jobs.count)
 		return -EINVAL;
 
 	/* Nothing here touches the device: running a job does, and asks whether it is there. */
@@ -408,7 +415,7 @@ int zhenwu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *fil
 		ret = -EINVAL;
 		goto out_queue;
 	}
-	jobs = zhenwu_copy_array(&args->jobs, args->jobs.count, sizeof(*jobs),
+	jobs = zhenwu_copy_array(&args->jobs, ZHENWU_JOB_MIN_SIZE, sizeof(*jobs),
 				 ZHENWU_SUBMIT_MAX_JOBS);
 	if (IS_ERR(jobs)) {
 		ret = PTR_ERR(jobs);
@@ -419,6 +426,7 @@ int zhenwu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *fil
 	if (!ret)
 		ret = zhenwu_submit(&sub, jobs);
 	zhenwu_submit_free(&sub);
+	args->first_seqno = sub.first_seqno;
 	kvfree(jobs);
 out_queue:
 	zhenwu_queue_put(sub.queue);

@@ -307,8 +307,10 @@ int zhenwu_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *
 	int ret, idx;
 	u32 id;
 
-	if (args->flags || args->id)
+	if (args->flags & ~DRM_ZHENWU_VM_CREATE_LR || args->id)
 		return -EINVAL;
+	if (args->flags & DRM_ZHENWU_VM_CREATE_LR)
+		return -EOPNOTSUPP;
 	if (!drm_dev_enter(drm, &idx))
 		return -ENODEV;
 
@@ -370,6 +372,8 @@ int zhenwu_ioctl_vm_get_state(struct drm_device *drm, void *data, struct drm_fil
 	struct drm_zhenwu_vm_get_state *args = data;
 	struct zhenwu_vm *vm;
 
+	if (args->state)
+		return -EINVAL;
 	vm = zhenwu_vm_lookup(file->driver_priv, args->vm_id);
 	if (!vm)
 		return -ENOENT;
@@ -379,6 +383,21 @@ int zhenwu_ioctl_vm_get_state(struct drm_device *drm, void *data, struct drm_fil
 	return 0;
 }
 
+/* Return: the VM with a number, to be given back with zhenwu_vm_put(), or NULL. */
+static struct zhenwu_vm *zhenwu_vm_by_hw_id(struct zhenwu_device *zdev, u32 hw_id)
+{
+	struct zhenwu_vm *vm, *found = NULL;
+
+	mutex_lock(&zdev->hw_lock);
+	list_for_each_entry(vm, &zdev->vms, node) {
+		/* One without users is being torn down. */
+		if (vm->hw_id == hw_id && kref_get_unless_zero(&vm->users))
+			found = vm;
+	}
+	mutex_unlock(&zdev->hw_lock);
+	return found;
+}
+
 /**
  * zhenwu_vm_show() - list VMs and their mappings
  * @zdev: device
@@ -386,12 +405,25 @@ int zhenwu_ioctl_vm_get_state(struct drm_device *drm, void *data, struct drm_fil
  */
 void zhenwu_vm_show(struct zhenwu_device *zdev, struct seq_file *m)
 {
-	struct zhenwu_vm *vm;
+	u32 i;
 
-	mutex_lock(&zdev->hw_lock);
-	list_for_each_entry(vm, &zdev->vms, node)
+	for (i = 0; i < zdev->info.num_vms; i++) {
+		struct zhenwu_vm *vm = zhenwu_vm_by_hw_id(zdev, i);
+		struct drm_gpuva *va;
+
+		if (!vm)
+			continue;
+		mutex_lock(&vm->lock);
 		seq_printf(m, "vm %u: root 0x%llx users %u%s\n", vm->hw_id,
-			   zhenwu_pt_addr(vm->root), kref_read(&vm->users),
-			   vm->unusable ? " unusable" : "");
-	mutex_unlock(&zdev->hw_lock);
+			   zhenwu_pt_addr(vm->root), kref_read(&vm->users) - 1,
+			   READ_ONCE(vm->unusable) ? " unusable" : "");
+		drm_gpuvm_for_each_va(va, &vm->base) {
+			seq_printf(m, "  0x%llx-0x%llx %s offset 0x%llx of %zu bytes\n",
+				   va->va.addr, va->va.addr + va->va.range,
+				   va->flags & ZHENWU_VA_READONLY ? "r-" : "rw", va->gem.offset,
+				   va->gem.obj->size);
+		}
+		mutex_unlock(&vm->lock);
+		zhenwu_vm_put(vm);
+	}
 }

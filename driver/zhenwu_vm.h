@@ -5,6 +5,7 @@
 #include <linux/kref.h>
 #include <linux/mutex.h>
 
+#include "zhenwu/zw_pte.h"
 #include "zhenwu_compat.h"
 
 struct drm_file;
@@ -12,6 +13,13 @@ struct seq_file;
 struct zhenwu_device;
 struct zhenwu_file;
 struct zhenwu_pt;
+
+/* What clients map. Below, a small number is no address; above is room for rings of the kernel. */
+#define ZHENWU_VA_START	0x10000ull
+#define ZHENWU_VA_END	((1ull << ZW_VA_BITS) - (4ull << 30))
+
+/* Flag of a mapping: the device may not write. */
+#define ZHENWU_VA_READONLY DRM_GPUVA_USERBITS
 
 /**
  * struct zhenwu_vm - an address space

@@ -25,6 +25,11 @@
 #include "zhenwu_vm.h"
 
 #define ZHENWU_BIND_MAX_OPS	4096
+#define ZHENWU_BIND_OP_MIN_SIZE	offsetofend(struct drm_zhenwu_vm_bind_op, syncs)
+/* Flags of a map, reserved ones included. */
+#define ZHENWU_BIND_MAP_FLAGS	(DRM_ZHENWU_VM_BIND_OP_MAP_READONLY | \
+				 DRM_ZHENWU_VM_BIND_OP_MAP_SPARSE | \
+				 DRM_ZHENWU_VM_BIND_OP_MAP_DUMPABLE)
 /* A map of one range splits at most one mapping in two, or trims two. */
 #define ZHENWU_BIND_MAX_VAS	3
 
@@ -94,6 +99,8 @@ static int zhenwu_bind_step_map(struct drm_gpuva_op *op, void *priv)
 	zhenwu_pt_map(vm->zdev, vm->root, op->map.va.addr, op->map.va.range, bind->bo,
 		      op->map.gem.offset, bind->readonly, &bind->old_pts);
 	drm_gpuva_map(&vm->base, va, &op->map);
+	if (bind->readonly)
+		va->flags |= ZHENWU_VA_READONLY;
 	drm_gpuva_link(va, bind->vm_bo);
 	return 0;
 }
@@ -122,10 +129,14 @@ static int zhenwu_bind_step_remap(struct drm_gpuva_op *op, void *priv)
 	drm_gpuva_op_remap_to_unmap_range(&op->remap, &addr, &range);
 	bind->flush |= zhenwu_pt_unmap(vm->zdev, vm->root, addr, range);
 	drm_gpuva_remap(prev, next, &op->remap);
-	if (prev)
+	if (prev) {
+		prev->flags |= old->flags & ZHENWU_VA_READONLY;
 		drm_gpuva_link(prev, old->vm_bo);
-	if (next)
+	}
+	if (next) {
+		next->flags |= old->flags & ZHENWU_VA_READONLY;
 		drm_gpuva_link(next, old->vm_bo);
+	}
 	list_add_tail(&old->rb.entry, &bind->old_vas);
 	return 0;
 }
@@ -349,37 +360,44 @@ static int zhenwu_bind_op(struct zhenwu_vm *vm, struct drm_file *file,
 			  const struct drm_zhenwu_vm_bind_op *op, bool interruptible)
 {
 	u32 type = op->flags & (u32)DRM_ZHENWU_VM_BIND_OP_TYPE_MASK;
-	u32 known = (u32)DRM_ZHENWU_VM_BIND_OP_TYPE_MASK;
+	u32 flags = op->flags & ~(u32)DRM_ZHENWU_VM_BIND_OP_TYPE_MASK;
 	struct zhenwu_bind bind = { .vm = vm, .va = op->va, .size = op->size };
 	struct drm_gem_object *obj = NULL;
 	u64 end;
 	int ret;
 
-	if (op->syncs.count || op->syncs.array)
+	if (type == DRM_ZHENWU_VM_BIND_OP_TYPE_SYNC_ONLY ||
+	    type == DRM_ZHENWU_VM_BIND_OP_TYPE_MAP_USERPTR)
+		return -EOPNOTSUPP;
+	if (op->syncs.count || op->syncs.array || op->syncs.stride)
 		return -EINVAL;
 	if (!op->size || !IS_ALIGNED(op->size | op->va, ZW_PAGE_SIZE) ||
-	    check_add_overflow(op->va, op->size, &end) || end > 1ull << ZW_VA_BITS)
+	    check_add_overflow(op->va, op->size, &end) || op->va < ZHENWU_VA_START ||
+	    end > ZHENWU_VA_END)
 		return -EINVAL;
 
 	switch (type) {
 	case DRM_ZHENWU_VM_BIND_OP_TYPE_MAP:
-		known |= DRM_ZHENWU_VM_BIND_OP_MAP_READONLY;
-		if (op->flags & ~known || !IS_ALIGNED(op->bo_offset, ZW_PAGE_SIZE) ||
+		if (flags & ~ZHENWU_BIND_MAP_FLAGS)
+			return -EINVAL;
+		if (flags & ~DRM_ZHENWU_VM_BIND_OP_MAP_READONLY)
+			return -EOPNOTSUPP;
+		if (!IS_ALIGNED(op->bo_offset, ZW_PAGE_SIZE) ||
 		    check_add_overflow(op->bo_offset, op->size, &end))
 			return -EINVAL;
 		obj = drm_gem_object_lookup(file, op->bo_handle);
 		if (!obj)
 			return -ENOENT;
-		if (end > obj->size) {
+		if (end > obj->size || !zhenwu_bo_may_be_in(to_zhenwu_bo(obj), &vm->base)) {
 			drm_gem_object_put(obj);
 			return -EINVAL;
 		}
 		bind.bo = to_zhenwu_bo(obj);
 		bind.offset = op->bo_offset;
-		bind.readonly = op->flags & DRM_ZHENWU_VM_BIND_OP_MAP_READONLY;
+		bind.readonly = flags & DRM_ZHENWU_VM_BIND_OP_MAP_READONLY;
 		break;
 	case DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP:
-		if (op->flags & ~known || op->bo_handle || op->bo_offset)
+		if (flags || op->bo_handle || op->bo_offset)
 			return -EINVAL;
 		break;
 	default:
@@ -438,7 +456,8 @@ int zhenwu_ioctl_vm_bind(struct drm_device *drm, void *data, struct drm_file *fi
 		return -EOPNOTSUPP;
 
 	/* Memory of user space may be slow to come: not while a removal of the device waits. */
-	ops = zhenwu_copy_array(&args->ops, args->ops.count, sizeof(*ops), ZHENWU_BIND_MAX_OPS);
+	ops = zhenwu_copy_array(&args->ops, ZHENWU_BIND_OP_MIN_SIZE, sizeof(*ops),
+				ZHENWU_BIND_MAX_OPS);
 	if (IS_ERR(ops))
 		return PTR_ERR(ops);
 	vm = zhenwu_vm_lookup(file->driver_priv, args->vm_id);

@@ -29,6 +29,16 @@ MODULE_PARM_DESC(job_timeout_ms,
 		 "Longest time a job may wait for a semaphore, or a queue be without any progress, in ms (default 30000)");
 
 /**
+ * zhenwu_watchdog_job_timeout_ms() - longest wait of a job for a semaphore
+ *
+ * Return: milliseconds.
+ */
+u32 zhenwu_watchdog_job_timeout_ms(void)
+{
+	return READ_ONCE(job_timeout_ms);
+}
+
+/**
  * zhenwu_watchdog_start_locked() - the time of a queue that had nothing in its ring starts now
  * @queue: queue; its lock is held
  */

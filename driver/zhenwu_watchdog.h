@@ -6,6 +6,7 @@ struct work_struct;
 struct zhenwu_device;
 struct zhenwu_queue;
 
+u32 zhenwu_watchdog_job_timeout_ms(void);
 void zhenwu_watchdog_start_locked(struct zhenwu_queue *queue);
 void zhenwu_watchdog_kick(struct zhenwu_device *zdev);
 void zhenwu_watchdog_work(struct work_struct *work);

@@ -6,18 +6,23 @@
 #include "transport.h"
 #include "zhenwu/zw_pte.h"
 
-#define BO_FLAGS  (ZW_BO_HBM | ZW_BO_SYSTEM | ZW_BO_CPU_VISIBLE)
+#define BO_FLAGS  (ZW_BO_HBM | ZW_BO_SYSTEM | ZW_BO_CPU_VISIBLE | ZW_BO_NO_EVICT)
 #define LABEL_MAX 4096
 
 ZW_API int zw_bo_create(struct zw_dev *dev, uint64_t size, uint32_t flags, struct zw_bo **out)
 {
-	uint32_t place = flags & (ZW_BO_HBM | ZW_BO_SYSTEM);
+	return zw_rt_bo_create(dev, NULL, size, flags, out);
+}
+
+int zw_rt_bo_create(struct zw_dev *dev, struct zw_vm *vm, uint64_t size, uint32_t flags,
+		    struct zw_bo **out)
+{
 	struct zw_bo *bo;
 	int ret;
 
 	*out = NULL;
-	if (flags & ~(uint32_t)BO_FLAGS || (place != ZW_BO_HBM && place != ZW_BO_SYSTEM) ||
-	    (place == ZW_BO_SYSTEM && (flags & ZW_BO_CPU_VISIBLE)))
+	if (flags & ~(uint32_t)BO_FLAGS || !(flags & (ZW_BO_HBM | ZW_BO_SYSTEM)) ||
+	    (!(flags & ZW_BO_HBM) && (flags & ZW_BO_CPU_VISIBLE)))
 		return -EINVAL;
 	if (!size)
 		return -EINVAL;
@@ -27,6 +32,7 @@ ZW_API int zw_bo_create(struct zw_dev *dev, uint64_t size, uint32_t flags, struc
 	if (!bo)
 		return -ENOMEM;
 	bo->dev = dev;
+	bo->vm = vm;
 	bo->size = (size + ZW_PAGE_SIZE - 1) & ~(uint64_t)(ZW_PAGE_SIZE - 1);
 	bo->flags = flags;
 	ret = dev->ops->bo_create(bo);
@@ -95,6 +101,9 @@ ZW_API int zw_bo_set_label(struct zw_bo *bo, const char *label)
 ZW_API int zw_bo_export(struct zw_bo *bo, int *fd)
 {
 	*fd = -1;
+	/* what one VM alone maps is nobody else's */
+	if (bo->vm)
+		return -EOPNOTSUPP;
 	return bo->dev->ops->bo_export(bo, fd);
 }
 

@@ -139,7 +139,7 @@ ZW_API int zw_dev_get_attrs(struct zw_dev *dev, struct zw_dev_attrs *attrs)
 	int ret;
 
 	memset(&a, 0, sizeof(a));
-	ret = sized_check(attrs->size, SIZED_V0(struct zw_dev_attrs, reserved));
+	ret = sized_check(attrs->size, SIZED_V0(struct zw_dev_attrs, uuid));
 	if (!ret)
 		ret = dev->ops->get_attrs(dev, &a);
 	if (ret)
@@ -147,7 +147,7 @@ ZW_API int zw_dev_get_attrs(struct zw_dev *dev, struct zw_dev_attrs *attrs)
 	a.transport = dev->transport;
 	snprintf(a.transport_name, sizeof(a.transport_name), "%s", dev->ops->name);
 	memcpy(a.spec, dev->spec, sizeof(a.spec));
-	return sized_out(attrs, SIZED_V0(struct zw_dev_attrs, reserved), &a, sizeof(a));
+	return sized_out(attrs, SIZED_V0(struct zw_dev_attrs, uuid), &a, sizeof(a));
 }
 
 ZW_API int zw_dev_get_counters(struct zw_dev *dev, struct zw_dev_counters *counters)

@@ -13,8 +13,9 @@
 #include "drm_node.h"
 #include "drm/zhenwu_accel.h"
 
-#define DRIVER_MAJOR 0u
-#define DRIVER_MINOR 1u /* oldest this file works with */
+#define DRIVER_MAJOR  2u
+#define DRIVER_MINOR  0u
+#define DRIVER_NEEDED (DRIVER_MAJOR << 16 | DRIVER_MINOR) /* oldest this file works with */
 
 struct drm_dev {
 	int fd;
@@ -67,6 +68,10 @@ static int drm_get_attrs(struct zw_dev *dev, struct zw_dev_attrs *a)
 	a->max_ring_slots = i.max_ring_slots;
 	a->max_priority = i.max_priority;
 	a->reset_count = i.reset_count;
+	a->job_timeout_ms = i.job_timeout_ms;
+	a->va_start = i.va_start;
+	a->va_end = i.va_end;
+	memcpy(a->uuid, i.uuid, sizeof(a->uuid));
 	a->driver_version = drm(dev)->version;
 	return 0;
 }
@@ -112,6 +117,10 @@ static int drm_bo_create(struct zw_bo *bo)
 		c.flags |= DRM_ZHENWU_BO_SYSTEM;
 	if (bo->flags & ZW_BO_CPU_VISIBLE)
 		c.flags |= DRM_ZHENWU_BO_CPU_VISIBLE;
+	if (bo->flags & ZW_BO_NO_EVICT)
+		c.flags |= DRM_ZHENWU_BO_NO_EVICT;
+	if (bo->vm)
+		c.exclusive_vm_id = bo->vm->id;
 	ret = call(bo->dev, DRM_IOCTL_ZHENWU_BO_CREATE, &c);
 	if (ret)
 		/* gpu_buddy and shmem name a full placement differently */
@@ -218,9 +227,10 @@ static int bind(struct zw_vm *vm, struct drm_zhenwu_vm_bind_op *op)
 		.vm_id = vm->id,
 		.ops = DRM_ZHENWU_OBJ_ARRAY(1, op),
 	};
+	int ret = call(vm->dev, DRM_IOCTL_ZHENWU_VM_BIND, &b);
 
-	op->syncs.stride = sizeof(struct drm_zhenwu_sync_op);
-	return call(vm->dev, DRM_IOCTL_ZHENWU_VM_BIND, &b);
+	/* no room for page tables */
+	return ret == -ENOSPC ? -ENOMEM : ret;
 }
 
 static int drm_vm_map(struct zw_vm *vm, struct zw_bo *bo, uint64_t offset, uint64_t va,
@@ -440,9 +450,11 @@ static int drm_queue_submit(struct zw_queue *q, const struct zw_job *jobs, uint3
 		kj[i].cmd_va = jobs[i].cmd_va;
 		kj[i].cmd_bytes = jobs[i].cmd_bytes;
 		kj[i].result_va = jobs[i].result_va;
+		if (&ops[n] == first)
+			continue; /* an empty array is all zero */
 		kj[i].syncs.stride = sizeof(*first);
 		kj[i].syncs.count = (uint32_t)(&ops[n] - first);
-		kj[i].syncs.array = kj[i].syncs.count ? (uintptr_t)first : 0;
+		kj[i].syncs.array = (uintptr_t)first;
 	}
 	s.jobs.stride = sizeof(*kj);
 	s.jobs.count = count;
@@ -465,6 +477,10 @@ static int drm_queue_get_error(struct zw_queue *q, struct zw_queue_error *e)
 		e->state |= ZW_QUEUE_TIMEDOUT;
 	if (s.state & DRM_ZHENWU_QUEUE_STATE_INNOCENT)
 		e->state |= ZW_QUEUE_INNOCENT;
+	if (s.state & DRM_ZHENWU_QUEUE_STATE_FLR)
+		e->state |= ZW_QUEUE_FLR;
+	if (s.state & DRM_ZHENWU_QUEUE_STATE_REMOVED)
+		e->state |= ZW_QUEUE_REMOVED;
 	e->status = s.status;
 	e->reason = s.reason;
 	e->packet_index = s.packet_index;
@@ -523,7 +539,7 @@ static int open_entry(struct zw_dev *dev, const struct zw_dev_entry *e,
 	if (fd < 0)
 		return zw_rt_error(err, fd, "%s: cannot open %s: %s", e->spec, e->node,
 				   strerror(-fd));
-	if (major != DRIVER_MAJOR || minor < DRIVER_MINOR) {
+	if (major != DRIVER_MAJOR || (major << 16 | minor) < DRIVER_NEEDED) {
 		close(fd);
 		return zw_rt_error(err, -ENODEV,
 				   "%s: driver version %u.%u, %u.%u or a later %u.x needed",
@@ -552,6 +568,8 @@ static int open_entry(struct zw_dev *dev, const struct zw_dev_entry *e,
 		ret = zw_rt_error(err, -ENODEV, "%s: the device is a %.16s, not a %.16s", e->spec,
 				  info.profile_name, opt->profile);
 	}
+	dev->va_start = info.va_start;
+	dev->va_end = info.va_end;
 	if (ret)
 		drm_close(dev);
 	else

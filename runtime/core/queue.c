@@ -262,7 +262,9 @@ ZW_API int zw_queue_status(struct zw_queue *queue)
 
 	if (ret)
 		return ret;
-	if (e.state & ZW_QUEUE_INNOCENT)
+	if (e.state & ZW_QUEUE_REMOVED)
+		return -ENODEV;
+	if (e.state & (ZW_QUEUE_INNOCENT | ZW_QUEUE_FLR))
 		return -ECANCELED;
 	if (e.state & ZW_QUEUE_TIMEDOUT)
 		return -ETIME;
@@ -330,7 +332,15 @@ ZW_API void zw_queue_error_text(const struct zw_queue_error *info, char *buf, si
 	if (!len)
 		return;
 	if (info->state & ZW_QUEUE_INNOCENT) {
-		snprintf(buf, len, "stopped by a device reset that another client caused");
+		snprintf(buf, len, "stopped by a device reset that another queue caused");
+		return;
+	}
+	if (info->state & ZW_QUEUE_FLR) {
+		snprintf(buf, len, "stopped by a function level reset, device memory is lost");
+		return;
+	}
+	if (info->state & ZW_QUEUE_REMOVED) {
+		snprintf(buf, len, "stopped because the device was removed");
 		return;
 	}
 	if (info->state & ZW_QUEUE_TIMEDOUT) {

@@ -63,6 +63,10 @@ struct sim_hbm {
 	uint64_t size, available;
 };
 
+/* What VMs map, as with the kernel driver: programs see no difference. */
+#define SIM_VA_START 0x10000ull
+#define SIM_VA_END   ((1ull << ZW_VA_BITS) - (4ull << 30))
+
 /* Memory behind a buffer: lives as long as the handle or a mapping in a VM. */
 struct sim_bo {
 	struct sim *sim;

@@ -463,6 +463,8 @@ static int sim_get_attrs(struct zw_dev *dev, struct zw_dev_attrs *a)
 	a->max_ring_slots = 1u << ZW_RING_MAX_LOG2;
 	a->max_priority = ZW_PRIO_REALTIME;
 	a->workers = sim->workers;
+	a->va_start = dev->va_start;
+	a->va_end = dev->va_end;
 	return 0;
 }
 
@@ -577,6 +579,8 @@ int zw_rt_sim_open(struct zw_dev *dev, const struct zw_dev_options *opt, struct 
 	}
 	dev->priv = sim;
 	dev->ops = &sim_ops;
+	dev->va_start = SIM_VA_START;
+	dev->va_end = SIM_VA_END;
 	dev->transport = ZW_TRANSPORT_SIM;
 	strcpy(dev->spec, "sim");
 	return 0;

@@ -341,6 +341,25 @@ static struct sim_bo *bo_new(struct sim *sim, uint64_t bytes, bool system)
 	return b;
 }
 
+/* HBM first, when it may be in both. */
+static int place(struct sim_bo *b, uint32_t flags)
+{
+	struct sim *sim = b->sim;
+	int ret = -ENOMEM;
+
+	if (flags & ZW_BO_HBM)
+		ret = zw_sim_hbm_alloc(sim, b->bytes,
+				       b->bytes >= BIG_PAGE ? BIG_PAGE : ZW_PAGE_SIZE, &b->addr);
+	if (!ret) {
+		b->ptr = sim->hbm_base + b->addr;
+		return 0;
+	}
+	if (!(flags & ZW_BO_SYSTEM))
+		return ret;
+	b->system = true;
+	return shared_new(b);
+}
+
 int zw_sim_bo_create(struct zw_bo *bo)
 {
 	struct sim *sim = sim_of(bo->dev);
@@ -349,16 +368,10 @@ int zw_sim_bo_create(struct zw_bo *bo)
 
 	if (atomic_load(&sim->lost))
 		return -ENODEV;
-	b = bo_new(sim, bo->size, bo->flags & ZW_BO_SYSTEM);
+	b = bo_new(sim, bo->size, false);
 	if (!b)
 		return -ENOMEM;
-	if (b->system) {
-		ret = shared_new(b);
-	} else {
-		ret = zw_sim_hbm_alloc(sim, b->bytes,
-				       b->bytes >= BIG_PAGE ? BIG_PAGE : ZW_PAGE_SIZE, &b->addr);
-		b->ptr = sim->hbm_base + b->addr;
-	}
+	ret = place(b, bo->flags);
 	if (ret) {
 		free(b);
 		return ret;

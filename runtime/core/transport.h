@@ -22,7 +22,7 @@ struct transport_ops {
 	int (*get_counters)(struct zw_dev *dev, struct zw_dev_counters *c);
 	void (*close)(struct zw_dev *dev); /* no child exists; frees priv */
 
-	int (*bo_create)(struct zw_bo *bo); /* size, flags set */
+	int (*bo_create)(struct zw_bo *bo); /* size, flags, vm set */
 	void (*bo_destroy)(struct zw_bo *bo);
 	int (*bo_map)(struct zw_bo *bo, void **ptr); /* called once */
 	void (*bo_unmap)(struct zw_bo *bo, void *ptr);
@@ -75,6 +75,7 @@ struct zw_dev {
 	void *log_opaque;
 	enum zw_dev_log_level log_level; /* lines above it are dropped */
 	_Atomic unsigned int children;
+	uint64_t va_start, va_end; /* what can be mapped */
 	char spec[16];
 	uint32_t transport; /* enum zw_transport_id */
 	/* Fence points of a device are handed out under this lock, in the order of submission. */
@@ -83,6 +84,7 @@ struct zw_dev {
 
 struct zw_bo {
 	struct zw_dev *dev;
+	struct zw_vm *vm; /* the only one it may be mapped in; NULL: any */
 	uint64_t size;
 	uint32_t flags;
 	uint32_t id;
@@ -138,6 +140,10 @@ int zw_rt_sim_open(struct zw_dev *dev, const struct zw_dev_options *opt, struct 
 
 /* Most accelerator nodes the kernel makes: minors of accel are 0..255. */
 #define ZW_RT_MAX_NODES 256
+
+/* zw_bo_create() of a buffer that only vm maps; NULL: any. */
+int zw_rt_bo_create(struct zw_dev *dev, struct zw_vm *vm, uint64_t size, uint32_t flags,
+		    struct zw_bo **out);
 
 /* Device nodes below a sysfs root ("/sys") and a device root ("/dev"); `visible` as in
  * ZW_VISIBLE_DEVICES, NULL: all. */

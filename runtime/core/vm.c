@@ -7,7 +7,6 @@
 #include "transport.h"
 #include "zhenwu/zw_pte.h"
 
-#define VA_END    (1ull << ZW_VA_BITS)
 #define PAGE_MASK ((uint64_t)ZW_PAGE_SIZE - 1)
 #define BIG_PAGE  (2ull << 20)
 
@@ -26,7 +25,7 @@ ZW_API int zw_vm_create(struct zw_dev *dev, struct zw_vm **out)
 		return -ENOMEM;
 	}
 	vm->holes->start = ZW_VM_AUTO_START;
-	vm->holes->end = VA_END;
+	vm->holes->end = dev->va_end;
 	vm->dev = dev;
 	ret = dev->ops->vm_create(vm);
 	if (ret) {
@@ -72,7 +71,8 @@ static bool page_aligned(uint64_t a, uint64_t b)
 static int map_checked(struct zw_vm *vm, struct zw_bo *bo, uint64_t bo_offset, uint64_t va,
 		       uint64_t bytes, uint32_t flags)
 {
-	if (bo->dev != vm->dev || flags & ~(uint32_t)ZW_VM_MAP_READONLY || !bytes ||
+	if (bo->dev != vm->dev || (bo->vm && bo->vm != vm) || va < vm->dev->va_start ||
+	    flags & ~(uint32_t)ZW_VM_MAP_READONLY || !bytes ||
 	    !page_aligned(bo_offset | va, bytes) || bo_offset > bo->size ||
 	    bytes > bo->size - bo_offset)
 		return -EINVAL;
@@ -89,7 +89,7 @@ ZW_API int zw_vm_map(struct zw_vm *vm, struct zw_bo *bo, uint64_t bo_offset, uin
 
 ZW_API int zw_vm_unmap(struct zw_vm *vm, uint64_t va, uint64_t bytes)
 {
-	if (!bytes || !page_aligned(va, bytes) || va > ZW_VM_AUTO_START ||
+	if (!bytes || !page_aligned(va, bytes) || va < vm->dev->va_start || va > ZW_VM_AUTO_START ||
 	    bytes > ZW_VM_AUTO_START - va)
 		return -EINVAL;
 	return vm->dev->ops->vm_unmap(vm, va, bytes);
@@ -240,7 +240,7 @@ ZW_API int zw_buffer_create(struct zw_vm *vm, uint64_t size, uint32_t bo_flags,
 	int ret;
 
 	memset(buf, 0, sizeof(*buf));
-	ret = zw_bo_create(vm->dev, size, bo_flags, &b.bo);
+	ret = zw_rt_bo_create(vm->dev, vm, size, bo_flags, &b.bo);
 	if (ret)
 		return ret;
 	b.bytes = b.bo->size;

@@ -27,6 +27,16 @@ static void version_text(char *out, size_t len, uint32_t v)
 		 ZW_FW_VERSION_PATCH(v));
 }
 
+static void uuid_text(char *buf, size_t len, const uint8_t uuid[16])
+{
+	size_t n = 0;
+
+	for (int i = 0; i < 16; i++)
+		n += (size_t)snprintf(buf + n, len - n, "%s%02x",
+				      i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
+}
+
+/* c is NULL where counters are not permitted, here and below */
 static void print_text(const struct zw_dev_attrs *a, const struct zw_dev_counters *c,
 		       const struct zw_dev_entry *e)
 {
@@ -50,10 +60,20 @@ static void print_text(const struct zw_dev_attrs *a, const struct zw_dev_counter
 	       (double)a->hbm_size / (1 << 30), (double)a->hbm_free / (1 << 30),
 	       (double)a->hbm_visible / (1 << 30));
 	printf("  addresses        %u bits, pages of %u bytes\n", a->va_bits, a->page_size);
+	if (a->transport == ZW_TRANSPORT_DRM) {
+		char uuid[40];
+
+		uuid_text(uuid, sizeof(uuid), a->uuid);
+		printf("  uuid             %s\n", uuid);
+	}
 	printf("  queues           %u of up to %u jobs, priority up to %u\n", a->max_queues,
 	       a->max_ring_slots, a->max_priority);
 	printf("  address spaces   %u\n", a->max_vms);
 	printf("  resets           %u\n", a->reset_count);
+	if (!c) {
+		printf("  counters         need CAP_PERFMON\n");
+		return;
+	}
 	printf("  jobs, packets    %" PRIu64 ", %" PRIu64 "\n", c->jobs, c->packets);
 	printf("  MMU              %" PRIu64 " faults, TLB %" PRIu64 " hits, %" PRIu64 " misses\n",
 	       c->faults, c->tlb_hits, c->tlb_misses);
@@ -75,7 +95,7 @@ static cJSON *to_json(const struct zw_dev_attrs *a, const struct zw_dev_counters
 		      const struct zw_dev_entry *e)
 {
 	cJSON *o = cJSON_CreateObject(), *k, *busy;
-	char fw[24], abi[24];
+	char fw[24], abi[24], uuid[40];
 
 	version_text(fw, sizeof(fw), a->fw_version);
 	snprintf(abi, sizeof(abi), "%u.%u", ZW_ABI_VERSION_MAJOR(a->abi_version),
@@ -93,6 +113,8 @@ static cJSON *to_json(const struct zw_dev_attrs *a, const struct zw_dev_counters
 	put(o, "hbm_free_bytes", a->hbm_free);
 	put(o, "hbm_visible_bytes", a->hbm_visible);
 	put(o, "va_bits", a->va_bits);
+	put(o, "va_start", a->va_start);
+	put(o, "va_end", a->va_end);
 	put(o, "page_bytes", a->page_size);
 	put(o, "max_queues", a->max_queues);
 	put(o, "max_vms", a->max_vms);
@@ -100,6 +122,10 @@ static cJSON *to_json(const struct zw_dev_attrs *a, const struct zw_dev_counters
 	put(o, "max_priority", a->max_priority);
 	put(o, "resets", a->reset_count);
 	put(o, "workers", a->workers);
+	uuid_text(uuid, sizeof(uuid), a->uuid);
+	cJSON_AddStringToObject(o, "uuid", uuid);
+	if (!c)
+		return o;
 	k = cJSON_AddObjectToObject(o, "counters");
 	put(k, "jobs", c->jobs);
 	put(k, "packets", c->packets);
@@ -125,12 +151,17 @@ static int show(const char *spec, const struct zw_dev_entry *e, const char *prof
 	struct zw_dev_counters c = {.size = sizeof(c)};
 	struct zw_error err = {""};
 	struct zw_dev *dev;
+	bool permitted = true;
 	int ret = zw_dev_open(spec, &opt, &dev, &err);
 
 	if (!ret) {
 		ret = zw_dev_get_attrs(dev, &a);
 		if (!ret)
 			ret = zw_dev_get_counters(dev, &c);
+		/* They tell what others do: not for everybody. The rest is. */
+		permitted = ret != -EACCES;
+		if (!permitted)
+			ret = 0;
 		if (ret)
 			snprintf(err.msg, sizeof(err.msg), "%s: %s", spec, strerror(-ret));
 	}
@@ -144,9 +175,9 @@ static int show(const char *spec, const struct zw_dev_entry *e, const char *prof
 			cJSON_AddItemToArray(list, o);
 		}
 	} else if (list) {
-		cJSON_AddItemToArray(list, to_json(&a, &c, e));
+		cJSON_AddItemToArray(list, to_json(&a, permitted ? &c : NULL, e));
 	} else {
-		print_text(&a, &c, e);
+		print_text(&a, permitted ? &c : NULL, e);
 	}
 	zw_dev_close(dev);
 	return ret ? 1 : 0;

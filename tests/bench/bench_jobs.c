@@ -37,6 +37,7 @@ static long depth_one(struct zw_client *c, uint64_t duration, uint64_t *samples)
 		return ret;
 	do {
 		t0 = now_ns();
+		s.first_seqno = 0;
 		ret = zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_SUBMIT, &s);
 		if (!ret)
 			ret = drmSyncobjWait(c->fd, &sync.handle, 1, INT64_MAX, 0, NULL);

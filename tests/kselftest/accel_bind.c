@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Random maps and unmaps, read back by the device and compared with a model in user space. The range
- * lies across a 1 GiB boundary, so that pages of all sizes are made, split and replaced. And binds
- * that are interrupted by signals.
+ * lies across a 1 GiB boundary, so that pages of all sizes are made, split and replaced. Binds that
+ * are interrupted by signals, and of a VM that lost its memory.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -273,6 +273,59 @@ TEST_F_TIMEOUT(bind, binds_survive_signals, 300)
 		EXPECT_EQ(0, st.state);
 	}
 	EXPECT_LT(BIND_ROUNDS / 10, signals);
+}
+
+/* -- function level reset --------------------------------------------------------------------- */
+
+/* HBM is lost with its VM, and says so; new ones work, and old mappings show nobody's memory. */
+TEST_F_TIMEOUT(bind, lost_vm, 120)
+{
+	struct drm_zhenwu_vm_bind_op op = {
+		.bo_handle = self->bo[1].bo, .va = 1ull << 40, .size = 4096};
+	struct drm_zhenwu_vm_bind bind = {.vm_id = self->c.vm, .ops = DRM_ZHENWU_OBJ_ARRAY(1, &op)};
+	struct drm_zhenwu_vm_get_state vm = {.vm_id = self->c.vm};
+	volatile uint32_t *hbm = self->bo[0].ptr, *sys = self->bo[1].ptr;
+	struct drm_zhenwu_queue_get_state st;
+	struct zw_client *c = &self->c, fresh;
+	char path[300];
+
+	if (getuid())
+		SKIP(return, "needs root");
+	ASSERT_EQ(0, zw_pci_path(path, sizeof(path) - 10));
+	strcat(path, "/reset");
+	if (access(path, W_OK))
+		SKIP(return, "the device cannot be reset");
+	ASSERT_EQ(0, zw_write_file(path, "1"));
+
+	EXPECT_EQ(-ECANCELED, zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_VM_BIND, &bind));
+	EXPECT_EQ(0, bind.num_done);
+	EXPECT_EQ(-ECANCELED, zw_unbind(c->fd, c->vm, self->bo[1].va, 4096));
+	ASSERT_EQ(0, zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_VM_GET_STATE, &vm));
+	EXPECT_EQ(DRM_ZHENWU_VM_STATE_UNUSABLE, vm.state);
+	zw_put_fill(c->cmd.ptr, &c->pos, self->bo[1].va, 4, 0);
+	EXPECT_EQ(-ECANCELED, zw_client_submit(c, 0, 0));
+	EXPECT_EQ(0, zw_queue(c->fd, c->vm));
+	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
+	EXPECT_EQ(DRM_ZHENWU_QUEUE_STATE_FLR, st.state);
+
+	/* The mapping was revoked and comes back with the next access. */
+	for (uint32_t p = 0; p < BO_PAGES; p++) {
+		ASSERT_EQ(0, hbm[p * (PAGE / 4)]) TH_LOG("page %u", p);
+		ASSERT_EQ(tag(1, p), sys[p * (PAGE / 4)]) TH_LOG("page %u", p);
+	}
+	hbm[0] = 0x5a;
+	EXPECT_EQ(0x5a, hbm[0]);
+
+	/* Buffers can be mapped in a new VM. */
+	ASSERT_TRUE(zw_client_open(&fresh));
+	zw_put_copy(fresh.cmd.ptr, &fresh.pos, fresh.cmd.va + 32768, fresh.cmd.va, 4);
+	EXPECT_EQ(0, zw_client_run(&fresh, 0));
+	zw_client_close(&fresh);
+	EXPECT_EQ(0, zw_vm_destroy(c->fd, c->vm));
+	vm.vm_id = zw_vm(c->fd);
+	ASSERT_NE(0, vm.vm_id);
+	EXPECT_EQ(0, zw_bind(c->fd, vm.vm_id, self->bo[0].bo, 0, MIB, MIB, 0));
+	EXPECT_EQ(0, zw_bind(c->fd, vm.vm_id, self->bo[1].bo, 0, 4 * MIB, MIB, 0));
 }
 
 TEST_HARNESS_MAIN

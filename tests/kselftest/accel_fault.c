@@ -229,8 +229,8 @@ TEST_F(fault, foreign_ids_do_not_work)
 	EXPECT_EQ(-ENOENT, zw_queue_state(o->fd, extra_queue, &st));
 	EXPECT_EQ(-ENOENT, zw_queue_destroy(o->fd, extra_queue));
 	EXPECT_EQ(-ENOENT, zw_submit(o->fd, extra_queue, 0, 0, 0, 0, 0));
-	EXPECT_EQ(-ENOENT, zw_bind(o->fd, o->vm, extra_bo, 0, 0x1000, 4096, 0));
-	EXPECT_EQ(-ENOENT, zw_bind(o->fd, extra_vm, o->cmd.bo, 0, 0x1000, 4096, 0));
+	EXPECT_EQ(-ENOENT, zw_bind(o->fd, o->vm, extra_bo, 0, MIB, 4096, 0));
+	EXPECT_EQ(-ENOENT, zw_bind(o->fd, extra_vm, o->cmd.bo, 0, MIB, 4096, 0));
 	/* and what they named is still there */
 	EXPECT_EQ(0, zw_queue_state(c->fd, extra_queue, &st));
 }

@@ -253,11 +253,13 @@ int zw_submit(int fd, uint32_t queue, uint64_t cmd_va, uint32_t cmd_bytes, uint6
 		.cmd_va = cmd_va,
 		.cmd_bytes = cmd_bytes,
 		.result_va = result_va,
-		.syncs = DRM_ZHENWU_OBJ_ARRAY(timeline ? 1 : 0, &sync),
 	};
 	struct drm_zhenwu_submit s = {.queue_id = queue, .jobs = DRM_ZHENWU_OBJ_ARRAY(1, &job)};
-	int ret = zw_ioctl(fd, DRM_IOCTL_ZHENWU_SUBMIT, &s);
+	int ret;
 
+	if (timeline)
+		job.syncs = (struct drm_zhenwu_obj_array)DRM_ZHENWU_OBJ_ARRAY(1, &sync);
+	ret = zw_ioctl(fd, DRM_IOCTL_ZHENWU_SUBMIT, &s);
 	if (!ret && timeline && zw_keep_fences)
 		keep_fence(fd, timeline, out);
 	return ret;

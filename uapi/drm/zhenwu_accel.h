@@ -15,13 +15,16 @@ extern "C" {
  * DOC: Zhenwu uAPI rules
  *
  * - The driver minor grows with every addition; user space reads it with DRM_IOCTL_VERSION.
- *   0.1 - first version.
+ *   2.0 - first version of the second interface. There is no way to speak the first one.
  * - Structures are aligned on 64 bits and have the same layout for 32- and 64-bit user space.
  * - Fields are only added at the end. Longer structures from newer user space are accepted when the
  *   unknown part is zero; shorter ones are zero-extended.
- * - Padding, and flags without a meaning, must be zero: anything else is -EINVAL.
+ * - Padding, flags without a meaning and fields that are only returned must be zero: anything else
+ *   is -EINVAL. What is named here and marked as reserved is -EOPNOTSUPP, so that user space can
+ *   tell a driver that does not do it yet from a mistake of its own.
  * - An unknown id or handle is -ENOENT.
  * - Arrays are passed as &struct drm_zhenwu_obj_array, whose stride lets element types grow.
+ * - What one client can have of VMs, queues and memory is limited while there are others: -ENOSPC.
  * - Ids of VMs and queues and GEM handles belong to the open file that made them.
  * - Synchronisation is explicit: syncobjs, binary or timeline, with every job. Waiting is done with
  *   the DRM_SYNCOBJ ioctls.
@@ -35,6 +38,23 @@ extern "C" {
  * tells what happened, the job's fence carries -EIO (refused, faulted), -ETIME (hung) or -ENOMEM.
  * Jobs behind it get -ECANCELED. Other queues, also of the same VM, are not affected. After the
  * device was lost every ioctl but closing returns -ENODEV.
+ */
+
+/**
+ * DOC: Zhenwu fences and semaphores
+ *
+ * The kernel may wait for the fence of a job where it needs memory, so a fence must not depend on
+ * what user space does, or not for long. A semaphore packet waits for a value in memory that
+ * anybody may write, or nobody. The rule:
+ *
+ * A job of a queue on a VM without DRM_ZHENWU_VM_CREATE_LR has a fence. It may hold semaphore
+ * packets, but it may wait in them for no longer than &drm_zhenwu_dev_info.job_timeout_ms at a
+ * time: then the kernel ends the queue and the fence signals with -ETIME. The administrator sets
+ * the cap; it is the same for all clients, none can raise it. It bounds every wait for a fence:
+ * what a queue has in its ring, times the cap.
+ *
+ * Waits without a bound are for queues on VMs with DRM_ZHENWU_VM_CREATE_LR, whose jobs have no
+ * fence the kernel could wait for. They are reserved.
  */
 
 /** enum drm_zhenwu_ioctl_id - numbers of the ioctls, from DRM_COMMAND_BASE on. */
@@ -69,9 +89,14 @@ enum drm_zhenwu_ioctl_id {
 	DRM_ZHENWU_SUBMIT,
 };
 
-/** struct drm_zhenwu_obj_array - an array of objects in user memory. */
+/**
+ * struct drm_zhenwu_obj_array - an array of objects in user memory.
+ *
+ * With @count 0 the other fields are 0, too. An element holds at least what its type had in version
+ * 2.0; longer ones are accepted when the unknown part is zero.
+ */
 struct drm_zhenwu_obj_array {
-	/** @stride: Size of one object as user space knows it. */
+	/** @stride: Size of one object as user space knows it: a multiple of 8, at most 4096. */
 	__u32 stride;
 	/** @count: Number of objects. */
 	__u32 count;
@@ -79,9 +104,19 @@ struct drm_zhenwu_obj_array {
 	__u64 array;
 };
 
-/** DRM_ZHENWU_OBJ_ARRAY() - initialise a &struct drm_zhenwu_obj_array. */
+/** DRM_ZHENWU_OBJ_ARRAY() - initialise a &struct drm_zhenwu_obj_array that is not empty. */
 #define DRM_ZHENWU_OBJ_ARRAY(cnt, ptr) \
 	{ .stride = sizeof((ptr)[0]), .count = (cnt), .array = (__u64)(uintptr_t)(ptr) }
+
+/**
+ * DRM_ZHENWU_MMAP_RESERVED - offsets from here to DRM_ZHENWU_MMAP_RESERVED_END are no buffers.
+ *
+ * Reserved for doorbells and rings of user-mode queues: mmap() there is -EOPNOTSUPP. Programs of 32
+ * bits reach them, too.
+ */
+#define DRM_ZHENWU_MMAP_RESERVED	0x080000000000ull
+/** DRM_ZHENWU_MMAP_RESERVED_END - see DRM_ZHENWU_MMAP_RESERVED. */
+#define DRM_ZHENWU_MMAP_RESERVED_END	0x100000000000ull
 
 /* -- DEV_QUERY -------------------------------------------------------------------------------- */
 
@@ -89,15 +124,28 @@ struct drm_zhenwu_obj_array {
 enum drm_zhenwu_dev_query_type {
 	/** @DRM_ZHENWU_DEV_QUERY_INFO: &struct drm_zhenwu_dev_info. */
 	DRM_ZHENWU_DEV_QUERY_INFO = 0,
-	/** @DRM_ZHENWU_DEV_QUERY_COUNTERS: &struct drm_zhenwu_dev_counters. */
+	/**
+	 * @DRM_ZHENWU_DEV_QUERY_COUNTERS: &struct drm_zhenwu_dev_counters. They count for all
+	 * clients: -EACCES without CAP_PERFMON.
+	 */
 	DRM_ZHENWU_DEV_QUERY_COUNTERS = 1,
+	/**
+	 * @DRM_ZHENWU_DEV_QUERY_LINKS: Array of &struct drm_zhenwu_dev_link, as many as the device
+	 * has links; a device without any gives size 0.
+	 */
+	DRM_ZHENWU_DEV_QUERY_LINKS = 2,
+	/**
+	 * @DRM_ZHENWU_DEV_QUERY_PERF: Reserved for counters of one object: -EOPNOTSUPP. The queue
+	 * is named by &drm_zhenwu_dev_query.object_id.
+	 */
+	DRM_ZHENWU_DEV_QUERY_PERF = 3,
 };
 
 /**
  * struct drm_zhenwu_dev_query - argument of DRM_IOCTL_ZHENWU_DEV_QUERY.
  *
- * With @pointer zero, @size is set to the size the kernel knows. Otherwise at most @size bytes are
- * written, and @size becomes the number written.
+ * With @pointer zero, @size must be zero and is set to the size the kernel knows. Otherwise at most
+ * @size bytes are written, and @size becomes the number written.
  */
 struct drm_zhenwu_dev_query {
 	/** @type: &enum drm_zhenwu_dev_query_type. */
@@ -106,6 +154,10 @@ struct drm_zhenwu_dev_query {
 	__u32 size;
 	/** @pointer: User pointer. */
 	__u64 pointer;
+	/** @object_id: Object that is asked about; MBZ for what is asked of the device. */
+	__u32 object_id;
+	/** @pad: MBZ. */
+	__u32 pad;
 };
 
 /** struct drm_zhenwu_dev_info - constant properties of the device. */
@@ -140,8 +192,29 @@ struct drm_zhenwu_dev_info {
 	__u32 max_priority;
 	/** @reset_count: Device resets since the driver was bound. */
 	__u32 reset_count;
-	/** @pad: MBZ. */
-	__u32 pad;
+	/** @job_timeout_ms: Longest a job may wait in a semaphore packet. */
+	__u32 job_timeout_ms;
+	/** @va_start: First address VM_BIND maps. */
+	__u64 va_start;
+	/** @va_end: End of what VM_BIND maps: from here on addresses belong to the kernel. */
+	__u64 va_end;
+	/**
+	 * @uuid: Names this card, in the order of bytes in which a UUID is written, as long as it
+	 * stays in its slot: nodes and PCI addresses may be numbered anew.
+	 */
+	__u8 uuid[16];
+};
+
+/** struct drm_zhenwu_dev_link - a link to another card. */
+struct drm_zhenwu_dev_link {
+	/** @peer_uuid: &drm_zhenwu_dev_info.uuid of the card at the other end. */
+	__u8 peer_uuid[16];
+	/** @port: Port on this side. */
+	__u32 port;
+	/** @peer_port: Port on the other side. */
+	__u32 peer_port;
+	/** @bytes_per_s: Bandwidth in each direction. */
+	__u64 bytes_per_s;
 };
 
 /** struct drm_zhenwu_dev_counters - device-wide counters since reset; see ZW_PMU_* in zw_regs.h. */
@@ -172,9 +245,18 @@ struct drm_zhenwu_dev_counters {
 
 /* -- VM --------------------------------------------------------------------------------------- */
 
+/** enum drm_zhenwu_vm_create_flags - flags of a VM. */
+enum drm_zhenwu_vm_create_flags {
+	/**
+	 * @DRM_ZHENWU_VM_CREATE_LR: Jobs may run for ever and have no fences. Reserved:
+	 * -EOPNOTSUPP.
+	 */
+	DRM_ZHENWU_VM_CREATE_LR = 1 << 0,
+};
+
 /** struct drm_zhenwu_vm_create - argument of DRM_IOCTL_ZHENWU_VM_CREATE. */
 struct drm_zhenwu_vm_create {
-	/** @flags: MBZ. */
+	/** @flags: &enum drm_zhenwu_vm_create_flags. */
 	__u32 flags;
 	/** @id: Returned VM id, never 0. */
 	__u32 id;
@@ -192,6 +274,16 @@ struct drm_zhenwu_vm_destroy {
 enum drm_zhenwu_vm_bind_op_flags {
 	/** @DRM_ZHENWU_VM_BIND_OP_MAP_READONLY: The device may only read. Maps only. */
 	DRM_ZHENWU_VM_BIND_OP_MAP_READONLY = 1 << 0,
+	/**
+	 * @DRM_ZHENWU_VM_BIND_OP_MAP_SPARSE: Reads give zeroes, writes are dropped; no buffer. Maps
+	 * only. Reserved: -EOPNOTSUPP.
+	 */
+	DRM_ZHENWU_VM_BIND_OP_MAP_SPARSE = 1 << 1,
+	/**
+	 * @DRM_ZHENWU_VM_BIND_OP_MAP_DUMPABLE: Becomes part of the dump of a job that failed. Maps
+	 * only. Reserved: -EOPNOTSUPP.
+	 */
+	DRM_ZHENWU_VM_BIND_OP_MAP_DUMPABLE = 1 << 2,
 	/** @DRM_ZHENWU_VM_BIND_OP_TYPE_MASK: Bits that hold the operation. */
 	DRM_ZHENWU_VM_BIND_OP_TYPE_MASK = (int)(0xfu << 28),
 	/** @DRM_ZHENWU_VM_BIND_OP_TYPE_MAP: Map; replaces what was there. */
@@ -200,6 +292,16 @@ enum drm_zhenwu_vm_bind_op_flags {
 	 * @DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP: Unmap all in the range; splits mappings at its ends.
 	 */
 	DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP = 1 << 28,
+	/**
+	 * @DRM_ZHENWU_VM_BIND_OP_TYPE_SYNC_ONLY: Changes nothing, but waits and signals in its
+	 * turn. Asynchronous binds only. Reserved: -EOPNOTSUPP.
+	 */
+	DRM_ZHENWU_VM_BIND_OP_TYPE_SYNC_ONLY = 2 << 28,
+	/**
+	 * @DRM_ZHENWU_VM_BIND_OP_TYPE_MAP_USERPTR: Map memory of the process, whose address is in
+	 * bo_offset. Reserved: -EOPNOTSUPP.
+	 */
+	DRM_ZHENWU_VM_BIND_OP_TYPE_MAP_USERPTR = 3 << 28,
 };
 
 /** struct drm_zhenwu_vm_bind_op - one bind operation. */
@@ -210,7 +312,7 @@ struct drm_zhenwu_vm_bind_op {
 	__u32 bo_handle;
 	/** @bo_offset: First byte of the buffer, page aligned; MBZ for unmap. */
 	__u64 bo_offset;
-	/** @va: First address, page aligned. */
+	/** @va: First address, page aligned; all of the range is within va_start..va_end. */
 	__u64 va;
 	/** @size: Bytes, page aligned, not 0. */
 	__u64 size;
@@ -220,17 +322,21 @@ struct drm_zhenwu_vm_bind_op {
 
 /** enum drm_zhenwu_vm_bind_flags - flags of the ioctl. */
 enum drm_zhenwu_vm_bind_flags {
-	/** @DRM_ZHENWU_VM_BIND_ASYNC: Reserved for asynchronous binds; -EOPNOTSUPP in 0.1. */
+	/**
+	 * @DRM_ZHENWU_VM_BIND_ASYNC: Reserved for asynchronous binds: -EOPNOTSUPP. A VM has one
+	 * queue of binds, which are carried out in the order of the calls, synchronous ones
+	 * included; each operation waits for and signals its syncs in its turn.
+	 */
 	DRM_ZHENWU_VM_BIND_ASYNC = 1 << 0,
 };
 
 /**
  * struct drm_zhenwu_vm_bind - argument of DRM_IOCTL_ZHENWU_VM_BIND.
  *
- * Operations are carried out in order, and no other call changes the VM between them. @num_done says
- * how many were done; those stay done. A signal interrupts the call only before the first one:
- * after -EINTR nothing was done and the same call may be repeated, as drmIoctl() does. When an unmap
- * returns, no engine can reach the memory through the old addresses any more.
+ * Operations are carried out in order, and no other call changes the VM between them. @num_done
+ * says how many were done; those stay done. A signal interrupts the call only before the first one:
+ * after -EINTR nothing was done and the same call may be repeated, as drmIoctl() does. When an
+ * unmap returns, no engine can reach the memory through the old addresses any more.
  */
 struct drm_zhenwu_vm_bind {
 	/** @vm_id: VM id. */
@@ -253,7 +359,8 @@ enum drm_zhenwu_vm_state {
 	/** @DRM_ZHENWU_VM_STATE_USABLE: Binds and submissions work. */
 	DRM_ZHENWU_VM_STATE_USABLE,
 	/**
-	 * @DRM_ZHENWU_VM_STATE_UNUSABLE: A bind failed half way or the device was lost; destroy it.
+	 * @DRM_ZHENWU_VM_STATE_UNUSABLE: Its memory was lost in a function level reset; binds and
+	 * submissions are -ECANCELED. Destroy it.
 	 */
 	DRM_ZHENWU_VM_STATE_UNUSABLE,
 };
@@ -262,20 +369,36 @@ enum drm_zhenwu_vm_state {
 struct drm_zhenwu_vm_get_state {
 	/** @vm_id: VM id. */
 	__u32 vm_id;
-	/** @state: Returned &enum drm_zhenwu_vm_state. */
+	/** @state: Returned &enum drm_zhenwu_vm_state; MBZ on input. */
 	__u32 state;
 };
 
 /* -- BO --------------------------------------------------------------------------------------- */
 
-/** enum drm_zhenwu_bo_flags - flags of a buffer object. Exactly one placement is named. */
+/**
+ * enum drm_zhenwu_bo_flags - flags of a buffer object.
+ *
+ * The first two are a mask of placements, of which at least one is named. With both the kernel
+ * takes HBM as long as there is some.
+ */
 enum drm_zhenwu_bo_flags {
-	/** @DRM_ZHENWU_BO_HBM: In device memory. */
+	/** @DRM_ZHENWU_BO_HBM: May be in device memory. */
 	DRM_ZHENWU_BO_HBM = 1 << 0,
-	/** @DRM_ZHENWU_BO_SYSTEM: In system memory, reached by the device through PCI DMA. */
+	/**
+	 * @DRM_ZHENWU_BO_SYSTEM: May be in system memory, reached by the device through PCI DMA.
+	 */
 	DRM_ZHENWU_BO_SYSTEM = 1 << 1,
-	/** @DRM_ZHENWU_BO_CPU_VISIBLE: HBM only: inside the aperture, so that it can be mapped. */
+	/**
+	 * @DRM_ZHENWU_BO_CPU_VISIBLE: When in HBM, then inside the aperture, so that it can be
+	 * mapped. Needs DRM_ZHENWU_BO_HBM. A buffer that can only be in the system can always be
+	 * mapped.
+	 */
 	DRM_ZHENWU_BO_CPU_VISIBLE = 1 << 2,
+	/**
+	 * @DRM_ZHENWU_BO_NO_EVICT: Stays where it was made. Without it the kernel may move a buffer
+	 * among its placements when others need the room, which jobs do not notice.
+	 */
+	DRM_ZHENWU_BO_NO_EVICT = 1 << 3,
 };
 
 /**
@@ -286,8 +409,16 @@ struct drm_zhenwu_bo_create {
 	__u64 size;
 	/** @flags: &enum drm_zhenwu_bo_flags. */
 	__u32 flags;
-	/** @handle: Returned GEM handle. */
+	/** @handle: Returned GEM handle; MBZ on input. */
 	__u32 handle;
+	/**
+	 * @exclusive_vm_id: VM the buffer will only ever be mapped in, or 0. It then costs nothing
+	 * per submission and cannot be shared with other devices or processes; a map in another VM
+	 * is -EINVAL.
+	 */
+	__u32 exclusive_vm_id;
+	/** @pad: MBZ. */
+	__u32 pad;
 };
 
 /** struct drm_zhenwu_bo_mmap_offset - argument of DRM_IOCTL_ZHENWU_BO_MMAP_OFFSET. */
@@ -296,7 +427,10 @@ struct drm_zhenwu_bo_mmap_offset {
 	__u32 handle;
 	/** @pad: MBZ. */
 	__u32 pad;
-	/** @offset: Returned offset. -EACCES for HBM that is not CPU visible. */
+	/**
+	 * @offset: Returned offset; MBZ on input. -EACCES for a buffer that may be in HBM and is
+	 * not CPU visible.
+	 */
 	__u64 offset;
 };
 
@@ -327,10 +461,17 @@ struct drm_zhenwu_bo_set_label {
 struct drm_zhenwu_bo_query_info {
 	/** @handle: GEM handle. */
 	__u32 handle;
-	/** @flags: Returned &enum drm_zhenwu_bo_flags. */
+	/** @flags: Returned &enum drm_zhenwu_bo_flags it was made with; MBZ on input. */
 	__u32 flags;
-	/** @size: Returned bytes. */
+	/** @size: Returned bytes; MBZ on input. */
 	__u64 size;
+	/**
+	 * @placement: Returned DRM_ZHENWU_BO_HBM or DRM_ZHENWU_BO_SYSTEM: where it is now; MBZ on
+	 * input.
+	 */
+	__u32 placement;
+	/** @pad: MBZ. */
+	__u32 pad;
 };
 
 /* -- queues ----------------------------------------------------------------------------------- */
@@ -357,10 +498,21 @@ struct drm_zhenwu_queue_create {
 	__u32 ring_slots;
 	/** @flags: MBZ. */
 	__u32 flags;
-	/** @queue_id: Returned queue id, never 0. */
+	/** @queue_id: Returned queue id, never 0; MBZ on input. */
 	__u32 queue_id;
 	/** @pad: MBZ. */
 	__u32 pad;
+	/**
+	 * @ring_va: Ring of a user-mode queue, in the VM. Reserved: other than 0 is -EOPNOTSUPP.
+	 */
+	__u64 ring_va;
+	/** @ctrl_va: Its control block. Reserved: other than 0 is -EOPNOTSUPP. */
+	__u64 ctrl_va;
+	/**
+	 * @doorbell_offset: Returned offset for mmap() of its doorbell, within
+	 * DRM_ZHENWU_MMAP_RESERVED; MBZ on input, and 0 for a queue with a ring of the kernel.
+	 */
+	__u64 doorbell_offset;
 };
 
 /** struct drm_zhenwu_queue_destroy - argument of DRM_IOCTL_ZHENWU_QUEUE_DESTROY. */
@@ -378,13 +530,24 @@ enum drm_zhenwu_queue_state_flags {
 	/** @DRM_ZHENWU_QUEUE_STATE_TIMEDOUT: It made no progress and was reset. */
 	DRM_ZHENWU_QUEUE_STATE_TIMEDOUT = 1 << 1,
 	/**
-	 * @DRM_ZHENWU_QUEUE_STATE_INNOCENT: It was stopped by a device reset that another client
+	 * @DRM_ZHENWU_QUEUE_STATE_INNOCENT: It was stopped by a device reset that another queue
 	 * caused.
 	 */
 	DRM_ZHENWU_QUEUE_STATE_INNOCENT = 1 << 2,
+	/**
+	 * @DRM_ZHENWU_QUEUE_STATE_FLR: It was stopped by a function level reset. Its VM is
+	 * unusable.
+	 */
+	DRM_ZHENWU_QUEUE_STATE_FLR = 1 << 3,
+	/** @DRM_ZHENWU_QUEUE_STATE_REMOVED: It was stopped because the device was removed. */
+	DRM_ZHENWU_QUEUE_STATE_REMOVED = 1 << 4,
 };
 
-/** struct drm_zhenwu_queue_get_state - argument of DRM_IOCTL_ZHENWU_QUEUE_GET_STATE. */
+/**
+ * struct drm_zhenwu_queue_get_state - argument of DRM_IOCTL_ZHENWU_QUEUE_GET_STATE.
+ *
+ * All that is returned is zero on input.
+ */
 struct drm_zhenwu_queue_get_state {
 	/** @queue_id: Queue id. */
 	__u32 queue_id;
@@ -400,7 +563,10 @@ struct drm_zhenwu_queue_get_state {
 	__u32 fault_access;
 	/** @fault_va: Returned address of a fault. */
 	__u64 fault_va;
-	/** @failed_seqno: Returned number of the failed job, counted from 1. */
+	/**
+	 * @failed_seqno: Returned number of the failed job, as counted by
+	 * &drm_zhenwu_submit.first_seqno.
+	 */
 	__u64 failed_seqno;
 	/** @submitted: Returned number of jobs submitted. */
 	__u64 submitted;
@@ -467,6 +633,11 @@ struct drm_zhenwu_submit {
 	 * slots.
 	 */
 	struct drm_zhenwu_obj_array jobs;
+	/**
+	 * @first_seqno: Returned number of the first of these jobs; the others follow. Jobs of a
+	 * queue are counted from 1. MBZ on input.
+	 */
+	__u64 first_seqno;
 };
 
 #define DRM_IOCTL_ZHENWU(access, id, type) \

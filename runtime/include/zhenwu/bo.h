@@ -16,11 +16,12 @@ extern "C" {
 /** A buffer object. */
 struct zw_bo;
 
-/** Placement of a buffer: exactly one of HBM and SYSTEM. */
+/** Where a buffer may be, HBM or SYSTEM or both: then in HBM as long as there is some. */
 enum zw_bo_flags {
-	ZW_BO_HBM = 1 << 0,         /**< in device memory */
-	ZW_BO_SYSTEM = 1 << 1,      /**< in host memory, reached by DMA; always mappable */
+	ZW_BO_HBM = 1 << 0,         /**< device memory */
+	ZW_BO_SYSTEM = 1 << 1,      /**< host memory, reached by DMA; alone it is always mappable */
 	ZW_BO_CPU_VISIBLE = 1 << 2, /**< with HBM: where the host can map it */
+	ZW_BO_NO_EVICT = 1 << 3,    /**< stays where it was made, also when others need the room */
 };
 
 /**
@@ -44,7 +45,7 @@ ZW_API void zw_bo_destroy(struct zw_bo *bo);
  * address. The mapping lasts until zw_bo_destroy(). Device and host see each other's writes: the
  * host's before a submit are seen by the job, the job's once its fence signalled.
  *
- * @return 0; -EACCES for HBM that is not CPU visible; -ENOMEM; -ENODEV
+ * @return 0; -EACCES for what may be in HBM and is not CPU visible; -ENOMEM; -ENODEV
  * Thread safe.
  */
 ZW_API int zw_bo_map(struct zw_bo *bo, void **ptr);
@@ -65,8 +66,8 @@ ZW_API int zw_bo_wait(struct zw_bo *bo, int64_t deadline_ns);
 /**
  * A file descriptor that stands for the buffer's memory (a dma-buf on drm, a sealed memfd on sim),
  * for zw_bo_import() of another device or process, or for another driver. The caller closes it.
- * @return 0; -EOPNOTSUPP for memory that cannot be shared: HBM on sim, what the driver refuses on
- *         drm; -EMFILE; -ENODEV
+ * @return 0; -EOPNOTSUPP for memory that cannot be shared: that of zw_buffer_create(), HBM on sim,
+ *         what the driver refuses on drm; -EMFILE; -ENODEV
  * Thread safe.
  */
 ZW_API int zw_bo_export(struct zw_bo *bo, int *fd);

@@ -129,7 +129,11 @@ struct zw_dev_attrs {
 	uint32_t reset_count;    /**< device resets so far */
 	uint32_t driver_version; /**< drm: (major << 16) | minor of the kernel driver; sim: 0 */
 	uint32_t workers;        /**< sim: engine threads; drm: 0 */
-	uint32_t reserved;
+	uint32_t
+		job_timeout_ms; /**< drm: longest wait of a job in a semaphore packet; sim: 0, no limit */
+	uint64_t va_start; /**< first device address that can be mapped */
+	uint64_t va_end;   /**< end of those */
+	uint8_t uuid[16];  /**< drm: names the card whatever its node; sim: zeroes */
 };
 
 /** Reads the attributes. -ENODEV when the device is lost. Thread safe. */

@@ -32,7 +32,8 @@ struct zw_dev_counters {
 	uint64_t fw_heartbeat; /**< counts up while the firmware lives */
 };
 
-/** Reads the counters; they are read one by one, not as a snapshot. -ENODEV. Thread safe. */
+/** Reads the counters; they are read one by one, not as a snapshot. -EACCES without
+ * CAP_PERFMON, on drm: they cover all users. -ENODEV. Thread safe. */
 ZW_API int zw_dev_get_counters(struct zw_dev *dev, struct zw_dev_counters *counters);
 
 /** "tensor", "vector", ... of an enum zw_engine; "reserved" for others. Thread safe. */

@@ -109,7 +109,9 @@ ZW_API int zw_queue_drain(struct zw_queue *queue, int64_t deadline_ns);
 enum zw_queue_flags {
 	ZW_QUEUE_FAILED = 1 << 0,   /**< a job failed; the error fields are valid */
 	ZW_QUEUE_TIMEDOUT = 1 << 1, /**< it made no progress and was reset */
-	ZW_QUEUE_INNOCENT = 1 << 2, /**< stopped by a device reset that another client caused */
+	ZW_QUEUE_INNOCENT = 1 << 2, /**< stopped by a device reset that another queue caused */
+	ZW_QUEUE_FLR = 1 << 3,     /**< stopped by a function level reset; its VM lost its memory */
+	ZW_QUEUE_REMOVED = 1 << 4, /**< stopped because the device was removed */
 };
 
 /** State of a queue and its first error. */

@@ -4,8 +4,9 @@
  * libzhenwu: address spaces of the device.
  *
  * Every address in a command buffer is a 48-bit address of the VM of its queue. The lower half,
- * [0, 2^47), is the caller's to lay out with zw_vm_map(); the upper half belongs to the library's
- * address allocator behind zw_vm_map_auto() and zw_buffer_create().
+ * [va_start, 2^47) with va_start of struct zw_dev_attrs, is the caller's to lay out with zw_vm_map();
+ * from there to va_end addresses belong to the library's allocator behind zw_vm_map_auto() and
+ * zw_buffer_create(). A buffer of zw_buffer_create() can be mapped in its own VM only.
  */
 #ifndef ZHENWU_VM_H
 #define ZHENWU_VM_H
@@ -45,7 +46,8 @@ ZW_API int zw_vm_destroy(struct zw_vm *vm);
  * use large pages.
  *
  * @param flags  enum zw_vm_map_flags
- * @return 0; -EINVAL misaligned, empty, outside of the buffer or above 2^47; -ENOMEM; -ENODEV
+ * @return 0; -EINVAL misaligned, empty, outside of the buffer, below va_start, above 2^47 or a
+ *         buffer of another VM; -ENOMEM; -ENODEV
  * Thread safe. Submitted jobs may be running: a replaced mapping is gone for them, too.
  */
 ZW_API int zw_vm_map(struct zw_vm *vm, struct zw_bo *bo, uint64_t bo_offset, uint64_t va,
@@ -54,14 +56,14 @@ ZW_API int zw_vm_map(struct zw_vm *vm, struct zw_bo *bo, uint64_t bo_offset, uin
 /**
  * Unmaps all of [va, va + bytes), splitting mappings at its ends. When it returns, no job can reach
  * the memory through these addresses; one that tries faults. Unmapping nothing is no error.
- * @return 0; -EINVAL misaligned, empty or above 2^47; -ENOMEM; -ENODEV
+ * @return 0; -EINVAL misaligned, empty, below va_start or above 2^47; -ENOMEM; -ENODEV
  * Thread safe.
  */
 ZW_API int zw_vm_unmap(struct zw_vm *vm, uint64_t va, uint64_t bytes);
 
 /**
  * Maps a whole buffer at an address the library picks (2 MiB aligned if the buffer is that large).
- * Unmapped by zw_vm_unmap_auto(). -ENOSPC when the upper half is full. Thread safe.
+ * Unmapped by zw_vm_unmap_auto(). -ENOSPC when the library's part is full. Thread safe.
  */
 ZW_API int zw_vm_map_auto(struct zw_vm *vm, struct zw_bo *bo, uint32_t flags, uint64_t *va);
 
