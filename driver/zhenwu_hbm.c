@@ -90,7 +90,9 @@ static void zhenwu_hbm_scrub_work(struct work_struct *work)
 			gpu_buddy_free_block(&hbm->mm, block);
 		else
 			list_add(&block->link, &hbm->reserved);
+		hbm->scrubbed++;
 		mutex_unlock(&hbm->lock);
+		wake_up_all(&hbm->wait);
 	}
 }
 
@@ -148,6 +150,7 @@ int zhenwu_hbm_init(struct zhenwu_device *zdev)
 	INIT_LIST_HEAD(&hbm->dirty);
 	INIT_LIST_HEAD(&hbm->reserved);
 	INIT_WORK(&hbm->scrub, zhenwu_hbm_scrub_work);
+	init_waitqueue_head(&hbm->wait);
 
 	ret = gpu_buddy_init(&hbm->mm, zdev->info.hbm_size, ZW_PAGE_SIZE);
 	if (ret)
@@ -181,6 +184,7 @@ void zhenwu_hbm_stop(struct zhenwu_device *zdev)
 	mutex_lock(&zdev->hbm.lock);
 	zdev->hbm.wq = NULL;
 	mutex_unlock(&zdev->hbm.lock);
+	wake_up_all(&zdev->hbm.wait);
 	destroy_workqueue(wq);
 }
 
@@ -221,7 +225,7 @@ static int zhenwu_hbm_try_alloc(struct zhenwu_device *zdev, u64 size, enum zhenw
  * @blocks: list the blocks are added to, in the order of the buffer
  *
  * The largest blocks come first and each is aligned to its size: that makes large pages possible.
- * May wait for freed memory to be scrubbed.
+ * May wait for freed memory to be scrubbed, until the caller is killed.
  *
  * Return: 0, -ENOSPC or another negative error.
  */
@@ -235,17 +239,23 @@ int zhenwu_hbm_alloc(struct zhenwu_device *zdev, u64 size, enum zhenwu_hbm_place
 		return -ENOSPC;
 
 	for (;;) {
+		unsigned int scrubbed;
 		bool wait;
 
 		mutex_lock(&hbm->lock);
 		ret = zhenwu_hbm_try_alloc(zdev, size, place, blocks);
 		wait = ret == -ENOSPC && hbm->dirty_bytes && hbm->wq;
+		scrubbed = hbm->scrubbed;
 		mutex_unlock(&hbm->lock);
 		if (!wait)
 			return ret;
 		if (!zhenwu_device_alive(zdev))
 			return -ENODEV;
-		flush_work(&hbm->scrub);
+		/* Every block takes a bounded time, also when the device has to be reset for it. */
+		ret = wait_event_killable(hbm->wait, READ_ONCE(hbm->scrubbed) != scrubbed ||
+					  !READ_ONCE(hbm->wq));
+		if (ret)
+			return -EINTR;
 	}
 }
 

@@ -4,6 +4,7 @@
 
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 
 #include "zhenwu_compat.h"
@@ -52,7 +53,13 @@ struct zhenwu_hbm {
 	/** @dirty_bytes: Bytes in @dirty, and in the hands of @scrub. */
 	u64 dirty_bytes;
 
-	/** @wq: Workqueue of @scrub. */
+	/** @scrubbed: Blocks that left @dirty, to see that there was one more. */
+	unsigned int scrubbed;
+
+	/** @wait: Woken when @scrubbed or @wq changes. */
+	wait_queue_head_t wait;
+
+	/** @wq: Workqueue of @scrub; NULL when it was stopped. */
 	struct workqueue_struct *wq;
 
 	/** @scrub: Zeroes freed blocks. */
