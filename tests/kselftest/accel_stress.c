@@ -205,7 +205,7 @@ TEST_F_TIMEOUT(stress, random_calls_from_many_threads, 600)
 	zw_client_close(&c);
 
 	/* All HBM comes back, and scrubbed: what is not cannot be had, only counted. */
-	bo = zw_bo(self->fd, before.hbm_free, DRM_ZHENWU_BO_HBM);
+	bo = zw_bo_patiently(self->fd, before.hbm_free, DRM_ZHENWU_BO_HBM);
 	EXPECT_NE(0, bo);
 	EXPECT_EQ(0, zw_bo_close(self->fd, bo));
 }

@@ -116,6 +116,16 @@ uint32_t zw_bo(int fd, uint64_t size, uint32_t flags)
 	return zw_ioctl(fd, DRM_IOCTL_ZHENWU_BO_CREATE, &c) ? 0 : c.handle;
 }
 
+uint32_t zw_bo_patiently(int fd, uint64_t size, uint32_t flags)
+{
+	int64_t end = zw_deadline(LONG_WAIT_NS);
+	uint32_t bo;
+
+	while (!(bo = zw_bo(fd, size, flags)) && zw_deadline(0) < end)
+		usleep(10000);
+	return bo;
+}
+
 int zw_bo_close(int fd, uint32_t bo)
 {
 	struct drm_gem_close c = {.handle = bo};

@@ -37,6 +37,8 @@ int zw_info(int fd, struct drm_zhenwu_dev_info *info);
 uint32_t zw_vm(int fd); /* 0 on failure */
 int zw_vm_destroy(int fd, uint32_t vm);
 uint32_t zw_bo(int fd, uint64_t size, uint32_t flags); /* 0 on failure */
+/* The same once others, who are just being killed, have let go; waits for at most a minute. */
+uint32_t zw_bo_patiently(int fd, uint64_t size, uint32_t flags);
 int zw_bo_close(int fd, uint32_t bo);
 void *zw_map(int fd, uint32_t bo, uint64_t size); /* NULL on failure */
 int zw_bind(int fd, uint32_t vm, uint32_t bo, uint64_t bo_off, uint64_t va, uint64_t size,
