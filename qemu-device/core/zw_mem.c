@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "zw_copy.h"
 #include "zw_mmu_int.h"
 
 /* Bounce buffers keep the alignment that the address has relative to this, the widest vector of any
@@ -46,8 +47,10 @@ static int move(struct zw_mmu *mmu, const struct zw_segment *s, uint8_t *buf, bo
 		n = s->len - at < ZW_MEM_STEP ? s->len - at : ZW_MEM_STEP;
 		if (at && stopping(mmu))
 			return -ECANCELED;
-		if (own)
-			memcpy(write ? own + at : buf + at, write ? buf + at : own + at, n);
+		if (own && write)
+			zw_copy_to(own + at, buf + at, n);
+		else if (own)
+			zw_copy_from(buf + at, own + at, n);
 		else if (write ? sys_write(mmu, s->addr + at, buf + at, n)
 			       : sys_read(mmu, s->addr + at, buf + at, n))
 			return -EIO;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "sim.h"
+#include "zw_copy.h"
 #include "zw_core.h"
 
 #define DMA_FIRST                                                                                  \
@@ -136,42 +137,6 @@ void zw_sim_region_free(struct sim *sim, struct sim_region *region)
 	memset(region, 0, sizeof(*region));
 }
 
-/*
- * A bus moves naturally aligned words whole, and the words that carry the protocol (sequence
- * numbers, tails) are polled by the other side: they are moved as atomics. The rest is plain bytes.
- */
-static void copy_from(void *dst, const uint8_t *src, size_t len)
-{
-	if (len == 8 && !((uintptr_t)src % 8)) {
-		uint64_t v = __atomic_load_n((const uint64_t *)(const void *)src, __ATOMIC_ACQUIRE);
-
-		memcpy(dst, &v, 8);
-	} else if (len == 4 && !((uintptr_t)src % 4)) {
-		uint32_t v = __atomic_load_n((const uint32_t *)(const void *)src, __ATOMIC_ACQUIRE);
-
-		memcpy(dst, &v, 4);
-	} else {
-		memcpy(dst, src, len);
-	}
-}
-
-static void copy_to(uint8_t *dst, const void *src, size_t len)
-{
-	if (len == 8 && !((uintptr_t)dst % 8)) {
-		uint64_t v;
-
-		memcpy(&v, src, 8);
-		__atomic_store_n((uint64_t *)(void *)dst, v, __ATOMIC_RELEASE);
-	} else if (len == 4 && !((uintptr_t)dst % 4)) {
-		uint32_t v;
-
-		memcpy(&v, src, 4);
-		__atomic_store_n((uint32_t *)(void *)dst, v, __ATOMIC_RELEASE);
-	} else {
-		memcpy(dst, src, len);
-	}
-}
-
 /* The region lock is held during the copy, so memory cannot go away under it. */
 int zw_sim_dma_read(void *opaque, uint64_t addr, void *buf, size_t len)
 {
@@ -182,7 +147,7 @@ int zw_sim_dma_read(void *opaque, uint64_t addr, void *buf, size_t len)
 	pthread_rwlock_rdlock(&sim->dma.lock);
 	r = find(&sim->dma, addr);
 	if (r && len <= r->bytes - (addr - r->dma)) {
-		copy_from(buf, r->ptr + (addr - r->dma), len);
+		zw_copy_from(buf, r->ptr + (addr - r->dma), len);
 		ret = 0;
 	}
 	pthread_rwlock_unlock(&sim->dma.lock);
@@ -198,7 +163,7 @@ int zw_sim_dma_write(void *opaque, uint64_t addr, const void *buf, size_t len)
 	pthread_rwlock_rdlock(&sim->dma.lock);
 	r = find(&sim->dma, addr);
 	if (r && len <= r->bytes - (addr - r->dma)) {
-		copy_to(r->ptr + (addr - r->dma), buf, len);
+		zw_copy_to(r->ptr + (addr - r->dma), buf, len);
 		ret = 0;
 	}
 	pthread_rwlock_unlock(&sim->dma.lock);

@@ -309,7 +309,7 @@ static void test_semaphores(void **state)
 	assert_int_equal(zw_queue_submit(other, &job, 1), 0);
 	/* both wait; the host sets it going */
 	assert_int_equal(zw_queue_drain(other, zw_deadline_ms(30)), -ETIME);
-	*(volatile uint64_t *)at(f, 128) = 1;
+	__atomic_store_n((uint64_t *)at(f, 128), 1, __ATOMIC_RELEASE);
 	assert_int_equal(zw_queue_drain(f->queue, LIMIT), 0);
 	assert_int_equal(zw_queue_drain(other, LIMIT), 0);
 	assert_true(*fx == 1023.0f); /* x -> 2x + 1, ten times from 0 */
@@ -372,10 +372,10 @@ static void test_fences(void **state)
 	job.cmd_bytes = (uint32_t)c.used - first;
 	assert_int_equal(zw_queue_submit(f->queue, &job, 1), 0);
 	assert_int_equal(zw_queue_drain(f->queue, zw_deadline_ms(30)), -ETIME);
-	assert_int_equal(*(volatile uint32_t *)at(f, 64), 0);
-	*(volatile uint64_t *)at(f, 0) = 1;
+	assert_int_equal(__atomic_load_n((uint32_t *)at(f, 64), __ATOMIC_ACQUIRE), 0);
+	__atomic_store_n((uint64_t *)at(f, 0), 1, __ATOMIC_RELEASE);
 	assert_int_equal(zw_queue_drain(f->queue, LIMIT), 0);
-	assert_int_equal(*(volatile uint32_t *)at(f, 64), 7);
+	assert_int_equal(__atomic_load_n((uint32_t *)at(f, 64), __ATOMIC_ACQUIRE), 7);
 	syncs[0] = (struct zw_sync){.fence = gate, .point = 4};
 	job = (struct zw_job){.size = sizeof(job), .syncs = syncs, .num_syncs = 2};
 
@@ -420,7 +420,7 @@ static void test_timeline_order(void **state)
 	assert_int_equal(zw_fence_query(line, &value), 0);
 	assert_int_equal(value, 0);
 	assert_int_equal(zw_fence_wait(line, 2, zw_deadline_ms(10)), -ETIME);
-	*(volatile uint64_t *)at(f, 0) = 1;
+	__atomic_store_n((uint64_t *)at(f, 0), 1, __ATOMIC_RELEASE);
 	assert_int_equal(zw_fence_wait(line, 2, LIMIT), 0);
 	zw_queue_destroy(other);
 	zw_fence_destroy(line);
