@@ -22,8 +22,8 @@ DESTDIR ?=
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help packages run run-sim check vm kselftest bench modules firmware native native-asan qemu \
-	kselftest-build install clean distclean-cache lint
+.PHONY: help packages run run-sim check vm kselftest bench modules firmware native native-asan \
+	native-tsan qemu kselftest-build install clean distclean-cache lint
 
 help:
 	@echo 'Zhenwu: device model, firmware, driver and runtime of an LLM accelerator.'
@@ -73,6 +73,10 @@ native-asan:
 	@$(S)/bootstrap native
 	@$(S)/build-step native-asan
 
+native-tsan:
+	@$(S)/bootstrap native
+	@$(S)/build-step native-tsan
+
 qemu:
 	@$(S)/bootstrap qemu
 	@$(S)/build-qemu
@@ -100,7 +104,7 @@ kselftest: packages qemu firmware modules kselftest-build
 bench: packages qemu firmware modules native
 	@$(S)/bench
 
-check: packages qemu firmware modules native native-asan kselftest-build
+check: packages qemu firmware modules native native-asan native-tsan kselftest-build
 	@$(S)/check
 
 lint:
