@@ -14,16 +14,19 @@ MAX_TOKENS ?= 64
 PROFILE ?= 810e
 export PROFILE
 
-# make vm QEMU_ARGS="-m 4G", make kselftest TESTS="bo vm", make modules KDIR=/lib/modules/...
+# make vm QEMU_ARGS="-m 4G", make kselftest TESTS="bo vm", make modules KDIR=/lib/modules/...,
+# make fuzz FUZZ=cmd TIME=600
 QEMU_ARGS ?=
 TESTS ?=
+FUZZ ?= device
+TIME ?= 0
 KDIR ?=
 DESTDIR ?=
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help packages run run-sim check vm kselftest bench modules firmware native native-asan \
-	native-tsan qemu kselftest-build install clean distclean-cache lint
+.PHONY: help packages run run-sim check fuzz vm kselftest bench modules firmware \
+	native native-asan native-tsan qemu kselftest-build install clean distclean-cache lint
 
 help:
 	@echo 'Zhenwu: device model, firmware, driver and runtime of an LLM accelerator.'
@@ -35,6 +38,7 @@ help:
 	@echo '  make run-sim           the same prompt in one process: no VM, no root'
 	@echo '  make vm                a shell in the VM with the driver loaded; QEMU_ARGS="..."'
 	@echo '  make kselftest         the driver tests in the VM; TESTS="name..." picks some'
+	@echo '  make fuzz              fuzzes until stopped: FUZZ=device|cmd|tokenizer|... TIME=seconds'
 	@echo '  make bench             benchmarks: a table, and JSON in build/bench/'
 	@echo
 	@echo '  make qemu              QEMU with the device       (build/qemu)'
@@ -106,6 +110,10 @@ bench: packages qemu firmware modules native
 
 check: packages qemu firmware modules native native-asan native-tsan kselftest-build
 	@$(S)/check
+
+fuzz: firmware
+	@$(S)/bootstrap native
+	@$(S)/fuzz "$(FUZZ)" "$(TIME)"
 
 lint:
 	@$(S)/bootstrap lint modules

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * libFuzzer target: command buffers on a command processor with a real MMU.
+ * Fuzz target: command buffers on a command processor with a real MMU.
  *
- * The first byte chooses. Even: the rest is the buffer as it is. Odd: the rest are edits { packet kind, then offset, value }
- * of well-formed packets, which is how a fuzzer gets past the first check of an 880-byte packet.
- *
- *	clang: meson setup build-fuzz -Dfuzz=true -Db_lundef=false; ninja -C build-fuzz tests/fuzz/fuzz_cmd
- *	build-fuzz/tests/fuzz/fuzz_cmd -max_len=8192 -max_total_time=60
+ * The first byte chooses. Even: the rest is the buffer as it is. Odd: the rest are edits { packet
+ * kind, then offset, value } of well-formed packets, which is how a fuzzer gets past the first check
+ * of a 880-byte packet.
  */
 #include "../unit/cp/cp_packets.h"
 

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * libFuzzer targets for what libzhenwu-llm reads from strangers; FUZZ_TARGET picks one:
+ * Fuzz targets for what libzhenwu-llm reads from strangers; FUZZ_TARGET picks one:
  *	1 safetensors	input: header, optionally NUL and data; the length field is put in front
  *	2 config	input: config.json and generation_config.json
  *	3 tokenizer	input: tokenizer.json
  *	4 text		input: text for the tokenizer in $ZW_TEST_MODELS/qwen3-kdoc, and back
  *	5 sidecars	input: first byte: which file beside a small tokenizer.json, then that file
- *
- *	clang: meson setup build-fuzz -Dfuzz=true -Db_lundef=false; ninja -C build-fuzz
- *	build-fuzz/tests/fuzz/fuzz_tokenizer -max_total_time=60 CORPUS
  */
 #include <stdio.h>
 #include <stdlib.h>
