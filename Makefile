@@ -15,9 +15,10 @@ PROFILE ?= 810e
 export PROFILE
 
 # make vm QEMU_ARGS="-m 4G", make kselftest TESTS="bo vm", make modules KDIR=/lib/modules/...,
-# make fuzz FUZZ=cmd TIME=600
+# make check-debug KERNEL=next, make fuzz FUZZ=cmd TIME=600
 QEMU_ARGS ?=
 TESTS ?=
+KERNEL ?= vm
 FUZZ ?= device
 TIME ?= 0
 KDIR ?=
@@ -25,7 +26,7 @@ DESTDIR ?=
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help packages run run-sim check fuzz vm kselftest bench modules firmware \
+.PHONY: help packages run run-sim check check-debug fuzz vm kselftest bench modules firmware \
 	native native-asan native-tsan qemu kselftest-build install clean distclean-cache lint
 
 help:
@@ -38,6 +39,8 @@ help:
 	@echo '  make run-sim           the same prompt in one process: no VM, no root'
 	@echo '  make vm                a shell in the VM with the driver loaded; QEMU_ARGS="..."'
 	@echo '  make kselftest         the driver tests in the VM; TESTS="name..." picks some'
+	@echo '  make check-debug       the driver tests on a kernel with KASAN, lockdep, kmemleak and more,'
+	@echo '                         without and with an IOMMU; KERNEL=vm|next TESTS="name..."'
 	@echo '  make fuzz              fuzzes until stopped: FUZZ=device|cmd|tokenizer|... TIME=seconds'
 	@echo '  make bench             benchmarks: a table, and JSON in build/bench/'
 	@echo
@@ -110,6 +113,9 @@ bench: packages qemu firmware modules native
 
 check: packages qemu firmware modules native native-asan native-tsan kselftest-build
 	@$(S)/check
+
+check-debug: packages qemu firmware kselftest-build
+	@$(S)/check-debug "$(KERNEL)" $(TESTS)
 
 fuzz: firmware
 	@$(S)/bootstrap native

@@ -996,6 +996,15 @@ static void __timeout_handler(int sig, siginfo_t *info, void *ucontext)
 	kill(-(t->pid), SIGKILL);
 }
 
+/* Limits are made for hardware: a kernel full of checkers, emulated, needs a multiple of them. */
+static int __timeout_scale(void)
+{
+	const char *scale = getenv("KSELFTEST_TIMEOUT_SCALE");
+	int n = scale ? atoi(scale) : 1;
+
+	return n > 0 ? n : 1;
+}
+
 void __wait_for_test(struct __test_metadata *t)
 {
 	struct sigaction action = {
@@ -1021,7 +1030,7 @@ void __wait_for_test(struct __test_metadata *t)
 	}
 	__active_test = t;
 	t->timed_out = false;
-	alarm(t->timeout);
+	alarm(t->timeout * __timeout_scale());
 	child = waitpid(t->pid, &status, 0);
 	if (child == -1 && errno != EINTR) {
 		t->exit_code = KSFT_FAIL;

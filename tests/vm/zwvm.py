@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 
+import autopsy
 import initramfs
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -39,7 +40,7 @@ KERNEL_TROUBLE = re.compile(
     r"blocked for more than|soft lockup|hard LOCKUP|detected stalls|self-detected stall|"
     r"refcount_t:|list_(add|del) corruption|Object padding overwritten|Redzone overwritten|"
     r"Poison overwritten|Object already free|scheduling while atomic|sleeping function called|"
-    r"DMAR:.*fault|AMD-Vi:.*FAULT|Bad page state|Bad rss-counter")
+    r"DMA-API: .*(driver|device|overlapping)|ODEBUG: .*(active|destroyed|disabled)|DMAR:.*fault|AMD-Vi:.*FAULT|Bad page state|Bad rss-counter")
 
 # The guest may ask for these through zw-host; nothing that touches the host's files.
 GUEST_QMP = {"device_del", "device_add", "qom-get", "qom-set", "qom-list", "query-pci",
@@ -65,6 +66,9 @@ class Config:
         self.shell = False
         self.qmp_socket = None      # path of an additional QMP socket for other programs
         self.debug = True           # slab debugging and KFENCE: off where time is measured
+        # A role of scripts/fetch-kernel; with "debug-" in front, of scripts/build-debug-kernel.
+        self.kernel = os.environ.get("ZW_VM_KERNEL", "vm")
+        self.iommu = False          # translates the DMA of all devices
         self.nvme = False           # an NVMe disk on null-co, the benchmark's yardstick
         # Emulation on a busy machine can be a hundred times slower than hardware: these limits
         # only end runs that would never end by themselves.
@@ -72,6 +76,16 @@ class Config:
         self.timeout = int(os.environ.get("ZW_VM_TIMEOUT", "3600"))
         self.accel = os.environ.get("ZW_ACCEL", "auto")
         self.name = "vm"
+
+    @property
+    def checkers(self):
+        """The kernel has KASAN, lockdep and so on built in."""
+        return self.kernel.startswith("debug-")
+
+    @property
+    def patience(self):
+        """How much longer than on a stock kernel things may take."""
+        return 6 if self.checkers else 1
 
 
 def script_output(*argv):
@@ -187,7 +201,11 @@ class Vm:
         self.close()
 
     def start(self):
-        self.image = script_output("fetch-kernel", "image", "vm")
+        kernel = self.config.kernel
+        if self.config.checkers:
+            self.image = script_output("build-debug-kernel", "image", kernel[len("debug-"):])
+        else:
+            self.image = script_output("fetch-kernel", "image", kernel)
         self.qemu = os.path.join(BUILD, "qemu", "qemu-system-x86_64")
         if not os.access(self.qemu, os.X_OK):
             raise VmError(f"no {self.qemu}: run 'make qemu' first")
@@ -195,7 +213,7 @@ class Vm:
         for accel in self.accels():
             self.accel = accel
             limit = 45 if accel == "kvm" and self.config.accel == "auto" else \
-                self.config.boot_timeout
+                self.config.boot_timeout * self.config.patience
             try:
                 self.boot_patiently(accel, limit)
             except VmError:
@@ -210,10 +228,13 @@ class Vm:
     def boot_patiently(self, accel, limit):
         """Boots; under TCG once more when the guest does not come up. About one boot in fifty has
         been seen to stand still before any module was loaded, both CPUs idle, with the cause
-        unknown: it is reported, and no test has begun yet."""
+        unknown: it is reported with all that can be known about it, and no test has begun yet."""
         try:
             self.boot(accel, limit)
         except VmError as e:
+            if self.monitor and self.proc.poll() is None:
+                print("  " + autopsy.write(self, self.console.replace("-console.log", "-hang.log")),
+                      file=sys.stderr, flush=True)
             self.stop_qemu()
             if accel == "kvm":
                 raise
@@ -256,7 +277,8 @@ class Vm:
         os.replace(tmp, path)
 
     def build_initrd(self):
-        base = os.path.join(BUILD, "vm", "initramfs.cpio")
+        kernel = self.config.kernel
+        base = os.path.join(BUILD, "vm", f"initramfs-{kernel}.cpio")
         os.makedirs(os.path.dirname(base), exist_ok=True)
         initramfs.build(self.image, base)
         out = os.path.join(BUILD, "vm", "out")
@@ -277,7 +299,7 @@ class Vm:
         conf.file("etc/zw/mounts", "".join(f"{t}\t{p}\t{o}\n" for t, p, o, _ in self.mounts)
                   .encode())
         env = {"ZW_ROOT": ROOT, "ZW_BUILD": BUILD, "ZW_LIBS": self.libs, "ZW_OUT": out,
-               "ZW_MODULE": os.path.join(BUILD, "modules", "vm", "zhenwu.ko"),
+               "ZW_MODULE": os.path.join(BUILD, "modules", kernel, "zhenwu.ko"),
                "ZW_SHELL": "1" if self.config.shell else ""}
         conf.file("etc/zw/env", "".join(
             f"export {k}='{v}'\n" for k, v in env.items()).encode())
@@ -301,21 +323,34 @@ class Vm:
     def command(self, accel, initrd):
         c = self.config
         blobs = os.path.join(BUILD, "qemu", "pc-bios")
-        append = ["console=ttyS0", "panic=-1",
-                  "slab_debug=FZPU kfence.sample_interval=100" if c.debug
-                  else "kfence.sample_interval=0",
+        if c.checkers:
+            # KASAN has redzones and poisons of its own. A report ends the VM: what comes after one
+            # proves nothing. lockdep only reports, then is off: tests/vm/run looks.
+            debug = "panic_on_warn=1 page_poison=1 printk.time=1"
+        elif c.debug:
+            debug = "slab_debug=FZPU kfence.sample_interval=100"
+        else:
+            debug = "kfence.sample_interval=0"
+        if c.iommu:
+            debug += " intel_iommu=on iommu.passthrough=0 iommu.strict=1"
+        append = ["console=ttyS0", "panic=-1", "sysrq_always_enabled", debug,
                   # An emulated CPU may stand still while the host is busy.
                   "rcupdate.rcu_cpu_stall_timeout=300", "watchdog_thresh=60",
                   "sysctl.kernel.hung_task_timeout_secs=480", "tsc=reliable", "no_timer_check", c.append]
         argv = [self.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-L", blobs, "-bios", os.path.join(blobs, "qboot.rom"),
-                "-M", "q35", "-m", c.memory, "-smp", str(c.cpus),
+                "-M", "q35,kernel-irqchip=split" if c.iommu else "q35", "-m", c.memory, "-smp", str(c.cpus),
                 "-kernel", os.path.join(self.image, "vmlinuz"), "-initrd", initrd,
                 "-append", " ".join(a for a in append if a),
-                "-chardev", f"file,id=con,path={self.console}", "-serial", "chardev:con",
+                # A socket, so that an autopsy can type; nobody needs to listen.
+                "-chardev", f"socket,id=con,path={self.dir}/con,server=on,wait=off,"
+                f"logfile={self.console}", "-serial", "chardev:con",
                 "-device", "virtio-serial-pci,id=zwser"]
         # Big apertures need a big 64-bit window; the kernel places the BARs, not the firmware.
         argv += ["-global", "q35-pcihost.pci-hole64-size=512G"]
+        if c.iommu:
+            # Before every device whose DMA it translates.
+            argv += ["-device", "intel-iommu,intremap=on,aw-bits=48"]
         if accel == "kvm":
             argv += ["-accel", "kvm", "-cpu", "host"]
         else:
@@ -341,10 +376,11 @@ class Vm:
 
     def boot(self, accel, limit):
         start = time.monotonic()
-        self.deadline = start + self.config.timeout
+        self.deadline = start + self.config.timeout * self.config.patience
         initrd = self.build_initrd()
+        self.monitor = None
         argv = self.command(accel, initrd)
-        for name in ("agent", "host", "qmp", "shell"):
+        for name in ("agent", "host", "qmp", "shell", "con"):
             if os.path.exists(f"{self.dir}/{name}"):
                 os.unlink(f"{self.dir}/{name}")
         with open(self.stderr, "wb") as err:
@@ -488,13 +524,13 @@ class Vm:
         lines = [t for t in text[since:].splitlines() if "zw-mark-" not in t]
         return "\n".join(lines), len(text)
 
-    @staticmethod
-    def trouble(log):
-        """Lines of a kernel log that mean a bug, with some context after each first one."""
+    def trouble(self, log):
+        """Lines of a kernel log that mean a bug: the first one and some context after it."""
         lines = log.splitlines()
         for i, line in enumerate(lines):
             if KERNEL_TROUBLE.search(line):
-                return lines[i:i + 30]
+                # A lock order report prints the chain of all locks involved.
+                return lines[i:i + (150 if self.config.checkers else 30)]
         return []
 
     def qmp(self, command, **arguments):

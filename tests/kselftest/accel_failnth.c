@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Fault injection: each operation is repeated with its first, second, third ... allocation or copy
+ * from user space failing, until none is left to fail. It must then either succeed or say why not,
+ * and leave nothing behind (kmemleak looks at the end of the run). Needs a kernel with
+ * CONFIG_FAULT_INJECTION, see scripts/debug-kernel.config.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "zw_kst.h"
+
+#define FAIL_NTH "/proc/thread-self/fail-nth"
+#define FAULTS   "/sys/kernel/debug/"
+#define DRIVER   "/sys/bus/pci/drivers/zhenwu/"
+#define MOST     2000
+
+/* All three kinds of faults, also where the kernel may sleep, and without a stack for each. */
+static bool faults_on(void)
+{
+	static const char *const set[][2] = {
+		{FAULTS "failslab/ignore-gfp-wait", "N"},
+		{FAULTS "failslab/verbose", "0"},
+		{FAULTS "fail_page_alloc/ignore-gfp-wait", "N"},
+		{FAULTS "fail_page_alloc/ignore-gfp-highmem", "N"},
+		{FAULTS "fail_page_alloc/min-order", "0"},
+		{FAULTS "fail_page_alloc/verbose", "0"},
+		{FAULTS "fail_usercopy/verbose", "0"},
+	};
+
+	if (access(FAIL_NTH, W_OK))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(set); i++) {
+		if (zw_write_file(set[i][0], set[i][1]))
+			return false;
+	}
+	return true;
+}
+
+/* Runs op with its n-th chance to fail taken; *hit tells whether there was one. */
+static int with_fault(int n, int (*op)(void *), void *arg, bool *hit)
+{
+	char text[16] = "";
+	int fd = open(FAIL_NTH, O_RDWR), ret;
+
+	*hit = false;
+	if (fd < 0 || dprintf(fd, "%d", n) < 0)
+		return -EBADF;
+	ret = op(arg);
+	if (pread(fd, text, sizeof(text) - 1, 0) > 0)
+		*hit = atoi(text) == 0;
+	if (pwrite(fd, "0", 1, 0) < 0)
+		ret = -EBADF;
+	close(fd);
+	return ret;
+}
+
+static bool fresh_client_works(void)
+{
+	struct zw_client c;
+	bool ok;
+
+	if (!zw_client_open(&c))
+		return false;
+	zw_put_fill(c.cmd.ptr, &c.pos, c.cmd.va + 32768, 64, 7);
+	ok = !zw_client_run(&c, 0);
+	zw_client_close(&c);
+	return ok;
+}
+
+FIXTURE(failnth)
+{
+	struct zw_client c;
+};
+
+FIXTURE_SETUP(failnth)
+{
+	int fd = zw_open();
+
+	if (fd < 0)
+		SKIP(return, KSFT_SKIP_NO_DEVICE);
+	close(fd);
+	if (!faults_on())
+		SKIP(return, "this kernel has no fault injection");
+	ASSERT_TRUE(zw_client_open(&self->c));
+}
+
+FIXTURE_TEARDOWN(failnth)
+{
+	zw_client_close(&self->c);
+	EXPECT_TRUE(fresh_client_works());
+}
+
+/* The operation with every fault there is; `step` thins them out where one try takes long. */
+#define EVERY_FAULT(op, arg, step, errors)                                                          \
+	do {                                                                                        \
+		bool hit_ = true;                                                                   \
+		int tries_ = 0;                                                                     \
+                                                                                                    \
+		for (int n_ = 1; hit_ && n_ < MOST; n_ += (step), tries_++) {                       \
+			int ret_ = with_fault(n_, op, arg, &hit_);                                  \
+                                                                                                    \
+			ASSERT_TRUE(ret_ == 0 || (errors))                                          \
+			{                                                                           \
+				TH_LOG("fault %d: %s", n_, strerror(-ret_));                        \
+			}                                                                           \
+			ASSERT_TRUE(ret_ == 0 || hit_)                                              \
+			{                                                                           \
+				TH_LOG("without a fault: %s", strerror(-ret_));                     \
+			}                                                                           \
+		}                                                                                   \
+		ASSERT_FALSE(hit_);                                                                 \
+		ASSERT_LT(1, tries_);                                                               \
+		TH_LOG("%d tries", tries_);                                                         \
+	} while (0)
+
+#define NO_MEMORY (ret_ == -ENOMEM || ret_ == -EFAULT)
+
+static int errno_of(bool good)
+{
+	return good ? 0 : -(errno ? errno : EIO);
+}
+
+static int open_client(void *arg)
+{
+	struct zw_client c;
+	int ret;
+
+	errno = 0;
+	ret = errno_of(zw_client_open(&c));
+	if (!ret)
+		zw_client_close(&c);
+	return ret;
+}
+
+TEST_F_TIMEOUT(failnth, client, 300)
+{
+	EVERY_FAULT(open_client, NULL, 1, ret_ < 0);
+}
+
+static int buffer(struct zw_client *c, uint32_t flags)
+{
+	struct zw_buf b;
+
+	errno = 0;
+	if (!zw_buf(c->fd, c->vm, 3 * MIB, flags, 1024 * MIB, &b)) {
+		/* Whatever of it came to be; what did not is an error of no interest. */
+		int ret = errno_of(false);
+
+		zw_unbind(c->fd, c->vm, 1024 * MIB, 3 * MIB);
+		return ret;
+	}
+	munmap(b.ptr, b.size);
+	zw_unbind(c->fd, c->vm, b.va, b.size);
+	zw_bo_close(c->fd, b.bo);
+	return 0;
+}
+
+static int hbm_buffer(void *arg)
+{
+	return buffer(arg, DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_CPU_VISIBLE);
+}
+
+static int system_buffer(void *arg)
+{
+	return buffer(arg, DRM_ZHENWU_BO_SYSTEM);
+}
+
+TEST_F_TIMEOUT(failnth, hbm_buffer, 300)
+{
+	EVERY_FAULT(hbm_buffer, &self->c, 1, ret_ < 0);
+}
+
+/* Its 768 pages are 768 allocations. */
+TEST_F_TIMEOUT(failnth, system_buffer, 300)
+{
+	EVERY_FAULT(system_buffer, &self->c, 7, ret_ < 0);
+}
+
+static int queue(void *arg)
+{
+	struct zw_client *c = arg;
+	uint32_t q;
+
+	errno = 0;
+	q = zw_queue(c->fd, c->vm);
+	return q ? zw_queue_destroy(c->fd, q) : errno_of(false);
+}
+
+TEST_F_TIMEOUT(failnth, queue, 300)
+{
+	EVERY_FAULT(queue, &self->c, 1, ret_ < 0);
+}
+
+static int job(void *arg)
+{
+	return zw_client_run(arg, 0);
+}
+
+TEST_F_TIMEOUT(failnth, job, 300)
+{
+	zw_put_fill(self->c.cmd.ptr, &self->c.pos, self->c.cmd.va + 32768, 64, 7);
+	EVERY_FAULT(job, &self->c, 1, NO_MEMORY);
+	EXPECT_EQ(0, zw_client_run(&self->c, 0));
+}
+
+static int bind_driver(void *name)
+{
+	return zw_write_file(DRIVER "bind", name);
+}
+
+/* The driver does not come up, and comes up the next time. */
+TEST_F_TIMEOUT(failnth, probe, 600)
+{
+	char path[256], *name;
+	bool hit = true;
+	int tries = 0;
+
+	ASSERT_EQ(0, zw_pci_path(path, sizeof(path)));
+	name = strrchr(path, '/') + 1;
+	for (int n = 1; hit && n < MOST; n += 1 + n / 4, tries++) {
+		int ret;
+
+		ASSERT_EQ(0, zw_write_file(DRIVER "unbind", name));
+		ret = with_fault(n, bind_driver, name, &hit);
+		ASSERT_TRUE(ret == 0 || hit)
+		{
+			TH_LOG("probe fails without a fault: %s", strerror(-ret));
+		}
+		if (ret)
+			ASSERT_EQ(0, zw_write_file(DRIVER "bind", name));
+	}
+	EXPECT_LT(1, tries);
+	TH_LOG("%d probes", tries);
+}
+
+TEST_HARNESS_MAIN
