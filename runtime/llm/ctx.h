@@ -195,6 +195,8 @@ void llm_seq_cut(struct zw_ctx *c, struct llm_seq *s, uint32_t blocks);
  */
 int llm_ctx_submit(struct zw_ctx *c, const struct zw_batch *b, const uint64_t *cancels,
 		   uint64_t *step, struct zw_error *err);
+/* Under the lock: to the context's queue, which is made again when it failed while nothing ran. */
+int llm_ctx_queue_submit(struct zw_ctx *c, const struct zw_job *job, uint32_t jobs);
 uint64_t llm_ctx_cancels(struct zw_ctx *c);
 /* ctx_eval.c: zw_ctx_eval() that ends when zw_ctx_cancel() was called since c->cancels was that. */
 int llm_ctx_eval(struct zw_ctx *c, uint32_t seq, const uint32_t *ids, size_t n,

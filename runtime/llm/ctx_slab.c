@@ -27,14 +27,11 @@ static int submit(struct zw_ctx *c)
 		.syncs = &sync,
 		.num_syncs = 1,
 	};
-	int ret = 0;
+	int ret;
 
 	if (c->stopped)
 		return -ECANCELED;
-	if (!c->queue)
-		ret = zw_queue_create(c->m->vm, NULL, &c->queue);
-	if (!ret)
-		ret = zw_queue_submit(c->queue, &job, 1);
+	ret = llm_ctx_queue_submit(c, &job, 1);
 	if (!ret)
 		c->point++;
 	return ret;

@@ -29,7 +29,7 @@ static int fail_queue(struct zw_error *err, struct zw_queue *queue, int code, co
 	struct zw_queue_error info = {.size = sizeof(info)};
 	char text[160];
 
-	if (!zw_queue_get_error(queue, &info) && info.state) {
+	if (queue && !zw_queue_get_error(queue, &info) && info.state) {
 		zw_queue_error_text(&info, text, sizeof(text));
 		return llm_fail(err, code, "%s: %s", what, text);
 	}
@@ -340,6 +340,26 @@ static struct zw_job_result *job_result(const struct zw_ctx *c, const struct llm
 	return (struct zw_job_result *)(void *)(llm_result(c, s) + c->r.job[i]);
 }
 
+int llm_ctx_queue_submit(struct zw_ctx *c, const struct zw_job *job, uint32_t jobs)
+{
+	int ret, status;
+
+	for (int tries = 0;; tries++) {
+		ret = c->queue ? 0 : zw_queue_create(c->m->vm, NULL, &c->queue);
+		if (!ret)
+			ret = zw_queue_submit(c->queue, job, jobs);
+		status = ret && c->queue ? zw_queue_status(c->queue) : 0;
+		/*
+		 * A queue may also fail when nothing runs on it: another client had the device
+		 * reset. With steps in flight it is theirs to find out.
+		 */
+		if (!status || tries || llm_ctx_busy(c))
+			return status ? status : ret;
+		zw_queue_destroy(c->queue);
+		c->queue = NULL;
+	}
+}
+
 /* Copies of blocks first, where there are any, then the step. */
 static int submit_jobs(struct zw_ctx *c, struct llm_slot *s, const struct tally *n,
 		       struct zw_error *err)
@@ -366,10 +386,7 @@ static int submit_jobs(struct zw_ctx *c, struct llm_slot *s, const struct tally 
 	}
 	job[jobs - 1].syncs = &sync;
 	job[jobs - 1].num_syncs = 1;
-	ret = c->queue ? 0 : zw_queue_create(c->m->vm, NULL, &c->queue);
-	if (ret)
-		return llm_fail(err, ret, "creating a queue: %s", strerror(-ret));
-	ret = zw_queue_submit(c->queue, job, jobs);
+	ret = llm_ctx_queue_submit(c, job, jobs);
 	if (ret)
 		return fail_queue(err, c->queue, ret, "submitting a step");
 	s->jobs = jobs;

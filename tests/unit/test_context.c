@@ -668,6 +668,7 @@ static void test_failed_step(void **state)
 	struct zw_output out = {.size = sizeof(out)};
 	uint64_t step[3];
 	float *want;
+	int ret;
 
 	for (uint32_t i = 0; i < 42; i++)
 		ids[i] = pick(V);
@@ -723,8 +724,15 @@ static void test_failed_step(void **state)
 
 		spoil(c, bad);
 		step[0] = submitted(c, &first, 1);
-		step[1] = submitted(c, &then, 1);
-		assert_int_equal(zw_seq_length(c, a), 42);
+		ret = submit(c, &then, 1, &step[1], &err);
+		if (ret) {
+			/* The first had failed already. It says so and has changed nothing. */
+			assert_int_equal(ret, -EIO);
+			assert_int_equal(zw_seq_length(c, a), 41);
+			step[1] = step[0];
+		} else {
+			assert_int_equal(zw_seq_length(c, a), 42);
+		}
 		assert_int_equal(zw_ctx_wait(c, step[0], ZW_FOREVER, &err), -EIO);
 		assert_int_equal(zw_ctx_wait(c, step[1], ZW_FOREVER, &err), -EIO);
 		assert_int_equal(zw_seq_length(c, a), 40);
@@ -734,6 +742,14 @@ static void test_failed_step(void **state)
 		assert_memory_equal(append(c, b, ids + 40, 2), want + 41 * (size_t)V,
 				    V * sizeof(*want));
 	}
+	/* A queue that fails while nothing runs, as after a reset, costs nothing. */
+	spoil(c, 0);
+	assert_int_equal(zw_queue_run(c->queue, c->code.va + c->slot[0].code_off,
+				      c->slot[0].end_body, 0, ZW_FOREVER),
+			 -EIO);
+	spoil(c, 0);
+	assert_int_equal(zw_seq_truncate(c, a, 40), 0);
+	assert_memory_equal(append(c, a, ids + 40, 2), want + 41 * (size_t)V, V * sizeof(*want));
 	free(want);
 	zw_ctx_destroy(c);
 }

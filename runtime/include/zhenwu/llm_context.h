@@ -193,8 +193,9 @@ struct zw_batch {
  * @return 0; -EAGAIN when all slots are in flight: wait for a step; -EINVAL malformed, a wrong
  *         position, more outputs, logits or candidates than the context was made for; -ERANGE for an
  *         id that is not below vocab_size; -ENOENT for a sequence that is not there; -ENOSPC when
- *         the context of a sequence or the pool is full; -ECANCELED when zw_ctx_cancel() was
- *         called meanwhile; -ENODEV when the device is lost, -ENOMEM
+ *         the context of a sequence or the pool is full; -EIO and others when a step in flight has
+ *         failed already, -ECANCELED when steps in flight were cancelled: nobody has waited for them
+ *         yet; -ENODEV when the device is lost, -ENOMEM
  */
 ZW_API int zw_ctx_submit(struct zw_ctx *ctx, const struct zw_batch *batch, uint64_t *step,
 			 struct zw_error *err);
