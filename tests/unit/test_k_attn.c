@@ -2,6 +2,8 @@
 /* Paged attention and the cache write: error against double precision, invariances, refusals. */
 #include "test_k_util.h"
 
+#include "zw_k_math.h"
+
 #define MAX_SEQS 3
 
 struct shape {
@@ -155,8 +157,9 @@ static void verify_query(const struct attn *a, uint32_t seq, uint32_t row, uint3
 	 * each. Accumulation adds one rounding per key to the numerator, and eight lanes, total and
 	 * one fma per block to the sum; then the division.
 	 */
-	rel = 2 * err_s + (3 + 4 * blocks) * U32 + (pos + 1) * U32 + (8 + 3 + 4 * blocks) * U32 +
-	      3 * U32;
+	/* A merge of segments does to the sums what a change of the maximum does, twice. */
+	rel = 2 * err_s + (pos / 512 * 8 + 3 + 4 * blocks) * U32 + (pos + 1) * U32 +
+	      (8 + 3 + 4 * blocks) * U32 + 3 * U32;
 	for (uint32_t c = 0; c < s->d; c++) {
 		double want = 0, mag = 0, got = (double)k_get(out, s->tout, c);
 
@@ -181,6 +184,92 @@ static void verify_query(const struct attn *a, uint32_t seq, uint32_t row, uint3
 	free(p);
 }
 
+struct running {
+	float m, l, acc[128];
+};
+
+/* One segment, from the specification. */
+static void spec_segment(const struct attn *a, uint32_t seq, uint32_t kvh, const float *q,
+			 uint32_t first, uint32_t end, struct running *r)
+{
+	uint32_t d = a->s.d;
+
+	*r = (struct running){.m = -INFINITY};
+	for (uint32_t j0 = first; j0 < end; j0 += 64) {
+		uint32_t n = end - j0 < 64 ? end - j0 : 64;
+		float z[64], k[128], m = r->m, alpha, s[8] = {0}, t[4], u0, u1;
+
+		for (uint32_t j = 0; j < n; j++) {
+			for (uint32_t c = 0; c < d; c++)
+				k[c] = cache_get(a, seq, 0, j0 + j, kvh, c);
+			z[j] = k_dot(q, k, d) * a->args.scale;
+			m = z[j] > m ? z[j] : m;
+		}
+		alpha = zw_expf(r->m - m);
+		for (uint32_t j = 0; j < n; j++) {
+			z[j] = zw_expf(z[j] - m);
+			s[j % 8] = s[j % 8] + z[j];
+		}
+		for (int i = 0; i < 4; i++)
+			t[i] = s[i] + s[i + 4];
+		u0 = t[0] + t[2];
+		u1 = t[1] + t[3];
+		r->l = fmaf(r->l, alpha, u0 + u1);
+		for (uint32_t c = 0; c < d; c++) {
+			r->acc[c] = r->acc[c] * alpha;
+			for (uint32_t j = 0; j < n; j++)
+				r->acc[c] =
+					fmaf(z[j], cache_get(a, seq, 1, j0 + j, kvh, c), r->acc[c]);
+		}
+		r->m = m;
+	}
+}
+
+/* One query head, to the bit. */
+static void spec_query(const struct attn *a, uint32_t seq, uint32_t row, uint32_t head,
+		       uint32_t pos)
+{
+	const struct shape *s = &a->s;
+	uint32_t kvh = head / (s->n_q / s->n_kv);
+	size_t at = ((size_t)row * s->n_q + head) * s->d;
+	struct running all, seg;
+	float q[128];
+
+	for (uint32_t c = 0; c < s->d; c++)
+		q[c] = k_get(a->q, s->tq, at + c);
+	for (uint32_t first = 0; first <= pos; first += 512) {
+		uint32_t end = pos + 1 - first < 512 ? pos + 1 : first + 512;
+		float m, x, y;
+
+		spec_segment(a, seq, kvh, q, first, end, &seg);
+		if (!first) {
+			all = seg;
+			continue;
+		}
+		m = seg.m > all.m ? seg.m : all.m;
+		x = zw_expf(all.m - m);
+		y = zw_expf(seg.m - m);
+		all.m = m;
+		seg.l = seg.l * y;
+		all.l = fmaf(all.l, x, seg.l);
+		for (uint32_t c = 0; c < s->d; c++) {
+			seg.acc[c] = seg.acc[c] * y;
+			all.acc[c] = fmaf(all.acc[c], x, seg.acc[c]);
+		}
+	}
+	for (uint32_t c = 0; c < s->d; c++) {
+		float want, got = k_get(a->out, s->tout, at + c);
+
+		k_set(&want, s->tout, 0, all.acc[c] / all.l);
+		if (zw_f32_bits(got) != zw_f32_bits(k_get(&want, s->tout, 0)))
+			fail_msg("d %u seq %u row %u head %u pos %u: out[%u] is %.9g, specified "
+				 "%.9g",
+				 s->d, seq, row, head, pos, c, got, k_get(&want, s->tout, 0));
+	}
+	assert_int_equal(zw_f32_bits(a->lse[row * s->n_q + head]),
+			 zw_f32_bits(all.m + zw_logf(all.l)));
+}
+
 static void attn_verify(const struct attn *a)
 {
 	for (uint32_t i = 0; i < a->s.n_seqs; i++)
@@ -192,6 +281,7 @@ static void attn_verify(const struct attn *a)
 						       : a->s.kv_len[i] - a->s.q_count[i] + t;
 
 				verify_query(a, i, row, h, pos);
+				spec_query(a, i, row, h, pos);
 			}
 }
 
@@ -209,6 +299,15 @@ static const struct shape shapes[] = {
 	{1, 8, 2, 16, 16, {70}, {70}, BF16, BF16, BF16},
 	{1, 4, 4, 40, 64, {30}, {150}, F32, BF16, F32},
 	{1, 6, 2, 128, 16, {5}, {131}, BF16, BF16, F32},
+	/* several segments: of few rows, split between tasks or not, and of many */
+	{1, 4, 2, 32, 64, {1}, {1100}, BF16, BF16, BF16},
+	{1, 2, 2, 24, 7, {1}, {1025}, F32, F32, F32},
+	{1, 8, 1, 16, 64, {1}, {512}, BF16, BF16, F32},
+	{1, 5, 1, 40, 16, {1}, {513}, F32, BF16, F32},
+	{1, 3, 3, 128, 32, {2}, {1026}, BF16, BF16, BF16},
+	{1, 7, 1, 72, 128, {1}, {700}, BF16, F32, F32},
+	{1, 2, 1, 17, 64, {30}, {1040}, F32, BF16, F32},
+	{3, 6, 2, 9, 16, {1, 3, 20}, {600, 515, 530}, BF16, BF16, BF16},
 	/* several sequences, one without rows, one whose pages are larger than it is */
 	{3, 4, 2, 24, 8, {1, 40, 2}, {90, 40, 3}, BF16, BF16, BF16},
 	{3, 2, 1, 16, 256, {2, 0, 1}, {7, 0, 1}, F32, F32, F32},
@@ -241,11 +340,25 @@ static void test_positions(void **state)
 	attn_fini(&a);
 }
 
+/* Rows of one call on both sides of a segment's edge: not all see the last one. */
+static void test_segment_edge(void **state)
+{
+	static const int32_t pos[4] = {511, 512, 3, 1200};
+	struct shape s = {1, 2, 1, 16, 16, {4}, {1201}, F32, F32, F32};
+	struct attn a;
+
+	attn_init(&a, &s);
+	a.args.positions = pos;
+	k_all_configs(run_attn, &a, attn_reset, a.result, a.result_bytes);
+	attn_verify(&a);
+	attn_fini(&a);
+}
+
 /* Whole prompt = any chunks = token by token, to the bit. */
 static void test_chunking(void **state)
 {
 	static const uint32_t chunks[] = {1, 7, 16, 64, 100};
-	struct shape s = {1, 6, 2, 32, 16, {150}, {150}, BF16, BF16, BF16};
+	struct shape s = {1, 6, 2, 32, 16, {600}, {600}, BF16, BF16, BF16};
 	struct zw_pool *pool = zw_pool_new(2);
 	unsigned char *want;
 	struct attn a;
@@ -256,8 +369,8 @@ static void test_chunking(void **state)
 	memcpy(want, a.result, a.result_bytes);
 	for (size_t i = 0; i < sizeof(chunks) / sizeof(chunks[0]); i++) {
 		attn_reset(&a);
-		for (uint32_t first = 0; first < 150; first += chunks[i]) {
-			uint32_t n = 150 - first < chunks[i] ? 150 - first : chunks[i];
+		for (uint32_t first = 0; first < 600; first += chunks[i]) {
+			uint32_t n = 600 - first < chunks[i] ? 600 - first : chunks[i];
 			struct zw_k_attn_args part = a.args;
 			struct zw_k_kv_seq seq = a.seqs[0];
 
@@ -560,6 +673,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shapes),
 		cmocka_unit_test(test_positions),
+		cmocka_unit_test(test_segment_edge),
 		cmocka_unit_test(test_chunking),
 		cmocka_unit_test(test_page_size),
 		cmocka_unit_test(test_in_place_and_strides),

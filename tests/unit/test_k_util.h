@@ -19,8 +19,11 @@
 
 #include "zhenwu/zw_types.h"
 #include "zw_bf16.h"
+#include "zw_k_prim.h"
 #include "zw_kernels.h"
 #include "zw_simd.h"
+
+extern const struct zw_prim zw_prim_pair; /* simd/zw_prim_pair.c */
 
 #define F32  ZW_DTYPE_F32
 #define BF16 ZW_DTYPE_BF16
@@ -105,8 +108,32 @@ static inline bool k_close(double got, double want, double bound)
 }
 
 /*
- * Runs @run(arg, pool) with the scalar primitives in one thread, then at every SIMD level of this
- * CPU with 1, 2 and 4 workers, and asserts that out (bytes) is the same each time. @reset is called
+ * Every table of primitives that runs here: those of the SIMD levels of this CPU, and the sixteen-lane
+ * source over pairs of AVX2 registers. Starts with the scalar ones; false when there are no more.
+ */
+static inline bool k_use_table(int i, const char **name)
+{
+	int levels = (int)zw_simd_best() + 1;
+
+	zw_prim_override(NULL);
+	assert_int_equal(zw_simd_set(i < levels ? (enum zw_simd)i : zw_simd_best()), 0);
+	if (i < levels) {
+		*name = zw_simd_name((enum zw_simd)i);
+		return true;
+	}
+#if defined(__x86_64__)
+	if (i == levels && zw_simd_best() >= ZW_SIMD_AVX2) {
+		*name = "avx512 source over avx2";
+		zw_prim_override(&zw_prim_pair);
+		return true;
+	}
+#endif
+	return false;
+}
+
+/*
+ * Runs @run(arg, pool) with the scalar primitives in one thread, then with every table of primitives
+ * and 1, 2 and 4 workers, and asserts that out (bytes) is the same each time. @reset is called
  * before each run.
  */
 static inline void k_all_configs(int (*run)(void *arg, struct zw_pool *pool), void *arg,
@@ -114,12 +141,11 @@ static inline void k_all_configs(int (*run)(void *arg, struct zw_pool *pool), vo
 {
 	static struct zw_pool *pools[4];
 	static const unsigned int workers[4] = {0, 1, 2, 4};
-	enum zw_simd best = zw_simd_best();
 	void *want = malloc(bytes + 1);
+	const char *name;
 
 	assert_non_null(want);
-	for (int level = 0; level <= (int)best; level++) {
-		assert_int_equal(zw_simd_set((enum zw_simd)level), 0);
+	for (int table = 0; k_use_table(table, &name); table++) {
 		for (int i = 0; i < 4; i++) {
 			if (!pools[i])
 				pools[i] = zw_pool_new(workers[i]);
@@ -127,11 +153,10 @@ static inline void k_all_configs(int (*run)(void *arg, struct zw_pool *pool), vo
 			if (reset)
 				reset(arg);
 			assert_int_equal(run(arg, pools[i]), 0);
-			if (level == 0 && i == 0)
+			if (table == 0 && i == 0)
 				memcpy(want, out, bytes);
 			else if (memcmp(want, out, bytes))
-				fail_msg("bits differ: %s, %u workers",
-					 zw_simd_name((enum zw_simd)level), workers[i]);
+				fail_msg("bits differ: %s, %u workers", name, workers[i]);
 		}
 	}
 	free(want);

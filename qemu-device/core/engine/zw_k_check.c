@@ -2,17 +2,35 @@
 #include "zw_k_check.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "zhenwu/zw_types.h"
 #include "zw_simd.h"
 
+static const struct zw_prim *_Atomic override;
+
+void zw_prim_override(const struct zw_prim *prim)
+{
+	atomic_store(&override, prim);
+}
+
 const struct zw_prim *zw_prim_get(void)
 {
+	const struct zw_prim *prim = atomic_load_explicit(&override, memory_order_acquire);
+
+	if (prim)
+		return prim;
 #if defined(__x86_64__)
-	if (zw_simd_get() == ZW_SIMD_AVX2)
+	switch (zw_simd_get()) {
+	case ZW_SIMD_AVX512:
+		return &zw_prim_avx512;
+	case ZW_SIMD_AVX2:
 		return &zw_prim_avx2;
+	default:
+		break;
+	}
 #endif
 	return &zw_prim_scalar;
 }

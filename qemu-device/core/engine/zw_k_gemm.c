@@ -6,10 +6,10 @@
  * blocking: where K is cut, the lanes are put aside and taken up again, never their totals. So a
  * row of a large product has the bits of the same row computed alone.
  *
- * Few rows of A (decoding): W is read where it lies, once from memory and again from cache for
- * every ZW_MR rows of A; bandwidth is the limit. More rows: strips of ZW_NR rows of W are widened
- * to F32 into the first-level cache and meet all rows of a block of A, widened into the second
- * level, in register tiles of ZW_MR x ZW_NR.
+ * Few rows of A (decoding): W is read where it lies, a block of it from memory once and from cache
+ * again for every group of rows of A; meanwhile the next block is asked for, so that neither the
+ * memory nor the arithmetic waits. More rows: strips of W are widened to F32 into the first-level
+ * cache and meet all rows of a block of A, widened into the second level, in register tiles.
  */
 #include <errno.h>
 
@@ -17,16 +17,24 @@
 #include "zw_k_prim.h"
 #include "zw_kernels.h"
 
-/* Elements of K at a time, rows of A and of W in a task: a strip of W in L1, a block of A in L2. */
-#define BLOCK_K 1024
-#define BLOCK_M 144
-#define BLOCK_N 64
+/* Bytes of a block of A and rows of W in a task: with the sums put aside, the second-level cache. */
+#define BLOCK_A    (320u << 10)
+#define BLOCK_N    64
+/* Groups of rows of A between two times that W is asked for. */
+#define ASK_GROUPS 4u
+/* Bytes of widened strips of W that rows of A meet: the first-level cache. */
+#define HOT_W      (16u << 10)
 
 /* Up to so many rows of A, of so many elements altogether, W is read where it lies. */
 #define DIRECT_MAX_M 16
 #define DIRECT_MAX_A (192u << 10)
-/* Bytes of W in a task of direct products. */
-#define DIRECT_BYTES (512u << 10)
+/* Bytes of W in a task of direct products, and in a block that all rows of A meet. */
+#define DIRECT_TASK  (256u << 10)
+#define DIRECT_BLOCK (64u << 10)
+/* A multiple of most numbers of rows that a level takes at a time. */
+#define DIRECT_ROWS  24u
+/* How far ahead of the loads a single pass over W asks for it, in bytes of each row. */
+#define AHEAD_BYTES  512u
 /* Multiply-adds below which waking another thread costs more than it gives. */
 #define SMALL_WORK   40000u
 
@@ -36,6 +44,8 @@ struct gemm_job {
 	uint32_t m, n, k;
 	struct zw_k_view a, w, bias, residual, c;
 	uint32_t task_m, task_n; /* rows of A and of W in a task */
+	uint32_t block_n;        /* direct: rows of W in a block */
+	uint32_t block_k;        /* tiles: elements of K at a time */
 	uint32_t tasks_n;
 	/* Which block of A a worker has in its scratch, plus one. Touched only by that worker. */
 	uint32_t packed[ZW_POOL_MAX_WORKERS];
@@ -75,63 +85,224 @@ static uint32_t group_rows(uint32_t m, uint32_t n_groups, uint32_t g)
 	return m / n_groups + (g < m % n_groups);
 }
 
+/* How many groups of rows of A a direct product takes. */
+static uint32_t direct_groups(const struct gemm_job *job)
+{
+	return (job->m + job->prim->direct_rows - 1) / job->prim->direct_rows;
+}
+
+/* Floats of A packed for direct products. */
+static size_t direct_size(const struct gemm_job *job)
+{
+	uint32_t n_groups = direct_groups(job), rows = 0;
+
+	for (uint32_t g = 0; g < n_groups; g++)
+		rows += job->prim->direct[group_rows(job->m, n_groups, g) - 1].group;
+	return rows * ZW_PAD((size_t)job->k);
+}
+
+static void direct_pack(const struct gemm_job *job, float *a)
+{
+	uint32_t n_groups = direct_groups(job);
+
+	for (uint32_t g = 0, i = 0; g < n_groups; i += group_rows(job->m, n_groups, g++)) {
+		uint32_t rows = group_rows(job->m, n_groups, g);
+		uint32_t group = job->prim->direct[rows - 1].group;
+		const void *ptrs[ZW_DIRECT_MAX_ROWS];
+
+		row_ptrs(ptrs, &job->a, i, rows, 0);
+		job->prim->pack[job->a.st](a, group, ptrs, rows, job->k);
+		a += group * ZW_PAD((size_t)job->k);
+	}
+}
+
+/*
+ * All rows of A against rows n0.. of W, the next block of which begins @ahead bytes after it
+ * (0: there is none).
+ */
+static int direct_block(const struct gemm_job *job, const float *a, uint32_t n0, uint32_t count,
+			size_t ahead, float *out, size_t ldo)
+{
+	uint32_t n_groups = direct_groups(job);
+
+	for (uint32_t g = 0, i = 0; g < n_groups; i += group_rows(job->m, n_groups, g++)) {
+		uint32_t rows = group_rows(job->m, n_groups, g);
+		const struct zw_direct *direct = &job->prim->direct[rows - 1];
+		uint32_t cols = direct->cols, apart = (count + cols - 1) / cols;
+		/* Each group asks for its share of the lines. */
+		struct zw_ahead ask = {.bytes = ahead, .first = g, .step = ahead ? n_groups : 0};
+
+		/*
+		 * The rows taken at a time lie apart: each of these streams then runs through
+		 * memory from step to step, which prefetchers follow; neighbouring short rows
+		 * they do not.
+		 */
+		for (uint32_t j = 0; j < apart; j++) {
+			float part[ZW_DIRECT_OUT];
+			const void *w[ZW_DIRECT_MAX_COLS];
+
+			if (zw_pool_cancelled(job->pool))
+				return -ECANCELED;
+			/* Beyond the last row it stands in for those that are not there. */
+			for (uint32_t c = 0; c < cols; c++)
+				w[c] = zw_k_view_at(&job->w, n0 + min_u32(c * apart + j, count - 1),
+						    0);
+			direct->fn[job->w.st](a, w, job->k, part, ask);
+			for (uint32_t r = 0; r < rows; r++)
+				for (uint32_t c = 0; c < cols && c * apart + j < count; c++)
+					out[(i + r) * ldo + c * apart + j] = part[r * cols + c];
+		}
+		a += direct->group * ZW_PAD((size_t)job->k);
+	}
+	return 0;
+}
+
 /* Few rows of A, task_n rows of W. */
 static int direct_task(void *arg, uint64_t task, unsigned int slot)
 {
 	struct gemm_job *job = arg;
-	const struct zw_prim *prim = job->prim;
 	uint32_t n0 = (uint32_t)task * job->task_n;
 	uint32_t count = min_u32(job->task_n, job->n - n0);
-	uint32_t quarter = count / ZW_NR, n_groups = (job->m + ZW_MR - 1) / ZW_MR;
-	size_t pk = ZW_PAD((size_t)job->k), ldo = job->task_n;
-	float *a, *wtail, *out;
-	const void *rows[ZW_NR];
+	size_t a_size = direct_size(job), ldo = job->task_n;
+	float *a, *out;
 
-	a = zw_pool_scratch(job->pool, slot,
-			    sizeof(float) * (pk * job->m + pk * ZW_NR + ldo * job->m));
+	a = zw_pool_scratch(job->pool, slot, sizeof(float) * (a_size + ldo * job->m));
 	if (!a)
 		return -ENOMEM;
-	wtail = a + pk * job->m;
-	out = wtail + pk * ZW_NR;
-
+	out = a + a_size;
 	if (!job->packed[slot]) {
-		for (uint32_t g = 0, i = 0; g < n_groups; i += group_rows(job->m, n_groups, g++)) {
-			uint32_t mr = group_rows(job->m, n_groups, g);
-
-			row_ptrs(rows, &job->a, i, mr, 0);
-			prim->pack[job->a.st](a + i * pk, mr, rows, mr, job->k);
-		}
+		direct_pack(job, a);
 		job->packed[slot] = 1;
 	}
-	/*
-	 * The rows of a strip lie quarter apart: each of its streams then runs through memory from
-	 * strip to strip, which prefetchers follow; neighbouring short rows they do not.
-	 */
-	for (uint32_t j = 0; j < quarter; j++) {
-		for (uint32_t g = 0, i = 0; g < n_groups; i += group_rows(job->m, n_groups, g++)) {
-			uint32_t mr = group_rows(job->m, n_groups, g);
-			float part[ZW_MR][ZW_NR];
+	for (uint32_t j = 0; j < count; j += job->block_n) {
+		uint32_t n = min_u32(job->block_n, count - j);
+		size_t ahead = job->block_n == job->task_n ? AHEAD_BYTES : job->w.ld * job->block_n;
+		int err = direct_block(job, a, n0 + j, n, ahead, out + j, ldo);
 
-			prim->direct[job->w.st][mr - 1](
-				a + i * pk, zw_k_view_at(&job->w, n0 + j, 0),
-				job->w.ld / job->w.size * quarter, job->k, &part[0][0], ZW_NR);
-			for (uint32_t r = 0; r < mr; r++)
-				for (uint32_t l = 0; l < ZW_NR; l++)
-					out[(i + r) * ldo + l * quarter + j] = part[r][l];
-		}
-	}
-	if (quarter * ZW_NR < count) {
-		uint32_t j = quarter * ZW_NR;
-
-		row_ptrs(rows, &job->w, n0 + j, count - j, 0);
-		prim->pack[job->w.st](wtail, ZW_NR, rows, count - j, job->k);
-		for (uint32_t g = 0, i = 0; g < n_groups; i += group_rows(job->m, n_groups, g++))
-			prim->tile[group_rows(job->m, n_groups, g) - 1](a + i * pk, wtail,
-									pk / ZW_LANES, NULL, false,
-									out + i * ldo + j, ldo);
+		if (err)
+			return err;
 	}
 	for (uint32_t i = 0; i < job->m; i++)
 		store_row(job, out + i * ldo, i, n0, count);
+	return 0;
+}
+
+/* Rows of W in a block and in a task. */
+static uint64_t direct_plan(struct gemm_job *job, bool small)
+{
+	uint64_t row_bytes = (uint64_t)(job->k ? job->k : 1) * job->w.size, count;
+
+	if (job->m <= job->prim->direct_rows) {
+		/* W is needed once: long streams. */
+		job->block_n = job->prim->direct[job->m - 1].cols;
+	} else {
+		job->block_n = DIRECT_ROWS;
+		while (job->block_n * row_bytes > DIRECT_BLOCK && job->block_n > 6)
+			job->block_n /= 2;
+	}
+	/* Whole blocks, at least one, and no more than divides the work between the workers. */
+	count = small ? job->n : DIRECT_TASK / row_bytes;
+	if (!small && count > job->n / zw_pool_workers(job->pool))
+		count = job->n / zw_pool_workers(job->pool);
+	count = (count + job->block_n - 1) / job->block_n;
+	job->task_n = (uint32_t)(count ? count : 1) * job->block_n;
+	if (job->m <= job->prim->direct_rows)
+		job->block_n = job->task_n;
+	return ((uint64_t)job->n + job->task_n - 1) / job->task_n;
+}
+
+/* A block of rows of A, elements k0.., packed for tiles. */
+static void pack_a(const struct gemm_job *job, float *a, uint32_t m0, uint32_t rows, uint32_t k0,
+		   uint32_t kc)
+{
+	uint32_t step = job->prim->tile_rows;
+
+	for (uint32_t i = 0; i < rows; i += step) {
+		uint32_t n = min_u32(step, rows - i);
+		const void *ptrs[ZW_TILE_MAX_ROWS];
+
+		row_ptrs(ptrs, &job->a, m0 + i, n, k0);
+		job->prim->pack[job->a.st](a + i * ZW_PAD((size_t)kc), zw_tile_group(job->prim, n),
+					   ptrs, n, kc);
+	}
+}
+
+/* The lines of W that will be packed next, asked for into the second-level cache a few at a time. */
+struct asking {
+	const char *at, *end; /* in the current row */
+	uint64_t ld, bytes;
+	uint32_t rows; /* after it */
+};
+
+static void ask_begin(struct asking *ask, const struct gemm_job *job, uint32_t row, uint32_t rows,
+		      uint32_t k0, uint32_t kc)
+{
+	*ask = (struct asking){.ld = job->w.ld, .bytes = (uint64_t)kc * job->w.size};
+	if (row >= job->n)
+		return;
+	ask->at = zw_k_view_at(&job->w, row, 0) + (uint64_t)k0 * job->w.size;
+	ask->end = ask->at + ask->bytes;
+	ask->rows = min_u32(rows, job->n - row) - 1;
+}
+
+static void ask_some(struct asking *ask, uint32_t lines)
+{
+	for (; lines; lines--) {
+		if (ask->at >= ask->end) {
+			if (!ask->rows)
+				return;
+			ask->rows--;
+			ask->end += ask->ld;
+			ask->at = ask->end - ask->bytes;
+		}
+		__builtin_prefetch(ask->at, 0, 2);
+		ask->at += 64;
+	}
+}
+
+/* A task's memory. */
+struct block {
+	float *a, *w, *out, *lanes;
+	uint32_t m0, n0, rows_m, rows_n;
+	size_t ldo;
+};
+
+/*
+ * Elements k0.. of the packed rows of A against rows [j, j + n) of the block of W.
+ */
+static int hot_strips(const struct gemm_job *job, const struct block *b, uint32_t j, uint32_t n,
+		      uint32_t k0, uint32_t kc)
+{
+	const struct zw_prim *prim = job->prim;
+	const uint32_t step_m = prim->tile_rows, step_n = prim->tile_cols;
+	size_t pk = ZW_PAD((size_t)kc), tile_lanes = zw_tile_lanes(prim);
+	uint32_t groups = (b->rows_m + step_m - 1) / step_m, lines;
+	bool cut = job->k > job->block_k, last = job->k - k0 <= job->block_k;
+	struct asking ask;
+
+	for (uint32_t s = 0; s < n; s += step_n) {
+		uint32_t rows = min_u32(step_n, n - s);
+		const void *ptrs[ZW_TILE_MAX_COLS];
+
+		row_ptrs(ptrs, &job->w, b->n0 + j + s, rows, k0);
+		prim->pack[job->w.st](b->w + s * pk, step_n, ptrs, rows, kc);
+	}
+	ask_begin(&ask, job, b->n0 + j + n, n, k0, kc);
+	lines = (uint32_t)(n * (kc * job->w.size / 64 + 1) * ASK_GROUPS / groups + 1);
+	for (uint32_t g = 0; g < groups; g += ASK_GROUPS) {
+		uint32_t i = g * step_m, rows = min_u32(ASK_GROUPS * step_m, b->rows_m - i);
+
+		if (zw_pool_cancelled(job->pool))
+			return -ECANCELED;
+		ask_some(&ask, lines);
+		for (uint32_t s = 0; s < n; s += step_n) {
+			size_t tile = (size_t)(j + s) / step_n * groups + g;
+
+			prim->tile(rows, b->a + i * pk, b->w + s * pk, pk / ZW_LANES,
+				   cut ? b->lanes + tile * tile_lanes : NULL, k0 > 0,
+				   last ? b->out + i * b->ldo + j + s : NULL, b->ldo);
+		}
+	}
 	return 0;
 }
 
@@ -140,65 +311,69 @@ static int block_task(void *arg, uint64_t task, unsigned int slot)
 {
 	struct gemm_job *job = arg;
 	const struct zw_prim *prim = job->prim;
+	const uint32_t step_m = prim->tile_rows, step_n = prim->tile_cols;
 	uint32_t mb = (uint32_t)(task / job->tasks_n), nb = (uint32_t)(task % job->tasks_n);
-	uint32_t m0 = mb * job->task_m, n0 = nb * job->task_n;
-	uint32_t rows_m = min_u32(job->task_m, job->m - m0);
-	uint32_t rows_n = min_u32(job->task_n, job->n - n0);
-	size_t groups_m = (rows_m + ZW_MR - 1) / ZW_MR;
-	size_t kmax = ZW_PAD((size_t)min_u32(job->k, BLOCK_K));
-	size_t tile_lanes = (size_t)ZW_MR * ZW_NR * ZW_LANES;
-	bool cut = job->k > BLOCK_K;
-	size_t a_size = (size_t)job->task_m * kmax, w_size = ZW_NR * kmax;
-	size_t out_size = (size_t)job->task_m * BLOCK_N;
-	size_t lanes_size = cut ? groups_m * (BLOCK_N / ZW_NR) * tile_lanes : 0;
-	float *a, *w, *out, *lanes;
-	const void *rows[ZW_NR];
+	struct block b = {
+		.m0 = mb * job->task_m,
+		.n0 = nb * job->task_n,
+		.ldo = BLOCK_N + ZW_TILE_MAX_COLS,
+	};
+	size_t groups = (job->task_m + step_m - 1) / step_m,
+	       strips = (BLOCK_N + step_n - 1) / step_n;
+	size_t rows = groups * step_m, kmax = ZW_PAD((size_t)min_u32(job->k, job->block_k));
+	uint32_t hot = HOT_W / (uint32_t)(kmax * step_n * sizeof(float) + 1) * step_n;
+	bool cut = job->k > job->block_k;
+	size_t lanes = cut ? groups * strips * zw_tile_lanes(prim) : 0;
 
-	a = zw_pool_scratch(job->pool, slot,
-			    sizeof(float) * (a_size + w_size + out_size + lanes_size));
-	if (!a)
+	b.rows_m = min_u32(job->task_m, job->m - b.m0);
+	b.rows_n = min_u32(job->task_n, job->n - b.n0);
+	hot = hot < step_n ? step_n : min_u32(hot, (uint32_t)strips * step_n);
+	b.a = zw_pool_scratch(job->pool, slot,
+			      sizeof(float) * ((rows + hot) * kmax + rows * b.ldo + lanes));
+	if (!b.a)
 		return -ENOMEM;
-	w = a + a_size;
-	out = w + w_size;
-	lanes = out + out_size;
+	b.w = b.a + rows * kmax;
+	b.out = b.w + hot * kmax;
+	b.lanes = b.out + rows * b.ldo;
 
-	for (uint32_t k0 = 0; k0 == 0 || k0 < job->k; k0 += BLOCK_K) {
-		uint32_t kc = min_u32(job->k - k0, BLOCK_K);
-		size_t pk = ZW_PAD((size_t)kc);
-		bool last = job->k - k0 <= BLOCK_K;
+	for (uint32_t k0 = 0; k0 == 0 || k0 < job->k; k0 += job->block_k) {
+		uint32_t kc = min_u32(job->k - k0, job->block_k);
 
 		if (cut || job->packed[slot] != mb + 1) {
-			for (uint32_t i = 0; i < rows_m; i += ZW_MR) {
-				uint32_t g = min_u32(ZW_MR, rows_m - i);
-
-				row_ptrs(rows, &job->a, m0 + i, g, k0);
-				prim->pack[job->a.st](a + i * pk, g, rows, g, kc);
-			}
+			pack_a(job, b.a, b.m0, b.rows_m, k0, kc);
 			job->packed[slot] = mb + 1;
 		}
-		for (uint32_t j = 0; j < rows_n; j += ZW_NR) {
-			uint32_t g = min_u32(ZW_NR, rows_n - j);
-			float *strip = lanes + j / ZW_NR * groups_m * tile_lanes;
+		for (uint32_t j = 0; j < b.rows_n; j += hot) {
+			int err = hot_strips(job, &b, j, min_u32(hot, b.rows_n - j), k0, kc);
 
-			if (zw_pool_cancelled(job->pool))
-				return -ECANCELED;
-			row_ptrs(rows, &job->w, n0 + j, g, k0);
-			prim->pack[job->w.st](w, ZW_NR, rows, g, kc);
-			for (uint32_t i = 0; i < rows_m; i += ZW_MR) {
-				uint32_t mr = min_u32(ZW_MR, rows_m - i);
-
-				prim->tile[mr - 1](a + i * pk, w, pk / ZW_LANES,
-						   cut ? strip + i / ZW_MR * tile_lanes : NULL,
-						   k0 > 0, last ? out + i * BLOCK_N + j : NULL,
-						   BLOCK_N);
-			}
+			if (err)
+				return err;
 		}
-		if (last)
-			break; /* k0 + BLOCK_K may wrap */
+		if (job->k - k0 <= job->block_k)
+			break; /* k0 + block_k may wrap */
 	}
-	for (uint32_t i = 0; i < rows_m; i++)
-		store_row(job, out + (size_t)i * BLOCK_N, m0 + i, n0, rows_n);
+	for (uint32_t i = 0; i < b.rows_m; i++)
+		store_row(job, b.out + i * b.ldo, b.m0 + i, b.n0, b.rows_n);
 	return 0;
+}
+
+/* Blocks of A of equal height, whole register tiles, and pieces of K of equal length. */
+static uint64_t block_plan(struct gemm_job *job)
+{
+	uint32_t step = job->prim->tile_rows, longest = job->prim->block_k;
+	uint64_t pieces = ((uint64_t)job->k + longest - 1) / longest, tasks_m, most;
+
+	job->block_k = pieces ? (uint32_t)ZW_PAD((job->k + pieces - 1) / pieces) : longest;
+	most = BLOCK_A / (job->block_k * sizeof(float)) / step * step;
+	if (most < step)
+		most = step;
+	tasks_m = (job->m + most - 1) / most;
+	job->task_m = (uint32_t)((job->m + tasks_m - 1) / tasks_m);
+	job->task_m = (job->task_m + step - 1) / step * step;
+	tasks_m = ((uint64_t)job->m + job->task_m - 1) / job->task_m;
+	job->task_n = BLOCK_N;
+	job->tasks_n = (uint32_t)(((uint64_t)job->n + BLOCK_N - 1) / BLOCK_N);
+	return tasks_m * job->tasks_n;
 }
 
 static int gemm_check(struct gemm_job *job, const struct zw_k_gemm_args *args)
@@ -233,7 +408,6 @@ static int gemm_check(struct gemm_job *job, const struct zw_k_gemm_args *args)
 int zw_k_gemm(const struct zw_k_gemm_args *args, struct zw_pool *pool)
 {
 	struct gemm_job job = {.prim = zw_prim_get(), .pool = pool};
-	uint64_t tasks_m;
 	bool small;
 	int err = gemm_check(&job, args);
 
@@ -241,27 +415,7 @@ int zw_k_gemm(const struct zw_k_gemm_args *args, struct zw_pool *pool)
 		return err;
 	small = (uint64_t)job.m * job.n < SMALL_WORK / (job.k ? job.k : 1);
 
-	if (job.m <= DIRECT_MAX_M && (uint64_t)job.m * job.k <= DIRECT_MAX_A) {
-		uint64_t row_bytes = (uint64_t)(job.k ? job.k : 1) * job.w.size;
-		uint64_t count = small ? job.n : DIRECT_BYTES / row_bytes;
-
-		/* Whole strips, at least one, and no more than divides the work between the
-		 * workers. */
-		if (!small && count > job.n / zw_pool_workers(pool))
-			count = job.n / zw_pool_workers(pool);
-		job.task_n = (uint32_t)(count + ZW_NR - 1) / ZW_NR * ZW_NR;
-		if (!job.task_n)
-			job.task_n = ZW_NR;
-		return zw_pool_run(pool, direct_task, &job,
-				   ((uint64_t)job.n + job.task_n - 1) / job.task_n);
-	}
-	/* Blocks of A of equal height, whole register tiles. */
-	tasks_m = ((uint64_t)job.m + BLOCK_M - 1) / BLOCK_M;
-	job.task_m = (uint32_t)((job.m + tasks_m - 1) / tasks_m);
-	job.task_m = (job.task_m + ZW_MR - 1) / ZW_MR * ZW_MR;
-	tasks_m = ((uint64_t)job.m + job.task_m - 1) / job.task_m;
-	job.task_n = BLOCK_N;
-	job.tasks_n = (uint32_t)(((uint64_t)job.n + BLOCK_N - 1) / BLOCK_N);
-	return (small ? zw_pool_run_alone : zw_pool_run)(pool, block_task, &job,
-							 tasks_m * job.tasks_n);
+	if (job.m <= DIRECT_MAX_M && (uint64_t)job.m * job.k <= DIRECT_MAX_A)
+		return zw_pool_run(pool, direct_task, &job, direct_plan(&job, small));
+	return (small ? zw_pool_run_alone : zw_pool_run)(pool, block_task, &job, block_plan(&job));
 }

@@ -5,7 +5,8 @@
  *
  * All work on F32 rows in scratch memory. A "padded" row has room for ZW_PAD(n) elements, those
  * from n on being +0, and is 32-byte aligned. Each primitive's result is specified to the bit in
- * Documentation/device/numerics.md; zw_prim_scalar.c reads like that specification.
+ * Documentation/device/numerics.md; zw_prim_scalar.c reads like that specification. How many rows
+ * a primitive takes at a time is the level's own choice, and never shows in a result.
  */
 #ifndef ZW_K_PRIM_H
 #define ZW_K_PRIM_H
@@ -18,9 +19,13 @@
 #define ZW_LANES  8
 #define ZW_PAD(n) (((n) + (ZW_LANES - 1)) & ~(size_t)(ZW_LANES - 1))
 
-/* Register tile of the matrix product: outputs kept in flight at a time. */
-#define ZW_MR 3
-#define ZW_NR 4
+/* Bounds of what a level may choose, for arrays of the kernels. */
+#define ZW_TILE_MAX_ROWS   16 /* rows of A in a tile */
+#define ZW_TILE_MAX_COLS   8  /* rows of W in a tile */
+#define ZW_DIRECT_MAX_ROWS 8  /* rows of A in a direct product */
+#define ZW_DIRECT_MAX_COLS 8
+#define ZW_DIRECT_OUT      (ZW_DIRECT_MAX_ROWS * ZW_DIRECT_MAX_COLS)
+#define ZW_WEIGH_MAX_ROWS  4
 
 /* Storage formats the kernels know, as table index. */
 enum zw_store {
@@ -35,6 +40,27 @@ struct zw_row {
 	enum zw_store st;
 };
 
+/*
+ * What a direct product asks the caches for while it reads its rows: the bytes @ahead of them, of
+ * every @step-th 64-byte line from line @first on. step 0: nothing.
+ */
+struct zw_ahead {
+	size_t bytes;
+	unsigned int first, step;
+};
+
+/* Direct product of a fixed number of rows of A. */
+struct zw_direct {
+	/*
+	 * out[i * cols + j] = dot(packed row i of a, the k elements at w[j]), for j < cols. a is
+	 * packed in one group of @group rows. out has room for ZW_DIRECT_OUT elements.
+	 */
+	void (*fn[ZW_ST_COUNT])(const float *a, const void *const *w, size_t k, float *out,
+				struct zw_ahead ahead);
+	unsigned int cols;  /* rows of W at a time, <= ZW_DIRECT_MAX_COLS */
+	unsigned int group; /* rows of A as packed: the rows or more */
+};
+
 struct zw_prim {
 	/* dst padded <- n elements of src, exact. */
 	void (*widen[ZW_ST_COUNT])(float *dst, const void *src, size_t n);
@@ -47,27 +73,36 @@ struct zw_prim {
 	 */
 	void (*pack[ZW_ST_COUNT])(float *dst, unsigned int group, const void *const *rows,
 				  unsigned int n_rows, size_t n);
+
 	/*
-	 * Lane sums of an mr x ZW_NR tile over steps * 8 elements of packed rows (a: groups of mr,
-	 * w: groups of ZW_NR), mr = 1..ZW_MR (index mr - 1). lanes [mr][ZW_NR][8]: started from if
-	 * @resume, else from +0. If out is NULL they are left in lanes; else out[i * ldo + j] =
-	 * their total.
+	 * Register tile of the product: up to tile_rows rows of A, a multiple of tile_unit, and
+	 * tile_cols rows of W; block_k elements of K at a time keep a strip of W in the first
+	 * cache.
 	 */
-	void (*tile[ZW_MR])(const float *a, const float *w, size_t steps, float *lanes, bool resume,
-			    float *out, size_t ldo);
+	unsigned int tile_rows, tile_unit, tile_cols;
+	unsigned int block_k; /* a multiple of ZW_LANES */
 	/*
-	 * out[i * ldo + j] = dot(packed row i of a, row j of w), mr x ZW_NR, w read where it lies:
-	 * row j starts ldw elements after row j - 1, k elements each.
+	 * Lane sums of rows x tile_cols outputs over steps * 8 elements of packed rows; a is packed
+	 * in groups of tile_rows rows, the last of zw_tile_group(what is left), w in one of
+	 * tile_cols. lanes [zw_tile_lanes() for each group]: started from if @resume, else from +0.
+	 * If out is NULL they are left in lanes; else out[i * ldo + j] = their total, i < rows.
 	 */
-	void (*direct[ZW_ST_COUNT][ZW_MR])(const float *a, const void *w, size_t ldw, size_t k,
-					   float *out, size_t ldo);
+	void (*tile)(size_t rows, const float *a, const float *w, size_t steps, float *lanes,
+		     bool resume, float *out, size_t ldo);
+	/* Totals of one group of rows and many strips of W, packed one after the other. */
+	void (*tiles)(unsigned int rows, const float *a, const float *w, size_t steps,
+		      size_t strips, float *out, size_t ldo);
+
+	/* Products that read W where it lies, by rows of A (index rows - 1). */
+	unsigned int direct_rows; /* <= ZW_DIRECT_MAX_ROWS */
+	struct zw_direct direct[ZW_DIRECT_MAX_ROWS];
 
 	/* out = round(v + bias + residual), absent ones left out; v is overwritten. */
 	void (*epilogue)(void *out, enum zw_store st, float *v, struct zw_row bias,
 			 struct zw_row residual, size_t n);
 
-	/* x padded: 8-lane sum of squares. */
-	float (*sumsq)(const float *x, size_t n);
+	/* x padded: adds n squares to the eight lane sums, element 0 to lane 0. */
+	void (*sumsq)(float lanes[ZW_LANES], const float *x, size_t n);
 	/* y = g * (x * r), g = w, or w + 1 if w1. */
 	void (*norm)(float *y, const float *x, const float *w, float r, bool w1, size_t n);
 	/* Half-split rotation in place; n = rot / 2. */
@@ -78,27 +113,58 @@ struct zw_prim {
 	void (*add)(float *a, const float *b, size_t n);
 	/* x = x * s */
 	void (*scale)(float *x, float s, size_t n);
+	/* a = fma(a, s, b * t) */
+	void (*blend)(float *a, float s, const float *b, float t, size_t n);
 	/* Greatest element that is no NaN; -inf if there is none. */
 	float (*max)(const float *x, size_t n);
-	/* x = exp(x - m) for n elements; returns their 8-lane sum (lane l starts at +0). */
-	float (*expsum)(float *x, float m, size_t n);
+	/* x = x * s; the greatest of m and these, NaNs left out. */
+	float (*scale_max)(float *x, float s, float m, size_t n);
+	/* x = exp(x - m) for n elements, added to the eight lane sums, element 0 to lane 0. */
+	void (*expsum)(float lanes[ZW_LANES], float *x, float m, size_t n);
 	/* x = x / s */
 	void (*div)(float *x, float s, size_t n);
-
 	/*
-	 * acc[r * lda + c] = fma(p[r * ldp + j], v[j * ldv + c], acc[r * lda + c]) for j =
-	 * 0..keys-1 in order, r < mr (index mr - 1), c < n with n a multiple of 8.
+	 * acc[r * lda + c] = fma(p[r * ldp + j], v[j][c], acc[r * lda + c]) for j = 0..keys-1 in
+	 * order, c < n, r < rows, at most weigh_rows of the format. The n elements of key j start ldv elements after those of key
+	 * j - 1.
 	 */
-	void (*weigh[ZW_MR])(float *acc, size_t lda, const float *p, size_t ldp, const float *v,
-			     size_t ldv, size_t keys, size_t n);
+	unsigned int weigh_rows[ZW_ST_COUNT]; /* at a time, <= ZW_WEIGH_MAX_ROWS */
+	unsigned int weigh_cols;              /* columns that are best taken at a time */
+	void (*weigh[ZW_ST_COUNT])(unsigned int rows, float *acc, size_t lda, const float *p,
+				   size_t ldp, const void *v, size_t ldv, size_t keys, size_t n);
 };
 
 extern const struct zw_prim zw_prim_scalar;
 #if defined(__x86_64__)
 extern const struct zw_prim zw_prim_avx2;
+extern const struct zw_prim zw_prim_avx512;
 #endif
 
 /* The table of the level in use. */
 const struct zw_prim *zw_prim_get(void);
+
+/* For tests of tables that are no level: used instead of the level's from now on; NULL ends it. */
+void zw_prim_override(const struct zw_prim *prim);
+
+/* Rows of A as they are packed for a tile of @rows of them. */
+static inline unsigned int zw_tile_group(const struct zw_prim *prim, unsigned int rows)
+{
+	return (rows + prim->tile_unit - 1) / prim->tile_unit * prim->tile_unit;
+}
+
+/* Floats of the lane sums of one tile. */
+static inline size_t zw_tile_lanes(const struct zw_prim *prim)
+{
+	return (size_t)prim->tile_rows * prim->tile_cols * ZW_LANES;
+}
+
+/* The total of eight lanes: the one order in which they are added anywhere. */
+static inline float zw_lanes_total(const float s[ZW_LANES])
+{
+	float t0 = s[0] + s[4], t1 = s[1] + s[5], t2 = s[2] + s[6], t3 = s[3] + s[7];
+	float u0 = t0 + t2, u1 = t1 + t3;
+
+	return u0 + u1;
+}
 
 #endif

@@ -91,10 +91,11 @@ static int norm_item(const struct vec_job *vec, uint64_t item, float *scratch)
 	const struct norm_job *job = vec->args;
 	const struct zw_prim *prim = vec->prim;
 	uint64_t row = item / vec->heads, head = item % vec->heads;
-	float ms, r;
+	float ms, r, lanes[ZW_LANES] = {0};
 
 	prim->widen[vec->x.st](scratch, zw_k_view_at(&vec->x, row, head), vec->n);
-	ms = prim->sumsq(scratch, vec->n) / (float)vec->n;
+	prim->sumsq(lanes, scratch, vec->n);
+	ms = zw_lanes_total(lanes) / (float)vec->n;
 	r = 1.0f / sqrtf(ms + job->eps);
 	prim->norm(scratch, scratch, job->w, r, job->w1, vec->n);
 	prim->narrow[vec->y.st](zw_k_view_at(&vec->y, row, head), scratch, vec->n);
@@ -285,12 +286,12 @@ static int softmax_item(const struct vec_job *vec, uint64_t row, float *scratch)
 {
 	const struct zw_k_softmax_args *args = vec->args;
 	const struct zw_prim *prim = vec->prim;
-	float sum;
+	float lanes[ZW_LANES] = {0};
 
 	prim->widen[vec->x.st](scratch, zw_k_view_at(&vec->x, row, 0), vec->n);
 	prim->scale(scratch, args->scale, vec->n);
-	sum = prim->expsum(scratch, prim->max(scratch, vec->n), vec->n);
-	prim->div(scratch, sum, vec->n);
+	prim->expsum(lanes, scratch, prim->max(scratch, vec->n), vec->n);
+	prim->div(scratch, zw_lanes_total(lanes), vec->n);
 	prim->narrow[vec->y.st](zw_k_view_at(&vec->y, row, 0), scratch, vec->n);
 	return 0;
 }

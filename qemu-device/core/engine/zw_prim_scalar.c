@@ -72,86 +72,110 @@ static void pack_bf16(float *dst, unsigned int group, const void *const *rows, u
 	pack(dst, group, rows, n_rows, n, ZW_ST_BF16);
 }
 
-/* The total of eight lanes: the one order in which they are added anywhere. */
-static inline float lanes_total(const float s[ZW_LANES])
-{
-	float t0 = s[0] + s[4], t1 = s[1] + s[5], t2 = s[2] + s[6], t3 = s[3] + s[7];
-	float u0 = t0 + t2, u1 = t1 + t3;
+/*
+ * Small shapes that divide nothing evenly, and a short block of K: so the work split and the cutting
+ * of sums differ as much as they can from those of the other levels.
+ */
+#define TILE_ROWS   5
+#define TILE_COLS   3
+#define BLOCK_K     64
+#define DIRECT_ROWS 2
+#define DIRECT_COLS 5
 
-	return u0 + u1;
-}
-
-static inline void tile(unsigned int mr, const float *a, const float *w, size_t steps, float *lanes,
-			bool resume, float *out, size_t ldo)
+static void tile_one(unsigned int rows, const float *a, const float *w, size_t steps, float *lanes,
+		     bool resume, float *out, size_t ldo)
 {
-	for (unsigned int i = 0; i < mr; i++) {
-		for (unsigned int j = 0; j < ZW_NR; j++) {
-			float *keep = lanes + (i * ZW_NR + j) * ZW_LANES;
+	for (unsigned int i = 0; i < rows; i++) {
+		for (unsigned int j = 0; j < TILE_COLS; j++) {
+			float *keep = lanes + (i * TILE_COLS + j) * ZW_LANES;
 			float s[ZW_LANES] = {0};
 
 			if (resume)
 				memcpy(s, keep, sizeof(s));
 			for (size_t k = 0; k < steps; k++) {
-				const float *x = a + (k * mr + i) * ZW_LANES;
-				const float *y = w + (k * ZW_NR + j) * ZW_LANES;
+				const float *x = a + (k * rows + i) * ZW_LANES;
+				const float *y = w + (k * TILE_COLS + j) * ZW_LANES;
 
 				for (int l = 0; l < ZW_LANES; l++)
 					s[l] = fmaf(x[l], y[l], s[l]);
 			}
 			if (out)
-				out[i * ldo + j] = lanes_total(s);
+				out[i * ldo + j] = zw_lanes_total(s);
 			else
 				memcpy(keep, s, sizeof(s));
 		}
 	}
 }
 
-static inline void direct(unsigned int mr, const float *a, const void *w, enum zw_store st,
-			  size_t ldw, size_t k, float *out, size_t ldo)
+static void tile(size_t rows, const float *a, const float *w, size_t steps, float *lanes,
+		 bool resume, float *out, size_t ldo)
 {
-	for (unsigned int j = 0; j < ZW_NR; j++) {
-		for (unsigned int i = 0; i < mr; i++) {
+	for (size_t i = 0; i < rows; i += TILE_ROWS)
+		tile_one((unsigned int)(rows - i < TILE_ROWS ? rows - i : TILE_ROWS),
+			 a + i * steps * ZW_LANES, w, steps,
+			 lanes ? lanes + i * TILE_COLS * ZW_LANES : NULL, resume,
+			 out ? out + i * ldo : NULL, ldo);
+}
+
+static void tiles(unsigned int rows, const float *a, const float *w, size_t steps, size_t strips,
+		  float *out, size_t ldo)
+{
+	for (size_t i = 0; i < strips; i++)
+		tile_one(rows, a, w + i * steps * TILE_COLS * ZW_LANES, steps, NULL, false,
+			 out + i * TILE_COLS, ldo);
+}
+
+static inline void direct(unsigned int rows, const float *a, const void *const *w, enum zw_store st,
+			  size_t k, float *out)
+{
+	for (unsigned int j = 0; j < DIRECT_COLS; j++) {
+		for (unsigned int i = 0; i < rows; i++) {
 			float s[ZW_LANES] = {0};
 
 			for (size_t c = 0; c < ZW_PAD(k); c++) {
-				float y = c < k ? load(w, st, j * ldw + c) : 0.0f;
-				float x = a[(c / ZW_LANES * mr + i) * ZW_LANES + c % ZW_LANES];
+				float y = c < k ? load(w[j], st, c) : 0.0f;
+				float x = a[(c / ZW_LANES * rows + i) * ZW_LANES + c % ZW_LANES];
 
 				s[c % ZW_LANES] = fmaf(x, y, s[c % ZW_LANES]);
 			}
-			out[i * ldo + j] = lanes_total(s);
+			out[i * DIRECT_COLS + j] = zw_lanes_total(s);
 		}
 	}
 }
 
-#define TILES(mr)                                                                                  \
-	static void tile_##mr(const float *a, const float *w, size_t steps, float *lanes,          \
-			      bool resume, float *out, size_t ldo)                                 \
+#define DIRECT(rows, st, name)                                                                     \
+	static void direct_##rows##_##name(const float *a, const void *const *w, size_t k,         \
+					   float *out, struct zw_ahead ahead)                      \
 	{                                                                                          \
-		tile(mr, a, w, steps, lanes, resume, out, ldo);                                    \
-	}                                                                                          \
-	static void direct_f32_##mr(const float *a, const void *w, size_t ldw, size_t k,           \
-				    float *out, size_t ldo)                                        \
-	{                                                                                          \
-		direct(mr, a, w, ZW_ST_F32, ldw, k, out, ldo);                                     \
-	}                                                                                          \
-	static void direct_bf16_##mr(const float *a, const void *w, size_t ldw, size_t k,          \
-				     float *out, size_t ldo)                                       \
-	{                                                                                          \
-		direct(mr, a, w, ZW_ST_BF16, ldw, k, out, ldo);                                    \
-	}                                                                                          \
-	static void weigh_##mr(float *acc, size_t lda, const float *p, size_t ldp, const float *v, \
-			       size_t ldv, size_t keys, size_t n)                                  \
-	{                                                                                          \
-		for (unsigned int r = 0; r < mr; r++)                                              \
-			for (size_t j = 0; j < keys; j++)                                          \
-				for (size_t c = 0; c < n; c++)                                     \
-					acc[r * lda + c] = fmaf(p[r * ldp + j], v[j * ldv + c],    \
-								acc[r * lda + c]);                 \
+		direct(rows, a, w, st, k, out);                                                    \
 	}
-TILES(1)
-TILES(2)
-TILES(3)
+DIRECT(1, ZW_ST_F32, f32)
+DIRECT(1, ZW_ST_BF16, bf16)
+DIRECT(2, ZW_ST_F32, f32)
+DIRECT(2, ZW_ST_BF16, bf16)
+
+static inline void weigh(unsigned int rows, enum zw_store st, float *acc, size_t lda,
+			 const float *p, size_t ldp, const void *v, size_t ldv, size_t keys,
+			 size_t n)
+{
+	for (unsigned int r = 0; r < rows; r++)
+		for (size_t j = 0; j < keys; j++)
+			for (size_t c = 0; c < n; c++)
+				acc[r * lda + c] = fmaf(p[r * ldp + j], load(v, st, j * ldv + c),
+							acc[r * lda + c]);
+}
+
+static void weigh_f32(unsigned int rows, float *acc, size_t lda, const float *p, size_t ldp,
+		      const void *v, size_t ldv, size_t keys, size_t n)
+{
+	weigh(rows, ZW_ST_F32, acc, lda, p, ldp, v, ldv, keys, n);
+}
+
+static void weigh_bf16(unsigned int rows, float *acc, size_t lda, const float *p, size_t ldp,
+		       const void *v, size_t ldv, size_t keys, size_t n)
+{
+	weigh(rows, ZW_ST_BF16, acc, lda, p, ldp, v, ldv, keys, n);
+}
 
 static void epilogue(void *out, enum zw_store st, float *v, struct zw_row bias,
 		     struct zw_row residual, size_t n)
@@ -168,13 +192,10 @@ static void epilogue(void *out, enum zw_store st, float *v, struct zw_row bias,
 		narrow_bf16(out, v, n);
 }
 
-static float sumsq(const float *x, size_t n)
+static void sumsq(float s[ZW_LANES], const float *x, size_t n)
 {
-	float s[ZW_LANES] = {0};
-
 	for (size_t i = 0; i < ZW_PAD(n); i++)
 		s[i % ZW_LANES] = fmaf(x[i], x[i], s[i % ZW_LANES]);
-	return lanes_total(s);
 }
 
 static void norm(float *y, const float *x, const float *w, float r, bool w1, size_t n)
@@ -216,6 +237,15 @@ static void scale(float *x, float s, size_t n)
 		x[i] = x[i] * s;
 }
 
+static void blend(float *a, float s, const float *b, float t, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		float bt = b[i] * t;
+
+		a[i] = fmaf(a[i], s, bt);
+	}
+}
+
 static float max(const float *x, size_t n)
 {
 	float m = -INFINITY;
@@ -225,15 +255,12 @@ static float max(const float *x, size_t n)
 	return m;
 }
 
-static float expsum(float *x, float m, size_t n)
+static void expsum(float s[ZW_LANES], float *x, float m, size_t n)
 {
-	float s[ZW_LANES] = {0};
-
 	for (size_t i = 0; i < n; i++) {
 		x[i] = zw_expf(x[i] - m);
 		s[i % ZW_LANES] = s[i % ZW_LANES] + x[i];
 	}
-	return lanes_total(s);
 }
 
 static void divide(float *x, float s, size_t n)
@@ -242,13 +269,28 @@ static void divide(float *x, float s, size_t n)
 		x[i] = x[i] / s;
 }
 
+static float scale_max(float *x, float s, float m, size_t n)
+{
+	float most;
+
+	scale(x, s, n);
+	most = max(x, n);
+	return most > m ? most : m;
+}
+
 const struct zw_prim zw_prim_scalar = {
 	.widen = {widen_f32, widen_bf16},
 	.narrow = {narrow_f32, narrow_bf16},
 	.pack = {pack_f32, pack_bf16},
-	.tile = {tile_1, tile_2, tile_3},
-	.direct = {{direct_f32_1, direct_f32_2, direct_f32_3},
-		   {direct_bf16_1, direct_bf16_2, direct_bf16_3}},
+	.tile_rows = TILE_ROWS,
+	.tile_unit = 1,
+	.tile_cols = TILE_COLS,
+	.block_k = BLOCK_K,
+	.tile = tile,
+	.tiles = tiles,
+	.direct_rows = DIRECT_ROWS,
+	.direct = {{.fn = {direct_1_f32, direct_1_bf16}, .cols = DIRECT_COLS, .group = 1},
+		   {.fn = {direct_2_f32, direct_2_bf16}, .cols = DIRECT_COLS, .group = 2}},
 	.epilogue = epilogue,
 	.sumsq = sumsq,
 	.norm = norm,
@@ -256,8 +298,12 @@ const struct zw_prim zw_prim_scalar = {
 	.swiglu = swiglu,
 	.add = add,
 	.scale = scale,
+	.blend = blend,
 	.max = max,
+	.scale_max = scale_max,
 	.expsum = expsum,
 	.div = divide,
-	.weigh = {weigh_1, weigh_2, weigh_3},
+	.weigh_rows = {3, 2},
+	.weigh_cols = 24,
+	.weigh = {weigh_f32, weigh_bf16},
 };

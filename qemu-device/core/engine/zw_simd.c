@@ -12,6 +12,7 @@ static atomic_int current = -1;
 static const char *const names[ZW_SIMD_COUNT] = {
 	[ZW_SIMD_SCALAR] = "scalar",
 	[ZW_SIMD_AVX2] = "avx2",
+	[ZW_SIMD_AVX512] = "avx512",
 };
 
 const char *zw_simd_name(enum zw_simd level)
@@ -24,8 +25,12 @@ enum zw_simd zw_simd_best(void)
 #if defined(__x86_64__)
 	/* Asks cpuid, and xgetbv whether the operating system saves the registers. */
 	__builtin_cpu_init();
-	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+		if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+		    __builtin_cpu_supports("avx512vl"))
+			return ZW_SIMD_AVX512;
 		return ZW_SIMD_AVX2;
+	}
 #endif
 	return ZW_SIMD_SCALAR;
 }

@@ -6,6 +6,7 @@
 enum zw_simd {
 	ZW_SIMD_SCALAR = 0, /* plain C, fmaf() of the C library */
 	ZW_SIMD_AVX2 = 1,   /* x86-64 with AVX2 and FMA */
+	ZW_SIMD_AVX512 = 2, /* the same with AVX-512 F, BW and VL */
 	ZW_SIMD_COUNT,
 };
 
@@ -15,8 +16,8 @@ enum zw_simd zw_simd_best(void);
 /**
  * zw_simd_get - level in use
  *
- * On first use: the best level, or the one named by the environment variable ZW_SIMD ("scalar" or
- * "avx2"; anything else, or a level this CPU lacks, is reported on stderr once and ignored).
+ * On first use: the best level, or the one named by the environment variable ZW_SIMD ("scalar",
+ * "avx2" or "avx512"; anything else, or a level this CPU lacks, is reported on stderr once and ignored).
  * Thread safe.
  */
 enum zw_simd zw_simd_get(void);
@@ -28,7 +29,7 @@ enum zw_simd zw_simd_get(void);
  */
 int zw_simd_set(enum zw_simd level);
 
-/* "scalar", "avx2"; "?" for anything else. */
+/* "scalar", "avx2", "avx512"; "?" for anything else. */
 const char *zw_simd_name(enum zw_simd level);
 
 #endif

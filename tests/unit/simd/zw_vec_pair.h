@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sixteen lanes as a pair of AVX2 registers, with the functions of zw_vec_avx512.h: so the
+ * primitives' sixteen-lane form runs, tails and all, where there is no AVX-512.
+ */
+#ifndef ZW_VEC_PAIR_H
+#define ZW_VEC_PAIR_H
+
+#include "zw_vec_avx2.h"
+
+#define VEC_LANES 16
+
+typedef struct {
+	v8 lo, hi;
+} vec;
+
+/* Lanes of a tail in each half. */
+#define LO(n) ((n) < 8 ? (n) : 8)
+#define HI(n) ((n) < 8 ? 0 : (n)-8)
+
+VEC_INLINE vec vec_pair(v8 lo, v8 hi)
+{
+	return (vec){lo, hi};
+}
+
+VEC_INLINE vec vec_zero(void)
+{
+	return vec_pair(_mm256_setzero_ps(), _mm256_setzero_ps());
+}
+
+VEC_INLINE vec vec_set1(float x)
+{
+	return vec_pair(_mm256_set1_ps(x), _mm256_set1_ps(x));
+}
+
+VEC_INLINE vec vec_load(const float *p)
+{
+	return vec_pair(v8_load(p), v8_load(p + 8));
+}
+
+VEC_INLINE vec vec_load_n(const float *p, size_t n)
+{
+	return vec_pair(v8_load_n(p, LO(n)), v8_load_n(p + 8, HI(n)));
+}
+
+VEC_INLINE vec vec_load_bf16(const uint16_t *p)
+{
+	return vec_pair(v8_load_bf16(p), v8_load_bf16(p + 8));
+}
+
+VEC_INLINE vec vec_load_bf16_n(const uint16_t *p, size_t n)
+{
+	return vec_pair(v8_load_bf16_n(p, LO(n)), v8_load_bf16_n(p + 8, HI(n)));
+}
+
+VEC_INLINE void vec_store(float *p, vec v)
+{
+	v8_store(p, v.lo);
+	v8_store(p + 8, v.hi);
+}
+
+VEC_INLINE void vec_store_n(float *p, vec v, size_t n)
+{
+	v8_store_n(p, v.lo, LO(n));
+	v8_store_n(p + 8, v.hi, HI(n));
+}
+
+VEC_INLINE void vec_store_bf16(uint16_t *p, vec v)
+{
+	v8_store_bf16(p, v.lo);
+	v8_store_bf16(p + 8, v.hi);
+}
+
+VEC_INLINE void vec_store_bf16_n(uint16_t *p, vec v, size_t n)
+{
+	v8_store_bf16_n(p, v.lo, LO(n));
+	v8_store_bf16_n(p + 8, v.hi, HI(n));
+}
+
+#define PAIR2(name, op)                                                                            \
+	VEC_INLINE vec name(vec a, vec b)                                                          \
+	{                                                                                          \
+		return vec_pair(op(a.lo, b.lo), op(a.hi, b.hi));                                   \
+	}
+PAIR2(vec_add, _mm256_add_ps)
+PAIR2(vec_sub, _mm256_sub_ps)
+PAIR2(vec_mul, _mm256_mul_ps)
+PAIR2(vec_div, _mm256_div_ps)
+PAIR2(vec_min, _mm256_min_ps)
+PAIR2(vec_max, _mm256_max_ps)
+
+#define PAIR3(name, op)                                                                            \
+	VEC_INLINE vec name(vec a, vec b, vec c)                                                   \
+	{                                                                                          \
+		return vec_pair(op(a.lo, b.lo, c.lo), op(a.hi, b.hi, c.hi));                       \
+	}
+PAIR3(vec_fma, _mm256_fmadd_ps)
+PAIR3(vec_fms, _mm256_fmsub_ps)
+PAIR3(vec_times_exp2, v8_times_exp2)
+
+VEC_INLINE vec vec_neg(vec a)
+{
+	v8 sign = _mm256_set1_ps(-0.0f);
+
+	return vec_pair(_mm256_xor_ps(a.lo, sign), _mm256_xor_ps(a.hi, sign));
+}
+
+VEC_INLINE vec vec_canon(vec a)
+{
+	return vec_pair(v8_canon(a.lo), v8_canon(a.hi));
+}
+
+VEC_INLINE vec vec_first_n(vec v, vec fill, size_t n)
+{
+	return vec_pair(v8_first_n(v.lo, fill.lo, LO(n)), v8_first_n(v.hi, fill.hi, HI(n)));
+}
+
+VEC_INLINE vec vec_repeat_v8(v8 v)
+{
+	return vec_pair(v, v);
+}
+
+VEC_INLINE v8 vec_group(vec v, unsigned int group)
+{
+	return group ? v.hi : v.lo;
+}
+
+#define vec_repeat(p)      vec_repeat_v8(v8_load(p))
+#define vec_repeat_bf16(p) vec_repeat_v8(v8_load_bf16(p))
+#define vec_join(p, i)                                                                             \
+	vec_pair(v8_load((const float *)(p)[0] + (i)), v8_load((const float *)(p)[1] + (i)))
+#define vec_join_bf16(p, i)                                                                        \
+	vec_pair(v8_load_bf16((const uint16_t *)(p)[0] + (i)),                                     \
+		 v8_load_bf16((const uint16_t *)(p)[1] + (i)))
+#define vec_join_v8(v)           vec_pair((v)[0], (v)[1])
+#define vec_keep(v)              ((void)(v))
+/* Registers enough. */
+#define vec_load_bf16_tight(p)   vec_load_bf16(p)
+#define vec_repeat_bf16_tight(p) vec_repeat_bf16(p)
+
+#endif
