@@ -4,6 +4,7 @@
 
 #include <fenv.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
@@ -125,54 +126,6 @@ static void test_cancel(void **state)
 	zw_pool_free(pool);
 }
 
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
-
-static void *cancel_later(void *arg)
-{
-	usleep(20000);
-	zw_pool_cancel(arg);
-	return NULL;
-}
-
-/* A product of one task that would take many seconds with the scalar primitives ends soon after a
- * cancel. */
-static void test_cancel_kernel(void **state)
-{
-	uint32_t k = 1 << 20;
-	uint16_t *a = calloc(k, 2), *c = calloc(144 * 64, 2);
-	struct zw_k_gemm_args args = {
-		.m = 144,
-		.n = 64,
-		.k = k,
-		.a = {.ptr = a, .dtype = BF16, .ld = 0}, /* every row the same */
-		.w = {.ptr = a, .dtype = BF16, .ld = 0},
-		.c = {.ptr = c, .dtype = BF16, .ld = 64},
-	};
-
-	assert_int_equal(zw_simd_set(ZW_SIMD_SCALAR), 0);
-	for (unsigned int workers = 0; workers <= 2; workers += 2) {
-		struct zw_pool *pool = zw_pool_new(workers);
-		pthread_t thread;
-		double start = now();
-
-		assert_int_equal(pthread_create(&thread, NULL, cancel_later, pool), 0);
-		assert_int_equal(zw_k_gemm(&args, pool), -ECANCELED);
-		assert_true(now() - start < 2.0);
-		pthread_join(thread, NULL);
-		assert_int_equal(zw_k_gemm(&args, pool), -ECANCELED);
-		zw_pool_free(pool);
-	}
-	assert_int_equal(zw_simd_set(zw_simd_best()), 0);
-	free(a);
-	free(c);
-}
-
 /* Flush-to-zero and another rounding mode in the caller change nothing, and are there again
  * afterwards. */
 static void test_fp_environment(void **state)
@@ -283,6 +236,52 @@ static void test_idle_sleeps(void **state)
 	zw_pool_free(pool);
 }
 
+static int busy_task(void *arg, uint64_t task, unsigned int slot)
+{
+	for (volatile int i = 0; i < 20000; i++)
+		;
+	return 0;
+}
+
+/* Seconds of processor time of all threads for 200 runs of four tasks. */
+static double cost(struct zw_pool *pool,
+		   int (*run)(struct zw_pool *pool, zw_pool_fn fn, void *arg, uint64_t n_tasks))
+{
+	clock_t before = clock();
+
+	for (int i = 0; i < 200; i++)
+		assert_int_equal(run(pool, busy_task, NULL, 4), 0);
+	return (double)(clock() - before) / CLOCKS_PER_SEC;
+}
+
+/*
+ * Threads that wait give way to those that work: four workers on one processor take no more of it
+ * than one. So a pool beside another, or beside anything else, costs it nothing by spinning.
+ */
+static void test_waiting_gives_way(void **state)
+{
+	double shared = 0, alone = 0;
+	cpu_set_t saved, one;
+	struct zw_pool *pool;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(saved), &saved), 0);
+	CPU_ZERO(&one);
+	for (int cpu = 0; cpu < CPU_SETSIZE && !CPU_COUNT(&one); cpu++)
+		if (CPU_ISSET(cpu, &saved))
+			CPU_SET(cpu, &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	pool = zw_pool_new(4);
+	assert_non_null(pool);
+	for (int n = 0; n < 20; n++) {
+		shared += cost(pool, zw_pool_run);
+		alone += cost(pool, zw_pool_run_alone);
+	}
+	if (shared > 1.4 * alone)
+		fail_msg("four workers on one processor cost %.2f times one", shared / alone);
+	zw_pool_free(pool);
+	assert_int_equal(sched_setaffinity(0, sizeof(saved), &saved), 0);
+}
+
 static void test_refusals(void **state)
 {
 	errno = 0;
@@ -330,18 +329,12 @@ static void test_simd_environment(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_task_once),
-		cmocka_unit_test(test_shares_work),
-		cmocka_unit_test(test_error_stops),
-		cmocka_unit_test(test_lowest_error),
-		cmocka_unit_test(test_cancel),
-		cmocka_unit_test(test_cancel_kernel),
-		cmocka_unit_test(test_fp_environment),
-		cmocka_unit_test(test_scratch),
-		cmocka_unit_test(test_concurrent_callers),
-		cmocka_unit_test(test_idle_sleeps),
-		cmocka_unit_test(test_simd_environment),
-		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_every_task_once),  cmocka_unit_test(test_shares_work),
+		cmocka_unit_test(test_error_stops),      cmocka_unit_test(test_lowest_error),
+		cmocka_unit_test(test_cancel),           cmocka_unit_test(test_fp_environment),
+		cmocka_unit_test(test_scratch),          cmocka_unit_test(test_concurrent_callers),
+		cmocka_unit_test(test_idle_sleeps),      cmocka_unit_test(test_waiting_gives_way),
+		cmocka_unit_test(test_simd_environment), cmocka_unit_test(test_refusals),
 	};
 
 	if (argc > 1 && !strcmp(argv[1], "--simd")) {

@@ -15,6 +15,8 @@
 #include "zhenwu/zw_types.h"
 #include "zw_k_attn.h"
 
+/* Heads of a task with few rows: it looks out for a cancel once for all of them. */
+#define MOST_HEADS 64u
 /* Tasks of each worker that make up for their different lengths. */
 #define TASKS_EACH 8u
 
@@ -119,8 +121,9 @@ static int make_plan(struct attn_job *job)
 {
 	unsigned int workers = zw_pool_workers(job->pool);
 	uint64_t wanted = workers > 1 ? (uint64_t)workers * TASKS_EACH : 1, few = 0, segs = 0;
-	struct plan plan = {.rows = WIDE_ROWS, .heads = job->kv.n_kv};
+	struct plan plan = {.rows = WIDE_ROWS};
 
+	plan.heads = job->kv.n_kv < MOST_HEADS ? job->kv.n_kv : MOST_HEADS;
 	for (uint32_t s = 0; s < job->kv.n_seqs; s++) {
 		const struct zw_k_kv_seq *seq = &job->kv.seqs[s];
 
@@ -135,8 +138,11 @@ static int make_plan(struct attn_job *job)
 	 */
 	if (few && few < wanted) {
 		plan.split = true;
-		if (segs < wanted)
-			plan.heads = (uint32_t)div_up(job->kv.n_kv, div_up(wanted, segs));
+		if (segs < wanted) {
+			uint64_t heads = div_up(job->kv.n_kv, div_up(wanted, segs));
+
+			plan.heads = heads < plan.heads ? (uint32_t)heads : plan.heads;
+		}
 	}
 	cut(job, &plan);
 	/* Many rows: smaller tasks, although each then widens the keys again. */

@@ -458,7 +458,7 @@ static void store_row(const struct part *p, uint32_t h, uint32_t r, float m, flo
 
 /* Leaves the sums of a segment for whoever finishes the last one of the unit: if that is this task,
  * takes all of them together, in order. */
-static void hand_in(struct part *p, uint32_t seg)
+static int hand_in(struct part *p, uint32_t seg)
 {
 	const struct attn_job *job = p->job;
 	struct attn_unit *unit = p->task->unit;
@@ -471,7 +471,7 @@ static void hand_in(struct part *p, uint32_t seg)
 		memcpy(mine + i * size + 2, p->now.acc + i * job->pd, job->pd * sizeof(float));
 	}
 	if (atomic_fetch_add_explicit(&unit->done, 1, memory_order_acq_rel) + 1 != unit->n_segs)
-		return;
+		return 0;
 	for (uint32_t h = 0; h < p->task->heads; h++)
 		for (uint32_t r = 0; r < p->rows; r++) {
 			float *t = unit->sums + (h * p->rows + r) * size;
@@ -479,10 +479,13 @@ static void hand_in(struct part *p, uint32_t seg)
 			for (uint32_t s = 1; s < unit->n_segs && p->pos[r] >= s * SEGMENT; s++) {
 				const float *next = t + s * n * size;
 
+				if (zw_pool_cancelled(job->pool))
+					return -ECANCELED;
 				merge(job, &t[0], &t[1], t + 2, next[0], next[1], next + 2);
 			}
 			store_row(p, h, r, t[0], t[1], t + 2);
 		}
+	return 0;
 }
 
 static int run_part(struct part *p, bool few)
@@ -498,10 +501,8 @@ static int run_part(struct part *p, bool few)
 	}
 	if (err)
 		return err;
-	if (task->unit) {
-		hand_in(p, task->seg);
-		return 0;
-	}
+	if (task->unit)
+		return hand_in(p, task->seg);
 	for (uint32_t h = 0; h < task->heads; h++)
 		for (uint32_t r = 0; r < p->rows; r++) {
 			uint32_t i = h * p->rows + r;

@@ -14,23 +14,32 @@
 /* Bytes of a task; less than one task's worth runs in the caller. */
 #define TASK_BYTES (256u << 10)
 
-/* n elements from one format to the other; the same format moves the bits, NaN payloads included.
+/*
+ * n elements from one format to the other; the same format moves the bits, NaN payloads included. 0
+ * or -ECANCELED.
  */
-static void move_row(const struct zw_prim *prim, void *dst, enum zw_store dst_st, const void *src,
-		     enum zw_store src_st, size_t n, float *scratch)
+static int move_row(const struct zw_prim *prim, struct zw_pool *pool, void *dst,
+		    enum zw_store dst_st, const void *src, enum zw_store src_st, size_t n,
+		    float *scratch)
 {
 	size_t dst_size = zw_store_size(dst_st), src_size = zw_store_size(src_st);
+	size_t piece = dst_st == src_st ? TASK_BYTES / dst_size : CHUNK;
 
-	if (dst_st == src_st) {
-		memcpy(dst, src, n * dst_size);
-		return;
-	}
-	for (size_t c = 0; c < n; c += CHUNK) {
-		size_t count = n - c < CHUNK ? n - c : CHUNK;
+	for (size_t c = 0; c < n; c += piece) {
+		size_t count = n - c < piece ? n - c : piece;
+		const char *from = (const char *)src + c * src_size;
+		char *to = (char *)dst + c * dst_size;
 
-		prim->widen[src_st](scratch, (const char *)src + c * src_size, count);
-		prim->narrow[dst_st]((char *)dst + c * dst_size, scratch, count);
+		if (zw_pool_cancelled(pool))
+			return -ECANCELED;
+		if (dst_st == src_st) {
+			memcpy(to, from, count * dst_size);
+		} else {
+			prim->widen[src_st](scratch, from, count);
+			prim->narrow[dst_st](to, scratch, count);
+		}
 	}
+	return 0;
 }
 
 struct rows_job {
@@ -52,10 +61,15 @@ static int rows_task(void *arg, uint64_t task, unsigned int slot)
 		return -ENOMEM;
 	if (end > job->rows)
 		end = job->rows;
-	for (; r < end; r++)
-		move_row(job->prim, zw_k_view_at(&job->dst, r, 0), job->dst.st,
-			 zw_k_view_at(&job->src, job->ids ? (uint32_t)job->ids[r] : r, 0),
-			 job->src.st, job->dst.n, scratch);
+	for (; r < end; r++) {
+		uint64_t from = job->ids ? (uint32_t)job->ids[r] : r;
+		int err = move_row(job->prim, job->pool, zw_k_view_at(&job->dst, r, 0), job->dst.st,
+				   zw_k_view_at(&job->src, from, 0), job->src.st, job->dst.n,
+				   scratch);
+
+		if (err)
+			return err;
+	}
 	return 0;
 }
 
@@ -132,11 +146,16 @@ static int kv_task(void *arg, uint64_t task, unsigned int slot)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < seq->q_count; i++) {
 		uint32_t row = seq->q_first + i, pos = (uint32_t)kv->pos[row];
+		int err = move_row(job->prim, job->pool, zw_kv_at(kv, seq->k_pages, pos, head),
+				   kv->st, zw_k_view_at(&job->k, row, head), job->k.st, kv->d,
+				   scratch);
 
-		move_row(job->prim, zw_kv_at(kv, seq->k_pages, pos, head), kv->st,
-			 zw_k_view_at(&job->k, row, head), job->k.st, kv->d, scratch);
-		move_row(job->prim, zw_kv_at(kv, seq->v_pages, pos, head), kv->st,
-			 zw_k_view_at(&job->v, row, head), job->v.st, kv->d, scratch);
+		if (!err)
+			err = move_row(job->prim, job->pool, zw_kv_at(kv, seq->v_pages, pos, head),
+				       kv->st, zw_k_view_at(&job->v, row, head), job->v.st, kv->d,
+				       scratch);
+		if (err)
+			return err;
 	}
 	return 0;
 }

@@ -44,6 +44,8 @@ static int argmax_task(void *arg, uint64_t row, unsigned int slot)
 		size_t n = load_chunk(job, row, col, x);
 		float m = job->prim->max(x, n);
 
+		if (zw_pool_cancelled(job->pool))
+			return -ECANCELED;
 		if (m <= best)
 			continue;
 		/* -inf may also mean that the chunk is all NaN: then nothing is equal to it. */
@@ -111,6 +113,8 @@ static int topk_task(void *arg, uint64_t row, unsigned int slot)
 	for (uint64_t col = 0; col < job->n; col += CHUNK) {
 		size_t n = load_chunk(job, row, col, x);
 
+		if (zw_pool_cancelled(job->pool))
+			return -ECANCELED;
 		for (size_t i = 0; i < n; i++) {
 			uint64_t key = key_of(x[i], (uint32_t)(col + i));
 

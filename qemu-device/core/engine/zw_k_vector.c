@@ -2,6 +2,8 @@
 /*
  * Row-wise kernels: norm, rotary embedding, activations, softmax, sums. Each task takes a run of
  * rows; a row is widened to F32 in scratch, worked on there, and rounded once when it is stored.
+ * Longer rows pass through the scratch in pieces, as often as it takes: so a task never needs
+ * memory for a whole one, and notices a cancel soon.
  */
 #include <errno.h>
 #include <math.h>
@@ -14,8 +16,10 @@
 
 /* Elements of a task: some ten microseconds of work. */
 #define TASK_ELEMENTS 16384u
-/* Columns at a time where columns do not depend on each other. */
+/* Columns at a time where columns do not depend on each other; a multiple of ZW_LANES. */
 #define CHUNK         4096u
+/* The same where rows are kept in scratch if they fit. */
+#define PIECE         16384u
 
 struct vec_job {
 	const struct zw_prim *prim;
@@ -42,7 +46,7 @@ static int vec_task(void *arg, uint64_t task, unsigned int slot)
 	if (end > job->items)
 		end = job->items;
 	for (; i < end && !err; i++)
-		err = job->item(job, i, scratch);
+		err = zw_pool_cancelled(job->pool) ? -ECANCELED : job->item(job, i, scratch);
 	return err;
 }
 
@@ -72,6 +76,12 @@ static int vec_run_chunks(struct vec_job *job, struct zw_pool *pool, uint32_t ro
 	return vec_run(job, pool, n < CHUNK ? n : CHUNK);
 }
 
+/* Length of the piece from column c on. */
+static size_t piece_at(const struct vec_job *job, size_t c)
+{
+	return job->n - c < PIECE ? job->n - c : PIECE;
+}
+
 static inline const char *at(const struct zw_k_view *v, uint64_t row, uint64_t col)
 {
 	return zw_k_view_at(v, row, 0) + col * v->size;
@@ -81,9 +91,10 @@ static inline const char *at(const struct zw_k_view *v, uint64_t row, uint64_t c
 
 struct norm_job {
 	struct vec_job vec;
+	struct zw_k_view w;
 	float eps;
 	bool w1;
-	const float *w; /* widened, shared by all workers */
+	const float *wide; /* w of a row of one piece, shared by all workers */
 };
 
 static int norm_item(const struct vec_job *vec, uint64_t item, float *scratch)
@@ -91,14 +102,33 @@ static int norm_item(const struct vec_job *vec, uint64_t item, float *scratch)
 	const struct norm_job *job = vec->args;
 	const struct zw_prim *prim = vec->prim;
 	uint64_t row = item / vec->heads, head = item % vec->heads;
+	const char *x = zw_k_view_at(&vec->x, row, head);
+	char *y = zw_k_view_at(&vec->y, row, head);
 	float ms, r, lanes[ZW_LANES] = {0};
 
-	prim->widen[vec->x.st](scratch, zw_k_view_at(&vec->x, row, head), vec->n);
-	prim->sumsq(lanes, scratch, vec->n);
+	for (size_t c = 0; c < vec->n; c += PIECE) {
+		size_t n = piece_at(vec, c);
+
+		if (zw_pool_cancelled(vec->pool))
+			return -ECANCELED;
+		prim->widen[vec->x.st](scratch, x + c * vec->x.size, n);
+		prim->sumsq(lanes, scratch, n);
+	}
 	ms = zw_lanes_total(lanes) / (float)vec->n;
 	r = 1.0f / sqrtf(ms + job->eps);
-	prim->norm(scratch, scratch, job->w, r, job->w1, vec->n);
-	prim->narrow[vec->y.st](zw_k_view_at(&vec->y, row, head), scratch, vec->n);
+	for (size_t c = 0; c < vec->n; c += PIECE) {
+		size_t n = piece_at(vec, c);
+		float *w = scratch + PIECE;
+
+		if (zw_pool_cancelled(vec->pool))
+			return -ECANCELED;
+		if (vec->n > PIECE) {
+			prim->widen[vec->x.st](scratch, x + c * vec->x.size, n);
+			prim->widen[job->w.st](w, job->w.ptr + c * job->w.size, n);
+		}
+		prim->norm(scratch, scratch, job->wide ? job->wide : w, r, job->w1, n);
+		prim->narrow[vec->y.st](y + c * vec->y.size, scratch, n);
+	}
 	return 0;
 }
 
@@ -106,8 +136,7 @@ int zw_k_rmsnorm(const struct zw_k_rmsnorm_args *args, struct zw_pool *pool)
 {
 	struct norm_job job = {.eps = args->eps};
 	struct vec_job *vec = &job.vec;
-	struct zw_k_view w;
-	float *wide;
+	float *wide = NULL;
 	int err;
 
 	if (args->flags & ~ZW_K_NORM_WEIGHT_PLUS_1)
@@ -116,28 +145,30 @@ int zw_k_rmsnorm(const struct zw_k_rmsnorm_args *args, struct zw_pool *pool)
 		return -EINVAL;
 	err = zw_k_view_in(&vec->x, &args->x, args->rows, args->heads, args->n);
 	if (!err)
-		err = zw_k_view_in(&w, &args->w, 1, 1, args->n);
+		err = zw_k_view_in(&job.w, &args->w, 1, 1, args->n);
 	if (!err)
 		err = zw_k_view_out(&vec->y, &args->y, args->rows, args->heads, args->n);
 	if (!err)
 		err = zw_k_view_conflict(&vec->y, &vec->x, true);
 	if (!err)
-		err = zw_k_view_conflict(&vec->y, &w, false);
+		err = zw_k_view_conflict(&vec->y, &job.w, false);
 	if (err || !args->rows || !args->heads || !args->n)
 		return err;
 
-	wide = aligned_alloc(64, (ZW_PAD((size_t)args->n) * sizeof(float) + 63) / 64 * 64);
-	if (!wide)
-		return -ENOMEM;
-	zw_prim_get()->widen[w.st](wide, w.ptr, args->n);
-	job.w = wide;
+	if (args->n <= PIECE) {
+		wide = aligned_alloc(64, (ZW_PAD((size_t)args->n) * sizeof(float) + 63) / 64 * 64);
+		if (!wide)
+			return -ENOMEM;
+		zw_prim_get()->widen[job.w.st](wide, job.w.ptr, args->n);
+	}
+	job.wide = wide;
 	job.w1 = args->flags & ZW_K_NORM_WEIGHT_PLUS_1;
 	vec->args = &job;
 	vec->item = norm_item;
 	vec->items = (uint64_t)args->rows * args->heads;
 	vec->heads = args->heads;
 	vec->n = args->n;
-	vec->scratch = ZW_PAD((size_t)args->n);
+	vec->scratch = args->n <= PIECE ? ZW_PAD((size_t)args->n) : 2 * PIECE;
 	err = vec_run(vec, pool, args->n);
 	free(wide);
 	return err;
@@ -158,12 +189,31 @@ static int rope_item(const struct vec_job *vec, uint64_t item, float *scratch)
 	const struct zw_prim *prim = vec->prim;
 	uint64_t row = item / vec->heads, head = item % vec->heads;
 	uint64_t p = job->pos ? (uint64_t)job->pos[row] : (uint64_t)args->pos_base + row;
-	uint32_t half = args->rot / 2;
+	uint64_t half = args->rot / 2, size = vec->x.size, out = vec->y.size;
+	const char *x = zw_k_view_at(&vec->x, row, head);
+	char *y = zw_k_view_at(&vec->y, row, head);
+	float *other = scratch + CHUNK;
 
-	prim->widen[vec->x.st](scratch, zw_k_view_at(&vec->x, row, head), vec->n);
-	prim->rope(scratch, scratch + half, args->cos_tab + p * args->table_ld,
-		   args->sin_tab + p * args->table_ld, half);
-	prim->narrow[vec->y.st](zw_k_view_at(&vec->y, row, head), scratch, vec->n);
+	for (uint64_t j = 0; j < half; j += CHUNK) {
+		size_t n = half - j < CHUNK ? half - j : CHUNK;
+
+		if (zw_pool_cancelled(vec->pool))
+			return -ECANCELED;
+		prim->widen[vec->x.st](scratch, x + j * size, n);
+		prim->widen[vec->x.st](other, x + (half + j) * size, n);
+		prim->rope(scratch, other, args->cos_tab + p * args->table_ld + j,
+			   args->sin_tab + p * args->table_ld + j, n);
+		prim->narrow[vec->y.st](y + j * out, scratch, n);
+		prim->narrow[vec->y.st](y + (half + j) * out, other, n);
+	}
+	for (uint64_t j = args->rot; j < vec->n; j += CHUNK) {
+		size_t n = vec->n - j < CHUNK ? vec->n - j : CHUNK;
+
+		if (zw_pool_cancelled(vec->pool))
+			return -ECANCELED;
+		prim->widen[vec->x.st](scratch, x + j * size, n);
+		prim->narrow[vec->y.st](y + j * out, scratch, n);
+	}
 	return 0;
 }
 
@@ -215,7 +265,7 @@ int zw_k_rope(const struct zw_k_rope_args *args, struct zw_pool *pool)
 	vec->items = (uint64_t)args->rows * args->heads;
 	vec->heads = args->heads;
 	vec->n = args->d;
-	vec->scratch = ZW_PAD((size_t)args->d);
+	vec->scratch = 2 * CHUNK;
 	err = vec_run(vec, pool, args->d);
 	free(copy);
 	return err;
@@ -282,17 +332,53 @@ int zw_k_add(const struct zw_k_add_args *args, struct zw_pool *pool)
 
 /* --- softmax --- */
 
-static int softmax_item(const struct vec_job *vec, uint64_t row, float *scratch)
+/* Widened and scaled elements c.. of a row. */
+static size_t softmax_load(const struct vec_job *vec, const char *x, size_t c, float *scratch)
 {
 	const struct zw_k_softmax_args *args = vec->args;
-	const struct zw_prim *prim = vec->prim;
-	float lanes[ZW_LANES] = {0};
+	size_t n = piece_at(vec, c);
 
-	prim->widen[vec->x.st](scratch, zw_k_view_at(&vec->x, row, 0), vec->n);
-	prim->scale(scratch, args->scale, vec->n);
-	prim->expsum(lanes, scratch, prim->max(scratch, vec->n), vec->n);
-	prim->div(scratch, zw_lanes_total(lanes), vec->n);
-	prim->narrow[vec->y.st](zw_k_view_at(&vec->y, row, 0), scratch, vec->n);
+	vec->prim->widen[vec->x.st](scratch, x + c * vec->x.size, n);
+	vec->prim->scale(scratch, args->scale, n);
+	return n;
+}
+
+static int softmax_item(const struct vec_job *vec, uint64_t row, float *scratch)
+{
+	const struct zw_prim *prim = vec->prim;
+	const char *x = zw_k_view_at(&vec->x, row, 0);
+	char *y = zw_k_view_at(&vec->y, row, 0);
+	float lanes[ZW_LANES] = {0}, unused[ZW_LANES] = {0}, m = -INFINITY, sum;
+	bool whole = vec->n <= PIECE;
+	size_t n = 0;
+
+	for (size_t c = 0; c < vec->n; c += PIECE) {
+		float most;
+
+		if (zw_pool_cancelled(vec->pool))
+			return -ECANCELED;
+		n = softmax_load(vec, x, c, scratch);
+		most = prim->max(scratch, n);
+		m = most > m ? most : m;
+	}
+	for (size_t c = 0; c < vec->n; c += PIECE) {
+		if (zw_pool_cancelled(vec->pool))
+			return -ECANCELED;
+		if (!whole)
+			n = softmax_load(vec, x, c, scratch);
+		prim->expsum(lanes, scratch, m, n);
+	}
+	sum = zw_lanes_total(lanes);
+	for (size_t c = 0; c < vec->n; c += PIECE) {
+		if (zw_pool_cancelled(vec->pool))
+			return -ECANCELED;
+		if (!whole) {
+			n = softmax_load(vec, x, c, scratch);
+			prim->expsum(unused, scratch, m, n);
+		}
+		prim->div(scratch, sum, n);
+		prim->narrow[vec->y.st](y + c * vec->y.size, scratch, n);
+	}
 	return 0;
 }
 
@@ -312,6 +398,6 @@ int zw_k_softmax(const struct zw_k_softmax_args *args, struct zw_pool *pool)
 		return err;
 	vec.items = args->rows;
 	vec.n = args->n;
-	vec.scratch = ZW_PAD((size_t)args->n);
+	vec.scratch = ZW_PAD((size_t)(args->n < PIECE ? args->n : PIECE));
 	return vec_run(&vec, pool, args->n);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fenv.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -13,9 +14,10 @@
 #include <xmmintrin.h>
 #endif
 
-/* Long enough to bridge the gap between two kernels of a layer, short enough to cost no one
- * anything. */
-#define SPIN_NS 50000
+/* Long enough to bridge the gap between two kernels of a layer. */
+#define SPIN_NS    50000
+/* A yield that took this long let someone else run. */
+#define YIELDED_NS 10000
 
 struct scratch {
 	void *mem;
@@ -104,18 +106,28 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* Waits until *var differs from val, or the spin time is over. */
-static void spin_while_equal(atomic_uint *var, unsigned int val)
+/*
+ * Waits until *var differs from val, the spin time is over, or it turns out that somebody else has
+ * use for the processor: a thread that waits must not be what keeps the work from being done, nor
+ * cost a neighbour anything. Returns false if the caller had better sleep.
+ */
+static bool spin_while_equal(atomic_uint *var, unsigned int val)
 {
-	uint64_t end = now_ns() + SPIN_NS;
+	uint64_t now = now_ns(), end = now + SPIN_NS;
 
-	do {
+	for (;;) {
+		uint64_t before = now;
+
 		for (int i = 0; i < 32; i++) {
 			if (atomic_load_explicit(var, memory_order_acquire) != val)
-				return;
+				return true;
 			cpu_relax();
 		}
-	} while (now_ns() < end);
+		sched_yield();
+		now = now_ns();
+		if (now >= end || now - before >= YIELDED_NS)
+			return atomic_load_explicit(var, memory_order_acquire) != val;
+	}
 }
 
 static void run_tasks(struct zw_pool *pool, unsigned int slot)
@@ -219,13 +231,9 @@ static int pool_run(struct zw_pool *pool, zw_pool_fn fn, void *arg, uint64_t n_t
 		pthread_mutex_unlock(&pool->lock);
 		/* From here on active only falls. */
 		for (unsigned int n;
-		     (n = atomic_load_explicit(&pool->active, memory_order_acquire));) {
-			uint64_t before = now_ns();
-
-			spin_while_equal(&pool->active, n);
-			if (now_ns() - before >= SPIN_NS)
+		     (n = atomic_load_explicit(&pool->active, memory_order_acquire));)
+			if (!spin_while_equal(&pool->active, n))
 				break;
-		}
 		pthread_mutex_lock(&pool->lock);
 		while (atomic_load_explicit(&pool->active, memory_order_acquire))
 			pthread_cond_wait(&pool->done, &pool->lock);

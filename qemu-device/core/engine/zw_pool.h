@@ -25,7 +25,8 @@ struct zw_pool;
  * debugging). N starts N - 1 threads. More than ZW_POOL_MAX_WORKERS is refused. The threads block
  * all signals but those they bring upon themselves.
  *
- * Idle threads spin for at most 50 us after their last task and then sleep.
+ * Idle threads spin for at most 50 us after their last task and then sleep; they yield while they
+ * spin, and sleep at once when another thread wants the processor.
  * Returns NULL with errno set (EINVAL, ENOMEM, EAGAIN). Free with zw_pool_free().
  */
 struct zw_pool *zw_pool_new(unsigned int workers);
@@ -39,9 +40,9 @@ unsigned int zw_pool_workers(const struct zw_pool *pool);
 /**
  * zw_pool_cancel - make kernels stop early
  *
- * Kernels running on the pool return -ECANCELED as soon as every worker has finished the tile it is
- * at (a millisecond of work at most with SIMD), and later ones return -ECANCELED at once, until
- * zw_pool_resume(). When a cancelled kernel has returned, no thread touches its operands any more;
+ * Kernels running on the pool return -ECANCELED as soon as every worker has finished the piece it is
+ * at, which takes less than 10 ms of processor time whatever the kernel, its shape and the SIMD
+ * level; later ones return -ECANCELED at once, until zw_pool_resume(). When a cancelled kernel has returned, no thread touches its operands any more;
  * its output is partly written. Callable from any thread, also from a signal handler.
  */
 void zw_pool_cancel(struct zw_pool *pool);

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A cancelled kernel returns within 10 ms of processor time, whichever it is and however little of
+ * it the shape lets the pool cut into tasks: single long rows, deep products, long contexts. With the
+ * scalar primitives too, the slowest there are.
+ */
+#include "test_k_util.h"
+
+#include <pthread.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WORKERS 2
+#define LIMIT_S 0.010
+
+#define BIG (1u << 24) /* elements of the memory that all operands share */
+
+static void *in_mem, *out_mem;
+
+static struct zw_k_in in(uint32_t dtype, uint64_t ld)
+{
+	return (struct zw_k_in){.ptr = in_mem, .dtype = dtype, .ld = ld, .hs = ld};
+}
+
+static struct zw_k_out out(uint32_t dtype, uint64_t ld)
+{
+	return (struct zw_k_out){.ptr = out_mem, .dtype = dtype, .ld = ld, .hs = ld};
+}
+
+static int product(struct zw_pool *pool, uint32_t m, uint32_t n, uint32_t k)
+{
+	struct zw_k_gemm_args args = {
+		.m = m, .n = n, .k = k, .a = in(BF16, 0), .w = in(BF16, 0), .c = out(BF16, n)};
+
+	return zw_k_gemm(&args, pool);
+}
+
+static int deep_tiles(struct zw_pool *pool)
+{
+	return product(pool, 144, 64, BIG);
+}
+
+static int deep_direct(struct zw_pool *pool)
+{
+	return product(pool, 1, 1 << 16, 190000);
+}
+
+static int wide_direct(struct zw_pool *pool)
+{
+	return product(pool, 16, 1 << 19, 8192);
+}
+
+/* Every page of the cache is the same one. */
+static int attention(struct zw_pool *pool, uint32_t rows, uint32_t heads, uint32_t d, uint32_t len)
+{
+	uint32_t n_pages = (len + 63) / 64;
+	void **pages = calloc(n_pages, sizeof(*pages));
+	struct zw_k_kv_seq seq = {
+		.k_pages = pages,
+		.v_pages = pages,
+		.n_pages = n_pages,
+		.q_count = rows,
+		.kv_len = len,
+	};
+	struct zw_k_attn_args args = {
+		.rows = rows,
+		.n_q = heads,
+		.n_kv = heads,
+		.d = d,
+		.block_size = 64,
+		.kv_dtype = BF16,
+		.n_seqs = 1,
+		.scale = 1.0f,
+		.seqs = &seq,
+		.q = in(BF16, 0),
+		.out = {.ptr = out_mem, .dtype = BF16, .ld = (uint64_t)heads * d, .hs = d},
+	};
+	int err;
+
+	assert_non_null(pages);
+	for (uint32_t i = 0; i < n_pages; i++)
+		pages[i] = in_mem;
+	err = zw_k_attn(&args, pool);
+	free(pages);
+	return err;
+}
+
+static int attention_many_rows(struct zw_pool *pool)
+{
+	return attention(pool, 512, 1, 4096, 1 << 16);
+}
+
+static int attention_few_rows(struct zw_pool *pool)
+{
+	return attention(pool, 1, 64, 4096, 1 << 16);
+}
+
+static int attention_many_heads(struct zw_pool *pool)
+{
+	return attention(pool, 8, 4096, 8, 1 << 12);
+}
+
+static int rmsnorm(struct zw_pool *pool)
+{
+	struct zw_k_rmsnorm_args args = {.rows = 4,
+					 .heads = 1,
+					 .n = BIG,
+					 .eps = 1e-6f,
+					 .x = in(BF16, 0),
+					 .w = in(BF16, 0),
+					 .y = out(BF16, BIG)};
+
+	return zw_k_rmsnorm(&args, pool);
+}
+
+static int rope(struct zw_pool *pool)
+{
+	struct zw_k_rope_args args = {
+		.rows = 4,
+		.heads = 1,
+		.d = BIG,
+		.rot = BIG / 2,
+		.n_pos = 4,
+		.cos_tab = in_mem,
+		.sin_tab = in_mem,
+		.x = in(BF16, 0),
+		.y = out(BF16, BIG),
+	};
+
+	return zw_k_rope(&args, pool);
+}
+
+static int softmax(struct zw_pool *pool)
+{
+	struct zw_k_softmax_args args = {
+		.rows = 4, .n = BIG, .scale = 1.0f, .x = in(BF16, 0), .y = out(BF16, BIG)};
+
+	return zw_k_softmax(&args, pool);
+}
+
+static int swiglu(struct zw_pool *pool)
+{
+	struct zw_k_swiglu_args args = {
+		.rows = 4, .n = BIG, .gate = in(BF16, 0), .up = in(BF16, 0), .out = out(BF16, BIG)};
+
+	return zw_k_swiglu(&args, pool);
+}
+
+static int add(struct zw_pool *pool)
+{
+	struct zw_k_add_args args = {
+		.rows = 4, .n = BIG, .a = in(BF16, 0), .b = in(BF16, 0), .out = out(BF16, BIG)};
+
+	return zw_k_add(&args, pool);
+}
+
+static int gather(struct zw_pool *pool)
+{
+	static const int32_t ids[4];
+	struct zw_k_gather_args args = {.rows = 4,
+					.n = BIG,
+					.vocab = 1,
+					.ids = ids,
+					.table = in(BF16, BIG),
+					.out = out(BF16, BIG)};
+
+	return zw_k_gather(&args, pool);
+}
+
+static int convert(struct zw_pool *pool)
+{
+	struct zw_k_convert_args args = {
+		.rows = 4, .n = BIG, .src = in(F32, 0), .dst = out(BF16, BIG)};
+
+	return zw_k_convert(&args, pool);
+}
+
+static int kv_write(struct zw_pool *pool)
+{
+	uint32_t rows = 1 << 17;
+	void *page = out_mem;
+	struct zw_k_kv_seq seq = {
+		.k_pages = &page, .v_pages = &page, .n_pages = 1, .q_count = rows, .kv_len = rows};
+	struct zw_k_kv_write_args args = {
+		.rows = rows,
+		.n_kv = 1,
+		.d = 512,
+		.block_size = rows,
+		.kv_dtype = BF16,
+		.n_seqs = 1,
+		.seqs = &seq,
+		.k = in(F32, 0),
+		.v = in(F32, 0),
+	};
+
+	return zw_k_kv_write(&args, pool);
+}
+
+static int argmax(struct zw_pool *pool)
+{
+	static int32_t index[4];
+	struct zw_k_argmax_args args = {.rows = 4, .n = BIG, .x = in(BF16, 0), .index = index};
+
+	return zw_k_argmax(&args, pool);
+}
+
+static int topk(struct zw_pool *pool)
+{
+	static int32_t index[4 * 1024];
+	static float value[4 * 1024];
+	struct zw_k_topk_args args = {
+		.rows = 4, .n = BIG, .k = 1024, .x = in(BF16, 0), .index = index, .value = value};
+
+	return zw_k_topk(&args, pool);
+}
+
+static int copy(struct zw_pool *pool)
+{
+	struct zw_k_copy_args args = {.dst = out_mem, .src = in_mem, .bytes = BIG * 4ull};
+
+	return zw_k_copy(&args, pool);
+}
+
+static int fill(struct zw_pool *pool)
+{
+	struct zw_k_fill_args args = {.dst = out_mem, .bytes = BIG * 8ull, .pattern = 0x12345678};
+
+	return zw_k_fill(&args, pool);
+}
+
+static const struct {
+	const char *name;
+	int (*run)(struct zw_pool *pool);
+} kernels[] = {
+	{"gemm, deep, tiles", deep_tiles},
+	{"gemm, deep, direct", deep_direct},
+	{"gemm, wide, direct", wide_direct},
+	{"attention, many rows", attention_many_rows},
+	{"attention, few rows", attention_few_rows},
+	{"attention, many heads", attention_many_heads},
+	{"rmsnorm", rmsnorm},
+	{"rope", rope},
+	{"softmax", softmax},
+	{"swiglu", swiglu},
+	{"add", add},
+	{"gather", gather},
+	{"convert", convert},
+	{"kv_write", kv_write},
+	{"argmax", argmax},
+	{"topk", topk},
+	{"copy", copy},
+	{"fill", fill},
+};
+
+/* Of all threads: on a busy machine a clock on the wall says nothing about the kernel. */
+static double cpu_time(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+struct canceller {
+	struct zw_pool *pool;
+	double at;
+};
+
+static void *cancel_later(void *arg)
+{
+	struct canceller *c = arg;
+
+	usleep(1000);
+	c->at = cpu_time();
+	zw_pool_cancel(c->pool);
+	return NULL;
+}
+
+/* Processor time from a cancel to the kernel's return; negative: it was over before. */
+static double cancelled_after(struct zw_pool *pool, int (*run)(struct zw_pool *pool))
+{
+	struct canceller c = {.pool = pool};
+	pthread_t thread;
+	double end;
+	int err;
+
+	assert_int_equal(pthread_create(&thread, NULL, cancel_later, &c), 0);
+	err = run(pool);
+	end = cpu_time();
+	pthread_join(thread, NULL);
+	zw_pool_resume(pool);
+	assert_true(err == 0 || err == -ECANCELED);
+	return err ? end - c.at : -1;
+}
+
+static void test_all(void **state)
+{
+	struct zw_pool *pool = zw_pool_new(WORKERS);
+	const char *level;
+
+	assert_non_null(pool);
+	for (int table = 0; k_use_table(table, &level); table++) {
+		for (size_t i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++) {
+			double best = INFINITY;
+
+			/* A thread may be put off the processor between the two readings. */
+			for (int n = 0; n < 20 && !(best < LIMIT_S); n++) {
+				double t = cancelled_after(pool, kernels[i].run);
+
+				best = t >= 0 && t < best ? t : best;
+			}
+			if (!(best < LIMIT_S * WORKERS))
+				fail_msg("%s, %s: %.1f ms of processor time after a cancel",
+					 kernels[i].name, level, best * 1e3);
+		}
+	}
+	zw_pool_free(pool);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_all)};
+
+	in_mem = calloc(BIG, 8);
+	out_mem = calloc(BIG, 8);
+	if (!in_mem || !out_mem)
+		return 77;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
