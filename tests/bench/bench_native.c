@@ -2,12 +2,13 @@
 /*
  * Speed of the compute kernels on this host, beside what the machine can do.
  *
- *	bench_native [--workers N] [--seconds S] [--json FILE]
+ *	bench_native [--workers N] [--seconds S] [--peaks] [--json FILE]
  *
- * GFLOP/s of matrix products beside the FMA peak; GB/s of weights in matrix-vector products beside
- * the read bandwidth. A peak is not measured once but in turns with every kernel, in bursts as long
- * as the kernel's own runs, and of both the best run counts: what else happens on the cores then
- * touches both alike. A table goes to stdout, JSON to FILE.
+ * GFLOP/s or GB/s of matrix products and of attention beside the bound that their operations at the
+ * FMA peak and their bytes at the read bandwidth set, whichever is the lower. The peaks are not
+ * measured once but in turns with every kernel, and of all three the best run counts: what else
+ * happens on the cores then touches them alike. --peaks measures nothing else. A table goes to
+ * stdout, JSON to FILE.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 #if defined(__x86_64__)
@@ -33,7 +35,8 @@
 struct ctx {
 	struct zw_pool *pool;
 	unsigned int workers;
-	double seconds; /* per figure */
+	double seconds;                /* per figure */
+	double best_flops, best_bytes; /* of the peaks, whole program */
 	FILE *json;
 	bool first;
 };
@@ -42,9 +45,12 @@ struct ctx {
 struct load {
 	int (*run)(struct ctx *ctx, void *arg);
 	void *arg;
-	double work; /* floating point operations or bytes of one run */
-	double best; /* most work per second seen so far, whole program */
+	double flops, bytes; /* of one run */
 };
+
+/* What the machine can do; several ways of reading memory, of which the best counts. */
+#define READ_WAYS 3
+static struct load fma_peak, read_peak[READ_WAYS];
 
 static double now(void)
 {
@@ -72,7 +78,7 @@ static double time_runs(struct ctx *ctx, const struct load *load, unsigned int t
 
 static void report(struct ctx *ctx, const char *name, double value, const char *unit, double peak)
 {
-	printf("%-28s %8.1f", name, value);
+	printf("%-32s %8.1f", name, value);
 	if (peak > 0)
 		printf(" of %7.1f %-8s %6.1f %%\n", peak, unit, 100 * value / peak);
 	else
@@ -88,33 +94,39 @@ static void report(struct ctx *ctx, const char *name, double value, const char *
 	ctx->first = false;
 }
 
-/* Best rates of a kernel and, in turns with it, of its peak. */
-static void measure(struct ctx *ctx, const char *name, const struct load *load, struct load *peak,
-		    const char *unit)
+static double max(double a, double b)
 {
-	double best = 0, best_peak = 0, end, once;
-	unsigned int bursts = 1;
+	return a > b ? a : b;
+}
 
-	time_runs(ctx, load, 1); /* warms caches and scratch */
-	once = time_runs(ctx, load, 1);
-	if (peak) {
-		double burst = time_runs(ctx, peak, 1);
+/* One burst of each peak; the best rates of this figure so far in *flops and *bytes. */
+static void measure_peaks(struct ctx *ctx, double *flops, double *bytes)
+{
+	if (fma_peak.run)
+		*flops = max(*flops, fma_peak.flops / time_runs(ctx, &fma_peak, 4) * 4);
+	for (int i = 0; i < READ_WAYS; i++)
+		*bytes = max(*bytes, read_peak[i].bytes / time_runs(ctx, &read_peak[i], 1));
+	ctx->best_flops = max(ctx->best_flops, *flops);
+	ctx->best_bytes = max(ctx->best_bytes, *bytes);
+}
 
-		bursts = once > burst ? (unsigned int)(once / burst) + 1 : 1;
-	}
+/* Best time of a kernel and, in turns with it, of the peaks. */
+static void measure(struct ctx *ctx, const char *name, const struct load *load, bool in_bytes)
+{
+	double best = 1e30, flops = 0, bytes = 0, end, bound, work;
+
+	time_runs(ctx, load, 2); /* warms scratch */
 	end = now() + ctx->seconds;
 	for (int n = 0; n < 3 || now() < end; n++) {
-		double rate = load->work / time_runs(ctx, load, 1);
+		double t = time_runs(ctx, load, 1);
 
-		best = rate > best ? rate : best;
-		if (!peak)
-			continue;
-		rate = peak->work * bursts / time_runs(ctx, peak, bursts);
-		best_peak = rate > best_peak ? rate : best_peak;
+		best = t < best ? t : best;
+		measure_peaks(ctx, &flops, &bytes);
 	}
-	if (peak && best_peak > peak->best)
-		peak->best = best_peak;
-	report(ctx, name, best * 1e-9, unit, best_peak * 1e-9);
+	/* The time that neither peak lets it go below. */
+	bound = max(flops > 0 ? load->flops / flops : 0, load->bytes / bytes);
+	work = in_bytes ? load->bytes : load->flops;
+	report(ctx, name, work / best * 1e-9, in_bytes ? "GB/s" : "GFLOP/s", work / bound * 1e-9);
 }
 
 /* --- what the machine can do --- */
@@ -169,55 +181,68 @@ static int fma_run(struct ctx *ctx, void *width)
 	return zw_pool_run(ctx->pool, fma_task, width, ctx->workers);
 }
 
-/* The widest FMA of this CPU, if this program knows it; AVX-512 counts although no kernel uses it.
- */
-static bool fma_load(struct ctx *ctx, struct load *load)
+/* The widest FMA of this CPU, if this program knows it. */
+static void fma_load(struct ctx *ctx)
 {
 #if defined(__x86_64__)
 	static int width;
 
 	if (zw_simd_best() < ZW_SIMD_AVX2)
-		return false;
-	width = __builtin_cpu_supports("avx512f") ? 16 : 8;
-	*load = (struct load){
-		.run = fma_run, .arg = &width, .work = 2.0 * 12 * width * FMA_STEPS * ctx->workers};
-	return true;
-#else
-	return false;
+		return;
+	width = zw_simd_best() >= ZW_SIMD_AVX512 ? 16 : 8;
+	fma_peak = (struct load){.run = fma_run,
+				 .arg = &width,
+				 .flops = 2.0 * 12 * width * FMA_STEPS * ctx->workers};
 #endif
 }
 
 struct read_job {
-	const uint64_t *mem;
-	size_t words; /* per task */
-	unsigned int tasks;
+	const char *mem;
+	size_t bytes; /* per task */
+	unsigned int tasks, streams;
 };
 
+/* Sums a piece of memory read as so many streams side by side: some memories like more than one. */
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static uint64_t sum_avx2(const uint64_t *p, size_t words)
+__attribute__((target("avx2"), always_inline)) static inline uint64_t
+sum_avx2(const char *p, size_t bytes, const unsigned int streams)
 {
-	__m256i s[4] = {0};
+	__m256i s[8] = {0};
 
-	for (size_t i = 0; i + 16 <= words; i += 16)
-#pragma GCC unroll 4
-		for (int j = 0; j < 4; j++)
-			s[j] = _mm256_add_epi64(
-				s[j], _mm256_loadu_si256((const __m256i *)(p + i + 4 * j)));
-	s[0] = _mm256_add_epi64(_mm256_add_epi64(s[0], s[1]), _mm256_add_epi64(s[2], s[3]));
+	for (size_t i = 0; i < bytes / streams; i += 64)
+#pragma GCC unroll 8
+		for (unsigned int j = 0; j < streams; j++) {
+			const char *at = p + j * (bytes / streams) + i;
+
+			_mm_prefetch(at + 512, _MM_HINT_T0);
+			s[j] = _mm256_add_epi64(s[j], _mm256_loadu_si256((const __m256i *)at));
+			s[j] = _mm256_add_epi64(s[j],
+						_mm256_loadu_si256((const __m256i *)(at + 32)));
+		}
+	for (int j = 1; j < 8; j++)
+		s[0] = _mm256_add_epi64(s[0], s[j]);
 	return (uint64_t)_mm256_extract_epi64(s[0], 0);
+}
+
+__attribute__((target("avx2"))) static uint64_t sum_streams(const char *p, size_t bytes,
+							    unsigned int streams)
+{
+	return streams == 1   ? sum_avx2(p, bytes, 1)
+	       : streams == 4 ? sum_avx2(p, bytes, 4)
+			      : sum_avx2(p, bytes, 8);
 }
 #endif
 
-static uint64_t sum_words(const uint64_t *p, size_t words)
+static uint64_t sum_words(const struct read_job *job, const char *p)
 {
 	uint64_t s = 0;
 
 #if defined(__x86_64__)
 	if (zw_simd_best() >= ZW_SIMD_AVX2)
-		return sum_avx2(p, words);
+		return sum_streams(p, job->bytes, job->streams);
 #endif
-	for (size_t i = 0; i < words; i++)
-		s += p[i];
+	for (size_t i = 0; i < job->bytes / 8; i++)
+		s += ((const uint64_t *)(const void *)p)[i];
 	return s;
 }
 
@@ -225,7 +250,7 @@ static int read_task(void *arg, uint64_t task, unsigned int slot)
 {
 	const struct read_job *job = arg;
 
-	sink = (float)sum_words(job->mem + task * job->words, job->words);
+	sink = (float)sum_words(job, job->mem + task * job->bytes);
 	return 0;
 }
 
@@ -234,22 +259,37 @@ static int read_run(struct ctx *ctx, void *arg)
 	return zw_pool_run(ctx->pool, read_task, arg, ((struct read_job *)arg)->tasks);
 }
 
-/* Reads an array far larger than any cache. */
-static void read_load(struct ctx *ctx, struct load *load)
+/* Memory as the device's is: in large pages where the host has them. */
+static void *allocate(size_t bytes)
 {
-	static struct read_job job;
-	uint64_t *mem = malloc(READ_BYTES);
+	size_t size = (bytes + (2u << 20) - 1) >> 21 << 21;
+	void *mem = aligned_alloc(2u << 20, size);
 
 	if (!mem) {
 		fprintf(stderr, "bench_native: no memory\n");
 		exit(1);
 	}
+	madvise(mem, size, MADV_HUGEPAGE);
+	return mem;
+}
+
+/* Reads an array far larger than any cache. */
+static void read_loads(struct ctx *ctx)
+{
+	static struct read_job jobs[READ_WAYS];
+	char *mem = allocate(READ_BYTES);
+
 	memset(mem, 1, READ_BYTES);
-	job.mem = mem;
-	job.tasks = 16 * ctx->workers;
-	job.words = READ_BYTES / 8 / job.tasks;
-	*load = (struct load){
-		.run = read_run, .arg = &job, .work = (double)job.words * job.tasks * 8};
+	for (int i = 0; i < READ_WAYS; i++) {
+		struct read_job *job = &jobs[i];
+
+		job->mem = mem;
+		job->streams = i == 0 ? 1 : i == 1 ? 4 : 8;
+		job->tasks = 16 * ctx->workers;
+		job->bytes = READ_BYTES / job->tasks / 512 * 512;
+		read_peak[i] = (struct load){
+			.run = read_run, .arg = job, .bytes = (double)job->bytes * job->tasks};
+	}
 }
 
 /* --- kernels --- */
@@ -257,13 +297,9 @@ static void read_load(struct ctx *ctx, struct load *load)
 static void *random_matrix(uint32_t dtype, size_t count)
 {
 	size_t size = dtype == ZW_DTYPE_F32 ? 4 : 2;
-	char *mem = aligned_alloc(64, (count * size + 63) / 64 * 64);
+	char *mem = allocate(count * size);
 	uint32_t x = 12345;
 
-	if (!mem) {
-		fprintf(stderr, "bench_native: no memory\n");
-		exit(1);
-	}
 	for (size_t i = 0; i < count; i++) {
 		float f;
 
@@ -282,9 +318,8 @@ static int gemm_run(struct ctx *ctx, void *arg)
 	return zw_k_gemm(arg, ctx->pool);
 }
 
-/* One product; @bytes: its figure is bytes of weights per second instead of operations. */
-static void bench_product(struct ctx *ctx, uint32_t m, uint32_t n, uint32_t k, uint32_t dtype,
-			  bool bytes, struct load *peak)
+/* One product; few rows of A are a matter of reading W. */
+static void bench_product(struct ctx *ctx, uint32_t m, uint32_t n, uint32_t k, uint32_t dtype)
 {
 	struct zw_k_gemm_args args = {
 		.m = m,
@@ -294,53 +329,147 @@ static void bench_product(struct ctx *ctx, uint32_t m, uint32_t n, uint32_t k, u
 		.w = {.ptr = random_matrix(dtype, (size_t)n * k), .dtype = dtype, .ld = k},
 		.c = {.ptr = random_matrix(dtype, (size_t)m * n), .dtype = dtype, .ld = n},
 	};
-	struct load load = {.run = gemm_run, .arg = &args};
+	struct load load = {
+		.run = gemm_run,
+		.arg = &args,
+		.flops = 2.0 * m * n * k,
+		.bytes = (dtype == ZW_DTYPE_F32 ? 4.0 : 2.0) * n * k,
+	};
 	char name[64];
 
-	if (bytes)
-		load.work = (dtype == ZW_DTYPE_F32 ? 4.0 : 2.0) * n * k;
-	else
-		load.work = 2.0 * m * n * k;
-	snprintf(name, sizeof(name), "%s %s %ux%ux%u", bytes ? "gemv" : "gemm",
+	snprintf(name, sizeof(name), "%s %s %ux%ux%u", m == 1 ? "gemv" : "gemm",
 		 dtype == ZW_DTYPE_F32 ? "f32" : "bf16", m, n, k);
-	measure(ctx, name, &load, peak, bytes ? "GB/s" : "GFLOP/s");
+	measure(ctx, name, &load, m == 1);
 	free((void *)args.a.ptr);
 	free((void *)args.w.ptr);
 	free(args.c.ptr);
+}
+
+/* As many caches as keep one from being in the processor's cache when it is used again. */
+#define CACHES 8
+
+struct attn_load {
+	struct zw_k_attn_args args;
+	struct zw_k_kv_seq seq;
+	void **k[CACHES], **v[CACHES];
+	unsigned int n, next;
+};
+
+static int attn_run(struct ctx *ctx, void *arg)
+{
+	struct attn_load *a = arg;
+
+	a->seq.k_pages = a->k[a->next];
+	a->seq.v_pages = a->v[a->next];
+	a->next = (a->next + 1) % a->n;
+	return zw_k_attn(&a->args, ctx->pool);
+}
+
+#define PAGE 64u
+
+/* A cache of len positions in pages of PAGE; *mem is its memory. */
+static void **pages_of(uint32_t len, size_t token, void **mem)
+{
+	uint32_t n = (len + PAGE - 1) / PAGE;
+	void **pages = calloc(n, sizeof(*pages));
+
+	*mem = random_matrix(ZW_DTYPE_BF16, n * PAGE * token);
+	for (uint32_t i = 0; pages && i < n; i++)
+		pages[i] = (uint16_t *)*mem + i * PAGE * token;
+	if (!pages)
+		exit(1);
+	return pages;
+}
+
+/* The last `rows` tokens of a sequence of `len` see it. */
+static void bench_attention(struct ctx *ctx, uint32_t rows, uint32_t len, uint32_t n_q,
+			    uint32_t n_kv, uint32_t d)
+{
+	struct attn_load a = {.n = rows == 1 ? CACHES : 1};
+	size_t token = (size_t)n_kv * d, q = (size_t)n_q * d;
+	struct load load = {.run = attn_run, .arg = &a, .bytes = 4.0 * len * (double)token};
+	void *mem[2 * CACHES];
+	char name[64];
+
+	for (unsigned int i = 0; i < a.n; i++) {
+		a.k[i] = pages_of(len, token, &mem[2 * i]);
+		a.v[i] = pages_of(len, token, &mem[2 * i + 1]);
+	}
+	for (uint32_t i = 0; i < rows; i++)
+		load.flops += 4.0 * (len - i) * (double)q;
+	a.seq = (struct zw_k_kv_seq){
+		.n_pages = (len + PAGE - 1) / PAGE, .q_count = rows, .kv_len = len};
+	a.args = (struct zw_k_attn_args){
+		.rows = rows,
+		.n_q = n_q,
+		.n_kv = n_kv,
+		.d = d,
+		.block_size = PAGE,
+		.kv_dtype = ZW_DTYPE_BF16,
+		.n_seqs = 1,
+		.scale = 0.09f,
+		.seqs = &a.seq,
+		.q = {.ptr = random_matrix(ZW_DTYPE_BF16, rows * q),
+		      .dtype = ZW_DTYPE_BF16,
+		      .ld = q,
+		      .hs = d},
+		.out = {.ptr = random_matrix(ZW_DTYPE_BF16, rows * q),
+			.dtype = ZW_DTYPE_BF16,
+			.ld = q,
+			.hs = d},
+	};
+	snprintf(name, sizeof(name), "attention %u of %u, %u/%ux%u", rows, len, n_q, n_kv, d);
+	measure(ctx, name, &load, rows == 1);
+	for (unsigned int i = 0; i < a.n; i++) {
+		free(a.k[i]);
+		free(a.v[i]);
+		free(mem[2 * i]);
+		free(mem[2 * i + 1]);
+	}
+	free((void *)a.args.q.ptr);
+	free(a.args.out.ptr);
 }
 
 static void bench_all(struct ctx *ctx)
 {
 	static const struct {
 		uint32_t m, n, k, dtype;
-		bool bytes;
 	} products[] = {
-		{1024, 1024, 1024, ZW_DTYPE_BF16, false}, {1024, 1024, 1024, ZW_DTYPE_F32, false},
-		{512, 3072, 1024, ZW_DTYPE_BF16, false},  {128, 3072, 1024, ZW_DTYPE_BF16, false},
-		{128, 1024, 3072, ZW_DTYPE_BF16, false},  {32, 3072, 1024, ZW_DTYPE_BF16, false},
-		{8, 3072, 1024, ZW_DTYPE_BF16, false},    {1, 8192, 8192, ZW_DTYPE_BF16, true},
-		{1, 8192, 8192, ZW_DTYPE_F32, true},      {1, 65536, 1024, ZW_DTYPE_BF16, true},
-		{4, 8192, 8192, ZW_DTYPE_BF16, true},
+		{1024, 1024, 1024, ZW_DTYPE_BF16}, {1024, 1024, 1024, ZW_DTYPE_F32},
+		{512, 3072, 1024, ZW_DTYPE_BF16},  {512, 1024, 3072, ZW_DTYPE_BF16},
+		{128, 3072, 1024, ZW_DTYPE_BF16},  {32, 3072, 1024, ZW_DTYPE_BF16},
+		{16, 16384, 1024, ZW_DTYPE_BF16},  {8, 16384, 1024, ZW_DTYPE_BF16},
+		{4, 16384, 1024, ZW_DTYPE_BF16},   {2, 16384, 1024, ZW_DTYPE_BF16},
+		{8, 8192, 8192, ZW_DTYPE_BF16},    {1, 8192, 8192, ZW_DTYPE_BF16},
+		{1, 8192, 8192, ZW_DTYPE_F32},     {1, 65536, 1024, ZW_DTYPE_BF16},
 	};
-	struct load flops, bytes;
-	bool has_flops = fma_load(ctx, &flops);
+	static const struct {
+		uint32_t rows, len, n_q, n_kv, d;
+	} attentions[] = {
+		{512, 512, 16, 8, 128}, {512, 4000, 16, 8, 128}, {1, 500, 16, 8, 128},
+		{1, 4000, 16, 8, 128},  {1, 4000, 32, 8, 128},   {1, 4000, 14, 2, 64},
+	};
 
-	read_load(ctx, &bytes);
 	for (size_t i = 0; i < sizeof(products) / sizeof(products[0]); i++)
-		bench_product(ctx, products[i].m, products[i].n, products[i].k, products[i].dtype,
-			      products[i].bytes,
-			      products[i].bytes ? &bytes
-			      : has_flops       ? &flops
-						: NULL);
-	if (has_flops)
-		report(ctx, "FMA f32 peak", flops.best * 1e-9, "GFLOP/s", 0);
-	report(ctx, "read bandwidth", bytes.best * 1e-9, "GB/s", 0);
-	free((void *)((struct read_job *)bytes.arg)->mem);
+		bench_product(ctx, products[i].m, products[i].n, products[i].k, products[i].dtype);
+	for (size_t i = 0; i < sizeof(attentions) / sizeof(attentions[0]); i++)
+		bench_attention(ctx, attentions[i].rows, attentions[i].len, attentions[i].n_q,
+				attentions[i].n_kv, attentions[i].d);
+}
+
+static void bench_peaks(struct ctx *ctx)
+{
+	double end = now() + ctx->seconds, flops = 0, bytes = 0;
+
+	do
+		measure_peaks(ctx, &flops, &bytes);
+	while (now() < end);
 }
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: bench_native [--workers N] [--seconds S] [--json FILE]\n");
+	fprintf(stderr,
+		"usage: bench_native [--workers N] [--seconds S] [--peaks] [--json FILE]\n");
 	return 2;
 }
 
@@ -349,6 +478,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{"workers", required_argument, NULL, 'w'},
 		{"seconds", required_argument, NULL, 's'},
+		{"peaks", no_argument, NULL, 'p'},
 		{"json", required_argument, NULL, 'j'},
 		{0},
 	};
@@ -358,13 +488,16 @@ int main(int argc, char **argv)
 		.first = true,
 	};
 	const char *json = NULL;
+	bool peaks = false;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "w:s:j:", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "w:s:pj:", options, NULL)) != -1) {
 		if (c == 'w')
 			ctx.workers = (unsigned int)strtoul(optarg, NULL, 10);
 		else if (c == 's')
 			ctx.seconds = strtod(optarg, NULL);
+		else if (c == 'p')
+			peaks = true;
 		else if (c == 'j')
 			json = optarg;
 		else
@@ -388,7 +521,13 @@ int main(int argc, char **argv)
 			ctx.workers, zw_simd_name(zw_simd_get()));
 	}
 	printf("%u workers, %s\n", ctx.workers, zw_simd_name(zw_simd_get()));
-	bench_all(&ctx);
+	fma_load(&ctx);
+	read_loads(&ctx);
+	(peaks ? bench_peaks : bench_all)(&ctx);
+	if (fma_peak.run)
+		report(&ctx, "FMA f32 peak", ctx.best_flops * 1e-9, "GFLOP/s", 0);
+	report(&ctx, "read bandwidth", ctx.best_bytes * 1e-9, "GB/s", 0);
+	free((void *)((struct read_job *)read_peak[0].arg)->mem);
 	zw_pool_free(ctx.pool);
 	if (ctx.json) {
 		fprintf(ctx.json, "\n  ]\n}\n");

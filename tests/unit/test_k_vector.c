@@ -88,7 +88,7 @@ static void check_gaps(const struct vec *v)
 	}
 
 static const uint32_t dtypes[][2] = {{F32, F32}, {BF16, BF16}, {F32, BF16}, {BF16, F32}};
-static const uint32_t lengths[] = {1, 2, 7, 8, 9, 16, 31, 64, 128, 1000};
+static const uint32_t lengths[] = {1, 2, 7, 8, 9, 16, 31, 64, 128, 1000, 16385, 40009};
 #define N_OF(a) (sizeof(a) / sizeof((a)[0]))
 
 /* --- RMSNorm --- */
@@ -236,12 +236,13 @@ static int run_rope(void *arg, struct zw_pool *pool)
 
 static void test_rope(void **state)
 {
-	static const uint32_t rots[] = {2, 4, 6, 16, 18, 64, 128};
+	static const uint32_t rots[] = {2, 4, 6, 16, 18, 64, 128, 8192, 9002};
 	uint32_t n_pos = 50;
 
 	for (size_t t = 0; t < N_OF(dtypes); t++)
 		for (size_t l = 0; l < N_OF(rots); l++) {
-			uint32_t rot = rots[l], d = rot + (l % 3) * 5, half = rot / 2;
+			uint32_t rot = rots[l], half = rot / 2;
+			uint32_t d = rot + (uint32_t)(l % 3) * (rot > 1000 ? 2500 : 5);
 			uint64_t tld = half + l % 2;
 			float *cs = k_array(F32, (n_pos - 1) * tld + half);
 			float *sn = k_array(F32, (n_pos - 1) * tld + half);
@@ -528,6 +529,61 @@ static void test_softmax(void **state)
 		}
 }
 
+/* Rows that pass through the scratch in pieces, over themselves: as into other memory. */
+static void test_long_in_place(void **state)
+{
+	enum { N = 40009 };
+	struct zw_pool *pool = zw_pool_new(2);
+	float *tab = k_array(F32, N);
+	void *w = k_array(BF16, N);
+
+	for (size_t t = 0; t < 2; t++) {
+		uint32_t type = dtypes[t][0];
+		size_t bytes = N * k_size(type);
+		void *x = k_array(type, N), *y = malloc(bytes), *z = malloc(bytes);
+		struct zw_k_in in = {.ptr = x, .dtype = type, .ld = N};
+		struct zw_k_out out = {.ptr = y, .dtype = type, .ld = N};
+		struct zw_k_rmsnorm_args norm = {.rows = 1,
+						 .heads = 1,
+						 .n = N,
+						 .x = in,
+						 .y = out,
+						 .w = {.ptr = w, .dtype = BF16}};
+		struct zw_k_softmax_args soft = {
+			.rows = 1, .n = N, .scale = 1.0f, .x = in, .y = out};
+		struct zw_k_rope_args rope = {.rows = 1,
+					      .heads = 1,
+					      .d = N,
+					      .rot = 20000,
+					      .n_pos = 1,
+					      .cos_tab = tab,
+					      .sin_tab = tab + 10000,
+					      .table_ld = 10000,
+					      .x = in,
+					      .y = out};
+
+#define IN_PLACE(call, args)                                                                       \
+	do {                                                                                       \
+		assert_int_equal(call(&(args), pool), 0);                                          \
+		memcpy(z, x, bytes);                                                               \
+		(args).x.ptr = z;                                                                  \
+		(args).y.ptr = z;                                                                  \
+		assert_int_equal(call(&(args), pool), 0);                                          \
+		assert_memory_equal(y, z, bytes);                                                  \
+	} while (0)
+		IN_PLACE(zw_k_rmsnorm, norm);
+		IN_PLACE(zw_k_softmax, soft);
+		IN_PLACE(zw_k_rope, rope);
+#undef IN_PLACE
+		free(x);
+		free(y);
+		free(z);
+	}
+	free(tab);
+	free(w);
+	zw_pool_free(pool);
+}
+
 static void test_softmax_special(void **state)
 {
 	float rows[3][9] = {
@@ -628,8 +684,8 @@ int main(void)
 		cmocka_unit_test(test_rmsnorm_special), cmocka_unit_test(test_rope),
 		cmocka_unit_test(test_rope_refusals),   cmocka_unit_test(test_swiglu_add),
 		cmocka_unit_test(test_pair_aliasing),   cmocka_unit_test(test_softmax),
-		cmocka_unit_test(test_softmax_special), cmocka_unit_test(test_exp_log),
-		cmocka_unit_test(test_exp_bits),
+		cmocka_unit_test(test_long_in_place),   cmocka_unit_test(test_softmax_special),
+		cmocka_unit_test(test_exp_log),         cmocka_unit_test(test_exp_bits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
