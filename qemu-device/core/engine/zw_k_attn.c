@@ -133,13 +133,14 @@ static int make_plan(struct attn_job *job)
 		segs += segments(job, seq->q_first, seq->q_count);
 	}
 	/*
-	 * Few rows: whole sequences if there are many, else their segments, else heads apart. All
-	 * heads together read whole tokens, which lie together.
+	 * Few rows: whole sequences if there are many, else their segments. Heads apart only where
+	 * workers would be idle: all heads together read whole tokens, which lie together, and that
+	 * is worth more than a better balance.
 	 */
 	if (few && few < wanted) {
-		plan.split = true;
-		if (segs < wanted) {
-			uint64_t heads = div_up(job->kv.n_kv, div_up(wanted, segs));
+		plan.split = workers > 1;
+		if (segs < workers) {
+			uint64_t heads = div_up(job->kv.n_kv, div_up(workers, segs));
 
 			plan.heads = heads < plan.heads ? (uint32_t)heads : plan.heads;
 		}

@@ -13,7 +13,7 @@
 #include "zw_k_attn.h"
 #include "zw_k_math.h"
 
-/* Keys whose values are weighed at a time while the next block's keys are asked for. */
+/* Keys whose values are weighed at a time, for one head after the other. */
 #define WEIGH_KEYS 16u
 /* Bytes of packed keys that stay in the first-level cache while all query rows pass by. */
 #define HOT_KEYS   (16u << 10)
@@ -25,12 +25,20 @@ struct sums {
 	float *m, *l, *acc; /* [head, row], [head, row], [head, row][pd] */
 };
 
+/* Where the keys and values of a block lie, of the task's first head. */
+struct rows {
+	const char *key[KEY_BLOCK], *value[KEY_BLOCK];
+	uint32_t count;
+};
+
 struct part {
 	const struct attn_job *job;
 	const struct attn_task *task;
 	const struct zw_k_kv_seq *seq;
-	uint32_t rows; /* of one head */
-	uint32_t last; /* greatest position of a row */
+	uint32_t rows;          /* of one head */
+	uint32_t last;          /* greatest position of a row */
+	uint32_t end;           /* greatest position of the task */
+	struct rows here, next; /* this block, and the one after it */
 	struct sums now, total;
 	float *q;       /* packed */
 	float *k;       /* wide: a block of packed keys */
@@ -56,14 +64,30 @@ static uint32_t head_of(const struct part *p, uint32_t h, uint32_t r)
 	return (p->task->head + h) * p->job->group + (uint32_t)((p->task->r0 + r) % p->job->group);
 }
 
-static const char *key_at(const struct part *p, uint32_t pos, uint32_t h)
+/* Row of head h of the task, from that of its first head. */
+static const char *of_head(const struct part *p, const char *row, uint32_t h)
 {
-	return zw_kv_at(&p->job->kv, p->seq->k_pages, pos, p->task->head + h);
+	return row + (size_t)h * p->job->kv.d * p->job->kv.size;
 }
 
-static const char *value_at(const struct part *p, uint32_t pos, uint32_t h)
+/* Finds the rows of up to count keys from first on; count 0: there are none. */
+static void find_rows(const struct part *p, struct rows *rows, uint32_t first, uint32_t count)
 {
-	return zw_kv_at(&p->job->kv, p->seq->v_pages, pos, p->task->head + h);
+	const struct zw_kv *kv = &p->job->kv;
+	size_t step = (size_t)kv->n_kv * kv->d * kv->size;
+
+	rows->count = count;
+	for (uint32_t j = 0; j < count;) {
+		uint32_t slot = (first + j) % kv->block_size;
+		uint32_t n = min_u32(count - j, kv->block_size - slot);
+		const char *key = zw_kv_at(kv, p->seq->k_pages, first + j, p->task->head);
+		const char *value = zw_kv_at(kv, p->seq->v_pages, first + j, p->task->head);
+
+		for (uint32_t i = 0; i < n; i++, j++) {
+			rows->key[j] = key + i * step;
+			rows->value[j] = value + i * step;
+		}
+	}
 }
 
 /*
@@ -178,8 +202,8 @@ static void wide_value(struct part *p, uint32_t j, const char *row)
 	}
 }
 
-/* Packs keys, widens values [first, first + count), and asks for those of the next block. */
-static void wide_load(struct part *p, uint32_t first, uint32_t count)
+/* Packs the block's keys, widens its values, and asks for those of the next block. */
+static void wide_load(struct part *p, uint32_t count)
 {
 	const struct attn_job *job = p->job;
 	const struct zw_prim *prim = job->prim;
@@ -190,13 +214,11 @@ static void wide_load(struct part *p, uint32_t first, uint32_t count)
 		const void *rows[ZW_TILE_MAX_COLS];
 
 		for (uint32_t i = 0; i < n; i++) {
-			uint32_t pos = first + j + i;
-
-			rows[i] = key_at(p, pos, 0);
-			wide_value(p, j + i, value_at(p, pos, 0));
-			if (p->last - pos >= KEY_BLOCK) {
-				ask_for(p, key_at(p, pos + KEY_BLOCK, 0));
-				ask_for(p, value_at(p, pos + KEY_BLOCK, 0));
+			rows[i] = p->here.key[j + i];
+			wide_value(p, j + i, p->here.value[j + i]);
+			if (j + i < p->next.count) {
+				ask_for(p, p->next.key[j + i]);
+				ask_for(p, p->next.value[j + i]);
 			}
 		}
 		prim->pack[st](p->k + j * job->pd, prim->tile_cols, rows, n, job->kv.d);
@@ -252,11 +274,11 @@ static int wide_weigh(struct part *p)
 	return 0;
 }
 
-static int wide_block(struct part *p, uint32_t first, uint32_t count)
+static int wide_block(struct part *p, uint32_t count)
 {
 	int err;
 
-	wide_load(p, first, count);
+	wide_load(p, count);
 	err = wide_scores(p, count);
 	if (err)
 		return err;
@@ -297,49 +319,51 @@ static void few_pack_q(struct part *p)
 	}
 }
 
-/* Scores of the rows of head h against keys [j, j + n) of the block, asking for their values. */
-static void few_scores(struct part *p, uint32_t h, uint32_t first, uint32_t j, uint32_t n)
+/*
+ * Scores of rows [r, r + rows) of every head against the block, asking for its values. The keys taken
+ * at a time lie apart: with all heads of one key before the next key, each of these streams runs
+ * through memory, which prefetchers follow.
+ */
+static int few_scores(struct part *p, const float *q, size_t q_size, uint32_t r, uint32_t rows,
+		      uint32_t count)
 {
 	const struct attn_job *job = p->job;
-	uint32_t n_groups = few_groups(p);
-	const float *q = p->q + h * few_q_size(p);
+	const struct zw_direct *direct = &job->prim->direct[rows - 1];
+	uint32_t cols = direct->cols, apart = (count + cols - 1) / cols;
 
-	for (uint32_t g = 0, r = 0; g < n_groups; r += group_rows(p->rows, n_groups, g++)) {
-		uint32_t rows = group_rows(p->rows, n_groups, g);
-		const struct zw_direct *direct = &job->prim->direct[rows - 1];
-		float *s = p->s + (h * p->rows + r) * SCORES;
-
-		for (uint32_t i = 0; i < n; i += direct->cols) {
+	for (uint32_t i = 0; i < apart; i++) {
+		if (zw_pool_cancelled(job->pool))
+			return -ECANCELED;
+		for (uint32_t h = 0; h < p->task->heads; h++) {
+			float *s = p->s + (h * p->rows + r) * SCORES + i, z[ZW_DIRECT_OUT];
 			const void *keys[ZW_DIRECT_MAX_COLS];
-			float z[ZW_DIRECT_OUT];
 
 			/* Beyond the last key it stands in for those that are not there. */
-			for (uint32_t c = 0; c < direct->cols; c++) {
-				uint32_t pos = first + j + min_u32(i + c, n - 1);
+			for (uint32_t c = 0; c < cols; c++) {
+				uint32_t j = min_u32(c * apart + i, count - 1);
 
-				keys[c] = key_at(p, pos, h);
-				if (!g)
-					ask_for(p, value_at(p, pos, h));
+				keys[c] = of_head(p, p->here.key[j], h);
+				if (!r)
+					ask_for(p, of_head(p, p->here.value[j], h));
 			}
-			direct->fn[job->kv.st](q, keys, job->args->d, z, (struct zw_ahead){0});
+			direct->fn[job->kv.st](q + h * q_size, keys, job->args->d, z,
+					       (struct zw_ahead){0});
 			for (uint32_t l = 0; l < rows; l++)
-				memcpy(s + l * SCORES + j + i, z + l * direct->cols,
-				       direct->cols * sizeof(*z));
+				for (uint32_t c = 0; c < cols && c * apart + i < count; c++)
+					s[l * SCORES + c * apart] = z[l * cols + c];
 		}
-		q += direct->group * job->pd;
 	}
+	return 0;
 }
 
-/* Values of keys [j, j + n) of the block, which lie in one page, asking for the next block's keys. */
-static void few_weigh(struct part *p, uint32_t h, uint32_t first, uint32_t j, uint32_t n)
+/* Values of keys [j, j + n) of the block, which lie in one page. */
+static void few_weigh(struct part *p, uint32_t h, uint32_t j, uint32_t n)
 {
 	const struct attn_job *job = p->job;
 	const struct zw_prim *prim = job->prim;
-	const char *v = value_at(p, first + j, h);
+	const char *v = of_head(p, p->here.value[j], h);
 	size_t ldv = (size_t)job->kv.n_kv * job->kv.d;
 
-	for (uint32_t i = 0; i < n && first + j + i + KEY_BLOCK <= p->last; i++)
-		ask_for(p, key_at(p, first + j + i + KEY_BLOCK, h));
 	for (uint32_t r = 0, rows; r < p->rows; r += rows) {
 		uint32_t i = h * p->rows + r;
 
@@ -354,14 +378,17 @@ static void few_weigh(struct part *p, uint32_t h, uint32_t first, uint32_t j, ui
 static int few_block(struct part *p, uint32_t first, uint32_t count)
 {
 	const struct attn_job *job = p->job;
-	uint32_t page = job->args->block_size;
+	uint32_t page = job->args->block_size, n_groups = few_groups(p);
+	size_t q_size = few_q_size(p);
+	const float *q = p->q;
 
-	for (uint32_t j = 0; j < count; j += WEIGH_KEYS) {
-		for (uint32_t h = 0; h < p->task->heads; h++) {
-			if (zw_pool_cancelled(job->pool))
-				return -ECANCELED;
-			few_scores(p, h, first, j, min_u32(WEIGH_KEYS, count - j));
-		}
+	for (uint32_t g = 0, r = 0; g < n_groups; r += group_rows(p->rows, n_groups, g++)) {
+		uint32_t rows = group_rows(p->rows, n_groups, g);
+		int err = few_scores(p, q, q_size, r, rows, count);
+
+		if (err)
+			return err;
+		q += job->prim->direct[rows - 1].group * job->pd;
 	}
 	softmax_rows(p);
 	for (uint32_t j = 0, n; j < count; j += n) {
@@ -369,7 +396,7 @@ static int few_block(struct part *p, uint32_t first, uint32_t count)
 		for (uint32_t h = 0; h < p->task->heads; h++) {
 			if (zw_pool_cancelled(job->pool))
 				return -ECANCELED;
-			few_weigh(p, h, first, j, n);
+			few_weigh(p, h, j, n);
 		}
 	}
 	return 0;
@@ -400,8 +427,16 @@ static int run_segment(struct part *p, uint32_t seg, bool few)
 
 		if (zw_pool_cancelled(p->job->pool))
 			return -ECANCELED;
+		if (p->next.count)
+			p->here = p->next;
+		else
+			find_rows(p, &p->here, first, count);
+		find_rows(p, &p->next, first + KEY_BLOCK,
+			  p->end - first < KEY_BLOCK
+				  ? 0
+				  : min_u32(KEY_BLOCK, p->end - first - KEY_BLOCK + 1));
 		count = look(p, first, count);
-		err = (few ? few_block : wide_block)(p, first, count);
+		err = few ? few_block(p, first, count) : wide_block(p, count);
 		if (err)
 			return err;
 	}
@@ -493,6 +528,7 @@ static int run_part(struct part *p, bool few)
 	const struct attn_task *task = p->task;
 	int err = 0;
 
+	p->end = min_u32(p->last, (task->seg + task->n_segs) * SEGMENT - 1);
 	(few ? few_pack_q : wide_pack_q)(p);
 	for (uint32_t seg = task->seg; seg < task->seg + task->n_segs && !err; seg++) {
 		err = run_segment(p, seg, few);

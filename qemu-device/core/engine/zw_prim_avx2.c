@@ -16,7 +16,7 @@
 #define TILE_UNITS   3
 #define DIRECT_ROWS  4
 #define DIRECT_TABLE(X)                                                                            \
-	X(2, 5)                                                                                    \
+	X(2, 4)                                                                                    \
 	X(3, 3)                                                                                    \
 	X(4, 3)
 #define WEIGH_ROWS    3
