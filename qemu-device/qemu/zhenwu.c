@@ -384,11 +384,15 @@ static const struct zw_profile *zw_get_profile(ZhenwuState *s,
     return NULL;
 }
 
+/*
+ * One for each CPU of the host: a guest that waits for a job leaves its own
+ * to the engines, and engines without work give way to it.
+ */
 static int zw_default_workers(void)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
-    return MAX(1, MIN(cpus - 1, 64));
+    return MAX(1, MIN(cpus, 64));
 }
 
 /* Leave the guest its RAM and the host something to breathe. */

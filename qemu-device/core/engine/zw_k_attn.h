@@ -21,7 +21,7 @@
  * Query rows (tokens x heads of a group) of one KV head: many in a tile of widened keys, or so few
  * that keys and values are better read where they lie.
  */
-#define WIDE_ROWS 96u
+#define WIDE_ROWS 144u
 #define FEW_ROWS  8u
 
 /* Sums of one head group of one sequence whose segments are computed by different tasks. */

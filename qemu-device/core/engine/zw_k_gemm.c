@@ -29,7 +29,7 @@
 #define DIRECT_MAX_M 16
 #define DIRECT_MAX_A (192u << 10)
 /* Bytes of W in a task of direct products, and in a block that all rows of A meet. */
-#define DIRECT_TASK  (256u << 10)
+#define DIRECT_TASK  (512u << 10)
 #define DIRECT_BLOCK (64u << 10)
 /* A multiple of most numbers of rows that a level takes at a time. */
 #define DIRECT_ROWS  24u
@@ -190,7 +190,7 @@ static int direct_task(void *arg, uint64_t task, unsigned int slot)
 /* Rows of W in a block and in a task. */
 static uint64_t direct_plan(struct gemm_job *job, bool small)
 {
-	uint64_t row_bytes = (uint64_t)(job->k ? job->k : 1) * job->w.size, count;
+	uint64_t row_bytes = (uint64_t)(job->k ? job->k : 1) * job->w.size, count, share;
 
 	if (job->m <= job->prim->direct_rows) {
 		/* W is needed once: long streams. */
@@ -200,10 +200,11 @@ static uint64_t direct_plan(struct gemm_job *job, bool small)
 		while (job->block_n * row_bytes > DIRECT_BLOCK && job->block_n > 6)
 			job->block_n /= 2;
 	}
-	/* Whole blocks, at least one, and no more than divides the work between the workers. */
+	/* Whole blocks, at least one; long streams, but some tasks for each worker. */
 	count = small ? job->n : DIRECT_TASK / row_bytes;
-	if (!small && count > job->n / zw_pool_workers(job->pool))
-		count = job->n / zw_pool_workers(job->pool);
+	share = job->n / (4u * zw_pool_workers(job->pool));
+	if (!small && count > share)
+		count = share;
 	count = (count + job->block_n - 1) / job->block_n;
 	job->task_n = (uint32_t)(count ? count : 1) * job->block_n;
 	if (job->m <= job->prim->direct_rows)
