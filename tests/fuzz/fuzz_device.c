@@ -236,14 +236,13 @@ static void reset(struct host *h, bool in_steps, bool scrub)
 	uint64_t end = now_ns() + PATIENCE_NS;
 
 	if (in_steps) {
-		zw_device_reset_begin(h->dev);
-		while (!zw_device_reset_quiescent(h->dev)) {
+		zw_device_reset_begin(h->dev, scrub);
+		while (r32(h, ZW_REG_RESET_STATUS)) {
 			if (now_ns() > end)
-				broken("the device does not come to rest");
+				broken("the device does not come out of reset");
 			nap();
 		}
 		h->no_dma = true;
-		zw_device_reset_finish(h->dev, scrub);
 	} else {
 		zw_device_reset(h->dev, scrub);
 		h->no_dma = true;

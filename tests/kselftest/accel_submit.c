@@ -400,7 +400,7 @@ TEST_F_TIMEOUT(submit, fences_of_jobs_never_run_outlive_the_queue, 120)
 {
 	struct zw_client *c = &self->c;
 	struct drm_zhenwu_sync_op sig = {.flags = DRM_ZHENWU_SYNC_OP_SIGNAL};
-	uint32_t q = queue_of_slots(c->fd, c->vm, 8), bad;
+	uint32_t q = queue_of_slots(c->fd, c->vm, 8), from;
 	struct sync_fence_info fence;
 	int sf[2];
 
@@ -408,9 +408,9 @@ TEST_F_TIMEOUT(submit, fences_of_jobs_never_run_outlive_the_queue, 120)
 	ASSERT_EQ(0, drmSyncobjCreate(c->fd, 0, &sig.handle));
 	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, self->data.va + 4096, 1);
 	ASSERT_EQ(0, submit_syncs(c->fd, q, c->cmd.va, c->pos, NULL, 0));
-	bad = c->pos;
+	from = c->pos;
 	zw_put_fill(c->cmd.ptr, &c->pos, 0x123456789000, 4, 1);
-	ASSERT_EQ(0, submit_syncs(c->fd, q, c->cmd.va + bad, c->pos - bad, NULL, 0));
+	ASSERT_EQ(0, submit_syncs(c->fd, q, c->cmd.va + from, c->pos - from, NULL, 0));
 	/* More than the ring holds: the scheduler keeps the last ones. */
 	for (int i = 0; i < 40; i++)
 		ASSERT_EQ(0, submit_syncs(c->fd, q, 0, 0, &sig, 1));
@@ -426,9 +426,10 @@ TEST_F_TIMEOUT(submit, fences_of_jobs_never_run_outlive_the_queue, 120)
 	/* The same for jobs that wait for others when their queue goes. */
 	q = queue_of_slots(c->fd, c->vm, 8);
 	ASSERT_NE(0, q);
+	from = c->pos;
 	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, self->data.va + 8192, 1);
 	for (int i = 0; i < 40; i++)
-		ASSERT_EQ(0, submit_syncs(c->fd, q, c->cmd.va + c->pos - 32, 32, &sig, 1));
+		ASSERT_EQ(0, submit_syncs(c->fd, q, c->cmd.va + from, c->pos - from, &sig, 1));
 	sf[1] = sync_file_of(c->fd, sig.handle);
 	ASSERT_LE(0, sf[1]);
 	ASSERT_EQ(0, zw_queue_destroy(c->fd, q));
