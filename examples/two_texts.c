@@ -12,8 +12,10 @@ static int decode(struct zw_model *model, const uint32_t *first, struct zw_error
 {
 	struct zw_ctx_options opt = {.size = sizeof(opt), .max_seqs = TEXTS};
 	struct zw_batch_token token[TEXTS];
-	struct zw_batch batch = {.size = sizeof(batch), .count = TEXTS,
-				 .token_size = sizeof(token[0]), .tokens = token};
+	struct zw_batch batch = {.size = sizeof(batch),
+				 .count = TEXTS,
+				 .token_size = sizeof(token[0]),
+				 .tokens = token};
 	struct zw_output out = {.size = sizeof(out)};
 	struct zw_ctx *ctx;
 	uint32_t seq[TEXTS];

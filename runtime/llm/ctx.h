@@ -6,7 +6,9 @@
  *	ctx_build.c  the command buffers of a step
  *	ctx_seq.c    sequences and their blocks
  *	ctx_slab.c   state that is not a KV cache
- *	ctx_step.c   submit, wait, undo, cancel
+ *	ctx_batch.c  what is wrong with a batch
+ *	ctx_step.c   submit, undo
+ *	ctx_wait.c   wait, outputs, failures, cancel
  *	ctx_eval.c   a long text in several steps
  *	kv.c         the pool of blocks
  */
@@ -205,5 +207,41 @@ int llm_ctx_eval(struct zw_ctx *c, uint32_t seq, const uint32_t *ids, size_t n,
 bool llm_ctx_busy(const struct zw_ctx *c);
 /* Ends what is in flight, for good. */
 void llm_ctx_stop(struct zw_ctx *c);
+
+/* ctx_batch.c: what a batch asks for, found while it is checked. */
+struct llm_tally {
+	uint32_t out, top, logits;
+	uint64_t blocks; /* to be taken from the pool */
+};
+
+static inline const struct zw_batch_token *llm_token_at(const struct zw_batch *b, uint32_t i)
+{
+	return (const void *)((const char *)b->tokens + (size_t)i * b->token_size);
+}
+
+/* Also marks the sequences and makes room in their lists of blocks. */
+int llm_batch_check(struct zw_ctx *c, const struct zw_batch *b, struct llm_tally *n,
+		    struct zw_error *err);
+/* The block that the next token of a sequence goes to, if it is there and also somebody else's. */
+uint32_t llm_shared_block(const struct zw_ctx *c, const struct llm_seq *s, uint32_t length);
+
+/*
+ * ctx_step.c: the sequences are as they were before the step; the newest step is the first to be
+ * undone. started: the device may have seen it.
+ */
+void llm_step_undo(struct zw_ctx *c, struct llm_slot *slot, bool started);
+/* A step that went well: what it kept for an undo is given back. */
+void llm_step_settle(struct zw_ctx *c, struct llm_slot *slot);
+
+/* ctx_wait.c: the slot in flight that was submitted first (dir < 0) or last, or NULL. */
+struct llm_slot *llm_slot_in_flight(struct zw_ctx *c, int dir);
+struct zw_job_result *llm_job_result(const struct zw_ctx *c, const struct llm_slot *s, uint32_t i);
+/*
+ * Finds out what became of the steps up to `step`, whose fence has been reached. failed: the code of
+ * a step that did not go well and has no other reason. 0, or -ECANCELED when steps were undone.
+ */
+int llm_steps_resolve(struct zw_ctx *c, uint64_t step, int failed);
+/* "what: reason of the first failed job of the queue"; returns code. */
+int llm_fail_queue(struct zw_error *err, struct zw_queue *queue, int code, const char *what);
 
 #endif

@@ -1,73 +1,9 @@
 // SPDX-License-Identifier: MIT
-/*
- * Steps: checked, written into a slot, submitted, waited for, and taken back when they fail. A step
- * is in flight until the thread that owns the context learns what became of it, in zw_ctx_wait() or
- * at the next zw_ctx_submit().
- */
+/* Steps: written into a slot and submitted; what they change in sequences, and how that is undone. */
 #include "ctx.h"
 
 #include <errno.h>
-#include <math.h>
 #include <string.h>
-
-#define WANT_ALL (ZW_WANT_LOGITS | ZW_WANT_ARGMAX | ZW_WANT_TOPK)
-
-/* What a batch asks for, found while it is checked. */
-struct tally {
-	uint32_t out, top, logits;
-	uint64_t blocks; /* to be taken from the pool */
-};
-
-static const struct zw_batch_token *token_at(const struct zw_batch *b, uint32_t i)
-{
-	return (const void *)((const char *)b->tokens + (size_t)i * b->token_size);
-}
-
-/* "what: reason of the first failed job of the queue"; returns code. */
-static int fail_queue(struct zw_error *err, struct zw_queue *queue, int code, const char *what)
-{
-	struct zw_queue_error info = {.size = sizeof(info)};
-	char text[160];
-
-	if (queue && !zw_queue_get_error(queue, &info) && info.state) {
-		zw_queue_error_text(&info, text, sizeof(text));
-		return llm_fail(err, code, "%s: %s", what, text);
-	}
-	return llm_fail(err, code, "%s: %s", what, strerror(-code));
-}
-
-/* ---- slots ---- */
-
-static struct llm_slot *slot_of(const struct zw_ctx *c, uint64_t step)
-{
-	for (uint32_t i = 0; i < c->o.steps; i++) {
-		const struct llm_slot *s = &c->slot[i];
-
-		if (s->state != LLM_SLOT_FREE && s->step == step)
-			return (struct llm_slot *)s;
-	}
-	return NULL;
-}
-
-/* The one in flight that was submitted first (dir < 0) or last, or NULL. */
-static struct llm_slot *in_flight(struct zw_ctx *c, int dir)
-{
-	struct llm_slot *found = NULL;
-
-	for (uint32_t i = 0; i < c->o.steps; i++) {
-		struct llm_slot *s = &c->slot[i];
-
-		if (s->state == LLM_SLOT_IN_FLIGHT &&
-		    (!found || (dir < 0 ? s->step < found->step : s->step > found->step)))
-			found = s;
-	}
-	return found;
-}
-
-bool llm_ctx_busy(const struct zw_ctx *c)
-{
-	return in_flight((struct zw_ctx *)c, -1);
-}
 
 /* A slot for the next step: of those not in flight the one that was used longest ago. */
 static struct llm_slot *next_slot(struct zw_ctx *c)
@@ -83,103 +19,6 @@ static struct llm_slot *next_slot(struct zw_ctx *c)
 	return found;
 }
 
-/* ---- checking a batch: nothing changes but the marks in sequences ---- */
-
-static int check_token(struct zw_ctx *c, const struct zw_batch_token *t, uint32_t i,
-		       struct tally *n, struct zw_error *err)
-{
-	struct llm_seq *s = llm_seq_of(c, t->seq);
-
-	if (t->id >= c->m->cfg.vocab_size)
-		return llm_fail(err, -ERANGE, "token id %u is not below vocab_size %u", t->id,
-				c->m->cfg.vocab_size);
-	if (!s)
-		return llm_fail(err, -ENOENT, "batch token %u: there is no sequence %u", i, t->seq);
-	if (s->lost)
-		return llm_fail(err, -EIO, "sequence %u: its state was lost in a step that failed",
-				t->seq);
-	if (s->stamp != c->stamp) {
-		s->stamp = c->stamp;
-		s->next = s->length;
-	}
-	if (t->pos != s->next)
-		return llm_fail(err, -EINVAL,
-				"batch token %u: position %u of sequence %u, the next one is %u", i,
-				t->pos, t->seq, s->next);
-	if (t->pos >= c->o.context)
-		return llm_fail(err, -ENOSPC, "sequence %u: more tokens than %u do not fit", t->seq,
-				c->o.context);
-	if (t->want & ~(uint32_t)WANT_ALL)
-		return llm_fail(err, -EINVAL, "batch token %u: unknown wants", i);
-	s->next++;
-	n->out += t->want != 0;
-	n->top += !!(t->want & ZW_WANT_TOPK);
-	n->logits += !!(t->want & ZW_WANT_LOGITS);
-	return 0;
-}
-
-/* The block that the next token of a sequence goes to, if it is there and also somebody else's. */
-static uint32_t shared_block(const struct zw_ctx *c, const struct llm_seq *s, uint32_t length)
-{
-	uint32_t block;
-
-	if (length % LLM_BLOCK_TOKENS == 0)
-		return LLM_NO_BLOCK;
-	block = s->blocks.id[length / LLM_BLOCK_TOKENS];
-	return c->pool.refs[block] > 1 ? block : LLM_NO_BLOCK;
-}
-
-/* Once per sequence of the batch: the token that is its first here. */
-static int check_room(struct zw_ctx *c, const struct zw_batch *b, struct tally *n,
-		      struct zw_error *err)
-{
-	for (uint32_t i = 0; i < b->count; i++) {
-		const struct zw_batch_token *t = token_at(b, i);
-		struct llm_seq *s = llm_seq_of(c, t->seq);
-		uint32_t blocks = llm_blocks_for(s->next);
-
-		if (t->pos != s->length)
-			continue;
-		n->blocks += blocks - s->blocks.used;
-		n->blocks += shared_block(c, s, s->length) != LLM_NO_BLOCK;
-		if (llm_grow(&s->blocks.id, &s->blocks.cap, blocks, sizeof(*s->blocks.id)))
-			return llm_fail(err, -ENOMEM, "out of memory");
-	}
-	if (n->blocks > c->pool.num_free)
-		return llm_fail(err, -ENOSPC,
-				"the pool is full: %llu more blocks of %u tokens do not fit, %u of "
-				"%u are free",
-				(unsigned long long)n->blocks, LLM_BLOCK_TOKENS, c->pool.num_free,
-				c->pool.num);
-	return 0;
-}
-
-static int check_batch(struct zw_ctx *c, const struct zw_batch *b, struct tally *n,
-		       struct zw_error *err)
-{
-	int ret = 0;
-
-	memset(n, 0, sizeof(*n));
-	if (b->flags || !b->tokens || b->token_size < sizeof(struct zw_batch_token) ||
-	    b->token_size % 4 || b->token_size > 4096)
-		return llm_fail(err, -EINVAL, "zw_ctx_submit: bad argument");
-	if (!b->count || b->count > c->o.batch)
-		return llm_fail(err, -EINVAL, "a batch of %u tokens: the context takes 1 to %u",
-				b->count, c->o.batch);
-	c->stamp++;
-	for (uint32_t i = 0; i < b->count && !ret; i++)
-		ret = check_token(c, token_at(b, i), i, n, err);
-	if (ret)
-		return ret;
-	if (n->top && !c->o.top_k)
-		return llm_fail(err, -EINVAL, "the context was made without top_k");
-	if (n->out > c->o.outputs || n->logits > c->o.logits)
-		return llm_fail(err, -EINVAL,
-				"%u outputs, %u of them logits: the context was made for %u and %u",
-				n->out, n->logits, c->o.outputs, c->o.logits);
-	return check_room(c, b, n, err);
-}
-
 /* ---- what a step changes, and taking it back ---- */
 
 /* Appends the batch's tokens of one sequence: blocks, length, undo record. */
@@ -191,7 +30,7 @@ static void extend(struct zw_ctx *c, struct llm_slot *slot, uint32_t seq)
 	uint32_t at = s->length / LLM_BLOCK_TOKENS, blocks = llm_blocks_for(s->next);
 
 	*u = (struct llm_undo){
-		.seq = seq, .length = s->length, .shared = shared_block(c, s, s->length)};
+		.seq = seq, .length = s->length, .shared = llm_shared_block(c, s, s->length)};
 	if (u->shared != LLM_NO_BLOCK) {
 		uint32_t own = llm_kv_take(&c->pool);
 
@@ -214,7 +53,7 @@ static void apply(struct zw_ctx *c, struct llm_slot *slot, const struct zw_batch
 	slot->num_undo = 0;
 	zw_cmd_reset(&c->copies);
 	for (uint32_t i = 0; i < b->count; i++) {
-		uint32_t seq = token_at(b, i)->seq;
+		uint32_t seq = llm_token_at(b, i)->seq;
 
 		if (c->seqs[seq].length != c->seqs[seq].next)
 			extend(c, slot, seq);
@@ -225,7 +64,7 @@ static void apply(struct zw_ctx *c, struct llm_slot *slot, const struct zw_batch
  * The sequences are as they were before the step; the newest step is the first to be undone. started:
  * the device may have seen it.
  */
-static void undo(struct zw_ctx *c, struct llm_slot *slot, bool started)
+void llm_step_undo(struct zw_ctx *c, struct llm_slot *slot, bool started)
 {
 	for (uint32_t i = 0; i < slot->num_undo; i++) {
 		const struct llm_undo *u = &slot->undo[i];
@@ -247,7 +86,7 @@ static void undo(struct zw_ctx *c, struct llm_slot *slot, bool started)
 }
 
 /* A step that went well: what it kept for an undo is given back. */
-static void settle(struct zw_ctx *c, struct llm_slot *slot)
+void llm_step_settle(struct zw_ctx *c, struct llm_slot *slot)
 {
 	for (uint32_t i = 0; i < slot->num_undo; i++) {
 		const struct llm_undo *u = &slot->undo[i];
@@ -277,7 +116,7 @@ static void write_table(const struct zw_ctx *c, const struct llm_slot *slot)
 
 /* Rows whose candidates are wanted come first: a top-k works on the front rows. */
 static void write_outputs(const struct zw_ctx *c, struct llm_slot *slot, const struct zw_batch *b,
-			  const struct tally *n)
+			  const struct llm_tally *n)
 {
 	char *param = llm_param(c, slot);
 	int32_t *out_rows = (int32_t *)(void *)(param + c->p.out_rows);
@@ -285,7 +124,7 @@ static void write_outputs(const struct zw_ctx *c, struct llm_slot *slot, const s
 	uint32_t top = 0, rest = n->top, logits = 0;
 
 	for (uint32_t i = 0; i < b->count; i++) {
-		uint32_t want = token_at(b, i)->want;
+		uint32_t want = llm_token_at(b, i)->want;
 		struct llm_out_rows *r = &slot->rows[i];
 
 		*r = (struct llm_out_rows){LLM_NO_ROW, LLM_NO_ROW, want};
@@ -301,7 +140,7 @@ static void write_outputs(const struct zw_ctx *c, struct llm_slot *slot, const s
 }
 
 static void write_params(const struct zw_ctx *c, struct llm_slot *slot, const struct zw_batch *b,
-			 const struct tally *n)
+			 const struct llm_tally *n)
 {
 	char *param = llm_param(c, slot);
 	int32_t *ids = (int32_t *)(void *)(param + c->p.ids);
@@ -309,7 +148,7 @@ static void write_params(const struct zw_ctx *c, struct llm_slot *slot, const st
 	int32_t *seq = (int32_t *)(void *)(param + c->p.seq);
 
 	for (uint32_t i = 0; i < b->count; i++) {
-		const struct zw_batch_token *t = token_at(b, i);
+		const struct zw_batch_token *t = llm_token_at(b, i);
 
 		ids[i] = (int32_t)t->id;
 		pos[i] = (int32_t)t->pos;
@@ -325,19 +164,13 @@ static void write_params(const struct zw_ctx *c, struct llm_slot *slot, const st
 
 /* ---- submit ---- */
 
-static uint32_t code_end(const struct llm_slot *s, const struct tally *n)
+static uint32_t code_end(const struct llm_slot *s, const struct llm_tally *n)
 {
 	if (n->logits)
 		return s->end_logits;
 	if (n->top)
 		return s->end_top;
 	return n->out ? s->end_choice : s->end_body;
-}
-
-static struct zw_job_result *job_result(const struct zw_ctx *c, const struct llm_slot *s,
-					uint32_t i)
-{
-	return (struct zw_job_result *)(void *)(llm_result(c, s) + c->r.job[i]);
 }
 
 int llm_ctx_queue_submit(struct zw_ctx *c, const struct zw_job *job, uint32_t jobs)
@@ -361,7 +194,7 @@ int llm_ctx_queue_submit(struct zw_ctx *c, const struct zw_job *job, uint32_t jo
 }
 
 /* Copies of blocks first, where there are any, then the step. */
-static int submit_jobs(struct zw_ctx *c, struct llm_slot *s, const struct tally *n,
+static int submit_jobs(struct zw_ctx *c, struct llm_slot *s, const struct llm_tally *n,
 		       struct zw_error *err)
 {
 	struct zw_sync sync = {.fence = c->fence, .point = c->point + 1, .flags = ZW_SYNC_SIGNAL};
@@ -382,19 +215,17 @@ static int submit_jobs(struct zw_ctx *c, struct llm_slot *s, const struct tally 
 	for (uint32_t i = 0; i < jobs; i++) {
 		job[i].size = sizeof(job[i]);
 		job[i].result_va = llm_result_va(c, s) + c->r.job[i];
-		memset(job_result(c, s, i), 0, sizeof(struct zw_job_result));
+		memset(llm_job_result(c, s, i), 0, sizeof(struct zw_job_result));
 	}
 	job[jobs - 1].syncs = &sync;
 	job[jobs - 1].num_syncs = 1;
 	ret = llm_ctx_queue_submit(c, job, jobs);
 	if (ret)
-		return fail_queue(err, c->queue, ret, "submitting a step");
+		return llm_fail_queue(err, c->queue, ret, "submitting a step");
 	s->jobs = jobs;
 	s->point = ++c->point;
 	return 0;
 }
-
-static int resolve(struct zw_ctx *c, uint64_t step, int failed);
 
 int llm_ctx_submit(struct zw_ctx *c, const struct zw_batch *batch, const uint64_t *cancels,
 		   uint64_t *step, struct zw_error *err)
@@ -402,14 +233,14 @@ int llm_ctx_submit(struct zw_ctx *c, const struct zw_batch *batch, const uint64_
 	bool idle = !llm_ctx_busy(c);
 	struct llm_slot *s;
 	struct zw_batch b;
-	struct tally n;
+	struct llm_tally n;
 	int ret;
 
 	ret = sized_in(&b, sizeof(b), SIZED_V0(struct zw_batch, tokens), batch);
 	if (ret)
 		return llm_fail(err, ret, "zw_ctx_submit: a batch of an unknown version");
 	pthread_mutex_lock(&c->lock);
-	ret = c->stopped ? resolve(c, c->last_step, -ECANCELED) : 0;
+	ret = c->stopped ? llm_steps_resolve(c, c->last_step, -ECANCELED) : 0;
 	if (ret || (cancels && *cancels != c->cancels)) {
 		ret = llm_fail(err, -ECANCELED, "cancelled");
 		goto out;
@@ -419,7 +250,7 @@ int llm_ctx_submit(struct zw_ctx *c, const struct zw_batch *batch, const uint64_
 		ret = llm_fail(err, -EAGAIN, "%u steps are in flight", c->o.steps);
 		goto out;
 	}
-	ret = check_batch(c, &b, &n, err);
+	ret = llm_batch_check(c, &b, &n, err);
 	if (ret)
 		goto out;
 	s->state = LLM_SLOT_FREE;
@@ -427,7 +258,7 @@ int llm_ctx_submit(struct zw_ctx *c, const struct zw_batch *batch, const uint64_
 	write_params(c, s, &b, &n);
 	ret = submit_jobs(c, s, &n, err);
 	if (ret) {
-		undo(c, s, false);
+		llm_step_undo(c, s, false);
 		goto out;
 	}
 	if (idle)
@@ -446,175 +277,4 @@ int zw_ctx_submit(struct zw_ctx *c, const struct zw_batch *batch, uint64_t *step
 	if (!c || !batch || !step)
 		return llm_fail(err, -EINVAL, "zw_ctx_submit: bad argument");
 	return llm_ctx_submit(c, batch, NULL, step, err);
-}
-
-/* ---- the end of steps ---- */
-
-static bool went_well(const struct zw_ctx *c, const struct llm_slot *s)
-{
-	for (uint32_t i = 0; i < s->jobs; i++) {
-		const struct zw_job_result *r = job_result(c, s, i);
-
-		if (!r->seqno || r->status != ZW_JOB_OK)
-			return false;
-	}
-	return true;
-}
-
-static void account(struct zw_ctx *c, const struct llm_slot *s)
-{
-	struct zw_ctx_stats *st = &c->stats;
-
-	for (uint32_t i = 0; i < s->jobs; i++) {
-		const struct zw_job_result *r = job_result(c, s, i);
-
-		st->packets += r->packets;
-		st->hbm_read += r->hbm_read;
-		st->hbm_written += r->hbm_written;
-		st->sys_read += r->sys_read;
-		st->sys_written += r->sys_written;
-		for (unsigned int e = 0; e < ZW_ENGINE_COUNT; e++)
-			st->busy_ps[e] += r->busy_ps[e];
-	}
-	st->sim_ps += job_result(c, s, s->jobs - 1)->end_ps - job_result(c, s, 0)->start_ps;
-	st->jobs += s->jobs;
-	st->tokens += s->tokens;
-	st->steps++;
-}
-
-/* Undoes all that is in flight. The queue has failed, or is gone, or takes the rest with it. */
-static void fail_all(struct zw_ctx *c, int code)
-{
-	struct zw_error why = {""};
-	struct llm_slot *s;
-	int status;
-
-	if (c->stopped) {
-		code = llm_fail(&why, -ECANCELED, "cancelled");
-	} else {
-		status = zw_queue_status(c->queue);
-		code = fail_queue(&why, c->queue, status ? status : code, "running the model");
-	}
-	zw_queue_destroy(c->queue);
-	c->queue = NULL;
-	while ((s = in_flight(c, 1))) {
-		undo(c, s, true);
-		s->state = LLM_SLOT_FAILED;
-		s->code = code;
-		s->error = why;
-	}
-}
-
-/*
- * Finds out what became of the steps up to `step`, whose fence has been reached. failed: the code of
- * a step that did not go well and has no other reason. 0, or -ECANCELED when steps were undone.
- */
-static int resolve(struct zw_ctx *c, uint64_t step, int failed)
-{
-	struct llm_slot *s;
-	int ret = 0;
-
-	while ((s = in_flight(c, -1)) && s->step <= step) {
-		if (!went_well(c, s)) {
-			fail_all(c, failed);
-			ret = -ECANCELED;
-			break;
-		}
-		settle(c, s);
-		account(c, s);
-		s->state = LLM_SLOT_DONE;
-	}
-	if (!llm_ctx_busy(c)) {
-		c->stats.wall_ns += llm_now_ns() - c->busy_since;
-		c->stopped = false;
-	}
-	return ret;
-}
-
-int zw_ctx_wait(struct zw_ctx *c, uint64_t step, int64_t deadline_ns, struct zw_error *err)
-{
-	struct llm_slot *s = c ? slot_of(c, step) : NULL;
-	int ret;
-
-	if (!s)
-		return llm_fail(err, -ENOENT, "step %llu is not in flight",
-				(unsigned long long)step);
-	if (s->state == LLM_SLOT_IN_FLIGHT) {
-		ret = zw_fence_wait(c->fence, s->point, deadline_ns);
-		if (ret == -ETIME)
-			return llm_fail(err, ret, "step %llu is not done yet",
-					(unsigned long long)step);
-		pthread_mutex_lock(&c->lock);
-		resolve(c, step, ret ? ret : -EIO);
-		pthread_mutex_unlock(&c->lock);
-	}
-	if (s->state == LLM_SLOT_FAILED)
-		return llm_fail(err, s->code, "%s", s->error.msg);
-	return 0;
-}
-
-static const char *row_of(const struct zw_ctx *c, const struct llm_slot *s, uint64_t off,
-			  uint32_t row, uint64_t bytes)
-{
-	return llm_result(c, s) + off + row * bytes;
-}
-
-int zw_ctx_output(const struct zw_ctx *c, uint64_t step, uint32_t index, struct zw_output *out)
-{
-	const struct llm_slot *s = c && out ? slot_of(c, step) : NULL;
-	uint32_t v = c ? c->m->cfg.vocab_size : 0, k = c ? c->o.top_k : 0;
-	const struct llm_out_rows *r;
-	struct zw_output o = {0};
-	float probe;
-
-	if (!s || s->state != LLM_SLOT_DONE)
-		return -ENOENT;
-	if (index >= s->tokens || !s->rows[index].want)
-		return -EINVAL;
-	r = &s->rows[index];
-	if (r->want & ZW_WANT_ARGMAX) {
-		memcpy(&probe, row_of(c, s, c->r.probe, r->out, 4), 4);
-		o.argmax = isnan(probe) ? -EDOM
-					: *(const int32_t *)(const void *)row_of(c, s, c->r.argmax,
-										 r->out, 4);
-	}
-	if (r->want & ZW_WANT_TOPK) {
-		o.num_top = k;
-		o.top_logits = (const void *)row_of(c, s, c->r.top_logits, r->out, 4ull * k);
-		o.top_ids = (const void *)row_of(c, s, c->r.top_ids, r->out, 4ull * k);
-	}
-	if (r->want & ZW_WANT_LOGITS)
-		o.logits = (const void *)row_of(c, s, c->r.logits, r->logits, 4ull * v);
-	return sized_out(out, SIZED_V0(struct zw_output, argmax), &o, sizeof(o));
-}
-
-/* ---- cancel ---- */
-
-uint64_t llm_ctx_cancels(struct zw_ctx *c)
-{
-	uint64_t n;
-
-	pthread_mutex_lock(&c->lock);
-	n = c->cancels;
-	pthread_mutex_unlock(&c->lock);
-	return n;
-}
-
-void zw_ctx_cancel(struct zw_ctx *c)
-{
-	pthread_mutex_lock(&c->lock);
-	c->cancels++;
-	if (llm_ctx_busy(c)) {
-		/* That ends its jobs and raises their fences: a waiter wakes up. */
-		zw_queue_destroy(c->queue);
-		c->queue = NULL;
-		c->stopped = true;
-	}
-	pthread_mutex_unlock(&c->lock);
-}
-
-void llm_ctx_stop(struct zw_ctx *c)
-{
-	zw_queue_destroy(c->queue);
-	c->queue = NULL;
 }

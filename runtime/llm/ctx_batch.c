@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+/* Checking a batch: nothing changes but the marks in sequences. */
+#include "ctx.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define WANT_ALL (ZW_WANT_LOGITS | ZW_WANT_ARGMAX | ZW_WANT_TOPK)
+
+static int check_token(struct zw_ctx *c, const struct zw_batch_token *t, uint32_t i,
+		       struct llm_tally *n, struct zw_error *err)
+{
+	struct llm_seq *s = llm_seq_of(c, t->seq);
+
+	if (t->id >= c->m->cfg.vocab_size)
+		return llm_fail(err, -ERANGE, "token id %u is not below vocab_size %u", t->id,
+				c->m->cfg.vocab_size);
+	if (!s)
+		return llm_fail(err, -ENOENT, "batch token %u: there is no sequence %u", i, t->seq);
+	if (s->lost)
+		return llm_fail(err, -EIO, "sequence %u: its state was lost in a step that failed",
+				t->seq);
+	if (s->stamp != c->stamp) {
+		s->stamp = c->stamp;
+		s->next = s->length;
+	}
+	if (t->pos != s->next)
+		return llm_fail(err, -EINVAL,
+				"batch token %u: position %u of sequence %u, the next one is %u", i,
+				t->pos, t->seq, s->next);
+	if (t->pos >= c->o.context)
+		return llm_fail(err, -ENOSPC, "sequence %u: more tokens than %u do not fit", t->seq,
+				c->o.context);
+	if (t->want & ~(uint32_t)WANT_ALL)
+		return llm_fail(err, -EINVAL, "batch token %u: unknown wants", i);
+	s->next++;
+	n->out += t->want != 0;
+	n->top += !!(t->want & ZW_WANT_TOPK);
+	n->logits += !!(t->want & ZW_WANT_LOGITS);
+	return 0;
+}
+
+/* The block that the next token of a sequence goes to, if it is there and also somebody else's. */
+uint32_t llm_shared_block(const struct zw_ctx *c, const struct llm_seq *s, uint32_t length)
+{
+	uint32_t block;
+
+	if (length % LLM_BLOCK_TOKENS == 0)
+		return LLM_NO_BLOCK;
+	block = s->blocks.id[length / LLM_BLOCK_TOKENS];
+	return c->pool.refs[block] > 1 ? block : LLM_NO_BLOCK;
+}
+
+/* Once per sequence of the batch: the token that is its first here. */
+static int check_room(struct zw_ctx *c, const struct zw_batch *b, struct llm_tally *n,
+		      struct zw_error *err)
+{
+	for (uint32_t i = 0; i < b->count; i++) {
+		const struct zw_batch_token *t = llm_token_at(b, i);
+		struct llm_seq *s = llm_seq_of(c, t->seq);
+		uint32_t blocks = llm_blocks_for(s->next);
+
+		if (t->pos != s->length)
+			continue;
+		n->blocks += blocks - s->blocks.used;
+		n->blocks += llm_shared_block(c, s, s->length) != LLM_NO_BLOCK;
+		if (llm_grow(&s->blocks.id, &s->blocks.cap, blocks, sizeof(*s->blocks.id)))
+			return llm_fail(err, -ENOMEM, "out of memory");
+	}
+	if (n->blocks > c->pool.num_free)
+		return llm_fail(err, -ENOSPC,
+				"the pool is full: %llu more blocks of %u tokens do not fit, %u of "
+				"%u are free",
+				(unsigned long long)n->blocks, LLM_BLOCK_TOKENS, c->pool.num_free,
+				c->pool.num);
+	return 0;
+}
+
+int llm_batch_check(struct zw_ctx *c, const struct zw_batch *b, struct llm_tally *n,
+		    struct zw_error *err)
+{
+	int ret = 0;
+
+	memset(n, 0, sizeof(*n));
+	if (b->flags || !b->tokens || b->token_size < sizeof(struct zw_batch_token) ||
+	    b->token_size % 4 || b->token_size > 4096)
+		return llm_fail(err, -EINVAL, "zw_ctx_submit: bad argument");
+	if (!b->count || b->count > c->o.batch)
+		return llm_fail(err, -EINVAL, "a batch of %u tokens: the context takes 1 to %u",
+				b->count, c->o.batch);
+	c->stamp++;
+	for (uint32_t i = 0; i < b->count && !ret; i++)
+		ret = check_token(c, llm_token_at(b, i), i, n, err);
+	if (ret)
+		return ret;
+	if (n->top && !c->o.top_k)
+		return llm_fail(err, -EINVAL, "the context was made without top_k");
+	if (n->out > c->o.outputs || n->logits > c->o.logits)
+		return llm_fail(err, -EINVAL,
+				"%u outputs, %u of them logits: the context was made for %u and %u",
+				n->out, n->logits, c->o.outputs, c->o.logits);
+	return check_room(c, b, n, err);
+}
