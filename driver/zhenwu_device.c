@@ -116,6 +116,20 @@ static int zhenwu_device_identify(struct zhenwu_device *zdev)
 		return -ENODEV;
 	}
 
+	zdev->info.dtypes = zhenwu_read64(zdev, ZW_REG_DTYPES);
+	zdev->info.sram_size = zhenwu_read64(zdev, ZW_REG_SRAM_SIZE);
+	zdev->info.num_links = zhenwu_read32(zdev, ZW_REG_NUM_LINKS);
+	for (i = 0; i < 4; i++) {
+		__le32 word = cpu_to_le32(zhenwu_read32(zdev, ZW_REG_UUID + 4 * i));
+
+		memcpy(zdev->info.uuid + 4 * i, &word, 4);
+	}
+	if (zhenwu_read32(zdev, ZW_REG_DOORBELL_BASE) != ZW_DOORBELL_BASE ||
+	    zhenwu_read32(zdev, ZW_REG_DOORBELL_SHIFT) != ZW_DOORBELL_SHIFT) {
+		drm_err(drm, "doorbells are not where this driver rings them\n");
+		return -ENODEV;
+	}
+
 	progress = zhenwu_read32(zdev, ZW_REG_PROGRESS_MS);
 	zdev->info.progress_ms = clamp_t(u32, progress, ZHENWU_PROGRESS_MIN_MS,
 					 ZHENWU_PROGRESS_MAX_MS);

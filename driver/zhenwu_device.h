@@ -64,6 +64,14 @@ struct zhenwu_device {
 		u32 profile;
 		/** @info.caps: ZW_CAP_* bits. */
 		u32 caps;
+		/** @info.dtypes: Data types the engines compute with, ZW_DT() bits. */
+		u64 dtypes;
+		/** @info.sram_size: Bytes of the on-chip buffer. */
+		u64 sram_size;
+		/** @info.num_links: Ports to other cards. */
+		u32 num_links;
+		/** @info.uuid: Names the card. */
+		u8 uuid[16];
 		/** @info.num_queues: Queues. */
 		u32 num_queues;
 		/** @info.num_vms: Address spaces. */

@@ -9,7 +9,6 @@
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
-#include <linux/unaligned.h>
 
 #include <drm/drm_accel.h>
 #include <drm/drm_drv.h>
@@ -76,28 +75,6 @@ void *zhenwu_copy_array(const struct drm_zhenwu_obj_array *array, size_t min_siz
 
 /* -- DEV_QUERY -------------------------------------------------------------------------------- */
 
-/*
- * A UUID of version 8, whose contents are up to who makes it: vendor, device, and the serial number
- * of the card or, when it has none, its place.
- */
-static void zhenwu_query_uuid(struct zhenwu_device *zdev, u8 uuid[16])
-{
-	struct pci_dev *pdev = zdev->pdev;
-	u64 serial = pci_get_dsn(pdev);
-	unsigned int i;
-
-	put_unaligned_be16(pdev->vendor, uuid);
-	put_unaligned_be16(pdev->device, uuid + 2);
-	uuid[4] = !!serial;
-	uuid[6] = 0x80;
-	uuid[8] = 0x80;
-	if (!serial)
-		serial = (u64)pci_domain_nr(pdev->bus) << 16 | pci_dev_id(pdev);
-	uuid[7] = serial >> 56;
-	for (i = 9; i < 16; i++)
-		uuid[i] = serial >> 8 * (15 - i);
-}
-
 static void zhenwu_query_info(struct zhenwu_device *zdev, struct drm_zhenwu_dev_info *info)
 {
 	info->abi_version = zdev->info.abi_version;
@@ -121,7 +98,10 @@ static void zhenwu_query_info(struct zhenwu_device *zdev, struct drm_zhenwu_dev_
 	info->job_timeout_ms = zhenwu_watchdog_job_timeout_ms();
 	info->va_start = ZHENWU_VA_START;
 	info->va_end = ZHENWU_VA_END;
-	zhenwu_query_uuid(zdev, info->uuid);
+	memcpy(info->uuid, zdev->info.uuid, sizeof(info->uuid));
+	info->dtypes = zdev->info.dtypes;
+	info->sram_size = zdev->info.sram_size;
+	info->num_links = zdev->info.num_links;
 }
 
 static void zhenwu_query_counters(struct zhenwu_device *zdev, struct drm_zhenwu_dev_counters *cnt)

@@ -239,7 +239,7 @@ static int zhenwu_ipc_place(struct zhenwu_device *zdev, struct zhenwu_ipc_wait *
 	slot->type = cpu_to_le32(type);
 	slot->status = 0;
 	slot->reply_to = 0;
-	slot->reserved = 0;
+	slot->function = 0;
 	memset(slot->payload, 0, sizeof(slot->payload));
 	if (len)
 		memcpy(slot->payload, payload, len);

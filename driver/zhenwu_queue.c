@@ -407,25 +407,34 @@ struct zhenwu_queue *zhenwu_queue_lookup(struct zhenwu_file *zfile, u32 id)
 static int zhenwu_queue_announce(struct zhenwu_queue *queue)
 {
 	struct zhenwu_device *zdev = queue->zdev;
-	u64 ring = queue->dma;
-	u64 compl = ring + queue->slots * sizeof(struct zw_ring_entry);
-	u64 ctrl = compl + queue->slots * sizeof(struct zw_completion);
-	struct zw_msg_create_queue msg = {
-		.queue = cpu_to_le32(queue->hw_id),
+	struct zw_queue_desc *desc;
+	struct zw_msg_create_queue msg;
+	u64 at = queue->dma;
+	unsigned int tries;
+	int ret = -EIO;
+	u32 session;
+
+	/* The descriptor comes last: the firmware reads it once. */
+	desc = queue->mem + zhenwu_queue_ring_bytes(queue->slots) - sizeof(*desc);
+	*desc = (struct zw_queue_desc) {
+		.size = cpu_to_le32(sizeof(*desc)),
 		.vm = cpu_to_le32(queue->vm->hw_id),
 		.priority = cpu_to_le32(queue->priority),
 		.log2_slots = cpu_to_le32(ilog2(queue->slots)),
 		.vector = cpu_to_le32(queue->vector),
-		.ring_lo = cpu_to_le32(ZW_LO32(ring)),
-		.ring_hi = cpu_to_le32(ZW_HI32(ring)),
-		.ctrl_lo = cpu_to_le32(ZW_LO32(ctrl)),
-		.ctrl_hi = cpu_to_le32(ZW_HI32(ctrl)),
-		.compl_lo = cpu_to_le32(ZW_LO32(compl)),
-		.compl_hi = cpu_to_le32(ZW_HI32(compl)),
 	};
-	unsigned int tries;
-	int ret = -EIO;
-	u32 session;
+	desc->ring = cpu_to_le64(at);
+	at += queue->slots * sizeof(struct zw_ring_entry);
+	desc->completions = cpu_to_le64(at);
+	at += queue->slots * sizeof(struct zw_completion);
+	desc->ctrl = cpu_to_le64(at);
+	at += sizeof(struct zw_ring_ctrl);
+	msg = (struct zw_msg_create_queue) {
+		.queue = cpu_to_le32(queue->hw_id),
+		.desc_bytes = cpu_to_le32(sizeof(*desc)),
+		.desc_lo = cpu_to_le32(ZW_LO32(at)),
+		.desc_hi = cpu_to_le32(ZW_HI32(at)),
+	};
 
 	for (tries = 0; ret == -EIO && tries < ZHENWU_ANNOUNCE_TRIES; tries++) {
 		ret = zhenwu_ipc_session(zdev, &session, ZHENWU_IPC_KILLABLE);

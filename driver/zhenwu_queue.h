@@ -179,7 +179,7 @@ struct zhenwu_queue {
 static inline size_t zhenwu_queue_ring_bytes(u32 slots)
 {
 	return slots * (sizeof(struct zw_ring_entry) + sizeof(struct zw_completion)) +
-	       sizeof(struct zw_ring_ctrl);
+	       sizeof(struct zw_ring_ctrl) + sizeof(struct zw_queue_desc);
 }
 
 struct zhenwu_queue *zhenwu_queue_lookup(struct zhenwu_file *zfile, u32 id);

@@ -5,35 +5,42 @@
 #include "reply.h"
 #include "sched.h"
 
-void queue_doorbells(uint64_t bits)
+static void doorbell(struct queue *q)
 {
-	for (uint32_t i = 0; bits; i++, bits >>= 1) {
-		struct queue *q = &queues[i];
-
-		if (!(bits & 1) || q->state == ZW_QUEUE_FREE || q->dying)
-			continue;
-		if (!queue_read_tail(q)) {
-			/* There is no job to blame it on unless one is outstanding. */
-			if (q->state == ZW_QUEUE_ERROR)
-				continue;
-			if (sched_running(q)) {
-				/* sched_cp_done() cancels the rest. */
-				q->state = ZW_QUEUE_ERROR;
-				q->last_status = ZW_JOB_INVALID;
-				sched_stop_running(true);
-				continue;
-			}
-			if (q->completed < q->tail)
-				queue_fail_next(q, ZW_JOB_INVALID, ZW_REASON_RING);
-			queue_stop_on_error(q, ZW_JOB_INVALID);
-			continue;
+	if (q->state == ZW_QUEUE_FREE || q->dying)
+		return;
+	if (!queue_read_tail(q)) {
+		/* There is no job to blame it on unless one is outstanding. */
+		if (q->state == ZW_QUEUE_ERROR)
+			return;
+		if (sched_running(q)) {
+			/* sched_cp_done() cancels the rest. */
+			q->state = ZW_QUEUE_ERROR;
+			q->last_status = ZW_JOB_INVALID;
+			sched_stop_running(true);
+			return;
 		}
-		if (q->state == ZW_QUEUE_ERROR) {
-			/* What still runs ends first; sched_cp_done() cancels the rest then. */
-			if (!sched_running(q))
-				queue_cancel_all(q);
-		} else if (q->state == ZW_QUEUE_IDLE && q->completed < q->tail)
-			q->state = ZW_QUEUE_READY;
+		if (q->completed < q->tail)
+			queue_fail_next(q, ZW_JOB_INVALID, ZW_REASON_RING);
+		queue_stop_on_error(q, ZW_JOB_INVALID);
+		return;
+	}
+	if (q->state == ZW_QUEUE_ERROR) {
+		/* What still runs ends first; sched_cp_done() cancels the rest then. */
+		if (!sched_running(q))
+			queue_cancel_all(q);
+	} else if (q->state == ZW_QUEUE_IDLE && q->completed < q->tail) {
+		q->state = ZW_QUEUE_READY;
+	}
+}
+
+void queue_doorbells(void)
+{
+	for (uint64_t banks = rd64(ZW_SOC_DB_SUMMARY); banks; banks &= banks - 1) {
+		uint32_t bank = lowest_bit(banks);
+
+		for (uint64_t m = rd64(ZW_SOC_DB_CLAIM(bank)); m; m &= m - 1)
+			doorbell(&queues[bank * ZW_SOC_BANK_SIZE + lowest_bit(m)]);
 	}
 }
 

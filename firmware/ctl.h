@@ -11,6 +11,6 @@
 void queue_destroy(uint32_t id, uint32_t reply_to);
 void queue_suspend(uint32_t id, uint32_t reply_to);
 void queue_resume(uint32_t id, uint32_t reply_to);
-void queue_doorbells(uint64_t bits);
+void queue_doorbells(void); /* those that rang since the last call */
 
 #endif /* FW_CTL_H */

@@ -2,9 +2,17 @@
 /* DMA port: the firmware's only way to system memory. */
 #include "dma.h"
 
-static int dma_run(uint64_t sys, uintptr_t sram, uint32_t len, uint32_t dir)
+const struct dma_space dma_host;
+
+static int dma_run(const struct dma_space *space, uint64_t addr, uintptr_t sram, uint32_t len,
+		   uint32_t dir)
 {
-	wr64(ZW_SOC_DMA_SYS, sys);
+	wr32(ZW_SOC_DMA_FUNCTION, space->function);
+	if (space->user) {
+		wr32(ZW_SOC_DMA_VM, space->vm);
+		dir |= ZW_SOC_DMA_VM_F;
+	}
+	wr64(ZW_SOC_DMA_SYS, addr);
 	wr64(ZW_SOC_DMA_SRAM, sram);
 	wr32(ZW_SOC_DMA_LEN, len);
 	/* The compiler must have the buffer in memory before the port reads it, and reread it
@@ -15,12 +23,12 @@ static int dma_run(uint64_t sys, uintptr_t sram, uint32_t len, uint32_t dir)
 	return rd32(ZW_SOC_DMA_STATUS) ? -1 : 0;
 }
 
-int dma_read(void *sram, uint64_t sys, uint32_t len)
+int dma_read(const struct dma_space *space, void *sram, uint64_t addr, uint32_t len)
 {
-	return dma_run(sys, (uintptr_t)sram, len, ZW_SOC_DMA_TO_SRAM);
+	return dma_run(space, addr, (uintptr_t)sram, len, ZW_SOC_DMA_TO_SRAM);
 }
 
-int dma_write(uint64_t sys, const void *sram, uint32_t len)
+int dma_write(const struct dma_space *space, uint64_t addr, const void *sram, uint32_t len)
 {
-	return dma_run(sys, (uintptr_t)sram, len, ZW_SOC_DMA_TO_SYS);
+	return dma_run(space, addr, (uintptr_t)sram, len, ZW_SOC_DMA_TO_SYS);
 }

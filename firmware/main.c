@@ -4,12 +4,9 @@
 #include "log.h"
 #include "mbox.h"
 #include "sched.h"
+#include "vm.h"
 
 void fw_main(void);
-
-/* gcc may turn structure copies and loops into calls of these. */
-void *memset(void *d, int c, size_t n);
-void *memcpy(void *d, const void *s, size_t n);
 
 void *memset(void *d, int c, size_t n)
 {
@@ -68,11 +65,11 @@ void fw_main(void)
 		if (pending & ZW_SOC_IRQ_CP)
 			sched_cp_done();
 		if (pending & ZW_SOC_IRQ_DOORBELL)
-			queue_doorbells(rd64(ZW_SOC_DB_CLAIM));
+			queue_doorbells();
 		if (pending & ZW_SOC_IRQ_MBOX)
 			mbox_poll();
 		if (pending & (ZW_SOC_IRQ_MBOX | ZW_SOC_IRQ_TLB))
-			mbox_tlb_done();
+			vm_tlb_done();
 		wake = sched_run();
 
 		fw_shared->loops++;

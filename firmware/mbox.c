@@ -6,103 +6,15 @@
 #include "mbox.h"
 #include "queue.h"
 #include "reply.h"
-
-struct tlb_wait {
-	bool used;
-	uint32_t vm;
-	uint32_t type;
-	uint32_t reply_to;
-};
+#include "vm.h"
 
 static uint64_t h2f;
 static uint32_t next_in = 1; /* number of the next request */
-static struct tlb_wait tlb_waits[ZW_MBOX_SLOTS];
 
 void mbox_init(void)
 {
 	h2f = rd64(ZW_SOC_MBOX_H2F);
 	reply_init();
-}
-
-static void tlb_wait_add(uint32_t vm, uint32_t type, uint32_t reply_to)
-{
-	for (uint32_t i = 0; i < ZW_MBOX_SLOTS; i++) {
-		if (!tlb_waits[i].used) {
-			tlb_waits[i] = (struct tlb_wait){true, vm, type, reply_to};
-			return;
-		}
-	}
-	/* Cannot happen with a driver that keeps to half a ring of requests. */
-	fw_log("mbox: too many invalidations outstanding");
-	mbox_reply(type, reply_to, ZW_MSG_ERR_BUSY, NULL, 0);
-}
-
-void mbox_tlb_done(void)
-{
-	uint64_t busy = rd64(ZW_SOC_MMU_BUSY);
-
-	for (uint32_t i = 0; i < ZW_MBOX_SLOTS; i++) {
-		struct tlb_wait *w = &tlb_waits[i];
-
-		if (w->used && !(busy & (1ull << w->vm))) {
-			w->used = false;
-			mbox_reply(w->type, w->reply_to, ZW_MSG_OK, NULL, 0);
-		}
-	}
-}
-
-static uint32_t num_vms(void)
-{
-	return rd32(ZW_SOC_NUM_VMS);
-}
-
-static uint64_t vm_roots_set;
-
-static uint32_t set_vm(const struct zw_msg_set_vm *m)
-{
-	uint64_t root = u64_of(m->root_lo, m->root_hi);
-
-	if (m->vm >= num_vms() || root & 0xfff)
-		return ZW_MSG_ERR_ARG;
-	if (vm_roots_set & (1ull << m->vm))
-		return ZW_MSG_ERR_EXIST;
-	wr32(ZW_SOC_MMU_VM, m->vm);
-	wr64(ZW_SOC_MMU_ROOT, root | ZW_SOC_MMU_ROOT_VALID);
-	if (rd32(ZW_SOC_MMU_STATUS))
-		return ZW_MSG_ERR_ARG;
-	vm_roots_set |= 1ull << m->vm;
-	return ZW_MSG_OK;
-}
-
-static void clear_vm(const struct zw_msg_set_vm *m, uint32_t reply_to)
-{
-	uint32_t err = ZW_MSG_OK;
-
-	if (m->vm >= num_vms())
-		err = ZW_MSG_ERR_ARG;
-	else if (!(vm_roots_set & (1ull << m->vm)))
-		err = ZW_MSG_ERR_NOENT;
-	else if (queue_uses_vm(m->vm))
-		err = ZW_MSG_ERR_BUSY;
-	if (err) {
-		mbox_reply(ZW_MSG_CLEAR_VM, reply_to, err, NULL, 0);
-		return;
-	}
-	wr32(ZW_SOC_MMU_VM, m->vm);
-	wr64(ZW_SOC_MMU_ROOT, 0);
-	vm_roots_set &= ~(1ull << m->vm);
-	tlb_wait_add(m->vm, ZW_MSG_CLEAR_VM, reply_to);
-}
-
-static void tlb_invalidate(const struct zw_msg_tlb *m, uint32_t reply_to)
-{
-	if (m->vm >= num_vms()) {
-		mbox_reply(ZW_MSG_TLB_INVALIDATE, reply_to, ZW_MSG_ERR_ARG, NULL, 0);
-		return;
-	}
-	wr32(ZW_SOC_MMU_VM, m->vm);
-	wr32(ZW_SOC_MMU_INVALIDATE, 1);
-	tlb_wait_add(m->vm, ZW_MSG_TLB_INVALIDATE, reply_to);
 }
 
 static uint32_t scrub(const struct zw_msg_scrub *m)
@@ -124,7 +36,7 @@ static void query_fw(uint32_t reply_to)
 		.fw_version = FW_VERSION,
 		.abi_version = ZW_ABI_VERSION,
 		.num_queues = rd32(ZW_SOC_NUM_QUEUES),
-		.num_vms = num_vms(),
+		.num_vms = rd32(ZW_SOC_NUM_VMS),
 		.time_slice_us = FW_TIME_SLICE_US,
 		.shared_size = sizeof(struct zw_fw_shared),
 	};
@@ -166,12 +78,32 @@ static bool known(uint32_t type)
 
 static bool reserved_clear(const struct zw_msg *msg)
 {
-	if (msg->status || msg->reply_to || msg->reserved)
+	if (msg->status || msg->reply_to)
 		return false;
 	for (uint32_t i = payload_size(msg->type); i < ZW_MSG_PAYLOAD; i++)
 		if (msg->payload[i])
 			return false;
 	return true;
+}
+
+/* The descriptor is read once; what this firmware does not know of it has to be zero. */
+static uint32_t create_queue(const struct zw_msg_create_queue *m)
+{
+	static uint8_t buf[ZW_QUEUE_DESC_MAX] __attribute__((aligned(8)));
+	struct zw_queue_desc desc;
+	uint64_t addr = u64_of(m->desc_lo, m->desc_hi);
+
+	if (m->desc_bytes < ZW_QUEUE_DESC_MIN || m->desc_bytes > ZW_QUEUE_DESC_MAX || addr & 63)
+		return ZW_MSG_ERR_ARG;
+	if (dma_read(&dma_host, buf, addr, m->desc_bytes))
+		return ZW_MSG_ERR_DMA;
+	memcpy(&desc, buf, sizeof(desc));
+	if (desc.size != m->desc_bytes)
+		return ZW_MSG_ERR_ARG;
+	for (uint32_t i = sizeof(desc); i < m->desc_bytes; i++)
+		if (buf[i])
+			return ZW_MSG_ERR_ARG;
+	return queue_create(m->queue, &desc);
 }
 
 static void handle(const struct zw_msg *msg)
@@ -191,6 +123,11 @@ static void handle(const struct zw_msg *msg)
 		mbox_reply(msg->type, msg->seq, ZW_MSG_ERR_ARG, NULL, 0);
 		return;
 	}
+	if (msg->function) {
+		/* The mailbox is the physical function's; others come with SR-IOV. */
+		mbox_reply(msg->type, msg->seq, ZW_MSG_ERR_UNSUPPORTED, NULL, 0);
+		return;
+	}
 	switch (msg->type) {
 	case ZW_MSG_PING:
 		mbox_reply(msg->type, msg->seq, ZW_MSG_OK, p, sizeof(struct zw_msg_ping));
@@ -199,25 +136,17 @@ static void handle(const struct zw_msg *msg)
 		query_fw(msg->seq);
 		return;
 	case ZW_MSG_SET_VM:
-		status = set_vm(p);
+		status = vm_set(p);
 		break;
 	case ZW_MSG_CLEAR_VM:
-		clear_vm(p, msg->seq);
+		vm_clear(p, msg->seq);
 		return;
 	case ZW_MSG_TLB_INVALIDATE:
-		tlb_invalidate(p, msg->seq);
+		vm_invalidate(p, msg->seq);
 		return;
-	case ZW_MSG_CREATE_QUEUE: {
-		const struct zw_msg_create_queue *cq = p;
-
-		if (cq->vm >= num_vms())
-			status = ZW_MSG_ERR_ARG;
-		else if (!(vm_roots_set & (1ull << cq->vm)))
-			status = ZW_MSG_ERR_NOENT;
-		else
-			status = queue_create(cq);
+	case ZW_MSG_CREATE_QUEUE:
+		status = create_queue(p);
 		break;
-	}
 	case ZW_MSG_DESTROY_QUEUE:
 		queue_destroy(mq->queue, msg->seq);
 		return;
@@ -251,13 +180,13 @@ void mbox_poll(void)
 		 * seq by itself, before the rest: the driver may be writing this slot just now, and one
 		 * transfer of all 64 bytes may see its seq and still the old payload.
 		 */
-		if (dma_read(&seq, slot + offsetof(struct zw_msg, seq), sizeof(seq))) {
+		if (dma_read(&dma_host, &seq, slot + offsetof(struct zw_msg, seq), sizeof(seq))) {
 			fw_log("mbox: bus error at %lx", (unsigned long)slot);
 			return;
 		}
 		if (seq != next_in)
 			return;
-		if (dma_read(&msg, slot, sizeof(msg)) || msg.seq != seq) {
+		if (dma_read(&dma_host, &msg, slot, sizeof(msg)) || msg.seq != seq) {
 			fw_log("mbox: message %u vanished", seq);
 			return;
 		}

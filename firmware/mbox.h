@@ -7,7 +7,5 @@
 /* The driver's half of the mailbox: requests. */
 void mbox_init(void);
 void mbox_poll(void);
-/* Answers the requests that waited for the MMU to let go of old translations. */
-void mbox_tlb_done(void);
 
 #endif /* FW_MBOX_H */

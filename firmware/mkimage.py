@@ -6,7 +6,7 @@ import hashlib
 import struct
 import sys
 
-MAGIC, HEADER_VERSION, HEADER_SIZE, MAX_SEGMENTS = 0x5746575A, 1, 240, 4
+MAGIC, HEADER_VERSION, HEADER_SIZE, MAX_SEGMENTS = 0x5746575A, 2, 240, 4
 SHA_OFFSET = 80
 PT_LOAD = 1
 
@@ -32,6 +32,8 @@ def main():
     ap.add_argument("image")
     ap.add_argument("--abi", required=True, type=lambda s: int(s, 0))
     ap.add_argument("--fw-version", required=True, type=lambda s: int(s, 0))
+    ap.add_argument("--min-minor", default=0, type=lambda s: int(s, 0))
+    ap.add_argument("--caps", default=0, type=lambda s: int(s, 0))
     ap.add_argument("--build", default="")
     a = ap.parse_args()
     with open(a.elf, "rb") as f:
@@ -45,8 +47,8 @@ def main():
         body += data
         pos += len(data)
     table += bytes(32 * (MAX_SEGMENTS - len(segs)))
-    head = struct.pack("<8IQQ32s32s", MAGIC, HEADER_VERSION, HEADER_SIZE, pos, a.abi,
-                       a.fw_version, len(segs), 0, entry, 0, a.build.encode()[:31], bytes(32))
+    head = struct.pack("<8IQ2I32s32s", MAGIC, HEADER_VERSION, HEADER_SIZE, pos, a.abi,
+                       a.fw_version, len(segs), a.min_minor, entry, a.caps, 0, a.build.encode()[:31], bytes(32))
     image = bytearray(head + table + body)
     image[SHA_OFFSET:SHA_OFFSET + 32] = hashlib.sha256(image).digest()
     with open(a.image, "wb") as f:

@@ -4,9 +4,11 @@
 #include "log.h"
 #include "queue.h"
 #include "reply.h"
+#include "vm.h"
 
 struct queue queues[ZW_MAX_QUEUES];
-uint64_t queues_of_priority[ZW_PRIO_COUNT];
+struct ids queues_live;
+struct ids queues_of_priority[ZW_PRIO_COUNT];
 const struct queue *queue_on_cp;
 
 /*
@@ -42,15 +44,6 @@ static uint32_t queue_id(const struct queue *q)
 	return q - queues;
 }
 
-uint64_t queue_live(void)
-{
-	uint64_t m = 0;
-
-	for (uint32_t p = 0; p < ZW_PRIO_COUNT; p++)
-		m |= queues_of_priority[p];
-	return m;
-}
-
 struct queue *queue_get(uint32_t id)
 {
 	if (id >= ZW_MAX_QUEUES || id >= rd32(ZW_SOC_NUM_QUEUES) ||
@@ -59,60 +52,76 @@ struct queue *queue_get(uint32_t id)
 	return &queues[id];
 }
 
-uint32_t queue_create(const struct zw_msg_create_queue *m)
+/* 0, or why the descriptor is refused. */
+static uint32_t check_desc(const struct zw_queue_desc *d)
 {
-	uint64_t ring = u64_of(m->ring_lo, m->ring_hi);
-	uint64_t ctrl = u64_of(m->ctrl_lo, m->ctrl_hi);
-	uint64_t compl_addr = u64_of(m->compl_lo, m->compl_hi);
+	uint32_t caps = rd32(ZW_SOC_CAPS);
+
+	if (d->flags & ~ZW_QUEUE_F_KNOWN || d->reserved || d->priority >= ZW_PRIO_COUNT ||
+	    d->log2_slots < ZW_RING_MIN_LOG2 || d->log2_slots > ZW_RING_MAX_LOG2 ||
+	    d->vector == ZW_VECTOR_MBOX || d->vector >= ZW_NUM_VECTORS ||
+	    (d->ring | d->ctrl | d->completions) & 63)
+		return ZW_MSG_ERR_ARG;
+	if (d->function && !(caps & ZW_CAP_FUNCTIONS))
+		return ZW_MSG_ERR_UNSUPPORTED;
+	if ((d->flags & ZW_QUEUE_F_USER) && !(caps & ZW_CAP_USER_QUEUES))
+		return ZW_MSG_ERR_UNSUPPORTED;
+	if (!vm_exists(d->vm))
+		return ZW_MSG_ERR_NOENT;
+	return ZW_MSG_OK;
+}
+
+uint32_t queue_create(uint32_t id, const struct zw_queue_desc *d)
+{
+	uint32_t err = check_desc(d);
 	struct zw_ring_ctrl probe;
+	struct dma_space space;
 	struct queue *q;
 
-	if (m->queue >= rd32(ZW_SOC_NUM_QUEUES) || m->priority >= ZW_PRIO_COUNT ||
-	    m->log2_slots < ZW_RING_MIN_LOG2 || m->log2_slots > ZW_RING_MAX_LOG2 ||
-	    m->vector == ZW_VECTOR_MBOX || m->vector >= ZW_NUM_VECTORS ||
-	    (ring | ctrl | compl_addr) & 63)
+	if (id >= ZW_MAX_QUEUES || id >= rd32(ZW_SOC_NUM_QUEUES))
 		return ZW_MSG_ERR_ARG;
-	q = &queues[m->queue];
+	if (err)
+		return err;
+	q = &queues[id];
 	if (q->state != ZW_QUEUE_FREE)
 		return ZW_MSG_ERR_EXIST;
 	meter_read();
 	if (metered == q)
 		metered = NULL;
-	if (dma_read(&probe, ctrl, sizeof(probe)))
+	space = (struct dma_space){d->function, d->flags & ZW_QUEUE_F_USER, d->vm};
+	if (dma_read(&space, &probe, d->ctrl, sizeof(probe)))
 		return ZW_MSG_ERR_DMA;
 	*q = (struct queue){
 		.state = ZW_QUEUE_IDLE,
-		.priority = m->priority,
-		.vector = m->vector,
-		.vm = m->vm,
-		.slots = 1u << m->log2_slots,
-		.ring = ring,
-		.ctrl = ctrl,
-		.compl_ring = compl_addr,
+		.priority = d->priority,
+		.vector = d->vector,
+		.log2_slots = d->log2_slots,
+		.vm = d->vm,
+		.slice_us = d->slice_us ? d->slice_us : FW_TIME_SLICE_US,
+		.space = space,
+		.ring = d->ring,
+		.ctrl = d->ctrl,
+		.compl_ring = d->completions,
 	};
-	queues_of_priority[q->priority] |= 1ull << m->queue;
-	wr32(ZW_SOC_CP_QUEUE_RESET, m->queue);
-	fw_log("queue %u: created, vm %u, priority %u, %u slots", m->queue, m->vm, m->priority,
-	       q->slots);
+	vm_get(q->vm);
+	ids_add(&queues_live, id);
+	ids_add(&queues_of_priority[q->priority], id);
+	wr32(ZW_SOC_CP_QUEUE_RESET, id);
+	fw_log("queue %u: created, vm %u, priority %u, %u slots", id, q->vm, q->priority,
+	       queue_slots(q));
 	return ZW_MSG_OK;
 }
 
-bool queue_uses_vm(uint32_t vm)
-{
-	for (uint32_t i = 0; i < ZW_MAX_QUEUES; i++)
-		if (queues[i].state != ZW_QUEUE_FREE && queues[i].vm == vm)
-			return true;
-	return false;
-}
-
 /* Writes the completion of the job after the last completed one. */
-static void write_completion(struct queue *q, const struct zw_completion *c, bool irq)
+static void write_completion(struct queue *q, const struct zw_completion *c, bool irq,
+			     uint32_t vector)
 {
-	uint64_t slot = q->compl_ring + (c->seqno & (q->slots - 1)) * sizeof(*c);
+	uint64_t slot = q->compl_ring + (c->seqno & (queue_slots(q) - 1)) * sizeof(*c);
 
 	/* The driver takes the record once seqno matches, so seqno goes out last. */
-	if (dma_write(slot, c, offsetof(struct zw_completion, seqno)) ||
-	    dma_write(slot + offsetof(struct zw_completion, seqno), &c->seqno, sizeof(c->seqno)))
+	if (dma_write(&q->space, slot, c, offsetof(struct zw_completion, seqno)) ||
+	    dma_write(&q->space, slot + offsetof(struct zw_completion, seqno), &c->seqno,
+		      sizeof(c->seqno)))
 		fw_log("queue %u: completion %lu lost, bus error", queue_id(q),
 		       (unsigned long)c->seqno);
 	q->completed = c->seqno;
@@ -120,7 +129,7 @@ static void write_completion(struct queue *q, const struct zw_completion *c, boo
 	if (c->status != ZW_JOB_OK)
 		fw_shared->jobs_failed++;
 	if (irq)
-		wr32(ZW_SOC_MSIX_RAISE, q->vector);
+		wr32(ZW_SOC_MSIX_RAISE, q->space.function << 16 | (vector ? vector : q->vector));
 }
 
 void queue_stop_on_error(struct queue *q, uint32_t status)
@@ -136,10 +145,10 @@ static bool read_entry(struct queue *q, uint64_t seq)
 	struct zw_ring_entry *e = &q->entry;
 
 	*e = (struct zw_ring_entry){0};
-	if (dma_read(e, q->ring + (seq & (q->slots - 1)) * sizeof(*e), sizeof(*e)))
+	if (dma_read(&q->space, e, q->ring + (seq & (queue_slots(q) - 1)) * sizeof(*e), sizeof(*e)))
 		return false;
-	return e->seqno == seq && !(e->flags & ~ZW_RING_F_KNOWN) && !e->reserved[0] &&
-	       !e->reserved[1] && !e->reserved[2];
+	return e->seqno == seq && !(e->flags & ~ZW_RING_F_KNOWN) && e->vector < ZW_NUM_VECTORS &&
+	       !e->reserved0 && !e->reserved[0] && !e->reserved[1];
 }
 
 void queue_fail_next(struct queue *q, uint32_t status, uint32_t reason)
@@ -153,6 +162,7 @@ void queue_fail_next(struct queue *q, uint32_t status, uint32_t reason)
 	job = (struct zw_soc_job){
 		.queue = queue_id(q),
 		.vm = q->vm,
+		.function = q->space.function,
 		.seqno = seq,
 		.result_va = known ? q->entry.result_va : 0,
 		.status = status,
@@ -171,7 +181,7 @@ void queue_fail_next(struct queue *q, uint32_t status, uint32_t reason)
 		.reason = reason,
 	};
 	q->have_job = false;
-	write_completion(q, &c, true);
+	write_completion(q, &c, true, known ? q->entry.vector : 0);
 }
 
 /* Completes everything up to the tail as cancelled. */
@@ -189,13 +199,13 @@ bool queue_read_tail(struct queue *q)
 	uint32_t ahead;
 
 	/* just the word: a longer transfer need not see the driver's store to it whole */
-	if (dma_read(&ctrl.tail, q->ctrl, sizeof(ctrl.tail))) {
+	if (dma_read(&q->space, &ctrl.tail, q->ctrl, sizeof(ctrl.tail))) {
 		fw_log("queue %u: bus error reading its tail", queue_id(q));
 		return false;
 	}
 	ahead = ctrl.tail - (uint32_t)q->completed;
 	/* More jobs than slots, or a tail that went backwards. */
-	if (ahead > q->slots || q->completed + ahead < q->tail) {
+	if (ahead > queue_slots(q) || q->completed + ahead < q->tail) {
 		fw_log("queue %u: tail %x does not fit, completed %x", queue_id(q), ctrl.tail,
 		       (uint32_t)q->completed);
 		return false;
@@ -239,11 +249,12 @@ void queue_complete(struct queue *q, const struct zw_soc_job *job)
 		.packet_index = job->packet_index,
 		.fault_access = job->fault_access,
 		.fault_va = job->fault_va,
-		.tag = (uint32_t)job->reserved2[0],
+		.tag = job->tag,
 	};
 
 	q->have_job = false;
-	write_completion(q, &c, job->status != ZW_JOB_OK || q->entry.flags & ZW_RING_F_IRQ);
+	write_completion(q, &c, job->status != ZW_JOB_OK || q->entry.flags & ZW_RING_F_IRQ,
+			 q->entry.vector);
 	if (job->status == ZW_JOB_OK) {
 		if (q->state == ZW_QUEUE_RUNNING)
 			q->state = q->completed < q->tail ? ZW_QUEUE_READY : ZW_QUEUE_IDLE;
@@ -265,7 +276,9 @@ void queue_settle(struct queue *q)
 		wr32(ZW_SOC_CP_QUEUE_RESET, queue_id(q));
 		fw_log("queue %u: destroyed after %lu jobs", queue_id(q),
 		       (unsigned long)q->completed);
-		queues_of_priority[q->priority] &= ~(1ull << queue_id(q));
+		vm_put(q->vm);
+		ids_remove(&queues_live, queue_id(q));
+		ids_remove(&queues_of_priority[q->priority], queue_id(q));
 		*q = (struct queue){.state = ZW_QUEUE_FREE};
 	} else if (q->suspended && q->state != ZW_QUEUE_ERROR) {
 		q->state = ZW_QUEUE_SUSPENDED;

@@ -2,19 +2,23 @@
 #ifndef FW_QUEUE_H
 #define FW_QUEUE_H
 
+#include "dma.h"
 #include "fw.h"
+#include "ids.h"
 
 /* Queue objects: ring entries in, completions out. */
 struct queue {
 	uint8_t state; /* enum zw_queue_state */
 	uint8_t priority;
 	uint8_t vector;
+	uint8_t log2_slots;
 	bool have_job;  /* entry holds a fetched, unfinished job */
 	bool suspended; /* asked to suspend */
 	bool dying;     /* asked to be destroyed */
 	uint32_t vm;
-	uint32_t slots;                  /* power of two */
-	uint64_t ring, ctrl, compl_ring; /* DMA addresses */
+	uint32_t slice_us;
+	struct dma_space space;
+	uint64_t ring, ctrl, compl_ring; /* addresses there */
 	uint64_t tail;                   /* highest job number the driver published */
 	uint64_t completed;              /* highest job number with a completion */
 	uint64_t fetched;                /* highest job number fetched */
@@ -30,9 +34,14 @@ struct queue {
 };
 
 extern struct queue queues[ZW_MAX_QUEUES];
-extern uint64_t queues_of_priority[ZW_PRIO_COUNT]; /* bit q: queue q exists and has it */
+extern struct ids queues_live;
+extern struct ids queues_of_priority[ZW_PRIO_COUNT];
 extern const struct queue *queue_on_cp; /* whose job the command processor has; the scheduler's */
-uint64_t queue_live(void);              /* bit q: queue q exists */
+
+static inline uint32_t queue_slots(const struct queue *q)
+{
+	return 1u << q->log2_slots;
+}
 
 static inline bool sched_running(const struct queue *q)
 {
@@ -40,9 +49,8 @@ static inline bool sched_running(const struct queue *q)
 }
 
 struct queue *queue_get(uint32_t id); /* NULL: there is none */
-uint32_t queue_create(const struct zw_msg_create_queue *msg);
+uint32_t queue_create(uint32_t id, const struct zw_queue_desc *desc);
 uint32_t queue_info(uint32_t id, struct zw_msg_queue_info *info);
-bool queue_uses_vm(uint32_t vm);
 bool queue_read_tail(struct queue *q); /* false: the ring is bad, the queue cannot go on */
 
 bool queue_fetch(struct queue *q); /* makes have_job true if there is one; may stop the queue */

@@ -24,8 +24,8 @@ void mbox_reply(uint32_t type, uint32_t reply_to, uint32_t status, const void *p
 	for (uint32_t i = 0; i < len && i < ZW_MSG_PAYLOAD; i++)
 		msg.payload[i] = src[i];
 	/* The reader takes a message whose seq is the expected one, so seq goes out last. */
-	if (dma_write(slot, &msg, offsetof(struct zw_msg, seq)) ||
-	    dma_write(slot + offsetof(struct zw_msg, seq), &msg.seq, sizeof(msg.seq)))
+	if (dma_write(&dma_host, slot, &msg, offsetof(struct zw_msg, seq)) ||
+	    dma_write(&dma_host, slot + offsetof(struct zw_msg, seq), &msg.seq, sizeof(msg.seq)))
 		fw_log("mbox: reply to %u lost, bus error at %lx", reply_to, (unsigned long)slot);
 	next_out++;
 	wr32(ZW_SOC_MSIX_RAISE, ZW_VECTOR_MBOX);

@@ -29,22 +29,15 @@ void sched_stop_running(bool cancel)
 	stopping = true;
 }
 
-/* First set bit at or after `from`, going round; mask is not zero. */
-static uint32_t next_bit(uint64_t mask, uint32_t from)
-{
-	uint64_t above = mask & (~0ull << from);
-
-	return lowest_bit(above ? above : mask);
-}
-
 /* After a job ended, semaphores may have been signalled: try those who wait. */
 static void wake_blocked(uint64_t now)
 {
-	for (uint64_t m = queue_live(); m; m &= m - 1) {
-		struct queue *q = &queues[lowest_bit(m)];
+	uint32_t id;
 
-		if (q->state == ZW_QUEUE_BLOCKED)
-			q->poll_at = now;
+	ids_for_each(id, &queues_live)
+	{
+		if (queues[id].state == ZW_QUEUE_BLOCKED)
+			queues[id].poll_at = now;
 	}
 }
 
@@ -99,17 +92,16 @@ static uint64_t ready_at(const struct queue *q)
 /* Next queue of this priority after the one that ran last. */
 static struct queue *pick(uint32_t prio, uint64_t now)
 {
-	uint64_t left = queues_of_priority[prio];
-	uint32_t at = (last_turn[prio] + 1) % ZW_MAX_QUEUES;
+	const struct ids *all = &queues_of_priority[prio];
+	uint32_t first = last_turn[prio] + 1, id;
 
-	while (left) {
-		uint32_t i = next_bit(left, at);
-
-		if (ready_at(&queues[i]) <= now)
-			return &queues[i];
-		left &= ~(1ull << i);
-		at = i;
-	}
+	for (id = ids_next(all, first); id != IDS_NONE; id = ids_next(all, id + 1))
+		if (ready_at(&queues[id]) <= now)
+			return &queues[id];
+	/* ... and round: from the start up to and including the one that ran last. */
+	for (id = ids_next(all, 0); id < first; id = ids_next(all, id + 1))
+		if (ready_at(&queues[id]) <= now)
+			return &queues[id];
 	return NULL;
 }
 
@@ -130,6 +122,7 @@ static void start(struct queue *q, uint64_t now)
 	job = (struct zw_soc_job){
 		.queue = q - queues,
 		.vm = q->vm,
+		.function = q->space.function,
 		.seqno = q->entry.seqno,
 		.cmd_va = q->entry.cmd_va,
 		.cmd_bytes = q->entry.cmd_bytes,
@@ -138,7 +131,7 @@ static void start(struct queue *q, uint64_t now)
 	};
 	q->state = ZW_QUEUE_RUNNING;
 	set_running(q);
-	slice_end = now + FW_TIME_SLICE_US;
+	slice_end = now + q->slice_us;
 	wr64(ZW_SOC_CP_JOB, (uintptr_t)&job);
 	__asm__ volatile("fence" ::: "memory");
 	wr32(ZW_SOC_CP_CTRL, ZW_SOC_CP_START);
@@ -153,8 +146,11 @@ static uint64_t next_turn(void)
 {
 	uint64_t wake = UINT64_MAX;
 
-	for (uint64_t m = queue_live(); m; m &= m - 1) {
-		const struct queue *q = &queues[lowest_bit(m)];
+	uint32_t id;
+
+	ids_for_each(id, &queues_live)
+	{
+		const struct queue *q = &queues[id];
 		uint64_t at = ready_at(q);
 
 		if (running && q->priority < running->priority)

@@ -36,7 +36,7 @@ static bool hash_matches(const uint8_t *image, uint32_t size)
 
 static bool reserved_clear(const struct zw_fw_header *h)
 {
-	if (h->reserved || h->reserved2)
+	if (h->reserved)
 		return false;
 	for (uint32_t i = 0; i < ZW_FW_MAX_SEGMENTS; i++) {
 		const struct zw_fw_segment *s = &h->segment[i];
@@ -81,7 +81,7 @@ static bool entry_ok(const struct zw_fw_header *h)
 	return false;
 }
 
-uint32_t zw_boot_verify(const void *image, uint32_t size, uint32_t *detail)
+uint32_t zw_boot_verify(const void *image, uint32_t size, uint32_t caps, uint32_t *detail)
 {
 	struct zw_fw_header h;
 
@@ -105,6 +105,12 @@ uint32_t zw_boot_verify(const void *image, uint32_t size, uint32_t *detail)
 	*detail = h.abi_version;
 	if (ZW_ABI_VERSION_MAJOR(h.abi_version) != ZW_ABI_MAJOR)
 		return ZW_BOOT_ERR_ABI;
+	*detail = h.min_minor;
+	if (h.min_minor > ZW_ABI_MINOR)
+		return ZW_BOOT_ERR_MINOR;
+	*detail = h.caps;
+	if (h.caps & ~caps)
+		return ZW_BOOT_ERR_CAPS;
 	*detail = h.num_segments;
 	if (!h.num_segments || h.num_segments > ZW_FW_MAX_SEGMENTS)
 		return ZW_BOOT_ERR_BOUNDS;
@@ -148,7 +154,7 @@ static uint32_t read_image(struct zw_device *dev, uint8_t *buf, uint32_t size, u
 
 		*detail = off;
 		if (zw_dev_stopping(dev) || addr > UINT64_MAX - size ||
-		    dev->ops.dma_read(dev->opaque, addr + off, buf + off, n))
+		    dev->ops.dma_read(dev->opaque, 0, addr + off, buf + off, n))
 			return ZW_BOOT_ERR_DMA;
 	}
 	return ZW_BOOT_ERR_NONE;
@@ -192,7 +198,7 @@ void zw_boot_run(struct zw_device *dev)
 	 * meanwhile. */
 	error = read_image(dev, image, size, &detail);
 	if (!error)
-		error = zw_boot_verify(image, size, &detail);
+		error = zw_boot_verify(image, size, dev->caps, &detail);
 	if (!error) {
 		memcpy(&h, image, sizeof(h));
 		zw_rv_reset(dev->rv, zw_boot_load(image, dev->sram));

@@ -18,7 +18,7 @@ struct zw_device;
  * hash, ABI, reserved fields, bounds; so with a good hash the later errors are the image maker's,
  * and any damage on the way is HASH.
  */
-uint32_t zw_boot_verify(const void *image, uint32_t size, uint32_t *detail);
+uint32_t zw_boot_verify(const void *image, uint32_t size, uint32_t caps, uint32_t *detail);
 
 /* Puts a verified image into SRAM (ZW_SOC_SRAM_SIZE bytes), everything else of which becomes zero.
  * Returns the entry. */

@@ -22,16 +22,27 @@ enum zw_log_level { ZW_LOG_ERROR, ZW_LOG_GUEST_ERROR, ZW_LOG_INFO, ZW_LOG_TRACE 
 /*
  * Callbacks into the host. All may be called from any core thread, never while a zw_device_mmio_*
  * call of the same device holds the caller's locks; none may block on a core thread (no drain, no
- * free, no reset from inside). dma_* return 0 or -EIO; they carry any length. dma_map is optional:
- * a pointer to `*len` (may be shortened) contiguous bytes or NULL; each success is paired with
+ * free, no reset from inside). `function` is the PCI function on whose behalf the device acts; 0 is
+ * the physical one, and a host without others may refuse the rest. dma_* return 0 or -EIO; they
+ * carry any length. dma_map is optional: a pointer to `*len` (may be shortened) contiguous bytes or NULL; each success is paired with
  * dma_unmap(access_len = bytes really accessed).
  */
 struct zw_host_ops {
-	int (*dma_read)(void *opaque, uint64_t addr, void *buf, size_t len);
-	int (*dma_write)(void *opaque, uint64_t addr, const void *buf, size_t len);
-	void *(*dma_map)(void *opaque, uint64_t addr, size_t *len, bool write);
-	void (*dma_unmap)(void *opaque, void *ptr, size_t len, bool write, size_t access_len);
-	void (*msix_raise)(void *opaque, unsigned int vector);
+	int (*dma_read)(void *opaque, unsigned int function, uint64_t addr, void *buf, size_t len);
+	int (*dma_write)(void *opaque, unsigned int function, uint64_t addr, const void *buf,
+			 size_t len);
+	void *(*dma_map)(void *opaque, unsigned int function, uint64_t addr, size_t *len,
+			 bool write);
+	void (*dma_unmap)(void *opaque, unsigned int function, void *ptr, size_t len, bool write,
+			  size_t access_len);
+	void (*msix_raise)(void *opaque, unsigned int function, unsigned int vector);
+	/*
+	 * HBM of another card of the fabric, by its number; reserved for links, never called yet: a
+	 * device answers a mapping of a peer with ZW_FAULT_LINK. 0 or -EIO.
+	 */
+	int (*peer_read)(void *opaque, unsigned int card, uint64_t addr, void *buf, size_t len);
+	int (*peer_write)(void *opaque, unsigned int card, uint64_t addr, const void *buf,
+			  size_t len);
 	void (*log)(void *opaque, enum zw_log_level level, const char *msg);
 	/*
 	 * engine thread wrote [off, off+len) of HBM through host pointers (dirty logging); optional
@@ -48,6 +59,9 @@ struct zw_host_ops {
 	void (*stopped)(void *opaque);
 };
 
+#define ZW_DEFAULT_QUEUES 256
+#define ZW_DEFAULT_VMS    256
+
 struct zw_device_config {
 	const struct zw_profile *profile; /* from zw_profile_find() or a parsed file; copied */
 	uint64_t hbm_size;                /* bytes, multiple of 2 MiB; 0: the profile's */
@@ -56,6 +70,9 @@ struct zw_device_config {
 	int workers; /* engine threads; 0: engines run on the command-processor thread */
 	unsigned int progress_ms;   /* value of ZW_REG_PROGRESS_MS; 0: default */
 	uint64_t hbm_backing_limit; /* most bytes of host memory HBM may occupy; 0: no limit */
+	unsigned int num_queues;    /* 1..ZW_MAX_QUEUES; 0: ZW_DEFAULT_QUEUES */
+	unsigned int num_vms;       /* 1..ZW_MAX_VMS; 0: ZW_DEFAULT_VMS */
+	uint8_t uuid[16];           /* shown in ZW_REG_UUID */
 };
 
 /*

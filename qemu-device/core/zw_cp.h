@@ -21,6 +21,8 @@ struct zw_cp;
 struct zw_pmu {
 	_Atomic uint64_t busy_ps[ZW_ENGINE_COUNT];
 	_Atomic uint64_t hbm_read, hbm_written, sys_read, sys_written;
+	_Atomic uint64_t sram_read, sram_written, link_read, link_written;
+	_Atomic uint64_t energy_pj, ecc_corrected;
 	_Atomic uint64_t packets, jobs, faults;
 	_Atomic uint64_t tlb_hits, tlb_misses;
 	_Atomic uint32_t progress; /* ZW_SOC_CP_PROGRESS: tiles done, moves inside long packets */
@@ -28,6 +30,7 @@ struct zw_pmu {
 
 struct zw_cp_config {
 	const struct zw_profile *profile; /* outlives the CP */
+	unsigned int num_queues;          /* 0: as many as the ABI has room for */
 	struct zw_mmu *mmu;
 	struct zw_pool *pool;
 	struct zw_pmu *pmu;

@@ -132,6 +132,22 @@ static void rv_trap(void *opaque, uint64_t cause, uint64_t epc, uint64_t tval)
 
 /* -- reset -- */
 
+static void reset_counters(struct zw_pmu *pmu)
+{
+	_Atomic uint64_t *const all[] = {
+		&pmu->hbm_read,  &pmu->hbm_written,   &pmu->sys_read,   &pmu->sys_written,
+		&pmu->sram_read, &pmu->sram_written,  &pmu->link_read,  &pmu->link_written,
+		&pmu->energy_pj, &pmu->ecc_corrected, &pmu->packets,    &pmu->jobs,
+		&pmu->faults,    &pmu->tlb_hits,      &pmu->tlb_misses,
+	};
+
+	for (unsigned int i = 0; i < ZW_ENGINE_COUNT; i++)
+		atomic_store(&pmu->busy_ps[i], 0);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		atomic_store(all[i], 0);
+	atomic_store(&pmu->progress, 0);
+}
+
 /* All registers as after power-on. Both threads are at rest. */
 static void reset_state(struct zw_device *dev)
 {
@@ -139,18 +155,7 @@ static void reset_state(struct zw_device *dev)
 	zw_mmu_reset(dev->mmu);
 	zw_cp_reset(dev->cp);
 	zw_pool_resume(dev->pool);
-	for (unsigned int i = 0; i < ZW_ENGINE_COUNT; i++)
-		atomic_store(&dev->pmu.busy_ps[i], 0);
-	atomic_store(&dev->pmu.hbm_read, 0);
-	atomic_store(&dev->pmu.hbm_written, 0);
-	atomic_store(&dev->pmu.sys_read, 0);
-	atomic_store(&dev->pmu.sys_written, 0);
-	atomic_store(&dev->pmu.packets, 0);
-	atomic_store(&dev->pmu.jobs, 0);
-	atomic_store(&dev->pmu.faults, 0);
-	atomic_store(&dev->pmu.tlb_hits, 0);
-	atomic_store(&dev->pmu.tlb_misses, 0);
-	atomic_store(&dev->pmu.progress, 0);
+	reset_counters(&dev->pmu);
 	memset(&dev->soc, 0, sizeof(dev->soc));
 	memset(&dev->job, 0, sizeof(dev->job));
 	zw_rv_reset(dev->rv, ZW_SOC_SRAM_BASE);
@@ -159,7 +164,8 @@ static void reset_state(struct zw_device *dev)
 	pthread_mutex_lock(&dev->lock);
 	dev->irq_pending = 0;
 	dev->irq_enable = 0;
-	dev->db_pending = 0;
+	dev->db_summary = 0;
+	memset(dev->db_pending, 0, sizeof(dev->db_pending));
 	dev->pmu_latch_off = 0;
 	zw_dev_irq_locked(dev, 0, 0);
 	atomic_store(&dev->cp_start, false);
@@ -296,6 +302,9 @@ static int check_config(const struct zw_device_config *cfg, const struct zw_host
 	if (cfg->aperture_size > hbm_size)
 		return refuse(err, len, "aperture of %llu bytes is larger than HBM (%llu bytes)",
 			      (unsigned long long)cfg->aperture_size, (unsigned long long)hbm_size);
+	if (cfg->num_queues > ZW_MAX_QUEUES || cfg->num_vms > ZW_MAX_VMS)
+		return refuse(err, len, "%u queues and %u VMs: at most %u and %u", cfg->num_queues,
+			      cfg->num_vms, ZW_MAX_QUEUES, ZW_MAX_VMS);
 	if (cfg->workers < 0 || cfg->workers > ZW_POOL_MAX_WORKERS)
 		return refuse(err, len, "workers must be 0..%d, not %d", ZW_POOL_MAX_WORKERS,
 			      cfg->workers);
@@ -324,6 +333,7 @@ static int make_parts(struct zw_device *dev, const struct zw_device_config *cfg,
 				  .mtime = mtime,
 				  .trap = rv_trap};
 	struct zw_cp_config cp = {.profile = &dev->profile,
+				  .num_queues = dev->num_queues,
 				  .pmu = &dev->pmu,
 				  .log = cp_log,
 				  .log_opaque = dev,
@@ -396,7 +406,10 @@ struct zw_device *zw_device_new(const struct zw_device_config *cfg, const struct
 	dev->profile = *cfg->profile;
 	dev->aperture_size = cfg->aperture_size ? cfg->aperture_size : hbm_size;
 	dev->progress_ms = cfg->progress_ms ? cfg->progress_ms : DEFAULT_PROGRESS_MS;
-	dev->caps = cfg->workers ? 0 : ZW_CAP_WORKERS_SYNC;
+	dev->caps = ZW_CAP_USER_QUEUES | (cfg->workers ? 0 : ZW_CAP_WORKERS_SYNC);
+	dev->num_queues = cfg->num_queues ? cfg->num_queues : ZW_DEFAULT_QUEUES;
+	dev->num_vms = cfg->num_vms ? cfg->num_vms : ZW_DEFAULT_VMS;
+	memcpy(dev->uuid, cfg->uuid, sizeof(dev->uuid));
 	dev->epoch_us = zw_dev_clock_ns() / 1000;
 	pthread_mutex_init(&dev->lock, NULL);
 	pthread_condattr_init(&attr);

@@ -52,6 +52,8 @@ struct zw_device {
 	uint64_t aperture_size;
 	uint32_t progress_ms;
 	uint32_t caps;
+	uint32_t num_queues, num_vms;
+	uint8_t uuid[16];
 	uint64_t epoch_us; /* host clock at mtime 0 */
 
 	struct zw_hbm hbm;
@@ -76,7 +78,8 @@ struct zw_device {
 	bool core_sleeping;
 	bool mei; /* level of the external interrupt line */
 	uint32_t irq_pending, irq_enable;
-	uint64_t db_pending;
+	uint64_t db_summary;               /* bit b: db_pending[b] is not zero */
+	uint64_t db_pending[ZW_SOC_BANKS]; /* bit i of bank b: queue 64 * b + i rang */
 	/* upper half that goes with the lower half read last */
 	uint32_t pmu_latch_off, pmu_latch_val;
 
@@ -96,7 +99,7 @@ struct zw_device {
 	/* Peripheral registers: control-core thread only (and reset, at rest). */
 	struct {
 		uint64_t dma_sys, dma_sram;
-		uint32_t dma_len, dma_status;
+		uint32_t dma_len, dma_status, dma_function, dma_vm;
 		uint32_t mmu_vm, mmu_status;
 		uint64_t cp_job;
 		uint64_t scrub_addr, scrub_size;

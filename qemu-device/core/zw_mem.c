@@ -10,18 +10,20 @@
  * engine. */
 #define BOUNCE_ALIGN 64
 
-static int sys_read(struct zw_mmu *mmu, uint64_t addr, void *buf, uint64_t len)
+static int sys_read(struct zw_mmu *mmu, unsigned int function, uint64_t addr, void *buf,
+		    uint64_t len)
 {
 	if (!mmu->cfg.ops || !mmu->cfg.ops->dma_read)
 		return -EIO;
-	return mmu->cfg.ops->dma_read(mmu->cfg.opaque, addr, buf, len);
+	return mmu->cfg.ops->dma_read(mmu->cfg.opaque, function, addr, buf, len);
 }
 
-static int sys_write(struct zw_mmu *mmu, uint64_t addr, const void *buf, uint64_t len)
+static int sys_write(struct zw_mmu *mmu, unsigned int function, uint64_t addr, const void *buf,
+		     uint64_t len)
 {
 	if (!mmu->cfg.ops || !mmu->cfg.ops->dma_write)
 		return -EIO;
-	return mmu->cfg.ops->dma_write(mmu->cfg.opaque, addr, buf, len);
+	return mmu->cfg.ops->dma_write(mmu->cfg.opaque, function, addr, buf, len);
 }
 
 static void dirty(struct zw_mmu *mmu, unsigned int target, uint64_t off, uint64_t len)
@@ -39,7 +41,8 @@ static bool stopping(struct zw_mmu *mmu)
  * One segment, in pieces: after each the job may be told to stop, and one DMA of gigabytes would
  * keep the host's memory map from changing all the while. 0, -EIO or -ECANCELED.
  */
-static int move(struct zw_mmu *mmu, const struct zw_segment *s, uint8_t *buf, bool write)
+static int move(struct zw_mmu *mmu, unsigned int function, const struct zw_segment *s, uint8_t *buf,
+		bool write)
 {
 	uint8_t *own = zw_mmu_host(mmu, s->target, s->addr); /* NULL: system memory */
 
@@ -51,8 +54,8 @@ static int move(struct zw_mmu *mmu, const struct zw_segment *s, uint8_t *buf, bo
 			zw_copy_to(own + at, buf + at, n);
 		else if (own)
 			zw_copy_from(buf + at, own + at, n);
-		else if (write ? sys_write(mmu, s->addr + at, buf + at, n)
-			       : sys_read(mmu, s->addr + at, buf + at, n))
+		else if (write ? sys_write(mmu, function, s->addr + at, buf + at, n)
+			       : sys_read(mmu, function, s->addr + at, buf + at, n))
 			return -EIO;
 	}
 	if (write)
@@ -65,7 +68,7 @@ static int move_all(struct zw_mmu *mmu, const struct zw_seglist *list, uint8_t *
 {
 	for (size_t i = 0; i < list->n; i++) {
 		const struct zw_segment *s = &list->seg[i];
-		int ret = move(mmu, s, buf, write);
+		int ret = move(mmu, list->function, s, buf, write);
 
 		if (ret == -EIO)
 			return zw_mmu_fault(mmu, fault, s->va,
@@ -158,7 +161,8 @@ static void move_list(struct zw_seglist *dst, struct zw_seglist *src)
  * One piece of system memory, in place. NULL where the host cannot: it is not RAM, or not contiguous
  * in the host. DMA then says whether there is anything at all.
  */
-static void *sys_map(struct zw_mmu *mmu, const struct zw_segment *s, bool write)
+static void *sys_map(struct zw_mmu *mmu, unsigned int function, const struct zw_segment *s,
+		     bool write)
 {
 	const struct zw_host_ops *ops = mmu->cfg.ops;
 	size_t len = s->len;
@@ -166,12 +170,20 @@ static void *sys_map(struct zw_mmu *mmu, const struct zw_segment *s, bool write)
 
 	if (!ops || !ops->dma_map)
 		return NULL;
-	ptr = ops->dma_map(mmu->cfg.opaque, s->addr, &len, write);
+	ptr = ops->dma_map(mmu->cfg.opaque, function, s->addr, &len, write);
 	if (ptr && len < s->len) {
-		ops->dma_unmap(mmu->cfg.opaque, ptr, len, write, 0);
+		ops->dma_unmap(mmu->cfg.opaque, function, ptr, len, write, 0);
 		return NULL;
 	}
 	return ptr;
+}
+
+static void list_begin(struct zw_seglist *list, unsigned int function, bool uncached)
+{
+	zw_seglist_init(list);
+	list->max = ZW_MEM_BOUNCE_MAX;
+	list->function = function;
+	list->uncached = uncached;
 }
 
 int zw_mem_map(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, uint32_t access,
@@ -182,8 +194,7 @@ int zw_mem_map(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, u
 	int ret;
 
 	memset(view, 0, sizeof(*view));
-	zw_seglist_init(&list);
-	list.max = ZW_MEM_BOUNCE_MAX;
+	list_begin(&list, mmu->function, false);
 	ret = zw_mmu_resolve(mmu, vm, va, len, access, &list, fault);
 	if (ret)
 		goto out;
@@ -201,7 +212,8 @@ int zw_mem_map(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, u
 		view->target = list.seg[0].target;
 		view->addr = list.seg[0].addr;
 		view->ptr = view->target == ZW_TARGET_SYSTEM
-				    ? sys_map(mmu, &list.seg[0], access & ZW_ACCESS_WRITE)
+				    ? sys_map(mmu, list.function, &list.seg[0],
+					      access & ZW_ACCESS_WRITE)
 				    : zw_mmu_host(mmu, view->target, view->addr);
 		if (view->ptr)
 			goto out;
@@ -295,8 +307,8 @@ static int unmap(struct zw_mmu *mmu, struct zw_view *view, bool commit,
 
 		/* A packet that failed may have written too. */
 		if (view->target == ZW_TARGET_SYSTEM)
-			mmu->cfg.ops->dma_unmap(mmu->cfg.opaque, view->ptr, view->len, write,
-						view->len);
+			mmu->cfg.ops->dma_unmap(mmu->cfg.opaque, mmu->function, view->ptr,
+						view->len, write, view->len);
 		else if (write)
 			dirty(mmu, view->target, view->addr, view->len);
 		goto out;
@@ -336,8 +348,7 @@ int zw_mem_place(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint32_t acce
 	struct zw_seglist list;
 	int ret;
 
-	zw_seglist_init(&list);
-	list.max = ZW_MEM_BOUNCE_MAX;
+	list_begin(&list, mmu->function, false);
 	ret = zw_mmu_resolve(mmu, vm, va, 1, access, &list, fault);
 	if (!ret) {
 		place->addr = list.seg[0].addr;
@@ -347,49 +358,65 @@ int zw_mem_place(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint32_t acce
 	return ret;
 }
 
+/* One range, to or from a buffer of the caller's. */
+static int mem_read(struct zw_mmu *mmu, struct zw_seglist *list, unsigned int vm, uint64_t va,
+		    void *buf, size_t len, struct zw_mem_fault *fault)
+{
+	int ret = zw_mmu_resolve(mmu, vm, va, len, ZW_ACCESS_READ, list, fault);
+
+	if (!ret)
+		ret = gather(mmu, list, buf, fault);
+	zw_seglist_fini(list);
+	return ret;
+}
+
+static int mem_write(struct zw_mmu *mmu, struct zw_seglist *list, unsigned int vm, uint64_t va,
+		     const void *buf, size_t len, struct zw_mem_fault *fault)
+{
+	int ret = zw_mmu_resolve(mmu, vm, va, len, ZW_ACCESS_WRITE, list, fault);
+
+	if (!ret)
+		ret = reserve(mmu, list);
+	if (!ret)
+		ret = scatter(mmu, list, buf, fault);
+	zw_seglist_fini(list);
+	return ret;
+}
+
 int zw_mem_read(struct zw_mmu *mmu, unsigned int vm, uint64_t va, void *buf, size_t len,
 		struct zw_mem_fault *fault)
 {
 	struct zw_seglist list;
-	int ret;
 
-	zw_seglist_init(&list);
-	list.max = ZW_MEM_BOUNCE_MAX;
-	ret = zw_mmu_resolve(mmu, vm, va, len, ZW_ACCESS_READ, &list, fault);
-	if (!ret)
-		ret = gather(mmu, &list, buf, fault);
-	zw_seglist_fini(&list);
-	return ret;
-}
-
-static int mem_write(struct zw_mmu *mmu, unsigned int vm, uint64_t va, const void *buf, size_t len,
-		     bool uncached, struct zw_mem_fault *fault)
-{
-	struct zw_seglist list;
-	int ret;
-
-	zw_seglist_init(&list);
-	list.max = ZW_MEM_BOUNCE_MAX;
-	list.uncached = uncached;
-	ret = zw_mmu_resolve(mmu, vm, va, len, ZW_ACCESS_WRITE, &list, fault);
-	if (!ret)
-		ret = reserve(mmu, &list);
-	if (!ret)
-		ret = scatter(mmu, &list, buf, fault);
-	zw_seglist_fini(&list);
-	return ret;
+	list_begin(&list, mmu->function, false);
+	return mem_read(mmu, &list, vm, va, buf, len, fault);
 }
 
 int zw_mem_write(struct zw_mmu *mmu, unsigned int vm, uint64_t va, const void *buf, size_t len,
 		 struct zw_mem_fault *fault)
 {
-	return mem_write(mmu, vm, va, buf, len, false, fault);
+	struct zw_seglist list;
+
+	list_begin(&list, mmu->function, false);
+	return mem_write(mmu, &list, vm, va, buf, len, fault);
 }
 
-int zw_mem_write_aside(struct zw_mmu *mmu, unsigned int vm, uint64_t va, const void *buf,
-		       size_t len, struct zw_mem_fault *fault)
+int zw_mem_read_aside(struct zw_mmu *mmu, unsigned int vm, unsigned int function, uint64_t va,
+		      void *buf, size_t len, struct zw_mem_fault *fault)
 {
-	return mem_write(mmu, vm, va, buf, len, true, fault);
+	struct zw_seglist list;
+
+	list_begin(&list, function, true);
+	return mem_read(mmu, &list, vm, va, buf, len, fault);
+}
+
+int zw_mem_write_aside(struct zw_mmu *mmu, unsigned int vm, unsigned int function, uint64_t va,
+		       const void *buf, size_t len, struct zw_mem_fault *fault)
+{
+	struct zw_seglist list;
+
+	list_begin(&list, function, true);
+	return mem_write(mmu, &list, vm, va, buf, len, fault);
 }
 
 /* -- copies of any length -- */
@@ -434,15 +461,15 @@ static int copy_stretch(struct zw_mmu *mmu, struct cursor *dst, struct cursor *s
 		/* From system memory to system memory: by way of the device. */
 		sp = through;
 		n = n < sizeof(through) ? n : sizeof(through);
-		if (sys_read(mmu, sa, through, n))
+		if (sys_read(mmu, src->list->function, sa, through, n))
 			return zw_mmu_fault(mmu, fault, s->va + src->off, ZW_ACCESS_READ,
 					    ZW_FAULT_DMA);
 	}
 	if (dp && sp)
 		memmove(dp, sp, n); /* one page may be mapped at both */
-	else if (dp && sys_read(mmu, sa, dp, n))
+	else if (dp && sys_read(mmu, src->list->function, sa, dp, n))
 		return zw_mmu_fault(mmu, fault, s->va + src->off, ZW_ACCESS_READ, ZW_FAULT_DMA);
-	else if (!dp && sys_write(mmu, da, sp, n))
+	else if (!dp && sys_write(mmu, dst->list->function, da, sp, n))
 		return zw_mmu_fault(mmu, fault, d->va + dst->off, ZW_ACCESS_WRITE, ZW_FAULT_DMA);
 	if (dp)
 		dirty(mmu, d->target, da, n);
@@ -466,6 +493,7 @@ static int copy_window(struct zw_mmu *mmu, unsigned int vm, uint64_t dst, uint64
 	zw_seglist_init(&dl);
 	zw_seglist_init(&sl);
 	dl.max = sl.max = COPY_WINDOW;
+	dl.function = sl.function = mmu->function;
 	ret = zw_mmu_resolve(mmu, vm, src, len, ZW_ACCESS_READ, &sl, fault);
 	if (!ret)
 		ret = zw_mmu_resolve(mmu, vm, dst, len, ZW_ACCESS_WRITE, &dl, fault);

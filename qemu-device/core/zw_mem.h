@@ -78,9 +78,14 @@ int zw_mem_read(struct zw_mmu *mmu, unsigned int vm, uint64_t va, void *buf, siz
 		struct zw_mem_fault *fault);
 int zw_mem_write(struct zw_mmu *mmu, unsigned int vm, uint64_t va, const void *buf, size_t len,
 		 struct zw_mem_fault *fault);
-/* zw_mem_write() for any thread at any time: past the translation cache, which has one owner. */
-int zw_mem_write_aside(struct zw_mmu *mmu, unsigned int vm, uint64_t va, const void *buf,
-		       size_t len, struct zw_mem_fault *fault);
+/*
+ * The same for any thread at any time: past the translation cache, which has one owner. function:
+ * whose bus addresses system memory has.
+ */
+int zw_mem_read_aside(struct zw_mmu *mmu, unsigned int vm, unsigned int function, uint64_t va,
+		      void *buf, size_t len, struct zw_mem_fault *fault);
+int zw_mem_write_aside(struct zw_mmu *mmu, unsigned int vm, unsigned int function, uint64_t va,
+		       const void *buf, size_t len, struct zw_mem_fault *fault);
 
 /* What a byte of a VM's memory is: two addresses with one place are the same memory. */
 struct zw_mem_place {

@@ -74,7 +74,7 @@ int zw_mmu_invalidate(struct zw_mmu *mmu, unsigned int vm)
 	atomic_fetch_add(&mmu->vm[vm].gen, 1);
 	done = mmu->run_vm != vm;
 	if (!done)
-		atomic_fetch_or(&mmu->busy, UINT64_C(1) << vm);
+		atomic_store(&mmu->busy, 1);
 	pthread_mutex_unlock(&mmu->lock);
 	if (done)
 		idle(mmu);
@@ -92,16 +92,24 @@ int zw_mmu_set_root(struct zw_mmu *mmu, unsigned int vm, uint64_t root, bool val
 	return zw_mmu_invalidate(mmu, vm);
 }
 
-uint64_t zw_mmu_busy(struct zw_mmu *mmu)
+uint64_t zw_mmu_busy(struct zw_mmu *mmu, unsigned int bank)
 {
-	return atomic_load(&mmu->busy);
+	uint64_t bits = 0;
+
+	/* Only the VM that runs can have views; every other one is done at once. */
+	pthread_mutex_lock(&mmu->lock);
+	if (atomic_load(&mmu->busy) && mmu->run_vm / 64 == bank)
+		bits = UINT64_C(1) << mmu->run_vm % 64;
+	pthread_mutex_unlock(&mmu->lock);
+	return bits;
 }
 
-void zw_mmu_run_begin(struct zw_mmu *mmu, unsigned int vm)
+void zw_mmu_run_begin(struct zw_mmu *mmu, unsigned int vm, unsigned int function)
 {
 	pthread_mutex_lock(&mmu->lock);
 	mmu->run_vm = vm;
 	pthread_mutex_unlock(&mmu->lock);
+	mmu->function = function;
 }
 
 static void acknowledge(struct zw_mmu *mmu, unsigned int run_vm)

@@ -56,12 +56,14 @@ int zw_mmu_set_root(struct zw_mmu *mmu, unsigned int vm, uint64_t root, bool val
  * when the views that exist now are gone, seen at the next boundary. -EINVAL for a bad vm.
  */
 int zw_mmu_invalidate(struct zw_mmu *mmu, unsigned int vm);
-/* Any thread: bit v: VM v has an unfinished invalidation. */
-uint64_t zw_mmu_busy(struct zw_mmu *mmu);
+/* Any thread: bit i: VM 64 * bank + i has an unfinished invalidation. */
+uint64_t zw_mmu_busy(struct zw_mmu *mmu, unsigned int bank);
 
-/* Translating thread: a run on this VM begins, is between two packets with no view mapped, is over.
+/*
+ * Translating thread: a run on this VM, with the bus addresses of this function, begins, is between
+ * two packets with no view mapped, is over.
  */
-void zw_mmu_run_begin(struct zw_mmu *mmu, unsigned int vm);
+void zw_mmu_run_begin(struct zw_mmu *mmu, unsigned int vm, unsigned int function);
 void zw_mmu_boundary(struct zw_mmu *mmu);
 void zw_mmu_run_end(struct zw_mmu *mmu);
 

@@ -39,8 +39,9 @@ struct zw_segment {
 struct zw_seglist {
 	struct zw_segment *seg;
 	size_t n, cap;
-	bool uncached; /* leave the translation cache alone: not its owner's walk */
-	uint64_t max;  /* -ENOMEM for longer ranges that cannot be used in place */
+	unsigned int function; /* whose addresses system memory has */
+	bool uncached;         /* leave the translation cache alone: not its owner's walk */
+	uint64_t max;          /* -ENOMEM for longer ranges that cannot be used in place */
 	struct zw_segment few[ZW_SEGLIST_FEW];
 };
 
@@ -60,10 +61,11 @@ struct zw_mmu {
 		_Atomic uint64_t root; /* | ZW_PTE_VALID; 0: none */
 		_Atomic uint64_t gen;
 	} vm[ZW_MAX_VMS];
+	unsigned int function; /* whose addresses system memory has: the running job's */
 
 	pthread_mutex_t lock; /* run_vm, and busy against it */
 	unsigned int run_vm;
-	_Atomic uint64_t busy;
+	_Atomic uint64_t busy; /* an invalidation of run_vm is under way */
 
 	/* Translating thread only. */
 	unsigned int tlb_victim;

@@ -29,13 +29,32 @@ static bool read32(struct zw_device *dev, uint64_t off, uint32_t *val)
 		*val = dev->caps;
 		return true;
 	case ZW_REG_NUM_QUEUES:
-		*val = ZW_MAX_QUEUES;
+		*val = dev->num_queues;
 		return true;
 	case ZW_REG_NUM_VMS:
-		*val = ZW_MAX_VMS;
+		*val = dev->num_vms;
 		return true;
 	case ZW_REG_NUM_VECTORS:
 		*val = ZW_NUM_VECTORS;
+		return true;
+	case ZW_REG_NUM_LINKS:
+		*val = dev->profile.links;
+		return true;
+	case ZW_REG_CARD:
+		*val = 0;
+		return true;
+	case ZW_REG_UUID:
+	case ZW_REG_UUID + 4:
+	case ZW_REG_UUID + 8:
+	case ZW_REG_UUID + 12:
+		memcpy(&word, dev->uuid + (off - ZW_REG_UUID), 4);
+		*val = word;
+		return true;
+	case ZW_REG_DOORBELL_BASE:
+		*val = ZW_DOORBELL_BASE;
+		return true;
+	case ZW_REG_DOORBELL_SHIFT:
+		*val = ZW_DOORBELL_SHIFT;
 		return true;
 	case ZW_REG_PROGRESS_MS:
 		*val = dev->progress_ms;
@@ -88,6 +107,12 @@ static bool read64(struct zw_device *dev, uint64_t off, uint64_t *val)
 	case ZW_REG_APERTURE_SIZE:
 		*val = dev->aperture_size;
 		return true;
+	case ZW_REG_SRAM_SIZE:
+		*val = dev->profile.sram_bytes & ~(uint64_t)(ZW_PAGE_SIZE - 1);
+		return true;
+	case ZW_REG_DTYPES:
+		*val = dev->profile.dtypes;
+		return true;
 	case ZW_REG_FW_ADDR:
 		*val = atomic_load(&dev->fw_addr);
 		return true;
@@ -109,8 +134,10 @@ static uint64_t pmu_counter(struct zw_device *dev, unsigned int index)
 {
 	struct zw_pmu *p = &dev->pmu;
 	_Atomic uint64_t *const rest[ZW_PMU_COUNT - ZW_ENGINE_COUNT] = {
-		&p->hbm_read, &p->hbm_written, &p->sys_read, &p->sys_written, &p->packets,
-		&p->jobs,     &p->faults,      &p->tlb_hits, &p->tlb_misses,
+		&p->hbm_read,     &p->hbm_written, &p->sys_read,      &p->sys_written,
+		&p->packets,      &p->jobs,        &p->faults,        &p->tlb_hits,
+		&p->tlb_misses,   &p->sram_read,   &p->sram_written,  &p->link_read,
+		&p->link_written, &p->energy_pj,   &p->ecc_corrected,
 	};
 
 	return atomic_load_explicit(index < ZW_ENGINE_COUNT ? &p->busy_ps[index]
@@ -201,7 +228,8 @@ static void write_boot_ctrl(struct zw_device *dev, uint32_t val)
 static void write_doorbell(struct zw_device *dev, unsigned int queue)
 {
 	pthread_mutex_lock(&dev->lock);
-	dev->db_pending |= UINT64_C(1) << queue;
+	dev->db_pending[queue / ZW_SOC_BANK_SIZE] |= UINT64_C(1) << queue % ZW_SOC_BANK_SIZE;
+	dev->db_summary |= UINT64_C(1) << queue / ZW_SOC_BANK_SIZE;
 	zw_dev_irq_locked(dev, ZW_SOC_IRQ_DOORBELL, 0);
 	pthread_mutex_unlock(&dev->lock);
 }
@@ -260,13 +288,13 @@ static bool write64(struct zw_device *dev, uint64_t off, uint64_t val, unsigned 
 
 void zw_device_mmio_write(struct zw_device *dev, uint64_t off, uint64_t val, unsigned int size)
 {
-	const uint64_t db = ZW_REG_DOORBELL(0);
+	const uint64_t db = ZW_DOORBELL_BASE;
 
 	if ((size != 4 && size != 8) || off % size || off >= ZW_BAR0_SIZE)
 		goto bad;
-	if (size == 4 && off >= db && off < ZW_REG_DOORBELL(ZW_MAX_QUEUES) &&
-	    off % ZW_DOORBELL_STRIDE == 0) {
-		write_doorbell(dev, (off - db) / ZW_DOORBELL_STRIDE);
+	if (size == 4 && off >= db && off % (1u << ZW_DOORBELL_SHIFT) == 0 &&
+	    (off - db) >> ZW_DOORBELL_SHIFT < dev->num_queues) {
+		write_doorbell(dev, (unsigned int)((off - db) >> ZW_DOORBELL_SHIFT));
 		return;
 	}
 	if (write64(dev, off, val, size))

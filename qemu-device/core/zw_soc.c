@@ -15,16 +15,36 @@ static bool in_sram(uint64_t addr, uint64_t len)
 
 /* -- load -- */
 
-static uint64_t claim_doorbells(struct zw_device *dev)
+static uint64_t doorbell_summary(struct zw_device *dev)
 {
 	uint64_t bits;
 
 	pthread_mutex_lock(&dev->lock);
-	bits = dev->db_pending;
-	dev->db_pending = 0;
-	zw_dev_irq_locked(dev, 0, ZW_SOC_IRQ_DOORBELL);
+	bits = dev->db_summary;
 	pthread_mutex_unlock(&dev->lock);
 	return bits;
+}
+
+static uint64_t claim_doorbells(struct zw_device *dev, unsigned int bank)
+{
+	uint64_t bits;
+
+	pthread_mutex_lock(&dev->lock);
+	bits = dev->db_pending[bank];
+	dev->db_pending[bank] = 0;
+	dev->db_summary &= ~(UINT64_C(1) << bank);
+	if (!dev->db_summary)
+		zw_dev_irq_locked(dev, 0, ZW_SOC_IRQ_DOORBELL);
+	pthread_mutex_unlock(&dev->lock);
+	return bits;
+}
+
+/* Which of the 64 registers from `first` on addr is; -1: none of them. */
+static int bank_of(uint64_t addr, uint64_t first)
+{
+	if (addr < first || addr >= first + 8 * ZW_SOC_BANKS || addr % 8)
+		return -1;
+	return (int)((addr - first) / 8);
 }
 
 static uint32_t irq_register(struct zw_device *dev, const uint32_t *reg)
@@ -47,16 +67,25 @@ static int load32(struct zw_device *dev, uint64_t addr, uint64_t *val)
 		*val = irq_register(dev, &dev->irq_enable);
 		return 0;
 	case ZW_SOC_NUM_QUEUES:
-		*val = ZW_MAX_QUEUES;
+		*val = dev->num_queues;
 		return 0;
 	case ZW_SOC_NUM_VMS:
-		*val = ZW_MAX_VMS;
+		*val = dev->num_vms;
 		return 0;
 	case ZW_SOC_ABI_VERSION:
 		*val = ZW_ABI_VERSION;
 		return 0;
+	case ZW_SOC_CAPS:
+		*val = dev->caps;
+		return 0;
 	case ZW_SOC_DMA_LEN:
 		*val = dev->soc.dma_len;
+		return 0;
+	case ZW_SOC_DMA_FUNCTION:
+		*val = dev->soc.dma_function;
+		return 0;
+	case ZW_SOC_DMA_VM:
+		*val = dev->soc.dma_vm;
 		return 0;
 	case ZW_SOC_DMA_STATUS:
 		*val = dev->soc.dma_status;
@@ -86,6 +115,17 @@ static int load32(struct zw_device *dev, uint64_t addr, uint64_t *val)
 
 static int load64(struct zw_device *dev, uint64_t addr, uint64_t *val)
 {
+	int bank = bank_of(addr, ZW_SOC_DB_CLAIM(0));
+
+	if (bank >= 0) {
+		*val = claim_doorbells(dev, (unsigned int)bank);
+		return 0;
+	}
+	bank = bank_of(addr, ZW_SOC_MMU_BUSY(0));
+	if (bank >= 0) {
+		*val = zw_mmu_busy(dev->mmu, (unsigned int)bank);
+		return 0;
+	}
 	switch (addr) {
 	case ZW_SOC_MBOX_H2F:
 		*val = atomic_load(&dev->mbox_h2f);
@@ -96,17 +136,14 @@ static int load64(struct zw_device *dev, uint64_t addr, uint64_t *val)
 	case ZW_SOC_HBM_SIZE:
 		*val = dev->hbm.size;
 		return 0;
-	case ZW_SOC_DB_CLAIM:
-		*val = claim_doorbells(dev);
+	case ZW_SOC_DB_SUMMARY:
+		*val = doorbell_summary(dev);
 		return 0;
 	case ZW_SOC_DMA_SYS:
 		*val = dev->soc.dma_sys;
 		return 0;
 	case ZW_SOC_DMA_SRAM:
 		*val = dev->soc.dma_sram;
-		return 0;
-	case ZW_SOC_MMU_BUSY:
-		*val = zw_mmu_busy(dev->mmu);
 		return 0;
 	case ZW_SOC_CP_JOB:
 		*val = dev->soc.cp_job;
@@ -158,24 +195,37 @@ static void fw_status(struct zw_device *dev, uint32_t val)
 			   val & ~ZW_SOC_FW_FAIL);
 }
 
+/* One transfer of the DMA port, over the bus or through the MMU. 0, or an error. */
+static int dma_move(struct zw_device *dev, bool to_sram, bool vm, uint8_t *p)
+{
+	uint64_t addr = dev->soc.dma_sys;
+	uint32_t function = dev->soc.dma_function, len = dev->soc.dma_len;
+	struct zw_mem_fault fault;
+
+	if (vm && to_sram)
+		return zw_mem_read_aside(dev->mmu, dev->soc.dma_vm, function, addr, p, len, &fault);
+	if (vm)
+		return zw_mem_write_aside(dev->mmu, dev->soc.dma_vm, function, addr, p, len,
+					  &fault);
+	if (to_sram)
+		return dev->ops.dma_read(dev->opaque, function, addr, p, len);
+	return dev->ops.dma_write(dev->opaque, function, addr, p, len);
+}
+
 static void dma(struct zw_device *dev, uint32_t ctrl)
 {
-	uint64_t sys = dev->soc.dma_sys, addr = dev->soc.dma_sram;
-	uint32_t len = dev->soc.dma_len;
-	uint8_t *p;
+	uint64_t addr = dev->soc.dma_sram;
+	uint32_t len = dev->soc.dma_len, way = ctrl & ~ZW_SOC_DMA_VM_F;
 	int ret;
 
 	dev->soc.dma_status = 2;
-	if (!len || len > 4096 || sys > UINT64_MAX - len || !in_sram(addr, len) ||
-	    (ctrl != ZW_SOC_DMA_TO_SRAM && ctrl != ZW_SOC_DMA_TO_SYS))
+	if (!len || len > 4096 || dev->soc.dma_sys > UINT64_MAX - len || !in_sram(addr, len) ||
+	    (way != ZW_SOC_DMA_TO_SRAM && way != ZW_SOC_DMA_TO_SYS))
 		return;
-	p = dev->sram + (addr - ZW_SOC_SRAM_BASE);
-	if (ctrl == ZW_SOC_DMA_TO_SRAM) {
-		ret = dev->ops.dma_read(dev->opaque, sys, p, len);
+	ret = dma_move(dev, way == ZW_SOC_DMA_TO_SRAM, ctrl & ZW_SOC_DMA_VM_F,
+		       dev->sram + (addr - ZW_SOC_SRAM_BASE));
+	if (way == ZW_SOC_DMA_TO_SRAM)
 		zw_rv_invalidate(dev->rv, addr, len);
-	} else {
-		ret = dev->ops.dma_write(dev->opaque, sys, p, len);
-	}
 	dev->soc.dma_status = ret ? 1 : 0;
 }
 
@@ -202,7 +252,7 @@ static int cp_start(struct zw_device *dev)
 	}
 	dev->job_sram = addr - ZW_SOC_SRAM_BASE;
 	memcpy(&dev->job, dev->sram + dev->job_sram, sizeof(dev->job));
-	if (dev->job.queue >= ZW_MAX_QUEUES) {
+	if (dev->job.queue >= dev->num_queues) {
 		zw_dev_log(dev, ZW_LOG_ERROR, "firmware: job for queue %u", dev->job.queue);
 		return BUS_ERROR;
 	}
@@ -221,7 +271,7 @@ static int cp_report(struct zw_device *dev)
 		return BUS_ERROR;
 	record = dev->sram + (addr - ZW_SOC_SRAM_BASE);
 	memcpy(&job, record, sizeof(job));
-	if (job.queue >= ZW_MAX_QUEUES ||
+	if (job.queue >= dev->num_queues ||
 	    (atomic_load(&dev->cp_status) == ZW_SOC_CP_RUNNING && dev->job.queue == job.queue)) {
 		zw_dev_log(dev, ZW_LOG_ERROR, "firmware: report on a job of queue %u, which runs",
 			   job.queue);
@@ -264,7 +314,7 @@ static int cp_ctrl(struct zw_device *dev, uint32_t val)
 
 static int queue_reset(struct zw_device *dev, uint32_t queue)
 {
-	if (queue >= ZW_MAX_QUEUES ||
+	if (queue >= dev->num_queues ||
 	    (atomic_load(&dev->cp_status) == ZW_SOC_CP_RUNNING && dev->job.queue == queue)) {
 		zw_dev_log(dev, ZW_LOG_ERROR,
 			   "firmware: reset of queue %u, which does not exist or runs", queue);
@@ -311,14 +361,20 @@ static int store32(struct zw_device *dev, uint64_t addr, uint32_t val)
 	case ZW_SOC_DMA_LEN:
 		dev->soc.dma_len = val;
 		return 0;
+	case ZW_SOC_DMA_FUNCTION:
+		dev->soc.dma_function = val;
+		return 0;
+	case ZW_SOC_DMA_VM:
+		dev->soc.dma_vm = val;
+		return 0;
 	case ZW_SOC_DMA_CTRL:
 		dma(dev, val);
 		return 0;
 	case ZW_SOC_MSIX_RAISE:
-		if (val >= ZW_NUM_VECTORS)
+		if ((val & 0xffff) >= ZW_NUM_VECTORS)
 			return BUS_ERROR;
 		if (dev->ops.msix_raise)
-			dev->ops.msix_raise(dev->opaque, val);
+			dev->ops.msix_raise(dev->opaque, val >> 16, val & 0xffff);
 		return 0;
 	case ZW_SOC_MMU_VM:
 		dev->soc.mmu_vm = val;

@@ -43,7 +43,7 @@ static bool spin_until(struct zw_device *dev, bool (*ready)(struct zw_device *))
 /* Runs dev->job on the calling thread, which is the only one that has it. */
 static void cp_run(struct zw_device *dev)
 {
-	zw_mmu_run_begin(dev->mmu, dev->job.vm);
+	zw_mmu_run_begin(dev->mmu, dev->job.vm, dev->job.function);
 	zw_cp_run(dev->cp, &dev->job);
 	zw_mmu_run_end(dev->mmu);
 }
@@ -165,7 +165,7 @@ static void core_halted(struct zw_device *dev)
 		   (unsigned long long)cause, (unsigned long long)pc);
 	/* The host waits for replies that will not come: let it look. */
 	if (dev->ops.msix_raise)
-		dev->ops.msix_raise(dev->opaque, ZW_VECTOR_MBOX);
+		dev->ops.msix_raise(dev->opaque, 0, ZW_VECTOR_MBOX);
 }
 
 static bool core_ready(struct zw_device *dev)

@@ -29,6 +29,7 @@
 #include "qemu/module.h"
 #include "qemu/rcu.h"
 #include "qemu/units.h"
+#include "qemu/uuid.h"
 #include "qapi/error.h"
 #include "qapi/visitor.h"
 #include "exec/cpu-common.h"
@@ -39,6 +40,7 @@
 #include "hw/pci/pci_device.h"
 #include "hw/pci/pcie.h"
 #include "hw/qdev-properties.h"
+#include "hw/qdev-properties-system.h"
 #include "hw/resettable.h"
 #include "migration/blocker.h"
 #include "qom/object.h"
@@ -46,6 +48,7 @@
 #include "zhenwu/zw_regs.h"
 #include "zw_core.h"
 #include "zw_profile.h"
+#include "zw_sha256.h"
 
 #define TYPE_ZHENWU "zhenwu"
 OBJECT_DECLARE_SIMPLE_TYPE(ZhenwuState, ZHENWU)
@@ -82,6 +85,9 @@ struct ZhenwuState {
     uint64_t aperture_size;
     int32_t workers;
     uint32_t progress_ms;
+    uint32_t num_queues;
+    uint32_t num_vms;
+    QemuUUID uuid;
     uint64_t backing_limit;
 };
 
@@ -131,13 +137,14 @@ static int zw_dma(ZhenwuState *s, uint64_t addr, void *buf, size_t len,
     return 0;
 }
 
-static int zw_dma_read(void *opaque, uint64_t addr, void *buf, size_t len)
+static int zw_dma_read(void *opaque, unsigned int function, uint64_t addr,
+                       void *buf, size_t len)
 {
     return zw_dma(opaque, addr, buf, len, DMA_DIRECTION_TO_DEVICE);
 }
 
-static int zw_dma_write(void *opaque, uint64_t addr, const void *buf,
-                        size_t len)
+static int zw_dma_write(void *opaque, unsigned int function, uint64_t addr,
+                        const void *buf, size_t len)
 {
     return zw_dma(opaque, addr, (void *)buf, len, DMA_DIRECTION_FROM_DEVICE);
 }
@@ -146,7 +153,8 @@ static int zw_dma_write(void *opaque, uint64_t addr, const void *buf,
  * Direct pointers into guest RAM only: QEMU's own bounce buffers are small and
  * few, and would show an engine that writes a part of them the rest.
  */
-static void *zw_dma_map(void *opaque, uint64_t addr, size_t *len, bool write)
+static void *zw_dma_map(void *opaque, unsigned int function, uint64_t addr,
+                        size_t *len, bool write)
 {
     ZhenwuState *s = opaque;
     DMADirection dir = write ? DMA_DIRECTION_FROM_DEVICE
@@ -172,8 +180,8 @@ static void *zw_dma_map(void *opaque, uint64_t addr, size_t *len, bool write)
     return ptr;
 }
 
-static void zw_dma_unmap(void *opaque, void *ptr, size_t len, bool write,
-                         size_t access_len)
+static void zw_dma_unmap(void *opaque, unsigned int function, void *ptr,
+                         size_t len, bool write, size_t access_len)
 {
     ZhenwuState *s = opaque;
 
@@ -187,7 +195,8 @@ static void zw_dma_unmap(void *opaque, void *ptr, size_t len, bool write,
  * Not by a bottom half: the main loop would have to be woken first, which
  * takes longer than the whole of an empty job.
  */
-static void zw_msix_raise(void *opaque, unsigned int vector)
+static void zw_msix_raise(void *opaque, unsigned int function,
+                          unsigned int vector)
 {
     ZhenwuState *s = opaque;
     PCIDevice *pdev = PCI_DEVICE(s);
@@ -282,8 +291,8 @@ static void zw_mmio_write(void *opaque, hwaddr addr, uint64_t val,
     if (!s->core) {
         return;
     }
-    if (addr >= ZW_REG_DOORBELL(0) && addr < ZW_REG_DOORBELL(ZW_MAX_QUEUES)) {
-        trace_zw_doorbell((addr - ZW_REG_DOORBELL(0)) / ZW_DOORBELL_STRIDE);
+    if (addr >= ZW_DOORBELL_BASE) {
+        trace_zw_doorbell((addr - ZW_DOORBELL_BASE) >> ZW_DOORBELL_SHIFT);
     } else {
         trace_zw_mmio_write(addr, val, size);
     }
@@ -545,6 +554,23 @@ static void zw_exit(PCIDevice *pdev)
     migrate_del_blocker(&s->migration_blocker);
 }
 
+/* Unless one was given: the same for the same place in the machine. */
+static void zw_fill_uuid(ZhenwuState *s, uint8_t uuid[16])
+{
+    uint8_t digest[ZW_SHA256_SIZE];
+    g_autofree char *path = NULL;
+
+    if (!qemu_uuid_is_null(&s->uuid)) {
+        memcpy(uuid, s->uuid.data, 16);
+        return;
+    }
+    path = object_get_canonical_path(OBJECT(s));
+    zw_sha256(path, strlen(path), digest);
+    memcpy(uuid, digest, 16);
+    uuid[6] = (uuid[6] & 0x0f) | 0x80; /* version 8: of our own making */
+    uuid[8] = (uuid[8] & 0x3f) | 0x80;
+}
+
 static void zw_realize(PCIDevice *pdev, Error **errp)
 {
     ERRP_GUARD();
@@ -589,7 +615,10 @@ static void zw_realize(PCIDevice *pdev, Error **errp)
         .workers = s->workers,
         .progress_ms = s->progress_ms,
         .hbm_backing_limit = s->backing_limit,
+        .num_queues = s->num_queues,
+        .num_vms = s->num_vms,
     };
+    zw_fill_uuid(s, cfg.uuid);
     s->core = zw_device_new(&cfg, &zw_ops, s, err, sizeof(err));
     if (!s->core) {
         error_setg(errp, "%s", err);
@@ -637,6 +666,9 @@ static const Property zw_properties[] = {
     DEFINE_PROP_SIZE("hbm", ZhenwuState, hbm_size, 0),
     DEFINE_PROP_SIZE("aperture", ZhenwuState, aperture_size, 0),
     DEFINE_PROP_INT32("workers", ZhenwuState, workers, ZW_WORKERS_AUTO),
+    DEFINE_PROP_UINT32("queues", ZhenwuState, num_queues, 0),
+    DEFINE_PROP_UINT32("vms", ZhenwuState, num_vms, 0),
+    DEFINE_PROP_UUID_NODEFAULT("uuid", ZhenwuState, uuid),
     DEFINE_PROP_UINT32("progress-ms", ZhenwuState, progress_ms, 0),
     DEFINE_PROP_SIZE("hbm-backing-limit", ZhenwuState, backing_limit,
                      ZW_LIMIT_AUTO),

@@ -112,6 +112,18 @@ ZW_API int zw_dev_open(const char *spec, const struct zw_dev_options *options, s
 	ret = log_setup(dev, &opt, err);
 	if (!ret)
 		ret = open_by_spec(dev, spec, &opt, err);
+	if (!ret) {
+		struct zw_dev_attrs a;
+
+		memset(&a, 0, sizeof(a));
+		ret = dev->ops->get_attrs(dev, &a);
+		dev->dtypes = a.dtypes;
+		if (ret) {
+			zw_rt_error(err, ret, "%s: the device does not say what it is: %s",
+				    dev->spec, strerror(-ret));
+			dev->ops->close(dev);
+		}
+	}
 	if (ret) {
 		pthread_mutex_destroy(&dev->submit_lock);
 		free(dev);
@@ -133,13 +145,19 @@ ZW_API int zw_dev_close(struct zw_dev *dev)
 	return 0;
 }
 
+ZW_API int zw_dev_check_packet(const struct zw_dev *dev, const void *buf, size_t avail,
+			       struct zw_error *what)
+{
+	return zw_cmd_check_supported(buf, avail, dev->dtypes, what);
+}
+
 ZW_API int zw_dev_get_attrs(struct zw_dev *dev, struct zw_dev_attrs *attrs)
 {
 	struct zw_dev_attrs a;
 	int ret;
 
 	memset(&a, 0, sizeof(a));
-	ret = sized_check(attrs->size, SIZED_V0(struct zw_dev_attrs, uuid));
+	ret = sized_check(attrs->size, SIZED_V0(struct zw_dev_attrs, reserved));
 	if (!ret)
 		ret = dev->ops->get_attrs(dev, &a);
 	if (ret)
@@ -147,7 +165,7 @@ ZW_API int zw_dev_get_attrs(struct zw_dev *dev, struct zw_dev_attrs *attrs)
 	a.transport = dev->transport;
 	snprintf(a.transport_name, sizeof(a.transport_name), "%s", dev->ops->name);
 	memcpy(a.spec, dev->spec, sizeof(a.spec));
-	return sized_out(attrs, SIZED_V0(struct zw_dev_attrs, uuid), &a, sizeof(a));
+	return sized_out(attrs, SIZED_V0(struct zw_dev_attrs, reserved), &a, sizeof(a));
 }
 
 ZW_API int zw_dev_get_counters(struct zw_dev *dev, struct zw_dev_counters *counters)

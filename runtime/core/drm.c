@@ -72,6 +72,9 @@ static int drm_get_attrs(struct zw_dev *dev, struct zw_dev_attrs *a)
 	a->va_start = i.va_start;
 	a->va_end = i.va_end;
 	memcpy(a->uuid, i.uuid, sizeof(a->uuid));
+	a->dtypes = i.dtypes;
+	a->sram_size = i.sram_size;
+	a->num_links = i.num_links;
 	a->driver_version = drm(dev)->version;
 	return 0;
 }

@@ -187,7 +187,7 @@ struct sim {
 	pthread_cond_t changed; /* a fence, a queue or lost changed */
 	struct sim_queue *queues;
 	uint64_t queue_serial;
-	uint64_t queue_ids, vm_ids; /* bit set: in use */
+	uint64_t queue_ids[ZW_MAX_QUEUES / 64], vm_ids[ZW_MAX_VMS / 64]; /* bit set: in use */
 	struct sim_event *events;
 	/* sim_fence.c: stand-ins for fences of other devices, and the thread that raises them */
 	struct stand_in *stand_ins;
@@ -225,6 +225,12 @@ void zw_sim_write64(struct sim *sim, uint64_t reg, uint64_t val);
  */
 __attribute__((format(printf, 3, 4))) void zw_sim_log(struct sim *sim, enum zw_dev_log_level level,
 						      const char *fmt, ...);
+/* The lowest number below n that is not in the set joins it; n: there is none. sim->lock held. */
+unsigned int zw_sim_id_take(uint64_t *set, unsigned int n);
+static inline void zw_sim_id_give(uint64_t *set, unsigned int id)
+{
+	set[id / 64] &= ~(1ull << id % 64);
+}
 /* Waits on a CLOCK_MONOTONIC condition until an absolute time; false when it has passed. */
 bool zw_sim_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ns);
 
@@ -236,8 +242,8 @@ int zw_sim_region_new(struct sim *sim, uint64_t bytes, struct sim_region *out);
 int zw_sim_region_add(struct sim *sim, void *ptr, uint64_t bytes, struct sim_region *out);
 /* The device must not be using it any more. */
 void zw_sim_region_free(struct sim *sim, struct sim_region *region);
-int zw_sim_dma_read(void *sim, uint64_t addr, void *buf, size_t len);
-int zw_sim_dma_write(void *sim, uint64_t addr, const void *buf, size_t len);
+int zw_sim_dma_read(void *sim, unsigned int function, uint64_t addr, void *buf, size_t len);
+int zw_sim_dma_write(void *sim, unsigned int function, uint64_t addr, const void *buf, size_t len);
 /* Physical HBM, zeroed: -ENOMEM when no hole is large enough. Multiples of 4 KiB. */
 int zw_sim_hbm_alloc(struct sim *sim, uint64_t bytes, uint64_t align, uint64_t *addr);
 void zw_sim_hbm_free(struct sim *sim, uint64_t addr, uint64_t bytes, bool dirty);

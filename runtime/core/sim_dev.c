@@ -41,6 +41,17 @@ void zw_sim_write64(struct sim *sim, uint64_t reg, uint64_t val)
 	zw_device_mmio_write(sim->core, reg, val, 8);
 }
 
+unsigned int zw_sim_id_take(uint64_t *set, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		if (set[i / 64] >> i % 64 & 1)
+			continue;
+		set[i / 64] |= 1ull << i % 64;
+		return i;
+	}
+	return n;
+}
+
 bool zw_sim_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ns)
 {
 	struct timespec ts = {
@@ -148,7 +159,7 @@ bool zw_sim_alive(struct sim *sim)
 
 /* -- callbacks of the device, on its threads -------------------------------------------------- */
 
-static void msix_raise(void *opaque, unsigned int vector)
+static void msix_raise(void *opaque, unsigned int function, unsigned int vector)
 {
 	struct sim *sim = opaque;
 
@@ -462,6 +473,14 @@ static int sim_get_attrs(struct zw_dev *dev, struct zw_dev_attrs *a)
 	a->max_vms = sim->num_vms;
 	a->max_ring_slots = 1u << ZW_RING_MAX_LOG2;
 	a->max_priority = ZW_PRIO_REALTIME;
+	for (unsigned int i = 0; i < sizeof(a->uuid); i += 4) {
+		uint32_t word = zw_sim_read32(sim, ZW_REG_UUID + i);
+
+		memcpy(a->uuid + i, &word, 4);
+	}
+	a->dtypes = zw_sim_read64(sim, ZW_REG_DTYPES);
+	a->sram_size = zw_sim_read64(sim, ZW_REG_SRAM_SIZE);
+	a->num_links = zw_sim_read32(sim, ZW_REG_NUM_LINKS);
 	a->workers = sim->workers;
 	a->va_start = dev->va_start;
 	a->va_end = dev->va_end;

@@ -138,12 +138,14 @@ void zw_sim_region_free(struct sim *sim, struct sim_region *region)
 }
 
 /* The region lock is held during the copy, so memory cannot go away under it. */
-int zw_sim_dma_read(void *opaque, uint64_t addr, void *buf, size_t len)
+int zw_sim_dma_read(void *opaque, unsigned int function, uint64_t addr, void *buf, size_t len)
 {
 	struct sim *sim = opaque;
 	struct sim_region *r;
 	int ret = -EIO;
 
+	if (function)
+		return -EIO; /* there is one */
 	pthread_rwlock_rdlock(&sim->dma.lock);
 	r = find(&sim->dma, addr);
 	if (r && len <= r->bytes - (addr - r->dma)) {
@@ -154,12 +156,15 @@ int zw_sim_dma_read(void *opaque, uint64_t addr, void *buf, size_t len)
 	return ret;
 }
 
-int zw_sim_dma_write(void *opaque, uint64_t addr, const void *buf, size_t len)
+int zw_sim_dma_write(void *opaque, unsigned int function, uint64_t addr, const void *buf,
+		     size_t len)
 {
 	struct sim *sim = opaque;
 	struct sim_region *r;
 	int ret = -EIO;
 
+	if (function)
+		return -EIO; /* there is one */
 	pthread_rwlock_rdlock(&sim->dma.lock);
 	r = find(&sim->dma, addr);
 	if (r && len <= r->bytes - (addr - r->dma)) {

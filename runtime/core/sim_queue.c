@@ -231,24 +231,16 @@ int zw_sim_queue_submit(struct zw_queue *queue, const struct zw_job *jobs, uint3
 
 static int take_id(struct sim *sim, unsigned int *id)
 {
-	int ret = -ENOSPC;
-
 	pthread_mutex_lock(&sim->lock);
-	for (*id = 0; *id < sim->num_queues; ++*id) {
-		if (sim->queue_ids >> *id & 1)
-			continue;
-		sim->queue_ids |= 1ull << *id;
-		ret = 0;
-		break;
-	}
+	*id = zw_sim_id_take(sim->queue_ids, sim->num_queues);
 	pthread_mutex_unlock(&sim->lock);
-	return ret;
+	return *id < sim->num_queues ? 0 : -ENOSPC;
 }
 
 static void give_id(struct sim *sim, unsigned int id)
 {
 	pthread_mutex_lock(&sim->lock);
-	sim->queue_ids &= ~(1ull << id);
+	zw_sim_id_give(sim->queue_ids, id);
 	pthread_mutex_unlock(&sim->lock);
 }
 
@@ -262,7 +254,8 @@ int zw_sim_queue_create(struct zw_queue *queue, const struct zw_queue_options *o
 	struct sim *sim = sim_of(queue->dev);
 	struct sim_queue *q = calloc(1, sizeof(*q));
 	struct zw_msg_create_queue m = {0};
-	uint64_t ring, ctrl, compl_dma;
+	struct zw_queue_desc *desc;
+	uint64_t ring, at;
 	int ret;
 
 	if (!q)
@@ -274,26 +267,29 @@ int zw_sim_queue_create(struct zw_queue *queue, const struct zw_queue_options *o
 	if (ret)
 		goto free_queue;
 	ring = q->slots * sizeof(*q->ring);
-	ret = zw_sim_region_new(sim, 2 * ring + sizeof(*q->ctrl), &q->rings);
+	ret = zw_sim_region_new(sim, 2 * ring + sizeof(*q->ctrl) + sizeof(*desc), &q->rings);
 	if (ret)
 		goto free_id;
 	q->ring = (struct zw_ring_entry *)(void *)q->rings.ptr;
 	q->compl = (struct zw_completion *)(void *)(q->rings.ptr + ring);
 	q->ctrl = (struct zw_ring_ctrl *)(void *)(q->rings.ptr + 2 * ring);
-	compl_dma = q->rings.dma + ring;
-	ctrl = q->rings.dma + 2 * ring;
-	ring = q->rings.dma;
+	/* The firmware reads the descriptor once, behind the rest. */
+	at = 2 * ring + sizeof(*q->ctrl);
+	desc = (struct zw_queue_desc *)(void *)(q->rings.ptr + at);
+	*desc = (struct zw_queue_desc){
+		.size = sizeof(*desc),
+		.vm = q->vm->id,
+		.priority = opt->priority,
+		.log2_slots = (uint32_t)log2_of(q->slots),
+		.vector = vector_of(q),
+		.ring = q->rings.dma,
+		.completions = q->rings.dma + ring,
+		.ctrl = q->rings.dma + 2 * ring,
+	};
 	m.queue = q->id;
-	m.vm = q->vm->id;
-	m.priority = opt->priority;
-	m.log2_slots = (uint32_t)log2_of(q->slots);
-	m.vector = vector_of(q);
-	m.ring_lo = ZW_LO32(ring);
-	m.ring_hi = ZW_HI32(ring);
-	m.ctrl_lo = ZW_LO32(ctrl);
-	m.ctrl_hi = ZW_HI32(ctrl);
-	m.compl_lo = ZW_LO32(compl_dma);
-	m.compl_hi = ZW_HI32(compl_dma);
+	m.desc_bytes = sizeof(*desc);
+	m.desc_lo = ZW_LO32(q->rings.dma + at);
+	m.desc_hi = ZW_HI32(q->rings.dma + at);
 	ret = zw_sim_mbox_call(sim, ZW_MSG_CREATE_QUEUE, &m, sizeof(m), NULL, 0);
 	if (ret)
 		goto free_rings;

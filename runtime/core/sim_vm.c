@@ -262,10 +262,7 @@ int zw_sim_vm_create(struct zw_vm *zvm)
 		return -ENOMEM;
 	vm->sim = sim;
 	pthread_mutex_lock(&sim->lock);
-	while (vm->id < sim->num_vms && (sim->vm_ids >> vm->id & 1))
-		vm->id++;
-	if (vm->id < sim->num_vms)
-		sim->vm_ids |= 1ull << vm->id;
+	vm->id = zw_sim_id_take(sim->vm_ids, sim->num_vms);
 	pthread_mutex_unlock(&sim->lock);
 	if (vm->id >= sim->num_vms) {
 		free(vm);
@@ -289,7 +286,7 @@ int zw_sim_vm_create(struct zw_vm *zvm)
 
 free_id:
 	pthread_mutex_lock(&sim->lock);
-	sim->vm_ids &= ~(1ull << vm->id);
+	zw_sim_id_give(sim->vm_ids, vm->id);
 	pthread_mutex_unlock(&sim->lock);
 	free(vm);
 	return ret;
@@ -310,7 +307,7 @@ void zw_sim_vm_destroy(struct zw_vm *zvm)
 			for (size_t i = 0; i < vm->num_dead; i++)
 				table_free(vm, vm->dead[i]);
 		pthread_mutex_lock(&sim->lock);
-		sim->vm_ids &= ~(1ull << vm->id);
+		zw_sim_id_give(sim->vm_ids, vm->id);
 		pthread_mutex_unlock(&sim->lock);
 	}
 	drop(all);

@@ -77,6 +77,7 @@ struct zw_dev {
 	_Atomic unsigned int children;
 	uint64_t va_start, va_end; /* what can be mapped */
 	char spec[16];
+	uint64_t dtypes;    /* ZW_DT() set of what it computes with */
 	uint32_t transport; /* enum zw_transport_id */
 	/* Fence points of a device are handed out under this lock, in the order of submission. */
 	pthread_mutex_t submit_lock;

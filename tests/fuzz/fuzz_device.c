@@ -118,9 +118,10 @@ static size_t take_bytes(struct input *in, void *buf, size_t len)
 /* A byte of a structure, or a whole word of it with a value that is somebody's limit. */
 static void edit(struct input *in, void *buf, size_t size)
 {
-	static const uint32_t limits[] = {0,      1,	     3,	       31,	   32,	       63,
-					  64,	  255,	     4095,     4096,	   0xffffff,   0x1000000,
-					  1u << 30, 0x7fffffff, 1u << 31, 0xfffff000u, 0xffffffffu};
+	static const uint32_t limits[] = {0,           1,          3,        31,         32,
+					  63,          64,         255,      4095,       4096,
+					  0xffffff,    0x1000000,  1u << 30, 0x7fffffff, 1u << 31,
+					  0xfffff000u, 0xffffffffu};
 	size_t at = take(in, 1);
 	uint8_t v = (uint8_t)take(in, 1);
 
@@ -134,9 +135,9 @@ static void edit(struct input *in, void *buf, size_t size)
 
 static void broken(const char *what)
 {
-	static const uint32_t regs[] = {ZW_REG_RESET_STATUS, ZW_REG_BOOT_STATUS, ZW_REG_BOOT_ERROR,
-					ZW_REG_BOOT_DETAIL, ZW_REG_FW_HEARTBEAT,
-					ZW_REG_FW_TRAP_CAUSE, ZW_REG_FW_TRAP_PC};
+	static const uint32_t regs[] = {
+		ZW_REG_RESET_STATUS, ZW_REG_BOOT_STATUS,   ZW_REG_BOOT_ERROR, ZW_REG_BOOT_DETAIL,
+		ZW_REG_FW_HEARTBEAT, ZW_REG_FW_TRAP_CAUSE, ZW_REG_FW_TRAP_PC};
 
 	fprintf(stderr, "fuzz_device: %s\n", what);
 	for (size_t i = 0; host && i < sizeof(regs) / sizeof(regs[0]); i++)
@@ -156,7 +157,7 @@ static uint8_t *sys_at(struct host *h, uint64_t addr, size_t len)
 	return h->sys + (addr - SYS_BASE);
 }
 
-static int dma_read(void *opaque, uint64_t addr, void *buf, size_t len)
+static int dma_read(void *opaque, unsigned int function, uint64_t addr, void *buf, size_t len)
 {
 	struct host *h = opaque;
 	uint8_t *p = sys_at(h, addr, len);
@@ -169,7 +170,8 @@ static int dma_read(void *opaque, uint64_t addr, void *buf, size_t len)
 	return 0;
 }
 
-static int dma_write(void *opaque, uint64_t addr, const void *buf, size_t len)
+static int dma_write(void *opaque, unsigned int function, uint64_t addr, const void *buf,
+		     size_t len)
 {
 	struct host *h = opaque;
 	uint8_t *p = sys_at(h, addr, len);
@@ -182,7 +184,7 @@ static int dma_write(void *opaque, uint64_t addr, const void *buf, size_t len)
 	return 0;
 }
 
-static void msix_raise(void *opaque, unsigned int vector)
+static void msix_raise(void *opaque, unsigned int function, unsigned int vector)
 {
 	if (vector >= ZW_NUM_VECTORS)
 		broken("an interrupt vector that does not exist");
@@ -304,7 +306,7 @@ static bool send(struct host *h, struct zw_msg *m, uint64_t ns)
 	return true;
 }
 
-static void make_message(uint32_t type, uint32_t n, struct zw_msg *m)
+static void make_message(struct host *h, uint32_t type, uint32_t n, struct zw_msg *m)
 {
 	uint64_t base = SYS_BASE + AT_QUEUE + n % N_QUEUES * QUEUE_AT;
 
@@ -319,18 +321,23 @@ static void make_message(uint32_t type, uint32_t n, struct zw_msg *m)
 		break;
 	}
 	case ZW_MSG_CREATE_QUEUE: {
-		struct zw_msg_create_queue p = {
-			.queue = n % N_QUEUES,
+		const struct zw_queue_desc d = {
+			.size = sizeof(d),
+			.flags = n & 8 ? ZW_QUEUE_F_USER : 0,
 			.priority = n / 4 % ZW_PRIO_COUNT,
 			.log2_slots = LOG2_SLOT,
 			.vector = 1,
-			.ring_lo = ZW_LO32(base),
-			.ring_hi = ZW_HI32(base),
-			.ctrl_lo = ZW_LO32(base + 0x1000),
-			.ctrl_hi = ZW_HI32(base),
-			.compl_lo = ZW_LO32(base + 0x2000),
-			.compl_hi = ZW_HI32(base),
+			.ring = n & 8 ? VA_DATA : base,
+			.ctrl = (n & 8 ? VA_DATA : base) + 0x1000,
+			.completions = (n & 8 ? VA_DATA : base) + 0x2000,
 		};
+		struct zw_msg_create_queue p = {
+			.queue = n % N_QUEUES,
+			.desc_bytes = sizeof(d),
+			.desc_lo = ZW_LO32(base + 0x1800),
+			.desc_hi = ZW_HI32(base + 0x1800),
+		};
+		put(h, base + 0x1800 - SYS_BASE, &d, sizeof(d));
 		memcpy(m->payload, &p, sizeof(p));
 		break;
 	}
@@ -358,8 +365,8 @@ static void map(struct host *h, uint64_t *next, uint64_t va, uint64_t pte)
 		table = *p & ZW_PTE_ADDR_MASK;
 	}
 	p = (uint64_t *)(void *)(h->hbm + table);
-	p[(va >> ZW_PAGE_SHIFT) % ZW_PT_ENTRIES] = pte | ZW_PTE_VALID | ZW_PTE_LEAF | ZW_PTE_READ |
-						   ZW_PTE_WRITE;
+	p[(va >> ZW_PAGE_SHIFT) % ZW_PT_ENTRIES] =
+		pte | ZW_PTE_VALID | ZW_PTE_LEAF | ZW_PTE_READ | ZW_PTE_WRITE;
 }
 
 static void make_tables(struct host *h)
@@ -383,10 +390,10 @@ static void start(struct host *h, uint64_t ns)
 	if (!wait_boot(h, ns))
 		return;
 	make_tables(h);
-	make_message(ZW_MSG_SET_VM, 0, &m);
+	make_message(h, ZW_MSG_SET_VM, 0, &m);
 	send(h, &m, ns);
 	for (uint32_t q = 0; q < 2; q++) {
-		make_message(ZW_MSG_CREATE_QUEUE, q + 4, &m);
+		make_message(h, ZW_MSG_CREATE_QUEUE, q + 4, &m);
 		send(h, &m, ns);
 	}
 }
@@ -396,8 +403,9 @@ static void start(struct host *h, uint64_t ns)
 /* Packets: the input's bytes, each behind a header that a few edits are enough to make good. */
 static uint32_t make_commands(struct host *h, struct input *in, uint64_t at)
 {
-	static const uint16_t ops[] = {ZW_OP_NOP,      ZW_OP_FILL,     ZW_OP_COPY,     ZW_OP_ADD,
-				       ZW_OP_SEM_WAIT, ZW_OP_TIMESTAMP, ZW_OP_BARRIER, ZW_OP_SEM_SIGNAL};
+	static const uint16_t ops[] = {ZW_OP_NOP,     ZW_OP_FILL,      ZW_OP_COPY,
+				       ZW_OP_ADD,     ZW_OP_SEM_WAIT,  ZW_OP_TIMESTAMP,
+				       ZW_OP_BARRIER, ZW_OP_SEM_SIGNAL};
 	uint8_t buf[CMD_BYTES];
 	uint32_t used = 0;
 
@@ -512,14 +520,14 @@ static void wait_turns(struct host *h)
 static void one(struct host *h, struct input *in)
 {
 	static const uint32_t regs[] = {
-		ZW_REG_RESET,	ZW_REG_BOOT_CTRL, ZW_REG_FW_ADDR,      ZW_REG_FW_SIZE,
-		ZW_REG_MBOX_H2F, ZW_REG_MBOX_F2H, ZW_REG_MBOX_DOORBELL, ZW_REG_MAGIC,
-		ZW_REG_PMU,	ZW_REG_FW_SHARED, ZW_REG_PROGRESS_MS,  ZW_REG_FW_ADDR + 4,
+		ZW_REG_RESET,    ZW_REG_BOOT_CTRL, ZW_REG_FW_ADDR,       ZW_REG_FW_SIZE,
+		ZW_REG_MBOX_H2F, ZW_REG_MBOX_F2H,  ZW_REG_MBOX_DOORBELL, ZW_REG_MAGIC,
+		ZW_REG_PMU,      ZW_REG_FW_SHARED, ZW_REG_PROGRESS_MS,   ZW_REG_FW_ADDR + 4,
 	};
 	static const uint16_t types[] = {
-		ZW_MSG_PING,	      ZW_MSG_QUERY_FW,	    ZW_MSG_SET_VM,
+		ZW_MSG_PING,          ZW_MSG_QUERY_FW,       ZW_MSG_SET_VM,
 		ZW_MSG_CLEAR_VM,      ZW_MSG_TLB_INVALIDATE, ZW_MSG_CREATE_QUEUE,
-		ZW_MSG_DESTROY_QUEUE, ZW_MSG_SUSPEND_QUEUE, ZW_MSG_RESUME_QUEUE,
+		ZW_MSG_DESTROY_QUEUE, ZW_MSG_SUSPEND_QUEUE,  ZW_MSG_RESUME_QUEUE,
 		ZW_MSG_QUERY_QUEUE,   ZW_MSG_SCRUB_HBM,
 	};
 	struct zw_msg m;
@@ -546,7 +554,7 @@ static void one(struct host *h, struct input *in)
 		break;
 	case OP_MESSAGE:
 		n = (uint32_t)take(in, 1) % (sizeof(types) / sizeof(types[0]));
-		make_message(types[n], (uint32_t)take(in, 1), &m);
+		make_message(h, types[n], (uint32_t)take(in, 1), &m);
 		n = (uint32_t)take(in, 1);
 		for (unsigned int edits = n & 3; edits; edits--)
 			edit(in, &m, sizeof(m) - 4);
@@ -635,7 +643,7 @@ static void must_recover(struct host *h)
 	boot(h, h->image_size);
 	if (!wait_boot(h, PATIENCE_NS))
 		broken("it does not boot any more");
-	make_message(ZW_MSG_PING, 1, &m);
+	make_message(h, ZW_MSG_PING, 1, &m);
 	if (!send(h, &m, PATIENCE_NS))
 		broken("it does not answer any more");
 }

@@ -315,7 +315,7 @@ static void hang_beside_neighbour(struct __test_metadata *_metadata, struct zw_c
 
 	ASSERT_TRUE(zw_buf(c->fd, c->vm, cmd_bytes, DRM_ZHENWU_BO_SYSTEM, 1024 * MIB, &cmd));
 	zw_put_sem(cmd.ptr, &pos, ZW_OP_SEM_WAIT, sem, 1);
-	while (pos < cmd_bytes)
+	while (pos + sizeof(struct zw_pkt) <= cmd_bytes)
 		zw_put_raw(cmd.ptr, &pos, ZW_OP_NOP, sizeof(struct zw_pkt));
 	zw_put_raw(o->cmd.ptr, &o->pos, ZW_OP_NOP, sizeof(struct zw_pkt));
 	if (!short_timeout())

@@ -294,28 +294,28 @@ static void test_dma_regions(void **state)
 		assert_int_equal(r[i].bytes, 8192);
 		assert_true(r[i].dma >> 32); /* does not fit 32 bits */
 	}
-	assert_int_equal(zw_sim_dma_write(sim, r[2].dma + 100, buf, 3), 0);
+	assert_int_equal(zw_sim_dma_write(sim, 0, r[2].dma + 100, buf, 3), 0);
 	assert_memory_equal(r[2].ptr + 100, buf, 3);
 	memset(buf, 0, sizeof(buf));
-	assert_int_equal(zw_sim_dma_read(sim, r[2].dma + 99, buf, 5), 0);
+	assert_int_equal(zw_sim_dma_read(sim, 0, r[2].dma + 99, buf, 5), 0);
 	assert_int_equal(buf[1], 1);
 	assert_int_equal(buf[3], 3);
 	/* the ends, and what is between regions */
-	assert_int_equal(zw_sim_dma_read(sim, r[2].dma + 8192 - 64, buf, 64), 0);
-	assert_int_equal(zw_sim_dma_read(sim, r[2].dma + 8192 - 63, buf, 64), -EIO);
-	assert_int_equal(zw_sim_dma_read(sim, r[2].dma - 1, buf, 1), -EIO);
-	assert_int_equal(zw_sim_dma_write(sim, r[4].dma + 8192, buf, 1), -EIO);
-	assert_int_equal(zw_sim_dma_read(sim, 0, buf, 1), -EIO);
-	assert_int_equal(zw_sim_dma_read(sim, UINT64_MAX, buf, 1), -EIO);
-	assert_int_equal(zw_sim_dma_read(sim, r[2].dma, buf, SIZE_MAX), -EIO);
+	assert_int_equal(zw_sim_dma_read(sim, 0, r[2].dma + 8192 - 64, buf, 64), 0);
+	assert_int_equal(zw_sim_dma_read(sim, 0, r[2].dma + 8192 - 63, buf, 64), -EIO);
+	assert_int_equal(zw_sim_dma_read(sim, 0, r[2].dma - 1, buf, 1), -EIO);
+	assert_int_equal(zw_sim_dma_write(sim, 0, r[4].dma + 8192, buf, 1), -EIO);
+	assert_int_equal(zw_sim_dma_read(sim, 0, 0, buf, 1), -EIO);
+	assert_int_equal(zw_sim_dma_read(sim, 0, UINT64_MAX, buf, 1), -EIO);
+	assert_int_equal(zw_sim_dma_read(sim, 0, r[2].dma, buf, SIZE_MAX), -EIO);
 	/* an address that was given back means nothing, also after others came */
 	stale = r[1].dma;
 	zw_sim_region_free(sim, &r[1]);
 	assert_null(r[1].ptr);
 	assert_int_equal(zw_sim_region_new(sim, 5000, &r[1]), 0);
-	assert_int_equal(zw_sim_dma_read(sim, stale, buf, 1), -EIO);
-	assert_int_equal(zw_sim_dma_read(sim, r[0].dma, buf, 64), 0);
-	assert_int_equal(zw_sim_dma_read(sim, r[4].dma, buf, 64), 0);
+	assert_int_equal(zw_sim_dma_read(sim, 0, stale, buf, 1), -EIO);
+	assert_int_equal(zw_sim_dma_read(sim, 0, r[0].dma, buf, 64), 0);
+	assert_int_equal(zw_sim_dma_read(sim, 0, r[4].dma, buf, 64), 0);
 	zw_sim_mem_fini(sim);
 	free(sim);
 }

@@ -203,6 +203,14 @@ struct drm_zhenwu_dev_info {
 	 * stays in its slot: nodes and PCI addresses may be numbered anew.
 	 */
 	__u8 uuid[16];
+	/** @dtypes: Data types the engines compute with: bits of &enum zw_dtype. */
+	__u64 dtypes;
+	/** @sram_size: Bytes of the on-chip buffer. */
+	__u64 sram_size;
+	/** @num_links: Ports to other cards that the chip has. */
+	__u32 num_links;
+	/** @pad: Zero. */
+	__u32 pad;
 };
 
 /** struct drm_zhenwu_dev_link - a link to another card. */

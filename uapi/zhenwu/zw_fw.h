@@ -10,7 +10,7 @@
 /* -- image ------------------------------------------------------------------------------------- */
 
 #define ZW_FW_MAGIC                  0x5746575au /* "ZWFW" */
-#define ZW_FW_HEADER_VERSION         1
+#define ZW_FW_HEADER_VERSION         2
 #define ZW_FW_MAX_SEGMENTS           4
 #define ZW_FW_MAX_SIZE               (1u << 20) /* whole image */
 #define ZW_FW_VERSION(maj, min, pat) (((maj) << 24) | ((min) << 16) | (pat))
@@ -40,9 +40,10 @@ struct zw_fw_header {
 	zw_le32 abi_version;  /* ZW_ABI_VERSION it was built for */
 	zw_le32 fw_version;   /* ZW_FW_VERSION() */
 	zw_le32 num_segments; /* 1..ZW_FW_MAX_SEGMENTS */
+	zw_le32 min_minor;    /* least ABI minor of a device it runs on */
+	zw_le64 entry;        /* inside a segment's file part, 2-byte aligned */
+	zw_le32 caps;         /* ZW_CAP_* that it needs of the device */
 	zw_le32 reserved;
-	zw_le64 entry; /* inside a segment's file part, 2-byte aligned */
-	zw_le64 reserved2;
 	char build[32]; /* text for logs, NUL padded */
 	zw_u8 sha256[32];
 	struct zw_fw_segment segment[ZW_FW_MAX_SEGMENTS];
@@ -75,17 +76,21 @@ enum zw_msg_type {
 	ZW_MSG_QUERY_QUEUE = 0x14,    /* struct zw_msg_queue; reply: struct zw_msg_queue_info */
 	ZW_MSG_SCRUB_HBM = 0x20,      /* struct zw_msg_scrub: zero a physical HBM range */
 	ZW_MSG_EVENT_BASE = 0x8000,
+	ZW_MSG_EVENT_ECC = 0x8001,      /* struct zw_msg_event_ecc */
+	ZW_MSG_EVENT_LINK = 0x8002,     /* reserved: a port went up or down */
+	ZW_MSG_EVENT_THROTTLE = 0x8003, /* reserved: power or temperature */
 };
 
 enum zw_msg_status {
 	ZW_MSG_OK = 0,
-	ZW_MSG_ERR_TYPE = 1,  /* unknown message */
-	ZW_MSG_ERR_ARG = 2,   /* argument out of range or reserved field not zero */
-	ZW_MSG_ERR_EXIST = 3, /* queue or VM id already in use */
-	ZW_MSG_ERR_NOENT = 4, /* queue or VM id not in use */
-	ZW_MSG_ERR_BUSY = 5,  /* VM still used by a queue */
-	ZW_MSG_ERR_STATE = 6, /* queue is not in a state that allows it */
-	ZW_MSG_ERR_DMA = 7,   /* a named address is not reachable */
+	ZW_MSG_ERR_TYPE = 1,        /* unknown message */
+	ZW_MSG_ERR_ARG = 2,         /* argument out of range or reserved field not zero */
+	ZW_MSG_ERR_EXIST = 3,       /* queue or VM id already in use */
+	ZW_MSG_ERR_NOENT = 4,       /* queue or VM id not in use */
+	ZW_MSG_ERR_BUSY = 5,        /* VM still used by a queue */
+	ZW_MSG_ERR_STATE = 6,       /* queue is not in a state that allows it */
+	ZW_MSG_ERR_DMA = 7,         /* a named address is not reachable */
+	ZW_MSG_ERR_UNSUPPORTED = 8, /* known to the ABI, not to this firmware or device */
 };
 
 #define ZW_MSG_PAYLOAD 44
@@ -94,7 +99,7 @@ struct zw_msg {
 	zw_le32 type;     /* enum zw_msg_type */
 	zw_le32 status;   /* requests: 0; replies: enum zw_msg_status */
 	zw_le32 reply_to; /* replies: seq of the request; else 0 */
-	zw_le32 reserved;
+	zw_le32 function; /* PCI function that asks: 0, the physical one */
 	zw_u8 payload[ZW_MSG_PAYLOAD];
 	zw_le32 seq; /* written last */
 };
@@ -133,25 +138,11 @@ struct zw_msg_tlb {
 	zw_le32 reserved;
 };
 
-enum zw_queue_priority {
-	ZW_PRIO_LOW = 0,
-	ZW_PRIO_NORMAL = 1,
-	ZW_PRIO_HIGH = 2,
-	ZW_PRIO_REALTIME = 3,
-	ZW_PRIO_COUNT = 4,
-};
-
 struct zw_msg_create_queue {
 	zw_le32 queue;
-	zw_le32 vm;
-	zw_le32 priority;
-	zw_le32 log2_slots;       /* ZW_RING_MIN_LOG2..ZW_RING_MAX_LOG2 */
-	zw_le32 vector;           /* MSI-X vector of completions */
-	zw_le32 ring_lo, ring_hi; /* DMA addresses, 64-byte aligned */
-	zw_le32 ctrl_lo, ctrl_hi;
-	zw_le32 compl_lo, compl_hi;
+	zw_le32 desc_bytes;       /* equals zw_queue_desc.size */
+	zw_le32 desc_lo, desc_hi; /* DMA address of struct zw_queue_desc, 64-byte aligned */
 };
-ZW_ASSERT_SIZE(struct zw_msg_create_queue, 44);
 
 struct zw_msg_queue {
 	zw_le32 queue;
@@ -185,6 +176,11 @@ struct zw_msg_queue_info {
 struct zw_msg_scrub {
 	zw_le32 addr_lo, addr_hi; /* HBM address and length, 4 KiB aligned */
 	zw_le32 size_lo, size_hi;
+};
+
+struct zw_msg_event_ecc {
+	zw_le32 addr_lo, addr_hi; /* HBM address of the page */
+	zw_le32 uncorrectable;    /* 0: corrected */
 };
 
 /* -- shared window (read-only for the host at ZW_REG_FW_SHARED) -------------------------------- */

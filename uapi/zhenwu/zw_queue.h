@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Zhenwu device ABI: queues. Ring entry, completion, job result.
+ * Zhenwu device ABI: queues. Descriptor, ring entry, completion, job result.
  *
- * A queue is three pieces of system memory that the driver allocates and names in CREATE_QUEUE:
+ * A queue is three pieces of memory, named in a descriptor (struct zw_queue_desc):
  *   - the ring: 2^n entries of 64 bytes, written by the driver;
  *   - its control block, in which the driver publishes the tail;
  *   - the completion ring: 2^n entries of 64 bytes, written by the firmware.
+ *
+ * They are system memory of the driver's (DMA addresses), or, with ZW_QUEUE_F_USER, memory of the
+ * queue's own VM (virtual addresses there): then user space writes ring and tail and rings the
+ * doorbell itself. The firmware treats both alike: it trusts neither.
  *
  * Job number s (1, 2, 3, ... without gaps) lives in slot s mod 2^n of both rings. To submit, the
  * driver fills the entry, issues a write barrier, stores the new tail (the highest job number, 32
@@ -26,6 +30,40 @@
 #define ZW_RING_MAX_LOG2 10
 #define ZW_CMD_MAX_BYTES (16u << 20) /* one command buffer */
 
+/*
+ * What CREATE_QUEUE names. The firmware copies it once; the memory is the driver's again when the
+ * message is answered. size: what the driver knows of the structure, at least
+ * ZW_QUEUE_DESC_MIN; bytes beyond what the firmware knows have to be zero.
+ */
+struct zw_queue_desc {
+	zw_le32 size;
+	zw_le32 flags;    /* ZW_QUEUE_F_* */
+	zw_le32 function; /* PCI function whose memory and interrupts it uses: 0, the physical one */
+	zw_le32 vm;
+	zw_le32 priority;   /* enum zw_queue_priority */
+	zw_le32 log2_slots; /* ZW_RING_MIN_LOG2..ZW_RING_MAX_LOG2 */
+	zw_le32 vector;     /* MSI-X vector of completions, 1..: 0 is the firmware's own */
+	zw_le32 slice_us;   /* time slice among queues of its priority; 0: the firmware's default */
+	zw_le64 ring;       /* the three are 64-byte aligned */
+	zw_le64 ctrl;
+	zw_le64 completions;
+	zw_le64 reserved;
+};
+ZW_ASSERT_SIZE(struct zw_queue_desc, 64);
+
+#define ZW_QUEUE_DESC_MIN 64
+#define ZW_QUEUE_DESC_MAX 256
+#define ZW_QUEUE_F_USER   (1u << 0) /* ring, ctrl and completions are addresses of the VM */
+#define ZW_QUEUE_F_KNOWN  ZW_QUEUE_F_USER
+
+enum zw_queue_priority {
+	ZW_PRIO_LOW = 0,
+	ZW_PRIO_NORMAL = 1,
+	ZW_PRIO_HIGH = 2,
+	ZW_PRIO_REALTIME = 3,
+	ZW_PRIO_COUNT = 4,
+};
+
 struct zw_ring_entry {
 	zw_le64 seqno; /* job number; an entry whose seqno is not the expected one stops the queue */
 	zw_le64 cmd_va;    /* command buffer in the queue's VM, 16-byte aligned */
@@ -33,7 +71,9 @@ struct zw_ring_entry {
 	zw_le32 flags;     /* ZW_RING_F_* */
 	zw_le64 result_va; /* where the device writes struct zw_job_result, 64-byte aligned; 0: nowhere */
 	zw_le64 cookie; /* copied to the completion, never interpreted */
-	zw_le64 reserved[3];
+	zw_le32 vector; /* MSI-X vector of this completion; 0: the queue's */
+	zw_le32 reserved0;
+	zw_le64 reserved[2];
 };
 ZW_ASSERT_SIZE(struct zw_ring_entry, 64);
 
@@ -54,6 +94,9 @@ enum zw_job_status {
 	ZW_JOB_DATA = 4,      /* data out of range, e.g. a token id beyond the embedding table */
 	ZW_JOB_NO_MEMORY = 5, /* the host that emulates the device ran out of memory for HBM */
 	ZW_JOB_INTERNAL = 6,  /* an engine failed; firmware log says more */
+	ZW_JOB_ECC = 7,       /* uncorrectable memory error: fault_va as for ZW_JOB_FAULT */
+	ZW_JOB_LINK = 8,      /* a link went down under the job */
+	ZW_JOB_TIMEOUT = 9,   /* the firmware gave up an engine that made no progress */
 };
 
 /* Why a packet was refused (status ZW_JOB_INVALID) or its data was (ZW_JOB_DATA). */
@@ -97,8 +140,9 @@ ZW_ASSERT_SIZE(struct zw_completion, 64);
 ZW_ASSERT_OFFSET(struct zw_completion, seqno, 56);
 
 /*
- * Record the device writes to zw_ring_entry.result_va when the job ends, well or badly, run or
- * not, before its completion. It is how user space learns the simulated cost of a job without a system call.
+ * Record the device writes to zw_ring_entry.result_va of every job that ends, however it ends
+ * (cancelled ones that never ran included), before its completion. It is how user space learns the
+ * simulated cost of a job without a system call.
  */
 struct zw_job_result {
 	zw_le64 seqno;
@@ -114,11 +158,16 @@ struct zw_job_result {
 	zw_le64 sys_read;
 	zw_le64 sys_written;
 	zw_le64 packets;
-	zw_le32 tag; /* as in the completion */
-	zw_le32 reserved0;
-	zw_le64 reserved[4];
+	zw_le64 sram_read;
+	zw_le64 sram_written;
+	zw_le64 link_read;    /* bytes that came in from other cards ... */
+	zw_le64 link_written; /* ... and that went out */
+	zw_le64 energy_pj;    /* 0 until the energy model is there */
 	zw_le64 busy_ps[ZW_ENGINE_COUNT];
+	zw_le32 tag;   /* of the packet that failed, or of the last one */
+	zw_le32 flags; /* 0 */
+	zw_le64 reserved[7];
 };
-ZW_ASSERT_SIZE(struct zw_job_result, 192);
+ZW_ASSERT_SIZE(struct zw_job_result, 256);
 
 #endif /* ZW_QUEUE_H */

@@ -22,10 +22,11 @@
 #define ZW_BAR_HBM  2 /* HBM aperture, 64-bit prefetchable; starts at HBM address 0 */
 #define ZW_BAR_MSIX 4 /* MSI-X table and PBA, 64-bit */
 
-#define ZW_BAR0_SIZE 0x1000000u /* 16 MiB */
+#define ZW_BAR0_SIZE 0x2000000u /* 32 MiB */
 
-#define ZW_MAX_QUEUES  64
-#define ZW_MAX_VMS     64
+/* What the register map has room for; a device has ZW_REG_NUM_QUEUES and ZW_REG_NUM_VMS of them. */
+#define ZW_MAX_QUEUES  4096
+#define ZW_MAX_VMS     4096
 #define ZW_NUM_VECTORS 32
 #define ZW_VECTOR_MBOX 0 /* replies and events of the firmware */
 /* Queue q interrupts on the vector its CREATE_QUEUE message names (1..ZW_NUM_VECTORS-1). */
@@ -48,7 +49,16 @@
 #define ZW_REG_PROGRESS_MS   0x002c
 #define ZW_REG_PROFILE_NAME  0x0030 /* 16 bytes of text, NUL padded, read as four 32-bit words */
 
+#define ZW_REG_SRAM_SIZE 0x0040 /* 64: bytes of the on-chip buffer that a VM can map */
+#define ZW_REG_DTYPES    0x0048 /* 64: ZW_DT() that the engines compute with */
+#define ZW_REG_NUM_LINKS 0x0050 /* 32: ports to other cards that the chip has */
+#define ZW_REG_CARD      0x0054 /* 32: its number in the fabric; 0 without one */
+#define ZW_REG_UUID      0x0058 /* 16 bytes, read as four 32-bit words: the same for one device always */
+
 #define ZW_CAP_WORKERS_SYNC (1u << 0) /* engines run synchronously (workers=0) */
+#define ZW_CAP_LINKS        (1u << 1) /* peer cards can be reached */
+#define ZW_CAP_USER_QUEUES  (1u << 2) /* ZW_QUEUE_F_USER */
+#define ZW_CAP_FUNCTIONS    (1u << 3) /* SR-IOV: queues of functions other than 0 */
 
 enum zw_profile_id {
 	ZW_PROFILE_CUSTOM = 0,
@@ -58,9 +68,9 @@ enum zw_profile_id {
 };
 
 /* -- reset ------------------------------------------------------------------------------------- */
-#define ZW_REG_RESET        0x0040 /* 32, W: ZW_RESET_KEY resets all but HBM contents and PCI config */
+#define ZW_REG_RESET        0x0070 /* 32, W: ZW_RESET_KEY resets all but HBM contents and PCI config */
 #define ZW_RESET_KEY        0x52535421u
-#define ZW_REG_RESET_STATUS 0x0044 /* 32, R: 1 while a reset of any kind is under way */
+#define ZW_REG_RESET_STATUS 0x0074 /* 32, R: 1 while a reset of any kind is under way */
 
 /* -- boot -------------------------------------------------------------------------------------- */
 #define ZW_REG_BOOT_CTRL     0x0080 /* 32, W: ZW_BOOT_START loads and starts the image */
@@ -95,6 +105,8 @@ enum zw_boot_error {
 	ZW_BOOT_ERR_BOUNDS = 6, /* a segment or the entry is out of bounds; detail: segment index */
 	ZW_BOOT_ERR_HASH = 7,   /* SHA-256 differs: the image is corrupt; detail: 0 */
 	ZW_BOOT_ERR_RESERVED = 8, /* a reserved field is not zero; detail: 0 */
+	ZW_BOOT_ERR_MINOR = 10,   /* needs a later ABI minor; detail: that minor */
+	ZW_BOOT_ERR_CAPS = 11, /* needs capabilities this device has not; detail: what it needs */
 	ZW_BOOT_ERR_FIRMWARE = 9, /* firmware refused to start; detail: its code */
 };
 
@@ -115,14 +127,26 @@ enum zw_boot_error {
 #define ZW_PMU_FAULTS          (ZW_REG_PMU + 0x70) /* MMU faults */
 #define ZW_PMU_TLB_HITS        (ZW_REG_PMU + 0x78)
 #define ZW_PMU_TLB_MISSES      (ZW_REG_PMU + 0x80)
-#define ZW_PMU_COUNT           17 /* registers from ZW_REG_PMU on */
+#define ZW_PMU_SRAM_READ       (ZW_REG_PMU + 0x88)
+#define ZW_PMU_SRAM_WRITTEN    (ZW_REG_PMU + 0x90)
+#define ZW_PMU_LINK_READ       (ZW_REG_PMU + 0x98)
+#define ZW_PMU_LINK_WRITTEN    (ZW_REG_PMU + 0xa0)
+#define ZW_PMU_ENERGY_PJ       (ZW_REG_PMU + 0xa8)
+#define ZW_PMU_ECC_CORRECTED   (ZW_REG_PMU + 0xb0)
+#define ZW_PMU_COUNT           23 /* registers from ZW_REG_PMU on */
 
 /* -- window on the shared part of the control core's SRAM (read-only; zw_fw.h) ----------------- */
 #define ZW_REG_FW_SHARED  0x20000
 #define ZW_FW_SHARED_SIZE 0x10000 /* 64 KiB */
 
-/* -- doorbells: one 4 KiB page per queue; a 32-bit write of any value at its start rings it ---- */
-#define ZW_REG_DOORBELL(queue) (0x100000 + 0x1000 * (queue))
-#define ZW_DOORBELL_STRIDE     0x1000
+/*
+ * Doorbells: a 32-bit write of any value at DOORBELL_BASE + queue * 2^DOORBELL_SHIFT rings. A page
+ * each, so that one can be given to a process; the device is made for hosts of 4 KiB pages.
+ */
+#define ZW_REG_DOORBELL_BASE   0x00c0 /* 32, R */
+#define ZW_REG_DOORBELL_SHIFT  0x00c4 /* 32, R */
+#define ZW_DOORBELL_BASE       0x1000000u
+#define ZW_DOORBELL_SHIFT      12
+#define ZW_REG_DOORBELL(queue) (ZW_DOORBELL_BASE + ((queue) << ZW_DOORBELL_SHIFT))
 
 #endif /* ZW_REGS_H */

@@ -14,7 +14,7 @@
 
 /* -- SRAM -------------------------------------------------------------------------------------- */
 #define ZW_SOC_SRAM_BASE   0x80000000u
-#define ZW_SOC_SRAM_SIZE   0x00100000u /* 1 MiB */
+#define ZW_SOC_SRAM_SIZE   0x00400000u /* 4 MiB */
 /* The last 64 KiB are the window the host reads at ZW_REG_FW_SHARED. */
 #define ZW_SOC_SHARED_BASE (ZW_SOC_SRAM_BASE + ZW_SOC_SRAM_SIZE - 0x10000u)
 
@@ -44,21 +44,34 @@
 #define ZW_SOC_ABI_VERSION 0x10000034u /* 32, R */
 #define ZW_SOC_HBM_SIZE    0x10000038u /* 64, R */
 
-/* -- doorbells --------------------------------------------------------------------------------- */
-#define ZW_SOC_DB_CLAIM                                                                            \
-	0x10000040u /* 64, R: bit q set: queue q rang; reading clears what it returns */
+#define ZW_SOC_CAPS 0x10000040u /* 32, R: ZW_CAP_* */
 
-/* -- DMA port: moves bytes between SRAM and system memory -------------------------------------- */
-#define ZW_SOC_DMA_SYS     0x10000100u /* 64, RW: PCI DMA address */
-#define ZW_SOC_DMA_SRAM    0x10000108u /* 64, RW: SRAM address */
-#define ZW_SOC_DMA_LEN     0x10000110u /* 32, RW: 1..4096 bytes */
-#define ZW_SOC_DMA_CTRL    0x10000114u /* 32, W: ZW_SOC_DMA_*; the store returns when it is done */
-#define ZW_SOC_DMA_TO_SRAM 1u
-#define ZW_SOC_DMA_TO_SYS  2u
-#define ZW_SOC_DMA_STATUS  0x10000118u /* 32, R: 0 done, 1 bus error, 2 bad argument */
+/* Queues and VMs come in banks of 64: bit i of bank b is number 64 * b + i. */
+#define ZW_SOC_BANK_SIZE 64
+#define ZW_SOC_BANKS     64
+
+/* -- doorbells --------------------------------------------------------------------------------- */
+#define ZW_SOC_DB_SUMMARY     0x10001000u /* 64, R: bit b: a queue of bank b rang */
+/* 64, R: bit i: queue 64 * bank + i rang; reading clears what it returns. */
+#define ZW_SOC_DB_CLAIM(bank) (0x10001200u + 8 * (bank))
+
+/*
+ * -- DMA port: moves bytes between SRAM and system memory, or memory of a VM. Words of 4 and 8 bytes
+ *    that are naturally aligned are moved whole.
+ */
+#define ZW_SOC_DMA_SYS      0x10000100u /* 64, RW: PCI DMA address, or virtual address of the VM */
+#define ZW_SOC_DMA_SRAM     0x10000108u /* 64, RW: SRAM address */
+#define ZW_SOC_DMA_LEN      0x10000110u /* 32, RW: 1..4096 bytes */
+#define ZW_SOC_DMA_CTRL     0x10000114u /* 32, W: ZW_SOC_DMA_*; the store returns when it is done */
+#define ZW_SOC_DMA_TO_SRAM  1u
+#define ZW_SOC_DMA_TO_SYS   2u
+#define ZW_SOC_DMA_VM_F     4u          /* or-ed: DMA_SYS is an address of the VM in DMA_VM */
+#define ZW_SOC_DMA_STATUS   0x10000118u /* 32, R: 0 done, 1 bus error or MMU fault, 2 bad argument */
+#define ZW_SOC_DMA_FUNCTION 0x1000011cu /* 32, RW: PCI function whose bus addresses they are */
+#define ZW_SOC_DMA_VM       0x10000120u /* 32, RW */
 
 /* -- interrupt to the host --------------------------------------------------------------------- */
-#define ZW_SOC_MSIX_RAISE 0x10000200u /* 32, W: vector */
+#define ZW_SOC_MSIX_RAISE 0x10000200u /* 32, W: function << 16 | vector */
 
 /* -- MMU --------------------------------------------------------------------------------------- */
 #define ZW_SOC_MMU_VM         0x10000300u /* 32, RW: VM the next two act on */
@@ -70,7 +83,8 @@
  * behaves the same.
  */
 #define ZW_SOC_MMU_INVALIDATE 0x10000310u
-#define ZW_SOC_MMU_BUSY       0x10000318u /* 64, R: bit v set: VM v still has an invalidation under way */
+/* 64, R: bit i: VM 64 * bank + i still has an invalidation under way. */
+#define ZW_SOC_MMU_BUSY(bank) (0x10001400u + 8 * (bank))
 #define ZW_SOC_MMU_STATUS                                                                          \
 	0x10000320u /* 32, R: of the last ROOT write: 0 ok, 1 bad VM, 2 bad address */
 
@@ -119,7 +133,9 @@ struct zw_soc_job {
 	zw_le32 cmd_bytes;
 	zw_le32 resume_offset; /* 0 for a fresh job */
 	zw_le64 result_va;
-	zw_le64 reserved[3];
+	zw_le32 function;
+	zw_le32 flags; /* 0 */
+	zw_le64 reserved[2];
 	/* written by the device */
 	zw_le32 end;    /* enum zw_soc_cp_end */
 	zw_le32 status; /* enum zw_job_status, when complete */
@@ -130,7 +146,9 @@ struct zw_soc_job {
 	zw_le32 next_offset; /* resume_offset of the next run */
 	zw_le64 start_ps;
 	zw_le64 end_ps;
-	zw_le64 reserved2[2];
+	zw_le32 tag; /* of the packet that failed */
+	zw_le32 reserved2;
+	zw_le64 reserved3;
 };
 ZW_ASSERT_SIZE(struct zw_soc_job, 128);
 ZW_ASSERT_OFFSET(struct zw_soc_job, end, 64);

@@ -92,23 +92,30 @@ static void plus(uint64_t *sum, uint64_t n)
 	*sum = zw_cp_add_sat(*sum, n);
 }
 
+/* Of a view that is in several memories, the operand's bytes are taken to be spread evenly. */
+static uint64_t share(const struct zw_view *view, unsigned int target, uint64_t bytes)
+{
+	if (!view->bytes[target])
+		return 0;
+	return (uint64_t)((unsigned __int128)bytes * view->bytes[target] / view->len);
+}
+
 void zw_cp_count(struct zw_cp_exec *x, unsigned int i, const struct zw_view *view, uint64_t bytes)
 {
 	struct zw_cp_traffic *t = &x->traffic[i];
-	uint64_t sys = 0;
+	uint64_t sys = share(view, ZW_TARGET_SYSTEM, bytes);
+	uint64_t sram = share(view, ZW_TARGET_SRAM, bytes), hbm = bytes - sys - sram;
 
-	/* A view that is part HBM, part system memory: the operand's bytes are taken to be spread evenly. */
-	if (view->bytes[ZW_TARGET_SYSTEM])
-		sys = (uint64_t)((unsigned __int128)bytes * view->bytes[ZW_TARGET_SYSTEM] /
-				 view->len);
 	/* As the packet uses it: an operand that is read and written moves both ways. */
 	if (view->access & ZW_ACCESS_READ) {
 		plus(&t->sys_read, sys);
-		plus(&t->hbm_read, bytes - sys);
+		plus(&t->sram_read, sram);
+		plus(&t->hbm_read, hbm);
 	}
 	if (view->access & ZW_ACCESS_WRITE) {
 		plus(&t->sys_written, sys);
-		plus(&t->hbm_written, bytes - sys);
+		plus(&t->sram_written, sram);
+		plus(&t->hbm_written, hbm);
 	}
 }
 
@@ -121,6 +128,8 @@ void zw_cp_traffic_sum(const struct zw_cp_exec *x, struct zw_cp_cost *cost)
 		plus(&cost->hbm_written, t->hbm_written);
 		plus(&cost->sys_read, t->sys_read);
 		plus(&cost->sys_written, t->sys_written);
+		plus(&cost->sram_read, t->sram_read);
+		plus(&cost->sram_written, t->sram_written);
 	}
 }
 

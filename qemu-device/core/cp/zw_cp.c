@@ -31,16 +31,19 @@ struct zw_cp {
 	struct zw_cp_sems sems;
 	uint64_t latest_end; /* of all jobs that ended: when new queues start */
 	uint64_t buffers_loaded;
-	struct zw_cp_queue queue[ZW_MAX_QUEUES];
+	unsigned int num_queues;
+	struct zw_cp_queue queue[]; /* num_queues of them */
 };
 
 struct zw_cp *zw_cp_new(const struct zw_cp_config *cfg)
 {
-	struct zw_cp *cp = calloc(1, sizeof(*cp));
+	unsigned int n = cfg->num_queues ? cfg->num_queues : ZW_MAX_QUEUES;
+	struct zw_cp *cp = calloc(1, sizeof(*cp) + n * sizeof(cp->queue[0]));
 
 	if (!cp)
 		return NULL;
 	cp->cfg = *cfg;
+	cp->num_queues = n;
 	pthread_mutex_init(&cp->lock, NULL);
 	if (cfg->pmu)
 		zw_pool_set_progress(cfg->pool, &cfg->pmu->progress);
@@ -52,7 +55,7 @@ void zw_cp_free(struct zw_cp *cp)
 	if (!cp)
 		return;
 	zw_pool_set_progress(cp->cfg.pool, NULL);
-	for (unsigned int i = 0; i < ZW_MAX_QUEUES; i++)
+	for (unsigned int i = 0; i < cp->num_queues; i++)
 		zw_cp_buffer_drop(&cp->queue[i].buffer);
 	free(cp->x.late);
 	free(cp->x.mem);
@@ -91,7 +94,7 @@ void zw_cp_queue_reset(struct zw_cp *cp, unsigned int queue)
 {
 	struct zw_cp_queue *q;
 
-	if (queue >= ZW_MAX_QUEUES)
+	if (queue >= cp->num_queues)
 		return;
 	q = &cp->queue[queue];
 	zw_cp_buffer_drop(&q->buffer);
@@ -103,7 +106,7 @@ void zw_cp_reset(struct zw_cp *cp)
 {
 	cp->latest_end = 0;
 	memset(&cp->sems, 0, sizeof(cp->sems));
-	for (unsigned int i = 0; i < ZW_MAX_QUEUES; i++)
+	for (unsigned int i = 0; i < cp->num_queues; i++)
 		zw_cp_queue_reset(cp, i);
 	zw_cp_arm(cp);
 }
@@ -139,6 +142,8 @@ static void retire(struct zw_cp *cp, struct zw_cp_queue *q, const struct zw_cp_e
 	q->bytes.hbm_written = zw_cp_add_sat(q->bytes.hbm_written, cost->hbm_written);
 	q->bytes.sys_read = zw_cp_add_sat(q->bytes.sys_read, cost->sys_read);
 	q->bytes.sys_written = zw_cp_add_sat(q->bytes.sys_written, cost->sys_written);
+	q->bytes.sram_read = zw_cp_add_sat(q->bytes.sram_read, cost->sram_read);
+	q->bytes.sram_written = zw_cp_add_sat(q->bytes.sram_written, cost->sram_written);
 	q->packets++;
 	if (cp->cfg.pmu) {
 		struct zw_pmu *pmu = cp->cfg.pmu;
@@ -147,6 +152,8 @@ static void retire(struct zw_cp *cp, struct zw_cp_queue *q, const struct zw_cp_e
 		pmu_add(&pmu->hbm_written, cost->hbm_written);
 		pmu_add(&pmu->sys_read, cost->sys_read);
 		pmu_add(&pmu->sys_written, cost->sys_written);
+		pmu_add(&pmu->sram_read, cost->sram_read);
+		pmu_add(&pmu->sram_written, cost->sram_written);
 		pmu_add(&pmu->packets, 1);
 		atomic_fetch_add_explicit(&pmu->progress, 1, memory_order_relaxed);
 	}
@@ -161,7 +168,7 @@ void zw_cp_set_failed(struct zw_soc_job *job, uint32_t status, uint32_t reason, 
 	job->status = status;
 	job->reason = reason;
 	job->packet_index = packet;
-	job->reserved2[0] = tag;
+	job->tag = tag;
 }
 
 void zw_cp_set_fault(struct zw_soc_job *job, const struct zw_mem_fault *fault, uint32_t packet,
@@ -306,6 +313,8 @@ static struct zw_job_result make_result(const struct zw_soc_job *job, const stru
 		.sys_read = q->bytes.sys_read,
 		.sys_written = q->bytes.sys_written,
 		.packets = q->packets,
+		.sram_read = q->bytes.sram_read,
+		.sram_written = q->bytes.sram_written,
 		.tag = zw_cp_job_tag(job),
 	};
 
@@ -402,8 +411,10 @@ void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job)
 	job->next_offset = 0;
 	job->start_ps = 0;
 	job->end_ps = 0;
-	memset(job->reserved2, 0, sizeof(job->reserved2));
-	if (job->queue >= ZW_MAX_QUEUES || job->vm >= ZW_MAX_VMS) {
+	job->tag = 0;
+	job->reserved2 = 0;
+	job->reserved3 = 0;
+	if (job->queue >= cp->num_queues || job->vm >= ZW_MAX_VMS) {
 		zw_cp_set_failed(job, ZW_JOB_INTERNAL, ZW_REASON_NONE, 0, 0);
 		goto out;
 	}
@@ -442,7 +453,8 @@ void zw_cp_report(struct zw_cp *cp, struct zw_soc_job *job)
 	res = make_result(job, q);
 	/* It failed already: a result that cannot be written changes nothing. */
 	if (job->result_va && job->result_va % 64 == 0)
-		zw_mem_write_aside(cp->cfg.mmu, job->vm, job->result_va, &res, sizeof(res), &fault);
+		zw_mem_write_aside(cp->cfg.mmu, job->vm, job->function, job->result_va, &res,
+				   sizeof(res), &fault);
 	q->active = false;
 	zw_cp_buffer_drop(&q->buffer);
 	if (cp->cfg.pmu)

@@ -45,6 +45,7 @@
 struct zw_cp_cost {
 	uint64_t compute_ps;
 	uint64_t hbm_read, hbm_written, sys_read, sys_written; /* bytes */
+	uint64_t sram_read, sram_written;                      /* cost no time yet */
 	uint64_t not_before; /* it starts no earlier: the time of the signal that it waited for */
 };
 
@@ -219,7 +220,7 @@ void zw_cp_validate(const void *buf, uint32_t bytes, const struct zw_profile *pr
 
 /* Bytes, by the cost model's accounting. */
 struct zw_cp_traffic {
-	uint64_t hbm_read, hbm_written, sys_read, sys_written;
+	uint64_t hbm_read, hbm_written, sys_read, sys_written, sram_read, sram_written;
 };
 
 struct zw_cp_exec {
@@ -338,7 +339,7 @@ void zw_cp_set_mem_error(struct zw_soc_job *job, int err, const struct zw_mem_fa
 /* Tag of the packet that failed. The job record has no field of its own for it. */
 static inline uint32_t zw_cp_job_tag(const struct zw_soc_job *job)
 {
-	return (uint32_t)job->reserved2[0];
+	return job->tag;
 }
 /* One line about a failed job (cp_log.c). where: the packet's name, or what else was at fault. */
 void zw_cp_log_failure(const struct zw_cp_config *cfg, const struct zw_soc_job *job,

@@ -131,13 +131,31 @@ struct zw_dev_attrs {
 	uint32_t workers;        /**< sim: engine threads; drm: 0 */
 	uint32_t
 		job_timeout_ms; /**< drm: longest wait of a job in a semaphore packet; sim: 0, no limit */
-	uint64_t va_start; /**< first device address that can be mapped */
-	uint64_t va_end;   /**< end of those */
-	uint8_t uuid[16];  /**< drm: names the card whatever its node; sim: zeroes */
+	uint64_t va_start;  /**< first device address that can be mapped */
+	uint64_t va_end;    /**< end of those */
+	uint8_t uuid[16];   /**< drm: names the card whatever its node; sim: zeroes */
+	uint64_t dtypes;    /**< ZW_DT() set of what the engines compute with */
+	uint64_t sram_size; /**< bytes of the on-chip buffer */
+	uint32_t num_links; /**< ports to other cards that the chip has */
+	uint32_t reserved;
 };
 
 /** Reads the attributes. -ENODEV when the device is lost. Thread safe. */
 ZW_API int zw_dev_get_attrs(struct zw_dev *dev, struct zw_dev_attrs *attrs);
+
+/**
+ * Checks one packet as zw_cmd_check_packet() does, and whether this device computes it: its profile's
+ * data types, the operands and options its engines have. For backends that are asked what they
+ * support.
+ *
+ * @param buf    the packet, 16-byte aligned
+ * @param avail  bytes from there to the end of the buffer
+ * @param what   may be NULL: receives the text
+ * @return 0; a positive enum zw_reason, ZW_REASON_UNSUPPORTED for a well-formed packet the device does
+ *         not compute. Thread safe; asks the device nothing.
+ */
+ZW_API int zw_dev_check_packet(const struct zw_dev *dev, const void *buf, size_t avail,
+			       struct zw_error *what);
 
 #ifdef __cplusplus
 }

@@ -69,7 +69,8 @@ struct cp_env {
 	uint32_t rows; /* of packets made by make_packet(); 0: 4 */
 };
 
-static inline int env_dma_read(void *opaque, uint64_t addr, void *buf, size_t len)
+static inline int env_dma_read(void *opaque, unsigned int function, uint64_t addr, void *buf,
+			       size_t len)
 {
 	struct cp_env *e = opaque;
 
@@ -79,7 +80,8 @@ static inline int env_dma_read(void *opaque, uint64_t addr, void *buf, size_t le
 	return 0;
 }
 
-static inline int env_dma_write(void *opaque, uint64_t addr, const void *buf, size_t len)
+static inline int env_dma_write(void *opaque, unsigned int function, uint64_t addr, const void *buf,
+				size_t len)
 {
 	struct cp_env *e = opaque;
 
@@ -375,7 +377,7 @@ static inline void env_run_from(struct cp_env *e, uint32_t offset)
 	e->job.result_va = e->result_va;
 	e->job.vm = VM;
 	e->log[0] = '\0';
-	zw_mmu_run_begin(e->mmu, VM);
+	zw_mmu_run_begin(e->mmu, VM, 0);
 	zw_cp_run(e->cp, &e->job);
 	zw_mmu_run_end(e->mmu);
 	if (e->result_va && e->result_va % 64 == 0 && e->job.end == ZW_SOC_END_COMPLETE)

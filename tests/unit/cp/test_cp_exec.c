@@ -808,7 +808,7 @@ static void in_out(void **state)
 
 		fill_random(e, &pkt.a);
 		float was = get_f(e, &pkt.a, 3, 4, 0, 0);
-		zw_mmu_run_begin(e->mmu, VM);
+		zw_mmu_run_begin(e->mmu, VM, 0);
 		assert_int_equal(zw_cp_operands_begin(&x), 0);
 		assert_int_equal(zw_cp_operands_clash(&x), 0);
 		assert_int_equal(x.traffic[0].hbm_read + x.traffic[0].sys_read, 4 * 5 * 4);

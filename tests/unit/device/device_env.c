@@ -31,7 +31,7 @@ static uint8_t *sys_at(struct device_env *e, uint64_t addr, size_t len)
 }
 
 /* The guest's CPUs and the device share this memory: whole words, as on a bus. */
-static int dma_read(void *opaque, uint64_t addr, void *buf, size_t len)
+static int dma_read(void *opaque, unsigned int function, uint64_t addr, void *buf, size_t len)
 {
 	struct device_env *e = opaque;
 	uint8_t *p = sys_at(e, addr, len);
@@ -44,7 +44,8 @@ static int dma_read(void *opaque, uint64_t addr, void *buf, size_t len)
 	return 0;
 }
 
-static int dma_write(void *opaque, uint64_t addr, const void *buf, size_t len)
+static int dma_write(void *opaque, unsigned int function, uint64_t addr, const void *buf,
+		     size_t len)
 {
 	struct device_env *e = opaque;
 	uint8_t *p = sys_at(e, addr, len);
@@ -57,7 +58,7 @@ static int dma_write(void *opaque, uint64_t addr, const void *buf, size_t len)
 	return 0;
 }
 
-static void msix_raise(void *opaque, unsigned int vector)
+static void msix_raise(void *opaque, unsigned int function, unsigned int vector)
 {
 	struct device_env *e = opaque;
 
@@ -106,10 +107,12 @@ struct device_env *env_new_hbm(int workers, uint64_t hbm_size)
 				  .log = log_line,
 				  .reset_done = reset_done,
 				  .stopped = stopped};
-	struct zw_device_config cfg = {.profile = zw_profile_find("810e"),
-				       .hbm_size = hbm_size,
-				       .aperture_size = hbm_size / 2,
-				       .workers = workers};
+	struct zw_device_config cfg = {
+		.profile = zw_profile_find("810e"),
+		.hbm_size = hbm_size,
+		.aperture_size = hbm_size / 2,
+		.workers = workers,
+		.uuid = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}};
 	char err[128] = "";
 
 	assert_non_null(e);

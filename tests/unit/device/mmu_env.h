@@ -46,7 +46,8 @@ static inline int dma_check(struct env *e, uint64_t addr, size_t len)
 	return 0;
 }
 
-static inline int dma_read(void *opaque, uint64_t addr, void *buf, size_t len)
+static inline int dma_read(void *opaque, unsigned int function, uint64_t addr, void *buf,
+			   size_t len)
 {
 	struct env *e = opaque;
 
@@ -57,7 +58,8 @@ static inline int dma_read(void *opaque, uint64_t addr, void *buf, size_t len)
 	return 0;
 }
 
-static inline int dma_write(void *opaque, uint64_t addr, const void *buf, size_t len)
+static inline int dma_write(void *opaque, unsigned int function, uint64_t addr, const void *buf,
+			    size_t len)
 {
 	struct env *e = opaque;
 
@@ -67,7 +69,8 @@ static inline int dma_write(void *opaque, uint64_t addr, const void *buf, size_t
 	return 0;
 }
 
-static inline void *dma_map(void *opaque, uint64_t addr, size_t *len, bool write)
+static inline void *dma_map(void *opaque, unsigned int function, uint64_t addr, size_t *len,
+			    bool write)
 {
 	struct env *e = opaque;
 
@@ -82,7 +85,8 @@ static inline void *dma_map(void *opaque, uint64_t addr, size_t *len, bool write
 	return e->sys + (addr - SYS_BASE);
 }
 
-static inline void dma_unmap(void *opaque, void *ptr, size_t len, bool write, size_t access_len)
+static inline void dma_unmap(void *opaque, unsigned int function, void *ptr, size_t len, bool write,
+			     size_t access_len)
 {
 	struct env *e = opaque;
 

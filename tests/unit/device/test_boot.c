@@ -29,7 +29,7 @@ static void expect(uint32_t error, uint32_t detail)
 {
 	uint32_t d = 0xdead;
 
-	assert_int_equal(zw_boot_verify(image, size, &d), error);
+	assert_int_equal(zw_boot_verify(image, size, ZW_CAP_USER_QUEUES, &d), error);
 	assert_int_equal(d, detail);
 }
 
@@ -52,15 +52,34 @@ static void good(void **state)
 	free(sram);
 }
 
+/* What the image says it needs, the device has, or it does not start. */
+static void needs(void **state)
+{
+	h->min_minor = ZW_ABI_MINOR;
+	h->caps = ZW_CAP_USER_QUEUES;
+	sealed(ZW_BOOT_ERR_NONE, 0);
+	h->min_minor = ZW_ABI_MINOR + 1;
+	sealed(ZW_BOOT_ERR_MINOR, ZW_ABI_MINOR + 1);
+	h->min_minor = 0;
+	h->caps = ZW_CAP_USER_QUEUES | ZW_CAP_LINKS;
+	sealed(ZW_BOOT_ERR_CAPS, ZW_CAP_USER_QUEUES | ZW_CAP_LINKS);
+	h->caps = 1u << 31;
+	sealed(ZW_BOOT_ERR_CAPS, 1u << 31);
+	h->caps = 0;
+	sealed(ZW_BOOT_ERR_NONE, 0);
+}
+
 static void sizes(void **state)
 {
 	uint32_t d, s = size;
 
 	for (uint32_t n = 0; n < sizeof(*h); n += 13) {
-		assert_int_equal(zw_boot_verify(image, n, &d), ZW_BOOT_ERR_SIZE);
+		assert_int_equal(zw_boot_verify(image, n, ZW_CAP_USER_QUEUES, &d),
+				 ZW_BOOT_ERR_SIZE);
 		assert_int_equal(d, n);
 	}
-	assert_int_equal(zw_boot_verify(image, ZW_FW_MAX_SIZE + 1, &d), ZW_BOOT_ERR_SIZE);
+	assert_int_equal(zw_boot_verify(image, ZW_FW_MAX_SIZE + 1, ZW_CAP_USER_QUEUES, &d),
+			 ZW_BOOT_ERR_SIZE);
 	size = s - 1;
 	expect(ZW_BOOT_ERR_SIZE, s - 1);
 	size = s;
@@ -75,11 +94,11 @@ static void identity(void **state)
 	h->magic ^= 0x100;
 	sealed(ZW_BOOT_ERR_MAGIC, ZW_FW_MAGIC ^ 0x100);
 	h->magic = ZW_FW_MAGIC;
-	h->header_version = 2;
-	sealed(ZW_BOOT_ERR_HEADER, 2);
-	h->header_version = 1;
+	h->header_version = ZW_FW_HEADER_VERSION + 1;
+	sealed(ZW_BOOT_ERR_HEADER, ZW_FW_HEADER_VERSION + 1);
+	h->header_version = ZW_FW_HEADER_VERSION;
 	h->header_size = sizeof(*h) - 4;
-	sealed(ZW_BOOT_ERR_HEADER, 1);
+	sealed(ZW_BOOT_ERR_HEADER, ZW_FW_HEADER_VERSION);
 	h->header_size = sizeof(*h);
 	h->abi_version = (ZW_ABI_MAJOR + 1) << 16;
 	sealed(ZW_BOOT_ERR_ABI, (ZW_ABI_MAJOR + 1) << 16);
@@ -97,9 +116,11 @@ static void every_bit(void **state)
 		uint32_t d;
 
 		image[i / 8] ^= 1u << (i % 8);
-		assert_int_not_equal(zw_boot_verify(image, size, &d), ZW_BOOT_ERR_NONE);
+		assert_int_not_equal(zw_boot_verify(image, size, ZW_CAP_USER_QUEUES, &d),
+				     ZW_BOOT_ERR_NONE);
 		if (i / 8 >= 16)
-			assert_int_equal(zw_boot_verify(image, size, &d), ZW_BOOT_ERR_HASH);
+			assert_int_equal(zw_boot_verify(image, size, ZW_CAP_USER_QUEUES, &d),
+					 ZW_BOOT_ERR_HASH);
 		image[i / 8] ^= 1u << (i % 8);
 	}
 	expect(ZW_BOOT_ERR_NONE, 0);
@@ -110,9 +131,9 @@ static void reserved(void **state)
 	h->reserved = 1;
 	sealed(ZW_BOOT_ERR_RESERVED, 0);
 	h->reserved = 0;
-	h->reserved2 = 1ull << 63;
+	h->reserved = 1u << 31;
 	sealed(ZW_BOOT_ERR_RESERVED, 0);
-	h->reserved2 = 0;
+	h->reserved = 0;
 	h->segment[0].reserved = 1;
 	sealed(ZW_BOOT_ERR_RESERVED, 0);
 	h->segment[0].reserved = 0;
@@ -231,7 +252,7 @@ static void random_headers(void **state)
 			memcpy(image + at, &v, 4);
 		}
 		image_seal(image, size);
-		if (zw_boot_verify(image, size, &d) == ZW_BOOT_ERR_NONE) {
+		if (zw_boot_verify(image, size, ZW_CAP_USER_QUEUES, &d) == ZW_BOOT_ERR_NONE) {
 			zw_boot_load(image, sram); /* ASan watches */
 			ok++;
 		}
@@ -244,8 +265,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(good),     T(sizes),  T(identity),       T(every_bit),
-		T(reserved), T(bounds), T(random_headers),
+		T(good),      T(sizes),    T(needs),  T(identity),
+		T(every_bit), T(reserved), T(bounds), T(random_headers),
 	};
 
 	return cmocka_run_group_tests_name("boot", tests, NULL, NULL);

@@ -37,13 +37,22 @@ static void identity(void **state)
 	assert_int_equal(r32(e, ZW_REG_MAGIC), ZW_MAGIC);
 	assert_int_equal(r32(e, ZW_REG_ABI_VERSION), ZW_ABI_VERSION);
 	assert_int_equal(r32(e, ZW_REG_PROFILE), ZW_PROFILE_810E);
-	assert_int_equal(r32(e, ZW_REG_CAPS), 0);
+	assert_int_equal(r32(e, ZW_REG_CAPS), ZW_CAP_USER_QUEUES);
+	assert_int_equal(r64(e, ZW_REG_SRAM_SIZE), zw_profile_find("810e")->sram_bytes);
+	assert_int_equal(r64(e, ZW_REG_DTYPES), zw_profile_find("810e")->dtypes);
+	assert_int_equal(r32(e, ZW_REG_NUM_LINKS), 7);
+	assert_int_equal(r32(e, ZW_REG_CARD), 0);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(r32(e, ZW_REG_UUID + 4 * i), 0x03020100 + 0x04040404 * i);
+	assert_int_equal(r32(e, ZW_REG_DOORBELL_BASE), ZW_REG_DOORBELL(0));
+	assert_int_equal(ZW_REG_DOORBELL(0) + (1u << r32(e, ZW_REG_DOORBELL_SHIFT)),
+			 ZW_REG_DOORBELL(1));
 	assert_int_equal(r64(e, ZW_REG_HBM_SIZE), HBM_SIZE);
 	assert_int_equal(r32(e, ZW_REG_HBM_SIZE), HBM_SIZE);
 	assert_int_equal(r32(e, ZW_REG_HBM_SIZE + 4), 0);
 	assert_int_equal(r64(e, ZW_REG_APERTURE_SIZE), HBM_SIZE / 2);
-	assert_int_equal(r32(e, ZW_REG_NUM_QUEUES), ZW_MAX_QUEUES);
-	assert_int_equal(r32(e, ZW_REG_NUM_VMS), ZW_MAX_VMS);
+	assert_int_equal(r32(e, ZW_REG_NUM_QUEUES), ZW_DEFAULT_QUEUES);
+	assert_int_equal(r32(e, ZW_REG_NUM_VMS), ZW_DEFAULT_VMS);
 	assert_int_equal(r32(e, ZW_REG_NUM_VECTORS), ZW_NUM_VECTORS);
 	assert_true(r32(e, ZW_REG_PROGRESS_MS) >= 1000);
 	for (int i = 0; i < 4; i++) {
@@ -71,11 +80,11 @@ static void odd_accesses(void **state)
 		{4, 8},
 		{0x10, 16},
 		{0x14, 8},
-		{0x40, 4},
+		{0x68, 4},
 		{0x0fc, 4},
 		{0x104c0, 4},
 		{0x30, 8},
-		{0x1088, 8},
+		{ZW_REG_PMU + 8 * ZW_PMU_COUNT, 8},
 		{0x1ffff, 4},
 		{0x30000, 4},
 		{0x100000, 4},
@@ -179,7 +188,7 @@ static void boot_errors(void **state)
 	image_seal(image, size);
 	expect_boot_error(e, image, size, ZW_BOOT_ERR_BOUNDS, 0);
 	*h = keep;
-	h->reserved2 = 5;
+	h->reserved = 5;
 	image_seal(image, size);
 	expect_boot_error(e, image, size, ZW_BOOT_ERR_RESERVED, 0);
 	*h = keep;
@@ -268,9 +277,9 @@ static void basics(void **state)
 	uint32_t beat;
 
 	assert_int_equal(r32(e, ZW_REG_FW_VERSION), MON_BOOTED);
-	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_NUM_QUEUES, 0, NULL), ZW_MAX_QUEUES);
+	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_NUM_QUEUES, 0, NULL), ZW_DEFAULT_QUEUES);
 	beat = r32(e, ZW_REG_FW_HEARTBEAT);
-	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_NUM_VMS, 0, NULL), ZW_MAX_VMS);
+	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_NUM_VMS, 0, NULL), ZW_DEFAULT_VMS);
 	assert_int_equal(r32(e, ZW_REG_FW_HEARTBEAT), beat + 1);
 	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_ABI_VERSION, 0, NULL), ZW_ABI_VERSION);
 	assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_HBM_SIZE, 0, NULL), HBM_SIZE);
@@ -341,20 +350,32 @@ static void doorbells(void **state)
 	w32(e, ZW_REG_DOORBELL(0), 123);
 	w32(e, ZW_REG_DOORBELL(63), 0);
 	w32(e, ZW_REG_DOORBELL(63), 0);
-	assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_DB_CLAIM, 0, NULL),
+	assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_DB_CLAIM(0), 0, NULL),
 			 (1ull << 63) | (1ull << 5) | 1);
 	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_IRQ_PENDING, 0, NULL) & ZW_SOC_IRQ_DOORBELL, 0);
-	assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_DB_CLAIM, 0, NULL), 0);
+	assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_DB_CLAIM(0), 0, NULL), 0);
 	/* The DOORBELL bit follows DB_PENDING: it cannot be written away. */
 	w32(e, ZW_REG_DOORBELL(1), 0);
 	mon(e, MON_STORE32, ZW_SOC_IRQ_PENDING, ~0u, NULL);
 	assert_true(mon(e, MON_LOAD32, ZW_SOC_IRQ_PENDING, 0, NULL) & ZW_SOC_IRQ_DOORBELL);
 	/* 64-bit or misplaced: not a doorbell. */
-	mon(e, MON_LOAD64, ZW_SOC_DB_CLAIM, 0, NULL);
+	mon(e, MON_LOAD64, ZW_SOC_DB_CLAIM(0), 0, NULL);
 	w64(e, ZW_REG_DOORBELL(2), 0);
 	w32(e, ZW_REG_DOORBELL(2) + 4, 0);
+	w32(e, ZW_REG_DOORBELL(ZW_DEFAULT_QUEUES), 0);
+	assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_DB_SUMMARY, 0, NULL), 0);
+	assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_DB_CLAIM(0), 0, NULL), 0);
+	/* Banks: the line stays up until the last one is claimed. */
+	w32(e, ZW_REG_DOORBELL(3), 0);
 	w32(e, ZW_REG_DOORBELL(64), 0);
-	assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_DB_CLAIM, 0, NULL), 0);
+	w32(e, ZW_REG_DOORBELL(ZW_DEFAULT_QUEUES - 1), 0);
+	assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_DB_SUMMARY, 0, NULL), 1 | 1 << 1 | 1 << 3);
+	assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_DB_CLAIM(1), 0, NULL), 1);
+	assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_DB_CLAIM(0), 0, NULL), 1 << 3);
+	assert_true(mon(e, MON_LOAD32, ZW_SOC_IRQ_PENDING, 0, NULL) & ZW_SOC_IRQ_DOORBELL);
+	assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_DB_CLAIM(3), 0, NULL), 1ull << 63);
+	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_IRQ_PENDING, 0, NULL) & ZW_SOC_IRQ_DOORBELL, 0);
+	assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_DB_CLAIM(ZW_SOC_BANKS - 1), 0, NULL), 0);
 }
 
 /* The monitor's requests come through the DMA port too, so a transfer and its status are one
@@ -440,7 +461,7 @@ static void mmu_port(void **state)
 	mon(e, MON_STORE64, ZW_SOC_MMU_ROOT, 0, NULL);
 	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_MMU_STATUS, 0, NULL), 0);
 	mon(e, MON_STORE32, ZW_SOC_MMU_INVALIDATE, 1, NULL);
-	assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_MMU_BUSY, 0, NULL), 0);
+	assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_MMU_BUSY(0), 0, NULL), 0);
 	mon(e, MON_STORE32, ZW_SOC_MMU_VM, ZW_MAX_VMS, NULL);
 	mon(e, MON_STORE64, ZW_SOC_MMU_ROOT, 0x10000 | ZW_SOC_MMU_ROOT_VALID, NULL);
 	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_MMU_STATUS, 0, NULL), 1);
@@ -551,7 +572,7 @@ static void jobs(void **state)
 	mon(e, MON_STORE64, ZW_SOC_CP_JOB, ZW_SOC_SRAM_BASE + ZW_SOC_SRAM_SIZE - 64, NULL);
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_START, &cause);
 	assert_int_equal(cause, STORE_FAULT);
-	job.queue = ZW_MAX_QUEUES;
+	job.queue = ZW_DEFAULT_QUEUES;
 	put_job(e, &job);
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_START, &cause);
 	assert_int_equal(cause, STORE_FAULT);
@@ -559,7 +580,7 @@ static void jobs(void **state)
 	assert_int_equal(cause, STORE_FAULT);
 	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_CP_STATUS, 0, NULL), ZW_SOC_CP_IDLE);
 	mon(e, MON_STORE32, ZW_SOC_CP_QUEUE_RESET, 2, NULL);
-	mon(e, MON_STORE32, ZW_SOC_CP_QUEUE_RESET, ZW_MAX_QUEUES, &cause);
+	mon(e, MON_STORE32, ZW_SOC_CP_QUEUE_RESET, ZW_DEFAULT_QUEUES, &cause);
 	assert_int_equal(cause, STORE_FAULT);
 	/* a VM without tables, and one that does not exist */
 	job = (struct zw_soc_job){
@@ -670,7 +691,7 @@ static void stop_job(void **state)
 	/* An invalidation of the running VM ends although the job goes on. */
 	mon(e, MON_STORE32, ZW_SOC_MMU_VM, 1, NULL);
 	mon(e, MON_STORE32, ZW_SOC_MMU_INVALIDATE, 1, NULL);
-	WAIT_FOR(!mon(e, MON_LOAD64, ZW_SOC_MMU_BUSY, 0, NULL));
+	WAIT_FOR(!mon(e, MON_LOAD64, ZW_SOC_MMU_BUSY(0), 0, NULL));
 	assert_true(mon(e, MON_LOAD32, ZW_SOC_IRQ_PENDING, 0, NULL) & ZW_SOC_IRQ_TLB);
 	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_CP_STATUS, 0, NULL), ZW_SOC_CP_RUNNING);
 	mon(e, MON_STORE32, ZW_SOC_CP_CTRL, ZW_SOC_CP_PREEMPT, NULL);
@@ -750,7 +771,7 @@ static void nonsense(void **state)
 	zw_device_reset(e->dev, true);
 	expect_power_on(e);
 	env_boot(e);
-	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_NUM_VMS, 0, NULL), ZW_MAX_VMS);
+	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_NUM_VMS, 0, NULL), ZW_DEFAULT_VMS);
 }
 
 /* -- reset -- */
@@ -821,7 +842,7 @@ static void reset_mid_job(void **state)
 		for (uint64_t i = 12 * MIB; i < 16 * MIB; i += 64)
 			assert_int_equal(e->hbm[i], 0x66);
 		env_boot(e);
-		assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_DB_CLAIM, 0, NULL), 0);
+		assert_int_equal(mon(e, MON_LOAD64, ZW_SOC_DB_CLAIM(0), 0, NULL), 0);
 	}
 }
 
@@ -852,7 +873,7 @@ static void reset_anywhere(void **state)
 		expect_power_on(e);
 	}
 	env_boot(e);
-	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_NUM_VMS, 0, NULL), ZW_MAX_VMS);
+	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_NUM_VMS, 0, NULL), ZW_DEFAULT_VMS);
 	/* Freed while the firmware spins: teardown must not hang. */
 	mon_send(e, MON_SPIN, 0, 0);
 }
@@ -920,7 +941,7 @@ static void *driver(void *arg)
 			zw_device_reset(c->e->dev, test_rand(&c->seed) % 2);
 			break;
 		default:
-			w32(c->e, ZW_REG_DOORBELL(test_rand(&c->seed) % ZW_MAX_QUEUES), 0);
+			w32(c->e, ZW_REG_DOORBELL(test_rand(&c->seed) % ZW_DEFAULT_QUEUES), 0);
 			usleep(test_rand(&c->seed) % 1000);
 		}
 	}
@@ -954,7 +975,7 @@ static void resets_at_random(void **state)
 	zw_device_reset(e->dev, true);
 	expect_power_on(e);
 	env_boot(e);
-	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_NUM_VMS, 0, NULL), ZW_MAX_VMS);
+	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_NUM_VMS, 0, NULL), ZW_DEFAULT_VMS);
 }
 
 /* The end is final, whatever goes on: one report, and nothing moves after it. */
@@ -996,7 +1017,7 @@ static void config_errors(void **state)
 	char err[128];
 	struct device_env *e = env_new(0);
 
-	assert_int_equal(r32(e, ZW_REG_CAPS), ZW_CAP_WORKERS_SYNC);
+	assert_int_equal(r32(e, ZW_REG_CAPS), ZW_CAP_WORKERS_SYNC | ZW_CAP_USER_QUEUES);
 	env_free(e);
 	assert_null(zw_device_new(&cfg, &ops, NULL, err, sizeof(err)));
 	assert_non_null(strstr(err, "dma_read"));

@@ -8,6 +8,7 @@
 #define H2F     SYS_REQUEST
 #define F2H     (SYS_REQUEST + 0x1000)
 #define RINGS   (SYS_REQUEST + 0x2000) /* 3 pages a queue */
+#define DESC    (SYS_REQUEST + 0x20000)
 #define SLOTS   8
 #define ROOT    (40 * MIB)
 #define RESULTS UINT64_C(0x1000000) /* a page a queue */
@@ -112,19 +113,28 @@ static int teardown(void **state)
 
 /* -- queues -- */
 
-static struct zw_msg_create_queue create_msg(struct ring *q, uint32_t prio)
+static struct zw_queue_desc desc_of(struct ring *q, uint32_t prio)
 {
-	return (struct zw_msg_create_queue){.queue = q->id,
-					    .vm = 1,
-					    .priority = prio,
-					    .log2_slots = 3,
-					    .vector = 1 + q->id % 7,
-					    .ring_lo = ZW_LO32(q->ring),
-					    .ring_hi = ZW_HI32(q->ring),
-					    .ctrl_lo = ZW_LO32(q->ctrl),
-					    .ctrl_hi = ZW_HI32(q->ctrl),
-					    .compl_lo = ZW_LO32(q->compl_ring),
-					    .compl_hi = ZW_HI32(q->compl_ring)};
+	return (struct zw_queue_desc){.size = sizeof(struct zw_queue_desc),
+				      .vm = 1,
+				      .priority = prio,
+				      .log2_slots = 3,
+				      .vector = 1 + q->id % 7,
+				      .ring = q->ring,
+				      .ctrl = q->ctrl,
+				      .completions = q->compl_ring};
+}
+
+/* Hands a descriptor of `bytes` bytes over. */
+static uint32_t create_with(struct ring *q, const void *desc, uint32_t bytes)
+{
+	struct zw_msg_create_queue m = {.queue = q->id,
+					.desc_bytes = bytes,
+					.desc_lo = ZW_LO32(DESC),
+					.desc_hi = ZW_HI32(DESC)};
+
+	put(q->fw, DESC, desc, bytes);
+	return request(q->fw, ZW_MSG_CREATE_QUEUE, &m, sizeof(m), NULL);
 }
 
 static struct ring ring_at(struct fw *f, uint32_t id)
@@ -142,9 +152,9 @@ static struct ring ring_at(struct fw *f, uint32_t id)
 static struct ring create(struct fw *f, uint32_t id, uint32_t prio)
 {
 	struct ring q = ring_at(f, id);
-	struct zw_msg_create_queue m = create_msg(&q, prio);
+	struct zw_queue_desc d = desc_of(&q, prio);
 
-	assert_int_equal(request(f, ZW_MSG_CREATE_QUEUE, &m, sizeof(m), NULL), ZW_MSG_OK);
+	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_OK);
 	return q;
 }
 
@@ -276,7 +286,8 @@ static void refused_messages(void **state)
 					 ZW_MSG_QUERY_QUEUE,    ZW_MSG_SCRUB_HBM};
 	struct fw *f = *state;
 	struct ring q = ring_at(f, 1);
-	struct zw_msg_create_queue m = create_msg(&q, ZW_PRIO_NORMAL);
+	struct zw_queue_desc d = desc_of(&q, ZW_PRIO_NORMAL);
+	struct zw_msg other = {.type = ZW_MSG_PING, .function = 1}, r;
 	uint8_t payload[ZW_MSG_PAYLOAD];
 
 	/* The last byte belongs to no payload but CREATE_QUEUE's. */
@@ -293,13 +304,135 @@ static void refused_messages(void **state)
 	assert_int_equal(request(f, ZW_MSG_CLEAR_VM, payload, 12, NULL), ZW_MSG_ERR_ARG);
 	assert_int_equal(request(f, ZW_MSG_TLB_INVALIDATE, payload, 8, NULL), ZW_MSG_ERR_ARG);
 	assert_int_equal(request(f, 0x7fff, payload, 8, NULL), ZW_MSG_ERR_TYPE);
+	assert_int_equal(wait_reply(f, send_msg(f, &other), &r), ZW_MSG_ERR_UNSUPPORTED);
 	/* Vector 0 is the mailbox's. */
-	m.vector = ZW_VECTOR_MBOX;
+	d.vector = ZW_VECTOR_MBOX;
+	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_ARG);
+	d.vector = ZW_NUM_VECTORS;
+	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_ARG);
+	d.vector = ZW_NUM_VECTORS - 1;
+	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_OK);
+}
+
+static void descriptors(void **state)
+{
+	struct fw *f = *state;
+	struct ring q = ring_at(f, 1), far = {.fw = f, .id = ZW_DEFAULT_QUEUES};
+	const struct zw_queue_desc good = desc_of(&q, ZW_PRIO_NORMAL);
+	struct zw_queue_desc d = good;
+	struct zw_msg_create_queue m = {.queue = 1,
+					.desc_bytes = sizeof(d),
+					.desc_lo = ZW_LO32(DESC) + 8,
+					.desc_hi = ZW_HI32(DESC)};
+	uint8_t longer[ZW_QUEUE_DESC_MAX + 8] = {0};
+
 	assert_int_equal(request(f, ZW_MSG_CREATE_QUEUE, &m, sizeof(m), NULL), ZW_MSG_ERR_ARG);
-	m.vector = ZW_NUM_VECTORS;
-	assert_int_equal(request(f, ZW_MSG_CREATE_QUEUE, &m, sizeof(m), NULL), ZW_MSG_ERR_ARG);
-	m.vector = ZW_NUM_VECTORS - 1;
-	assert_int_equal(request(f, ZW_MSG_CREATE_QUEUE, &m, sizeof(m), NULL), ZW_MSG_OK);
+	m.desc_lo = 0;
+	m.desc_hi = 0x7fff; /* nobody answers there */
+	assert_int_equal(request(f, ZW_MSG_CREATE_QUEUE, &m, sizeof(m), NULL), ZW_MSG_ERR_DMA);
+	assert_int_equal(create_with(&q, &d, sizeof(d) - 8), ZW_MSG_ERR_ARG);
+	assert_int_equal(create_with(&far, &d, sizeof(d)), ZW_MSG_ERR_ARG);
+	d.size--;
+	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_ARG);
+	d = good;
+	d.flags = 1u << 1;
+	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_ARG);
+	d = good;
+	d.reserved = 1;
+	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_ARG);
+	d = good;
+	d.function = 1;
+	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_UNSUPPORTED);
+	d = good;
+	d.vm = 2;
+	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_NOENT);
+	d.vm = 0xffffffff;
+	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_NOENT);
+	d = good;
+	d.ctrl = 0x7fff00000000;
+	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_DMA);
+	/* A later driver's descriptor is taken when what this firmware does not know is zero. */
+	d = good;
+	d.size = sizeof(longer);
+	memcpy(longer, &d, sizeof(d));
+	assert_int_equal(create_with(&q, longer, sizeof(longer)), ZW_MSG_ERR_ARG);
+	d.size = ZW_QUEUE_DESC_MAX;
+	memcpy(longer, &d, sizeof(d));
+	longer[ZW_QUEUE_DESC_MAX - 1] = 1;
+	assert_int_equal(create_with(&q, longer, ZW_QUEUE_DESC_MAX), ZW_MSG_ERR_ARG);
+	longer[ZW_QUEUE_DESC_MAX - 1] = 0;
+	assert_int_equal(create_with(&q, longer, ZW_QUEUE_DESC_MAX), ZW_MSG_OK);
+	assert_int_equal(create_with(&q, &good, sizeof(good)), ZW_MSG_ERR_EXIST);
+}
+
+/* The last queue the device has works as the first one does. */
+static void many_queues(void **state)
+{
+	static const uint32_t ids[] = {1, 63, 64, 127, ZW_DEFAULT_QUEUES - 1};
+	struct fw *f = *state;
+	struct ring q[5];
+
+	for (int i = 0; i < 5; i++) {
+		struct zw_queue_desc d;
+
+		q[i] = ring_at(f, (uint32_t)i + 1);
+		q[i].id = ids[i];
+		d = desc_of(&q[i], (uint32_t)i % ZW_PRIO_COUNT);
+		assert_int_equal(create_with(&q[i], &d, sizeof(d)), ZW_MSG_OK);
+	}
+	for (int round = 0; round < 20; round++) {
+		for (int i = 0; i < 5; i++) {
+			enqueue(&q[i], 0, 0);
+			ring_bell(&q[i], (uint32_t)q[i].seq);
+		}
+		for (int i = 0; i < 5; i++)
+			assert_int_equal(finish(&q[i], q[i].seq).status, ZW_JOB_OK);
+	}
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(on_queue(&q[i], ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+}
+
+/* Rings and completions in memory of the VM: what a process can be given. */
+static void user_queue(void **state)
+{
+	struct fw *f = *state;
+	const uint64_t at = 20 * MIB;
+	struct ring q = {.fw = f, .id = 9};
+	struct zw_queue_desc d = {.size = sizeof(d),
+				  .flags = ZW_QUEUE_F_USER,
+				  .vm = 1,
+				  .priority = ZW_PRIO_NORMAL,
+				  .log2_slots = 3,
+				  .vector = 4,
+				  .ring = at,
+				  .ctrl = at + 0x1000,
+				  .completions = at + 0x2000};
+	struct zw_ring_entry *ring = (void *)(f->e->hbm + at);
+	uint32_t *tail = (void *)(f->e->hbm + at + 0x1000);
+	struct zw_completion *done = (void *)(f->e->hbm + at + 0x2000);
+
+	memset(ring, 0, 0x3000);
+	for (uint64_t seq = 1; seq <= 20; seq++) {
+		if (seq == 1)
+			assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_OK);
+		ring[seq % 8] = (struct zw_ring_entry){.seqno = seq, .cookie = 100 + seq};
+		__atomic_store_n(tail, (uint32_t)seq, __ATOMIC_RELEASE);
+		w32(f->e, ZW_REG_DOORBELL(9), 0);
+		WAIT_FOR(__atomic_load_n(&done[seq % 8].seqno, __ATOMIC_ACQUIRE) == seq);
+		assert_int_equal(done[seq % 8].status, ZW_JOB_OK);
+		assert_int_equal(done[seq % 8].cookie, 100 + seq);
+	}
+	/* Scribbled over: its own end, and nobody else's. */
+	memset(ring, 0xff, 0x200);
+	__atomic_store_n(tail, 21, __ATOMIC_RELEASE);
+	w32(f->e, ZW_REG_DOORBELL(9), 0);
+	WAIT_FOR(__atomic_load_n(&done[21 % 8].seqno, __ATOMIC_ACQUIRE) == 21);
+	assert_int_equal(done[21 % 8].status, ZW_JOB_INVALID);
+	assert_int_equal(state_of(&q), ZW_QUEUE_ERROR);
+	/* Not mapped: refused, not a crash. */
+	d.ctrl = 1ull << 40;
+	q.id = 10;
+	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_DMA);
 }
 
 /* Every job that ends has a result (finish() looks), whether or not it ever ran. */
@@ -494,8 +627,9 @@ int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(refused_messages),     T(results_of_all), T(priorities), T(time_slices),
-		T(signalled_by_running), T(suspend_resume), T(bad_tail),
+		T(refused_messages), T(descriptors), T(many_queues), T(user_queue),
+		T(results_of_all),   T(priorities),  T(time_slices), T(signalled_by_running),
+		T(suspend_resume),   T(bad_tail),
 	};
 	FILE *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
 

@@ -202,30 +202,30 @@ static void invalidate_while_running(void **state)
 
 	map(e, 1, 0, 0, 0x1000, RW);
 	map(e, 2, 0, 0, 0x3000, RW);
-	zw_mmu_run_begin(e->mmu, 1);
+	zw_mmu_run_begin(e->mmu, 1, 0);
 	assert_int_equal(zw_mem_map(e->mmu, 1, 0, 16, ACC_RW, &v, &f), 0);
 	idles = e->idles;
 	map(e, 1, 0, 0, 0x2000, RW);
 	assert_int_equal(zw_mmu_invalidate(e->mmu, 1), 0);
-	assert_int_equal(zw_mmu_busy(e->mmu), 1u << 1);
+	assert_int_equal(zw_mmu_busy(e->mmu, 0), 1u << 1);
 	assert_int_equal(e->idles, idles);
 	/* A VM that does not run is done at once. */
 	assert_int_equal(zw_mmu_invalidate(e->mmu, 2), 0);
-	assert_int_equal(zw_mmu_busy(e->mmu), 1u << 1);
+	assert_int_equal(zw_mmu_busy(e->mmu, 0), 1u << 1);
 	assert_int_equal(e->idles, idles + 1);
 	zw_mem_unmap(e->mmu, 1, &v, true, &f);
 	/* New views of the running job see the new mapping even before the boundary. */
 	expect_place(e, 1, 0, 16, 0x2000);
 	zw_mmu_boundary(e->mmu);
-	assert_int_equal(zw_mmu_busy(e->mmu), 0);
+	assert_int_equal(zw_mmu_busy(e->mmu, 0), 0);
 	assert_int_equal(e->idles, idles + 2);
 	zw_mmu_boundary(e->mmu);
 	assert_int_equal(e->idles, idles + 2);
 	/* The end of the run is a boundary as well. */
 	zw_mmu_invalidate(e->mmu, 1);
-	assert_int_equal(zw_mmu_busy(e->mmu), 1u << 1);
+	assert_int_equal(zw_mmu_busy(e->mmu, 0), 1u << 1);
 	zw_mmu_run_end(e->mmu);
-	assert_int_equal(zw_mmu_busy(e->mmu), 0);
+	assert_int_equal(zw_mmu_busy(e->mmu, 0), 0);
 	assert_int_equal(e->idles, idles + 3);
 }
 
@@ -246,7 +246,7 @@ static void *translate(void *arg)
 	struct zw_mem_fault f;
 	struct zw_view v;
 
-	zw_mmu_run_begin(r->e->mmu, 1);
+	zw_mmu_run_begin(r->e->mmu, 1, 0);
 	while (!r->stop) {
 		uint64_t before = r->now, off;
 
@@ -282,7 +282,7 @@ static void invalidate_race(void **state)
 		r.now |= 1;
 		__atomic_store_n(pte, addr | RW | ZW_PTE_VALID | ZW_PTE_LEAF, __ATOMIC_RELEASE);
 		zw_mmu_invalidate(e->mmu, 1);
-		for (time_t end = time(NULL) + 20; zw_mmu_busy(e->mmu); sched_yield())
+		for (time_t end = time(NULL) + 20; zw_mmu_busy(e->mmu, 0); sched_yield())
 			assert_true(time(NULL) <= end);
 		r.now = addr;
 		/* However busy the host, the other thread gets to see some of the mappings at rest. */
@@ -297,7 +297,7 @@ static void invalidate_race(void **state)
 	pthread_join(t, NULL);
 	assert_int_equal(r.wrong, 0);
 	assert_true(r.checked >= 2000 / 16);
-	assert_int_equal(zw_mmu_busy(e->mmu), 0);
+	assert_int_equal(zw_mmu_busy(e->mmu, 0), 0);
 }
 
 static void isolation(void **state)
