@@ -149,8 +149,27 @@ static void load(const char *path)
 static size_t mutate(uint8_t *buf, size_t size, size_t max)
 {
 	static const uint64_t special[] = {
-		0, 1, 2, 7, 8, 15, 16, 63, 64, 255, 256, 4095, 4096, 65535, 65536, 0x7fffffff,
-		0x80000000u, 0xffffffffu, 0x7fffffffffffffffu, 0x8000000000000000u, UINT64_MAX,
+		0,
+		1,
+		2,
+		7,
+		8,
+		15,
+		16,
+		63,
+		64,
+		255,
+		256,
+		4095,
+		4096,
+		65535,
+		65536,
+		0x7fffffff,
+		0x80000000u,
+		0xffffffffu,
+		0x7fffffffffffffffu,
+		0x8000000000000000u,
+		UINT64_MAX,
 	};
 	const size_t n_special = sizeof(special) / sizeof(special[0]);
 
@@ -187,7 +206,7 @@ static size_t mutate(uint8_t *buf, size_t size, size_t max)
 			memmove(buf + at + n, buf + at, size - at);
 			size += n;
 			break;
-		case 5: /* a piece of another input, over what is there */
+		case 5:  /* a piece of another input, over what is there */
 		default: /* or in between */
 			other = n_corpus ? &corpus[rnd((uint32_t)n_corpus)] : NULL;
 			if (!other || !other->size)
