@@ -331,37 +331,44 @@ int zhenwu_reset_resume(struct zhenwu_device *zdev)
 	return ret ?: zhenwu_hbm_scrub_all(zdev);
 }
 
+static void zhenwu_reset_lose_vms(struct zhenwu_device *zdev)
+{
+	struct zhenwu_vm *vm;
+
+	lockdep_assert_held(&zdev->hw_lock);
+
+	list_for_each_entry(vm, &zdev->vms, node)
+		zhenwu_vm_lose_locked(vm);
+}
+
 /**
  * zhenwu_reset_flr_prepare() - a function level reset is about to happen
  * @pdev: PCI function
  *
- * Returns with hw_lock held; zhenwu_reset_flr_done(), which the PCI core calls from the same
- * context, drops it.
+ * From here to zhenwu_reset_flr_done() it is the state that keeps everybody off. hw_lock is not
+ * held: jobs end under it, and the PCI core allocates memory under locks it takes in between.
  */
 void zhenwu_reset_flr_prepare(struct pci_dev *pdev)
-	__acquires(&((struct zhenwu_device *)pci_get_drvdata(pdev))->hw_lock)
 {
 	struct zhenwu_device *zdev = pci_get_drvdata(pdev);
-	struct zhenwu_vm *vm;
 	bool cookie;
 
 	drm_warn(&zdev->drm, "function level reset, HBM contents are lost\n");
+	cookie = dma_fence_begin_signalling();
+	/* A device reset that runs ends first: its end would be taken for the end of this one. */
+	mutex_lock(&zdev->hw_lock);
 	/* Fails when the device is lost, which it stays, or was never used. */
 	zhenwu_state_set(zdev, ZHENWU_STATE_FLR);
-	zhenwu_aperture_revoke(zdev);
 	zhenwu_ipc_down(zdev);
-
-	/* What signals fences is between here and zhenwu_reset_flr_done(), and in it. */
-	cookie = dma_fence_begin_signalling();
-	mutex_lock(&zdev->hw_lock);
-	__acquire(&zdev->hw_lock);
-	list_for_each_entry(vm, &zdev->vms, node)
-		zhenwu_vm_lose_locked(vm);
+	zhenwu_reset_lose_vms(zdev);
 	if (zhenwu_device_alive(zdev) && zhenwu_fw_reset_device(zdev))
 		drm_err(&zdev->drm, "the device does not get quiet\n");
 	/* The MSI-X table is about to move away and come back. */
 	zhenwu_irq_disable(zdev);
+	mutex_unlock(&zdev->hw_lock);
 	dma_fence_end_signalling(cookie);
+
+	zhenwu_aperture_revoke(zdev);
 }
 
 /**
@@ -369,15 +376,15 @@ void zhenwu_reset_flr_prepare(struct pci_dev *pdev)
  * @pdev: PCI function
  */
 void zhenwu_reset_flr_done(struct pci_dev *pdev)
-	__releases(&((struct zhenwu_device *)pci_get_drvdata(pdev))->hw_lock)
 {
 	struct zhenwu_device *zdev = pci_get_drvdata(pdev);
 	bool cookie;
 
-	lockdep_assert_held(&zdev->hw_lock);
-
 	cookie = dma_fence_begin_signalling();
+	mutex_lock(&zdev->hw_lock);
 	zhenwu_irq_enable(zdev);
+	/* Also those whose announcement was answered just before and noted just now. */
+	zhenwu_reset_lose_vms(zdev);
 	zhenwu_reset_lose_queues(zdev, DRM_ZHENWU_QUEUE_STATE_FLR, -ECANCELED);
 	if (zhenwu_device_state(zdev) == ZHENWU_STATE_FLR) {
 		int ret = zhenwu_fw_wait_reset(zdev);
@@ -387,6 +394,5 @@ void zhenwu_reset_flr_done(struct pci_dev *pdev)
 		zhenwu_reset_announce(zdev);
 	}
 	mutex_unlock(&zdev->hw_lock);
-	__release(&zdev->hw_lock);
 	dma_fence_end_signalling(cookie);
 }
