@@ -154,6 +154,7 @@ static uint32_t read_image(struct zw_device *dev, uint8_t *buf, uint32_t size, u
 
 		*detail = off;
 		if (zw_dev_stopping(dev) || addr > UINT64_MAX - size ||
+		    zw_inject_dma(&dev->inject, addr + off, n) ||
 		    dev->ops.dma_read(dev->opaque, 0, addr + off, buf + off, n))
 			return ZW_BOOT_ERR_DMA;
 	}

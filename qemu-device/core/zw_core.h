@@ -112,6 +112,40 @@ void zw_device_reset(struct zw_device *dev, bool scrub_hbm);
  */
 void zw_device_stop(struct zw_device *dev);
 
+/*
+ * Faults on demand, for tests of whoever drives the device; Documentation/device/faults.md says for
+ * each what happens, what a driver sees and how it ends.
+ */
+enum zw_inject {
+	ZW_INJECT_CLEAR,         /* nothing is to fail any more, and what stands still goes on */
+	ZW_INJECT_HANG,          /* the next `arg` packets do not end until they are cancelled */
+	ZW_INJECT_FW_TRAP,       /* the firmware's next instruction is an illegal one */
+	ZW_INJECT_FW_SILENCE,    /* the control core fetches no more instructions */
+	ZW_INJECT_LOST_IRQ,      /* the next `arg` interrupts are not raised */
+	ZW_INJECT_DMA_FAULT,     /* the next `arg` transfers that touch [addr, addr + len) of system
+				    * memory fail; len 0: that touch any */
+	ZW_INJECT_ECC_CORRECTED, /* an error at HBM address `arg` was corrected */
+	ZW_INJECT_ECC_UNCORRECTED, /* the page of HBM address `arg` cannot be read until scrubbed */
+	ZW_INJECT_LIE_STATUS,      /* the next completion has status `arg` */
+	ZW_INJECT_LIE_SEQNO,       /* the next completion's number is `arg` too large */
+	ZW_INJECT_LINK_DOWN,       /* -EOPNOTSUPP: there are no links */
+	ZW_INJECT_STUCK_RESET,     /* a reset does not end: ZW_REG_RESET_STATUS stays 1 */
+	ZW_INJECT_COUNT
+};
+
+/*
+ * Any thread; returns at once. A kind armed again replaces what was left of it. `arg` UINT64_MAX where it is a number
+ * of times: until cleared. addr and len are 0 for all but DMA_FAULT. 0, -EINVAL (out of range, or
+ * no such kind), -ENOSPC (more than 16 bad pages) or -EOPNOTSUPP.
+ */
+int zw_device_inject(struct zw_device *dev, enum zw_inject kind, uint64_t arg, uint64_t addr,
+		     uint64_t len);
+/*
+ * The same from text: FAULT[=NUMBER[,ADDRESS,BYTES]], e.g. "hang", "lost-irq=all",
+ * "dma-fault=1,0x1000,4096"; without NUMBER it is 1. On failure a line in err.
+ */
+int zw_device_inject_text(struct zw_device *dev, const char *text, char *err, size_t err_len);
+
 uint64_t zw_device_hbm_size(const struct zw_device *dev);
 void *zw_device_hbm(struct zw_device *dev);
 

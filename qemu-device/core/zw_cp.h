@@ -16,6 +16,7 @@
 struct zw_profile;
 struct zw_pool; /* engine worker threads, engine/zw_pool.h */
 struct zw_cp;
+struct zw_inject_state;
 
 /* Counters the device shows in its PMU registers; the CP adds to them with relaxed atomics. */
 struct zw_pmu {
@@ -34,6 +35,7 @@ struct zw_cp_config {
 	struct zw_mmu *mmu;
 	struct zw_pool *pool;
 	struct zw_pmu *pmu;
+	struct zw_inject_state *inject; /* packets that are to hang; may be NULL */
 	/* one line for the device log about a failed packet; may be NULL */
 	void (*log)(void *opaque, const char *msg);
 	void *log_opaque;

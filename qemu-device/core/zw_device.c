@@ -68,6 +68,12 @@ void zw_dev_irq(struct zw_device *dev, uint32_t set, uint32_t clear)
 	pthread_mutex_unlock(&dev->lock);
 }
 
+void zw_dev_raise(struct zw_device *dev, unsigned int function, unsigned int vector)
+{
+	if (dev->ops.msix_raise && !zw_inject_take(&dev->inject, ZW_INJECT_LOST_IRQ))
+		dev->ops.msix_raise(dev->opaque, function, vector);
+}
+
 void zw_dev_enter_locked(struct zw_device *dev, enum zw_run run)
 {
 	dev->run = run;
@@ -160,6 +166,7 @@ static void reset_state(struct zw_device *dev)
 	memset(&dev->job, 0, sizeof(dev->job));
 	zw_rv_reset(dev->rv, ZW_SOC_SRAM_BASE);
 	zw_rv_invalidate(dev->rv, ZW_SOC_SRAM_BASE, ZW_SOC_SRAM_SIZE);
+	zw_inject_reset(&dev->inject);
 
 	pthread_mutex_lock(&dev->lock);
 	dev->irq_pending = 0;
@@ -208,7 +215,10 @@ void zw_dev_clean(struct zw_device *dev)
 	reset_state(dev);
 	pthread_mutex_lock(&dev->lock);
 	hold = dev->hold;
-	if (dev->run == ZW_RUN_CLEAN) {
+	if (dev->run == ZW_RUN_CLEAN && zw_inject_armed(&dev->inject, ZW_INJECT_STUCK_RESET)) {
+		zw_dev_enter_locked(dev, ZW_RUN_STUCK);
+		hold = false;
+	} else if (dev->run == ZW_RUN_CLEAN) {
 		dev->scrub = false;
 		dev->hold = false;
 		zw_dev_enter_locked(dev, hold ? ZW_RUN_HELD : ZW_RUN_IDLE);
@@ -320,6 +330,7 @@ static int make_parts(struct zw_device *dev, const struct zw_device_config *cfg,
 				    .ops = &dev->ops,
 				    .opaque = dev->opaque,
 				    .pmu = &dev->pmu,
+				    .inject = &dev->inject,
 				    .idle = tlb_idle,
 				    .idle_opaque = dev,
 				    .stopping = cp_stopping,
@@ -335,6 +346,7 @@ static int make_parts(struct zw_device *dev, const struct zw_device_config *cfg,
 	struct zw_cp_config cp = {.profile = &dev->profile,
 				  .num_queues = dev->num_queues,
 				  .pmu = &dev->pmu,
+				  .inject = &dev->inject,
 				  .log = cp_log,
 				  .log_opaque = dev,
 				  .boundary = cp_boundary,
@@ -411,6 +423,7 @@ struct zw_device *zw_device_new(const struct zw_device_config *cfg, const struct
 	dev->num_vms = cfg->num_vms ? cfg->num_vms : ZW_DEFAULT_VMS;
 	memcpy(dev->uuid, cfg->uuid, sizeof(dev->uuid));
 	dev->epoch_us = zw_dev_clock_ns() / 1000;
+	zw_inject_init(&dev->inject);
 	pthread_mutex_init(&dev->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -446,5 +459,6 @@ void zw_device_free(struct zw_device *dev)
 	pthread_cond_destroy(&dev->cp_cond);
 	pthread_cond_destroy(&dev->rest_cond);
 	pthread_mutex_destroy(&dev->lock);
+	zw_inject_fini(&dev->inject);
 	free(dev);
 }

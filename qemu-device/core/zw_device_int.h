@@ -26,6 +26,7 @@
 #include "zw_core.h"
 #include "zw_cp.h"
 #include "zw_hbm.h"
+#include "zw_inject.h"
 #include "zw_mmu.h"
 #include "zw_profile.h"
 
@@ -41,6 +42,7 @@ enum zw_run {
 	ZW_RUN_FIRMWARE, /* the hart executes and jobs run */
 	ZW_RUN_STOP,     /* a reset was asked for: the threads come to rest */
 	ZW_RUN_CLEAN,    /* both are: the control-core thread puts everything back */
+	ZW_RUN_STUCK,    /* an injected fault: everything is back, and the reset does not end */
 	ZW_RUN_HELD,     /* everything is back; the host has not let go yet */
 	ZW_RUN_QUIT,     /* the threads end */
 };
@@ -57,6 +59,7 @@ struct zw_device {
 	uint64_t epoch_us; /* host clock at mtime 0 */
 
 	struct zw_hbm hbm;
+	struct zw_inject_state inject;
 	struct zw_pmu pmu;
 	struct zw_mmu *mmu;
 	struct zw_pool *pool;
@@ -120,6 +123,8 @@ void zw_dev_irq(struct zw_device *dev, uint32_t set, uint32_t clear);
 void zw_dev_irq_locked(struct zw_device *dev, uint32_t set, uint32_t clear);
 /* The one way from state to state: stops and wakes whom it concerns. Lock held. */
 void zw_dev_enter_locked(struct zw_device *dev, enum zw_run run);
+/* Interrupts the host. No lock held. */
+void zw_dev_raise(struct zw_device *dev, unsigned int function, unsigned int vector);
 /* A reset is under way: registers belong to it. Lock held. */
 static inline bool zw_dev_resetting_locked(const struct zw_device *dev)
 {

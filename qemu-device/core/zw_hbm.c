@@ -223,6 +223,69 @@ static void uncharge(struct zw_hbm *hbm, uint64_t start, uint64_t end)
 	pthread_mutex_unlock(&hbm->lock);
 }
 
+/* -- uncorrectable errors -- */
+
+int zw_hbm_poison(struct zw_hbm *hbm, uint64_t addr)
+{
+	uint64_t page = addr & ~(uint64_t)(ZW_PAGE_SIZE - 1);
+	unsigned int n, i;
+	int ret = 0;
+
+	if (addr >= hbm->size)
+		return -EINVAL;
+	pthread_mutex_lock(&hbm->lock);
+	n = atomic_load(&hbm->num_bad);
+	for (i = 0; i < n && hbm->bad[i] != page; i++)
+		;
+	if (i == ZW_HBM_BAD_PAGES) {
+		ret = -ENOSPC;
+	} else if (i == n) {
+		hbm->bad[n] = page;
+		atomic_store(&hbm->num_bad, n + 1);
+	}
+	pthread_mutex_unlock(&hbm->lock);
+	return ret;
+}
+
+void zw_hbm_heal(struct zw_hbm *hbm, uint64_t off, uint64_t len)
+{
+	unsigned int n, kept = 0;
+
+	if (!atomic_load(&hbm->num_bad))
+		return;
+	pthread_mutex_lock(&hbm->lock);
+	n = atomic_load(&hbm->num_bad);
+	for (unsigned int i = 0; i < n; i++) {
+		uint64_t page = hbm->bad[i];
+
+		if (page < off || page + ZW_PAGE_SIZE > off + len)
+			hbm->bad[kept++] = page;
+	}
+	atomic_store(&hbm->num_bad, kept);
+	pthread_mutex_unlock(&hbm->lock);
+}
+
+bool zw_hbm_bad_page(struct zw_hbm *hbm, uint64_t off, uint64_t len, uint64_t *bad)
+{
+	bool found = false;
+	unsigned int n;
+
+	if (!atomic_load_explicit(&hbm->num_bad, memory_order_relaxed))
+		return false;
+	pthread_mutex_lock(&hbm->lock);
+	n = atomic_load(&hbm->num_bad);
+	for (unsigned int i = 0; i < n; i++) {
+		uint64_t page = hbm->bad[i];
+
+		if (page + ZW_PAGE_SIZE <= off || page >= off + len || (found && page > *bad))
+			continue;
+		*bad = page;
+		found = true;
+	}
+	pthread_mutex_unlock(&hbm->lock);
+	return found;
+}
+
 int zw_hbm_scrub(struct zw_hbm *hbm, uint64_t off, uint64_t len, bool (*stop)(void *), void *arg)
 {
 	uint64_t page = host_page();
@@ -247,6 +310,7 @@ int zw_hbm_scrub(struct zw_hbm *hbm, uint64_t off, uint64_t len, bool (*stop)(vo
 			zero_in_place(hbm->base + off, next - off);
 		}
 		uncharge(hbm, off, next);
+		zw_hbm_heal(hbm, off, next - off);
 		if (hbm->ops && hbm->ops->hbm_dirty)
 			hbm->ops->hbm_dirty(hbm->opaque, off, next - off);
 		off = next;

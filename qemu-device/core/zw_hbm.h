@@ -10,12 +10,15 @@
 #define ZW_HBM_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "zw_core.h"
 
 #define ZW_HBM_CHUNK_SHIFT 21 /* unit of backing accounting, and of HBM sizes */
 #define ZW_HBM_CHUNK       (UINT64_C(1) << ZW_HBM_CHUNK_SHIFT)
+
+#define ZW_HBM_BAD_PAGES 16 /* most pages with an uncorrectable error at a time */
 
 struct zw_hbm {
 	uint8_t *base;
@@ -26,13 +29,16 @@ struct zw_hbm {
 	void *map; /* what fini unmaps; NULL when the host owns the memory */
 	size_t map_len;
 
-	/* Backing limit; all zero and unused without one. */
 	pthread_mutex_t lock;
+	/* Backing limit; all zero and unused without one. */
 	uint64_t limit;
 	uint64_t counted;    /* bytes taken to be backed */
 	uint64_t borrowed;   /* of buffers that share the limit */
 	uint64_t recount_at; /* value of counted that asks for a look at the real pages */
 	uint16_t *charged;   /* per chunk: 4 KiB pages of it that are in counted */
+
+	_Atomic unsigned int num_bad;
+	uint64_t bad[ZW_HBM_BAD_PAGES]; /* under lock; addresses of pages */
 };
 
 /*
@@ -74,6 +80,15 @@ void zw_hbm_give_back(struct zw_hbm *hbm, uint64_t bytes);
  * with -ECANCELED.
  */
 int zw_hbm_scrub(struct zw_hbm *hbm, uint64_t off, uint64_t len, bool (*stop)(void *), void *arg);
+
+/*
+ * Pages of 4 KiB with an uncorrectable error: from poison until a scrub, or heal, of all of the page. Thread safe.
+ * poison: 0, -EINVAL (addr not inside) or -ENOSPC. bad_page: is there one in [off, off + len); *bad
+ * its address, of the lowest of them.
+ */
+int zw_hbm_poison(struct zw_hbm *hbm, uint64_t addr);
+void zw_hbm_heal(struct zw_hbm *hbm, uint64_t off, uint64_t len);
+bool zw_hbm_bad_page(struct zw_hbm *hbm, uint64_t off, uint64_t len, uint64_t *bad);
 
 /* Bytes of host memory behind HBM now, by mincore(); walks everything. */
 uint64_t zw_hbm_resident(const struct zw_hbm *hbm);

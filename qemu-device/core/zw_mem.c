@@ -13,7 +13,7 @@
 static int sys_read(struct zw_mmu *mmu, unsigned int function, uint64_t addr, void *buf,
 		    uint64_t len)
 {
-	if (!mmu->cfg.ops || !mmu->cfg.ops->dma_read)
+	if (!mmu->cfg.ops || !mmu->cfg.ops->dma_read || zw_inject_dma(mmu->cfg.inject, addr, len))
 		return -EIO;
 	return mmu->cfg.ops->dma_read(mmu->cfg.opaque, function, addr, buf, len);
 }
@@ -21,7 +21,7 @@ static int sys_read(struct zw_mmu *mmu, unsigned int function, uint64_t addr, vo
 static int sys_write(struct zw_mmu *mmu, unsigned int function, uint64_t addr, const void *buf,
 		     uint64_t len)
 {
-	if (!mmu->cfg.ops || !mmu->cfg.ops->dma_write)
+	if (!mmu->cfg.ops || !mmu->cfg.ops->dma_write || zw_inject_dma(mmu->cfg.inject, addr, len))
 		return -EIO;
 	return mmu->cfg.ops->dma_write(mmu->cfg.opaque, function, addr, buf, len);
 }
@@ -168,7 +168,8 @@ static void *sys_map(struct zw_mmu *mmu, unsigned int function, const struct zw_
 	size_t len = s->len;
 	void *ptr;
 
-	if (!ops || !ops->dma_map)
+	/* Transfers can be made to fail, mappings cannot. */
+	if (!ops || !ops->dma_map || zw_inject_dma_armed(mmu->cfg.inject, s->addr, s->len))
 		return NULL;
 	ptr = ops->dma_map(mmu->cfg.opaque, function, s->addr, &len, write);
 	if (ptr && len < s->len) {

@@ -177,7 +177,7 @@ static enum zw_fault check_target(const struct zw_mmu *mmu, uint64_t pte, uint64
 /* Walks the tables for va; 0 and the leaf, or the fault. */
 static enum zw_fault walk(struct zw_mmu *mmu, uint64_t root, uint64_t va, struct zw_leaf *leaf)
 {
-	uint64_t table = root & ZW_PTE_ADDR_MASK;
+	uint64_t table = root & ZW_PTE_ADDR_MASK, bad;
 	enum zw_fault why;
 
 	for (int level = ZW_PT_LEVELS - 1; level >= 0; level--) {
@@ -185,6 +185,8 @@ static enum zw_fault walk(struct zw_mmu *mmu, uint64_t root, uint64_t va, struct
 		uint64_t pte = load_entry(mmu, table, (va >> shift) % ZW_PT_ENTRIES);
 		uint64_t addr = pte & ZW_PTE_ADDR_MASK;
 
+		if (zw_hbm_bad_page(mmu->cfg.hbm, table, ZW_PAGE_SIZE, &bad))
+			return ZW_FAULT_ECC;
 		if (!(pte & ZW_PTE_VALID))
 			return ZW_FAULT_UNMAPPED;
 		if (pte & ZW_PTE_RESERVED)
@@ -250,7 +252,8 @@ static void tlb_insert(struct zw_mmu *mmu, unsigned int vm, uint64_t gen, uint64
 static int fail(struct zw_mmu *mmu, struct zw_mem_fault *fault, uint64_t va, uint32_t access,
 		enum zw_fault why)
 {
-	if (mmu->cfg.pmu)
+	/* A memory error is no fault of a translation. */
+	if (mmu->cfg.pmu && why != ZW_FAULT_ECC)
 		atomic_fetch_add_explicit(&mmu->cfg.pmu->faults, 1, memory_order_relaxed);
 	if (fault)
 		*fault = (struct zw_mem_fault){.va = va, .access = access, .fault = why};
@@ -335,7 +338,7 @@ int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t le
 		return fail(mmu, fault, va, access, ZW_FAULT_NO_VM);
 
 	for (end = va + len; va < end;) {
-		uint64_t addr, off, n;
+		uint64_t addr, off, n, bad;
 		struct zw_leaf leaf;
 		uint32_t lacks;
 
@@ -366,6 +369,11 @@ int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t le
 		if (n > end - va)
 			n = end - va;
 		addr = (leaf.pte & ZW_PTE_ADDR_MASK) + off;
+		if (target_of(leaf.pte) == ZW_TARGET_HBM &&
+		    zw_hbm_bad_page(mmu->cfg.hbm, addr, n, &bad)) {
+			ret = fail(mmu, fault, va - addr + bad, access, ZW_FAULT_ECC);
+			break;
+		}
 		ret = add_segment(list, va, addr, n, target_of(leaf.pte));
 		/*
 		 * What cannot be used in place takes a bounce buffer, and there is a limit to those: stop

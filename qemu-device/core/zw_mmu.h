@@ -20,6 +20,8 @@
 #include "zw_hbm.h"
 #include "zw_mem.h"
 
+struct zw_inject_state;
+
 /* Most bytes of bounce buffers at a time: what a hostile page table can make the host allocate. They
  * count towards the backing limit of HBM as well. */
 #define ZW_MEM_BOUNCE_MAX (UINT64_C(2) << 30)
@@ -29,7 +31,8 @@ struct zw_mmu_config {
 	uint64_t sram_bytes;           /* of the on-chip buffer; 0: there is none */
 	const struct zw_host_ops *ops; /* dma_*; NULL: every system page faults */
 	void *opaque;
-	struct zw_pmu *pmu; /* the MMU counts tlb_hits, tlb_misses and faults in it */
+	struct zw_inject_state *inject; /* DMA that is to fail; may be NULL */
+	struct zw_pmu *pmu;             /* the MMU counts tlb_hits, tlb_misses and faults in it */
 	/* an invalidation finished (any thread, no lock held); may be NULL */
 	void (*idle)(void *opaque);
 	void *idle_opaque;

@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 #include <pthread.h>
+#include "zw_inject.h"
 #include "zw_mmu.h"
 #include "zhenwu/zw_regs.h"
 

@@ -201,15 +201,20 @@ static int dma_move(struct zw_device *dev, bool to_sram, bool vm, uint8_t *p)
 	uint64_t addr = dev->soc.dma_sys;
 	uint32_t function = dev->soc.dma_function, len = dev->soc.dma_len;
 	struct zw_mem_fault fault;
+	uint8_t altered[64];
+	const uint8_t *out;
 
 	if (vm && to_sram)
 		return zw_mem_read_aside(dev->mmu, dev->soc.dma_vm, function, addr, p, len, &fault);
-	if (vm)
-		return zw_mem_write_aside(dev->mmu, dev->soc.dma_vm, function, addr, p, len,
-					  &fault);
+	if (!vm && zw_inject_dma(&dev->inject, addr, len))
+		return -EIO;
 	if (to_sram)
 		return dev->ops.dma_read(dev->opaque, function, addr, p, len);
-	return dev->ops.dma_write(dev->opaque, function, addr, p, len);
+	out = zw_inject_write(&dev->inject, addr, p, len, altered);
+	if (vm)
+		return zw_mem_write_aside(dev->mmu, dev->soc.dma_vm, function, addr, out, len,
+					  &fault);
+	return dev->ops.dma_write(dev->opaque, function, addr, out, len);
 }
 
 static void dma(struct zw_device *dev, uint32_t ctrl)
@@ -373,8 +378,7 @@ static int store32(struct zw_device *dev, uint64_t addr, uint32_t val)
 	case ZW_SOC_MSIX_RAISE:
 		if ((val & 0xffff) >= ZW_NUM_VECTORS)
 			return BUS_ERROR;
-		if (dev->ops.msix_raise)
-			dev->ops.msix_raise(dev->opaque, val >> 16, val & 0xffff);
+		zw_dev_raise(dev, val >> 16, val & 0xffff);
 		return 0;
 	case ZW_SOC_MMU_VM:
 		dev->soc.mmu_vm = val;

@@ -164,8 +164,7 @@ static void core_halted(struct zw_device *dev)
 	zw_dev_log(dev, ZW_LOG_ERROR, "control core: halted, cause 0x%llx at 0x%llx",
 		   (unsigned long long)cause, (unsigned long long)pc);
 	/* The host waits for replies that will not come: let it look. */
-	if (dev->ops.msix_raise)
-		dev->ops.msix_raise(dev->opaque, 0, ZW_VECTOR_MBOX);
+	zw_dev_raise(dev, 0, ZW_VECTOR_MBOX);
 }
 
 static bool core_ready(struct zw_device *dev)
@@ -201,8 +200,23 @@ static void core_park(struct zw_device *dev)
 	pthread_mutex_unlock(&dev->lock);
 }
 
+/* An injected silence: until it is cleared, or the state changes. */
+static void core_silent(struct zw_device *dev)
+{
+	pthread_mutex_lock(&dev->lock);
+	if (!atomic_load(&dev->attention) && zw_inject_armed(&dev->inject, ZW_INJECT_FW_SILENCE))
+		pthread_cond_wait(&dev->core_cond, &dev->lock);
+	pthread_mutex_unlock(&dev->lock);
+}
+
 static void core_execute(struct zw_device *dev)
 {
+	if (zw_inject_armed(&dev->inject, ZW_INJECT_FW_SILENCE)) {
+		core_silent(dev);
+		return;
+	}
+	if (zw_inject_take(&dev->inject, ZW_INJECT_FW_TRAP))
+		zw_rv_raise(dev->rv, ZW_RV_CAUSE_ILLEGAL, 0);
 	switch (zw_rv_run(dev->rv, RV_SLICE)) {
 	case ZW_RV_STOP_WFI:
 		core_park(dev);

@@ -661,6 +661,22 @@ static void zw_get_counter(Object *obj, Visitor *v, const char *name,
     visit_type_uint64(v, name, &val, errp);
 }
 
+/* Faults on demand: qom-set at run time, Documentation/device/faults.md */
+
+static void zw_set_inject(Object *obj, const char *value, Error **errp)
+{
+    ZhenwuState *s = ZHENWU(obj);
+    char err[256];
+
+    if (!s->core) {
+        error_setg(errp, "faults can be injected into a running device only");
+        return;
+    }
+    if (zw_device_inject_text(s->core, value, err, sizeof(err))) {
+        error_setg(errp, "%s", err);
+    }
+}
+
 static const Property zw_properties[] = {
     DEFINE_PROP_STRING("profile", ZhenwuState, profile_name),
     DEFINE_PROP_SIZE("hbm", ZhenwuState, hbm_size, 0),
@@ -691,6 +707,9 @@ static void zw_class_init(ObjectClass *oc, void *data)
     dc->desc = "Zhenwu LLM accelerator";
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);
     device_class_set_props(dc, zw_properties);
+    object_class_property_add_str(oc, "inject", NULL, zw_set_inject);
+    object_class_property_set_description(oc, "inject",
+                                          "FAULT[=NUMBER[,ADDRESS,BYTES]]");
     for (size_t i = 0; i < ARRAY_SIZE(zw_counters); i++) {
         object_class_property_add(oc, zw_counters[i].name, "uint64",
                                   zw_get_counter, NULL, NULL,

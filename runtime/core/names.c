@@ -15,6 +15,7 @@ ZW_API const char *zw_job_status_name(uint32_t status)
 		[ZW_JOB_DATA] = "bad data",
 		[ZW_JOB_NO_MEMORY] = "out of memory",
 		[ZW_JOB_INTERNAL] = "internal error",
+		[ZW_JOB_ECC] = "uncorrectable memory error",
 	};
 	const char *n = NAME(names, status);
 

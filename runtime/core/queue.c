@@ -357,7 +357,7 @@ ZW_API void zw_queue_error_text(const struct zw_queue_error *info, char *buf, si
 		return;
 	buf += n;
 	len -= (size_t)n;
-	if (info->status == ZW_JOB_FAULT)
+	if (info->status == ZW_JOB_FAULT || info->status == ZW_JOB_ECC)
 		snprintf(buf, len, ": %s at 0x%012" PRIx64 ": %s",
 			 info->fault_access == ZW_ACCESS_WRITE ? "write" : "read", info->fault_va,
 			 zw_fault_name(info->reason));

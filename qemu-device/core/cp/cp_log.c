@@ -15,6 +15,7 @@ static const char *status_name(uint32_t status)
 		[ZW_JOB_DATA] = "bad data",
 		[ZW_JOB_NO_MEMORY] = "host out of memory",
 		[ZW_JOB_INTERNAL] = "internal error",
+		[ZW_JOB_ECC] = "uncorrectable memory error",
 	};
 
 	return status < sizeof(names) / sizeof(names[0]) ? names[status] : "?";
@@ -42,7 +43,7 @@ void zw_cp_log_failure(const struct zw_cp_config *cfg, const struct zw_soc_job *
 
 	if (!cfg->log)
 		return;
-	if (job->status == ZW_JOB_FAULT)
+	if (job->status == ZW_JOB_FAULT || job->status == ZW_JOB_ECC)
 		snprintf(why, sizeof(why), ", fault %u at 0x%" PRIx64 " (%s), vm %u", job->reason,
 			 job->fault_va, job->fault_access == ZW_ACCESS_WRITE ? "write" : "read",
 			 job->vm);

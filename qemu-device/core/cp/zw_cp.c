@@ -4,8 +4,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "zw_cp_int.h"
+#include "../zw_inject.h"
 
 /* What a queue keeps between runs. */
 struct zw_cp_queue {
@@ -174,7 +176,8 @@ void zw_cp_set_failed(struct zw_soc_job *job, uint32_t status, uint32_t reason, 
 void zw_cp_set_fault(struct zw_soc_job *job, const struct zw_mem_fault *fault, uint32_t packet,
 		     uint32_t tag)
 {
-	zw_cp_set_failed(job, ZW_JOB_FAULT, fault->fault, packet, tag);
+	zw_cp_set_failed(job, fault->fault == ZW_FAULT_ECC ? ZW_JOB_ECC : ZW_JOB_FAULT,
+			 fault->fault, packet, tag);
 	job->fault_va = fault->va;
 	job->fault_access = fault->access;
 }
@@ -233,6 +236,22 @@ static int run_packet(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec
 	return err;
 }
 
+/* An injected hang: the packet is begun and does not end, until it is cancelled or the fault cleared. */
+static void hang(struct zw_cp *cp)
+{
+	const struct timespec nap = {.tv_nsec = 1000000};
+	struct zw_inject_state *inj = cp->cfg.inject;
+	unsigned int releases;
+
+	if (!zw_inject_armed(inj, ZW_INJECT_HANG))
+		return;
+	releases = atomic_load(&inj->releases);
+	if (!zw_inject_take(inj, ZW_INJECT_HANG))
+		return;
+	while (atomic_load(&inj->releases) == releases && !atomic_load(&cp->cancel))
+		nanosleep(&nap, NULL);
+}
+
 static void boundary(struct zw_cp *cp)
 {
 	if (cp->cfg.boundary)
@@ -255,6 +274,7 @@ static void run_packets(struct zw_cp *cp, struct zw_soc_job *job)
 		size_t cap_late = x->cap_late, cap_mem = x->cap_mem;
 		int err;
 
+		hang(cp);
 		boundary(cp);
 		if (atomic_load(&cp->cancel)) {
 			zw_cp_set_failed(job, ZW_JOB_CANCELED, ZW_REASON_NONE, index, hdr->tag);

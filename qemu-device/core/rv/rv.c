@@ -81,6 +81,14 @@ void zw_rv_request_stop(struct zw_rv *rv)
 	__atomic_store_n(&rv->stop, 1, __ATOMIC_SEQ_CST);
 }
 
+void zw_rv_raise(struct zw_rv *rv, enum zw_rv_cause cause, uint64_t tval)
+{
+	if (rv->halted)
+		return;
+	rv->waiting = false;
+	zw_rvi_trap(rv, cause, rv->pc, tval);
+}
+
 bool zw_rv_wake_pending(struct zw_rv *rv)
 {
 	return __atomic_load_n(&rv->stop, __ATOMIC_SEQ_CST) || (zw_rvi_mip(rv) & RV_GET(rv->mie));

@@ -164,6 +164,12 @@ void zw_rv_reset(struct zw_rv *rv, uint64_t pc);
 enum zw_rv_stop zw_rv_run(struct zw_rv *rv, uint64_t budget);
 #define ZW_RV_POLL_INSNS 1024
 
+/*
+ * An exception of the instruction at pc instead of that instruction, as if it had caused it; a hart
+ * parked on WFI goes on with it. Nothing happens to one that is halted.
+ */
+void zw_rv_raise(struct zw_rv *rv, enum zw_rv_cause cause, uint64_t tval);
+
 /* Any thread: set the level of interrupt lines. The owner wakes its thread if that is parked. */
 void zw_rv_set_irq(struct zw_rv *rv, uint32_t mask, bool level);
 

@@ -632,6 +632,34 @@ static void test_clint(void **state)
 	assert_u64(csr(h, ZW_RV_CSR_MIP), 0);
 }
 
+/* An exception that no instruction caused: at pc, parked or not, and not twice. */
+static void test_raise(void **state)
+{
+	struct hart *h = *state;
+	struct zw_rv_halt info;
+
+	with_handler(h);
+	emit(h, NOP);
+	emit(h, WFI);
+	poke(h, HANDLER, 4, NOP);
+	set_csr(h, ZW_RV_CSR_MIE, ZW_RV_IRQ_MSI);
+	assert_int_equal(zw_rv_run(h->rv, 10), ZW_RV_STOP_WFI);
+	zw_rv_raise(h->rv, ZW_RV_CAUSE_ILLEGAL, 7);
+	assert_u64(zw_rv_pc(h->rv), HANDLER);
+	assert_u64(csr(h, ZW_RV_CSR_MCAUSE), ZW_RV_CAUSE_ILLEGAL);
+	assert_u64(csr(h, ZW_RV_CSR_MEPC), RAM_BASE + 8);
+	assert_u64(csr(h, ZW_RV_CSR_MTVAL), 7);
+	step(h, 1);
+	assert_u64(zw_rv_pc(h->rv), HANDLER + 4);
+	zw_rv_raise(h->rv, ZW_RV_CAUSE_BREAKPOINT, 0);
+	assert_true(zw_rv_halt_info(h->rv, &info));
+	assert_true(info.double_trap);
+	/* halted: nothing more happens to it */
+	zw_rv_raise(h->rv, ZW_RV_CAUSE_ILLEGAL, 0);
+	assert_true(zw_rv_halt_info(h->rv, &info));
+	assert_u64(info.cause, ZW_RV_CAUSE_BREAKPOINT);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, hart_setup, hart_teardown)
@@ -640,6 +668,7 @@ int main(void)
 		T(test_fetch_faults), T(test_csr_rules),     T(test_csr_ops),
 		T(test_irq),          T(test_wfi),           T(test_halt),
 		T(test_bus),          T(test_clint),         T(test_trap_reservation),
+		T(test_raise),
 	};
 
 	return cmocka_run_group_tests_name("rv-trap", tests, NULL, NULL);
