@@ -702,6 +702,20 @@ int zhenwu_ioctl_bo_query_info(struct drm_device *drm, void *data, struct drm_fi
 	return 0;
 }
 
+/* HBM or DMA address of the first byte. The buffer is on the list, whose lock is held. */
+static u64 zhenwu_bo_first_addr(struct zhenwu_device *zdev, struct zhenwu_bo *bo)
+{
+	struct sg_table *sgt = READ_ONCE(bo->shmem.sgt);
+
+	lockdep_assert_held(&zdev->bos.lock);
+
+	if (bo->placement == DRM_ZHENWU_BO_HBM)
+		return gpu_buddy_block_offset(list_first_entry(&bo->blocks,
+							       struct gpu_buddy_block, link));
+	/* Just being made, or the device is gone. */
+	return IS_ERR_OR_NULL(sgt) ? 0 : sg_dma_address(sgt->sgl);
+}
+
 /**
  * zhenwu_gem_show() - list all buffers
  * @zdev: device
@@ -719,8 +733,8 @@ void zhenwu_gem_show(struct zhenwu_device *zdev, struct seq_file *m)
 			place = "system";
 		else if (bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE)
 			place = "hbm-visible";
-		seq_printf(m, "%12zu %-11s refs %u", bo->shmem.base.size, place,
-			   kref_read(&bo->shmem.base.refcount));
+		seq_printf(m, "%12zu %-11s refs %u at 0x%llx", bo->shmem.base.size, place,
+			   kref_read(&bo->shmem.base.refcount), zhenwu_bo_first_addr(zdev, bo));
 		if (bo->label) {
 			seq_puts(m, " ");
 			seq_escape(m, bo->label, "\n\t\\");

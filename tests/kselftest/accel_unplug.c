@@ -5,7 +5,6 @@
  * Documentation/testing.md); elsewhere those tests are skipped.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,42 +13,13 @@
 #include "kselftest_harness.h"
 #include "zw_kst.h"
 
-#define HOST_PORT "/dev/virtio-ports/zw.host"
-
 #define POLL_US 50000
 /* Emulation on a busy host: a limit only ends what would never end. */
 #define POLLS   2400
 
-/* One QMP command, one line each way. 0, or -errno. */
-static int host(const char *qmp)
-{
-	char answer[512];
-	ssize_t n = 0, r;
-	int fd, ret = -EIO;
-
-	fd = open(HOST_PORT, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (dprintf(fd, "%s\n", qmp) > 0) {
-		while (n < (ssize_t)sizeof(answer) - 1) {
-			r = read(fd, answer + n, sizeof(answer) - 1 - (size_t)n);
-			if (r <= 0)
-				break;
-			n += r;
-			if (memchr(answer, '\n', (size_t)n))
-				break;
-		}
-		answer[n] = '\0';
-		if (!strncmp(answer, "{\"return\"", 9))
-			ret = 0;
-	}
-	close(fd);
-	return ret;
-}
-
 static int unplug(void)
 {
-	return host("{\"execute\":\"device_del\",\"arguments\":{\"id\":\"zw0\"}}");
+	return zw_host("{\"execute\":\"device_del\",\"arguments\":{\"id\":\"zw0\"}}");
 }
 
 /* The slot is free only some time after the guest has let go of the device. */
@@ -60,8 +30,8 @@ static int plug(void)
 	for (i = 0; ret == -EIO && i < POLLS; i++) {
 		if (i)
 			usleep(POLL_US);
-		ret = host("{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"zhenwu\","
-			   "\"bus\":\"zwport\",\"id\":\"zw0\"}}");
+		ret = zw_host("{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"zhenwu\","
+			      "\"bus\":\"zwport\",\"id\":\"zw0\"}}");
 	}
 	return ret;
 }
@@ -133,7 +103,7 @@ TEST_F_TIMEOUT(unplug, by_host_with_jobs_in_flight, 300)
 	struct zw_client *c = &self->c;
 	uint64_t i;
 
-	if (access(HOST_PORT, R_OK | W_OK))
+	if (!zw_has_host())
 		SKIP(return, "not in the test VM");
 	load_up(c);
 	ASSERT_EQ(0, unplug());
@@ -153,7 +123,7 @@ TEST_F_TIMEOUT(unplug, by_host_again_and_again, 600)
 {
 	int i;
 
-	if (access(HOST_PORT, R_OK | W_OK))
+	if (!zw_has_host())
 		SKIP(return, "not in the test VM");
 	zw_client_close(&self->c);
 	for (i = 0; i < 3; i++) {

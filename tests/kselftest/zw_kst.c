@@ -423,3 +423,47 @@ int zw_read_file(const char *path, char *buf, size_t len)
 	buf[strcspn(buf, "\n")] = 0;
 	return 0;
 }
+
+#define HOST_PORT "/dev/virtio-ports/zw.host"
+
+bool zw_has_host(void)
+{
+	return !access(HOST_PORT, R_OK | W_OK);
+}
+
+int zw_host(const char *qmp)
+{
+	char answer[512];
+	ssize_t n = 0, r;
+	int fd, ret = -EIO;
+
+	fd = open(HOST_PORT, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (dprintf(fd, "%s\n", qmp) > 0) {
+		while (n < (ssize_t)sizeof(answer) - 1) {
+			r = read(fd, answer + n, sizeof(answer) - 1 - (size_t)n);
+			if (r <= 0)
+				break;
+			n += r;
+			if (memchr(answer, '\n', (size_t)n))
+				break;
+		}
+		answer[n] = '\0';
+		if (!strncmp(answer, "{\"return\"", 9))
+			ret = 0;
+	}
+	close(fd);
+	return ret;
+}
+
+int zw_inject(const char *fault)
+{
+	char qmp[256];
+
+	snprintf(qmp, sizeof(qmp),
+		 "{\"execute\":\"qom-set\",\"arguments\":{\"path\":\"/machine/peripheral/zw0\","
+		 "\"property\":\"inject\",\"value\":\"%s\"}}",
+		 fault);
+	return zw_host(qmp);
+}

@@ -97,4 +97,12 @@ int zw_client_submit(struct zw_client *c, uint32_t from, uint64_t result_va);
 int zw_write_file(const char *path, const char *text);
 int zw_read_file(const char *path, char *buf, size_t len);
 
+/*
+ * The test VM's host (Documentation/testing.md). zw_host: one QMP command, one line each way; 0 or
+ * -errno. zw_inject: arms a fault of the device (Documentation/device/faults.md), the same.
+ */
+bool zw_has_host(void);
+int zw_host(const char *qmp);
+int zw_inject(const char *fault);
+
 #endif /* ZW_KST_H */

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What the driver makes of each fault that the device model can be made to have
+ * (Documentation/device/faults.md). The test VM's host injects them; elsewhere these tests are
+ * skipped. Each leaves the driver bound and working.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "zw_kst.h"
+
+#define DRIVER    "/sys/bus/pci/drivers/zhenwu/"
+/* Tells its buffer from all others. */
+#define DATA_SIZE 94208
+
+FIXTURE(inject)
+{
+	struct zw_client c, other;
+	struct zw_buf data; /* DATA_SIZE bytes of the first client at 64 MiB */
+	char pci[300];
+	const char *bdf;
+};
+
+FIXTURE_SETUP(inject)
+{
+	if (!zw_client_open(&self->c)) {
+		if (self->c.fd < 0)
+			SKIP(return, KSFT_SKIP_NO_DEVICE);
+		ASSERT_TRUE(false) TH_LOG("cannot make a client");
+	}
+	if (geteuid() != 0)
+		SKIP(return, "needs root");
+	if (!zw_has_host())
+		SKIP(return, "not in the test VM");
+	ASSERT_TRUE(zw_client_open(&self->other));
+	ASSERT_TRUE(zw_buf(self->c.fd, self->c.vm, DATA_SIZE, DRM_ZHENWU_BO_SYSTEM, 64 * MIB,
+			   &self->data));
+	ASSERT_EQ(0, zw_pci_path(self->pci, sizeof(self->pci)));
+	self->bdf = strrchr(self->pci, '/') + 1;
+	ASSERT_EQ(0, zw_inject("clear"));
+}
+
+FIXTURE_TEARDOWN(inject)
+{
+	if (zw_has_host())
+		zw_inject("clear");
+	zw_client_close(&self->other);
+	zw_client_close(&self->c);
+}
+
+static uint32_t reset_count(struct zw_client *c)
+{
+	struct drm_zhenwu_dev_info info;
+
+	return zw_info(c->fd, &info) ? 0 : info.reset_count;
+}
+
+/* A job of a client runs well. */
+static bool works(struct zw_client *c)
+{
+	uint32_t from = c->pos;
+
+	zw_put_fill(c->cmd.ptr, &c->pos, c->cmd.va + 32768, 4, from + 1);
+	return !zw_client_run(c, from) && zw_fence_status(c->fd, c->timeline, c->point) == 1 &&
+	       *(volatile uint32_t *)((char *)c->cmd.ptr + 32768) == from + 1;
+}
+
+/* With a new queue on its VM in place of one that failed. */
+static bool goes_on(struct zw_client *c)
+{
+	zw_queue_destroy(c->fd, c->queue);
+	c->queue = zw_queue(c->fd, c->vm);
+	return c->queue && works(c);
+}
+
+static bool fresh_client_works(void)
+{
+	for (int i = 0; i < 300; i++) {
+		struct zw_client c;
+		bool ok = zw_client_open(&c) && works(&c);
+
+		zw_client_close(&c);
+		if (ok)
+			return true;
+		usleep(100000);
+	}
+	return false;
+}
+
+/* One job that fills 4 bytes at va. */
+static int submit_fill(struct zw_client *c, uint64_t va)
+{
+	uint32_t from = c->pos;
+
+	zw_put_fill(c->cmd.ptr, &c->pos, va, 4, 0xf111);
+	return zw_client_submit(c, from, 0);
+}
+
+/* How the last job of a client ended; 0: it did not. */
+static int outcome(struct zw_client *c)
+{
+	return zw_fence_status_wait(c->fd, c->timeline, c->point, 3 * LONG_WAIT_NS);
+}
+
+static struct drm_zhenwu_queue_get_state state(struct zw_client *c)
+{
+	struct drm_zhenwu_queue_get_state st = {0};
+
+	zw_queue_state(c->fd, c->queue, &st);
+	return st;
+}
+
+/* A job that waits for a semaphore nobody signals. */
+static int submit_stuck(struct zw_client *c)
+{
+	uint32_t from = c->pos;
+
+	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, c->cmd.va + 61440, 1);
+	return zw_client_submit(c, from, 0);
+}
+
+/*
+ * HBM or DMA address of the start of a buffer of this size, which no other has; 0 when the kernel
+ * does not say. DMA addresses are whatever the device uses, with an IOMMU or without.
+ */
+static uint64_t address_of(const char *bdf, uint64_t size)
+{
+	char path[320], line[512];
+	uint64_t addr = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/accel/%s/bos", bdf);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		char *at = strstr(line, " at 0x");
+
+		if (at && strtoull(line, NULL, 10) == size)
+			addr = strtoull(at + 4, NULL, 16);
+	}
+	if (f)
+		fclose(f);
+	return addr;
+}
+
+/* The queue that hangs is ended, and those that waited behind it get their turn. */
+TEST_F_TIMEOUT(inject, engine_hang, 400)
+{
+	struct zw_client *c = &self->c, *o = &self->other;
+	uint32_t count = reset_count(c);
+
+	ASSERT_EQ(0, zw_inject("hang"));
+	ASSERT_EQ(0, submit_fill(c, self->data.va));
+	ASSERT_EQ(0, submit_fill(o, o->cmd.va + 32768));
+	EXPECT_EQ(-ETIME, outcome(c));
+	EXPECT_EQ(1, outcome(o));
+	EXPECT_TRUE(state(c).state & DRM_ZHENWU_QUEUE_STATE_TIMEDOUT);
+	EXPECT_EQ(0, state(o).state);
+	EXPECT_EQ(count, reset_count(c));
+	EXPECT_EQ(0, *(uint32_t *)self->data.ptr);
+	EXPECT_TRUE(works(o));
+	EXPECT_TRUE(goes_on(c));
+}
+
+/* The firmware is lost, with jobs in flight: a device reset brings it back. Nobody is to blame. */
+static void firmware_lost(struct __test_metadata *_metadata, struct zw_client *c,
+			  struct zw_client *o, const char *fault)
+{
+	uint32_t count = reset_count(c);
+
+	ASSERT_EQ(0, submit_stuck(o));
+	ASSERT_EQ(0, zw_inject(fault));
+	EXPECT_EQ(-ECANCELED, outcome(o));
+	EXPECT_EQ(DRM_ZHENWU_QUEUE_STATE_INNOCENT, state(o).state);
+	EXPECT_TRUE(fresh_client_works());
+	EXPECT_EQ(DRM_ZHENWU_QUEUE_STATE_INNOCENT, state(c).state);
+	EXPECT_EQ(count + 1, reset_count(c));
+	EXPECT_TRUE(goes_on(c));
+	EXPECT_TRUE(goes_on(o));
+}
+
+TEST_F_TIMEOUT(inject, firmware_trap, 400)
+{
+	firmware_lost(_metadata, &self->c, &self->other, "fw-trap");
+}
+
+TEST_F_TIMEOUT(inject, firmware_silence, 400)
+{
+	firmware_lost(_metadata, &self->c, &self->other, "fw-silence");
+}
+
+/* Who asks the firmware for something notices as well, and gets it after the reset. */
+TEST_F_TIMEOUT(inject, firmware_silence_while_asked, 400)
+{
+	struct zw_client *c = &self->c;
+	uint32_t count = reset_count(c), q;
+
+	ASSERT_EQ(0, zw_inject("fw-silence"));
+	q = zw_queue(c->fd, c->vm);
+	EXPECT_NE(0, q);
+	EXPECT_EQ(count + 1, reset_count(c));
+	zw_queue_destroy(c->fd, q);
+	EXPECT_TRUE(goes_on(c));
+}
+
+TEST_F_TIMEOUT(inject, lost_interrupts, 400)
+{
+	struct zw_client *c = &self->c;
+	uint32_t count = reset_count(c), q;
+
+	ASSERT_EQ(0, zw_inject("lost-irq=all"));
+	EXPECT_TRUE(works(c));
+	EXPECT_TRUE(works(c));
+	q = zw_queue(c->fd, c->vm);
+	EXPECT_NE(0, q);
+	EXPECT_EQ(0, zw_queue_destroy(c->fd, q));
+	ASSERT_EQ(0, zw_inject("clear"));
+	EXPECT_TRUE(works(c));
+	EXPECT_EQ(count, reset_count(c));
+	EXPECT_EQ(0, state(c).state);
+}
+
+TEST_F_TIMEOUT(inject, dma_fault_of_a_job, 400)
+{
+	struct zw_client *c = &self->c, *o = &self->other;
+	struct drm_zhenwu_queue_get_state st;
+	uint32_t count = reset_count(c);
+	uint64_t addr;
+	char text[64];
+
+	addr = address_of(self->bdf, DATA_SIZE);
+	ASSERT_NE(0, addr);
+	snprintf(text, sizeof(text), "dma-fault=1,%#llx,4096", (unsigned long long)addr);
+	ASSERT_EQ(0, zw_inject(text));
+	EXPECT_TRUE(works(o));
+	ASSERT_EQ(0, submit_fill(c, self->data.va + 64));
+	EXPECT_EQ(-EIO, outcome(c));
+	st = state(c);
+	EXPECT_TRUE(st.state & DRM_ZHENWU_QUEUE_STATE_FAILED);
+	EXPECT_EQ(ZW_JOB_FAULT, st.status);
+	EXPECT_EQ(ZW_FAULT_DMA, st.reason);
+	EXPECT_EQ(self->data.va + 64, st.fault_va);
+	EXPECT_EQ(ZW_ACCESS_WRITE, st.fault_access);
+	EXPECT_TRUE(works(o));
+	EXPECT_TRUE(goes_on(c));
+	/* It was the one time. */
+	ASSERT_EQ(0, submit_fill(c, self->data.va + 64));
+	EXPECT_EQ(1, outcome(c));
+	EXPECT_EQ(count, reset_count(c));
+}
+
+/* The firmware cannot read the tail: the queue stops, and its job does not wait for ever. */
+TEST_F_TIMEOUT(inject, dma_fault_of_the_firmware, 400)
+{
+	struct zw_client *c = &self->c;
+
+	ASSERT_EQ(0, zw_inject("dma-fault"));
+	ASSERT_EQ(0, submit_fill(c, self->data.va));
+	EXPECT_GT(0, outcome(c));
+	EXPECT_NE(0, state(c).state);
+	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(goes_on(c));
+}
+
+TEST_F_TIMEOUT(inject, uncorrectable_error, 400)
+{
+	struct zw_client *c = &self->c, *o = &self->other;
+	struct drm_zhenwu_queue_get_state st;
+	uint32_t count = reset_count(c);
+	uint64_t addr;
+	struct zw_buf hbm;
+	char text[64];
+
+	ASSERT_TRUE(zw_buf(c->fd, c->vm, 2 * DATA_SIZE, DRM_ZHENWU_BO_HBM, 128 * MIB, &hbm));
+	addr = address_of(self->bdf, 2 * DATA_SIZE);
+	ASSERT_NE(0, addr);
+	snprintf(text, sizeof(text), "ecc-uncorrected=%#llx", (unsigned long long)addr + 8192);
+	ASSERT_EQ(0, zw_inject(text));
+	/* beside it */
+	ASSERT_EQ(0, submit_fill(c, hbm.va + 4096));
+	EXPECT_EQ(1, outcome(c));
+	ASSERT_EQ(0, submit_fill(c, hbm.va + 8192 + 64));
+	EXPECT_EQ(-EIO, outcome(c));
+	st = state(c);
+	EXPECT_TRUE(st.state & DRM_ZHENWU_QUEUE_STATE_FAILED);
+	EXPECT_EQ(ZW_JOB_ECC, st.status);
+	EXPECT_EQ(ZW_FAULT_ECC, st.reason);
+	EXPECT_EQ(hbm.va + 8192, st.fault_va);
+	EXPECT_TRUE(works(o));
+	EXPECT_TRUE(goes_on(c));
+	EXPECT_EQ(count, reset_count(c));
+}
+
+/* A correctable one is nobody's business. */
+TEST_F_TIMEOUT(inject, corrected_error, 400)
+{
+	ASSERT_EQ(0, zw_inject("ecc-corrected=0x1000"));
+	EXPECT_TRUE(works(&self->c));
+	EXPECT_EQ(0, state(&self->c).state);
+}
+
+/* Whatever a completion says, it is about a job of its own queue. */
+TEST_F_TIMEOUT(inject, completion_with_a_wrong_status, 400)
+{
+	struct zw_client *c = &self->c, *o = &self->other;
+	uint32_t count = reset_count(c);
+
+	ASSERT_EQ(0, zw_inject("lie-status=0xdeadbeef"));
+	ASSERT_EQ(0, submit_fill(c, self->data.va));
+	EXPECT_EQ(-EIO, outcome(c));
+	EXPECT_TRUE(state(c).state & DRM_ZHENWU_QUEUE_STATE_FAILED);
+	EXPECT_EQ(0xdeadbeef, state(c).status);
+	EXPECT_TRUE(works(o));
+	EXPECT_TRUE(goes_on(c));
+	EXPECT_EQ(count, reset_count(c));
+}
+
+TEST_F_TIMEOUT(inject, completion_with_a_wrong_number, 400)
+{
+	static const char *const by[] = {"lie-seqno=1", "lie-seqno=1024",
+					 "lie-seqno=0xffffffffffffffff"};
+	struct zw_client *c = &self->c, *o = &self->other;
+	uint32_t count = reset_count(c);
+
+	for (int i = 0; i < 3; i++) {
+		ASSERT_EQ(0, zw_inject(by[i]));
+		ASSERT_EQ(0, submit_fill(c, self->data.va));
+		/* It never completes, as far as the driver can tell. */
+		EXPECT_EQ(-ETIME, outcome(c)) TH_LOG("%s", by[i]);
+		EXPECT_TRUE(state(c).state & DRM_ZHENWU_QUEUE_STATE_TIMEDOUT);
+		EXPECT_TRUE(works(o));
+		EXPECT_TRUE(goes_on(c)) TH_LOG("%s", by[i]);
+	}
+	EXPECT_EQ(count, reset_count(c));
+}
+
+/* The device is lost for good, and nothing hangs; unbound, mended and bound it works. */
+TEST_F_TIMEOUT(inject, reset_that_does_not_end, 600)
+{
+	struct zw_client *c = &self->c, *o = &self->other;
+	struct drm_zhenwu_dev_info info;
+	char path[320];
+
+	ASSERT_EQ(0, submit_stuck(o));
+	ASSERT_EQ(0, zw_inject("stuck-reset"));
+	snprintf(path, sizeof(path), "%s/reset", self->pci);
+	zw_write_file(path, "1");
+	EXPECT_EQ(-ECANCELED, outcome(o));
+	for (int i = 0; i < 600 && zw_info(c->fd, &info) != -ENODEV; i++)
+		usleep(100000);
+	EXPECT_EQ(-ENODEV, zw_info(c->fd, &info));
+	EXPECT_EQ(0, zw_vm(c->fd));
+	EXPECT_EQ(0, zw_queue(c->fd, c->vm));
+	EXPECT_EQ(-ENODEV, zw_submit(c->fd, c->queue, 0, 0, 0, 0, 0));
+	zw_client_close(o);
+	zw_client_close(c);
+	ASSERT_EQ(0, zw_write_file(DRIVER "unbind", self->bdf));
+	ASSERT_EQ(0, zw_inject("clear"));
+	ASSERT_EQ(0, zw_write_file(DRIVER "bind", self->bdf));
+	EXPECT_TRUE(fresh_client_works());
+}
+
+/* What makes no sense is refused by the device, and changes nothing. */
+TEST_F(inject, refused)
+{
+	EXPECT_EQ(-EIO, zw_inject("nonsense"));
+	EXPECT_EQ(-EIO, zw_inject("link-down"));
+	EXPECT_EQ(-EIO, zw_inject("hang=0"));
+	EXPECT_TRUE(works(&self->c));
+}
+
+TEST_HARNESS_MAIN
