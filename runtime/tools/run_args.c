@@ -109,9 +109,12 @@ static bool device_ok(const char *s)
 
 bool run_args_add_stop(struct run_args *a, const char *text)
 {
-	const char **stop = realloc(a->stop, (a->num_stop + 1) * sizeof(*stop));
+	const char **stop;
 
-	if (!stop || !*text)
+	if (!*text)
+		return false;
+	stop = realloc(a->stop, (a->num_stop + 1) * sizeof(*stop));
+	if (!stop)
 		return false;
 	a->stop = stop;
 	stop[a->num_stop++] = text;
