@@ -326,7 +326,7 @@ class Vm:
         if c.checkers:
             # KASAN has redzones and poisons of its own. A report ends the VM: what comes after one
             # proves nothing. lockdep only reports, then is off: tests/vm/run looks.
-            debug = "panic_on_warn=1 page_poison=1 printk.time=1"
+            debug = "panic_on_warn=1 oops=panic page_poison=1 printk.time=1"
         elif c.debug:
             debug = "slab_debug=FZPU kfence.sample_interval=100"
         else:
@@ -518,7 +518,7 @@ class Vm:
         log and waited for, so everything logged before this call is in it."""
         mark = "zw-mark-" + secrets.token_hex(6)
         self.run(f"echo {mark} >/dev/kmsg")
-        until = time.monotonic() + 30
+        until = time.monotonic() + 30 * self.config.patience
         while True:
             text = self.console_text()
             if mark in text:
