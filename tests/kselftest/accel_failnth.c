@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,59 @@
 #define FAULTS   "/sys/kernel/debug/"
 #define DRIVER   "/sys/bus/pci/drivers/zhenwu/"
 #define MOST     2000
+
+/* Where a function of the kernel is: from its address to that of the next one. */
+static bool find_function(const char *name, unsigned long *start, unsigned long *end)
+{
+	unsigned long addr;
+	char symbol[256];
+	FILE *f;
+
+	*start = 0;
+	*end = ULONG_MAX;
+	f = fopen("/proc/kallsyms", "re");
+	if (!f)
+		return false;
+	while (fscanf(f, "%lx %*c %255s%*[^\n]", &addr, symbol) == 2) {
+		if (!strcmp(symbol, name))
+			*start = addr;
+	}
+	rewind(f);
+	while (*start && fscanf(f, "%lx %*c %255s%*[^\n]", &addr, symbol) == 2) {
+		if (addr > *start && addr < *end)
+			*end = addr;
+	}
+	fclose(f);
+	return *start;
+}
+
+/*
+ * The buddy allocator of the kernel does not survive that it gets no memory for a half of a block
+ * it splits: the blocks it then joins again stay in its lists of free blocks, and the next
+ * allocation is a BUG. It is not what is tested here.
+ */
+static bool spare_buddy(void)
+{
+	static const char *const faults[] = {FAULTS "failslab/", FAULTS "fail_page_alloc/"};
+	unsigned long start, end;
+
+	if (!find_function("gpu_buddy_alloc_blocks", &start, &end) &&
+	    !find_function("drm_buddy_alloc_blocks", &start, &end))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
+		char path[256], text[32];
+
+		snprintf(path, sizeof(path), "%sreject-start", faults[i]);
+		snprintf(text, sizeof(text), "0x%lx", start);
+		if (zw_write_file(path, text))
+			return false;
+		snprintf(path, sizeof(path), "%sreject-end", faults[i]);
+		snprintf(text, sizeof(text), "0x%lx", end);
+		if (zw_write_file(path, text))
+			return false;
+	}
+	return true;
+}
 
 /* All three kinds of faults, also where the kernel may sleep, and without a stack for each. */
 static bool faults_on(void)
@@ -40,7 +94,7 @@ static bool faults_on(void)
 		if (zw_write_file(set[i][0], set[i][1]))
 			return false;
 	}
-	return true;
+	return spare_buddy();
 }
 
 /* Runs op with its n-th chance to fail taken; *hit tells whether there was one. */
