@@ -323,12 +323,15 @@ int zw_sim_fence_foreign(struct zw_dev *dev, const struct zw_fence_point *theirs
 {
 	struct sim *sim = sim_of(dev);
 	struct stand_in *s = calloc(1, sizeof(*s));
-	int ret;
+	int fd = -1, ret;
 
 	if (!s)
 		return -ENOMEM;
 	s->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	ret = s->fd < 0 ? -errno : zw_fence_create(dev, &own->fence);
+	/* Ours stays open, whenever the bridge closes its own. */
+	if (s->fd >= 0)
+		fd = fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
+	ret = fd < 0 ? -errno : zw_fence_create(dev, &own->fence);
 	if (ret)
 		goto free_stand_in;
 	own->point = 1;
@@ -351,16 +354,19 @@ int zw_sim_fence_foreign(struct zw_dev *dev, const struct zw_fence_point *theirs
 	}
 	pthread_mutex_unlock(&sim->lock);
 	if (!ret) {
-		/* From here on the bridge owns it. A device that is lost raises it, too. */
-		ret = zw_fence_eventfd(theirs->fence, theirs->point, s->fd);
+		/* The bridge owns it, which may be done already: a lost device raises it, too. */
+		ret = zw_fence_eventfd(theirs->fence, theirs->point, fd);
 		if (ret) {
-			raise_eventfd(s->fd); /* nobody else will */
+			raise_eventfd(fd); /* nobody else will */
 			zw_fence_destroy(own->fence);
 		}
+		close(fd);
 		return ret;
 	}
 	zw_fence_destroy(own->fence);
 free_stand_in:
+	if (fd >= 0)
+		close(fd);
 	if (s->fd >= 0)
 		close(s->fd);
 	free(s);

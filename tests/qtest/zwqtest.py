@@ -282,7 +282,7 @@ class Machine:
         """Boots the firmware of tests/unit/device, which executes what mon() asks for."""
         with open(MONITOR, "rb") as f:
             text = f.read()
-        header = struct.pack("<8IQQ32s32s", 0x5746575a, 1, 240, 240 + len(text),
+        header = struct.pack("<8IQQ32s32s", 0x5746575a, 2, 240, 240 + len(text),
                              self.r32(ABI_VERSION), 0, 1, 0, 0x80000000, 0, b"test", bytes(32))
         header += struct.pack("<IIIIQQ", 240, len(text), len(text) + 65536, 0, 0x80000000, 0)
         image = bytearray(header + bytes(32 * 3) + text)

@@ -226,7 +226,7 @@ static void test_wait_and_queue_numbers(void **state)
 	assert_int_equal(zw_queue_submit(again, &job, 1), 0);
 	pthread_join(t, NULL);
 	assert_int_equal(w.ret, 0);
-	*(volatile uint64_t *)f->data.ptr = 1;
+	__atomic_store_n((uint64_t *)f->data.ptr, 1, __ATOMIC_RELEASE);
 	assert_int_equal(zw_queue_drain(again, LIMIT), 0);
 	zw_queue_destroy(again);
 }

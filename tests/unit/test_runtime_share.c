@@ -234,7 +234,7 @@ static void test_foreign_wait(void **state)
 	assert_int_equal(zw_queue_submit(f->b.queue, &wait, 1), 0);
 	zw_fence_destroy(theirs); /* submitted jobs are not disturbed */
 	assert_int_equal(zw_fence_wait(own, 1, zw_deadline_ms(50)), -ETIME);
-	*(volatile uint64_t *)((uint8_t *)f->a.mem.ptr + 8192) = 1;
+	__atomic_store_n((uint64_t *)f->a.mem.ptr + 1024, 1, __ATOMIC_RELEASE);
 	assert_int_equal(zw_fence_wait(own, 1, LIMIT), 0);
 	assert_int_equal(zw_queue_drain(f->b.queue, LIMIT), 0);
 	zw_fence_destroy(own);

@@ -31,7 +31,8 @@ struct zw_cp {
 	atomic_bool cancel;
 	struct zw_cp_exec x; /* kept for its arrays */
 	struct zw_cp_sems sems;
-	uint64_t latest_end; /* of all jobs that ended: when new queues start */
+	/* Of all jobs that ended: when new queues start. Those are made while jobs run. */
+	_Atomic uint64_t latest_end;
 	uint64_t buffers_loaded;
 	unsigned int num_queues;
 	struct zw_cp_queue queue[]; /* num_queues of them */
