@@ -31,7 +31,7 @@ MONITOR = os.path.join(BUILD, "native", "tests", "unit", "device", "monitor.bin"
 PATIENCE = float(os.environ.get("ZW_QTEST_PATIENCE", "60"))
 
 PORT_DEV = 4                # the root port on bus 0
-BAR0, BAR4, BAR2 = 0xd0000000, 0xd1000000, 0xe0000000
+BAR0, BAR4, BAR2 = 0xd0000000, 0xd2000000, 0xe0000000
 IMAGE, REQUEST, REPLY, DATA = 0x1000000, 0x2000000, 0x2001000, 0x2100000   # in guest RAM
 
 
