@@ -172,6 +172,11 @@ void env_wait_irq(struct device_env *e, unsigned int vector, unsigned int count)
 void env_start(struct device_env *e, const uint8_t *image, uint32_t size)
 {
 	memcpy(e->sys + (SYS_IMAGE - SYS_BASE), image, size);
+	env_start_again(e, size);
+}
+
+void env_start_again(struct device_env *e, uint32_t size)
+{
 	w64(e, ZW_REG_FW_ADDR, SYS_IMAGE);
 	w32(e, ZW_REG_FW_SIZE, size);
 	w32(e, ZW_REG_BOOT_CTRL, ZW_BOOT_START);

@@ -50,6 +50,8 @@ void env_wait_reg(struct device_env *e, uint64_t reg, uint32_t val);
 void env_wait_count(const _Atomic unsigned int *count, unsigned int val);
 /* Places an image in system memory and starts it. */
 void env_start(struct device_env *e, const uint8_t *image, uint32_t size);
+/* The image that is there already. */
+void env_start_again(struct device_env *e, uint32_t size);
 /* Boots the monitor to READY. */
 void env_boot(struct device_env *e);
 void env_wait_irq(struct device_env *e, unsigned int vector, unsigned int count);
