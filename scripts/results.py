@@ -6,6 +6,7 @@
   results.py tap FILE STAGE < OUTPUT                every result of a TAP/KTAP stream
   results.py meson FILE STAGE TESTLOG.json          a meson test log; TAP inside counts each test
   results.py run FILE STAGE NAME -- COMMAND...      one result from a command's exit status (4 skips)
+  results.py ended FILE STAGE STATUS                what ran the stage: failed, without a failure of it?
   results.py summary FILE                           a table, then "N passed, N failed, N skipped"
 
 summary exits with 1 when anything failed or nothing passed.
@@ -120,6 +121,13 @@ def main(argv):
         r = subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
         rec.add(stage, name, {0: "passed", 4: "skipped"}.get(r.returncode, "failed"),
                 "" if r.returncode == 0 else f"exit status {r.returncode}")
+    elif cmd == "ended":
+        stage, status = rest
+        with open(path, encoding="utf-8") as f:
+            items = [json.loads(line) for line in f]
+        if status != "0" and not any(i["stage"] == stage and i["status"] == "failed" for i in items):
+            rec.add(stage, "the run", "failed",
+                    f"exit status {status}, though none of its tests failed")
     elif cmd == "summary":
         with open(path, encoding="utf-8") as f:
             return print_summary([json.loads(line) for line in f])
