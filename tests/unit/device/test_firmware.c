@@ -2,8 +2,7 @@
 /* The real firmware on the device core: mailbox, rings, scheduling. */
 #include <time.h>
 #include <unistd.h>
-#include "device_env.h"
-#include "zhenwu/zw_cmd.h"
+#include "fw_env.h"
 
 /* Of one packet of a long job: as long for the processor under TSan, where every word is looked at. */
 #ifdef __SANITIZE_THREAD__
@@ -11,186 +10,6 @@
 #else
 #define FILL_BYTES (2u << 20)
 #endif
-#define H2F     SYS_REQUEST
-#define F2H     (SYS_REQUEST + 0x1000)
-#define RINGS   (SYS_REQUEST + 0x2000) /* 3 pages a queue */
-#define DESC    (SYS_REQUEST + 0x20000)
-#define SLOTS   8
-#define ROOT    (40 * MIB)
-#define RESULTS UINT64_C(0x1000000) /* a page a queue */
-#define SEMS    UINT64_C(0x1100000)
-#define DATA    UINT64_C(0x1200000)
-#define CMDS    UINT64_C(0x200000) /* 1 MiB a queue */
-
-struct fw {
-	struct device_env *e;
-	uint32_t requests, replies;
-};
-
-struct ring {
-	struct fw *fw;
-	uint32_t id;
-	uint64_t ring, ctrl, compl_ring, seq;
-};
-
-static uint8_t *image;
-static uint32_t image_size;
-
-static void *sys(struct fw *f, uint64_t addr)
-{
-	return f->e->sys + (addr - SYS_BASE);
-}
-
-/* Words that the device writes while we look. */
-static void get(struct fw *f, void *dst, uint64_t addr, size_t len)
-{
-	pthread_mutex_lock(&f->e->lock);
-	memcpy(dst, sys(f, addr), len);
-	pthread_mutex_unlock(&f->e->lock);
-}
-
-static void put(struct fw *f, uint64_t addr, const void *src, size_t len)
-{
-	pthread_mutex_lock(&f->e->lock);
-	memcpy(sys(f, addr), src, len);
-	pthread_mutex_unlock(&f->e->lock);
-}
-
-/* -- mailbox -- */
-
-static uint32_t send_msg(struct fw *f, struct zw_msg *m)
-{
-	m->seq = ++f->requests;
-	put(f, H2F + m->seq % ZW_MBOX_SLOTS * sizeof(*m), m, sizeof(*m));
-	w32(f->e, ZW_REG_MBOX_DOORBELL, 1);
-	return m->seq;
-}
-
-static uint32_t wait_reply(struct fw *f, uint32_t seq, struct zw_msg *reply)
-{
-	uint32_t next = ++f->replies;
-
-	WAIT_FOR((get(f, reply, F2H + next % ZW_MBOX_SLOTS * sizeof(*reply), sizeof(*reply)),
-		  reply->seq == next));
-	assert_int_equal(reply->reply_to, seq);
-	return reply->status;
-}
-
-static uint32_t request(struct fw *f, uint32_t type, const void *payload, size_t len,
-			struct zw_msg *reply)
-{
-	struct zw_msg m = {.type = type}, r;
-
-	memcpy(m.payload, payload, len);
-	return wait_reply(f, send_msg(f, &m), reply ? reply : &r);
-}
-
-static int setup(void **state)
-{
-	struct fw *f = calloc(1, sizeof(*f));
-	uint64_t *l3;
-	struct zw_msg_set_vm vm = {.vm = 1, .root_lo = ROOT};
-
-	f->e = env_new(1);
-	w64(f->e, ZW_REG_MBOX_H2F, H2F);
-	w64(f->e, ZW_REG_MBOX_F2H, F2H);
-	env_start(f->e, image, image_size);
-	env_wait_reg(f->e, ZW_REG_BOOT_STATUS, ZW_BOOT_READY);
-	/* VM 1: 2 MiB pages, VA = HBM address for the first 32 MiB */
-	l3 = (void *)(f->e->hbm + ROOT);
-	l3[0] = (ROOT + 4096) | ZW_PTE_VALID;
-	l3[512] = (ROOT + 8192) | ZW_PTE_VALID;
-	for (uint64_t i = 0; i < 16; i++)
-		l3[1024 + i] =
-			(i * 2 * MIB) | ZW_PTE_VALID | ZW_PTE_LEAF | ZW_PTE_READ | ZW_PTE_WRITE;
-	assert_int_equal(request(f, ZW_MSG_SET_VM, &vm, sizeof(vm), NULL), ZW_MSG_OK);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fw *f = *state;
-
-	env_free(f->e);
-	free(f);
-	return 0;
-}
-
-/* -- queues -- */
-
-static struct zw_queue_desc desc_of(struct ring *q, uint32_t prio)
-{
-	return (struct zw_queue_desc){.size = sizeof(struct zw_queue_desc),
-				      .vm = 1,
-				      .priority = prio,
-				      .log2_slots = 3,
-				      .vector = 1 + q->id % 7,
-				      .ring = q->ring,
-				      .ctrl = q->ctrl,
-				      .completions = q->compl_ring};
-}
-
-/* Hands a descriptor of `bytes` bytes over. */
-static uint32_t create_with(struct ring *q, const void *desc, uint32_t bytes)
-{
-	struct zw_msg_create_queue m = {.queue = q->id,
-					.desc_bytes = bytes,
-					.desc_lo = ZW_LO32(DESC),
-					.desc_hi = ZW_HI32(DESC)};
-
-	put(q->fw, DESC, desc, bytes);
-	return request(q->fw, ZW_MSG_CREATE_QUEUE, &m, sizeof(m), NULL);
-}
-
-static struct ring ring_at(struct fw *f, uint32_t id)
-{
-	uint64_t base = RINGS + (id - 1) * 0x3000;
-
-	memset(sys(f, base), 0, 0x3000);
-	return (struct ring){.fw = f,
-			     .id = id,
-			     .ring = base,
-			     .ctrl = base + 0x1000,
-			     .compl_ring = base + 0x2000};
-}
-
-static struct ring create(struct fw *f, uint32_t id, uint32_t prio)
-{
-	struct ring q = ring_at(f, id);
-	struct zw_queue_desc d = desc_of(&q, prio);
-
-	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_OK);
-	return q;
-}
-
-static uint32_t on_queue(struct ring *q, uint32_t type, struct zw_msg *reply)
-{
-	struct zw_msg_queue m = {.queue = q->id};
-
-	return request(q->fw, type, &m, sizeof(m), reply);
-}
-
-static uint32_t state_of(struct ring *q)
-{
-	struct zw_msg_queue_info info;
-	struct zw_msg r;
-
-	assert_int_equal(on_queue(q, ZW_MSG_QUERY_QUEUE, &r), ZW_MSG_OK);
-	memcpy(&info, r.payload, sizeof(info));
-	return info.state;
-}
-
-static uint64_t result_va(struct ring *q, uint64_t seq)
-{
-	return RESULTS + q->id * 4096 + seq % SLOTS * 256;
-}
-
-static void ring_bell(struct ring *q, uint32_t tail)
-{
-	put(q->fw, q->ctrl, &tail, sizeof(tail));
-	w32(q->fw->e, ZW_REG_DOORBELL(q->id), 0);
-}
 
 static void enqueue(struct ring *q, uint64_t cmd_va, uint32_t bytes)
 {
@@ -198,23 +17,17 @@ static void enqueue(struct ring *q, uint64_t cmd_va, uint32_t bytes)
 	struct zw_ring_entry e = {.seqno = seq,
 				  .cmd_va = cmd_va,
 				  .cmd_bytes = bytes,
-				  .result_va = result_va(q, seq),
+				  .result_va = fw_result_va(q, seq),
 				  .cookie = q->id * 1000 + seq};
 
-	memset(q->fw->e->hbm + result_va(q, seq), 0xee, sizeof(struct zw_job_result));
-	put(q->fw, q->ring + seq % SLOTS * sizeof(e), &e, sizeof(e));
+	memset(q->fw->e->hbm + fw_result_va(q, seq), 0xee, sizeof(struct zw_job_result));
+	fw_put(q->fw, q->ring + seq % SLOTS * sizeof(e), &e, sizeof(e));
 }
 
 static void submit(struct ring *q, uint64_t cmd_va, uint32_t bytes)
 {
 	enqueue(q, cmd_va, bytes);
-	ring_bell(q, (uint32_t)q->seq);
-}
-
-static bool done(struct ring *q, uint64_t seq, struct zw_completion *c)
-{
-	get(q->fw, c, q->compl_ring + seq % SLOTS * sizeof(*c), sizeof(*c));
-	return c->seqno == seq;
+	fw_ring_bell(q, (uint32_t)q->seq);
 }
 
 /* Waits for a job and checks that its result tells what its completion does. */
@@ -223,8 +36,8 @@ static struct zw_completion finish(struct ring *q, uint64_t seq)
 	struct zw_job_result r;
 	struct zw_completion c;
 
-	WAIT_FOR(done(q, seq, &c));
-	memcpy(&r, q->fw->e->hbm + result_va(q, seq), sizeof(r));
+	WAIT_FOR(fw_done(q, seq, &c));
+	memcpy(&r, q->fw->e->hbm + fw_result_va(q, seq), sizeof(r));
 	assert_int_equal(r.seqno, seq);
 	assert_int_equal(r.status, c.status);
 	assert_int_equal(r.reason, c.reason);
@@ -236,17 +49,12 @@ static struct zw_completion finish(struct ring *q, uint64_t seq)
 
 /* -- command buffers -- */
 
-static uint64_t cmd_of(struct ring *q)
-{
-	return CMDS + q->id * MIB;
-}
-
 static uint32_t put_sem(struct ring *q, uint32_t at, uint16_t op, uint64_t value)
 {
 	struct zw_pkt_sem p = {
-		.hdr = {.opcode = op, .size = sizeof(p)}, .va = SEMS, .value = value};
+		.hdr = {.opcode = op, .size = sizeof(p)}, .va = FW_SEMS, .value = value};
 
-	memcpy(q->fw->e->hbm + cmd_of(q) + at, &p, sizeof(p));
+	memcpy(q->fw->e->hbm + fw_cmd_of(q) + at, &p, sizeof(p));
 	return at + (uint32_t)sizeof(p);
 }
 
@@ -254,13 +62,13 @@ static uint32_t put_sem(struct ring *q, uint32_t at, uint16_t op, uint64_t value
 static uint32_t put_fills_of(struct ring *q, uint32_t at, unsigned int n, uint64_t size)
 {
 	struct zw_pkt_fill p = {.hdr = {.opcode = ZW_OP_FILL, .size = sizeof(p)},
-				.dst = DATA + q->id * 4 * MIB % (12 * MIB),
+				.dst = FW_DATA + q->id * 4 * MIB % (12 * MIB),
 				.bytes = size,
 				.rows = 1,
 				.pattern = q->id};
 
 	for (unsigned int i = 0; i < n; i++, at += (uint32_t)sizeof(p))
-		memcpy(q->fw->e->hbm + cmd_of(q) + at, &p, sizeof(p));
+		memcpy(q->fw->e->hbm + fw_cmd_of(q) + at, &p, sizeof(p));
 	return at;
 }
 
@@ -291,8 +99,8 @@ static void refused_messages(void **state)
 					 ZW_MSG_SUSPEND_QUEUE,  ZW_MSG_RESUME_QUEUE,
 					 ZW_MSG_QUERY_QUEUE,    ZW_MSG_SCRUB_HBM};
 	struct fw *f = *state;
-	struct ring q = ring_at(f, 1);
-	struct zw_queue_desc d = desc_of(&q, ZW_PRIO_NORMAL);
+	struct ring q = fw_ring(f, 1);
+	struct zw_queue_desc d = fw_desc(&q, ZW_PRIO_NORMAL);
 	struct zw_msg other = {.type = ZW_MSG_PING, .function = 1}, r;
 	uint8_t payload[ZW_MSG_PAYLOAD];
 
@@ -301,74 +109,74 @@ static void refused_messages(void **state)
 		memset(payload, 0, sizeof(payload));
 		payload[0] = 2;
 		payload[ZW_MSG_PAYLOAD - 1] = 1;
-		assert_int_equal(request(f, types[i], payload, sizeof(payload), NULL),
+		assert_int_equal(fw_request(f, types[i], payload, sizeof(payload), NULL),
 				 ZW_MSG_ERR_ARG);
 	}
 	memset(payload, 0, sizeof(payload));
 	payload[0] = 1;
 	payload[4] = 1; /* a root for CLEAR_VM; reserved for TLB_INVALIDATE */
-	assert_int_equal(request(f, ZW_MSG_CLEAR_VM, payload, 12, NULL), ZW_MSG_ERR_ARG);
-	assert_int_equal(request(f, ZW_MSG_TLB_INVALIDATE, payload, 8, NULL), ZW_MSG_ERR_ARG);
-	assert_int_equal(request(f, 0x7fff, payload, 8, NULL), ZW_MSG_ERR_TYPE);
-	assert_int_equal(wait_reply(f, send_msg(f, &other), &r), ZW_MSG_ERR_UNSUPPORTED);
+	assert_int_equal(fw_request(f, ZW_MSG_CLEAR_VM, payload, 12, NULL), ZW_MSG_ERR_ARG);
+	assert_int_equal(fw_request(f, ZW_MSG_TLB_INVALIDATE, payload, 8, NULL), ZW_MSG_ERR_ARG);
+	assert_int_equal(fw_request(f, 0x7fff, payload, 8, NULL), ZW_MSG_ERR_TYPE);
+	assert_int_equal(fw_wait_reply(f, fw_send(f, &other), &r), ZW_MSG_ERR_UNSUPPORTED);
 	/* Vector 0 is the mailbox's. */
 	d.vector = ZW_VECTOR_MBOX;
-	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_ARG);
+	assert_int_equal(fw_create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_ARG);
 	d.vector = ZW_NUM_VECTORS;
-	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_ARG);
+	assert_int_equal(fw_create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_ARG);
 	d.vector = ZW_NUM_VECTORS - 1;
-	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_OK);
+	assert_int_equal(fw_create_with(&q, &d, sizeof(d)), ZW_MSG_OK);
 }
 
 static void descriptors(void **state)
 {
 	struct fw *f = *state;
-	struct ring q = ring_at(f, 1), far = {.fw = f, .id = ZW_DEFAULT_QUEUES};
-	const struct zw_queue_desc good = desc_of(&q, ZW_PRIO_NORMAL);
+	struct ring q = fw_ring(f, 1), far = {.fw = f, .id = ZW_DEFAULT_QUEUES};
+	const struct zw_queue_desc good = fw_desc(&q, ZW_PRIO_NORMAL);
 	struct zw_queue_desc d = good;
 	struct zw_msg_create_queue m = {.queue = 1,
 					.desc_bytes = sizeof(d),
-					.desc_lo = ZW_LO32(DESC) + 8,
-					.desc_hi = ZW_HI32(DESC)};
+					.desc_lo = ZW_LO32(FW_DESC) + 8,
+					.desc_hi = ZW_HI32(FW_DESC)};
 	uint8_t longer[ZW_QUEUE_DESC_MAX + 8] = {0};
 
-	assert_int_equal(request(f, ZW_MSG_CREATE_QUEUE, &m, sizeof(m), NULL), ZW_MSG_ERR_ARG);
+	assert_int_equal(fw_request(f, ZW_MSG_CREATE_QUEUE, &m, sizeof(m), NULL), ZW_MSG_ERR_ARG);
 	m.desc_lo = 0;
 	m.desc_hi = 0x7fff; /* nobody answers there */
-	assert_int_equal(request(f, ZW_MSG_CREATE_QUEUE, &m, sizeof(m), NULL), ZW_MSG_ERR_DMA);
-	assert_int_equal(create_with(&q, &d, sizeof(d) - 8), ZW_MSG_ERR_ARG);
-	assert_int_equal(create_with(&far, &d, sizeof(d)), ZW_MSG_ERR_ARG);
+	assert_int_equal(fw_request(f, ZW_MSG_CREATE_QUEUE, &m, sizeof(m), NULL), ZW_MSG_ERR_DMA);
+	assert_int_equal(fw_create_with(&q, &d, sizeof(d) - 8), ZW_MSG_ERR_ARG);
+	assert_int_equal(fw_create_with(&far, &d, sizeof(d)), ZW_MSG_ERR_ARG);
 	d.size--;
-	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_ARG);
+	assert_int_equal(fw_create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_ARG);
 	d = good;
 	d.flags = 1u << 1;
-	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_ARG);
+	assert_int_equal(fw_create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_ARG);
 	d = good;
 	d.reserved = 1;
-	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_ARG);
+	assert_int_equal(fw_create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_ARG);
 	d = good;
 	d.function = 1;
-	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_UNSUPPORTED);
+	assert_int_equal(fw_create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_UNSUPPORTED);
 	d = good;
 	d.vm = 2;
-	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_NOENT);
+	assert_int_equal(fw_create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_NOENT);
 	d.vm = 0xffffffff;
-	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_NOENT);
+	assert_int_equal(fw_create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_NOENT);
 	d = good;
 	d.ctrl = 0x7fff00000000;
-	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_DMA);
+	assert_int_equal(fw_create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_DMA);
 	/* A later driver's descriptor is taken when what this firmware does not know is zero. */
 	d = good;
 	d.size = sizeof(longer);
 	memcpy(longer, &d, sizeof(d));
-	assert_int_equal(create_with(&q, longer, sizeof(longer)), ZW_MSG_ERR_ARG);
+	assert_int_equal(fw_create_with(&q, longer, sizeof(longer)), ZW_MSG_ERR_ARG);
 	d.size = ZW_QUEUE_DESC_MAX;
 	memcpy(longer, &d, sizeof(d));
 	longer[ZW_QUEUE_DESC_MAX - 1] = 1;
-	assert_int_equal(create_with(&q, longer, ZW_QUEUE_DESC_MAX), ZW_MSG_ERR_ARG);
+	assert_int_equal(fw_create_with(&q, longer, ZW_QUEUE_DESC_MAX), ZW_MSG_ERR_ARG);
 	longer[ZW_QUEUE_DESC_MAX - 1] = 0;
-	assert_int_equal(create_with(&q, longer, ZW_QUEUE_DESC_MAX), ZW_MSG_OK);
-	assert_int_equal(create_with(&q, &good, sizeof(good)), ZW_MSG_ERR_EXIST);
+	assert_int_equal(fw_create_with(&q, longer, ZW_QUEUE_DESC_MAX), ZW_MSG_OK);
+	assert_int_equal(fw_create_with(&q, &good, sizeof(good)), ZW_MSG_ERR_EXIST);
 }
 
 /* The last queue the device has works as the first one does. */
@@ -381,21 +189,21 @@ static void many_queues(void **state)
 	for (int i = 0; i < 5; i++) {
 		struct zw_queue_desc d;
 
-		q[i] = ring_at(f, (uint32_t)i + 1);
+		q[i] = fw_ring(f, (uint32_t)i + 1);
 		q[i].id = ids[i];
-		d = desc_of(&q[i], (uint32_t)i % ZW_PRIO_COUNT);
-		assert_int_equal(create_with(&q[i], &d, sizeof(d)), ZW_MSG_OK);
+		d = fw_desc(&q[i], (uint32_t)i % ZW_PRIO_COUNT);
+		assert_int_equal(fw_create_with(&q[i], &d, sizeof(d)), ZW_MSG_OK);
 	}
 	for (int round = 0; round < 20; round++) {
 		for (int i = 0; i < 5; i++) {
 			enqueue(&q[i], 0, 0);
-			ring_bell(&q[i], (uint32_t)q[i].seq);
+			fw_ring_bell(&q[i], (uint32_t)q[i].seq);
 		}
 		for (int i = 0; i < 5; i++)
 			assert_int_equal(finish(&q[i], q[i].seq).status, ZW_JOB_OK);
 	}
 	for (int i = 0; i < 5; i++)
-		assert_int_equal(on_queue(&q[i], ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+		assert_int_equal(fw_on_queue(&q[i], ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
 }
 
 /* Rings and completions in memory of the VM: what a process can be given. */
@@ -420,7 +228,7 @@ static void user_queue(void **state)
 	memset(ring, 0, 0x3000);
 	for (uint64_t seq = 1; seq <= 20; seq++) {
 		if (seq == 1)
-			assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_OK);
+			assert_int_equal(fw_create_with(&q, &d, sizeof(d)), ZW_MSG_OK);
 		ring[seq % 8] = (struct zw_ring_entry){.seqno = seq, .cookie = 100 + seq};
 		__atomic_store_n(tail, (uint32_t)seq, __ATOMIC_RELEASE);
 		w32(f->e, ZW_REG_DOORBELL(9), 0);
@@ -434,77 +242,77 @@ static void user_queue(void **state)
 	w32(f->e, ZW_REG_DOORBELL(9), 0);
 	WAIT_FOR(__atomic_load_n(&done[21 % 8].seqno, __ATOMIC_ACQUIRE) == 21);
 	assert_int_equal(done[21 % 8].status, ZW_JOB_INVALID);
-	assert_int_equal(state_of(&q), ZW_QUEUE_ERROR);
+	assert_int_equal(fw_queue_state(&q), ZW_QUEUE_ERROR);
 	/* Not mapped: refused, not a crash. */
 	d.ctrl = 1ull << 40;
 	q.id = 10;
-	assert_int_equal(create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_DMA);
+	assert_int_equal(fw_create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_DMA);
 }
 
 /* Every job that ends has a result (finish() looks), whether or not it ever ran. */
 static void results_of_all(void **state)
 {
 	struct fw *f = *state;
-	struct ring q = create(f, 1, ZW_PRIO_NORMAL), other = create(f, 2, ZW_PRIO_LOW);
+	struct ring q = fw_create(f, 1, ZW_PRIO_NORMAL), other = fw_create(f, 2, ZW_PRIO_LOW);
 	uint32_t bytes;
 
 	/* While another queue's job runs: results are written beside it. */
 	bytes = put_fills(&other, 0, 2000);
-	submit(&other, cmd_of(&other), bytes);
+	submit(&other, fw_cmd_of(&other), bytes);
 	wait_running(&other);
 	/* behind a job that fails */
-	enqueue(&q, cmd_of(&q), 0);
-	enqueue(&q, cmd_of(&q), 24);
+	enqueue(&q, fw_cmd_of(&q), 0);
+	enqueue(&q, fw_cmd_of(&q), 24);
 	for (int i = 0; i < 4; i++)
-		enqueue(&q, cmd_of(&q), 0);
-	ring_bell(&q, 6);
+		enqueue(&q, fw_cmd_of(&q), 0);
+	fw_ring_bell(&q, 6);
 	assert_int_equal(finish(&q, 1).status, ZW_JOB_OK);
 	assert_int_equal(finish(&q, 2).status, ZW_JOB_INVALID);
 	for (uint64_t i = 3; i <= 6; i++)
 		assert_int_equal(finish(&q, i).status, ZW_JOB_CANCELED);
 	/* afterwards */
-	submit(&q, cmd_of(&q), 0);
+	submit(&q, fw_cmd_of(&q), 0);
 	assert_int_equal(finish(&q, 7).status, ZW_JOB_CANCELED);
-	assert_int_equal(on_queue(&q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+	assert_int_equal(fw_on_queue(&q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
 	/* when its queue goes: running, blocked with packets behind it, waiting */
-	q = create(f, 1, ZW_PRIO_HIGH);
+	q = fw_create(f, 1, ZW_PRIO_HIGH);
 	bytes = put_fills(&q, 0, 1);
 	bytes = put_sem(&q, bytes, ZW_OP_SEM_WAIT, 1);
-	submit(&q, cmd_of(&q), bytes);
-	submit(&q, cmd_of(&q), bytes);
-	WAIT_FOR(state_of(&q) == ZW_QUEUE_BLOCKED);
-	assert_int_equal(on_queue(&q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+	submit(&q, fw_cmd_of(&q), bytes);
+	submit(&q, fw_cmd_of(&q), bytes);
+	WAIT_FOR(fw_queue_state(&q) == ZW_QUEUE_BLOCKED);
+	assert_int_equal(fw_on_queue(&q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
 	struct zw_completion c = finish(&q, 1);
 	struct zw_job_result r;
 
 	assert_int_equal(c.status, ZW_JOB_CANCELED);
 	assert_true(c.end_ps > c.start_ps);
-	memcpy(&r, f->e->hbm + result_va(&q, 1), sizeof(r));
+	memcpy(&r, f->e->hbm + fw_result_va(&q, 1), sizeof(r));
 	assert_int_equal(r.packets, 1); /* what it did before counts */
 	assert_int_equal(r.hbm_written, FILL_BYTES);
 	assert_int_equal(finish(&q, 2).status, ZW_JOB_CANCELED);
-	assert_int_equal(on_queue(&other, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+	assert_int_equal(fw_on_queue(&other, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
 	assert_int_equal(finish(&other, 1).status, ZW_JOB_CANCELED);
 }
 
 static void priorities(void **state)
 {
 	struct fw *f = *state;
-	struct ring low = create(f, 1, ZW_PRIO_LOW), high = create(f, 2, ZW_PRIO_REALTIME);
+	struct ring low = fw_create(f, 1, ZW_PRIO_LOW), high = fw_create(f, 2, ZW_PRIO_REALTIME);
 	struct zw_completion c;
 	uint32_t bytes = put_fills(&low, 0, 3000);
 
-	submit(&low, cmd_of(&low), bytes);
+	submit(&low, fw_cmd_of(&low), bytes);
 	wait_running(&low);
 	for (uint64_t i = 1; i <= 3; i++) {
-		submit(&high, cmd_of(&high), put_fills(&high, 0, 2));
+		submit(&high, fw_cmd_of(&high), put_fills(&high, 0, 2));
 		assert_int_equal(finish(&high, i).status, ZW_JOB_OK);
-		assert_false(done(&low, 1, &c));
+		assert_false(fw_done(&low, 1, &c));
 	}
 	assert_in_range(preemptions(f), 3, 1000);
 	/* and not the other way round */
-	submit(&high, cmd_of(&high), put_fills(&high, 0, 1000));
-	assert_int_equal(on_queue(&low, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+	submit(&high, fw_cmd_of(&high), put_fills(&high, 0, 1000));
+	assert_int_equal(fw_on_queue(&low, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
 	assert_int_equal(finish(&low, 1).status, ZW_JOB_CANCELED);
 	assert_int_equal(finish(&high, 4).status, ZW_JOB_OK);
 }
@@ -513,14 +321,14 @@ static void priorities(void **state)
 static void time_slices(void **state)
 {
 	struct fw *f = *state;
-	struct ring a = create(f, 1, ZW_PRIO_NORMAL), b = create(f, 2, ZW_PRIO_NORMAL);
+	struct ring a = fw_create(f, 1, ZW_PRIO_NORMAL), b = fw_create(f, 2, ZW_PRIO_NORMAL);
 	struct zw_completion c;
 
-	submit(&a, cmd_of(&a), put_fills(&a, 0, 3000));
+	submit(&a, fw_cmd_of(&a), put_fills(&a, 0, 3000));
 	wait_running(&a);
-	submit(&b, cmd_of(&b), put_fills(&b, 0, 30));
+	submit(&b, fw_cmd_of(&b), put_fills(&b, 0, 30));
 	assert_int_equal(finish(&b, 1).status, ZW_JOB_OK);
-	assert_false(done(&a, 1, &c));
+	assert_false(fw_done(&a, 1, &c));
 	assert_in_range(preemptions(f), 1, 1000);
 	assert_int_equal(finish(&a, 1).status, ZW_JOB_OK);
 }
@@ -538,25 +346,26 @@ static void signalled_by_running(void **state)
 		uint64_t best = UINT64_MAX;
 
 		for (int round = 0; round < 4; round++) {
-			struct ring w = create(f, 1, prio[i]), s = create(f, 2, ZW_PRIO_NORMAL);
+			struct ring w = fw_create(f, 1, prio[i]),
+				    s = fw_create(f, 2, ZW_PRIO_NORMAL);
 			struct zw_completion c;
 			uint64_t packets;
 			uint32_t bytes;
 
-			memset(f->e->hbm + SEMS, 0, sizeof(uint64_t));
-			submit(&w, cmd_of(&w), put_sem(&w, 0, ZW_OP_SEM_WAIT, 1));
-			WAIT_FOR(state_of(&w) == ZW_QUEUE_BLOCKED);
+			memset(f->e->hbm + FW_SEMS, 0, sizeof(uint64_t));
+			submit(&w, fw_cmd_of(&w), put_sem(&w, 0, ZW_OP_SEM_WAIT, 1));
+			WAIT_FOR(fw_queue_state(&w) == ZW_QUEUE_BLOCKED);
 			packets = r64(f->e, ZW_PMU_PACKETS);
 			bytes = put_fills_of(&s, 0, 1000, 65536); /* some slices */
 			bytes = put_sem(&s, bytes, ZW_OP_SEM_SIGNAL, 1);
-			submit(&s, cmd_of(&s), put_fills_of(&s, bytes, 20000, 65536));
+			submit(&s, fw_cmd_of(&s), put_fills_of(&s, bytes, 20000, 65536));
 			assert_int_equal(finish(&w, 1).status, ZW_JOB_OK);
 			packets = r64(f->e, ZW_PMU_PACKETS) - packets;
 			if (packets < best)
 				best = packets;
-			assert_false(done(&s, 1, &c));
-			assert_int_equal(on_queue(&s, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
-			assert_int_equal(on_queue(&w, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+			assert_false(fw_done(&s, 1, &c));
+			assert_int_equal(fw_on_queue(&s, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+			assert_int_equal(fw_on_queue(&w, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
 		}
 		print_message("priority %u: %u packets\n", prio[i], (unsigned int)best);
 		assert_in_range(best, 1001, 3000);
@@ -566,34 +375,34 @@ static void signalled_by_running(void **state)
 static void suspend_resume(void **state)
 {
 	struct fw *f = *state;
-	struct ring q = create(f, 1, ZW_PRIO_NORMAL);
+	struct ring q = fw_create(f, 1, ZW_PRIO_NORMAL);
 	struct zw_completion c;
 	uint64_t packets;
 
-	assert_int_equal(on_queue(&q, ZW_MSG_RESUME_QUEUE, NULL), ZW_MSG_ERR_STATE);
+	assert_int_equal(fw_on_queue(&q, ZW_MSG_RESUME_QUEUE, NULL), ZW_MSG_ERR_STATE);
 	/* in the middle of a job */
-	submit(&q, cmd_of(&q), put_fills(&q, 0, 1000));
+	submit(&q, fw_cmd_of(&q), put_fills(&q, 0, 1000));
 	wait_running(&q);
-	assert_int_equal(on_queue(&q, ZW_MSG_SUSPEND_QUEUE, NULL), ZW_MSG_OK);
-	assert_int_equal(state_of(&q), ZW_QUEUE_SUSPENDED);
-	assert_int_equal(on_queue(&q, ZW_MSG_SUSPEND_QUEUE, NULL), ZW_MSG_ERR_STATE);
+	assert_int_equal(fw_on_queue(&q, ZW_MSG_SUSPEND_QUEUE, NULL), ZW_MSG_OK);
+	assert_int_equal(fw_queue_state(&q), ZW_QUEUE_SUSPENDED);
+	assert_int_equal(fw_on_queue(&q, ZW_MSG_SUSPEND_QUEUE, NULL), ZW_MSG_ERR_STATE);
 	packets = r64(f->e, ZW_PMU_PACKETS);
-	submit(&q, cmd_of(&q), 0);
+	submit(&q, fw_cmd_of(&q), 0);
 	usleep(20000);
 	assert_int_equal(r64(f->e, ZW_PMU_PACKETS), packets);
-	assert_false(done(&q, 1, &c));
-	assert_int_equal(on_queue(&q, ZW_MSG_RESUME_QUEUE, NULL), ZW_MSG_OK);
+	assert_false(fw_done(&q, 1, &c));
+	assert_int_equal(fw_on_queue(&q, ZW_MSG_RESUME_QUEUE, NULL), ZW_MSG_OK);
 	c = finish(&q, 1);
 	assert_int_equal(c.status, ZW_JOB_OK);
 	assert_int_equal(c.packet_index, 1000);
 	assert_int_equal(finish(&q, 2).status, ZW_JOB_OK);
 	/* idle, and destroyed in that state */
-	assert_int_equal(on_queue(&q, ZW_MSG_SUSPEND_QUEUE, NULL), ZW_MSG_OK);
-	submit(&q, cmd_of(&q), 0);
+	assert_int_equal(fw_on_queue(&q, ZW_MSG_SUSPEND_QUEUE, NULL), ZW_MSG_OK);
+	submit(&q, fw_cmd_of(&q), 0);
 	usleep(5000);
-	assert_false(done(&q, 3, &c));
-	assert_int_equal(on_queue(&q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
-	assert_int_equal(on_queue(&q, ZW_MSG_RESUME_QUEUE, NULL), ZW_MSG_ERR_NOENT);
+	assert_false(fw_done(&q, 3, &c));
+	assert_int_equal(fw_on_queue(&q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+	assert_int_equal(fw_on_queue(&q, ZW_MSG_RESUME_QUEUE, NULL), ZW_MSG_ERR_NOENT);
 }
 
 /* A tail that makes no sense, with a job running and with one that waits: the queue stops once. */
@@ -603,27 +412,27 @@ static void bad_tail(void **state)
 	unsigned int seen = 0;
 
 	for (int round = 0; round < 20; round++) {
-		struct ring q = create(f, 1, ZW_PRIO_NORMAL);
+		struct ring q = fw_create(f, 1, ZW_PRIO_NORMAL);
 		uint32_t status;
 
-		submit(&q, cmd_of(&q), put_fills(&q, 0, 2000));
-		submit(&q, cmd_of(&q), 0);
+		submit(&q, fw_cmd_of(&q), put_fills(&q, 0, 2000));
+		submit(&q, fw_cmd_of(&q), 0);
 		wait_running(&q);
-		ring_bell(&q, 1000);
+		fw_ring_bell(&q, 1000);
 		/* A good one right after it, perhaps while the job is still being stopped. */
 		usleep(round * 20);
-		ring_bell(&q, 2);
+		fw_ring_bell(&q, 2);
 		status = finish(&q, 1).status;
 		if (status == ZW_JOB_OK) { /* the firmware never saw the bad one */
-			assert_int_equal(on_queue(&q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+			assert_int_equal(fw_on_queue(&q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
 			continue;
 		}
 		seen++;
 		assert_int_equal(finish(&q, 2).status, ZW_JOB_CANCELED);
-		assert_int_equal(state_of(&q), ZW_QUEUE_ERROR);
-		submit(&q, cmd_of(&q), 0);
+		assert_int_equal(fw_queue_state(&q), ZW_QUEUE_ERROR);
+		submit(&q, fw_cmd_of(&q), 0);
 		assert_int_equal(finish(&q, 3).status, ZW_JOB_CANCELED);
-		assert_int_equal(on_queue(&q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+		assert_int_equal(fw_on_queue(&q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
 		assert_int_equal(r32(f->e, ZW_REG_BOOT_STATUS), ZW_BOOT_READY);
 	}
 	assert_true(seen > 0);
@@ -631,23 +440,17 @@ static void bad_tail(void **state)
 
 int main(int argc, char **argv)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, fw_setup, fw_teardown)
 	const struct CMUnitTest tests[] = {
 		T(refused_messages), T(descriptors), T(many_queues), T(user_queue),
 		T(results_of_all),   T(priorities),  T(time_slices), T(signalled_by_running),
 		T(suspend_resume),   T(bad_tail),
 	};
-	FILE *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
 
-	if (!file) {
-		fprintf(stderr, "usage: %s ZHENWU_FW.BIN\n", argv[0]);
+	if (!fw_load(argc, argv))
 		return 1;
-	}
-	image = malloc(ZW_FW_MAX_SIZE);
-	image_size = (uint32_t)fread(image, 1, ZW_FW_MAX_SIZE, file);
-	fclose(file);
 	int ret = cmocka_run_group_tests_name("firmware", tests, NULL, NULL);
 
-	free(image);
+	fw_unload();
 	return ret;
 }

@@ -1,49 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Every fault that can be injected, on the device core with the real firmware. */
 #include <errno.h>
-#include <time.h>
 #include <unistd.h>
-#include "device_env.h"
-#include "zhenwu/zw_cmd.h"
-
-#define H2F     SYS_REQUEST
-#define F2H     (SYS_REQUEST + 0x1000)
-#define RINGS   (SYS_REQUEST + 0x2000) /* 3 pages a queue */
-#define DESC    (SYS_REQUEST + 0x20000)
-#define SLOTS   8
-#define ROOT    (40 * MIB)
-#define RESULTS UINT64_C(0x1000000) /* a page a queue */
-#define DATA    UINT64_C(0x1200000)
-#define CMDS    UINT64_C(0x200000) /* 1 MiB a queue */
-#define SYS_VA  (32 * MIB)         /* where VM 1 has 4 KiB of system memory: SYS_DATA */
-
-struct fw {
-	struct device_env *e;
-	uint32_t requests, replies;
-};
-
-struct ring {
-	struct fw *fw;
-	uint32_t id;
-	uint64_t ring, ctrl, compl_ring, seq;
-};
-
-static uint8_t *image;
-static uint32_t image_size;
-
-static void get(struct fw *f, void *dst, uint64_t addr, size_t len)
-{
-	pthread_mutex_lock(&f->e->lock);
-	memcpy(dst, f->e->sys + (addr - SYS_BASE), len);
-	pthread_mutex_unlock(&f->e->lock);
-}
-
-static void put(struct fw *f, uint64_t addr, const void *src, size_t len)
-{
-	pthread_mutex_lock(&f->e->lock);
-	memcpy(f->e->sys + (addr - SYS_BASE), src, len);
-	pthread_mutex_unlock(&f->e->lock);
-}
+#include "fw_env.h"
 
 static void inject(struct fw *f, const char *text)
 {
@@ -58,139 +17,20 @@ static void ms(unsigned int n)
 	usleep(n * 1000);
 }
 
-/* -- mailbox -- */
-
-static void send_msg(struct fw *f, uint32_t type, const void *payload, size_t len)
-{
-	struct zw_msg m = {.type = type, .seq = ++f->requests};
-
-	memcpy(m.payload, payload, len);
-	put(f, H2F + m.seq % ZW_MBOX_SLOTS * sizeof(m), &m, sizeof(m));
-	w32(f->e, ZW_REG_MBOX_DOORBELL, 1);
-}
-
-static bool replied(struct fw *f, struct zw_msg *reply)
-{
-	uint32_t next = f->replies + 1;
-
-	get(f, reply, F2H + next % ZW_MBOX_SLOTS * sizeof(*reply), sizeof(*reply));
-	return reply->seq == next;
-}
-
-static uint32_t request(struct fw *f, uint32_t type, const void *payload, size_t len,
-			struct zw_msg *reply)
-{
-	send_msg(f, type, payload, len);
-	WAIT_FOR(replied(f, reply));
-	f->replies++;
-	return reply->status;
-}
-
-static void start_firmware(struct fw *f)
-{
-	struct zw_msg_set_vm vm = {.vm = 1, .root_lo = ROOT};
-	uint64_t *l3 = (void *)(f->e->hbm + ROOT);
-	struct zw_msg r;
-
-	memset(f->e->sys, 0, SYS_SIZE);
-	f->requests = f->replies = 0;
-	w64(f->e, ZW_REG_MBOX_H2F, H2F);
-	w64(f->e, ZW_REG_MBOX_F2H, F2H);
-	env_start(f->e, image, image_size);
-	env_wait_reg(f->e, ZW_REG_BOOT_STATUS, ZW_BOOT_READY);
-	/* VM 1: 2 MiB pages, VA = HBM address for the first 32 MiB; behind them a page of the host */
-	l3[0] = (ROOT + 4096) | ZW_PTE_VALID;
-	l3[512] = (ROOT + 8192) | ZW_PTE_VALID;
-	for (uint64_t i = 0; i < 16; i++)
-		l3[1024 + i] =
-			(i * 2 * MIB) | ZW_PTE_VALID | ZW_PTE_LEAF | ZW_PTE_READ | ZW_PTE_WRITE;
-	l3[1024 + 16] = (ROOT + 12288) | ZW_PTE_VALID;
-	l3[1536] = SYS_DATA | ZW_PTE_VALID | ZW_PTE_LEAF | ZW_PTE_READ | ZW_PTE_WRITE |
-		   (uint64_t)ZW_TARGET_SYSTEM << ZW_PTE_TARGET_SHIFT;
-	assert_int_equal(request(f, ZW_MSG_SET_VM, &vm, sizeof(vm), &r), ZW_MSG_OK);
-}
-
-static int setup(void **state)
-{
-	struct fw *f = calloc(1, sizeof(*f));
-
-	f->e = env_new(1);
-	start_firmware(f);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fw *f = *state;
-
-	env_free(f->e);
-	free(f);
-	return 0;
-}
-
 /* As the driver does when the firmware is lost: queues and VMs are gone. */
 static void reset_and_start(struct fw *f)
 {
 	w32(f->e, ZW_REG_RESET, ZW_RESET_KEY);
 	env_wait_reg(f->e, ZW_REG_RESET_STATUS, 0);
-	start_firmware(f);
+	fw_boot(f);
 }
 
 /* -- queues -- */
 
-static struct ring create(struct fw *f, uint32_t id)
-{
-	uint64_t base = RINGS + (id - 1) * 0x3000;
-	static const uint8_t zero[0x3000];
-	struct ring q = {.fw = f,
-			 .id = id,
-			 .ring = base,
-			 .ctrl = base + 0x1000,
-			 .compl_ring = base + 0x2000};
-	struct zw_queue_desc d = {.size = sizeof(d),
-				  .vm = 1,
-				  .priority = ZW_PRIO_NORMAL,
-				  .log2_slots = 3,
-				  .vector = id,
-				  .ring = q.ring,
-				  .ctrl = q.ctrl,
-				  .completions = q.compl_ring};
-	struct zw_msg_create_queue m = {.queue = id,
-					.desc_bytes = sizeof(d),
-					.desc_lo = ZW_LO32(DESC),
-					.desc_hi = ZW_HI32(DESC)};
-	struct zw_msg r;
-
-	put(f, base, zero, sizeof(zero));
-	put(f, DESC, &d, sizeof(d));
-	assert_int_equal(request(f, ZW_MSG_CREATE_QUEUE, &m, sizeof(m), &r), ZW_MSG_OK);
-	return q;
-}
-
-static void destroy(struct ring *q)
-{
-	struct zw_msg_queue m = {.queue = q->id};
-	struct zw_msg r;
-
-	assert_int_equal(request(q->fw, ZW_MSG_DESTROY_QUEUE, &m, sizeof(m), &r), ZW_MSG_OK);
-}
-
-static uint32_t state_of(struct ring *q)
-{
-	struct zw_msg_queue m = {.queue = q->id};
-	struct zw_msg_queue_info info;
-	struct zw_msg r;
-
-	assert_int_equal(request(q->fw, ZW_MSG_QUERY_QUEUE, &m, sizeof(m), &r), ZW_MSG_OK);
-	memcpy(&info, r.payload, sizeof(info));
-	return info.state;
-}
-
 /* One job that fills 64 bytes at dst. */
 static void submit(struct ring *q, uint64_t dst)
 {
-	uint64_t seq = ++q->seq, cmd = CMDS + q->id * MIB;
+	uint64_t seq = ++q->seq, cmd = fw_cmd_of(q);
 	struct zw_pkt_fill p = {.hdr = {.opcode = ZW_OP_FILL, .size = sizeof(p)},
 				.dst = dst,
 				.bytes = 64,
@@ -200,36 +40,26 @@ static void submit(struct ring *q, uint64_t dst)
 				  .cmd_va = cmd,
 				  .cmd_bytes = sizeof(p),
 				  .flags = ZW_RING_F_IRQ,
-				  .result_va = RESULTS + q->id * 4096 + seq % SLOTS * 256};
-	uint32_t tail = (uint32_t)seq;
+				  .result_va = fw_result_va(q, seq)};
 
 	memcpy(q->fw->e->hbm + cmd, &p, sizeof(p));
-	put(q->fw, q->ring + seq % SLOTS * sizeof(e), &e, sizeof(e));
-	put(q->fw, q->ctrl, &tail, sizeof(tail));
-	w32(q->fw->e, ZW_REG_DOORBELL(q->id), 0);
-}
-
-static struct zw_completion slot(struct ring *q, uint64_t seq)
-{
-	struct zw_completion c;
-
-	get(q->fw, &c, q->compl_ring + seq % SLOTS * sizeof(c), sizeof(c));
-	return c;
+	fw_put(q->fw, q->ring + seq % SLOTS * sizeof(e), &e, sizeof(e));
+	fw_ring_bell(q, (uint32_t)seq);
 }
 
 static struct zw_completion finish(struct ring *q)
 {
-	WAIT_FOR(slot(q, q->seq).seqno == q->seq);
-	return slot(q, q->seq);
+	WAIT_FOR(fw_slot(q, q->seq).seqno == q->seq);
+	return fw_slot(q, q->seq);
 }
 
 /* A job of the queue ends well, and did what it was to do. */
 static void works(struct ring *q)
 {
-	uint32_t *p = (void *)(q->fw->e->hbm + DATA + q->id * 4096);
+	uint32_t *p = (void *)(q->fw->e->hbm + FW_DATA + q->id * 4096);
 
 	*p = 0;
-	submit(q, DATA + q->id * 4096);
+	submit(q, FW_DATA + q->id * 4096);
 	assert_int_equal(finish(q).status, ZW_JOB_OK);
 	assert_int_equal(*p, 0x600d0000 + q->id);
 }
@@ -251,49 +81,49 @@ static void wait_hanging(struct ring *q)
 {
 	uint64_t packets;
 
-	WAIT_FOR(state_of(q) == ZW_QUEUE_RUNNING);
+	WAIT_FOR(fw_queue_state(q) == ZW_QUEUE_RUNNING);
 	packets = r64(q->fw->e, ZW_PMU_PACKETS);
 	ms(50);
 	assert_int_equal(r64(q->fw->e, ZW_PMU_PACKETS), packets);
-	assert_int_equal(state_of(q), ZW_QUEUE_RUNNING);
-	assert_int_equal(slot(q, q->seq).seqno, 0);
+	assert_int_equal(fw_queue_state(q), ZW_QUEUE_RUNNING);
+	assert_int_equal(fw_slot(q, q->seq).seqno, 0);
 }
 
 static void hang(void **state)
 {
 	struct fw *f = *state;
-	struct ring a = create(f, 1), b = create(f, 2);
+	struct ring a = fw_create(f, 1, ZW_PRIO_NORMAL), b = fw_create(f, 2, ZW_PRIO_NORMAL);
 
 	inject(f, "hang");
-	submit(&a, DATA);
+	submit(&a, FW_DATA);
 	wait_hanging(&a);
-	submit(&b, DATA + 4096);
+	submit(&b, FW_DATA + 4096);
 	ms(20);
-	assert_int_equal(slot(&b, 1).seqno, 0);
-	destroy(&a);
+	assert_int_equal(fw_slot(&b, 1).seqno, 0);
+	assert_int_equal(fw_on_queue(&a, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
 	assert_int_equal(finish(&a).status, ZW_JOB_CANCELED);
 	assert_int_equal(finish(&b).status, ZW_JOB_OK);
 	/* cleared: the packet ends as if nothing had been */
-	a = create(f, 1);
+	a = fw_create(f, 1, ZW_PRIO_NORMAL);
 	inject(f, "hang");
-	submit(&a, DATA);
+	submit(&a, FW_DATA);
 	wait_hanging(&a);
 	inject(f, "clear");
 	assert_int_equal(finish(&a).status, ZW_JOB_OK);
 	/* a reset ends one, and forgets those to come */
 	inject(f, "hang=all");
 	a.seq = 1;
-	submit(&a, DATA);
-	WAIT_FOR(state_of(&a) == ZW_QUEUE_RUNNING);
+	submit(&a, FW_DATA);
+	WAIT_FOR(fw_queue_state(&a) == ZW_QUEUE_RUNNING);
 	reset_and_start(f);
-	a = create(f, 1);
+	a = fw_create(f, 1, ZW_PRIO_NORMAL);
 	works(&a);
 }
 
 static void fw_trap(void **state)
 {
 	struct fw *f = *state;
-	struct ring q = create(f, 1);
+	struct ring q = fw_create(f, 1, ZW_PRIO_NORMAL);
 	unsigned int before = irqs(f, ZW_VECTOR_MBOX);
 	uint32_t beat;
 
@@ -303,21 +133,20 @@ static void fw_trap(void **state)
 	assert_in_range(r64(f->e, ZW_REG_FW_TRAP_PC), ZW_SOC_SRAM_BASE, ZW_SOC_SHARED_BASE);
 	env_wait_irq(f->e, ZW_VECTOR_MBOX, before + 1);
 	beat = r32(f->e, ZW_REG_FW_HEARTBEAT);
-	submit(&q, DATA);
+	submit(&q, FW_DATA);
 	ms(250);
 	assert_int_equal(r32(f->e, ZW_REG_FW_HEARTBEAT), beat);
-	assert_int_equal(slot(&q, 1).seqno, 0);
+	assert_int_equal(fw_slot(&q, 1).seqno, 0);
 	reset_and_start(f);
-	q = create(f, 1);
+	q = fw_create(f, 1, ZW_PRIO_NORMAL);
 	works(&q);
 }
 
 static void fw_silence(void **state)
 {
 	struct fw *f = *state;
-	struct ring q = create(f, 1);
-	struct zw_msg_ping ping = {.cookie = 5};
-	struct zw_msg r;
+	struct ring q = fw_create(f, 1, ZW_PRIO_NORMAL);
+	struct zw_msg ping = {.type = ZW_MSG_PING}, r;
 	uint32_t beat;
 
 	for (int round = 0; round < 2; round++) {
@@ -326,29 +155,30 @@ static void fw_silence(void **state)
 		/* what is under way may still have come to its end */
 		ms(50);
 		beat = r32(f->e, ZW_REG_FW_HEARTBEAT);
-		send_msg(f, ZW_MSG_PING, &ping, sizeof(ping));
-		submit(&q, DATA);
+		ping.payload[0] = 5;
+		fw_send(f, &ping);
+		submit(&q, FW_DATA);
 		ms(300);
 		assert_int_equal(r32(f->e, ZW_REG_FW_HEARTBEAT), beat);
 		assert_int_equal(r32(f->e, ZW_REG_BOOT_STATUS), ZW_BOOT_READY);
-		assert_false(replied(f, &r));
-		assert_int_equal(slot(&q, q.seq).seqno == q.seq, false);
+		assert_false(fw_replied(f, &r));
+		assert_int_equal(fw_slot(&q, q.seq).seqno == q.seq, false);
 		if (round == 0) {
 			inject(f, "clear");
-			WAIT_FOR(replied(f, &r));
+			WAIT_FOR(fw_replied(f, &r));
 			f->replies++;
 			assert_int_equal(finish(&q).status, ZW_JOB_OK);
 		}
 	}
 	reset_and_start(f);
-	q = create(f, 1);
+	q = fw_create(f, 1, ZW_PRIO_NORMAL);
 	works(&q);
 }
 
 static void lost_irq(void **state)
 {
 	struct fw *f = *state;
-	struct ring q = create(f, 3);
+	struct ring q = fw_create(f, 3, ZW_PRIO_NORMAL);
 	unsigned int before;
 
 	works(&q);
@@ -363,7 +193,7 @@ static void lost_irq(void **state)
 	inject(f, "lost-irq=all");
 	before = irqs(f, ZW_VECTOR_MBOX);
 	for (int i = 0; i < 10; i++)
-		assert_int_equal(state_of(&q), ZW_QUEUE_IDLE);
+		assert_int_equal(fw_queue_state(&q), ZW_QUEUE_IDLE);
 	works(&q);
 	ms(50);
 	assert_int_equal(irqs(f, 3), 2);
@@ -376,7 +206,7 @@ static void lost_irq(void **state)
 static void dma_fault(void **state)
 {
 	struct fw *f = *state;
-	struct ring q = create(f, 1), other = create(f, 2);
+	struct ring q = fw_create(f, 1, ZW_PRIO_NORMAL), other = fw_create(f, 2, ZW_PRIO_NORMAL);
 	struct zw_completion c;
 	char text[64];
 
@@ -384,45 +214,45 @@ static void dma_fault(void **state)
 	snprintf(text, sizeof(text), "dma-fault=1,%#llx,4096", (unsigned long long)SYS_DATA);
 	inject(f, text);
 	works(&other);
-	submit(&q, SYS_VA + 128);
+	submit(&q, FW_SYS_VA + 128);
 	c = finish(&q);
 	assert_int_equal(c.status, ZW_JOB_FAULT);
 	assert_int_equal(c.reason, ZW_FAULT_DMA);
-	assert_int_equal(c.fault_va, SYS_VA + 128);
+	assert_int_equal(c.fault_va, FW_SYS_VA + 128);
 	assert_int_equal(c.fault_access, ZW_ACCESS_WRITE);
-	destroy(&q);
-	q = create(f, 1);
-	submit(&q, SYS_VA + 128);
+	assert_int_equal(fw_on_queue(&q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+	q = fw_create(f, 1, ZW_PRIO_NORMAL);
+	submit(&q, FW_SYS_VA + 128);
 	assert_int_equal(finish(&q).status, ZW_JOB_OK);
 	/* beside the range */
 	snprintf(text, sizeof(text), "dma-fault=all,%#llx,64", (unsigned long long)SYS_DATA);
 	inject(f, text);
-	submit(&q, SYS_VA + 64);
+	submit(&q, FW_SYS_VA + 64);
 	assert_int_equal(finish(&q).status, ZW_JOB_OK);
 	inject(f, "clear");
 	/* the firmware's own: the tail cannot be read, so it does not know of the job */
 	inject(f, "dma-fault");
-	submit(&q, DATA);
-	WAIT_FOR(state_of(&q) == ZW_QUEUE_ERROR);
-	assert_int_equal(slot(&q, q.seq).seqno == q.seq, false);
-	submit(&q, DATA);
+	submit(&q, FW_DATA);
+	WAIT_FOR(fw_queue_state(&q) == ZW_QUEUE_ERROR);
+	assert_int_equal(fw_slot(&q, q.seq).seqno == q.seq, false);
+	submit(&q, FW_DATA);
 	assert_int_equal(finish(&q).status, ZW_JOB_CANCELED);
-	assert_int_equal(slot(&q, q.seq - 1).status, ZW_JOB_CANCELED);
+	assert_int_equal(fw_slot(&q, q.seq - 1).status, ZW_JOB_CANCELED);
 	works(&other);
 	/* the boot ROM's */
 	w32(f->e, ZW_REG_RESET, ZW_RESET_KEY);
 	env_wait_reg(f->e, ZW_REG_RESET_STATUS, 0);
 	inject(f, "dma-fault");
-	env_start(f->e, image, image_size);
+	fw_start(f);
 	env_wait_reg(f->e, ZW_REG_BOOT_STATUS, ZW_BOOT_FAILED);
 	assert_int_equal(r32(f->e, ZW_REG_BOOT_ERROR), ZW_BOOT_ERR_DMA);
-	start_firmware(f);
+	fw_boot(f);
 }
 
 static void ecc_corrected(void **state)
 {
 	struct fw *f = *state;
-	struct ring q = create(f, 1);
+	struct ring q = fw_create(f, 1, ZW_PRIO_NORMAL);
 
 	assert_int_equal(r64(f->e, ZW_PMU_ECC_CORRECTED), 0);
 	inject(f, "ecc-corrected=0x1201000");
@@ -439,54 +269,54 @@ static uint32_t scrub(struct fw *f, uint64_t addr, uint32_t size)
 		.addr_lo = ZW_LO32(addr), .addr_hi = ZW_HI32(addr), .size_lo = size};
 	struct zw_msg r;
 
-	return request(f, ZW_MSG_SCRUB_HBM, &m, sizeof(m), &r);
+	return fw_request(f, ZW_MSG_SCRUB_HBM, &m, sizeof(m), &r);
 }
 
-/* A job on the page of DATA + 64 KiB ends with the error, and its queue with it. */
+/* A job on the page of FW_DATA + 64 KiB ends with the error, and its queue with it. */
 static void bad_page(struct fw *f)
 {
-	struct ring q = create(f, 1);
+	struct ring q = fw_create(f, 1, ZW_PRIO_NORMAL);
 	struct zw_completion c;
 
-	submit(&q, DATA + 65536 + 256);
+	submit(&q, FW_DATA + 65536 + 256);
 	c = finish(&q);
 	assert_int_equal(c.status, ZW_JOB_ECC);
 	assert_int_equal(c.reason, ZW_FAULT_ECC);
-	assert_int_equal(c.fault_va, DATA + 65536);
-	assert_int_equal(state_of(&q), ZW_QUEUE_ERROR);
-	destroy(&q);
+	assert_int_equal(c.fault_va, FW_DATA + 65536);
+	assert_int_equal(fw_queue_state(&q), ZW_QUEUE_ERROR);
+	assert_int_equal(fw_on_queue(&q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
 }
 
 static void good_page(struct fw *f)
 {
-	struct ring q = create(f, 1);
+	struct ring q = fw_create(f, 1, ZW_PRIO_NORMAL);
 
-	submit(&q, DATA + 65536 + 256);
+	submit(&q, FW_DATA + 65536 + 256);
 	assert_int_equal(finish(&q).status, ZW_JOB_OK);
-	destroy(&q);
+	assert_int_equal(fw_on_queue(&q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
 }
 
 static void ecc_uncorrected(void **state)
 {
 	struct fw *f = *state;
-	struct ring other = create(f, 2);
+	struct ring other = fw_create(f, 2, ZW_PRIO_NORMAL);
 	char text[64];
 
 	snprintf(text, sizeof(text), "ecc-uncorrected=%#llx",
-		 (unsigned long long)DATA + 65536 + 4095);
+		 (unsigned long long)FW_DATA + 65536 + 4095);
 	inject(f, text);
 	bad_page(f);
 	assert_int_equal(r64(f->e, ZW_PMU_FAULTS), 0);
 	works(&other);
 	/* The pages beside it are good. */
-	submit(&other, DATA + 65536 - 64);
+	submit(&other, FW_DATA + 65536 - 64);
 	assert_int_equal(finish(&other).status, ZW_JOB_OK);
-	submit(&other, DATA + 65536 + 4096);
+	submit(&other, FW_DATA + 65536 + 4096);
 	assert_int_equal(finish(&other).status, ZW_JOB_OK);
 	bad_page(f);
-	assert_int_equal(scrub(f, DATA + 65536 - 4096, 4096), ZW_MSG_OK);
+	assert_int_equal(scrub(f, FW_DATA + 65536 - 4096, 4096), ZW_MSG_OK);
 	bad_page(f);
-	assert_int_equal(scrub(f, DATA + 65536, 4096), ZW_MSG_OK);
+	assert_int_equal(scrub(f, FW_DATA + 65536, 4096), ZW_MSG_OK);
 	good_page(f);
 	/* The driver's reset keeps HBM, as it is; one with zeroing mends it. */
 	inject(f, text);
@@ -496,7 +326,7 @@ static void ecc_uncorrected(void **state)
 	good_page(f);
 	inject(f, text);
 	zw_device_reset(f->e->dev, true);
-	start_firmware(f);
+	fw_boot(f);
 	good_page(f);
 }
 
@@ -504,12 +334,12 @@ static void ecc_uncorrected(void **state)
 static void ecc_in_tables(void **state)
 {
 	struct fw *f = *state;
-	struct ring q = create(f, 1);
+	struct ring q = fw_create(f, 1, ZW_PRIO_NORMAL);
 	char text[64];
 
-	snprintf(text, sizeof(text), "ecc-uncorrected=%#llx", (unsigned long long)ROOT + 8192);
+	snprintf(text, sizeof(text), "ecc-uncorrected=%#llx", (unsigned long long)FW_ROOT + 8192);
 	inject(f, text);
-	submit(&q, DATA);
+	submit(&q, FW_DATA);
 	assert_int_equal(finish(&q).status, ZW_JOB_ECC);
 	/* no room for any number of them */
 	for (int i = 0; i < 15; i++)
@@ -523,27 +353,27 @@ static void ecc_in_tables(void **state)
 static void lies(void **state)
 {
 	struct fw *f = *state;
-	struct ring q = create(f, 1);
+	struct ring q = fw_create(f, 1, ZW_PRIO_NORMAL);
 	struct zw_job_result res;
 
 	inject(f, "lie-status=0xdead");
-	submit(&q, DATA);
+	submit(&q, FW_DATA);
 	assert_int_equal(finish(&q).status, 0xdead);
 	/* The job itself ended well, and the queue goes on. */
-	memcpy(&res, f->e->hbm + RESULTS + q.id * 4096 + 256, sizeof(res));
+	memcpy(&res, f->e->hbm + fw_result_va(&q, 1), sizeof(res));
 	assert_int_equal(res.seqno, 1);
 	assert_int_equal(res.status, ZW_JOB_OK);
 	works(&q);
 	inject(f, "lie-seqno=5");
-	submit(&q, DATA);
-	WAIT_FOR(slot(&q, 3).seqno == 8);
+	submit(&q, FW_DATA);
+	WAIT_FOR(fw_slot(&q, 3).seqno == 8);
 	works(&q);
-	assert_int_equal(slot(&q, 3).seqno, 8);
+	assert_int_equal(fw_slot(&q, 3).seqno, 8);
 	/* forgotten in a reset */
 	inject(f, "lie-seqno=5");
 	inject(f, "lie-status=7");
 	reset_and_start(f);
-	q = create(f, 1);
+	q = fw_create(f, 1, ZW_PRIO_NORMAL);
 	works(&q);
 }
 
@@ -567,8 +397,8 @@ static void stuck_reset(void **state)
 	inject(f, "clear");
 	env_wait_reg(f->e, ZW_REG_RESET_STATUS, 0);
 	assert_int_equal(f->e->resets, 1);
-	start_firmware(f);
-	q = create(f, 1);
+	fw_boot(f);
+	q = fw_create(f, 1, ZW_PRIO_NORMAL);
 	works(&q);
 	/* a device that stands still can go */
 	inject(f, "stuck-reset");
@@ -606,7 +436,7 @@ static void refused(void **state)
 		{"link-down", "no links", -EOPNOTSUPP},
 	};
 	struct fw *f = *state;
-	struct ring q = create(f, 1);
+	struct ring q = fw_create(f, 1, ZW_PRIO_NORMAL);
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		char err[128] = "";
@@ -640,47 +470,41 @@ static void *injector(void *arg)
 static void from_everywhere(void **state)
 {
 	struct fw *f = *state;
-	struct ring q = create(f, 1);
+	struct ring q = fw_create(f, 1, ZW_PRIO_NORMAL);
 	pthread_t t[2];
 
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&t[i], NULL, injector, f), 0);
 	for (int i = 0; i < 50; i++) {
-		submit(&q, DATA);
+		submit(&q, FW_DATA);
 		if (i % 10 == 9)
 			w32(f->e, ZW_REG_RESET, ZW_RESET_KEY);
 		ms(3);
 		r32(f->e, ZW_REG_RESET_STATUS);
-		env_start(f->e, image, image_size);
+		fw_start(f);
 		ms(2);
 	}
 	for (int i = 0; i < 2; i++)
 		pthread_join(t[i], NULL);
 	inject(f, "clear");
 	reset_and_start(f);
-	q = create(f, 1);
+	q = fw_create(f, 1, ZW_PRIO_NORMAL);
 	works(&q);
 }
 
 int main(int argc, char **argv)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, fw_setup, fw_teardown)
 	const struct CMUnitTest tests[] = {
 		T(hang),      T(fw_trap),       T(fw_silence),      T(lost_irq),
 		T(dma_fault), T(ecc_corrected), T(ecc_uncorrected), T(ecc_in_tables),
 		T(lies),      T(stuck_reset),   T(refused),         T(from_everywhere),
 	};
-	FILE *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
 
-	if (!file) {
-		fprintf(stderr, "usage: %s ZHENWU_FW.BIN\n", argv[0]);
+	if (!fw_load(argc, argv))
 		return 1;
-	}
-	image = malloc(ZW_FW_MAX_SIZE);
-	image_size = (uint32_t)fread(image, 1, ZW_FW_MAX_SIZE, file);
-	fclose(file);
 	int ret = cmocka_run_group_tests_name("inject", tests, NULL, NULL);
 
-	free(image);
+	fw_unload();
 	return ret;
 }
