@@ -115,19 +115,6 @@ static int with_fault(int n, int (*op)(void *), void *arg, bool *hit)
 	return ret;
 }
 
-static bool fresh_client_works(void)
-{
-	struct zw_client c;
-	bool ok;
-
-	if (!zw_client_open(&c))
-		return false;
-	zw_put_fill(c.cmd.ptr, &c.pos, c.cmd.va + 32768, 64, 7);
-	ok = !zw_client_run(&c, 0);
-	zw_client_close(&c);
-	return ok;
-}
-
 FIXTURE(failnth)
 {
 	struct zw_client c;
@@ -148,30 +135,30 @@ FIXTURE_SETUP(failnth)
 FIXTURE_TEARDOWN(failnth)
 {
 	zw_client_close(&self->c);
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(1));
 }
 
 /* The operation with every fault there is; `step` thins them out where one try takes long. */
-#define EVERY_FAULT(op, arg, step, errors)                                                          \
-	do {                                                                                        \
-		bool hit_ = true;                                                                   \
-		int tries_ = 0;                                                                     \
-                                                                                                    \
-		for (int n_ = 1; hit_ && n_ < MOST; n_ += (step), tries_++) {                       \
-			int ret_ = with_fault(n_, op, arg, &hit_);                                  \
-                                                                                                    \
-			ASSERT_TRUE(ret_ == 0 || (errors))                                          \
-			{                                                                           \
-				TH_LOG("fault %d: %s", n_, strerror(-ret_));                        \
-			}                                                                           \
-			ASSERT_TRUE(ret_ == 0 || hit_)                                              \
-			{                                                                           \
-				TH_LOG("without a fault: %s", strerror(-ret_));                     \
-			}                                                                           \
-		}                                                                                   \
-		ASSERT_FALSE(hit_);                                                                 \
-		ASSERT_LT(1, tries_);                                                               \
-		TH_LOG("%d tries", tries_);                                                         \
+#define EVERY_FAULT(op, arg, step, errors)                                                         \
+	do {                                                                                       \
+		bool hit_ = true;                                                                  \
+		int tries_ = 0;                                                                    \
+                                                                                                   \
+		for (int n_ = 1; hit_ && n_ < MOST; n_ += (step), tries_++) {                      \
+			int ret_ = with_fault(n_, op, arg, &hit_);                                 \
+                                                                                                   \
+			ASSERT_TRUE(ret_ == 0 || (errors))                                         \
+			{                                                                          \
+				TH_LOG("fault %d: %s", n_, strerror(-ret_));                       \
+			}                                                                          \
+			ASSERT_TRUE(ret_ == 0 || hit_)                                             \
+			{                                                                          \
+				TH_LOG("without a fault: %s", strerror(-ret_));                    \
+			}                                                                          \
+		}                                                                                  \
+		ASSERT_FALSE(hit_);                                                                \
+		ASSERT_LT(1, tries_);                                                              \
+		TH_LOG("%d tries", tries_);                                                        \
 	} while (0)
 
 #define NO_MEMORY (ret_ == -ENOMEM || ret_ == -EFAULT)

@@ -38,16 +38,6 @@ FIXTURE_TEARDOWN(fault)
 	zw_client_close(&self->c);
 }
 
-/* A job of the second client runs well. */
-static bool other_works(struct zw_client *o)
-{
-	uint32_t from = o->pos;
-
-	zw_put_fill(o->cmd.ptr, &o->pos, o->cmd.va + 32768, 4, 0x600d);
-	return !zw_client_run(o, from) && zw_fence_status(o->fd, o->timeline, o->point) == 1 &&
-	       *(uint32_t *)((char *)o->cmd.ptr + 32768) == 0x600d;
-}
-
 /* Runs the job written so far; it must fail. Returns the queue's state. */
 static struct drm_zhenwu_queue_get_state fails(struct __test_metadata *_metadata,
 					       struct zw_client *c, int want_err)
@@ -81,7 +71,7 @@ TEST_F(fault, unmapped_address)
 	EXPECT_EQ(0, ((uint32_t *)self->data.ptr)[1]);
 	/* the queue is closed, its neighbours are not */
 	EXPECT_EQ(-ECANCELED, zw_submit(c->fd, c->queue, 0, 0, 0, 0, 0));
-	EXPECT_TRUE(other_works(&self->other));
+	EXPECT_TRUE(zw_client_works(&self->other));
 	EXPECT_EQ(0, zw_queue_destroy(c->fd, c->queue));
 	c->queue = zw_queue(c->fd, c->vm);
 	ASSERT_NE(0, c->queue);
@@ -148,7 +138,7 @@ TEST_F(fault, unknown_opcode)
 	EXPECT_EQ(1, st.packet_index);
 	/* the form of all packets is checked before the first one runs */
 	EXPECT_EQ(0, *(uint32_t *)self->data.ptr);
-	EXPECT_TRUE(other_works(&self->other));
+	EXPECT_TRUE(zw_client_works(&self->other));
 }
 
 TEST_F(fault, garbage_commands)
@@ -160,7 +150,7 @@ TEST_F(fault, garbage_commands)
 	c->pos = 4096;
 	st = fails(_metadata, c, -EIO);
 	EXPECT_EQ(ZW_JOB_INVALID, st.status);
-	EXPECT_TRUE(other_works(&self->other));
+	EXPECT_TRUE(zw_client_works(&self->other));
 }
 
 TEST_F(fault, commands_not_mapped)
@@ -282,7 +272,7 @@ TEST_F_TIMEOUT(fault, hang_is_recovered, 180)
 	EXPECT_EQ(0, zw_client_submit(c, 0, 0));
 	/* Meanwhile the other client works, again and again. */
 	for (int i = 0; i < 20; i++)
-		EXPECT_TRUE(other_works(&self->other));
+		EXPECT_TRUE(zw_client_works(&self->other));
 	EXPECT_EQ(0, zw_wait(c->fd, c->timeline, 1, 2 * LONG_WAIT_NS));
 	restore_timeout();
 	EXPECT_EQ(-ETIME, zw_fence_status(c->fd, c->timeline, 1));
@@ -291,7 +281,7 @@ TEST_F_TIMEOUT(fault, hang_is_recovered, 180)
 	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
 	EXPECT_TRUE(st.state & DRM_ZHENWU_QUEUE_STATE_TIMEDOUT);
 	EXPECT_EQ(-ECANCELED, zw_submit(c->fd, c->queue, 0, 0, 0, 0, 0));
-	EXPECT_TRUE(other_works(&self->other));
+	EXPECT_TRUE(zw_client_works(&self->other));
 	/* the same file can go on with a new queue */
 	ASSERT_EQ(0, zw_queue_destroy(c->fd, c->queue));
 	c->queue = zw_queue(c->fd, c->vm);
@@ -342,7 +332,7 @@ TEST_F_TIMEOUT(fault, hang_with_a_busy_neighbour, 180)
 	EXPECT_TRUE(st.state & DRM_ZHENWU_QUEUE_STATE_TIMEDOUT);
 	ASSERT_EQ(0, zw_queue_state(self->other.fd, self->other.queue, &st));
 	EXPECT_EQ(0, st.state);
-	EXPECT_TRUE(other_works(&self->other));
+	EXPECT_TRUE(zw_client_works(&self->other));
 }
 
 /*
@@ -477,7 +467,7 @@ TEST_F_TIMEOUT(fault, killed_client, 180)
 		close(ready[0]);
 		ASSERT_EQ(0, kill(pid, SIGKILL));
 		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
-		EXPECT_TRUE(other_works(&self->other));
+		EXPECT_TRUE(zw_client_works(&self->other));
 	}
 	/* All that the dead held comes back. */
 	for (int i = 0; i < 900; i++) {

@@ -52,43 +52,12 @@ FIXTURE_TEARDOWN(inject)
 	zw_client_close(&self->c);
 }
 
-static uint32_t reset_count(struct zw_client *c)
-{
-	struct drm_zhenwu_dev_info info;
-
-	return zw_info(c->fd, &info) ? 0 : info.reset_count;
-}
-
-/* A job of a client runs well. */
-static bool works(struct zw_client *c)
-{
-	uint32_t from = c->pos;
-
-	zw_put_fill(c->cmd.ptr, &c->pos, c->cmd.va + 32768, 4, from + 1);
-	return !zw_client_run(c, from) && zw_fence_status(c->fd, c->timeline, c->point) == 1 &&
-	       *(volatile uint32_t *)((char *)c->cmd.ptr + 32768) == from + 1;
-}
-
 /* With a new queue on its VM in place of one that failed. */
 static bool goes_on(struct zw_client *c)
 {
 	zw_queue_destroy(c->fd, c->queue);
 	c->queue = zw_queue(c->fd, c->vm);
-	return c->queue && works(c);
-}
-
-static bool fresh_client_works(void)
-{
-	for (int i = 0; i < 300; i++) {
-		struct zw_client c;
-		bool ok = zw_client_open(&c) && works(&c);
-
-		zw_client_close(&c);
-		if (ok)
-			return true;
-		usleep(100000);
-	}
-	return false;
+	return c->queue && zw_client_works(c);
 }
 
 /* One job that fills 4 bytes at va. */
@@ -112,15 +81,6 @@ static struct drm_zhenwu_queue_get_state state(struct zw_client *c)
 
 	zw_queue_state(c->fd, c->queue, &st);
 	return st;
-}
-
-/* A job that waits for a semaphore nobody signals. */
-static int submit_stuck(struct zw_client *c)
-{
-	uint32_t from = c->pos;
-
-	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, c->cmd.va + 61440, 1);
-	return zw_client_submit(c, from, 0);
 }
 
 /*
@@ -150,7 +110,7 @@ static uint64_t address_of(const char *bdf, uint64_t size)
 TEST_F_TIMEOUT(inject, engine_hang, 400)
 {
 	struct zw_client *c = &self->c, *o = &self->other;
-	uint32_t count = reset_count(c);
+	uint32_t count = zw_reset_count(c);
 
 	ASSERT_EQ(0, zw_inject("hang"));
 	ASSERT_EQ(0, submit_fill(c, self->data.va));
@@ -159,9 +119,9 @@ TEST_F_TIMEOUT(inject, engine_hang, 400)
 	EXPECT_EQ(1, outcome(o));
 	EXPECT_TRUE(state(c).state & DRM_ZHENWU_QUEUE_STATE_TIMEDOUT);
 	EXPECT_EQ(0, state(o).state);
-	EXPECT_EQ(count, reset_count(c));
+	EXPECT_EQ(count, zw_reset_count(c));
 	EXPECT_EQ(0, *(uint32_t *)self->data.ptr);
-	EXPECT_TRUE(works(o));
+	EXPECT_TRUE(zw_client_works(o));
 	EXPECT_TRUE(goes_on(c));
 }
 
@@ -169,15 +129,15 @@ TEST_F_TIMEOUT(inject, engine_hang, 400)
 static void firmware_lost(struct __test_metadata *_metadata, struct zw_client *c,
 			  struct zw_client *o, const char *fault)
 {
-	uint32_t count = reset_count(c);
+	uint32_t count = zw_reset_count(c);
 
-	ASSERT_EQ(0, submit_stuck(o));
+	ASSERT_EQ(0, zw_client_submit_stuck(o));
 	ASSERT_EQ(0, zw_inject(fault));
 	EXPECT_EQ(-ECANCELED, outcome(o));
 	EXPECT_EQ(DRM_ZHENWU_QUEUE_STATE_INNOCENT, state(o).state);
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 	EXPECT_EQ(DRM_ZHENWU_QUEUE_STATE_INNOCENT, state(c).state);
-	EXPECT_EQ(count + 1, reset_count(c));
+	EXPECT_EQ(count + 1, zw_reset_count(c));
 	EXPECT_TRUE(goes_on(c));
 	EXPECT_TRUE(goes_on(o));
 }
@@ -196,12 +156,12 @@ TEST_F_TIMEOUT(inject, firmware_silence, 400)
 TEST_F_TIMEOUT(inject, firmware_silence_while_asked, 400)
 {
 	struct zw_client *c = &self->c;
-	uint32_t count = reset_count(c), q;
+	uint32_t count = zw_reset_count(c), q;
 
 	ASSERT_EQ(0, zw_inject("fw-silence"));
 	q = zw_queue(c->fd, c->vm);
 	EXPECT_NE(0, q);
-	EXPECT_EQ(count + 1, reset_count(c));
+	EXPECT_EQ(count + 1, zw_reset_count(c));
 	zw_queue_destroy(c->fd, q);
 	EXPECT_TRUE(goes_on(c));
 }
@@ -209,17 +169,17 @@ TEST_F_TIMEOUT(inject, firmware_silence_while_asked, 400)
 TEST_F_TIMEOUT(inject, lost_interrupts, 400)
 {
 	struct zw_client *c = &self->c;
-	uint32_t count = reset_count(c), q;
+	uint32_t count = zw_reset_count(c), q;
 
 	ASSERT_EQ(0, zw_inject("lost-irq=all"));
-	EXPECT_TRUE(works(c));
-	EXPECT_TRUE(works(c));
+	EXPECT_TRUE(zw_client_works(c));
+	EXPECT_TRUE(zw_client_works(c));
 	q = zw_queue(c->fd, c->vm);
 	EXPECT_NE(0, q);
 	EXPECT_EQ(0, zw_queue_destroy(c->fd, q));
 	ASSERT_EQ(0, zw_inject("clear"));
-	EXPECT_TRUE(works(c));
-	EXPECT_EQ(count, reset_count(c));
+	EXPECT_TRUE(zw_client_works(c));
+	EXPECT_EQ(count, zw_reset_count(c));
 	EXPECT_EQ(0, state(c).state);
 }
 
@@ -227,7 +187,7 @@ TEST_F_TIMEOUT(inject, dma_fault_of_a_job, 400)
 {
 	struct zw_client *c = &self->c, *o = &self->other;
 	struct drm_zhenwu_queue_get_state st;
-	uint32_t count = reset_count(c);
+	uint32_t count = zw_reset_count(c);
 	uint64_t addr;
 	char text[64];
 
@@ -235,7 +195,7 @@ TEST_F_TIMEOUT(inject, dma_fault_of_a_job, 400)
 	ASSERT_NE(0, addr);
 	snprintf(text, sizeof(text), "dma-fault=1,%#llx,4096", (unsigned long long)addr);
 	ASSERT_EQ(0, zw_inject(text));
-	EXPECT_TRUE(works(o));
+	EXPECT_TRUE(zw_client_works(o));
 	ASSERT_EQ(0, submit_fill(c, self->data.va + 64));
 	EXPECT_EQ(-EIO, outcome(c));
 	st = state(c);
@@ -244,12 +204,12 @@ TEST_F_TIMEOUT(inject, dma_fault_of_a_job, 400)
 	EXPECT_EQ(ZW_FAULT_DMA, st.reason);
 	EXPECT_EQ(self->data.va + 64, st.fault_va);
 	EXPECT_EQ(ZW_ACCESS_WRITE, st.fault_access);
-	EXPECT_TRUE(works(o));
+	EXPECT_TRUE(zw_client_works(o));
 	EXPECT_TRUE(goes_on(c));
 	/* It was the one time. */
 	ASSERT_EQ(0, submit_fill(c, self->data.va + 64));
 	EXPECT_EQ(1, outcome(c));
-	EXPECT_EQ(count, reset_count(c));
+	EXPECT_EQ(count, zw_reset_count(c));
 }
 
 /* The firmware cannot read the tail: the queue stops, and its job does not wait for ever. */
@@ -261,7 +221,7 @@ TEST_F_TIMEOUT(inject, dma_fault_of_the_firmware, 400)
 	ASSERT_EQ(0, submit_fill(c, self->data.va));
 	EXPECT_GT(0, outcome(c));
 	EXPECT_NE(0, state(c).state);
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 	EXPECT_TRUE(goes_on(c));
 }
 
@@ -269,7 +229,7 @@ TEST_F_TIMEOUT(inject, uncorrectable_error, 400)
 {
 	struct zw_client *c = &self->c, *o = &self->other;
 	struct drm_zhenwu_queue_get_state st;
-	uint32_t count = reset_count(c);
+	uint32_t count = zw_reset_count(c);
 	uint64_t addr;
 	struct zw_buf hbm;
 	char text[64];
@@ -289,16 +249,16 @@ TEST_F_TIMEOUT(inject, uncorrectable_error, 400)
 	EXPECT_EQ(ZW_JOB_ECC, st.status);
 	EXPECT_EQ(ZW_FAULT_ECC, st.reason);
 	EXPECT_EQ(hbm.va + 8192, st.fault_va);
-	EXPECT_TRUE(works(o));
+	EXPECT_TRUE(zw_client_works(o));
 	EXPECT_TRUE(goes_on(c));
-	EXPECT_EQ(count, reset_count(c));
+	EXPECT_EQ(count, zw_reset_count(c));
 }
 
 /* A correctable one is nobody's business. */
 TEST_F_TIMEOUT(inject, corrected_error, 400)
 {
 	ASSERT_EQ(0, zw_inject("ecc-corrected=0x1000"));
-	EXPECT_TRUE(works(&self->c));
+	EXPECT_TRUE(zw_client_works(&self->c));
 	EXPECT_EQ(0, state(&self->c).state);
 }
 
@@ -306,16 +266,16 @@ TEST_F_TIMEOUT(inject, corrected_error, 400)
 TEST_F_TIMEOUT(inject, completion_with_a_wrong_status, 400)
 {
 	struct zw_client *c = &self->c, *o = &self->other;
-	uint32_t count = reset_count(c);
+	uint32_t count = zw_reset_count(c);
 
 	ASSERT_EQ(0, zw_inject("lie-status=0xdeadbeef"));
 	ASSERT_EQ(0, submit_fill(c, self->data.va));
 	EXPECT_EQ(-EIO, outcome(c));
 	EXPECT_TRUE(state(c).state & DRM_ZHENWU_QUEUE_STATE_FAILED);
 	EXPECT_EQ(0xdeadbeef, state(c).status);
-	EXPECT_TRUE(works(o));
+	EXPECT_TRUE(zw_client_works(o));
 	EXPECT_TRUE(goes_on(c));
-	EXPECT_EQ(count, reset_count(c));
+	EXPECT_EQ(count, zw_reset_count(c));
 }
 
 TEST_F_TIMEOUT(inject, completion_with_a_wrong_number, 400)
@@ -323,7 +283,7 @@ TEST_F_TIMEOUT(inject, completion_with_a_wrong_number, 400)
 	static const char *const by[] = {"lie-seqno=1", "lie-seqno=1024",
 					 "lie-seqno=0xffffffffffffffff"};
 	struct zw_client *c = &self->c, *o = &self->other;
-	uint32_t count = reset_count(c);
+	uint32_t count = zw_reset_count(c);
 
 	for (int i = 0; i < 3; i++) {
 		ASSERT_EQ(0, zw_inject(by[i]));
@@ -331,10 +291,10 @@ TEST_F_TIMEOUT(inject, completion_with_a_wrong_number, 400)
 		/* It never completes, as far as the driver can tell. */
 		EXPECT_EQ(-ETIME, outcome(c)) TH_LOG("%s", by[i]);
 		EXPECT_TRUE(state(c).state & DRM_ZHENWU_QUEUE_STATE_TIMEDOUT);
-		EXPECT_TRUE(works(o));
+		EXPECT_TRUE(zw_client_works(o));
 		EXPECT_TRUE(goes_on(c)) TH_LOG("%s", by[i]);
 	}
-	EXPECT_EQ(count, reset_count(c));
+	EXPECT_EQ(count, zw_reset_count(c));
 }
 
 /* The device is lost for good, and nothing hangs; unbound, mended and bound it works. */
@@ -344,7 +304,7 @@ TEST_F_TIMEOUT(inject, reset_that_does_not_end, 600)
 	struct drm_zhenwu_dev_info info;
 	char path[320];
 
-	ASSERT_EQ(0, submit_stuck(o));
+	ASSERT_EQ(0, zw_client_submit_stuck(o));
 	ASSERT_EQ(0, zw_inject("stuck-reset"));
 	snprintf(path, sizeof(path), "%s/reset", self->pci);
 	zw_write_file(path, "1");
@@ -360,7 +320,7 @@ TEST_F_TIMEOUT(inject, reset_that_does_not_end, 600)
 	ASSERT_EQ(0, zw_write_file(DRIVER "unbind", self->bdf));
 	ASSERT_EQ(0, zw_inject("clear"));
 	ASSERT_EQ(0, zw_write_file(DRIVER "bind", self->bdf));
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }
 
 /* What makes no sense is refused by the device, and changes nothing. */
@@ -369,7 +329,7 @@ TEST_F(inject, refused)
 	EXPECT_EQ(-EIO, zw_inject("nonsense"));
 	EXPECT_EQ(-EIO, zw_inject("link-down"));
 	EXPECT_EQ(-EIO, zw_inject("hang=0"));
-	EXPECT_TRUE(works(&self->c));
+	EXPECT_TRUE(zw_client_works(&self->c));
 }
 
 TEST_HARNESS_MAIN

@@ -53,28 +53,6 @@ FIXTURE_TEARDOWN(life)
 	zw_client_close(&self->c);
 }
 
-/* Waits for the accel node of a freshly bound device. */
-static bool fresh_client_works(void)
-{
-	for (int i = 0; i < 300; i++) {
-		struct zw_client c;
-		bool ok;
-
-		if (zw_client_open(&c)) {
-			zw_put_fill(c.cmd.ptr, &c.pos, c.cmd.va + 32768, 4, 0xf1e5);
-			ok = !zw_client_run(&c, 0) &&
-			     *(uint32_t *)((char *)c.cmd.ptr + 32768) == 0xf1e5;
-			zw_client_close(&c);
-			if (ok)
-				return true;
-		} else {
-			zw_client_close(&c);
-		}
-		usleep(100000);
-	}
-	return false;
-}
-
 /* How the only fence of a sync file ended. */
 static int sync_file_error(int sf)
 {
@@ -105,7 +83,7 @@ TEST_F_TIMEOUT(life, unbind_with_open_file_and_jobs, 180)
 	EXPECT_EQ(0, zw_vm(c->fd));
 	EXPECT_EQ(-ENODEV, zw_submit(c->fd, c->queue, 0, 0, 0, 0, 0));
 	EXPECT_EQ(0, zw_write_file(DRIVER "bind", self->bdf));
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 	EXPECT_EQ(-ENODEV, zw_info(c->fd, &info));
 }
 
@@ -130,7 +108,7 @@ TEST_F_TIMEOUT(life, mapped_hbm_after_unbind, 180)
 	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS)
 	TH_LOG("status 0x%x", status);
 	EXPECT_EQ(0, zw_write_file(DRIVER "bind", self->bdf));
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }
 
 TEST_F_TIMEOUT(life, unload_with_open_file, 180)
@@ -142,7 +120,7 @@ TEST_F_TIMEOUT(life, unload_with_open_file, 180)
 	EXPECT_EQ(-1, syscall(SYS_delete_module, "zhenwu", O_NONBLOCK));
 	EXPECT_TRUE(errno == EWOULDBLOCK || errno == EBUSY);
 	EXPECT_EQ(0, zw_write_file(DRIVER "bind", self->bdf));
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }
 
 /* A sync file pins the module, whether its job ran, was cancelled or waited for another. */
@@ -172,7 +150,7 @@ TEST_F_TIMEOUT(life, unload_with_sync_file, 180)
 	EXPECT_EQ(-ENODEV, sync_file_error(sf));
 	close(sf);
 	EXPECT_EQ(0, zw_write_file(DRIVER "bind", self->bdf));
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }
 
 static struct drm_zhenwu_submit slow_submit;
@@ -229,7 +207,7 @@ TEST_F_TIMEOUT(life, unbind_while_a_submit_waits_for_user_memory, 180)
 	/* Also when the unbinding was late. */
 	for (int i = 0; i < 100 && zw_write_file(DRIVER "bind", self->bdf); i++)
 		usleep(100000);
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }
 
 #define TRACING "/sys/kernel/tracing/"
@@ -277,7 +255,7 @@ TEST_F_TIMEOUT(life, dma_memory_ends_with_the_binding, 180)
 	EXPECT_LE(before + 5, bound);
 	EXPECT_EQ(bound, after);
 	EXPECT_EQ(0, zw_write_file(DRIVER "bind", self->bdf));
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }
 
 TEST_F_TIMEOUT(life, rebind_many_times, 300)
@@ -287,7 +265,7 @@ TEST_F_TIMEOUT(life, rebind_many_times, 300)
 		ASSERT_EQ(0, zw_write_file(DRIVER "unbind", self->bdf)) TH_LOG("round %d", i);
 		ASSERT_EQ(0, zw_write_file(DRIVER "bind", self->bdf)) TH_LOG("round %d", i);
 	}
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }
 
 static void *reset_thread(void *arg)
@@ -318,7 +296,7 @@ TEST_F_TIMEOUT(life, flr_under_load, 300)
 		EXPECT_EQ(0, zw_wait(load.fd, load.timeline, load.point, LONG_WAIT_NS));
 		EXPECT_GT(0, zw_fence_status(load.fd, load.timeline, load.point));
 		zw_client_close(&load);
-		EXPECT_TRUE(fresh_client_works()) TH_LOG("round %d", i);
+		EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES)) TH_LOG("round %d", i);
 	}
 }
 
@@ -391,28 +369,28 @@ TEST_F_TIMEOUT(life, corrupt_firmware_is_refused, 180)
 {
 	zw_client_close(&self->c);
 	refuse(_metadata, self->bdf, 400, 0xff, -1, "SHA-256");
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }
 
 TEST_F_TIMEOUT(life, foreign_firmware_is_refused, 180)
 {
 	zw_client_close(&self->c);
 	refuse(_metadata, self->bdf, 0, 0xff, -1, "magic");
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }
 
 TEST_F_TIMEOUT(life, firmware_of_other_abi_is_refused, 180)
 {
 	zw_client_close(&self->c);
 	refuse(_metadata, self->bdf, 18, 0x40, -1, "ABI");
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }
 
 TEST_F_TIMEOUT(life, truncated_firmware_is_refused, 180)
 {
 	zw_client_close(&self->c);
 	refuse(_metadata, self->bdf, -1, 0, 100, "size");
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }
 
 TEST_HARNESS_MAIN

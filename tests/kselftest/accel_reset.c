@@ -78,37 +78,6 @@ static long msix_control(const char *path)
 	return 0;
 }
 
-static uint32_t reset_count(struct zw_client *c)
-{
-	struct drm_zhenwu_dev_info info;
-
-	return zw_info(c->fd, &info) ? 0 : info.reset_count;
-}
-
-/* A job of a client runs well. */
-static bool works(struct zw_client *c)
-{
-	uint32_t from = c->pos;
-
-	zw_put_fill(c->cmd.ptr, &c->pos, c->cmd.va + 32768, 4, c->pos);
-	return !zw_client_run(c, from) && zw_fence_status(c->fd, c->timeline, c->point) == 1 &&
-	       *(volatile uint32_t *)((char *)c->cmd.ptr + 32768) == from;
-}
-
-static bool fresh_client_works(void)
-{
-	for (int i = 0; i < 300; i++) {
-		struct zw_client c;
-		bool ok = zw_client_open(&c) && works(&c);
-
-		zw_client_close(&c);
-		if (ok)
-			return true;
-		usleep(100000);
-	}
-	return false;
-}
-
 FIXTURE_SETUP(reset)
 {
 	if (!zw_client_open(&self->c)) {
@@ -130,15 +99,6 @@ FIXTURE_TEARDOWN(reset)
 	zw_client_close(&self->c);
 }
 
-/* A job that waits for a semaphore nobody signals. */
-static int submit_stuck(struct zw_client *c)
-{
-	uint32_t from = c->pos;
-
-	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, c->cmd.va + 61440, 1);
-	return zw_client_submit(c, from, 0);
-}
-
 /*
  * The firmware cannot answer any more. Whoever asks it notices at once, not when a message has been
  * without an answer for long; the device is reset, and clients go on with new queues.
@@ -146,18 +106,18 @@ static int submit_stuck(struct zw_client *c)
 TEST_F_TIMEOUT(reset, bus_mastering_switched_off, 240)
 {
 	struct zw_client *c = &self->c, *o = &self->other;
-	uint32_t count = reset_count(c), q;
+	uint32_t count = zw_reset_count(c), q;
 	struct drm_zhenwu_queue_get_state st;
 	int64_t start;
 
-	ASSERT_EQ(0, submit_stuck(o));
+	ASSERT_EQ(0, zw_client_submit_stuck(o));
 	ASSERT_EQ(0, config_change(self->config, PCI_COMMAND, CMD_MASTER, 0));
 	start = zw_deadline(0);
 	/* Needs the firmware; the old one does not answer, the new one does. */
 	q = zw_queue(c->fd, c->vm);
 	EXPECT_NE(0, q);
 	EXPECT_GT(60 * S, zw_deadline(0) - start);
-	EXPECT_LT(count, reset_count(c));
+	EXPECT_LT(count, zw_reset_count(c));
 	EXPECT_EQ(-ECANCELED, zw_fence_status_wait(o->fd, o->timeline, 1, LONG_WAIT_NS));
 	/* Nobody did anything wrong. */
 	ASSERT_EQ(0, zw_queue_state(o->fd, o->queue, &st));
@@ -167,11 +127,11 @@ TEST_F_TIMEOUT(reset, bus_mastering_switched_off, 240)
 	EXPECT_EQ(-ECANCELED, zw_submit(c->fd, c->queue, 0, 0, 0, 0, 0));
 	/* The VM and what is in it are as they were. */
 	c->queue = q;
-	EXPECT_TRUE(works(c));
+	EXPECT_TRUE(zw_client_works(c));
 	ASSERT_EQ(0, zw_queue_destroy(o->fd, o->queue));
 	o->queue = zw_queue(o->fd, o->vm);
-	EXPECT_TRUE(works(o));
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_client_works(o));
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }
 
 /* The same when nobody asks: the progress check of a running job sees it. */
@@ -179,10 +139,10 @@ TEST_F_TIMEOUT(reset, bus_mastering_switched_off_unasked, 240)
 {
 	struct zw_client *o = &self->other;
 
-	ASSERT_EQ(0, submit_stuck(o));
+	ASSERT_EQ(0, zw_client_submit_stuck(o));
 	ASSERT_EQ(0, config_change(self->config, PCI_COMMAND, CMD_MASTER, 0));
 	EXPECT_EQ(-ECANCELED, zw_fence_status_wait(o->fd, o->timeline, 1, LONG_WAIT_NS));
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }
 
 /* A queue that hung before the reset was not innocent. */
@@ -193,14 +153,14 @@ TEST_F_TIMEOUT(reset, failed_queue_is_not_innocent, 240)
 
 	zw_put_fill(c->cmd.ptr, &c->pos, 0x123456789000, 4, 1);
 	ASSERT_EQ(0, zw_client_run(c, 0));
-	ASSERT_EQ(0, submit_stuck(o));
+	ASSERT_EQ(0, zw_client_submit_stuck(o));
 	ASSERT_EQ(0, config_change(self->config, PCI_COMMAND, CMD_MASTER, 0));
 	EXPECT_EQ(-ECANCELED, zw_fence_status_wait(o->fd, o->timeline, 1, LONG_WAIT_NS));
 	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
 	EXPECT_EQ(DRM_ZHENWU_QUEUE_STATE_FAILED, st.state);
 	ASSERT_EQ(0, zw_queue_state(o->fd, o->queue, &st));
 	EXPECT_EQ(DRM_ZHENWU_QUEUE_STATE_INNOCENT, st.state);
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }
 
 /* A client that is killed while the device is dead is gone at once. */
@@ -217,7 +177,8 @@ TEST_F_TIMEOUT(reset, killed_while_the_device_is_dead, 240)
 	if (!pid) {
 		struct zw_client c;
 
-		if (!zw_client_open(&c) || submit_stuck(&c) || write(ready[1], "x", 1) != 1)
+		if (!zw_client_open(&c) || zw_client_submit_stuck(&c) ||
+		    write(ready[1], "x", 1) != 1)
 			_exit(1);
 		for (;;)
 			pause();
@@ -228,7 +189,7 @@ TEST_F_TIMEOUT(reset, killed_while_the_device_is_dead, 240)
 	ASSERT_EQ(0, kill(pid, SIGKILL));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_GT(400000000ll, zw_deadline(0) - start);
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }
 
 static void *destroy_thread(void *arg)
@@ -243,18 +204,18 @@ TEST_F_TIMEOUT(reset, lost_interrupts, 240)
 {
 	struct zw_client *c = &self->c;
 	long msix = msix_control(self->config);
-	uint32_t count = reset_count(c);
+	uint32_t count = zw_reset_count(c);
 
 	ASSERT_NE(0, msix);
 	ASSERT_EQ(0, config_change(self->config, msix, 0, MSIX_MASK));
 	for (int i = 0; i < 3; i++) {
-		EXPECT_TRUE(works(c)) TH_LOG("round %d", i);
+		EXPECT_TRUE(zw_client_works(c)) TH_LOG("round %d", i);
 	}
 	/* Messages as well. */
 	EXPECT_NE(0, zw_queue(c->fd, c->vm));
 	ASSERT_EQ(0, config_change(self->config, msix, MSIX_MASK, 0));
-	EXPECT_EQ(count, reset_count(c));
-	EXPECT_TRUE(works(c));
+	EXPECT_EQ(count, zw_reset_count(c));
+	EXPECT_TRUE(zw_client_works(c));
 }
 
 static sigjmp_buf on_fault;
@@ -290,7 +251,7 @@ TEST_F_TIMEOUT(reset, lost_device, 240)
 	ASSERT_TRUE(zw_buf(c->fd, c->vm, MIB, DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_CPU_VISIBLE,
 			   64 * MIB, &hbm));
 	ASSERT_EQ(0, touch(hbm.ptr));
-	ASSERT_EQ(0, submit_stuck(o));
+	ASSERT_EQ(0, zw_client_submit_stuck(o));
 	ASSERT_EQ(0, config_change(self->config, PCI_COMMAND, CMD_MEMORY, 0));
 	ASSERT_EQ(0, pthread_create(&t, NULL, destroy_thread, c));
 	EXPECT_EQ(-ECANCELED, zw_fence_status_wait(o->fd, o->timeline, 1, LONG_WAIT_NS));
@@ -310,7 +271,7 @@ TEST_F_TIMEOUT(reset, lost_device, 240)
 	ASSERT_EQ(0, zw_write_file(DRIVER "unbind", self->bdf));
 	ASSERT_EQ(0, config_change(self->config, PCI_COMMAND, 0, CMD_MEMORY));
 	ASSERT_EQ(0, zw_write_file(DRIVER "bind", self->bdf));
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 	EXPECT_EQ(-ENODEV, zw_info(c->fd, &info));
 }
 
@@ -367,7 +328,7 @@ TEST_F_TIMEOUT(reset, flr_while_the_aperture_is_touched, 240)
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		EXPECT_TRUE(WIFSIGNALED(status)) TH_LOG("status 0x%x", status);
 		EXPECT_TRUE(WTERMSIG(status) == SIGBUS || WTERMSIG(status) == SIGALRM);
-		EXPECT_TRUE(fresh_client_works()) TH_LOG("round %d", i);
+		EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES)) TH_LOG("round %d", i);
 	}
 }
 
@@ -405,12 +366,12 @@ TEST_F_TIMEOUT(reset, system_sleep, 240)
 	if (zw_write_file("/sys/power/pm_test", "devices"))
 		SKIP(return, "no pm_test");
 	EXPECT_GT(0, zw_write_file("/sys/power/state", "mem"));
-	EXPECT_TRUE(works(&self->c));
+	EXPECT_TRUE(zw_client_works(&self->c));
 	zw_client_close(&self->c);
 	zw_client_close(&self->other);
 	EXPECT_EQ(0, zw_write_file("/sys/power/state", "mem"));
 	zw_write_file("/sys/power/pm_test", "none");
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }
 
 TEST_HARNESS_MAIN

@@ -51,19 +51,6 @@ static bool wait_for_device(bool there)
 	return false;
 }
 
-static bool fresh_client_works(void)
-{
-	struct zw_client c;
-	bool ok;
-
-	if (!wait_for_device(true) || !zw_client_open(&c))
-		return false;
-	zw_put_fill(c.cmd.ptr, &c.pos, c.cmd.va + 32768, 4, 0x9e1f);
-	ok = !zw_client_run(&c, 0) && *(uint32_t *)((char *)c.cmd.ptr + 32768) == 0x9e1f;
-	zw_client_close(&c);
-	return ok;
-}
-
 FIXTURE(unplug)
 {
 	struct zw_client c;
@@ -114,7 +101,7 @@ TEST_F_TIMEOUT(unplug, by_host_with_jobs_in_flight, 300)
 	EXPECT_EQ(-ENODEV, zw_info(c->fd, &info));
 	EXPECT_EQ(-ENODEV, zw_submit(c->fd, c->queue, 0, 0, 0, 0, 0));
 	ASSERT_EQ(0, plug());
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(wait_for_device(true) && zw_fresh_client_works(1));
 	/* The old file stays dead beside the new device. */
 	EXPECT_EQ(-ENODEV, zw_info(c->fd, &info));
 }
@@ -130,7 +117,8 @@ TEST_F_TIMEOUT(unplug, by_host_again_and_again, 600)
 		ASSERT_EQ(0, unplug());
 		ASSERT_TRUE(wait_for_device(false)) TH_LOG("round %d", i);
 		ASSERT_EQ(0, plug());
-		ASSERT_TRUE(fresh_client_works()) TH_LOG("round %d", i);
+		ASSERT_TRUE(wait_for_device(true) && zw_fresh_client_works(1))
+		TH_LOG("round %d", i);
 	}
 }
 
@@ -146,7 +134,7 @@ TEST_F_TIMEOUT(unplug, remove_and_rescan, 300)
 	EXPECT_GT(0, zw_fence_status_wait(c->fd, c->timeline, c->point, LONG_WAIT_NS));
 	EXPECT_EQ(-ENODEV, zw_info(c->fd, &info));
 	ASSERT_EQ(0, zw_write_file("/sys/bus/pci/rescan", "1"));
-	EXPECT_TRUE(fresh_client_works());
+	EXPECT_TRUE(wait_for_device(true) && zw_fresh_client_works(1));
 }
 
 TEST_HARNESS_MAIN

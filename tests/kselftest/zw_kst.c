@@ -396,6 +396,47 @@ int zw_client_run(struct zw_client *c, uint32_t from)
 	return ret ? ret : zw_wait(c->fd, c->timeline, c->point, LONG_WAIT_NS);
 }
 
+bool zw_client_works(struct zw_client *c)
+{
+	uint32_t from = c->pos;
+
+	zw_put_fill(c->cmd.ptr, &c->pos, c->cmd.va + 32768, 4, from + 1);
+	return !zw_client_run(c, from) &&
+	       (!zw_keep_fences || zw_fence_status(c->fd, c->timeline, c->point) == 1) &&
+	       *(volatile uint32_t *)((char *)c->cmd.ptr + 32768) == from + 1;
+}
+
+bool zw_fresh_client_works(unsigned int tries)
+{
+	for (unsigned int i = 0; i < tries; i++) {
+		struct zw_client c;
+		bool ok;
+
+		if (i)
+			usleep(100000);
+		ok = zw_client_open(&c) && zw_client_works(&c);
+		zw_client_close(&c);
+		if (ok)
+			return true;
+	}
+	return false;
+}
+
+int zw_client_submit_stuck(struct zw_client *c)
+{
+	uint32_t from = c->pos;
+
+	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, c->cmd.va + 61440, 1);
+	return zw_client_submit(c, from, 0);
+}
+
+uint32_t zw_reset_count(struct zw_client *c)
+{
+	struct drm_zhenwu_dev_info info;
+
+	return zw_info(c->fd, &info) ? 0 : info.reset_count;
+}
+
 int zw_write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;

@@ -92,6 +92,15 @@ void zw_client_close(struct zw_client *c);
 /* Submits what was written since `from` and waits. 0 or -errno of submit or wait. */
 int zw_client_run(struct zw_client *c, uint32_t from);
 int zw_client_submit(struct zw_client *c, uint32_t from, uint64_t result_va);
+/* A fill of a client's runs well, and did what it was to do. */
+bool zw_client_works(struct zw_client *c);
+/* A new client can be made, and works, at the latest at that try; they are 100 ms apart. */
+bool zw_fresh_client_works(unsigned int tries);
+#define PATIENT_TRIES 300
+/* A job that waits for a semaphore nobody signals. */
+int zw_client_submit_stuck(struct zw_client *c);
+/* How often the device was reset; 0 when it does not say. */
+uint32_t zw_reset_count(struct zw_client *c);
 
 /* Small file access for sysfs. 0 or -errno. */
 int zw_write_file(const char *path, const char *text);
