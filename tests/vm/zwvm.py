@@ -226,9 +226,10 @@ class Vm:
             return
 
     def boot_patiently(self, accel, limit):
-        """Boots; under TCG once more when the guest does not come up. About one boot in fifty has
-        been seen to stand still before any module was loaded, both CPUs idle, with the cause
-        unknown: it is reported with all that can be known about it, and no test has begun yet."""
+        """Boots; under TCG once more when the guest does not come up. About one boot in fifty stood
+        still before any module was loaded, both CPUs idle, until scripts/qemu-patches mended
+        QEMU's TLB: one that still does is reported with all that can be known about it, and no
+        test has begun yet."""
         try:
             self.boot(accel, limit)
         except VmError as e:
