@@ -27,6 +27,8 @@ MODULE_FIRMWARE(ZHENWU_FW_NAME);
  */
 #define ZHENWU_BOOT_TIMEOUT_MS	20000
 #define ZHENWU_RESET_TIMEOUT_MS	20000
+/* The same for a reset on whose end nothing depends. One progress period is added. */
+#define ZHENWU_QUIET_TIMEOUT_MS	1000
 
 static const char *zhenwu_fw_boot_error_text(u32 err)
 {
@@ -143,6 +145,37 @@ void zhenwu_fw_unload(struct zhenwu_device *zdev)
 	zdev->fw.image = NULL;
 }
 
+static int zhenwu_fw_wait_reset_ms(struct zhenwu_device *zdev, unsigned int ms)
+{
+	unsigned long end = jiffies + msecs_to_jiffies(ms);
+
+	for (;;) {
+		bool last = time_after(jiffies, end);
+
+		if (zhenwu_read32(zdev, ZW_REG_MAGIC) != ZW_MAGIC)
+			return -ENODEV;
+		if (!zhenwu_read32(zdev, ZW_REG_RESET_STATUS))
+			return 0;
+		if (last)
+			return -ETIMEDOUT;
+		usleep_range(100, 1000);
+	}
+}
+
+/**
+ * zhenwu_fw_wait_reset() - wait until a reset of any kind is over
+ * @zdev: device
+ *
+ * A function level reset goes on after the 100 ms the PCI core waits: memory is zeroed.
+ *
+ * Return: 0, -ENODEV when the device does not answer at all, -ETIMEDOUT when it does not get quiet.
+ */
+int zhenwu_fw_wait_reset(struct zhenwu_device *zdev)
+{
+	return zhenwu_fw_wait_reset_ms(zdev,
+				       ZHENWU_RESET_TIMEOUT_MS + 10 * zdev->info.progress_ms);
+}
+
 /**
  * zhenwu_fw_reset_device() - reset the device and wait until it is quiet
  * @zdev: device
@@ -158,29 +191,18 @@ int zhenwu_fw_reset_device(struct zhenwu_device *zdev)
 }
 
 /**
- * zhenwu_fw_wait_reset() - wait until a reset of any kind is over
+ * zhenwu_fw_quiet_device() - reset the device, without much patience
  * @zdev: device
  *
- * A function level reset goes on after the 100 ms the PCI core waits: memory is zeroed.
+ * For where something stronger stops its DMA right after this: a function level reset, or the loss
+ * of bus mastering of a device that was given up. One that works is quiet long before.
  *
  * Return: 0, -ENODEV when the device does not answer at all, -ETIMEDOUT when it does not get quiet.
  */
-int zhenwu_fw_wait_reset(struct zhenwu_device *zdev)
+int zhenwu_fw_quiet_device(struct zhenwu_device *zdev)
 {
-	unsigned long end = jiffies + msecs_to_jiffies(ZHENWU_RESET_TIMEOUT_MS +
-						       10 * zdev->info.progress_ms);
-
-	for (;;) {
-		bool last = time_after(jiffies, end);
-
-		if (zhenwu_read32(zdev, ZW_REG_MAGIC) != ZW_MAGIC)
-			return -ENODEV;
-		if (!zhenwu_read32(zdev, ZW_REG_RESET_STATUS))
-			return 0;
-		if (last)
-			return -ETIMEDOUT;
-		usleep_range(100, 1000);
-	}
+	zhenwu_write32(zdev, ZW_REG_RESET, ZW_RESET_KEY);
+	return zhenwu_fw_wait_reset_ms(zdev, ZHENWU_QUIET_TIMEOUT_MS + zdev->info.progress_ms);
 }
 
 static int zhenwu_fw_wait_ready(struct zhenwu_device *zdev)

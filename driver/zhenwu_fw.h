@@ -29,6 +29,7 @@ void zhenwu_fw_unload(struct zhenwu_device *zdev);
 int zhenwu_fw_boot(struct zhenwu_device *zdev);
 bool zhenwu_fw_running(struct zhenwu_device *zdev);
 int zhenwu_fw_reset_device(struct zhenwu_device *zdev);
+int zhenwu_fw_quiet_device(struct zhenwu_device *zdev);
 int zhenwu_fw_wait_reset(struct zhenwu_device *zdev);
 int zhenwu_fw_show_log(struct zhenwu_device *zdev, struct seq_file *m);
 

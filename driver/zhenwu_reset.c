@@ -251,6 +251,8 @@ void zhenwu_reset_wait(struct zhenwu_device *zdev, u32 gen)
  */
 void zhenwu_reset_stop(struct zhenwu_device *zdev)
 {
+	/* One that was given up had its time. */
+	bool given_up = zhenwu_device_state(zdev) == ZHENWU_STATE_WEDGED;
 	bool cookie;
 	int ret;
 
@@ -259,7 +261,7 @@ void zhenwu_reset_stop(struct zhenwu_device *zdev)
 	zhenwu_ipc_down(zdev);
 	cookie = dma_fence_begin_signalling();
 	mutex_lock(&zdev->hw_lock);
-	ret = zhenwu_fw_reset_device(zdev);
+	ret = given_up ? zhenwu_fw_quiet_device(zdev) : zhenwu_fw_reset_device(zdev);
 	if (ret && ret != -ENODEV)
 		drm_err(&zdev->drm, "the device does not get quiet: %d\n", ret);
 	pci_clear_master(zdev->pdev);
@@ -361,7 +363,7 @@ void zhenwu_reset_flr_prepare(struct pci_dev *pdev)
 	zhenwu_state_set(zdev, ZHENWU_STATE_FLR);
 	zhenwu_ipc_down(zdev);
 	zhenwu_reset_lose_vms(zdev);
-	if (zhenwu_device_alive(zdev) && zhenwu_fw_reset_device(zdev))
+	if (zhenwu_device_alive(zdev) && zhenwu_fw_quiet_device(zdev))
 		drm_err(&zdev->drm, "the device does not get quiet\n");
 	/* The MSI-X table is about to move away and come back. */
 	zhenwu_irq_disable(zdev);
