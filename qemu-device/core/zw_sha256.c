@@ -36,7 +36,8 @@ static void store_be32(uint8_t *p, uint32_t v)
 
 static void compress(uint32_t h[8], const uint8_t *block)
 {
-	uint32_t w[64], v[8];
+	uint32_t a = h[0], b = h[1], c = h[2], d = h[3], e = h[4], f = h[5], g = h[6], i = h[7];
+	uint32_t w[64];
 
 	for (int t = 0; t < 16; t++)
 		w[t] = load_be32(block + 4 * t);
@@ -47,21 +48,30 @@ static void compress(uint32_t h[8], const uint8_t *block)
 		w[t] = s1 + w[t - 7] + s0 + w[t - 16];
 	}
 
-	memcpy(v, h, sizeof(v));
 	for (int t = 0; t < 64; t++) {
-		uint32_t a = v[0], e = v[4];
 		uint32_t sum1 = ror(e, 6) ^ ror(e, 11) ^ ror(e, 25);
-		uint32_t ch = (e & v[5]) ^ (~e & v[6]);
-		uint32_t t1 = v[7] + sum1 + ch + K[t] + w[t];
+		uint32_t ch = (e & f) ^ (~e & g);
+		uint32_t t1 = i + sum1 + ch + K[t] + w[t];
 		uint32_t sum0 = ror(a, 2) ^ ror(a, 13) ^ ror(a, 22);
-		uint32_t maj = (a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]);
+		uint32_t maj = (a & b) ^ (a & c) ^ (b & c);
 
-		memmove(v + 1, v, 7 * sizeof(v[0]));
-		v[4] += t1;
-		v[0] = t1 + sum0 + maj;
+		i = g;
+		g = f;
+		f = e;
+		e = d + t1;
+		d = c;
+		c = b;
+		b = a;
+		a = t1 + sum0 + maj;
 	}
-	for (int i = 0; i < 8; i++)
-		h[i] += v[i];
+	h[0] += a;
+	h[1] += b;
+	h[2] += c;
+	h[3] += d;
+	h[4] += e;
+	h[5] += f;
+	h[6] += g;
+	h[7] += i;
 }
 
 void zw_sha256_init(struct zw_sha256_ctx *ctx)
