@@ -45,7 +45,8 @@ struct zw_host_ops {
 			  size_t len);
 	void (*log)(void *opaque, enum zw_log_level level, const char *msg);
 	/*
-	 * engine thread wrote [off, off+len) of HBM through host pointers (dirty logging); optional
+	 * The device has written [off, off+len) of HBM through host pointers (dirty logging). After
+	 * the write and never before: a log that begins in between would miss it. Optional.
 	 */
 	void (*hbm_dirty)(void *opaque, uint64_t off, uint64_t len);
 	/*
@@ -105,6 +106,33 @@ void zw_device_reset_begin(struct zw_device *dev, bool scrub_hbm);
 bool zw_device_reset_end(struct zw_device *dev);
 /* Begins and waits until the device is out of reset. Not from a callback. */
 void zw_device_reset(struct zw_device *dev, bool scrub_hbm);
+
+/*
+ * Stands still: returns when the control core is between two instructions and the command processor
+ * between two packets, or done. Neither firmware nor guest can tell: the firmware's clock stands too,
+ * a job goes on where it was. A reset is still carried out. Registers are served. Nests. May wait
+ * for a packet, a scrub, and callbacks into the host: not from a callback, and not with a lock held
+ * that callbacks take.
+ */
+void zw_device_pause(struct zw_device *dev);
+void zw_device_continue(struct zw_device *dev);
+/*
+ * The whole state but HBM, also in the middle of a job; pauses while it is taken, so a caller that
+ * wants it to fit to HBM and system memory pauses before. *buf: for free(). What is not in it: the
+ * translation cache (so TLB counters go on differently), what the host has configured, and a reset
+ * that the host has not ended. 0; or -errno and a line in err: -EBUSY while an injected fault keeps a
+ * reset from ending.
+ *
+ * load takes it into a device of the same profile, sizes and UUID, whose HBM has or will get its
+ * contents before the device goes on; pause around both. Everything is checked: -EINVAL (damaged,
+ * of another version or configuration, impossible; a line in err) leaves the device as after a reset
+ * without scrub, and without injected faults. -EBUSY: a reset of the host's has not ended. Neither is
+ * to be called from a callback.
+ */
+int zw_device_save(struct zw_device *dev, void **buf, size_t *len, char *err, size_t err_len);
+int zw_device_load(struct zw_device *dev, const void *buf, size_t len, char *err, size_t err_len);
+/* No state of this device is longer. */
+uint64_t zw_device_state_max(const struct zw_device *dev);
 
 /*
  * For good: everything is stopped, all threads end, host ops' stopped is called once, by the last of

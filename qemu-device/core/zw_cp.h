@@ -75,6 +75,22 @@ void zw_cp_preempt(struct zw_cp *cp);
 void zw_cp_cancel(struct zw_cp *cp);
 /* Any thread: the running job was told to stop as soon as possible. */
 bool zw_cp_cancelled(const struct zw_cp *cp);
+/*
+ * Any thread, for the device to be stopped as a whole: while set, zw_cp_run() returns at the next
+ * packet boundary with the job neither over nor preempted, and held is true. The next run goes on
+ * with it, given the record as it was, and with the requests that were made. Not for jobs that end
+ * before a boundary.
+ */
+void zw_cp_hold(struct zw_cp *cp, bool hold);
+bool zw_cp_held(const struct zw_cp *cp);
+/* The held job will not go on. Not while zw_cp_run() runs. */
+void zw_cp_forget_held(struct zw_cp *cp);
+struct zw_state;
+/*
+ * Saves or loads everything but what the configuration gives (zw_state.h). Not while zw_cp_run()
+ * runs; loading: after a reset. job: the record of a held job.
+ */
+void zw_cp_state(struct zw_cp *cp, struct zw_state *st, const struct zw_soc_job *job);
 /* Drops requests made so far. Not while zw_cp_run() runs. */
 void zw_cp_arm(struct zw_cp *cp);
 /*

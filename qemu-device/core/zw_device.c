@@ -29,7 +29,7 @@ static uint64_t mtime(void *opaque)
 {
 	struct zw_device *dev = opaque;
 
-	return zw_dev_clock_ns() / 1000 - dev->epoch_us;
+	return zw_dev_clock_ns() / 1000 - atomic_load(&dev->epoch_us);
 }
 
 void zw_dev_log(struct zw_device *dev, enum zw_log_level level, const char *fmt, ...)
@@ -155,7 +155,7 @@ static void reset_counters(struct zw_pmu *pmu)
 }
 
 /* All registers as after power-on. Both threads are at rest. */
-static void reset_state(struct zw_device *dev)
+void zw_dev_reset_state(struct zw_device *dev)
 {
 	memset(dev->sram, 0, ZW_SOC_SRAM_SIZE);
 	zw_mmu_reset(dev->mmu);
@@ -212,7 +212,7 @@ void zw_dev_clean(struct zw_device *dev)
 	pthread_mutex_unlock(&dev->lock);
 	if (scrub && zw_hbm_scrub(&dev->hbm, 0, dev->hbm.size, not_clean, dev))
 		return; /* what came meanwhile starts over */
-	reset_state(dev);
+	zw_dev_reset_state(dev);
 	pthread_mutex_lock(&dev->lock);
 	hold = dev->hold;
 	if (dev->run == ZW_RUN_CLEAN && zw_inject_armed(&dev->inject, ZW_INJECT_STUCK_RESET)) {

@@ -56,7 +56,7 @@ struct zw_device {
 	uint32_t caps;
 	uint32_t num_queues, num_vms;
 	uint8_t uuid[16];
-	uint64_t epoch_us; /* host clock at mtime 0 */
+	_Atomic uint64_t epoch_us; /* host clock at mtime 0 */
 
 	struct zw_hbm hbm;
 	struct zw_inject_state inject;
@@ -78,6 +78,12 @@ struct zw_device {
 	bool scrub;           /* what the reset under way includes: HBM is zeroed, */
 	bool hold;            /* and it ends only with zw_device_reset_end() */
 	unsigned int threads; /* that have not ended */
+	bool core_busy;       /* the core thread is in a step of its own, */
+	bool cp_running;      /* the CP thread in a job */
+	unsigned int pauses;  /* calls of zw_device_pause() that were not undone */
+	bool frozen;          /* nobody but zw_save.c changes anything, not even a reset */
+	bool clock_stopped;   /* since ... */
+	uint64_t stopped_at_us;
 	bool core_sleeping;
 	bool mei; /* level of the external interrupt line */
 	uint32_t irq_pending, irq_enable;
@@ -140,6 +146,8 @@ uint64_t zw_dev_clock_ns(void);
 /* ZW_RUN_CLEAN on the control-core thread: registers, SRAM, MMU and CP as after power-on, HBM zeroed
  * if that was asked for. Takes the lock. */
 void zw_dev_clean(struct zw_device *dev);
+/* The part of it that is neither HBM nor the state of the run. Both threads are at rest. */
+void zw_dev_reset_state(struct zw_device *dev);
 
 /* -- zw_threads.c -- */
 

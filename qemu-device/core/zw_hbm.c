@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "zw_hbm.h"
+#include "zw_state.h"
 #include "zhenwu/zw_pte.h"
 
 /* Scrubbing is done in pieces, so that a reset need not wait for 96 GiB. */
@@ -316,4 +317,30 @@ int zw_hbm_scrub(struct zw_hbm *hbm, uint64_t off, uint64_t len, bool (*stop)(vo
 		off = next;
 	}
 	return 0;
+}
+
+/* -- saved state -- */
+
+/* Saved: the bad pages. The rest is configuration, or says what the host's memory is like. */
+ZW_STATE_SIZE(sizeof(struct zw_hbm) - sizeof(pthread_mutex_t), 224);
+
+void zw_hbm_state(struct zw_hbm *hbm, struct zw_state *st)
+{
+	uint32_t n;
+
+	pthread_mutex_lock(&hbm->lock);
+	n = atomic_load(&hbm->num_bad);
+	zw_state_u32(st, &n);
+	if (!zw_state_check(st, n <= ZW_HBM_BAD_PAGES, "more bad pages than there can be"))
+		n = 0;
+	for (unsigned int i = 0; i < n; i++) {
+		zw_state_u64(st, &hbm->bad[i]);
+		zw_state_check(st, hbm->bad[i] % ZW_PAGE_SIZE == 0 && hbm->bad[i] < hbm->size,
+			       "a bad page is outside of HBM");
+	}
+	if (st->loading) {
+		atomic_store(&hbm->num_bad, st->err ? 0 : n);
+		hbm->recount_at = 0;
+	}
+	pthread_mutex_unlock(&hbm->lock);
 }

@@ -90,6 +90,13 @@ int zw_hbm_poison(struct zw_hbm *hbm, uint64_t addr);
 void zw_hbm_heal(struct zw_hbm *hbm, uint64_t off, uint64_t len);
 bool zw_hbm_bad_page(struct zw_hbm *hbm, uint64_t off, uint64_t len, uint64_t *bad);
 
+struct zw_state;
+/*
+ * Saves or loads what is known about HBM besides its contents (zw_state.h). After a load whatever
+ * backs it is counted anew.
+ */
+void zw_hbm_state(struct zw_hbm *hbm, struct zw_state *st);
+
 /* Bytes of host memory behind HBM now, by mincore(); walks everything. */
 uint64_t zw_hbm_resident(const struct zw_hbm *hbm);
 

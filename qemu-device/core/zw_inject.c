@@ -7,6 +7,7 @@
 #include <string.h>
 #include "zw_device_int.h"
 #include "zw_inject.h"
+#include "zw_state.h"
 #include "zhenwu/zw_queue.h"
 
 #define ALWAYS UINT64_MAX
@@ -83,6 +84,14 @@ bool zw_inject_take(struct zw_inject_state *inj, enum zw_inject kind)
 	taken = take_locked(inj, kind);
 	pthread_mutex_unlock(&inj->lock);
 	return taken;
+}
+
+void zw_inject_return(struct zw_inject_state *inj, enum zw_inject kind, unsigned int releases)
+{
+	pthread_mutex_lock(&inj->lock);
+	if (atomic_load(&inj->releases) == releases && inj->count[kind] != ALWAYS)
+		set_locked(inj, kind, inj->count[kind] + 1);
+	pthread_mutex_unlock(&inj->lock);
 }
 
 static bool dma_fault(struct zw_inject_state *inj, uint64_t addr, uint64_t len, bool take)
@@ -162,16 +171,13 @@ static void poke(struct zw_device *dev)
 	pthread_mutex_unlock(&dev->lock);
 }
 
-static void clear(struct zw_device *dev)
+void zw_inject_forget(struct zw_inject_state *inj)
 {
-	struct zw_inject_state *inj = &dev->inject;
-
 	pthread_mutex_lock(&inj->lock);
 	for (unsigned int k = 0; k < ZW_INJECT_COUNT; k++)
 		set_locked(inj, k, 0);
 	atomic_fetch_add(&inj->releases, 1);
 	pthread_mutex_unlock(&inj->lock);
-	zw_hbm_heal(&dev->hbm, 0, dev->hbm.size);
 }
 
 static int arm(struct zw_inject_state *inj, enum zw_inject kind, uint64_t count, uint64_t value)
@@ -204,7 +210,8 @@ static int inject(struct zw_device *dev, enum zw_inject kind, uint64_t arg, uint
 		return -EINVAL;
 	switch (kind) {
 	case ZW_INJECT_CLEAR:
-		clear(dev);
+		zw_inject_forget(inj);
+		zw_hbm_heal(&dev->hbm, 0, dev->hbm.size);
 		return 0;
 	case ZW_INJECT_FW_TRAP:
 		return arm(inj, kind, 1, 0);
@@ -243,6 +250,24 @@ int zw_device_inject(struct zw_device *dev, enum zw_inject kind, uint64_t arg, u
 	if (!ret)
 		poke(dev);
 	return ret;
+}
+
+/* -- saved state -- */
+
+ZW_STATE_SIZE(sizeof(struct zw_inject_state) - sizeof(pthread_mutex_t), 216);
+
+void zw_inject_stream(struct zw_inject_state *inj, struct zw_state *st)
+{
+	pthread_mutex_lock(&inj->lock);
+	zw_state_same(st, ZW_INJECT_COUNT, "the number of faults that can be injected");
+	for (unsigned int k = 0; k < ZW_INJECT_COUNT; k++) {
+		zw_state_u64(st, &inj->count[k]);
+		zw_state_u64(st, &inj->value[k]);
+		set_locked(inj, k, inj->count[k]);
+	}
+	zw_state_u64(st, &inj->dma_addr);
+	zw_state_u64(st, &inj->dma_len);
+	pthread_mutex_unlock(&inj->lock);
 }
 
 /* -- as text -- */

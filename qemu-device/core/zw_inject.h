@@ -36,6 +36,15 @@ bool zw_inject_armed(const struct zw_inject_state *inj, enum zw_inject kind);
 /* It happens now: one less to come. False: it does not. */
 bool zw_inject_take(struct zw_inject_state *inj, enum zw_inject kind);
 
+/* What was taken did not come to pass; releases: as they were when it was taken. */
+void zw_inject_return(struct zw_inject_state *inj, enum zw_inject kind, unsigned int releases);
+/* Nothing is to fail any more. What stands still goes on. */
+void zw_inject_forget(struct zw_inject_state *inj);
+
+struct zw_state;
+/* Saves or loads what is still to happen (zw_state.h). */
+void zw_inject_stream(struct zw_inject_state *inj, struct zw_state *st);
+
 /* A transfer to or from [addr, addr + len) of system memory fails. */
 bool zw_inject_dma(struct zw_inject_state *inj, uint64_t addr, uint64_t len);
 /* One that is made now would; nothing is used up. */

@@ -112,19 +112,31 @@ void *zw_dev_cp_main(void *opaque)
 
 	pthread_mutex_lock(&dev->lock);
 	while (dev->run != ZW_RUN_QUIT) {
-		if (!dev->cp_busy) {
+		/* A paused device drops jobs, but runs none. */
+		if (!dev->cp_busy || dev->frozen || (dev->pauses && dev->run == ZW_RUN_FIRMWARE)) {
 			pthread_cond_wait(&dev->cp_cond, &dev->lock);
 			continue;
 		}
 		atomic_store(&dev->cp_start, false);
 		/* Else its firmware ended before we came to it. */
 		if (dev->run == ZW_RUN_FIRMWARE) {
+			dev->cp_running = true;
 			pthread_mutex_unlock(&dev->lock);
 			cp_run(dev);
 			pthread_mutex_lock(&dev->lock);
+			dev->cp_running = false;
+			if (zw_cp_held(dev->cp)) {
+				/* It is still there, and goes on after the pause. */
+				pthread_cond_broadcast(&dev->rest_cond);
+				continue;
+			}
+		} else {
+			zw_cp_forget_held(dev->cp);
 		}
 		cp_done_locked(dev);
 		dev->cp_busy = false;
+		if (dev->pauses)
+			pthread_cond_broadcast(&dev->rest_cond);
 		if (dev->run != ZW_RUN_FIRMWARE) {
 			/* The core may wait for this. */
 			pthread_cond_signal(&dev->core_cond);
@@ -182,8 +194,8 @@ static void core_park(struct zw_device *dev)
 		return;
 	deadline = zw_rv_timer_deadline(dev->rv);
 	if (deadline != UINT64_MAX) {
-		uint64_t us = deadline > UINT64_MAX / 2 - dev->epoch_us ? UINT64_MAX / 2
-									: deadline + dev->epoch_us;
+		uint64_t epoch = atomic_load(&dev->epoch_us);
+		uint64_t us = deadline > UINT64_MAX / 2 - epoch ? UINT64_MAX / 2 : deadline + epoch;
 
 		ts.tv_sec = (time_t)(us / 1000000);
 		ts.tv_nsec = (long)(us % 1000000) * 1000;
@@ -235,6 +247,8 @@ static bool core_step_locked(struct zw_device *dev)
 {
 	void (*step)(struct zw_device *);
 
+	if (dev->frozen || (dev->pauses && !zw_dev_resetting_locked(dev)))
+		return false;
 	switch (dev->run) {
 	case ZW_RUN_BOOT:
 		step = zw_boot_run;
@@ -253,9 +267,13 @@ static bool core_step_locked(struct zw_device *dev)
 		return false;
 	if (dev->run == ZW_RUN_STOP)
 		zw_dev_enter_locked(dev, ZW_RUN_CLEAN);
+	dev->core_busy = true;
 	pthread_mutex_unlock(&dev->lock);
 	step(dev);
 	pthread_mutex_lock(&dev->lock);
+	dev->core_busy = false;
+	if (dev->pauses)
+		pthread_cond_broadcast(&dev->rest_cond);
 	return true;
 }
 

@@ -9,35 +9,6 @@
 #include "zw_cp_int.h"
 #include "../zw_inject.h"
 
-/* What a queue keeps between runs. */
-struct zw_cp_queue {
-	struct zw_cp_clock clk;
-	/* the job under way, when it was preempted or blocked */
-	bool active;
-	uint64_t seqno;
-	uint64_t start_ps;
-	uint64_t busy_ps[ZW_ENGINE_COUNT];
-	struct zw_cp_cost bytes; /* compute_ps and not_before unused */
-	uint64_t packets;        /* retired */
-	/* what goes on with it: the checked buffer, and where in it */
-	struct zw_cp_buffer buffer;
-	uint32_t next_offset;
-};
-
-struct zw_cp {
-	struct zw_cp_config cfg;
-	pthread_mutex_t lock; /* cancel and the pool's flag change together */
-	atomic_bool preempt;
-	atomic_bool cancel;
-	struct zw_cp_exec x; /* kept for its arrays */
-	struct zw_cp_sems sems;
-	/* Of all jobs that ended: when new queues start. Those are made while jobs run. */
-	_Atomic uint64_t latest_end;
-	uint64_t buffers_loaded;
-	unsigned int num_queues;
-	struct zw_cp_queue queue[]; /* num_queues of them */
-};
-
 struct zw_cp *zw_cp_new(const struct zw_cp_config *cfg)
 {
 	unsigned int n = cfg->num_queues ? cfg->num_queues : ZW_MAX_QUEUES;
@@ -84,6 +55,21 @@ bool zw_cp_cancelled(const struct zw_cp *cp)
 	return atomic_load_explicit(&cp->cancel, memory_order_relaxed);
 }
 
+void zw_cp_hold(struct zw_cp *cp, bool hold)
+{
+	atomic_store(&cp->hold, hold);
+}
+
+bool zw_cp_held(const struct zw_cp *cp)
+{
+	return cp->held;
+}
+
+void zw_cp_forget_held(struct zw_cp *cp)
+{
+	cp->held = false;
+}
+
 void zw_cp_arm(struct zw_cp *cp)
 {
 	pthread_mutex_lock(&cp->lock);
@@ -108,6 +94,7 @@ void zw_cp_queue_reset(struct zw_cp *cp, unsigned int queue)
 void zw_cp_reset(struct zw_cp *cp)
 {
 	cp->latest_end = 0;
+	cp->held = false;
 	memset(&cp->sems, 0, sizeof(cp->sems));
 	for (unsigned int i = 0; i < cp->num_queues; i++)
 		zw_cp_queue_reset(cp, i);
@@ -237,20 +224,29 @@ static int run_packet(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec
 	return err;
 }
 
-/* An injected hang: the packet is begun and does not end, until it is cancelled or the fault cleared. */
-static void hang(struct zw_cp *cp)
+/*
+ * An injected hang: the packet is begun and does not end, until it is cancelled or the fault cleared.
+ * True: the device is to stand still; the packet hangs again when the job goes on.
+ */
+static bool hang(struct zw_cp *cp)
 {
 	const struct timespec nap = {.tv_nsec = 1000000};
 	struct zw_inject_state *inj = cp->cfg.inject;
 	unsigned int releases;
 
 	if (!zw_inject_armed(inj, ZW_INJECT_HANG))
-		return;
+		return false;
 	releases = atomic_load(&inj->releases);
 	if (!zw_inject_take(inj, ZW_INJECT_HANG))
-		return;
-	while (atomic_load(&inj->releases) == releases && !atomic_load(&cp->cancel))
+		return false;
+	while (atomic_load(&inj->releases) == releases && !atomic_load(&cp->cancel)) {
+		if (atomic_load(&cp->hold)) {
+			zw_inject_return(inj, ZW_INJECT_HANG, releases);
+			return true;
+		}
 		nanosleep(&nap, NULL);
+	}
+	return false;
 }
 
 static void boundary(struct zw_cp *cp)
@@ -264,7 +260,6 @@ static void run_packets(struct zw_cp *cp, struct zw_soc_job *job)
 {
 	struct zw_cp_queue *q = &cp->queue[job->queue];
 	struct zw_cp_exec *x = &cp->x;
-	bool progress = false;
 
 	while (q->next_offset < q->buffer.size) {
 		const struct zw_pkt *hdr =
@@ -275,14 +270,21 @@ static void run_packets(struct zw_cp *cp, struct zw_soc_job *job)
 		size_t cap_late = x->cap_late, cap_mem = x->cap_mem;
 		int err;
 
-		hang(cp);
+		if (hang(cp)) {
+			cp->held = true;
+			return;
+		}
 		boundary(cp);
 		if (atomic_load(&cp->cancel)) {
 			zw_cp_set_failed(job, ZW_JOB_CANCELED, ZW_REASON_NONE, index, hdr->tag);
 			return;
 		}
+		if (atomic_load(&cp->hold)) {
+			cp->held = true;
+			return;
+		}
 		/* At least one packet a run, or a short time slice could starve a long buffer. */
-		if (progress && atomic_load(&cp->preempt)) {
+		if (cp->progress && atomic_load(&cp->preempt)) {
 			job->end = ZW_SOC_END_PREEMPTED;
 			return;
 		}
@@ -313,7 +315,7 @@ static void run_packets(struct zw_cp *cp, struct zw_soc_job *job)
 				zw_cp_log_failure(&cp->cfg, job, x->op->name);
 			return;
 		}
-		progress = true;
+		cp->progress = true;
 		q->next_offset += hdr->size;
 	}
 }
@@ -421,8 +423,12 @@ static void end_job(struct zw_cp *cp, struct zw_soc_job *job)
 
 void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job)
 {
+	bool goes_on = cp->held;
 	struct zw_cp_queue *q;
 
+	cp->held = false;
+	if (!goes_on)
+		cp->progress = false;
 	job->end = ZW_SOC_END_COMPLETE;
 	job->status = ZW_JOB_OK;
 	job->reason = ZW_REASON_NONE;
@@ -440,7 +446,7 @@ void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job)
 		goto out;
 	}
 	q = &cp->queue[job->queue];
-	if (resumes(q, job)) {
+	if (goes_on || resumes(q, job)) {
 		run_packets(cp, job);
 	} else if (job->resume_offset) {
 		/* Nothing was interrupted there: firmware and command processor disagree. */
@@ -450,6 +456,8 @@ void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job)
 	} else if (start_job(cp, job)) {
 		run_packets(cp, job);
 	}
+	if (cp->held)
+		return; /* requests that were made meet the rest of the run */
 	job->start_ps = q->start_ps;
 	job->end_ps = q->clk.now;
 	if (job->end == ZW_SOC_END_COMPLETE)

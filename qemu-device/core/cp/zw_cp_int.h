@@ -14,6 +14,8 @@
 #ifndef ZW_CP_INT_H
 #define ZW_CP_INT_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -328,6 +330,38 @@ void zw_cp_buffer_drop(struct zw_cp_buffer *buf);
 bool zw_cp_buffer_is_of(const struct zw_cp_buffer *buf, const struct zw_soc_job *job);
 
 /* -- jobs (zw_cp.c) ------------------------------------------------------------------------------------- */
+
+/* What a queue keeps between runs. */
+struct zw_cp_queue {
+	struct zw_cp_clock clk;
+	/* the job under way, when it was preempted or blocked */
+	bool active;
+	uint64_t seqno;
+	uint64_t start_ps;
+	uint64_t busy_ps[ZW_ENGINE_COUNT];
+	struct zw_cp_cost bytes; /* compute_ps and not_before unused */
+	uint64_t packets;        /* retired */
+	/* what goes on with it: the checked buffer, and where in it */
+	struct zw_cp_buffer buffer;
+	uint32_t next_offset;
+};
+
+struct zw_cp {
+	struct zw_cp_config cfg;
+	pthread_mutex_t lock; /* cancel and the pool's flag change together */
+	atomic_bool preempt;
+	atomic_bool cancel;
+	struct zw_cp_exec x; /* kept for its arrays */
+	struct zw_cp_sems sems;
+	/* Of all jobs that ended: when new queues start. Those are made while jobs run. */
+	_Atomic uint64_t latest_end;
+	uint64_t buffers_loaded;
+	atomic_bool hold; /* stop between packets, unseen by the firmware */
+	bool held;        /* that happened: the next zw_cp_run() goes on with the job ... */
+	bool progress;    /* ... and a packet of this run was done */
+	unsigned int num_queues;
+	struct zw_cp_queue queue[]; /* num_queues of them */
+};
 
 void zw_cp_set_failed(struct zw_soc_job *job, uint32_t status, uint32_t reason, uint32_t packet,
 		      uint32_t tag);
