@@ -13,7 +13,8 @@
  * and take it, with no lock of theirs held, to raise MSI-X and inside of the
  * memory API, where DMA goes through MMIO dispatch (ROM, a vIOMMU's faults).
  *
- * So nobody who has the BQL waits for a core thread.  Letting go of it while
+ * So nobody who has the BQL waits for a core thread, unless the VM is stopped
+ * and the core with it (zhenwu-migrate.c).  Letting go of it while
  * waiting would be no way out: FLR and slot power are configuration writes, and
  * until such a write returns the bridge refuses every other CPU's as re-entrant
  * and devices may not come and go.  Instead reset and exit only begin here; the
@@ -29,29 +30,22 @@
 #include "qemu/module.h"
 #include "qemu/rcu.h"
 #include "qemu/units.h"
-#include "qemu/uuid.h"
 #include "qapi/error.h"
 #include "qapi/visitor.h"
 #include "exec/cpu-common.h"
-#include "exec/memory.h"
 #include "exec/ramblock.h"
 #include "hw/boards.h"
 #include "hw/pci/msix.h"
-#include "hw/pci/pci_device.h"
 #include "hw/pci/pcie.h"
 #include "hw/qdev-properties.h"
 #include "hw/qdev-properties-system.h"
 #include "hw/resettable.h"
-#include "migration/blocker.h"
-#include "qom/object.h"
 #include "trace.h"
+#include "zhenwu.h"
 #include "zhenwu/zw_regs.h"
 #include "zw_core.h"
 #include "zw_profile.h"
 #include "zw_sha256.h"
-
-#define TYPE_ZHENWU "zhenwu"
-OBJECT_DECLARE_SIMPLE_TYPE(ZhenwuState, ZHENWU)
 
 #define ZW_MSIX_BAR_SIZE    4096
 #define ZW_MSIX_PBA         2048
@@ -62,34 +56,6 @@ OBJECT_DECLARE_SIMPLE_TYPE(ZhenwuState, ZHENWU)
 #define ZW_LIMIT_AUTO       UINT64_MAX
 /* Firmware comes from the guest, which must not be able to fill our stderr. */
 #define ZW_MAX_WARNINGS     16
-
-struct ZhenwuState {
-    PCIDevice parent_obj;
-
-    MemoryRegion bar0;
-    MemoryRegion bar2;      /* power of two around the aperture */
-    MemoryRegion bar4;
-    MemoryRegion hbm;       /* all of it */
-    MemoryRegion aperture;  /* alias of its first bytes */
-
-    struct zw_device *core; /* NULL: unplugged */
-    struct zw_device *old;  /* the core of an unplugged device, until it ends */
-    bool gone;              /* atomic: unplugged, no more DMA */
-    bool core_ended;        /* atomic: all threads of the core have ended */
-    QEMUBH *bh;
-    Error *migration_blocker;
-    unsigned int warnings;  /* atomic */
-
-    char *profile_name;
-    uint64_t hbm_size;
-    uint64_t aperture_size;
-    int32_t workers;
-    uint32_t progress_ms;
-    uint32_t num_queues;
-    uint32_t num_vms;
-    QemuUUID uuid;
-    uint64_t backing_limit;
-};
 
 /* Core callbacks: any thread, mostly without the BQL */
 
@@ -105,7 +71,7 @@ static GPrivate zw_rcu_member = G_PRIVATE_INIT(zw_rcu_leave);
  * to RCU.  The core makes its threads itself: they enrol when they first DMA
  * and are struck off when they end.
  */
-static void zw_rcu_enter(void)
+void zw_rcu_enter(void)
 {
     if (!bql_locked() && !g_private_get(&zw_rcu_member)) {
         rcu_register_thread();
@@ -263,6 +229,7 @@ static const struct zw_host_ops zw_ops = {
     .msix_raise = zw_msix_raise,
     .log = zw_log,
     .hbm_discard = zw_hbm_discard,
+    .hbm_dirty = zw_hbm_dirty,
     .reset_done = zw_reset_done,
     .stopped = zw_stopped,
 };
@@ -337,10 +304,17 @@ static void zw_reset_hold(Object *obj, ResetType type)
     trace_zw_reset_begin(type, zw_in_flr(s));
     memory_region_set_enabled(&s->aperture, false);
     zw_device_reset_begin(s->core, true);
+    /*
+     * In a stopped VM the core does nothing but this reset, which needs no
+     * BQL.  A snapshot that is loaded, and one that is taken, finds it done.
+     */
+    if (s->still) {
+        zw_settle(s);
+    }
 }
 
 /* The core has done what was begun: a reset, or its end. */
-static void zw_core_bh(void *opaque)
+void zw_core_bh(void *opaque)
 {
     ZhenwuState *s = opaque;
 
@@ -348,7 +322,7 @@ static void zw_core_bh(void *opaque)
         memory_region_set_enabled(&s->aperture, true);
         trace_zw_reset_done();
     }
-    if (s->old && qatomic_read(&s->core_ended)) {
+    if (s->old && !s->waiting && qatomic_read(&s->core_ended)) {
         zw_device_free(s->old);
         s->old = NULL;
         qemu_bh_delete(s->bh);
@@ -523,6 +497,7 @@ static void zw_exit(PCIDevice *pdev)
 {
     ZhenwuState *s = ZHENWU(pdev);
 
+    zw_migrate_exit(s);
     if (s->core) {
         /* The threads may need us to let go of the BQL before they can end. */
         object_ref(OBJECT(s));
@@ -551,7 +526,6 @@ static void zw_exit(PCIDevice *pdev)
     if (pdev->exp.exp_cap) {
         pcie_cap_exit(pdev);
     }
-    migrate_del_blocker(&s->migration_blocker);
 }
 
 /* Unless one was given: the same for the same place in the machine. */
@@ -594,11 +568,6 @@ static void zw_realize(PCIDevice *pdev, Error **errp)
     if (s->backing_limit == ZW_LIMIT_AUTO) {
         s->backing_limit = zw_default_limit();
     }
-    error_setg(&s->migration_blocker, "zhenwu: the state of its control core "
-               "and of jobs in flight cannot be saved");
-    if (migrate_add_blocker(&s->migration_blocker, errp) < 0) {
-        return;
-    }
     s->bh = qemu_bh_new(zw_core_bh, s);
 
     pdev->config[PCI_INTERRUPT_PIN] = 0;
@@ -626,6 +595,7 @@ static void zw_realize(PCIDevice *pdev, Error **errp)
         return;
     }
     zw_register_bars(s);
+    zw_migrate_init(s);
     trace_zw_realize(profile->name, s->hbm_size, s->aperture_size, s->workers,
                      s->backing_limit);
 }
@@ -704,6 +674,8 @@ static void zw_class_init(ObjectClass *oc, void *data)
     pc->class_id = ZW_PCI_CLASS;
     pc->revision = ZW_PCI_REVISION;
     rc->phases.hold = zw_reset_hold;
+    dc->vmsd = &vmstate_zhenwu;
+    zw_migrate_class_init(oc);
     dc->desc = "Zhenwu LLM accelerator";
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);
     device_class_set_props(dc, zw_properties);
@@ -726,6 +698,7 @@ static const TypeInfo zw_info = {
     .class_init = zw_class_init,
     .interfaces = (InterfaceInfo[]) {
         { INTERFACE_PCIE_DEVICE },
+        { TYPE_RAM_DISCARD_MANAGER },
         { },
     },
 };

@@ -170,6 +170,23 @@ class Machine:
     def get(self, prop, path="/machine/peripheral/zw0"):
         return self.qmp("qom-get", path=path, property=prop)
 
+    def migrate(self, uri):
+        """Sends the machine there, and waits until that is done; a Failure with the reason."""
+        self.qmp("migrate", uri=uri)
+        info = {}
+
+        def over():
+            info.update(self.qmp("query-migrate"))
+            return info.get("status") in ("completed", "failed")
+
+        self.wait("the migration", over)
+        if info["status"] == "failed":
+            raise Failure(f"migrate: {info.get('error-desc', 'failed')}")
+
+    def arrived(self):
+        """Of a machine made with -incoming and -S: waits until all has come in."""
+        self.wait("what comes in", lambda: self.qmp("query-status")["status"] != "inmigrate")
+
     def set(self, prop, value, path="/machine/peripheral/zw0"):
         return self.qmp("qom-set", path=path, property=prop, value=value)
 
