@@ -29,6 +29,16 @@ struct zw_pmu {
 	_Atomic uint32_t progress; /* ZW_SOC_CP_PROGRESS: tiles done, moves inside long packets */
 };
 
+/* Initialiser of an array of pointers: every counter of 64 bits but busy_ps. */
+#define ZW_PMU_COUNTERS(pmu)                                                                       \
+	{                                                                                          \
+		&(pmu)->hbm_read, &(pmu)->hbm_written, &(pmu)->sys_read, &(pmu)->sys_written,      \
+			&(pmu)->sram_read, &(pmu)->sram_written, &(pmu)->link_read,                \
+			&(pmu)->link_written, &(pmu)->energy_pj, &(pmu)->ecc_corrected,            \
+			&(pmu)->packets, &(pmu)->jobs, &(pmu)->faults, &(pmu)->tlb_hits,           \
+			&(pmu)->tlb_misses                                                         \
+	}
+
 struct zw_cp_config {
 	const struct zw_profile *profile; /* outlives the CP */
 	unsigned int num_queues;          /* 0: as many as the ABI has room for */

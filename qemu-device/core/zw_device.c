@@ -140,12 +140,7 @@ static void rv_trap(void *opaque, uint64_t cause, uint64_t epc, uint64_t tval)
 
 static void reset_counters(struct zw_pmu *pmu)
 {
-	_Atomic uint64_t *const all[] = {
-		&pmu->hbm_read,  &pmu->hbm_written,   &pmu->sys_read,   &pmu->sys_written,
-		&pmu->sram_read, &pmu->sram_written,  &pmu->link_read,  &pmu->link_written,
-		&pmu->energy_pj, &pmu->ecc_corrected, &pmu->packets,    &pmu->jobs,
-		&pmu->faults,    &pmu->tlb_hits,      &pmu->tlb_misses,
-	};
+	_Atomic uint64_t *const all[] = ZW_PMU_COUNTERS(pmu);
 
 	for (unsigned int i = 0; i < ZW_ENGINE_COUNT; i++)
 		atomic_store(&pmu->busy_ps[i], 0);

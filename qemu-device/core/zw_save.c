@@ -150,12 +150,7 @@ static void config_state(struct zw_device *dev, struct zw_state *st)
 
 static void pmu_state(struct zw_pmu *pmu, struct zw_state *st)
 {
-	_Atomic uint64_t *const all[] = {
-		&pmu->hbm_read,  &pmu->hbm_written,   &pmu->sys_read,   &pmu->sys_written,
-		&pmu->sram_read, &pmu->sram_written,  &pmu->link_read,  &pmu->link_written,
-		&pmu->energy_pj, &pmu->ecc_corrected, &pmu->packets,    &pmu->jobs,
-		&pmu->faults,    &pmu->tlb_hits,      &pmu->tlb_misses,
-	};
+	_Atomic uint64_t *const all[] = ZW_PMU_COUNTERS(pmu);
 
 	for (unsigned int i = 0; i < ZW_ENGINE_COUNT; i++)
 		zw_state_atomic64(st, &pmu->busy_ps[i]);
