@@ -2,13 +2,14 @@
 /*
  * Speed of the compute kernels on this host, beside what the machine can do.
  *
- *	bench_native [--workers N] [--seconds S] [--peaks] [--json FILE]
+ *	bench_native [--workers N] [--seconds S] [--only TEXT | --peaks] [--json FILE]
  *
  * GFLOP/s or GB/s of matrix products and of attention beside the bound that their operations at the
  * FMA peak and their bytes at the read bandwidth set, whichever is the lower. The peaks are not
  * measured once but in turns with every kernel, and of all three the best run counts: what else
- * happens on the cores then touches them alike. --peaks measures nothing else. A table goes to
- * stdout, JSON to FILE.
+ * happens on the cores then touches them alike. --only measures the kernels whose line begins with
+ * TEXT; --peaks measures none, but the peaks over the whole time instead of the best bursts. A table
+ * goes to stdout, JSON to FILE.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -36,6 +37,7 @@ struct ctx {
 	struct zw_pool *pool;
 	unsigned int workers;
 	double seconds;                /* per figure */
+	const char *only;              /* what names begin with */
 	double best_flops, best_bytes; /* of the peaks, whole program */
 	FILE *json;
 	bool first;
@@ -99,13 +101,28 @@ static double max(double a, double b)
 	return a > b ? a : b;
 }
 
-/* One burst of each peak; the best rates of this figure so far in *flops and *bytes. */
-static void measure_peaks(struct ctx *ctx, double *flops, double *bytes)
+/* The rate of a peak over about @seconds, in units of its @work. */
+static double peak_rate(struct ctx *ctx, const struct load *peak, double work, double seconds)
+{
+	double t = time_runs(ctx, peak, 1);
+	unsigned int more = (unsigned int)(seconds / t);
+
+	if (more)
+		t = time_runs(ctx, peak, more) / more;
+	return work / t;
+}
+
+/*
+ * A burst of each peak; the best rates of this figure so far in *flops and *bytes. A burst lasts as
+ * long as a run of the kernel: of a core that somebody else disturbs every few milliseconds, short
+ * bursts would find what no long run can have.
+ */
+static void measure_peaks(struct ctx *ctx, double seconds, double *flops, double *bytes)
 {
 	if (fma_peak.run)
-		*flops = max(*flops, fma_peak.flops / time_runs(ctx, &fma_peak, 4) * 4);
+		*flops = max(*flops, peak_rate(ctx, &fma_peak, fma_peak.flops, seconds));
 	for (int i = 0; i < READ_WAYS; i++)
-		*bytes = max(*bytes, read_peak[i].bytes / time_runs(ctx, &read_peak[i], 1));
+		*bytes = max(*bytes, peak_rate(ctx, &read_peak[i], read_peak[i].bytes, seconds));
 	ctx->best_flops = max(ctx->best_flops, *flops);
 	ctx->best_bytes = max(ctx->best_bytes, *bytes);
 }
@@ -121,7 +138,7 @@ static void measure(struct ctx *ctx, const char *name, const struct load *load, 
 		double t = time_runs(ctx, load, 1);
 
 		best = t < best ? t : best;
-		measure_peaks(ctx, &flops, &bytes);
+		measure_peaks(ctx, t, &flops, &bytes);
 	}
 	/* The time that neither peak lets it go below. */
 	bound = max(flops > 0 ? load->flops / flops : 0, load->bytes / bytes);
@@ -319,7 +336,8 @@ static int gemm_run(struct ctx *ctx, void *arg)
 }
 
 /* One product; few rows of A are a matter of reading W. */
-static void bench_product(struct ctx *ctx, uint32_t m, uint32_t n, uint32_t k, uint32_t dtype)
+static void bench_product(struct ctx *ctx, const char *name, uint32_t m, uint32_t n, uint32_t k,
+			  uint32_t dtype)
 {
 	struct zw_k_gemm_args args = {
 		.m = m,
@@ -335,10 +353,7 @@ static void bench_product(struct ctx *ctx, uint32_t m, uint32_t n, uint32_t k, u
 		.flops = 2.0 * m * n * k,
 		.bytes = (dtype == ZW_DTYPE_F32 ? 4.0 : 2.0) * n * k,
 	};
-	char name[64];
 
-	snprintf(name, sizeof(name), "%s %s %ux%ux%u", m == 1 ? "gemv" : "gemm",
-		 dtype == ZW_DTYPE_F32 ? "f32" : "bf16", m, n, k);
 	measure(ctx, name, &load, m == 1);
 	free((void *)args.a.ptr);
 	free((void *)args.w.ptr);
@@ -382,14 +397,13 @@ static void **pages_of(uint32_t len, size_t token, void **mem)
 }
 
 /* The last `rows` tokens of a sequence of `len` see it. */
-static void bench_attention(struct ctx *ctx, uint32_t rows, uint32_t len, uint32_t n_q,
-			    uint32_t n_kv, uint32_t d)
+static void bench_attention(struct ctx *ctx, const char *name, uint32_t rows, uint32_t len,
+			    uint32_t n_q, uint32_t n_kv, uint32_t d)
 {
 	struct attn_load a = {.n = rows == 1 ? CACHES : 1};
 	size_t token = (size_t)n_kv * d, q = (size_t)n_q * d;
 	struct load load = {.run = attn_run, .arg = &a, .bytes = 4.0 * len * (double)token};
 	void *mem[2 * CACHES];
-	char name[64];
 
 	for (unsigned int i = 0; i < a.n; i++) {
 		a.k[i] = pages_of(len, token, &mem[2 * i]);
@@ -418,7 +432,6 @@ static void bench_attention(struct ctx *ctx, uint32_t rows, uint32_t len, uint32
 			.ld = q,
 			.hs = d},
 	};
-	snprintf(name, sizeof(name), "attention %u of %u, %u/%ux%u", rows, len, n_q, n_kv, d);
 	measure(ctx, name, &load, rows == 1);
 	for (unsigned int i = 0; i < a.n; i++) {
 		free(a.k[i]);
@@ -430,8 +443,15 @@ static void bench_attention(struct ctx *ctx, uint32_t rows, uint32_t len, uint32
 	free(a.args.out.ptr);
 }
 
+static bool wanted(const struct ctx *ctx, const char *name)
+{
+	return !strncmp(name, ctx->only, strlen(ctx->only));
+}
+
 static void bench_all(struct ctx *ctx)
 {
+	char name[64];
+
 	static const struct {
 		uint32_t m, n, k, dtype;
 	} products[] = {
@@ -450,26 +470,41 @@ static void bench_all(struct ctx *ctx)
 		{1, 4000, 16, 8, 128},  {1, 4000, 32, 8, 128},   {1, 4000, 14, 2, 64},
 	};
 
-	for (size_t i = 0; i < sizeof(products) / sizeof(products[0]); i++)
-		bench_product(ctx, products[i].m, products[i].n, products[i].k, products[i].dtype);
-	for (size_t i = 0; i < sizeof(attentions) / sizeof(attentions[0]); i++)
-		bench_attention(ctx, attentions[i].rows, attentions[i].len, attentions[i].n_q,
-				attentions[i].n_kv, attentions[i].d);
+	for (size_t i = 0; i < sizeof(products) / sizeof(products[0]); i++) {
+		uint32_t m = products[i].m, n = products[i].n, k = products[i].k;
+
+		snprintf(name, sizeof(name), "%s %s %ux%ux%u", m == 1 ? "gemv" : "gemm",
+			 products[i].dtype == ZW_DTYPE_F32 ? "f32" : "bf16", m, n, k);
+		if (wanted(ctx, name))
+			bench_product(ctx, name, m, n, k, products[i].dtype);
+	}
+	for (size_t i = 0; i < sizeof(attentions) / sizeof(attentions[0]); i++) {
+		uint32_t rows = attentions[i].rows, len = attentions[i].len,
+			 n_q = attentions[i].n_q, n_kv = attentions[i].n_kv, d = attentions[i].d;
+
+		snprintf(name, sizeof(name), "attention %u of %u, %u/%ux%u", rows, len, n_q, n_kv,
+			 d);
+		if (wanted(ctx, name))
+			bench_attention(ctx, name, rows, len, n_q, n_kv, d);
+	}
 }
 
+/* What the machine can do for a while, not for a moment: each way for its share of the time. */
 static void bench_peaks(struct ctx *ctx)
 {
-	double end = now() + ctx->seconds, flops = 0, bytes = 0;
+	double share = ctx->seconds / (READ_WAYS + 1);
 
-	do
-		measure_peaks(ctx, &flops, &bytes);
-	while (now() < end);
+	if (fma_peak.run)
+		ctx->best_flops = peak_rate(ctx, &fma_peak, fma_peak.flops, share);
+	for (int i = 0; i < READ_WAYS; i++)
+		ctx->best_bytes = max(ctx->best_bytes,
+				      peak_rate(ctx, &read_peak[i], read_peak[i].bytes, share));
 }
 
 static int usage(void)
 {
-	fprintf(stderr,
-		"usage: bench_native [--workers N] [--seconds S] [--peaks] [--json FILE]\n");
+	fprintf(stderr, "usage: bench_native [--workers N] [--seconds S] [--only TEXT | --peaks] "
+			"[--json FILE]\n");
 	return 2;
 }
 
@@ -478,6 +513,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{"workers", required_argument, NULL, 'w'},
 		{"seconds", required_argument, NULL, 's'},
+		{"only", required_argument, NULL, 'o'},
 		{"peaks", no_argument, NULL, 'p'},
 		{"json", required_argument, NULL, 'j'},
 		{0},
@@ -485,17 +521,20 @@ int main(int argc, char **argv)
 	struct ctx ctx = {
 		.workers = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN),
 		.seconds = 0.5,
+		.only = "",
 		.first = true,
 	};
 	const char *json = NULL;
 	bool peaks = false;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "w:s:pj:", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "w:s:o:pj:", options, NULL)) != -1) {
 		if (c == 'w')
 			ctx.workers = (unsigned int)strtoul(optarg, NULL, 10);
 		else if (c == 's')
 			ctx.seconds = strtod(optarg, NULL);
+		else if (c == 'o')
+			ctx.only = optarg;
 		else if (c == 'p')
 			peaks = true;
 		else if (c == 'j')
