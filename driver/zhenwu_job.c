@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Jobs: the scheduler's side. A job's memory and fence are allocated when it is submitted; running
- * it writes one ring entry and rings a doorbell.
+ * it writes its ring entries and rings a doorbell.
  */
 
 #include <linux/dma-fence.h>
@@ -75,17 +75,20 @@ static struct dma_fence *zhenwu_fence_alloc(struct zhenwu_queue *queue)
  * zhenwu_job_create() - allocate all a job needs
  * @queue: queue
  * @file: client
+ * @num_entries: ring entries of the job
  *
- * Return: the job or an error pointer.
+ * Return: the job, whose entries are to be filled in, or an error pointer.
  */
-struct zhenwu_job *zhenwu_job_create(struct zhenwu_queue *queue, struct drm_file *file)
+struct zhenwu_job *zhenwu_job_create(struct zhenwu_queue *queue, struct drm_file *file,
+				     u32 num_entries)
 {
 	struct zhenwu_job *job;
 	int ret;
 
-	job = kzalloc(sizeof(*job), GFP_KERNEL_ACCOUNT);
+	job = kzalloc(struct_size(job, entries, num_entries), GFP_KERNEL_ACCOUNT);
 	if (!job)
 		return ERR_PTR(-ENOMEM);
+	job->num_entries = num_entries;
 	INIT_LIST_HEAD(&job->node);
 	zhenwu_gate_init(&job->gate);
 
@@ -96,7 +99,8 @@ struct zhenwu_job *zhenwu_job_create(struct zhenwu_queue *queue, struct drm_file
 	}
 	job->queue = zhenwu_queue_get(queue);
 
-	ret = drm_sched_job_init(&job->base, &queue->entity, 1, queue, file->client_id);
+	ret = drm_sched_job_init(&job->base, &queue->entity, num_entries, queue,
+				 file->client_id);
 	if (ret) {
 		zhenwu_job_destroy(job);
 		return ERR_PTR(ret);
@@ -167,22 +171,29 @@ void zhenwu_job_end_locked(struct zhenwu_job *job, int error)
 	dma_fence_put(done);
 }
 
-/* Writes the ring entry of a job. The device may run it from here on. */
+/* Writes the ring entries of a job. The device may run it from here on. */
 static void zhenwu_job_ring_locked(struct zhenwu_job *job)
 {
 	struct zhenwu_queue *queue = job->queue;
 	struct zhenwu_device *zdev = queue->zdev;
-	struct zw_ring_entry *entry;
+	u32 i;
 
-	/* The scheduler has as many credits as the ring has slots: this one is free. */
-	entry = &queue->ring[job->seqno % queue->slots];
-	entry->seqno = cpu_to_le64(job->seqno);
-	entry->cmd_va = cpu_to_le64(job->cmd_va);
-	entry->cmd_bytes = cpu_to_le32(job->cmd_bytes);
-	entry->flags = cpu_to_le32(ZW_RING_F_IRQ);
-	entry->result_va = cpu_to_le64(job->result_va);
-	entry->cookie = cpu_to_le64(job->seqno);
-	/* The device reads the entry when it sees the tail. */
+	for (i = 0; i < job->num_entries; i++) {
+		const struct zhenwu_job_entry *from = &job->entries[i];
+		u64 seqno = zhenwu_job_current(job) + i;
+		struct zw_ring_entry *entry;
+
+		/* The scheduler has as many credits as the ring has slots: this one is free. */
+		entry = &queue->ring[seqno % queue->slots];
+		entry->seqno = cpu_to_le64(seqno);
+		entry->cmd_va = cpu_to_le64(from->cmd_va);
+		entry->cmd_bytes = cpu_to_le32(from->cmd_bytes);
+		/* One that fails raises it anyway. */
+		entry->flags = cpu_to_le32(seqno == job->seqno ? ZW_RING_F_IRQ : 0);
+		entry->result_va = cpu_to_le64(from->result_va);
+		entry->cookie = cpu_to_le64(seqno);
+	}
+	/* The device reads the entries when it sees the tail. */
 	dma_wmb();
 	WRITE_ONCE(queue->ctrl->tail, cpu_to_le32(lower_32_bits(job->seqno)));
 	/* writel() orders the doorbell after the tail. */
@@ -210,7 +221,8 @@ static struct dma_fence *zhenwu_sched_run_job(struct drm_sched_job *base)
 	if (!entered)
 		zhenwu_queue_close_ring_locked(queue, -ENODEV);
 
-	job->seqno = ++queue->seqno;
+	queue->seqno += job->num_entries;
+	job->seqno = queue->seqno;
 	dma_fence_init(job->done, &zhenwu_fence_ops, &fence->lock, queue->fence_ctx, job->seqno);
 	ret = dma_fence_get(job->done);
 	list_move_tail(&job->node, &queue->inflight);

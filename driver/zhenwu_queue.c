@@ -103,15 +103,46 @@ static void zhenwu_queue_fail_locked(struct zhenwu_queue *queue, const struct zw
 		queue->error.packet_index, queue->error.fault_va);
 }
 
-static int zhenwu_queue_job_error(struct zhenwu_queue *queue, struct zhenwu_job *job, int error)
+static int zhenwu_queue_job_error(struct zhenwu_queue *queue, u64 seqno, int error)
 {
 	/*
 	 * Of a queue that hung, the job it hung in is told so, the ones behind are just cancelled.
 	 */
 	if (error && queue->error.state & DRM_ZHENWU_QUEUE_STATE_TIMEDOUT &&
-	    job->seqno == queue->error.seqno)
+	    seqno == queue->error.seqno)
 		return -ETIME;
 	return error;
+}
+
+/* Takes the completions of a job in the ring. Return: has it ended. */
+static bool zhenwu_queue_poll_job_locked(struct zhenwu_queue *queue, struct zhenwu_job *job)
+{
+	while (job->ended < job->num_entries) {
+		u64 seqno = zhenwu_job_current(job);
+		const struct zw_completion *slot = &queue->compl[seqno % queue->slots];
+		struct zw_completion c;
+		int error;
+
+		if (le64_to_cpu(READ_ONCE(slot->seqno)) != seqno)
+			return false;
+		/* The firmware writes seqno last: the rest is read after it. */
+		dma_rmb();
+		memcpy(&c, slot, sizeof(c));
+		/* From here on only the copy counts, whatever the device does to the slot. */
+		barrier();
+		c.seqno = cpu_to_le64(seqno);
+
+		error = zhenwu_status_to_errno(le32_to_cpu(c.status));
+		if (error)
+			zhenwu_queue_fail_locked(queue, &c);
+		else if (job->error)
+			error = -ECANCELED;
+		job->error = zhenwu_queue_job_error(queue, seqno, error);
+		job->ended++;
+		queue->completed = seqno;
+	}
+	zhenwu_job_end_locked(job, job->error);
+	return true;
 }
 
 /**
@@ -129,26 +160,9 @@ bool zhenwu_queue_poll(struct zhenwu_queue *queue)
 	bool any = false;
 
 	spin_lock_irqsave(&queue->lock, flags);
-	while ((job = list_first_entry_or_null(&queue->inflight, struct zhenwu_job, node))) {
-		const struct zw_completion *slot = &queue->compl[job->seqno % queue->slots];
-		struct zw_completion c;
-		int error;
-
-		if (!job->in_ring || le64_to_cpu(READ_ONCE(slot->seqno)) != job->seqno)
-			break;
-		/* The firmware writes seqno last: the rest is read after it. */
-		dma_rmb();
-		memcpy(&c, slot, sizeof(c));
-		/* From here on only the copy counts, whatever the device does to the slot. */
-		barrier();
-		c.seqno = cpu_to_le64(job->seqno);
-
-		error = zhenwu_status_to_errno(le32_to_cpu(c.status));
-		if (error)
-			zhenwu_queue_fail_locked(queue, &c);
-		zhenwu_job_end_locked(job, zhenwu_queue_job_error(queue, job, error));
+	while ((job = list_first_entry_or_null(&queue->inflight, struct zhenwu_job, node)) &&
+	       job->in_ring && zhenwu_queue_poll_job_locked(queue, job))
 		any = true;
-	}
 	zhenwu_queue_end_dropped_locked(queue);
 	spin_unlock_irqrestore(&queue->lock, flags);
 	return any;
@@ -182,7 +196,7 @@ static void zhenwu_queue_abort(struct zhenwu_queue *queue, int error)
 	spin_lock_irqsave(&queue->lock, flags);
 	zhenwu_queue_close_ring_locked(queue, error);
 	list_for_each_entry_safe(job, next, &queue->inflight, node)
-		zhenwu_job_end_locked(job, zhenwu_queue_job_error(queue, job, error));
+		zhenwu_job_end_locked(job, zhenwu_queue_job_error(queue, job->seqno, error));
 	spin_unlock_irqrestore(&queue->lock, flags);
 }
 
@@ -287,12 +301,12 @@ int zhenwu_queue_kill(struct zhenwu_queue *queue)
 	if (job) {
 		if (!queue->error.state) {
 			queue->error.status = ZW_JOB_CANCELED;
-			queue->error.seqno = job->seqno;
+			queue->error.seqno = zhenwu_job_current(job);
 		}
 		queue->error.state |= DRM_ZHENWU_QUEUE_STATE_FAILED |
 				      DRM_ZHENWU_QUEUE_STATE_TIMEDOUT;
 		drm_dbg(&zdev->drm, "queue %u hangs in job %llu, it is ended\n", queue->hw_id,
-			job->seqno);
+			zhenwu_job_current(job));
 	}
 	spin_unlock_irqrestore(&queue->lock, flags);
 

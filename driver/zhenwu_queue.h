@@ -122,7 +122,7 @@ struct zhenwu_queue {
 	/** @completed: Jobs that ended. */
 	u64 completed;
 
-	/** @waiting: Jobs the scheduler has, oldest first. */
+	/** @waiting: Jobs the scheduler has, each a &struct zhenwu_job; oldest first. */
 	struct list_head waiting;
 
 	/**

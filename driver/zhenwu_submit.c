@@ -24,6 +24,8 @@
 #include "zhenwu_vm.h"
 
 #define ZHENWU_SUBMIT_MAX_JOBS	64
+/* Of the ring, what one run of jobs may take: it is put in when there is room for all of it. */
+#define ZHENWU_SUBMIT_RUN_SHARE	4
 #define ZHENWU_SUBMIT_MAX_SYNCS	64 /* of one job; each wait is compared with each signal */
 
 #define ZHENWU_JOB_MIN_SIZE	offsetofend(struct drm_zhenwu_job, syncs)
@@ -44,8 +46,8 @@ struct zhenwu_signal {
 	/** @handle: Its handle. */
 	u32 handle;
 
-	/** @job: Index of the job that signals it. */
-	u32 job;
+	/** @run: Index of the run that signals it. */
+	u32 run;
 
 	/** @point: Timeline point, 0 for a binary one. */
 	u64 point;
@@ -61,17 +63,23 @@ struct zhenwu_submission {
 	/** @queue: Queue, with a reference. */
 	struct zhenwu_queue *queue;
 
-	/** @jobs: Jobs. */
-	struct zhenwu_job **jobs;
+	/** @args: What is to run. */
+	const struct drm_zhenwu_job *args;
 
-	/** @fences: Finished fences of the jobs, with references once armed. */
-	struct dma_fence **fences;
-
-	/** @syncs: Copies of the sync operations of the jobs. */
+	/** @syncs: Copies of the sync operations of each. */
 	struct drm_zhenwu_sync_op **syncs;
 
-	/** @num_jobs: Number of each. */
+	/** @num_jobs: Number of both. */
 	u32 num_jobs;
+
+	/** @runs: The same as the scheduler gets it. */
+	struct zhenwu_job **runs;
+
+	/** @fences: Finished fences of the runs, with references once armed. */
+	struct dma_fence **fences;
+
+	/** @num_runs: Number of both, at most @num_jobs. */
+	u32 num_runs;
 
 	/** @signals: What to signal. */
 	struct zhenwu_signal *signals;
@@ -104,10 +112,10 @@ static int zhenwu_submit_check_job(const struct drm_zhenwu_job *job)
 }
 
 /*
- * Does an earlier job of the same submission signal it? Then the order of the queue is all the
+ * Does an earlier run of the same submission signal it? Then the order of the queue is all the
  * waiting there is.
  */
-static bool zhenwu_submit_signals_earlier(struct zhenwu_submission *sub, u32 job,
+static bool zhenwu_submit_signals_earlier(struct zhenwu_submission *sub, u32 run,
 					  const struct drm_zhenwu_sync_op *op)
 {
 	u32 i;
@@ -115,21 +123,21 @@ static bool zhenwu_submit_signals_earlier(struct zhenwu_submission *sub, u32 job
 	for (i = 0; i < sub->num_signals; i++) {
 		const struct zhenwu_signal *sig = &sub->signals[i];
 
-		if (sig->job < job && sig->handle == op->handle &&
+		if (sig->run < run && sig->handle == op->handle &&
 		    !!sig->point == !!op->timeline_value && sig->point >= op->timeline_value)
 			return true;
 	}
 	return false;
 }
 
-static int zhenwu_submit_add_wait(struct zhenwu_submission *sub, u32 job,
+static int zhenwu_submit_add_wait(struct zhenwu_submission *sub, u32 run,
 				  const struct drm_zhenwu_sync_op *op)
 {
 	struct drm_sched_fence *own;
 	struct dma_fence *fence;
 	int ret;
 
-	if (zhenwu_submit_signals_earlier(sub, job, op))
+	if (zhenwu_submit_signals_earlier(sub, run, op))
 		return 0;
 	ret = drm_syncobj_find_fence(sub->file, op->handle, op->timeline_value, 0, &fence);
 	if (ret)
@@ -141,10 +149,10 @@ static int zhenwu_submit_add_wait(struct zhenwu_submission *sub, u32 job,
 		return 0;
 	}
 	/* Takes the reference, also when it fails. */
-	return zhenwu_gate_add(&sub->jobs[job]->gate, fence);
+	return zhenwu_gate_add(&sub->runs[run]->gate, fence);
 }
 
-static int zhenwu_submit_add_signal(struct zhenwu_submission *sub, u32 job,
+static int zhenwu_submit_add_signal(struct zhenwu_submission *sub, u32 run,
 				    const struct drm_zhenwu_sync_op *op)
 {
 	struct zhenwu_signal *sig = &sub->signals[sub->num_signals];
@@ -163,12 +171,12 @@ static int zhenwu_submit_add_signal(struct zhenwu_submission *sub, u32 job,
 	}
 	sig->handle = op->handle;
 	sig->point = op->timeline_value;
-	sig->job = job;
+	sig->run = run;
 	sub->num_signals++;
 	return 0;
 }
 
-static int zhenwu_submit_add_syncs(struct zhenwu_submission *sub, u32 job,
+static int zhenwu_submit_add_syncs(struct zhenwu_submission *sub, u32 run,
 				   const struct drm_zhenwu_sync_op *ops, u32 count)
 {
 	u32 i;
@@ -194,9 +202,9 @@ static int zhenwu_submit_add_syncs(struct zhenwu_submission *sub, u32 job,
 		}
 
 		if (op->flags & (u32)DRM_ZHENWU_SYNC_OP_SIGNAL)
-			ret = zhenwu_submit_add_signal(sub, job, op);
+			ret = zhenwu_submit_add_signal(sub, run, op);
 		else
-			ret = zhenwu_submit_add_wait(sub, job, op);
+			ret = zhenwu_submit_add_wait(sub, run, op);
 		if (ret)
 			return ret;
 	}
@@ -221,29 +229,76 @@ static int zhenwu_submit_grow_signals(struct zhenwu_submission *sub, u32 count)
 	return 0;
 }
 
-static int zhenwu_submit_add_job(struct zhenwu_submission *sub, u32 index,
-				 const struct drm_zhenwu_job *arg)
+/* Does the job have operations that signal, or such that wait. */
+static bool zhenwu_submit_has(const struct zhenwu_submission *sub, u32 job, bool signal)
 {
-	struct zhenwu_job *job;
-	int ret;
+	u32 i;
 
-	ret = zhenwu_submit_check_job(arg);
-	if (ret)
-		return ret;
+	for (i = 0; i < sub->args[job].syncs.count; i++)
+		if (!!(sub->syncs[job][i].flags & (u32)DRM_ZHENWU_SYNC_OP_SIGNAL) == signal)
+			return true;
+	return false;
+}
 
-	job = zhenwu_job_create(sub->queue, sub->file);
-	if (IS_ERR(job))
-		return PTR_ERR(job);
-	job->cmd_va = arg->cmd_va;
-	job->cmd_bytes = arg->cmd_bytes;
-	job->result_va = arg->result_va;
-	sub->jobs[index] = job;
+/* How many jobs from first on make a run. */
+static u32 zhenwu_submit_run_length(const struct zhenwu_submission *sub, u32 first)
+{
+	u32 most = max(sub->queue->slots / ZHENWU_SUBMIT_RUN_SHARE, 1u), n = 1;
 
-	ret = zhenwu_submit_grow_signals(sub, arg->syncs.count);
-	if (!ret)
-		ret = zhenwu_submit_add_syncs(sub, index, sub->syncs[index], arg->syncs.count);
-	if (!ret && job->gate.open)
-		ret = drm_sched_job_add_dependency(&job->base, dma_fence_get(job->gate.open));
+	while (n < most && first + n < sub->num_jobs &&
+	       !zhenwu_submit_has(sub, first + n - 1, true) &&
+	       !zhenwu_submit_has(sub, first + n, false))
+		n++;
+	return n;
+}
+
+/* Makes the next run, of count jobs from first on. */
+static int zhenwu_submit_add_run(struct zhenwu_submission *sub, u32 first, u32 count)
+{
+	struct zhenwu_job *run;
+	u32 i, index = sub->num_runs;
+	int ret = 0;
+
+	for (i = first; i < first + count; i++) {
+		ret = zhenwu_submit_check_job(&sub->args[i]);
+		if (ret)
+			return ret;
+	}
+	run = zhenwu_job_create(sub->queue, sub->file, count);
+	if (IS_ERR(run))
+		return PTR_ERR(run);
+	sub->runs[index] = run;
+	sub->num_runs++;
+
+	for (i = 0; !ret && i < count; i++) {
+		const struct drm_zhenwu_job *arg = &sub->args[first + i];
+
+		run->entries[i].cmd_va = arg->cmd_va;
+		run->entries[i].cmd_bytes = arg->cmd_bytes;
+		run->entries[i].result_va = arg->result_va;
+		ret = zhenwu_submit_grow_signals(sub, arg->syncs.count);
+		if (!ret)
+			ret = zhenwu_submit_add_syncs(sub, index, sub->syncs[first + i],
+						      arg->syncs.count);
+	}
+	if (!ret && run->gate.open)
+		ret = drm_sched_job_add_dependency(&run->base, dma_fence_get(run->gate.open));
+	return ret;
+}
+
+static int zhenwu_submit_add_runs(struct zhenwu_submission *sub)
+{
+	u32 first, count;
+	int ret = 0;
+
+	sub->runs = kcalloc(sub->num_jobs, sizeof(*sub->runs), GFP_KERNEL);
+	sub->fences = kcalloc(sub->num_jobs, sizeof(*sub->fences), GFP_KERNEL);
+	if (!sub->runs || !sub->fences)
+		return -ENOMEM;
+	for (first = 0; !ret && first < sub->num_jobs; first += count) {
+		count = zhenwu_submit_run_length(sub, first);
+		ret = zhenwu_submit_add_run(sub, first, count);
+	}
 	return ret;
 }
 
@@ -263,15 +318,15 @@ static int zhenwu_submit_push(struct zhenwu_submission *sub)
 		return -ECANCELED;
 
 	cookie = dma_fence_begin_signalling();
-	for (i = 0; i < sub->num_jobs; i++) {
-		struct zhenwu_job *job = sub->jobs[i];
+	for (i = 0; i < sub->num_runs; i++) {
+		struct zhenwu_job *run = sub->runs[i];
 
-		drm_sched_job_arm(&job->base);
-		sub->fences[i] = dma_fence_get(&job->base.s_fence->finished);
+		drm_sched_job_arm(&run->base);
+		sub->fences[i] = dma_fence_get(&run->base.s_fence->finished);
 		dma_resv_add_fence(resv, sub->fences[i], DMA_RESV_USAGE_BOOKKEEP);
-		/* The job belongs to the scheduler and may be gone when this returns. */
-		sub->jobs[i] = NULL;
-		zhenwu_job_push(job);
+		/* It belongs to the scheduler and may be gone when this returns. */
+		sub->runs[i] = NULL;
+		zhenwu_job_push(run);
 	}
 	sub->first_seqno = queue->submitted + 1;
 	queue->submitted += sub->num_jobs;
@@ -285,7 +340,7 @@ static void zhenwu_submit_signal(struct zhenwu_submission *sub)
 
 	for (i = 0; i < sub->num_signals; i++) {
 		struct zhenwu_signal *sig = &sub->signals[i];
-		struct dma_fence *fence = sub->fences[sig->job];
+		struct dma_fence *fence = sub->fences[sig->run];
 
 		if (sig->chain) {
 			drm_syncobj_add_point(sig->syncobj, sig->chain, fence, sig->point);
@@ -301,7 +356,7 @@ static void zhenwu_submit_signal(struct zhenwu_submission *sub)
  * Everything that comes from user space, before any lock is taken: its memory may take its time, as
  * long as whoever serves its page faults likes.
  */
-static int zhenwu_submit_copy(struct zhenwu_submission *sub, const struct drm_zhenwu_job *args)
+static int zhenwu_submit_copy(struct zhenwu_submission *sub)
 {
 	u32 i;
 
@@ -311,7 +366,7 @@ static int zhenwu_submit_copy(struct zhenwu_submission *sub, const struct drm_zh
 	for (i = 0; i < sub->num_jobs; i++) {
 		struct drm_zhenwu_sync_op *ops;
 
-		ops = zhenwu_copy_array(&args[i].syncs, ZHENWU_SYNC_MIN_SIZE, sizeof(*ops),
+		ops = zhenwu_copy_array(&sub->args[i].syncs, ZHENWU_SYNC_MIN_SIZE, sizeof(*ops),
 					ZHENWU_SUBMIT_MAX_SYNCS);
 		if (IS_ERR(ops))
 			return PTR_ERR(ops);
@@ -329,19 +384,18 @@ static void zhenwu_submit_free(struct zhenwu_submission *sub)
 		drm_syncobj_put(sub->signals[i].syncobj);
 	}
 	kvfree(sub->signals);
-	for (i = 0; i < sub->num_jobs; i++) {
-		if (sub->syncs)
-			kvfree(sub->syncs[i]);
-		if (sub->fences)
-			dma_fence_put(sub->fences[i]);
-		if (sub->jobs && sub->jobs[i]) {
-			drm_sched_job_cleanup(&sub->jobs[i]->base);
-			zhenwu_job_destroy(sub->jobs[i]);
+	for (i = 0; sub->syncs && i < sub->num_jobs; i++)
+		kvfree(sub->syncs[i]);
+	for (i = 0; i < sub->num_runs; i++) {
+		dma_fence_put(sub->fences[i]);
+		if (sub->runs[i]) {
+			drm_sched_job_cleanup(&sub->runs[i]->base);
+			zhenwu_job_destroy(sub->runs[i]);
 		}
 	}
 	kfree(sub->syncs);
 	kfree(sub->fences);
-	kfree(sub->jobs);
+	kfree(sub->runs);
 }
 
 /* One reservation only, so there is no order of locks to negotiate and no need of drm_exec. */
@@ -353,17 +407,16 @@ static int zhenwu_submit_lock_and_push(struct zhenwu_submission *sub)
 	ret = dma_resv_lock_interruptible(resv, NULL);
 	if (ret)
 		return ret;
-	ret = dma_resv_reserve_fences(resv, sub->num_jobs);
+	ret = dma_resv_reserve_fences(resv, sub->num_runs);
 	if (!ret)
 		ret = zhenwu_submit_push(sub);
 	dma_resv_unlock(resv);
 	return ret;
 }
 
-static int zhenwu_submit(struct zhenwu_submission *sub, const struct drm_zhenwu_job *args)
+static int zhenwu_submit(struct zhenwu_submission *sub)
 {
 	struct zhenwu_queue *queue = sub->queue;
-	u32 i;
 	int ret;
 
 	/* Who closes the queue takes this first: until it is dropped, entity and VM are there. */
@@ -375,11 +428,7 @@ static int zhenwu_submit(struct zhenwu_submission *sub, const struct drm_zhenwu_
 		goto out;
 	}
 
-	sub->jobs = kcalloc(sub->num_jobs, sizeof(*sub->jobs), GFP_KERNEL);
-	sub->fences = kcalloc(sub->num_jobs, sizeof(*sub->fences), GFP_KERNEL);
-	ret = sub->jobs && sub->fences ? 0 : -ENOMEM;
-	for (i = 0; !ret && i < sub->num_jobs; i++)
-		ret = zhenwu_submit_add_job(sub, i, &args[i]);
+	ret = zhenwu_submit_add_runs(sub);
 	if (!ret)
 		ret = zhenwu_submit_lock_and_push(sub);
 	if (!ret)
@@ -422,9 +471,10 @@ int zhenwu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *fil
 		goto out_queue;
 	}
 
-	ret = zhenwu_submit_copy(&sub, jobs);
+	sub.args = jobs;
+	ret = zhenwu_submit_copy(&sub);
 	if (!ret)
-		ret = zhenwu_submit(&sub, jobs);
+		ret = zhenwu_submit(&sub);
 	zhenwu_submit_free(&sub);
 	args->first_seqno = sub.first_seqno;
 	kvfree(jobs);

@@ -292,6 +292,32 @@ TEST_F_TIMEOUT(fault, hang_is_recovered, 180)
 	EXPECT_EQ(4, *(uint32_t *)self->data.ptr);
 }
 
+/* Of three jobs that nobody waits for in between the second hangs: it is named, the last told. */
+TEST_F_TIMEOUT(fault, hang_inside_an_array, 180)
+{
+	struct zw_client *c = &self->c;
+	struct drm_zhenwu_job jobs[3] = {0};
+	struct drm_zhenwu_sync_op sync = {.flags = DRM_ZHENWU_SYNC_OP_SIGNAL};
+	struct drm_zhenwu_submit s = {.queue_id = c->queue, .jobs = DRM_ZHENWU_OBJ_ARRAY(3, jobs)};
+	struct drm_zhenwu_queue_get_state st;
+
+	if (!short_timeout())
+		SKIP(return, "cannot write " TIMEOUT_PARAM);
+	EXPECT_EQ(0, drmSyncobjCreate(c->fd, 0, &sync.handle));
+	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, self->data.va + 4096, 1);
+	jobs[1].cmd_va = c->cmd.va;
+	jobs[1].cmd_bytes = c->pos;
+	jobs[2].syncs = (struct drm_zhenwu_obj_array)DRM_ZHENWU_OBJ_ARRAY(1, &sync);
+	EXPECT_EQ(0, zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_SUBMIT, &s));
+	EXPECT_EQ(0,
+		  drmSyncobjWait(c->fd, &sync.handle, 1, zw_deadline(2 * LONG_WAIT_NS), 0, NULL));
+	restore_timeout();
+	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
+	EXPECT_TRUE(st.state & DRM_ZHENWU_QUEUE_STATE_TIMEDOUT);
+	EXPECT_EQ(2, st.failed_seqno);
+	EXPECT_TRUE(zw_client_works(&self->other));
+}
+
 /*
  * A neighbour that keeps the device busy is no progress of a queue that waits in vain, however much
  * the device reads again each time it looks at the semaphore.

@@ -171,46 +171,28 @@ TEST_F_TIMEOUT(inject, firmware_silence_while_asked, 400)
 	EXPECT_TRUE(goes_on(c));
 }
 
-/* How often any CPU has run a handler of the driver. */
-static unsigned long interrupts(void)
-{
-	unsigned long sum = 0, n;
-	FILE *f = fopen("/proc/interrupts", "r");
-	char line[1024], *p, *end;
-
-	while (f && fgets(line, sizeof(line), f)) {
-		if (!strstr(line, "zhenwu"))
-			continue;
-		for (p = strchr(line, ':') + 1; n = strtoul(p, &end, 10), end != p; p = end)
-			sum += n;
-	}
-	if (f)
-		fclose(f);
-	return sum;
-}
-
 TEST_F_TIMEOUT(inject, lost_interrupts, 400)
 {
 	struct zw_client *c = &self->c;
 	uint32_t count = zw_reset_count(c), q;
 	unsigned long before;
 
-	before = interrupts();
+	before = zw_interrupts();
 	EXPECT_TRUE(zw_client_works(c));
-	EXPECT_LT(before, interrupts());
+	EXPECT_LT(before, zw_interrupts());
 	ASSERT_EQ(0, zw_inject("lost-irq=all"));
 	/* One that is on its way arrives. */
 	usleep(100000);
-	before = interrupts();
+	before = zw_interrupts();
 	EXPECT_TRUE(zw_client_works(c));
 	EXPECT_TRUE(zw_client_works(c));
 	q = zw_queue(c->fd, c->vm);
 	EXPECT_NE(0, q);
 	EXPECT_EQ(0, zw_queue_destroy(c->fd, q));
-	EXPECT_EQ(before, interrupts());
+	EXPECT_EQ(before, zw_interrupts());
 	ASSERT_EQ(0, zw_inject("clear"));
 	EXPECT_TRUE(zw_client_works(c));
-	EXPECT_LT(before, interrupts());
+	EXPECT_LT(before, zw_interrupts());
 	EXPECT_EQ(count, zw_reset_count(c));
 	EXPECT_EQ(0, state(c).state);
 }

@@ -172,6 +172,91 @@ TEST_F(submit, array_of_jobs)
 		EXPECT_EQ(i + 1, p[i]);
 }
 
+/* Jobs that nobody waits for in between cost one interrupt, not one each. */
+TEST_F(submit, interrupt_of_an_array)
+{
+	struct zw_client *c = &self->c;
+	struct drm_zhenwu_job jobs[16] = {0};
+	struct drm_zhenwu_sync_op sync = {
+		.flags =
+			DRM_ZHENWU_SYNC_OP_SIGNAL | DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ,
+		.handle = c->timeline,
+		.timeline_value = 1,
+	};
+	struct drm_zhenwu_submit s = {.queue_id = c->queue, .jobs = DRM_ZHENWU_OBJ_ARRAY(16, jobs)};
+	struct drm_zhenwu_queue_get_state st;
+	unsigned long before = zw_interrupts();
+
+	/* Long enough to be told apart. */
+	zw_put_fill(c->cmd.ptr, &c->pos, self->data.va, MIB, 1);
+	for (uint32_t i = 0; i < 16; i++) {
+		jobs[i].cmd_va = c->cmd.va;
+		jobs[i].cmd_bytes = c->pos;
+	}
+	jobs[15].syncs = (struct drm_zhenwu_obj_array)DRM_ZHENWU_OBJ_ARRAY(1, &sync);
+	ASSERT_EQ(0, zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_SUBMIT, &s));
+	EXPECT_EQ(1, s.first_seqno);
+	ASSERT_EQ(0, zw_wait(c->fd, c->timeline, 1, LONG_WAIT_NS));
+	/* A progress check may ask the firmware meanwhile. */
+	EXPECT_GT(before + 6, zw_interrupts());
+	EXPECT_LT(before, zw_interrupts());
+	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
+	EXPECT_EQ(16, st.submitted);
+	EXPECT_EQ(16, st.completed);
+}
+
+/* The third of eight fails: it is named, those before it ran, those behind it did not. */
+TEST_F(submit, failure_inside_an_array)
+{
+	enum { JOBS = 8, BAD = 2, RESULTS = 65536 };
+	struct zw_client *c = &self->c;
+	const uint32_t *p = self->data.ptr;
+	struct drm_zhenwu_job jobs[JOBS] = {0};
+	struct drm_zhenwu_sync_op sync = {.flags = DRM_ZHENWU_SYNC_OP_SIGNAL};
+	struct drm_zhenwu_submit s = {.queue_id = c->queue,
+				      .jobs = DRM_ZHENWU_OBJ_ARRAY(JOBS, jobs)};
+	struct drm_zhenwu_queue_get_state st;
+	struct sync_fence_info fence;
+	int sf;
+
+	ASSERT_EQ(0, drmSyncobjCreate(c->fd, 0, &sync.handle));
+	for (uint32_t i = 0; i < JOBS; i++) {
+		uint32_t from = c->pos;
+
+		if (i == BAD)
+			zw_put_raw(c->cmd.ptr, &c->pos, 0xfff0, 64);
+		else
+			zw_put_fill(c->cmd.ptr, &c->pos, self->data.va + 4 * i, 4, i + 1);
+		jobs[i].cmd_va = c->cmd.va + from;
+		jobs[i].cmd_bytes = c->pos - from;
+		jobs[i].result_va = self->data.va + RESULTS + i * 4096;
+	}
+	jobs[JOBS - 1].syncs = (struct drm_zhenwu_obj_array)DRM_ZHENWU_OBJ_ARRAY(1, &sync);
+	ASSERT_EQ(0, zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_SUBMIT, &s));
+	ASSERT_EQ(0, drmSyncobjWait(c->fd, &sync.handle, 1, zw_deadline(LONG_WAIT_NS), 0, NULL));
+	sf = sync_file_of(c->fd, sync.handle);
+	ASSERT_LE(0, sf);
+	EXPECT_EQ(-ECANCELED, sync_file_status(sf, &fence));
+	close(sf);
+
+	for (uint32_t i = 0; i < JOBS; i++) {
+		const struct zw_job_result *r =
+			(const void *)((const char *)self->data.ptr + RESULTS + i * 4096);
+
+		EXPECT_EQ(i + 1, r->seqno);
+		EXPECT_EQ(i < BAD    ? ZW_JOB_OK
+			  : i == BAD ? ZW_JOB_INVALID
+				     : ZW_JOB_CANCELED,
+			  r->status);
+		EXPECT_EQ(i < BAD ? i + 1 : 0, p[i]);
+	}
+	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
+	EXPECT_EQ(DRM_ZHENWU_QUEUE_STATE_FAILED, st.state);
+	EXPECT_EQ(ZW_JOB_INVALID, st.status);
+	EXPECT_EQ(BAD + 1, st.failed_seqno);
+	EXPECT_EQ(JOBS, st.submitted);
+}
+
 TEST_F(submit, wait_for_syncobj_of_other_queue)
 {
 	struct zw_client *c = &self->c;

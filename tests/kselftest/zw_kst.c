@@ -508,3 +508,20 @@ int zw_inject(const char *fault)
 		 fault);
 	return zw_host(qmp);
 }
+
+unsigned long zw_interrupts(void)
+{
+	unsigned long sum = 0, n;
+	FILE *f = fopen("/proc/interrupts", "r");
+	char line[1024], *p, *end;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (!strstr(line, "zhenwu"))
+			continue;
+		for (p = strchr(line, ':') + 1; n = strtoul(p, &end, 10), end != p; p = end)
+			sum += n;
+	}
+	if (f)
+		fclose(f);
+	return sum;
+}
