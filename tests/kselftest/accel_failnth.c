@@ -195,13 +195,13 @@ TEST_F_TIMEOUT(failnth, client, 300)
 	EVERY_FAULT(open_client, NULL, 1, ret_ < 0);
 }
 
-static int buffer(struct zw_client *c, uint32_t flags)
+static int buffer(struct zw_client *c, uint64_t size, uint32_t flags)
 {
 	struct zw_buf b;
 	int ret;
 
 	errno = 0;
-	ret = errno_of(zw_buf(c->fd, c->vm, 3 * MIB, flags, 1024 * MIB, &b));
+	ret = errno_of(zw_buf(c->fd, c->vm, size, flags, 1024 * MIB, &b));
 	/* Whatever of it came to be; what did not is an error of no interest. */
 	zw_unbind(c->fd, c->vm, b.va, b.size);
 	if (b.ptr)
@@ -213,12 +213,12 @@ static int buffer(struct zw_client *c, uint32_t flags)
 
 static int hbm_buffer(void *arg)
 {
-	return buffer(arg, DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_CPU_VISIBLE);
+	return buffer(arg, 3 * MIB, DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_CPU_VISIBLE);
 }
 
 static int system_buffer(void *arg)
 {
-	return buffer(arg, DRM_ZHENWU_BO_SYSTEM);
+	return buffer(arg, MIB, DRM_ZHENWU_BO_SYSTEM);
 }
 
 TEST_F_TIMEOUT(failnth, hbm_buffer, 300)
@@ -226,7 +226,7 @@ TEST_F_TIMEOUT(failnth, hbm_buffer, 300)
 	EVERY_FAULT(hbm_buffer, &self->c, 1, ret_ < 0);
 }
 
-/* Its 768 pages are 768 allocations. */
+/* Its 256 pages are as many allocations, and each of them some more where memory is scattered. */
 TEST_F_TIMEOUT(failnth, system_buffer, 300)
 {
 	EVERY_FAULT(system_buffer, &self->c, 7, ret_ < 0);
