@@ -615,6 +615,8 @@ static const struct {
     { "faults", "MMU faults since reset", ZW_PMU_FAULTS, 8 },
     { "hbm-read", "simulated HBM bytes read", ZW_PMU_HBM_READ, 8 },
     { "hbm-written", "simulated HBM bytes written", ZW_PMU_HBM_WRITTEN, 8 },
+    { "ecc-corrected", "errors of HBM corrected since reset",
+      ZW_PMU_ECC_CORRECTED, 8 },
 };
 
 static void zw_get_counter(Object *obj, Visitor *v, const char *name,

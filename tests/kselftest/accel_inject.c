@@ -271,7 +271,11 @@ TEST_F_TIMEOUT(inject, uncorrectable_error, 400)
 /* A correctable one is nobody's business. */
 TEST_F_TIMEOUT(inject, corrected_error, 400)
 {
+	uint64_t before = zw_counter("ecc-corrected");
+
+	ASSERT_NE(UINT64_MAX, before);
 	ASSERT_EQ(0, zw_inject("ecc-corrected=0x1000"));
+	EXPECT_EQ(before + 1, zw_counter("ecc-corrected"));
 	EXPECT_TRUE(zw_client_works(&self->c));
 	EXPECT_EQ(0, state(&self->c).state);
 }

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <limits.h>
 #include <stdio.h>
@@ -472,9 +473,9 @@ bool zw_has_host(void)
 	return !access(HOST_PORT, R_OK | W_OK);
 }
 
-int zw_host(const char *qmp)
+/* One command to QMP; its answer, cut off where there is no room. 0 or -errno. */
+static int ask_host(const char *qmp, char *answer, size_t len)
 {
-	char answer[512];
 	ssize_t n = 0, r;
 	int fd, ret = -EIO;
 
@@ -482,8 +483,8 @@ int zw_host(const char *qmp)
 	if (fd < 0)
 		return -errno;
 	if (dprintf(fd, "%s\n", qmp) > 0) {
-		while (n < (ssize_t)sizeof(answer) - 1) {
-			r = read(fd, answer + n, sizeof(answer) - 1 - (size_t)n);
+		while (n < (ssize_t)len - 1) {
+			r = read(fd, answer + n, len - 1 - (size_t)n);
 			if (r <= 0)
 				break;
 			n += r;
@@ -496,6 +497,28 @@ int zw_host(const char *qmp)
 	}
 	close(fd);
 	return ret;
+}
+
+int zw_host(const char *qmp)
+{
+	char answer[512];
+
+	return ask_host(qmp, answer, sizeof(answer));
+}
+
+uint64_t zw_counter(const char *name)
+{
+	char qmp[256], answer[512];
+	uint64_t value;
+
+	snprintf(qmp, sizeof(qmp),
+		 "{\"execute\":\"qom-get\",\"arguments\":{\"path\":\"/machine/peripheral/zw0\","
+		 "\"property\":\"%s\"}}",
+		 name);
+	if (ask_host(qmp, answer, sizeof(answer)) ||
+	    sscanf(answer, "{\"return\": %" SCNu64, &value) != 1)
+		return UINT64_MAX;
+	return value;
 }
 
 int zw_inject(const char *fault)

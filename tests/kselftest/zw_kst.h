@@ -111,9 +111,11 @@ int zw_read_file(const char *path, char *buf, size_t len);
 /*
  * The test VM's host (Documentation/testing.md). zw_host: one QMP command, one line each way; 0 or
  * -errno. zw_inject: arms a fault of the device (Documentation/device/faults.md), the same.
+ * zw_counter: one of the device's counters, UINT64_MAX on failure.
  */
 bool zw_has_host(void);
 int zw_host(const char *qmp);
+uint64_t zw_counter(const char *name);
 int zw_inject(const char *fault);
 
 #endif /* ZW_KST_H */
