@@ -405,6 +405,15 @@ static bool resumes(const struct zw_cp_queue *q, const struct zw_soc_job *job)
 	       zw_cp_buffer_is_of(&q->buffer, job);
 }
 
+/* Reports come from the thread of the control core, while another job runs. */
+static void note_end(struct zw_cp *cp, uint64_t end)
+{
+	uint64_t latest = atomic_load(&cp->latest_end);
+
+	while (end > latest && !atomic_compare_exchange_weak(&cp->latest_end, &latest, end))
+		;
+}
+
 static void end_job(struct zw_cp *cp, struct zw_soc_job *job)
 {
 	struct zw_cp_queue *q = &cp->queue[job->queue];
@@ -415,8 +424,7 @@ static void end_job(struct zw_cp *cp, struct zw_soc_job *job)
 		write_result(cp, job, q);
 	q->active = false;
 	zw_cp_buffer_drop(&q->buffer);
-	if (job->end_ps > cp->latest_end)
-		cp->latest_end = job->end_ps;
+	note_end(cp, job->end_ps);
 	if (cp->cfg.pmu)
 		pmu_add(&cp->cfg.pmu->jobs, 1);
 }
@@ -486,6 +494,7 @@ void zw_cp_report(struct zw_cp *cp, struct zw_soc_job *job)
 				   sizeof(res), &fault);
 	q->active = false;
 	zw_cp_buffer_drop(&q->buffer);
+	note_end(cp, job->end_ps);
 	if (cp->cfg.pmu)
 		pmu_add(&cp->cfg.pmu->jobs, 1);
 }

@@ -581,6 +581,7 @@ static void epoch(void **state)
 {
 	struct cp_env *e = *state;
 	struct zw_pkt nop = HDR(ZW_OP_NOP, zw_pkt);
+	uint64_t given_up;
 
 	EMIT(e, nop);
 	EMIT(e, nop);
@@ -613,15 +614,34 @@ static void epoch(void **state)
 	env_run_ok(e);
 	assert_int_equal(e->result.start_ps, 18000000);
 	assert_int_equal(e->result.end_ps, 24000000);
+	/* so does one that was interrupted and then given up */
+	e->cmd_bytes = 0;
+	for (int i = 0; i < 3; i++)
+		EMIT(e, nop);
+	e->at_boundary = always_preempt;
+	env_run(e);
+	e->at_boundary = NULL;
+	assert_int_equal(e->job.end, ZW_SOC_END_PREEMPTED);
+	zw_cp_report(e->cp, &e->job);
+	given_up = e->job.end_ps;
+	assert_true(given_up > 24000000);
+	zw_cp_queue_reset(e->cp, 3);
+	e->cmd_bytes = 0;
+	EMIT(e, nop);
+	e->job.queue = 3;
+	env_run_ok(e);
+	assert_int_equal(e->result.start_ps, given_up);
+	assert_int_equal(e->result.end_ps, given_up + 6000000);
 	/* packets of a queue that starts later are no further apart than others, with tokens and without */
+	e->cmd_bytes = 0;
 	nop.flags = ZW_PKT_F_DEPS;
 	nop.wait = 0xffff;
 	EMIT(e, nop);
-	zw_cp_queue_reset(e->cp, 3);
-	e->job.queue = 3;
+	zw_cp_queue_reset(e->cp, 4);
+	e->job.queue = 4;
 	env_run_ok(e);
-	assert_int_equal(e->result.start_ps, 24000000);
-	assert_int_equal(e->result.end_ps, 30000000);
+	assert_int_equal(e->result.start_ps, given_up + 6000000);
+	assert_int_equal(e->result.end_ps, given_up + 12000000);
 	zw_cp_reset(e->cp);
 	EMIT(e, nop);
 	env_run_ok(e);
