@@ -16,21 +16,13 @@ import subprocess
 import sys
 import tempfile
 
+sys.dont_write_bytecode = True
+from tap import done, ok  # noqa: E402
+
 ZW_RUN, MODELS = sys.argv[1:3]
 TIED = "tiny-qwen3-tied"
 IDS = [5, 17, 300, 2, 99, 41, 7, 8]
 PLAIN = [8, 88, 88, 88, 88, 88]  # TIED as it is
-count = 0
-failed = 0
-
-
-def ok(good, name, detail=""):
-    global count, failed
-    count += 1
-    failed += not good
-    print(f"{'' if good else 'not '}ok {count} - {name}")
-    if not good and detail:
-        print("# " + str(detail).replace("\n", "\n# "))
 
 
 def load(path):
@@ -249,8 +241,7 @@ def main():
             indexes(tmp)
             choosing(tmp)
             padding(tmp)
-    print(f"1..{count}")
-    return 1 if failed else 0
+    return done()
 
 
 if __name__ == "__main__":

@@ -16,20 +16,12 @@ import sys
 import tempfile
 import time
 
+sys.dont_write_bytecode = True
+from tap import done, ok  # noqa: E402
+
 ZW_RUN, MODELS = sys.argv[1:3]
 KDOC = os.path.join(MODELS, "qwen3-kdoc")
 TINY = os.path.join(MODELS, "tiny-qwen3")
-count = 0
-failed = 0
-
-
-def ok(good, name, detail=""):
-    global count, failed
-    count += 1
-    failed += not good
-    print(f"{'' if good else 'not '}ok {count} - {name}")
-    if not good and detail:
-        print("# " + str(detail).replace("\n", "\n# "))
 
 
 def run(*args, stdin=None, **kw):
@@ -349,8 +341,7 @@ def main():
             interrupted(tmp)
             terminal()
             files(tmp)
-    print(f"1..{count}")
-    return 1 if failed else 0
+    return done()
 
 
 if __name__ == "__main__":
