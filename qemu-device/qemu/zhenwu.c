@@ -93,7 +93,7 @@ static int zw_dma(ZhenwuState *s, uint64_t addr, void *buf, size_t len,
     /* The address space goes after a grace period, zw_exit() said so before. */
     WITH_RCU_READ_LOCK_GUARD() {
         if (!qatomic_read(&s->gone)) {
-            res = pci_dma_rw(PCI_DEVICE(s), addr, buf, len, dir, attrs);
+            res = dma_memory_rw(s->dma_as, addr, buf, len, dir, attrs);
         }
     }
     if (res != MEMTX_OK) {
@@ -131,7 +131,7 @@ static void *zw_dma_map(void *opaque, unsigned int function, uint64_t addr,
     void *ptr;
 
     zw_rcu_enter();
-    ptr = pci_dma_map(PCI_DEVICE(s), addr, &got, dir);
+    ptr = dma_memory_map(s->dma_as, addr, &got, dir, MEMTXATTRS_UNSPECIFIED);
     if (!ptr) {
         return NULL;
     }
@@ -139,7 +139,7 @@ static void *zw_dma_map(void *opaque, unsigned int function, uint64_t addr,
         direct = memory_region_from_host(ptr, &offset) != NULL;
     }
     if (!direct) {
-        pci_dma_unmap(PCI_DEVICE(s), ptr, got, dir, 0);
+        dma_memory_unmap(s->dma_as, ptr, got, dir, 0);
         return NULL;
     }
     *len = got;
@@ -152,9 +152,10 @@ static void zw_dma_unmap(void *opaque, unsigned int function, void *ptr,
     ZhenwuState *s = opaque;
 
     zw_rcu_enter();
-    pci_dma_unmap(PCI_DEVICE(s), ptr, len,
-                  write ? DMA_DIRECTION_FROM_DEVICE : DMA_DIRECTION_TO_DEVICE,
-                  access_len);
+    dma_memory_unmap(s->dma_as, ptr, len,
+                     write ? DMA_DIRECTION_FROM_DEVICE
+                           : DMA_DIRECTION_TO_DEVICE,
+                     access_len);
 }
 
 /*
@@ -569,6 +570,7 @@ static void zw_realize(PCIDevice *pdev, Error **errp)
         s->backing_limit = zw_default_limit();
     }
     s->bh = qemu_bh_new(zw_core_bh, s);
+    s->dma_as = pci_get_address_space(pdev);
 
     pdev->config[PCI_INTERRUPT_PIN] = 0;
     if (!zw_init_memory(s, errp) || !zw_init_caps(s, errp) ||

@@ -27,6 +27,7 @@ struct ZhenwuState {
     MemoryRegion hbm;       /* all of it */
     MemoryRegion aperture;  /* alias of its first bytes */
 
+    AddressSpace *dma_as;   /* without a checked cast for each transfer */
     struct zw_device *core; /* NULL: unplugged */
     struct zw_device *old;  /* the core of an unplugged device, until it ends */
     bool gone;              /* atomic: unplugged, no more DMA */
