@@ -350,9 +350,9 @@ class Vm:
         # Big apertures need a big 64-bit window; the kernel places the BARs, not the firmware.
         argv += ["-global", "q35-pcihost.pci-hole64-size=512G"]
         if c.checkers:
-            # KASAN has a shadow byte for eight mapped ones, and the driver maps the whole aperture.
-            # For every device, also those that a test plugs in.
-            argv += ["-global", "zhenwu.hbm=2G"]
+            # KASAN has a shadow byte for eight mapped ones, made at every probe, and the driver maps
+            # the whole aperture. For every device, also those that a test plugs in.
+            argv += ["-global", "zhenwu.hbm=2G", "-global", "zhenwu.aperture=512M"]
         if c.iommu:
             # Before every device whose DMA it translates.
             argv += ["-device", "intel-iommu,intremap=on,aw-bits=48"]
