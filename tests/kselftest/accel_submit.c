@@ -49,6 +49,23 @@ static int submit_syncs(int fd, uint32_t queue, uint64_t cmd_va, uint32_t cmd_by
 	return zw_ioctl(fd, DRM_IOCTL_ZHENWU_SUBMIT, &s);
 }
 
+/* The first jobs of a client, the last of which signals point 1. */
+static int submit_array(struct zw_client *c, struct drm_zhenwu_job *jobs, uint32_t n)
+{
+	struct drm_zhenwu_sync_op sync = {
+		.flags =
+			DRM_ZHENWU_SYNC_OP_SIGNAL | DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ,
+		.handle = c->timeline,
+		.timeline_value = 1,
+	};
+	struct drm_zhenwu_submit s = {.queue_id = c->queue, .jobs = DRM_ZHENWU_OBJ_ARRAY(n, jobs)};
+	int ret;
+
+	jobs[n - 1].syncs = (struct drm_zhenwu_obj_array)DRM_ZHENWU_OBJ_ARRAY(1, &sync);
+	ret = zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_SUBMIT, &s);
+	return ret ? ret : s.first_seqno == 1 ? 0 : -ERANGE;
+}
+
 /* The fence that is in a binary syncobj now, as a sync file; -1 on failure. */
 static int sync_file_of(int fd, uint32_t syncobj)
 {
@@ -152,21 +169,13 @@ TEST_F(submit, array_of_jobs)
 	struct zw_client *c = &self->c;
 	const uint32_t *p = self->data.ptr;
 	struct drm_zhenwu_job jobs[16] = {0};
-	struct drm_zhenwu_sync_op sync = {
-		.flags =
-			DRM_ZHENWU_SYNC_OP_SIGNAL | DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ,
-		.handle = c->timeline,
-		.timeline_value = 1,
-	};
-	struct drm_zhenwu_submit s = {.queue_id = c->queue, .jobs = DRM_ZHENWU_OBJ_ARRAY(16, jobs)};
 
 	for (uint32_t i = 0; i < 16; i++) {
 		jobs[i].cmd_va = c->cmd.va + c->pos;
 		jobs[i].cmd_bytes = sizeof(struct zw_pkt_fill);
 		zw_put_fill(c->cmd.ptr, &c->pos, self->data.va + 4 * i, 4, i + 1);
 	}
-	jobs[15].syncs = (struct drm_zhenwu_obj_array)DRM_ZHENWU_OBJ_ARRAY(1, &sync);
-	ASSERT_EQ(0, zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_SUBMIT, &s));
+	ASSERT_EQ(0, submit_array(c, jobs, 16));
 	ASSERT_EQ(0, zw_wait(c->fd, c->timeline, 1, LONG_WAIT_NS));
 	for (uint32_t i = 0; i < 16; i++)
 		EXPECT_EQ(i + 1, p[i]);
@@ -177,13 +186,6 @@ TEST_F(submit, interrupt_of_an_array)
 {
 	struct zw_client *c = &self->c;
 	struct drm_zhenwu_job jobs[16] = {0};
-	struct drm_zhenwu_sync_op sync = {
-		.flags =
-			DRM_ZHENWU_SYNC_OP_SIGNAL | DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ,
-		.handle = c->timeline,
-		.timeline_value = 1,
-	};
-	struct drm_zhenwu_submit s = {.queue_id = c->queue, .jobs = DRM_ZHENWU_OBJ_ARRAY(16, jobs)};
 	struct drm_zhenwu_queue_get_state st;
 	unsigned long before = zw_interrupts();
 
@@ -193,9 +195,7 @@ TEST_F(submit, interrupt_of_an_array)
 		jobs[i].cmd_va = c->cmd.va;
 		jobs[i].cmd_bytes = c->pos;
 	}
-	jobs[15].syncs = (struct drm_zhenwu_obj_array)DRM_ZHENWU_OBJ_ARRAY(1, &sync);
-	ASSERT_EQ(0, zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_SUBMIT, &s));
-	EXPECT_EQ(1, s.first_seqno);
+	ASSERT_EQ(0, submit_array(c, jobs, 16));
 	ASSERT_EQ(0, zw_wait(c->fd, c->timeline, 1, LONG_WAIT_NS));
 	/* A progress check may ask the firmware meanwhile. */
 	EXPECT_GT(before + 6, zw_interrupts());
