@@ -93,12 +93,14 @@ static void plan_memory(struct zw_ctx *c)
 	a->logits = take(&a->bytes, o->outputs, cfg->vocab_size, 4, LLM_ALIGN);
 
 	p->num_rows = take(&p->bytes, 1, 1, 4, 4);
+	p->num_chosen = take(&p->bytes, 1, 1, 4, 4);
 	p->num_out = take(&p->bytes, 1, 1, 4, 4);
 	p->num_top = take(&p->bytes, 1, 1, 4, 4);
 	p->num_logits = take(&p->bytes, 1, 1, 4, 4);
 	p->ids = take(&p->bytes, o->batch, 1, 4, 64);
 	p->pos = take(&p->bytes, o->batch, 1, 4, 64);
 	p->seq = take(&p->bytes, o->batch, 1, 4, 64);
+	p->chosen = take(&p->bytes, o->batch, 1, 4, 64);
 	p->out_rows = take(&p->bytes, o->outputs, 1, 4, 64);
 	p->iota = take(&p->bytes, o->outputs, 1, 4, 64);
 	p->logit_rows = take(&p->bytes, o->logits, 1, 4, 64);
@@ -108,12 +110,12 @@ static void plan_memory(struct zw_ctx *c)
 
 	for (int i = 0; i < 2; i++)
 		r->job[i] = take(&r->bytes, 1, 1, sizeof(struct zw_job_result), 64);
-	r->argmax = take(&r->bytes, o->outputs, 1, 4, 64);
 	r->probe = take(&r->bytes, o->outputs, 1, 4, 64);
 	r->top_logits = take(&r->bytes, o->outputs, o->top_k, 4, 64);
 	r->top_ids = take(&r->bytes, o->outputs, o->top_k, 4, 64);
 	r->logits = take(&r->bytes, o->logits, cfg->vocab_size, 4, LLM_ALIGN);
 	r->bytes = llm_align(r->bytes, LLM_ALIGN);
+	c->choices = r->bytes * o->steps;
 }
 
 static int alloc_memory(struct zw_ctx *c, struct zw_error *err)
@@ -144,7 +146,8 @@ static int alloc_memory(struct zw_ctx *c, struct zw_error *err)
 					       &c->param);
 	}
 	if (!ret)
-		ret = zw_buffer_create(vm, c->r.bytes * c->o.steps, ZW_BO_SYSTEM, &c->host);
+		ret = zw_buffer_create(vm, c->choices + 4ull * c->o.steps * c->o.outputs,
+				       ZW_BO_SYSTEM, &c->host);
 	if (ret)
 		return llm_fail(err, ret, "allocating the context's memory: %s", strerror(-ret));
 	zw_bo_set_label(c->kv.bo, "KV cache");
@@ -297,19 +300,21 @@ void zw_ctx_disasm(const struct zw_ctx *c, void (*line)(void *opaque, const char
 		   void *opaque)
 {
 	const struct llm_slot *s = &c->slot[0];
+	const char *code = (const char *)c->code.ptr + s->code_off - s->chain_bytes;
 	const struct {
 		const char *title;
-		uint32_t begin, end;
+		uint32_t bytes;
 	} part[] = {
-		{"# layers", 0, s->end_body},
-		{"# head on the rows wanted, best token", s->end_body, s->end_choice},
-		{"# best candidates", s->end_choice, s->end_top},
-		{"# logits to the host", s->end_top, s->end_logits},
+		{"# ids that the device chose", s->chain_bytes},
+		{"# layers", s->end_body},
+		{"# head on the rows wanted, best token", s->end_choice - s->end_body},
+		{"# best candidates", s->end_top - s->end_choice},
+		{"# logits to the host", s->end_logits - s->end_top},
 	};
 
 	for (size_t i = 0; i < ZW_ARRAY_SIZE(part); i++) {
 		line(opaque, part[i].title);
-		zw_cmd_disasm((char *)c->code.ptr + s->code_off + part[i].begin,
-			      part[i].end - part[i].begin, line, opaque);
+		zw_cmd_disasm(code, part[i].bytes, line, opaque);
+		code += part[i].bytes;
 	}
 }

@@ -24,12 +24,22 @@
 #include "kv.h"
 #include "model.h"
 
+/*
+ * Where the device left the id that it chose: row `row` of those of the slot that ran step `step`, for
+ * as long as no other step has been submitted from there. Step 0: nothing was chosen.
+ */
+struct llm_choice {
+	uint64_t step;
+	uint32_t row;
+};
+
 struct llm_seq {
 	bool live;
 	bool lost;          /* a step failed that may have changed its slab */
 	uint32_t length;    /* tokens, those in flight included */
 	uint32_t in_flight; /* steps it is in */
 	struct llm_blocks blocks;
+	struct llm_choice choice; /* made after its last token */
 	/* Entries of the block table of each slot that are up to date. */
 	uint32_t synced[ZW_CTX_MAX_STEPS];
 	/* While a batch is checked: */
@@ -40,7 +50,8 @@ struct llm_seq {
 /* What a step changed in one sequence: enough to take it back. */
 struct llm_undo {
 	uint32_t seq;
-	uint32_t length; /* before */
+	uint32_t length; /* before, as is the next */
+	struct llm_choice choice;
 	/* The unfinished block that was shared and has been copied; the step keeps its reference,
 	 * so that nobody writes to it before this step is done. LLM_NO_BLOCK: none. */
 	uint32_t shared;
@@ -49,10 +60,10 @@ struct llm_undo {
 /* Room for one packet that copies a block. */
 #define LLM_COPY_BYTES 256
 
-/* Which rows of the outputs belong to a token of the batch; LLM_NO_ROW: none. */
+/* Which row of the step is a token of the batch, and which of the outputs; LLM_NO_ROW: none. */
 #define LLM_NO_ROW UINT32_MAX
 struct llm_out_rows {
-	uint32_t out, logits;
+	uint32_t in, out, logits;
 	uint32_t want;
 };
 
@@ -65,7 +76,8 @@ enum llm_slot_state {
 
 /*
  * A step: parameters and command buffers that the host writes, results that the device writes. The
- * command buffer of a step is one: each end below is where a step that wants no more stops.
+ * command buffer of a step is one: it begins with the packet that fetches ids which the device chose,
+ * for a step that has none behind it; each end below is where a step that wants no more stops.
  */
 struct llm_slot {
 	enum llm_slot_state state;
@@ -76,27 +88,28 @@ struct llm_slot {
 	struct llm_undo *undo;
 	uint32_t num_undo;
 	struct llm_out_rows *rows; /* by token of the batch */
-	uint64_t code_off;
+	uint64_t code_off; /* of the layers; chain_bytes before them the packet that fetches ids */
+	uint32_t chain_bytes;
 	uint32_t end_body, end_choice, end_top, end_logits;
 	struct zw_error error;
 };
 
 /* Offsets in the parameter block of a slot; the host writes, the device reads. */
 struct llm_param_layout {
-	uint64_t num_rows, num_out, num_top, num_logits; /* u32 */
-	uint64_t ids, pos, seq;                          /* [batch] I32 */
-	uint64_t out_rows;                               /* [outputs]: rows of the batch */
-	uint64_t iota;                                   /* [outputs]: 0, 1, 2, ... */
-	uint64_t logit_rows;                             /* [logits]: rows of the outputs */
-	uint64_t table;                                  /* [max_seqs, seq_blocks] */
-	uint64_t copies;                                 /* command buffer of block copies */
+	uint64_t num_rows, num_chosen, num_out, num_top, num_logits; /* u32 */
+	uint64_t ids, pos, seq; /* [batch] I32; the ids that the device chose come first */
+	uint64_t chosen;        /* [batch]: rows of the choices that these are */
+	uint64_t out_rows;      /* [outputs]: rows of the batch */
+	uint64_t iota;          /* [outputs]: 0, 1, 2, ... */
+	uint64_t logit_rows;    /* [logits]: rows of the outputs */
+	uint64_t table;         /* [max_seqs, seq_blocks] */
+	uint64_t copies;        /* command buffer of block copies */
 	uint64_t bytes;
 };
 
 /* Offsets in the results of a slot; the device writes, the host reads. */
 struct llm_result_layout {
 	uint64_t job[2]; /* struct zw_job_result: copies, step */
-	uint64_t argmax; /* [outputs] I32 */
 	uint64_t probe;  /* [outputs] F32: the first logit; NaN when the row is no numbers */
 	uint64_t top_logits, top_ids; /* [outputs, top_k] */
 	uint64_t logits;              /* [logits, V] F32 */
@@ -126,6 +139,7 @@ struct zw_ctx {
 	struct llm_rope *rope;
 	struct llm_param_layout p;
 	struct llm_result_layout r;
+	uint64_t choices; /* behind the results of all slots: [steps, outputs] I32, the best ids */
 	struct llm_act_layout a;
 
 	struct llm_kv pool;
@@ -175,6 +189,18 @@ static inline uint64_t llm_result_va(const struct zw_ctx *c, const struct llm_sl
 	return c->host.va + (uint64_t)(s - c->slot) * c->r.bytes;
 }
 
+/* The ids that the steps of a slot choose: [outputs] I32. */
+static inline uint64_t llm_choice_row(const struct zw_ctx *c, const struct llm_slot *s)
+{
+	return (uint64_t)(s - c->slot) * c->o.outputs;
+}
+
+static inline const int32_t *llm_choice_ptr(const struct zw_ctx *c, const struct llm_slot *s)
+{
+	return (const int32_t *)(const void *)((char *)c->host.ptr + c->choices) +
+	       llm_choice_row(c, s);
+}
+
 /* ctx_build.c: the command buffers of all slots, into c->code. */
 int llm_ctx_compile(struct zw_ctx *c, struct zw_error *err);
 
@@ -210,7 +236,7 @@ void llm_ctx_stop(struct zw_ctx *c);
 
 /* ctx_batch.c: what a batch asks for, found while it is checked. */
 struct llm_tally {
-	uint32_t out, top, logits;
+	uint32_t chosen, out, top, logits;
 	uint64_t blocks; /* to be taken from the pool */
 };
 
@@ -220,6 +246,8 @@ static inline const struct zw_batch_token *llm_token_at(const struct zw_batch *b
 }
 
 /* Also marks the sequences and makes room in their lists of blocks. */
+/* Row of the choices of all slots in which a choice lies, or LLM_NO_ROW. */
+uint32_t llm_choice_find(const struct zw_ctx *c, const struct llm_choice *choice);
 int llm_batch_check(struct zw_ctx *c, const struct zw_batch *b, struct llm_tally *n,
 		    struct zw_error *err);
 /* The block that the next token of a sequence goes to, if it is there and also somebody else's. */

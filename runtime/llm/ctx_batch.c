@@ -12,7 +12,7 @@ static int check_token(struct zw_ctx *c, const struct zw_batch_token *t, uint32_
 {
 	struct llm_seq *s = llm_seq_of(c, t->seq);
 
-	if (t->id >= c->m->cfg.vocab_size)
+	if (t->id >= c->m->cfg.vocab_size && t->id != ZW_ID_CHOSEN)
 		return llm_fail(err, -ERANGE, "token id %u is not below vocab_size %u", t->id,
 				c->m->cfg.vocab_size);
 	if (!s)
@@ -28,16 +28,35 @@ static int check_token(struct zw_ctx *c, const struct zw_batch_token *t, uint32_
 		return llm_fail(err, -EINVAL,
 				"batch token %u: position %u of sequence %u, the next one is %u", i,
 				t->pos, t->seq, s->next);
+	if (t->id == ZW_ID_CHOSEN &&
+	    (t->pos != s->length || llm_choice_find(c, &s->choice) == LLM_NO_ROW))
+		return llm_fail(
+			err, -EINVAL,
+			"batch token %u: after the last token of sequence %u the device has "
+			"not chosen one",
+			i, t->seq);
 	if (t->pos >= c->o.context)
 		return llm_fail(err, -ENOSPC, "sequence %u: more tokens than %u do not fit", t->seq,
 				c->o.context);
 	if (t->want & ~(uint32_t)WANT_ALL)
 		return llm_fail(err, -EINVAL, "batch token %u: unknown wants", i);
 	s->next++;
+	n->chosen += t->id == ZW_ID_CHOSEN;
 	n->out += t->want != 0;
 	n->top += !!(t->want & ZW_WANT_TOPK);
 	n->logits += !!(t->want & ZW_WANT_LOGITS);
 	return 0;
+}
+
+uint32_t llm_choice_find(const struct zw_ctx *c, const struct llm_choice *choice)
+{
+	for (uint32_t i = 0; choice->step && i < c->o.steps; i++) {
+		const struct llm_slot *s = &c->slot[i];
+
+		if (s->step == choice->step)
+			return (uint32_t)llm_choice_row(c, s) + choice->row;
+	}
+	return LLM_NO_ROW;
 }
 
 /* The block that the next token of a sequence goes to, if it is there and also somebody else's. */

@@ -2,12 +2,13 @@
 /*
  * The command buffers of a step, one per slot:
  *
+ *	fetch the ids that the device chose           chain_bytes
  *	layers                                        end_body
  *	gather the rows wanted, norm, head, argmax    end_choice
  *	top-k                                         end_top
  *	logits to the host                            end_logits
  *
- * A step submits the front part that it needs. How many rows each part works on is data that the
+ * A step submits the front part that it needs, without the first packet where the host knows all ids. How many rows each part works on is data that the
  * packets read when they run.
  */
 #include "ctx.h"
@@ -60,6 +61,20 @@ static void gather(struct zw_cmd *cmd, uint64_t rows_va, uint32_t num, uint64_t 
 	zw_cmd_embed(cmd, &rows, table, dst, count_va, 0);
 }
 
+/*
+ * The first num_chosen ids: what earlier steps chose. A gather moves bits, so that ids may pass for
+ * numbers.
+ */
+static void build_chain(const struct zw_ctx *c, const struct llm_slot *s, struct zw_cmd *cmd)
+{
+	uint64_t param = llm_param_va(c, s);
+	struct zw_tensor choices =
+		zw_tensor_2d(ZW_DTYPE_F32, c->host.va + c->choices, c->o.steps * c->o.outputs, 1);
+	struct zw_tensor ids = zw_tensor_2d(ZW_DTYPE_F32, param + c->p.ids, c->o.batch, 1);
+
+	gather(cmd, param + c->p.chosen, c->o.batch, param + c->p.num_chosen, &choices, &ids);
+}
+
 static void build_outputs(const struct zw_ctx *c, struct llm_slot *s, struct zw_cmd *cmd,
 			  const struct zw_tensor *h)
 {
@@ -74,7 +89,8 @@ static void build_outputs(const struct zw_ctx *c, struct llm_slot *s, struct zw_
 	struct zw_tensor logits = zw_tensor_2d(ZW_DTYPE_F32, c->act.va + c->a.logits, rows, v);
 	struct zw_tensor allowed = zw_tensor_slice(logits, 1, 0, c->o.vocab);
 	struct zw_tensor first = zw_tensor_slice(logits, 1, 0, 1);
-	struct zw_tensor argmax = zw_tensor_1d(ZW_DTYPE_I32, res + c->r.argmax, rows);
+	struct zw_tensor argmax = zw_tensor_1d(
+		ZW_DTYPE_I32, c->host.va + c->choices + 4 * llm_choice_row(c, s), rows);
 	struct zw_tensor probe = zw_tensor_2d(ZW_DTYPE_F32, res + c->r.probe, rows, 1);
 	struct zw_tensor host = zw_tensor_2d(ZW_DTYPE_F32, res + c->r.logits, c->o.logits, v);
 
@@ -84,7 +100,7 @@ static void build_outputs(const struct zw_ctx *c, struct llm_slot *s, struct zw_
 	zw_cmd_argmax(cmd, &allowed, &argmax, num_out, 0);
 	/* An argmax cannot say that its row was no numbers: one logit beside it can. */
 	gather(cmd, param + c->p.iota, rows, num_out, &first, &probe);
-	s->end_choice = (uint32_t)cmd->used;
+	s->end_choice = (uint32_t)cmd->used - s->chain_bytes;
 	if (k) {
 		struct zw_tensor values =
 			zw_tensor_2d(ZW_DTYPE_F32, res + c->r.top_logits, rows, k);
@@ -92,9 +108,9 @@ static void build_outputs(const struct zw_ctx *c, struct llm_slot *s, struct zw_
 
 		zw_cmd_topk(cmd, &allowed, &values, &ids, param + c->p.num_top, 0);
 	}
-	s->end_top = (uint32_t)cmd->used;
+	s->end_top = (uint32_t)cmd->used - s->chain_bytes;
 	gather(cmd, param + c->p.logit_rows, c->o.logits, param + c->p.num_logits, &logits, &host);
-	s->end_logits = (uint32_t)cmd->used;
+	s->end_logits = (uint32_t)cmd->used - s->chain_bytes;
 }
 
 static int build(const struct zw_ctx *c, struct llm_slot *s, struct zw_cmd *cmd,
@@ -105,8 +121,10 @@ static int build(const struct zw_ctx *c, struct llm_slot *s, struct zw_cmd *cmd,
 	int ret;
 
 	zw_cmd_reset(cmd);
+	build_chain(c, s, cmd);
+	s->chain_bytes = (uint32_t)cmd->used;
 	build_layers(c, s, cmd, &h);
-	s->end_body = (uint32_t)cmd->used;
+	s->end_body = (uint32_t)cmd->used - s->chain_bytes;
 	build_outputs(c, s, cmd, &h);
 	ret = zw_cmd_finish(cmd);
 	if (ret)
@@ -140,8 +158,8 @@ int llm_ctx_compile(struct zw_ctx *c, struct zw_error *err)
 				zw_bo_set_label(c->code.bo, "command buffers");
 		}
 		if (!ret) {
-			s->code_off = i * bytes;
-			memcpy((char *)c->code.ptr + s->code_off, cmd.base, cmd.used);
+			s->code_off = i * bytes + s->chain_bytes;
+			memcpy((char *)c->code.ptr + i * bytes, cmd.base, cmd.used);
 		}
 	}
 	zw_cmd_fini(&cmd);

@@ -53,6 +53,7 @@ static int take_seq(struct zw_ctx *c, uint32_t *seq)
 		s->live = true;
 		s->lost = false;
 		s->length = 0;
+		s->choice = (struct llm_choice){0};
 		c->num_seqs++;
 		*seq = i;
 		return 0;
@@ -140,6 +141,8 @@ int zw_seq_truncate(struct zw_ctx *c, uint32_t seq, uint32_t n)
 	if (ret)
 		return ret;
 	llm_seq_cut(c, s, llm_blocks_for(n));
+	if (n < s->length)
+		s->choice = (struct llm_choice){0};
 	s->length = n;
 	s->lost = false;
 	return 0;
@@ -201,6 +204,7 @@ int zw_seq_restore(struct zw_ctx *c, uint32_t seq, const struct zw_snapshot *sna
 	llm_seq_cut(c, s, 0);
 	llm_blocks_fini(&c->pool, &s->blocks);
 	s->blocks = blocks;
+	s->choice = (struct llm_choice){0};
 	s->length = snap->length;
 	return 0;
 }

@@ -30,7 +30,11 @@ static void extend(struct zw_ctx *c, struct llm_slot *slot, uint32_t seq)
 	uint32_t at = s->length / LLM_BLOCK_TOKENS, blocks = llm_blocks_for(s->next);
 
 	*u = (struct llm_undo){
-		.seq = seq, .length = s->length, .shared = llm_shared_block(c, s, s->length)};
+		.seq = seq,
+		.length = s->length,
+		.choice = s->choice,
+		.shared = llm_shared_block(c, s, s->length),
+	};
 	if (u->shared != LLM_NO_BLOCK) {
 		uint32_t own = llm_kv_take(&c->pool);
 
@@ -78,6 +82,7 @@ void llm_step_undo(struct zw_ctx *c, struct llm_slot *slot, bool started)
 			s->blocks.id[s->blocks.used++] = u->shared;
 		}
 		s->length = u->length;
+		s->choice = u->choice;
 		s->in_flight--;
 		/* What a slab was before its tokens cannot be brought back. */
 		s->lost = s->lost || (started && c->needs.slab_bytes);
@@ -114,9 +119,40 @@ static void write_table(const struct zw_ctx *c, const struct llm_slot *slot)
 	}
 }
 
-/* Rows whose candidates are wanted come first: a top-k works on the front rows. */
+/*
+ * Ids that the device chose come first: a gather fetches the front rows. Such a token is the first of
+ * its sequence, so the order within a sequence stays.
+ */
+static void write_rows(const struct zw_ctx *c, struct llm_slot *slot, const struct zw_batch *b,
+		       const struct llm_tally *n)
+{
+	char *param = llm_param(c, slot);
+	int32_t *ids = (int32_t *)(void *)(param + c->p.ids);
+	int32_t *pos = (int32_t *)(void *)(param + c->p.pos);
+	int32_t *seq = (int32_t *)(void *)(param + c->p.seq);
+	int32_t *chosen = (int32_t *)(void *)(param + c->p.chosen);
+	uint32_t front = 0, rest = n->chosen;
+
+	for (uint32_t i = 0; i < b->count; i++) {
+		const struct zw_batch_token *t = llm_token_at(b, i);
+		uint32_t row = t->id == ZW_ID_CHOSEN ? front++ : rest++;
+
+		if (t->id == ZW_ID_CHOSEN)
+			chosen[row] = (int32_t)llm_choice_find(c, &c->seqs[t->seq].choice);
+		else
+			ids[row] = (int32_t)t->id;
+		pos[row] = (int32_t)t->pos;
+		seq[row] = (int32_t)t->seq;
+		slot->rows[i].in = row;
+	}
+}
+
+/*
+ * Rows whose candidates are wanted come first: a top-k works on the front rows. step: its number, if it
+ * is submitted.
+ */
 static void write_outputs(const struct zw_ctx *c, struct llm_slot *slot, const struct zw_batch *b,
-			  const struct llm_tally *n)
+			  const struct llm_tally *n, uint64_t step)
 {
 	char *param = llm_param(c, slot);
 	int32_t *out_rows = (int32_t *)(void *)(param + c->p.out_rows);
@@ -124,14 +160,20 @@ static void write_outputs(const struct zw_ctx *c, struct llm_slot *slot, const s
 	uint32_t top = 0, rest = n->top, logits = 0;
 
 	for (uint32_t i = 0; i < b->count; i++) {
-		uint32_t want = llm_token_at(b, i)->want;
+		const struct zw_batch_token *t = llm_token_at(b, i);
+		struct llm_choice *choice = &c->seqs[t->seq].choice;
 		struct llm_out_rows *r = &slot->rows[i];
+		uint32_t want = t->want;
 
-		*r = (struct llm_out_rows){LLM_NO_ROW, LLM_NO_ROW, want};
+		r->out = r->logits = LLM_NO_ROW;
+		r->want = want;
+		*choice = (struct llm_choice){0};
 		if (!want)
 			continue;
 		r->out = want & ZW_WANT_TOPK ? top++ : rest++;
-		out_rows[r->out] = (int32_t)i;
+		out_rows[r->out] = (int32_t)r->in;
+		if (want & ZW_WANT_ARGMAX)
+			*choice = (struct llm_choice){.step = step, .row = r->out};
 		if (want & ZW_WANT_LOGITS) {
 			r->logits = logits++;
 			logit_rows[r->logits] = (int32_t)r->out;
@@ -143,23 +185,15 @@ static void write_params(const struct zw_ctx *c, struct llm_slot *slot, const st
 			 const struct llm_tally *n)
 {
 	char *param = llm_param(c, slot);
-	int32_t *ids = (int32_t *)(void *)(param + c->p.ids);
-	int32_t *pos = (int32_t *)(void *)(param + c->p.pos);
-	int32_t *seq = (int32_t *)(void *)(param + c->p.seq);
 
-	for (uint32_t i = 0; i < b->count; i++) {
-		const struct zw_batch_token *t = llm_token_at(b, i);
-
-		ids[i] = (int32_t)t->id;
-		pos[i] = (int32_t)t->pos;
-		seq[i] = (int32_t)t->seq;
-	}
 	*(uint32_t *)(void *)(param + c->p.num_rows) = b->count;
+	*(uint32_t *)(void *)(param + c->p.num_chosen) = n->chosen;
 	*(uint32_t *)(void *)(param + c->p.num_out) = n->out;
 	*(uint32_t *)(void *)(param + c->p.num_top) = n->top;
 	*(uint32_t *)(void *)(param + c->p.num_logits) = n->logits;
 	write_table(c, slot);
-	write_outputs(c, slot, b, n);
+	write_rows(c, slot, b, n);
+	write_outputs(c, slot, b, n, c->last_step + 1);
 }
 
 /* ---- submit ---- */
@@ -210,8 +244,8 @@ static int submit_jobs(struct zw_ctx *c, struct llm_slot *s, const struct llm_ta
 		job[jobs].cmd_va = llm_param_va(c, s) + c->p.copies;
 		job[jobs++].cmd_bytes = (uint32_t)c->copies.used;
 	}
-	job[jobs].cmd_va = c->code.va + s->code_off;
-	job[jobs++].cmd_bytes = code_end(s, n);
+	job[jobs].cmd_va = c->code.va + s->code_off - (n->chosen ? s->chain_bytes : 0);
+	job[jobs++].cmd_bytes = code_end(s, n) + (n->chosen ? s->chain_bytes : 0);
 	for (uint32_t i = 0; i < jobs; i++) {
 		job[i].size = sizeof(job[i]);
 		job[i].result_va = llm_result_va(c, s) + c->r.job[i];

@@ -181,9 +181,7 @@ int zw_ctx_output(const struct zw_ctx *c, uint64_t step, uint32_t index, struct 
 	r = &s->rows[index];
 	if (r->want & ZW_WANT_ARGMAX) {
 		memcpy(&probe, row_of(c, s, c->r.probe, r->out, 4), 4);
-		o.argmax = isnan(probe) ? -EDOM
-					: *(const int32_t *)(const void *)row_of(c, s, c->r.argmax,
-										 r->out, 4);
+		o.argmax = isnan(probe) ? -EDOM : llm_choice_ptr(c, s)[r->out];
 	}
 	if (r->want & ZW_WANT_TOPK) {
 		o.num_top = k;

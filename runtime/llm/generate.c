@@ -60,7 +60,8 @@ struct run {
 	struct zw_generate_result r;
 	struct zw_output out; /* of the last token evaluated */
 	uint64_t cancels;
-	bool ended; /* by a callback */
+	uint64_t ahead; /* the step in flight that feeds back what is not known yet, or 0 */
+	bool ended;     /* by a callback */
 };
 
 static int on_progress(void *opaque, uint64_t done, uint64_t total)
@@ -103,9 +104,68 @@ static int prefill(struct run *g, const uint32_t *prompt, size_t n, struct zw_er
 	return ret == -ECANCELED && g->ended ? 0 : ret;
 }
 
-static int decode(struct run *g, struct zw_error *err)
+/*
+ * Choices made on the device need not come here to be fed back: one step runs ahead of the host, which
+ * so has the time of a step for what it does between two. State that cannot be rewound cannot run
+ * ahead: it would have seen the stop token.
+ */
+static bool runs_ahead(const struct run *g)
 {
-	bool ignore_stop = g->p.flags & ZW_GENERATE_IGNORE_STOP;
+	return g->c->o.steps > 1 && !g->c->needs.slab_bytes &&
+	       want_of(g->c, g->p.sampler) == ZW_WANT_ARGMAX;
+}
+
+static int feed(struct run *g, uint32_t id, uint64_t *step, struct zw_error *err)
+{
+	struct zw_batch_token t = {
+		.id = id,
+		.pos = (uint32_t)zw_seq_length(g->c, g->p.seq),
+		.seq = g->p.seq,
+		.want = ZW_WANT_ARGMAX,
+	};
+	struct zw_batch b = {.size = sizeof(b), .count = 1, .token_size = sizeof(t), .tokens = &t};
+
+	return llm_ctx_submit(g->c, &b, &g->cancels, step, err);
+}
+
+/* Feeds a token back, if that is not under way, and takes the next choice. */
+static int feed_ahead(struct run *g, uint32_t id, struct zw_error *err)
+{
+	uint64_t step = g->ahead;
+	struct zw_error why;
+	int ret = step ? 0 : feed(g, id, &step, err);
+
+	g->ahead = 0;
+	if (ret)
+		return ret;
+	/* When there is no room for it, that is found out when it is needed. */
+	if (g->r.generated_tokens + 1 < g->p.max_tokens && feed(g, ZW_ID_CHOSEN, &g->ahead, &why))
+		g->ahead = 0;
+	ret = zw_ctx_wait(g->c, step, ZW_FOREVER, err);
+	if (ret)
+		return ret;
+	g->out = (struct zw_output){.size = sizeof(g->out)};
+	return zw_ctx_output(g->c, step, 0, &g->out);
+}
+
+/* A step that is not needed after all. One that failed was undone already. */
+static void drop_ahead(struct run *g)
+{
+	struct zw_error why;
+
+	if (g->ahead && !zw_ctx_wait(g->c, g->ahead, ZW_FOREVER, &why))
+		zw_seq_truncate(g->c, g->p.seq, (uint32_t)zw_seq_length(g->c, g->p.seq) - 1);
+}
+
+/* Tokens of the sequence but for the one that is not known yet. */
+static uint32_t length(const struct run *g)
+{
+	return (uint32_t)zw_seq_length(g->c, g->p.seq) - (g->ahead ? 1 : 0);
+}
+
+static int loop(struct run *g, struct zw_error *err)
+{
+	bool ignore_stop = g->p.flags & ZW_GENERATE_IGNORE_STOP, ahead = runs_ahead(g);
 	uint32_t id;
 	int ret;
 
@@ -122,20 +182,28 @@ static int decode(struct run *g, struct zw_error *err)
 		g->ended = g->p.token && g->p.token(g->p.opaque, id);
 		if (g->ended || g->r.generated_tokens == g->p.max_tokens)
 			break; /* nobody needs the next choice */
-		if ((uint32_t)zw_seq_length(g->c, g->p.seq) == g->c->o.context) {
+		if (length(g) == g->c->o.context) {
 			g->r.finish = ZW_FINISH_CONTEXT;
 			return 0;
 		}
 		ret = zw_sampler_accept(g->p.sampler, id);
 		if (ret)
 			return llm_fail(err, ret, "token %u: %s", id, strerror(-ret));
-		ret = eval(g, &id, 1, false, err);
+		ret = ahead ? feed_ahead(g, id, err) : eval(g, &id, 1, false, err);
 		if (ret)
 			return ret;
 	}
 	if (g->ended)
 		g->r.finish = ZW_FINISH_CALLBACK;
 	return 0;
+}
+
+static int decode(struct run *g, struct zw_error *err)
+{
+	int ret = loop(g, err);
+
+	drop_ahead(g);
+	return ret;
 }
 
 /* The difference of two readings, where the caller wants it. */

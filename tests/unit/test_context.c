@@ -323,6 +323,136 @@ static void test_in_flight(void **state)
 	zw_ctx_destroy(c);
 }
 
+/* ---- ids that the device chose ---- */
+
+/* The greedy continuation of a text, one step at a time. */
+static void greedy(const uint32_t *ids, uint32_t n, uint32_t *next, uint32_t count)
+{
+	struct zw_eval_options opt = {.size = sizeof(opt), .want = ZW_WANT_ARGMAX};
+	struct zw_ctx *c = context((struct zw_ctx_options){.batch = 8});
+	struct zw_output out = {.size = sizeof(out)};
+	struct zw_error err = {""};
+	uint32_t seq = sequence(c);
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (zw_ctx_eval(c, seq, i ? &next[i - 1] : ids, i ? 1 : n, &opt, &out, &err))
+			fail_msg("%s", err.msg);
+		next[i] = (uint32_t)out.argmax;
+	}
+	zw_ctx_destroy(c);
+}
+
+/*
+ * Two sequences go on with what the device chose, all steps in flight, beside one whose ids the host
+ * knows: the ids and logits are those of each alone.
+ */
+static void test_chosen(void **state)
+{
+	enum { N = 20, STEPS = 3, A = 4, B = 2 };
+	struct zw_ctx *c = context(
+		(struct zw_ctx_options){.max_seqs = 3, .batch = 8, .outputs = 3, .steps = STEPS});
+	uint32_t a = sequence(c), b = sequence(c), e = sequence(c);
+	uint32_t ids[N + A], next_a[N], next_b[N];
+	struct zw_batch_token t[A + B + 1];
+	uint64_t step[N];
+	float *want;
+
+	for (uint32_t i = 0; i < N + A; i++)
+		ids[i] = pick(V);
+	greedy(ids, A, next_a, N);
+	greedy(ids + A, B, next_b, N);
+	want = solo(ids, N);
+	for (uint32_t i = 0; i < A; i++)
+		t[i] = (struct zw_batch_token){ids[i], i, a, i == A - 1 ? ZW_WANT_ARGMAX : 0};
+	for (uint32_t i = 0; i < B; i++)
+		t[A + i] =
+			(struct zw_batch_token){ids[A + i], i, b, i == B - 1 ? ZW_WANT_ARGMAX : 0};
+	t[A + B] = (struct zw_batch_token){ids[0], 0, e, ZW_WANT_LOGITS};
+	for (uint32_t i = 0, done = 0; done < N; i++) {
+		if (i >= STEPS || i >= N) {
+			struct zw_output out = {.size = sizeof(out)};
+			/* Where in their batch: a, b, e in the first, b, e, a in the others. */
+			uint32_t at_a = done ? 2 : A - 1, at_b = done ? 0 : A + B - 1;
+
+			waited(c, step[done]);
+			assert_int_equal(zw_ctx_output(c, step[done], at_a, &out), 0);
+			assert_int_equal(out.argmax, next_a[done]);
+			assert_int_equal(zw_ctx_output(c, step[done], at_b, &out), 0);
+			assert_int_equal(out.argmax, next_b[done]);
+			assert_memory_equal(logits_of(c, step[done], done ? 1 : A + B),
+					    want + (size_t)done * V, V * sizeof(*want));
+			done++;
+		}
+		if (i < N)
+			step[i] = submitted(c, t, i ? 3 : A + B + 1);
+		t[0] = (struct zw_batch_token){ZW_ID_CHOSEN, B + i, b, ZW_WANT_ARGMAX};
+		t[1] = (struct zw_batch_token){ids[i + 1], i + 1, e, ZW_WANT_LOGITS};
+		t[2] = (struct zw_batch_token){ZW_ID_CHOSEN, A + i, a, ZW_WANT_ARGMAX};
+	}
+	free(want);
+	zw_ctx_destroy(c);
+}
+
+static void expect_no_choice(const char *what, struct zw_ctx *c, uint32_t seq, uint32_t pos)
+{
+	struct zw_batch_token t = {ZW_ID_CHOSEN, pos, seq, ZW_WANT_ARGMAX};
+	struct zw_error err = {""};
+	uint64_t step;
+
+	if (submit(c, &t, 1, &step, &err) != -EINVAL)
+		fail_msg("%s: not refused", what);
+	expect_words(what, &err, "not chosen");
+}
+
+/* Where nothing was chosen, or where it was is not known any more. */
+static void test_not_chosen(void **state)
+{
+	struct zw_ctx *c = context((struct zw_ctx_options){.max_seqs = 3, .batch = 8, .steps = 2});
+	uint32_t a = sequence(c), b = sequence(c), fork;
+	struct zw_batch_token t[2] = {{5, 0, a, 0}}, u = {7, 0, b, 0};
+	struct zw_output out = {.size = sizeof(out)};
+	struct zw_error err = {""};
+	uint64_t step;
+	int64_t best;
+
+	expect_no_choice("an empty sequence", c, a, 0);
+	waited(c, submitted(c, t, 1));
+	expect_no_choice("wanted nothing", c, a, 1);
+	t[0] = (struct zw_batch_token){6, 1, a, ZW_WANT_ARGMAX};
+	step = submitted(c, t, 1);
+	waited(c, step);
+	assert_int_equal(zw_ctx_output(c, step, 0, &out), 0);
+	best = out.argmax;
+	/* A choice of its own is for its first token; a refused batch leaves it. */
+	t[0] = (struct zw_batch_token){ZW_ID_CHOSEN, 2, a, 0};
+	t[1] = (struct zw_batch_token){ZW_ID_CHOSEN, 3, a, 0};
+	assert_int_equal(submit(c, t, 2, &step, &err), -EINVAL);
+	expect_words("twice", &err, "token 1: ");
+	assert_int_equal(zw_seq_fork(c, a, 2, &fork), 0);
+	expect_no_choice("a fork", c, fork, 2);
+	/* One step later it is there, and the host's id in its place gives the same. */
+	waited(c, submitted(c, &u, 1));
+	t[0].want = ZW_WANT_ARGMAX;
+	step = submitted(c, t, 1);
+	waited(c, step);
+	assert_int_equal(zw_ctx_output(c, step, 0, &out), 0);
+	t[1] = (struct zw_batch_token){(uint32_t)best, 2, fork, ZW_WANT_ARGMAX};
+	best = out.argmax;
+	step = submitted(c, t + 1, 1);
+	waited(c, step);
+	assert_int_equal(zw_ctx_output(c, step, 0, &out), 0);
+	assert_int_equal(out.argmax, best);
+	/* Two steps later its slot has been used again. */
+	u.pos = 1;
+	waited(c, submitted(c, &u, 1));
+	expect_no_choice("two steps ago", c, a, 3);
+	/* Of the fork it is one step ago. */
+	assert_int_equal(zw_seq_truncate(c, fork, 3), 0);
+	assert_int_equal(zw_seq_truncate(c, fork, 2), 0);
+	expect_no_choice("truncated", c, fork, 2);
+	zw_ctx_destroy(c);
+}
+
 /* ---- what is wanted ---- */
 
 static uint32_t best_of(const float *x, uint32_t n)
@@ -742,6 +872,28 @@ static void test_failed_step(void **state)
 		assert_memory_equal(append(c, b, ids + 40, 2), want + 41 * (size_t)V,
 				    V * sizeof(*want));
 	}
+	/* What was chosen before a step that failed is known behind it, and gives the same as by name. */
+	{
+		uint32_t bad = c->slot[0].step > c->slot[1].step ? 0 : 1;
+		struct zw_batch_token first = {ids[40], 40, a, ZW_WANT_ARGMAX},
+				      then = {ZW_ID_CHOSEN, 41, a, ZW_WANT_LOGITS};
+
+		assert_int_equal(zw_seq_truncate(c, a, 40), 0);
+		step[0] = submitted(c, &first, 1);
+		waited(c, step[0]);
+		assert_int_equal(zw_ctx_output(c, step[0], 0, &out), 0);
+		spoil(c, bad);
+		step[1] = submitted(c, &then, 1);
+		assert_int_equal(zw_ctx_wait(c, step[1], ZW_FOREVER, &err), -EIO);
+		spoil(c, bad);
+		step[1] = submitted(c, &then, 1);
+		waited(c, step[1]);
+		ids[41] = (uint32_t)out.argmax;
+		free(want);
+		want = solo(ids, 42);
+		assert_memory_equal(logits_of(c, step[1], 0), want + 41 * (size_t)V,
+				    V * sizeof(*want));
+	}
 	/* A queue that fails while nothing runs, as after a reset, costs nothing. */
 	spoil(c, 0);
 	assert_int_equal(zw_queue_run(c->queue, c->code.va + c->slot[0].code_off,
@@ -1034,6 +1186,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_many_sequences), cmocka_unit_test(test_in_flight),
+		cmocka_unit_test(test_chosen),         cmocka_unit_test(test_not_chosen),
 		cmocka_unit_test(test_wants),          cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_refused),        cmocka_unit_test(test_options),
 		cmocka_unit_test(test_forks),          cmocka_unit_test(test_failed_step),

@@ -319,6 +319,14 @@ static void test_generate(void **state)
 	assert_int_equal(zw_generate(c, &p, prompt, 5, &r, &err), 0);
 	assert_int_equal(r.finish, ZW_FINISH_CALLBACK);
 	assert_memory_equal(a.id, b.id, 3 * sizeof(a.id[0]));
+	/* What ran ahead is taken back: from the token that was not fed it goes on as it did. */
+	assert_int_equal(zw_seq_length(c, p.seq), 5 + 2);
+	b.stop_at = 99;
+	p.max_tokens = 7;
+	assert_int_equal(zw_generate(c, &p, &b.id[2], 1, &r, &err), 0);
+	assert_int_equal(b.n, 10);
+	assert_memory_equal(a.id, b.id, 10 * sizeof(a.id[0]));
+	assert_int_equal(zw_seq_length(c, p.seq), 5 + 9);
 
 	/* Rewound into the middle it goes on as it did. */
 	assert_int_equal(zw_seq_truncate(c, p.seq, 4), 0);

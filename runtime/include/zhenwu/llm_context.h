@@ -167,9 +167,17 @@ enum zw_want {
 	ZW_WANT_TOPK = 1 << 2,   /**< the best top_k ids and their logits, chosen on the device */
 };
 
+/**
+ * In the place of an id: the one that the device chose after the sequence's last token, which was
+ * submitted with ZW_WANT_ARGMAX. That step need not be done: so the device goes from token to token
+ * without waiting for the host. Up to as many steps later as the context has steps, while nothing
+ * else has been done to the sequence. Only for a sequence's first token of a batch.
+ */
+#define ZW_ID_CHOSEN UINT32_MAX
+
 /** One token of a batch. */
 struct zw_batch_token {
-	uint32_t id;   /**< below vocab_size */
+	uint32_t id;   /**< below vocab_size, or ZW_ID_CHOSEN */
 	uint32_t pos;  /**< its position: the sequence's length and so on, without a gap */
 	uint32_t seq;  /**< the sequence it is appended to */
 	uint32_t want; /**< ZW_WANT_*; 0: only the sequence's state */
@@ -191,7 +199,8 @@ struct zw_batch {
  *
  * @param step  receives the number of the step, greater than those before
  * @return 0; -EAGAIN when all slots are in flight: wait for a step; -EINVAL malformed, a wrong
- *         position, more outputs, logits or candidates than the context was made for; -ERANGE for an
+ *         position, ZW_ID_CHOSEN where nothing was chosen or the choice is gone, more outputs,
+ *         logits or candidates than the context was made for; -ERANGE for an
  *         id that is not below vocab_size; -ENOENT for a sequence that is not there; -ENOSPC when
  *         the context of a sequence or the pool is full; -EIO and others when a step in flight has
  *         failed already, -ECANCELED when steps in flight were cancelled: nobody has waited for them

@@ -50,7 +50,8 @@ struct zw_generate_result {
 	uint64_t prefill_ns;       /**< wall time of the prompt */
 	uint64_t decode_ns; /**< wall time from the end of prefill: sampling, callback and all */
 	/** NULL, or structures of the caller's (their `size` set) that receive what the prompt and
-	 *  the generated tokens that were fed back have cost. */
+	 *  the generated tokens that were fed back have cost; where a stop token or a callback ended
+	 *  it, also a step that was under way by then and whose result was not needed. */
 	struct zw_ctx_stats *prefill, *decode;
 };
 
@@ -62,7 +63,8 @@ struct zw_generate_result {
  *
  * A greedy sampler's choice is made on the device, and so is the choice of the candidates of one
  * that keeps no more than the context's top_k (see zw_sampler_needs()); only for others do logits
- * come to the host. The tokens are the same.
+ * come to the host. The tokens are the same. With a greedy sampler and more than one step in the
+ * context the device is a token ahead of the callback, which must leave the sequence alone.
  *
  * @return as zw_ctx_eval(); -EDOM when the logits are no numbers
  */
