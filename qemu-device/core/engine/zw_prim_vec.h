@@ -297,6 +297,14 @@ VEC_INLINE vec direct_w(const void *w, const enum zw_store st, size_t c, const s
 		     : vec_repeat_bf16((const uint16_t *)w + c);
 }
 
+VEC_INLINE void direct_fma(vec x, vec y, vec *s, const bool tight)
+{
+	if (tight)
+		vec_fma_tight(x, y, *s);
+	else
+		*s = vec_fma(x, y, *s);
+}
+
 /* A step of n elements. Holds the side with fewer rows in registers. */
 VEC_INLINE void direct_step(const unsigned int units, const unsigned int cols, vec s[][8],
 			    const float *a, const void *const *w, const enum zw_store st, size_t c,
@@ -317,7 +325,7 @@ VEC_INLINE void direct_step(const unsigned int units, const unsigned int cols, v
 			vec_keep(x);
 #pragma GCC unroll 8
 			for (unsigned int j = 0; j < cols; j++)
-				s[i][j] = vec_fma(x, y[j], s[i][j]);
+				direct_fma(x, y[j], &s[i][j], tight);
 		}
 	} else {
 		vec x[8];
@@ -333,7 +341,7 @@ VEC_INLINE void direct_step(const unsigned int units, const unsigned int cols, v
 
 #pragma GCC unroll 8
 			for (unsigned int i = 0; i < units; i++)
-				s[i][j] = vec_fma(x[i], y, s[i][j]);
+				direct_fma(x[i], y, &s[i][j], tight);
 		}
 	}
 }

@@ -48,5 +48,7 @@ typedef v8 vec;
  * which the processor can do only so many.
  */
 #define vec_keep(v)               __asm__("" : "+x"(v))
+/* c += a * b where all registers are taken: c stays where it is, or the compiler runs out of them. */
+#define vec_fma_tight(a, b, c)    __asm__("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(a), "x"(b))
 
 #endif

@@ -110,6 +110,7 @@ VEC_INLINE vec vec_canon(vec v)
 	vec_pair(v8_load((const float *)(p)[0] + (i)), v8_load((const float *)(p)[1] + (i)))
 #define vec_join_v8(v)           vec_pair((v)[0], (v)[1])
 #define vec_keep(v)              __asm__("" : "+v"(v))
+#define vec_fma_tight(a, b, c)   __asm__("vfmadd231ps %2, %1, %0" : "+v"(c) : "v"(a), "v"(b))
 /* Registers enough. */
 #define vec_load_bf16_tight(p)   vec_load_bf16(p)
 #define vec_repeat_bf16_tight(p) vec_repeat_bf16(p)

@@ -134,6 +134,7 @@ VEC_INLINE v8 vec_group(vec v, unsigned int group)
 		 v8_load_bf16((const uint16_t *)(p)[1] + (i)))
 #define vec_join_v8(v)           vec_pair((v)[0], (v)[1])
 #define vec_keep(v)              ((void)(v))
+#define vec_fma_tight(a, b, c)   ((c) = vec_fma(a, b, c))
 /* Registers enough. */
 #define vec_load_bf16_tight(p)   vec_load_bf16(p)
 #define vec_repeat_bf16_tight(p) vec_repeat_bf16(p)
