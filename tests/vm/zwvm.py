@@ -331,7 +331,9 @@ class Vm:
         elif c.debug:
             debug = "slab_debug=FZPU kfence.sample_interval=100"
         else:
-            debug = "kfence.sample_interval=0"
+            # Without rcu_nocbs the tick goes on for some periods after each interrupt that freed
+            # something, and each tick takes a core from the threads that compute.
+            debug = "kfence.sample_interval=0 rcu_nocbs=all"
         if c.iommu:
             debug += " intel_iommu=on iommu.passthrough=0 iommu.strict=1"
         append = ["console=ttyS0", "panic=-1", "sysrq_always_enabled", debug,
