@@ -5,7 +5,8 @@
 
 #include "util.h"
 
-#define ZW_LLM_MAX_STOP 16 /* most stop tokens one model may have */
+#define ZW_LLM_MAX_STOP  16  /* most stop tokens one model may have */
+#define LLM_HEAD_DIM_MAX 512 /* of any family */
 
 /* A dense decoder as config.json describes it. */
 struct llm_model_config {

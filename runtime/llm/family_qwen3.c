@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Qwen3 dense: GQA with per-head QK-norm, SwiGLU, RMSNorm, half-split RoPE over the whole head. */
-#include "family.h"
+#include "family_rows.h"
 
 #include "config_value.h"
 #include "layers.h"
@@ -11,7 +11,8 @@ static int qwen3_parse(const char *path, const cJSON *json, struct llm_model_con
 	int ret;
 
 	/* The class default is 128, never hidden_size / num_attention_heads. */
-	ret = llm_config_uint(path, json, "head_dim", 2, 512, 128, &cfg->head_dim, err);
+	ret = llm_config_uint(path, json, "head_dim", 2, LLM_HEAD_DIM_MAX, 128, &cfg->head_dim,
+			      err);
 	if (!ret)
 		ret = llm_config_bool(path, json, "attention_bias", false, &cfg->attention_bias,
 				      err);
@@ -27,18 +28,6 @@ static bool has_bias(const struct llm_model_config *cfg)
 {
 	return cfg->attention_bias;
 }
-
-#define T(slot)    offsetof(struct llm_weights, slot), 0
-#define HEAD(slot) offsetof(struct llm_weights, slot), LLM_T_HEAD
-#define L(slot)    offsetof(struct llm_layer_weights, slot), LLM_T_LAYER
-#define VEC(d)                                                                                     \
-	{                                                                                          \
-		LLM_DIM_##d                                                                        \
-	}
-#define MAT(d0, d1)                                                                                \
-	{                                                                                          \
-		LLM_DIM_##d0, LLM_DIM_##d1                                                         \
-	}
 
 /* clang-format off */
 static const struct llm_tensor_row tensors[] = {
@@ -63,33 +52,6 @@ static const struct llm_tensor_row tensors[] = {
 };
 /* clang-format on */
 
-enum { X, QKV, GATE_UP };
-
-static void qwen3_needs(const struct llm_model_config *c, struct llm_needs *n)
-{
-	n->scratch[X].dtype = ZW_DTYPE_BF16;
-	n->scratch[X].cols = c->hidden_size;
-	n->scratch[QKV].dtype = ZW_DTYPE_BF16;
-	n->scratch[QKV].cols = (c->num_heads + 2 * c->num_kv_heads) * c->head_dim;
-	n->scratch[GATE_UP].dtype = ZW_DTYPE_BF16;
-	n->scratch[GATE_UP].cols = 2 * c->intermediate_size;
-	n->num_scratch = 3;
-	n->kv_layers = c->num_layers;
-	n->kv_heads = c->num_kv_heads;
-	n->kv_dim = c->head_dim;
-}
-
-static void qwen3_build(const struct llm_build *b)
-{
-	zw_cmd_embed(b->cmd, &b->ids, &b->w->embed, &b->h, b->rows_va, 0);
-	for (uint32_t n = 0; n < b->cfg->num_layers; n++) {
-		const struct llm_layer_weights *w = &b->w->layers[n];
-
-		llm_build_attention(b, w, n, &b->scratch[X], &b->scratch[QKV]);
-		llm_build_swiglu(b, w, &b->scratch[X], &b->scratch[GATE_UP]);
-	}
-}
-
 const struct llm_family llm_family_qwen3 = {
 	.model_type = "qwen3",
 	.architecture = "Qwen3ForCausalLM",
@@ -97,6 +59,6 @@ const struct llm_family llm_family_qwen3 = {
 	.layer_prefix = "model.layers.%u.",
 	.tensors = tensors,
 	.num_tensors = ZW_ARRAY_SIZE(tensors),
-	.needs = qwen3_needs,
-	.build = qwen3_build,
+	.needs = llm_dense_needs,
+	.build = llm_dense_build,
 };

@@ -70,3 +70,32 @@ void llm_build_swiglu(const struct llm_build *b, const struct llm_layer_weights 
 	zw_cmd_swiglu(b->cmd, &gate, &up, &gate, b->rows_va, 0);
 	zw_cmd_gemm(b->cmd, &gate, &w->down, &b->h, NULL, &b->h, b->rows_va, 0);
 }
+
+/* ---- dense decoders ---- */
+
+enum { X, QKV, GATE_UP };
+
+void llm_dense_needs(const struct llm_model_config *c, struct llm_needs *n)
+{
+	n->scratch[X].dtype = ZW_DTYPE_BF16;
+	n->scratch[X].cols = c->hidden_size;
+	n->scratch[QKV].dtype = ZW_DTYPE_BF16;
+	n->scratch[QKV].cols = (c->num_heads + 2 * c->num_kv_heads) * c->head_dim;
+	n->scratch[GATE_UP].dtype = ZW_DTYPE_BF16;
+	n->scratch[GATE_UP].cols = 2 * c->intermediate_size;
+	n->num_scratch = 3;
+	n->kv_layers = c->num_layers;
+	n->kv_heads = c->num_kv_heads;
+	n->kv_dim = c->head_dim;
+}
+
+void llm_dense_build(const struct llm_build *b)
+{
+	zw_cmd_embed(b->cmd, &b->ids, &b->w->embed, &b->h, b->rows_va, 0);
+	for (uint32_t n = 0; n < b->cfg->num_layers; n++) {
+		const struct llm_layer_weights *w = &b->w->layers[n];
+
+		llm_build_attention(b, w, n, &b->scratch[X], &b->scratch[QKV]);
+		llm_build_swiglu(b, w, &b->scratch[X], &b->scratch[GATE_UP]);
+	}
+}

@@ -15,4 +15,8 @@ void llm_build_attention(const struct llm_build *b, const struct llm_layer_weigh
 void llm_build_swiglu(const struct llm_build *b, const struct llm_layer_weights *w,
 		      const struct zw_tensor *x, const struct zw_tensor *gate_up);
 
+/* needs and build of a family whose layers are all attention and SwiGLU. */
+void llm_dense_needs(const struct llm_model_config *c, struct llm_needs *n);
+void llm_dense_build(const struct llm_build *b);
+
 #endif
