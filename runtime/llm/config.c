@@ -102,6 +102,7 @@ static int check_architecture(const char *path, const cJSON *json, const struct 
 static const struct llm_config_neutral not_supported[] = {
 	{"quantization_config", LLM_NEUTRAL_ABSENT, 0},
 	{"compression_config", LLM_NEUTRAL_ABSENT, 0},
+	{"dual_chunk_attention_config", LLM_NEUTRAL_ABSENT, 0},
 	{"text_config", LLM_NEUTRAL_ABSENT, 0},
 	{"vision_config", LLM_NEUTRAL_ABSENT, 0},
 	{"audio_config", LLM_NEUTRAL_ABSENT, 0},

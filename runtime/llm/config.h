@@ -10,7 +10,7 @@
 
 /* A dense decoder as config.json describes it. */
 struct llm_model_config {
-	char model_type[28];        /* "qwen3" */
+	char model_type[28];        /* "qwen2", "qwen3" */
 	uint32_t hidden_size;       /* H, columns of the residual stream */
 	uint32_t intermediate_size; /* I, width of the SwiGLU */
 	uint32_t num_layers;
@@ -21,7 +21,7 @@ struct llm_model_config {
 	uint32_t max_position; /* longest sequence the model was made for, in tokens */
 	float rms_norm_eps;
 	uint32_t tie_word_embeddings; /* 1: the head is the embedding */
-	uint32_t attention_bias;      /* 1: q, k, v and o have a bias (qwen3's key) */
+	uint32_t attention_bias;      /* 1: q, k, v and o have a bias (qwen3's key; 0 in others) */
 	uint32_t num_stop;            /* entries of stop */
 	double rope_theta;
 	/* Union of eos_token_id of both files below vocab_size (others cannot come), ascending. */

@@ -11,6 +11,7 @@
 #define STACK_MAX    8
 
 static const struct llm_family *const families[] = {
+	&llm_family_qwen2,
 	&llm_family_qwen3,
 };
 

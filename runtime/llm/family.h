@@ -93,7 +93,7 @@ struct llm_family {
 	void (*build)(const struct llm_build *b);
 };
 
-extern const struct llm_family llm_family_qwen3;
+extern const struct llm_family llm_family_qwen2, llm_family_qwen3;
 
 /* The family of a model_type, or NULL. */
 const struct llm_family *llm_family_find(const char *model_type);

@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-const struct shape fixture_shapes[4] = {
+const struct shape fixture_shapes[6] = {
 	{.h = 48, .i = 80, .layers = 2, .nq = 6, .nkv = 2, .d = 16, .v = 97, .tied = true},
 	{.h = 64, .i = 40, .layers = 3, .nq = 2, .nkv = 2, .d = 32, .v = 50},
 	{.h = 40, .i = 72, .layers = 2, .nq = 4, .nkv = 1, .d = 8, .v = 61, .bias = true},
@@ -15,6 +15,16 @@ const struct shape fixture_shapes[4] = {
 	 .d = 6,
 	 .v = 5,
 	 .bias = true,
+	 .tied = true},
+	{.h = 48, .i = 34, .layers = 2, .nq = 6, .nkv = 3, .d = 8, .v = 71, .qwen2 = true},
+	{.h = 44,
+	 .i = 58,
+	 .layers = 3,
+	 .nq = 4,
+	 .nkv = 2,
+	 .d = 14, /* not h / nq */
+	 .v = 37,
+	 .qwen2 = true,
 	 .tied = true},
 };
 
@@ -74,17 +84,20 @@ void fixture_make(struct fixture *f, struct shape s)
 		add(f, 0, 0.2, 2, s.nkv * s.d, s.h, L "self_attn.k_proj.weight", l);
 		add(f, 0, 0.2, 2, s.nkv * s.d, s.h, L "self_attn.v_proj.weight", l);
 		add(f, 0, 0.2, 2, s.h, s.nq * s.d, L "self_attn.o_proj.weight", l);
-		add(f, 1, 0.3, 1, s.d, 0, L "self_attn.q_norm.weight", l);
-		add(f, 1, 0.3, 1, s.d, 0, L "self_attn.k_norm.weight", l);
 		add(f, 0, 0.2, 2, s.i, s.h, L "mlp.gate_proj.weight", l);
 		add(f, 0, 0.2, 2, s.i, s.h, L "mlp.up_proj.weight", l);
 		add(f, 0, 0.2, 2, s.h, s.i, L "mlp.down_proj.weight", l);
-		if (s.bias) {
+		if (!s.qwen2) {
+			add(f, 1, 0.3, 1, s.d, 0, L "self_attn.q_norm.weight", l);
+			add(f, 1, 0.3, 1, s.d, 0, L "self_attn.k_norm.weight", l);
+		}
+		if (s.bias || s.qwen2) {
 			add(f, 0, 0.5, 1, s.nq * s.d, 0, L "self_attn.q_proj.bias", l);
 			add(f, 0, 0.5, 1, s.nkv * s.d, 0, L "self_attn.k_proj.bias", l);
 			add(f, 0, 0.5, 1, s.nkv * s.d, 0, L "self_attn.v_proj.bias", l);
-			add(f, 0, 0.5, 1, s.h, 0, L "self_attn.o_proj.bias", l);
 		}
+		if (s.bias)
+			add(f, 0, 0.5, 1, s.h, 0, L "self_attn.o_proj.bias", l);
 #undef L
 	}
 }
@@ -139,16 +152,22 @@ void fixture_write_shard(const struct fixture *f, const char *file, size_t first
 void fixture_write_config(const struct fixture *f)
 {
 	const struct shape *s = &f->s;
-	char text[1024];
+	char text[1024], own[64] = "";
 
+	/* What is not said is hidden_size / num_attention_heads in one family, 128 in the other. */
+	if (!s->qwen2)
+		snprintf(own, sizeof(own), "\"head_dim\":%u,\"attention_bias\":%s,", s->d,
+			 s->bias ? "true" : "false");
+	else if (s->d * s->nq != s->h)
+		snprintf(own, sizeof(own), "\"head_dim\":%u,", s->d);
 	snprintf(text, sizeof(text),
-		 "{\"model_type\":\"qwen3\",\"hidden_size\":%u,\"intermediate_size\":%u,"
+		 "{\"model_type\":\"%s\",\"hidden_size\":%u,\"intermediate_size\":%u,"
 		 "\"num_hidden_layers\":%u,\"num_attention_heads\":%u,\"num_key_value_heads\":%u,"
-		 "\"head_dim\":%u,\"vocab_size\":%u,\"max_position_embeddings\":300,"
+		 "%s\"vocab_size\":%u,\"max_position_embeddings\":300,"
 		 "\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,\"tie_word_embeddings\":%s,"
-		 "\"attention_bias\":%s,\"eos_token_id\":%u}",
-		 s->h, s->i, s->layers, s->nq, s->nkv, s->d, s->v, s->tied ? "true" : "false",
-		 s->bias ? "true" : "false", s->v - 1);
+		 "\"eos_token_id\":%u}",
+		 s->qwen2 ? "qwen2" : "qwen3", s->h, s->i, s->layers, s->nq, s->nkv, own, s->v,
+		 s->tied ? "true" : "false", s->v - 1);
 	scratch_text(f->dir, "config.json", text);
 }
 
@@ -223,13 +242,15 @@ static void attend(const struct fixture *f, uint32_t l, double *h, double *ks, d
 	linear(k, x, W("self_attn.k_proj.weight"), W("self_attn.k_proj.bias"), s->nkv * d, s->h);
 	linear(v, x, W("self_attn.v_proj.weight"), W("self_attn.v_proj.bias"), s->nkv * d, s->h);
 	for (uint32_t i = 0; i < s->nkv; i++) {
-		norm(k + i * d, k + i * d, W("self_attn.k_norm.weight"), d);
+		if (!s->qwen2)
+			norm(k + i * d, k + i * d, W("self_attn.k_norm.weight"), d);
 		rope(k + i * d, d, pos);
 	}
 	for (uint32_t i = 0; i < s->nq; i++) {
 		double top = -INFINITY, sum = 0;
 
-		norm(q + i * d, q + i * d, W("self_attn.q_norm.weight"), d);
+		if (!s->qwen2)
+			norm(q + i * d, q + i * d, W("self_attn.q_norm.weight"), d);
 		rope(q + i * d, d, pos);
 		for (uint32_t t = 0; t <= pos; t++) {
 			p[t] = 0;

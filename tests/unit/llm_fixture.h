@@ -11,6 +11,7 @@
 struct shape {
 	uint32_t h, i, layers, nq, nkv, d, v;
 	bool tied, bias;
+	bool qwen2; /* biases on q, k and v, no norms of q and k; otherwise a qwen3 */
 };
 
 struct tensor {
@@ -27,7 +28,7 @@ struct fixture {
 	size_t n;
 };
 
-extern const struct shape fixture_shapes[4];
+extern const struct shape fixture_shapes[6];
 
 void fixture_make(struct fixture *f, struct shape s);
 void fixture_free(struct fixture *f);

@@ -26,16 +26,37 @@ static const char base[] =
 	"\"sliding_window\":null,\"tie_word_embeddings\":true,\"use_sliding_window\":false,"
 	"\"vocab_size\":640}";
 
-/* The base with one piece of text replaced. */
-static void write_mutated(const char *dir, const char *from, const char *to)
+/* As published files of Qwen2.5 have it: no head_dim, no layer_types. */
+static const char base_qwen2[] =
+	"{\"architectures\":[\"Qwen2ForCausalLM\"],\"eos_token_id\":7,\"hidden_act\":\"silu\","
+	"\"hidden_size\":128,\"intermediate_size\":352,\"max_position_embeddings\":4096,"
+	"\"max_window_layers\":28,\"model_type\":\"qwen2\",\"num_attention_heads\":4,"
+	"\"num_hidden_layers\":3,\"num_key_value_heads\":2,\"rms_norm_eps\":1e-05,"
+	"\"rope_theta\":1000000.0,\"sliding_window\":131072,\"tie_word_embeddings\":false,"
+	"\"use_mrope\":false,\"use_sliding_window\":false,\"vocab_size\":640}";
+
+/* A configuration with one piece of text replaced. */
+static void write_changed(const char *dir, const char *text, const char *from, const char *to)
 {
-	char text[2048];
-	const char *at = strstr(base, from);
+	char changed[2048];
+	const char *at = strstr(text, from);
 
 	if (!at)
 		fail_msg("\"%s\" is not in the base configuration", from);
-	snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - base), base, to, at + strlen(from));
-	scratch_text(dir, "config.json", text);
+	snprintf(changed, sizeof(changed), "%.*s%s%s", (int)(at - text), text, to,
+		 at + strlen(from));
+	scratch_text(dir, "config.json", changed);
+}
+
+static void write_mutated(const char *dir, const char *from, const char *to)
+{
+	write_changed(dir, base, from, to);
+}
+
+static void collect(void *opaque, const char *line)
+{
+	strcat(opaque, line);
+	strcat(opaque, "\n");
 }
 
 static void test_base(void **state)
@@ -125,13 +146,19 @@ static void test_variants(void **state)
 	assert_int_equal(c.head_dim, 128);
 }
 
-static const struct {
+struct bad {
 	const char *from, *to;
 	int code;
 	const char *words;
-} bad[] = {
+};
+
+static const struct bad bad[] = {
 	{"\"model_type\":\"qwen3\"", "\"model_type\":\"llama\"", -EOPNOTSUPP, "model_type|llama"},
 	{"\"model_type\":\"qwen3\"", "\"model_type\":\"qwen3_moe\"", -EOPNOTSUPP, "qwen3_moe"},
+	{"\"model_type\":\"qwen3\"", "\"model_type\":\"qwen2\"", -EOPNOTSUPP,
+	 "architectures|Qwen3ForCausalLM"},
+	{"\"rope_scaling\":null", "\"dual_chunk_attention_config\":{\"chunk_size\":262144}",
+	 -EOPNOTSUPP, "dual_chunk_attention_config"},
 	{"\"model_type\":\"qwen3\",", "", -EBADMSG, "model_type|missing"},
 	{"\"model_type\":\"qwen3\"", "\"model_type\":3", -EBADMSG, "model_type"},
 	{"Qwen3ForCausalLM", "Qwen3ForSequenceClassification", -EOPNOTSUPP,
@@ -195,21 +222,72 @@ static const struct {
 	{"\"vocab_size\":640}", "\"vocab_size\":640", -EBADMSG, "JSON"},
 };
 
+static void expect_bad(const char *dir, const char *text, const struct bad *b)
+{
+	struct llm_model_config c = {0}, before = c;
+	struct zw_error err = {""};
+	int ret;
+
+	write_changed(dir, text, b->from, b->to);
+	ret = llm_model_config_load(dir, &c, &err);
+	if (ret != b->code)
+		fail_msg("%s: %d (%s), expected %d", b->to, ret, err.msg, b->code);
+	expect_words(b->to, &err, "config.json");
+	expect_words(b->to, &err, b->words);
+	assert_memory_equal(&c, &before, sizeof(c));
+}
+
 static void test_bad(void **state)
 {
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		struct llm_model_config c = {0}, before = c;
-		struct zw_error err = {""};
-		int ret;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		expect_bad(*state, base, &bad[i]);
+}
 
-		write_mutated(*state, bad[i].from, bad[i].to);
-		ret = llm_model_config_load(*state, &c, &err);
-		if (ret != bad[i].code)
-			fail_msg("%s: %d (%s), expected %d", bad[i].to, ret, err.msg, bad[i].code);
-		expect_words(bad[i].to, &err, "config.json");
-		expect_words(bad[i].to, &err, bad[i].words);
-		assert_memory_equal(&c, &before, sizeof(c));
-	}
+static const struct bad bad_qwen2[] = {
+	{"Qwen2ForCausalLM", "Qwen3ForCausalLM", -EOPNOTSUPP, "architectures|Qwen3ForCausalLM"},
+	{"Qwen2ForCausalLM", "Qwen2ForRewardModel", -EOPNOTSUPP,
+	 "architectures|Qwen2ForRewardModel"},
+	{"\"use_sliding_window\":false", "\"use_sliding_window\":true", -EOPNOTSUPP,
+	 "use_sliding_window"},
+	{"\"use_mrope\":false", "\"use_mrope\":true", -EOPNOTSUPP, "use_mrope"},
+	{"\"use_mrope\":false", "\"attention_bias\":false", -EBADMSG, "attention_bias|biases"},
+	{"\"use_mrope\":false", "\"attention_bias\":0", -EBADMSG, "attention_bias"},
+	{"\"use_mrope\":false",
+	 "\"layer_types\":[\"full_attention\",\"sliding_attention\",\"full_attention\"]",
+	 -EOPNOTSUPP, "layer_types|sliding_attention"},
+	{"\"hidden_size\":128", "\"hidden_size\":130", -EBADMSG,
+	 "hidden_size 130|num_attention_heads 4"},
+	{"\"hidden_size\":128", "\"hidden_size\":132", -EBADMSG, "head_dim 33|odd"},
+	{"\"hidden_size\":128", "\"hidden_size\":2056", -EBADMSG, "hidden_size 2056|512"},
+	{"\"hidden_size\":128", "\"hidden_size\":4", -EBADMSG, "hidden_size 4|from 2"},
+	{"\"use_mrope\":false", "\"head_dim\":514", -EBADMSG, "head_dim"},
+	{"\"use_mrope\":false", "\"rope_parameters\":{\"mrope_section\":[16,24,24]}", -EOPNOTSUPP,
+	 "mrope_section"},
+};
+
+static void test_qwen2(void **state)
+{
+	struct llm_model_config c = {0};
+	struct zw_error err = {""};
+	char notes[256] = "";
+
+	scratch_text(*state, "config.json", base_qwen2);
+	assert_int_equal(llm_model_config_load(*state, &c, &err), 0);
+	assert_string_equal(c.model_type, "qwen2");
+	assert_int_equal(c.head_dim, 32); /* hidden_size / num_attention_heads */
+	assert_int_equal(c.attention_bias, 0);
+	assert_int_equal(c.tie_word_embeddings, 0);
+	assert_int_equal(zw_model_config_notes(*state, collect, notes, &err), 0);
+	assert_string_equal(notes, "");
+	/* 6 does not divide 128, which does not matter when head_dim is said. */
+	write_changed(*state, base_qwen2, "\"num_attention_heads\":4",
+		      "\"num_attention_heads\":6,\"head_dim\":40");
+	assert_int_equal(llm_model_config_load(*state, &c, &err), 0);
+	assert_int_equal(c.head_dim, 40);
+	write_changed(*state, base_qwen2, "\"use_mrope\":false", "\"attention_bias\":true");
+	assert_int_equal(llm_model_config_load(*state, &c, &err), 0);
+	for (size_t i = 0; i < sizeof(bad_qwen2) / sizeof(bad_qwen2[0]); i++)
+		expect_bad(*state, base_qwen2, &bad_qwen2[i]);
 }
 
 /* An adapter's folder is not a model's. */
@@ -222,12 +300,6 @@ static void test_adapter(void **state)
 	scratch_text(*state, "adapter_config.json", "{}");
 	assert_int_equal(llm_model_config_load(*state, &c, &err), -EOPNOTSUPP);
 	expect_words("adapter", &err, "adapter_config.json");
-}
-
-static void collect(void *opaque, const char *line)
-{
-	strcat(opaque, line);
-	strcat(opaque, "\n");
 }
 
 /* Keys that nobody knows are told of, one line each; nulls and known ones are not. */
@@ -277,10 +349,11 @@ static void test_files(void **state)
 
 static void test_shipped_models(void **state)
 {
-	static const char *const names[] = {"tiny-qwen3", "tiny-qwen3-tied", "qwen3-kdoc"};
+	static const char *const names[] = {"tiny-qwen3", "tiny-qwen3-tied", "tiny-qwen2",
+					    "qwen3-kdoc"};
 	const char *models = test_dir("ZW_TEST_MODELS");
 
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < 4; i++) {
 		struct llm_model_config c = {0};
 		struct zw_error err = {""};
 		char path[512];
@@ -289,7 +362,7 @@ static void test_shipped_models(void **state)
 		if (llm_model_config_load(path, &c, &err))
 			fail_msg("%s", err.msg);
 		assert_int_equal(c.tie_word_embeddings, i > 0);
-		assert_int_equal(c.num_stop, i == 2);
+		assert_int_equal(c.num_stop, i == 3);
 	}
 }
 
@@ -300,6 +373,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_stop_tokens, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_variants, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_qwen2, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_adapter, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_notes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_files, setup, teardown),

@@ -160,6 +160,7 @@ static void test_refused(void **state)
 {
 	uint64_t before = hbm_free();
 	struct fixture f;
+	struct shape s;
 
 	fixture_make(&f, fixture_shapes[0]);
 	fixture_write_config(&f);
@@ -179,6 +180,22 @@ static void test_refused(void **state)
 	f.s.bias = true;
 	fixture_write(&f);
 	expect_refused(&f, -EBADMSG, "bias|missing");
+	/* One family's file with the name of the other. */
+	f.s.bias = false;
+	f.s.qwen2 = true;
+	fixture_write(&f);
+	expect_refused(&f, -EBADMSG, "q_proj.bias|missing");
+	fixture_free(&f);
+	fixture_make(&f, fixture_shapes[4]);
+	f.s.qwen2 = false;
+	fixture_write(&f);
+	expect_refused(&f, -EBADMSG, "q_norm|missing");
+	fixture_free(&f);
+	s = fixture_shapes[4];
+	s.bias = true;
+	fixture_make(&f, s);
+	fixture_write(&f);
+	expect_refused(&f, -EBADMSG, "o_proj.bias|does not belong");
 	fixture_free(&f);
 	assert_int_equal(hbm_free(), before);
 }
