@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* config.json, and the stop tokens of generation_config.json, to struct llm_model_config. */
 #include "config.h"
+#include "config_rope.h"
 #include "config_value.h"
 #include "family.h"
 
@@ -17,7 +18,6 @@
 #define LAYERS_MAX 1024
 #define HEADS_MAX  4096
 #define VOCAB_MAX  (1u << 22)
-#define POS_MAX    (1u << 26)
 
 int llm_config_layer_types(const char *path, const cJSON *json, const struct llm_model_config *cfg,
 			   const char *type, struct zw_error *err)
@@ -147,7 +147,7 @@ static int parse_dims(const char *path, const cJSON *json, struct llm_model_conf
 		{"num_attention_heads", &cfg->num_heads, HEADS_MAX},
 		{"num_key_value_heads", &cfg->num_kv_heads, HEADS_MAX},
 		{"vocab_size", &cfg->vocab_size, VOCAB_MAX},
-		{"max_position_embeddings", &cfg->max_position, POS_MAX},
+		{"max_position_embeddings", &cfg->max_position, LLM_POSITION_MAX},
 	};
 	int ret = 0;
 
@@ -200,11 +200,11 @@ static int parse_config(const char *path, const cJSON *json, struct llm_model_co
 	if (!ret)
 		ret = parse_activation(path, json, err);
 	if (!ret)
-		ret = llm_config_rope(path, json, &cfg->rope_theta, err);
-	if (!ret)
 		ret = family->parse(path, json, cfg, err);
 	if (!ret)
 		ret = check_heads(path, cfg, err);
+	if (!ret)
+		ret = llm_config_rope(path, json, cfg, err);
 	if (!ret)
 		ret = parse_eos(path, json, cfg, err);
 	cfg->rms_norm_eps = (float)eps;

@@ -7,6 +7,18 @@
 
 #define ZW_LLM_MAX_STOP  16  /* most stop tokens one model may have */
 #define LLM_HEAD_DIM_MAX 512 /* of any family */
+#define LLM_POSITION_MAX (1u << 26)
+
+/*
+ * Rotary position embedding over d dimensions: frequency j of d / 2 is theta^(-2j/d). YaRN divides
+ * it by factor, wholly from frequency ramp_high on, not at all up to ramp_low.
+ */
+struct llm_rope_config {
+	double theta;
+	double factor; /* 1: plain */
+	double ramp_low, ramp_high;
+	double attention_factor; /* on cosines and sines */
+};
 
 /* A dense decoder as config.json describes it. */
 struct llm_model_config {
@@ -18,12 +30,13 @@ struct llm_model_config {
 	uint32_t num_kv_heads; /* key/value heads; divides num_heads */
 	uint32_t head_dim;     /* d; num_heads * d need not equal hidden_size */
 	uint32_t vocab_size;   /* V, rows of the embedding; may exceed the tokenizer's tokens */
-	uint32_t max_position; /* longest sequence the model was made for, in tokens */
+	/* Longest sequence the model was made for, in tokens; with YaRN what that makes of it. */
+	uint32_t max_position;
 	float rms_norm_eps;
 	uint32_t tie_word_embeddings; /* 1: the head is the embedding */
 	uint32_t attention_bias;      /* 1: q, k, v and o have a bias (qwen3's key; 0 in others) */
 	uint32_t num_stop;            /* entries of stop */
-	double rope_theta;
+	struct llm_rope_config rope;
 	/* Union of eos_token_id of both files below vocab_size (others cannot come), ascending. */
 	uint32_t stop[ZW_LLM_MAX_STOP];
 };

@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: MIT
 /* RoPE in config.json: at top level (older files), in rope_parameters (newer ones), or both and equal. */
-#include "config_value.h"
+#include "config_rope.h"
 
 #include <errno.h>
 #include <string.h>
 
+#include "config_value.h"
+
 struct rope {
 	double theta; /* 0: not said */
 	double partial;
+	const char *holder; /* of yarn, or NULL: no holder was there yet */
+	struct llm_yarn yarn;
 };
 
-static int check_type(const char *path, const cJSON *obj, const char *holder, struct zw_error *err)
+/* Which scaling: *yarn, or none. */
+static int parse_type(const char *path, const cJSON *obj, const char *holder, bool *yarn,
+		      struct zw_error *err)
 {
 	static const char *const keys[] = {"rope_type", "type"};
+	const char *said = NULL;
 
 	for (size_t i = 0; i < ZW_ARRAY_SIZE(keys); i++) {
 		const cJSON *type;
@@ -20,13 +27,21 @@ static int check_type(const char *path, const cJSON *obj, const char *holder, st
 
 		if (ret)
 			return ret;
-		if (type && !cJSON_IsString(type))
+		if (!type)
+			continue;
+		if (!cJSON_IsString(type))
 			return llm_fail(err, -EBADMSG, "%s: %s.%s is not a string", path, holder,
 					keys[i]);
-		if (type && strcmp(type->valuestring, "default"))
+		if (strcmp(type->valuestring, "default") && strcmp(type->valuestring, "yarn"))
 			return llm_fail(err, -EOPNOTSUPP, "%s: %s.%s \"%s\" is not supported yet",
 					path, holder, keys[i], type->valuestring);
+		if (said && strcmp(said, type->valuestring))
+			return llm_fail(err, -EBADMSG,
+					"%s: %s.rope_type is \"%s\", %s.type is \"%s\"", path,
+					holder, said, holder, type->valuestring);
+		said = type->valuestring;
 	}
+	*yarn = said && !strcmp(said, "yarn");
 	return 0;
 }
 
@@ -40,18 +55,28 @@ static int parse_numbers(const char *path, const cJSON *obj, struct rope *r, str
 	return ret;
 }
 
+static bool is_same(const struct llm_yarn *a, const struct llm_yarn *b)
+{
+	return a->factor == b->factor && a->original == b->original &&
+	       a->beta_fast == b->beta_fast && a->beta_slow == b->beta_slow &&
+	       a->attention_factor == b->attention_factor && a->truncate == b->truncate;
+}
+
 /* rope_scaling or rope_parameters; what it says goes into *r. */
-static int parse_holder(const char *path, const cJSON *json, const char *holder, struct rope *r,
-			struct zw_error *err)
+static int parse_holder(const char *path, const cJSON *json, const char *holder,
+			const struct llm_model_config *cfg, struct rope *r, struct zw_error *err)
 {
 	const cJSON *obj, *it;
-	struct rope in;
+	struct rope in = {0};
+	bool yarn;
 	int ret = llm_json_member(path, json, holder, &obj, err);
 
 	if (ret || !obj)
 		return ret;
 	if (!cJSON_IsObject(obj))
 		return llm_fail(err, -EBADMSG, "%s: %s is not an object", path, holder);
+	if (!obj->child)
+		return 0;
 	cJSON_ArrayForEach(it, obj)
 	{
 		/* One set of parameters for each type of layer. */
@@ -59,13 +84,24 @@ static int parse_holder(const char *path, const cJSON *json, const char *holder,
 			return llm_fail(err, -EOPNOTSUPP, "%s: %s.%s is not supported yet", path,
 					holder, it->string);
 	}
-	ret = check_type(path, obj, holder, err);
+	ret = parse_type(path, obj, holder, &yarn, err);
 	if (!ret)
 		ret = llm_config_require_absent(path, obj, "mrope_section", err);
 	if (!ret)
 		ret = parse_numbers(path, obj, &in, err);
+	if (!ret && yarn)
+		ret = llm_config_yarn(path, obj, holder, cfg, &in.yarn, err);
+	if (!ret && !yarn && cJSON_GetObjectItemCaseSensitive(obj, "factor"))
+		ret = llm_fail(err, -EBADMSG, "%s: %s.factor has no effect without a rope_type",
+			       path, holder);
 	if (ret)
 		return ret;
+	/* transformers would take one and forget the other. */
+	if (r->holder && !is_same(&in.yarn, &r->yarn))
+		return llm_fail(err, -EBADMSG, "%s: %s and %s do not say the same of YaRN", path,
+				r->holder, holder);
+	r->holder = holder;
+	r->yarn = in.yarn;
 	if (in.theta && r->theta && in.theta != r->theta)
 		return llm_fail(err, -EBADMSG, "%s: rope_theta is %g, %s.rope_theta is %g", path,
 				r->theta, holder, in.theta);
@@ -76,21 +112,28 @@ static int parse_holder(const char *path, const cJSON *json, const char *holder,
 	return 0;
 }
 
-int llm_config_rope(const char *path, const cJSON *json, double *theta, struct zw_error *err)
+int llm_config_rope(const char *path, const cJSON *json, struct llm_model_config *cfg,
+		    struct zw_error *err)
 {
-	struct rope r;
+	struct rope r = {0};
 	int ret = parse_numbers(path, json, &r, err);
 
 	if (!ret)
-		ret = parse_holder(path, json, "rope_scaling", &r, err);
+		ret = parse_holder(path, json, "rope_scaling", cfg, &r, err);
 	if (!ret)
-		ret = parse_holder(path, json, "rope_parameters", &r, err);
+		ret = parse_holder(path, json, "rope_parameters", cfg, &r, err);
 	if (ret)
 		return ret;
 	if (r.partial != 1)
 		return llm_fail(err, -EOPNOTSUPP,
 				"%s: partial_rotary_factor %g is not supported yet", path,
 				r.partial);
-	*theta = r.theta ? r.theta : 10000.0; /* the class default */
-	return 0;
+	cfg->rope.theta = r.theta ? r.theta : 10000.0; /* the class default */
+	cfg->rope.factor = 1;
+	cfg->rope.attention_factor = 1;
+	if (!r.yarn.factor)
+		return 0;
+	/* Some classes have it there, and then it goes before the one in the holder. */
+	ret = llm_config_require_absent(path, json, "original_max_position_embeddings", err);
+	return ret ? ret : llm_config_yarn_apply(path, &r.yarn, cfg, err);
 }

@@ -54,7 +54,4 @@ int llm_config_require_neutral(const char *path, const cJSON *json,
 			       const struct llm_config_neutral *keys, size_t n,
 			       struct zw_error *err);
 
-/* Base of the RoPE frequencies; scalings and partial rotation are refused by name. */
-int llm_config_rope(const char *path, const cJSON *json, double *theta, struct zw_error *err);
-
 #endif

@@ -53,9 +53,11 @@ struct zw_model {
 /* -ENOSPC with a clear line when the device has less than `bytes` of HBM free. */
 int llm_check_hbm(struct zw_dev *dev, uint64_t bytes, const char *what, struct zw_error *err);
 
-/* Position tables, F32 [n, dim / 2] each: angle = pos * (1 / theta^(2j/dim)), every step in binary32. */
+/* Frequency j of dim / 2, in radians per position, with YaRN. */
+float llm_rope_frequency(const struct llm_rope_config *r, uint32_t dim, uint32_t j);
+/* Position tables, F32 [n, dim / 2] each: of angle pos * frequency, every step in binary32. */
 void llm_rope_tables(float *cos_out, float *sin_out, uint32_t first, uint32_t n, uint32_t dim,
-		     double theta);
+		     const struct llm_rope_config *r);
 /* Bytes of tables for so many positions. */
 uint64_t llm_rope_bytes(const struct llm_model_config *cfg, uint32_t positions);
 /*

@@ -7,23 +7,36 @@
 #include <stdlib.h>
 #include <string.h>
 
-void llm_rope_tables(float *cos_out, float *sin_out, uint32_t first, uint32_t n, uint32_t dim,
-		     double theta)
+float llm_rope_frequency(const struct llm_rope_config *r, uint32_t dim, uint32_t j)
 {
+	/* Every step in binary32, in the reference's order. */
+	float power = (float)pow((double)(float)r->theta, (double)((float)(2 * j) / (float)dim));
+	float plain = 1.0f / power, scaled, ramp, keep;
+
+	/* The weighted sum of two equal numbers may be rounded to a third. */
+	if (r->factor == 1)
+		return plain;
+	scaled = 1.0f / ((float)r->factor * power);
+	ramp = ((float)j - (float)r->ramp_low) / (float)(r->ramp_high - r->ramp_low);
+	keep = 1.0f - fminf(fmaxf(ramp, 0.0f), 1.0f);
+	return scaled * (1.0f - keep) + plain * keep;
+}
+
+void llm_rope_tables(float *cos_out, float *sin_out, uint32_t first, uint32_t n, uint32_t dim,
+		     const struct llm_rope_config *r)
+{
+	float scale = (float)r->attention_factor;
 	uint32_t half = dim / 2;
 
 	for (uint32_t j = 0; j < half; j++) {
-		/* The reference forms the exponent, the power, its reciprocal and the angle in binary32. */
-		float power =
-			(float)pow((double)(float)theta, (double)((float)(2 * j) / (float)dim));
-		float inv = 1.0f / power;
+		float inv = llm_rope_frequency(r, dim, j);
 
 		for (uint32_t i = 0; i < n; i++) {
 			float angle = (float)(first + i) * inv;
 
 			/* In double: full range reduction also for large angles. */
-			cos_out[(uint64_t)i * half + j] = (float)cos((double)angle);
-			sin_out[(uint64_t)i * half + j] = (float)sin((double)angle);
+			cos_out[(uint64_t)i * half + j] = (float)cos((double)angle) * scale;
+			sin_out[(uint64_t)i * half + j] = (float)sin((double)angle) * scale;
 		}
 	}
 }
@@ -54,7 +67,7 @@ static int upload(struct zw_model *m, struct llm_rope *r, struct zw_error *err)
 	for (uint32_t first = 0; first < r->positions && !ret; first += step) {
 		uint32_t n = r->positions - first < step ? r->positions - first : step;
 
-		llm_rope_tables(cos_part, sin_part, first, n, c->head_dim, c->rope_theta);
+		llm_rope_tables(cos_part, sin_part, first, n, c->head_dim, &c->rope);
 		ret = zw_copier_write(cp, r->cos_table.va + first * row, cos_part, n * row, NULL);
 		if (!ret)
 			ret = zw_copier_write(cp, r->sin_table.va + first * row, sin_part, n * row,

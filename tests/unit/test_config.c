@@ -76,7 +76,8 @@ static void test_base(void **state)
 	assert_int_equal(c.vocab_size, 640);
 	assert_int_equal(c.max_position, 4096);
 	assert_true(c.rms_norm_eps == 1e-5f);
-	assert_true(c.rope_theta == 5e6);
+	assert_true(c.rope.theta == 5e6);
+	assert_true(c.rope.factor == 1);
 	assert_int_equal(c.tie_word_embeddings, 1);
 	assert_int_equal(c.attention_bias, 0);
 	assert_int_equal(c.num_stop, 2);
@@ -168,8 +169,12 @@ static const struct bad bad[] = {
 	 "use_sliding_window"},
 	{"\"use_sliding_window\":false", "\"use_sliding_window\":1", -EBADMSG,
 	 "use_sliding_window"},
-	{"\"rope_scaling\":null", "\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4.0}",
-	 -EOPNOTSUPP, "rope_scaling|yarn"},
+	{"\"rope_scaling\":null", "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":4.0}",
+	 -EOPNOTSUPP, "rope_scaling|llama3"},
+	{"\"rope_scaling\":null", "\"rope_scaling\":{\"rope_typ\":\"yarn\",\"factor\":4}", -EBADMSG,
+	 "rope_scaling.factor|rope_type"},
+	{"\"rope_scaling\":null", "\"rope_scaling\":{\"rope_type\":1}", -EBADMSG,
+	 "rope_scaling.rope_type"},
 	{"\"rope_scaling\":null", "\"rope_scaling\":{\"type\":\"dynamic\"}", -EOPNOTSUPP,
 	 "rope_scaling|dynamic"},
 	{"\"rope_scaling\":null", "\"rope_scaling\":4", -EBADMSG, "rope_scaling"},
@@ -241,6 +246,123 @@ static void test_bad(void **state)
 {
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		expect_bad(*state, base, &bad[i]);
+}
+
+#define YARN(more) "\"rope_scaling\":{\"rope_type\":\"yarn\"," more "}"
+#define ORIGINAL   "\"original_max_position_embeddings\":1024"
+
+/* Each in place of "rope_scaling":null. */
+static const struct bad bad_yarn[] = {
+	{NULL, "\"rope_scaling\":{\"rope_type\":\"yarn\"}", -EBADMSG,
+	 "rope_scaling|factor|missing"},
+	{NULL, YARN("\"factor\":null"), -EBADMSG, "rope_scaling|factor|missing"},
+	{NULL, YARN("\"factor\":0.5"), -EBADMSG, "rope_scaling|factor|from 1"},
+	{NULL, YARN("\"factor\":\"4\""), -EBADMSG, "rope_scaling|factor"},
+	{NULL, YARN("\"factor\":1e9"), -EBADMSG, "rope_scaling|factor"},
+	{NULL, YARN("\"factor\":4,\"factor\":4"), -EBADMSG, "rope_scaling|factor|twice"},
+	{NULL, YARN("\"factor\":65536"), -EBADMSG,
+	 "rope_scaling|original_max_position_embeddings 4096|factor 65536|67108864"},
+	{NULL, YARN("\"factor\":4,\"original_max_position_embeddings\":0"), -EBADMSG,
+	 "rope_scaling|original_max_position_embeddings"},
+	{NULL, YARN("\"factor\":4,\"original_max_position_embeddings\":1024.5"), -EBADMSG,
+	 "rope_scaling|original_max_position_embeddings"},
+	{NULL, YARN("\"factor\":4,\"original_max_position_embeddings\":4097"), -EBADMSG,
+	 "original_max_position_embeddings 4097|max_position_embeddings 4096"},
+	{NULL, YARN("\"factor\":4," ORIGINAL) ",\"original_max_position_embeddings\":1024",
+	 -EOPNOTSUPP, "original_max_position_embeddings"},
+	{NULL, YARN("\"factor\":4,\"beta_fast\":0"), -EBADMSG, "rope_scaling|beta_fast"},
+	{NULL, YARN("\"factor\":4,\"beta_slow\":true"), -EBADMSG, "rope_scaling|beta_slow"},
+	{NULL, YARN("\"factor\":4,\"beta_fast\":1,\"beta_slow\":2"), -EBADMSG,
+	 "rope_scaling|beta_fast 1|beta_slow 2"},
+	{NULL, YARN("\"factor\":4,\"beta_slow\":33"), -EBADMSG, "beta_fast 32|beta_slow 33"},
+	{NULL, YARN("\"factor\":4,\"truncate\":1"), -EBADMSG, "rope_scaling|truncate"},
+	{NULL, YARN("\"factor\":4,\"attention_factor\":0"), -EBADMSG,
+	 "rope_scaling|attention_factor"},
+	{NULL, YARN("\"factor\":4,\"attention_factor\":[1]"), -EBADMSG,
+	 "rope_scaling|attention_factor"},
+	{NULL, YARN("\"factor\":4,\"mscale\":-1"), -EBADMSG, "rope_scaling|mscale"},
+	{NULL, YARN("\"factor\":4,\"mscale\":0.7"), -EBADMSG,
+	 "mscale has no effect|mscale_all_dim"},
+	{NULL, YARN("\"factor\":4,\"mscale_all_dim\":0.7,\"mscale\":0"), -EBADMSG,
+	 "mscale_all_dim has no effect|mscale"},
+	{NULL, YARN("\"factor\":4,\"mscale_all_dim\":\"1\""), -EBADMSG,
+	 "rope_scaling|mscale_all_dim"},
+	{NULL, YARN("\"factor\":4,\"mscale\":1,\"mscale_all_dim\":1,\"attention_factor\":1.2"),
+	 -EBADMSG, "attention_factor is 1.2|mscale|1"},
+	{NULL, YARN("\"factor\":4,\"attn_factor\":1"), -EOPNOTSUPP, "rope_scaling.attn_factor"},
+	{NULL, YARN("\"factor\":4,\"type\":\"default\""), -EBADMSG,
+	 "rope_scaling.rope_type|yarn|rope_scaling.type|default"},
+	{NULL, YARN("\"factor\":4,\"partial_rotary_factor\":0.5"), -EOPNOTSUPP,
+	 "partial_rotary_factor"},
+	{NULL, YARN("\"factor\":4") ",\"rope_parameters\":{\"rope_theta\":5e6}", -EBADMSG,
+	 "rope_scaling|rope_parameters|YaRN"},
+	{NULL, YARN("\"factor\":4") ",\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":2}",
+	 -EBADMSG, "rope_scaling|rope_parameters|YaRN"},
+	{NULL, YARN("\"factor\":4,\"rope_theta\":1e6"), -EBADMSG, "rope_scaling.rope_theta"},
+	/* The whole head turns less than once, or more than 32 times. */
+	{NULL, YARN("\"factor\":4,\"original_max_position_embeddings\":2"), -EBADMSG,
+	 "YaRN|original_max_position_embeddings 2"},
+};
+
+/* What says the same as factor 4 over 1024 positions. */
+static const char *const same_yarn[] = {
+	YARN("\"factor\":4.0," ORIGINAL),
+	"\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4," ORIGINAL "}",
+	YARN("\"type\":\"yarn\",\"factor\":4,\"rope_theta\":5e6," ORIGINAL),
+	"\"rope_parameters\":{\"rope_type\":\"yarn\",\"rope_theta\":5e6,\"factor\":4," ORIGINAL "}",
+	"\"rope_scaling\":{},\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":4," ORIGINAL
+	"}",
+	YARN("\"factor\":4,\"beta_fast\":32,\"beta_slow\":1.0,\"truncate\":true,\"mscale\":null,"
+	     "\"attention_factor\":null," ORIGINAL),
+	YARN("\"factor\":4,\"mscale\":0,\"mscale_all_dim\":0," ORIGINAL),
+	YARN("\"factor\":4," ORIGINAL) ",\"rope_parameters\":{\"type\":\"yarn\",\"factor\":"
+				       "4," ORIGINAL "}",
+};
+
+static void test_yarn(void **state)
+{
+	struct llm_model_config ref = {0}, c = {0};
+	struct zw_error err = {""};
+
+	write_mutated(*state, "\"rope_scaling\":null", same_yarn[0]);
+	assert_int_equal(llm_model_config_load(*state, &ref, &err), 0);
+	assert_int_equal(ref.max_position, 4096);
+	assert_true(ref.rope.factor == 4);
+	assert_true(ref.rope.ramp_low == 3 && ref.rope.ramp_high == 11);
+	for (size_t i = 1; i < sizeof(same_yarn) / sizeof(same_yarn[0]); i++) {
+		c = (struct llm_model_config){0};
+		write_mutated(*state, "\"rope_scaling\":null", same_yarn[i]);
+		if (llm_model_config_load(*state, &c, &err))
+			fail_msg("%s: %s", same_yarn[i], err.msg);
+		assert_memory_equal(&c, &ref, sizeof(c));
+	}
+	/* max_position_embeddings may be as long as before, as long as YaRN makes it, or between. */
+	write_mutated(*state, "\"rope_scaling\":null",
+		      YARN("\"factor\":2.5,\"original_max_"
+			   "position_embeddings\":4095"));
+	assert_int_equal(llm_model_config_load(*state, &c, &err), 0);
+	assert_int_equal(c.max_position, 10237);
+	/* The pair's quotient, said again, is no contradiction. */
+	write_mutated(
+		*state, "\"rope_scaling\":null",
+		YARN("\"factor\":4,\"mscale\":1,\"mscale_all_dim\":1,\"attention_factor\":1.0"));
+	assert_int_equal(llm_model_config_load(*state, &c, &err), 0);
+	assert_true(c.rope.attention_factor == 1);
+	for (size_t i = 0; i < sizeof(bad_yarn) / sizeof(bad_yarn[0]); i++) {
+		struct bad b = bad_yarn[i];
+
+		b.from = "\"rope_scaling\":null";
+		expect_bad(*state, base, &b);
+	}
+	/* The logarithm of the base divides. */
+	write_mutated(*state, "\"rope_scaling\":null,\"rope_theta\":5000000.0",
+		      YARN("\"factor\":4") ",\"rope_theta\":1.0");
+	assert_int_equal(llm_model_config_load(*state, &c, &err), -EBADMSG);
+	expect_words("theta", &err, "config.json|rope_theta 1|YaRN");
+	write_mutated(*state, "\"rope_scaling\":null,\"rope_theta\":5000000.0",
+		      YARN("\"factor\":4") ",\"rope_theta\":1.5");
+	assert_int_equal(llm_model_config_load(*state, &c, &err), -EBADMSG);
+	expect_words("low base", &err, "config.json|YaRN|32 times");
 }
 
 static const struct bad bad_qwen2[] = {
@@ -349,20 +471,30 @@ static void test_files(void **state)
 
 static void test_shipped_models(void **state)
 {
-	static const char *const names[] = {"tiny-qwen3", "tiny-qwen3-tied", "tiny-qwen2",
-					    "qwen3-kdoc"};
-	const char *models = test_dir("ZW_TEST_MODELS");
+	static const struct {
+		const char *name;
+		bool tied;
+		uint32_t num_stop, max_position;
+		double factor;
+	} models[] = {
+		{"tiny-qwen3", false, 0, 4096, 1}, {"tiny-qwen3-tied", true, 0, 4096, 1},
+		{"tiny-qwen2", true, 0, 4096, 1},  {"tiny-qwen3-yarn", false, 0, 512, 4},
+		{"qwen3-kdoc", true, 1, 2048, 1},
+	};
+	const char *dir = test_dir("ZW_TEST_MODELS");
 
-	for (size_t i = 0; i < 4; i++) {
+	for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++) {
 		struct llm_model_config c = {0};
 		struct zw_error err = {""};
 		char path[512];
 
-		snprintf(path, sizeof(path), "%s/%s", models, names[i]);
+		snprintf(path, sizeof(path), "%s/%s", dir, models[i].name);
 		if (llm_model_config_load(path, &c, &err))
 			fail_msg("%s", err.msg);
-		assert_int_equal(c.tie_word_embeddings, i > 0);
-		assert_int_equal(c.num_stop, i == 3);
+		assert_int_equal(c.tie_word_embeddings, models[i].tied);
+		assert_int_equal(c.num_stop, models[i].num_stop);
+		assert_int_equal(c.max_position, models[i].max_position);
+		assert_true(c.rope.factor == models[i].factor);
 	}
 }
 
@@ -374,6 +506,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_variants, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_qwen2, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_yarn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_adapter, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_notes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_files, setup, teardown),
