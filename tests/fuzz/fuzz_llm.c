@@ -50,8 +50,8 @@ static inline void put(const char *name, const void *head, size_t head_len, cons
 	}
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	f = fopen(path, "wb");
-	if (!f || fwrite(head, 1, head_len, f) != head_len || fwrite(data, 1, len, f) != len ||
-	    fclose(f))
+	if (!f || (head_len && fwrite(head, 1, head_len, f) != head_len) ||
+	    fwrite(data, 1, len, f) != len || fclose(f))
 		abort();
 }
 
