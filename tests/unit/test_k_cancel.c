@@ -55,6 +55,77 @@ static int wide_direct(struct zw_pool *pool)
 	return product(pool, 16, 1 << 19, 8192);
 }
 
+/* Two experts of a row each, or eight that share many rows: n columns, k terms. */
+static int experts(struct zw_pool *pool, uint32_t rows, uint32_t per_row, uint32_t n, uint32_t k,
+		   uint32_t flags)
+{
+	struct zw_k_expert_part parts[8];
+	int32_t *ids = calloc((size_t)rows * per_row, sizeof(*ids));
+	struct zw_k_experts_args args = {
+		.rows = rows,
+		.per_row = per_row,
+		.experts = 8,
+		.n = n,
+		.k = k,
+		.flags = flags,
+		.ids = ids,
+		.parts = parts,
+		.n_parts = 8,
+		.w_dtype = BF16,
+		.a = {.ptr = in_mem, .dtype = BF16},
+		.c = {.ptr = out_mem, .dtype = BF16, .ld = n, .hs = n},
+	};
+	int err;
+
+	assert_non_null(ids);
+	if (!flags)
+		args.c.ld = (uint64_t)per_row * n;
+	for (uint32_t i = 0; i < rows * per_row; i++)
+		ids[i] = (int32_t)(i % 8);
+	for (uint32_t e = 0; e < 8; e++)
+		parts[e] = (struct zw_k_expert_part){.ptr = in_mem, .expert = e, .count = n};
+	err = zw_k_experts(&args, pool);
+	free(ids);
+	return err;
+}
+
+static int experts_few_rows(struct zw_pool *pool)
+{
+	return experts(pool, 1, 2, 1 << 19, 16384, 0);
+}
+
+static int experts_many_rows(struct zw_pool *pool)
+{
+	return experts(pool, 4096, 8, 2048, 4096, ZW_K_EXPERTS_SCATTER);
+}
+
+/* Little to multiply, much to sum. */
+static int experts_sums(struct zw_pool *pool)
+{
+	return experts(pool, 1024, 1024, 16384, 1, ZW_K_EXPERTS_SCATTER);
+}
+
+static int route(struct zw_pool *pool)
+{
+	static int32_t index[1024];
+	static float weight[1024];
+	struct zw_k_route_args args = {
+		.rows = 512,
+		.n = ZW_K_ROUTE_MAX,
+		.k = 1024,
+		.x = in(BF16, 0),
+		.index = index,
+		.weight = weight,
+	};
+	int err = 0;
+
+	/* One row at a time into the same place. */
+	args.rows = 1;
+	for (int i = 0; i < 512 && !err; i++)
+		err = zw_k_route(&args, pool);
+	return err;
+}
+
 /* Every page of the cache is the same one. */
 static int attention(struct zw_pool *pool, uint32_t rows, uint32_t heads, uint32_t d, uint32_t len)
 {
@@ -240,6 +311,10 @@ static const struct {
 	{"gemm, deep, tiles", deep_tiles},
 	{"gemm, deep, direct", deep_direct},
 	{"gemm, wide, direct", wide_direct},
+	{"experts, few rows", experts_few_rows},
+	{"experts, many rows", experts_many_rows},
+	{"experts, sums", experts_sums},
+	{"route", route},
 	{"attention, many rows", attention_many_rows},
 	{"attention, few rows", attention_few_rows},
 	{"attention, many heads", attention_many_heads},

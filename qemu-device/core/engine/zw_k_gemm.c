@@ -16,9 +16,7 @@
  */
 #include <errno.h>
 
-#include "zw_k_check.h"
-#include "zw_k_prim.h"
-#include "zw_kernels.h"
+#include "zw_k_gemm.h"
 
 /* Bytes of a block of A and rows of W in a task: with the sums put aside, the second-level cache. */
 #define BLOCK_A    (320u << 10)
@@ -47,30 +45,33 @@
 /* Multiply-adds below which waking another thread costs more than it gives. */
 #define SMALL_WORK   40000u
 
-struct gemm_job {
-	const struct zw_prim *prim;
-	struct zw_pool *pool;
-	uint32_t m, n, k;
-	struct zw_k_view a, w, bias, residual, c;
-	uint32_t task_m, task_n; /* rows of A and of W in a task */
-	uint32_t block_n;        /* direct: rows of W in a block */
-	uint32_t block_k;        /* tiles: elements of K at a time */
-	uint32_t tasks_n;
-	/* Which block of A a worker has in its scratch, plus one. Touched only by that worker. */
-	uint32_t packed[ZW_POOL_MAX_WORKERS];
-};
-
 static inline uint32_t min_u32(uint32_t a, uint32_t b)
 {
 	return a < b ? a : b;
 }
 
-/* Rows r0.. of a view as pointers, from element k0 on. */
-static void row_ptrs(const void *rows[], const struct zw_k_view *v, uint32_t r0, uint32_t count,
-		     uint32_t k0)
+/* Row i of A, or of C: where it lies, or where the job's list of pairs says. */
+static char *pair_at(const struct gemm_job *job, const struct zw_k_view *v, uint32_t i)
+{
+	if (!job->pairs)
+		return zw_k_view_at(v, i, 0);
+	return zw_k_view_at(v, job->pairs[i] / job->per_row, job->pairs[i] % job->per_row);
+}
+
+/* Rows r0.. of W as pointers, from element k0 on. */
+static void w_ptrs(const void *rows[], const struct gemm_job *job, uint32_t r0, uint32_t count,
+		   uint32_t k0)
 {
 	for (uint32_t i = 0; i < count; i++)
-		rows[i] = zw_k_view_at(v, r0 + i, 0) + (uint64_t)k0 * v->size;
+		rows[i] = zw_k_view_at(&job->w, r0 + i, 0) + (uint64_t)k0 * job->w.size;
+}
+
+/* The same of A. */
+static void a_ptrs(const void *rows[], const struct gemm_job *job, uint32_t r0, uint32_t count,
+		   uint32_t k0)
+{
+	for (uint32_t i = 0; i < count; i++)
+		rows[i] = pair_at(job, &job->a, r0 + i) + (uint64_t)k0 * job->a.size;
 }
 
 static struct zw_row row_of(const struct zw_k_view *v, uint32_t row, uint32_t col)
@@ -84,8 +85,8 @@ static struct zw_row row_of(const struct zw_k_view *v, uint32_t row, uint32_t co
 
 static void store_row(const struct gemm_job *job, float *v, uint32_t row, uint32_t col, uint32_t n)
 {
-	job->prim->epilogue(zw_k_view_at(&job->c, row, 0) + (uint64_t)col * job->c.size, job->c.st,
-			    v, row_of(&job->bias, 0, col), row_of(&job->residual, row, col), n);
+	job->prim->epilogue(pair_at(job, &job->c, row) + (uint64_t)col * job->c.size, job->c.st, v,
+			    row_of(&job->bias, 0, col), row_of(&job->residual, row, col), n);
 }
 
 /* Rows of A in group g of n_groups: as equal as can be. */
@@ -119,7 +120,7 @@ static void direct_pack(const struct gemm_job *job, float *a, uint32_t m0, uint3
 		uint32_t group = job->prim->direct[rows - 1].group;
 		const void *ptrs[ZW_DIRECT_MAX_ROWS];
 
-		row_ptrs(ptrs, &job->a, m0 + i, rows, 0);
+		a_ptrs(ptrs, job, m0 + i, rows, 0);
 		job->prim->pack[job->a.st](a, group, ptrs, rows, job->k);
 		a += group * ZW_PAD((size_t)job->k);
 	}
@@ -167,9 +168,8 @@ static int direct_block(const struct gemm_job *job, const float *a, uint32_t m, 
 }
 
 /* A block of rows of A against task_n rows of W. */
-static int direct_task(void *arg, uint64_t task, unsigned int slot)
+static int direct_task(struct gemm_job *job, uint64_t task, unsigned int slot)
 {
-	struct gemm_job *job = arg;
 	uint32_t mb = (uint32_t)(task / job->tasks_n), nb = (uint32_t)(task % job->tasks_n);
 	uint32_t m0 = mb * job->task_m, m = min_u32(job->task_m, job->m - m0);
 	uint32_t n0 = nb * job->task_n;
@@ -181,9 +181,9 @@ static int direct_task(void *arg, uint64_t task, unsigned int slot)
 	if (!a)
 		return -ENOMEM;
 	out = a + a_size;
-	if (job->packed[slot] != mb + 1) {
+	if (job->packed[slot] != job->first_task + mb + 1) {
 		direct_pack(job, a, m0, m);
-		job->packed[slot] = mb + 1;
+		job->packed[slot] = job->first_task + mb + 1;
 	}
 	for (uint32_t j = 0; j < count; j += job->block_n) {
 		uint32_t n = min_u32(job->block_n, count - j);
@@ -261,7 +261,7 @@ static void pack_a(const struct gemm_job *job, float *a, uint32_t m0, uint32_t r
 		uint32_t n = min_u32(step, rows - i);
 		const void *ptrs[ZW_TILE_MAX_ROWS];
 
-		row_ptrs(ptrs, &job->a, m0 + i, n, k0);
+		a_ptrs(ptrs, job, m0 + i, n, k0);
 		job->prim->pack[job->a.st](a + i * ZW_PAD((size_t)kc), zw_tile_group(job->prim, n),
 					   ptrs, n, kc);
 	}
@@ -324,7 +324,7 @@ static int hot_strips(const struct gemm_job *job, const struct block *b, uint32_
 		uint32_t rows = min_u32(step_n, n - s);
 		const void *ptrs[ZW_TILE_MAX_COLS];
 
-		row_ptrs(ptrs, &job->w, b->n0 + j + s, rows, k0);
+		w_ptrs(ptrs, job, b->n0 + j + s, rows, k0);
 		prim->pack[job->w.st](b->w + s * pk, step_n, ptrs, rows, kc);
 	}
 	ask_begin(&ask, job, b->n0 + j + n, n, k0, kc);
@@ -347,9 +347,8 @@ static int hot_strips(const struct gemm_job *job, const struct block *b, uint32_
 }
 
 /* A block of rows of A against a block of rows of W. */
-static int block_task(void *arg, uint64_t task, unsigned int slot)
+static int block_task(struct gemm_job *job, uint64_t task, unsigned int slot)
 {
-	struct gemm_job *job = arg;
 	const struct zw_prim *prim = job->prim;
 	const uint32_t step_m = prim->tile_rows, step_n = prim->tile_cols;
 	uint32_t mb = (uint32_t)(task / job->tasks_n), nb = (uint32_t)(task % job->tasks_n);
@@ -379,9 +378,9 @@ static int block_task(void *arg, uint64_t task, unsigned int slot)
 	for (uint32_t k0 = 0; k0 == 0 || k0 < job->k; k0 += job->block_k) {
 		uint32_t kc = min_u32(job->k - k0, job->block_k);
 
-		if (cut || job->packed[slot] != mb + 1) {
+		if (cut || job->packed[slot] != job->first_task + mb + 1) {
 			pack_a(job, b.a, b.m0, b.rows_m, k0, kc);
-			job->packed[slot] = mb + 1;
+			job->packed[slot] = job->first_task + mb + 1;
 		}
 		for (uint32_t j = 0; j < b.rows_n; j += hot) {
 			int err = hot_strips(job, &b, j, min_u32(hot, b.rows_n - j), k0, kc);
@@ -411,6 +410,29 @@ static uint64_t block_plan(struct gemm_job *job)
 	job->task_n = BLOCK_N;
 	job->tasks_n = (uint32_t)(((uint64_t)job->n + BLOCK_N - 1) / BLOCK_N);
 	return tasks_m * job->tasks_n;
+}
+
+uint64_t zw_gemm_plan(struct gemm_job *job, bool small)
+{
+	uint32_t most = direct_most(job);
+
+	job->direct = most;
+	return most ? direct_plan(job, small, most) : block_plan(job);
+}
+
+int zw_gemm_task(struct gemm_job *job, uint64_t task, unsigned int slot)
+{
+	return job->direct ? direct_task(job, task, slot) : block_task(job, task, slot);
+}
+
+bool zw_gemm_is_small(uint64_t rows, uint32_t n, uint32_t k)
+{
+	return rows * n < SMALL_WORK / (k ? k : 1);
+}
+
+static int gemm_task(void *arg, uint64_t task, unsigned int slot)
+{
+	return zw_gemm_task(arg, task, slot);
 }
 
 static int gemm_check(struct gemm_job *job, const struct zw_k_gemm_args *args)
@@ -444,16 +466,16 @@ static int gemm_check(struct gemm_job *job, const struct zw_k_gemm_args *args)
 
 int zw_k_gemm(const struct zw_k_gemm_args *args, struct zw_pool *pool)
 {
-	struct gemm_job job = {.prim = zw_prim_get(), .pool = pool};
-	uint32_t most;
+	uint64_t packed[ZW_POOL_MAX_WORKERS] = {0}, tasks;
+	struct gemm_job job = {.prim = zw_prim_get(), .pool = pool, .packed = packed};
 	bool small;
 	int err = gemm_check(&job, args);
 
 	if (err || !job.m || !job.n)
 		return err;
-	small = (uint64_t)job.m * job.n < SMALL_WORK / (job.k ? job.k : 1);
-	most = direct_most(&job);
-	if (most)
-		return zw_pool_run(pool, direct_task, &job, direct_plan(&job, small, most));
-	return (small ? zw_pool_run_alone : zw_pool_run)(pool, block_task, &job, block_plan(&job));
+	small = zw_gemm_is_small(job.m, job.n, job.k);
+	tasks = zw_gemm_plan(&job, small);
+	/* Direct products of little work are one task, and the caller's anyway. */
+	return (small && !job.direct ? zw_pool_run_alone : zw_pool_run)(pool, gemm_task, &job,
+									tasks);
 }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
-/* Kernels that choose: argmax and top-k. Ties go to the lower index, NaNs come after every number.
+/*
+ * Kernels that choose: argmax, top-k, and the routing to experts. Ties go to the lower index, NaNs come
+ * after every number.
  */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 
+#include "zhenwu/zw_types.h"
 #include "zw_bf16.h"
 #include "zw_k_check.h"
 #include "zw_k_prim.h"
@@ -101,12 +104,43 @@ static int greater_first(const void *a, const void *b)
 	return (x < y) - (x > y);
 }
 
+/* The k best keys so far. */
+struct best {
+	uint32_t k, count;
+	uint64_t heap[ZW_K_TOPK_MAX];
+};
+
+static void best_take(struct best *b, uint64_t key)
+{
+	if (b->count < b->k) {
+		b->heap[b->count++] = key;
+		if (b->count == b->k)
+			for (uint32_t j = b->count / 2; j-- > 0;)
+				sift_down(b->heap, b->count, j);
+	} else if (key > b->heap[0]) {
+		b->heap[0] = key;
+		sift_down(b->heap, b->count, 0);
+	}
+}
+
+static void best_sort(struct best *b)
+{
+	qsort(b->heap, b->count, sizeof(*b->heap), greater_first);
+}
+
+static uint32_t best_index(const struct best *b, uint32_t i)
+{
+	return 0xffffffffu - (uint32_t)b->heap[i];
+}
+
 static int topk_task(void *arg, uint64_t row, unsigned int slot)
 {
 	const struct select_job *job = arg;
 	float *x = zw_pool_scratch(job->pool, slot, CHUNK * sizeof(float));
-	uint64_t heap[ZW_K_TOPK_MAX];
-	uint32_t count = 0;
+	struct best best;
+
+	best.k = job->k;
+	best.count = 0;
 
 	if (!x)
 		return -ENOMEM;
@@ -115,23 +149,12 @@ static int topk_task(void *arg, uint64_t row, unsigned int slot)
 
 		if (zw_pool_cancelled(job->pool))
 			return -ECANCELED;
-		for (size_t i = 0; i < n; i++) {
-			uint64_t key = key_of(x[i], (uint32_t)(col + i));
-
-			if (count < job->k) {
-				heap[count++] = key;
-				if (count == job->k)
-					for (uint32_t j = count / 2; j-- > 0;)
-						sift_down(heap, count, j);
-			} else if (key > heap[0]) {
-				heap[0] = key;
-				sift_down(heap, count, 0);
-			}
-		}
+		for (size_t i = 0; i < n; i++)
+			best_take(&best, key_of(x[i], (uint32_t)(col + i)));
 	}
-	qsort(heap, count, sizeof(*heap), greater_first);
-	for (uint32_t i = 0; i < count; i++) {
-		uint32_t col = 0xffffffffu - (uint32_t)heap[i];
+	best_sort(&best);
+	for (uint32_t i = 0; i < best.count; i++) {
+		uint32_t col = best_index(&best, i);
 		float v;
 
 		/* The element itself: the key does not tell -0 from +0. */
@@ -195,4 +218,96 @@ int zw_k_topk(const struct zw_k_topk_args *args, struct zw_pool *pool)
 	    (!args->k || args->k > args->n || args->k > ZW_K_TOPK_MAX || args->n > INT32_MAX))
 		err = -EINVAL;
 	return err ? err : zw_pool_run(pool, topk_task, &job, args->rows);
+}
+
+/* --- routing --- */
+
+struct route_job {
+	const struct zw_k_route_args *args;
+	const struct zw_prim *prim;
+	struct zw_pool *pool;
+	struct zw_k_view x;
+};
+
+/* p = softmax of a row of logits. */
+static void route_softmax(const struct route_job *job, uint64_t row, float *p)
+{
+	const struct zw_prim *prim = job->prim;
+	uint32_t n = job->args->n;
+	float lanes[ZW_LANES] = {0};
+
+	prim->widen[job->x.st](p, zw_k_view_at(&job->x, row, 0), n);
+	prim->expsum(lanes, p, prim->max(p, n), n);
+	prim->div(p, zw_lanes_total(lanes), n);
+}
+
+static void route_renorm(float *weight, uint32_t k)
+{
+	float lanes[ZW_LANES] = {0}, sum;
+
+	for (uint32_t i = 0; i < k; i++)
+		lanes[i % ZW_LANES] = lanes[i % ZW_LANES] + weight[i];
+	sum = zw_lanes_total(lanes);
+	for (uint32_t i = 0; i < k; i++)
+		weight[i] = zw_f32_canon(weight[i] / sum);
+}
+
+static int route_task(void *arg, uint64_t row, unsigned int slot)
+{
+	const struct route_job *job = arg;
+	const struct zw_k_route_args *args = job->args;
+	float *p = zw_pool_scratch(job->pool, slot, ZW_PAD((size_t)args->n) * sizeof(float));
+	float *weight = args->weight + row * args->weight_ld;
+	int32_t *index = args->index + row * args->index_ld;
+	struct best best;
+
+	if (!p)
+		return -ENOMEM;
+	route_softmax(job, row, p);
+	best.k = args->k;
+	best.count = 0;
+	for (uint32_t i = 0; i < args->n; i++)
+		best_take(&best, key_of(p[i], i));
+	best_sort(&best);
+	for (uint32_t i = 0; i < args->k; i++) {
+		index[i] = (int32_t)best_index(&best, i);
+		weight[i] = zw_f32_canon(p[index[i]]);
+	}
+	if (args->flags & ZW_K_ROUTE_RENORM)
+		route_renorm(weight, args->k);
+	return 0;
+}
+
+static int route_check(struct route_job *job)
+{
+	const struct zw_k_route_args *args = job->args;
+	/* Indexes have the size of F32. */
+	struct zw_k_out index = {.ptr = args->index, .dtype = ZW_DTYPE_F32, .ld = args->index_ld};
+	struct zw_k_out weight = {
+		.ptr = args->weight, .dtype = ZW_DTYPE_F32, .ld = args->weight_ld};
+	struct zw_k_view i, w;
+	int err;
+
+	if (args->flags & ~ZW_K_ROUTE_RENORM)
+		return -EOPNOTSUPP;
+	if (!args->k || args->k > args->n || args->k > ZW_K_TOPK_MAX || args->n > ZW_K_ROUTE_MAX)
+		return -EINVAL;
+	err = zw_k_view_in(&job->x, &args->x, args->rows, 1, args->n);
+	if (!err)
+		err = zw_k_view_out(&i, &index, args->rows, 1, args->k);
+	if (!err)
+		err = zw_k_view_out(&w, &weight, args->rows, 1, args->k);
+	if (!err)
+		err = zw_k_view_conflict(&w, &job->x, false);
+	if (!err)
+		err = zw_k_view_conflict(&i, &job->x, false);
+	return err ? err : zw_k_view_conflict(&i, &w, false);
+}
+
+int zw_k_route(const struct zw_k_route_args *args, struct zw_pool *pool)
+{
+	struct route_job job = {.args = args, .prim = zw_prim_get(), .pool = pool};
+	int err = route_check(&job);
+
+	return err ? err : zw_pool_run(pool, route_task, &job, args->rows);
 }

@@ -75,6 +75,43 @@ struct zw_k_gemm_args {
 int zw_k_gemm(const struct zw_k_gemm_args *args, struct zw_pool *pool);
 
 /*
+ * Rows meet the matrices of their experts: ids [rows * per_row], dense, names per_row of them for
+ * each row; an id outside [0, experts) is -ERANGE with fault index = its place. Each matrix is
+ * [n, k]; parts hold those that ids names, in ascending order of expert and first, each expert's
+ * covering rows 0..n-1 without a gap. Others may be there or not; they are not read.
+ *
+ * Without SCATTER:  c[r,j,:] = round(W[ids[r,j]] . a[r,:])      a [rows, k], c [rows, per_row, n]
+ * With it:          c[r,:] = round(sum over j of weights[r,j] * (W[ids[r,j]] . a[r,j,:]) + residual[r,:])
+ *                   a [rows, per_row, k], c [rows, n]; weights F32 [rows, per_row] with row stride
+ *                   weights_ld, or NULL: each is 1; residual [rows, n] or NULL, may be exactly c
+ * rows * per_row <= ZW_K_EXPERTS_MAX_PAIRS, per_row <= ZW_K_EXPERTS_MAX_PER_ROW.
+ */
+#define ZW_K_EXPERTS_SCATTER     (1u << 0)
+#define ZW_K_EXPERTS_MAX_PAIRS   (1u << 20)
+#define ZW_K_EXPERTS_MAX_PER_ROW 1024u
+struct zw_k_expert_part {
+	const void *ptr; /* row `first` of the expert's matrix, the next one w_ld elements on */
+	uint32_t expert;
+	uint32_t first, count; /* rows of W */
+};
+struct zw_k_experts_args {
+	uint32_t rows, per_row, experts, n, k;
+	uint32_t flags;
+	const int32_t *ids;
+	const struct zw_k_expert_part *parts;
+	uint64_t n_parts;
+	uint64_t w_ld;
+	uint32_t w_dtype;
+	uint32_t reserved;
+	struct zw_k_in a, residual;
+	struct zw_k_out c;
+	const float *weights;
+	uint64_t weights_ld;
+	struct zw_k_fault *fault; /* may be NULL */
+};
+int zw_k_experts(const struct zw_k_experts_args *args, struct zw_pool *pool);
+
+/*
  * y = w * (x / sqrt(mean(x^2) + eps)) over the last dimension of x [rows, heads, n]; w [n], shared
  * by all rows and heads. Per-head QK norm is heads > 1. y may be exactly x.
  */
@@ -238,6 +275,23 @@ struct zw_k_topk_args {
 	float *value;
 };
 int zw_k_topk(const struct zw_k_topk_args *args, struct zw_pool *pool);
+
+/*
+ * The k greatest of softmax(x) over each row of [rows, n], as zw_k_topk() orders them: weight F32,
+ * index int32, [rows, k] with a row stride each. With RENORM the weights of a row are divided by their
+ * sum. 1 <= k <= n, k <= ZW_K_TOPK_MAX, n <= ZW_K_ROUTE_MAX.
+ */
+#define ZW_K_ROUTE_RENORM (1u << 0)
+#define ZW_K_ROUTE_MAX    (1u << 16)
+struct zw_k_route_args {
+	uint32_t rows, n, k;
+	uint32_t flags;
+	struct zw_k_in x;
+	int32_t *index;
+	float *weight;
+	uint64_t index_ld, weight_ld;
+};
+int zw_k_route(const struct zw_k_route_args *args, struct zw_pool *pool);
 
 /* dst[r,c] = src[r,c] with conversion of dtype; same dtype moves the bits unchanged. No overlap. */
 struct zw_k_convert_args {

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inside of matrix products: one of them, cut into tasks. A kernel that consists of several plans them
+ * all and runs their tasks together.
+ */
+#ifndef ZW_K_GEMM_H
+#define ZW_K_GEMM_H
+
+#include "zw_k_check.h"
+#include "zw_k_prim.h"
+#include "zw_kernels.h"
+
+struct gemm_job {
+	const struct zw_prim *prim;
+	struct zw_pool *pool;
+	uint32_t m, n, k;
+	struct zw_k_view a, w, bias, residual, c;
+	/*
+	 * NULL: row i of A is row i of its view, and so for C. Else it is row pairs[i] / per_row, head
+	 * pairs[i] % per_row of it. For products without residual.
+	 */
+	const uint32_t *pairs;
+	uint32_t per_row;
+	/*
+	 * What a worker has of A in its scratch: first_task and the number of the block, plus one. By
+	 * worker, touched only by that one; shared by all products of a run. Starts as 0.
+	 */
+	uint64_t *packed;
+	uint64_t first_task; /* tasks of the products before this one */
+
+	/* the plan */
+	bool direct;
+	uint32_t task_m, task_n; /* rows of A and of W in a task */
+	uint32_t block_n;        /* direct: rows of W in a block */
+	uint32_t block_k;        /* tiles: elements of K at a time */
+	uint32_t tasks_n;
+};
+
+/* So little work that waking another thread costs more than it gives. */
+bool zw_gemm_is_small(uint64_t rows, uint32_t n, uint32_t k);
+/* Plans a product of at least one row and column; the number of its tasks. */
+uint64_t zw_gemm_plan(struct gemm_job *job, bool small);
+/* Runs one of them. */
+int zw_gemm_task(struct gemm_job *job, uint64_t task, unsigned int slot);
+
+#endif
