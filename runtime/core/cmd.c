@@ -190,6 +190,22 @@ ZW_API int zw_cmd_gemm(struct zw_cmd *cmd, const struct zw_tensor *a, const stru
 	return END();
 }
 
+ZW_API int zw_cmd_gemm_experts(struct zw_cmd *cmd, const struct zw_tensor *a,
+			       const struct zw_tensor *w, const struct zw_tensor *ids,
+			       const struct zw_tensor *c, const struct zw_tensor *weights,
+			       const struct zw_tensor *residual, uint64_t rows_va, uint32_t flags)
+{
+	BEGIN(zw_pkt_gemm_experts, ZW_OP_GEMM_EXPERTS, rows_va);
+
+	put(&p->a, a);
+	put(&p->w, w);
+	put(&p->ids, ids);
+	put(&p->c, c);
+	put(&p->weights, weights);
+	put(&p->residual, residual);
+	return END();
+}
+
 ZW_API int zw_cmd_rmsnorm(struct zw_cmd *cmd, const struct zw_tensor *x, const struct zw_tensor *w,
 			  const struct zw_tensor *y, float eps, uint64_t rows_va, uint32_t flags)
 {
@@ -269,6 +285,18 @@ ZW_API int zw_cmd_topk(struct zw_cmd *cmd, const struct zw_tensor *x,
 
 	put(&p->x, x);
 	put(&p->values, values);
+	put(&p->ids, ids);
+	return END();
+}
+
+ZW_API int zw_cmd_route(struct zw_cmd *cmd, const struct zw_tensor *x,
+			const struct zw_tensor *weights, const struct zw_tensor *ids,
+			uint64_t rows_va, uint32_t flags)
+{
+	BEGIN(zw_pkt_route, ZW_OP_ROUTE, rows_va);
+
+	put(&p->x, x);
+	put(&p->weights, weights);
 	put(&p->ids, ids);
 	return END();
 }

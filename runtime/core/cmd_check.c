@@ -14,7 +14,7 @@
 #define refuse(d, reason, where) zw_rt_refuse(d, reason, where, "%s", "")
 
 #define MAX_EXTENT     (1ull << ZW_VA_BITS) /* bytes */
-#define MAX_INDEX_ROWS (1u << 20)           /* of packets with a position or token per row */
+#define MAX_INDEX_ROWS (1u << 20)           /* of packets with indexes per row */
 
 /* -- tensors ------------------------------------------------------------------------------------ */
 
@@ -100,6 +100,13 @@ static bool is_transposed(const struct checked *c, const struct cmd_operand *o)
 	return c->p->hdr.flags & flags;
 }
 
+/* Whether the packet's flags give an operand its other dimensions. */
+static bool has_other_dims(const struct checked *c, const struct cmd_operand *o)
+{
+	return is_transposed(c, o) ||
+	       (o->kind & ZW_OPD_ALT_0 && c->p->hdr.flags & ZW_PKT_OPFLAG(0));
+}
+
 /* The dimensions of an operand in this packet, as letters. */
 struct shape {
 	char letters[ZW_MAX_DIMS + 1];
@@ -111,7 +118,7 @@ static struct shape shape_of(const struct checked *c, const struct cmd_operand *
 	const char *from = o->dims, *bar = strchr(o->dims, '|');
 	struct shape s = {.full = 0};
 
-	if (bar && is_transposed(c, o))
+	if (bar && has_other_dims(c, o))
 		from = bar + 1;
 	while (from[s.full] && from[s.full] != '|') {
 		s.letters[s.full] = from[s.full];

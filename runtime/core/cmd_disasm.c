@@ -109,6 +109,18 @@ static void scalar(struct out *o, const struct cmd_scalar *s, const uint8_t *pkt
 	}
 }
 
+/* Flags of opcodes, by name. */
+static const struct {
+	uint16_t opcode;
+	uint32_t flag;
+	const char *name;
+} op_flags[] = {
+	{ZW_OP_GEMM, ZW_GEMM_F_TRANS_A, "trans_a"},
+	{ZW_OP_GEMM, ZW_GEMM_F_TRANS_W, "trans_w"},
+	{ZW_OP_GEMM_EXPERTS, ZW_EXPERTS_F_SCATTER, "scatter"},
+	{ZW_OP_ROUTE, ZW_ROUTE_F_RENORM, "renorm"},
+};
+
 /* What the header says beyond opcode and size. */
 static void header(char *text, size_t len, const struct zw_pkt *hdr)
 {
@@ -129,12 +141,11 @@ static void header(char *text, size_t len, const struct zw_pkt *hdr)
 		n += (size_t)snprintf(text + n, len - n, " signal %d", hdr->signal - 1);
 	if (hdr->tag)
 		n += (size_t)snprintf(text + n, len - n, " tag 0x%" PRIx32, hdr->tag);
-	if (hdr->opcode == ZW_OP_GEMM) {
-		if (flags & ZW_GEMM_F_TRANS_A)
-			n += (size_t)snprintf(text + n, len - n, " trans_a");
-		if (flags & ZW_GEMM_F_TRANS_W)
-			n += (size_t)snprintf(text + n, len - n, " trans_w");
-		flags &= ~(ZW_GEMM_F_TRANS_A | ZW_GEMM_F_TRANS_W);
+	for (size_t i = 0; i < sizeof(op_flags) / sizeof(op_flags[0]); i++) {
+		if (hdr->opcode != op_flags[i].opcode || !(flags & op_flags[i].flag))
+			continue;
+		n += (size_t)snprintf(text + n, len - n, " %s", op_flags[i].name);
+		flags &= ~op_flags[i].flag;
 	}
 	if (flags)
 		snprintf(text + n, len - n, " flags 0x%" PRIx32, flags);

@@ -8,6 +8,8 @@
 
 /* Limits that zw_cmd.h and Documentation/device/packets.md state in words. */
 #define TOPK_MAX   1024u
+#define EXPERT_MAX (1u << 16)
+#define PAIR_MAX   (1u << 20)
 #define BLOCK_MIN  8u
 #define BLOCK_MAX  1024u
 #define ROW_MAX    (1u << 20)
@@ -31,20 +33,66 @@ static bool in(uint64_t set, const struct zw_tensor *t)
 	return t->dtype && set >> t->dtype & 1;
 }
 
+/* What the factors of a product need, and have. */
+struct factors {
+	const struct zw_tensor *a, *w, *a_scale, *w_scale, *w_zero, *w_scale2;
+};
+
+static uint32_t check_scaled(struct factors f, struct cmd_diag *d)
+{
+	if (in(ZW_DT_SCALED, f.a) && !f.a_scale->dtype)
+		return zw_rt_refuse(d, ZW_REASON_OPERAND, "a_scale",
+				    "a is of a type that needs it");
+	if (in(ZW_DT_SCALED, f.w) && !f.w_scale->dtype)
+		return zw_rt_refuse(d, ZW_REASON_OPERAND, "w_scale",
+				    "w is of a type that needs it");
+	if (in(ZW_DT_BLOCKED, f.w) && (f.w_scale->dtype || f.w_zero->dtype || f.w_scale2->dtype))
+		return zw_rt_refuse(d, ZW_REASON_OPERAND, "w", "its records hold their scales");
+	return 0;
+}
+
 static uint32_t gemm(const struct zw_pkt_gemm *p, struct cmd_diag *d)
 {
 	bool trans_w = p->hdr.flags & ZW_GEMM_F_TRANS_W;
+	uint32_t reason = check_scaled(
+		(struct factors){&p->a, &p->w, &p->a_scale, &p->w_scale, &p->w_zero, &p->w_scale2},
+		d);
 
-	if (in(ZW_DT_SCALED, &p->a) && !p->a_scale.dtype)
-		return zw_rt_refuse(d, ZW_REASON_OPERAND, "a_scale",
-				    "a is of a type that needs it");
-	if (in(ZW_DT_SCALED, &p->w) && !p->w_scale.dtype)
-		return zw_rt_refuse(d, ZW_REASON_OPERAND, "w_scale",
-				    "w is of a type that needs it");
-	if (in(ZW_DT_BLOCKED, &p->w) && (p->w_scale.dtype || p->w_zero.dtype || p->w_scale2.dtype))
-		return zw_rt_refuse(d, ZW_REASON_OPERAND, "w", "its records hold their scales");
+	if (reason)
+		return reason;
 	if ((trans_w || p->hdr.flags & ZW_GEMM_F_TRANS_A) && p->w.dim[trans_w ? 0 : 1] > ROW_MAX)
 		return zw_rt_refuse(d, ZW_REASON_LIMIT, "w", "K over %u and transposed", ROW_MAX);
+	return 0;
+}
+
+static uint32_t gemm_experts(const struct zw_pkt_gemm_experts *p, struct cmd_diag *d)
+{
+	uint32_t reason = check_scaled(
+		(struct factors){&p->a, &p->w, &p->a_scale, &p->w_scale, &p->w_zero, &p->w_scale2},
+		d);
+
+	if (reason)
+		return reason;
+	if (!(p->hdr.flags & ZW_EXPERTS_F_SCATTER) && (p->weights.dtype || p->residual.dtype))
+		return zw_rt_refuse(d, ZW_REASON_OPERAND, p->weights.dtype ? "weights" : "residual",
+				    "without ZW_EXPERTS_F_SCATTER");
+	if (p->ids.dim[1] > TOPK_MAX)
+		return zw_rt_refuse(d, ZW_REASON_VALUE, "ids", "over %u experts of a row",
+				    TOPK_MAX);
+	if ((uint64_t)p->ids.dim[0] * p->ids.dim[1] > PAIR_MAX)
+		return zw_rt_refuse(d, ZW_REASON_LIMIT, "ids", "over %u in all rows", PAIR_MAX);
+	if (p->w.dim[0] > EXPERT_MAX)
+		return zw_rt_refuse(d, ZW_REASON_LIMIT, "w", "over %u experts", EXPERT_MAX);
+	return 0;
+}
+
+static uint32_t route(const struct zw_pkt_route *p, struct cmd_diag *d)
+{
+	if (p->weights.dim[1] > TOPK_MAX || p->weights.dim[1] > p->x.dim[1])
+		return zw_rt_refuse(d, ZW_REASON_VALUE, "weights",
+				    "k is over %u or the columns of x", TOPK_MAX);
+	if (p->x.dim[1] > EXPERT_MAX)
+		return zw_rt_refuse(d, ZW_REASON_LIMIT, "x", "over %u experts", EXPERT_MAX);
 	return 0;
 }
 
@@ -176,6 +224,10 @@ uint32_t zw_rt_check_rules(const union cmd_packet *p, struct cmd_diag *d)
 	switch (p->hdr.opcode) {
 	case ZW_OP_GEMM:
 		return gemm(&p->gemm, d);
+	case ZW_OP_GEMM_EXPERTS:
+		return gemm_experts(&p->gemm_experts, d);
+	case ZW_OP_ROUTE:
+		return route(&p->route, d);
 	case ZW_OP_RMSNORM:
 		return rmsnorm(&p->rmsnorm, d);
 	case ZW_OP_ROPE:
@@ -209,6 +261,12 @@ const char *zw_rt_beyond_engines(const union cmd_packet *p)
 		USED(gemm, w_scale);
 		USED(gemm, w_zero);
 		USED(gemm, w_scale2);
+		return NULL;
+	case ZW_OP_GEMM_EXPERTS:
+		USED(gemm_experts, a_scale);
+		USED(gemm_experts, w_scale);
+		USED(gemm_experts, w_zero);
+		USED(gemm_experts, w_scale2);
 		return NULL;
 	case ZW_OP_KV_WRITE:
 		USED(kv_write, k_scale);

@@ -22,6 +22,8 @@ static void build(struct cp_env *e, const uint8_t *data, size_t size)
 		e->rows = data[0] & 0x80 ? 1 : 4;
 		make_packet(e, all_opcodes[(data[0] & 0x7f) % N_OPCODES],
 			    (enum place)((data[1] >> 3) % 3), &pk);
+		if (data[1] & 0x80 && pk.hdr.opcode == ZW_OP_GEMM_EXPERTS)
+			sample_scatter(&pk.gemm_experts);
 		len = pk.hdr.size;
 		data += 2;
 		size -= 2;

@@ -100,15 +100,18 @@ static inline uint32_t sample_size(unsigned int opcode, char letter, uint32_t ro
 	case 'N':
 		return opcode == ZW_OP_ADD ? 12 : 10;
 	case 'K':
-		return opcode == ZW_OP_TOPK ? 6 : 24;
+		return opcode == ZW_OP_TOPK ? 6 : opcode == ZW_OP_ROUTE ? 3 : 24;
+	case 'E':
+		return opcode == ZW_OP_ROUTE || opcode == ZW_OP_GEMM_EXPERTS ? 5 : 1;
 	case 'H':
 		return opcode == ZW_OP_EMBED ? 16 : 2;
 	case 'h':
 	case 'S':
 		return 2;
 	case 'D':
-	case 'T':
 		return 8;
+	case 'T':
+		return opcode == ZW_OP_GEMM_EXPERTS ? 3 : 8;
 	case 'Q':
 	case 'R':
 		return 4;
@@ -140,13 +143,15 @@ static inline uint16_t sample_dtype(const struct sample_op *op, unsigned int i)
 	return ZW_DTYPE_BF16;
 }
 
-/* Optional operands that engines compute with. */
-static inline int sample_has(const struct sample_tensor *t)
+/* Optional operands that engines compute with, whatever the flags. */
+static inline int sample_has(const struct sample_op *op, const struct sample_tensor *t)
 {
 	static const char *const present[] = {"bias", "residual", "seq", "lse"};
 
 	if (!(t->kind & ZW_OPD_OPT))
 		return 1;
+	if (op->opcode == ZW_OP_GEMM_EXPERTS)
+		return 0; /* with SCATTER only */
 	for (size_t i = 0; i < sizeof(present) / sizeof(present[0]); i++)
 		if (!strcmp(t->name, present[i]))
 			return 1;
@@ -156,6 +161,8 @@ static inline int sample_has(const struct sample_tensor *t)
 /* What an index operand's numbers have to be below; 0: it holds no indexes. */
 static inline uint32_t sample_limit(unsigned int opcode, const char *name)
 {
+	if (!strcmp(name, "ids") && opcode == ZW_OP_GEMM_EXPERTS)
+		return sample_size(opcode, 'E', 0);
 	if (!strcmp(name, "ids"))
 		return sample_size(opcode, 'V', 0);
 	if (!strcmp(name, "pos") && opcode == ZW_OP_ROPE)
@@ -243,10 +250,30 @@ static inline void sample_packet(const struct sample_mem *m, unsigned int opcode
 	pk->hdr.opcode = op->opcode;
 	pk->hdr.size = op->size;
 	for (unsigned int i = 0; i < op->n_tensors; i++)
-		if (sample_has(&op->tensor[i]))
+		if (sample_has(op, &op->tensor[i]))
 			sample_tensor(m, op, i, sample_operand(op, pk, i));
 	for (unsigned int i = 0; i < op->n_scalars; i++)
 		sample_scalar(m, op, i, (char *)pk);
+}
+
+/*
+ * Makes a sample of GEMM_EXPERTS one that scatters, in the same memory: the rows of a are cut into one
+ * for each expert, and c gets the columns of the first one's.
+ */
+static inline void sample_scatter(struct zw_pkt_gemm_experts *p)
+{
+	uint32_t per_row = p->ids.dim[1];
+
+	p->hdr.flags |= ZW_EXPERTS_F_SCATTER;
+	p->a.ndim = 3;
+	p->a.dim[2] = p->w.dim[2] = p->a.dim[1] / per_row;
+	p->a.dim[1] = per_row;
+	p->a.stride[1] = p->a.dim[2];
+	p->c.ndim = 2;
+	p->c.dim[1] = p->c.dim[2];
+	p->c.dim[2] = 0;
+	p->c.stride[1] = 0;
+	p->residual = p->c;
 }
 
 /* Whether the packet has a number of rows that memory may say. */

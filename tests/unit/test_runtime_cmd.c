@@ -138,6 +138,10 @@ static int call(struct zw_cmd *c, union any_packet *pk)
 		return zw_cmd_sem_wait(c, pk->sem.va, pk->sem.value, flags);
 	case ZW_OP_GEMM:
 		return zw_cmd_gemm(c, T(0), T(1), T(2), T(3), T(4), rows_va, flags);
+	case ZW_OP_GEMM_EXPERTS:
+		return zw_cmd_gemm_experts(c, T(0), T(1), T(2), T(3), T(4), T(5), rows_va, flags);
+	case ZW_OP_ROUTE:
+		return zw_cmd_route(c, T(0), T(1), T(2), rows_va, flags);
 	case ZW_OP_RMSNORM:
 		memcpy(&f, &pk->rmsnorm.eps_f32, sizeof(f));
 		return zw_cmd_rmsnorm(c, T(0), T(1), T(2), f, rows_va, flags);
@@ -207,6 +211,12 @@ static void test_functions(void **state)
 			pk.attention.sparse_blocks = zw_tensor_3d(ZW_DTYPE_I32, 0x910000, 1, 4, 3);
 			pk.attention.sparse_counts = zw_tensor_2d(ZW_DTYPE_I32, 0x920000, 1, 4);
 		}
+		if (pk.hdr.opcode == ZW_OP_GEMM_EXPERTS) {
+			sample_scatter(&pk.gemm_experts);
+			pk.gemm_experts.weights = zw_tensor_2d(ZW_DTYPE_F32, 0x900000, 3, 3);
+		}
+		if (pk.hdr.opcode == ZW_OP_ROUTE)
+			pk.hdr.flags |= ZW_ROUTE_F_RENORM;
 		zw_cmd_init(&c);
 		assert_int_equal(call(&c, &pk), 0);
 		assert_int_equal(c.used, pk.hdr.size);
@@ -378,6 +388,8 @@ static void test_reasons(void **state)
 #define G(operand, field)                                                                          \
 	(offsetof(struct zw_pkt_gemm, operand) + offsetof(struct zw_tensor, field))
 #define P(type, field) offsetof(struct zw_pkt_##type, field)
+#define E(operand, field)                                                                          \
+	(offsetof(struct zw_pkt_gemm_experts, operand) + offsetof(struct zw_tensor, field))
 	static const struct {
 		unsigned int op;
 		size_t offset;
@@ -430,6 +442,17 @@ static void test_reasons(void **state)
 		{ZW_OP_GEMM, G(bias, dim), 9, ZW_REASON_SHAPE, "bias"},
 		{ZW_OP_GEMM, G(c, va), 0x100000, ZW_REASON_OVERLAP,
 		 "c: output overlaps another operand: overlaps a"},
+		{ZW_OP_GEMM_EXPERTS, H(flags), ZW_EXPERTS_F_SCATTER, ZW_REASON_NDIM,
+		 "[MTK] expected"},
+		{ZW_OP_GEMM_EXPERTS, H(flags), ZW_PKT_OPFLAG(1), ZW_REASON_FLAGS, "header"},
+		{ZW_OP_GEMM_EXPERTS, E(w, dtype), 0x00030000 | ZW_DTYPE_I8, ZW_REASON_OPERAND,
+		 "w_scale"},
+		{ZW_OP_GEMM_EXPERTS, E(ids, dim) + 4, 2, ZW_REASON_SHAPE,
+		 "T is 3 here and 2 in ids"},
+		{ZW_OP_GEMM_EXPERTS, E(w, dim), (1u << 16) + 1, ZW_REASON_LIMIT,
+		 "over 65536 experts"},
+		{ZW_OP_GEMM_EXPERTS, E(c, va), 0x100000, ZW_REASON_OVERLAP, "overlaps a"},
+		{ZW_OP_ROUTE, P(route, x.dim) + 4, 2, ZW_REASON_VALUE, "weights"},
 		{ZW_OP_RMSNORM, P(rmsnorm, eps_f32), 0x7f800000, ZW_REASON_VALUE, "eps"},
 		{ZW_OP_RMSNORM, P(rmsnorm, eps_f32), 0x80000000, ZW_REASON_VALUE, "eps"},
 		{ZW_OP_RMSNORM, P(rmsnorm, reserved), 1, ZW_REASON_RESERVED, "reserved"},

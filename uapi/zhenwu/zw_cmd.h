@@ -157,6 +157,35 @@ ZW_ASSERT_SIZE(struct zw_pkt_gemm, 608);
 #define ZW_GEMM_F_TRANS_A ZW_PKT_OPFLAG(0)
 #define ZW_GEMM_F_TRANS_W ZW_PKT_OPFLAG(1)
 
+/*
+ * GEMM_EXPERTS: rows meet the matrices of the experts that they were routed to. Only those that ids
+ * names are read.
+ *	w [E,N,K]; ids [M,T], 0 <= id < E: the experts of row m; M * T at most 2^20
+ *	without SCATTER (up): a [M,K]; c [M,T,N]:
+ *		c[m,j] = a[m] . w[ids[m,j]]^T
+ *	with SCATTER (down): a [M,T,K]; c [M,N]; weights [M,T], optional; residual [M,N], optional, may
+ *	be c itself:
+ *		c[m] = sum over j of weights[m,j] * (a[m,j] . w[ids[m,j]]^T) (+ residual[m])
+ * rows_va counts M in both. weights and residual are for SCATTER only. Scales are those of GEMM, but
+ * for w_scale2, which has one element for each expert.
+ */
+struct zw_pkt_gemm_experts {
+	struct zw_pkt hdr;
+	struct zw_tensor a;
+	struct zw_tensor w;
+	struct zw_tensor ids;
+	struct zw_tensor c;
+	struct zw_tensor weights;
+	struct zw_tensor residual;
+	struct zw_tensor a_scale;
+	struct zw_tensor w_scale;
+	struct zw_tensor w_zero;
+	struct zw_tensor w_scale2;
+};
+ZW_ASSERT_SIZE(struct zw_pkt_gemm_experts, 672);
+
+#define ZW_EXPERTS_F_SCATTER ZW_PKT_OPFLAG(0)
+
 /* -- vector engine ----------------------------------------------------------------------------- */
 
 /*
@@ -188,7 +217,7 @@ struct zw_pkt_rope {
 };
 ZW_ASSERT_SIZE(struct zw_pkt_rope, 352);
 
-/* SWIGLU: y = silu(gate) * up. gate, up, y [M,I]; y may be gate or up itself. */
+/* SWIGLU: y = silu(gate) * up. gate, up, y [M,I] or [M,H,I]; y may be gate or up itself. */
 struct zw_pkt_swiglu {
 	struct zw_pkt hdr;
 	struct zw_tensor gate;
@@ -235,6 +264,22 @@ struct zw_pkt_topk {
 	struct zw_tensor ids;
 };
 ZW_ASSERT_SIZE(struct zw_pkt_topk, 224);
+
+/*
+ * ROUTE: softmax of each row over all of it, then its k largest, in descending order, equals by
+ * ascending index: the experts of a token and their weights. With RENORM the weights are divided by
+ * their sum. k = weights.dim[1] <= 1024, k <= E <= 65536.
+ *	x [M,E]; weights [M,k]; ids [M,k]
+ */
+struct zw_pkt_route {
+	struct zw_pkt hdr;
+	struct zw_tensor x;
+	struct zw_tensor weights;
+	struct zw_tensor ids;
+};
+ZW_ASSERT_SIZE(struct zw_pkt_route, 224);
+
+#define ZW_ROUTE_F_RENORM ZW_PKT_OPFLAG(0)
 
 /* -- attention engine -------------------------------------------------------------------------- */
 

@@ -25,7 +25,7 @@
  *	        letter may be left out everywhere; a digit is that size. "@x": scales of operand x,
  *	        which comes before, see struct zw_tensor.block; with ROWS they have as many rows as
  *	        cover those of x. "|DIMS" behind: the dimensions when the packet has the flag of
- *	        ZW_OPD_TRANS_0 or _1
+ *	        ZW_OPD_TRANS_0, _1 or ZW_OPD_ALT_0
  *	same    outputs: bit i: may be exactly operand i (in place); else an output overlaps nothing
  *
  *	S(P, member, kind, arg)
@@ -44,6 +44,7 @@
 	OP(SEM_WAIT,   sem_wait,   0x0003, CP,     zw_pkt_sem,       0) \
 	OP(BARRIER,    barrier,    0x0004, CP,     zw_pkt,           0) \
 	OP(GEMM,       gemm,       0x0100, TENSOR, zw_pkt_gemm,      ZW_PKT_F_DEPS | ZW_GEMM_F_TRANS_A | ZW_GEMM_F_TRANS_W) \
+	OP(GEMM_EXPERTS, gemm_experts, 0x0101, TENSOR, zw_pkt_gemm_experts, ZW_PKT_F_DEPS | ZW_EXPERTS_F_SCATTER) \
 	OP(RMSNORM,    rmsnorm,    0x0200, VECTOR, zw_pkt_rmsnorm,   ZW_PKT_F_DEPS) \
 	OP(ROPE,       rope,       0x0201, VECTOR, zw_pkt_rope,      ZW_PKT_F_DEPS) \
 	OP(SWIGLU,     swiglu,     0x0202, VECTOR, zw_pkt_swiglu,    ZW_PKT_F_DEPS) \
@@ -51,6 +52,7 @@
 	OP(ADD,        add,        0x0204, VECTOR, zw_pkt_add,       ZW_PKT_F_DEPS) \
 	OP(ARGMAX,     argmax,     0x0205, VECTOR, zw_pkt_argmax,    ZW_PKT_F_DEPS) \
 	OP(TOPK,       topk,       0x0206, VECTOR, zw_pkt_topk,      ZW_PKT_F_DEPS) \
+	OP(ROUTE,      route,      0x0207, VECTOR, zw_pkt_route,     ZW_PKT_F_DEPS | ZW_ROUTE_F_RENORM) \
 	OP(KV_WRITE,   kv_write,   0x0300, ATTN,   zw_pkt_kv_write,  ZW_PKT_F_DEPS) \
 	OP(ATTENTION,  attention,  0x0301, ATTN,   zw_pkt_attention, ZW_PKT_F_DEPS) \
 	OP(COPY,       copy,       0x0500, DMA,    zw_pkt_copy,      ZW_PKT_F_DEPS) \
@@ -82,6 +84,17 @@
 	T(P, w_scale,  IN,  ZW_OPD_OPT, ZW_DT_FLOAT | ZW_DT(F8E4M3) | ZW_DT(E8M0), "@w", 0) \
 	T(P, w_zero,   IN,  ZW_OPD_OPT, ZW_DT_FLOAT | ZW_DT(I8) | ZW_DT(U8) | ZW_DT(I4) | ZW_DT(U4), "@w", 0) \
 	T(P, w_scale2, IN,  ZW_OPD_OPT, ZW_DT(F32), "1", 0)
+#define ZW_FIELDS_GEMM_EXPERTS(P, T, S) \
+	T(P, a,        IN,  ZW_OPD_ROWS | ZW_OPD_ALT_0, ZW_DT_FLOAT | ZW_DT(I8) | ZW_DT(F8E4M3) | ZW_DT(F8E5M2), "MK|MTK", 0) \
+	T(P, w,        IN,  ZW_OPD_PART,                ZW_DT_WEIGHT, "ENK", 0) \
+	T(P, ids,      IN,  ZW_OPD_ROWS | ZW_OPD_INDEX, ZW_DT(I32), "MT", 0) \
+	T(P, c,        OUT, ZW_OPD_ROWS | ZW_OPD_ALT_0, ZW_DT_FLOAT, "MTN|MN", 1u << 5) \
+	T(P, weights,  IN,  ZW_OPD_ROWS | ZW_OPD_OPT,   ZW_DT(F32), "MT", 0) \
+	T(P, residual, IN,  ZW_OPD_ROWS | ZW_OPD_OPT,   ZW_DT_FLOAT, "MN", 0) \
+	T(P, a_scale,  IN,  ZW_OPD_ROWS | ZW_OPD_OPT,   ZW_DT(F32), "@a", 0) \
+	T(P, w_scale,  IN,  ZW_OPD_PART | ZW_OPD_OPT, ZW_DT_FLOAT | ZW_DT(F8E4M3) | ZW_DT(E8M0), "@w", 0) \
+	T(P, w_zero,   IN,  ZW_OPD_PART | ZW_OPD_OPT, ZW_DT_FLOAT | ZW_DT(I8) | ZW_DT(U8) | ZW_DT(I4) | ZW_DT(U4), "@w", 0) \
+	T(P, w_scale2, IN,  ZW_OPD_OPT, ZW_DT(F32), "E", 0)
 #define ZW_FIELDS_RMSNORM(P, T, S) \
 	T(P, x,        IN,  ZW_OPD_ROWS, ZW_DT_FLOAT, "MhD", 0) \
 	T(P, w,        IN,  0,           ZW_DT_FLOAT, "D", 0) \
@@ -95,9 +108,9 @@
 	T(P, cos, IN,  ZW_OPD_PART,                ZW_DT(F32), "PR", 0) \
 	T(P, sin, IN,  ZW_OPD_PART,                ZW_DT(F32), "PR", 0)
 #define ZW_FIELDS_SWIGLU(P, T, S) \
-	T(P, gate, IN,  ZW_OPD_ROWS, ZW_DT_FLOAT, "MI", 0) \
-	T(P, up,   IN,  ZW_OPD_ROWS, ZW_DT_FLOAT, "MI", 0) \
-	T(P, y,    OUT, ZW_OPD_ROWS, ZW_DT_FLOAT, "MI", 1u << 0 | 1u << 1)
+	T(P, gate, IN,  ZW_OPD_ROWS, ZW_DT_FLOAT, "MhI", 0) \
+	T(P, up,   IN,  ZW_OPD_ROWS, ZW_DT_FLOAT, "MhI", 0) \
+	T(P, y,    OUT, ZW_OPD_ROWS, ZW_DT_FLOAT, "MhI", 1u << 0 | 1u << 1)
 #define ZW_FIELDS_EMBED(P, T, S) \
 	T(P, ids,   IN,  ZW_OPD_ROWS | ZW_OPD_INDEX, ZW_DT(I32), "M", 0) \
 	T(P, table, IN,  ZW_OPD_PART,                ZW_DT_FLOAT, "VH", 0) \
@@ -113,6 +126,10 @@
 	T(P, x,      IN,  ZW_OPD_ROWS, ZW_DT_FLOAT, "MV", 0) \
 	T(P, values, OUT, ZW_OPD_ROWS, ZW_DT(F32), "MK", 0) \
 	T(P, ids,    OUT, ZW_OPD_ROWS, ZW_DT(I32), "MK", 0)
+#define ZW_FIELDS_ROUTE(P, T, S) \
+	T(P, x,       IN,  ZW_OPD_ROWS, ZW_DT_FLOAT, "ME", 0) \
+	T(P, weights, OUT, ZW_OPD_ROWS, ZW_DT(F32), "MK", 0) \
+	T(P, ids,     OUT, ZW_OPD_ROWS, ZW_DT(I32), "MK", 0)
 /* What a pool of the KV cache may be. */
 #define ZW_DT_CACHE (ZW_DT_FLOAT | ZW_DT(I8) | ZW_DT(F8E4M3))
 #define ZW_FIELDS_KV_WRITE(P, T, S) \
@@ -171,13 +188,14 @@ enum zw_opd_access {
 };
 
 enum zw_opd_kind {
-	ZW_OPD_ROWS = 1 << 0,    /* dim[0] is replaced by the indirect row count */
-	ZW_OPD_OPT = 1 << 1,     /* may be absent */
-	ZW_OPD_INDEX = 1 << 2,   /* an index per row: the device copies it before it uses it */
-	ZW_OPD_PART = 1 << 3,    /* only the parts that are used are translated */
-	ZW_OPD_PAGED = 1 << 4,   /* blocks along dim[0]: may interleave with other such operands */
-	ZW_OPD_TRANS_0 = 1 << 5, /* other dimensions with ZW_PKT_OPFLAG(0) */
-	ZW_OPD_TRANS_1 = 1 << 6, /* other dimensions with ZW_PKT_OPFLAG(1) */
+	ZW_OPD_ROWS = 1 << 0,  /* dim[0] is replaced by the indirect row count */
+	ZW_OPD_OPT = 1 << 1,   /* may be absent */
+	ZW_OPD_INDEX = 1 << 2, /* indexes, one or more per row: the device copies them before use */
+	ZW_OPD_PART = 1 << 3,  /* only the parts that are used are translated */
+	ZW_OPD_PAGED = 1 << 4, /* blocks along dim[0]: may interleave with other such operands */
+	ZW_OPD_TRANS_0 = 1 << 5, /* other dimensions with ZW_PKT_OPFLAG(0), none of them the rows */
+	ZW_OPD_TRANS_1 = 1 << 6, /* other dimensions with ZW_PKT_OPFLAG(1), none of them the rows */
+	ZW_OPD_ALT_0 = 1 << 7,   /* the same with ZW_PKT_OPFLAG(0), and dim[0] stays the rows */
 };
 
 enum zw_scalar_kind {

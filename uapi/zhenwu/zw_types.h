@@ -45,9 +45,11 @@ typedef uint8_t zw_u8;
  * Version of everything under uapi/zhenwu/. A device and a firmware or driver work together when
  * the majors are equal; a minor only adds (opcodes, messages, registers, reserved fields given
  * meaning).
+ *
+ *	2.1	ROUTE and GEMM_EXPERTS; SWIGLU of [M,H,I]
  */
 #define ZW_ABI_MAJOR            2
-#define ZW_ABI_MINOR            0
+#define ZW_ABI_MINOR            1
 #define ZW_ABI_VERSION          ((ZW_ABI_MAJOR << 16) | ZW_ABI_MINOR)
 #define ZW_ABI_VERSION_MAJOR(v) ((v) >> 16)
 #define ZW_ABI_VERSION_MINOR(v) ((v)&0xffff)

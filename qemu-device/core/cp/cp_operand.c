@@ -256,6 +256,29 @@ static struct zw_mem_pieces pieces_of(const struct zw_tensor *t, uint32_t rows)
 	return p;
 }
 
+/* A private copy of the indexes: [rows] or [rows, n], dense. */
+static int copy_indexes(struct zw_cp_exec *x, unsigned int i, const struct zw_tensor *t)
+{
+	uint64_t per_row = t->ndim > 1 ? t->dim[1] : 1, n = x->rows * per_row;
+	struct zw_view view;
+	int err;
+
+	x->index[i] = zw_cp_alloc(x, n, sizeof(int32_t));
+	if (!x->index[i])
+		return -EIO;
+	if (t->ndim == 1 || t->stride[0] == per_row)
+		return zw_cp_read_index(x, i, t->va, (uint32_t)n, x->index[i]);
+	err = zw_mem_map(x->cfg->mmu, x->vm, t->va, zw_cp_tensor_span(t, x->rows) * sizeof(int32_t),
+			 ZW_ACCESS_READ, &view, &x->fault);
+	if (err)
+		return zw_cp_mem_status(x, err);
+	for (uint32_t r = 0; r < x->rows; r++)
+		memcpy(x->index[i] + r * per_row, (const int32_t *)view.ptr + r * t->stride[0],
+		       per_row * sizeof(int32_t));
+	zw_cp_count(x, i, &view, n * sizeof(int32_t));
+	return zw_cp_mem_status(x, zw_mem_unmap(x->cfg->mmu, x->vm, &view, false, &x->fault));
+}
+
 static int map_operand(struct zw_cp_exec *x, unsigned int i)
 {
 	const struct zw_cp_operand *opd = &x->op->operand[i];
@@ -266,12 +289,8 @@ static int map_operand(struct zw_cp_exec *x, unsigned int i)
 	uint64_t count = zw_cp_tensor_count(t, rows), span = zw_cp_tensor_span(t, rows);
 	uint32_t access = 0;
 
-	if (opd->kind & ZW_OPD_INDEX) {
-		x->index[i] = zw_cp_alloc(x, rows, sizeof(int32_t));
-		if (!x->index[i])
-			return -EIO;
-		return zw_cp_read_index(x, i, t->va, rows, x->index[i]);
-	}
+	if (opd->kind & ZW_OPD_INDEX)
+		return copy_indexes(x, i, t);
 	if (opd->access & ZW_OPD_IN)
 		access |= ZW_ACCESS_READ;
 	if (opd->access & ZW_OPD_OUT) {

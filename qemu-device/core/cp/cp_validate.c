@@ -93,7 +93,7 @@ static const char *dims_of(const struct zw_cp_operand *opd, uint32_t flags, unsi
 {
 	const char *bar = strchr(opd->dims, '|');
 
-	if (bar && zw_cp_transposed(opd, flags)) {
+	if (bar && zw_cp_other_dims(opd, flags)) {
 		*n = (unsigned int)strlen(bar + 1);
 		return bar + 1;
 	}

@@ -147,18 +147,48 @@ static uint64_t rope_compute(struct zw_cp_exec *x)
 
 enum { GLU_GATE, GLU_UP, GLU_Y };
 
+/* Whether all rows and heads are one distance apart. */
+static bool one_stride(const struct zw_tensor *t)
+{
+	return t->ndim == 2 || t->stride[0] == t->dim[1] * t->stride[1];
+}
+
+static void *head_at(const void *ptr, uint32_t dtype, uint64_t hs, uint32_t head)
+{
+	return (char *)ptr + head * hs * zw_cp_dtype_size(dtype);
+}
+
 static int swiglu_run(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_swiglu *p = x->pkt;
-	struct zw_k_swiglu_args args = {
+	uint32_t heads = zw_cp_heads(&p->y);
+	const struct zw_k_swiglu_args all = {
 		.rows = x->rows,
-		.n = p->y.dim[1],
+		.n = zw_cp_inner(&p->y),
 		.gate = zw_cp_in(x, GLU_GATE),
 		.up = zw_cp_in(x, GLU_UP),
 		.out = zw_cp_out(x, GLU_Y),
 	};
+	struct zw_k_swiglu_args args = all;
+	int err = 0;
 
-	return zw_cp_kernel_status(x, zw_k_swiglu(&args, x->cfg->pool));
+	if (heads == 1)
+		return zw_cp_kernel_status(x, zw_k_swiglu(&args, x->cfg->pool));
+	if (one_stride(&p->gate) && one_stride(&p->up) && one_stride(&p->y) &&
+	    (uint64_t)x->rows * heads <= UINT32_MAX) {
+		args.rows = x->rows * heads;
+		args.gate.ld = all.gate.hs;
+		args.up.ld = all.up.hs;
+		args.out.ld = all.out.hs;
+		return zw_cp_kernel_status(x, zw_k_swiglu(&args, x->cfg->pool));
+	}
+	for (uint32_t h = 0; h < heads && !err; h++) {
+		args.gate.ptr = head_at(all.gate.ptr, all.gate.dtype, all.gate.hs, h);
+		args.up.ptr = head_at(all.up.ptr, all.up.dtype, all.up.hs, h);
+		args.out.ptr = head_at(all.out.ptr, all.out.dtype, all.out.hs, h);
+		err = zw_cp_kernel_status(x, zw_k_swiglu(&args, x->cfg->pool));
+	}
+	return err;
 }
 
 static uint64_t swiglu_compute(struct zw_cp_exec *x)

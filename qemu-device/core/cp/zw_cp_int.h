@@ -31,8 +31,10 @@
  * Limits of this implementation, part of Documentation/device/packets.md: they bound the host memory that one packet
  * can make the device allocate.
  */
-#define ZW_CP_MAX_INDEX_ROWS (1u << 20) /* rows of a packet that has an index per row */
-#define ZW_CP_MAX_PAGE_REFS  (1u << 20) /* block table entries one packet looks at */
+#define ZW_CP_MAX_INDEX_ROWS                                                                       \
+	(1u << 20) /* rows, and indexes, of a packet that has indexes per row */
+#define ZW_CP_MAX_EXPERTS   (1u << 16)
+#define ZW_CP_MAX_PAGE_REFS (1u << 20) /* block table entries one packet looks at */
 #define ZW_CP_MAX_ROW                                                                              \
 	(1u << 20) /* elements that RMSNORM, ROPE and a transposing GEMM hold at a time */
 #define ZW_CP_MAX_HEAD   4096u                /* head dimension of the KV cache */
@@ -179,11 +181,18 @@ static inline const struct zw_tensor *zw_cp_tensor_at(const struct zw_cp_op *op,
 	return (const struct zw_tensor *)((const char *)pkt + op->operand[i].offset);
 }
 
-/* Whether the packet's flags give operand i its other dimensions. */
+/* Whether the packet's flags give operand i its other dimensions, of which none is the rows. */
 static inline bool zw_cp_transposed(const struct zw_cp_operand *opd, uint32_t flags)
 {
 	return (opd->kind & ZW_OPD_TRANS_0 && flags & ZW_PKT_OPFLAG(0)) ||
 	       (opd->kind & ZW_OPD_TRANS_1 && flags & ZW_PKT_OPFLAG(1));
+}
+
+/* The same with an operand that keeps its rows. */
+static inline bool zw_cp_other_dims(const struct zw_cp_operand *opd, uint32_t flags)
+{
+	return zw_cp_transposed(opd, flags) ||
+	       (opd->kind & ZW_OPD_ALT_0 && flags & ZW_PKT_OPFLAG(0));
 }
 
 /* Whether dim[0] of operand i is the number of rows of the packet. */

@@ -320,6 +320,15 @@ ZW_API int zw_cmd_sem_wait(struct zw_cmd *cmd, uint64_t va, uint64_t value, uint
 ZW_API int zw_cmd_gemm(struct zw_cmd *cmd, const struct zw_tensor *a, const struct zw_tensor *w,
 		       const struct zw_tensor *c, const struct zw_tensor *bias,
 		       const struct zw_tensor *residual, uint64_t rows_va, uint32_t flags);
+/**
+ * Products with the matrices of the experts that ids names: a [M,K], c [M,T,N]; with
+ * ZW_EXPERTS_F_SCATTER a [M,T,K], c [M,N], weighted and summed. w [E,N,K], ids [M,T].
+ * weights, residual: optional, and only with ZW_EXPERTS_F_SCATTER. A device of ABI 2.1 or later.
+ */
+ZW_API int zw_cmd_gemm_experts(struct zw_cmd *cmd, const struct zw_tensor *a,
+			       const struct zw_tensor *w, const struct zw_tensor *ids,
+			       const struct zw_tensor *c, const struct zw_tensor *weights,
+			       const struct zw_tensor *residual, uint64_t rows_va, uint32_t flags);
 ZW_API int zw_cmd_rmsnorm(struct zw_cmd *cmd, const struct zw_tensor *x, const struct zw_tensor *w,
 			  const struct zw_tensor *y, float eps, uint64_t rows_va, uint32_t flags);
 ZW_API int zw_cmd_rope(struct zw_cmd *cmd, const struct zw_tensor *x, const struct zw_tensor *y,
@@ -338,6 +347,13 @@ ZW_API int zw_cmd_argmax(struct zw_cmd *cmd, const struct zw_tensor *x, const st
 ZW_API int zw_cmd_topk(struct zw_cmd *cmd, const struct zw_tensor *x,
 		       const struct zw_tensor *values, const struct zw_tensor *ids,
 		       uint64_t rows_va, uint32_t flags);
+/**
+ * The experts of each row and their weights, for zw_cmd_gemm_experts(): x [M,E] logits, weights and
+ * ids [M,k]. ZW_ROUTE_F_RENORM: the weights of a row add up to 1. A device of ABI 2.1 or later.
+ */
+ZW_API int zw_cmd_route(struct zw_cmd *cmd, const struct zw_tensor *x,
+			const struct zw_tensor *weights, const struct zw_tensor *ids,
+			uint64_t rows_va, uint32_t flags);
 /** seq: optional. */
 ZW_API int zw_cmd_kv_write(struct zw_cmd *cmd, const struct zw_tensor *k, const struct zw_tensor *v,
 			   const struct zw_tensor *pos, const struct zw_tensor *seq,
@@ -389,7 +405,7 @@ ZW_API int zw_cmd_check_packet(const void *buf, size_t avail, struct zw_error *w
  *
  * @param dtypes  ZW_DT() set of what the device computes with
  * @return 0 or a positive enum zw_reason; ZW_REASON_UNSUPPORTED for a well-formed packet with an
- *	operand type outside of dtypes, or with an operand or option that ABI 2.0 describes and no
+ *	operand type outside of dtypes, or with an operand or option that the ABI describes and no
  *	engine has yet. Pure.
  */
 ZW_API int zw_cmd_check_supported(const void *buf, size_t avail, uint64_t dtypes,

@@ -464,7 +464,7 @@ static void packet_fields(void **state)
 
 		MAKE(all_opcodes[o]);
 		CASE(pk.hdr.flags = 1u << 2, ZW_REASON_FLAGS);
-		if (all_opcodes[o] != ZW_OP_GEMM)
+		if (!(op->flags & ZW_PKT_OPFLAG(0)))
 			CASE(pk.hdr.flags = 1u << 8, ZW_REASON_FLAGS);
 		CASE(pk.hdr.flags = 1u << 10, ZW_REASON_FLAGS);
 		CASE(pk.hdr.flags = 1u << 31, ZW_REASON_FLAGS);
@@ -497,6 +497,50 @@ static void packet_fields(void **state)
 	CASE(pk.hdr.flags = 0, ZW_REASON_SHAPE);
 	CASE((pk.gemm.a.dim[0] = pk.gemm.w.dim[1] = pk.gemm.w.stride[0] = ZW_CP_MAX_ROW + 1),
 	     ZW_REASON_LIMIT);
+	MAKE(ZW_OP_GEMM_EXPERTS);
+	CASE(pk.hdr.flags = ZW_EXPERTS_F_SCATTER, ZW_REASON_NDIM);
+	CASE(pk.gemm_experts.residual = random_tensor(e, IN_HBM, F32, 4, 10, 0, 0),
+	     ZW_REASON_OPERAND);
+	CASE(pk.gemm_experts.weights = random_tensor(e, IN_HBM, F32, 4, 3, 0, 0),
+	     ZW_REASON_OPERAND);
+	CASE((pk.gemm_experts.a.dtype = ZW_DTYPE_I8), ZW_REASON_OPERAND);
+	CASE((pk.gemm_experts.w.dtype = ZW_DTYPE_F8E4M3), ZW_REASON_OPERAND);
+	CASE((pk.gemm_experts.w.dtype = ZW_DTYPE_F8E4M3,
+	      pk.gemm_experts.w_scale = tensor_at(AREA_VA(IN_SYSTEM), F32, 5, 1, 1, 0),
+	      pk.gemm_experts.w_scale.block[0] = 10, pk.gemm_experts.w_scale.block[1] = 24),
+	     ZW_REASON_UNSUPPORTED);
+	CASE((pk.gemm_experts.w_scale2 = tensor_at(AREA_VA(IN_SYSTEM), F32, 5, 0, 0, 0)),
+	     ZW_REASON_UNSUPPORTED);
+	CASE((pk.gemm_experts.w_scale2 = tensor_at(AREA_VA(IN_SYSTEM), F32, 1, 0, 0, 0)),
+	     ZW_REASON_SHAPE);
+	CASE((pk.gemm_experts.ids = tensor_at(AREA_VA(IN_SYSTEM), I32, 4, 1025, 0, 0),
+	      pk.gemm_experts.c.dim[1] = 1025,
+	      pk.gemm_experts.c.stride[0] = 1025 * pk.gemm_experts.c.stride[1]),
+	     ZW_REASON_VALUE);
+	CASE((pk.gemm_experts.ids.dim[0] = pk.gemm_experts.a.dim[0] = pk.gemm_experts.c.dim[0] =
+		      (1 << 20) / 3 + 1),
+	     ZW_REASON_LIMIT);
+	CASE(pk.gemm_experts.w.dim[0] = ZW_CP_MAX_EXPERTS + 1, ZW_REASON_LIMIT);
+	sample_scatter(&ok.gemm_experts);
+	CASE(pk.hdr.flags = 0, ZW_REASON_NDIM);
+	CASE(pk.gemm_experts.residual.va += 4, ZW_REASON_OVERLAP);
+	CASE(pk.gemm_experts.a.stride[1] = 7, ZW_REASON_STRIDE);
+	MAKE(ZW_OP_ROUTE);
+	CASE((pk.route.weights.dim[1] = pk.route.weights.stride[0] = pk.route.ids.dim[1] =
+		      pk.route.ids.stride[0] = 6),
+	     ZW_REASON_VALUE); /* k > E */
+	CASE(pk.route.x.dim[1] = pk.route.x.stride[0] = ZW_CP_MAX_EXPERTS + 1, ZW_REASON_LIMIT);
+	CASE(pk.route.ids.va = pk.route.weights.va, ZW_REASON_OVERLAP);
+	MAKE(ZW_OP_SWIGLU);
+	CASE((pk.swiglu.up.ndim = 2, pk.swiglu.up.dim[1] = 12, pk.swiglu.up.dim[2] = 0,
+	      pk.swiglu.up.stride[0] = 12, pk.swiglu.up.stride[1] = 0),
+	     ZW_REASON_SHAPE);
+	/* columns of each head, not of each row */
+	ok.swiglu.gate = random_tensor(e, IN_HBM, BF16, 4, 2, 24, 0);
+	ok.swiglu.gate.dim[2] = 12;
+	ok.swiglu.up = ok.swiglu.gate;
+	ok.swiglu.up.va += 24;
+	CASE(pk.swiglu.y = pk.swiglu.gate, ZW_REASON_OVERLAP);
 	MAKE(ZW_OP_NOP);
 	CASE(pk.hdr.opcode = 0x0005, ZW_REASON_OPCODE);
 	CASE(pk.hdr.opcode = 0x0400, ZW_REASON_OPCODE);
@@ -597,7 +641,7 @@ static void bad_data(void **state)
 	} cases[] = {
 		{ZW_OP_ROPE, 2, 16},     {ZW_OP_EMBED, 0, 20},    {ZW_OP_KV_WRITE, 2, 24},
 		{ZW_OP_KV_WRITE, 3, 2},  {ZW_OP_KV_WRITE, 4, 6},  {ZW_OP_ATTENTION, 2, 24},
-		{ZW_OP_ATTENTION, 3, 2}, {ZW_OP_ATTENTION, 4, 6},
+		{ZW_OP_ATTENTION, 3, 2}, {ZW_OP_ATTENTION, 4, 6}, {ZW_OP_GEMM_EXPERTS, 2, 5},
 	};
 	union any_packet pk;
 
@@ -610,7 +654,10 @@ static void bad_data(void **state)
 			env_clear(e);
 			make_packet(e, cases[i].op, j % 2 ? IN_SYSTEM : IN_HBM, &pk);
 			t = operand(&pk, cases[i].operand);
-			if (t->ndim == 2) { /* the block table: all of it, so that it is met */
+			if (cases[i].op == ZW_OP_GEMM_EXPERTS) {
+				put_i(e, t, t->dim[0] - 1, t->dim[1] - 1, bad[j]);
+			} else if (t->ndim ==
+				   2) { /* the block table: all of it, so that it is met */
 				for (uint32_t k = 0; k < t->dim[0] * t->dim[1]; k++)
 					put_i(e, t, k / t->dim[1], k % t->dim[1], bad[j]);
 			} else {

@@ -124,6 +124,10 @@ static void mutated_packets(void **state)
 			rows = (uint32_t)(test_rand(&e->rng) % 2);
 			env_put(e, pk.hdr.predicate_va, &rows, 4);
 		}
+		if (pk.hdr.opcode == ZW_OP_GEMM_EXPERTS && test_rand(&e->rng) % 2)
+			sample_scatter(&pk.gemm_experts);
+		if (pk.hdr.opcode == ZW_OP_ROUTE && test_rand(&e->rng) % 2)
+			pk.hdr.flags |= ZW_ROUTE_F_RENORM;
 		if (pk.hdr.opcode == ZW_OP_GEMM && test_rand(&e->rng) % 2)
 			transpose(&pk.gemm, test_rand(&e->rng));
 		else if (sample_has_rows(sample_op(pk.hdr.opcode)) && test_rand(&e->rng) % 2) {

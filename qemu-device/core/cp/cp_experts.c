@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MIT
+/* Mixture of experts: routing on the vector engine, products with the experts' matrices on the tensor engine. */
+#include <errno.h>
+
+#include "zw_cp_int.h"
+
+#define BIT(i) (1u << (i))
+
+/* -- ROUTE -------------------------------------------------------------------------------------------- */
+
+enum { ROUTE_X, ROUTE_WEIGHTS, ROUTE_IDS };
+
+static uint32_t route_validate(const void *pkt)
+{
+	const struct zw_pkt_route *p = pkt;
+
+	if (p->weights.dim[1] > ZW_K_TOPK_MAX || p->weights.dim[1] > p->x.dim[1])
+		return ZW_REASON_VALUE;
+	return p->x.dim[1] > ZW_CP_MAX_EXPERTS ? ZW_REASON_LIMIT : ZW_REASON_NONE;
+}
+
+static int route_run(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_route *p = x->pkt;
+	struct zw_k_route_args args = {
+		.rows = x->rows,
+		.n = p->x.dim[1],
+		.k = p->weights.dim[1],
+		.flags = p->hdr.flags & ZW_ROUTE_F_RENORM ? ZW_K_ROUTE_RENORM : 0,
+		.x = zw_cp_in(x, ROUTE_X),
+		.index = x->view[ROUTE_IDS].ptr,
+		.weight = x->view[ROUTE_WEIGHTS].ptr,
+		.index_ld = p->ids.stride[0],
+		.weight_ld = p->weights.stride[0],
+	};
+
+	return zw_cp_kernel_status(x, zw_k_route(&args, x->cfg->pool));
+}
+
+static uint64_t route_compute(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_route *p = x->pkt;
+
+	return zw_cp_vector_ps(x->profile, zw_cp_tensor_count(&p->x, x->rows), 8);
+}
+
+/* -- GEMM_EXPERTS ------------------------------------------------------------------------------------- */
+
+enum {
+	EXPERTS_A,
+	EXPERTS_W,
+	EXPERTS_IDS,
+	EXPERTS_C,
+	EXPERTS_WEIGHTS,
+	EXPERTS_RESIDUAL,
+	EXPERTS_A_SCALE,
+	EXPERTS_W_SCALE,
+	EXPERTS_W_ZERO,
+	EXPERTS_W_SCALE2,
+};
+
+/* Matrices are mapped in panels of rows of about this size, as the weights of GEMM. */
+#define PANEL_BYTES (512u << 10)
+
+static bool scaled_type(const struct zw_tensor *t)
+{
+	return ZW_DT_SCALED >> t->dtype & 1;
+}
+
+static uint32_t experts_validate(const void *pkt)
+{
+	const struct zw_pkt_gemm_experts *p = pkt;
+
+	if ((scaled_type(&p->a) && !p->a_scale.dtype) || (scaled_type(&p->w) && !p->w_scale.dtype))
+		return ZW_REASON_OPERAND;
+	if (ZW_DT_BLOCKED >> p->w.dtype & 1 &&
+	    (p->w_scale.dtype || p->w_zero.dtype || p->w_scale2.dtype))
+		return ZW_REASON_OPERAND;
+	if (!(p->hdr.flags & ZW_EXPERTS_F_SCATTER) && (p->weights.dtype || p->residual.dtype))
+		return ZW_REASON_OPERAND;
+	if (p->ids.dim[1] > ZW_K_EXPERTS_MAX_PER_ROW)
+		return ZW_REASON_VALUE;
+	if ((uint64_t)p->ids.dim[0] * p->ids.dim[1] > ZW_CP_MAX_INDEX_ROWS ||
+	    p->w.dim[0] > ZW_CP_MAX_EXPERTS)
+		return ZW_REASON_LIMIT;
+	return ZW_REASON_NONE;
+}
+
+struct experts_plan {
+	uint32_t *rows;  /* by expert: rows that were given to it */
+	uint32_t hit;    /* experts that have some */
+	uint32_t panel;  /* rows of a matrix in a late view */
+	uint32_t panels; /* late views of a matrix */
+	struct zw_k_expert_part *parts;
+};
+
+static int map_expert(struct zw_cp_exec *x, const struct experts_plan *plan, uint32_t expert)
+{
+	const struct zw_pkt_gemm_experts *p = x->pkt;
+	const struct zw_tensor *w = &p->w;
+	unsigned int esize = zw_cp_dtype_size(w->dtype);
+	uint64_t row = w->dim[2] * (uint64_t)esize;
+	size_t slot;
+	int err = 0;
+
+	for (uint32_t r = 0, n; r < w->dim[1] && !err; r += n) {
+		uint64_t at = expert * w->stride[0] + r * w->stride[1];
+
+		n = w->dim[1] - r < plan->panel ? w->dim[1] - r : plan->panel;
+		err = zw_cp_map_late(x, EXPERTS_W, w->va + at * esize,
+				     (n - 1) * w->stride[1] * esize + row, ZW_ACCESS_READ, n * row,
+				     &slot);
+	}
+	return err;
+}
+
+static int experts_prepare(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_gemm_experts *p = x->pkt;
+	struct experts_plan *plan = zw_cp_alloc(x, 1, sizeof(*plan));
+	uint64_t row = p->w.stride[1] * zw_cp_dtype_size(p->w.dtype);
+	const int32_t *ids = x->index[EXPERTS_IDS];
+	uint32_t pairs = x->rows * p->ids.dim[1];
+	int err;
+
+	if (!plan)
+		return -EIO;
+	x->plan = plan;
+	err = zw_cp_check_index(x, ids, pairs, p->w.dim[0]);
+	if (err)
+		return err;
+	plan->rows = zw_cp_alloc(x, p->w.dim[0], sizeof(*plan->rows));
+	if (!plan->rows)
+		return -EIO;
+	for (uint32_t i = 0; i < pairs; i++)
+		plan->rows[ids[i]]++;
+	plan->panel = row < PANEL_BYTES ? (uint32_t)(PANEL_BYTES / row) : 1;
+	plan->panels = p->w.dim[1] / plan->panel + !!(p->w.dim[1] % plan->panel);
+	for (uint32_t e = 0; e < p->w.dim[0] && !err; e++) {
+		if (!plan->rows[e])
+			continue;
+		plan->hit++;
+		err = map_expert(x, plan, e);
+	}
+	if (err)
+		return err;
+	plan->parts = zw_cp_alloc(x, x->n_late, sizeof(*plan->parts));
+	return plan->parts ? 0 : -EIO;
+}
+
+/* The panels of all matrices, those that follow each other in memory as one; how many. */
+static uint64_t join_panels(const struct zw_cp_exec *x, const struct experts_plan *plan)
+{
+	const struct zw_pkt_gemm_experts *p = x->pkt;
+	uint64_t panel_bytes =
+		plan->panel * p->w.stride[1] * (uint64_t)zw_cp_dtype_size(p->w.dtype);
+	struct zw_k_expert_part *part = plan->parts;
+	uint64_t late = 0, parts = 0;
+
+	for (uint32_t e = 0; e < p->w.dim[0]; e++) {
+		for (uint32_t i = 0; plan->rows[e] && i < plan->panels; i++, late++) {
+			const char *ptr = x->late[late].ptr;
+			uint32_t first = i * plan->panel, left = p->w.dim[1] - first;
+			uint32_t count = left < plan->panel ? left : plan->panel;
+
+			if (i && (const char *)x->late[late - 1].ptr + panel_bytes == ptr)
+				part[parts - 1].count += count;
+			else
+				part[parts++] = (struct zw_k_expert_part){ptr, e, first, count};
+		}
+	}
+	return parts;
+}
+
+static int experts_run(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_gemm_experts *p = x->pkt;
+	const struct experts_plan *plan = x->plan;
+	struct zw_k_experts_args args = {
+		.rows = x->rows,
+		.per_row = p->ids.dim[1],
+		.experts = p->w.dim[0],
+		.n = p->w.dim[1],
+		.k = p->w.dim[2],
+		.flags = p->hdr.flags & ZW_EXPERTS_F_SCATTER ? ZW_K_EXPERTS_SCATTER : 0,
+		.ids = x->index[EXPERTS_IDS],
+		.parts = plan->parts,
+		.n_parts = join_panels(x, plan),
+		.w_ld = p->w.stride[1],
+		.w_dtype = p->w.dtype,
+		.a = zw_cp_in(x, EXPERTS_A),
+		.residual = zw_cp_in(x, EXPERTS_RESIDUAL),
+		.c = zw_cp_out(x, EXPERTS_C),
+		.weights = zw_cp_in(x, EXPERTS_WEIGHTS).ptr,
+		.weights_ld = p->weights.stride[0],
+	};
+
+	return zw_cp_kernel_status(x, zw_k_experts(&args, x->cfg->pool));
+}
+
+static uint64_t quotient(uint64_t a, uint64_t b)
+{
+	return a / b + !!(a % b);
+}
+
+/* `to` bytes are read where `from` were counted. */
+static void scale_reads(struct zw_cp_traffic *t, uint64_t from, uint64_t to)
+{
+	uint64_t *read[] = {&t->hbm_read, &t->sys_read};
+
+	for (unsigned int i = 0; i < 2 && from; i++) {
+		unsigned __int128 n = (unsigned __int128)*read[i] * to / from;
+
+		*read[i] = n > UINT64_MAX ? UINT64_MAX : (uint64_t)n;
+	}
+}
+
+/* An activation that does not fit on the chip: each expert is a GEMM of the rows that it was given. */
+static void reread(struct zw_cp_exec *x, const struct experts_plan *plan, uint64_t half)
+{
+	const struct zw_pkt_gemm_experts *p = x->pkt;
+	struct zw_cp_traffic *a = &x->traffic[EXPERTS_A], *w = &x->traffic[EXPERTS_W];
+	uint64_t counted_a = zw_cp_add_sat(a->hbm_read, a->sys_read);
+	uint64_t counted_w = zw_cp_add_sat(w->hbm_read, w->sys_read);
+	uint64_t row = p->w.dim[2] * (uint64_t)zw_cp_dtype_size(p->a.dtype);
+	uint64_t bytes_w = counted_w / plan->hit, all_a = 0, all_w = 0;
+
+	for (uint32_t e = 0; e < p->w.dim[0]; e++) {
+		uint64_t bytes_a = plan->rows[e] * row;
+		uint64_t stream_w = zw_cp_mul_sat(bytes_w, quotient(bytes_a, half));
+		uint64_t stream_a = zw_cp_mul_sat(bytes_a, quotient(bytes_w, half));
+
+		if (!plan->rows[e])
+			continue;
+		if (zw_cp_add_sat(bytes_a, stream_w) <= zw_cp_add_sat(bytes_w, stream_a)) {
+			all_a = zw_cp_add_sat(all_a, bytes_a);
+			all_w = zw_cp_add_sat(all_w, stream_w);
+		} else {
+			all_a = zw_cp_add_sat(all_a, stream_a);
+			all_w = zw_cp_add_sat(all_w, bytes_w);
+		}
+	}
+	scale_reads(a, counted_a, all_a);
+	scale_reads(w, counted_w, all_w);
+}
+
+static uint64_t experts_compute(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_gemm_experts *p = x->pkt;
+	const struct experts_plan *plan = x->plan;
+	const struct zw_cp_traffic *a = &x->traffic[EXPERTS_A];
+	uint64_t half = x->profile->sram_bytes / 2 ? x->profile->sram_bytes / 2 : 1, rows = 0;
+
+	if (zw_cp_add_sat(a->hbm_read, a->sys_read) > half)
+		reread(x, plan, half);
+	/* Tiles are those of one expert. */
+	for (uint32_t e = 0; e < p->w.dim[0]; e++)
+		rows += quotient(plan->rows[e], x->profile->tile_m) * x->profile->tile_m;
+	return zw_cp_tensor_ps(x->profile, rows, p->w.dim[1], p->w.dim[2],
+			       p->a.dtype == ZW_DTYPE_F32 || p->w.dtype == ZW_DTYPE_F32);
+}
+
+/* -- table -------------------------------------------------------------------------------------------- */
+
+const struct zw_cp_impl zw_cp_route = {
+	.validate = route_validate, .run = route_run, .compute = route_compute};
+const struct zw_cp_impl zw_cp_gemm_experts = {
+	.no_operand = BIT(EXPERTS_A_SCALE) | BIT(EXPERTS_W_SCALE) | BIT(EXPERTS_W_ZERO) |
+		      BIT(EXPERTS_W_SCALE2),
+	.validate = experts_validate,
+	.prepare = experts_prepare,
+	.run = experts_run,
+	.compute = experts_compute,
+};
