@@ -14,10 +14,9 @@
 #include "token_list.h"
 
 /* Generous against published models, small enough that products of two stay far below 2^63. */
-#define DIM_MAX    (1u << 20)
-#define LAYERS_MAX 1024
-#define HEADS_MAX  4096
-#define VOCAB_MAX  (1u << 22)
+#define DIM_MAX   (1u << 20)
+#define HEADS_MAX 4096
+#define VOCAB_MAX (1u << 22)
 
 int llm_config_layer_types(const char *path, const cJSON *json, const struct llm_model_config *cfg,
 			   const char *type, struct zw_error *err)
@@ -143,7 +142,7 @@ static int parse_dims(const char *path, const cJSON *json, struct llm_model_conf
 	} dims[] = {
 		{"hidden_size", &cfg->hidden_size, DIM_MAX},
 		{"intermediate_size", &cfg->intermediate_size, DIM_MAX},
-		{"num_hidden_layers", &cfg->num_layers, LAYERS_MAX},
+		{"num_hidden_layers", &cfg->num_layers, LLM_LAYERS_MAX},
 		{"num_attention_heads", &cfg->num_heads, HEADS_MAX},
 		{"num_key_value_heads", &cfg->num_kv_heads, HEADS_MAX},
 		{"vocab_size", &cfg->vocab_size, VOCAB_MAX},

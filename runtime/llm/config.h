@@ -7,6 +7,7 @@
 
 #define ZW_LLM_MAX_STOP  16  /* most stop tokens one model may have */
 #define LLM_HEAD_DIM_MAX 512 /* of any family */
+#define LLM_LAYERS_MAX   1024
 #define LLM_POSITION_MAX (1u << 26)
 
 /*
@@ -20,7 +21,7 @@ struct llm_rope_config {
 	double attention_factor; /* on cosines and sines */
 };
 
-/* A dense decoder as config.json describes it. */
+/* A decoder as config.json describes it. */
 struct llm_model_config {
 	char model_type[28];        /* "qwen2", "qwen3" */
 	uint32_t hidden_size;       /* H, columns of the residual stream */
@@ -35,7 +36,12 @@ struct llm_model_config {
 	float rms_norm_eps;
 	uint32_t tie_word_embeddings; /* 1: the head is the embedding */
 	uint32_t attention_bias;      /* 1: q, k, v and o have a bias (qwen3's key; 0 in others) */
-	uint32_t num_stop;            /* entries of stop */
+	uint32_t num_experts;         /* E; 0: none in any layer */
+	uint32_t experts_per_token;   /* K of them for each token */
+	uint32_t expert_size;         /* width of an expert's SwiGLU */
+	uint32_t norm_topk_prob;      /* 1: the weights of a token's experts add up to 1 */
+	uint8_t dense_layers[LLM_LAYERS_MAX / 8]; /* bit n: layer n has no experts */
+	uint32_t num_stop;                        /* entries of stop */
 	struct llm_rope_config rope;
 	/* Union of eos_token_id of both files below vocab_size (others cannot come), ascending. */
 	uint32_t stop[ZW_LLM_MAX_STOP];
@@ -58,6 +64,12 @@ int llm_model_config_load(const char *dir, struct llm_model_config *cfg, struct 
 
 /* True when id is one of the configuration's stop tokens. Thread safety: pure. */
 bool llm_model_config_is_stop(const struct llm_model_config *cfg, uint32_t id);
+
+/* Whether the feed-forward of layer n is one of experts. */
+static inline bool llm_layer_has_experts(const struct llm_model_config *cfg, uint32_t n)
+{
+	return cfg->num_experts && !(cfg->dense_layers[n / 8] >> n % 8 & 1);
+}
 
 /* Every entry of layer_types (when there) must be `type` and there must be num_layers of them. */
 int llm_config_layer_types(const char *path, const cJSON *json, const struct llm_model_config *cfg,

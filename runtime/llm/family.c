@@ -8,11 +8,11 @@
 #include <string.h>
 
 #define NAME_MAX_LEN 160
-#define STACK_MAX    8
 
 static const struct llm_family *const families[] = {
 	&llm_family_qwen2,
 	&llm_family_qwen3,
+	&llm_family_qwen3_moe,
 };
 
 const struct llm_family *llm_family_find(const char *model_type)
@@ -46,6 +46,10 @@ static uint64_t dim_of(const struct llm_model_config *c, uint32_t dim)
 		return (uint64_t)c->num_kv_heads * c->head_dim;
 	case LLM_DIM_HEAD:
 		return c->head_dim;
+	case LLM_DIM_EXPERTS:
+		return c->num_experts;
+	case LLM_DIM_EXPERT:
+		return c->expert_size;
 	default:
 		return 0;
 	}
@@ -61,20 +65,44 @@ static void format_shape(char *buf, size_t size, const uint64_t *dim, uint32_t n
 				       (unsigned long long)dim[i]);
 }
 
-static void full_name(const struct match *m, const struct llm_tensor_row *row, uint32_t layer,
+/* Which of the tensors that a row stands for. */
+struct which {
+	uint32_t layer, expert;
+};
+
+/* text, with a number in the place of its %u. */
+static void put_number(char *dst, size_t size, const char *text, uint32_t number)
+{
+	const char *mark = strstr(text, "%u");
+
+	snprintf(dst, size, "%.*s%u%s", (int)(mark - text), text, number, mark + 2);
+}
+
+static void full_name(const struct match *m, const struct llm_tensor_row *row, struct which which,
 		      char *name)
 {
-	const char *prefix = m->f->layer_prefix, *mark = strstr(prefix, "%u");
+	char prefix[NAME_MAX_LEN / 2] = "", own[NAME_MAX_LEN / 2];
 
 	if (row->flags & LLM_T_LAYER)
-		snprintf(name, NAME_MAX_LEN, "%.*s%u%s%s", (int)(mark - prefix), prefix, layer,
-			 mark + 2, row->name);
+		put_number(prefix, sizeof(prefix), m->f->layer_prefix, which.layer);
+	if (row->flags & LLM_T_EXPERT)
+		put_number(own, sizeof(own), row->name, which.expert);
 	else
-		snprintf(name, NAME_MAX_LEN, "%s", row->name);
+		snprintf(own, sizeof(own), "%s", row->name);
+	snprintf(name, NAME_MAX_LEN, "%s%s", prefix, own);
+}
+
+/* Whether the model, and the layer, has tensors of this row. */
+static bool applies(const struct match *m, const struct llm_tensor_row *row, uint32_t layer)
+{
+	if (row->flags & (LLM_T_SPARSE | LLM_T_DENSE) &&
+	    !(row->flags & LLM_T_SPARSE) == llm_layer_has_experts(m->cfg, layer))
+		return false;
+	return !row->when || row->when(m->cfg);
 }
 
 /* The tensor of a row: its index, checked; -ENOENT when it may be absent and is; or an error. */
-static long find_row(const struct match *m, const struct llm_tensor_row *row, uint32_t layer,
+static long find_row(const struct match *m, const struct llm_tensor_row *row, struct which which,
 		     struct zw_error *err)
 {
 	const struct llm_source *src = m->p->src;
@@ -84,7 +112,7 @@ static long find_row(const struct match *m, const struct llm_tensor_row *row, ui
 	struct llm_source_tensor t;
 	long i;
 
-	full_name(m, row, layer, name);
+	full_name(m, row, which, name);
 	i = src->ops->find(src, name);
 	if (i < 0) {
 		if (row->flags & LLM_T_HEAD && m->cfg->tie_word_embeddings)
@@ -121,41 +149,53 @@ static int is_copy(const struct match *m, size_t head, struct zw_error *err)
 	return 0;
 }
 
+/* What a row takes from the source, to takes[*n]: something, or nothing. */
+static int take_row(struct match *m, const struct llm_tensor_row *row, struct which which,
+		    struct llm_take *takes, size_t *n, struct zw_error *err)
+{
+	long t = find_row(m, row, which, err);
+
+	if (t == -ENOENT)
+		return 0;
+	if (t < 0)
+		return (int)t;
+	if (row->flags & LLM_T_HEAD && m->cfg->tie_word_embeddings) {
+		int copy = is_copy(m, (size_t)t, err);
+
+		if (copy)
+			return copy < 0 ? copy : 0;
+	}
+	takes[(*n)++] = (struct llm_take){.tensor = (size_t)t, .add = row->add};
+	return 0;
+}
+
 /* Plans rows [first, first + n), which share a slot of `base`. */
 static int plan_slot(struct match *m, const struct llm_tensor_row *first, size_t n, uint32_t layer,
 		     char *base, struct zw_error *err)
 {
 	struct zw_tensor *dst = (struct zw_tensor *)(void *)(base + first->slot);
-	struct llm_take take[STACK_MAX];
+	uint32_t experts = first->flags & LLM_T_EXPERT ? m->cfg->num_experts : 1;
+	struct llm_take *takes = calloc(n * experts, sizeof(*takes));
+	struct which which = {.layer = layer};
 	size_t parts = 0;
+	int ret = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		long t;
-
-		if (first[i].when && !first[i].when(m->cfg))
-			continue;
-		t = find_row(m, &first[i], layer, err);
-		if (t == -ENOENT)
-			continue;
-		if (t < 0)
-			return (int)t;
-		if (first[i].flags & LLM_T_HEAD && m->cfg->tie_word_embeddings) {
-			int copy = is_copy(m, (size_t)t, err);
-
-			if (copy < 0)
-				return copy;
-			if (copy)
-				continue;
+	if (!takes)
+		return llm_fail(err, -ENOMEM, "out of memory");
+	for (; which.expert < experts; which.expert++) {
+		for (size_t i = 0; i < n && !ret; i++) {
+			if (applies(m, &first[i], layer))
+				ret = take_row(m, &first[i], which, takes, &parts, err);
 		}
-		if (parts == STACK_MAX)
-			return llm_fail(err, -EINVAL, "too many tensors for one matrix");
-		take[parts++] = (struct llm_take){.tensor = (size_t)t, .add = first[i].add};
 	}
-	if (!parts) {
-		*dst = zw_tensor_none();
-		return 0;
-	}
-	return llm_plan_add(m->p, dst, ZW_DTYPE_NONE, take, parts, err);
+	*dst = zw_tensor_none();
+	if (!ret && parts)
+		ret = llm_plan_add(m->p, dst, ZW_DTYPE_NONE, takes, parts, err);
+	if (!ret && parts && first->flags & LLM_T_EXPERT)
+		*dst = zw_tensor_3d(dst->dtype, dst->va, experts, dst->dim[0] / experts,
+				    dst->dim[1]);
+	free(takes);
+	return ret;
 }
 
 static int plan_rows(struct match *m, uint32_t flag, uint32_t layer, char *base,

@@ -19,6 +19,8 @@ enum llm_dim {
 	LLM_DIM_Q,     /* query heads * head dimension */
 	LLM_DIM_KV,    /* key/value heads * head dimension */
 	LLM_DIM_HEAD,
+	LLM_DIM_EXPERTS,
+	LLM_DIM_EXPERT, /* width of an expert's feed-forward */
 };
 
 enum llm_tensor_flags {
@@ -26,6 +28,12 @@ enum llm_tensor_flags {
 	/* The head of a model that may be tied to the embedding. With tie_word_embeddings it may be
 	 * absent; a copy of the embedding is not loaded, one that differs is. */
 	LLM_T_HEAD = 1 << 1,
+	/* Of layers: only in those whose feed-forward has experts, or only in the others. */
+	LLM_T_SPARSE = 1 << 2,
+	LLM_T_DENSE = 1 << 3,
+	/* Of layers: once per expert, whose number takes the place of %u in the name. The rows of a
+	 * slot are stacked expert by expert: [experts, rows, columns]. */
+	LLM_T_EXPERT = 1 << 4,
 };
 
 /*
@@ -59,6 +67,8 @@ struct llm_needs {
 	 * empty sequence, copied for a fork and a snapshot, and cannot be rewound.
 	 */
 	uint64_t slab_bytes;
+	/* With experts: the scratch [rows, layers * experts of a token] I32 of those chosen in a step. */
+	uint32_t experts_scratch;
 };
 
 /* ---- building layers ---- */
@@ -85,6 +95,7 @@ struct llm_family {
 	/* Reads and checks the family's own keys; the common ones are in cfg already. */
 	int (*parse)(const char *path, const cJSON *json, struct llm_model_config *cfg,
 		     struct zw_error *err);
+	uint32_t abi_minor;       /* the device has to have at least that one */
 	const char *layer_prefix; /* one %u: the layer */
 	const struct llm_tensor_row *tensors;
 	size_t num_tensors;
@@ -93,7 +104,7 @@ struct llm_family {
 	void (*build)(const struct llm_build *b);
 };
 
-extern const struct llm_family llm_family_qwen2, llm_family_qwen3;
+extern const struct llm_family llm_family_qwen2, llm_family_qwen3, llm_family_qwen3_moe;
 
 /* The family of a model_type, or NULL. */
 const struct llm_family *llm_family_find(const char *model_type);

@@ -71,22 +71,50 @@ void llm_build_swiglu(const struct llm_build *b, const struct llm_layer_weights 
 	zw_cmd_gemm(b->cmd, &gate, &w->down, &b->h, NULL, &b->h, b->rows_va, 0);
 }
 
+void llm_build_experts(const struct llm_build *b, const struct llm_layer_weights *w,
+		       const struct llm_experts_scratch *s)
+{
+	const struct llm_model_config *c = b->cfg;
+	uint32_t k = c->experts_per_token, size = c->expert_size;
+	uint32_t flags = c->norm_topk_prob ? ZW_ROUTE_F_RENORM : 0;
+	struct zw_tensor gate_up = heads_of(&s->gate_up, 0, k, 2 * size);
+	struct zw_tensor gate = zw_tensor_slice(gate_up, 2, 0, size);
+	struct zw_tensor up = zw_tensor_slice(gate_up, 2, size, size);
+	struct zw_tensor act = heads_of(&s->act, 0, k, size);
+	uint64_t r = b->rows_va;
+
+	zw_cmd_rmsnorm(b->cmd, &b->h, &w->norm2, &s->x, c->rms_norm_eps, r, 0);
+	zw_cmd_gemm(b->cmd, &s->x, &w->router, &s->logits, NULL, NULL, r, 0);
+	zw_cmd_route(b->cmd, &s->logits, &s->weights, &s->ids, r, flags);
+	zw_cmd_gemm_experts(b->cmd, &s->x, &w->experts_gate_up, &s->ids, &gate_up, NULL, NULL, r,
+			    0);
+	zw_cmd_swiglu(b->cmd, &gate, &up, &act, r, 0);
+	zw_cmd_gemm_experts(b->cmd, &act, &w->experts_down, &s->ids, &b->h, &s->weights, &b->h, r,
+			    ZW_EXPERTS_F_SCATTER);
+}
+
 /* ---- dense decoders ---- */
 
 enum { X, QKV, GATE_UP };
 
-void llm_dense_needs(const struct llm_model_config *c, struct llm_needs *n)
+void llm_attention_needs(const struct llm_model_config *c, struct llm_needs *n)
 {
 	n->scratch[X].dtype = ZW_DTYPE_BF16;
 	n->scratch[X].cols = c->hidden_size;
 	n->scratch[QKV].dtype = ZW_DTYPE_BF16;
 	n->scratch[QKV].cols = (c->num_heads + 2 * c->num_kv_heads) * c->head_dim;
-	n->scratch[GATE_UP].dtype = ZW_DTYPE_BF16;
-	n->scratch[GATE_UP].cols = 2 * c->intermediate_size;
-	n->num_scratch = 3;
+	n->num_scratch = 2;
 	n->kv_layers = c->num_layers;
 	n->kv_heads = c->num_kv_heads;
 	n->kv_dim = c->head_dim;
+}
+
+void llm_dense_needs(const struct llm_model_config *c, struct llm_needs *n)
+{
+	llm_attention_needs(c, n);
+	n->scratch[GATE_UP].dtype = ZW_DTYPE_BF16;
+	n->scratch[GATE_UP].cols = 2 * c->intermediate_size;
+	n->num_scratch = 3;
 }
 
 void llm_dense_build(const struct llm_build *b)

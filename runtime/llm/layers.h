@@ -15,6 +15,19 @@ void llm_build_attention(const struct llm_build *b, const struct llm_layer_weigh
 void llm_build_swiglu(const struct llm_build *b, const struct llm_layer_weights *w,
 		      const struct zw_tensor *x, const struct zw_tensor *gate_up);
 
+/*
+ * h += the weighted sum of a token's experts of x = norm2(h), each down(silu(gate(x)) * up(x)). Scratch
+ * for the experts K of a token, of size Im: x [M, H]; logits [M, E] F32; weights [M, K] F32; ids
+ * [M, K] I32; gate_up [M, 2 K Im]; act [M, K Im].
+ */
+struct llm_experts_scratch {
+	struct zw_tensor x, logits, weights, ids, gate_up, act;
+};
+void llm_build_experts(const struct llm_build *b, const struct llm_layer_weights *w,
+		       const struct llm_experts_scratch *s);
+
+/* x [M, H] and qkv of llm_build_attention() as scratch 0 and 1, and all layers' KV cache. */
+void llm_attention_needs(const struct llm_model_config *c, struct llm_needs *n);
 /* needs and build of a family whose layers are all attention and SwiGLU. */
 void llm_dense_needs(const struct llm_model_config *c, struct llm_needs *n);
 void llm_dense_build(const struct llm_build *b);

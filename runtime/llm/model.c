@@ -23,6 +23,22 @@ int llm_check_hbm(struct zw_dev *dev, uint64_t bytes, const char *what, struct z
 	return 0;
 }
 
+int llm_check_device(struct zw_dev *dev, const struct llm_family *family, struct zw_error *err)
+{
+	struct zw_dev_attrs attrs = {.size = sizeof(attrs)};
+	int ret = zw_dev_get_attrs(dev, &attrs);
+
+	if (ret)
+		return llm_fail(err, ret, "device: %s", strerror(-ret));
+	if (ZW_ABI_VERSION_MINOR(attrs.abi_version) < family->abi_minor)
+		return llm_fail(err, -EOPNOTSUPP,
+				"model_type \"%s\" needs a device of ABI %u.%u, this one has %u.%u",
+				family->model_type, ZW_ABI_MAJOR, family->abi_minor,
+				ZW_ABI_VERSION_MAJOR(attrs.abi_version),
+				ZW_ABI_VERSION_MINOR(attrs.abi_version));
+	return 0;
+}
+
 /* ---- loading ---- */
 
 static int allocate(struct zw_model *m, const struct llm_plan *p, const char *path,
@@ -128,8 +144,10 @@ int zw_model_open(struct zw_dev *dev, const char *dir, const struct zw_model_opt
 	if (!ret) {
 		m->family = llm_family_find(m->cfg.model_type);
 		describe(m);
-		ret = load(m, src, &o, err);
+		ret = llm_check_device(dev, m->family, err);
 	}
+	if (!ret)
+		ret = load(m, src, &o, err);
 	llm_source_close(src);
 	if (ret) {
 		zw_model_close(m);

@@ -20,6 +20,9 @@ struct llm_layer_weights {
 	struct zw_tensor o, o_bias;
 	struct zw_tensor gate_up; /* rows: gate, then up */
 	struct zw_tensor down;
+	struct zw_tensor router; /* [experts, H] */
+	struct zw_tensor experts_gate_up,
+		experts_down; /* [experts, rows, columns], as the two above */
 };
 
 struct llm_weights {
@@ -52,6 +55,9 @@ struct zw_model {
 
 /* -ENOSPC with a clear line when the device has less than `bytes` of HBM free. */
 int llm_check_hbm(struct zw_dev *dev, uint64_t bytes, const char *what, struct zw_error *err);
+
+/* -EOPNOTSUPP when the device's ABI lacks what the family's packets need. */
+int llm_check_device(struct zw_dev *dev, const struct llm_family *family, struct zw_error *err);
 
 /* Frequency j of dim / 2, in radians per position, with YaRN. */
 float llm_rope_frequency(const struct llm_rope_config *r, uint32_t dim, uint32_t j);

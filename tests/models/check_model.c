@@ -21,15 +21,20 @@
 #include <zhenwu/llm.h>
 #include <zhenwu/zhenwu.h>
 
+#include "experts.h"
 #include "small_files.h"
 
-#define RMS_FACTOR    1.0 /* of the reference's own BF16 noise */
-#define MARGIN_FACTOR 8.0 /* a top-2 margin above this many times the noise decides the argmax */
+#define RMS_FACTOR    1.0  /* of the reference's own BF16 noise */
+#define FLIP_FACTOR   1.5  /* the same where rounding sends a token to another expert */
+#define FLIPS_MAX     0.05 /* of all choices */
+#define EXACT_RMS     1e-3 /* of the pass that tells them, of the noise */
+#define MARGIN_FACTOR 8.0  /* a top-2 margin above this many times the noise decides the argmax */
 
 struct prompt {
 	uint32_t *ids;
 	size_t n;
 	double rms;        /* of the reference's BF16 run */
+	uint32_t flips;    /* choices of experts that are not those of exact arithmetic */
 	float *want, *got; /* [n, V] */
 };
 
@@ -177,7 +182,7 @@ static void check_logits(struct check *c, size_t k)
 	const struct prompt *p = &c->prompts[k];
 	uint32_t v = c->info.vocab_size;
 	size_t clear = 0, differ = 0;
-	double sum = 0, rms;
+	double sum = 0, rms, factor = p->flips ? FLIP_FACTOR : RMS_FACTOR;
 
 	for (size_t i = 0; i < p->n * v; i++) {
 		double d = (double)p->got[i] - (double)p->want[i];
@@ -186,8 +191,9 @@ static void check_logits(struct check *c, size_t k)
 	}
 	rms = sqrt(sum / (double)(p->n * v));
 	/* Written so that a NaN fails. */
-	result(c, rms <= RMS_FACTOR * p->rms, "prompt %zu: logits, rms difference %.4g <= %.4g", k,
-	       rms, RMS_FACTOR * p->rms);
+	result(c, rms <= factor * p->rms,
+	       "prompt %zu: logits, rms difference %.4g <= %.4g, %.1f times the noise", k, rms,
+	       factor * p->rms, factor);
 	for (size_t t = 0; t < p->n; t++) {
 		double margin, ours;
 		uint32_t want = top2(p->want + t * v, v, &margin);
@@ -199,6 +205,24 @@ static void check_logits(struct check *c, size_t k)
 	}
 	result(c, !differ, "prompt %zu: same best token in %zu of %zu rows with a clear margin", k,
 	       clear - differ, clear);
+}
+
+/* After the one step that did the prompt. */
+static void check_experts(struct check *c, struct zw_ctx *ctx, size_t k)
+{
+	struct prompt *p = &c->prompts[k];
+	struct experts_diff diff;
+	struct zw_error err;
+
+	if (experts_compare(ctx, c->dir, p->ids, (uint32_t)p->n, p->want, &diff, &err))
+		die("%s: %s", c->dir, err.msg);
+	p->flips = diff.flips;
+	result(c, diff.rms <= EXACT_RMS * p->rms,
+	       "prompt %zu: the exact pass has the expected logits, rms difference %.2g", k,
+	       diff.rms);
+	result(c, diff.flips <= FLIPS_MAX * diff.choices,
+	       "prompt %zu: %u of %u choices of experts are not the exact ones, by up to %.3g", k,
+	       diff.flips, diff.choices, diff.widest);
 }
 
 static uint64_t digest(const float *x, size_t n)
@@ -475,6 +499,8 @@ int main(int argc, char **argv)
 	ctx = context_open(&d, 512, true); /* above every prompt: one step */
 	for (size_t k = 0; k < c.num_prompts; k++) {
 		eval(ctx, &c.prompts[k], c.prompts[k].got);
+		if (experts_model(d.model))
+			check_experts(&c, ctx, k);
 		check_logits(&c, k);
 	}
 	zw_ctx_destroy(ctx);

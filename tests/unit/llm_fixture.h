@@ -5,13 +5,17 @@
 
 #include "llm_test.h"
 
-#define MAX_TENSORS 64
+#define MAX_TENSORS 256
 
 /* Dimensions chosen unequal and not round, so that no two can be confused. */
 struct shape {
 	uint32_t h, i, layers, nq, nkv, d, v;
 	bool tied, bias;
 	bool qwen2; /* biases on q, k and v, no norms of q and k; otherwise a qwen3 */
+	/* Not 0: a qwen3_moe of that many experts, k of them for each token, of size im. */
+	uint32_t e, k, im;
+	bool renorm, dense; /* the weights add up to 1; layer 1 has no experts */
+	double theta, eps;  /* 0: 10000, 1e-5 */
 };
 
 struct tensor {
@@ -26,9 +30,13 @@ struct fixture {
 	struct shape s;
 	struct tensor t[MAX_TENSORS];
 	size_t n;
+	/* Not NULL: [tokens, layers, k], which fixture_reference() fills with the experts chosen, and
+	 * [tokens, layers]: by how much the last of them is ahead of the first that was not, in logits. */
+	uint32_t *chosen;
+	double *lead;
 };
 
-extern const struct shape fixture_shapes[6];
+extern const struct shape fixture_shapes[8];
 
 void fixture_make(struct fixture *f, struct shape s);
 void fixture_free(struct fixture *f);

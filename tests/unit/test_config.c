@@ -155,7 +155,9 @@ struct bad {
 
 static const struct bad bad[] = {
 	{"\"model_type\":\"qwen3\"", "\"model_type\":\"llama\"", -EOPNOTSUPP, "model_type|llama"},
-	{"\"model_type\":\"qwen3\"", "\"model_type\":\"qwen3_moe\"", -EOPNOTSUPP, "qwen3_moe"},
+	{"\"model_type\":\"qwen3\"", "\"model_type\":\"qwen3_vl\"", -EOPNOTSUPP, "qwen3_vl"},
+	{"\"model_type\":\"qwen3\"", "\"model_type\":\"qwen3_moe\"", -EOPNOTSUPP,
+	 "architectures|Qwen3ForCausalLM"},
 	{"\"model_type\":\"qwen3\"", "\"model_type\":\"qwen2\"", -EOPNOTSUPP,
 	 "architectures|Qwen3ForCausalLM"},
 	{"\"rope_scaling\":null", "\"dual_chunk_attention_config\":{\"chunk_size\":262144}",
@@ -412,6 +414,87 @@ static void test_qwen2(void **state)
 		expect_bad(*state, base_qwen2, &bad_qwen2[i]);
 }
 
+/* As published files have it, but smaller. */
+static const char base_moe[] =
+	"{\"architectures\":[\"Qwen3MoeForCausalLM\"],\"attention_bias\":false,"
+	"\"decoder_sparse_step\":1,\"eos_token_id\":7,\"head_dim\":64,\"hidden_act\":\"silu\","
+	"\"hidden_size\":128,\"intermediate_size\":352,\"max_position_embeddings\":4096,"
+	"\"max_window_layers\":48,\"mlp_only_layers\":[],\"model_type\":\"qwen3_moe\","
+	"\"moe_intermediate_size\":96,\"norm_topk_prob\":true,\"num_attention_heads\":4,"
+	"\"num_experts\":16,\"num_experts_per_tok\":4,\"num_hidden_layers\":11,"
+	"\"num_key_value_heads\":2,\"output_router_logits\":false,\"rms_norm_eps\":1e-06,"
+	"\"rope_scaling\":null,\"rope_theta\":1000000.0,\"router_aux_loss_coef\":0.001,"
+	"\"sliding_window\":null,\"tie_word_embeddings\":false,\"use_sliding_window\":false,"
+	"\"vocab_size\":640}";
+
+static const struct bad bad_moe[] = {
+	{"Qwen3MoeForCausalLM", "Qwen3ForCausalLM", -EOPNOTSUPP, "architectures|Qwen3ForCausalLM"},
+	{"\"head_dim\":64,", "", -EBADMSG, "head_dim|missing"},
+	{"\"num_experts\":16,", "", -EBADMSG, "num_experts|missing"},
+	{"\"num_experts\":16", "\"num_experts\":0", -EBADMSG, "num_experts"},
+	{"\"num_experts\":16", "\"num_experts\":65537", -EBADMSG, "num_experts"},
+	{"\"num_experts\":16", "\"num_experts\":16,\"num_local_experts\":8", -EBADMSG,
+	 "num_experts is 16|num_local_experts 8"},
+	{"\"num_experts_per_tok\":4,", "", -EBADMSG, "num_experts_per_tok|missing"},
+	{"\"num_experts_per_tok\":4", "\"num_experts_per_tok\":17", -EBADMSG,
+	 "num_experts_per_tok 17|16"},
+	{"\"moe_intermediate_size\":96,", "", -EBADMSG, "moe_intermediate_size|missing"},
+	{"\"moe_intermediate_size\":96", "\"moe_intermediate_size\":0", -EBADMSG,
+	 "moe_intermediate_size"},
+	{"\"norm_topk_prob\":true", "\"norm_topk_prob\":1", -EBADMSG, "norm_topk_prob"},
+	{"\"decoder_sparse_step\":1", "\"decoder_sparse_step\":0", -EBADMSG, "decoder_sparse_step"},
+	{"\"mlp_only_layers\":[]", "\"mlp_only_layers\":[\"1\"]", -EBADMSG, "mlp_only_layers"},
+	{"\"use_sliding_window\":false", "\"use_sliding_window\":true", -EOPNOTSUPP,
+	 "use_sliding_window"},
+};
+
+static void expect_sparse(const char *dir, const char *from, const char *to, const char *layers)
+{
+	struct llm_model_config c = {0};
+	struct zw_error err = {""};
+
+	write_changed(dir, base_moe, from, to);
+	if (llm_model_config_load(dir, &c, &err))
+		fail_msg("%s: %s", to, err.msg);
+	assert_int_equal(strlen(layers), c.num_layers);
+	for (uint32_t n = 0; n < c.num_layers; n++)
+		assert_int_equal(llm_layer_has_experts(&c, n), layers[n] == 'x');
+}
+
+static void test_moe(void **state)
+{
+	struct llm_model_config c = {0}, ref;
+	struct zw_error err = {""};
+	char notes[256] = "";
+
+	scratch_text(*state, "config.json", base_moe);
+	assert_int_equal(llm_model_config_load(*state, &ref, &err), 0);
+	assert_string_equal(ref.model_type, "qwen3_moe");
+	assert_int_equal(ref.head_dim, 64);
+	assert_int_equal(ref.num_experts, 16);
+	assert_int_equal(ref.experts_per_token, 4);
+	assert_int_equal(ref.expert_size, 96);
+	assert_int_equal(ref.norm_topk_prob, 1);
+	assert_int_equal(zw_model_config_notes(*state, collect, notes, &err), 0);
+	assert_string_equal(notes, "");
+	/* The name that newer files have. */
+	write_changed(*state, base_moe, "\"num_experts\":16", "\"num_local_experts\":16");
+	assert_int_equal(llm_model_config_load(*state, &c, &err), 0);
+	assert_memory_equal(&c, &ref, sizeof(c));
+	write_changed(*state, base_moe, "\"norm_topk_prob\":true,", "");
+	assert_int_equal(llm_model_config_load(*state, &c, &err), 0);
+	assert_int_equal(c.norm_topk_prob, 0);
+	expect_sparse(*state, "\"decoder_sparse_step\":1,", "", "xxxxxxxxxxx");
+	expect_sparse(*state, "\"decoder_sparse_step\":1", "\"decoder_sparse_step\":3",
+		      "..x..x..x..");
+	expect_sparse(*state, "\"mlp_only_layers\":[]", "\"mlp_only_layers\":[0,9,11]",
+		      ".xxxxxxxx.x");
+	expect_sparse(*state, "\"mlp_only_layers\":[]",
+		      "\"mlp_only_layers\":[3],\"num_local_experts\":16", "xxx.xxxxxxx");
+	for (size_t i = 0; i < sizeof(bad_moe) / sizeof(bad_moe[0]); i++)
+		expect_bad(*state, base_moe, &bad_moe[i]);
+}
+
 /* An adapter's folder is not a model's. */
 static void test_adapter(void **state)
 {
@@ -479,7 +562,7 @@ static void test_shipped_models(void **state)
 	} models[] = {
 		{"tiny-qwen3", false, 0, 4096, 1}, {"tiny-qwen3-tied", true, 0, 4096, 1},
 		{"tiny-qwen2", true, 0, 4096, 1},  {"tiny-qwen3-yarn", false, 0, 512, 4},
-		{"qwen3-kdoc", true, 1, 2048, 1},
+		{"qwen3-kdoc", true, 1, 2048, 1},  {"tiny-qwen3-moe", false, 0, 4096, 1},
 	};
 	const char *dir = test_dir("ZW_TEST_MODELS");
 
@@ -506,6 +589,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_variants, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_qwen2, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_moe, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_yarn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_adapter, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_notes, setup, teardown),

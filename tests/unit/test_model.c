@@ -4,6 +4,7 @@
  * precision, loading from shards, generation, and everything that must be refused.
  */
 #include "llm_fixture.h"
+#include "family.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -197,7 +198,58 @@ static void test_refused(void **state)
 	fixture_write(&f);
 	expect_refused(&f, -EBADMSG, "o_proj.bias|does not belong");
 	fixture_free(&f);
+	/* Experts: one too many, one too few, one of another size. */
+	fixture_make(&f, fixture_shapes[6]);
+	f.s.e--;
+	fixture_write(&f);
+	expect_refused(&f, -EBADMSG, "mlp.gate.weight|[6,40]|[5,40]");
+	f.s = fixture_shapes[6];
+	f.s.dense = false;
+	fixture_write(&f);
+	expect_refused(&f, -EBADMSG, "model.layers.1.mlp.gate.weight|missing");
+	f.s.dense = true;
+	for (size_t i = 0; i < f.n; i++) {
+		const char *const last = "model.layers.2.mlp.experts.5.down_proj.weight";
+		struct tensor *t = &f.t[i];
+
+		if (strcmp(t->name, last))
+			continue;
+		strcpy(t->name, "model.layers.2.mlp.experts.6.down_proj.weight");
+		fixture_write(&f);
+		expect_refused(&f, -EBADMSG, "experts.5.down_proj.weight|missing");
+		strcpy(t->name, last);
+		t->dim[0]--;
+		t->n -= t->dim[1];
+		fixture_write(&f);
+		expect_refused(&f, -EBADMSG, "experts.5.down_proj.weight|[39,18]|[40,18]");
+	}
+	fixture_free(&f);
+	s = fixture_shapes[6];
+	s.e = 7;
+	fixture_make(&f, s);
+	for (size_t i = 0; i < f.n; i++) {
+		if (strstr(f.t[i].name, "gate.weight") && f.t[i].dim[0] == 7) {
+			f.t[i].dim[0] = 6;
+			f.t[i].n = 6 * s.h;
+		}
+	}
+	f.s.e = 6;
+	fixture_write(&f);
+	expect_refused(&f, -EBADMSG, "mlp.experts.6|does not belong");
+	fixture_free(&f);
 	assert_int_equal(hbm_free(), before);
+}
+
+/* A family whose packets the device does not have. */
+static void test_device_too_old(void **state)
+{
+	struct llm_family newer = llm_family_qwen3_moe;
+	struct zw_error err = {""};
+
+	assert_int_equal(llm_check_device(dev, &newer, &err), 0);
+	newer.abi_minor = ZW_ABI_MINOR + 1;
+	assert_int_equal(llm_check_device(dev, &newer, &err), -EOPNOTSUPP);
+	expect_words("minor", &err, "qwen3_moe|needs a device of ABI|this one has 2.");
 }
 
 static int cancel(void *opaque, uint64_t done, uint64_t total)
@@ -725,12 +777,13 @@ static int close_device(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reference), cmocka_unit_test(test_forms),
-		cmocka_unit_test(test_refused),   cmocka_unit_test(test_progress),
-		cmocka_unit_test(test_too_large), cmocka_unit_test(test_generate),
-		cmocka_unit_test(test_choices),   cmocka_unit_test(test_not_numbers),
-		cmocka_unit_test(test_tied_head), cmocka_unit_test(test_two_contexts),
-		cmocka_unit_test(test_threads),   cmocka_unit_test(test_disasm),
+		cmocka_unit_test(test_reference),      cmocka_unit_test(test_forms),
+		cmocka_unit_test(test_refused),        cmocka_unit_test(test_progress),
+		cmocka_unit_test(test_too_large),      cmocka_unit_test(test_generate),
+		cmocka_unit_test(test_choices),        cmocka_unit_test(test_not_numbers),
+		cmocka_unit_test(test_tied_head),      cmocka_unit_test(test_two_contexts),
+		cmocka_unit_test(test_device_too_old), cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_disasm),
 	};
 
 	return cmocka_run_group_tests_name("model", tests, open_device, close_device);

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Qwen3-MoE: as Qwen3, but in place of the SwiGLU a router and experts, of which each token goes through
+ * a few. Single layers may have a SwiGLU all the same.
+ */
+#include "family_rows.h"
+
+#include <errno.h>
+
+#include "config_value.h"
+#include "layers.h"
+#include "token_list.h"
+
+/* What the packets take: uapi/zhenwu/zw_cmd.h. */
+#define EXPERTS_MAX     65536
+#define PER_TOKEN_MAX   1024
+#define EXPERT_SIZE_MAX (1u << 20)
+
+/* Newer versions of transformers write the number under another name. */
+static int parse_num_experts(const char *path, const cJSON *json, struct llm_model_config *cfg,
+			     struct zw_error *err)
+{
+	uint32_t local = 0;
+	int ret = llm_config_uint(path, json, "num_local_experts", 1, EXPERTS_MAX, 0, &local, err);
+
+	if (!ret)
+		ret = llm_config_uint(path, json, "num_experts", 1, EXPERTS_MAX,
+				      local ? (int64_t)local : -1, &cfg->num_experts, err);
+	if (!ret && local && local != cfg->num_experts)
+		ret = llm_fail(err, -EBADMSG, "%s: num_experts is %u, num_local_experts %u", path,
+			       cfg->num_experts, local);
+	return ret;
+}
+
+static int parse_experts(const char *path, const cJSON *json, struct llm_model_config *cfg,
+			 struct zw_error *err)
+{
+	int ret = parse_num_experts(path, json, cfg, err);
+
+	if (!ret)
+		ret = llm_config_uint(path, json, "num_experts_per_tok", 1, PER_TOKEN_MAX, -1,
+				      &cfg->experts_per_token, err);
+	if (!ret && cfg->experts_per_token > cfg->num_experts)
+		ret = llm_fail(err, -EBADMSG, "%s: num_experts_per_tok %u is more than all %u",
+			       path, cfg->experts_per_token, cfg->num_experts);
+	if (!ret)
+		ret = llm_config_uint(path, json, "moe_intermediate_size", 1, EXPERT_SIZE_MAX, -1,
+				      &cfg->expert_size, err);
+	/* The class says false; every published file says true. */
+	if (!ret)
+		ret = llm_config_bool(path, json, "norm_topk_prob", false, &cfg->norm_topk_prob,
+				      err);
+	return ret;
+}
+
+/* Which layers have no experts: those that are listed, and all but every decoder_sparse_step-th. */
+static int parse_layers(const char *path, const cJSON *json, struct llm_model_config *cfg,
+			struct zw_error *err)
+{
+	struct zw_token_list dense = {0};
+	uint32_t step = 1;
+	int ret = llm_config_uint(path, json, "decoder_sparse_step", 1, LLM_LAYERS_MAX, 1, &step,
+				  err);
+
+	if (!ret)
+		ret = llm_config_ids(path, json, "mlp_only_layers", &dense, err);
+	for (size_t i = 0; i < dense.n && !ret; i++) {
+		if (dense.ids[i] < cfg->num_layers)
+			cfg->dense_layers[dense.ids[i] / 8] |= (uint8_t)(1 << dense.ids[i] % 8);
+	}
+	for (uint32_t n = 0; n < cfg->num_layers; n++) {
+		if ((n + 1) % step)
+			cfg->dense_layers[n / 8] |= (uint8_t)(1 << n % 8);
+	}
+	token_list_free(&dense);
+	return ret;
+}
+
+static int qwen3_moe_parse(const char *path, const cJSON *json, struct llm_model_config *cfg,
+			   struct zw_error *err)
+{
+	/* Never hidden_size / num_attention_heads, and of no default: the files say it. */
+	int ret = llm_config_uint(path, json, "head_dim", 2, LLM_HEAD_DIM_MAX, -1, &cfg->head_dim,
+				  err);
+
+	if (!ret)
+		ret = llm_config_bool(path, json, "attention_bias", false, &cfg->attention_bias,
+				      err);
+	if (!ret)
+		ret = llm_config_require_false(path, json, "use_sliding_window", err);
+	if (!ret)
+		ret = llm_config_layer_types(path, json, cfg, "full_attention", err);
+	if (!ret)
+		ret = parse_experts(path, json, cfg, err);
+	if (!ret)
+		ret = parse_layers(path, json, cfg, err);
+	return ret;
+}
+
+static bool has_bias(const struct llm_model_config *cfg)
+{
+	return cfg->attention_bias;
+}
+
+/* clang-format off */
+static const struct llm_tensor_row tensors[] = {
+	{"model.embed_tokens.weight",        T(embed),    MAT(VOCAB, HIDDEN)},
+	{"model.norm.weight",                T(norm),     VEC(HIDDEN)},
+	{"lm_head.weight",                   HEAD(head),  MAT(VOCAB, HIDDEN)},
+	{"input_layernorm.weight",           L(norm1),    VEC(HIDDEN)},
+	{"self_attn.q_proj.weight",          L(qkv),      MAT(Q, HIDDEN)},
+	{"self_attn.k_proj.weight",          L(qkv),      MAT(KV, HIDDEN)},
+	{"self_attn.v_proj.weight",          L(qkv),      MAT(KV, HIDDEN)},
+	{"self_attn.q_proj.bias",            L(qkv_bias), VEC(Q), has_bias},
+	{"self_attn.k_proj.bias",            L(qkv_bias), VEC(KV), has_bias},
+	{"self_attn.v_proj.bias",            L(qkv_bias), VEC(KV), has_bias},
+	{"self_attn.q_norm.weight",          L(q_norm),   VEC(HEAD)},
+	{"self_attn.k_norm.weight",          L(k_norm),   VEC(HEAD)},
+	{"self_attn.o_proj.weight",          L(o),        MAT(HIDDEN, Q)},
+	{"self_attn.o_proj.bias",            L(o_bias),   VEC(HIDDEN), has_bias},
+	{"post_attention_layernorm.weight",  L(norm2),    VEC(HIDDEN)},
+	{"mlp.gate_proj.weight",             DENSE(gate_up), MAT(INTER, HIDDEN)},
+	{"mlp.up_proj.weight",               DENSE(gate_up), MAT(INTER, HIDDEN)},
+	{"mlp.down_proj.weight",             DENSE(down), MAT(HIDDEN, INTER)},
+	{"mlp.gate.weight",                  SPARSE(router), MAT(EXPERTS, HIDDEN)},
+	{"mlp.experts.%u.gate_proj.weight",  EXPERT(experts_gate_up), MAT(EXPERT, HIDDEN)},
+	{"mlp.experts.%u.up_proj.weight",    EXPERT(experts_gate_up), MAT(EXPERT, HIDDEN)},
+	{"mlp.experts.%u.down_proj.weight",  EXPERT(experts_down), MAT(HIDDEN, EXPERT)},
+};
+/* clang-format on */
+
+enum {
+	X_ATTENTION,
+	QKV,
+	X,
+	GATE_UP,
+	LOGITS,
+	WEIGHTS,
+	IDS,
+	EXPERTS_GATE_UP,
+	EXPERTS_ACT,
+	NUM_SCRATCH
+};
+
+static void qwen3_moe_needs(const struct llm_model_config *c, struct llm_needs *n)
+{
+	uint32_t k = c->experts_per_token;
+
+	llm_attention_needs(c, n);
+	/*
+	 * Who is chosen is a step function of the residual stream. Of what BF16 storage adds to it, the
+	 * normed input of the attention has the largest part by far: it stays F32.
+	 */
+	n->scratch[X_ATTENTION].dtype = ZW_DTYPE_F32;
+	n->scratch[X].dtype = ZW_DTYPE_BF16;
+	n->scratch[X].cols = c->hidden_size;
+	n->scratch[GATE_UP].dtype = ZW_DTYPE_BF16;
+	n->scratch[GATE_UP].cols = 1;
+	for (uint32_t i = 0; i < c->num_layers; i++) {
+		if (!llm_layer_has_experts(c, i))
+			n->scratch[GATE_UP].cols = 2 * c->intermediate_size;
+	}
+	n->scratch[LOGITS].dtype = ZW_DTYPE_F32;
+	n->scratch[LOGITS].cols = c->num_experts;
+	n->scratch[WEIGHTS].dtype = ZW_DTYPE_F32;
+	n->scratch[WEIGHTS].cols = k;
+	/* Of each layer: so that after a step it can be told who was chosen. */
+	n->scratch[IDS].dtype = ZW_DTYPE_I32;
+	n->scratch[IDS].cols = c->num_layers * k;
+	n->scratch[EXPERTS_GATE_UP].dtype = ZW_DTYPE_BF16;
+	n->scratch[EXPERTS_GATE_UP].cols = k * 2 * c->expert_size;
+	n->scratch[EXPERTS_ACT].dtype = ZW_DTYPE_BF16;
+	n->scratch[EXPERTS_ACT].cols = k * c->expert_size;
+	n->num_scratch = NUM_SCRATCH;
+	n->experts_scratch = IDS;
+}
+
+static void qwen3_moe_build(const struct llm_build *b)
+{
+	uint32_t k = b->cfg->experts_per_token;
+	struct llm_experts_scratch s = {
+		.x = b->scratch[X],
+		.logits = b->scratch[LOGITS],
+		.weights = b->scratch[WEIGHTS],
+		.gate_up = b->scratch[EXPERTS_GATE_UP],
+		.act = b->scratch[EXPERTS_ACT],
+	};
+
+	zw_cmd_embed(b->cmd, &b->ids, &b->w->embed, &b->h, b->rows_va, 0);
+	for (uint32_t n = 0; n < b->cfg->num_layers; n++) {
+		const struct llm_layer_weights *w = &b->w->layers[n];
+
+		llm_build_attention(b, w, n, &b->scratch[X_ATTENTION], &b->scratch[QKV]);
+		if (llm_layer_has_experts(b->cfg, n)) {
+			s.ids = zw_tensor_slice(b->scratch[IDS], 1, n * k, k);
+			llm_build_experts(b, w, &s);
+		} else {
+			llm_build_swiglu(b, w, &b->scratch[X], &b->scratch[GATE_UP]);
+		}
+	}
+}
+
+const struct llm_family llm_family_qwen3_moe = {
+	.model_type = "qwen3_moe",
+	.architecture = "Qwen3MoeForCausalLM",
+	.parse = qwen3_moe_parse,
+	.abi_minor = 1, /* ROUTE, GEMM_EXPERTS */
+	.layer_prefix = "model.layers.%u.",
+	.tensors = tensors,
+	.num_tensors = ZW_ARRAY_SIZE(tensors),
+	.needs = qwen3_moe_needs,
+	.build = qwen3_moe_build,
+};
