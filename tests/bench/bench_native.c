@@ -360,6 +360,70 @@ static void bench_product(struct ctx *ctx, const char *name, uint32_t m, uint32_
 	free(args.c.ptr);
 }
 
+#define EXPERTS  128u
+#define PER_ROW  8u
+#define MAX_ROWS 512u
+
+struct experts_load {
+	struct zw_k_experts_args args;
+	struct zw_k_expert_part parts[EXPERTS];
+	int32_t ids[MAX_ROWS * PER_ROW];
+	uint32_t turn;
+};
+
+/* Other experts each time, so that a token does not find those of the last one in a cache. */
+static int experts_run(struct ctx *ctx, void *arg)
+{
+	struct experts_load *x = arg;
+
+	for (uint32_t i = 0; i < x->args.rows * PER_ROW; i++)
+		x->ids[i] = (int32_t)((x->turn + i) % EXPERTS);
+	x->turn += PER_ROW;
+	return zw_k_experts(&x->args, ctx->pool);
+}
+
+/* Rows that go through 8 of 128 experts; w: all of their matrices. */
+static void bench_experts(struct ctx *ctx, const char *name, uint32_t rows, bool scatter,
+			  const uint16_t *w, uint32_t n, uint32_t k)
+{
+	static struct experts_load x;
+	uint32_t pairs = rows * PER_ROW, hit = pairs < EXPERTS ? pairs : EXPERTS;
+	struct load load = {
+		.run = experts_run,
+		.arg = &x,
+		.flops = 2.0 * pairs * n * k,
+		.bytes = 2.0 * hit * n * k,
+	};
+
+	x.args = (struct zw_k_experts_args){
+		.rows = rows,
+		.per_row = PER_ROW,
+		.experts = EXPERTS,
+		.n = n,
+		.k = k,
+		.flags = scatter ? ZW_K_EXPERTS_SCATTER : 0,
+		.ids = x.ids,
+		.parts = x.parts,
+		.n_parts = EXPERTS,
+		.w_ld = k,
+		.w_dtype = ZW_DTYPE_BF16,
+		.a = {.ptr = random_matrix(ZW_DTYPE_BF16, (size_t)pairs * k),
+		      .dtype = ZW_DTYPE_BF16,
+		      .ld = scatter ? (size_t)PER_ROW * k : k,
+		      .hs = k},
+		.c = {.ptr = random_matrix(ZW_DTYPE_BF16, (size_t)pairs * n),
+		      .dtype = ZW_DTYPE_BF16,
+		      .ld = scatter ? n : (size_t)PER_ROW * n,
+		      .hs = n},
+	};
+	for (uint32_t e = 0; e < EXPERTS; e++)
+		x.parts[e] = (struct zw_k_expert_part){
+			.ptr = w + (size_t)e * n * k, .expert = e, .count = n};
+	measure(ctx, name, &load, rows == 1);
+	free((void *)x.args.a.ptr);
+	free(x.args.c.ptr);
+}
+
 /* As many caches as keep one from being in the processor's cache when it is used again. */
 #define CACHES 8
 
@@ -448,6 +512,31 @@ static bool wanted(const struct ctx *ctx, const char *name)
 	return !strncmp(name, ctx->only, strlen(ctx->only));
 }
 
+static void bench_all_experts(struct ctx *ctx)
+{
+	static const struct {
+		uint32_t rows;
+		bool scatter;
+	} experts[] = {{1, false}, {64, false}, {512, false}, {1, true}, {64, true}};
+	const uint32_t size = 768, hidden = 2048; /* of an expert of Qwen3-30B-A3B */
+	uint16_t *w = NULL;
+	char name[64];
+
+	for (size_t i = 0; i < sizeof(experts) / sizeof(experts[0]); i++) {
+		uint32_t n = experts[i].scatter ? hidden : size;
+		uint32_t k = experts[i].scatter ? size : hidden;
+
+		snprintf(name, sizeof(name), "experts %s 8/128 %ux%ux%u",
+			 experts[i].scatter ? "down" : "up", experts[i].rows, n, k);
+		if (!wanted(ctx, name))
+			continue;
+		if (!w)
+			w = random_matrix(ZW_DTYPE_BF16, (size_t)EXPERTS * size * hidden);
+		bench_experts(ctx, name, experts[i].rows, experts[i].scatter, w, n, k);
+	}
+	free(w);
+}
+
 static void bench_all(struct ctx *ctx)
 {
 	char name[64];
@@ -478,6 +567,7 @@ static void bench_all(struct ctx *ctx)
 		if (wanted(ctx, name))
 			bench_product(ctx, name, m, n, k, products[i].dtype);
 	}
+	bench_all_experts(ctx);
 	for (size_t i = 0; i < sizeof(attentions) / sizeof(attentions[0]); i++) {
 		uint32_t rows = attentions[i].rows, len = attentions[i].len,
 			 n_q = attentions[i].n_q, n_kv = attentions[i].n_kv, d = attentions[i].d;
