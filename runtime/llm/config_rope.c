@@ -68,7 +68,7 @@ static int parse_holder(const char *path, const cJSON *json, const char *holder,
 {
 	const cJSON *obj, *it;
 	struct rope in = {0};
-	bool yarn;
+	bool yarn = false;
 	int ret = llm_json_member(path, json, holder, &obj, err);
 
 	if (ret || !obj)
