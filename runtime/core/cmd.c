@@ -301,6 +301,33 @@ ZW_API int zw_cmd_route(struct zw_cmd *cmd, const struct zw_tensor *x,
 	return END();
 }
 
+ZW_API int zw_cmd_gated_norm(struct zw_cmd *cmd, const struct zw_tensor *x,
+			     const struct zw_tensor *w, const struct zw_tensor *gate,
+			     const struct zw_tensor *y, float eps, uint64_t rows_va, uint32_t flags)
+{
+	BEGIN(zw_pkt_gated_norm, ZW_OP_GATED_NORM, rows_va);
+
+	put(&p->x, x);
+	put(&p->w, w);
+	put(&p->gate, gate);
+	put(&p->y, y);
+	memcpy(&p->eps_f32, &eps, sizeof(eps));
+	return END();
+}
+
+ZW_API int zw_cmd_mul_sigmoid(struct zw_cmd *cmd, const struct zw_tensor *x,
+			      const struct zw_tensor *gate, const struct zw_tensor *residual,
+			      const struct zw_tensor *y, uint64_t rows_va, uint32_t flags)
+{
+	BEGIN(zw_pkt_mul_sigmoid, ZW_OP_MUL_SIGMOID, rows_va);
+
+	put(&p->x, x);
+	put(&p->gate, gate);
+	put(&p->residual, residual);
+	put(&p->y, y);
+	return END();
+}
+
 ZW_API int zw_cmd_kv_write(struct zw_cmd *cmd, const struct zw_tensor *k, const struct zw_tensor *v,
 			   const struct zw_tensor *pos, const struct zw_tensor *seq,
 			   const struct zw_tensor *block_table, const struct zw_tensor *k_cache,

@@ -103,6 +103,13 @@ static uint32_t rmsnorm(const struct zw_pkt_rmsnorm *p, struct cmd_diag *d)
 	return 0;
 }
 
+static uint32_t gated_norm(const struct zw_pkt_gated_norm *p, struct cmd_diag *d)
+{
+	if (p->w.dim[0] > ROW_MAX)
+		return zw_rt_refuse(d, ZW_REASON_LIMIT, "w", "over %u elements", ROW_MAX);
+	return 0;
+}
+
 static uint32_t rope(const struct zw_pkt_rope *p, struct cmd_diag *d)
 {
 	if ((uint64_t)p->cos.dim[1] * 2 > p->x.dim[2])
@@ -230,6 +237,8 @@ uint32_t zw_rt_check_rules(const union cmd_packet *p, struct cmd_diag *d)
 		return route(&p->route, d);
 	case ZW_OP_RMSNORM:
 		return rmsnorm(&p->rmsnorm, d);
+	case ZW_OP_GATED_NORM:
+		return gated_norm(&p->gated_norm, d);
 	case ZW_OP_ROPE:
 		return rope(&p->rope, d);
 	case ZW_OP_TOPK:

@@ -24,6 +24,8 @@ static void build(struct cp_env *e, const uint8_t *data, size_t size)
 			    (enum place)((data[1] >> 3) % 3), &pk);
 		if (data[1] & 0x80 && pk.hdr.opcode == ZW_OP_GEMM_EXPERTS)
 			sample_scatter(&pk.gemm_experts);
+		if (data[1] & 0x80 && pk.hdr.opcode == ZW_OP_MUL_SIGMOID)
+			sample_row_gate(&pk.mul_sigmoid);
 		len = pk.hdr.size;
 		data += 2;
 		size -= 2;

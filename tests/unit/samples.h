@@ -276,6 +276,16 @@ static inline void sample_scatter(struct zw_pkt_gemm_experts *p)
 	p->residual = p->c;
 }
 
+/* Makes a sample of MUL_SIGMOID one with a gate for each row, in the same memory. */
+static inline void sample_row_gate(struct zw_pkt_mul_sigmoid *p)
+{
+	p->hdr.flags |= ZW_SIGMOID_F_ROW_GATE;
+	p->gate.ndim = 2;
+	p->gate.dim[1] = 1;
+	p->gate.dim[2] = 0;
+	p->gate.stride[1] = 0;
+}
+
 /* Whether the packet has a number of rows that memory may say. */
 static inline int sample_has_rows(const struct sample_op *op)
 {

@@ -222,6 +222,32 @@ static int swiglu(struct zw_pool *pool)
 	return zw_k_swiglu(&args, pool);
 }
 
+static int gated_norm(struct zw_pool *pool)
+{
+	struct zw_k_rmsnorm_args args = {.rows = 4,
+					 .heads = 1,
+					 .n = BIG,
+					 .eps = 1e-6f,
+					 .x = in(BF16, 0),
+					 .w = in(BF16, 0),
+					 .gate = in(BF16, 0),
+					 .y = out(BF16, BIG)};
+
+	return zw_k_rmsnorm(&args, pool);
+}
+
+static int mul_sigmoid(struct zw_pool *pool)
+{
+	struct zw_k_mul_sigmoid_args args = {.rows = 4,
+					     .heads = 1,
+					     .n = BIG,
+					     .x = in(BF16, 0),
+					     .gate = in(BF16, 0),
+					     .out = out(BF16, BIG)};
+
+	return zw_k_mul_sigmoid(&args, pool);
+}
+
 static int add(struct zw_pool *pool)
 {
 	struct zw_k_add_args args = {
@@ -322,6 +348,8 @@ static const struct {
 	{"rope", rope},
 	{"softmax", softmax},
 	{"swiglu", swiglu},
+	{"gated_norm", gated_norm},
+	{"mul_sigmoid", mul_sigmoid},
 	{"add", add},
 	{"gather", gather},
 	{"convert", convert},

@@ -16,6 +16,7 @@ struct vec {
 		struct zw_k_rmsnorm_args norm;
 		struct zw_k_rope_args rope;
 		struct zw_k_swiglu_args swiglu;
+		struct zw_k_mul_sigmoid_args sigmoid;
 		struct zw_k_add_args add;
 		struct zw_k_softmax_args softmax;
 	};
@@ -152,6 +153,83 @@ static void test_rmsnorm(void **state)
 				verify_norm(&v);
 				check_gaps(&v);
 				vec_fini(&v);
+			}
+}
+
+/* RMSNorm-C of Gated DeltaNet: w, x and the gate in every storage format, one rounding. */
+static void test_gated_norm(void **state)
+{
+	for (size_t t = 0; t < N_OF(dtypes); t++)
+		for (size_t l = 0; l < N_OF(lengths); l++)
+			for (uint32_t heads = 1; heads <= 3; heads += 2) {
+				uint32_t rows = 1 + (uint32_t)l % 3, n = lengths[l];
+				struct zw_pool *pool = zw_pool_new(2);
+				struct vec v, plain;
+				void *gate;
+
+				vec_init(&v, rows, heads, n, dtypes[t][0], dtypes[t][1], l % 3);
+				gate = k_array(BF16, v.count);
+				for (size_t i = 0; i < v.count; i++)
+					k_set(gate, BF16, i, 20 * k_uniform());
+				v.norm = (struct zw_k_rmsnorm_args){
+					.rows = rows,
+					.heads = heads,
+					.n = n,
+					.eps = 1e-6f,
+					.x = IN(v),
+					.w = {.ptr = v.z, .dtype = v.tz},
+					.gate = {.ptr = gate,
+						 .dtype = BF16,
+						 .ld = v.ld,
+						 .hs = v.hs},
+					.y = OUT(v),
+				};
+				k_all_configs(run_norm, &v, vec_reset, v.y, v.count * k_size(v.ty));
+				check_gaps(&v);
+				/* The norm alone, unrounded, times silu. */
+				plain = v;
+				plain.y = k_array(F32, v.count);
+				plain.norm.gate.ptr = NULL;
+				plain.norm.y = (struct zw_k_out){
+					.ptr = plain.y, .dtype = F32, .ld = v.ld, .hs = v.hs};
+				assert_int_equal(zw_k_rmsnorm(&plain.norm, pool), 0);
+				for (uint32_t r = 0; r < rows; r++)
+					for (uint32_t h = 0; h < heads; h++)
+						for (uint32_t c = 0; c < n; c++) {
+							size_t at = vec_at(&v, r, h, c);
+							float g = k_get(gate, BF16, at),
+							      y = ((float *)plain.y)[at], want = 0;
+							double exact = (double)g /
+								       (1 + exp(-(double)g)) *
+								       (double)y;
+
+							k_set(&want, v.ty, 0, zw_siluf(g) * y);
+							assert_memory_equal(
+								(char *)v.y + at * k_size(v.ty),
+								&want, k_size(v.ty));
+							assert_true(k_close(
+								(double)k_get(v.y, v.ty, at), exact,
+								fabs(exact) * (6 * U32 +
+									       U_OF(v.ty) * 1.01) +
+									0x1p-130));
+						}
+				/* over the gate, and over x */
+				if (v.ty == BF16) {
+					v.norm.y.ptr = gate;
+					assert_int_equal(zw_k_rmsnorm(&v.norm, pool), 0);
+					for (uint32_t r = 0; r < rows; r++)
+						assert_memory_equal(
+							(uint16_t *)gate + vec_at(&v, r, 0, 0),
+							(uint16_t *)v.y + vec_at(&v, r, 0, 0),
+							n * 2);
+				}
+				v.norm.y.ptr = (char *)gate + 4;
+				if (n > 16)
+					assert_int_equal(zw_k_rmsnorm(&v.norm, pool), -EINVAL);
+				free(plain.y);
+				free(gate);
+				vec_fini(&v);
+				zw_pool_free(pool);
 			}
 }
 
@@ -453,6 +531,85 @@ static void test_swiglu_add(void **state)
 		}
 }
 
+static int run_sigmoid(void *arg, struct zw_pool *pool)
+{
+	return zw_k_mul_sigmoid(&((struct vec *)arg)->sigmoid, pool);
+}
+
+static void test_mul_sigmoid(void **state)
+{
+	static const uint32_t ns[] = {1, 7, 8, 9, 100, 4096, 4097, 9001};
+	struct zw_pool *pool = zw_pool_new(2);
+
+	for (size_t t = 0; t < N_OF(dtypes); t++)
+		for (size_t l = 0; l < N_OF(ns); l++)
+			for (int variant = 0; variant < 4; variant++) {
+				bool row_gate = variant & 1, add = variant & 2;
+				uint32_t n = ns[l], rows = n > 1000 ? 2 : 5, heads = 1 + l % 3;
+				void *residual;
+				struct vec v;
+
+				vec_init(&v, rows, heads, n, dtypes[t][0], dtypes[t][1], l % 3);
+				residual = k_array(F32, v.count);
+				for (size_t i = 0; i < v.count; i++)
+					k_set(v.z, v.tz, i, 30 * k_uniform());
+				v.sigmoid = (struct zw_k_mul_sigmoid_args){
+					.rows = rows,
+					.heads = heads,
+					.n = n,
+					.flags = row_gate ? ZW_K_SIGMOID_ROW_GATE : 0,
+					.x = IN(v),
+					.gate = INZ(v),
+					.out = OUT(v),
+				};
+				if (add)
+					v.sigmoid.residual = (struct zw_k_in){.ptr = residual,
+									      .dtype = F32,
+									      .ld = v.ld,
+									      .hs = v.hs};
+				k_all_configs(run_sigmoid, &v, vec_reset, v.y,
+					      v.count * k_size(v.ty));
+				check_gaps(&v);
+				for (uint32_t r = 0; r < rows; r++)
+					for (uint32_t i = 0; i < heads * n; i++) {
+						size_t at = vec_at(&v, r, i / n, i % n);
+						size_t gate = row_gate ? r * v.ld : at;
+						float x = k_get(v.x, v.tx, at),
+						      g = k_get(v.z, v.tz, gate),
+						      y = x * zw_sigmoidf(g), want = 0;
+						double exact = (double)x / (1 + exp(-(double)g));
+						double bound = fabs(exact) * 5.1 * U32;
+
+						if (add) {
+							float res = ((float *)residual)[at];
+
+							y = y + res;
+							exact += (double)res;
+							bound += fabs(exact) * U32 * 1.01;
+						}
+						k_set(&want, v.ty, 0, y);
+						assert_memory_equal((char *)v.y + at * k_size(v.ty),
+								    &want, k_size(v.ty));
+						assert_true(k_close(
+							(double)k_get(v.y, v.ty, at), exact,
+							bound * 1.01 +
+								fabs(exact) * U_OF(v.ty) * 1.01 +
+								0x1p-130));
+					}
+				/* a gate of a row is read for all of it: it may not be overwritten */
+				if (v.ty == BF16) {
+					v.sigmoid.out.ptr = v.z;
+					assert_int_equal(zw_k_mul_sigmoid(&v.sigmoid, pool),
+							 row_gate ? -EINVAL : 0);
+				}
+				v.sigmoid.flags = 2;
+				assert_int_equal(zw_k_mul_sigmoid(&v.sigmoid, pool), -EOPNOTSUPP);
+				free(residual);
+				vec_fini(&v);
+			}
+	zw_pool_free(pool);
+}
+
 static void test_pair_aliasing(void **state)
 {
 	struct zw_pool *pool = zw_pool_new(2);
@@ -683,6 +840,7 @@ int main(void)
 		cmocka_unit_test(test_rmsnorm),         cmocka_unit_test(test_rmsnorm_in_place),
 		cmocka_unit_test(test_rmsnorm_special), cmocka_unit_test(test_rope),
 		cmocka_unit_test(test_rope_refusals),   cmocka_unit_test(test_swiglu_add),
+		cmocka_unit_test(test_gated_norm),      cmocka_unit_test(test_mul_sigmoid),
 		cmocka_unit_test(test_pair_aliasing),   cmocka_unit_test(test_softmax),
 		cmocka_unit_test(test_long_in_place),   cmocka_unit_test(test_softmax_special),
 		cmocka_unit_test(test_exp_log),         cmocka_unit_test(test_exp_bits),

@@ -145,6 +145,11 @@ static int call(struct zw_cmd *c, union any_packet *pk)
 	case ZW_OP_RMSNORM:
 		memcpy(&f, &pk->rmsnorm.eps_f32, sizeof(f));
 		return zw_cmd_rmsnorm(c, T(0), T(1), T(2), f, rows_va, flags);
+	case ZW_OP_GATED_NORM:
+		memcpy(&f, &pk->gated_norm.eps_f32, sizeof(f));
+		return zw_cmd_gated_norm(c, T(0), T(1), T(2), T(3), f, rows_va, flags);
+	case ZW_OP_MUL_SIGMOID:
+		return zw_cmd_mul_sigmoid(c, T(0), T(1), T(2), T(3), rows_va, flags);
 	case ZW_OP_ROPE:
 		return zw_cmd_rope(c, T(0), T(1), T(2), T(3), T(4), rows_va, flags);
 	case ZW_OP_SWIGLU:
@@ -215,6 +220,8 @@ static void test_functions(void **state)
 			sample_scatter(&pk.gemm_experts);
 			pk.gemm_experts.weights = zw_tensor_2d(ZW_DTYPE_F32, 0x900000, 3, 3);
 		}
+		if (pk.hdr.opcode == ZW_OP_MUL_SIGMOID)
+			sample_row_gate(&pk.mul_sigmoid);
 		if (pk.hdr.opcode == ZW_OP_ROUTE)
 			pk.hdr.flags |= ZW_ROUTE_F_RENORM;
 		zw_cmd_init(&c);
@@ -453,6 +460,10 @@ static void test_reasons(void **state)
 		 "over 65536 experts"},
 		{ZW_OP_GEMM_EXPERTS, E(c, va), 0x100000, ZW_REASON_OVERLAP, "overlaps a"},
 		{ZW_OP_ROUTE, P(route, x.dim) + 4, 2, ZW_REASON_VALUE, "weights"},
+		{ZW_OP_GATED_NORM, P(gated_norm, eps_f32), 0x7f800000, ZW_REASON_VALUE, "eps"},
+		{ZW_OP_GATED_NORM, P(gated_norm, w.dim), (1u << 20) + 1, ZW_REASON_SHAPE, "w"},
+		{ZW_OP_MUL_SIGMOID, H(flags), ZW_SIGMOID_F_ROW_GATE, ZW_REASON_NDIM,
+		 "[M1] expected"},
 		{ZW_OP_RMSNORM, P(rmsnorm, eps_f32), 0x7f800000, ZW_REASON_VALUE, "eps"},
 		{ZW_OP_RMSNORM, P(rmsnorm, eps_f32), 0x80000000, ZW_REASON_VALUE, "eps"},
 		{ZW_OP_RMSNORM, P(rmsnorm, reserved), 1, ZW_REASON_RESERVED, "reserved"},

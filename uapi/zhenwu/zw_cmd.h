@@ -281,6 +281,37 @@ ZW_ASSERT_SIZE(struct zw_pkt_route, 224);
 
 #define ZW_ROUTE_F_RENORM ZW_PKT_OPFLAG(0)
 
+/*
+ * GATED_NORM: RMSNORM, then times silu of the gate: y = w * x / sqrt(mean(x^2) + eps) * silu(gate).
+ * x, gate, y [M,D] or [M,H,D]; w [D]; y may be x or gate itself.
+ */
+struct zw_pkt_gated_norm {
+	struct zw_pkt hdr;
+	struct zw_tensor x;
+	struct zw_tensor w;
+	struct zw_tensor gate;
+	struct zw_tensor y;
+	zw_le32 eps_f32; /* bits of a finite, non-negative binary32 */
+	zw_u8 reserved[12];
+};
+ZW_ASSERT_SIZE(struct zw_pkt_gated_norm, 304);
+
+/*
+ * MUL_SIGMOID: y = x * sigmoid(gate) (+ residual).
+ *	x, y [M,I] or [M,H,I]; residual the same, optional; y may be x, gate or residual itself
+ *	gate: as x; with ROW_GATE [M,1]: one for all elements of a row
+ */
+struct zw_pkt_mul_sigmoid {
+	struct zw_pkt hdr;
+	struct zw_tensor x;
+	struct zw_tensor gate;
+	struct zw_tensor residual;
+	struct zw_tensor y;
+};
+ZW_ASSERT_SIZE(struct zw_pkt_mul_sigmoid, 288);
+
+#define ZW_SIGMOID_F_ROW_GATE ZW_PKT_OPFLAG(0)
+
 /* -- attention engine -------------------------------------------------------------------------- */
 
 /*

@@ -53,6 +53,8 @@
 	OP(ARGMAX,     argmax,     0x0205, VECTOR, zw_pkt_argmax,    ZW_PKT_F_DEPS) \
 	OP(TOPK,       topk,       0x0206, VECTOR, zw_pkt_topk,      ZW_PKT_F_DEPS) \
 	OP(ROUTE,      route,      0x0207, VECTOR, zw_pkt_route,     ZW_PKT_F_DEPS | ZW_ROUTE_F_RENORM) \
+	OP(GATED_NORM, gated_norm, 0x0208, VECTOR, zw_pkt_gated_norm, ZW_PKT_F_DEPS) \
+	OP(MUL_SIGMOID, mul_sigmoid, 0x0209, VECTOR, zw_pkt_mul_sigmoid, ZW_PKT_F_DEPS | ZW_SIGMOID_F_ROW_GATE) \
 	OP(KV_WRITE,   kv_write,   0x0300, ATTN,   zw_pkt_kv_write,  ZW_PKT_F_DEPS) \
 	OP(ATTENTION,  attention,  0x0301, ATTN,   zw_pkt_attention, ZW_PKT_F_DEPS) \
 	OP(COPY,       copy,       0x0500, DMA,    zw_pkt_copy,      ZW_PKT_F_DEPS) \
@@ -130,6 +132,18 @@
 	T(P, x,       IN,  ZW_OPD_ROWS, ZW_DT_FLOAT, "ME", 0) \
 	T(P, weights, OUT, ZW_OPD_ROWS, ZW_DT(F32), "MK", 0) \
 	T(P, ids,     OUT, ZW_OPD_ROWS, ZW_DT(I32), "MK", 0)
+#define ZW_FIELDS_GATED_NORM(P, T, S) \
+	T(P, x,        IN,  ZW_OPD_ROWS, ZW_DT_FLOAT, "MhD", 0) \
+	T(P, w,        IN,  0,           ZW_DT_FLOAT, "D", 0) \
+	T(P, gate,     IN,  ZW_OPD_ROWS, ZW_DT_FLOAT, "MhD", 0) \
+	T(P, y,        OUT, ZW_OPD_ROWS, ZW_DT_FLOAT, "MhD", 1u << 0 | 1u << 2) \
+	S(P, eps_f32,  EPS, 0) \
+	S(P, reserved, ZERO, 12)
+#define ZW_FIELDS_MUL_SIGMOID(P, T, S) \
+	T(P, x,        IN,  ZW_OPD_ROWS,                ZW_DT_FLOAT, "MhI", 0) \
+	T(P, gate,     IN,  ZW_OPD_ROWS | ZW_OPD_ALT_0, ZW_DT_FLOAT, "MhI|M1", 0) \
+	T(P, residual, IN,  ZW_OPD_ROWS | ZW_OPD_OPT,   ZW_DT_FLOAT, "MhI", 0) \
+	T(P, y,        OUT, ZW_OPD_ROWS,                ZW_DT_FLOAT, "MhI", 1u << 0 | 1u << 1 | 1u << 2)
 /* What a pool of the KV cache may be. */
 #define ZW_DT_CACHE (ZW_DT_FLOAT | ZW_DT(I8) | ZW_DT(F8E4M3))
 #define ZW_FIELDS_KV_WRITE(P, T, S) \

@@ -46,7 +46,7 @@ typedef uint8_t zw_u8;
  * the majors are equal; a minor only adds (opcodes, messages, registers, reserved fields given
  * meaning).
  *
- *	2.1	ROUTE and GEMM_EXPERTS; SWIGLU of [M,H,I]
+ *	2.1	ROUTE and GEMM_EXPERTS; SWIGLU of [M,H,I]; GATED_NORM and MUL_SIGMOID
  */
 #define ZW_ABI_MAJOR            2
 #define ZW_ABI_MINOR            1

@@ -53,6 +53,41 @@ static uint64_t rmsnorm_compute(struct zw_cp_exec *x)
 	return zw_cp_vector_ps(x->profile, elements(x, &p->x), 4);
 }
 
+/* -- GATED_NORM --------------------------------------------------------------------------------------- */
+
+enum { GATED_X, GATED_W, GATED_GATE, GATED_Y };
+
+static uint32_t gated_norm_validate(const void *pkt)
+{
+	const struct zw_pkt_gated_norm *p = pkt;
+
+	return p->w.dim[0] > ZW_CP_MAX_ROW ? ZW_REASON_LIMIT : ZW_REASON_NONE;
+}
+
+static int gated_norm_run(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_gated_norm *p = x->pkt;
+	struct zw_k_rmsnorm_args args = {
+		.rows = x->rows,
+		.heads = zw_cp_heads(&p->x),
+		.n = zw_cp_inner(&p->x),
+		.eps = f32_of(p->eps_f32),
+		.x = zw_cp_in(x, GATED_X),
+		.w = zw_cp_in(x, GATED_W),
+		.gate = zw_cp_in(x, GATED_GATE),
+		.y = zw_cp_out(x, GATED_Y),
+	};
+
+	return zw_cp_kernel_status(x, zw_k_rmsnorm(&args, x->cfg->pool));
+}
+
+static uint64_t gated_norm_compute(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_gated_norm *p = x->pkt;
+
+	return zw_cp_vector_ps(x->profile, elements(x, &p->x), 12);
+}
+
 /* -- ROPE --------------------------------------------------------------------------------------------- */
 
 enum { ROPE_X, ROPE_Y, ROPE_POS, ROPE_COS, ROPE_SIN };
@@ -221,6 +256,34 @@ static uint64_t add_compute(struct zw_cp_exec *x)
 	return zw_cp_vector_ps(x->profile, elements(x, &p->y), 1);
 }
 
+/* -- MUL_SIGMOID -------------------------------------------------------------------------------------- */
+
+enum { SIGMOID_X, SIGMOID_GATE, SIGMOID_RESIDUAL, SIGMOID_Y };
+
+static int mul_sigmoid_run(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_mul_sigmoid *p = x->pkt;
+	struct zw_k_mul_sigmoid_args args = {
+		.rows = x->rows,
+		.heads = zw_cp_heads(&p->x),
+		.n = zw_cp_inner(&p->x),
+		.flags = p->hdr.flags & ZW_SIGMOID_F_ROW_GATE ? ZW_K_SIGMOID_ROW_GATE : 0,
+		.x = zw_cp_in(x, SIGMOID_X),
+		.gate = zw_cp_in(x, SIGMOID_GATE),
+		.residual = zw_cp_in(x, SIGMOID_RESIDUAL),
+		.out = zw_cp_out(x, SIGMOID_Y),
+	};
+
+	return zw_cp_kernel_status(x, zw_k_mul_sigmoid(&args, x->cfg->pool));
+}
+
+static uint64_t mul_sigmoid_compute(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_mul_sigmoid *p = x->pkt;
+
+	return zw_cp_vector_ps(x->profile, elements(x, &p->x), 8);
+}
+
 /* -- EMBED -------------------------------------------------------------------------------------------- */
 
 enum { EMBED_IDS, EMBED_TABLE, EMBED_Y };
@@ -373,6 +436,10 @@ const struct zw_cp_impl zw_cp_rope = {.validate = rope_validate,
 				      .run = rope_run,
 				      .compute = rope_compute};
 const struct zw_cp_impl zw_cp_swiglu = {.run = swiglu_run, .compute = swiglu_compute};
+const struct zw_cp_impl zw_cp_gated_norm = {
+	.validate = gated_norm_validate, .run = gated_norm_run, .compute = gated_norm_compute};
+const struct zw_cp_impl zw_cp_mul_sigmoid = {.run = mul_sigmoid_run,
+					     .compute = mul_sigmoid_compute};
 const struct zw_cp_impl zw_cp_embed = {.prepare = embed_prepare, .run = embed_run};
 const struct zw_cp_impl zw_cp_add = {.run = add_run, .compute = add_compute};
 const struct zw_cp_impl zw_cp_argmax = {.run = argmax_run, .compute = argmax_compute};

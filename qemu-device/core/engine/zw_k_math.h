@@ -64,6 +64,11 @@ static inline float zw_expf(float x)
 	return p * zw_f32_from_bits((hi + 127u) << 23);
 }
 
+static inline float zw_sigmoidf(float x)
+{
+	return 1.0f / (1.0f + zw_expf(-x));
+}
+
 static inline float zw_siluf(float x)
 {
 	return x / (1.0f + zw_expf(-x));

@@ -109,6 +109,8 @@ struct zw_prim {
 	void (*rope)(float *x1, float *x2, const float *cos_row, const float *sin_row, size_t n);
 	/* g = silu(g) * u */
 	void (*swiglu)(float *g, const float *u, size_t n);
+	/* x = x * sigmoid(g) */
+	void (*mul_sigmoid)(float *x, const float *g, size_t n);
 	/* a = a + b */
 	void (*add)(float *a, const float *b, size_t n);
 	/* x = x * s */

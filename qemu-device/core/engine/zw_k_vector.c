@@ -93,7 +93,7 @@ struct norm_job {
 	struct vec_job vec;
 	struct zw_k_view w;
 	float eps;
-	bool w1;
+	bool w1, gated;
 	const float *wide; /* w of a row of one piece, shared by all workers */
 };
 
@@ -127,6 +127,15 @@ static int norm_item(const struct vec_job *vec, uint64_t item, float *scratch)
 			prim->widen[job->w.st](w, job->w.ptr + c * job->w.size, n);
 		}
 		prim->norm(scratch, scratch, job->wide ? job->wide : w, r, job->w1, n);
+		if (job->gated) {
+			float *gate = scratch + 2 * PIECE;
+
+			prim->widen[vec->z.st](
+				gate, zw_k_view_at(&vec->z, row, head) + c * vec->z.size, n);
+			prim->swiglu(gate, scratch, n);
+			prim->narrow[vec->y.st](y + c * vec->y.size, gate, n);
+			continue;
+		}
 		prim->narrow[vec->y.st](y + c * vec->y.size, scratch, n);
 	}
 	return 0;
@@ -152,6 +161,11 @@ int zw_k_rmsnorm(const struct zw_k_rmsnorm_args *args, struct zw_pool *pool)
 		err = zw_k_view_conflict(&vec->y, &vec->x, true);
 	if (!err)
 		err = zw_k_view_conflict(&vec->y, &job.w, false);
+	job.gated = args->gate.ptr;
+	if (!err && job.gated)
+		err = zw_k_view_in(&vec->z, &args->gate, args->rows, args->heads, args->n);
+	if (!err && job.gated)
+		err = zw_k_view_conflict(&vec->y, &vec->z, true);
 	if (err || !args->rows || !args->heads || !args->n)
 		return err;
 
@@ -168,7 +182,9 @@ int zw_k_rmsnorm(const struct zw_k_rmsnorm_args *args, struct zw_pool *pool)
 	vec->items = (uint64_t)args->rows * args->heads;
 	vec->heads = args->heads;
 	vec->n = args->n;
-	vec->scratch = args->n <= PIECE ? ZW_PAD((size_t)args->n) : 2 * PIECE;
+	vec->scratch = job.gated          ? 3 * PIECE
+		       : args->n <= PIECE ? ZW_PAD((size_t)args->n)
+					  : 2 * PIECE;
 	err = vec_run(vec, pool, args->n);
 	free(wide);
 	return err;
@@ -328,6 +344,77 @@ int zw_k_add(const struct zw_k_add_args *args, struct zw_pool *pool)
 	struct vec_job vec = {.item = add_item};
 
 	return run_pair(&vec, args->rows, args->n, &args->a, &args->b, &args->out, pool);
+}
+
+struct sigmoid_job {
+	struct vec_job vec;
+	struct zw_k_view residual;
+	bool row_gate, add;
+};
+
+static int sigmoid_item(const struct vec_job *vec, uint64_t item, float *scratch)
+{
+	const struct sigmoid_job *job = vec->args;
+	const struct zw_prim *prim = vec->prim;
+	uint64_t col = item % vec->chunks * CHUNK, row = item / vec->chunks / vec->heads,
+		 head = item / vec->chunks % vec->heads;
+	size_t n = vec->n - col < CHUNK ? vec->n - col : CHUNK;
+	float *other = scratch + CHUNK;
+
+	prim->widen[vec->x.st](scratch, zw_k_view_at(&vec->x, row, head) + col * vec->x.size, n);
+	if (job->row_gate) {
+		prim->widen[vec->z.st](other, zw_k_view_at(&vec->z, row, 0), 1);
+		prim->scale(scratch, zw_sigmoidf(other[0]), n);
+	} else {
+		prim->widen[vec->z.st](other, zw_k_view_at(&vec->z, row, head) + col * vec->z.size,
+				       n);
+		prim->mul_sigmoid(scratch, other, n);
+	}
+	if (job->add) {
+		prim->widen[job->residual.st](
+			other, zw_k_view_at(&job->residual, row, head) + col * job->residual.size,
+			n);
+		prim->add(scratch, other, n);
+	}
+	prim->narrow[vec->y.st](zw_k_view_at(&vec->y, row, head) + col * vec->y.size, scratch, n);
+	return 0;
+}
+
+int zw_k_mul_sigmoid(const struct zw_k_mul_sigmoid_args *args, struct zw_pool *pool)
+{
+	struct sigmoid_job job = {.row_gate = args->flags & ZW_K_SIGMOID_ROW_GATE,
+				  .add = args->residual.ptr};
+	struct vec_job *vec = &job.vec;
+	int err;
+
+	if (args->flags & ~ZW_K_SIGMOID_ROW_GATE)
+		return -EOPNOTSUPP;
+	err = zw_k_view_in(&vec->x, &args->x, args->rows, args->heads, args->n);
+	if (!err)
+		err = job.row_gate ? zw_k_view_in(&vec->z, &args->gate, args->rows, 1, 1)
+				   : zw_k_view_in(&vec->z, &args->gate, args->rows, args->heads,
+						  args->n);
+	if (!err && job.add)
+		err = zw_k_view_in(&job.residual, &args->residual, args->rows, args->heads,
+				   args->n);
+	if (!err)
+		err = zw_k_view_out(&vec->y, &args->out, args->rows, args->heads, args->n);
+	if (!err)
+		err = zw_k_view_conflict(&vec->y, &vec->x, true);
+	if (!err)
+		err = zw_k_view_conflict(&vec->y, &vec->z, !job.row_gate);
+	if (!err && job.add)
+		err = zw_k_view_conflict(&vec->y, &job.residual, true);
+	if (err || !args->rows || !args->heads || !args->n)
+		return err;
+	vec->args = &job;
+	vec->item = sigmoid_item;
+	vec->heads = args->heads;
+	vec->n = args->n;
+	vec->chunks = (args->n - 1) / CHUNK + 1;
+	vec->items = (uint64_t)args->rows * args->heads * vec->chunks;
+	vec->scratch = 2 * CHUNK;
+	return vec_run(vec, pool, args->n < CHUNK ? args->n : CHUNK);
 }
 
 /* --- softmax --- */

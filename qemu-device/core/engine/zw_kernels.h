@@ -113,7 +113,8 @@ int zw_k_experts(const struct zw_k_experts_args *args, struct zw_pool *pool);
 
 /*
  * y = w * (x / sqrt(mean(x^2) + eps)) over the last dimension of x [rows, heads, n]; w [n], shared
- * by all rows and heads. Per-head QK norm is heads > 1. y may be exactly x.
+ * by all rows and heads. Per-head QK norm is heads > 1. y may be exactly x. gate [rows, heads, n], or
+ * ptr NULL: y is multiplied by silu(gate) before it is rounded, and may be exactly gate.
  */
 #define ZW_K_NORM_WEIGHT_PLUS_1 (1u << 0) /* multiply by (1 + w): RMSNorm of Qwen3-Next and 3.5 */
 struct zw_k_rmsnorm_args {
@@ -121,7 +122,7 @@ struct zw_k_rmsnorm_args {
 	uint32_t flags;
 	float eps; /* finite, >= 0 */
 	uint32_t reserved;
-	struct zw_k_in x, w;
+	struct zw_k_in x, w, gate;
 	struct zw_k_out y;
 };
 int zw_k_rmsnorm(const struct zw_k_rmsnorm_args *args, struct zw_pool *pool);
@@ -216,6 +217,19 @@ struct zw_k_swiglu_args {
 	struct zw_k_out out;
 };
 int zw_k_swiglu(const struct zw_k_swiglu_args *args, struct zw_pool *pool);
+
+/*
+ * out = x * sigmoid(gate) + residual, all [rows, heads, n]; residual.ptr NULL: left out. With ROW_GATE
+ * gate is [rows, 1, 1]. out may be exactly x, gate (without ROW_GATE) or residual.
+ */
+#define ZW_K_SIGMOID_ROW_GATE (1u << 0)
+struct zw_k_mul_sigmoid_args {
+	uint32_t rows, heads, n;
+	uint32_t flags;
+	struct zw_k_in x, gate, residual;
+	struct zw_k_out out;
+};
+int zw_k_mul_sigmoid(const struct zw_k_mul_sigmoid_args *args, struct zw_pool *pool);
 
 /* out = a + b, all [rows, n]; out may be exactly a or b. */
 struct zw_k_add_args {

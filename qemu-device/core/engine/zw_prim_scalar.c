@@ -225,6 +225,12 @@ static void swiglu(float *g, const float *u, size_t n)
 		g[i] = zw_siluf(g[i]) * u[i];
 }
 
+static void mul_sigmoid(float *x, const float *g, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] = x[i] * zw_sigmoidf(g[i]);
+}
+
 static void add(float *a, const float *b, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -296,6 +302,7 @@ const struct zw_prim zw_prim_scalar = {
 	.norm = norm,
 	.rope = rope,
 	.swiglu = swiglu,
+	.mul_sigmoid = mul_sigmoid,
 	.add = add,
 	.scale = scale,
 	.blend = blend,

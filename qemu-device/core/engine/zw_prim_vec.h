@@ -644,6 +644,18 @@ VEC_FN static void swiglu(float *g, const float *u, size_t n)
 	}
 }
 
+VEC_FN static void mul_sigmoid(float *x, const float *g, size_t n)
+{
+	const vec one = vec_set1(1.0f);
+
+	FOR_EACH_VEC(n, i)
+	{
+		vec e = vec_add(one, vec_exp(vec_neg(LOAD(g + i))));
+
+		STORE(x + i, vec_mul(LOAD(x + i), vec_div(one, e)));
+	}
+}
+
 VEC_FN static void add(float *a, const float *b, size_t n)
 {
 	FOR_EACH_VEC(n, i)
@@ -752,6 +764,7 @@ const struct zw_prim PRIM_NAME = {
 	.norm = norm,
 	.rope = rope,
 	.swiglu = swiglu,
+	.mul_sigmoid = mul_sigmoid,
 	.add = add,
 	.scale = scale,
 	.blend = blend,

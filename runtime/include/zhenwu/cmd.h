@@ -354,6 +354,21 @@ ZW_API int zw_cmd_topk(struct zw_cmd *cmd, const struct zw_tensor *x,
 ZW_API int zw_cmd_route(struct zw_cmd *cmd, const struct zw_tensor *x,
 			const struct zw_tensor *weights, const struct zw_tensor *ids,
 			uint64_t rows_va, uint32_t flags);
+/**
+ * RMSNORM times silu(gate), rounded once: x, gate, y [M,D] or [M,H,D], w [D]; y may be x or gate
+ * itself. A device of ABI 2.1 or later.
+ */
+ZW_API int zw_cmd_gated_norm(struct zw_cmd *cmd, const struct zw_tensor *x,
+			     const struct zw_tensor *w, const struct zw_tensor *gate,
+			     const struct zw_tensor *y, float eps, uint64_t rows_va,
+			     uint32_t flags);
+/**
+ * y = x * sigmoid(gate) (+ residual), all [M,I] or [M,H,I]; with ZW_SIGMOID_F_ROW_GATE gate is [M,1].
+ * residual: optional. y may be any of the others of its shape itself. A device of ABI 2.1 or later.
+ */
+ZW_API int zw_cmd_mul_sigmoid(struct zw_cmd *cmd, const struct zw_tensor *x,
+			      const struct zw_tensor *gate, const struct zw_tensor *residual,
+			      const struct zw_tensor *y, uint64_t rows_va, uint32_t flags);
 /** seq: optional. */
 ZW_API int zw_cmd_kv_write(struct zw_cmd *cmd, const struct zw_tensor *k, const struct zw_tensor *v,
 			   const struct zw_tensor *pos, const struct zw_tensor *seq,

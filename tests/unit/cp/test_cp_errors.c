@@ -541,6 +541,27 @@ static void packet_fields(void **state)
 	ok.swiglu.up = ok.swiglu.gate;
 	ok.swiglu.up.va += 24;
 	CASE(pk.swiglu.y = pk.swiglu.gate, ZW_REASON_OVERLAP);
+	MAKE(ZW_OP_GATED_NORM);
+	CASE(pk.gated_norm.eps_f32 = minus, ZW_REASON_VALUE);
+	CASE(pk.gated_norm.reserved[2] = 1, ZW_REASON_RESERVED);
+	CASE(pk.gated_norm.y = pk.gated_norm.w, ZW_REASON_NDIM);
+	CASE(pk.gated_norm.gate.dim[1] = 1, ZW_REASON_SHAPE);
+	CASE(pk.gated_norm.w.dim[0] = 7, ZW_REASON_SHAPE);
+	CASE((pk.gated_norm.x.dim[2] = pk.gated_norm.y.dim[2] = pk.gated_norm.gate.dim[2] =
+		      pk.gated_norm.w.dim[0] = ZW_CP_MAX_ROW + 1,
+	      pk.gated_norm.x.stride[0] = pk.gated_norm.y.stride[0] = pk.gated_norm.gate.stride[0] =
+		      1ull << 30,
+	      pk.gated_norm.x.stride[1] = pk.gated_norm.y.stride[1] = pk.gated_norm.gate.stride[1] =
+		      1ull << 28),
+	     ZW_REASON_LIMIT);
+	MAKE(ZW_OP_MUL_SIGMOID);
+	CASE(pk.hdr.flags = ZW_SIGMOID_F_ROW_GATE, ZW_REASON_NDIM);
+	CASE(pk.mul_sigmoid.y.va = pk.mul_sigmoid.gate.va + 2, ZW_REASON_OVERLAP);
+	sample_row_gate(&ok.mul_sigmoid);
+	CASE(pk.hdr.flags = 0, ZW_REASON_SHAPE);
+	CASE(pk.mul_sigmoid.gate.dim[1] = 2, ZW_REASON_SHAPE);
+	CASE(pk.mul_sigmoid.gate.dim[0] = 3, ZW_REASON_SHAPE);
+	CASE(pk.mul_sigmoid.gate.va = pk.mul_sigmoid.y.va, ZW_REASON_OVERLAP);
 	MAKE(ZW_OP_NOP);
 	CASE(pk.hdr.opcode = 0x0005, ZW_REASON_OPCODE);
 	CASE(pk.hdr.opcode = 0x0400, ZW_REASON_OPCODE);

@@ -128,6 +128,100 @@ static void rmsnorm(void **state)
 	}
 }
 
+/* Norm, gate and w in other places and formats than the result; then over the gate. */
+static void gated_norm(void **state)
+{
+	struct cp_env *e = *state;
+	const uint32_t m = 4, h = 3, d = 20;
+
+	EACH_PLACE(p)
+	{
+		for (int in_place = 0; in_place < 2; in_place++) {
+			struct zw_pkt_gated_norm g = {
+				.hdr = HDR(ZW_OP_GATED_NORM, zw_pkt_gated_norm),
+				.eps_f32 = zw_f32_bits(1e-6f)};
+			double want[4][3][20];
+
+			g.x = tensor_gap(e, p, F32, 8, m, h, d);
+			g.w = tensor(e, p, F32, d, 0, 0, 0);
+			g.gate = tensor_gap(e, p, BF16, 6, m, h, d);
+			g.y = in_place ? g.gate : tensor_gap(e, p, BF16, 5, m, h, d);
+			fill_random(e, &g.x);
+			fill_random(e, &g.w);
+			fill_random(e, &g.gate);
+			for (uint32_t i = 0; i < m * h; i++) {
+				double ss = 0;
+
+				for (uint32_t l = 0; l < d; l++)
+					ss += pow((double)get_f(e, &g.x, i / h, i % h, l, 0), 2);
+				for (uint32_t l = 0; l < d; l++) {
+					double z = (double)get_f(e, &g.gate, i / h, i % h, l, 0);
+
+					want[i / h][i % h][l] =
+						(double)get_f(e, &g.x, i / h, i % h, l, 0) /
+						sqrt(ss / d + 1e-6) *
+						(double)get_f(e, &g.w, l, 0, 0, 0) * z /
+						(1 + exp(-z));
+				}
+			}
+			EMIT(e, g);
+			env_run_ok(e);
+			for (uint32_t i = 0; i < m * h * d; i++)
+				expect_near(
+					(double)get_f(e, &g.y, i / (h * d), i / d % h, i % d, 0),
+					want[i / (h * d)][i / d % h][i % d], BF16, 0.01);
+			expect_gaps(e, &g.y);
+			/* 12 operations for each of 240 elements at 20 TFLOPS: 144 ps; all of it is memory */
+			assert_int_equal(e->result.hbm_read + e->result.sys_read,
+					 m * h * d * 6 + d * 4);
+		}
+	}
+}
+
+static void mul_sigmoid(void **state)
+{
+	struct cp_env *e = *state;
+	const uint32_t m = 4, h = 3, d = 20;
+
+	EACH_PLACE(p)
+	{
+		for (int variant = 0; variant < 4; variant++) {
+			struct zw_pkt_mul_sigmoid s = {
+				.hdr = HDR(ZW_OP_MUL_SIGMOID, zw_pkt_mul_sigmoid)};
+			bool row_gate = variant & 1;
+			double want[4][3][20];
+
+			s.hdr.flags = row_gate ? ZW_SIGMOID_F_ROW_GATE : 0;
+			s.x = tensor_gap(e, p, BF16, 8, m, h, d);
+			s.gate = row_gate ? tensor_gap(e, p, F32, 2, m, 1, 0)
+					  : tensor_gap(e, p, F32, 6, m, h, d);
+			s.y = tensor_gap(e, p, BF16, 5, m, h, d);
+			if (variant & 2)
+				s.residual = s.y; /* in place */
+			fill_random(e, &s.x);
+			fill_random(e, &s.gate);
+			if (variant & 2)
+				fill_random(e, &s.residual);
+			for (uint32_t i = 0; i < m * h * d; i++) {
+				uint32_t r = i / (h * d), j = i / d % h, l = i % d;
+				double g = (double)(row_gate ? get_f(e, &s.gate, r, 0, 0, 0)
+							     : get_f(e, &s.gate, r, j, l, 0));
+
+				want[r][j][l] = (double)get_f(e, &s.x, r, j, l, 0) / (1 + exp(-g));
+				if (variant & 2)
+					want[r][j][l] += (double)get_f(e, &s.residual, r, j, l, 0);
+			}
+			EMIT(e, s);
+			env_run_ok(e);
+			for (uint32_t i = 0; i < m * h * d; i++)
+				expect_near(
+					(double)get_f(e, &s.y, i / (h * d), i / d % h, i % d, 0),
+					want[i / (h * d)][i / d % h][i % d], BF16, 0.01);
+			expect_gaps(e, &s.y);
+		}
+	}
+}
+
 static void rope(void **state)
 {
 	struct cp_env *e = *state;
@@ -948,6 +1042,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(gemm, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(rmsnorm, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(gated_norm, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(mul_sigmoid, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(rope, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(swiglu_add, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(embed, env_setup, env_teardown),

@@ -126,6 +126,8 @@ static void mutated_packets(void **state)
 		}
 		if (pk.hdr.opcode == ZW_OP_GEMM_EXPERTS && test_rand(&e->rng) % 2)
 			sample_scatter(&pk.gemm_experts);
+		if (pk.hdr.opcode == ZW_OP_MUL_SIGMOID && test_rand(&e->rng) % 2)
+			sample_row_gate(&pk.mul_sigmoid);
 		if (pk.hdr.opcode == ZW_OP_ROUTE && test_rand(&e->rng) % 2)
 			pk.hdr.flags |= ZW_ROUTE_F_RENORM;
 		if (pk.hdr.opcode == ZW_OP_GEMM && test_rand(&e->rng) % 2)
