@@ -383,6 +383,23 @@ ZW_API int zw_cmd_copy_rows(struct zw_cmd *cmd, uint64_t dst, uint64_t dst_strid
 	return END();
 }
 
+ZW_API int zw_cmd_conv(struct zw_cmd *cmd, const struct zw_tensor *x, const struct zw_tensor *w,
+		       const struct zw_tensor *y, const struct zw_tensor *state,
+		       const struct zw_tensor *pos, const struct zw_tensor *seq,
+		       const struct zw_tensor *dst, uint64_t rows_va, uint32_t flags)
+{
+	BEGIN(zw_pkt_conv, ZW_OP_CONV, rows_va);
+
+	put(&p->x, x);
+	put(&p->w, w);
+	put(&p->y, y);
+	put(&p->state, state);
+	put(&p->pos, pos);
+	put(&p->seq, seq);
+	put(&p->dst, dst);
+	return END();
+}
+
 ZW_API int zw_cmd_copy(struct zw_cmd *cmd, uint64_t dst, uint64_t src, uint64_t bytes,
 		       uint32_t flags)
 {

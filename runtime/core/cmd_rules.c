@@ -13,6 +13,8 @@
 #define BLOCK_MIN  8u
 #define BLOCK_MAX  1024u
 #define ROW_MAX    (1u << 20)
+#define STATE_MAX  (1u << 16)
+#define TAPS_MAX   16u
 #define HEAD_MAX   4096u
 #define MAX_EXTENT (1ull << ZW_VA_BITS)
 
@@ -185,6 +187,34 @@ static uint32_t attention(const struct zw_pkt_attention *p, struct cmd_diag *d)
 	return check_pools((struct pools){&p->k_cache, &p->v_cache, &p->k_scale, &p->v_scale}, d);
 }
 
+/* Slots of a pool of states are dense inside. */
+static uint32_t check_states(const struct zw_tensor *t, struct cmd_diag *d)
+{
+	uint64_t dense = 1;
+
+	if (t->dim[0] > STATE_MAX)
+		return zw_rt_refuse(d, ZW_REASON_LIMIT, "state", "over %u slots", STATE_MAX);
+	for (unsigned int i = t->ndim - 1u; i > 1; i--) {
+		dense *= t->dim[i];
+		if (t->stride[i - 1] != dense)
+			return zw_rt_refuse(d, ZW_REASON_STRIDE, "state", "slots are not dense");
+	}
+	return 0;
+}
+
+static uint32_t conv(const struct zw_pkt_conv *p, struct cmd_diag *d)
+{
+	if (p->w.dim[1] != p->state.dim[1] + 1)
+		return zw_rt_refuse(d, ZW_REASON_SHAPE, "state",
+				    "%u inputs, one less than the %u taps of w expected",
+				    p->state.dim[1], p->w.dim[1]);
+	if (p->w.dim[1] > TAPS_MAX)
+		return zw_rt_refuse(d, ZW_REASON_LIMIT, "w", "over %u taps", TAPS_MAX);
+	if (p->state.dtype != p->x.dtype && p->state.dtype != ZW_DTYPE_F32)
+		return zw_rt_refuse(d, ZW_REASON_DTYPE, "state", "not F32 and not the type of x");
+	return check_states(&p->state, d);
+}
+
 /* -- rows of bytes ------------------------------------------------------------------------------ */
 
 static uint64_t sum(uint64_t a, uint64_t b)
@@ -247,6 +277,8 @@ uint32_t zw_rt_check_rules(const union cmd_packet *p, struct cmd_diag *d)
 		return kv_write(&p->kv_write, d);
 	case ZW_OP_ATTENTION:
 		return attention(&p->attention, d);
+	case ZW_OP_CONV:
+		return conv(&p->conv, d);
 	case ZW_OP_COPY:
 		return copy(&p->copy, d);
 	case ZW_OP_FILL:

@@ -359,7 +359,7 @@ ZW_API void zw_queue_error_text(const struct zw_queue_error *info, char *buf, si
 	len -= (size_t)n;
 	if (info->status == ZW_JOB_FAULT || info->status == ZW_JOB_ECC)
 		snprintf(buf, len, ": %s at 0x%012" PRIx64 ": %s",
-			 info->fault_access == ZW_ACCESS_WRITE ? "write" : "read", info->fault_va,
+			 info->fault_access & ZW_ACCESS_WRITE ? "write" : "read", info->fault_va,
 			 zw_fault_name(info->reason));
 	else if (info->status == ZW_JOB_INVALID || info->status == ZW_JOB_DATA)
 		snprintf(buf, len, ": %s", zw_reason_name(info->reason));

@@ -100,7 +100,14 @@ static inline uint32_t sample_size(unsigned int opcode, char letter, uint32_t ro
 	case 'N':
 		return opcode == ZW_OP_ADD ? 12 : 10;
 	case 'K':
-		return opcode == ZW_OP_TOPK ? 6 : opcode == ZW_OP_ROUTE ? 3 : 24;
+		return opcode == ZW_OP_TOPK    ? 6
+		       : opcode == ZW_OP_ROUTE ? 3
+		       : opcode == ZW_OP_CONV  ? 4
+					       : 24;
+	case 'J':
+		return 3;
+	case 'C':
+		return 20;
 	case 'E':
 		return opcode == ZW_OP_ROUTE || opcode == ZW_OP_GEMM_EXPERTS ? 5 : 1;
 	case 'H':
@@ -158,13 +165,18 @@ static inline int sample_has(const struct sample_op *op, const struct sample_ten
 	return 0;
 }
 
-/* What an index operand's numbers have to be below; 0: it holds no indexes. */
+/* Positions of one sequence: 1, 2, 3, ... */
+#define SAMPLE_RISING UINT32_MAX
+
+/* What an index operand's numbers have to be below, or SAMPLE_RISING; 0: it holds no indexes. */
 static inline uint32_t sample_limit(unsigned int opcode, const char *name)
 {
 	if (!strcmp(name, "ids") && opcode == ZW_OP_GEMM_EXPERTS)
 		return sample_size(opcode, 'E', 0);
 	if (!strcmp(name, "ids"))
 		return sample_size(opcode, 'V', 0);
+	if (opcode >> 8 == ZW_OP_CONV >> 8)
+		return !strcmp(name, "pos") ? SAMPLE_RISING : !strcmp(name, "seq");
 	if (!strcmp(name, "pos") && opcode == ZW_OP_ROPE)
 		return sample_size(opcode, 'P', 0);
 	if (!strcmp(name, "pos"))

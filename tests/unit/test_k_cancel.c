@@ -277,6 +277,42 @@ static int convert(struct zw_pool *pool)
 	return zw_k_convert(&args, pool);
 }
 
+/* One sequence of many rows and channels, and many that share the weights. */
+static int conv(struct zw_pool *pool, uint32_t rows, uint32_t n_runs, uint32_t n, uint32_t taps)
+{
+	struct zw_k_state_run *runs = calloc(n_runs, sizeof(*runs));
+	void **to = calloc(rows, sizeof(*to));
+	struct zw_k_conv_args args = {
+		.rows = rows,
+		.n = n,
+		.taps = taps,
+		.x = in(BF16, 0),
+		.w = in(BF16, 0),
+		.y = out(BF16, n),
+		.states = {.runs = runs, .n_runs = n_runs, .dtype = BF16, .to = to},
+	};
+	int err;
+
+	assert_true(runs && to);
+	for (uint32_t i = 0; i < n_runs; i++)
+		runs[i] = (struct zw_k_state_run){
+			.first = i * (rows / n_runs), .count = rows / n_runs, .from = in_mem};
+	err = zw_k_conv(&args, pool);
+	free(runs);
+	free(to);
+	return err;
+}
+
+static int conv_long(struct zw_pool *pool)
+{
+	return conv(pool, 1 << 14, 1, 4096, 16);
+}
+
+static int conv_wide(struct zw_pool *pool)
+{
+	return conv(pool, 8, 8, 1 << 22, 16);
+}
+
 static int kv_write(struct zw_pool *pool)
 {
 	uint32_t rows = 1 << 17;
@@ -353,6 +389,8 @@ static const struct {
 	{"add", add},
 	{"gather", gather},
 	{"convert", convert},
+	{"conv, long", conv_long},
+	{"conv, wide", conv_wide},
 	{"kv_write", kv_write},
 	{"argmax", argmax},
 	{"topk", topk},

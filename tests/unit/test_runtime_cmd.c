@@ -185,6 +185,8 @@ static int call(struct zw_cmd *c, union any_packet *pk)
 		memcpy(&a.scale, &pk->attention.scale_f32, sizeof(a.scale));
 		return zw_cmd_attention(c, &a, rows_va, flags);
 	}
+	case ZW_OP_CONV:
+		return zw_cmd_conv(c, T(0), T(1), T(2), T(3), T(4), T(5), T(6), rows_va, flags);
 	case ZW_OP_COPY:
 		return zw_cmd_copy_rows(c, pk->copy.dst, pk->copy.dst_stride, pk->copy.src,
 					pk->copy.src_stride, pk->copy.bytes, pk->copy.rows, rows_va,
@@ -220,6 +222,8 @@ static void test_functions(void **state)
 			sample_scatter(&pk.gemm_experts);
 			pk.gemm_experts.weights = zw_tensor_2d(ZW_DTYPE_F32, 0x900000, 3, 3);
 		}
+		if (pk.hdr.opcode == ZW_OP_CONV)
+			pk.conv.dst = zw_tensor_1d(ZW_DTYPE_I32, 0x900000, 3);
 		if (pk.hdr.opcode == ZW_OP_MUL_SIGMOID)
 			sample_row_gate(&pk.mul_sigmoid);
 		if (pk.hdr.opcode == ZW_OP_ROUTE)
@@ -462,6 +466,10 @@ static void test_reasons(void **state)
 		{ZW_OP_ROUTE, P(route, x.dim) + 4, 2, ZW_REASON_VALUE, "weights"},
 		{ZW_OP_GATED_NORM, P(gated_norm, eps_f32), 0x7f800000, ZW_REASON_VALUE, "eps"},
 		{ZW_OP_GATED_NORM, P(gated_norm, w.dim), (1u << 20) + 1, ZW_REASON_SHAPE, "w"},
+		{ZW_OP_CONV, P(conv, state.dim) + 4, 2, ZW_REASON_SHAPE,
+		 "one less than the 4 taps"},
+		{ZW_OP_CONV, P(conv, state.dim), (1u << 16) + 1, ZW_REASON_LIMIT, "slots"},
+		{ZW_OP_CONV, P(conv, reserved), 1, ZW_REASON_RESERVED, "reserved"},
 		{ZW_OP_MUL_SIGMOID, H(flags), ZW_SIGMOID_F_ROW_GATE, ZW_REASON_NDIM,
 		 "[M1] expected"},
 		{ZW_OP_RMSNORM, P(rmsnorm, eps_f32), 0x7f800000, ZW_REASON_VALUE, "eps"},

@@ -368,6 +368,41 @@ struct zw_pkt_attention {
 };
 ZW_ASSERT_SIZE(struct zw_pkt_attention, 880);
 
+/* -- recurrent layers: convolution and delta rule ---------------------------------------------- */
+
+/*
+ * A recurrent layer keeps a state for each sequence, in a slot of the pool `state`, dim[0] of which
+ * counts the slots; the rest of a slot is dense. Rows that follow each other, with the same seq and
+ * with positions that rise by one, are a run:
+ *	pos [M]: positions, from 0. A run that begins at position 0 starts from a state of zeros, any
+ *	other from slot seq.
+ *	seq [M], optional: slots; absent: all 0.
+ *	dst [M], optional: the slot that keeps the state behind this row, or -1: none. Absent: the last
+ *	row of a run leaves it in slot seq, the others nowhere. Of two rows with one slot the later wins.
+ * A slot that a run starts from may not be left a state by another run of the packet. So the state
+ * behind each of some drafted tokens can be kept, and the one that was right gone on from; a
+ * sequence can be forked without a copy.
+ */
+
+/*
+ * CONV: causal depthwise convolution over the last K rows of a sequence, then silu:
+ *	y[m,c] = silu(sum over i < K of w[c,i] * x[m - K + 1 + i, c])
+ * x, y [M,C], y may be x itself; w [C,K]; K 2..16; state [S,K-1,C]: the inputs before the next row,
+ * oldest first, of the type of x or F32.
+ */
+struct zw_pkt_conv {
+	struct zw_pkt hdr;
+	struct zw_tensor x;
+	struct zw_tensor w;
+	struct zw_tensor y;
+	struct zw_tensor state;
+	struct zw_tensor pos;
+	struct zw_tensor seq;
+	struct zw_tensor dst;
+	zw_u8 reserved[64];
+};
+ZW_ASSERT_SIZE(struct zw_pkt_conv, 544);
+
 /* -- DMA engine -------------------------------------------------------------------------------- */
 
 /*

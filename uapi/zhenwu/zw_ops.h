@@ -57,6 +57,7 @@
 	OP(MUL_SIGMOID, mul_sigmoid, 0x0209, VECTOR, zw_pkt_mul_sigmoid, ZW_PKT_F_DEPS | ZW_SIGMOID_F_ROW_GATE) \
 	OP(KV_WRITE,   kv_write,   0x0300, ATTN,   zw_pkt_kv_write,  ZW_PKT_F_DEPS) \
 	OP(ATTENTION,  attention,  0x0301, ATTN,   zw_pkt_attention, ZW_PKT_F_DEPS) \
+	OP(CONV,       conv,       0x0400, DELTA,  zw_pkt_conv,      ZW_PKT_F_DEPS) \
 	OP(COPY,       copy,       0x0500, DMA,    zw_pkt_copy,      ZW_PKT_F_DEPS) \
 	OP(FILL,       fill,       0x0501, DMA,    zw_pkt_fill,      ZW_PKT_F_DEPS)
 /*
@@ -173,6 +174,15 @@
 	S(P, scale_f32,     SCALE, 0) \
 	S(P, window,        U32, 0) \
 	S(P, reserved,      ZERO, 8)
+#define ZW_FIELDS_CONV(P, T, S) \
+	T(P, x,        IN,    ZW_OPD_ROWS,                             ZW_DT_FLOAT, "MC", 0) \
+	T(P, w,        IN,    0,                                       ZW_DT_FLOAT, "CK", 0) \
+	T(P, y,        OUT,   ZW_OPD_ROWS,                             ZW_DT_FLOAT, "MC", 1u << 0) \
+	T(P, state,    INOUT, ZW_OPD_PART,                             ZW_DT_FLOAT, "SJC", 0) \
+	T(P, pos,      IN,    ZW_OPD_ROWS | ZW_OPD_INDEX,              ZW_DT(I32), "M", 0) \
+	T(P, seq,      IN,    ZW_OPD_ROWS | ZW_OPD_OPT | ZW_OPD_INDEX, ZW_DT(I32), "M", 0) \
+	T(P, dst,      IN,    ZW_OPD_ROWS | ZW_OPD_OPT | ZW_OPD_INDEX, ZW_DT(I32), "M", 0) \
+	S(P, reserved, ZERO, 64)
 #define ZW_FIELDS_COPY(P, T, S) \
 	S(P, dst,        VA, 1) \
 	S(P, src,        VA, 1) \

@@ -46,7 +46,8 @@ typedef uint8_t zw_u8;
  * the majors are equal; a minor only adds (opcodes, messages, registers, reserved fields given
  * meaning).
  *
- *	2.1	ROUTE and GEMM_EXPERTS; SWIGLU of [M,H,I]; GATED_NORM and MUL_SIGMOID
+ *	2.1	ROUTE and GEMM_EXPERTS; SWIGLU of [M,H,I]; GATED_NORM and MUL_SIGMOID;
+ *		CONV
  */
 #define ZW_ABI_MAJOR            2
 #define ZW_ABI_MINOR            1
@@ -144,7 +145,7 @@ enum zw_engine {
 	ZW_ENGINE_VECTOR = 2, /* norms, RoPE, activations, gather, sampling */
 	ZW_ENGINE_ATTN = 3,   /* attention and KV cache */
 	ZW_ENGINE_DMA = 4,    /* copy and fill */
-	ZW_ENGINE_DELTA = 5,  /* gated delta rule (reserved in ABI 2.0) */
+	ZW_ENGINE_DELTA = 5,  /* recurrent layers: convolution, gated delta rule (ABI 2.1) */
 	ZW_ENGINE_LINK = 6,   /* inter-chip links (reserved in ABI 2.0) */
 	ZW_ENGINE_COUNT = 8,  /* slots reserved in every table and record */
 };

@@ -34,6 +34,7 @@
 #define ZW_CP_MAX_INDEX_ROWS                                                                       \
 	(1u << 20) /* rows, and indexes, of a packet that has indexes per row */
 #define ZW_CP_MAX_EXPERTS   (1u << 16)
+#define ZW_CP_MAX_STATES    (1u << 16) /* slots of a pool of states */
 #define ZW_CP_MAX_PAGE_REFS (1u << 20) /* block table entries one packet looks at */
 #define ZW_CP_MAX_ROW                                                                              \
 	(1u << 20) /* elements that RMSNORM, ROPE and a transposing GEMM hold at a time */

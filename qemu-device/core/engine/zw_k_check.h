@@ -51,6 +51,9 @@ bool zw_k_view_overlap(const struct zw_k_view *a, const struct zw_k_view *b);
 /* -EINVAL if out overlaps in, unless it is exactly in and @same_ok. */
 int zw_k_view_conflict(const struct zw_k_view *out, const struct zw_k_view *in, bool same_ok);
 
+/* -EINVAL unless the runs cover the rows. */
+int zw_k_states_check(const struct zw_k_states *states, uint32_t rows);
+
 /* A contiguous array of n elements of size bytes as a view, for the overlap checks. */
 int zw_k_view_array(struct zw_k_view *v, const void *ptr, uint64_t n, uint32_t size);
 

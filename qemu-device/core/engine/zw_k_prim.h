@@ -111,6 +111,9 @@ struct zw_prim {
 	void (*swiglu)(float *g, const float *u, size_t n);
 	/* x = x * sigmoid(g) */
 	void (*mul_sigmoid)(float *x, const float *g, size_t n);
+	/* y[c] = silu(s), s = +0, then s = fma(w[i * ldw + c], in[i][c], s) for i < taps in order. */
+	void (*conv)(float *y, const float *const *in, const float *w, size_t ldw,
+		     unsigned int taps, size_t n);
 	/* a = a + b */
 	void (*add)(float *a, const float *b, size_t n);
 	/* x = x * s */

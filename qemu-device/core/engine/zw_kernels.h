@@ -208,6 +208,36 @@ struct zw_k_attn_args {
 };
 int zw_k_attn(const struct zw_k_attn_args *args, struct zw_pool *pool);
 
+/*
+ * Recurrent layers. Runs cover rows 0..rows-1 in order, each of them of one sequence: `from` is the
+ * state before its first row, NULL: zeros. to [rows]: where the state behind a row goes, NULL: nowhere.
+ * A state in `to` overlaps no other operand and no other state, but may be `from` of its own run.
+ */
+struct zw_k_state_run {
+	uint32_t first, count;
+	const void *from;
+};
+struct zw_k_states {
+	const struct zw_k_state_run *runs;
+	uint32_t n_runs;
+	uint32_t dtype;
+	void *const *to;
+};
+
+/*
+ * y[r,c] = silu(sum over i < taps of w[c,i] * x[r - taps + 1 + i, c]), x and y [rows, n], w [n, taps]; rows
+ * before a run come from its state [taps - 1, n], dense, of the type of x or F32. y may be exactly x.
+ */
+#define ZW_K_CONV_MAX_TAPS 16u
+struct zw_k_conv_args {
+	uint32_t rows, n, taps;
+	uint32_t reserved;
+	struct zw_k_in x, w;
+	struct zw_k_out y;
+	struct zw_k_states states;
+};
+int zw_k_conv(const struct zw_k_conv_args *args, struct zw_pool *pool);
+
 /* out = silu(gate) * up, all [rows, n]; out may be exactly gate or up. */
 struct zw_k_swiglu_args {
 	uint32_t rows, n;

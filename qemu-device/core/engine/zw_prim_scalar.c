@@ -231,6 +231,18 @@ static void mul_sigmoid(float *x, const float *g, size_t n)
 		x[i] = x[i] * zw_sigmoidf(g[i]);
 }
 
+static void conv(float *y, const float *const *in, const float *w, size_t ldw, unsigned int taps,
+		 size_t n)
+{
+	for (size_t c = 0; c < n; c++) {
+		float s = 0.0f;
+
+		for (unsigned int i = 0; i < taps; i++)
+			s = fmaf(w[i * ldw + c], in[i][c], s);
+		y[c] = zw_siluf(s);
+	}
+}
+
 static void add(float *a, const float *b, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -303,6 +315,7 @@ const struct zw_prim zw_prim_scalar = {
 	.rope = rope,
 	.swiglu = swiglu,
 	.mul_sigmoid = mul_sigmoid,
+	.conv = conv,
 	.add = add,
 	.scale = scale,
 	.blend = blend,

@@ -656,6 +656,21 @@ VEC_FN static void mul_sigmoid(float *x, const float *g, size_t n)
 	}
 }
 
+VEC_FN static void conv(float *y, const float *const *in, const float *w, size_t ldw,
+			unsigned int taps, size_t n)
+{
+	const vec one = vec_set1(1.0f);
+
+	FOR_EACH_VEC(n, c)
+	{
+		vec s = vec_zero();
+
+		for (unsigned int i = 0; i < taps; i++)
+			s = vec_fma(LOAD(w + i * ldw + c), LOAD(in[i] + c), s);
+		STORE(y + c, vec_div(s, vec_add(one, vec_exp(vec_neg(s)))));
+	}
+}
+
 VEC_FN static void add(float *a, const float *b, size_t n)
 {
 	FOR_EACH_VEC(n, i)
@@ -765,6 +780,7 @@ const struct zw_prim PRIM_NAME = {
 	.rope = rope,
 	.swiglu = swiglu,
 	.mul_sigmoid = mul_sigmoid,
+	.conv = conv,
 	.add = add,
 	.scale = scale,
 	.blend = blend,

@@ -386,6 +386,15 @@ struct zw_cmd_attention_args {
 };
 ZW_API int zw_cmd_attention(struct zw_cmd *cmd, const struct zw_cmd_attention_args *args,
 			    uint64_t rows_va, uint32_t flags);
+/**
+ * Causal depthwise convolution with state, then silu: x, y [M,C], y may be x itself; w [C,K]; state
+ * [S,K-1,C]. pos [M]; seq, dst [M], optional: which slots rows go on from and leave their state in, see
+ * zw_cmd.h. A device of ABI 2.1 or later.
+ */
+ZW_API int zw_cmd_conv(struct zw_cmd *cmd, const struct zw_tensor *x, const struct zw_tensor *w,
+		       const struct zw_tensor *y, const struct zw_tensor *state,
+		       const struct zw_tensor *pos, const struct zw_tensor *seq,
+		       const struct zw_tensor *dst, uint64_t rows_va, uint32_t flags);
 ZW_API int zw_cmd_copy(struct zw_cmd *cmd, uint64_t dst, uint64_t src, uint64_t bytes,
 		       uint32_t flags);
 ZW_API int zw_cmd_fill(struct zw_cmd *cmd, uint64_t dst, uint64_t bytes, uint32_t pattern,

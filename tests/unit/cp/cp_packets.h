@@ -42,7 +42,9 @@ static inline void place_fill(void *opaque, const struct zw_tensor *t, uint32_t 
 	}
 	for (uint32_t i = 0; i < t->dim[0]; i++)
 		for (uint32_t j = 0; j < (t->ndim > 1 ? t->dim[1] : 1); j++)
-			put_i(e, t, i, j, (int32_t)(test_rand(&e->rng) % limit));
+			put_i(e, t, i, j,
+			      limit == SAMPLE_RISING ? (int32_t)i + 1
+						     : (int32_t)(test_rand(&e->rng) % limit));
 }
 
 static inline void place_store64(void *opaque, uint64_t va, uint64_t value)

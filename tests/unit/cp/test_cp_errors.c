@@ -264,6 +264,9 @@ static void unsupported(void **state)
 			if (!strcmp(op->operand[i].name, "k_cache"))
 				CASE((t[0].dtype = t[1].dtype = ZW_DTYPE_F16),
 				     ZW_REASON_UNSUPPORTED);
+			else if (all_opcodes[o] == ZW_OP_CONV && (i == 0 || i == 3))
+				CASE(pk.conv.x.dtype = pk.conv.state.dtype = ZW_DTYPE_F16,
+				     ZW_REASON_UNSUPPORTED);
 			else
 				CASE(t->dtype = ZW_DTYPE_F16, ZW_REASON_UNSUPPORTED);
 		}
@@ -564,7 +567,7 @@ static void packet_fields(void **state)
 	CASE(pk.mul_sigmoid.gate.va = pk.mul_sigmoid.y.va, ZW_REASON_OVERLAP);
 	MAKE(ZW_OP_NOP);
 	CASE(pk.hdr.opcode = 0x0005, ZW_REASON_OPCODE);
-	CASE(pk.hdr.opcode = 0x0400, ZW_REASON_OPCODE);
+	CASE(pk.hdr.opcode = 0x0402, ZW_REASON_OPCODE);
 	CASE(pk.hdr.opcode = 0x0600, ZW_REASON_OPCODE);
 	CASE(pk.hdr.opcode = 0xffff, ZW_REASON_OPCODE);
 	MAKE(ZW_OP_TIMESTAMP);
@@ -721,8 +724,8 @@ static void faults(void **state)
 			operand(&pk, i)->va = NOWHERE;
 			expect(e, &pk, ZW_JOB_FAULT, ZW_FAULT_UNMAPPED);
 			assert_in_range(e->job.fault_va, NOWHERE, NOWHERE + 4096);
-			assert_int_equal(e->job.fault_access,
-					 out ? ZW_ACCESS_WRITE : ZW_ACCESS_READ);
+			/* ZW_OPD_IN and _OUT are ZW_ACCESS_READ and _WRITE */
+			assert_int_equal(e->job.fault_access, op->operand[i].access);
 			assert_int_equal(e->result.fault_va, e->job.fault_va);
 			assert_int_equal(e->result.fault_access, e->job.fault_access);
 			assert_int_equal(e->pmu.faults, faults + 1);

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Engine of recurrent layers: convolution with state. The state of a sequence is one slot of a pool;
+ * rows say which slot they go on from and which one keeps the state behind them. Only the slots that
+ * a packet uses are mapped.
+ */
+#include <errno.h>
+
+#include "zw_cp_int.h"
+
+/* -- states --------------------------------------------------------------------------------------------- */
+
+/* Operands that say what happens to the states. */
+struct state_opds {
+	unsigned int state, pos, seq, dst;
+};
+
+struct state_plan {
+	struct zw_k_state_run *runs;
+	uint32_t n_runs;
+	void **to;
+};
+
+/* A pool of dense slots, not too many. */
+static uint32_t pool_validate(const struct zw_tensor *t)
+{
+	uint64_t dense = 1;
+
+	if (t->dim[0] > ZW_CP_MAX_STATES)
+		return ZW_REASON_LIMIT;
+	for (unsigned int i = t->ndim - 1u; i > 1; i--) {
+		dense *= t->dim[i];
+		if (t->stride[i - 1] != dense)
+			return ZW_REASON_STRIDE;
+	}
+	return ZW_REASON_NONE;
+}
+
+/* Which row writes a slot at last (row + 1) and which run reads it (run + 1, or SEVERAL). */
+#define SEVERAL UINT32_MAX
+struct slot_use {
+	uint32_t writer, reader;
+	size_t view;
+};
+
+static int check_indexes(struct zw_cp_exec *x, const struct state_opds *o, uint32_t slots)
+{
+	const int32_t *seq = x->index[o->seq], *dst = x->index[o->dst];
+	int err = zw_cp_check_index(x, x->index[o->pos], x->rows, 1ull << 31);
+
+	if (!err && seq)
+		err = zw_cp_check_index(x, seq, x->rows, slots);
+	for (uint32_t r = 0; r < x->rows && dst && !err; r++)
+		if (dst[r] != -1)
+			err = zw_cp_check_index(x, &dst[r], 1, slots);
+	return err;
+}
+
+/* Cuts the rows into runs of one sequence and notes who reads which slot. */
+static void plan_runs(struct zw_cp_exec *x, const struct state_opds *o, struct slot_use *use,
+		      struct state_plan *plan)
+{
+	const int32_t *pos = x->index[o->pos], *seq = x->index[o->seq];
+
+	for (uint32_t r = 0; r < x->rows; r++) {
+		struct slot_use *u = &use[seq ? seq[r] : 0];
+
+		if (!r || pos[r] != (int64_t)pos[r - 1] + 1 || (seq && seq[r] != seq[r - 1])) {
+			plan->runs[plan->n_runs++].first = r;
+			if (pos[r])
+				u->reader = u->reader ? SEVERAL : plan->n_runs;
+		}
+		plan->runs[plan->n_runs - 1].count++;
+	}
+}
+
+/* Notes who writes which slot. Runs have no order: none may leave a state where another one starts. */
+static int plan_writes(struct zw_cp_exec *x, const struct state_opds *o, struct slot_use *use,
+		       const struct state_plan *plan)
+{
+	const int32_t *seq = x->index[o->seq], *dst = x->index[o->dst];
+
+	for (uint32_t i = 0; i < plan->n_runs; i++) {
+		uint32_t r = plan->runs[i].first, end = r + plan->runs[i].count;
+
+		for (; r < end; r++) {
+			int32_t s = dst ? dst[r] : r + 1 < end ? -1 : seq ? seq[r] : 0;
+
+			if (s < 0)
+				continue;
+			if (use[s].reader && use[s].reader != i + 1)
+				return zw_cp_fail(x, ZW_JOB_DATA, ZW_REASON_INDEX);
+			use[s].writer = r + 1;
+		}
+	}
+	return 0;
+}
+
+static int states_prepare(struct zw_cp_exec *x, const struct state_opds *o)
+{
+	const struct zw_tensor *t = zw_cp_tensor_at(x->op, x->pkt, o->state);
+	const int32_t *pos = x->index[o->pos], *seq = x->index[o->seq];
+	unsigned int esize = zw_cp_dtype_size(t->dtype);
+	uint64_t bytes = zw_cp_tensor_span(t, 1) * esize;
+	struct state_plan *plan = zw_cp_alloc(x, 1, sizeof(*plan));
+	struct slot_use *use;
+	int err = check_indexes(x, o, t->dim[0]);
+
+	if (!plan)
+		return -EIO;
+	if (err)
+		return err;
+	x->plan = plan;
+	plan->runs = zw_cp_alloc(x, x->rows, sizeof(*plan->runs));
+	plan->to = zw_cp_alloc(x, x->rows, sizeof(*plan->to));
+	use = zw_cp_alloc(x, t->dim[0], sizeof(*use));
+	if (!plan->runs || !plan->to || !use)
+		return -EIO;
+	plan_runs(x, o, use, plan);
+	err = plan_writes(x, o, use, plan);
+	for (uint32_t s = 0; s < t->dim[0] && !err; s++) {
+		uint32_t access = (use[s].reader ? ZW_ACCESS_READ : 0) |
+				  (use[s].writer ? ZW_ACCESS_WRITE : 0);
+
+		if (access)
+			err = zw_cp_map_late(x, o->state, t->va + s * t->stride[0] * esize, bytes,
+					     access, bytes, &use[s].view);
+	}
+	if (err)
+		return err;
+	for (uint32_t i = 0; i < plan->n_runs; i++) {
+		uint32_t r = plan->runs[i].first;
+
+		if (pos[r])
+			plan->runs[i].from = x->late[use[seq ? seq[r] : 0].view].ptr;
+	}
+	for (uint32_t s = 0; s < t->dim[0]; s++)
+		if (use[s].writer)
+			plan->to[use[s].writer - 1] = x->late[use[s].view].ptr;
+	return 0;
+}
+
+static struct zw_k_states states_of(const struct zw_cp_exec *x, const struct zw_tensor *state)
+{
+	const struct state_plan *plan = x->plan;
+
+	return (struct zw_k_states){
+		.runs = plan->runs,
+		.n_runs = plan->n_runs,
+		.dtype = state->dtype,
+		.to = plan->to,
+	};
+}
+
+/* -- CONV ----------------------------------------------------------------------------------------------- */
+
+enum { CONV_X, CONV_W, CONV_Y, CONV_STATE, CONV_POS, CONV_SEQ, CONV_DST };
+
+static uint32_t conv_validate(const void *pkt)
+{
+	const struct zw_pkt_conv *p = pkt;
+
+	if (p->w.dim[1] != p->state.dim[1] + 1)
+		return ZW_REASON_SHAPE;
+	if (p->w.dim[1] > ZW_K_CONV_MAX_TAPS)
+		return ZW_REASON_LIMIT;
+	if (p->state.dtype != p->x.dtype && p->state.dtype != ZW_DTYPE_F32)
+		return ZW_REASON_DTYPE;
+	return pool_validate(&p->state);
+}
+
+static int conv_prepare(struct zw_cp_exec *x)
+{
+	static const struct state_opds opds = {CONV_STATE, CONV_POS, CONV_SEQ, CONV_DST};
+
+	return states_prepare(x, &opds);
+}
+
+static int conv_run(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_conv *p = x->pkt;
+	struct zw_k_conv_args args = {
+		.rows = x->rows,
+		.n = p->x.dim[1],
+		.taps = p->w.dim[1],
+		.x = zw_cp_in(x, CONV_X),
+		.w = zw_cp_in(x, CONV_W),
+		.y = zw_cp_out(x, CONV_Y),
+		.states = states_of(x, &p->state),
+	};
+
+	return zw_cp_kernel_status(x, zw_k_conv(&args, x->cfg->pool));
+}
+
+static uint64_t conv_compute(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_conv *p = x->pkt;
+
+	/* the taps, and silu */
+	return zw_cp_vector_ps(x->profile, (uint64_t)x->rows * p->x.dim[1], 2 * p->w.dim[1] + 7);
+}
+
+const struct zw_cp_impl zw_cp_conv = {.validate = conv_validate,
+				      .prepare = conv_prepare,
+				      .run = conv_run,
+				      .compute = conv_compute};
