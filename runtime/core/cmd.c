@@ -400,6 +400,28 @@ ZW_API int zw_cmd_conv(struct zw_cmd *cmd, const struct zw_tensor *x, const stru
 	return END();
 }
 
+ZW_API int zw_cmd_delta(struct zw_cmd *cmd, const struct zw_cmd_delta_args *args, uint64_t rows_va,
+			uint32_t flags)
+{
+	BEGIN(zw_pkt_delta, ZW_OP_DELTA, rows_va);
+
+	put(&p->q, args->q);
+	put(&p->k, args->k);
+	put(&p->v, args->v);
+	put(&p->a, args->a);
+	put(&p->b, args->b);
+	put(&p->a_log, args->a_log);
+	put(&p->dt_bias, args->dt_bias);
+	put(&p->y, args->y);
+	put(&p->state, args->state);
+	put(&p->pos, args->pos);
+	put(&p->seq, args->seq);
+	put(&p->dst, args->dst);
+	memcpy(&p->eps_f32, &args->eps, sizeof(args->eps));
+	memcpy(&p->scale_f32, &args->scale, sizeof(args->scale));
+	return END();
+}
+
 ZW_API int zw_cmd_copy(struct zw_cmd *cmd, uint64_t dst, uint64_t src, uint64_t bytes,
 		       uint32_t flags)
 {

@@ -15,6 +15,7 @@
 #define ROW_MAX    (1u << 20)
 #define STATE_MAX  (1u << 16)
 #define TAPS_MAX   16u
+#define DELTA_MAX  1024u
 #define HEAD_MAX   4096u
 #define MAX_EXTENT (1ull << ZW_VA_BITS)
 
@@ -215,6 +216,18 @@ static uint32_t conv(const struct zw_pkt_conv *p, struct cmd_diag *d)
 	return check_states(&p->state, d);
 }
 
+static uint32_t delta(const struct zw_pkt_delta *p, struct cmd_diag *d)
+{
+	if (p->v.dim[1] % p->q.dim[1])
+		return zw_rt_refuse(d, ZW_REASON_SHAPE, "v",
+				    "%u heads are no multiple of the %u of q", p->v.dim[1],
+				    p->q.dim[1]);
+	if (p->q.dim[2] > DELTA_MAX || p->v.dim[2] > DELTA_MAX)
+		return zw_rt_refuse(d, ZW_REASON_LIMIT, "state", "heads of over %u elements",
+				    DELTA_MAX);
+	return check_states(&p->state, d);
+}
+
 /* -- rows of bytes ------------------------------------------------------------------------------ */
 
 static uint64_t sum(uint64_t a, uint64_t b)
@@ -279,6 +292,8 @@ uint32_t zw_rt_check_rules(const union cmd_packet *p, struct cmd_diag *d)
 		return attention(&p->attention, d);
 	case ZW_OP_CONV:
 		return conv(&p->conv, d);
+	case ZW_OP_DELTA:
+		return delta(&p->delta, d);
 	case ZW_OP_COPY:
 		return copy(&p->copy, d);
 	case ZW_OP_FILL:

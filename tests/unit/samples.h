@@ -109,9 +109,13 @@ static inline uint32_t sample_size(unsigned int opcode, char letter, uint32_t ro
 	case 'C':
 		return 20;
 	case 'E':
-		return opcode == ZW_OP_ROUTE || opcode == ZW_OP_GEMM_EXPERTS ? 5 : 1;
+		return opcode == ZW_OP_ROUTE || opcode == ZW_OP_GEMM_EXPERTS ? 5
+		       : opcode == ZW_OP_DELTA                               ? 12
+									     : 1;
+	case 'G':
+		return opcode == ZW_OP_DELTA ? 2 : 1;
 	case 'H':
-		return opcode == ZW_OP_EMBED ? 16 : 2;
+		return opcode == ZW_OP_EMBED ? 16 : opcode == ZW_OP_DELTA ? 4 : 2;
 	case 'h':
 	case 'S':
 		return 2;

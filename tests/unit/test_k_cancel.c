@@ -313,6 +313,45 @@ static int conv_wide(struct zw_pool *pool)
 	return conv(pool, 8, 8, 1 << 22, 16);
 }
 
+static int delta(struct zw_pool *pool, uint32_t rows, uint32_t heads, uint32_t d)
+{
+	void **to = calloc(rows, sizeof(*to));
+	struct zw_k_state_run run = {.count = rows};
+	struct zw_k_delta_args args = {
+		.rows = rows,
+		.key_heads = 1,
+		.heads = heads,
+		.d = d,
+		.e = d,
+		.scale = 1.0f,
+		.q = in(BF16, 0),
+		.k = in(BF16, 0),
+		.v = in(BF16, 0),
+		.a = in(BF16, 0),
+		.b = in(BF16, 0),
+		.a_log = in(BF16, 0),
+		.dt_bias = in(BF16, 0),
+		.y = {.ptr = out_mem, .dtype = BF16, .ld = (uint64_t)heads * d, .hs = d},
+		.states = {.runs = &run, .n_runs = 1, .dtype = F32, .to = to},
+	};
+	int err;
+
+	assert_non_null(to);
+	err = zw_k_delta(&args, pool);
+	free(to);
+	return err;
+}
+
+static int delta_large(struct zw_pool *pool)
+{
+	return delta(pool, 1024, 2, ZW_K_DELTA_MAX);
+}
+
+static int delta_narrow(struct zw_pool *pool)
+{
+	return delta(pool, 1 << 18, 16, 8);
+}
+
 static int kv_write(struct zw_pool *pool)
 {
 	uint32_t rows = 1 << 17;
@@ -391,6 +430,8 @@ static const struct {
 	{"convert", convert},
 	{"conv, long", conv_long},
 	{"conv, wide", conv_wide},
+	{"delta, large", delta_large},
+	{"delta, narrow", delta_narrow},
 	{"kv_write", kv_write},
 	{"argmax", argmax},
 	{"topk", topk},

@@ -239,12 +239,340 @@ static void test_conv_refusals(void **state)
 	zw_pool_free(pool);
 }
 
+/* --- gated delta rule --- */
+
+struct delta {
+	struct zw_k_delta_args args;
+	struct zw_k_state_run runs[4];
+	void *q, *k, *v, *a, *b, *a_log, *dt_bias, *y;
+	float *from[4], *keep;
+	void **to;
+	size_t y_bytes, state; /* floats of a state */
+};
+
+static int run_delta(void *arg, struct zw_pool *pool)
+{
+	return zw_k_delta(&((struct delta *)arg)->args, pool);
+}
+
+static void reset_delta(void *arg)
+{
+	struct delta *x = arg;
+
+	memset(x->y, 0x5a, x->y_bytes);
+}
+
+/* Runs of `len` rows and one, two, ... more; every second starts from zeros; every state is kept. */
+static void delta_init(struct delta *x, uint32_t n_runs, uint32_t len, uint32_t key_heads,
+		       uint32_t heads, uint32_t d, uint32_t e, uint32_t in, uint32_t out,
+		       uint32_t slack)
+{
+	uint32_t rows = n_runs * len + n_runs * (n_runs - 1) / 2, at = 0;
+	uint64_t qs = d + slack, vs = e + slack, hs = heads + slack;
+
+	memset(x, 0, sizeof(*x));
+	x->state = (size_t)heads * d * e;
+	x->q = k_array(in, rows * key_heads * qs);
+	x->k = k_array(in, rows * key_heads * qs);
+	x->v = k_array(in, rows * heads * vs);
+	x->a = k_array(in, rows * hs);
+	x->b = k_array(BF16, rows * hs);
+	x->a_log = k_array(F32, heads);
+	x->dt_bias = k_array(BF16, heads);
+	x->y_bytes = (rows * heads * vs * k_size(out) + 63) & ~(size_t)63;
+	x->y = malloc(x->y_bytes + rows * x->state * sizeof(float));
+	x->to = calloc(rows, sizeof(*x->to));
+	assert_true(x->y && x->to);
+	x->keep = (float *)(void *)((char *)x->y + x->y_bytes);
+	for (uint32_t r = 0; r < rows; r++)
+		x->to[r] = x->keep + r * x->state;
+	for (uint32_t i = 0; i < rows * hs; i++)
+		k_set(x->a, in, i, 6 * k_uniform());
+	for (uint32_t i = 0; i < n_runs; i++) {
+		x->from[i] = i % 2 ? NULL : k_array(F32, x->state);
+		x->runs[i] = (struct zw_k_state_run){at, len + i, x->from[i]};
+		at += len + i;
+	}
+	x->args = (struct zw_k_delta_args){
+		.rows = rows,
+		.key_heads = key_heads,
+		.heads = heads,
+		.d = d,
+		.e = e,
+		.eps = 1e-6f,
+		.scale = 1 / sqrtf((float)d),
+		.q = {.ptr = x->q, .dtype = in, .ld = key_heads * qs, .hs = qs},
+		.k = {.ptr = x->k, .dtype = in, .ld = key_heads * qs, .hs = qs},
+		.v = {.ptr = x->v, .dtype = in, .ld = heads * vs, .hs = vs},
+		.a = {.ptr = x->a, .dtype = in, .ld = hs},
+		.b = {.ptr = x->b, .dtype = BF16, .ld = hs},
+		.a_log = {.ptr = x->a_log, .dtype = F32},
+		.dt_bias = {.ptr = x->dt_bias, .dtype = BF16},
+		.y = {.ptr = x->y, .dtype = out, .ld = heads * vs, .hs = vs},
+		.states = {.runs = x->runs, .n_runs = n_runs, .dtype = F32, .to = x->to},
+	};
+}
+
+static void delta_fini(struct delta *x)
+{
+	for (size_t i = 0; i < N_OF(x->from); i++)
+		free(x->from[i]);
+	free(x->q);
+	free(x->k);
+	free(x->v);
+	free(x->a);
+	free(x->b);
+	free(x->a_log);
+	free(x->dt_bias);
+	free(x->y);
+	free(x->to);
+}
+
+/* A key or query of unit length times scale, as specified, and exactly. */
+static void unit(const void *p, const struct zw_k_in *in, const struct zw_k_delta_args *a,
+		 uint64_t at, bool scaled, float *got, double *exact)
+{
+	double ss = 0;
+	float r;
+
+	for (uint32_t i = 0; i < a->d; i++) {
+		got[i] = k_get(p, in->dtype, at + i);
+		ss += (double)got[i] * (double)got[i];
+	}
+	r = 1.0f / sqrtf(k_dot(got, got, a->d) + a->eps);
+	for (uint32_t i = 0; i < a->d; i++) {
+		exact[i] = (double)got[i] / sqrt(ss + (double)a->eps) *
+			   (scaled ? (double)a->scale : 1);
+		got[i] = got[i] * r;
+		if (scaled)
+			got[i] = got[i] * a->scale;
+	}
+}
+
+/*
+ * One value head of a run, to the bit; and in double precision, to 2e-5 of the largest number that there
+ * is in the output of a head (the rule only contracts: |k| <= 1, beta and alpha below 1).
+ */
+static void verify_head(const struct delta *x, const struct zw_k_state_run *run, uint32_t h)
+{
+	const struct zw_k_delta_args *p = &x->args;
+	uint32_t d = p->d, e = p->e, g = h / (p->heads / p->key_heads);
+	float *s = calloc((size_t)d * e, sizeof(*s)), q[1024], k[1024];
+	double *sd = calloc((size_t)d * e, sizeof(*sd)), qd[1024], kd[1024];
+
+	for (size_t i = 0; i < (size_t)d * e && run->from; i++)
+		sd[i] = (double)(s[i] = ((const float *)run->from)[h * (size_t)d * e + i]);
+	for (uint32_t row = run->first; row < run->first + run->count; row++) {
+		float av = k_get(x->a, p->a.dtype, row * p->a.ld + h),
+		      bv = k_get(x->b, BF16, row * p->b.ld + h), bias = k_get(x->dt_bias, BF16, h),
+		      alog = ((float *)x->a_log)[h];
+		float beta = zw_sigmoidf(bv), alpha;
+		double betad = 1 / (1 + exp(-(double)bv)), largest = 0, alphad;
+
+		alpha = zw_expf(-zw_expf(alog) * zw_softplusf(av + bias));
+		alphad = exp(-exp((double)alog) * log1p(exp((double)av + (double)bias)));
+		unit(x->q, &p->q, p, row * p->q.ld + g * p->q.hs, true, q, qd);
+		unit(x->k, &p->k, p, row * p->k.ld + g * p->k.hs, false, k, kd);
+		for (uint32_t c = 0; c < e; c++) {
+			size_t at = row * p->y.ld + h * p->y.hs + c;
+			float v = k_get(x->v, p->v.dtype, row * p->v.ld + h * p->v.hs + c), m = 0,
+			      o = 0, want = 0, *keep = x->to[row];
+			double md = 0, od = 0, got = (double)k_get(x->y, p->y.dtype, at);
+
+			for (uint32_t i = 0; i < d; i++) {
+				s[i * e + c] = alpha * s[i * e + c];
+				m = fmaf(k[i], s[i * e + c], m);
+				sd[i * e + c] *= alphad;
+				md += kd[i] * sd[i * e + c];
+			}
+			m = v - m;
+			m = beta * m;
+			md = betad * ((double)v - md);
+			for (uint32_t i = 0; i < d; i++) {
+				s[i * e + c] = fmaf(k[i], m, s[i * e + c]);
+				o = fmaf(q[i], s[i * e + c], o);
+				sd[i * e + c] += kd[i] * md;
+				od += qd[i] * sd[i * e + c];
+				largest = fmax(largest, fabs(sd[i * e + c]));
+				if (keep[(h * (size_t)d + i) * e + c] != s[i * e + c])
+					fail_msg("state[%u,%u,%u] behind row %u", h, i, c, row);
+				assert_true(k_close((double)s[i * e + c], sd[i * e + c],
+						    2e-5 * fmax(1, largest)));
+			}
+			k_set(&want, p->y.dtype, 0, o);
+			if (memcmp((char *)x->y + at * k_size(p->y.dtype), &want,
+				   k_size(p->y.dtype)))
+				fail_msg("y[%u,%u,%u] is %g, not %g", row, h, c, got, (double)o);
+			assert_true(k_close(got, od,
+					    2e-5 * fmax(1, largest) +
+						    fabs(od) * U_OF(p->y.dtype) * 1.01));
+		}
+	}
+	free(s);
+	free(sd);
+}
+
+static void test_delta(void **state)
+{
+	/* runs, rows, key heads, heads, d, e, of q k v a, of y, slack */
+	static const uint32_t shapes[][9] = {
+		{1, 1, 1, 1, 1, 1, F32, F32, 0},      {1, 1, 2, 4, 128, 128, BF16, BF16, 0},
+		{4, 1, 1, 2, 16, 24, BF16, F32, 1},   {3, 15, 2, 2, 9, 7, F32, BF16, 0},
+		{2, 33, 1, 3, 24, 72, BF16, BF16, 3}, {1, 17, 1, 1, 7, 129, F32, F32, 2},
+		{1, 2, 1, 1, 40, 203, F32, BF16, 0},  {1, 1, 1, 1, 1024, 5, BF16, F32, 0},
+	};
+
+	for (size_t i = 0; i < N_OF(shapes); i++) {
+		const uint32_t *s = shapes[i];
+		struct delta x;
+
+		delta_init(&x, s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8]);
+		k_all_configs(run_delta, &x, reset_delta, x.y,
+			      x.y_bytes + x.args.rows * x.state * sizeof(float));
+		for (uint32_t r = 0; r < s[0]; r++)
+			for (uint32_t h = 0; h < s[3]; h++)
+				verify_head(&x, &x.runs[r], h);
+		/* between the heads is nobody's */
+		for (uint32_t r = 0; r < x.args.rows * s[3]; r++)
+			for (uint64_t b = s[5]; b < x.args.y.hs; b++)
+				assert_int_equal(((unsigned char *)x
+							  .y)[(r * x.args.y.hs + b) * k_size(s[7])],
+						 0x5a);
+		delta_fini(&x);
+	}
+}
+
+/* A prompt whole, and in pieces of every length that go on from kept states, over its own v. */
+static void test_delta_cuts(void **state)
+{
+	enum { N = 66, H = 2, D = 12, E = 20 };
+	struct zw_pool *pool = zw_pool_new(2);
+	struct delta x;
+	float *v = malloc(N * H * E * 4), *s = malloc(H * D * E * 4);
+	void *to[N];
+
+	delta_init(&x, 1, N, 1, H, D, E, F32, F32, 0);
+	assert_int_equal(run_delta(&x, pool), 0);
+	for (uint32_t piece = 1; piece <= N; piece++) {
+		memcpy(v, x.v, N * H * E * 4);
+		memcpy(s, x.from[0], H * D * E * 4);
+		for (uint32_t r = 0; r < N; r += piece) {
+			uint32_t n = N - r < piece ? N - r : piece;
+			struct zw_k_state_run run = {.count = n, .from = s};
+			struct zw_k_delta_args a = x.args;
+
+			memset(to, 0, sizeof(to));
+			to[n - 1] = s;
+			a.rows = n;
+			a.q.ptr = (float *)x.q + r * D;
+			a.k.ptr = (float *)x.k + r * D;
+			a.v.ptr = a.y.ptr = v + r * H * E;
+			a.a.ptr = (float *)x.a + r * H;
+			a.b.ptr = (uint16_t *)x.b + r * H;
+			a.states.runs = &run;
+			a.states.to = to;
+			assert_int_equal(zw_k_delta(&a, pool), 0);
+		}
+		assert_memory_equal(v, x.y, N * H * E * 4);
+		assert_memory_equal(s, x.to[N - 1], H * D * E * 4);
+	}
+	free(v);
+	free(s);
+	delta_fini(&x);
+	zw_pool_free(pool);
+}
+
+/* The rule stores what keys are given: with unit keys, beta 1 and no decay it gives back exactly that. */
+static void test_delta_stores(void **state)
+{
+	enum { N = 8, E = 10 };
+	struct zw_pool *pool = zw_pool_new(2);
+	struct delta x;
+
+	delta_init(&x, 1, N, 1, 1, N, E, F32, F32, 0);
+	x.args.eps = 0;
+	x.args.scale = 1;
+	x.runs[0].from = NULL;
+	for (uint32_t i = 0; i < N; i++) {
+		for (uint32_t j = 0; j < N; j++)
+			k_set(x.q, F32, i * N + j, i == j), k_set(x.k, F32, i * N + j, i == j);
+		k_set(x.a, F32, i, -200);
+		k_set(x.b, BF16, i, 100);
+	}
+	assert_int_equal(run_delta(&x, pool), 0);
+	assert_memory_equal(x.y, x.v, N * E * 4);
+	assert_memory_equal(x.to[N - 1], x.v, N * E * 4);
+	delta_fini(&x);
+	zw_pool_free(pool);
+}
+
+static void test_softplus(void **state)
+{
+	double worst = 0;
+
+	for (int i = 0; i < 200000; i++) {
+		float x = 100 * k_uniform();
+		double want = (double)x > 40 ? (double)x : log1p(exp((double)x));
+		double err = fabs((double)zw_softplusf(x) - want) / want;
+
+		if (want > 0x1p-126)
+			worst = fmax(worst, err);
+	}
+	print_message("softplus: %.2f x 2^-24\n", worst / U32);
+	assert_true(worst < 6 * U32);
+	assert_true(zw_softplusf(INFINITY) == INFINITY);
+	assert_true(zw_softplusf(-INFINITY) == 0.0f);
+	assert_true(isnan(zw_softplusf(NAN)));
+}
+
+static void test_delta_refusals(void **state)
+{
+	struct zw_pool *pool = zw_pool_new(2);
+	struct zw_k_delta_args bad;
+	struct delta x;
+	char *before;
+
+	delta_init(&x, 2, 2, 2, 4, 8, 8, BF16, BF16, 0);
+	reset_delta(&x);
+	before = malloc(x.y_bytes);
+	memcpy(before, x.y, x.y_bytes);
+#define REFUSED(err, change)                                                                       \
+	do {                                                                                       \
+		bad = x.args;                                                                      \
+		change;                                                                            \
+		assert_int_equal(zw_k_delta(&bad, pool), err);                                     \
+		assert_memory_equal(before, x.y, x.y_bytes);                                       \
+	} while (0)
+	REFUSED(-EINVAL, bad.d = 0);
+	REFUSED(-EINVAL, bad.e = 0);
+	REFUSED(-EINVAL, bad.d = ZW_K_DELTA_MAX + 1);
+	REFUSED(-EINVAL, bad.key_heads = 3);
+	REFUSED(-EINVAL, bad.key_heads = 0);
+	REFUSED(-EINVAL, bad.eps = -1);
+	REFUSED(-EINVAL, bad.eps = NAN);
+	REFUSED(-EINVAL, bad.scale = INFINITY);
+	REFUSED(-EINVAL, bad.rows = 4);
+	REFUSED(-EINVAL, bad.states.to = NULL);
+	REFUSED(-EINVAL, bad.k.ptr = NULL);
+	REFUSED(-EINVAL, bad.a_log.ptr = NULL);
+	REFUSED(-EINVAL, bad.y.ptr = x.q);
+	REFUSED(-EINVAL, bad.y.ptr = (uint16_t *)x.v + 1);
+	REFUSED(-EOPNOTSUPP, bad.states.dtype = BF16);
+	REFUSED(-EOPNOTSUPP, bad.v.dtype = ZW_DTYPE_F16);
+#undef REFUSED
+	assert_int_equal(run_delta(&x, pool), 0);
+	free(before);
+	delta_fini(&x);
+	zw_pool_free(pool);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_conv),
-		cmocka_unit_test(test_conv_cuts),
-		cmocka_unit_test(test_conv_refusals),
+		cmocka_unit_test(test_conv),          cmocka_unit_test(test_conv_cuts),
+		cmocka_unit_test(test_conv_refusals), cmocka_unit_test(test_delta),
+		cmocka_unit_test(test_delta_cuts),    cmocka_unit_test(test_delta_stores),
+		cmocka_unit_test(test_softplus),      cmocka_unit_test(test_delta_refusals),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

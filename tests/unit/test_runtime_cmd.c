@@ -187,6 +187,26 @@ static int call(struct zw_cmd *c, union any_packet *pk)
 	}
 	case ZW_OP_CONV:
 		return zw_cmd_conv(c, T(0), T(1), T(2), T(3), T(4), T(5), T(6), rows_va, flags);
+	case ZW_OP_DELTA: {
+		struct zw_cmd_delta_args a = {
+			.q = T(0),
+			.k = T(1),
+			.v = T(2),
+			.a = T(3),
+			.b = T(4),
+			.a_log = T(5),
+			.dt_bias = T(6),
+			.y = T(7),
+			.state = T(8),
+			.pos = T(9),
+			.seq = T(10),
+			.dst = T(11),
+		};
+
+		memcpy(&a.eps, &pk->delta.eps_f32, sizeof(a.eps));
+		memcpy(&a.scale, &pk->delta.scale_f32, sizeof(a.scale));
+		return zw_cmd_delta(c, &a, rows_va, flags);
+	}
 	case ZW_OP_COPY:
 		return zw_cmd_copy_rows(c, pk->copy.dst, pk->copy.dst_stride, pk->copy.src,
 					pk->copy.src_stride, pk->copy.bytes, pk->copy.rows, rows_va,
@@ -222,6 +242,8 @@ static void test_functions(void **state)
 			sample_scatter(&pk.gemm_experts);
 			pk.gemm_experts.weights = zw_tensor_2d(ZW_DTYPE_F32, 0x900000, 3, 3);
 		}
+		if (pk.hdr.opcode == ZW_OP_DELTA)
+			pk.delta.dst = zw_tensor_1d(ZW_DTYPE_I32, 0x900000, 3);
 		if (pk.hdr.opcode == ZW_OP_CONV)
 			pk.conv.dst = zw_tensor_1d(ZW_DTYPE_I32, 0x900000, 3);
 		if (pk.hdr.opcode == ZW_OP_MUL_SIGMOID)
@@ -470,6 +492,10 @@ static void test_reasons(void **state)
 		 "one less than the 4 taps"},
 		{ZW_OP_CONV, P(conv, state.dim), (1u << 16) + 1, ZW_REASON_LIMIT, "slots"},
 		{ZW_OP_CONV, P(conv, reserved), 1, ZW_REASON_RESERVED, "reserved"},
+		{ZW_OP_DELTA, P(delta, scale_f32), 0, ZW_REASON_VALUE, "scale"},
+		{ZW_OP_DELTA, P(delta, eps_f32), 0x80000000, ZW_REASON_VALUE, "eps"},
+		{ZW_OP_DELTA, P(delta, state.dim), (1u << 16) + 1, ZW_REASON_LIMIT, "slots"},
+		{ZW_OP_DELTA, P(delta, state.stride) + 8, 97, ZW_REASON_STRIDE, "state"},
 		{ZW_OP_MUL_SIGMOID, H(flags), ZW_SIGMOID_F_ROW_GATE, ZW_REASON_NDIM,
 		 "[M1] expected"},
 		{ZW_OP_RMSNORM, P(rmsnorm, eps_f32), 0x7f800000, ZW_REASON_VALUE, "eps"},

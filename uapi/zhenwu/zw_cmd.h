@@ -403,6 +403,36 @@ struct zw_pkt_conv {
 };
 ZW_ASSERT_SIZE(struct zw_pkt_conv, 544);
 
+/*
+ * DELTA: the gated delta rule. Value head h, with key head h / (H / G) and a state S [D,E] of its own, for
+ * each row of a sequence in turn:
+ *	q = q / sqrt(|q|^2 + eps) * scale;  k = k / sqrt(|k|^2 + eps)
+ *	S = exp(-exp(a_log[h]) * softplus(a[m,h] + dt_bias[h])) * S
+ *	S = S + k (sigmoid(b[m,h]) * (v - S^T k))^T
+ *	y[m,h] = S^T q
+ * q, k [M,G,D]; v, y [M,H,E], y may be v itself; a, b [M,H]; a_log, dt_bias [H]; state [S,H,D,E]. H a
+ * multiple of G; D and E at most 1024.
+ */
+struct zw_pkt_delta {
+	struct zw_pkt hdr;
+	struct zw_tensor q;
+	struct zw_tensor k;
+	struct zw_tensor v;
+	struct zw_tensor a;
+	struct zw_tensor b;
+	struct zw_tensor a_log;
+	struct zw_tensor dt_bias;
+	struct zw_tensor y;
+	struct zw_tensor state;
+	struct zw_tensor pos;
+	struct zw_tensor seq;
+	struct zw_tensor dst;
+	zw_le32 eps_f32;   /* bits of a finite, non-negative binary32 */
+	zw_le32 scale_f32; /* bits of a finite, positive binary32 */
+	zw_u8 reserved[136];
+};
+ZW_ASSERT_SIZE(struct zw_pkt_delta, 944);
+
 /* -- DMA engine -------------------------------------------------------------------------------- */
 
 /*

@@ -58,6 +58,7 @@
 	OP(KV_WRITE,   kv_write,   0x0300, ATTN,   zw_pkt_kv_write,  ZW_PKT_F_DEPS) \
 	OP(ATTENTION,  attention,  0x0301, ATTN,   zw_pkt_attention, ZW_PKT_F_DEPS) \
 	OP(CONV,       conv,       0x0400, DELTA,  zw_pkt_conv,      ZW_PKT_F_DEPS) \
+	OP(DELTA,      delta,      0x0401, DELTA,  zw_pkt_delta,     ZW_PKT_F_DEPS) \
 	OP(COPY,       copy,       0x0500, DMA,    zw_pkt_copy,      ZW_PKT_F_DEPS) \
 	OP(FILL,       fill,       0x0501, DMA,    zw_pkt_fill,      ZW_PKT_F_DEPS)
 /*
@@ -183,6 +184,22 @@
 	T(P, seq,      IN,    ZW_OPD_ROWS | ZW_OPD_OPT | ZW_OPD_INDEX, ZW_DT(I32), "M", 0) \
 	T(P, dst,      IN,    ZW_OPD_ROWS | ZW_OPD_OPT | ZW_OPD_INDEX, ZW_DT(I32), "M", 0) \
 	S(P, reserved, ZERO, 64)
+#define ZW_FIELDS_DELTA(P, T, S) \
+	T(P, q,         IN,    ZW_OPD_ROWS,                             ZW_DT_FLOAT, "MGD", 0) \
+	T(P, k,         IN,    ZW_OPD_ROWS,                             ZW_DT_FLOAT, "MGD", 0) \
+	T(P, v,         IN,    ZW_OPD_ROWS,                             ZW_DT_FLOAT, "MHE", 0) \
+	T(P, a,         IN,    ZW_OPD_ROWS,                             ZW_DT_FLOAT, "MH", 0) \
+	T(P, b,         IN,    ZW_OPD_ROWS,                             ZW_DT_FLOAT, "MH", 0) \
+	T(P, a_log,     IN,    0,                                       ZW_DT_FLOAT, "H", 0) \
+	T(P, dt_bias,   IN,    0,                                       ZW_DT_FLOAT, "H", 0) \
+	T(P, y,         OUT,   ZW_OPD_ROWS,                             ZW_DT_FLOAT, "MHE", 1u << 2) \
+	T(P, state,     INOUT, ZW_OPD_PART,                             ZW_DT(F32), "SHDE", 0) \
+	T(P, pos,       IN,    ZW_OPD_ROWS | ZW_OPD_INDEX,              ZW_DT(I32), "M", 0) \
+	T(P, seq,       IN,    ZW_OPD_ROWS | ZW_OPD_OPT | ZW_OPD_INDEX, ZW_DT(I32), "M", 0) \
+	T(P, dst,       IN,    ZW_OPD_ROWS | ZW_OPD_OPT | ZW_OPD_INDEX, ZW_DT(I32), "M", 0) \
+	S(P, eps_f32,   EPS, 0) \
+	S(P, scale_f32, SCALE, 0) \
+	S(P, reserved,  ZERO, 136)
 #define ZW_FIELDS_COPY(P, T, S) \
 	S(P, dst,        VA, 1) \
 	S(P, src,        VA, 1) \

@@ -47,7 +47,7 @@ typedef uint8_t zw_u8;
  * meaning).
  *
  *	2.1	ROUTE and GEMM_EXPERTS; SWIGLU of [M,H,I]; GATED_NORM and MUL_SIGMOID;
- *		CONV
+ *		CONV and DELTA
  */
 #define ZW_ABI_MAJOR            2
 #define ZW_ABI_MINOR            1

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * Engine of recurrent layers: convolution with state. The state of a sequence is one slot of a pool;
+ * Engine of recurrent layers: convolution and the delta rule. The state of a sequence is one slot of a pool;
  * rows say which slot they go on from and which one keeps the state behind them. Only the slots that
  * a packet uses are mapped.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "zw_cp_int.h"
 
@@ -204,3 +205,77 @@ const struct zw_cp_impl zw_cp_conv = {.validate = conv_validate,
 				      .prepare = conv_prepare,
 				      .run = conv_run,
 				      .compute = conv_compute};
+
+/* -- DELTA ---------------------------------------------------------------------------------------------- */
+
+enum {
+	DELTA_Q,
+	DELTA_K,
+	DELTA_V,
+	DELTA_A,
+	DELTA_B,
+	DELTA_A_LOG,
+	DELTA_DT_BIAS,
+	DELTA_Y,
+	DELTA_STATE,
+	DELTA_POS,
+	DELTA_SEQ,
+	DELTA_DST,
+};
+
+static uint32_t delta_validate(const void *pkt)
+{
+	const struct zw_pkt_delta *p = pkt;
+
+	if (p->v.dim[1] % p->q.dim[1])
+		return ZW_REASON_SHAPE;
+	if (p->q.dim[2] > ZW_K_DELTA_MAX || p->v.dim[2] > ZW_K_DELTA_MAX)
+		return ZW_REASON_LIMIT;
+	return pool_validate(&p->state);
+}
+
+static int delta_prepare(struct zw_cp_exec *x)
+{
+	static const struct state_opds opds = {DELTA_STATE, DELTA_POS, DELTA_SEQ, DELTA_DST};
+
+	return states_prepare(x, &opds);
+}
+
+static int delta_run(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_delta *p = x->pkt;
+	struct zw_k_delta_args args = {
+		.rows = x->rows,
+		.key_heads = p->q.dim[1],
+		.heads = p->v.dim[1],
+		.d = p->q.dim[2],
+		.e = p->v.dim[2],
+		.q = zw_cp_in(x, DELTA_Q),
+		.k = zw_cp_in(x, DELTA_K),
+		.v = zw_cp_in(x, DELTA_V),
+		.a = zw_cp_in(x, DELTA_A),
+		.b = zw_cp_in(x, DELTA_B),
+		.a_log = zw_cp_in(x, DELTA_A_LOG),
+		.dt_bias = zw_cp_in(x, DELTA_DT_BIAS),
+		.y = zw_cp_out(x, DELTA_Y),
+		.states = states_of(x, &p->state),
+	};
+
+	memcpy(&args.eps, &p->eps_f32, sizeof(args.eps));
+	memcpy(&args.scale, &p->scale_f32, sizeof(args.scale));
+	return zw_cp_kernel_status(x, zw_k_delta(&args, x->cfg->pool));
+}
+
+static uint64_t delta_compute(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_delta *p = x->pkt;
+	uint32_t d = p->q.dim[2], e = p->v.dim[2];
+
+	/* decay 1, prediction 2, update 2, output 2; norms of q and k */
+	return zw_cp_vector_ps(x->profile, (uint64_t)x->rows * p->v.dim[1], 7 * d * e + 8 * d);
+}
+
+const struct zw_cp_impl zw_cp_delta = {.validate = delta_validate,
+				       .prepare = delta_prepare,
+				       .run = delta_run,
+				       .compute = delta_compute};

@@ -104,4 +104,14 @@ static inline float zw_logf(float x)
 		    f - (hfsq - fmaf(s, hfsq + r, (float)e * 0x1.2fefa2p-17f)));
 }
 
+/* log(1 + exp(x)), without losing small exp(x) beside the 1. */
+static inline float zw_softplusf(float x)
+{
+	float e = zw_expf(-fabsf(x)), u = 1.0f + e, l = e;
+
+	if (u != 1.0f)
+		l = zw_logf(u) * (e / (u - 1.0f));
+	return (x > 0.0f ? x : 0.0f) + l;
+}
+
 #endif

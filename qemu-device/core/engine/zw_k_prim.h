@@ -114,6 +114,16 @@ struct zw_prim {
 	/* y[c] = silu(s), s = +0, then s = fma(w[i * ldw + c], in[i][c], s) for i < taps in order. */
 	void (*conv)(float *y, const float *const *in, const float *w, size_t ldw,
 		     unsigned int taps, size_t n);
+	/*
+	 * A row of the delta rule on n columns of the state s, of d rows lds apart:
+	 *	t = alpha * s[i][c]             i < d
+	 *	m = +0, m = fma(k[i], t, m)     in this order
+	 *	x = beta * (v[c] - m)
+	 *	s[i][c] = fma(k[i], x, t)
+	 *	v[c] = o, o = +0, o = fma(q[i], s[i][c], o)
+	 */
+	void (*delta)(float *s, size_t lds, const float *q, const float *k, size_t d, float alpha,
+		      float beta, float *v, size_t n);
 	/* a = a + b */
 	void (*add)(float *a, const float *b, size_t n);
 	/* x = x * s */

@@ -238,6 +238,23 @@ struct zw_k_conv_args {
 };
 int zw_k_conv(const struct zw_k_conv_args *args, struct zw_pool *pool);
 
+/*
+ * Gated delta rule, see DELTA in zhenwu/zw_cmd.h: q, k [rows, key_heads, d], v and y [rows, heads, e], a and
+ * b [rows, heads], a_log and dt_bias [heads]; states F32 [heads, d, e], dense. heads is a multiple of
+ * key_heads; 1 <= d, e <= ZW_K_DELTA_MAX. y may be exactly v.
+ */
+#define ZW_K_DELTA_MAX 1024u
+struct zw_k_delta_args {
+	uint32_t rows, key_heads, heads, d, e;
+	float eps;   /* finite, >= 0 */
+	float scale; /* finite */
+	uint32_t reserved;
+	struct zw_k_in q, k, v, a, b, a_log, dt_bias;
+	struct zw_k_out y;
+	struct zw_k_states states;
+};
+int zw_k_delta(const struct zw_k_delta_args *args, struct zw_pool *pool);
+
 /* out = silu(gate) * up, all [rows, n]; out may be exactly gate or up. */
 struct zw_k_swiglu_args {
 	uint32_t rows, n;

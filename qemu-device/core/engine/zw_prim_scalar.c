@@ -243,6 +243,28 @@ static void conv(float *y, const float *const *in, const float *w, size_t ldw, u
 	}
 }
 
+static void delta(float *s, size_t lds, const float *q, const float *k, size_t d, float alpha,
+		  float beta, float *v, size_t n)
+{
+	for (size_t c = 0; c < n; c++) {
+		float m = 0.0f, o = 0.0f, x;
+
+		for (size_t i = 0; i < d; i++) {
+			float t = alpha * s[i * lds + c];
+
+			s[i * lds + c] = t;
+			m = fmaf(k[i], t, m);
+		}
+		x = v[c] - m;
+		x = beta * x;
+		for (size_t i = 0; i < d; i++) {
+			s[i * lds + c] = fmaf(k[i], x, s[i * lds + c]);
+			o = fmaf(q[i], s[i * lds + c], o);
+		}
+		v[c] = o;
+	}
+}
+
 static void add(float *a, const float *b, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -316,6 +338,7 @@ const struct zw_prim zw_prim_scalar = {
 	.swiglu = swiglu,
 	.mul_sigmoid = mul_sigmoid,
 	.conv = conv,
+	.delta = delta,
 	.add = add,
 	.scale = scale,
 	.blend = blend,

@@ -671,6 +671,72 @@ VEC_FN static void conv(float *y, const float *const *in, const float *w, size_t
 	}
 }
 
+/* `vecs` vectors of columns, sums in registers; the last vector of n lanes. */
+VEC_INLINE void delta_cols(const unsigned int vecs, const size_t n, float *s, size_t lds,
+			   const float *q, const float *k, size_t d, float alpha, float beta,
+			   float *v)
+{
+	const vec al = vec_set1(alpha);
+	vec x[4], o[4];
+
+#pragma GCC unroll 4
+	for (unsigned int c = 0; c < vecs; c++)
+		x[c] = o[c] = vec_zero();
+	for (size_t i = 0; i < d; i++) {
+		const float *at = s + i * lds;
+		vec ki = vec_set1(k[i]);
+
+#pragma GCC unroll 4
+		for (unsigned int c = 0; c < vecs; c++) {
+			vec t = n < VEC_LANES ? vec_load_n(at, n) : vec_load(at + c * VEC_LANES);
+
+			x[c] = vec_fma(ki, vec_mul(al, t), x[c]);
+		}
+	}
+#pragma GCC unroll 4
+	for (unsigned int c = 0; c < vecs; c++) {
+		vec vc = n < VEC_LANES ? vec_load_n(v, n) : vec_load(v + c * VEC_LANES);
+
+		x[c] = vec_mul(vec_set1(beta), vec_sub(vc, x[c]));
+	}
+	for (size_t i = 0; i < d; i++) {
+		float *at = s + i * lds;
+		vec ki = vec_set1(k[i]), qi = vec_set1(q[i]);
+
+#pragma GCC unroll 4
+		for (unsigned int c = 0; c < vecs; c++) {
+			vec t = n < VEC_LANES ? vec_load_n(at, n) : vec_load(at + c * VEC_LANES);
+
+			t = vec_fma(ki, x[c], vec_mul(al, t));
+			if (n < VEC_LANES)
+				vec_store_n(at, t, n);
+			else
+				vec_store(at + c * VEC_LANES, t);
+			o[c] = vec_fma(qi, t, o[c]);
+		}
+	}
+#pragma GCC unroll 4
+	for (unsigned int c = 0; c < vecs; c++) {
+		if (n < VEC_LANES)
+			vec_store_n(v, o[c], n);
+		else
+			vec_store(v + c * VEC_LANES, o[c]);
+	}
+}
+
+VEC_FN static void delta(float *s, size_t lds, const float *q, const float *k, size_t d,
+			 float alpha, float beta, float *v, size_t n)
+{
+	size_t c = 0;
+
+	for (; c + 4 * VEC_LANES <= n; c += 4 * VEC_LANES)
+		delta_cols(4, VEC_LANES, s + c, lds, q, k, d, alpha, beta, v + c);
+	for (; c + VEC_LANES <= n; c += VEC_LANES)
+		delta_cols(1, VEC_LANES, s + c, lds, q, k, d, alpha, beta, v + c);
+	if (c < n)
+		delta_cols(1, n - c, s + c, lds, q, k, d, alpha, beta, v + c);
+}
+
 VEC_FN static void add(float *a, const float *b, size_t n)
 {
 	FOR_EACH_VEC(n, i)
@@ -781,6 +847,7 @@ const struct zw_prim PRIM_NAME = {
 	.swiglu = swiglu,
 	.mul_sigmoid = mul_sigmoid,
 	.conv = conv,
+	.delta = delta,
 	.add = add,
 	.scale = scale,
 	.blend = blend,

@@ -395,6 +395,18 @@ ZW_API int zw_cmd_conv(struct zw_cmd *cmd, const struct zw_tensor *x, const stru
 		       const struct zw_tensor *y, const struct zw_tensor *state,
 		       const struct zw_tensor *pos, const struct zw_tensor *seq,
 		       const struct zw_tensor *dst, uint64_t rows_va, uint32_t flags);
+/**
+ * Operands of zw_cmd_delta(): q, k [M,G,D]; v, y [M,H,E]; a, b [M,H]; a_log, dt_bias [H]; state F32
+ * [S,H,D,E]; pos [M]; seq, dst [M], optional, as for zw_cmd_conv().
+ */
+struct zw_cmd_delta_args {
+	const struct zw_tensor *q, *k, *v, *a, *b, *a_log, *dt_bias, *y, *state, *pos, *seq, *dst;
+	float eps;   /* of the norms of q and k */
+	float scale; /* of q after its norm: 1 / sqrt(D) */
+};
+/** The gated delta rule, see zw_cmd.h. y may be v itself. A device of ABI 2.1 or later. */
+ZW_API int zw_cmd_delta(struct zw_cmd *cmd, const struct zw_cmd_delta_args *args, uint64_t rows_va,
+			uint32_t flags);
 ZW_API int zw_cmd_copy(struct zw_cmd *cmd, uint64_t dst, uint64_t src, uint64_t bytes,
 		       uint32_t flags);
 ZW_API int zw_cmd_fill(struct zw_cmd *cmd, uint64_t dst, uint64_t bytes, uint32_t pattern,

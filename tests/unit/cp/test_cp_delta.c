@@ -167,6 +167,178 @@ static void conv_pieces(void **state)
 	}
 }
 
+/* -- DELTA ---------------------------------------------------------------------------------------------- */
+
+enum { G = 2, H = 4, D = 6, E = 10 };
+
+static struct zw_pkt_delta make_delta(struct cp_env *e, enum place p, unsigned int dtype)
+{
+	struct zw_pkt_delta x = {.hdr = HDR(ZW_OP_DELTA, zw_pkt_delta)};
+
+	x.q = tensor_gap(e, p, dtype, 3, ROWS, G, D);
+	x.k = tensor_gap(e, p, dtype, 1, ROWS, G, D);
+	x.v = tensor_gap(e, p, dtype, 5, ROWS, H, E);
+	x.a = tensor_gap(e, p, BF16, 2, ROWS, H, 0);
+	x.b = tensor_gap(e, p, BF16, 4, ROWS, H, 0);
+	x.a_log = tensor(e, p, F32, H, 0, 0, 0);
+	x.dt_bias = tensor(e, p, BF16, H, 0, 0, 0);
+	x.y = tensor_gap(e, p, BF16, 7, ROWS, H, E);
+	x.state = tensor(e, p, F32, SLOTS, H, D, E);
+	x.pos = tensor(e, p, I32, ROWS, 0, 0, 0);
+	x.seq = tensor(e, p, I32, ROWS, 0, 0, 0);
+	x.dst = tensor(e, p, I32, ROWS, 0, 0, 0);
+	x.eps_f32 = zw_f32_bits(1e-6f);
+	x.scale_f32 = zw_f32_bits(0.4f);
+	fill_random(e, &x.q);
+	fill_random(e, &x.k);
+	fill_random(e, &x.v);
+	fill_random(e, &x.a);
+	fill_random(e, &x.b);
+	fill_random(e, &x.a_log);
+	fill_random(e, &x.dt_bias);
+	fill_random(e, &x.state);
+	put_indexes(e, &x.pos, pos);
+	put_indexes(e, &x.seq, seq);
+	put_indexes(e, &x.dst, dst);
+	return x;
+}
+
+/* Row r of the rule for head h on the state s, in double precision. */
+static void delta_row(struct cp_env *e, const struct zw_pkt_delta *x, uint32_t r, uint32_t h,
+		      double s[D][E], double y[E])
+{
+	double q[D], k[D], qq = 1e-6, kk = 1e-6;
+	double a = (double)get_f(e, &x->a, r, h, 0, 0) + (double)get_f(e, &x->dt_bias, h, 0, 0, 0);
+	double alpha = exp(-exp((double)get_f(e, &x->a_log, h, 0, 0, 0)) * log1p(exp(a)));
+	double beta = 1 / (1 + exp(-(double)get_f(e, &x->b, r, h, 0, 0)));
+
+	for (uint32_t i = 0; i < D; i++) {
+		q[i] = (double)get_f(e, &x->q, r, h / (H / G), i, 0);
+		k[i] = (double)get_f(e, &x->k, r, h / (H / G), i, 0);
+		qq += q[i] * q[i];
+		kk += k[i] * k[i];
+	}
+	for (uint32_t c = 0; c < E; c++) {
+		double m = 0;
+
+		for (uint32_t i = 0; i < D; i++)
+			m += k[i] / sqrt(kk) * (s[i][c] *= alpha);
+		m = beta * ((double)get_f(e, &x->v, r, h, c, 0) - m);
+		y[c] = 0;
+		for (uint32_t i = 0; i < D; i++) {
+			s[i][c] += k[i] / sqrt(kk) * m;
+			y[c] += q[i] / sqrt(qq) * 0.4 * s[i][c];
+		}
+	}
+}
+
+static void delta(void **state)
+{
+	struct cp_env *e = *state;
+
+	EACH_PLACE(p)
+	{
+		for (int in_place = 0; in_place < 2; in_place++) {
+			struct zw_pkt_delta x = make_delta(e, p, in_place ? BF16 : F32);
+			static double want[ROWS][H][E], kept[ROWS][H][D][E];
+			const uint64_t slot = H * D * E * 4;
+
+			if (in_place)
+				x.y = x.v;
+			for (uint32_t h = 0; h < H; h++)
+				for (uint32_t r = 0; r < ROWS; r++) {
+					double s[D][E];
+
+					for (uint32_t i = 0; i < D * E; i++) {
+						uint32_t d = i / E, c = i % E;
+
+						s[d][c] = run_of[r] != r ? kept[r - 1][h][d][c]
+							  : pos[r] ? (double)get_f(e, &x.state,
+										   (uint64_t)seq[r],
+										   h, d, c)
+								   : 0;
+					}
+					delta_row(e, &x, r, h, s, want[r][h]);
+					memcpy(kept[r][h], s, sizeof(s));
+				}
+			EMIT(e, x);
+			env_run_ok(e);
+			for (uint32_t r = 0; r < ROWS; r++)
+				for (uint32_t h = 0; h < H; h++)
+					for (uint32_t i = 0; i < D * E; i++) {
+						uint32_t d = i / E, c = i % E;
+
+						if (!d)
+							expect_near(
+								(double)get_f(e, &x.y, r, h, c, 0),
+								want[r][h][c], BF16);
+						if (dst[r] >= 0)
+							expect_near((double)get_f(e, &x.state,
+										  (uint64_t)dst[r],
+										  h, d, c),
+								    kept[r][h][d][c], F32);
+					}
+			assert_int_equal(e->result.hbm_read + e->result.sys_read,
+					 2 * slot + (2 * G * D + H * E) * ROWS * esize(x.q.dtype) +
+						 2 * ROWS * H * 2 + H * 6 + 3 * ROWS * 4);
+			assert_int_equal(e->result.hbm_written + e->result.sys_written,
+					 5 * slot + ROWS * H * E * 2);
+		}
+	}
+}
+
+/* The same bits whatever the workers, places and pieces. */
+static void delta_same_bits(void **state)
+{
+	static const unsigned int workers[] = {0, 2, 4};
+	static uint8_t want[9 * H * E * 2], got[sizeof(want)];
+	const uint32_t n = 9;
+
+	(void)state;
+	for (uint32_t piece = n; piece; piece--) {
+		struct cp_env *e = env_new("810e", workers[piece % 3]);
+		enum place p = (enum place)(piece % 3);
+		struct zw_pkt_delta x = {.hdr = HDR(ZW_OP_DELTA, zw_pkt_delta)}, part;
+
+		e->rng = 7;
+		x.q = random_tensor(e, p, BF16, n, G, D, 0);
+		x.k = random_tensor(e, p, BF16, n, G, D, 0);
+		x.v = random_tensor(e, p, BF16, n, H, E, 0);
+		x.a = random_tensor(e, p, BF16, n, H, 0, 0);
+		x.b = random_tensor(e, p, BF16, n, H, 0, 0);
+		x.a_log = random_tensor(e, p, F32, H, 0, 0, 0);
+		x.dt_bias = random_tensor(e, p, F32, H, 0, 0, 0);
+		x.y = tensor(e, p, BF16, n, H, E, 0);
+		x.state = random_tensor(e, p, F32, 1, H, D, E);
+		x.pos = tensor(e, p, I32, n, 0, 0, 0);
+		x.eps_f32 = zw_f32_bits(1e-6f);
+		x.scale_f32 = zw_f32_bits(0.4f);
+		for (uint32_t r = 0; r < n; r++)
+			put_i(e, &x.pos, r, 0, (int32_t)r);
+		for (uint32_t r = 0; r < n; r += piece) {
+			uint32_t rows = n - r < piece ? n - r : piece;
+
+			part = x;
+			part.q.va += r * G * D * 2;
+			part.k.va += r * G * D * 2;
+			part.v.va += r * H * E * 2;
+			part.a.va += r * H * 2;
+			part.b.va += r * H * 2;
+			part.y.va += r * H * E * 2;
+			part.pos.va += r * 4;
+			part.q.dim[0] = part.k.dim[0] = part.v.dim[0] = part.a.dim[0] =
+				part.b.dim[0] = part.y.dim[0] = part.pos.dim[0] = rows;
+			EMIT(e, part);
+		}
+		env_run_ok(e);
+		env_get(e, x.y.va, got, sizeof(got));
+		if (piece == n)
+			memcpy(want, got, sizeof(got));
+		assert_memory_equal(want, got, sizeof(got));
+		env_free(e);
+	}
+}
+
 /* -- what both refuse ------------------------------------------------------------------------------------- */
 
 static void bad_states(void **state)
@@ -255,6 +427,28 @@ static void form(void **state)
 	CASE(pk.conv.x.dim[0] = pk.conv.y.dim[0] = pk.conv.pos.dim[0] = pk.conv.seq.dim[0] =
 		     (1 << 20) + 1,
 	     ZW_REASON_LIMIT);
+	env_clear(e);
+	make_packet(e, ZW_OP_DELTA, IN_HBM, &ok);
+	CASE((pk.delta.q.dim[1] = pk.delta.k.dim[1] = 3,
+	      pk.delta.q.stride[0] = pk.delta.k.stride[0] = 24),
+	     ZW_REASON_SHAPE);
+	CASE((pk.delta.q.dim[2] = pk.delta.k.dim[2] = pk.delta.state.dim[2] = ZW_K_DELTA_MAX + 1,
+	      pk.delta.q.stride[1] = pk.delta.k.stride[1] = 2048,
+	      pk.delta.q.stride[0] = pk.delta.k.stride[0] = 8192,
+	      pk.delta.state.stride[1] = 1025 * 12, pk.delta.state.stride[0] = 4 * 1025 * 12),
+	     ZW_REASON_LIMIT);
+	CASE(pk.delta.state.dtype = BF16, ZW_REASON_DTYPE);
+	CASE(pk.delta.state.dim[0] = ZW_CP_MAX_STATES + 1, ZW_REASON_LIMIT);
+	CASE((pk.delta.state.stride[1] += 12, pk.delta.state.stride[0] *= 2), ZW_REASON_STRIDE);
+	CASE((pk.delta.state.stride[2] += 1, pk.delta.state.stride[1] *= 2,
+	      pk.delta.state.stride[0] *= 2),
+	     ZW_REASON_STRIDE);
+	CASE(pk.delta.scale_f32 = 0, ZW_REASON_VALUE);
+	CASE(pk.delta.eps_f32 = 0x80000000, ZW_REASON_VALUE);
+	CASE(pk.delta.y = pk.delta.q, ZW_REASON_SHAPE);
+	CASE(pk.delta.y.va = pk.delta.v.va + 2, ZW_REASON_OVERLAP);
+	CASE(pk.delta.y.va = pk.delta.state.va, ZW_REASON_OVERLAP);
+	CASE(pk.delta.reserved[135] = 1, ZW_REASON_RESERVED);
 #undef CASE
 }
 
@@ -263,12 +457,18 @@ static void golden(void **state)
 {
 	struct cp_env *e = *state;
 	struct zw_pkt_conv c = make_conv(e, IN_HBM, BF16);
+	struct zw_pkt_delta x;
 
 	e->profile.hbm_bw *= 1000;
 	EMIT(e, c);
 	env_run_ok(e);
 	/* 7 * 21 elements of 2 * 4 + 7 operations: 2205 / 20e12, rounded up */
 	assert_int_equal(e->result.busy_ps[ZW_ENGINE_DELTA], 1000000 + 111);
+	x = make_delta(e, IN_HBM, BF16);
+	EMIT(e, x);
+	env_run_ok(e);
+	/* 7 rows of 4 heads of 7 * 6 * 10 + 8 * 6 operations: 13104 / 20e12, rounded up */
+	assert_int_equal(e->result.busy_ps[ZW_ENGINE_DELTA], 1000000 + 656);
 }
 
 int main(void)
@@ -276,6 +476,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(conv, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(conv_pieces, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(delta, env_setup, env_teardown),
+		cmocka_unit_test(delta_same_bits),
 		cmocka_unit_test_setup_teardown(bad_states, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(unmapped, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(form, env_setup, env_teardown),
