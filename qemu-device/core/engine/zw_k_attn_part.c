@@ -335,8 +335,9 @@ static int few_scores(struct part *p, const float *q, size_t q_size, uint32_t r,
 		if (zw_pool_cancelled(job->pool))
 			return -ECANCELED;
 		for (uint32_t h = 0; h < p->task->heads; h++) {
-			float *s = p->s + (h * p->rows + r) * SCORES + i, z[ZW_DIRECT_OUT];
-			const void *keys[ZW_DIRECT_MAX_COLS];
+			float *s = p->s + (h * p->rows + r) * SCORES + i;
+			ZW_UNSET float z[ZW_DIRECT_OUT];
+			ZW_UNSET const void *keys[ZW_DIRECT_MAX_COLS];
 
 			/* Beyond the last key it stands in for those that are not there. */
 			for (uint32_t c = 0; c < cols; c++) {

@@ -148,8 +148,8 @@ static int direct_block(const struct gemm_job *job, const float *a, uint32_t m, 
 		 * they do not.
 		 */
 		for (uint32_t j = 0; j < apart; j++) {
-			float part[ZW_DIRECT_OUT];
-			const void *w[ZW_DIRECT_MAX_COLS];
+			ZW_UNSET float part[ZW_DIRECT_OUT];
+			ZW_UNSET const void *w[ZW_DIRECT_MAX_COLS];
 
 			if (zw_pool_cancelled(job->pool))
 				return -ECANCELED;

@@ -41,6 +41,19 @@ struct zw_row {
 };
 
 /*
+ * A local array that is not to be cleared first where the compiler is told to clear every variable, as
+ * it is for QEMU: in the innermost loops that costs more than the products.
+ */
+#if defined(__has_attribute)
+#if __has_attribute(uninitialized)
+#define ZW_UNSET __attribute__((uninitialized))
+#endif
+#endif
+#ifndef ZW_UNSET
+#define ZW_UNSET
+#endif
+
+/*
  * What a direct product asks the caches for while it reads its rows: the bytes @ahead of them, of
  * every @step-th 64-byte line from line @first on. step 0: nothing.
  */

@@ -110,7 +110,7 @@ VEC_INLINE void tile_out(const unsigned int units, vec s[][TILE_COLS], unsigned 
 			 float *out, size_t ldo)
 {
 	const unsigned int n = units * VEC_GROUPS;
-	v8 t[8];
+	ZW_UNSET v8 t[8];
 
 #pragma GCC unroll 16
 	for (unsigned int r = 0; r + 2 <= n; r += 2) {
@@ -139,7 +139,7 @@ VEC_INLINE void tile_units(const unsigned int units, unsigned int rows, const fl
 			   const float *w, size_t steps, float *lanes, bool resume, bool totals,
 			   float *out, size_t ldo)
 {
-	vec s[TILE_UNITS][TILE_COLS];
+	ZW_UNSET vec s[TILE_UNITS][TILE_COLS];
 
 #pragma GCC unroll 8
 	for (unsigned int i = 0; i < units; i++)
@@ -149,7 +149,7 @@ VEC_INLINE void tile_units(const unsigned int units, unsigned int rows, const fl
 					 : vec_zero();
 #pragma GCC unroll 4
 	for (size_t k = 0; k < steps; k++) {
-		vec x[TILE_UNITS];
+		ZW_UNSET vec x[TILE_UNITS];
 
 #pragma GCC unroll 8
 		for (unsigned int i = 0; i < units; i++)
@@ -245,8 +245,8 @@ VEC_INLINE void direct_one(const enum zw_store st, const float *a, const void *c
 	enum { COLS = 8, VECS = COLS / VEC_GROUPS };
 	const size_t line = LINE(st), size = 64 / line;
 	unsigned int wait = ahead.first;
-	vec s[VECS];
-	v8 t[COLS];
+	ZW_UNSET vec s[VECS];
+	ZW_UNSET v8 t[COLS];
 	size_t c = 0;
 
 #pragma GCC unroll 8
@@ -313,7 +313,7 @@ VEC_INLINE void direct_step(const unsigned int units, const unsigned int cols, v
 	const bool tight = units * cols >= MANY_SUMS;
 
 	if (cols <= units) {
-		vec y[8];
+		ZW_UNSET vec y[8];
 
 #pragma GCC unroll 8
 		for (unsigned int j = 0; j < cols; j++)
@@ -328,7 +328,7 @@ VEC_INLINE void direct_step(const unsigned int units, const unsigned int cols, v
 				direct_fma(x, y[j], &s[i][j], tight);
 		}
 	} else {
-		vec x[8];
+		ZW_UNSET vec x[8];
 
 #pragma GCC unroll 8
 		for (unsigned int i = 0; i < units; i++) {
@@ -354,7 +354,7 @@ VEC_INLINE void direct_many(const unsigned int rows, const unsigned int cols,
 	const unsigned int units = (rows + VEC_GROUPS - 1) / VEC_GROUPS;
 	const size_t line = LINE(st), size = 64 / line;
 	unsigned int wait = ahead.first;
-	vec s[8][8];
+	ZW_UNSET vec s[8][8];
 	size_t c = 0;
 
 #pragma GCC unroll 8
@@ -377,7 +377,7 @@ VEC_INLINE void direct_many(const unsigned int rows, const unsigned int cols,
 		direct_step(units, cols, s, a, w, st, c, k - c);
 #pragma GCC unroll 8
 	for (unsigned int at = 0; at < rows * cols; at += 8) {
-		v8 t[8];
+		ZW_UNSET v8 t[8];
 
 #pragma GCC unroll 8
 		for (unsigned int i = 0; i < 8; i++) {
@@ -424,7 +424,7 @@ VEC_INLINE void weigh_cols(const unsigned int rows, const unsigned int vecs, con
 			   const enum zw_store st, float *acc, size_t lda, const float *p,
 			   size_t ldp, const char *v, size_t ldv, size_t keys)
 {
-	vec s[ZW_WEIGH_MAX_ROWS][8];
+	ZW_UNSET vec s[ZW_WEIGH_MAX_ROWS][8];
 
 #pragma GCC unroll 4
 	for (unsigned int r = 0; r < rows; r++)
@@ -433,7 +433,7 @@ VEC_INLINE void weigh_cols(const unsigned int rows, const unsigned int vecs, con
 			s[r][c] = n < VEC_LANES ? vec_load_n(acc + r * lda, n)
 						: vec_load(acc + r * lda + c * VEC_LANES);
 	for (size_t j = 0; j < keys; j++) {
-		vec x[ZW_WEIGH_MAX_ROWS];
+		ZW_UNSET vec x[ZW_WEIGH_MAX_ROWS];
 
 #pragma GCC unroll 4
 		for (unsigned int r = 0; r < rows; r++) {
@@ -677,7 +677,8 @@ VEC_INLINE void delta_cols(const unsigned int vecs, const size_t n, float *s, si
 			   float *v)
 {
 	const vec al = vec_set1(alpha);
-	vec x[4], o[4];
+	ZW_UNSET vec x[4];
+	ZW_UNSET vec o[4];
 
 #pragma GCC unroll 4
 	for (unsigned int c = 0; c < vecs; c++)
