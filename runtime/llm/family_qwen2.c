@@ -53,9 +53,7 @@ static int qwen2_parse(const char *path, const cJSON *json, struct llm_model_con
 
 /* clang-format off */
 static const struct llm_tensor_row tensors[] = {
-	{"model.embed_tokens.weight",       T(embed),    MAT(VOCAB, HIDDEN)},
-	{"model.norm.weight",               T(norm),     VEC(HIDDEN)},
-	{"lm_head.weight",                  HEAD(head),  MAT(VOCAB, HIDDEN)},
+	MODEL_ROWS,
 	{"input_layernorm.weight",          L(norm1),    VEC(HIDDEN)},
 	{"self_attn.q_proj.weight",         L(qkv),      MAT(Q, HIDDEN)},
 	{"self_attn.k_proj.weight",         L(qkv),      MAT(KV, HIDDEN)},
@@ -64,10 +62,7 @@ static const struct llm_tensor_row tensors[] = {
 	{"self_attn.k_proj.bias",           L(qkv_bias), VEC(KV)},
 	{"self_attn.v_proj.bias",           L(qkv_bias), VEC(KV)},
 	{"self_attn.o_proj.weight",         L(o),        MAT(HIDDEN, Q)},
-	{"post_attention_layernorm.weight", L(norm2),    VEC(HIDDEN)},
-	{"mlp.gate_proj.weight",            L(gate_up),  MAT(INTER, HIDDEN)},
-	{"mlp.up_proj.weight",              L(gate_up),  MAT(INTER, HIDDEN)},
-	{"mlp.down_proj.weight",            L(down),     MAT(HIDDEN, INTER)},
+	SWIGLU_ROWS(L),
 };
 /* clang-format on */
 

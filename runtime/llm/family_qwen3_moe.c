@@ -97,31 +97,11 @@ static int qwen3_moe_parse(const char *path, const cJSON *json, struct llm_model
 	return ret;
 }
 
-static bool has_bias(const struct llm_model_config *cfg)
-{
-	return cfg->attention_bias;
-}
-
 /* clang-format off */
 static const struct llm_tensor_row tensors[] = {
-	{"model.embed_tokens.weight",        T(embed),    MAT(VOCAB, HIDDEN)},
-	{"model.norm.weight",                T(norm),     VEC(HIDDEN)},
-	{"lm_head.weight",                   HEAD(head),  MAT(VOCAB, HIDDEN)},
-	{"input_layernorm.weight",           L(norm1),    VEC(HIDDEN)},
-	{"self_attn.q_proj.weight",          L(qkv),      MAT(Q, HIDDEN)},
-	{"self_attn.k_proj.weight",          L(qkv),      MAT(KV, HIDDEN)},
-	{"self_attn.v_proj.weight",          L(qkv),      MAT(KV, HIDDEN)},
-	{"self_attn.q_proj.bias",            L(qkv_bias), VEC(Q), has_bias},
-	{"self_attn.k_proj.bias",            L(qkv_bias), VEC(KV), has_bias},
-	{"self_attn.v_proj.bias",            L(qkv_bias), VEC(KV), has_bias},
-	{"self_attn.q_norm.weight",          L(q_norm),   VEC(HEAD)},
-	{"self_attn.k_norm.weight",          L(k_norm),   VEC(HEAD)},
-	{"self_attn.o_proj.weight",          L(o),        MAT(HIDDEN, Q)},
-	{"self_attn.o_proj.bias",            L(o_bias),   VEC(HIDDEN), has_bias},
-	{"post_attention_layernorm.weight",  L(norm2),    VEC(HIDDEN)},
-	{"mlp.gate_proj.weight",             DENSE(gate_up), MAT(INTER, HIDDEN)},
-	{"mlp.up_proj.weight",               DENSE(gate_up), MAT(INTER, HIDDEN)},
-	{"mlp.down_proj.weight",             DENSE(down), MAT(HIDDEN, INTER)},
+	MODEL_ROWS,
+	QWEN3_ATTENTION_ROWS,
+	SWIGLU_ROWS(DENSE),
 	{"mlp.gate.weight",                  SPARSE(router), MAT(EXPERTS, HIDDEN)},
 	{"mlp.experts.%u.gate_proj.weight",  EXPERT(experts_gate_up), MAT(EXPERT, HIDDEN)},
 	{"mlp.experts.%u.up_proj.weight",    EXPERT(experts_gate_up), MAT(EXPERT, HIDDEN)},

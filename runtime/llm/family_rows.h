@@ -26,4 +26,35 @@
 		LLM_DIM_##d0, LLM_DIM_##d1                                                         \
 	}
 
+static inline bool llm_has_attention_bias(const struct llm_model_config *cfg)
+{
+	return cfg->attention_bias;
+}
+
+/* Rows that families share. */
+/* clang-format off */
+#define MODEL_ROWS \
+	{"model.embed_tokens.weight", T(embed), MAT(VOCAB, HIDDEN)}, \
+	{"model.norm.weight", T(norm), VEC(HIDDEN)}, \
+	{"lm_head.weight", HEAD(head), MAT(VOCAB, HIDDEN)}
+#define QWEN3_ATTENTION_ROWS \
+	{"input_layernorm.weight", L(norm1), VEC(HIDDEN)}, \
+	{"self_attn.q_proj.weight", L(qkv), MAT(Q, HIDDEN)}, \
+	{"self_attn.k_proj.weight", L(qkv), MAT(KV, HIDDEN)}, \
+	{"self_attn.v_proj.weight", L(qkv), MAT(KV, HIDDEN)}, \
+	{"self_attn.q_proj.bias", L(qkv_bias), VEC(Q), llm_has_attention_bias}, \
+	{"self_attn.k_proj.bias", L(qkv_bias), VEC(KV), llm_has_attention_bias}, \
+	{"self_attn.v_proj.bias", L(qkv_bias), VEC(KV), llm_has_attention_bias}, \
+	{"self_attn.q_norm.weight", L(q_norm), VEC(HEAD)}, \
+	{"self_attn.k_norm.weight", L(k_norm), VEC(HEAD)}, \
+	{"self_attn.o_proj.weight", L(o), MAT(HIDDEN, Q)}, \
+	{"self_attn.o_proj.bias", L(o_bias), VEC(HIDDEN), llm_has_attention_bias}
+/* The feed-forward's norm and a SwiGLU: in every layer (L), or in those without experts (DENSE). */
+#define SWIGLU_ROWS(SLOT) \
+	{"post_attention_layernorm.weight", L(norm2), VEC(HIDDEN)}, \
+	{"mlp.gate_proj.weight", SLOT(gate_up), MAT(INTER, HIDDEN)}, \
+	{"mlp.up_proj.weight", SLOT(gate_up), MAT(INTER, HIDDEN)}, \
+	{"mlp.down_proj.weight", SLOT(down), MAT(HIDDEN, INTER)}
+/* clang-format on */
+
 #endif
