@@ -142,10 +142,11 @@ ZW_ASSERT_OFFSET(struct zw_completion, seqno, 56);
 /*
  * Record the device writes to zw_ring_entry.result_va of every job that ends, however it ends
  * (cancelled ones that never ran included), before its completion. It is how user space learns the
- * simulated cost of a job without a system call.
+ * simulated cost of a job without a system call, and its end: who cleared seqno before it submitted
+ * and reads the job's number there finds the other fields, and everything that the job wrote.
  */
 struct zw_job_result {
-	zw_le64 seqno;
+	zw_le64 seqno; /* written last */
 	zw_le32 status;
 	zw_le32 reason;
 	zw_le32 packet_index;

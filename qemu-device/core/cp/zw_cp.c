@@ -345,10 +345,14 @@ static struct zw_job_result make_result(const struct zw_soc_job *job, const stru
 	return res;
 }
 
+/* The number goes last: who waits for it by reading finds the rest there. */
+#define RESULT_REST sizeof(((struct zw_job_result *)NULL)->seqno)
+
 static void write_result(struct zw_cp *cp, struct zw_soc_job *job, const struct zw_cp_queue *q)
 {
 	struct zw_job_result res = make_result(job, q);
 	struct zw_mem_fault fault = {0};
+	struct zw_mmu *mmu = cp->cfg.mmu;
 	int err;
 
 	if (job->result_va % 64) {
@@ -359,7 +363,12 @@ static void write_result(struct zw_cp *cp, struct zw_soc_job *job, const struct 
 		}
 		return;
 	}
-	err = zw_mem_write(cp->cfg.mmu, job->vm, job->result_va, &res, sizeof(res), &fault);
+	err = zw_mem_write(mmu, job->vm, job->result_va + RESULT_REST, (char *)&res + RESULT_REST,
+			   sizeof(res) - RESULT_REST, &fault);
+	if (!err) {
+		atomic_thread_fence(memory_order_release);
+		err = zw_mem_write(mmu, job->vm, job->result_va, &res, RESULT_REST, &fault);
+	}
 	/* A job that failed before keeps its own reason. */
 	if (err && job->status == ZW_JOB_OK) {
 		zw_cp_set_mem_error(job, err, &fault, (uint32_t)q->packets);
@@ -480,6 +489,7 @@ out:
 void zw_cp_report(struct zw_cp *cp, struct zw_soc_job *job)
 {
 	struct zw_cp_queue *q = &cp->queue[job->queue];
+	struct zw_mmu *mmu = cp->cfg.mmu;
 	struct zw_mem_fault fault;
 	struct zw_job_result res;
 
@@ -489,9 +499,13 @@ void zw_cp_report(struct zw_cp *cp, struct zw_soc_job *job)
 	job->end_ps = q->clk.now;
 	res = make_result(job, q);
 	/* It failed already: a result that cannot be written changes nothing. */
-	if (job->result_va && job->result_va % 64 == 0)
-		zw_mem_write_aside(cp->cfg.mmu, job->vm, job->function, job->result_va, &res,
-				   sizeof(res), &fault);
+	if (job->result_va && job->result_va % 64 == 0 &&
+	    !zw_mem_write_aside(mmu, job->vm, job->function, job->result_va + RESULT_REST,
+				(char *)&res + RESULT_REST, sizeof(res) - RESULT_REST, &fault)) {
+		atomic_thread_fence(memory_order_release);
+		zw_mem_write_aside(mmu, job->vm, job->function, job->result_va, &res, RESULT_REST,
+				   &fault);
+	}
 	q->active = false;
 	zw_cp_buffer_drop(&q->buffer);
 	note_end(cp, job->end_ps);

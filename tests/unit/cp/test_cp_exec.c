@@ -1037,6 +1037,32 @@ static void same_bits(void **state)
 	}
 }
 
+static struct zw_job_result before_last_write;
+
+static void keep_result(struct cp_env *e)
+{
+	memcpy(&before_last_write, e->sys + (e->result_va - AREA_VA(IN_SYSTEM)),
+	       sizeof(before_last_write));
+}
+
+/* Who polls the number in a result finds the rest of it. */
+static void result_number_is_last(void **state)
+{
+	struct zw_pkt nop = {.opcode = ZW_OP_NOP, .size = sizeof(nop)};
+	struct cp_env *e = *state;
+
+	EMIT(e, nop);
+	env_run_ok(e);
+	e->result_va = env_alloc(e, IN_SYSTEM, sizeof(e->result));
+	memset(e->sys + (e->result_va - AREA_VA(IN_SYSTEM)), 0, sizeof(e->result));
+	e->at_dma_write = keep_result;
+	EMIT(e, nop);
+	env_run_ok(e);
+	assert_int_equal(before_last_write.seqno, 0);
+	assert_int_equal(before_last_write.packets, 1);
+	assert_int_equal(before_last_write.end_ps, e->result.end_ps);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1059,6 +1085,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(in_out, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(indirect_rows, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(weights_in_pieces, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(result_number_is_last, env_setup, env_teardown),
 		cmocka_unit_test(same_bits),
 	};
 
