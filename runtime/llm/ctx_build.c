@@ -16,6 +16,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "layers.h"
+
 static void build_layers(const struct zw_ctx *c, const struct llm_slot *s, struct zw_cmd *cmd,
 			 const struct zw_tensor *h)
 {
@@ -82,6 +84,7 @@ static void build_outputs(const struct zw_ctx *c, struct llm_slot *s, struct zw_
 	uint32_t rows = c->o.outputs, v = cfg->vocab_size, k = c->o.top_k;
 	uint64_t param = llm_param_va(c, s), res = llm_result_va(c, s);
 	uint64_t num_out = param + c->p.num_out;
+	struct llm_build b = {.cfg = cfg, .w = &c->m->w, .cmd = cmd, .rows_va = num_out};
 	struct zw_tensor out_h =
 		zw_tensor_2d(ZW_DTYPE_F32, c->act.va + c->a.out_h, rows, cfg->hidden_size);
 	struct zw_tensor out_x =
@@ -96,7 +99,7 @@ static void build_outputs(const struct zw_ctx *c, struct llm_slot *s, struct zw_
 
 	gather(cmd, param + c->p.out_rows, rows, num_out, h, &out_h);
 	zw_cmd_rmsnorm(cmd, &out_h, &c->m->w.norm, &out_x, cfg->rms_norm_eps, num_out, 0);
-	zw_cmd_gemm(cmd, &out_x, &c->m->w.head, &logits, NULL, NULL, num_out, 0);
+	llm_build_linear(&b, &out_x, &c->m->w.head, &logits, NULL, NULL);
 	zw_cmd_argmax(cmd, &allowed, &argmax, num_out, 0);
 	/* An argmax cannot say that its row was no numbers: one logit beside it can. */
 	gather(cmd, param + c->p.iota, rows, num_out, &first, &probe);

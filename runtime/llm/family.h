@@ -34,6 +34,8 @@ enum llm_tensor_flags {
 	/* Of layers: once per expert, whose number takes the place of %u in the name. The rows of a
 	 * slot are stacked expert by expert: [experts, rows, columns]. */
 	LLM_T_EXPERT = 1 << 4,
+	/* The matrix of a linear layer: slot is of a struct llm_linear. */
+	LLM_T_LINEAR = 1 << 5,
 };
 
 /*
@@ -42,7 +44,7 @@ enum llm_tensor_flags {
  */
 struct llm_tensor_row {
 	const char *name; /* behind the family's layer prefix for LLM_T_LAYER */
-	uint16_t slot;    /* offset of a struct zw_tensor */
+	uint16_t slot; /* offset of a struct zw_tensor, or with LLM_T_LINEAR a struct llm_linear */
 	uint16_t flags;
 	uint8_t dim[2];                                   /* enum llm_dim */
 	bool (*when)(const struct llm_model_config *cfg); /* NULL: always */

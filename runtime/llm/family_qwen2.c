@@ -55,14 +55,14 @@ static int qwen2_parse(const char *path, const cJSON *json, struct llm_model_con
 static const struct llm_tensor_row tensors[] = {
 	MODEL_ROWS,
 	{"input_layernorm.weight",          L(norm1),    VEC(HIDDEN)},
-	{"self_attn.q_proj.weight",         L(qkv),      MAT(Q, HIDDEN)},
-	{"self_attn.k_proj.weight",         L(qkv),      MAT(KV, HIDDEN)},
-	{"self_attn.v_proj.weight",         L(qkv),      MAT(KV, HIDDEN)},
+	{"self_attn.q_proj.weight",         LINEAR(qkv), MAT(Q, HIDDEN)},
+	{"self_attn.k_proj.weight",         LINEAR(qkv), MAT(KV, HIDDEN)},
+	{"self_attn.v_proj.weight",         LINEAR(qkv), MAT(KV, HIDDEN)},
 	{"self_attn.q_proj.bias",           L(qkv_bias), VEC(Q)},
 	{"self_attn.k_proj.bias",           L(qkv_bias), VEC(KV)},
 	{"self_attn.v_proj.bias",           L(qkv_bias), VEC(KV)},
-	{"self_attn.o_proj.weight",         L(o),        MAT(HIDDEN, Q)},
-	SWIGLU_ROWS(L),
+	{"self_attn.o_proj.weight",         LINEAR(o),   MAT(HIDDEN, Q)},
+	SWIGLU_ROWS(LINEAR),
 };
 /* clang-format on */
 

@@ -28,7 +28,7 @@ static int qwen3_parse(const char *path, const cJSON *json, struct llm_model_con
 static const struct llm_tensor_row tensors[] = {
 	MODEL_ROWS,
 	QWEN3_ATTENTION_ROWS,
-	SWIGLU_ROWS(L),
+	SWIGLU_ROWS(LINEAR),
 };
 /* clang-format on */
 

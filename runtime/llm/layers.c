@@ -8,6 +8,57 @@ static const struct zw_tensor *opt(const struct zw_tensor *t)
 	return t->dtype == ZW_DTYPE_NONE ? NULL : t;
 }
 
+/* ---- linear layers ---- */
+
+void llm_build_linear(const struct llm_build *b, const struct zw_tensor *a,
+		      const struct llm_linear *l, const struct zw_tensor *c,
+		      const struct zw_tensor *bias, const struct zw_tensor *residual)
+{
+	struct zw_pkt_gemm pkt = {
+		.hdr = {.opcode = ZW_OP_GEMM, .size = sizeof(pkt), .rows_va = b->rows_va},
+		.a = *a,
+		.w = l->w,
+		.c = *c,
+		.w_scale = l->scale,
+		.w_zero = l->zero,
+		.w_scale2 = l->scale2,
+	};
+
+	if (bias)
+		pkt.bias = *bias;
+	if (residual)
+		pkt.residual = *residual;
+	zw_cmd_packet(b->cmd, &pkt);
+}
+
+void llm_build_linear_experts(const struct llm_build *b, const struct zw_tensor *a,
+			      const struct llm_linear *l, const struct zw_tensor *ids,
+			      const struct zw_tensor *c, const struct zw_tensor *weights,
+			      const struct zw_tensor *residual, uint32_t flags)
+{
+	struct zw_pkt_gemm_experts pkt = {
+		.hdr = {.opcode = ZW_OP_GEMM_EXPERTS,
+			.size = sizeof(pkt),
+			.flags = flags,
+			.rows_va = b->rows_va},
+		.a = *a,
+		.w = l->w,
+		.ids = *ids,
+		.c = *c,
+		.w_scale = l->scale,
+		.w_zero = l->zero,
+		.w_scale2 = l->scale2,
+	};
+
+	if (weights)
+		pkt.weights = *weights;
+	if (residual)
+		pkt.residual = *residual;
+	zw_cmd_packet(b->cmd, &pkt);
+}
+
+/* ---- layers ---- */
+
 /* Columns [first, first + heads * d) of a [M, N] tensor as [M, heads, d]; no data moves. */
 static struct zw_tensor heads_of(const struct zw_tensor *t, uint32_t first, uint32_t heads,
 				 uint32_t d)
@@ -44,7 +95,7 @@ void llm_build_attention(const struct llm_build *b, const struct llm_layer_weigh
 	k_cache.va += kv * b->kv_layer_stride;
 	v_cache.va += kv * b->kv_layer_stride;
 	zw_cmd_rmsnorm(b->cmd, &b->h, &w->norm1, x, c->rms_norm_eps, r, 0);
-	zw_cmd_gemm(b->cmd, x, &w->qkv, qkv, opt(&w->qkv_bias), NULL, r, 0);
+	llm_build_linear(b, x, &w->qkv, qkv, opt(&w->qkv_bias), NULL);
 	if (opt(&w->q_norm))
 		zw_cmd_rmsnorm(b->cmd, &q, &w->q_norm, &q, c->rms_norm_eps, r, 0);
 	if (opt(&w->k_norm))
@@ -54,7 +105,7 @@ void llm_build_attention(const struct llm_build *b, const struct llm_layer_weigh
 	zw_cmd_kv_write(b->cmd, &k, &v, &b->pos, &b->seq, &b->block_table, &k_cache, &v_cache, r,
 			0);
 	zw_cmd_attention(b->cmd, &args, r, 0);
-	zw_cmd_gemm(b->cmd, &q_flat, &w->o, &b->h, opt(&w->o_bias), &b->h, r, 0);
+	llm_build_linear(b, &q_flat, &w->o, &b->h, opt(&w->o_bias), &b->h);
 }
 
 void llm_build_swiglu(const struct llm_build *b, const struct llm_layer_weights *w,
@@ -66,9 +117,9 @@ void llm_build_swiglu(const struct llm_build *b, const struct llm_layer_weights 
 		zw_tensor_slice(*gate_up, 1, c->intermediate_size, c->intermediate_size);
 
 	zw_cmd_rmsnorm(b->cmd, &b->h, &w->norm2, x, c->rms_norm_eps, b->rows_va, 0);
-	zw_cmd_gemm(b->cmd, x, &w->gate_up, gate_up, NULL, NULL, b->rows_va, 0);
+	llm_build_linear(b, x, &w->gate_up, gate_up, NULL, NULL);
 	zw_cmd_swiglu(b->cmd, &gate, &up, &gate, b->rows_va, 0);
-	zw_cmd_gemm(b->cmd, &gate, &w->down, &b->h, NULL, &b->h, b->rows_va, 0);
+	llm_build_linear(b, &gate, &w->down, &b->h, NULL, &b->h);
 }
 
 void llm_build_experts(const struct llm_build *b, const struct llm_layer_weights *w,
@@ -84,13 +135,12 @@ void llm_build_experts(const struct llm_build *b, const struct llm_layer_weights
 	uint64_t r = b->rows_va;
 
 	zw_cmd_rmsnorm(b->cmd, &b->h, &w->norm2, &s->x, c->rms_norm_eps, r, 0);
-	zw_cmd_gemm(b->cmd, &s->x, &w->router, &s->logits, NULL, NULL, r, 0);
+	llm_build_linear(b, &s->x, &w->router, &s->logits, NULL, NULL);
 	zw_cmd_route(b->cmd, &s->logits, &s->weights, &s->ids, r, flags);
-	zw_cmd_gemm_experts(b->cmd, &s->x, &w->experts_gate_up, &s->ids, &gate_up, NULL, NULL, r,
-			    0);
+	llm_build_linear_experts(b, &s->x, &w->experts_gate_up, &s->ids, &gate_up, NULL, NULL, 0);
 	zw_cmd_swiglu(b->cmd, &gate, &up, &act, r, 0);
-	zw_cmd_gemm_experts(b->cmd, &act, &w->experts_down, &s->ids, &b->h, &s->weights, &b->h, r,
-			    ZW_EXPERTS_F_SCATTER);
+	llm_build_linear_experts(b, &act, &w->experts_down, &s->ids, &b->h, &s->weights, &b->h,
+				 ZW_EXPERTS_F_SCATTER);
 }
 
 /* ---- dense decoders ---- */

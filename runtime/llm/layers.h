@@ -5,6 +5,16 @@
 
 #include "family.h"
 
+/* c = a . W^T (+ bias) (+ residual), these two optional: GEMM with the matrix of a linear layer. */
+void llm_build_linear(const struct llm_build *b, const struct zw_tensor *a,
+		      const struct llm_linear *l, const struct zw_tensor *c,
+		      const struct zw_tensor *bias, const struct zw_tensor *residual);
+/* GEMM_EXPERTS with matrices [experts, N, K]; flags: ZW_EXPERTS_F_*. weights, residual optional. */
+void llm_build_linear_experts(const struct llm_build *b, const struct zw_tensor *a,
+			      const struct llm_linear *l, const struct zw_tensor *ids,
+			      const struct zw_tensor *c, const struct zw_tensor *weights,
+			      const struct zw_tensor *residual, uint32_t flags);
+
 /*
  * h += attention(norm1(h)) with optional biases and per-head QK norm. kv: which of the KV layers.
  * Scratch: x [M, H]; qkv [M, (heads + 2 kv heads) d].

@@ -87,8 +87,8 @@ static int load(struct zw_model *m, struct llm_source *src, const struct zw_mode
 		ret = allocate(m, &plan, src->path, err);
 	if (!ret) {
 		llm_plan_place(&plan, m->buf.va);
-		if (m->w.head.dtype == ZW_DTYPE_NONE)
-			m->w.head = m->w.embed;
+		if (m->w.head.w.dtype == ZW_DTYPE_NONE)
+			m->w.head.w = m->w.embed;
 		m->info.tensors = (uint32_t)plan.num_parts;
 		m->info.parameters = plan.parameters;
 		m->info.weight_bytes = m->buf.bytes;

@@ -12,21 +12,32 @@
 #include "config.h"
 #include "plan.h"
 
+/*
+ * The matrix of a linear layer, [N,K] or [experts, N, K], as llm_build_linear() takes it: (w - zero) *
+ * scale * scale2, where the last three are zw_tensor_none() for what a checkpoint does not quantise.
+ */
+struct llm_linear {
+	struct zw_tensor w, scale, zero, scale2;
+};
+
 /* One layer; absent ones are zw_tensor_none(). Matrices that read the same input are one matrix. */
 struct llm_layer_weights {
 	struct zw_tensor norm1, norm2;
-	struct zw_tensor qkv, qkv_bias; /* rows: q, then k, then v */
+	struct llm_linear qkv; /* rows: q, then k, then v */
+	struct zw_tensor qkv_bias;
 	struct zw_tensor q_norm, k_norm;
-	struct zw_tensor o, o_bias;
-	struct zw_tensor gate_up; /* rows: gate, then up */
-	struct zw_tensor down;
-	struct zw_tensor router; /* [experts, H] */
-	struct zw_tensor experts_gate_up,
+	struct llm_linear o;
+	struct zw_tensor o_bias;
+	struct llm_linear gate_up; /* rows: gate, then up */
+	struct llm_linear down;
+	struct llm_linear router; /* [experts, H] */
+	struct llm_linear experts_gate_up,
 		experts_down; /* [experts, rows, columns], as the two above */
 };
 
 struct llm_weights {
-	struct zw_tensor embed, norm, head;
+	struct zw_tensor embed, norm;
+	struct llm_linear head;
 	struct llm_layer_weights *layers;
 };
 
