@@ -33,6 +33,7 @@
 #include "llm_generate.h"
 #include "llm_generation_config.h"
 #include "llm_model.h"
+#include "llm_perplexity.h"
 #include "llm_sampler.h"
 #include "llm_tokenizer.h"
 

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+/* zw-perplexity: how well a model foretells a text. See zw-perplexity(1). */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "file_perplexity.h"
+#include "tool_output.h"
+
+#define EXIT_USAGE       2
+#define EXIT_INTERRUPTED 130 /* as shells report SIGINT */
+
+static const char usage_text[] =
+	"usage: zw-perplexity [options] MODEL FILE\n"
+	"\n"
+	"Prints the perplexity of a Qwen checkpoint (Hugging Face directory) on a text.\n"
+	"\n"
+	"  FILE                the text; - is standard input\n"
+	"      --ids           FILE is a JSON list of token ids\n"
+	"  -c, --ctx N         tokens that the model sees at a time (default 512 or its limit)\n"
+	"      --stride N      tokens from one window to the next (default: half a window)\n"
+	"      --windows N     stop after N windows\n"
+	"      --chunk N       compute N tokens at a time (default 128)\n"
+	"      --device D      auto (default): first accel device, else sim; drm, drm:N, sim\n"
+	"      --profile P     chip profile 810e, m890 or c12 (sim; on drm it must be that chip)\n"
+	"      --json          print a JSON object\n"
+	"  -q, --quiet         no progress on standard error\n"
+	"  -h, --help, --version\n"
+	"\n"
+	"Exit status: 0 done, 1 failure, 2 usage, 130 interrupted.\n";
+
+enum {
+	OPT_IDS = 256,
+	OPT_STRIDE,
+	OPT_WINDOWS,
+	OPT_CHUNK,
+	OPT_DEVICE,
+	OPT_PROFILE,
+	OPT_JSON,
+	OPT_VERSION
+};
+
+static const struct option options[] = {
+	{"ids", no_argument, NULL, OPT_IDS},
+	{"ctx", required_argument, NULL, 'c'},
+	{"ctx-size", required_argument, NULL, 'c'},
+	{"stride", required_argument, NULL, OPT_STRIDE},
+	{"windows", required_argument, NULL, OPT_WINDOWS},
+	{"chunk", required_argument, NULL, OPT_CHUNK},
+	{"device", required_argument, NULL, OPT_DEVICE},
+	{"profile", required_argument, NULL, OPT_PROFILE},
+	{"json", no_argument, NULL, OPT_JSON},
+	{"quiet", no_argument, NULL, 'q'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, OPT_VERSION},
+	{NULL, 0, NULL, 0},
+};
+
+static volatile sig_atomic_t interrupts;
+
+static void on_interrupt(int sig)
+{
+	(void)sig;
+	interrupts = 1;
+}
+
+static int interrupted(void)
+{
+	return interrupts;
+}
+
+static bool parse_u32(const char *s, uint32_t min, uint32_t max, uint32_t *v)
+{
+	char *end;
+	unsigned long long u;
+
+	if (s[0] < '0' || s[0] > '9')
+		return false;
+	errno = 0;
+	u = strtoull(s, &end, 10);
+	if (errno || *end || u < min || u > max)
+		return false;
+	*v = (uint32_t)u;
+	return true;
+}
+
+static bool set_option(struct file_perplexity *f, int opt, const char *v)
+{
+	uint32_t n = 0;
+	bool good = true;
+
+	switch (opt) {
+	case 'c':
+		good = parse_u32(v, 2, INT32_MAX, &f->window);
+		break;
+	case OPT_STRIDE:
+		good = parse_u32(v, 1, INT32_MAX, &f->stride);
+		break;
+	case OPT_WINDOWS:
+		good = parse_u32(v, 1, INT32_MAX, &n);
+		f->max_windows = n;
+		break;
+	case OPT_CHUNK:
+		good = parse_u32(v, 1, ZW_CTX_MAX_BATCH, &f->batch);
+		break;
+	case OPT_DEVICE:
+		f->device = v;
+		break;
+	case OPT_PROFILE:
+		f->profile = v;
+		break;
+	case OPT_IDS:
+		f->ids = true;
+		break;
+	default:
+		f->quiet = true;
+	}
+	if (!good)
+		fprintf(stderr, "zw-perplexity: bad value \"%s\" (zw-perplexity --help)\n", v);
+	return good;
+}
+
+/* -1: go on; otherwise the exit status. */
+static int parse_args(struct file_perplexity *f, bool *json, int argc, char **argv)
+{
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "c:qh", options, NULL)) != -1) {
+		switch (opt) {
+		case '?':
+			return EXIT_USAGE; /* getopt has said why */
+		case 'h':
+			fputs(usage_text, stdout);
+			return tool_finish("zw-perplexity", EXIT_SUCCESS);
+		case OPT_VERSION:
+			printf("zw-perplexity %d.%d.%d\n", ZW_VERSION_MAJOR, ZW_VERSION_MINOR,
+			       ZW_VERSION_PATCH);
+			return tool_finish("zw-perplexity", EXIT_SUCCESS);
+		case OPT_JSON:
+			*json = true;
+			break;
+		default:
+			if (!set_option(f, opt, optarg))
+				return EXIT_USAGE;
+		}
+	}
+	if (argc - optind != 2) {
+		fprintf(stderr, "zw-perplexity: MODEL and FILE are needed, and nothing else "
+				"(zw-perplexity --help)\n");
+		return EXIT_USAGE;
+	}
+	f->model = argv[optind];
+	f->file = argv[optind + 1];
+	return -1;
+}
+
+int main(int argc, char **argv)
+{
+	struct sigaction on_int = {.sa_handler = on_interrupt,
+				   .sa_flags = SA_RESETHAND | SA_RESTART};
+	struct file_perplexity f = {
+		.tool = "zw-perplexity", .device = "auto", .interrupted = interrupted};
+	struct zw_perplexity_result r = {.size = sizeof(r)};
+	bool json = false;
+	int ret;
+
+	signal(SIGPIPE, SIG_IGN);
+	ret = parse_args(&f, &json, argc, argv);
+	if (ret >= 0)
+		return ret;
+	sigaction(SIGINT, &on_int, NULL);
+	ret = file_perplexity(&f, &r);
+	if (ret == -ECANCELED && interrupts)
+		return EXIT_INTERRUPTED;
+	if (ret)
+		return EXIT_FAILURE;
+	if (json)
+		printf("{\"perplexity\": %.17g, \"error\": %.17g, \"nll\": %.17g, "
+		       "\"tokens\": %llu, \"windows\": %u}\n",
+		       r.perplexity, r.error, r.nll, (unsigned long long)r.scored, r.windows);
+	else
+		printf("perplexity %.4f +- %.4f (%llu tokens scored in %u windows)\n", r.perplexity,
+		       r.error, (unsigned long long)r.scored, r.windows);
+	return tool_finish("zw-perplexity", EXIT_SUCCESS);
+}
