@@ -39,6 +39,28 @@ int llm_check_device(struct zw_dev *dev, const struct llm_family *family, struct
 	return 0;
 }
 
+/* Everything that the weights are stored in has to be something that the engines read. */
+static int check_dtypes(struct zw_dev *dev, const struct llm_plan *p, struct zw_error *err)
+{
+	struct zw_dev_attrs attrs = {.size = sizeof(attrs)};
+	int ret = zw_dev_get_attrs(dev, &attrs);
+
+	if (ret)
+		return llm_fail(err, ret, "device: %s", strerror(-ret));
+	for (uint32_t dtype = 0; dtype < 64; dtype++) {
+		struct llm_source_tensor t;
+
+		if (!((p->dtypes & ~attrs.dtypes) >> dtype & 1))
+			continue;
+		p->src->ops->get(p->src, p->first_of[dtype], &t);
+		return llm_fail(
+			err, -EOPNOTSUPP,
+			"%s: tensor %s: dtype %s: a device of profile %s does not compute with %s",
+			t.file, t.name, t.dtype_name, attrs.profile_name, zw_dtype_name(dtype));
+	}
+	return 0;
+}
+
 /* ---- loading ---- */
 
 static int allocate(struct zw_model *m, const struct llm_plan *p, const char *path,
@@ -83,6 +105,8 @@ static int load(struct zw_model *m, struct llm_source *src, const struct zw_mode
 	ret = src->ops->open(src, err);
 	if (!ret)
 		ret = llm_family_plan(m->family, &m->cfg, &plan, &m->w, err);
+	if (!ret)
+		ret = check_dtypes(m->dev, &plan, err);
 	if (!ret)
 		ret = allocate(m, &plan, src->path, err);
 	if (!ret) {

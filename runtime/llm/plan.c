@@ -6,17 +6,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The types the device computes with as weights. */
-static bool computes(uint32_t dtype)
+/* The types that weights stay in when nobody asks for another. */
+static bool is_float(uint32_t dtype)
 {
-	return dtype == ZW_DTYPE_BF16 || dtype == ZW_DTYPE_F32;
+	return dtype == ZW_DTYPE_BF16 || dtype == ZW_DTYPE_F32 || dtype == ZW_DTYPE_F16;
 }
 
-static bool converts(uint32_t from, uint32_t to)
+static bool converts(const struct llm_take *t, uint32_t from, uint32_t to)
 {
-	bool known = from == ZW_DTYPE_F32 || from == ZW_DTYPE_F16 || from == ZW_DTYPE_BF16;
+	const struct llm_unpack *u = &t->unpack;
 
-	return from == to || (known && computes(to));
+	if (u->kind == LLM_UNPACK_BITS)
+		return zw_dtype_bits(from) >= 8 && zw_dtype_bits(to);
+	if (u->kind == LLM_UNPACK_TURN && u->bits)
+		return from == ZW_DTYPE_I32 &&
+		       (to == ZW_DTYPE_I8 || to == ZW_DTYPE_U8 || to == ZW_DTYPE_U4);
+	if (from == to && t->add == 0 && t->mul == 0)
+		return true;
+	return is_float(to) && (is_float(from) || from == ZW_DTYPE_F8E4M3);
 }
 
 /* Puts the defaults in; -EINVAL when the take leaves the matrix [rows, cols]. */
@@ -48,12 +55,34 @@ static int resolve(struct llm_take *t, uint64_t rows, uint64_t cols)
 	return 0;
 }
 
+/* Rows and columns of the destination that all of a source [rows, cols] would be. */
+static void unpacked_shape(const struct llm_plan_part *part, uint64_t *rows, uint64_t *cols)
+{
+	const struct llm_unpack *u = &part->take.unpack;
+	uint64_t r = *rows, c = *cols, per = u->bits ? 32u / u->bits : 1;
+
+	switch (u->kind) {
+	case LLM_UNPACK_BITS:
+		*cols = c * zw_dtype_bits(part->from) / zw_dtype_bits(part->to);
+		break;
+	case LLM_UNPACK_REPEAT:
+		*rows = r * u->block;
+		break;
+	case LLM_UNPACK_TURN:
+		*rows = u->order == LLM_PACK_RIGHT || u->order == LLM_PACK_AWQ ? c * per : c;
+		*cols = u->order == LLM_PACK_DOWN ? r * per : r;
+		break;
+	default:
+		break;
+	}
+}
+
 static int add_part(struct llm_plan *p, const struct llm_take *take, uint32_t to, uint64_t *off,
 		    uint64_t *rows, uint64_t *cols, struct zw_error *err)
 {
 	struct llm_plan_part part = {.take = *take, .to = to, .off = *off};
 	struct llm_source_tensor t;
-	uint64_t r = 1;
+	uint64_t r = 1, src_rows, per = 1;
 
 	p->src->ops->get(p->src, take->tensor, &t);
 	for (uint32_t i = 0; i + 1 < t.ndim; i++)
@@ -61,26 +90,42 @@ static int add_part(struct llm_plan *p, const struct llm_take *take, uint32_t to
 	part.src_cols = t.ndim > 1 ? t.dim[t.ndim - 1] : 1;
 	if (t.ndim == 1)
 		r = t.dim[0];
+	src_rows = r;
 	part.from = t.dtype;
-	if (!converts(t.dtype, to))
+	part.dst_cols = part.src_cols;
+	if (!converts(take, t.dtype, to))
 		return llm_fail(err, -EOPNOTSUPP, "%s: tensor %s: %s to %s is not supported",
 				t.file, t.name, t.dtype_name,
 				zw_dtype_name(to) ? zw_dtype_name(to) : "?");
-	if (resolve(&part.take, r, part.src_cols))
+	unpacked_shape(&part, &r, &part.dst_cols);
+	if (resolve(&part.take, r, part.dst_cols) ||
+	    (take->unpack.kind && part.take.cols != part.dst_cols))
 		return llm_fail(err, -EINVAL, "%s: tensor %s: the part taken is outside of it",
 				t.file, t.name);
-	if (*cols && part.take.cols != *cols)
+	part.dst_cols = part.take.cols;
+	if (*cols && part.dst_cols != *cols)
 		return llm_fail(err, -EINVAL, "%s: tensor %s: %llu columns beside %llu", t.file,
-				t.name, (unsigned long long)part.take.cols,
+				t.name, (unsigned long long)part.dst_cols,
 				(unsigned long long)*cols);
+	if (part.dst_cols * zw_dtype_bits(to) % 8)
+		return llm_fail(err, -EOPNOTSUPP,
+				"%s: tensor %s: rows of %llu elements of %s are no whole bytes",
+				t.file, t.name, (unsigned long long)part.dst_cols,
+				zw_dtype_name(to));
 	if (llm_grow(&p->parts, &p->cap_parts, p->num_parts + 1, sizeof(*p->parts)))
 		return llm_fail(err, -ENOMEM, "out of memory");
+	if (take->unpack.kind == LLM_UNPACK_REPEAT)
+		per = take->unpack.per;
+	*cols = part.dst_cols;
+	r = part.take.count * ((part.take.run + per - 1) / per);
+	*rows += r;
+	*off += r * part.dst_cols * zw_dtype_bits(to) / 8;
+	part.read_bytes =
+		take->unpack.kind == LLM_UNPACK_REPEAT || take->unpack.kind == LLM_UNPACK_TURN
+			? src_rows * part.src_cols * (zw_dtype_bits(part.from) / 8)
+			: r * part.dst_cols * zw_dtype_bits(take->unpack.kind ? to : part.from) / 8;
 	p->parts[p->num_parts++] = part;
-	*cols = part.take.cols;
-	*rows += part.take.run * part.take.count;
-	r = part.take.run * part.take.count * part.take.cols;
-	*off += r * (zw_dtype_bits(to) / 8);
-	p->read_bytes += r * (zw_dtype_bits(part.from) / 8);
+	p->read_bytes += part.read_bytes;
 	return 0;
 }
 
@@ -92,16 +137,27 @@ static int common_dtype(const struct llm_plan *p, const struct llm_take *parts, 
 
 	for (size_t i = 0; i < n; i++) {
 		p->src->ops->get(p->src, parts[i].tensor, &t);
-		if (!computes(t.dtype))
-			return llm_fail(
-				err, -EOPNOTSUPP,
-				"%s: tensor %s: dtype %s is not supported by the device yet",
-				t.file, t.name, t.dtype_name);
+		if (!is_float(t.dtype))
+			return llm_fail(err, -EOPNOTSUPP,
+					"%s: tensor %s: dtype %s is not supported here", t.file,
+					t.name, t.dtype_name);
 		if (!i)
 			*dtype = t.dtype;
 		else if (t.dtype != *dtype)
 			*dtype = ZW_DTYPE_F32;
 	}
+	return 0;
+}
+
+/* Notes a destination, behind which the buffer ends. */
+static int add_dst(struct llm_plan *p, struct zw_tensor *dst, uint32_t dtype, uint64_t end,
+		   struct zw_error *err)
+{
+	if (llm_grow(&p->dst, &p->cap_dst, p->num_dst + 1, sizeof(*p->dst)))
+		return llm_fail(err, -ENOMEM, "out of memory");
+	p->dst[p->num_dst++] = dst;
+	p->bytes = end;
+	p->dtypes |= 1ull << dtype;
 	return 0;
 }
 
@@ -121,15 +177,34 @@ int llm_plan_add(struct llm_plan *p, struct zw_tensor *dst, uint32_t dtype,
 	if (rows > ZW_MAX_DIM || cols > ZW_MAX_DIM)
 		return llm_fail(err, -EFBIG, "a tensor of %llu x %llu is too large",
 				(unsigned long long)rows, (unsigned long long)cols);
-	if (llm_grow(&p->dst, &p->cap_dst, p->num_dst + 1, sizeof(*p->dst)))
-		return llm_fail(err, -ENOMEM, "out of memory");
-	p->dst[p->num_dst++] = dst;
-	p->bytes = off;
+	if (!(p->dtypes >> dtype & 1))
+		p->first_of[dtype] = parts[0].tensor;
+	ret = add_dst(p, dst, dtype, off, err);
+	if (ret)
+		return ret;
 	p->parameters += rows * cols;
 	p->src->ops->get(p->src, parts[0].tensor, &t);
 	*dst = t.ndim > 1 ? zw_tensor_2d(dtype, start, (uint32_t)rows, (uint32_t)cols)
 			  : zw_tensor_1d(dtype, start, (uint32_t)rows);
 	return 0;
+}
+
+int llm_plan_add_values(struct llm_plan *p, struct zw_tensor *dst, const float *values, size_t n,
+			struct zw_error *err)
+{
+	uint64_t start = llm_align(p->bytes, LLM_ALIGN);
+	struct llm_plan_part part = {
+		.take = {.run = n, .count = 1}, .to = ZW_DTYPE_F32, .off = start};
+
+	if (llm_grow(&p->parts, &p->cap_parts, p->num_parts + 1, sizeof(*p->parts)))
+		return llm_fail(err, -ENOMEM, "out of memory");
+	part.values = malloc(n * sizeof(*values));
+	if (!part.values)
+		return llm_fail(err, -ENOMEM, "out of memory");
+	memcpy(part.values, values, n * sizeof(*values));
+	p->parts[p->num_parts++] = part;
+	*dst = zw_tensor_1d(ZW_DTYPE_F32, start, (uint32_t)n);
+	return add_dst(p, dst, ZW_DTYPE_F32, start + n * sizeof(*values), err);
 }
 
 void llm_plan_place(struct llm_plan *p, uint64_t va)
@@ -140,6 +215,8 @@ void llm_plan_place(struct llm_plan *p, uint64_t va)
 
 void llm_plan_fini(struct llm_plan *p)
 {
+	for (size_t i = 0; i < p->num_parts; i++)
+		free(p->parts[i].values);
 	free(p->parts);
 	free(p->dst);
 	memset(p, 0, sizeof(*p));

@@ -25,18 +25,59 @@ static inline uint64_t llm_align(uint64_t v, uint64_t a)
  * head and a step of two; several parts that take from one tensor split it; several parts of one
  * destination concatenate. run 0: all rows; cols 0: all columns.
  */
+enum llm_unpack_kind {
+	LLM_UNPACK_NONE, /* a matrix of numbers */
+	/*
+	 * The bytes of a row are those of a row of the destination's type once `flip` has been exclusive-
+	 * ored to each: several elements a byte or word, offset integers that become two's complement.
+	 */
+	LLM_UNPACK_BITS,
+	/*
+	 * Numbers, row i of which holds for rows [i * block, (i + 1) * block) of a matrix, where a row of
+	 * the destination holds for `per` of them, a divisor of block. first, run and step are multiples of
+	 * per, and count rows of that matrix.
+	 */
+	LLM_UNPACK_REPEAT,
+	/*
+	 * The transpose of the destination: numbers, or integers in words of 32 bits (see the order), to
+	 * which `plus` is added. first, run and step count rows of the destination.
+	 */
+	LLM_UNPACK_TURN,
+};
+
+/* Where integers of `bits` bits stand in words, the lowest bits first. */
+enum llm_pack_order {
+	LLM_PACK_NONE,  /* they are numbers, one each */
+	LLM_PACK_DOWN,  /* those of a word are below each other: GPTQ's weights */
+	LLM_PACK_RIGHT, /* beside each other: GPTQ's zero points */
+	LLM_PACK_AWQ,   /* beside each other, eight in the order 0 2 4 6 1 3 5 7 */
+};
+
+/* How a tensor of a quantised matrix is to be read. Only whole rows of the destination are taken. */
+struct llm_unpack {
+	uint8_t kind, order, bits;
+	uint8_t flip;
+	int32_t plus;
+	uint64_t block, per;
+};
+
 struct llm_take {
 	size_t tensor; /* of the source */
 	uint64_t first, run, step, count;
 	uint64_t col, cols;
+	float mul; /* times each element; 0: not */
 	float add; /* to each element: 1 turns a zero-centred norm weight into a plain one */
+	struct llm_unpack unpack;
 };
 
 struct llm_plan_part {
 	struct llm_take take; /* nothing 0 that has a default */
 	uint32_t from, to;    /* enum zw_dtype */
 	uint64_t src_cols;    /* of the source's rows */
+	uint64_t dst_cols;    /* of the destination's */
 	uint64_t off;         /* of the destination, dense, in the buffer */
+	uint64_t read_bytes;  /* of the source */
+	float *values;        /* not NULL: there is no source, the destination is these `run` F32 */
 };
 
 struct llm_plan {
@@ -44,6 +85,9 @@ struct llm_plan {
 	struct llm_plan_part *parts;
 	struct zw_tensor **dst;
 	size_t num_parts, cap_parts, num_dst, cap_dst;
+	/* By enum zw_dtype: whether there are destinations of it, and the source tensor of the first. */
+	uint64_t dtypes;
+	size_t first_of[64];
 	uint64_t bytes;      /* of the buffer */
 	uint64_t read_bytes; /* of the source */
 	uint64_t parameters; /* elements of all destinations */
@@ -54,12 +98,16 @@ struct llm_plan {
  * are vectors). *dst gets an offset for an address, which llm_plan_place() makes one. dst must stay
  * where it is until then.
  *
- * @param dtype  enum zw_dtype of the destination; NONE: that of the parts when it is one that the
- *               device computes with, F32 when they differ. Conversions between F32, F16 and BF16
- *               are done (round to nearest even); others, quantising among them, are -EOPNOTSUPP.
+ * @param dtype  enum zw_dtype of the destination; NONE: that of the parts, F32, F16 or BF16, and F32
+ *               when they differ. Numbers (F32, F16, BF16, F8E4M3) become F32, F16 or BF16 (round to
+ *               nearest even), packed integers I8, U8 or U4; anything else, quantising among it, is
+ *               -EOPNOTSUPP.
  */
 int llm_plan_add(struct llm_plan *p, struct zw_tensor *dst, uint32_t dtype,
 		 const struct llm_take *parts, size_t n, struct zw_error *err);
+/* The same for n values F32, [n], which are copied. */
+int llm_plan_add_values(struct llm_plan *p, struct zw_tensor *dst, const float *values, size_t n,
+			struct zw_error *err);
 /* Puts the buffer's address under every destination. */
 void llm_plan_place(struct llm_plan *p, uint64_t va);
 void llm_plan_fini(struct llm_plan *p);

@@ -1,28 +1,26 @@
 // SPDX-License-Identifier: MIT
 /* Load plans carried out: source to device memory, converted on the way where the plan says so. */
-#include "plan.h"
+#include "plan_run.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define RAW_BYTES (1u << 20) /* of rows that are converted at a time */
 
-struct run {
-	const struct llm_plan *p;
-	struct zw_copier *c;
-	uint64_t va, done;
-	int (*progress)(void *opaque, uint64_t done, uint64_t total);
-	void *opaque;
-	char *raw, *dense;
-	size_t raw_bytes, dense_bytes;
-};
-
-static int report(struct run *r, struct zw_error *err)
+static int report(struct llm_plan_run *r, struct zw_error *err)
 {
 	if (r->progress && r->progress(r->opaque, r->done, r->p->read_bytes))
 		return llm_fail(err, -ECANCELED, "loading was cancelled");
 	return 0;
+}
+
+int llm_plan_count(struct llm_plan_run *r, uint64_t bytes, struct zw_error *err)
+{
+	r->done += bytes;
+	/* The end is reported when the last copy is done. */
+	return r->done < r->p->read_bytes ? report(r, err) : 0;
 }
 
 static int copy_failed(int ret, struct zw_error *err)
@@ -30,8 +28,23 @@ static int copy_failed(int ret, struct zw_error *err)
 	return llm_fail(err, ret, "copying to device memory: %s", strerror(-ret));
 }
 
+int llm_plan_room(struct llm_plan_run *r, uint64_t raw, uint64_t dense, struct zw_error *err)
+{
+	if (llm_grow(&r->raw, &r->raw_bytes, raw, 1) ||
+	    llm_grow(&r->dense, &r->dense_bytes, dense, 1))
+		return llm_fail(err, -ENOMEM, "out of memory");
+	return 0;
+}
+
+int llm_plan_write(struct llm_plan_run *r, uint64_t off, uint64_t bytes, struct zw_error *err)
+{
+	int ret = zw_copier_write(r->c, r->va + off, r->dense, bytes, NULL);
+
+	return ret ? copy_failed(ret, err) : 0;
+}
+
 /* Whole rows, one after the other, as they are: no byte passes through here. */
-static int run_plain(struct run *r, const struct llm_plan_part *part, struct zw_error *err)
+static int run_plain(struct llm_plan_run *r, const struct llm_plan_part *part, struct zw_error *err)
 {
 	const struct llm_source *src = r->p->src;
 	uint64_t row = part->src_cols * (zw_dtype_bits(part->from) / 8);
@@ -53,10 +66,7 @@ static int run_plain(struct run *r, const struct llm_plan_part *part, struct zw_
 		ret = zw_copier_send(r->c, r->va + part->off + at, len, NULL);
 		if (ret)
 			return copy_failed(ret, err);
-		r->done += len;
-		/* The end is reported when the last copy is done. */
-		if (r->done < r->p->read_bytes)
-			ret = report(r, err);
+		ret = llm_plan_count(r, len, err);
 	}
 	return ret;
 }
@@ -79,6 +89,40 @@ static float f16_value(uint16_t h)
 	return f;
 }
 
+/* Four bits of exponent with bias 7, three of mantissa; all ones is NaN, there is no infinity. */
+static float e4m3_value(uint8_t b)
+{
+	int exp = b >> 3 & 15, man = b & 7;
+	float f = exp ? ldexpf(1 + (float)man / 8, exp - 7) : (float)man * 0x1p-9f;
+
+	if (exp == 15 && man == 7)
+		f = NAN;
+	return b & 0x80 ? -f : f;
+}
+
+/* Round to nearest even; what is too large is infinite. */
+static uint16_t f16_bits(float f)
+{
+	uint32_t u, sign, man;
+	int exp, shift;
+
+	memcpy(&u, &f, 4);
+	sign = u >> 16 & 0x8000;
+	exp = (int)(u >> 23 & 255) - 112;
+	man = (u & 0x7fffff) | 0x800000;
+	if (f != f)
+		return (uint16_t)(sign | 0x7e00);
+	if (exp >= 31)
+		return (uint16_t)(sign | 0x7c00);
+	/* With the leading one in the mantissa the exponent is one lower; subnormals shift it out. */
+	shift = exp > 0 ? 13 : 14 - exp;
+	if (shift > 24)
+		return (uint16_t)sign;
+	man += (1u << (shift - 1)) - 1 + (man >> shift & 1);
+	man >>= shift;
+	return (uint16_t)(sign | (man + (exp > 0 ? (uint32_t)(exp - 1) << 10 : 0)));
+}
+
 static float load_value(const char *p, uint32_t dtype)
 {
 	uint32_t u;
@@ -89,6 +133,8 @@ static float load_value(const char *p, uint32_t dtype)
 		memcpy(&f, p, 4);
 		return f;
 	}
+	if (dtype == ZW_DTYPE_F8E4M3)
+		return e4m3_value((uint8_t)*p);
 	memcpy(&h, p, 2);
 	if (dtype == ZW_DTYPE_F16)
 		return f16_value(h);
@@ -107,24 +153,28 @@ static void store_value(char *p, uint32_t dtype, float f)
 		memcpy(p, &u, 4);
 		return;
 	}
-	if (f != f)
+	if (dtype == ZW_DTYPE_F16)
+		h = f16_bits(f);
+	else if (f != f)
 		h = 0x7fc0;
 	else
 		h = (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 	memcpy(p, &h, 2);
 }
 
-static void convert(char *dst, const char *src, const struct llm_plan_part *part, uint64_t n)
+void llm_plan_convert(char *dst, const char *src, const struct llm_plan_part *part, uint64_t n)
 {
 	unsigned int from = zw_dtype_bits(part->from) / 8, to = zw_dtype_bits(part->to) / 8;
 
-	if (part->from == part->to && part->take.add == 0) {
+	if (part->from == part->to && part->take.add == 0 && part->take.mul == 0) {
 		memcpy(dst, src, n * to);
 		return;
 	}
 	for (uint64_t i = 0; i < n; i++) {
 		float f = load_value(src + i * from, part->from);
 
+		if (part->take.mul != 0)
+			f *= part->take.mul;
 		/* Not for nothing: -0 + 0 is +0. */
 		if (part->take.add != 0)
 			f += part->take.add;
@@ -133,32 +183,30 @@ static void convert(char *dst, const char *src, const struct llm_plan_part *part
 }
 
 /* Columns that are taken of n rows at raw, converted, dense, to r->dense. */
-static void pack_rows(struct run *r, const struct llm_plan_part *part, uint64_t n)
+static void pack_rows(struct llm_plan_run *r, const struct llm_plan_part *part, uint64_t n)
 {
 	const struct llm_take *t = &part->take;
 	unsigned int from = zw_dtype_bits(part->from) / 8, to = zw_dtype_bits(part->to) / 8;
 
 	if (t->cols == part->src_cols) {
-		convert(r->dense, r->raw, part, n * t->cols);
+		llm_plan_convert(r->dense, r->raw, part, n * t->cols);
 		return;
 	}
 	for (uint64_t i = 0; i < n; i++)
-		convert(r->dense + i * t->cols * to, r->raw + (i * part->src_cols + t->col) * from,
-			part, t->cols);
+		llm_plan_convert(r->dense + i * t->cols * to,
+				 r->raw + (i * part->src_cols + t->col) * from, part, t->cols);
 }
 
-static int run_rows(struct run *r, const struct llm_plan_part *part, struct zw_error *err)
+static int run_rows(struct llm_plan_run *r, const struct llm_plan_part *part, struct zw_error *err)
 {
 	const struct llm_source *src = r->p->src;
 	const struct llm_take *t = &part->take;
 	unsigned int from = zw_dtype_bits(part->from) / 8, to = zw_dtype_bits(part->to) / 8;
-	uint64_t row = part->src_cols * from, out = r->va + part->off;
+	uint64_t row = part->src_cols * from, out = part->off;
 	uint64_t step = RAW_BYTES / row ? RAW_BYTES / row : 1;
 	int ret = 0;
 
-	if (llm_grow(&r->raw, &r->raw_bytes, step * row, 1) ||
-	    llm_grow(&r->dense, &r->dense_bytes, step * t->cols * to, 1))
-		return llm_fail(err, -ENOMEM, "out of memory");
+	ret = llm_plan_room(r, step * row, step * t->cols * to, err);
 	for (uint64_t k = 0; k < t->count && !ret; k++) {
 		for (uint64_t i = 0; i < t->run && !ret; i += step) {
 			uint64_t n = t->run - i < step ? t->run - i : step;
@@ -168,32 +216,55 @@ static int run_rows(struct run *r, const struct llm_plan_part *part, struct zw_e
 			if (ret)
 				break;
 			pack_rows(r, part, n);
-			ret = zw_copier_write(r->c, out, r->dense, n * t->cols * to, NULL);
+			ret = llm_plan_write(r, out, n * t->cols * to, err);
 			if (ret)
-				return copy_failed(ret, err);
+				return ret;
 			out += n * t->cols * to;
-			r->done += n * t->cols * from;
-			if (r->done < r->p->read_bytes)
-				ret = report(r, err);
+			ret = llm_plan_count(r, n * t->cols * from, err);
 		}
 	}
 	return ret;
+}
+
+static int run_part(struct llm_plan_run *r, const struct llm_plan_part *part, struct zw_error *err)
+{
+	const struct llm_take *t = &part->take;
+
+	if (part->values) {
+		uint64_t bytes = t->run * sizeof(float);
+		int ret = llm_plan_room(r, 0, bytes, err);
+
+		if (ret)
+			return ret;
+		memcpy(r->dense, part->values, bytes);
+		return llm_plan_write(r, part->off, bytes, err);
+	}
+	switch (t->unpack.kind) {
+	case LLM_UNPACK_REPEAT:
+		return llm_unpack_repeat(r, part, err);
+	case LLM_UNPACK_TURN:
+		return llm_unpack_turn(r, part, err);
+	case LLM_UNPACK_BITS:
+		if (t->unpack.flip || t->count > 1)
+			return llm_unpack_bits(r, part, err);
+		return run_plain(r, part, err);
+	default:
+		if (part->from == part->to && t->add == 0 && t->mul == 0 && t->count == 1 &&
+		    t->cols == part->src_cols)
+			return run_plain(r, part, err);
+		return run_rows(r, part, err);
+	}
 }
 
 int llm_plan_run(const struct llm_plan *p, struct zw_copier *c, uint64_t va,
 		 int (*progress)(void *opaque, uint64_t done, uint64_t total), void *opaque,
 		 struct zw_error *err)
 {
-	struct run r = {.p = p, .c = c, .va = va, .progress = progress, .opaque = opaque};
+	struct llm_plan_run r = {.p = p, .c = c, .va = va, .progress = progress, .opaque = opaque};
 	int ret = report(&r, err);
 
-	for (size_t i = 0; i < p->num_parts && !ret; i++) {
-		const struct llm_plan_part *part = &p->parts[i];
-		bool plain = part->from == part->to && part->take.add == 0 &&
-			     part->take.count == 1 && part->take.cols == part->src_cols;
-
-		ret = plain ? run_plain(&r, part, err) : run_rows(&r, part, err);
-	}
+	for (size_t i = 0; i < p->num_parts && !ret; i++)
+		ret = run_part(&r, &p->parts[i], err);
 	if (!ret) {
 		ret = zw_copier_flush(c, ZW_FOREVER);
 		if (ret)

@@ -186,8 +186,8 @@ static void expect(const struct zw_tensor *t, const char *data, uint64_t va, uin
 	}
 }
 
-/* A [24, 10] BF16, B [6, 10] F32, C [12] F16, D [3, 4, 10] BF16. */
-enum { A, B, C, D };
+/* A [24, 10] BF16, B [6, 10] F32, C [12] F16, D [3, 4, 10] BF16, E [4, 8] I32. */
+enum { A, B, C, D, E };
 
 static struct mem_source source(void)
 {
@@ -197,6 +197,7 @@ static struct mem_source source(void)
 	add(&s, "b", ZW_DTYPE_F32, 2, 6, 10, 0);
 	add(&s, "c", ZW_DTYPE_F16, 1, 12, 0, 0);
 	add(&s, "d", ZW_DTYPE_BF16, 3, 3, 4, 10);
+	add(&s, "e", ZW_DTYPE_I32, 2, 4, 8, 0);
 	return s;
 }
 
@@ -312,12 +313,18 @@ static void test_values(void **state)
 				       0x7f800001, 0xffc12345, 0x00000001, 0x80000000};
 	static const uint16_t bf16[] = {0x3f80, 0x3f82, 0x3f81, 0x7f80,
 					0x7fc0, 0x7fc0, 0x0000, 0x8000};
+	/* Halfway cases, the largest, the first that is too large, subnormals, what vanishes. */
+	static const uint32_t narrow[] = {
+		0x3f801000, 0x3f803000, 0x3f801001, 0x477fefff, 0x477ff000, 0x7f800001, 0xff800000,
+		0x33800000, 0x33000000, 0x33000001, 0xb87fe000, 0x387fffff, 0x80000000, 0x32000000};
+	static const uint16_t narrowed[] = {0x3c00, 0x3c02, 0x3c01, 0x7bff, 0x7c00, 0x7e00, 0xfc00,
+					    0x0001, 0x0000, 0x0001, 0x8400, 0x0400, 0x8000, 0x0000};
 	static const uint16_t f16[] = {0x0001, 0x83ff, 0x7c00, 0xfc00, 0x3c01, 0x8000};
 	static const float wide[] = {0x1p-24f,  -1023 * 0x1p-24f, INFINITY,
 				     -INFINITY, 1 + 0x1p-10f,     -0.0f};
 	struct mem_source s = {.base = {&mem_ops, (char *)"mem"}, .broken = -1};
 	struct llm_plan p = {.src = &s.base};
-	struct zw_tensor a, b;
+	struct zw_tensor a, b, c;
 	struct llm_take take = {.tensor = 0};
 	struct zw_buffer buf;
 	char *data;
@@ -327,9 +334,14 @@ static void test_values(void **state)
 	add(&s, "f16", ZW_DTYPE_F16, 1, 6, 0, 0);
 	memcpy(s.t[1].data, f16, sizeof(f16));
 	assert_int_equal(llm_plan_add(&p, &a, ZW_DTYPE_BF16, &take, 1, NULL), 0);
+	add(&s, "narrow", ZW_DTYPE_F32, 1, 14, 0, 0);
+	memcpy(s.t[2].data, narrow, sizeof(narrow));
 	take.tensor = 1;
 	assert_int_equal(llm_plan_add(&p, &b, ZW_DTYPE_F32, &take, 1, NULL), 0);
+	take.tensor = 2;
+	assert_int_equal(llm_plan_add(&p, &c, ZW_DTYPE_F16, &take, 1, NULL), 0);
 	data = run(&p, &buf);
+	assert_memory_equal(data + (c.va - buf.va), narrowed, sizeof(narrowed));
 	assert_memory_equal(data + (a.va - buf.va), bf16, sizeof(bf16));
 	assert_memory_equal(data + (b.va - buf.va), wide, sizeof(wide));
 	free(data);
@@ -348,9 +360,39 @@ static void test_refused(void **state)
 		int code;
 		const char *words;
 	} bad[] = {
-		{{{.tensor = C}}, 1, 0, -EOPNOTSUPP, "tensor c|not supported by the device"},
+		{{{.tensor = E}}, 1, 0, -EOPNOTSUPP, "tensor e|not supported here"},
+		{{{.tensor = E}}, 1, ZW_DTYPE_BF16, -EOPNOTSUPP, "tensor e|X to bf16"},
 		{{{.tensor = A}}, 1, ZW_DTYPE_I8, -EOPNOTSUPP, "tensor a|X to i8"},
-		{{{.tensor = A}}, 1, ZW_DTYPE_F16, -EOPNOTSUPP, "tensor a|X to f16"},
+		{{{.tensor = E,
+		   .unpack = {.kind = LLM_UNPACK_TURN, .order = LLM_PACK_DOWN, .bits = 4}}},
+		 1,
+		 ZW_DTYPE_BF16,
+		 -EOPNOTSUPP,
+		 "tensor e|X to bf16"},
+		/* As [8, 32]. */
+		{{{.tensor = E,
+		   .first = 4,
+		   .run = 5,
+		   .unpack = {.kind = LLM_UNPACK_TURN, .order = LLM_PACK_DOWN, .bits = 4}}},
+		 1,
+		 ZW_DTYPE_U4,
+		 -EINVAL,
+		 "outside"},
+		{{{.tensor = E,
+		   .col = 8,
+		   .cols = 8,
+		   .unpack = {.kind = LLM_UNPACK_TURN, .order = LLM_PACK_DOWN, .bits = 4}}},
+		 1,
+		 ZW_DTYPE_U4,
+		 -EINVAL,
+		 "outside"},
+		{{{.tensor = C,
+		   .run = 25,
+		   .unpack = {.kind = LLM_UNPACK_REPEAT, .block = 2, .per = 1}}},
+		 1,
+		 ZW_DTYPE_F32,
+		 -EINVAL,
+		 "outside"},
 		{{{.tensor = A, .first = 20, .run = 5}}, 1, 0, -EINVAL, "tensor a|outside"},
 		{{{.tensor = A, .run = 4, .step = 8, .count = 4}}, 1, 0, -EINVAL, "outside"},
 		{{{.tensor = A, .run = 1, .step = UINT64_MAX, .count = 3}},
@@ -373,6 +415,206 @@ static void test_refused(void **state)
 		expect_words(bad[i].words, &err, bad[i].words);
 		llm_plan_fini(&p);
 	}
+	source_free(&s);
+}
+
+/* ---- tensors of quantised matrices ---- */
+
+/* The matrix that they stand for: 12 bits of nothing in particular at row n, column k. */
+static uint32_t secret(uint64_t n, uint64_t k)
+{
+	return (uint32_t)((n * 2654435761u + k * 40503u) >> 7 & 4095);
+}
+
+static uint32_t *words(struct mem_source *s, const char *name, uint64_t rows, uint64_t cols)
+{
+	size_t t = add(s, name, ZW_DTYPE_I32, 2, rows, cols, 0);
+
+	memset(s->t[t].data, 0, rows * cols * 4);
+	return s->t[t].data;
+}
+
+/* Row i of a destination of 13 rows is row 3 + i of the matrix, then again with 6 more between. */
+static uint64_t row_of(uint64_t i)
+{
+	return 3 + i % 7 + i / 7 * 13;
+}
+
+static unsigned int packed_at(const char *data, uint64_t i, unsigned int bits)
+{
+	return (unsigned int)(uint8_t)data[i * bits / 8] >> (bits == 4 ? i % 2 * 4 : 0) &
+	       ((1u << bits) - 1);
+}
+
+static void test_unpack(void **state)
+{
+	enum { N = 24, K = 32, G = 5, ROWS = 14 };
+	static const unsigned int awq[8] = {0, 2, 4, 6, 1, 3, 5, 7};
+	struct mem_source s = {.base = {&mem_ops, (char *)"mem"}, .broken = -1};
+	struct llm_plan p = {.src = &s.base};
+	struct llm_take take = {.first = 3, .run = 7, .step = 13, .count = 2};
+	struct zw_tensor down4, down8, along, awq4, awq8, flip4, turned;
+	struct zw_buffer buf;
+	uint32_t *w;
+	char *data;
+
+	w = words(&s, "down4", K / 8, N);
+	for (uint64_t i = 0; i < N * K; i++)
+		w[i / N / 8 * N + i % N] |= (secret(i % N, i / N) & 15) << i / N % 8 * 4;
+	w = words(&s, "down8", K / 4, N);
+	for (uint64_t i = 0; i < N * K; i++)
+		w[i / N / 4 * N + i % N] |= (secret(i % N, i / N) & 255) << i / N % 4 * 8;
+	w = words(&s, "along", G, N / 8);
+	for (uint64_t i = 0; i < N * G; i++)
+		w[i / N * (N / 8) + i % N / 8] |= (secret(i % N, i / N) & 15) << i % 8 * 4;
+	w = words(&s, "awq", K, N / 8);
+	for (uint64_t k = 0; k < K; k++) {
+		for (uint64_t i = 0; i < N; i++)
+			w[k * (N / 8) + i / 8] |= (secret(i / 8 * 8 + awq[i % 8], k) & 15)
+						  << i % 8 * 4;
+	}
+	w = words(&s, "flip", N, K / 8);
+	for (uint64_t i = 0; i < N * K; i++)
+		w[i / 8] |= ((secret(i / K, i % K) + 8) & 15) << i % 8 * 4;
+	add(&s, "turn", ZW_DTYPE_F16, 2, G, N, 0);
+
+	take.unpack =
+		(struct llm_unpack){.kind = LLM_UNPACK_TURN, .order = LLM_PACK_DOWN, .bits = 4};
+	assert_int_equal(llm_plan_add(&p, &down4, ZW_DTYPE_U4, &take, 1, NULL), 0);
+	take.tensor = 1;
+	take.unpack.bits = 8;
+	take.unpack.plus = -128;
+	assert_int_equal(llm_plan_add(&p, &down8, ZW_DTYPE_I8, &take, 1, NULL), 0);
+	take.tensor = 2;
+	take.unpack = (struct llm_unpack){
+		.kind = LLM_UNPACK_TURN, .order = LLM_PACK_RIGHT, .bits = 4, .plus = 1};
+	assert_int_equal(llm_plan_add(&p, &along, ZW_DTYPE_U8, &take, 1, NULL), 0);
+	take.tensor = 3;
+	take.unpack =
+		(struct llm_unpack){.kind = LLM_UNPACK_TURN, .order = LLM_PACK_AWQ, .bits = 4};
+	assert_int_equal(llm_plan_add(&p, &awq4, ZW_DTYPE_U4, &take, 1, NULL), 0);
+	assert_int_equal(llm_plan_add(&p, &awq8, ZW_DTYPE_U8, &take, 1, NULL), 0);
+	take.tensor = 4;
+	take.unpack = (struct llm_unpack){.kind = LLM_UNPACK_BITS, .flip = 0x88};
+	assert_int_equal(llm_plan_add(&p, &flip4, ZW_DTYPE_I4, &take, 1, NULL), 0);
+	take.tensor = 5;
+	take.unpack = (struct llm_unpack){.kind = LLM_UNPACK_TURN};
+	assert_int_equal(llm_plan_add(&p, &turned, ZW_DTYPE_F32, &take, 1, NULL), 0);
+
+	data = run(&p, &buf);
+	assert_int_equal(down4.dim[0], ROWS);
+	assert_int_equal(down4.dim[1], K);
+	assert_int_equal(along.dim[1], G);
+	assert_int_equal(flip4.dim[1], K);
+	for (uint64_t i = 0; i < ROWS; i++) {
+		for (uint64_t k = 0; k < K; k++) {
+			uint64_t at = i * K + k;
+			uint32_t q = secret(row_of(i), k);
+
+#define AT(t) (data + ((t).va - buf.va))
+			assert_int_equal(packed_at(AT(down4), at, 4), q & 15);
+			assert_int_equal(packed_at(AT(down8), at, 8), (q - 128) & 255);
+			assert_int_equal(packed_at(AT(awq4), at, 4), q & 15);
+			assert_int_equal(packed_at(AT(awq8), at, 8), q & 15);
+			/* 0 is -8 + 8: back in two's complement. */
+			assert_int_equal(packed_at(AT(flip4), at, 4), q & 15);
+			if (k >= G)
+				continue;
+			assert_int_equal(packed_at(AT(along), i * G + k, 8), (q & 15) + 1);
+			if (element(&turned, data, buf.va, i * G + k) !=
+			    value(5, k * N + row_of(i)))
+				fail_msg("turned [%u, %u]", (unsigned int)i, (unsigned int)k);
+		}
+	}
+	free(data);
+	zw_buffer_destroy(&buf);
+	llm_plan_fini(&p);
+	source_free(&s);
+}
+
+/* A transpose that is read in more than one piece. */
+static void test_unpack_large(void **state)
+{
+	enum { N = 4096, K = 16384 };
+	struct mem_source s = {.base = {&mem_ops, (char *)"mem"}, .broken = -1};
+	struct llm_plan p = {.src = &s.base};
+	struct llm_take take = {
+		.first = 1,
+		.run = N - 2,
+		.unpack = {.kind = LLM_UNPACK_TURN, .order = LLM_PACK_AWQ, .bits = 4},
+	};
+	struct zw_tensor t;
+	struct zw_buffer buf;
+	uint32_t *w = words(&s, "awq", K, N / 8);
+	char *data;
+
+	for (uint64_t i = 0; i < (uint64_t)K * N / 8; i++)
+		w[i] = (uint32_t)i * 2654435761u;
+	assert_int_equal(llm_plan_add(&p, &t, ZW_DTYPE_U4, &take, 1, NULL), 0);
+	data = run(&p, &buf);
+	for (uint64_t n = 0; n < N - 2; n += 5) {
+		for (uint64_t k = 0; k < K; k += 37) {
+			static const unsigned int place[8] = {0, 4, 1, 5, 2, 6, 3, 7};
+			uint32_t word = w[k * (N / 8) + (n + 1) / 8];
+
+			assert_int_equal(packed_at(data, n * K + k, 4),
+					 word >> place[(n + 1) % 8] * 4 & 15);
+		}
+	}
+	free(data);
+	zw_buffer_destroy(&buf);
+	llm_plan_fini(&p);
+	source_free(&s);
+}
+
+/* Scales of blocks of rows, for fewer rows each; FP8 to F32; numbers from nowhere. */
+static void test_scales(void **state)
+{
+	/* Zero, subnormal, one, the largest, a NaN, and negative. */
+	static const uint8_t e4m3[] = {0x00, 0x01, 0x38, 0x7e, 0xb9, 0x87};
+	static const float wide[] = {0, 0x1p-9f, 1, 448, -1.125f, -7 * 0x1p-9f};
+	static const float values[] = {0.5f, 3};
+	struct mem_source s = {.base = {&mem_ops, (char *)"mem"}, .broken = -1};
+	struct llm_plan p = {.src = &s.base};
+	/* Rows of blocks of 8, four rows a block of the destination: 10 rows from 4 on, and from 24 on. */
+	struct llm_take repeat = {.tensor = 0,
+				  .first = 4,
+				  .run = 12,
+				  .step = 20,
+				  .count = 2,
+				  .unpack = {.kind = LLM_UNPACK_REPEAT, .block = 8, .per = 4}};
+	struct llm_take last = {.tensor = 0,
+				.first = 24,
+				.run = 9,
+				.unpack = {.kind = LLM_UNPACK_REPEAT, .block = 8, .per = 8}};
+	struct llm_take fp8 = {.tensor = 1, .mul = 4};
+	struct zw_tensor a, b, c, d;
+	struct zw_buffer buf;
+	char *data;
+
+	add(&s, "scales", ZW_DTYPE_BF16, 2, 5, 3, 0);
+	add(&s, "fp8", ZW_DTYPE_F8E4M3, 2, 2, 3, 0);
+	memcpy(s.t[1].data, e4m3, sizeof(e4m3));
+	assert_int_equal(llm_plan_add(&p, &a, ZW_DTYPE_NONE, &repeat, 1, NULL), 0);
+	assert_int_equal(llm_plan_add(&p, &b, ZW_DTYPE_F32, &last, 1, NULL), 0);
+	assert_int_equal(llm_plan_add(&p, &c, ZW_DTYPE_F32, &fp8, 1, NULL), 0);
+	assert_int_equal(llm_plan_add_values(&p, &d, values, 2, NULL), 0);
+	data = run(&p, &buf);
+	assert_int_equal(a.dtype, ZW_DTYPE_BF16);
+	assert_int_equal(a.dim[0], 6);
+	assert_int_equal(b.dim[0], 2);
+	for (uint32_t i = 0; i < 6; i++) {
+		uint64_t row = (4 + i % 3 * 4 + i / 3 * 20) / 8;
+
+		assert_true(element(&a, data, buf.va, i * 3 + 1) == value(0, row * 3 + 1));
+		assert_true(element(&c, data, buf.va, i) == 4 * wide[i]);
+	}
+	assert_true(element(&b, data, buf.va, 2) == value(0, 11));
+	assert_true(element(&b, data, buf.va, 5) == value(0, 14));
+	assert_memory_equal(data + (d.va - buf.va), values, sizeof(values));
+	free(data);
+	zw_buffer_destroy(&buf);
+	llm_plan_fini(&p);
 	source_free(&s);
 }
 
@@ -439,9 +681,10 @@ static int close_device(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_transforms), cmocka_unit_test(test_large),
-		cmocka_unit_test(test_values),     cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_transforms),   cmocka_unit_test(test_large),
+		cmocka_unit_test(test_values),       cmocka_unit_test(test_unpack),
+		cmocka_unit_test(test_unpack_large), cmocka_unit_test(test_scales),
+		cmocka_unit_test(test_refused),      cmocka_unit_test(test_ends),
 	};
 
 	return cmocka_run_group_tests_name("plan", tests, open_device, close_device);
