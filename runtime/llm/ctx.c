@@ -25,6 +25,8 @@ static int check_options(const struct llm_model_config *cfg, struct zw_ctx_optio
 
 	if (o->flags)
 		return llm_fail(err, -EINVAL, "zw_ctx_create: unknown flags");
+	if (o->reserved)
+		return llm_fail(err, -EINVAL, "zw_ctx_create: reserved is not 0");
 	if (!o->context)
 		o->context = cfg->max_position < ZW_CTX_DEFAULT_CONTEXT ? cfg->max_position
 									: ZW_CTX_DEFAULT_CONTEXT;
@@ -42,6 +44,8 @@ static int check_options(const struct llm_model_config *cfg, struct zw_ctx_optio
 		ret = check_range("steps", o->steps, 1, ZW_CTX_MAX_STEPS, err);
 	if (!ret)
 		ret = check_range("vocab", o->vocab, 1, cfg->vocab_size, err);
+	if (!ret)
+		ret = check_range("prefix_cache", o->prefix_cache, 0, 1, err);
 	if (!ret)
 		ret = check_range("top_k", o->top_k, 0,
 				  o->vocab < ZW_CTX_MAX_TOPK ? o->vocab : ZW_CTX_MAX_TOPK, err);
@@ -181,9 +185,14 @@ static int create(struct zw_ctx *c, struct zw_error *err)
 	c->seq_blocks = llm_blocks_for(c->o.context);
 	c->block_bytes = (uint64_t)LLM_BLOCK_TOKENS * c->needs.kv_heads * c->needs.kv_dim * 2;
 	c->slab_stride = llm_align(c->needs.slab_bytes, LLM_ALIGN);
+	if (c->o.prefix_cache && c->needs.slab_bytes)
+		return llm_fail(err, -EOPNOTSUPP,
+				"prefix_cache: not for models with recurrent state");
 	c->seqs = calloc(c->o.max_seqs, sizeof(*c->seqs));
-	if (!c->seqs || llm_kv_init(&c->pool, (uint32_t)((c->o.pool_tokens + LLM_BLOCK_TOKENS - 1) /
-							 LLM_BLOCK_TOKENS)))
+	if (!c->seqs ||
+	    llm_kv_init(&c->pool,
+			(uint32_t)((c->o.pool_tokens + LLM_BLOCK_TOKENS - 1) / LLM_BLOCK_TOKENS),
+			c->o.prefix_cache))
 		return llm_fail(err, -ENOMEM, "out of memory");
 	plan_memory(c);
 	ret = alloc_memory(c, err);
@@ -252,8 +261,10 @@ void zw_ctx_destroy(struct zw_ctx *c)
 	zw_buffer_destroy(&c->act);
 	zw_buffer_destroy(&c->kv);
 	llm_rope_put(c->m, c->rope);
-	for (uint32_t i = 0; c->seqs && i < c->o.max_seqs; i++)
+	for (uint32_t i = 0; c->seqs && i < c->o.max_seqs; i++) {
 		free(c->seqs[i].blocks.id);
+		free(c->seqs[i].ids);
+	}
 	for (uint32_t i = 0; i < ZW_CTX_MAX_STEPS; i++) {
 		free(c->slot[i].undo);
 		free(c->slot[i].rows);
@@ -282,7 +293,8 @@ int zw_ctx_get_info(const struct zw_ctx *c, struct zw_ctx_info *info)
 		.seqs = c->num_seqs,
 		.block_tokens = LLM_BLOCK_TOKENS,
 		.blocks = c->pool.num,
-		.blocks_free = c->pool.num_free,
+		.blocks_free = llm_kv_available(&c->pool),
+		.blocks_cached = c->pool.cached ? c->pool.prefix.num : 0,
 		.kv_bytes = c->kv.bytes,
 		.hbm_bytes = c->kv.bytes + c->act.bytes + c->slab.bytes + c->rope->buf.bytes,
 	};

@@ -5,12 +5,14 @@
  *	ctx.c        life: memory, options, figures
  *	ctx_build.c  the command buffers of a step
  *	ctx_seq.c    sequences and their blocks
+ *	ctx_prefix.c blocks that sequences with the same beginning share
  *	ctx_slab.c   state that is not a KV cache
  *	ctx_batch.c  what is wrong with a batch
  *	ctx_step.c   submit, undo
  *	ctx_wait.c   wait, outputs, failures, cancel
  *	ctx_eval.c   a long text in several steps
  *	kv.c         the pool of blocks
+ *	prefix.c     what blocks hold
  */
 #ifndef LLM_CTX_H
 #define LLM_CTX_H
@@ -39,6 +41,9 @@ struct llm_seq {
 	uint32_t length;    /* tokens, those in flight included */
 	uint32_t in_flight; /* steps it is in */
 	struct llm_blocks blocks;
+	uint32_t *ids; /* of its tokens; one that the device chose is there when its step is done */
+	size_t ids_cap;
+	uint32_t known;           /* so many of its first blocks are those of the prefix cache */
 	struct llm_choice choice; /* made after its last token */
 	/* Entries of the block table of each slot that are up to date. */
 	uint32_t synced[ZW_CTX_MAX_STEPS];
@@ -50,7 +55,8 @@ struct llm_seq {
 /* What a step changed in one sequence: enough to take it back. */
 struct llm_undo {
 	uint32_t seq;
-	uint32_t length; /* before, as is the next */
+	uint32_t length; /* before, as is the choice */
+	uint32_t end;    /* length behind it */
 	struct llm_choice choice;
 	/* The unfinished block that was shared and has been copied; the step keeps its reference,
 	 * so that nobody writes to it before this step is done. LLM_NO_BLOCK: none. */
@@ -85,6 +91,7 @@ struct llm_slot {
 	int code;
 	uint64_t point; /* of the context's fence */
 	uint32_t tokens, jobs;
+	uint32_t chosen; /* front rows, whose ids the device chose */
 	struct llm_undo *undo;
 	uint32_t num_undo;
 	struct llm_out_rows *rows; /* by token of the batch */
@@ -216,6 +223,14 @@ int llm_slab_copy(struct zw_ctx *c, uint64_t dst_va, uint64_t src_va);
 struct llm_seq *llm_seq_of(const struct zw_ctx *c, uint32_t seq);
 /* Gives the blocks behind the first n back and forgets that tables knew them. */
 void llm_seq_cut(struct zw_ctx *c, struct llm_seq *s, uint32_t blocks);
+/* Block tables forget what they knew of it from block `at` on. */
+void llm_seq_unsync(const struct zw_ctx *c, struct llm_seq *s, uint32_t at);
+
+/* ctx_prefix.c: the first `length` tokens are computed; their full blocks may be taken by others. */
+void llm_seq_know(struct zw_ctx *c, struct llm_seq *s, uint32_t length);
+void llm_slot_learn(struct zw_ctx *c, const struct llm_slot *slot);
+/* Tokens of a text, to be appended to an idle sequence, that it now has without computing them. */
+uint32_t llm_seq_take_prefix(struct zw_ctx *c, struct llm_seq *s, const uint32_t *ids, size_t n);
 
 /*
  * ctx_step.c: zw_ctx_submit() that is refused with -ECANCELED when zw_ctx_cancel() was called since

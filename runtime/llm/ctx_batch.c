@@ -83,15 +83,16 @@ static int check_room(struct zw_ctx *c, const struct zw_batch *b, struct llm_tal
 			continue;
 		n->blocks += blocks - s->blocks.used;
 		n->blocks += llm_shared_block(c, s, s->length) != LLM_NO_BLOCK;
-		if (llm_grow(&s->blocks.id, &s->blocks.cap, blocks, sizeof(*s->blocks.id)))
+		if (llm_grow(&s->blocks.id, &s->blocks.cap, blocks, sizeof(*s->blocks.id)) ||
+		    llm_grow(&s->ids, &s->ids_cap, s->next, sizeof(*s->ids)))
 			return llm_fail(err, -ENOMEM, "out of memory");
 	}
-	if (n->blocks > c->pool.num_free)
+	if (n->blocks > llm_kv_available(&c->pool))
 		return llm_fail(err, -ENOSPC,
 				"the pool is full: %llu more blocks of %u tokens do not fit, %u of "
 				"%u are free",
-				(unsigned long long)n->blocks, LLM_BLOCK_TOKENS, c->pool.num_free,
-				c->pool.num);
+				(unsigned long long)n->blocks, LLM_BLOCK_TOKENS,
+				llm_kv_available(&c->pool), c->pool.num);
 	return 0;
 }
 

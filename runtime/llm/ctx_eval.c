@@ -31,8 +31,6 @@ static int check(const struct eval *e, struct zw_error *err)
 {
 	const struct zw_ctx *c = e->c;
 	const struct llm_seq *s = llm_seq_of(c, e->seq);
-	uint64_t need;
-	uint32_t at;
 
 	if (!s)
 		return llm_fail(err, -ENOENT, "there is no sequence %u", e->seq);
@@ -46,16 +44,43 @@ static int check(const struct eval *e, struct zw_error *err)
 			return llm_fail(err, -ERANGE, "token id %u is not below vocab_size %u",
 					e->ids[i], c->m->cfg.vocab_size);
 	}
-	at = s->length / LLM_BLOCK_TOKENS;
-	need = llm_blocks_for(s->length + (uint32_t)e->n) - s->blocks.used;
+	return 0;
+}
+
+/* Room for the tokens behind those that are there already. */
+static int check_room(const struct eval *e, struct zw_error *err)
+{
+	const struct zw_ctx *c = e->c;
+	const struct llm_seq *s = llm_seq_of(c, e->seq);
+	uint32_t at = s->length / LLM_BLOCK_TOKENS;
+	uint64_t need = llm_blocks_for(e->start + (uint32_t)e->n) - s->blocks.used;
+
 	if (s->length % LLM_BLOCK_TOKENS && c->pool.refs[s->blocks.id[at]] > 1)
 		need++;
-	if (need > c->pool.num_free)
+	if (need > llm_kv_available(&c->pool))
 		return llm_fail(err, -ENOSPC,
 				"%zu more tokens do not fit the pool: %u of %u blocks of %u tokens "
 				"are free",
-				e->n, c->pool.num_free, c->pool.num, LLM_BLOCK_TOKENS);
+				e->n - e->done, llm_kv_available(&c->pool), c->pool.num,
+				LLM_BLOCK_TOKENS);
 	return 0;
+}
+
+/* What the prefix cache has is done already. */
+static int begin(struct eval *e, struct zw_error *err)
+{
+	struct llm_seq *s = llm_seq_of(e->c, e->seq);
+	int ret;
+
+	e->start = s->length;
+	if (!e->o.all_logits)
+		e->sent = e->done = llm_seq_take_prefix(e->c, s, e->ids, e->n);
+	ret = check_room(e, err);
+	if (ret && e->done) {
+		llm_seq_cut(e->c, s, llm_blocks_for(e->start));
+		s->length = e->start;
+	}
+	return ret;
 }
 
 static int submit_one(struct eval *e, struct zw_error *err)
@@ -147,12 +172,13 @@ int llm_ctx_eval(struct zw_ctx *c, uint32_t seq, const uint32_t *ids, size_t n,
 	ret = check(&e, err);
 	if (ret)
 		return ret;
-	e.start = llm_seq_of(c, seq)->length;
 	e.step_tokens = e.o.all_logits ? c->o.logits : c->o.batch;
 	e.tokens = malloc(e.step_tokens * sizeof(*e.tokens));
 	if (!e.tokens)
 		return llm_fail(err, -ENOMEM, "out of memory");
-	ret = run(&e, err);
+	ret = begin(&e, err);
+	if (!ret)
+		ret = run(&e, err);
 	free(e.tokens);
 	if (!ret && last)
 		ret = zw_ctx_output(c, e.last_step, e.last_index, last);

@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct zw_snapshot {
 	struct zw_ctx *ctx;
 	struct llm_blocks blocks;
-	uint32_t length;
+	uint32_t *ids; /* [length] */
+	uint32_t length, known;
 	struct zw_buffer slab; /* or empty */
 };
 
@@ -20,10 +22,28 @@ struct llm_seq *llm_seq_of(const struct zw_ctx *c, uint32_t seq)
 void llm_seq_cut(struct zw_ctx *c, struct llm_seq *s, uint32_t blocks)
 {
 	llm_blocks_cut(&c->pool, &s->blocks, blocks);
+	llm_seq_unsync(c, s, blocks);
+	if (s->known > blocks)
+		s->known = blocks;
+}
+
+void llm_seq_unsync(const struct zw_ctx *c, struct llm_seq *s, uint32_t at)
+{
 	for (uint32_t i = 0; i < c->o.steps; i++) {
-		if (s->synced[i] > blocks)
-			s->synced[i] = blocks;
+		if (s->synced[i] > at)
+			s->synced[i] = at;
 	}
+}
+
+/* It has these tokens and no others. */
+static int set_ids(struct llm_seq *s, const uint32_t *ids, uint32_t n)
+{
+	if (llm_grow(&s->ids, &s->ids_cap, n, sizeof(*s->ids)))
+		return -ENOMEM;
+	if (n)
+		memcpy(s->ids, ids, n * sizeof(*ids));
+	s->length = n;
+	return 0;
 }
 
 /* A sequence that may be changed. */
@@ -96,6 +116,12 @@ static bool can_cut(const struct zw_ctx *c, const struct llm_seq *s, uint32_t n)
 	return !c->needs.slab_bytes || !n || n == s->length;
 }
 
+/* Known blocks among the first n tokens, of so many in all. */
+static uint32_t known_of(uint32_t known, uint32_t n)
+{
+	return known < n / LLM_BLOCK_TOKENS ? known : n / LLM_BLOCK_TOKENS;
+}
+
 int zw_seq_fork(struct zw_ctx *c, uint32_t from, uint32_t n, uint32_t *seq)
 {
 	struct llm_seq *s;
@@ -115,11 +141,13 @@ int zw_seq_fork(struct zw_ctx *c, uint32_t from, uint32_t n, uint32_t *seq)
 	if (!ret)
 		ret = n ? llm_slab_copy(c, llm_slab_va(c, id), llm_slab_va(c, from))
 			: llm_slab_zero(c, id);
+	if (!ret)
+		ret = set_ids(&c->seqs[id], s->ids, n);
 	if (ret) {
 		zw_seq_remove(c, id);
 		return ret;
 	}
-	c->seqs[id].length = n;
+	c->seqs[id].known = known_of(s->known, n);
 	*seq = id;
 	return 0;
 }
@@ -143,6 +171,7 @@ int zw_seq_truncate(struct zw_ctx *c, uint32_t seq, uint32_t n)
 	llm_seq_cut(c, s, llm_blocks_for(n));
 	if (n < s->length)
 		s->choice = (struct llm_choice){0};
+	s->known = known_of(s->known, n);
 	s->length = n;
 	s->lost = false;
 	return 0;
@@ -153,6 +182,17 @@ int64_t zw_seq_length(const struct zw_ctx *c, uint32_t seq)
 	const struct llm_seq *s = llm_seq_of(c, seq);
 
 	return s ? (int64_t)s->length : -ENOENT;
+}
+
+int64_t zw_seq_tokens(const struct zw_ctx *c, uint32_t seq, const uint32_t **ids)
+{
+	struct llm_seq *s;
+	int ret = c && ids ? idle_seq(c, seq, &s) : -EINVAL;
+
+	if (ret)
+		return ret;
+	*ids = s->ids;
+	return s->length;
 }
 
 int zw_seq_snapshot(struct zw_ctx *c, uint32_t seq, struct zw_snapshot **out)
@@ -168,8 +208,13 @@ int zw_seq_snapshot(struct zw_ctx *c, uint32_t seq, struct zw_snapshot **out)
 		return -ENOMEM;
 	snap->ctx = c;
 	snap->length = s->length;
+	snap->known = s->known;
 	c->snapshots++;
-	ret = llm_blocks_share(&c->pool, &snap->blocks, &s->blocks, s->blocks.used);
+	snap->ids = malloc(s->length * sizeof(*s->ids) + 1);
+	ret = snap->ids ? llm_blocks_share(&c->pool, &snap->blocks, &s->blocks, s->blocks.used)
+			: -ENOMEM;
+	if (!ret && s->length)
+		memcpy(snap->ids, s->ids, s->length * sizeof(*s->ids));
 	if (!ret && c->needs.slab_bytes)
 		ret = zw_buffer_create(c->m->vm, c->needs.slab_bytes, ZW_BO_HBM, &snap->slab);
 	if (!ret)
@@ -190,6 +235,8 @@ int zw_seq_restore(struct zw_ctx *c, uint32_t seq, const struct zw_snapshot *sna
 
 	if (ret)
 		return ret;
+	if (llm_grow(&s->ids, &s->ids_cap, snap->length, sizeof(*s->ids)))
+		return -ENOMEM;
 	ret = llm_blocks_share(&c->pool, &blocks, &snap->blocks, snap->blocks.used);
 	if (ret)
 		return ret;
@@ -205,8 +252,8 @@ int zw_seq_restore(struct zw_ctx *c, uint32_t seq, const struct zw_snapshot *sna
 	llm_blocks_fini(&c->pool, &s->blocks);
 	s->blocks = blocks;
 	s->choice = (struct llm_choice){0};
-	s->length = snap->length;
-	return 0;
+	s->known = snap->known;
+	return set_ids(s, snap->ids, snap->length);
 }
 
 void zw_snapshot_destroy(struct zw_snapshot *snap)
@@ -215,6 +262,7 @@ void zw_snapshot_destroy(struct zw_snapshot *snap)
 		return;
 	llm_blocks_fini(&snap->ctx->pool, &snap->blocks);
 	zw_buffer_destroy(&snap->slab);
+	free(snap->ids);
 	snap->ctx->snapshots--;
 	free(snap);
 }

@@ -32,6 +32,7 @@ static void extend(struct zw_ctx *c, struct llm_slot *slot, uint32_t seq)
 	*u = (struct llm_undo){
 		.seq = seq,
 		.length = s->length,
+		.end = s->next,
 		.choice = s->choice,
 		.shared = llm_shared_block(c, s, s->length),
 	};
@@ -41,10 +42,11 @@ static void extend(struct zw_ctx *c, struct llm_slot *slot, uint32_t seq)
 		zw_cmd_copy(&c->copies, c->kv.va + own * block_bytes,
 			    c->kv.va + u->shared * block_bytes, block_bytes, 0);
 		s->blocks.id[at] = own;
-		for (uint32_t i = 0; i < c->o.steps; i++) {
-			if (s->synced[i] > at)
-				s->synced[i] = at;
-		}
+		llm_seq_unsync(c, s, at);
+	} else if (c->pool.cached && s->length % LLM_BLOCK_TOKENS &&
+		   llm_prefix_knows(&c->pool.prefix, s->blocks.id[at])) {
+		/* It was full once, and is so no more. */
+		llm_prefix_drop(&c->pool.prefix, s->blocks.id[at]);
 	}
 	while (s->blocks.used < blocks)
 		s->blocks.id[s->blocks.used++] = llm_kv_take(&c->pool);
@@ -90,15 +92,17 @@ void llm_step_undo(struct zw_ctx *c, struct llm_slot *slot, bool started)
 	slot->num_undo = 0;
 }
 
-/* A step that went well: what it kept for an undo is given back. */
+/* A step that went well: what it kept for an undo is given back, and what it computed is known. */
 void llm_step_settle(struct zw_ctx *c, struct llm_slot *slot)
 {
+	llm_slot_learn(c, slot);
 	for (uint32_t i = 0; i < slot->num_undo; i++) {
 		const struct llm_undo *u = &slot->undo[i];
 
 		if (u->shared != LLM_NO_BLOCK)
 			llm_kv_put(&c->pool, u->shared);
 		c->seqs[u->seq].in_flight--;
+		llm_seq_know(c, &c->seqs[u->seq], u->end);
 	}
 	slot->num_undo = 0;
 }
@@ -141,6 +145,7 @@ static void write_rows(const struct zw_ctx *c, struct llm_slot *slot, const stru
 			chosen[row] = (int32_t)llm_choice_find(c, &c->seqs[t->seq].choice);
 		else
 			ids[row] = (int32_t)t->id;
+		c->seqs[t->seq].ids[t->pos] = t->id;
 		pos[row] = (int32_t)t->pos;
 		seq[row] = (int32_t)t->seq;
 		slot->rows[i].in = row;
@@ -186,6 +191,7 @@ static void write_params(const struct zw_ctx *c, struct llm_slot *slot, const st
 {
 	char *param = llm_param(c, slot);
 
+	slot->chosen = n->chosen;
 	*(uint32_t *)(void *)(param + c->p.num_rows) = b->count;
 	*(uint32_t *)(void *)(param + c->p.num_chosen) = n->chosen;
 	*(uint32_t *)(void *)(param + c->p.num_out) = n->out;

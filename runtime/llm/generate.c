@@ -21,6 +21,8 @@ static void stats_diff(struct zw_ctx_stats *d, const struct zw_ctx_stats *a,
 	d->hbm_written -= a->hbm_written;
 	d->sys_read -= a->sys_read;
 	d->sys_written -= a->sys_written;
+	d->prefix_queries -= a->prefix_queries;
+	d->prefix_hits -= a->prefix_hits;
 	for (unsigned int e = 0; e < ZW_ENGINE_COUNT; e++)
 		d->busy_ps[e] -= a->busy_ps[e];
 }

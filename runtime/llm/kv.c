@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int llm_kv_init(struct llm_kv *kv, uint32_t num)
+int llm_kv_init(struct llm_kv *kv, uint32_t num, bool cached)
 {
 	kv->free = malloc(num * sizeof(*kv->free));
 	kv->refs = calloc(num, sizeof(*kv->refs));
@@ -15,31 +15,42 @@ int llm_kv_init(struct llm_kv *kv, uint32_t num)
 	/* Taken from the end: in rising order at first. */
 	for (uint32_t i = 0; i < num; i++)
 		kv->free[i] = num - 1 - i;
-	return 0;
+	kv->cached = cached;
+	return cached ? llm_prefix_init(&kv->prefix, num) : 0;
 }
 
 void llm_kv_fini(struct llm_kv *kv)
 {
 	free(kv->free);
 	free(kv->refs);
+	llm_prefix_fini(&kv->prefix);
 }
 
 uint32_t llm_kv_take(struct llm_kv *kv)
 {
-	uint32_t block = kv->free[--kv->num_free];
+	uint32_t block;
 
+	if (kv->num_free)
+		block = kv->free[--kv->num_free];
+	else
+		block = llm_prefix_evict(&kv->prefix);
 	kv->refs[block] = 1;
 	return block;
 }
 
 void llm_kv_get(struct llm_kv *kv, uint32_t block)
 {
-	kv->refs[block]++;
+	if (!kv->refs[block]++)
+		llm_prefix_wake(&kv->prefix, block);
 }
 
 void llm_kv_put(struct llm_kv *kv, uint32_t block)
 {
-	if (!--kv->refs[block])
+	if (--kv->refs[block])
+		return;
+	if (kv->cached && llm_prefix_knows(&kv->prefix, block))
+		llm_prefix_idle(&kv->prefix, block);
+	else
 		kv->free[kv->num_free++] = block;
 }
 

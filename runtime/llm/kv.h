@@ -3,10 +3,8 @@
 #ifndef LLM_KV_H
 #define LLM_KV_H
 
+#include "prefix.h"
 #include "util.h"
-
-#define LLM_BLOCK_TOKENS 32
-#define LLM_NO_BLOCK     UINT32_MAX
 
 static inline uint32_t llm_blocks_for(uint32_t tokens)
 {
@@ -16,13 +14,22 @@ static inline uint32_t llm_blocks_for(uint32_t tokens)
 struct llm_kv {
 	uint32_t num, num_free;
 	uint32_t *free; /* free[0 .. num_free) */
-	uint32_t *refs; /* by block; 0: free */
+	uint32_t *refs; /* by block; 0: free, or idle in the prefix cache */
+	bool cached;
+	struct llm_prefix prefix; /* if so */
 };
 
-/* 0 or -ENOMEM. */
-int llm_kv_init(struct llm_kv *kv, uint32_t num);
+/* cached: with a prefix cache. 0 or -ENOMEM. */
+int llm_kv_init(struct llm_kv *kv, uint32_t num, bool cached);
 void llm_kv_fini(struct llm_kv *kv);
-/* A free block with one reference; there must be one. */
+
+/* Blocks that can be taken: free ones, and those of the prefix cache that nobody has. */
+static inline uint32_t llm_kv_available(const struct llm_kv *kv)
+{
+	return kv->num_free + (kv->cached ? kv->prefix.num_idle : 0);
+}
+
+/* An available block with one reference; there must be one. */
 uint32_t llm_kv_take(struct llm_kv *kv);
 void llm_kv_get(struct llm_kv *kv, uint32_t block);
 void llm_kv_put(struct llm_kv *kv, uint32_t block);

@@ -55,6 +55,12 @@ struct zw_ctx_options {
 	/** Tokens that the pool has room for, over all sequences, shared ones counted once; rounded
 	 *  up to whole blocks. 0: max_seqs * context. */
 	uint64_t pool_tokens;
+	/** 1: full blocks that no sequence has any more stay in the pool until it needs them, the
+	 *  one unused for longest going first, and sequences that begin with the same tokens take
+	 *  them, and those of each other, without computing: see zw_seq_take_prefix(). Not for
+	 *  families with recurrent state. 0: none. */
+	uint32_t prefix_cache;
+	uint32_t reserved; /**< must be 0 */
 };
 
 /**
@@ -82,13 +88,13 @@ struct zw_ctx_info {
 	uint32_t top_k;
 	uint32_t vocab;
 	uint32_t steps;
-	uint32_t seqs;         /**< sequences at present */
-	uint32_t block_tokens; /**< tokens of one block of the pool */
-	uint32_t blocks;       /**< of the pool */
-	uint32_t blocks_free;
-	uint32_t reserved;
-	uint64_t kv_bytes;  /**< HBM of the pool */
-	uint64_t hbm_bytes; /**< HBM of the context, the pool included */
+	uint32_t seqs;          /**< sequences at present */
+	uint32_t block_tokens;  /**< tokens of one block of the pool */
+	uint32_t blocks;        /**< of the pool */
+	uint32_t blocks_free;   /**< that can be taken, those that are only cached included */
+	uint32_t blocks_cached; /**< whose contents another sequence could share */
+	uint64_t kv_bytes;      /**< HBM of the pool */
+	uint64_t hbm_bytes;     /**< HBM of the context, the pool included */
 };
 
 ZW_API int zw_ctx_get_info(const struct zw_ctx *ctx, struct zw_ctx_info *info);
@@ -105,6 +111,8 @@ struct zw_ctx_stats {
 	uint64_t hbm_read, hbm_written;    /**< bytes */
 	uint64_t sys_read, sys_written;    /**< bytes over PCIe */
 	uint64_t busy_ps[ZW_ENGINE_COUNT]; /**< by enum zw_engine */
+	uint64_t prefix_queries;           /**< tokens that the prefix cache was asked for */
+	uint64_t prefix_hits;              /**< of these, tokens that it had */
 };
 
 ZW_API int zw_ctx_get_stats(const struct zw_ctx *ctx, struct zw_ctx_stats *stats);
@@ -147,6 +155,24 @@ ZW_API int zw_seq_truncate(struct zw_ctx *ctx, uint32_t seq, uint32_t n);
 
 /** Tokens in a sequence, those in flight included; or -ENOENT. */
 ZW_API int64_t zw_seq_length(const struct zw_ctx *ctx, uint32_t seq);
+
+/**
+ * The ids of a sequence's tokens, also of those that the device chose. *ids belongs to the context
+ * and is valid until the sequence changes. Returns their number.
+ */
+ZW_API int64_t zw_seq_tokens(const struct zw_ctx *ctx, uint32_t seq, const uint32_t **ids);
+
+/**
+ * Appends, without computing, as many of the n tokens (n >= 1) as the prefix cache has: whole blocks,
+ * behind whole blocks, never the last token, so that there is something to compute that has outputs.
+ * *taken receives their number, which may be 0; the caller goes on with the token behind them. The
+ * bits are those that computing gives. zw_ctx_eval() does this by itself unless it is asked for all
+ * logits.
+ *
+ * A block becomes known when the step that filled it was waited for.
+ */
+ZW_API int zw_seq_take_prefix(struct zw_ctx *ctx, uint32_t seq, const uint32_t *ids, size_t n,
+			      size_t *taken);
 
 /** A sequence as it was at one moment. It keeps its blocks in the pool. */
 struct zw_snapshot;
