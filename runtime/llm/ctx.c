@@ -139,8 +139,8 @@ static int alloc_memory(struct zw_ctx *c, struct zw_error *err)
 		ret = zw_buffer_create(vm, c->a.bytes, ZW_BO_HBM, &c->act);
 	if (!ret && slab)
 		ret = zw_buffer_create(vm, slab, ZW_BO_HBM, &c->slab);
-	if (!ret && slab)
-		ret = zw_buffer_create(vm, 4096, ZW_BO_SYSTEM, &c->slab_cmd);
+	if (!ret)
+		ret = llm_copy_alloc(c);
 	if (!ret) {
 		/* HBM that the host sees, else system memory that the device reads. */
 		ret = zw_buffer_create(vm, c->p.bytes * c->o.steps, ZW_BO_HBM | ZW_BO_CPU_VISIBLE,
@@ -256,7 +256,7 @@ void zw_ctx_destroy(struct zw_ctx *c)
 	zw_buffer_destroy(&c->code);
 	zw_buffer_destroy(&c->host);
 	zw_buffer_destroy(&c->param);
-	zw_buffer_destroy(&c->slab_cmd);
+	zw_buffer_destroy(&c->copy_cmd);
 	zw_buffer_destroy(&c->slab);
 	zw_buffer_destroy(&c->act);
 	zw_buffer_destroy(&c->kv);

@@ -6,6 +6,8 @@
  *	ctx_build.c  the command buffers of a step
  *	ctx_seq.c    sequences and their blocks
  *	ctx_prefix.c blocks that sequences with the same beginning share
+ *	ctx_snap.c   snapshots
+ *	ctx_copy.c   copies that are waited for
  *	ctx_slab.c   state that is not a KV cache
  *	ctx_batch.c  what is wrong with a batch
  *	ctx_step.c   submit, undo
@@ -13,6 +15,7 @@
  *	ctx_eval.c   a long text in several steps
  *	kv.c         the pool of blocks
  *	prefix.c     what blocks hold
+ *	session.c    snapshots in files
  */
 #ifndef LLM_CTX_H
 #define LLM_CTX_H
@@ -140,7 +143,7 @@ struct zw_ctx {
 
 	struct zw_buffer kv, act; /* HBM */
 	struct zw_buffer slab;    /* HBM: [max_seqs, slab_stride], or empty */
-	struct zw_buffer slab_cmd;
+	struct zw_buffer copy_cmd;
 	uint64_t slab_stride;
 	struct zw_buffer param, code, host;
 	struct llm_rope *rope;
@@ -208,8 +211,23 @@ static inline const int32_t *llm_choice_ptr(const struct zw_ctx *c, const struct
 	       llm_choice_row(c, s);
 }
 
+/* Of all layers. */
+static inline uint64_t llm_block_bytes(const struct zw_ctx *c)
+{
+	return 2 * c->needs.kv_layers * c->block_bytes;
+}
+
 /* ctx_build.c: the command buffers of all slots, into c->code. */
 int llm_ctx_compile(struct zw_ctx *c, struct zw_error *err);
+
+/*
+ * ctx_copy.c. Both wait for the device: 0, or the error of a job. The first runs what is in c->copies,
+ * which is not much; the second copies n blocks to system memory, where they stand one behind the
+ * other, or (not out) from there.
+ */
+int llm_copy_alloc(struct zw_ctx *c);
+int llm_copy_run(struct zw_ctx *c);
+int llm_copy_blocks(struct zw_ctx *c, const uint32_t *id, uint32_t n, uint64_t system_va, bool out);
 
 /*
  * ctx_slab.c: nothing for families without slabs. These wait for the device: 0, or the error of a
@@ -221,6 +239,9 @@ int llm_slab_copy(struct zw_ctx *c, uint64_t dst_va, uint64_t src_va);
 
 /* ctx_seq.c */
 struct llm_seq *llm_seq_of(const struct zw_ctx *c, uint32_t seq);
+/* A sequence that may be changed; and one whose state can be taken over. 0, or why not. */
+int llm_seq_idle(const struct zw_ctx *c, uint32_t seq, struct llm_seq **s);
+int llm_seq_intact(const struct zw_ctx *c, uint32_t seq, struct llm_seq **s);
 /* Gives the blocks behind the first n back and forgets that tables knew them. */
 void llm_seq_cut(struct zw_ctx *c, struct llm_seq *s, uint32_t blocks);
 /* Block tables forget what they knew of it from block `at` on. */
@@ -228,6 +249,8 @@ void llm_seq_unsync(const struct zw_ctx *c, struct llm_seq *s, uint32_t at);
 
 /* ctx_prefix.c: the first `length` tokens are computed; their full blocks may be taken by others. */
 void llm_seq_know(struct zw_ctx *c, struct llm_seq *s, uint32_t length);
+/* Appends to b, which has room, as many blocks of a text of n blocks as are known; their number. */
+uint32_t llm_prefix_take(struct zw_ctx *c, struct llm_blocks *b, const uint32_t *ids, uint32_t n);
 void llm_slot_learn(struct zw_ctx *c, const struct llm_slot *slot);
 /* Tokens of a text, to be appended to an idle sequence, that it now has without computing them. */
 uint32_t llm_seq_take_prefix(struct zw_ctx *c, struct llm_seq *s, const uint32_t *ids, size_t n);

@@ -8,10 +8,10 @@
 #include <errno.h>
 #include <string.h>
 
-/* The serial number of a sequence's last known block. */
-static uint64_t parent_of(const struct zw_ctx *c, const struct llm_seq *s)
+/* What is in front of known block `at`. */
+static uint64_t parent_of(const struct zw_ctx *c, const struct llm_blocks *b, uint32_t at)
 {
-	return s->known ? c->pool.prefix.entry[s->blocks.id[s->known - 1]].serial : LLM_PREFIX_ROOT;
+	return at ? c->pool.prefix.entry[b->id[at - 1]].serial : LLM_PREFIX_ROOT;
 }
 
 /*
@@ -32,7 +32,7 @@ void llm_seq_know(struct zw_ctx *c, struct llm_seq *s, uint32_t length)
 		return;
 	while ((s->known + 1) * LLM_BLOCK_TOKENS <= length) {
 		const uint32_t *ids = s->ids + s->known * LLM_BLOCK_TOKENS;
-		uint64_t parent = parent_of(c, s);
+		uint64_t parent = parent_of(c, &s->blocks, s->known);
 		uint32_t own = s->blocks.id[s->known];
 		uint32_t block = llm_prefix_find(&c->pool.prefix, parent, ids);
 
@@ -56,32 +56,44 @@ void llm_slot_learn(struct zw_ctx *c, const struct llm_slot *slot)
 		c->seqs[seq[i]].ids[pos[i]] = (uint32_t)ids[i];
 }
 
-/* As many whole blocks of a text as are known, but not the last token: something is to be computed. */
+uint32_t llm_prefix_take(struct zw_ctx *c, struct llm_blocks *b, const uint32_t *ids, uint32_t n)
+{
+	uint32_t first = b->used, block;
+
+	if (!c->pool.cached)
+		return 0;
+	for (; b->used - first < n; ids += LLM_BLOCK_TOKENS) {
+		block = llm_prefix_find(&c->pool.prefix, parent_of(c, b, b->used), ids);
+		if (block == LLM_NO_BLOCK)
+			break;
+		llm_kv_get(&c->pool, block);
+		b->id[b->used++] = block;
+	}
+	return b->used - first;
+}
+
+/* Not the last token: something is to be computed, for the sake of its outputs. */
 uint32_t llm_seq_take_prefix(struct zw_ctx *c, struct llm_seq *s, const uint32_t *ids, size_t n)
 {
-	uint32_t taken = 0, block;
+	uint32_t blocks, taken;
 
 	if (!c->pool.cached || s->length != s->known * LLM_BLOCK_TOKENS)
 		return 0;
 	c->stats.prefix_queries += n;
 	if (n > c->o.context - s->length)
 		n = c->o.context - s->length;
-	if (llm_grow(&s->blocks.id, &s->blocks.cap, s->known + n / LLM_BLOCK_TOKENS,
-		     sizeof(*s->blocks.id)) ||
+	blocks = n ? (uint32_t)(n - 1) / LLM_BLOCK_TOKENS : 0;
+	if (llm_grow(&s->blocks.id, &s->blocks.cap, s->known + blocks, sizeof(*s->blocks.id)) ||
 	    llm_grow(&s->ids, &s->ids_cap, s->length + n, sizeof(*s->ids)))
 		return 0; /* then it is computed */
-	for (; taken + LLM_BLOCK_TOKENS < n; taken += LLM_BLOCK_TOKENS) {
-		block = llm_prefix_find(&c->pool.prefix, parent_of(c, s), ids + taken);
-		if (block == LLM_NO_BLOCK)
-			break;
-		llm_kv_get(&c->pool, block);
-		s->blocks.id[s->blocks.used++] = block;
-		memcpy(s->ids + s->length, ids + taken, LLM_BLOCK_TOKENS * sizeof(*ids));
-		s->length += LLM_BLOCK_TOKENS;
-		s->known++;
-	}
-	if (taken)
-		s->choice = (struct llm_choice){0};
+	blocks = llm_prefix_take(c, &s->blocks, ids, blocks);
+	taken = blocks * LLM_BLOCK_TOKENS;
+	if (!taken)
+		return 0;
+	memcpy(s->ids + s->length, ids, taken * sizeof(*ids));
+	s->known += blocks;
+	s->length += taken;
+	s->choice = (struct llm_choice){0};
 	c->stats.prefix_hits += taken;
 	return taken;
 }

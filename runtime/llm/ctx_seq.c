@@ -3,16 +3,7 @@
 #include "ctx.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-
-struct zw_snapshot {
-	struct zw_ctx *ctx;
-	struct llm_blocks blocks;
-	uint32_t *ids; /* [length] */
-	uint32_t length, known;
-	struct zw_buffer slab; /* or empty */
-};
 
 struct llm_seq *llm_seq_of(const struct zw_ctx *c, uint32_t seq)
 {
@@ -46,8 +37,7 @@ static int set_ids(struct llm_seq *s, const uint32_t *ids, uint32_t n)
 	return 0;
 }
 
-/* A sequence that may be changed. */
-static int idle_seq(const struct zw_ctx *c, uint32_t seq, struct llm_seq **s)
+int llm_seq_idle(const struct zw_ctx *c, uint32_t seq, struct llm_seq **s)
 {
 	*s = llm_seq_of(c, seq);
 	if (!*s)
@@ -55,10 +45,9 @@ static int idle_seq(const struct zw_ctx *c, uint32_t seq, struct llm_seq **s)
 	return (*s)->in_flight ? -EBUSY : 0;
 }
 
-/* A sequence whose state can be taken over. */
-static int intact_seq(const struct zw_ctx *c, uint32_t seq, struct llm_seq **s)
+int llm_seq_intact(const struct zw_ctx *c, uint32_t seq, struct llm_seq **s)
 {
-	int ret = idle_seq(c, seq, s);
+	int ret = llm_seq_idle(c, seq, s);
 
 	return !ret && (*s)->lost ? -EIO : ret;
 }
@@ -100,7 +89,7 @@ int zw_seq_create(struct zw_ctx *c, uint32_t *seq)
 int zw_seq_remove(struct zw_ctx *c, uint32_t seq)
 {
 	struct llm_seq *s;
-	int ret = idle_seq(c, seq, &s);
+	int ret = llm_seq_idle(c, seq, &s);
 
 	if (ret)
 		return ret;
@@ -126,7 +115,7 @@ int zw_seq_fork(struct zw_ctx *c, uint32_t from, uint32_t n, uint32_t *seq)
 {
 	struct llm_seq *s;
 	uint32_t id;
-	int ret = seq ? intact_seq(c, from, &s) : -EINVAL;
+	int ret = seq ? llm_seq_intact(c, from, &s) : -EINVAL;
 
 	if (ret)
 		return ret;
@@ -155,7 +144,7 @@ int zw_seq_fork(struct zw_ctx *c, uint32_t from, uint32_t n, uint32_t *seq)
 int zw_seq_truncate(struct zw_ctx *c, uint32_t seq, uint32_t n)
 {
 	struct llm_seq *s;
-	int ret = idle_seq(c, seq, &s);
+	int ret = llm_seq_idle(c, seq, &s);
 
 	if (ret)
 		return ret;
@@ -187,82 +176,10 @@ int64_t zw_seq_length(const struct zw_ctx *c, uint32_t seq)
 int64_t zw_seq_tokens(const struct zw_ctx *c, uint32_t seq, const uint32_t **ids)
 {
 	struct llm_seq *s;
-	int ret = c && ids ? idle_seq(c, seq, &s) : -EINVAL;
+	int ret = c && ids ? llm_seq_idle(c, seq, &s) : -EINVAL;
 
 	if (ret)
 		return ret;
 	*ids = s->ids;
 	return s->length;
-}
-
-int zw_seq_snapshot(struct zw_ctx *c, uint32_t seq, struct zw_snapshot **out)
-{
-	struct zw_snapshot *snap;
-	struct llm_seq *s;
-	int ret = out ? intact_seq(c, seq, &s) : -EINVAL;
-
-	if (ret)
-		return ret;
-	snap = calloc(1, sizeof(*snap));
-	if (!snap)
-		return -ENOMEM;
-	snap->ctx = c;
-	snap->length = s->length;
-	snap->known = s->known;
-	c->snapshots++;
-	snap->ids = malloc(s->length * sizeof(*s->ids) + 1);
-	ret = snap->ids ? llm_blocks_share(&c->pool, &snap->blocks, &s->blocks, s->blocks.used)
-			: -ENOMEM;
-	if (!ret && s->length)
-		memcpy(snap->ids, s->ids, s->length * sizeof(*s->ids));
-	if (!ret && c->needs.slab_bytes)
-		ret = zw_buffer_create(c->m->vm, c->needs.slab_bytes, ZW_BO_HBM, &snap->slab);
-	if (!ret)
-		ret = llm_slab_copy(c, snap->slab.va, llm_slab_va(c, seq));
-	if (ret) {
-		zw_snapshot_destroy(snap);
-		return ret;
-	}
-	*out = snap;
-	return 0;
-}
-
-int zw_seq_restore(struct zw_ctx *c, uint32_t seq, const struct zw_snapshot *snap)
-{
-	struct llm_blocks blocks = {0};
-	struct llm_seq *s;
-	int ret = snap && snap->ctx == c ? idle_seq(c, seq, &s) : -EINVAL;
-
-	if (ret)
-		return ret;
-	if (llm_grow(&s->ids, &s->ids_cap, snap->length, sizeof(*s->ids)))
-		return -ENOMEM;
-	ret = llm_blocks_share(&c->pool, &blocks, &snap->blocks, snap->blocks.used);
-	if (ret)
-		return ret;
-	ret = llm_slab_copy(c, llm_slab_va(c, seq), snap->slab.va);
-	if (ret) {
-		/* Half of a state may have arrived. */
-		s->lost = true;
-		llm_blocks_fini(&c->pool, &blocks);
-		return ret;
-	}
-	s->lost = false;
-	llm_seq_cut(c, s, 0);
-	llm_blocks_fini(&c->pool, &s->blocks);
-	s->blocks = blocks;
-	s->choice = (struct llm_choice){0};
-	s->known = snap->known;
-	return set_ids(s, snap->ids, snap->length);
-}
-
-void zw_snapshot_destroy(struct zw_snapshot *snap)
-{
-	if (!snap)
-		return;
-	llm_blocks_fini(&snap->ctx->pool, &snap->blocks);
-	zw_buffer_destroy(&snap->slab);
-	free(snap->ids);
-	snap->ctx->snapshots--;
-	free(snap);
 }

@@ -24,7 +24,7 @@ static struct llm_slot *next_slot(struct zw_ctx *c)
 /* Appends the batch's tokens of one sequence: blocks, length, undo record. */
 static void extend(struct zw_ctx *c, struct llm_slot *slot, uint32_t seq)
 {
-	uint64_t block_bytes = 2 * c->needs.kv_layers * c->block_bytes;
+	uint64_t block_bytes = llm_block_bytes(c);
 	struct llm_seq *s = &c->seqs[seq];
 	struct llm_undo *u = &slot->undo[slot->num_undo++];
 	uint32_t at = s->length / LLM_BLOCK_TOKENS, blocks = llm_blocks_for(s->next);

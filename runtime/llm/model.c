@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "digest.h"
 #include "family.h"
 
 int llm_check_hbm(struct zw_dev *dev, uint64_t bytes, const char *what, struct zw_error *err)
@@ -103,6 +104,8 @@ static int load(struct zw_model *m, struct llm_source *src, const struct zw_mode
 	int ret;
 
 	ret = src->ops->open(src, err);
+	if (!ret)
+		ret = llm_model_digest(src, &m->cfg, m->digest, err);
 	if (!ret)
 		ret = llm_family_plan(m->family, &m->cfg, &plan, &m->w, err);
 	if (!ret)

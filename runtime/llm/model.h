@@ -56,6 +56,7 @@ struct zw_model {
 	const struct llm_family *family;
 	struct llm_model_config cfg;
 	struct zw_model_info info;
+	uint64_t digest[2];
 	struct zw_vm *vm;
 	struct zw_buffer buf;
 	struct llm_weights w;

@@ -403,11 +403,14 @@ static void random_change(struct zw_ctx *c, struct one *s, struct zw_snapshot **
 		zw_snapshot_destroy(snap[slot]);
 		assert_int_equal(zw_seq_snapshot(c, i, &snap[slot]), 0);
 		of[slot] = s[i];
+		if (pick(2))
+			assert_int_equal(zw_snapshot_swap_out(snap[slot]), 0);
 		break;
 	case 5:
 		if (!snap[slot])
 			break;
-		assert_int_equal(zw_seq_restore(c, i, snap[slot]), 0);
+		if (zw_seq_restore(c, i, snap[slot]) == -ENOSPC)
+			break;
 		s[i] = of[slot];
 		break;
 	default:

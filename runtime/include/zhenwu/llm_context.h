@@ -174,13 +174,56 @@ ZW_API int64_t zw_seq_tokens(const struct zw_ctx *ctx, uint32_t seq, const uint3
 ZW_API int zw_seq_take_prefix(struct zw_ctx *ctx, uint32_t seq, const uint32_t *ids, size_t n,
 			      size_t *taken);
 
-/** A sequence as it was at one moment. It keeps its blocks in the pool. */
+/**
+ * A sequence as it was at one moment. It keeps its blocks in the pool, or has been moved to system memory
+ * or come from a file and takes no room there.
+ */
 struct zw_snapshot;
 
 /** Takes a snapshot. Blocks are shared; recurrent state is copied to memory of its own. -ENOMEM. */
 ZW_API int zw_seq_snapshot(struct zw_ctx *ctx, uint32_t seq, struct zw_snapshot **out);
-/** Makes a sequence of the same context what the snapshot was; it can be used again. */
+/**
+ * Makes a sequence of the same context what the snapshot was; it can be used again. From system memory
+ * the blocks are copied into the pool, but for those that the prefix cache has: -ENOSPC when it has no
+ * room for them beside those that the sequence has so far. It waits for the device then.
+ */
 ZW_API int zw_seq_restore(struct zw_ctx *ctx, uint32_t seq, const struct zw_snapshot *snap);
+/**
+ * Moves what a snapshot holds to system memory, in copies on the device that are waited for, and gives
+ * its blocks back to the pool (those that others share stay there for them). With
+ * zw_seq_remove() of the sequence before it this is swapping out; zw_seq_restore() into a new one is
+ * swapping in. On failure (-ENOMEM, or that of the copies) the snapshot is as it was. One that is in
+ * system memory stays there.
+ */
+ZW_API int zw_snapshot_swap_out(struct zw_snapshot *snap);
+
+/** What a snapshot is. */
+struct zw_snapshot_info {
+	uint32_t size;       /**< in: sizeof; out: bytes filled */
+	uint32_t tokens;     /**< of the sequence */
+	const uint32_t *ids; /**< theirs; the memory is the snapshot's */
+	uint32_t blocks;     /**< of the pool that it keeps, shared ones among them */
+	uint32_t reserved;
+	uint64_t system_bytes; /**< system memory that it has */
+};
+
+ZW_API int zw_snapshot_get_info(const struct zw_snapshot *snap, struct zw_snapshot_info *info);
+
+/**
+ * Writes a snapshot, wherever it is, to a file, which replaces one that is there when it is complete.
+ * The file names the model and its shapes and holds the ids, the KV cache and recurrent state; only its
+ * owner may read it.
+ * @return 0; what opening and writing files can give; -ENOMEM, -EIO
+ */
+ZW_API int zw_snapshot_save(const struct zw_snapshot *snap, const char *path, struct zw_error *err);
+/**
+ * Reads one into system memory, for zw_seq_restore(). err says what a file that is refused is or has.
+ * @return 0; -EBADMSG no such file, or one that was cut off or changed; -EOPNOTSUPP of another version;
+ *         -EINVAL of another model, or other shapes or types of the cache; -ENOSPC more tokens than the
+ *         context takes; -ENOMEM; what opening and reading files can give
+ */
+ZW_API int zw_snapshot_load(struct zw_ctx *ctx, const char *path, struct zw_snapshot **out,
+			    struct zw_error *err);
 /** Lets go of it; NULL is allowed. Before its context is destroyed. */
 ZW_API void zw_snapshot_destroy(struct zw_snapshot *snap);
 
