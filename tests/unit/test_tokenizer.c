@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: MIT
-/*
- * The tokenizer against 3,000 pairs that Hugging Face tokenizers computed from Qwen3's published
- * tokenizer.json, and by itself on the small one of qwen3-kdoc.
- */
+/* The tokenizer by itself on the small one of qwen3-kdoc; test_tokenizer_strings.c compares ids. */
 #include "llm_test.h"
 
 #include <cjson/cJSON.h>
@@ -126,68 +123,6 @@ static void expect_ids(const struct zw_tokenizer *t, const char *text, uint32_t 
 	for (size_t i = 0; i < n; i++)
 		assert_int_equal(ids[i], want[i]);
 	free(ids);
-}
-
-/* Where the published tokenizer.json is, when it could be fetched. */
-static const char *published(void)
-{
-	static char cache[512];
-	const char *file = getenv("ZW_TEST_QWEN3_TOKENIZER");
-	const char *home = getenv("HOME"), *xdg = getenv("XDG_CACHE_HOME");
-
-	if (file)
-		return file;
-	snprintf(cache, sizeof(cache), "%s%s/zhenwu/qwen3-tokenizer.json",
-		 xdg ? xdg : (home ? home : ""), xdg ? "" : "/.cache");
-	return cache;
-}
-
-static void test_vectors(void **state)
-{
-	struct zw_error err = {""};
-	struct zw_tokenizer *t;
-	char path[512], *text;
-	cJSON *pairs, *pair;
-	size_t bad = 0, total = 0;
-
-	if (zw_tokenizer_open(published(), &t, &err))
-		fail_msg("%s", err.msg);
-	assert_int_equal(zw_tokenizer_size(t), 151669);
-	snprintf(path, sizeof(path), "%s/qwen3-vectors.json", test_dir("ZW_TEST_DATA"));
-	text = slurp(path);
-	pairs = cJSON_Parse(text);
-	free(text);
-	assert_non_null(pairs);
-	cJSON_ArrayForEach(pair, pairs)
-	{
-		const char *s = pair->child->valuestring;
-		const cJSON *want = pair->child->next;
-		uint32_t *ids;
-		size_t n, i = 0;
-		cJSON *it;
-		bool ok;
-
-		encode(t, s, strlen(s), 0, &ids, &n);
-		ok = n == (size_t)cJSON_GetArraySize(want);
-		cJSON_ArrayForEach(it, want)
-		{
-			if (!ok)
-				break;
-			ok = ids[i++] == (uint32_t)it->valueint;
-		}
-		if (!ok && bad++ < 5)
-			print_message("differs: \"%s\"\n", s);
-		free(ids);
-		total++;
-	}
-	cJSON_Delete(pairs);
-	assert_int_equal(total, 3000);
-	assert_int_equal(bad, 0);
-	expect_ids(t, "Hello world", 0, 2, (const uint32_t[]){9707, 1879});
-	expect_ids(t, " Hello world", 0, 2, (const uint32_t[]){21927, 1879});
-	expect_ids(t, "<|im_start|>a<think>", 0, 3, (const uint32_t[]){151644, 64, 151667});
-	assert_int_equal(zw_tokenizer_find(t, "<|im_end|>", 10), 151645);
-	zw_tokenizer_close(t);
 }
 
 static void test_added(void **state)
@@ -611,12 +546,8 @@ static void test_merge_spelling(void **state)
 	scratch_free(dir);
 }
 
-/* "test_tokenizer vectors" runs the comparison that needs the published file, and is skipped without. */
-int main(int argc, char **argv)
+int main(void)
 {
-	const struct CMUnitTest vectors[] = {
-		cmocka_unit_test(test_vectors),
-	};
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_added),          cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_regex),          cmocka_unit_test(test_any_bytes),
@@ -625,11 +556,5 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_merge_spelling),
 	};
 
-	if (argc < 2)
-		return cmocka_run_group_tests_name("tokenizer", tests, open_kdoc, close_kdoc);
-	if (access(published(), R_OK)) {
-		fprintf(stderr, "%s is not there: run tests/unit/fetch-tokenizer\n", published());
-		return 77;
-	}
-	return cmocka_run_group_tests_name("tokenizer vectors", vectors, NULL, NULL);
+	return cmocka_run_group_tests_name("tokenizer", tests, open_kdoc, close_kdoc);
 }
