@@ -3,6 +3,7 @@
 #include <zhenwu/llm_generate.h>
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctx.h"
@@ -27,10 +28,10 @@ static void stats_diff(struct zw_ctx_stats *d, const struct zw_ctx_stats *a,
 		d->busy_ps[e] -= a->busy_ps[e];
 }
 
-/* What the sampler needs to see of the next distribution, the least that does. */
-static uint32_t want_of(const struct zw_ctx *c, const struct zw_sampler *s)
+/* What needs to be seen of the next distribution, the least that does. */
+static uint32_t want_of(const struct zw_ctx *c, const struct zw_generate_params *p)
 {
-	uint32_t k = zw_sampler_needs(s, c->o.vocab);
+	uint32_t k = p->logprobs ? 0 : zw_sampler_needs(p->sampler, c->o.vocab);
 
 	if (k == 1)
 		return ZW_WANT_ARGMAX;
@@ -62,8 +63,9 @@ struct run {
 	struct zw_generate_result r;
 	struct zw_output out; /* of the last token evaluated */
 	uint64_t cancels;
-	uint64_t ahead; /* the step in flight that feeds back what is not known yet, or 0 */
-	bool ended;     /* by a callback */
+	uint64_t ahead;        /* the step in flight that feeds back what is not known yet, or 0 */
+	bool ended;            /* by a callback */
+	struct zw_logprob *lp; /* room for 1 + top_logprobs, or NULL */
 };
 
 static int on_progress(void *opaque, uint64_t done, uint64_t total)
@@ -80,7 +82,7 @@ static int eval(struct run *g, const uint32_t *ids, size_t n, bool prompt, struc
 	struct zw_eval_options opt = {.size = sizeof(opt)};
 	bool more = g->r.generated_tokens < g->p.max_tokens;
 
-	opt.want = more ? want_of(g->c, g->p.sampler) : 0;
+	opt.want = more ? want_of(g->c, &g->p) : 0;
 	if (prompt) {
 		opt.all_logits = g->p.prompt_logits;
 		opt.progress = on_progress;
@@ -114,7 +116,7 @@ static int prefill(struct run *g, const uint32_t *prompt, size_t n, struct zw_er
 static bool runs_ahead(const struct run *g)
 {
 	return g->c->o.steps > 1 && !g->c->needs.slab_bytes &&
-	       want_of(g->c, g->p.sampler) == ZW_WANT_ARGMAX;
+	       want_of(g->c, &g->p) == ZW_WANT_ARGMAX;
 }
 
 static int feed(struct run *g, uint32_t id, uint64_t *step, struct zw_error *err)
@@ -165,6 +167,22 @@ static uint32_t length(const struct run *g)
 	return (uint32_t)zw_seq_length(g->c, g->p.seq) - (g->ahead ? 1 : 0);
 }
 
+static int give_logprobs(struct run *g, uint32_t id, struct zw_error *err)
+{
+	size_t vocab = g->c->o.vocab, top = (size_t)g->p.top_logprobs;
+	int64_t n;
+
+	if (!g->p.logprobs)
+		return 0;
+	n = g->p.flags & ZW_GENERATE_PROCESSED_LOGPROBS
+		    ? zw_sampler_logprobs(g->p.sampler, g->out.logits, vocab, id, top, g->lp, err)
+		    : zw_logprobs(g->out.logits, vocab, id, top, g->lp, err);
+	if (n < 0)
+		return (int)n;
+	g->p.logprobs(g->p.opaque, g->lp, (size_t)n);
+	return 0;
+}
+
 static int loop(struct run *g, struct zw_error *err)
 {
 	bool ignore_stop = g->p.flags & ZW_GENERATE_IGNORE_STOP, ahead = runs_ahead(g);
@@ -180,6 +198,9 @@ static int loop(struct run *g, struct zw_error *err)
 			g->r.finish = ZW_FINISH_STOP;
 			return 0;
 		}
+		ret = give_logprobs(g, id, err);
+		if (ret)
+			return ret;
 		g->r.generated_tokens++;
 		g->ended = g->p.token && g->p.token(g->p.opaque, id);
 		if (g->ended || g->r.generated_tokens == g->p.max_tokens)
@@ -202,9 +223,18 @@ static int loop(struct run *g, struct zw_error *err)
 
 static int decode(struct run *g, struct zw_error *err)
 {
-	int ret = loop(g, err);
+	int ret;
 
+	if (g->p.logprobs) {
+		if (g->p.top_logprobs > g->c->o.vocab)
+			g->p.top_logprobs = g->c->o.vocab;
+		g->lp = calloc((size_t)g->p.top_logprobs + 1, sizeof(*g->lp));
+		if (!g->lp)
+			return llm_fail(err, -ENOMEM, "out of memory");
+	}
+	ret = loop(g, err);
 	drop_ahead(g);
+	free(g->lp);
 	return ret;
 }
 
@@ -234,7 +264,8 @@ int zw_generate(struct zw_ctx *c, const struct zw_generate_params *params, const
 	if (!c || !params || !result || result->size < RESULT_FIRST)
 		return llm_fail(err, -EINVAL, "zw_generate: bad argument");
 	ret = sized_in(&g.p, sizeof(g.p), PARAMS_FIRST, params);
-	if (ret || !g.p.sampler || g.p.reserved || g.p.flags & ~ZW_GENERATE_IGNORE_STOP)
+	if (ret || !g.p.sampler || g.p.reserved ||
+	    g.p.flags & ~(ZW_GENERATE_IGNORE_STOP | ZW_GENERATE_PROCESSED_LOGPROBS))
 		return llm_fail(err, ret ? ret : -EINVAL, "zw_generate: bad argument");
 	g.cancels = llm_ctx_cancels(c);
 	g.r.prefill = result->prefill;

@@ -3,6 +3,7 @@
 #include <zhenwu/llm_generation_config.h>
 
 #include <errno.h>
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -41,11 +42,12 @@ static const struct llm_config_neutral not_supported[] = {
 	{"forced_decoder_ids", LLM_NEUTRAL_EMPTY, 0},
 	{"remove_invalid_values", LLM_NEUTRAL_FALSE, 0},
 	{"exponential_decay_length_penalty", LLM_NEUTRAL_ABSENT, 0},
-	{"sequence_bias", LLM_NEUTRAL_EMPTY, 0},
 	{"token_healing", LLM_NEUTRAL_FALSE, 0},
 	{"guidance_scale", LLM_NEUTRAL_NUMBER, 1},
 	{"watermarking_config", LLM_NEUTRAL_ABSENT, 0},
 	{"num_return_sequences", LLM_NEUTRAL_NUMBER, 1},
+	{"custom_generate", LLM_NEUTRAL_ABSENT, 0},
+	{"generation_kwargs", LLM_NEUTRAL_EMPTY, 0},
 };
 
 static int parse_numbers(const char *path, const cJSON *json, struct zw_sampling_params *sp,
@@ -93,11 +95,31 @@ static int parse_numbers(const char *path, const cJSON *json, struct zw_sampling
 	return ret;
 }
 
+/* The ids of a JSON list, in memory of their own; false when it is not one of token ids. */
+static bool parse_ids(const cJSON *list, struct zw_token_list *out)
+{
+	uint32_t *ids = calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof(*ids));
+	const cJSON *it;
+
+	out->ids = ids;
+	if (!ids || !cJSON_IsArray(list))
+		return false;
+	cJSON_ArrayForEach(it, list)
+	{
+		uint64_t v;
+
+		if (!llm_json_uint(it, 0, UINT32_MAX, &v))
+			return false;
+		ids[out->n++] = (uint32_t)v;
+	}
+	return out->n;
+}
+
 static int parse_bad_words(const char *path, const cJSON *json, struct zw_sampling_params *sp,
 			   struct zw_error *err)
 {
 	struct zw_token_list *words;
-	const cJSON *list, *word, *id;
+	const cJSON *list, *word;
 	int ret = llm_json_member(path, json, "bad_words_ids", &list, err);
 
 	if (ret || !list)
@@ -110,25 +132,41 @@ static int parse_bad_words(const char *path, const cJSON *json, struct zw_sampli
 	sp->bad_words = words;
 	cJSON_ArrayForEach(word, list)
 	{
-		struct zw_token_list *w = &words[sp->num_bad_words];
-		uint32_t *ids = calloc((size_t)cJSON_GetArraySize(word) + 1, sizeof(*ids));
-
-		if (!ids)
-			return llm_fail(err, -ENOMEM, "%s: out of memory", path);
-		w->ids = ids;
-		sp->num_bad_words++;
-		cJSON_ArrayForEach(id, word)
-		{
-			uint64_t v;
-
-			if (!llm_json_uint(id, 0, UINT32_MAX, &v))
-				break;
-			ids[w->n++] = (uint32_t)v;
-		}
-		if (!cJSON_IsArray(word) || !w->n || id)
+		if (!parse_ids(word, &words[sp->num_bad_words++]))
 			return llm_fail(err, -EBADMSG,
 					"%s: bad_words_ids[%u] is not a list of token ids", path,
 					sp->num_bad_words - 1);
+	}
+	return 0;
+}
+
+/* [[[ids], bias], ...] */
+static int parse_bias(const char *path, const cJSON *json, struct zw_sampling_params *sp,
+		      struct zw_error *err)
+{
+	struct zw_logit_bias *bias;
+	const cJSON *list, *it;
+	int ret = llm_json_member(path, json, "sequence_bias", &list, err);
+
+	if (ret || !list)
+		return ret;
+	if (!cJSON_IsArray(list) && !(cJSON_IsObject(list) && !list->child))
+		return llm_fail(err, -EBADMSG, "%s: sequence_bias is not a list", path);
+	bias = calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof(*bias));
+	if (!bias)
+		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
+	sp->bias = bias;
+	cJSON_ArrayForEach(it, list)
+	{
+		const cJSON *number = cJSON_GetArraySize(it) == 2 ? it->child->next : NULL;
+		struct zw_logit_bias *b = &bias[sp->num_bias++];
+
+		if (!cJSON_IsArray(it) || !cJSON_IsNumber(number) ||
+		    !parse_ids(it->child, &b->ids) || !(number->valuedouble < FLT_MAX))
+			return llm_fail(err, -EBADMSG,
+					"%s: sequence_bias[%llu] is not [[token ids], number]",
+					path, (unsigned long long)sp->num_bias - 1);
+		b->bias = (float)number->valuedouble;
 	}
 	return 0;
 }
@@ -175,6 +213,8 @@ static int parse(const char *path, const cJSON *json, struct zw_generation_confi
 		ret = llm_config_ids(path, json, "begin_suppress_tokens", &sp->begin_suppress, err);
 	if (!ret)
 		ret = parse_bad_words(path, json, sp, err);
+	if (!ret)
+		ret = parse_bias(path, json, sp, err);
 	if (!ret)
 		ret = parse_stop_strings(path, json, gc, err);
 	return ret;
@@ -256,6 +296,9 @@ void zw_generation_config_close(struct zw_generation_config *gc)
 	for (uint32_t i = 0; i < sp->num_bad_words; i++)
 		free((uint32_t *)sp->bad_words[i].ids);
 	free((struct zw_token_list *)sp->bad_words);
+	for (uint64_t i = 0; i < sp->num_bias; i++)
+		free((uint32_t *)sp->bias[i].ids.ids);
+	free((struct zw_logit_bias *)sp->bias);
 	token_list_free(&sp->stop);
 	token_list_free(&sp->suppress);
 	token_list_free(&sp->begin_suppress);

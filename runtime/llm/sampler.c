@@ -41,6 +41,14 @@ static int check_params(const struct zw_sampling_params *p, struct zw_error *err
 		if (!p->bad_words || !p->bad_words[i].n)
 			return llm_fail(err, -EINVAL, "bad word %u has no tokens", i);
 	}
+	for (uint64_t i = 0; i < p->num_bias; i++) {
+		if (!p->bias || !p->bias[i].ids.n || !p->bias[i].ids.ids)
+			return llm_fail(err, -EINVAL, "logit bias %llu has no tokens",
+					(unsigned long long)i);
+		/* Written so that NaN is refused too. */
+		if (!(p->bias[i].bias < INFINITY))
+			return llm_fail(err, -EINVAL, "logit bias %g", (double)p->bias[i].bias);
+	}
 	return 0;
 }
 
@@ -83,6 +91,29 @@ static int copy_bad_words(struct zw_sampling_params *p)
 	return 0;
 }
 
+static int copy_bias(struct zw_sampling_params *p)
+{
+	const struct zw_logit_bias *theirs = p->bias;
+	uint64_t n = p->num_bias;
+	struct zw_logit_bias *ours;
+
+	p->num_bias = 0;
+	p->bias = NULL;
+	if (!n)
+		return 0;
+	ours = n <= SIZE_MAX / sizeof(*ours) ? malloc(n * sizeof(*ours)) : NULL;
+	if (!ours)
+		return -ENOMEM;
+	p->bias = ours;
+	for (uint64_t i = 0; i < n; i++) {
+		ours[i] = theirs[i];
+		if (copy_list(&ours[i].ids))
+			return -ENOMEM;
+		p->num_bias++;
+	}
+	return 0;
+}
+
 int zw_sampler_open(const struct zw_sampling_params *params, struct zw_sampler **out,
 		    struct zw_error *err)
 {
@@ -109,6 +140,7 @@ int zw_sampler_open(const struct zw_sampling_params *params, struct zw_sampler *
 	ret |= copy_list(&s->p.suppress);
 	ret |= copy_list(&s->p.begin_suppress);
 	ret |= copy_bad_words(&s->p);
+	ret |= copy_bias(&s->p);
 	if (ret) {
 		zw_sampler_close(s);
 		return llm_fail(err, -ENOMEM, "out of memory");
@@ -125,6 +157,9 @@ void zw_sampler_close(struct zw_sampler *s)
 	for (uint32_t i = 0; i < s->p.num_bad_words; i++)
 		free((uint32_t *)s->p.bad_words[i].ids);
 	free((struct zw_token_list *)s->p.bad_words);
+	for (uint64_t i = 0; i < s->p.num_bias; i++)
+		free((uint32_t *)s->p.bias[i].ids.ids);
+	free((struct zw_logit_bias *)s->p.bias);
 	token_list_free(&s->p.stop);
 	token_list_free(&s->p.suppress);
 	token_list_free(&s->p.begin_suppress);
@@ -168,7 +203,7 @@ uint32_t zw_sampler_needs(const struct zw_sampler *s, size_t n)
 	return s->p.temperature == 0 ? 1 : s->p.top_k;
 }
 
-static int find_best(const float *l, size_t n, uint32_t *best, struct zw_error *err)
+int sampler_find_best(const float *l, size_t n, uint32_t *best, struct zw_error *err)
 {
 	size_t b = 0;
 
@@ -185,18 +220,18 @@ static int find_best(const float *l, size_t n, uint32_t *best, struct zw_error *
 	return 0;
 }
 
-/* Steps 1 to 11. The pool is filled when the sampler is not greedy. */
+/* Steps 0 to 11. The pool is filled when the sampler is not greedy. */
 static int prepare(struct zw_sampler *s, const float *logits, size_t n, uint32_t *best,
 		   struct sampler_pool *pool, struct zw_error *err)
 {
 	const float *l;
 	int ret;
 
-	ret = find_best(logits, n, best, err);
+	ret = sampler_find_best(logits, n, best, err);
 	if (!ret)
 		ret = sampler_process(s, logits, n, &l, err);
 	if (!ret && l != logits)
-		ret = find_best(l, n, best, err);
+		ret = sampler_find_best(l, n, best, err);
 	if (!ret && s->p.temperature > 0)
 		ret = sampler_pool_fill(s, l, n, l[*best], pool, err);
 	return ret;

@@ -43,9 +43,9 @@ struct zw_sampler {
 	size_t cap_cand;
 };
 
-/* True when steps 1 to 9 may change one of n logits. */
+/* True when steps 0 to 9 may change one of n logits. */
 bool sampler_changes(const struct zw_sampler *s, size_t n);
-/* Steps 1 to 9. *out is logits itself when nothing changes, else s->work. */
+/* Steps 0 to 9. *out is logits itself when nothing changes, else s->work. */
 int sampler_process(struct zw_sampler *s, const float *logits, size_t n, const float **out,
 		    struct zw_error *err);
 
@@ -64,6 +64,9 @@ struct sampler_pool {
 	double temperature;
 	double mass; /* of ranks below end when rank 0 weighs 1 */
 };
+
+/* -EDOM when a logit is NaN or +infinity or all are excluded; *best is the lowest of the largest. */
+int sampler_find_best(const float *logits, size_t n, uint32_t *best, struct zw_error *err);
 
 /* Steps 10 and 11; `best` is the largest of the logits. */
 int sampler_pool_fill(struct zw_sampler *s, const float *logits, size_t n, float best,

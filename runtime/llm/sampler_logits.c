@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Steps 1 to 9 of a choice: what changes or excludes logits before anything is drawn. */
+/* Steps 0 to 9 of a choice: what changes or excludes logits before anything is drawn. */
 #include "sampler.h"
 
 #include <errno.h>
@@ -17,6 +17,29 @@ static void exclude_list(float *l, size_t n, const struct zw_token_list *list)
 {
 	for (size_t i = 0; i < list->n; i++)
 		exclude(l, n, list->ids[i]);
+}
+
+/* True when the history ends in the tokens of the list but for its last one. */
+static bool begun(const struct zw_sampler *s, const struct zw_token_list *w)
+{
+	size_t before = w->n - 1;
+
+	if (!before)
+		return true;
+	/* transformers passes over a sequence that is longer than the history. */
+	return w->n <= s->num_history &&
+	       !memcmp(s->history + s->num_history - before, w->ids, before * sizeof(*w->ids));
+}
+
+static void add_bias(const struct zw_sampler *s, float *l, size_t n)
+{
+	for (uint64_t i = 0; i < s->p.num_bias; i++) {
+		const struct zw_logit_bias *b = &s->p.bias[i];
+		uint32_t last = b->ids.ids[b->ids.n - 1];
+
+		if (last < n && begun(s, &b->ids))
+			l[last] += b->bias;
+	}
 }
 
 static void penalise(const struct zw_sampler *s, float *l, size_t n)
@@ -64,15 +87,11 @@ static void ban_words(const struct zw_sampler *s, float *l, size_t n)
 {
 	for (uint32_t i = 0; i < s->p.num_bad_words; i++) {
 		const struct zw_token_list *w = &s->p.bad_words[i];
-		size_t before = w->n - 1;
 
-		if (!before && is_stop(&s->p, w->ids[0]))
+		if (w->n == 1 && is_stop(&s->p, w->ids[0]))
 			continue;
-		/* transformers passes over a sequence that is longer than the history. */
-		if (before && (w->n > s->num_history || memcmp(s->history + s->num_history - before,
-							       w->ids, before * sizeof(*w->ids))))
-			continue;
-		exclude(l, n, w->ids[before]);
+		if (begun(s, w))
+			exclude(l, n, w->ids[w->n - 1]);
 	}
 }
 
@@ -90,7 +109,7 @@ bool sampler_changes(const struct zw_sampler *s, size_t n)
 
 	return p->repetition_penalty > 0 || p->frequency_penalty != 0 || p->presence_penalty != 0 ||
 	       p->no_repeat_ngram || p->num_bad_words || p->min_length || p->min_new_tokens ||
-	       p->suppress.n || p->begin_suppress.n || p->mask ||
+	       p->suppress.n || p->begin_suppress.n || p->mask || p->num_bias ||
 	       (s->known && n > s->first_unknown);
 }
 
@@ -113,6 +132,7 @@ int sampler_process(struct zw_sampler *s, const float *logits, size_t n, const f
 	}
 	l = s->work;
 	memcpy(l, logits, n * sizeof(*l));
+	add_bias(s, l, n);
 	if (p->repetition_penalty > 0 || p->frequency_penalty != 0 || p->presence_penalty != 0)
 		penalise(s, l, n);
 	ban_ngrams(s, l, n);

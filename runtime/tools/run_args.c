@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,8 @@ static const char help_text[] =
 	"      --frequency-penalty F       the same for generated ones, each time they came\n"
 	"      --presence-penalty F        the same for generated ones, once\n"
 	"      --no-repeat-ngram N         no N tokens in a row twice\n"
+	"      --logit-bias ID(+|-)B       adds B to the logit of token ID; may be given again\n"
+	"      --min-tokens N              no stop token among the first N\n"
 	"  -s, --seed S             of the draw (default 0): equal seeds give equal text\n"
 	"      --stop TEXT          ends the answer and is not printed; may be given again\n"
 	"      --ignore-eos         do not end at the model's stop tokens\n"
@@ -50,6 +53,10 @@ static const char help_text[] =
 	"What is written:\n"
 	"      --logits-out F       the prompt's logits, float32 [T, V], as .npy\n"
 	"      --ids-out F          the generated ids as a JSON list\n"
+	"      --logprobs N         a JSON line for each token: its log-probability, and those of "
+	"the N\n"
+	"                           most probable ones\n"
+	"      --logprobs-out F     the file for these (default: standard error)\n"
 	"      --stats-json F       times, rates and counters\n"
 	"  -q, --quiet              no progress, no statistics on standard error\n"
 	"  -h, --help, --version\n"
@@ -121,6 +128,31 @@ bool run_args_add_stop(struct run_args *a, const char *text)
 	return true;
 }
 
+/* ID+BIAS or ID-BIAS, as llama.cpp has it; "-inf" excludes. */
+static bool add_bias(struct run_args *a, const char *v)
+{
+	size_t digits = strspn(v, "0123456789");
+	struct run_bias b, *bias;
+	char id[16], *end;
+	uint64_t n;
+
+	if (!digits || digits >= sizeof(id) || (v[digits] != '+' && v[digits] != '-'))
+		return false;
+	snprintf(id, sizeof(id), "%.*s", (int)digits, v);
+	/* A second sign would be strtof()'s. */
+	if (!parse_u64(id, 0, UINT32_MAX, &n) || strchr("+- \t", v[digits + 1]))
+		return false;
+	b = (struct run_bias){(uint32_t)n, strtof(v + digits, &end)};
+	if (*end || !(b.bias < INFINITY))
+		return false;
+	bias = realloc(a->bias, (a->num_bias + 1) * sizeof(*bias));
+	if (!bias)
+		return false;
+	a->bias = bias;
+	bias[a->num_bias++] = b;
+	return true;
+}
+
 enum {
 	OPT_DEVICE = 256,
 	OPT_PROFILE,
@@ -133,6 +165,10 @@ enum {
 	OPT_FREQUENCY,
 	OPT_PRESENCE,
 	OPT_NGRAM,
+	OPT_LOGIT_BIAS,
+	OPT_MIN_TOKENS,
+	OPT_LOGPROBS,
+	OPT_LOGPROBS_OUT,
 	OPT_STOP,
 	OPT_IGNORE_EOS,
 	OPT_NO_GENERATION_CONFIG,
@@ -164,6 +200,10 @@ static const struct option options[] = {
 	{"frequency-penalty", required_argument, NULL, OPT_FREQUENCY},
 	{"presence-penalty", required_argument, NULL, OPT_PRESENCE},
 	{"no-repeat-ngram", required_argument, NULL, OPT_NGRAM},
+	{"logit-bias", required_argument, NULL, OPT_LOGIT_BIAS},
+	{"min-tokens", required_argument, NULL, OPT_MIN_TOKENS},
+	{"logprobs", required_argument, NULL, OPT_LOGPROBS},
+	{"logprobs-out", required_argument, NULL, OPT_LOGPROBS_OUT},
 	{"seed", required_argument, NULL, 's'},
 	{"stop", required_argument, NULL, OPT_STOP},
 	{"ignore-eos", no_argument, NULL, OPT_IGNORE_EOS},
@@ -214,6 +254,9 @@ static bool set_sampling(struct run_args *a, int opt, const char *v)
 	case OPT_PRESENCE:
 		a->has_presence = true;
 		return parse_float(v, -100, 100, &a->presence_penalty);
+	case OPT_MIN_TOKENS:
+		a->has_min_tokens = true;
+		return parse_u32(v, 0, INT32_MAX, &a->min_tokens);
 	default:
 		a->has_ngram = true;
 		return parse_u32(v, 0, INT32_MAX, &a->no_repeat_ngram);
@@ -223,14 +266,15 @@ static bool set_sampling(struct run_args *a, int opt, const char *v)
 /* One option's value; false when it is out of range. */
 static bool set_option(struct run_args *a, int opt, const char *v)
 {
-	const char **text = opt == 'm'              ? &a->model
-			    : opt == 'f'            ? &a->prompt_file
-			    : opt == OPT_PROFILE    ? &a->profile
-			    : opt == OPT_PROMPT_IDS ? &a->prompt_ids
-			    : opt == OPT_LOGITS_OUT ? &a->logits_out
-			    : opt == OPT_IDS_OUT    ? &a->ids_out
-			    : opt == OPT_STATS_JSON ? &a->stats_json
-						    : NULL;
+	const char **text = opt == 'm'                ? &a->model
+			    : opt == 'f'              ? &a->prompt_file
+			    : opt == OPT_PROFILE      ? &a->profile
+			    : opt == OPT_PROMPT_IDS   ? &a->prompt_ids
+			    : opt == OPT_LOGITS_OUT   ? &a->logits_out
+			    : opt == OPT_IDS_OUT      ? &a->ids_out
+			    : opt == OPT_STATS_JSON   ? &a->stats_json
+			    : opt == OPT_LOGPROBS_OUT ? &a->logprobs_out
+						      : NULL;
 
 	if (text) {
 		*text = v;
@@ -255,6 +299,11 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 		return device_ok(v);
 	case OPT_CHUNK:
 		return parse_u32(v, 1, 4096, &a->chunk);
+	case OPT_LOGIT_BIAS:
+		return add_bias(a, v);
+	case OPT_LOGPROBS:
+		a->has_logprobs = true;
+		return parse_u32(v, 0, 1000, &a->logprobs);
 	case OPT_STOP:
 		return run_args_add_stop(a, v);
 	case OPT_IGNORE_EOS:
@@ -296,6 +345,8 @@ int run_args_parse(struct run_args *a, int argc, char **argv)
 		return usage("unexpected argument %s", argv[optind]);
 	if (!a->model)
 		return usage("%s is missing", "--model");
+	if (a->logprobs_out && !a->has_logprobs)
+		return usage("%s needs --logprobs", "--logprobs-out");
 	prompts = !!a->prompt + !!a->prompt_file + !!a->prompt_ids;
 	if (prompts != 1)
 		return usage("one of %s is needed, and only one",
@@ -306,4 +357,5 @@ int run_args_parse(struct run_args *a, int argc, char **argv)
 void run_args_free(struct run_args *a)
 {
 	free(a->stop);
+	free(a->bias);
 }

@@ -9,16 +9,24 @@
 
 #define EXIT_USAGE 2
 
+struct run_bias {
+	uint32_t id;
+	float bias;
+};
+
 struct run_args {
 	const char *model, *device, *profile, *prompt, *prompt_file, *prompt_ids;
-	const char *logits_out, *ids_out, *stats_json;
+	const char *logits_out, *ids_out, *stats_json, *logprobs_out;
 	const char **stop; /* texts that end the answer */
 	size_t num_stop;
+	struct run_bias *bias; /* of --logit-bias */
+	size_t num_bias;
 	uint64_t max_tokens, seed;
-	uint32_t ctx, chunk, top_k, no_repeat_ngram;
+	uint32_t ctx, chunk, top_k, no_repeat_ngram, min_tokens, logprobs;
 	float temperature, top_p, min_p;
 	float repetition_penalty, presence_penalty, frequency_penalty;
 	bool has_max_tokens, has_temperature, has_top_k, has_top_p, has_min_p, has_ngram;
+	bool has_min_tokens, has_logprobs;
 	bool has_repetition, has_presence, has_frequency;
 	bool ignore_eos, no_generation_config, quiet;
 };

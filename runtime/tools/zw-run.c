@@ -15,8 +15,8 @@
 
 #include "read_text.h"
 #include "run_args.h"
+#include "run_logprobs.h"
 #include "run_stats.h"
-#include "run_stop.h"
 #include "small_files.h"
 
 struct run {
@@ -29,10 +29,11 @@ struct run {
 	struct zw_tokenizer *tok;
 	struct zw_detokenizer *detok;
 	struct zw_sampler *sampler;
-	struct run_stop stop;
+	struct zw_stop *stop;
 	uint32_t *prompt, *out;
 	size_t num_prompt, num_out, cap_out;
 	float *logits;
+	FILE *logprobs; /* NULL: not wanted */
 	bool out_of_memory, output_failed, stop_hit;
 	struct timespec last_progress;
 };
@@ -173,7 +174,9 @@ static int open_sampler(struct run *r)
 {
 	const struct run_args *a = &r->a;
 	struct zw_sampling_params sp = {.size = sizeof(sp), .top_p = 1};
+	struct zw_logit_bias *bias;
 	struct zw_error err;
+	int ret;
 
 	if (r->gc)
 		zw_generation_config_get_sampling(r->gc, &sp);
@@ -194,7 +197,20 @@ static int open_sampler(struct run *r)
 		sp.presence_penalty = a->presence_penalty;
 	if (a->has_ngram)
 		sp.no_repeat_ngram = a->no_repeat_ngram;
-	if (zw_sampler_open(&sp, &r->sampler, &err))
+	if (a->has_min_tokens)
+		sp.min_new_tokens = a->min_tokens;
+	/* Behind those of the file. */
+	bias = calloc(sp.num_bias + a->num_bias + 1, sizeof(*bias));
+	if (!bias)
+		return fail("out of memory");
+	for (size_t i = 0; i < sp.num_bias; i++)
+		bias[i] = sp.bias[i];
+	for (size_t i = 0; i < a->num_bias; i++)
+		bias[sp.num_bias++] = (struct zw_logit_bias){{&a->bias[i].id, 1}, a->bias[i].bias};
+	sp.bias = bias;
+	ret = zw_sampler_open(&sp, &r->sampler, &err);
+	free(bias);
+	if (ret)
 		return fail(err.msg);
 	/* Rows of the embedding that are no token would be chosen and print nothing. */
 	if (r->tok && zw_sampler_set_tokenizer(r->sampler, r->tok))
@@ -259,16 +275,12 @@ static void print(struct run *r, const char *text, size_t len)
 /* Text of the answer: what may be the start of a stop text is held back. */
 static void print_text(struct run *r, const char *text, size_t len)
 {
-	long n = run_stop_push(&r->stop, text, len, &r->stop_hit);
+	int ret = zw_stop_push(r->stop, text, len, &text, &len);
 
-	if (n < 0) {
-		r->out_of_memory = true;
-		return;
-	}
-	if (n) {
-		print(r, r->stop.held, (size_t)n);
-		run_stop_drop(&r->stop, (size_t)n);
-	}
+	r->out_of_memory |= ret < 0;
+	r->stop_hit |= ret > 0;
+	if (ret >= 0 && len)
+		print(r, text, len);
 }
 
 static int on_token(void *opaque, uint32_t id)
@@ -299,6 +311,14 @@ static int on_token(void *opaque, uint32_t id)
 	return r->output_failed || r->out_of_memory || r->stop_hit || interrupted;
 }
 
+static void on_logprobs(void *opaque, const struct zw_logprob *lp, size_t n)
+{
+	struct run *r = opaque;
+
+	if (logprobs_print(r->logprobs, r->tok, lp, n))
+		r->output_failed = true;
+}
+
 static uint64_t max_tokens(const struct run *r)
 {
 	uint64_t n = UINT64_MAX;
@@ -326,12 +346,17 @@ static int generate(struct run *r, struct zw_generate_result *res)
 	size_t len;
 	int ret;
 
+	if (r->logprobs) {
+		p.logprobs = on_logprobs;
+		p.top_logprobs = r->a.logprobs;
+	}
 	ret = zw_generate(r->ctx, &p, r->prompt, r->num_prompt, res, &err);
 	if (r->detok && !r->stop_hit) {
 		if (zw_detokenizer_flush(r->detok, &text, &len) == 0)
 			print_text(r, text, len);
-		if (!r->stop_hit && r->stop.len)
-			print(r, r->stop.held, r->stop.len);
+		zw_stop_flush(r->stop, &text, &len);
+		if (!r->stop_hit && len)
+			print(r, text, len);
 	}
 	if (r->num_out)
 		print(r, "\n", 1);
@@ -340,7 +365,7 @@ static int generate(struct run *r, struct zw_generate_result *res)
 	if (r->out_of_memory)
 		return fail("out of memory");
 	if (r->output_failed)
-		return fail("writing to standard output failed");
+		return fail("writing the output failed");
 	return 0;
 }
 
@@ -387,6 +412,8 @@ static int check_files(const struct run *r)
 		ret = check_writable(r->a.ids_out);
 	if (!ret)
 		ret = check_writable(r->a.stats_json);
+	if (!ret)
+		ret = check_writable(r->a.logprobs_out);
 	return ret;
 }
 
@@ -414,8 +441,8 @@ static int load_generation_config(struct run *r)
 		return fail(err.msg);
 	if (r->a.num_stop && !r->tok)
 		return fail("stop texts need tokenizer.json");
-	r->stop.texts = r->a.stop;
-	r->stop.num_texts = r->a.num_stop;
+	if (zw_stop_open(r->a.stop, r->a.num_stop, &r->stop, &err))
+		return fail(err.msg);
 	return 0;
 }
 
@@ -432,6 +459,25 @@ static int write_files(struct run *r, const struct zw_model_info *info,
 	if (r->a.stats_json && run_report_write_json(report, r->a.stats_json, &err))
 		return fail(err.msg);
 	return 0;
+}
+
+static int open_logprobs(struct run *r)
+{
+	if (!r->a.has_logprobs)
+		return 0;
+	r->logprobs = r->a.logprobs_out ? fopen(r->a.logprobs_out, "we") : stderr;
+	if (r->logprobs)
+		return 0;
+	fprintf(stderr, "zw-run: %s: %s\n", r->a.logprobs_out, strerror(errno));
+	return EXIT_FAILURE;
+}
+
+static int close_logprobs(struct run *r)
+{
+	FILE *f = r->logprobs;
+
+	r->logprobs = NULL;
+	return f && f != stderr && fclose(f) ? fail("writing the logprobs failed") : 0;
 }
 
 static int run(struct run *r)
@@ -458,7 +504,11 @@ static int run(struct run *r)
 	if (!ret)
 		ret = open_context(r, &info);
 	if (!ret)
+		ret = open_logprobs(r);
+	if (!ret)
 		ret = generate(r, &res);
+	if (close_logprobs(r) && !ret)
+		ret = EXIT_FAILURE;
 	if (ret)
 		return interrupted ? EXIT_INTERRUPTED : ret;
 	report = (struct run_report){.model_dir = r->a.model,
@@ -498,7 +548,7 @@ int main(int argc, char **argv)
 		zw_dev_close(r.dev);
 	zw_sampler_close(r.sampler);
 	zw_generation_config_close(r.gc);
-	run_stop_free(&r.stop);
+	zw_stop_close(r.stop);
 	run_args_free(&r.a);
 	zw_detokenizer_close(r.detok);
 	zw_tokenizer_close(r.tok);

@@ -189,6 +189,8 @@ def choosing(tmp):
     gen(suppress_tokens=[88]).gives("suppress_tokens", [8, 118, 118, 118, 118, 118])
     gen(bad_words_ids=[[88]]).gives("bad_words_ids of one token", [8, 118, 118, 118, 118, 118])
     gen(bad_words_ids=[[8, 88]]).gives("bad_words_ids of two tokens", [8, 118])
+    gen(sequence_bias=[[[8, 88], -1000.0]]).gives("sequence_bias bars as bad words do", [8, 118])
+    gen(sequence_bias=[[[88], 1000.0]]).gives("sequence_bias of one token", [88] * 6)
     gen(begin_suppress_tokens=[8]).first_is_not("begin_suppress_tokens", 8)
     gen(eos_token_id=88).gives("eos_token_id ends", [8])
     gen(eos_token_id=88).gives("but not with --ignore-eos", PLAIN, "--ignore-eos")
@@ -196,7 +198,7 @@ def choosing(tmp):
     gen(eos_token_id=[700, -1]).gives("eos_token_id above the vocabulary", PLAIN)
     gen(max_new_tokens=2).length("max_new_tokens", 2)
     gen(max_length=11).length("max_length", 3)
-    for key, value in {"num_beams": 4, "guidance_scale": 1.5, "sequence_bias": [[[8], -1.0]],
+    for key, value in {"num_beams": 4, "guidance_scale": 1.5, "generation_kwargs": {"a": 1},
                        "forced_eos_token_id": 3, "typical_p": 0.9, "max_time": 1.0,
                        "watermarking_config": {}, "num_return_sequences": 2}.items():
         gen(**{key: value}).refused(f"{key} is refused by name", "generation_config.json", key)

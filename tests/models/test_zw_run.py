@@ -63,6 +63,10 @@ def usage_errors():
         "--presence-penalty": ["-101", "x"],
         "--no-repeat-ngram": ["-1", "x"],
         "--stop": [""],
+        "--logit-bias": ["5", "+1", "5+", "5+x", "5+-1", "5+inf", "5+nan", "99999999999+1", "x+1"],
+        "--min-tokens": ["-1", "x"],
+        "--logprobs": ["-1", "x", "1001"],
+        "--logprobs-out": ["x", ""],
         "-n": ["-1"], "-c": ["0"], "-s": ["x"], "-m": [""], "--temp": ["x"],
     }.items():
         cases += [["--model", KDOC, "--prompt", "a", option, v] for v in values]
@@ -182,6 +186,30 @@ def choices(tmp):
            and stats["finish"] == "stop", f"--stop {stop!r}", (p.stdout, text, n))
     p = sim(KDOC, *base, "--temp", "0", "--stop", text.rstrip()[-3:] + "zzz")
     ok(p.stdout == a.stdout, "the start of a stop text at the end is printed", p.stdout)
+    with open(os.path.join(KDOC, "expected", "greedy.json"), encoding="utf-8") as f:
+        first = json.load(f)[0]["tokens"]
+    p = sim(KDOC, *base, "--temp", "0", "--logit-bias", f"{first[0]}-inf", "--ids-out", ids)
+    with open(ids, encoding="utf-8") as f:
+        got = json.load(f)
+    ok(p.returncode == 0 and first[0] not in got, "--logit-bias ID-inf excludes", got)
+    p = sim(KDOC, *base, "--temp", "0", "--logit-bias", "7+50", "--logit-bias", "7+50", "--ids-out", ids)
+    with open(ids, encoding="utf-8") as f:
+        got = json.load(f)
+    ok(p.returncode == 0 and got == [7] * 24, "--logit-bias ID+B favours, and adds up", got)
+    p = sim(KDOC, *base, "--temp", "0", "--stop", words[1], "--min-tokens", "20",
+            "--logprobs", "3", "--logprobs-out", os.path.join(tmp, "lp"), "--ids-out", ids)
+    with open(ids, encoding="utf-8") as f, open(os.path.join(tmp, "lp"), encoding="utf-8") as g:
+        got, lines = json.load(f), [json.loads(x) for x in g]
+    good = len(lines) == len(got) and all(
+        x["id"] == i == x["top_logprobs"][0]["id"] and x["logprob"] == x["top_logprobs"][0]["logprob"]
+        and len(x["top_logprobs"]) == 3 and -50 < x["logprob"] <= 0
+        and bytes(x["bytes"]).decode(errors="replace") == x["token"]
+        for x, i in zip(lines, got))
+    ok(p.returncode == 0 and good and "".join(x["token"] for x in lines).startswith(p.stdout.decode()[:-1]),
+       "--logprobs: a line for each token, the greedy one is the best", lines)
+    p = sim(KDOC, *base, "--temp", "0", "--logprobs", "0")
+    ok(p.stdout == a.stdout and p.stderr.count(b'"top_logprobs":[]}\n') == 24,
+       "--logprobs on standard error, and the same text", p.stderr)
     many = sim(KDOC, *base, "--temp", "0", "--frequency-penalty", "2", "--presence-penalty", "1")
     ok(many.returncode == 0 and many.stdout != a.stdout, "penalties change the text")
 
@@ -242,8 +270,8 @@ def files(tmp):
     gone = os.path.join(tmp, "gone", "x")
     start = time.monotonic()
     bad = []
-    for option in ("--ids-out", "--logits-out", "--stats-json"):
-        p = sim(KDOC, "-p", "a", "-n", "2000", "-c", "2048", "--ignore-eos", "-q", option, gone)
+    for option in ("--ids-out", "--logits-out", "--stats-json", "--logprobs-out"):
+        p = sim(KDOC, "-p", "a", "-n", "2000", "--logprobs", "1", "-c", "2048", "--ignore-eos", "-q", option, gone)
         if p.returncode != 1 or p.stdout or not one_line(p) or b"gone" not in p.stderr:
             bad.append((option, p))
     ok(not bad and time.monotonic() - start < 20, "files are opened before the work", bad)

@@ -37,6 +37,7 @@ static void test_all_keys(void **state)
 	scratch_text(*state, "generation_config.json",
 		     "{\"do_sample\":true,\"temperature\":0.6,\"top_k\":20,\"top_p\":0.95,"
 		     "\"min_p\":0.1,\"repetition_penalty\":1.05,\"no_repeat_ngram_size\":4,"
+		     "\"sequence_bias\":[[[6,2],-3.5],[[1],2]],"
 		     "\"bad_words_ids\":[[5],[6,7]],\"min_length\":8,\"min_new_tokens\":2,"
 		     "\"suppress_tokens\":[1,-1],\"begin_suppress_tokens\":[2,3],"
 		     "\"max_new_tokens\":32,\"max_length\":20,\"stop_strings\":[\"a\",\"bc\"],"
@@ -51,6 +52,10 @@ static void test_all_keys(void **state)
 	assert_int_equal(sp.num_bad_words, 2);
 	assert_int_equal(sp.bad_words[1].n, 2);
 	assert_int_equal(sp.bad_words[1].ids[1], 7);
+	assert_int_equal(sp.num_bias, 2);
+	assert_int_equal(sp.bias[0].ids.n, 2);
+	assert_int_equal(sp.bias[0].ids.ids[1], 2);
+	assert_true(sp.bias[0].bias == -3.5f && sp.bias[1].bias == 2);
 	assert_int_equal(sp.suppress.n, 1);
 	assert_int_equal(sp.suppress.ids[0], 1);
 	assert_int_equal(sp.begin_suppress.n, 2);
@@ -170,7 +175,15 @@ static const struct {
 	{"{\"remove_invalid_values\":true}", -EOPNOTSUPP, "remove_invalid_values"},
 	{"{\"exponential_decay_length_penalty\":[5,1.1]}", -EOPNOTSUPP,
 	 "exponential_decay_length_penalty"},
-	{"{\"sequence_bias\":[[[1],-1.0]]}", -EOPNOTSUPP, "sequence_bias"},
+	{"{\"sequence_bias\":7}", -EBADMSG, "sequence_bias"},
+	{"{\"sequence_bias\":{\"1\":2}}", -EBADMSG, "sequence_bias"},
+	{"{\"sequence_bias\":[[[1],-1.0],[[2]]]}", -EBADMSG, "sequence_bias[1]"},
+	{"{\"sequence_bias\":[[[],-1.0]]}", -EBADMSG, "sequence_bias[0]"},
+	{"{\"sequence_bias\":[[[-1],-1.0]]}", -EBADMSG, "sequence_bias[0]"},
+	{"{\"sequence_bias\":[[[1],\"x\"]]}", -EBADMSG, "sequence_bias[0]"},
+	{"{\"sequence_bias\":[[[1],1e300]]}", -EBADMSG, "sequence_bias[0]"},
+	{"{\"generation_kwargs\":{\"a\":1}}", -EOPNOTSUPP, "generation_kwargs"},
+	{"{\"custom_generate\":\"x\"}", -EOPNOTSUPP, "custom_generate"},
 	{"{\"token_healing\":true}", -EOPNOTSUPP, "token_healing"},
 	{"{\"guidance_scale\":1.5}", -EOPNOTSUPP, "guidance_scale"},
 	{"{\"watermarking_config\":{}}", -EOPNOTSUPP, "watermarking_config"},

@@ -209,6 +209,9 @@ static void test_broken_logits(void **state)
 
 static void test_params(void **state)
 {
+	static const uint32_t one[] = {1};
+	static const struct zw_logit_bias no_tokens = {{one, 0}, 1}, not_a_number = {{one, 1}, NAN},
+					  infinite = {{one, 1}, INFINITY};
 	static const struct zw_sampling_params bad[] = {
 		{.size = sizeof(bad[0]), .temperature = -1, .top_p = 1},
 		{.size = sizeof(bad[0]), .temperature = NAN, .top_p = 1},
@@ -223,6 +226,10 @@ static void test_params(void **state)
 		{.size = sizeof(bad[0]), .top_p = 1, .presence_penalty = NAN},
 		{.size = sizeof(bad[0]), .top_p = 1, .no_repeat_ngram = UINT32_MAX},
 		{.size = sizeof(bad[0]), .top_p = 1, .num_bad_words = 1},
+		{.size = sizeof(bad[0]), .top_p = 1, .num_bias = 1},
+		{.size = sizeof(bad[0]), .top_p = 1, .num_bias = 1, .bias = &no_tokens},
+		{.size = sizeof(bad[0]), .top_p = 1, .num_bias = 1, .bias = &not_a_number},
+		{.size = sizeof(bad[0]), .top_p = 1, .num_bias = 1, .bias = &infinite},
 		{.size = 4, .top_p = 1},
 	};
 
@@ -386,6 +393,94 @@ static void test_lists(void **state)
 	zw_sampler_close(s);
 }
 
+/* Added before everything else, so that a penalty sees the sum; a sequence behind its beginning. */
+static void test_bias(void **state)
+{
+	const float x[] = {1, -0.5f, 2, 0, 0, 0};
+	const uint32_t t0[] = {0}, t1[] = {1}, seq[] = {4, 3}, far[] = {900};
+	const struct zw_logit_bias bias[] = {{{t0, 1}, 0.5f},
+					     {{t1, 1}, 2},
+					     {{t1, 1}, 1},
+					     {{seq, 2}, 1.5f},
+					     {{far, 1}, INT16_MAX}};
+	struct zw_sampler *s = open_params((struct zw_sampling_params){
+		.temperature = 1, .repetition_penalty = 2, .num_bias = 5, .bias = bias});
+
+	expect_logit(s, x, 6, 0, 1.5);
+	expect_logit(s, x, 6, 1, 2.5); /* both of them */
+	assert_int_equal(zw_sampler_prompt(s, (const uint32_t[]){4}, 1), 0);
+	expect_logit(s, x, 6, 3, 0); /* the history is not longer than the sequence is */
+	assert_int_equal(zw_sampler_prompt(s, (const uint32_t[]){1, 4}, 2), 0);
+	expect_logit(s, x, 6, 3, 1.5);
+	expect_logit(s, x, 6, 1, 1.25); /* -0.5 + 3, then divided: not -0.5 * 2 + 3 */
+	assert_int_equal(zw_sampler_accept(s, 2), 0);
+	expect_logit(s, x, 6, 3, 0);
+	assert_int_equal(zw_sampler_needs(s, 6), 0);
+	zw_sampler_close(s);
+
+	const struct zw_logit_bias never = {{t0, 1}, -INFINITY};
+
+	s = open_params(
+		(struct zw_sampling_params){.temperature = 1, .num_bias = 1, .bias = &never});
+	assert_int_equal(possible(s, 3), 6);
+	zw_sampler_close(s);
+}
+
+/* Against the definition, and against the distribution that is drawn from. */
+static void test_logprobs(void **state)
+{
+	const float x[] = {1, 3, -2, 3, 0.5f, -INFINITY};
+	const uint32_t t2[] = {2};
+	const struct zw_logit_bias bias = {{t2, 1}, 9};
+	struct zw_logprob lp[8];
+	struct zw_sampler *s;
+	float probs[6];
+	double sum = 0;
+
+	for (int i = 0; i < 6; i++)
+		sum += exp((double)x[i]);
+	assert_int_equal(zw_logprobs(x, 6, 4, 4, lp, NULL), 5);
+	assert_int_equal(lp[0].id, 4);
+	assert_true(fabs((double)lp[0].logprob - (0.5 - log(sum))) < 1e-6);
+	/* Of equals the lowest id goes first. */
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(lp[1 + i].id, ((const uint32_t[]){1, 3, 0, 4})[i]);
+		assert_true(fabs((double)lp[1 + i].logprob - ((double)x[lp[1 + i].id] - log(sum))) <
+			    1e-6);
+	}
+	assert_int_equal(zw_logprobs(x, 6, 5, 100, lp, NULL), 7);
+	assert_true(isinf(lp[0].logprob) && isinf(lp[6].logprob));
+	assert_int_equal(lp[6].id, 5);
+	assert_int_equal(zw_logprobs(x, 6, 0, 0, lp, NULL), 1);
+	assert_int_equal(zw_logprobs(x, 6, 6, 0, lp, NULL), -EINVAL);
+	assert_int_equal(zw_logprobs((const float[]){NAN}, 1, 0, 0, lp, NULL), -EDOM);
+
+	/* Biases and temperature are in the sampler's, top-k is not. */
+	s = open_params(
+		(struct zw_sampling_params){.temperature = 0.7f, .num_bias = 1, .bias = &bias});
+	assert_int_equal(zw_sampler_probs(s, x, 6, probs, NULL), 0);
+	assert_int_equal(zw_sampler_logprobs(s, x, 6, 0, 6, lp, NULL), 7);
+	assert_int_equal(lp[1].id, 2);
+	for (int i = 0; i < 6; i++)
+		assert_true(fabs(exp((double)lp[i].logprob) - (double)probs[lp[i].id]) < 1e-6);
+	zw_sampler_close(s);
+	s = open_params((struct zw_sampling_params){.temperature = 0, .top_k = 1});
+	assert_int_equal(zw_sampler_logprobs(s, x, 6, 4, 0, lp, NULL), 1);
+	assert_true(fabs((double)lp[0].logprob - (0.5 - log(sum))) < 1e-6);
+	zw_sampler_close(s);
+
+	/* Large ones, against a sort. */
+	float big[5000];
+	struct zw_logprob all[5001];
+
+	for (int i = 0; i < 5000; i++)
+		big[i] = (float)((i * 7919 + 13) % 1009);
+	assert_int_equal(zw_logprobs(big, 5000, 0, 5000, all, NULL), 5001);
+	for (int i = 2; i <= 5000; i++)
+		assert_true(big[all[i - 1].id] > big[all[i].id] ||
+			    (big[all[i - 1].id] == big[all[i].id] && all[i - 1].id < all[i].id));
+}
+
 static int forbid_low(void *opaque, float *logits, size_t n)
 {
 	const unsigned int *first = opaque;
@@ -511,6 +606,7 @@ int main(void)
 		cmocka_unit_test(test_penalties),     cmocka_unit_test(test_ngrams),
 		cmocka_unit_test(test_lists),         cmocka_unit_test(test_mask),
 		cmocka_unit_test(test_probs),         cmocka_unit_test(test_draw),
+		cmocka_unit_test(test_bias),          cmocka_unit_test(test_logprobs),
 	};
 
 	return cmocka_run_group_tests_name("sampler", tests, NULL, NULL);

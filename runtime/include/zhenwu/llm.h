@@ -4,8 +4,8 @@
  * libzhenwu-llm: from a checkpoint to tokens. This header has all of it.
  *
  * Layers, each usable alone: checkpoint (llm_checkpoint.h), tokenizer (llm_tokenizer.h), generation
- * defaults (llm_generation_config.h), sampler (llm_sampler.h), which need no device; and model (llm_model.h), context with sequences and batches
- * (llm_context.h), generation (llm_generate.h), which need a device of libzhenwu.
+ * defaults (llm_generation_config.h), sampler (llm_sampler.h), stop texts (llm_stop.h), which need no
+ * device; and model (llm_model.h), context with sequences and batches (llm_context.h), generation (llm_generate.h), which need a device of libzhenwu.
  *
  * Conventions
  *  - Functions return 0 (or a count, where said) on success and a negative errno on failure; errno
@@ -35,6 +35,7 @@
 #include "llm_model.h"
 #include "llm_perplexity.h"
 #include "llm_sampler.h"
+#include "llm_stop.h"
 #include "llm_tokenizer.h"
 
 #endif /* ZHENWU_LLM_H */

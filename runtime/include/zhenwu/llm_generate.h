@@ -24,7 +24,9 @@ enum zw_finish {
 };
 
 /** Go on when the model chooses a stop token; it is given to the callback like any other. */
-#define ZW_GENERATE_IGNORE_STOP (1u << 0)
+#define ZW_GENERATE_IGNORE_STOP        (1u << 0)
+/** The logprobs are zw_sampler_logprobs(), not zw_logprobs(). */
+#define ZW_GENERATE_PROCESSED_LOGPROBS (1u << 1)
 
 struct zw_generate_params {
 	uint32_t size;              /**< sizeof(struct zw_generate_params) */
@@ -40,6 +42,11 @@ struct zw_generate_params {
 	 *  end; non-zero ends (ZW_FINISH_CALLBACK, nothing is generated). May be NULL. */
 	int (*progress)(void *opaque, uint64_t done, uint64_t total);
 	void *opaque;
+	/** NULL, or called in front of token() with the entry of the token and those of the top_logprobs
+	 *  most probable ones, n in all, over the ids below the context's `vocab`. All logits come to the
+	 *  host then. */
+	void (*logprobs)(void *opaque, const struct zw_logprob *lp, size_t n);
+	uint64_t top_logprobs;
 };
 
 struct zw_generate_result {

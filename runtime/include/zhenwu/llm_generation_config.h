@@ -21,7 +21,7 @@ struct zw_generation_config;
  * older files have them, but for max_length and max_new_tokens; and without those the defaults hold.
  *
  * Applied: do_sample, temperature, top_k, top_p, min_p, repetition_penalty, no_repeat_ngram_size,
- * bad_words_ids, min_length, min_new_tokens, suppress_tokens, begin_suppress_tokens, max_length,
+ * bad_words_ids, sequence_bias, min_length, min_new_tokens, suppress_tokens, begin_suppress_tokens, max_length,
  * max_new_tokens, stop_strings, eos_token_id (the union of both files). Defaults are those of
  * transformers: greedy, and when sampling is turned on temperature 1, top-k 50, top-p 1.
  *

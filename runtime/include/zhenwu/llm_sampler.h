@@ -5,10 +5,12 @@
  * Conventions are those of <zhenwu/llm.h>.
  *
  * A choice goes through the steps below, in this order, which is that of Hugging Face transformers.
- * l is the logit of a token; steps 1 to 9 also hold for greedy decoding. "The history" is what
+ * l is the logit of a token; steps 0 to 9 also hold for greedy decoding. "The history" is what
  * zw_sampler_prompt() and zw_sampler_accept() were told, "generated" the part of it behind the last
  * prompt.
  *
+ *   0 bias         l += bias of the token; a bias of a sequence counts for its last token when the
+ *                  history ends in the ones before it (and is longer than they are)
  *   1 repetition   l = l < 0 ? l * repetition_penalty : l / repetition_penalty, once for each
  *                  different token of the history
  *   2 frequency    l -= frequency_penalty * (times the token was generated)      (not transformers':
@@ -32,7 +34,7 @@
  *  13 min-p        tokens below min_p times the best probability are dropped
  *  14 draw
  *
- * Ties are ordered by id, lowest first, everywhere, so greedy takes the lowest of equal ids. Steps 1
+ * Ties are ordered by id, lowest first, everywhere, so greedy takes the lowest of equal ids. Steps 0
  * to 3 are computed in binary32, probabilities in double precision. A draw takes one 53-bit number
  * from xoshiro256** (Blackman, Vigna 2018), seeded through splitmix64: a seed gives the same tokens
  * on every host for the same logits, since only exp() enters and is rounded far below the steps that
@@ -54,6 +56,12 @@ struct zw_tokenizer;
 struct zw_token_list {
 	const uint32_t *ids;
 	size_t n;
+};
+
+/** A number that is added to logits (OpenAI's logit_bias, transformers' sequence_bias). */
+struct zw_logit_bias {
+	struct zw_token_list ids; /**< n >= 1; one past the logits is fine; see step 0 */
+	float bias;               /**< finite, or -INFINITY, which excludes */
 };
 
 /** How to turn logits into a token. Zero in the fields behind min_p is off. */
@@ -82,6 +90,8 @@ struct zw_sampling_params {
 	 */
 	int (*mask)(void *opaque, float *logits, size_t n);
 	void *mask_opaque;
+	const struct zw_logit_bias *bias; /**< those of one token add up, as all do */
+	uint64_t num_bias;
 };
 
 /** Chooses tokens; holds history, the generator's state and scratch. Single-threaded. */
@@ -122,7 +132,7 @@ ZW_API int zw_sampler_pick(struct zw_sampler *s, const float *logits, size_t n, 
 
 /**
  * How many of the best of n logits are enough for the next choice: 1 for a greedy sampler, top_k for
- * one that keeps no more; 0: all are needed, because steps 1 to 9 may change some of them or nothing
+ * one that keeps no more; 0: all are needed, because steps 0 to 9 may change some of them or nothing
  * limits the choice. So many candidates, falling, equals by rising id, may stand in place of all
  * logits in zw_sampler_pick(); what it gives is then an index of theirs, the one of the token that it
  * gives for all logits.
@@ -145,6 +155,34 @@ ZW_API int zw_sampler_probs(struct zw_sampler *s, const float *logits, size_t n,
  */
 ZW_API int zw_sampler_draw(struct zw_sampler *s, const float *weights, size_t n, uint32_t *id,
 			   struct zw_error *err);
+
+/** A token and the natural logarithm of its probability. */
+struct zw_logprob {
+	uint32_t id;
+	float logprob; /**< -INFINITY for a token that was excluded */
+};
+
+/**
+ * Logarithms of probabilities of the model itself, the logits as they are (what vLLM calls
+ * raw_logprobs, and reports by default): of `chosen`, and of the `top` most probable tokens, falling,
+ * equals by rising id. No step above enters; in particular not the temperature.
+ *
+ * @param out  receives 1 + min(top, n) entries, the one of `chosen` first; it may come again
+ * @return how many; -EINVAL, `chosen` not below n among others; -EDOM as zw_sampler_pick(), -ENOMEM
+ * Thread safety: reentrant.
+ */
+ZW_API int64_t zw_logprobs(const float *logits, size_t n, uint32_t chosen, size_t top,
+			   struct zw_logprob *out, struct zw_error *err);
+
+/**
+ * The same of the distribution behind step 10 (vLLM's processed_logprobs without its top-k and
+ * top-p): biases, penalties, exclusions and the temperature (1 when greedy) have entered, top-k, top-p and
+ * min-p have not. The history must be as it was when `chosen` was picked. -ECANCELED as
+ * zw_sampler_pick().
+ */
+ZW_API int64_t zw_sampler_logprobs(struct zw_sampler *s, const float *logits, size_t n,
+				   uint32_t chosen, size_t top, struct zw_logprob *out,
+				   struct zw_error *err);
 
 #ifdef __cplusplus
 }
