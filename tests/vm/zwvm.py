@@ -215,7 +215,7 @@ class Vm:
             limit = 45 if accel == "kvm" and self.config.accel == "auto" else \
                 self.config.boot_timeout * self.config.patience
             try:
-                self.boot_patiently(accel, limit)
+                self.boot_or_autopsy(accel, limit)
             except VmError:
                 if accel != "kvm" or self.config.accel == "kvm":
                     raise
@@ -225,26 +225,16 @@ class Vm:
                 self.remember_kvm("yes")
             return
 
-    def boot_patiently(self, accel, limit):
-        """Boots; under TCG once more when the guest does not come up. About one boot in fifty stood
-        still before any module was loaded, both CPUs idle, until scripts/qemu-patches mended
-        QEMU's TLB: one that still does is reported with all that can be known about it, and no
-        test has begun yet."""
+    def boot_or_autopsy(self, accel, limit):
+        """Boots. A guest that does not come up is reported with all that can be known about it."""
         try:
             self.boot(accel, limit)
-        except VmError as e:
+        except VmError:
             if self.monitor and self.proc.poll() is None:
                 print("  " + autopsy.write(self, self.console.replace("-console.log", "-hang.log")),
                       file=sys.stderr, flush=True)
             self.stop_qemu()
-            if accel == "kvm":
-                raise
-            print(f"  the VM did not boot, trying once more: {e}", file=sys.stderr, flush=True)
-            try:
-                self.boot(accel, limit)
-            except VmError:
-                self.stop_qemu()
-                raise
+            raise
 
     def kvm_key(self):
         """KVM's usability belongs to this host, kernel and QEMU; probed once for each."""
