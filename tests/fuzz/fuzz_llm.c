@@ -6,6 +6,7 @@
  *	3 tokenizer	input: tokenizer.json
  *	4 text		input: text for the tokenizer in $ZW_TEST_MODELS/qwen3-kdoc, and back
  *	5 sidecars	input: first byte: which file beside a small tokenizer.json, then that file
+ *	6 gguf		input: a GGUF file
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,10 +24,10 @@ static char dir[64];
 
 static inline void leave(void)
 {
-	static const char *const names[] = {"model.safetensors",      "config.json",
-					    "generation_config.json", "tokenizer.json",
-					    "tokenizer_config.json",  "added_tokens.json",
-					    "special_tokens_map.json"};
+	static const char *const names[] = {"model.safetensors",       "config.json",
+					    "generation_config.json",  "tokenizer.json",
+					    "tokenizer_config.json",   "added_tokens.json",
+					    "special_tokens_map.json", "model.gguf"};
 	char path[128];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -111,6 +112,31 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		free(ids);
 	}
 	zw_tokenizer_close(t);
+	return 0;
+}
+#elif FUZZ_TARGET == 6
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char path[128];
+	struct zw_gguf *g;
+
+	put("model.gguf", NULL, 0, data, size);
+	snprintf(path, sizeof(path), "%s/model.gguf", dir);
+	if (zw_gguf_open(path, &g, NULL))
+		return 0;
+	for (size_t i = 0; i < zw_gguf_count(g); i++) {
+		struct zw_gguf_info info = {.size = sizeof(info)};
+		char *buf;
+
+		if (zw_gguf_get(g, i, &info) || info.nbytes > size ||
+		    zw_gguf_find(g, info.name) != (long)i)
+			abort();
+		buf = malloc(info.nbytes + 1);
+		if (!buf || zw_gguf_read(g, i, 0, buf, info.nbytes, NULL))
+			abort();
+		free(buf);
+	}
+	zw_gguf_close(g);
 	return 0;
 }
 #elif FUZZ_TARGET == 5

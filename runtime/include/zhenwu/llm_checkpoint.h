@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * @file
- * libzhenwu-llm: the tensors of a Hugging Face directory. No device is needed.
+ * libzhenwu-llm: the tensors of a Hugging Face directory or a GGUF file. No device is needed.
  * Conventions are those of <zhenwu/llm.h>.
  */
 #ifndef ZHENWU_LLM_CHECKPOINT_H
@@ -71,6 +71,54 @@ ZW_API long zw_safetensors_find(const struct zw_safetensors *st, const char *nam
  */
 ZW_API int zw_safetensors_read(const struct zw_safetensors *st, size_t i, uint64_t off, void *dst,
 			       uint64_t len, struct zw_error *err);
+
+#define ZW_GGUF_MAX_DIMS 4
+
+/** One tensor of a GGUF file. The strings belong to the file. */
+struct zw_gguf_info {
+	uint32_t size;    /**< sizeof(struct zw_gguf_info) */
+	uint32_t dtype;   /**< enum zw_dtype; ZW_DTYPE_NONE for one that the ABI does not have */
+	const char *name; /**< as in the file, e.g. "blk.0.attn_q.weight" */
+	const char *dtype_name; /**< as ggml calls it, e.g. "Q4_K" */
+	uint32_t ndim;
+	uint32_t reserved;
+	uint64_t shape
+		[ZW_GGUF_MAX_DIMS]; /**< row-major, outermost first: the reverse of the file's */
+	uint64_t nbytes;
+};
+
+/** A GGUF file. Immutable. */
+struct zw_gguf;
+
+/**
+ * Opens a little-endian GGUF file of version 2 or 3.
+ *
+ * Everything in front of the data is read and checked before this returns: counts and lengths that fit
+ * into the file before memory is taken for them, keys and tensors once each, values of known types (arrays
+ * of arrays are refused), shapes of 1 to 4 dimensions whose rows are whole blocks, aligned offsets, tensors
+ * inside the file that do not overlap. Bytes between and behind tensors are passed over. The file stays
+ * open until zw_gguf_close(); data is read with pread().
+ *
+ * Thread safety: reentrant.
+ */
+ZW_API int zw_gguf_open(const char *path, struct zw_gguf **out, struct zw_error *err);
+/** Closes; NULL is allowed. No other call may be running or follow. */
+ZW_API void zw_gguf_close(struct zw_gguf *gguf);
+/** Number of tensors. Thread safety: immutable. */
+ZW_API size_t zw_gguf_count(const struct zw_gguf *gguf);
+/** Sum of nbytes over all tensors. Thread safety: immutable. */
+ZW_API uint64_t zw_gguf_bytes(const struct zw_gguf *gguf);
+/** Describes tensor i (in order of name). -ERANGE past the end. Thread safety: immutable. */
+ZW_API int zw_gguf_get(const struct zw_gguf *gguf, size_t i, struct zw_gguf_info *info);
+/** Finds a tensor. Returns its index (>= 0) or -ENOENT. Thread safety: immutable. */
+ZW_API long zw_gguf_find(const struct zw_gguf *gguf, const char *name);
+/**
+ * Reads len bytes of tensor i from byte offset off into dst, as zw_safetensors_read() does.
+ * Thread safety: immutable (dst is the caller's).
+ */
+ZW_API int zw_gguf_read(const struct zw_gguf *gguf, size_t i, uint64_t off, void *dst, uint64_t len,
+			struct zw_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+/* A GGUF file: opening it, its tensors. Data is read with pread() straight into its destination. */
+#include "gguf.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct gguf_tensor *)a)->name, ((const struct gguf_tensor *)b)->name);
+}
+
+static int by_offset(const void *a, const void *b)
+{
+	const struct gguf_tensor *x = a, *y = b;
+
+	if (x->off != y->off)
+		return x->off < y->off ? -1 : 1;
+	return strcmp(x->name, y->name);
+}
+
+/* No two tensors may share bytes, nor a name. They are left in order of name. */
+static int check_tensors(struct zw_gguf *g, struct zw_error *err)
+{
+	const struct gguf_tensor *t = g->tensors;
+
+	if (g->num_tensors)
+		qsort(g->tensors, g->num_tensors, sizeof(*g->tensors), by_offset);
+	for (size_t i = 1; i < g->num_tensors; i++) {
+		if (t[i].off < t[i - 1].off + t[i - 1].nbytes)
+			return llm_fail(err, -EBADMSG, "%s: tensor %s overlaps tensor %s", g->path,
+					t[i].name, t[i - 1].name);
+	}
+	if (g->num_tensors)
+		qsort(g->tensors, g->num_tensors, sizeof(*g->tensors), by_name);
+	for (size_t i = 0; i < g->num_tensors; i++) {
+		if (i && !strcmp(t[i].name, t[i - 1].name))
+			return llm_fail(err, -EBADMSG, "%s: tensor %s appears twice", g->path,
+					t[i].name);
+		g->bytes += t[i].nbytes;
+	}
+	return 0;
+}
+
+static int open_file(struct zw_gguf *g, const char *path, struct zw_error *err)
+{
+	const char *slash = strrchr(path, '/');
+
+	g->path = strdup(path);
+	g->name = strdup(slash ? slash + 1 : path);
+	if (!g->path || !g->name)
+		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
+	g->fd = llm_file_open(path, &g->size, err);
+	return g->fd < 0 ? g->fd : 0;
+}
+
+int zw_gguf_open(const char *path, struct zw_gguf **out, struct zw_error *err)
+{
+	struct zw_gguf *g;
+	int ret;
+
+	if (!path || !out)
+		return llm_fail(err, -EINVAL, "zw_gguf_open: NULL argument");
+	g = calloc(1, sizeof(*g));
+	if (!g)
+		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
+	g->fd = -1;
+	ret = open_file(g, path, err);
+	if (!ret)
+		ret = gguf_read_header(g, err);
+	if (!ret)
+		ret = gguf_sort_values(g, err);
+	if (!ret)
+		ret = check_tensors(g, err);
+	if (ret) {
+		zw_gguf_close(g);
+		return ret;
+	}
+	*out = g;
+	return 0;
+}
+
+void zw_gguf_close(struct zw_gguf *g)
+{
+	if (!g)
+		return;
+	for (size_t i = 0; i < g->num_values; i++)
+		free(g->values[i].key);
+	for (size_t i = 0; i < g->num_tensors; i++)
+		free(g->tensors[i].name);
+	if (g->fd >= 0)
+		close(g->fd);
+	free(g->values);
+	free(g->tensors);
+	free(g->header);
+	free(g->path);
+	free(g->name);
+	free(g);
+}
+
+size_t zw_gguf_count(const struct zw_gguf *g)
+{
+	return g->num_tensors;
+}
+
+uint64_t zw_gguf_bytes(const struct zw_gguf *g)
+{
+	return g->bytes;
+}
+
+int zw_gguf_get(const struct zw_gguf *g, size_t i, struct zw_gguf_info *info)
+{
+	const struct gguf_tensor *t;
+	struct zw_gguf_info full = {0};
+
+	if (i >= g->num_tensors)
+		return -ERANGE;
+	t = &g->tensors[i];
+	full.name = t->name;
+	full.dtype = t->dtype->dtype;
+	full.dtype_name = t->dtype->name;
+	full.ndim = t->ndim;
+	full.nbytes = t->nbytes;
+	memcpy(full.shape, t->shape, sizeof(full.shape));
+	return sized_out(info, SIZED_V0(struct zw_gguf_info, nbytes), &full, sizeof(full));
+}
+
+long zw_gguf_find(const struct zw_gguf *g, const char *name)
+{
+	size_t lo = 0, hi = g->num_tensors;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		int c = strcmp(name, g->tensors[mid].name);
+
+		if (!c)
+			return (long)mid;
+		if (c < 0)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return -ENOENT;
+}
+
+int zw_gguf_read(const struct zw_gguf *g, size_t i, uint64_t off, void *dst, uint64_t len,
+		 struct zw_error *err)
+{
+	const struct gguf_tensor *t;
+
+	if (i >= g->num_tensors)
+		return llm_fail(err, -ERANGE, "%s: no tensor %zu", g->path, i);
+	t = &g->tensors[i];
+	if (off > t->nbytes || len > t->nbytes - off)
+		return llm_fail(err, -ERANGE, "%s: tensor %s: read behind its end", g->path,
+				t->name);
+	return llm_file_pread(g->fd, g->path, dst, len, g->data + t->off + off, err);
+}
