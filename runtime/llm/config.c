@@ -178,8 +178,8 @@ static int check_heads(const char *path, const struct llm_model_config *cfg, str
 	return 0;
 }
 
-static int parse_config(const char *path, const cJSON *json, struct llm_model_config *cfg,
-			struct zw_error *err)
+int llm_model_config_parse(const char *path, const cJSON *json, struct llm_model_config *cfg,
+			   struct zw_error *err)
 {
 	const struct llm_family *family = NULL;
 	double eps = 0;
@@ -242,7 +242,7 @@ int llm_model_config_load(const char *dir, struct llm_model_config *cfg, struct 
 	if (!ret)
 		ret = llm_json_load(path, CONFIG_MAX, &json, err);
 	if (!ret)
-		ret = parse_config(path, json, &full, err);
+		ret = llm_model_config_parse(path, json, &full, err);
 	if (!ret && access(gen, F_OK) == 0) {
 		cJSON_Delete(json);
 		json = NULL;

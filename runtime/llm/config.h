@@ -61,6 +61,9 @@ struct llm_model_config {
  * Thread safety: reentrant.
  */
 int llm_model_config_load(const char *dir, struct llm_model_config *cfg, struct zw_error *err);
+/* The same of a config.json alone, which `path` names in errors; *cfg is zero before. */
+int llm_model_config_parse(const char *path, const cJSON *json, struct llm_model_config *cfg,
+			   struct zw_error *err);
 
 /* True when id is one of the configuration's stop tokens. Thread safety: pure. */
 bool llm_model_config_is_stop(const struct llm_model_config *cfg, uint32_t id);

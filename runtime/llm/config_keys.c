@@ -230,6 +230,9 @@ int zw_model_config_notes(const char *dir, void (*note)(void *opaque, const char
 
 	if (!dir || !note)
 		return llm_fail(err, -EINVAL, "zw_model_config_notes: NULL argument");
+	/* Of a GGUF file nothing is passed over that is the architecture's. */
+	if (llm_is_file(dir))
+		return 0;
 	ret = note_file(dir, "config.json", false, note, opaque, err);
 	if (!ret)
 		ret = note_file(dir, "generation_config.json", true, note, opaque, err);

@@ -108,7 +108,7 @@ static long find_row(const struct match *m, const struct llm_tensor_row *row, st
 	const struct llm_source *src = m->p->src;
 	uint64_t want[2] = {dim_of(m->cfg, row->dim[0]), dim_of(m->cfg, row->dim[1])};
 	uint32_t ndim = row->dim[1] ? 2 : 1;
-	char name[NAME_MAX_LEN], is[80], should[80];
+	char name[NAME_MAX_LEN], spelled[NAME_MAX_LEN], is[80], should[80];
 	struct llm_source_tensor t;
 	long i;
 
@@ -117,7 +117,10 @@ static long find_row(const struct match *m, const struct llm_tensor_row *row, st
 	if (i < 0) {
 		if (row->flags & LLM_T_HEAD && m->cfg->tie_word_embeddings)
 			return -ENOENT;
-		return llm_fail(err, -EBADMSG, "%s: tensor %s is missing", src->path, name);
+		if (src->ops->spell)
+			src->ops->spell(src, name, spelled, sizeof(spelled));
+		return llm_fail(err, -EBADMSG, "%s: tensor %s is missing", src->path,
+				src->ops->spell ? spelled : name);
 	}
 	m->seen[i] = 1;
 	src->ops->get(src, (size_t)i, &t);
@@ -126,11 +129,11 @@ static long find_row(const struct match *m, const struct llm_tensor_row *row, st
 		format_shape(should, sizeof(should), want, ndim);
 		return llm_fail(err, -EBADMSG,
 				"%s: tensor %s: shape [%s], the configuration needs [%s]", t.file,
-				name, is, should);
+				t.name, is, should);
 	}
 	if (t.dtype == ZW_DTYPE_NONE)
 		return llm_fail(err, -EOPNOTSUPP, "%s: tensor %s: dtype %s is not supported yet",
-				t.file, name, t.dtype_name);
+				t.file, t.name, t.dtype_name);
 	return i;
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "config_value.h"
+#include "gguf_config.h"
 #include "token_list.h"
 
 /* More tokens than any context has. */
@@ -259,6 +260,24 @@ static int load(const char *model, const char *file, struct zw_generation_config
 	return ret;
 }
 
+static int load_gguf(const char *path, struct zw_generation_config *gc, struct zw_error *err)
+{
+	struct zw_gguf *g;
+	cJSON *json = NULL;
+	int ret = zw_gguf_open(path, &g, err);
+
+	if (ret)
+		return ret;
+	ret = gguf_generation_json(g, &json, err);
+	if (!ret)
+		ret = llm_config_ids(path, json, "eos_token_id", &gc->sampling.stop, err);
+	if (!ret)
+		ret = parse(path, json, gc, err);
+	cJSON_Delete(json);
+	zw_gguf_close(g);
+	return ret;
+}
+
 int zw_generation_config_open(const char *dir, struct zw_generation_config **out,
 			      struct zw_error *err)
 {
@@ -274,7 +293,7 @@ int zw_generation_config_open(const char *dir, struct zw_generation_config **out
 	if (!gc || !model || !file)
 		ret = llm_fail(err, -ENOMEM, "%s: out of memory", dir);
 	else
-		ret = load(model, file, gc, err);
+		ret = llm_is_file(dir) ? load_gguf(dir, gc, err) : load(model, file, gc, err);
 	free(model);
 	free(file);
 	if (ret) {

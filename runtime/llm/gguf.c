@@ -44,6 +44,20 @@ static int check_tensors(struct zw_gguf *g, struct zw_error *err)
 	return 0;
 }
 
+bool gguf_is_one(const char *path)
+{
+	char magic[4] = "";
+	uint64_t size;
+	int fd = llm_file_open(path, &size, NULL);
+
+	if (fd < 0)
+		return false;
+	if (size >= sizeof(magic))
+		llm_file_pread(fd, path, magic, sizeof(magic), 0, NULL);
+	close(fd);
+	return !memcmp(magic, "GGUF", sizeof(magic));
+}
+
 static int open_file(struct zw_gguf *g, const char *path, struct zw_error *err)
 {
 	const char *slash = strrchr(path, '/');

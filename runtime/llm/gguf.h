@@ -70,6 +70,9 @@ struct zw_gguf {
 	size_t num_tensors;
 };
 
+/* Whether the file at path begins as a GGUF file does; false also when it cannot be read. */
+bool gguf_is_one(const char *path);
+
 /* ---- gguf_header.c ---- */
 
 /* Reads and checks everything in front of the data. g->fd is open and g->size is set. */

@@ -8,6 +8,12 @@
 
 #define PIECE (256u << 10)
 
+int llm_source_new(const char *path, struct llm_source **out, struct zw_error *err)
+{
+	return llm_is_file(path) ? llm_source_new_gguf(path, out, err)
+				 : llm_source_new_hf(path, out, err);
+}
+
 void llm_source_close(struct llm_source *s)
 {
 	if (s)

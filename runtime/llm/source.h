@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Where a model comes from: metadata and tensors by name, whatever the files are. One file per kind
- * (source_hf.c: a Hugging Face directory) fills in a struct llm_source_ops.
+ * (source_hf.c: a Hugging Face directory; source_gguf.c: a GGUF file) fills in a struct llm_source_ops.
+ *
+ * Names to find a tensor by are those of Hugging Face's checkpoints, which the tables of the families
+ * have; names in error lines are those of the files.
  */
 #ifndef LLM_SOURCE_H
 #define LLM_SOURCE_H
@@ -12,7 +15,7 @@
 
 /* One tensor of a source; the strings belong to it. */
 struct llm_source_tensor {
-	const char *name;
+	const char *name;       /* as the file spells it */
 	const char *file;       /* for error lines */
 	const char *dtype_name; /* as the file spells it */
 	uint32_t dtype;         /* enum zw_dtype, or ZW_DTYPE_NONE for one the ABI does not have */
@@ -35,6 +38,8 @@ struct llm_source_ops {
 	/* Bytes [off, off + len) of a tensor; dst may be device memory mapped into the process. */
 	int (*read)(const struct llm_source *s, size_t i, uint64_t off, void *dst, uint64_t len,
 		    struct zw_error *err);
+	/* How the files spell a tensor's name, for error lines; NULL: as it is. */
+	void (*spell)(const struct llm_source *s, const char *name, char *out, size_t size);
 	void (*close)(struct llm_source *s);
 };
 
@@ -43,8 +48,13 @@ struct llm_source {
 	char *path; /* what the user named, for error lines */
 };
 
-/* The source that `path` is; only the path is looked at. Released by llm_source_close(). */
+/*
+ * The source that `path` is: a GGUF file when it is a file, else a Hugging Face directory. Nothing is
+ * read yet. Released by llm_source_close().
+ */
 int llm_source_new(const char *path, struct llm_source **out, struct zw_error *err);
+int llm_source_new_hf(const char *path, struct llm_source **out, struct zw_error *err);
+int llm_source_new_gguf(const char *path, struct llm_source **out, struct zw_error *err);
 void llm_source_close(struct llm_source *s);
 
 /* 1 when two tensors of equal type and shape hold the same bytes, 0 when not, or -errno. */

@@ -100,7 +100,7 @@ static const struct llm_source_ops hf_ops = {
 	.close = hf_close,
 };
 
-int llm_source_new(const char *path, struct llm_source **out, struct zw_error *err)
+int llm_source_new_hf(const char *path, struct llm_source **out, struct zw_error *err)
 {
 	struct hf *hf = calloc(1, sizeof(*hf));
 

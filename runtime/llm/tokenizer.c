@@ -83,6 +83,26 @@ static int load_file(const char *path, struct zw_tokenizer *t, struct zw_error *
 	return ret;
 }
 
+static int load_gguf(const char *path, struct zw_tokenizer *t, struct zw_error *err)
+{
+	struct zw_gguf *g;
+	cJSON *root = NULL;
+	int ret = zw_gguf_open(path, &g, err);
+
+	if (ret)
+		return ret;
+	ret = tok_gguf_json(g, &root, err);
+	if (!ret)
+		ret = load_json(path, root, t, err);
+	cJSON_Delete(root);
+	if (!ret)
+		ret = tok_load_gguf_ends(g, t, err);
+	if (!ret)
+		ret = tok_index_added(path, t, err);
+	zw_gguf_close(g);
+	return ret;
+}
+
 static int load(const char *path, struct zw_tokenizer *t, struct zw_error *err)
 {
 	struct stat sb;
@@ -92,6 +112,8 @@ static int load(const char *path, struct zw_tokenizer *t, struct zw_error *err)
 
 	if (getrandom(t->hash_key, sizeof(t->hash_key), 0) != sizeof(t->hash_key))
 		return llm_fail(err, -errno, "no random numbers: %s", strerror(errno));
+	if (gguf_is_one(path))
+		return load_gguf(path, t, err);
 	folder = !stat(path, &sb) && S_ISDIR(sb.st_mode);
 	file = folder ? llm_path_join(path, "tokenizer.json") : strdup(path);
 	if (!file)

@@ -8,6 +8,7 @@
 
 #include <zhenwu/llm_tokenizer.h>
 
+#include "gguf.h"
 #include "trie.h"
 #include "util.h"
 
@@ -111,6 +112,15 @@ int tok_index_added(const char *path, struct zw_tokenizer *t, struct zw_error *e
 
 /* tokenizer_config.json, added_tokens.json, special_tokens_map.json, chat_template.jinja of a folder. */
 int tok_load_sidecars(const char *dir, struct zw_tokenizer *t, struct zw_error *err);
+
+/* ---- tokenizer_gguf.c ---- */
+
+/*
+ * The metadata of a GGUF file as tokenizer.json would say it, *root, to be cJSON_Delete()d. What stands
+ * around a text is put into t by tok_load_gguf_ends(), once the tokens are there.
+ */
+int tok_gguf_json(const struct zw_gguf *g, cJSON **root, struct zw_error *err);
+int tok_load_gguf_ends(const struct zw_gguf *g, struct zw_tokenizer *t, struct zw_error *err);
 
 /* ---- text ---- */
 

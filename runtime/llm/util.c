@@ -62,6 +62,13 @@ char *llm_path_join(const char *dir, const char *name)
 	return path;
 }
 
+bool llm_is_file(const char *path)
+{
+	struct stat sb;
+
+	return !stat(path, &sb) && !S_ISDIR(sb.st_mode);
+}
+
 int llm_file_open(const char *path, uint64_t *size, struct zw_error *err)
 {
 	struct stat sb;

@@ -24,6 +24,9 @@ int llm_grow(void *p, size_t *cap, size_t need, size_t elem);
 /* "DIR/name" in a malloc()ed string, or NULL. */
 char *llm_path_join(const char *dir, const char *name);
 
+/* Whether there is something at path that is no directory. */
+bool llm_is_file(const char *path);
+
 /*
  * Opens a regular file for reading. Anything else (FIFO, device, directory) is refused, because a
  * read from it may hang or never end; symbolic links are followed (Hugging Face's cache is made of

@@ -13,16 +13,16 @@
 #include "tool_output.h"
 
 static const char usage_text[] =
-	"usage: zw-run --model DIR (--prompt TEXT | --prompt-file F | --prompt-ids FILE.json)\n"
+	"usage: zw-run --model MODEL (--prompt TEXT | --prompt-file F | --prompt-ids FILE.json)\n"
 	"              [options]\n";
 
 static const char help_text[] =
 	"\n"
-	"Loads a Qwen checkpoint (Hugging Face directory) into a Zhenwu device and continues a "
-	"prompt.\n"
+	"Loads a Qwen checkpoint into a Zhenwu device and continues a prompt.\n"
 	"\n"
-	"  -m, --model DIR          config.json, *.safetensors and, unless --prompt-ids, "
-	"tokenizer.json\n"
+	"  -m, --model MODEL        GGUF file, or folder with config.json, *.safetensors and, "
+	"unless\n"
+	"                           --prompt-ids, tokenizer.json\n"
 	"  -p, --prompt TEXT        text to continue\n"
 	"  -f, --prompt-file F      the same from a file; - is standard input\n"
 	"      --prompt-ids F       the same as a JSON list of token ids\n"

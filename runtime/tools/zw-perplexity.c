@@ -16,7 +16,7 @@
 static const char usage_text[] =
 	"usage: zw-perplexity [options] MODEL FILE\n"
 	"\n"
-	"Prints the perplexity of a Qwen checkpoint (Hugging Face directory) on a text.\n"
+	"Prints the perplexity of a Qwen checkpoint (folder or GGUF file) on a text.\n"
 	"\n"
 	"  FILE                the text; - is standard input\n"
 	"      --ids           FILE is a JSON list of token ids\n"

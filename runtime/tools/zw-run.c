@@ -127,18 +127,11 @@ static int load_prompt(struct run *r)
 static int load_tokenizer(struct run *r)
 {
 	struct zw_error err;
-	char *path;
-	int ret;
+	int ret = zw_tokenizer_open(r->a.model, &r->tok, &err);
 
-	if (r->a.prompt_ids) {
-		if (asprintf(&path, "%s/tokenizer.json", r->a.model) < 0)
-			return fail("out of memory");
-		ret = access(path, F_OK);
-		free(path);
-		if (ret)
-			return 0;
-	}
-	if (zw_tokenizer_open(r->a.model, &r->tok, &err))
+	if (ret == -ENOENT && r->a.prompt_ids)
+		return 0;
+	if (ret)
 		return fail(err.msg);
 	if (zw_detokenizer_open(r->tok, ZW_DECODE_SKIP_SPECIAL, &r->detok))
 		return fail("out of memory");
@@ -395,19 +388,37 @@ static int check_writable(const char *path)
 	return EXIT_FAILURE;
 }
 
+/* Another file of a model's folder in the place of the folder is told apart from a broken one. */
+static int check_model(const char *path)
+{
+	char magic[4] = "";
+	struct stat sb;
+	FILE *f;
+
+	if (stat(path, &sb) || S_ISDIR(sb.st_mode))
+		return 0;
+	f = S_ISREG(sb.st_mode) ? fopen(path, "rb") : NULL;
+	if (f) {
+		if (fread(magic, 1, sizeof(magic), f) != sizeof(magic))
+			magic[0] = 0;
+		fclose(f);
+	}
+	if (!memcmp(magic, "GGUF", sizeof(magic)))
+		return 0;
+	fprintf(stderr,
+		"zw-run: %s is a file, but not a GGUF file: --model takes one, or the folder that "
+		"holds config.json\n",
+		path);
+	return EXIT_FAILURE;
+}
+
 /* What can be wrong with files is found before a device is touched. */
 static int check_files(const struct run *r)
 {
-	struct stat sb;
-	int ret;
+	int ret = check_model(r->a.model);
 
-	if (!stat(r->a.model, &sb) && !S_ISDIR(sb.st_mode)) {
-		fprintf(stderr,
-			"zw-run: %s is a file: --model takes the folder that holds config.json\n",
-			r->a.model);
-		return EXIT_FAILURE;
-	}
-	ret = check_writable(r->a.logits_out);
+	if (!ret)
+		ret = check_writable(r->a.logits_out);
 	if (!ret)
 		ret = check_writable(r->a.ids_out);
 	if (!ret)

@@ -14,11 +14,11 @@
 #include "tool_output.h"
 
 static const char usage_text[] =
-	"usage: zw-tokenize -m DIR [-p TEXT | -f FILE] [--ids | --count] [--no-added] "
+	"usage: zw-tokenize -m MODEL [-p TEXT | -f FILE] [--ids | --count] [--no-added] "
 	"[--no-template]\n"
-	"       zw-tokenize -m DIR --decode IDS.json [--skip-special]\n"
+	"       zw-tokenize -m MODEL --decode IDS.json [--skip-special]\n"
 	"\n"
-	"  -m, --model DIR     folder with tokenizer.json, or that file alone\n"
+	"  -m, --model MODEL   folder with tokenizer.json, that file alone, or GGUF file\n"
 	"  -p, --prompt TEXT   the text; without it and -f standard input\n"
 	"  -f, --file FILE     the same from a file; - is standard input\n"
 	"      --ids           print a JSON list of ids; default is one line for each token\n"

@@ -6,7 +6,7 @@
  *	3 tokenizer	input: tokenizer.json
  *	4 text		input: text for the tokenizer in $ZW_TEST_MODELS/qwen3-kdoc, and back
  *	5 sidecars	input: first byte: which file beside a small tokenizer.json, then that file
- *	6 gguf		input: a GGUF file
+ *	6 gguf		input: a GGUF file: its tensors, what it says of a model, its tokenizer
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +16,7 @@
 #include <zhenwu/llm.h>
 
 #include "config.h"
+#include "source.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -115,6 +116,34 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 #elif FUZZ_TARGET == 6
+/* What a model would read of it, and its tokenizer. */
+static void use_gguf(const char *path)
+{
+	struct llm_model_config cfg = {0};
+	struct zw_generation_config *gc;
+	struct llm_source_tensor t;
+	struct zw_tokenizer *tok;
+	struct llm_source *src;
+
+	if (llm_source_new(path, &src, NULL))
+		abort();
+	if (!src->ops->config(src, &cfg, NULL) && !src->ops->open(src, NULL)) {
+		for (size_t i = 0; i < src->ops->count(src); i++) {
+			src->ops->get(src, i, &t);
+			if (!t.ndim || !strlen(t.name))
+				abort();
+		}
+		/* Which the configuration was made from. */
+		if (src->ops->find(src, "model.embed_tokens.weight") < 0)
+			abort();
+	}
+	llm_source_close(src);
+	if (!zw_generation_config_open(path, &gc, NULL))
+		zw_generation_config_close(gc);
+	if (!zw_tokenizer_open(path, &tok, NULL))
+		zw_tokenizer_close(tok);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char path[128];
@@ -137,6 +166,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		free(buf);
 	}
 	zw_gguf_close(g);
+	use_gguf(path);
 	return 0;
 }
 #elif FUZZ_TARGET == 5

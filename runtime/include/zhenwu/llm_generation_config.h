@@ -17,7 +17,7 @@ extern "C" {
 struct zw_generation_config;
 
 /**
- * Reads DIR/generation_config.json. Without one, the keys are looked for in DIR/config.json, where
+ * Reads PATH/generation_config.json. Without one, the keys are looked for in PATH/config.json, where
  * older files have them, but for max_length and max_new_tokens; and without those the defaults hold.
  *
  * Applied: do_sample, temperature, top_k, top_p, min_p, repetition_penalty, no_repeat_ngram_size,
@@ -28,9 +28,13 @@ struct zw_generation_config;
  * Every other key that would change what transformers generates (beams, guidance, constraints,
  * typical_p and so on) is refused by name (-EOPNOTSUPP) unless its value has no effect.
  *
+ * Of a GGUF file: general.sampling.temp, .top_k, .top_p, .min_p and .penalty_repeat, which turn sampling on
+ * when any is there, and the tokens that end a text.
+ *
+ * @param path  a folder or a GGUF file
  * Thread safety: reentrant.
  */
-ZW_API int zw_generation_config_open(const char *dir, struct zw_generation_config **out,
+ZW_API int zw_generation_config_open(const char *path, struct zw_generation_config **out,
 				     struct zw_error *err);
 /** Closes; NULL is allowed. */
 ZW_API void zw_generation_config_close(struct zw_generation_config *gc);

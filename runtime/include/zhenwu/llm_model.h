@@ -32,7 +32,7 @@ struct zw_model_options {
 };
 
 /**
- * Loads a Hugging Face directory (config.json, safetensors) into the device's HBM.
+ * Loads a Hugging Face directory (config.json, safetensors) or a GGUF file into the device's HBM.
  *
  * Configuration and checkpoint are checked completely before memory is allocated: every tensor
  * there, none left over, shapes as configured, types the device computes with, and the whole not
@@ -42,7 +42,7 @@ struct zw_model_options {
  * @param opt  NULL for the defaults
  * Thread safety: reentrant. The device must outlive the model.
  */
-ZW_API int zw_model_open(struct zw_dev *dev, const char *dir, const struct zw_model_options *opt,
+ZW_API int zw_model_open(struct zw_dev *dev, const char *path, const struct zw_model_options *opt,
 			 struct zw_model **out, struct zw_error *err);
 
 /** Frees the device memory. -EBUSY while contexts exist, then nothing happened; NULL is allowed. */
@@ -78,11 +78,12 @@ ZW_API size_t zw_model_stop_tokens(const struct zw_model *model, const uint32_t 
 ZW_API bool zw_model_is_stop(const struct zw_model *model, uint32_t id);
 
 /**
- * Calls note() with a line for each key of DIR/config.json and DIR/generation_config.json that is
+ * Calls note() with a line for each key of PATH/config.json and PATH/generation_config.json that is
  * neither read nor known to be without effect: no error, since tools write keys of their own, but not
- * silent. No model is needed. Thread safety: reentrant.
+ * silent. Of a GGUF file there is nothing to tell: unknown keys of its architecture are refused. No model
+ * is needed. Thread safety: reentrant.
  */
-ZW_API int zw_model_config_notes(const char *dir, void (*note)(void *opaque, const char *line),
+ZW_API int zw_model_config_notes(const char *path, void (*note)(void *opaque, const char *line),
 				 void *opaque, struct zw_error *err);
 
 #ifdef __cplusplus

@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-/** A byte-level BPE tokenizer read from tokenizer.json. Immutable. */
+/** A byte-level BPE tokenizer read from tokenizer.json or a GGUF file. Immutable. */
 struct zw_tokenizer;
 
 /**
@@ -34,7 +34,13 @@ struct zw_tokenizer;
  *  - chat_template.jinja.
  * An added token that is new gets the next free id; a file that says another one is refused.
  *
- * @param path  the file alone, or a folder holding tokenizer.json
+ * A GGUF file's metadata is read in the same way: tokenizer.ggml.model "gpt2" with pre "qwen2",
+ * "deepseek-r1-qwen" or "qwen35", whose expressions are built in; tokens, token_type, merges; bos_token_id and
+ * eos_token_id with add_bos_token and add_eos_token; tokenizer.chat_template. NFC goes in front, as in the
+ * models' own files. Control tokens (type 3) and user-defined ones (4) are added tokens, the former special;
+ * unused ones (5) do not exist.
+ *
+ * @param path  tokenizer.json alone, a folder holding it, or a GGUF file. -ENOENT: there is no tokenizer
  * Thread safety: reentrant.
  */
 ZW_API int zw_tokenizer_open(const char *path, struct zw_tokenizer **out, struct zw_error *err);

@@ -1,0 +1,488 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""GGUF files through zw-run and zw-tokenize: as the folders they were made of, or refused by name.
+
+usage: test_gguf.py ZW_RUN ZW_TOKENIZE MODELS    (TAP on standard output; skipped without a firmware
+image)
+"""
+
+import json
+import lzma
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+import gguf_file  # noqa: E402
+import to_gguf  # noqa: E402
+from tap import done, ok  # noqa: E402
+
+ZW_RUN, ZW_TOKENIZE, MODELS = sys.argv[1:4]
+IDS = [5, 17, 300, 2, 99, 41, 7, 8]
+PLAIN = ["tiny-qwen2", "tiny-qwen3", "tiny-qwen3-tied", "tiny-qwen3-yarn", "tiny-qwen3-moe",
+         "qwen3-kdoc"]
+
+
+def stored(model):
+    return os.path.join(MODELS, model)
+
+
+def run(model, *args):
+    return subprocess.run([ZW_RUN, "--device", "sim", "--quiet", "-m", model, *args],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
+
+
+class Logits:
+    """The logits of some ids, as zw-run writes them."""
+
+    def __init__(self, tmp):
+        self.ids = os.path.join(tmp, "ids.json")
+        self.out = os.path.join(tmp, "logits.npy")
+        with open(self.ids, "w", encoding="utf-8") as f:
+            json.dump(IDS, f)
+
+    def of(self, model, *args):
+        p = run(model, "--prompt-ids", self.ids, "--max-tokens", "4", "--temperature", "0",
+                "--logits-out", self.out, *args)
+        if p.returncode:
+            return p.stderr.decode()
+        with open(self.out, "rb") as f:
+            return f.read() + p.stdout
+
+
+def as_f32(tmp, model):
+    """The folder with its weights in F32."""
+    folder = os.path.join(tmp, model + "-f32")
+    shutil.copytree(stored(model), folder, ignore=shutil.ignore_patterns("expected"))
+    head, data = {}, b""
+    for name, (dtype, shape, raw) in to_gguf.load(stored(model)).items():
+        raw = gguf_file.encode(gguf_file.f32(raw, dtype), "F32")
+        head[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data),
+                                                                       len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(head).encode()
+    path = os.path.join(folder, "model.safetensors")
+    os.remove(path)
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + data)
+    return folder
+
+
+def same_bits(tmp):
+    logits = Logits(tmp)
+    path = os.path.join(tmp, "m.gguf")
+    for model in PLAIN:
+        to_gguf.convert(stored(model), path, "BF16")
+        want, got = logits.of(stored(model)), logits.of(path)
+        ok(isinstance(want, bytes) and got == want, f"{model} in BF16: the bits of the folder",
+           got if isinstance(got, str) else want if isinstance(want, str) else "they differ")
+        to_gguf.convert(stored(model), path, "F32")
+        want, got = logits.of(as_f32(tmp, model)), logits.of(path)
+        ok(isinstance(want, bytes) and got == want, f"{model} in F32: the bits of the folder",
+           got if isinstance(got, str) else want if isinstance(want, str) else "they differ")
+
+
+def text(tmp):
+    path = os.path.join(tmp, "kdoc.gguf")
+    to_gguf.convert(stored("qwen3-kdoc"), path)
+    args = ("-p", "The device driver", "--max-tokens", "24", "--temperature", "0")
+    want, got = run(stored("qwen3-kdoc"), *args), run(path, *args)
+    ok(got.returncode == 0 and got.stdout == want.stdout and len(got.stdout) > 20,
+       "qwen3-kdoc: the text of the folder", got)
+    # A file's own sampling defaults.
+    args = ("-p", "The device driver", "--max-tokens", "24", "--seed", "3")
+    to_gguf.convert(stored("qwen3-kdoc"), path, keys={"general.sampling.temp": 0.5,
+                                                      "general.sampling.top_k": 7,
+                                                      "general.sampling.min_p": 0.125})
+    want = run(stored("qwen3-kdoc"), *args, "--temperature", "0.5", "--top-k", "7", "--min-p",
+               "0.125", "--top-p", "1")
+    got = run(path, *args)
+    ok(got.returncode == 0 and got.stdout == want.stdout, "general.sampling.* are the defaults",
+       (got, want))
+
+
+def other_shapes(tmp):
+    """Versions, alignments, layers without experts, what the metadata may leave out."""
+    logits = Logits(tmp)
+    path = os.path.join(tmp, "m.gguf")
+    want = logits.of(stored("tiny-qwen2"))
+    meta, tensors = captured(tmp, "tiny-qwen2")
+    for version, align in ((2, 32), (3, 8), (3, 256)):
+        gguf_file.write(path, meta, tensors, align, version)
+        got = logits.of(path)
+        ok(got == want, f"version {version}, alignment {align}", got)
+    # The other order of tensors.
+    gguf_file.write(path, meta, dict(reversed(list(tensors.items()))))
+    ok(logits.of(path) == want, "tensors in another order")
+    no_kv = {k: v for k, v in meta.items() if k != "qwen2.vocab_size"}
+    gguf_file.write(path, {**no_kv, "qwen2.vocab_size": 640, "general.file_type": 32,
+                           "somebody.else": "x", "qwen2.attention.causal": True}, tensors)
+    ok(logits.of(path) == want, "keys without effect")
+    # An untied copy of the embedding is the same head.
+    gguf_file.write(path, meta, {**tensors, "output.weight": tensors["token_embd.weight"]})
+    ok(logits.of(path) == want, "output.weight beside the embedding")
+
+    folder = os.path.join(tmp, "dense-layer")
+    shutil.copytree(stored("tiny-qwen3-moe"), folder)
+    moe = to_gguf.load(stored("tiny-qwen3-moe"))
+    keep = {k: v for k, v in moe.items() if not k.startswith("model.layers.1.mlp.")}
+    for name, n in (("gate", 352), ("up", 352), ("down", 128)):
+        k = 128 if n == 352 else 352
+        raw = gguf_file.encode([((i * 37 + n) % 101 - 50) / 512 for i in range(n * k)], "BF16")
+        keep[f"model.layers.1.mlp.{name}_proj.weight"] = ("BF16", [n, k], raw)
+    store(os.path.join(folder, "model.safetensors"), keep)
+    cfg = os.path.join(folder, "config.json")
+    with open(cfg, encoding="utf-8") as f:
+        c = json.load(f)
+    with open(cfg, "w", encoding="utf-8") as f:
+        json.dump({**c, "mlp_only_layers": [1]}, f)
+    to_gguf.convert(folder, path)
+    want, got = logits.of(folder), logits.of(path)
+    ok(isinstance(want, bytes) and got == want, "a layer without experts", (want, got))
+
+
+def store(path, tensors):
+    head, data = {}, []
+    at = 0
+    for name, (dtype, shape, raw) in tensors.items():
+        head[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(raw)]}
+        at += len(raw)
+        data.append(raw)
+    text_ = json.dumps(head).encode()
+    if os.path.exists(path):
+        os.remove(path)
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text_)) + text_ + b"".join(data))
+
+
+def captured(tmp, model):
+    """Metadata and tensors of a model as they would be written."""
+    got = {}
+    keep = gguf_file.write
+    gguf_file.write = lambda path, keys, tensors: got.update(keys=keys, tensors=tensors)
+    try:
+        to_gguf.convert(stored(model), os.path.join(tmp, "unused"))
+    finally:
+        gguf_file.write = keep
+    return got["keys"], got["tensors"]
+
+
+def refusals(tmp):
+    path = os.path.join(tmp, "bad.gguf")
+    ids = os.path.join(tmp, "ids.json")
+    bad = []
+    count = 0
+
+    def refused(label, words, *args):
+        nonlocal count
+        count += 1
+        p = run(path, "--prompt-ids", ids, "--max-tokens", "1", *args)
+        line = p.stderr.decode()
+        if (p.returncode != 1 or p.stdout or line.count("\n") != 1 or "bad.gguf" not in line or
+                not all(w in line for w in words.split("|"))):
+            bad.append((label, p.returncode, line))
+
+    meta, tensors = captured(tmp, "tiny-qwen2")
+    q = tensors["blk.0.attn_q.weight"]
+
+    def changed(label, words, keys=None, ts=None):
+        m = {**meta, **(keys or {})}
+        t = {**tensors, **(ts or {})}
+        gguf_file.write(path, {k: v for k, v in m.items() if v is not None},
+                        {k: v for k, v in t.items() if v is not None})
+        refused(label, words)
+
+    a = "qwen2."
+    changed("architecture", "general.architecture|llama", {"general.architecture": "llama"})
+    changed("no architecture", "general.architecture is missing", {"general.architecture": None})
+    changed("architecture is a number", "general.architecture|string", {"general.architecture": 3})
+    for key in ("block_count", "context_length", "embedding_length", "feed_forward_length",
+                "attention.head_count"):
+        changed("no " + key, a + key + " is missing", {a + key: None})
+        changed(key + " is text", a + key + "|integer", {a + key: "3"})
+    changed("eps is an integer", "layer_norm_rms_epsilon|floating", {
+        a + "attention.layer_norm_rms_epsilon": 1})
+    changed("eps is NaN", "layer_norm_rms_epsilon", {
+        a + "attention.layer_norm_rms_epsilon": float("nan")})
+    changed("unknown key", a + "attention.sliding_window|not supported", {
+        a + "attention.sliding_window": 4096})
+    changed("unknown scaling", "rope.scaling.type|linear", {a + "rope.scaling.type": "linear"})
+    changed("yarn without a factor", "factor is missing", {a + "rope.scaling.type": "yarn"})
+    changed("yarn's ext_factor", "yarn_ext_factor", {a + "rope.scaling.yarn_ext_factor": 0.5})
+    changed("not causal", "attention.causal", {a + "attention.causal": False})
+    changed("heads", "num_attention_heads 4|num_key_value_heads 3", {
+        a + "attention.head_count_kv": 3})
+    changed("heads of 0", "attention.head_count", {a + "attention.head_count": 0})
+    changed("layers", "num_hidden_layers", {a + "block_count": 4000000000})
+    changed("values of another length", "value_length 16", {a + "attention.value_length": 16})
+    changed("rotation of more than a head", "rope.dimension_count 64", {
+        a + "rope.dimension_count": 64})
+    changed("vocabulary", "vocab_size is 641|640 rows", {a + "vocab_size": 641})
+    changed("no embedding", "token_embd.weight is missing", ts={"token_embd.weight": None})
+    changed("missing", "blk.1.attn_q.weight is missing", ts={"blk.1.attn_q.weight": None})
+    changed("missing bias", "blk.2.attn_v.bias is missing", ts={"blk.2.attn_v.bias": None})
+    changed("surplus", "blk.0.attn_q_norm.weight|does not belong", ts={
+        "blk.0.attn_q_norm.weight": ("F32", [32], bytes(128))})
+    changed("surplus layer", "blk.3.attn_q.weight|does not belong", ts={"blk.3.attn_q.weight": q})
+    changed("leading zero", "blk.00.attn_q.weight|does not belong", ts={"blk.00.attn_q.weight": q})
+    changed("one layer less", "blk.2.|does not belong", {a + "block_count": 2})
+    changed("one layer more", "blk.3.|is missing", {a + "block_count": 4})
+    changed("shape", "blk.0.attn_q.weight|[64,256]|[128,128]", ts={
+        "blk.0.attn_q.weight": ("BF16", [64, 256], q[2])})
+    changed("dimensions", "blk.0.attn_q.weight|[128,128,1]", ts={
+        "blk.0.attn_q.weight": ("BF16", [128, 128, 1], q[2])})
+    changed("integers", "blk.0.attn_q.weight|I8", ts={
+        "blk.0.attn_q.weight": (24, [128, 128], bytes(128 * 128))})
+    changed("a type that the device does not have", "blk.0.attn_output.weight|F16|810e", ts={
+        "blk.0.attn_output.weight": ("F16", [128, 128], bytes(2 * 128 * 128))})
+    changed("unknown type", "blk.0.attn_q.weight|type 99", ts={
+        "blk.0.attn_q.weight": (99, [128, 128], bytes(128))})
+    changed("too large for its file", "blk.0.attn_q.weight|truncated", ts={
+        "blk.0.attn_q.weight": ("F32", [1 << 20, 128], q[2])})
+
+    gguf_file.write(path, meta, tensors)
+    with open(path, "rb") as f:
+        whole = f.read()
+    for n in (3, 8, 23, 100, 700, len(whole) // 2, len(whole) - 1):
+        with open(path, "wb") as f:
+            f.write(whole[:n])
+        refused(f"{n} bytes of {len(whole)}", "GGUF file" if n < 4 else "in a file of"
+                if 24 <= n < 1000 else "truncated")
+    # An offset that another tensor has.
+    at = whole.index(b"blk.0.attn_k.weight") + 19 + 4 + 16 + 4
+    other = whole.index(b"blk.0.attn_q.weight") + 19 + 4 + 16 + 4
+    with open(path, "wb") as f:
+        f.write(whole[:at] + whole[other:other + 8] + whole[at + 8:])
+    refused("overlap", "blk.0.attn_|overlaps")
+    with open(path, "wb") as f:
+        f.write(whole[:at] + struct.pack("<Q", 33) + whole[at + 8:])
+    refused("misaligned", "blk.0.attn_k.weight|alignment")
+    with open(path, "wb") as f:
+        f.write(b"GGUF" + struct.pack(">I", 3) + whole[8:])
+    refused("big-endian", "big-endian")
+
+    meta, tensors = captured(tmp, "tiny-qwen3-moe")
+    a = "qwen3moe."
+    up = tensors["blk.1.ffn_up_exps.weight"]
+    changed("no experts", "expert_count is missing", {a + "expert_count": None})
+    changed("more experts", "ffn_|_exps.weight|expert_count is 17", {a + "expert_count": 17})
+    changed("gating", "expert_gating_func", {a + "expert_gating_func": 2})
+    changed("scaled weights", "expert_weights_scale", {a + "expert_weights_scale": 2.5})
+    changed("weights as they are", "expert_weights_norm", {a + "expert_weights_norm": False})
+    changed("no stack", "blk.1.ffn_up_exps.weight is missing", ts={
+        "blk.1.ffn_up_exps.weight": None})
+    changed("a stack of matrices side by side", "blk.1.ffn_up_exps.weight|2 dimensions", ts={
+        "blk.1.ffn_up_exps.weight": ("BF16", [16 * 64, 128], up[2])})
+    changed("experts of another shape", "blk.1.ffn_up_exps.weight|[128,64]|[64,128]", ts={
+        "blk.1.ffn_up_exps.weight": ("BF16", [16, 128, 64], up[2])})
+    changed("no router", "blk.2.ffn_gate_inp.weight is missing", ts={
+        "blk.2.ffn_gate_inp.weight": None})
+    ok(not bad, f"refusals exit 1 with one line that names file and cause ({count} cases)",
+       "\n".join(map(str, bad)))
+
+
+def too_large(tmp):
+    """More than the device's memory: refused before a byte of it is read."""
+    path = os.path.join(tmp, "bad.gguf")
+    meta, tensors = captured(tmp, "tiny-qwen2")
+    meta = {**meta, "qwen2.feed_forward_length": 1 << 20, "qwen2.embedding_length": 1 << 15,
+            "qwen2.attention.head_count": 1 << 10, "qwen2.attention.head_count_kv": 1 << 10}
+    h, i = 1 << 15, 1 << 20
+    big = {"token_embd.weight": [640, h], "ffn_gate": [i, h], "ffn_up": [i, h], "ffn_down": [h, i],
+           "attn_q": [h, h], "attn_k": [h, h], "attn_v": [h, h], "attn_output": [h, h],
+           "bias": [h], "norm": [h]}
+    shapes, off, head = {}, 0, b""
+    for name in tensors:
+        key = name if name in big else "bias" if name.endswith("bias") else \
+            "norm" if "norm" in name else name.split(".")[2]
+        shapes[name] = big[key]
+    for name, shape in shapes.items():
+        kind = 0 if len(shape) == 1 else 30
+        head += gguf_file.text(name) + struct.pack("<I", len(shape))
+        head += b"".join(struct.pack("<Q", d) for d in reversed(shape))
+        head += struct.pack("<IQ", kind, off)
+        n = 4 if kind == 0 else 2
+        for d in shape:
+            n *= d
+        off += n
+    gguf_file.write(path, meta, {})
+    with open(path, "rb") as f:
+        keys = f.read()
+    end = 24 + len(b"".join(gguf_file.text(k) + struct.pack("<I", gguf_file.value(v)[0]) +
+                            gguf_file.value(v)[1] for k, v in meta.items()))
+    data = keys[:8] + struct.pack("<Q", len(shapes)) + keys[16:end] + head
+    with open(path, "wb") as f:
+        f.write(data)
+        f.truncate((len(data) + 31) // 32 * 32 + off)
+    p = run(path, "--prompt-ids", os.path.join(tmp, "ids.json"), "--max-tokens", "1")
+    line = p.stderr.decode()
+    ok(p.returncode == 1 and line.count("\n") == 1 and "bad.gguf" in line and
+       "device memory" in line and "MiB" in line,
+       f"a model of {off >> 30} GiB is refused in front of loading", (p.returncode, line))
+
+
+def write_tokenizer(folder, path, extra=None):
+    """A file of nothing but the tokenizer, from a folder or a tokenizer.json."""
+    keys = to_gguf.tokenizer_keys(folder, 0)
+    gguf_file.write(path, {"general.architecture": "qwen3", **keys, **(extra or {})}, {})
+
+
+def tokenize(model, *args, stdin=b""):
+    return subprocess.run([ZW_TOKENIZE, "-m", model, *args], input=stdin, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=300)
+
+
+def texts():
+    """Scripts, composed and not, white space, control characters, bytes that are no UTF-8, tokens."""
+    return ("The device driver's ioctl()s: 1234 \u00e9 e\u0301 \uac01 \u1112\u1161\u11ab \n\n\t x\r\n "
+            "\u4f60\u597d\uff0c\u4e16\u754c \u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35 \U0001f468\u200d\U0001f469 don't I'LL "
+            "<|im_start|>user\nhi<|im_end|> <|endoftext|><think></think><tool_call> "
+            "a\u0300\u0316b   \u3000 \u00a0c").encode() + b" \xff\xc3 \x00 end"
+
+
+def stored_strings():
+    """The strings of tests/unit/data/tokenizer-strings.xz, which make-tokenizer-strings describes."""
+    path = os.path.join(MODELS, "..", "unit", "data", "tokenizer-strings.xz")
+    with lzma.open(path) as f:
+        data = f.read()
+    at = 8
+
+    def varint():
+        nonlocal at
+        v = shift = 0
+        while True:
+            b = data[at]
+            at += 1
+            v |= (b & 127) << shift
+            shift += 7
+            if b < 128:
+                return v
+
+    def skip_ids():
+        n = varint() - 1
+        for _ in range(n):
+            varint()
+        return n >= 0
+
+    n = varint()
+    at += n
+    out = []
+    for _ in range(struct.unpack_from("<I", data, 4)[0]):
+        n = varint()
+        out.append(data[at:at + n])
+        at += n
+        for _ in range(2):
+            if skip_ids():
+                skip_ids()
+        skip_ids()
+    return out
+
+
+def with_marks(folder, out):
+    """The tokenizer with the expression of Qwen3.5."""
+    os.mkdir(out)
+    with open(os.path.join(folder, "tokenizer.json"), encoding="utf-8") as f:
+        tok = json.load(f)
+    regex = tok["pre_tokenizer"]["pretokenizers"][0]["pattern"]
+    regex["Regex"] = regex["Regex"].replace("?\\p{L}+", "?[\\p{L}\\p{M}]+").replace(
+        "[^\\s\\p{L}\\p{N}]", "[^\\s\\p{L}\\p{M}\\p{N}]")
+    with open(os.path.join(out, "tokenizer.json"), "w", encoding="utf-8") as f:
+        json.dump(tok, f)
+    return out
+
+
+def tokenizers(tmp):
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    published = os.path.join(cache, "zhenwu", "qwen3-tokenizer.json")
+    path = os.path.join(tmp, "tok.gguf")
+    file = os.path.join(tmp, "texts")
+    raw = texts() + b"\n".join(stored_strings())
+    kdoc = stored("qwen3-kdoc")
+    cases = [("qwen3-kdoc", kdoc), ("qwen3-kdoc with qwen35's expression",
+                                    with_marks(kdoc, os.path.join(tmp, "kdoc35")))]
+    if os.path.exists(published):
+        folder = os.path.join(tmp, "published")
+        os.mkdir(folder)
+        shutil.copy(published, os.path.join(folder, "tokenizer.json"))
+        cases.append(("the published Qwen3", folder))
+        cases.append(("the published Qwen3 with qwen35's expression",
+                      with_marks(folder, os.path.join(tmp, "published35"))))
+    else:
+        ok(True, "the published tokenizer # SKIP tests/unit/fetch-tokenizer has not run")
+    with open(file, "wb") as f:
+        f.write(raw)
+    for name, folder in cases:
+        write_tokenizer(folder, path)
+        want, got = (tokenize(m, "-f", file, "--ids") for m in (folder, path))
+        ok(want.returncode == 0 and got.returncode == 0 and want.stdout == got.stdout,
+           f"{name}: the tokens of tokenizer.json ({len(raw)} bytes)", got.stderr)
+        ids = os.path.join(tmp, "tok.json")
+        with open(ids, "wb") as f:
+            f.write(got.stdout)
+        back = tokenize(path, "--decode", ids)
+        ok(back.returncode == 0 and
+           back.stdout == tokenize(folder, "--decode", ids).stdout and len(back.stdout) > 100,
+           f"{name}: and back", back)
+
+
+def tokenizer_keys(tmp):
+    path = os.path.join(tmp, "tok.gguf")
+    kdoc = stored("qwen3-kdoc")
+    end = json.dumps([4093])
+    write_tokenizer(kdoc, path, {"tokenizer.ggml.add_bos_token": True,
+                                 "tokenizer.ggml.bos_token_id": 4093,
+                                 "tokenizer.ggml.add_eos_token": True,
+                                 "tokenizer.ggml.eos_token_id": 4094})
+    got = json.loads(tokenize(path, "-p", "abc", "--ids").stdout)
+    plain = json.loads(tokenize(kdoc, "-p", "abc", "--ids").stdout)
+    ok(got == json.loads(end) + plain + [4094], "add_bos_token, add_eos_token", (got, plain))
+    bad = []
+    cases = [
+        ({"tokenizer.ggml.model": "llama"}, "tokenizer.ggml.model|llama"),
+        ({"tokenizer.ggml.pre": "default"}, "tokenizer.ggml.pre|default"),
+        ({"tokenizer.ggml.pre": 5}, "tokenizer.ggml.pre|string"),
+        ({"tokenizer.ggml.add_space_prefix": True}, "add_space_prefix"),
+        ({"tokenizer.ggml.tokens": ["a", "b"]}, "token_type has 4096 entries|tokens 2"),
+        ({"tokenizer.ggml.tokens": [1, 2]}, "tokenizer.ggml.tokens|string"),
+        ({"tokenizer.ggml.merges": ["a b c"]}, "merge 0"),
+        ({"tokenizer.ggml.merges": ["zzzz qqqq"]}, "merge 0"),
+        ({"tokenizer.ggml.merges": "a b"}, "tokenizer.ggml.merges|array"),
+        ({"tokenizer.ggml.add_bos_token": True}, "bos_token_id"),
+        ({"tokenizer.ggml.add_bos_token": True, "tokenizer.ggml.bos_token_id": 4096},
+         "bos_token_id"),
+        ({"tokenizer.ggml.add_bos_token": 1}, "add_bos_token|truth"),
+        ({"tokenizer.chat_template": b"a\0b"}, "chat_template|NUL"),
+    ]
+    for keys, words in cases:
+        write_tokenizer(kdoc, path, {k: (gguf_file.STRING, gguf_file.text(v))
+                                     if isinstance(v, bytes) else v for k, v in keys.items()})
+        p = tokenize(path, "-p", "abc")
+        line = p.stderr.decode()
+        if (p.returncode != 1 or line.count("\n") != 1 or "tok.gguf" not in line or
+                not all(w in line for w in words.split("|"))):
+            bad.append((keys, p.returncode, line))
+    ok(not bad, f"tokenizers that are refused ({len(cases)} cases)", "\n".join(map(str, bad)))
+
+
+def main():
+    print("TAP version 13")
+    with tempfile.TemporaryDirectory() as tmp:
+        tokenizers(tmp)
+        tokenizer_keys(tmp)
+        logits = Logits(tmp).of(stored("tiny-qwen3"))
+        if isinstance(logits, str) and "firmware" in logits:
+            ok(True, "runs on sim # SKIP no firmware image: " + logits.strip())
+            return done()
+        same_bits(tmp)
+        text(tmp)
+        other_shapes(tmp)
+        refusals(tmp)
+        too_large(tmp)
+    return done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
