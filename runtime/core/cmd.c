@@ -363,6 +363,9 @@ ZW_API int zw_cmd_attention(struct zw_cmd *cmd, const struct zw_cmd_attention_ar
 	put(&p->sinks, args->sinks);
 	put(&p->sparse_blocks, args->sparse_blocks);
 	put(&p->sparse_counts, args->sparse_counts);
+	put(&p->sparse_columns, args->sparse_columns);
+	put(&p->sparse_column_counts, args->sparse_column_counts);
+	put(&p->start, args->start);
 	p->window = args->window;
 	memcpy(&p->scale_f32, &args->scale, sizeof(args->scale));
 	return END();

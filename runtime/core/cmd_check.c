@@ -400,10 +400,10 @@ static uint32_t check(const uint8_t *buf, size_t avail, union cmd_packet *p, str
 	c.desc = zw_rt_cmd_find(hdr.opcode);
 	if (!c.desc)
 		return refuse(d, ZW_REASON_OPCODE, "header");
-	if (hdr.size < c.desc->size || hdr.size % 16 || hdr.size > avail)
+	if (hdr.size < zw_rt_least_size(c.desc) || hdr.size % 16 || hdr.size > avail)
 		return refuse(d, ZW_REASON_PACKET_SIZE, "header");
 	memset(p, 0, sizeof(*p));
-	memcpy(p, buf, c.desc->size);
+	memcpy(p, buf, hdr.size < c.desc->size ? hdr.size : c.desc->size);
 	for (unsigned int i = 0; i < c.desc->num_operands; i++)
 		c.kinds |= c.desc->operand[i].kind;
 	reason = check_header(&c);

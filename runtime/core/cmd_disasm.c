@@ -183,11 +183,14 @@ ZW_API int zw_cmd_disasm(const void *buf, size_t bytes,
 		else
 			say(&o, "%4u %06zx  opcode 0x%04x, %u bytes", index, at, hdr.opcode,
 			    hdr.size);
-		whole = desc && hdr.size >= desc->size && hdr.size % 16 == 0 && hdr.size <= left;
+		whole = desc && hdr.size >= zw_rt_least_size(desc) && hdr.size % 16 == 0 &&
+			hdr.size <= left;
+		/* A packet may end before the fields of a later version than its own. */
 		if (whole) {
 			for (unsigned int i = 0; i < desc->num_operands; i++)
-				tensor(&o, desc->operand[i].name,
-				       base + at + desc->operand[i].offset);
+				if (desc->operand[i].offset + sizeof(struct zw_tensor) <= hdr.size)
+					tensor(&o, desc->operand[i].name,
+					       base + at + desc->operand[i].offset);
 			for (unsigned int i = 0; i < desc->num_scalars; i++)
 				scalar(&o, &desc->scalar[i], base + at);
 		}

@@ -181,6 +181,9 @@ static uint32_t attention(const struct zw_pkt_attention *p, struct cmd_diag *d)
 	if (!p->sparse_blocks.dtype != !p->sparse_counts.dtype)
 		return zw_rt_refuse(d, ZW_REASON_OPERAND, "sparse_blocks",
 				    "sparse_blocks and sparse_counts, or none of them");
+	if (!p->sparse_columns.dtype != !p->sparse_column_counts.dtype)
+		return zw_rt_refuse(d, ZW_REASON_OPERAND, "sparse_columns",
+				    "sparse_columns and sparse_column_counts, or none of them");
 	if (p->q.dim[1] % p->k_cache.dim[2])
 		return zw_rt_refuse(d, ZW_REASON_SHAPE, "q",
 				    "%u heads are no multiple of the cache's %u", p->q.dim[1],
@@ -331,10 +334,7 @@ const char *zw_rt_beyond_engines(const union cmd_packet *p)
 	case ZW_OP_ATTENTION:
 		USED(attention, k_scale);
 		USED(attention, v_scale);
-		USED(attention, sinks);
-		USED(attention, sparse_blocks);
-		USED(attention, sparse_counts);
-		return p->attention.window ? "window" : NULL;
+		return NULL;
 	default:
 		return NULL;
 	}

@@ -46,7 +46,7 @@ struct cmd_diag {
 struct cmd_desc {
 	const char *name;
 	uint16_t opcode;
-	uint16_t size;  /* least */
+	uint16_t size;  /* of all fields that are known */
 	uint32_t flags; /* ZW_PKT_F_* it takes */
 	uint8_t num_operands;
 	uint8_t num_scalars;
@@ -59,6 +59,12 @@ __attribute__((format(printf, 4, 5))) uint32_t
 zw_rt_refuse(struct cmd_diag *d, uint32_t reason, const char *where, const char *fmt, ...);
 /* NULL for an opcode not in the ABI. */
 const struct cmd_desc *zw_rt_cmd_find(uint32_t opcode);
+
+/* Of an older packet, which has not all of the fields. */
+static inline unsigned int zw_rt_least_size(const struct cmd_desc *desc)
+{
+	return zw_op_least_size(desc->opcode, desc->size);
+}
 
 static inline const struct zw_tensor *zw_rt_operand(const struct cmd_desc *desc,
 						    const union cmd_packet *p, unsigned int i)

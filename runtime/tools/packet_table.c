@@ -168,8 +168,13 @@ void print_packet_table(FILE *out)
 		const struct packet *p = &packets[i];
 		const char *between = "";
 
-		fprintf(out, "| %s | 0x%04x | %u | %s |%s", p->name, p->opcode, p->bytes,
-			zw_engine_name(p->engine), p->flags & ZW_PKT_F_DEPS ? " deps" : "");
+		unsigned int least = zw_op_least_size(p->opcode, p->bytes);
+
+		fprintf(out, "| %s | 0x%04x | %u", p->name, p->opcode, p->bytes);
+		if (least != p->bytes)
+			fprintf(out, " (%u)", least);
+		fprintf(out, " | %s |%s", zw_engine_name(p->engine),
+			p->flags & ZW_PKT_F_DEPS ? " deps" : "");
 		for (unsigned int bit = 0; bit < 24; bit++)
 			if (p->flags & ZW_PKT_OPFLAG(bit))
 				fprintf(out, " %u", 8 + bit);

@@ -4,7 +4,7 @@
  *
  * The first byte chooses. Even: the rest is the buffer as it is. Odd: the rest are edits { packet
  * kind, then offset, value } of well-formed packets, which is how a fuzzer gets past the first check
- * of a 880-byte packet.
+ * of a packet of a thousand bytes.
  */
 #include "../unit/cp/cp_packets.h"
 
@@ -26,6 +26,8 @@ static void build(struct cp_env *e, const uint8_t *data, size_t size)
 			sample_scatter(&pk.gemm_experts);
 		if (data[1] & 0x80 && pk.hdr.opcode == ZW_OP_MUL_SIGMOID)
 			sample_row_gate(&pk.mul_sigmoid);
+		if (data[1] & 0x80 && pk.hdr.opcode == ZW_OP_ATTENTION)
+			make_sparse(e, (enum place)((data[1] >> 3) % 3), &pk.attention);
 		len = pk.hdr.size;
 		data += 2;
 		size -= 2;

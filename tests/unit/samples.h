@@ -107,15 +107,14 @@ static inline uint32_t sample_size(unsigned int opcode, char letter, uint32_t ro
 	case 'J':
 		return 3;
 	case 'C':
-		return 20;
+		return opcode == ZW_OP_ATTENTION ? 1 : 20;
 	case 'E':
 		return opcode == ZW_OP_ROUTE || opcode == ZW_OP_GEMM_EXPERTS ? 5
 		       : opcode == ZW_OP_DELTA                               ? 12
 									     : 1;
-	case 'G':
-		return opcode == ZW_OP_DELTA ? 2 : 1;
 	case 'H':
 		return opcode == ZW_OP_EMBED ? 16 : opcode == ZW_OP_DELTA ? 4 : 2;
+	case 'G':
 	case 'h':
 	case 'S':
 		return 2;
@@ -187,6 +186,12 @@ static inline uint32_t sample_limit(unsigned int opcode, const char *name)
 		return sample_size(opcode, 'L', 0) * sample_size(opcode, 'T', 0);
 	if (!strcmp(name, "seq"))
 		return sample_size(opcode, 'S', 0);
+	if (!strcmp(name, "sparse_blocks"))
+		return sample_size(opcode, 'L', 0);
+	if (!strcmp(name, "sparse_columns") || !strcmp(name, "start"))
+		return sample_size(opcode, 'L', 0) * sample_size(opcode, 'T', 0);
+	if (!strcmp(name, "sparse_counts") || !strcmp(name, "sparse_column_counts"))
+		return 2;
 	return strcmp(name, "block_table") ? 0 : sample_size(opcode, 'B', 0);
 }
 
@@ -300,6 +305,21 @@ static inline void sample_row_gate(struct zw_pkt_mul_sigmoid *p)
 	p->gate.dim[1] = 1;
 	p->gate.dim[2] = 0;
 	p->gate.stride[1] = 0;
+}
+
+/* Gives a sample of ATTENTION a window and all that says which keys it sees; lists of one key each. */
+static inline void sample_sparse(const struct sample_mem *m, struct zw_pkt_attention *p)
+{
+	const struct sample_op *op = sample_op(ZW_OP_ATTENTION);
+	static const char *const names[] = {
+		"sinks",          "sparse_blocks",        "sparse_counts",
+		"sparse_columns", "sparse_column_counts", "start"};
+
+	for (unsigned int i = 0; i < op->n_tensors; i++)
+		for (unsigned int j = 0; j < sizeof(names) / sizeof(names[0]); j++)
+			if (!strcmp(op->tensor[i].name, names[j]))
+				sample_tensor(m, op, i, sample_operand(op, p, i));
+	p->window = 13;
 }
 
 /* Whether the packet has a number of rows that memory may say. */

@@ -21,6 +21,11 @@ struct attn {
 	void *q, *out;
 	float *lse;
 	uint32_t rows;
+	int32_t *start; /* what the arguments have, to be freed */
+	float *sinks;
+	struct zw_k_attn_list *lists; /* [group of list_rows rows][head] */
+	int32_t *numbers;             /* of the lists */
+	uint32_t list_rows;
 	size_t out_bytes;
 	unsigned char *result; /* out, then lse */
 	size_t result_bytes;
@@ -93,6 +98,10 @@ static void attn_fini(struct attn *a)
 		}
 	free(a->q);
 	free(a->result);
+	free(a->start);
+	free(a->sinks);
+	free(a->lists);
+	free(a->numbers);
 }
 
 static int run_attn(void *arg, struct zw_pool *pool)
@@ -116,25 +125,72 @@ static float cache_get(const struct attn *a, uint32_t seq, int kv, uint32_t pos,
 		     ((size_t)(pos % bs) * a->s.n_kv + head) * a->s.d + c);
 }
 
+/*
+ * Positions of keys by place, listed blocks or columns, and which places [*lo, *hi) the row at position
+ * pos sees.
+ */
+static int32_t *keys_of(const struct attn *a, uint32_t row, uint32_t head, uint32_t pos, int part,
+			uint32_t *lo, uint32_t *hi)
+{
+	const struct zw_k_attn_list *l = NULL;
+	int32_t from = a->start ? a->start[row] : 0;
+	uint32_t bs = a->s.block_size, n = 0;
+	int32_t *keys;
+
+	for (uint64_t i = 0; i < a->args.n_lists; i++)
+		if (a->lists[i].head == head && row - a->lists[i].q_first < a->lists[i].q_count)
+			l = &a->lists[i];
+	keys = malloc(((l ? (size_t)l->n_blocks * bs + l->n_columns : pos) + 1) * 4);
+	if (!l)
+		while (n <= pos && !part)
+			keys[n] = (int32_t)n, n++;
+	for (uint32_t i = 0; l && !part && i < l->n_blocks * bs; i++)
+		keys[n++] = l->blocks[i / bs] * (int32_t)bs + (int32_t)(i % bs);
+	for (uint32_t i = 0; l && part && i < l->n_columns; i++)
+		keys[n++] = l->columns[i];
+	*lo = *hi = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		*lo += keys[i] < from;
+		*hi += keys[i] <= (int32_t)pos;
+	}
+	if (*lo >= *hi)
+		*lo = *hi = 0;
+	return keys;
+}
+
 /* One query head against double precision. */
 static void verify_query(const struct attn *a, uint32_t seq, uint32_t row, uint32_t head,
 			 uint32_t pos)
 {
 	const struct shape *s = &a->s;
+	int32_t *keys = malloc((pos + 1) * 4);
+	uint32_t n = 0;
 	uint32_t kvh = head / (s->n_q / s->n_kv);
 	const void *q = (const char *)a->q + ((size_t)row * s->n_q + head) * s->d * k_size(s->tq);
 	const void *out =
 		(const char *)a->out + ((size_t)row * s->n_q + head) * s->d * k_size(s->tout);
 	double *p = malloc((pos + 1) * sizeof(double)), m = -1e30, sum = 0, err_s = 0;
-	double rel, blocks = pos / 64 + 1;
+	double sink = a->sinks ? (double)a->sinks[head] : -INFINITY;
+	double rel, blocks;
 
-	for (uint32_t j = 0; j <= pos; j++) {
+	for (int part = 0; part < 2; part++) {
+		uint32_t lo, hi;
+		int32_t *of = keys_of(a, row, head, pos, part, &lo, &hi);
+
+		for (uint32_t i = lo; i < hi; i++)
+			keys[n++] = of[i];
+		free(of);
+	}
+	/* Blocks in which there may be keys: those of all places, and as many of columns. */
+	blocks = 2 * (pos / 64 + 1);
+	m = sink > m ? sink : m;
+	for (uint32_t j = 0; j < n; j++) {
 		double mag = 0;
 
 		p[j] = 0;
 		for (uint32_t c = 0; c < s->d; c++) {
 			double t = (double)k_get(q, s->tq, c) *
-				   (double)cache_get(a, seq, 0, j, kvh, c);
+				   (double)cache_get(a, seq, 0, (uint32_t)keys[j], kvh, c);
 
 			p[j] += t;
 			mag += fabs(t);
@@ -146,7 +202,8 @@ static void verify_query(const struct attn *a, uint32_t seq, uint32_t row, uint3
 					    3.1 * U32 * mag * (double)a->args.scale);
 		m = fmax(m, p[j]);
 	}
-	for (uint32_t j = 0; j <= pos; j++) {
+	sum = exp(sink - m);
+	for (uint32_t j = 0; j < n; j++) {
 		p[j] = exp(p[j] - m);
 		sum += p[j];
 	}
@@ -163,8 +220,9 @@ static void verify_query(const struct attn *a, uint32_t seq, uint32_t row, uint3
 	for (uint32_t c = 0; c < s->d; c++) {
 		double want = 0, mag = 0, got = (double)k_get(out, s->tout, c);
 
-		for (uint32_t j = 0; j <= pos; j++) {
-			double t = p[j] / sum * (double)cache_get(a, seq, 1, j, kvh, c);
+		for (uint32_t j = 0; j < n; j++) {
+			double t = p[j] / sum *
+				   (double)cache_get(a, seq, 1, (uint32_t)keys[j], kvh, c);
 
 			want += t;
 			mag += fabs(t);
@@ -175,38 +233,45 @@ static void verify_query(const struct attn *a, uint32_t seq, uint32_t row, uint3
 				 "%g",
 				 s->d, seq, row, head, pos, c, got, want, mag * rel);
 	}
-	if (a->args.lse) {
+	if (a->args.lse && !n && sink == -INFINITY) {
+		assert_true(a->lse[row * s->n_q + head] == -INFINITY);
+	} else if (a->args.lse) {
 		double want = m + log(sum), got = (double)a->lse[row * s->n_q + head];
 
 		if (!k_close(got, want, err_s + rel + (fabs(want) + fabs(m) + 8) * 2 * U32))
 			fail_msg("lse is %.9g, not %.9g", got, want);
 	}
 	free(p);
+	free(keys);
 }
 
 struct running {
 	float m, l, acc[128];
 };
 
-/* One segment, from the specification. */
+/* One segment, from the specification: places [first, end), of which [lo, hi) are seen. */
 static void spec_segment(const struct attn *a, uint32_t seq, uint32_t kvh, const float *q,
-			 uint32_t first, uint32_t end, struct running *r)
+			 const int32_t *keys, uint32_t first, uint32_t end, uint32_t lo,
+			 uint32_t hi, struct running *r)
 {
 	uint32_t d = a->s.d;
 
 	*r = (struct running){.m = -INFINITY};
 	for (uint32_t j0 = first; j0 < end; j0 += 64) {
-		uint32_t n = end - j0 < 64 ? end - j0 : 64;
+		uint32_t from = lo > j0 ? lo - j0 : 0;
+		uint32_t n = hi > j0 ? (hi - j0 < 64 ? hi - j0 : 64) : 0;
 		float z[64], k[128], m = r->m, alpha, s[8] = {0}, t[4], u0, u1;
 
-		for (uint32_t j = 0; j < n; j++) {
+		if (from >= n)
+			continue;
+		for (uint32_t j = from; j < n; j++) {
 			for (uint32_t c = 0; c < d; c++)
-				k[c] = cache_get(a, seq, 0, j0 + j, kvh, c);
+				k[c] = cache_get(a, seq, 0, (uint32_t)keys[j0 + j], kvh, c);
 			z[j] = k_dot(q, k, d) * a->args.scale;
 			m = z[j] > m ? z[j] : m;
 		}
 		alpha = zw_expf(r->m - m);
-		for (uint32_t j = 0; j < n; j++) {
+		for (uint32_t j = from; j < n; j++) {
 			z[j] = zw_expf(z[j] - m);
 			s[j % 8] = s[j % 8] + z[j];
 		}
@@ -217,9 +282,10 @@ static void spec_segment(const struct attn *a, uint32_t seq, uint32_t kvh, const
 		r->l = fmaf(r->l, alpha, u0 + u1);
 		for (uint32_t c = 0; c < d; c++) {
 			r->acc[c] = r->acc[c] * alpha;
-			for (uint32_t j = 0; j < n; j++)
-				r->acc[c] =
-					fmaf(z[j], cache_get(a, seq, 1, j0 + j, kvh, c), r->acc[c]);
+			for (uint32_t j = from; j < n; j++)
+				r->acc[c] = fmaf(
+					z[j], cache_get(a, seq, 1, (uint32_t)keys[j0 + j], kvh, c),
+					r->acc[c]);
 		}
 		r->m = m;
 	}
@@ -232,30 +298,48 @@ static void spec_query(const struct attn *a, uint32_t seq, uint32_t row, uint32_
 	const struct shape *s = &a->s;
 	uint32_t kvh = head / (s->n_q / s->n_kv);
 	size_t at = ((size_t)row * s->n_q + head) * s->d;
-	struct running all, seg;
+	struct running all = {.m = -INFINITY, .l = 1}, seg;
+	bool begun = false;
 	float q[128];
 
 	for (uint32_t c = 0; c < s->d; c++)
 		q[c] = k_get(a->q, s->tq, at + c);
-	for (uint32_t first = 0; first <= pos; first += 512) {
-		uint32_t end = pos + 1 - first < 512 ? pos + 1 : first + 512;
-		float m, x, y;
+	for (int part = 0; part < 2; part++) {
+		uint32_t lo, hi;
+		int32_t *keys = keys_of(a, row, head, pos, part, &lo, &hi);
 
-		spec_segment(a, seq, kvh, q, first, end, &seg);
-		if (!first) {
-			all = seg;
-			continue;
+		for (uint32_t first = 0; first < hi; first += 512) {
+			float m, x, y;
+
+			if (first + 512 <= lo)
+				continue;
+			spec_segment(a, seq, kvh, q, keys, first, first + 512, lo, hi, &seg);
+			if (!begun) {
+				all = seg;
+				begun = true;
+				continue;
+			}
+			m = seg.m > all.m ? seg.m : all.m;
+			x = zw_expf(all.m - m);
+			y = zw_expf(seg.m - m);
+			all.m = m;
+			seg.l = seg.l * y;
+			all.l = fmaf(all.l, x, seg.l);
+			for (uint32_t c = 0; c < s->d; c++) {
+				seg.acc[c] = seg.acc[c] * y;
+				all.acc[c] = fmaf(all.acc[c], x, seg.acc[c]);
+			}
 		}
-		m = seg.m > all.m ? seg.m : all.m;
-		x = zw_expf(all.m - m);
-		y = zw_expf(seg.m - m);
+		free(keys);
+	}
+	if (a->sinks && a->sinks[head] > -INFINITY) {
+		float m = a->sinks[head] > all.m ? a->sinks[head] : all.m;
+		float x = zw_expf(all.m - m);
+
+		all.l = fmaf(all.l, x, zw_expf(a->sinks[head] - m));
+		for (uint32_t c = 0; c < s->d; c++)
+			all.acc[c] = all.acc[c] * x;
 		all.m = m;
-		seg.l = seg.l * y;
-		all.l = fmaf(all.l, x, seg.l);
-		for (uint32_t c = 0; c < s->d; c++) {
-			seg.acc[c] = seg.acc[c] * y;
-			all.acc[c] = fmaf(all.acc[c], x, seg.acc[c]);
-		}
 	}
 	for (uint32_t c = 0; c < s->d; c++) {
 		float want, got = k_get(a->out, s->tout, at + c);
@@ -338,6 +422,292 @@ static void test_positions(void **state)
 	k_all_configs(run_attn, &a, attn_reset, a.result, a.result_bytes);
 	attn_verify(&a);
 	attn_fini(&a);
+}
+
+/* Rows that begin to see somewhere: windows, nothing at all, all; and pages before these left out. */
+static void test_start(void **state)
+{
+	static const struct shape few[] = {
+		{1, 8, 2, 16, 16, {70}, {1100}, BF16, BF16, BF16},
+		{1, 2, 2, 24, 8, {200}, {700}, F32, F32, F32},
+		{1, 4, 2, 40, 64, {1}, {1300}, F32, BF16, F32},
+		{1, 3, 1, 9, 16, {2}, {1100}, BF16, F32, BF16},
+		{3, 6, 2, 128, 32, {1, 3, 40}, {600, 515, 1030}, BF16, BF16, F32},
+	};
+	static const uint32_t windows[] = {1, 63, 65, 512, 600, 0};
+
+	for (size_t i = 0; i < sizeof(few) / sizeof(few[0]); i++)
+		for (size_t w = 0; w < sizeof(windows) / sizeof(windows[0]); w++) {
+			struct attn a;
+
+			attn_init(&a, &few[i]);
+			a.start = calloc(a.rows, 4);
+			for (uint32_t s = 0; s < few[i].n_seqs; s++) {
+				int32_t least = INT32_MAX;
+
+				for (uint32_t t = 0; t < few[i].q_count[s]; t++) {
+					int32_t *st = &a.start[a.seqs[s].q_first + t];
+					int32_t end = (int32_t)(few[i].kv_len[s] -
+								few[i].q_count[s] + t + 1);
+
+					/* a window, or anything */
+					*st = windows[w] ? end - (int32_t)windows[w]
+							 : (int32_t)(k_rng() % (uint32_t)(end + 4));
+					*st = *st < 0 ? 0 : *st;
+					least = *st < least ? *st : least;
+				}
+				least /= (int32_t)few[i].block_size;
+				a.seqs[s].page_first = (uint32_t)least;
+				a.seqs[s].k_pages += least;
+				a.seqs[s].v_pages += least;
+				a.seqs[s].n_pages -= (uint32_t)least;
+			}
+			a.args.start = a.start;
+			if (w % 2) {
+				a.sinks = k_array(F32, few[i].n_q);
+				a.sinks[0] = -INFINITY;
+				a.args.sinks = a.sinks;
+			}
+			k_all_configs(run_attn, &a, attn_reset, a.result, a.result_bytes);
+			attn_verify(&a);
+			for (uint32_t s = 0; s < few[i].n_seqs; s++)
+				a.seqs[s].n_pages += a.seqs[s].page_first;
+			attn_fini(&a);
+		}
+}
+
+static void test_sinks(void **state)
+{
+	struct shape s = {1, 4, 2, 16, 16, {5}, {600}, F32, F32, F32};
+	struct zw_pool *pool = zw_pool_new(0);
+	struct attn a, plain;
+
+	attn_init(&a, &s);
+	a.sinks = k_array(F32, 4);
+	a.sinks[1] = 40.0f;
+	a.sinks[2] = -INFINITY;
+	a.args.sinks = a.sinks;
+	k_all_configs(run_attn, &a, attn_reset, a.result, a.result_bytes);
+	attn_verify(&a);
+	/* without one a head has the bits of plain attention */
+	memset(&plain, 0, sizeof(plain));
+	plain = a;
+	plain.result = malloc(a.result_bytes);
+	plain.args.sinks = NULL;
+	plain.args.out.ptr = plain.result;
+	plain.args.lse = (float *)(void *)(plain.result + a.out_bytes);
+	assert_int_equal(zw_k_attn(&plain.args, pool), 0);
+	for (uint32_t r = 0; r < 5; r++) {
+		assert_memory_equal(plain.result + (r * 4 + 2) * 64, a.result + (r * 4 + 2) * 64,
+				    64);
+		assert_memory_not_equal(plain.result + r * 256, a.result + r * 256, 64);
+	}
+	a.sinks[0] = NAN;
+	a.sinks[3] = INFINITY;
+	assert_int_equal(zw_k_attn(&a.args, pool), 0);
+	for (uint32_t c = 0; c < 64; c++)
+		assert_true(isnan(((float *)a.out)[c]) == (c / 16 == 0 || c / 16 == 3));
+	free(plain.result);
+	attn_fini(&a);
+	zw_pool_free(pool);
+}
+
+/* Random lists for every head of every group of rows; per cent of the blocks, and columns of the rest. */
+static void make_lists(struct attn *a, uint32_t rows, uint32_t percent, uint32_t columns)
+{
+	const struct shape *s = &a->s;
+	uint32_t n = 0, most = 0;
+	int32_t *v;
+
+	for (uint32_t i = 0; i < s->n_seqs; i++)
+		most = s->kv_len[i] > most ? s->kv_len[i] : most;
+	a->list_rows = rows;
+	a->lists = calloc(((size_t)a->rows / rows + s->n_seqs + 1) * s->n_q, sizeof(*a->lists));
+	v = a->numbers = malloc(((size_t)a->rows / rows + s->n_seqs + 1) * s->n_q * most * 4);
+	for (uint32_t i = 0; i < s->n_seqs; i++)
+		for (uint32_t t = 0; t < s->q_count[i]; t += rows)
+			for (uint32_t h = 0; h < s->n_q; h++) {
+				struct zw_k_attn_list *l = &a->lists[n++];
+				uint32_t pages = (s->kv_len[i] - 1) / s->block_size + 1;
+
+				*l = (struct zw_k_attn_list){
+					.q_first = a->seqs[i].q_first + t,
+					.q_count =
+						s->q_count[i] - t < rows ? s->q_count[i] - t : rows,
+					.head = h,
+				};
+				l->blocks = v;
+				for (uint32_t b = 0; b < pages; b++)
+					if (k_rng() % 100 < percent) {
+						*v++ = (int32_t)b;
+						l->n_blocks++;
+					}
+				l->columns = v;
+				for (uint32_t c = 0; c < s->kv_len[i]; c++) {
+					bool in = false;
+
+					for (uint32_t b = 0; b < l->n_blocks; b++)
+						in |= c / s->block_size == (uint32_t)l->blocks[b];
+					if (!in && k_rng() % s->kv_len[i] < columns) {
+						*v++ = (int32_t)c;
+						l->n_columns++;
+					}
+				}
+			}
+	a->args.lists = a->lists;
+	a->args.n_lists = n;
+}
+
+/* Blocks and columns, together with everything else; pages that no list names are not there. */
+static void test_lists(void **state)
+{
+	static const struct shape some[] = {
+		{1, 4, 2, 16, 16, {40}, {700}, BF16, BF16, BF16},
+		{1, 4, 1, 24, 64, {130}, {1500}, F32, F32, F32},
+		{1, 6, 2, 40, 8, {1}, {2100}, F32, BF16, F32},
+		{2, 2, 2, 17, 128, {3, 20}, {1000, 1200}, BF16, F32, F32},
+		{3, 4, 2, 128, 32, {1, 1, 1}, {600, 1515, 30}, BF16, BF16, F32},
+	};
+	static const uint32_t rows[] = {64, 16, 1, 3, 1}, percent[] = {30, 100, 0, 60, 10},
+			      columns[] = {20, 0, 600, 50, 200};
+
+	for (size_t i = 0; i < 5; i++)
+		for (int j = 0; j < 5; j++) {
+			struct attn a;
+			bool *used[MAX_SEQS];
+
+			attn_init(&a, &some[i]);
+			make_lists(&a, rows[(i + (size_t)j) % 5], percent[j], columns[j]);
+			if (j == 3) {
+				a.sinks = k_array(F32, some[i].n_q);
+				a.args.sinks = a.sinks;
+				a.start = calloc(a.rows, 4);
+				for (uint32_t r = 0; r < a.rows; r++)
+					a.start[r] = (int32_t)(k_rng() % some[i].kv_len[0]);
+				a.args.start = a.start;
+			}
+			for (uint32_t s = 0; s < some[i].n_seqs; s++)
+				used[s] = calloc(a.seqs[s].n_pages, 1);
+			for (uint64_t l = 0; l < a.args.n_lists; l++) {
+				uint32_t s = 0;
+
+				while (a.lists[l].q_first - a.seqs[s].q_first >= a.seqs[s].q_count)
+					s++;
+				for (uint32_t b = 0; b < a.lists[l].n_blocks; b++)
+					used[s][a.lists[l].blocks[b]] = true;
+				for (uint32_t c = 0; c < a.lists[l].n_columns; c++)
+					used[s][a.lists[l].columns[c] /
+						(int32_t)some[i].block_size] = true;
+			}
+			for (uint32_t s = 0; s < some[i].n_seqs; s++) {
+				for (uint32_t p = 0; p < a.seqs[s].n_pages; p++)
+					for (int kv = 0; kv < 2 && !used[s][p]; kv++) {
+						free(a.pages[s][kv][p]);
+						a.pages[s][kv][p] = NULL;
+					}
+				free(used[s]);
+			}
+			k_all_configs(run_attn, &a, attn_reset, a.result, a.result_bytes);
+			attn_verify(&a);
+			attn_fini(&a);
+		}
+}
+
+/* A list of all blocks is no list, to the bit; and rows may be cut into lists at will. */
+static void test_full_lists(void **state)
+{
+	struct shape s = {1, 4, 2, 32, 16, {100}, {1120}, BF16, BF16, BF16};
+	struct zw_pool *pool = zw_pool_new(2);
+	unsigned char *want;
+	struct attn a;
+
+	attn_init(&a, &s);
+	assert_int_equal(run_attn(&a, pool), 0);
+	want = malloc(a.result_bytes);
+	memcpy(want, a.result, a.result_bytes);
+	for (uint32_t rows = 1; rows <= 100; rows = rows * 3 + 2) {
+		make_lists(&a, rows, 100, 0);
+		attn_reset(&a);
+		assert_int_equal(run_attn(&a, pool), 0);
+		assert_memory_equal(want, a.result, a.result_bytes);
+		free(a.lists);
+		free(a.numbers);
+	}
+	a.lists = NULL;
+	a.numbers = NULL;
+	free(want);
+	attn_fini(&a);
+	zw_pool_free(pool);
+}
+
+static void test_list_refusals(void **state)
+{
+	struct shape s = {2, 4, 2, 16, 16, {3, 2}, {200, 100}, F32, F32, F32};
+	struct zw_pool *pool = zw_pool_new(0);
+	struct zw_k_attn_list lists[8];
+	struct zw_k_attn_args bad;
+	const int32_t starts[5] = {0, 0, -1, 0, 0};
+	int32_t numbers[3][8];
+	struct attn a;
+
+	attn_init(&a, &s);
+	attn_reset(&a);
+#define REFUSED(change)                                                                            \
+	do {                                                                                       \
+		static const int32_t init[3][8] = {{0, 2, 5}, {17, 30, 60}, {3, 100, 199, 1, 2}};  \
+		memcpy(numbers, init, sizeof(init));                                               \
+		for (uint32_t i = 0; i < 8; i++)                                                   \
+			lists[i] = (struct zw_k_attn_list){                                        \
+				.q_first = i / 4 * 3,                                              \
+				.q_count = i < 4 ? 3 : 2,                                          \
+				.head = i % 4,                                                     \
+				.n_blocks = 3,                                                     \
+				.n_columns = 3,                                                    \
+				.blocks = numbers[0],                                              \
+				.columns = numbers[1],                                             \
+			};                                                                         \
+		bad = a.args;                                                                      \
+		bad.lists = lists;                                                                 \
+		bad.n_lists = 8;                                                                   \
+		change;                                                                            \
+		assert_int_equal(zw_k_attn(&bad, pool), -EINVAL);                                  \
+		for (size_t b = 0; b < a.result_bytes; b++)                                        \
+			assert_int_equal(a.result[b], 0x5a);                                       \
+	} while (0)
+	REFUSED(bad.n_lists = 7);   /* a head without a list */
+	REFUSED(lists[3].head = 2); /* one with two of them */
+	REFUSED(lists[3].head = 4);
+	REFUSED(lists[3].q_count = 4); /* rows of two sequences */
+	REFUSED(lists[3].q_first = 5);
+	REFUSED(lists[3].q_count = 0);
+	REFUSED(lists[3].blocks = NULL);
+	REFUSED(lists[3].columns = NULL);
+	REFUSED(numbers[0][1] = 0);
+	REFUSED(numbers[0][1] = 5);
+	REFUSED(numbers[0][0] = -1);
+	REFUSED(numbers[1][1] = 17);
+	REFUSED(numbers[1][1] = 16; numbers[1][0] = 16);
+	REFUSED(numbers[1][0] = INT32_MIN);
+	REFUSED(numbers[1][1] = 32); /* in a block */
+	REFUSED(lists[0].columns = numbers[2]);
+	REFUSED(numbers[0][2] = INT32_MAX);
+	REFUSED(bad.start = starts);
+	REFUSED(a.seqs[0].page_first = 1; a.seqs[0].n_pages--); /* block 0 is not there */
+	a.seqs[0].page_first = 0;
+	a.seqs[0].n_pages++;
+	{
+		void *was = a.pages[0][1][5];
+
+		a.pages[0][1][5] = NULL;
+		REFUSED();
+		a.pages[0][1][5] = was;
+	}
+	REFUSED(bad.lists = NULL; a.seqs[0].page_first = 1; a.seqs[0].n_pages--);
+#undef REFUSED
+	a.seqs[0].page_first = 0;
+	a.seqs[0].n_pages++;
+	attn_fini(&a);
+	zw_pool_free(pool);
 }
 
 /* Rows of one call on both sides of a segment's edge: not all see the last one. */
@@ -673,6 +1043,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shapes),
 		cmocka_unit_test(test_positions),
+		cmocka_unit_test(test_start),
+		cmocka_unit_test(test_sinks),
+		cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_full_lists),
+		cmocka_unit_test(test_list_refusals),
 		cmocka_unit_test(test_segment_edge),
 		cmocka_unit_test(test_chunking),
 		cmocka_unit_test(test_page_size),

@@ -179,6 +179,9 @@ static int call(struct zw_cmd *c, union any_packet *pk)
 			.sinks = T(10),
 			.sparse_blocks = T(11),
 			.sparse_counts = T(12),
+			.sparse_columns = T(13),
+			.sparse_column_counts = T(14),
+			.start = T(15),
 			.window = pk->attention.window,
 		};
 
@@ -232,11 +235,14 @@ static void test_functions(void **state)
 		if (sample_has_rows(&sample_ops[i]))
 			pk.hdr.rows_va = 0x4000;
 		if (pk.hdr.opcode == ZW_OP_ATTENTION) {
-			/* as much as this function can say: a packet that no engine computes yet */
 			pk.attention.window = 17;
 			pk.attention.sinks = zw_tensor_1d(ZW_DTYPE_F32, 0x900000, 4);
 			pk.attention.sparse_blocks = zw_tensor_3d(ZW_DTYPE_I32, 0x910000, 1, 4, 3);
 			pk.attention.sparse_counts = zw_tensor_2d(ZW_DTYPE_I32, 0x920000, 1, 4);
+			pk.attention.sparse_columns = zw_tensor_3d(ZW_DTYPE_I32, 0x930000, 1, 4, 7);
+			pk.attention.sparse_column_counts =
+				zw_tensor_2d(ZW_DTYPE_I32, 0x940000, 1, 4);
+			pk.attention.start = zw_tensor_1d(ZW_DTYPE_I32, 0x950000, 3);
 		}
 		if (pk.hdr.opcode == ZW_OP_GEMM_EXPERTS) {
 			sample_scatter(&pk.gemm_experts);
@@ -361,9 +367,40 @@ static void test_supported(void **state)
 	assert_non_null(strstr(what.msg, "w_scale"));
 	rt_sample(ZW_OP_ATTENTION, 0x100000, &pk);
 	pk.attention.window = 1;
-	assert_int_equal(zw_cmd_check_supported(&pk, pk.hdr.size, dtypes, &what),
+	pk.attention.sinks = zw_tensor_1d(ZW_DTYPE_F32, 0x900000, 4);
+	assert_int_equal(zw_cmd_check_supported(&pk, pk.hdr.size, dtypes, &what), 0);
+	pk.attention.k_cache.dtype = pk.attention.v_cache.dtype = ZW_DTYPE_I8;
+	pk.attention.k_scale = zw_tensor_3d(ZW_DTYPE_F32, 0x910000, 6, 8, 2);
+	pk.attention.v_scale = zw_tensor_3d(ZW_DTYPE_F32, 0x920000, 6, 8, 2);
+	assert_int_equal(zw_cmd_check_supported(&pk, pk.hdr.size, dtypes | ZW_DT(I8), &what),
 			 ZW_REASON_UNSUPPORTED);
-	assert_non_null(strstr(what.msg, "window"));
+	assert_non_null(strstr(what.msg, "k_scale"));
+}
+
+/* Packets of ABI 2.1 end before the fields that came later; these are not there then. */
+static void test_older_packets(void **state)
+{
+	_Alignas(16) uint8_t buf[sizeof(struct zw_pkt_attention) + 16];
+	struct zw_error what;
+	union any_packet pk;
+
+	rt_sample(ZW_OP_ATTENTION, 0x100000, &pk);
+	for (uint16_t size = 880; size <= sizeof(pk.attention); size += 16) {
+		struct zw_cmd c;
+
+		memset(buf, 0xff, sizeof(buf));
+		pk.hdr.size = size;
+		memcpy(buf, &pk, size);
+		assert_int_equal(zw_cmd_check(buf, size, NULL, &what), 0);
+		/* and nothing behind it is taken for one of its fields */
+		assert_int_equal(zw_cmd_check(buf, size + 16u, NULL, &what), ZW_REASON_OPCODE);
+		zw_cmd_init(&c);
+		assert_int_equal(zw_cmd_packet(&c, buf), 0);
+		assert_int_equal(c.used, size);
+		zw_cmd_fini(&c);
+	}
+	pk.hdr.size = 864;
+	assert_int_equal(zw_cmd_check(&pk, 864, NULL, &what), ZW_REASON_PACKET_SIZE);
 }
 
 static void test_tensors(void **state)
@@ -785,6 +822,7 @@ int main(void)
 		cmocka_unit_test(test_functions),
 		cmocka_unit_test(test_header_fields),
 		cmocka_unit_test(test_supported),
+		cmocka_unit_test(test_older_packets),
 		cmocka_unit_test(test_tail),
 		cmocka_unit_test(test_tensors),
 		cmocka_unit_test(test_reasons),

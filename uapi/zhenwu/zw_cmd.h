@@ -341,11 +341,17 @@ ZW_ASSERT_SIZE(struct zw_pkt_kv_write, 608);
  * ATTENTION: causal grouped-query attention against the cache: row m of sequence s attends to
  * positions 0..pos[m], with a window of w > 0 only to the last w of them.
  *	q, y [M,Hq,D], y may be q itself; Hq a multiple of Hkv; query head h reads KV head h / (Hq/Hkv)
- *	lse [M,Hq], optional: log of the softmax denominator (natural log, scale included)
- *	sinks [Hq], optional: a score per head that enters the denominator only
+ *	lse [M,Hq], optional: log of the softmax denominator (natural log, scale and sink included)
+ *	sinks [Hq], optional: a score per head that enters the denominator only; -inf: none
  *	sparse_blocks [G,Hq,Ls] with sparse_counts [G,Hq], optional, both or none: query rows are taken
  *	in groups of ceil(M / G); head h of group g attends only to the first sparse_counts[g,h] blocks
- *	(of T tokens) listed in sparse_blocks[g,h], in ascending order
+ *	(of T tokens) listed in sparse_blocks[g,h], in ascending order. Blocks are those of the row's own
+ *	sequence: b is positions b T .. b T + T - 1.
+ *	sparse_columns [G,Hq,Lc] with sparse_column_counts [G,Hq], optional, both or none: single positions
+ *	in the same way, besides the blocks, in ascending order and none of them in a listed block
+ *	start [M], optional: row m attends to no position below start[m]
+ * Lists, window and start only take keys away from 0..pos[m]. A row without a key has y = 0 and lse =
+ * -inf (those of its sink, if it has one).
  */
 struct zw_pkt_attention {
 	struct zw_pkt hdr;
@@ -365,8 +371,13 @@ struct zw_pkt_attention {
 	zw_le32 scale_f32; /* bits of a finite, positive binary32 */
 	zw_le32 window;    /* 0: none */
 	zw_le64 reserved;
+	/* 2.2 */
+	struct zw_tensor sparse_columns;
+	struct zw_tensor sparse_column_counts;
+	struct zw_tensor start;
 };
-ZW_ASSERT_SIZE(struct zw_pkt_attention, 880);
+ZW_ASSERT_OFFSET(struct zw_pkt_attention, sparse_columns, 880);
+ZW_ASSERT_SIZE(struct zw_pkt_attention, 1072);
 
 /* -- recurrent layers: convolution and delta rule ---------------------------------------------- */
 

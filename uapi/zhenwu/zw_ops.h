@@ -11,7 +11,8 @@
  *	name    in lower case, for texts
  *	number  the opcode: group << 8 | index
  *	engine  ZW_ENGINE_*
- *	struct  struct <struct> is the packet; its size the least that hdr.size may be
+ *	struct  struct <struct> is the packet; its size the least that hdr.size may be, but for those
+ *	        of ZW_OPS_GROWN()
  *	flags   ZW_PKT_F_* and ZW_PKT_OPFLAG() it takes
  *
  * ZW_FIELDS_NAME(P, T, S) expands T() for every tensor and S() for every scalar, in the order in
@@ -66,6 +67,12 @@
  * 0x05 DMA, 0x06 control flow (loops and branches inside a buffer; reserved), 0x07 links (reserved),
  * 0x08 optimiser and loss (reserved).
  */
+
+/*
+ * Packets that have got fields since their first version: GROWN(NAME, size), size being that of the
+ * first version and the least that hdr.size may be. Fields that are not there are zero.
+ */
+#define ZW_OPS_GROWN(GROWN) GROWN(ATTENTION, 880)
 
 #define ZW_FIELDS_NOP(P, T, S)
 #define ZW_FIELDS_BARRIER(P, T, S)
@@ -172,6 +179,9 @@
 	T(P, sinks,         IN,  ZW_OPD_OPT,                              ZW_DT(F32), "Q", 0) \
 	T(P, sparse_blocks, IN,  ZW_OPD_PART | ZW_OPD_OPT,                ZW_DT(I32), "GQE", 0) \
 	T(P, sparse_counts, IN,  ZW_OPD_PART | ZW_OPD_OPT,                ZW_DT(I32), "GQ", 0) \
+	T(P, sparse_columns, IN, ZW_OPD_PART | ZW_OPD_OPT,                ZW_DT(I32), "GQC", 0) \
+	T(P, sparse_column_counts, IN, ZW_OPD_PART | ZW_OPD_OPT,          ZW_DT(I32), "GQ", 0) \
+	T(P, start,         IN,  ZW_OPD_ROWS | ZW_OPD_OPT | ZW_OPD_INDEX, ZW_DT(I32), "M", 0) \
 	S(P, scale_f32,     SCALE, 0) \
 	S(P, window,        U32, 0) \
 	S(P, reserved,      ZERO, 8)
@@ -221,6 +231,17 @@ enum zw_opcode {
 	ZW_OPS(ZW_OP_ENUM)
 #undef ZW_OP_ENUM
 };
+
+/* The least size of a packet; size: that of its structure. Pure. */
+static inline unsigned int zw_op_least_size(unsigned int opcode, unsigned int size)
+{
+#define ZW_OP_LEAST(NAME, least)                                                                   \
+	if (opcode == ZW_OP_##NAME)                                                                \
+		return least;
+	ZW_OPS_GROWN(ZW_OP_LEAST)
+#undef ZW_OP_LEAST
+	return size;
+}
 
 enum zw_opd_access {
 	ZW_OPD_IN = 1,

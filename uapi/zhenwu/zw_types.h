@@ -48,9 +48,10 @@ typedef uint8_t zw_u8;
  *
  *	2.1	ROUTE and GEMM_EXPERTS; SWIGLU of [M,H,I]; GATED_NORM and MUL_SIGMOID;
  *		CONV and DELTA
+ *	2.2	ATTENTION: window, sinks, lists of blocks and columns, start
  */
 #define ZW_ABI_MAJOR            2
-#define ZW_ABI_MINOR            1
+#define ZW_ABI_MINOR            2
 #define ZW_ABI_VERSION          ((ZW_ABI_MAJOR << 16) | ZW_ABI_MINOR)
 #define ZW_ABI_VERSION_MAJOR(v) ((v) >> 16)
 #define ZW_ABI_VERSION_MINOR(v) ((v)&0xffff)

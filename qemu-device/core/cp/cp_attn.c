@@ -1,330 +1,11 @@
 // SPDX-License-Identifier: MIT
-/*
- * Attention engine: writing and reading the paged KV cache. Only what the positions of a packet touch is mapped:
- * slots of single tokens to write, blocks to read. A cache may be far larger than what one step uses, and its blocks
- * need not be neighbours in memory.
- */
+/* Attention engine: attention against the paged KV cache. Only blocks that a row sees are mapped. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "zw_cp_int.h"
+#include "cp_kv.h"
 
 #define BIT(i) (1u << (i))
-
-/* -- what both packets share ---------------------------------------------------------------------------- */
-
-static int cmp_u64(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* Sorts and drops duplicates; returns how many are left. */
-static uint32_t sort_unique(uint64_t *v, uint32_t n)
-{
-	uint32_t out = 0;
-	bool sorted = true;
-
-	for (uint32_t i = 1; i < n && sorted; i++)
-		sorted = v[i - 1] < v[i];
-	if (sorted)
-		return n;
-	qsort(v, n, sizeof(*v), cmp_u64);
-	for (uint32_t i = 0; i < n; i++)
-		if (!out || v[out - 1] != v[i])
-			v[out++] = v[i];
-	return out;
-}
-
-/* Index of a key that is in the sorted array. */
-static uint32_t find(const uint64_t *v, uint32_t n, uint64_t key)
-{
-	uint32_t lo = 0, hi = n;
-
-	while (hi - lo > 1) {
-		uint32_t mid = lo + (hi - lo) / 2;
-
-		if (v[mid] <= key)
-			lo = mid;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
-/* Pools whose blocks are dense inside, of one type, with a legal block size. */
-static uint32_t pools_validate(const struct zw_tensor *k, const struct zw_tensor *v,
-			       const struct zw_tensor *k_scale, const struct zw_tensor *v_scale)
-{
-	uint32_t t = k->dim[1];
-
-	if (t < 8 || t > 1024 || (t & (t - 1)))
-		return ZW_REASON_VALUE;
-	if (k->dim[3] > ZW_CP_MAX_HEAD)
-		return ZW_REASON_LIMIT;
-	if (k->dtype != v->dtype)
-		return ZW_REASON_DTYPE;
-	for (int i = 0; i < 2; i++) {
-		const struct zw_tensor *c = i ? v : k;
-
-		if (c->stride[2] != c->dim[3] || c->stride[1] != (uint64_t)c->dim[2] * c->dim[3])
-			return ZW_REASON_STRIDE;
-	}
-	/* Both pools are of one type: both have scales, or none. */
-	if (ZW_DT_SCALED >> k->dtype & 1 ? !k_scale->dtype || !v_scale->dtype
-					 : k_scale->dtype || v_scale->dtype)
-		return ZW_REASON_OPERAND;
-	return ZW_REASON_NONE;
-}
-
-/* The part of the block table that a packet needs of one sequence. */
-struct kv_seq {
-	uint32_t seq;
-	uint32_t first, last; /* entries */
-	uint32_t max_pos;
-	int32_t *blocks; /* entry first is blocks[0]; not range-checked */
-	void **k_pages, **v_pages;
-};
-
-struct kv_seqs {
-	struct kv_seq *seq;
-	uint32_t n;
-	uint32_t *of_row; /* row -> index in seq */
-	uint32_t refs;    /* entries of all of them */
-};
-
-/*
- * Groups the rows by sequence and reads the block table where they need it: from the entry of the lowest position
- * (from_start: from entry 0) to that of the highest. pos and seq are checked here. seq may be NULL: all are 0.
- */
-static int load_seqs(struct zw_cp_exec *x, const int32_t *pos, const int32_t *seq,
-		     unsigned int table_opd, uint32_t t, bool from_start, struct kv_seqs *out)
-{
-	const struct zw_tensor *table = zw_cp_tensor_at(x->op, x->pkt, table_opd);
-	uint32_t rows = x->rows;
-	uint64_t *keys, refs = 0, run_refs = 0;
-	int err;
-
-	err = zw_cp_check_index(x, pos, rows, (uint64_t)table->dim[1] * t);
-	if (!err && seq)
-		err = zw_cp_check_index(x, seq, rows, table->dim[0]);
-	if (err)
-		return err;
-
-	keys = zw_cp_alloc(x, rows, sizeof(*keys));
-	out->of_row = zw_cp_alloc(x, rows, sizeof(*out->of_row));
-	if (!keys || !out->of_row)
-		return -EIO;
-	for (uint32_t i = 0; i < rows; i++)
-		keys[i] = seq ? (uint64_t)seq[i] : 0;
-	out->n = sort_unique(keys, rows);
-	out->seq = zw_cp_alloc(x, out->n, sizeof(*out->seq));
-	if (!out->seq)
-		return -EIO;
-	for (uint32_t i = 0; i < out->n; i++) {
-		out->seq[i].seq = (uint32_t)keys[i];
-		out->seq[i].first = from_start ? 0 : UINT32_MAX;
-	}
-	for (uint32_t i = 0; i < rows; i++) {
-		uint32_t s = find(keys, out->n, seq ? (uint64_t)seq[i] : 0),
-			 entry = (uint32_t)pos[i] / t;
-		struct kv_seq *q = &out->seq[s];
-
-		out->of_row[i] = s;
-		q->max_pos = (uint32_t)pos[i] > q->max_pos ? (uint32_t)pos[i] : q->max_pos;
-		q->first = entry < q->first ? entry : q->first;
-		q->last = entry > q->last ? entry : q->last;
-	}
-	for (uint32_t i = 0; i < out->n; i++)
-		refs += (uint64_t)out->seq[i].last - out->seq[i].first + 1;
-	/* The kernel looks at the pages of a sequence once for every run of its rows. */
-	for (uint32_t i = 0; from_start && i < rows; i++)
-		if (!i || out->of_row[i] != out->of_row[i - 1])
-			run_refs += (uint64_t)out->seq[out->of_row[i]].last + 1;
-	if (refs > ZW_CP_MAX_PAGE_REFS || run_refs > ZW_CP_MAX_PAGE_REFS)
-		return zw_cp_fail(x, ZW_JOB_DATA, ZW_REASON_LIMIT);
-	out->refs = (uint32_t)refs;
-	for (uint32_t i = 0; i < out->n; i++) {
-		struct kv_seq *q = &out->seq[i];
-		uint32_t n = q->last - q->first + 1;
-
-		q->blocks = zw_cp_alloc(x, n, sizeof(*q->blocks));
-		if (!q->blocks)
-			return -EIO;
-		err = zw_cp_read_index(x, table_opd,
-				       table->va + (q->seq * table->stride[0] + q->first) * 4, n,
-				       q->blocks);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-/*
- * Maps units (a block, or a token's slot of a block) of a pool and leaves a host pointer for each. unit[] is sorted and
- * unique; neighbours that follow each other in memory share a view.
- */
-struct unit_map {
-	const uint64_t *unit;
-	uint32_t n;
-	uint32_t per_block; /* units in a block */
-	uint64_t unit_bytes;
-	uint64_t block_bytes; /* from one block to the next */
-	uint32_t access;
-	uint64_t count_bytes; /* traffic of the operand */
-};
-
-static int map_units(struct zw_cp_exec *x, unsigned int opd, const struct unit_map *m, void **ptr)
-{
-	const struct zw_tensor *t = zw_cp_tensor_at(x->op, x->pkt, opd);
-	bool dense = m->block_bytes == m->per_block * m->unit_bytes;
-	uint64_t counted = 0;
-	size_t *slot = zw_cp_alloc(x, m->n, sizeof(*slot));
-	uint32_t *at = zw_cp_alloc(x, m->n, sizeof(*at));
-
-	if (!slot || !at)
-		return -EIO;
-	for (uint32_t i = 0, j; i < m->n; i = j) {
-		uint64_t u = m->unit[i], bytes;
-		int err;
-
-		for (j = i + 1; j < m->n && m->unit[j] == m->unit[j - 1] + 1; j++)
-			if (!dense && m->unit[j] % m->per_block == 0)
-				break;
-		/* Each view its share; the division's remainder goes to the last. */
-		bytes = j == m->n ? m->count_bytes - counted : m->count_bytes / m->n * (j - i);
-		counted += bytes;
-		err = zw_cp_map_late(x, opd,
-				     t->va + u / m->per_block * m->block_bytes +
-					     u % m->per_block * m->unit_bytes,
-				     (j - i) * m->unit_bytes, m->access, bytes, &slot[i]);
-		if (err)
-			return err;
-		for (uint32_t k = i; k < j; k++) {
-			slot[k] = slot[i];
-			at[k] = k - i;
-		}
-	}
-	for (uint32_t i = 0; i < m->n; i++)
-		ptr[i] = (char *)x->late[slot[i]].ptr + at[i] * m->unit_bytes;
-	return 0;
-}
-
-/* -- KV_WRITE ------------------------------------------------------------------------------------------- */
-
-enum { KVW_K, KVW_V, KVW_POS, KVW_SEQ, KVW_TABLE, KVW_KC, KVW_VC, KVW_KS, KVW_VS };
-
-static uint32_t kv_write_validate(const void *pkt)
-{
-	const struct zw_pkt_kv_write *p = pkt;
-
-	return pools_validate(&p->k_cache, &p->v_cache, &p->k_scale, &p->v_scale);
-}
-
-/* The slots that rows go to, as pages of one token. */
-struct kv_write_plan {
-	struct zw_k_kv_seq all;
-	const int32_t *target;
-};
-
-static int kv_write_prepare(struct zw_cp_exec *x)
-{
-	const struct zw_pkt_kv_write *p = x->pkt;
-	const int32_t *pos = x->index[KVW_POS];
-	uint32_t t = p->k_cache.dim[1], rows = x->rows;
-	unsigned int esize = zw_cp_dtype_size(p->k_cache.dtype);
-	struct kv_seqs seqs = {0};
-	struct unit_map m = {
-		.per_block = t,
-		.unit_bytes = (uint64_t)p->k_cache.dim[2] * p->k_cache.dim[3] * esize,
-		.access = ZW_ACCESS_WRITE,
-	};
-	struct kv_write_plan *plan = zw_cp_alloc(x, 1, sizeof(*plan));
-	uint64_t *slot, *unique;
-	int32_t *target;
-	void **k_ptr, **v_ptr;
-	int err;
-
-	if (!plan)
-		return -EIO;
-	x->plan = plan;
-	err = load_seqs(x, pos, x->index[KVW_SEQ], KVW_TABLE, t, false, &seqs);
-	if (err)
-		return err;
-	slot = zw_cp_alloc(x, rows, sizeof(*slot));
-	unique = zw_cp_alloc(x, rows, sizeof(*unique));
-	target = zw_cp_alloc(x, rows, sizeof(*target));
-	k_ptr = zw_cp_alloc(x, rows, sizeof(*k_ptr));
-	v_ptr = zw_cp_alloc(x, rows, sizeof(*v_ptr));
-	if (!slot || !unique || !target || !k_ptr || !v_ptr)
-		return -EIO;
-	for (uint32_t i = 0; i < rows; i++) {
-		const struct kv_seq *q = &seqs.seq[seqs.of_row[i]];
-		int32_t block = q->blocks[(uint32_t)pos[i] / t - q->first];
-
-		err = zw_cp_check_index(x, &block, 1, p->k_cache.dim[0]);
-		if (err)
-			return err;
-		slot[i] = (uint64_t)block * t + (uint32_t)pos[i] % t;
-	}
-	/*
-	 * To the kernel it is one sequence of one-token pages: sequences may share blocks, and of two rows for one slot
-	 * the later has to win whichever sequence they name.
-	 */
-	memcpy(unique, slot, rows * sizeof(*slot));
-	m.unit = unique;
-	m.n = sort_unique(unique, rows);
-	for (uint32_t i = 0; i < rows; i++)
-		target[i] = (int32_t)find(unique, m.n, slot[i]);
-	m.count_bytes = zw_cp_mul_sat(m.unit_bytes, rows);
-	m.block_bytes = p->k_cache.stride[0] * esize;
-	err = map_units(x, KVW_KC, &m, k_ptr);
-	m.block_bytes = p->v_cache.stride[0] * esize;
-	if (!err)
-		err = map_units(x, KVW_VC, &m, v_ptr);
-	if (err)
-		return err;
-	plan->all = (struct zw_k_kv_seq){
-		.k_pages = k_ptr,
-		.v_pages = v_ptr,
-		.n_pages = m.n,
-		.q_count = rows,
-		.kv_len = m.n,
-	};
-	plan->target = target;
-	return 0;
-}
-
-static int kv_write_run(struct zw_cp_exec *x)
-{
-	const struct zw_pkt_kv_write *p = x->pkt;
-	const struct kv_write_plan *plan = x->plan;
-	struct zw_k_kv_write_args args = {
-		.rows = x->rows,
-		.n_kv = p->k.dim[1],
-		.d = p->k.dim[2],
-		.block_size = 1,
-		.kv_dtype = p->k_cache.dtype,
-		.n_seqs = 1,
-		.seqs = &plan->all,
-		.positions = plan->target,
-		.k = zw_cp_in(x, KVW_K),
-		.v = zw_cp_in(x, KVW_V),
-	};
-
-	return zw_cp_kernel_status(x, zw_k_kv_write(&args, x->cfg->pool));
-}
-
-const struct zw_cp_impl zw_cp_kv_write = {
-	.no_operand = BIT(KVW_KS) | BIT(KVW_VS),
-	.validate = kv_write_validate,
-	.prepare = kv_write_prepare,
-	.run = kv_write_run,
-};
-
-/* -- ATTENTION ------------------------------------------------------------------------------------------ */
 
 enum {
 	ATT_Q,
@@ -340,131 +21,367 @@ enum {
 	ATT_SINKS,
 	ATT_BLOCKS,
 	ATT_COUNTS,
+	ATT_COLUMNS,
+	ATT_COLUMN_COUNTS,
+	ATT_START,
 };
-enum { ATT_SCALE, ATT_WINDOW };
 
 static uint32_t attention_validate(const void *pkt)
 {
 	const struct zw_pkt_attention *p = pkt;
 
-	if (!p->sparse_blocks.dtype != !p->sparse_counts.dtype)
+	if (!p->sparse_blocks.dtype != !p->sparse_counts.dtype ||
+	    !p->sparse_columns.dtype != !p->sparse_column_counts.dtype)
 		return ZW_REASON_OPERAND;
 	if (p->q.dim[1] % p->k_cache.dim[2])
 		return ZW_REASON_SHAPE;
-	return pools_validate(&p->k_cache, &p->v_cache, &p->k_scale, &p->v_scale);
+	return zw_cp_pools_validate(&p->k_cache, &p->v_cache, &p->k_scale, &p->v_scale);
 }
 
-/*
- * Cost accounting: rows that follow each other in one sequence share what they read. Keys and values that fit into
- * half of the SRAM are read once; else once for each half SRAM of query rows.
- */
-static uint64_t kv_bytes(struct zw_cp_exec *x, const struct zw_tensor *q, uint64_t token_bytes,
-			 uint32_t run, uint32_t len)
+/* Runs of rows of one sequence each, with the pages they see, and the lists of keys. */
+struct attention_plan {
+	struct zw_k_kv_seq *run;
+	uint32_t runs;
+	int32_t *from; /* of each row: the lowest position that it sees */
+	struct kv_seqs seqs;
+	struct kv_lists lists; /* n_items 0: all positions */
+	bool **used;           /* with lists: entries of each sequence that are read */
+};
+
+/* Where window and start let each row begin; behind its position: it sees nothing. */
+static int row_starts(struct zw_cp_exec *x, struct attention_plan *plan)
 {
-	uint64_t half = x->profile->sram_bytes / 2 ? x->profile->sram_bytes / 2 : 1;
-	uint64_t bytes = zw_cp_mul_sat(token_bytes, len), qbytes;
+	const struct zw_pkt_attention *p = x->pkt;
+	const int32_t *pos = x->index[ATT_POS], *start = x->index[ATT_START];
+	int err;
+
+	plan->from = zw_cp_alloc(x, x->rows, sizeof(*plan->from));
+	if (!plan->from)
+		return -EIO;
+	err = start ? zw_cp_check_index(x, start, x->rows, 1ull << 31) : 0;
+	/* zw_cp_load_seqs() checks positions; one that is wrong must do no harm here. */
+	for (uint32_t r = 0; r < x->rows && !err; r++) {
+		int64_t from = start ? start[r] : 0;
+
+		if (p->window && (int64_t)pos[r] + 1 - p->window > from)
+			from = (int64_t)pos[r] + 1 - p->window;
+		plan->from[r] = (int32_t)(from > INT32_MAX - 1 ? INT32_MAX - 1 : from);
+	}
+	return err;
+}
+
+static int make_runs(struct zw_cp_exec *x, struct attention_plan *plan)
+{
+	const struct kv_seqs *seqs = &plan->seqs;
+
+	plan->run = zw_cp_alloc(x, x->rows, sizeof(*plan->run));
+	if (!plan->run)
+		return -EIO;
+	for (uint32_t r = 0; r < x->rows; r++) {
+		const struct kv_seq *q = &seqs->seq[seqs->of_row[r]];
+
+		if (!r || seqs->of_row[r] != seqs->of_row[r - 1])
+			plan->run[plan->runs++] = (struct zw_k_kv_seq){
+				.n_pages = kv_seq_entries(q),
+				.page_first = q->first,
+				.q_first = r,
+				.kv_len = q->max_pos + 1,
+			};
+		plan->run[plan->runs - 1].q_count++;
+	}
+	return 0;
+}
+
+/* -- what it costs ---------------------------------------------------------------------------------------- */
+
+/*
+ * Keys, and as many values, that some query rows read. What fits into half of the SRAM is read once; else once for
+ * each half SRAM of query rows.
+ */
+static uint64_t kv_bytes(const struct zw_cp_exec *x, uint64_t bytes, uint64_t query_heads)
+{
+	const struct zw_pkt_attention *p = x->pkt;
+	uint64_t half = x->profile->sram_bytes / 2 ? x->profile->sram_bytes / 2 : 1, q;
 
 	if (zw_cp_mul_sat(bytes, 2) <= half)
 		return bytes;
-	qbytes = (uint64_t)run * q->dim[1] * q->dim[2] * zw_cp_dtype_size(q->dtype);
-	return zw_cp_mul_sat(bytes, qbytes / half + !!(qbytes % half));
+	q = query_heads * p->q.dim[2] * zw_cp_dtype_size(p->q.dtype);
+	return zw_cp_mul_sat(bytes, q / half + !!(q % half));
 }
 
-/* Runs of rows of one sequence each, with the pages they see. */
-struct attention_plan {
-	const struct zw_k_kv_seq *run;
-	uint32_t runs;
-};
-
-static int attention_prepare(struct zw_cp_exec *x)
+/* Without lists: rows that follow each other in one sequence share what they read. */
+static uint64_t count_runs(struct zw_cp_exec *x, const struct attention_plan *plan,
+			   uint64_t token_bytes)
 {
 	const struct zw_pkt_attention *p = x->pkt;
 	const int32_t *pos = x->index[ATT_POS];
-	uint32_t t = p->k_cache.dim[1], rows = x->rows, n_blocks = 0, runs = 0;
+	uint64_t bytes = 0, pairs = 0;
+
+	for (uint32_t r = 0; r < x->rows; r++)
+		if (plan->from[r] <= pos[r])
+			pairs += (uint64_t)(pos[r] - plan->from[r]) + 1;
+	x->scores = zw_cp_mul_sat(pairs, p->q.dim[1]);
+	for (uint32_t i = 0; i < plan->runs; i++) {
+		const struct kv_seq *q = &plan->seqs.seq[plan->seqs.of_row[plan->run[i].q_first]];
+		uint64_t keys = q->pos_end > q->pos_first ? q->pos_end - q->pos_first : 0;
+
+		bytes = zw_cp_add_sat(bytes,
+				      kv_bytes(x, keys * token_bytes,
+					       (uint64_t)plan->run[i].q_count * p->q.dim[1]));
+	}
+	return bytes;
+}
+
+static uint64_t list_pairs(const struct zw_cp_exec *x, const struct attention_plan *plan,
+			   const struct zw_k_attn_list *l, uint32_t t)
+{
+	const int32_t *pos = x->index[ATT_POS];
+	uint64_t pairs = 0;
+
+	for (uint32_t r = l->q_first; r < l->q_first + l->q_count; r++) {
+		uint32_t from = (uint32_t)plan->from[r], end = (uint32_t)pos[r] + 1;
+
+		if (from >= end)
+			continue;
+		pairs += zw_k_list_blocks_below(l, t, end) - zw_k_list_blocks_below(l, t, from);
+		pairs += zw_k_list_columns_below(l, end) - zw_k_list_columns_below(l, from);
+	}
+	return pairs;
+}
+
+/* How many positions of [block, block + t) lie in [from, end). */
+static uint32_t overlap(uint64_t block, uint32_t t, uint32_t from, uint32_t end)
+{
+	uint64_t lo = block > from ? block : from, hi = block + t < end ? block + t : end;
+
+	return hi > lo ? (uint32_t)(hi - lo) : 0;
+}
+
+/* What the heads of one KV head read together, each key once. */
+struct key_union {
+	uint32_t *stamp; /* of the entries of a sequence: who counted it last */
+	uint32_t now;
+	uint64_t *column;
+	uint64_t n_columns, cap_columns;
+};
+
+static int union_add(struct zw_cp_exec *x, const struct attention_plan *plan,
+		     const struct kv_item *item, const struct zw_k_attn_list *l, uint32_t t,
+		     struct key_union *u, uint64_t *keys)
+{
+	uint32_t s = plan->seqs.of_row[item->first];
+	const struct kv_seq *q = &plan->seqs.seq[s];
+	uint32_t c = zw_k_list_columns_below(l, item->from);
+	uint32_t c_end = zw_k_list_columns_below(l, item->end);
+
+	for (uint32_t i = 0; i < l->n_blocks; i++) {
+		uint32_t b = (uint32_t)l->blocks[i];
+		uint32_t n = overlap((uint64_t)b * t, t, item->from, item->end);
+
+		if (!n)
+			continue;
+		plan->used[s][b - q->first] = true;
+		*keys += u->stamp[b - q->first] == u->now ? 0 : n;
+		u->stamp[b - q->first] = u->now;
+	}
+	if (u->n_columns + (c_end - c) > u->cap_columns) {
+		uint64_t cap = u->n_columns + (c_end - c), *more;
+
+		cap += u->cap_columns;
+		more = zw_cp_alloc(x, cap, sizeof(*more));
+		if (!more)
+			return -EIO;
+		if (u->n_columns)
+			memcpy(more, u->column, u->n_columns * sizeof(*more));
+		u->column = more;
+		u->cap_columns = cap;
+	}
+	for (; c < c_end; c++) {
+		plan->used[s][(uint32_t)l->columns[c] / t - q->first] = true;
+		u->column[u->n_columns++] = (uint32_t)l->columns[c];
+	}
+	return 0;
+}
+
+/* Columns that lie in no counted block, each once. */
+static uint64_t union_columns(const struct kv_seq *q, uint32_t t, struct key_union *u)
+{
+	uint32_t n = zw_cp_sort_unique(u->column, (uint32_t)u->n_columns);
+	uint64_t keys = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		keys += u->stamp[u->column[i] / t - q->first] != u->now;
+	return keys;
+}
+
+/* With lists: the heads of a KV head share what they read, for the rows of one group of one sequence. */
+static int count_lists(struct zw_cp_exec *x, struct attention_plan *plan, uint64_t head_bytes,
+		       uint64_t *bytes)
+{
+	const struct zw_pkt_attention *p = x->pkt;
+	uint32_t heads = p->q.dim[1], group = heads / p->k_cache.dim[2], t = p->k_cache.dim[1];
+	struct key_union u = {.now = 0};
+	uint32_t most = 0;
+
+	plan->used = zw_cp_alloc(x, plan->seqs.n, sizeof(*plan->used));
+	if (!plan->used)
+		return -EIO;
+	for (uint32_t s = 0; s < plan->seqs.n; s++) {
+		uint32_t n = kv_seq_entries(&plan->seqs.seq[s]);
+
+		plan->used[s] = zw_cp_alloc(x, n, sizeof(**plan->used));
+		if (!plan->used[s])
+			return -EIO;
+		most = n > most ? n : most;
+	}
+	u.stamp = zw_cp_alloc(x, most, sizeof(*u.stamp));
+	if (!u.stamp)
+		return -EIO;
+	for (uint32_t i = 0; i < plan->lists.n_items; i++) {
+		const struct kv_item *item = &plan->lists.item[i];
+		const struct kv_seq *q = &plan->seqs.seq[plan->seqs.of_row[item->first]];
+
+		for (uint32_t h = 0; h < heads && item->end; h += group) {
+			const struct zw_k_attn_list *l = &plan->lists.list[(uint64_t)i * heads + h];
+			uint64_t keys = 0;
+
+			if (x->cfg->pool && zw_pool_cancelled(x->cfg->pool))
+				return zw_cp_fail(x, ZW_JOB_CANCELED, ZW_REASON_NONE);
+			u.now++;
+			u.n_columns = 0;
+			for (uint32_t j = 0; j < group; j++) {
+				x->scores = zw_cp_add_sat(x->scores, list_pairs(x, plan, &l[j], t));
+				if (union_add(x, plan, item, &l[j], t, &u, &keys))
+					return -EIO;
+			}
+			keys += union_columns(q, t, &u);
+			*bytes = zw_cp_add_sat(*bytes, kv_bytes(x, keys * head_bytes,
+								(uint64_t)item->count * group));
+		}
+	}
+	return 0;
+}
+
+static uint64_t attention_compute(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_attention *p = x->pkt;
+	bool f32 = p->q.dtype == ZW_DTYPE_F32 || p->k_cache.dtype == ZW_DTYPE_F32;
+	/* scores and weighted values: 2 d each */
+	uint64_t mma =
+		zw_cp_rate_ps(zw_cp_mul_sat(x->scores, 4ull * p->q.dim[2]),
+			      f32 ? x->profile->tensor_f32_flops : x->profile->tensor_bf16_flops,
+			      x->profile->tensor_efficiency_permille);
+	/* the softmax runs beside them */
+	uint64_t softmax = zw_cp_vector_ps(x->profile, x->scores, 5);
+
+	return mma > softmax ? mma : softmax;
+}
+
+/* -- what it reads ---------------------------------------------------------------------------------------- */
+
+static bool is_used(const struct attention_plan *plan, uint32_t s, uint32_t entry)
+{
+	return !plan->used || plan->used[s][entry];
+}
+
+/* Maps the blocks that are read and gives each run its pages. */
+static int map_blocks(struct zw_cp_exec *x, struct attention_plan *plan, uint64_t bytes)
+{
+	const struct zw_pkt_attention *p = x->pkt;
 	unsigned int esize = zw_cp_dtype_size(p->k_cache.dtype);
-	uint64_t token_bytes = (uint64_t)p->k_cache.dim[2] * p->k_cache.dim[3] * esize,
-		 read_bytes = 0;
-	struct kv_seqs seqs = {0};
-	struct unit_map m = {
+	struct kv_seqs *seqs = &plan->seqs;
+	struct kv_units m = {
 		.per_block = 1,
-		.unit_bytes = token_bytes * t,
+		.unit_bytes =
+			(uint64_t)p->k_cache.dim[1] * p->k_cache.dim[2] * p->k_cache.dim[3] * esize,
 		.access = ZW_ACCESS_READ,
+		.count_bytes = bytes,
 	};
-	struct zw_k_kv_seq *run;
+	uint64_t *blocks = zw_cp_alloc(x, seqs->refs, sizeof(*blocks));
+	void **k_ptr = zw_cp_alloc(x, seqs->refs, sizeof(*k_ptr));
+	void **v_ptr = zw_cp_alloc(x, seqs->refs, sizeof(*v_ptr));
+	uint32_t n = 0;
+	int err = 0;
+
+	if (!blocks || !k_ptr || !v_ptr)
+		return -EIO;
+	for (uint32_t s = 0; s < seqs->n; s++)
+		for (uint32_t i = 0; i < kv_seq_entries(&seqs->seq[s]); i++) {
+			if (!is_used(plan, s, i))
+				continue;
+			err = zw_cp_check_index(x, &seqs->seq[s].blocks[i], 1, p->k_cache.dim[0]);
+			if (err)
+				return err;
+			blocks[n++] = (uint64_t)seqs->seq[s].blocks[i];
+		}
+	m.unit = blocks;
+	m.n = zw_cp_sort_unique(blocks, n);
+	m.block_bytes = p->k_cache.stride[0] * esize;
+	err = zw_cp_map_units(x, ATT_KC, &m, k_ptr);
+	m.block_bytes = p->v_cache.stride[0] * esize;
+	if (!err)
+		err = zw_cp_map_units(x, ATT_VC, &m, v_ptr);
+	if (err)
+		return err;
+	for (uint32_t s = 0; s < seqs->n; s++) {
+		struct kv_seq *q = &seqs->seq[s];
+		uint32_t entries = kv_seq_entries(q);
+
+		q->k_pages = zw_cp_alloc(x, entries, sizeof(*q->k_pages));
+		q->v_pages = zw_cp_alloc(x, entries, sizeof(*q->v_pages));
+		if (!q->k_pages || !q->v_pages)
+			return -EIO;
+		for (uint32_t i = 0; i < entries; i++) {
+			uint32_t at;
+
+			if (!is_used(plan, s, i))
+				continue;
+			at = zw_cp_find(blocks, m.n, (uint64_t)q->blocks[i]);
+			q->k_pages[i] = k_ptr[at];
+			q->v_pages[i] = v_ptr[at];
+		}
+	}
+	for (uint32_t i = 0; i < plan->runs; i++) {
+		const struct kv_seq *q = &seqs->seq[seqs->of_row[plan->run[i].q_first]];
+
+		plan->run[i].k_pages = q->k_pages;
+		plan->run[i].v_pages = q->v_pages;
+	}
+	return 0;
+}
+
+static int attention_prepare(struct zw_cp_exec *x)
+{
+	static const struct kv_list_opds lists = {ATT_BLOCKS, ATT_COUNTS, ATT_COLUMNS,
+						  ATT_COLUMN_COUNTS};
+	const struct zw_pkt_attention *p = x->pkt;
+	const int32_t *pos = x->index[ATT_POS];
+	uint32_t t = p->k_cache.dim[1];
+	uint64_t head_bytes = (uint64_t)p->k_cache.dim[3] * zw_cp_dtype_size(p->k_cache.dtype);
 	struct attention_plan *plan = zw_cp_alloc(x, 1, sizeof(*plan));
-	uint64_t *blocks;
-	void **k_ptr, **v_ptr;
+	uint64_t bytes = 0;
 	int err;
 
 	if (!plan)
 		return -EIO;
 	x->plan = plan;
-	err = load_seqs(x, pos, x->index[ATT_SEQ], ATT_TABLE, t, true, &seqs);
-	if (err)
-		return err;
-	blocks = zw_cp_alloc(x, seqs.refs, sizeof(*blocks));
-	k_ptr = zw_cp_alloc(x, seqs.refs, sizeof(*k_ptr));
-	v_ptr = zw_cp_alloc(x, seqs.refs, sizeof(*v_ptr));
-	run = zw_cp_alloc(x, rows, sizeof(*run));
-	if (!blocks || !k_ptr || !v_ptr || !run)
-		return -EIO;
-	for (uint32_t s = 0; s < seqs.n; s++) {
-		const struct kv_seq *q = &seqs.seq[s];
-
-		err = zw_cp_check_index(x, q->blocks, q->last + 1, p->k_cache.dim[0]);
-		if (err)
-			return err;
-		for (uint32_t i = 0; i <= q->last; i++)
-			blocks[n_blocks++] = (uint64_t)q->blocks[i];
-	}
-	m.unit = blocks;
-	m.n = sort_unique(blocks, n_blocks);
-
-	/* Runs of rows of one sequence; runs of the same sequence share its page array. */
-	for (uint32_t r = 0; r < rows; r++) {
-		struct kv_seq *q = &seqs.seq[seqs.of_row[r]];
-
-		x->scores = zw_cp_add_sat(x->scores, (uint64_t)pos[r] + 1);
-		if (!r || seqs.of_row[r] != seqs.of_row[r - 1])
-			run[runs++] = (struct zw_k_kv_seq){
-				.n_pages = q->last + 1,
-				.q_first = r,
-				.kv_len = q->max_pos + 1,
-			};
-		run[runs - 1].q_count++;
-	}
-	for (uint32_t i = 0; i < runs; i++)
-		read_bytes = zw_cp_add_sat(
-			read_bytes, kv_bytes(x, &p->q, token_bytes, run[i].q_count, run[i].kv_len));
-	m.count_bytes = read_bytes;
-	m.block_bytes = p->k_cache.stride[0] * esize;
-	err = map_units(x, ATT_KC, &m, k_ptr);
-	m.block_bytes = p->v_cache.stride[0] * esize;
+	err = row_starts(x, plan);
 	if (!err)
-		err = map_units(x, ATT_VC, &m, v_ptr);
+		err = zw_cp_load_seqs(x, pos, plan->from, x->index[ATT_SEQ], ATT_TABLE, t,
+				      &plan->seqs);
+	if (!err)
+		err = make_runs(x, plan);
 	if (err)
 		return err;
-	for (uint32_t s = 0; s < seqs.n; s++) {
-		struct kv_seq *q = &seqs.seq[s];
-
-		q->k_pages = zw_cp_alloc(x, q->last + 1ull, sizeof(*q->k_pages));
-		q->v_pages = zw_cp_alloc(x, q->last + 1ull, sizeof(*q->v_pages));
-		if (!q->k_pages || !q->v_pages)
-			return -EIO;
-		for (uint32_t i = 0; i <= q->last; i++) {
-			uint32_t at = find(blocks, m.n, (uint64_t)q->blocks[i]);
-
-			q->k_pages[i] = k_ptr[at];
-			q->v_pages[i] = v_ptr[at];
-		}
+	if (p->sparse_blocks.dtype || p->sparse_columns.dtype) {
+		err = zw_cp_load_lists(x, &lists, p->q.dim[0], pos, plan->from, plan->seqs.of_row,
+				       p->block_table.dim[1], t, &plan->lists);
+		if (!err)
+			err = count_lists(x, plan, head_bytes, &bytes);
+	} else {
+		bytes = count_runs(x, plan, head_bytes * p->k_cache.dim[2]);
 	}
-	for (uint32_t i = 0; i < runs; i++) {
-		run[i].k_pages = seqs.seq[seqs.of_row[run[i].q_first]].k_pages;
-		run[i].v_pages = seqs.seq[seqs.of_row[run[i].q_first]].v_pages;
-	}
-	plan->run = run;
-	plan->runs = runs;
-	return 0;
+	return err ? err : map_blocks(x, plan, bytes);
 }
 
 static int attention_run(struct zw_cp_exec *x)
@@ -481,6 +398,10 @@ static int attention_run(struct zw_cp_exec *x)
 		.n_seqs = plan->runs,
 		.seqs = plan->run,
 		.positions = x->index[ATT_POS],
+		.start = p->window || p->start.dtype ? plan->from : NULL,
+		.sinks = p->sinks.dtype ? x->view[ATT_SINKS].ptr : NULL,
+		.lists = plan->lists.list,
+		.n_lists = (uint64_t)plan->lists.n_items * p->q.dim[1],
 		.q = zw_cp_in(x, ATT_Q),
 		.out = zw_cp_out(x, ATT_Y),
 		.lse = p->lse.dtype ? x->view[ATT_LSE].ptr : NULL,
@@ -491,26 +412,8 @@ static int attention_run(struct zw_cp_exec *x)
 	return zw_cp_kernel_status(x, zw_k_attn(&args, x->cfg->pool));
 }
 
-static uint64_t attention_compute(struct zw_cp_exec *x)
-{
-	const struct zw_pkt_attention *p = x->pkt;
-	uint64_t pairs = zw_cp_mul_sat(x->scores, p->q.dim[1]);
-	bool f32 = p->q.dtype == ZW_DTYPE_F32 || p->k_cache.dtype == ZW_DTYPE_F32;
-	/* scores and weighted values: 2 d each */
-	uint64_t mma =
-		zw_cp_rate_ps(zw_cp_mul_sat(pairs, 4ull * p->q.dim[2]),
-			      f32 ? x->profile->tensor_f32_flops : x->profile->tensor_bf16_flops,
-			      x->profile->tensor_efficiency_permille);
-	/* the softmax runs beside them */
-	uint64_t softmax = zw_cp_vector_ps(x->profile, pairs, 5);
-
-	return mma > softmax ? mma : softmax;
-}
-
 const struct zw_cp_impl zw_cp_attention = {
-	.no_operand =
-		BIT(ATT_KS) | BIT(ATT_VS) | BIT(ATT_SINKS) | BIT(ATT_BLOCKS) | BIT(ATT_COUNTS),
-	.no_scalar = BIT(ATT_WINDOW),
+	.no_operand = BIT(ATT_KS) | BIT(ATT_VS),
 	.validate = attention_validate,
 	.prepare = attention_prepare,
 	.run = attention_run,

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The packets of zw_ops.h, joined with what the device does with them. */
+#include <string.h>
+
 #include "zw_cp_int.h"
 
 #define COUNT(...) +1
@@ -23,6 +25,16 @@
 
 static const struct zw_cp_op ops[] = {ZW_OPS(ROW)};
 #define N_OPS (sizeof(ops) / sizeof(ops[0]))
+
+const struct zw_pkt *zw_cp_packet_whole(const struct zw_cp_op *op, const struct zw_pkt *hdr,
+					union zw_cp_packet *copy)
+{
+	if (hdr->size >= op->size)
+		return hdr;
+	memset(copy, 0, sizeof(*copy));
+	memcpy(copy, hdr, hdr->size);
+	return &copy->hdr;
+}
 
 const struct zw_cp_op *zw_cp_op_find(unsigned int opcode)
 {

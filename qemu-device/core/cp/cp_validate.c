@@ -394,6 +394,7 @@ static uint32_t check_packet(const struct zw_pkt *hdr, const struct zw_cp_op *op
 void zw_cp_validate(const void *buf, uint32_t bytes, const struct zw_profile *profile,
 		    struct zw_cp_form *form)
 {
+	union zw_cp_packet copy;
 	uint32_t off = 0;
 
 	memset(form, 0, sizeof(*form));
@@ -408,10 +409,12 @@ void zw_cp_validate(const void *buf, uint32_t bytes, const struct zw_profile *pr
 		/* A length of 16 may leave no room for a header: its opcode and size are there, no more is read. */
 		if (!op)
 			form->reason = ZW_REASON_OPCODE;
-		else if (hdr->size < op->size || hdr->size % 16 || hdr->size > bytes - off)
+		else if (hdr->size < zw_op_least_size(op->opcode, op->size) || hdr->size % 16 ||
+			 hdr->size > bytes - off)
 			form->reason = ZW_REASON_PACKET_SIZE;
 		else
-			form->reason = check_packet(hdr, op, profile);
+			form->reason =
+				check_packet(zw_cp_packet_whole(op, hdr, &copy), op, profile);
 		if (form->reason) {
 			form->packet = form->packets;
 			form->bad_offset = off;

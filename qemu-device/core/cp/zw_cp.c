@@ -295,12 +295,12 @@ static void run_packets(struct zw_cp *cp, struct zw_soc_job *job)
 			.sems = &cp->sems,
 			.vm = job->vm,
 			.op = zw_cp_op_find(hdr->opcode),
-			.pkt = hdr,
 			.late = late,
 			.cap_late = cap_late,
 			.mem = mem,
 			.cap_mem = cap_mem,
 		};
+		x->pkt = zw_cp_packet_whole(x->op, hdr, &x->copy);
 		err = run_packet(cp, q, x);
 		if (err == ZW_CP_BLOCKED) {
 			job->end = ZW_SOC_END_BLOCKED;

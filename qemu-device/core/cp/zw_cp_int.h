@@ -36,6 +36,8 @@
 #define ZW_CP_MAX_EXPERTS   (1u << 16)
 #define ZW_CP_MAX_STATES    (1u << 16) /* slots of a pool of states */
 #define ZW_CP_MAX_PAGE_REFS (1u << 20) /* block table entries one packet looks at */
+#define ZW_CP_MAX_LISTS     (1u << 20) /* of keys: one for each head of each part of a group */
+#define ZW_CP_MAX_LISTED    (1u << 22) /* blocks and columns in all of them */
 #define ZW_CP_MAX_ROW                                                                              \
 	(1u << 20) /* elements that RMSNORM, ROPE and a transposing GEMM hold at a time */
 #define ZW_CP_MAX_HEAD   4096u                /* head dimension of the KV cache */
@@ -164,7 +166,7 @@ ZW_OPS(ZW_CP_DECLARE_IMPL)
 struct zw_cp_op {
 	const char *name;
 	uint16_t opcode;
-	uint16_t size; /* least */
+	uint16_t size; /* of all fields that are known */
 	uint8_t engine;
 	uint8_t n_operands, n_scalars;
 	uint32_t flags; /* of the header that it takes */
@@ -175,6 +177,18 @@ struct zw_cp_op {
 
 /* NULL: unknown. */
 const struct zw_cp_op *zw_cp_op_find(unsigned int opcode);
+
+/* Any packet with all its fields. */
+union zw_cp_packet {
+	struct zw_pkt hdr;
+#define ZW_CP_PACKET_MEMBER(NAME, name, number, engine, type, flags) struct type name;
+	ZW_OPS(ZW_CP_PACKET_MEMBER)
+#undef ZW_CP_PACKET_MEMBER
+};
+
+/* The packet, or, if it ends before the fields of a later version, a copy in which these are zero. */
+const struct zw_pkt *zw_cp_packet_whole(const struct zw_cp_op *op, const struct zw_pkt *hdr,
+					union zw_cp_packet *copy);
 
 static inline const struct zw_tensor *zw_cp_tensor_at(const struct zw_cp_op *op, const void *pkt,
 						      unsigned int i)
@@ -242,7 +256,8 @@ struct zw_cp_exec {
 	struct zw_cp_sems *sems;
 	unsigned int vm;
 	const struct zw_cp_op *op;
-	const void *pkt;
+	const void *pkt; /* with all fields of op */
+	union zw_cp_packet copy;
 	bool skipped;  /* by its predicate */
 	uint32_t rows; /* dim[0] of the [rows] operands, or the indirect count */
 
@@ -261,7 +276,7 @@ struct zw_cp_exec {
 	size_t n_mem, cap_mem;
 	void *plan; /* from prepare to run; among mem */
 
-	uint64_t scores; /* attention: query-key pairs per head */
+	uint64_t scores; /* attention: query-key pairs of all heads */
 	struct zw_cp_cost cost;
 
 	/* why it failed */

@@ -28,25 +28,32 @@ struct sums {
 /* Where the keys and values of a block lie, of the task's first head. */
 struct rows {
 	const char *key[KEY_BLOCK], *value[KEY_BLOCK];
-	uint32_t count;
+	uint32_t first, count; /* places; count 0: none */
+};
+
+/* Places that rows see of the positions or listed blocks, or of the listed columns. */
+struct keys {
+	uint32_t *lo, *hi;  /* of each row */
+	uint32_t from, end; /* of all of them */
 };
 
 struct part {
 	const struct attn_job *job;
 	const struct attn_task *task;
-	const struct zw_k_kv_seq *seq;
-	uint32_t rows;          /* of one head */
-	uint32_t last;          /* greatest position of a row */
-	uint32_t end;           /* greatest position of the task */
+	const struct attn_rows *set;
+	uint32_t rows; /* of one head */
+	struct keys keys[2];
+	unsigned int at;        /* which of them the segment is of */
 	struct rows here, next; /* this block, and the one after it */
 	struct sums now, total;
-	float *q;       /* packed */
-	float *k;       /* wide: a block of packed keys */
-	float *v;       /* wide: of widened values, in panels of weigh_cols columns */
-	float *s;       /* [head, row][SCORES]: scores, then weights */
-	float *m;       /* [head, row]: maximum after the block */
-	uint32_t *pos;  /* of each row */
-	uint32_t *seen; /* keys of the current block that a row sees */
+	bool *begun; /* rows of which total has sums */
+	float *q;    /* packed */
+	float *k;    /* wide: a block of packed keys */
+	float *v;    /* wide: of widened values, in panels of weigh_cols columns */
+	float *s;    /* [head, row][SCORES]: scores, then weights */
+	float *m;    /* [head, row]: maximum after the block */
+	/* A row sees the keys of the current block from seen_from on, below seen; none: both are 0. */
+	uint32_t *seen_from, *seen;
 };
 
 static uint32_t min_u32(uint32_t a, uint32_t b)
@@ -56,11 +63,13 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 
 static uint64_t token_of(const struct part *p, uint32_t r)
 {
-	return p->seq->q_first + (p->task->r0 + r) / p->job->group;
+	return p->set->q_first + (p->task->r0 + r) / p->set->group;
 }
 
 static uint32_t head_of(const struct part *p, uint32_t h, uint32_t r)
 {
+	if (p->set->list)
+		return p->set->list->head;
 	return (p->task->head + h) * p->job->group + (uint32_t)((p->task->r0 + r) % p->job->group);
 }
 
@@ -70,23 +79,51 @@ static const char *of_head(const struct part *p, const char *row, uint32_t h)
 	return row + (size_t)h * p->job->kv.d * p->job->kv.size;
 }
 
-/* Finds the rows of up to count keys from first on; count 0: there are none. */
-static void find_rows(const struct part *p, struct rows *rows, uint32_t first, uint32_t count)
+/* The position of the key at a place, and how many places behind it go on with the positions. */
+static uint32_t position_of(const struct part *p, uint32_t place, uint32_t *n)
+{
+	const struct zw_k_attn_list *list = p->set->list;
+	uint32_t slot = place % p->job->kv.block_size;
+
+	*n = p->at ? 1 : p->job->kv.block_size - slot;
+	if (!list)
+		return place;
+	if (p->at)
+		return (uint32_t)list->columns[place];
+	return (uint32_t)list->blocks[place / p->job->kv.block_size] * p->job->kv.block_size + slot;
+}
+
+/*
+ * Finds the rows of the block of keys that begins at place first. Keys before the first one that
+ * some row sees may not be there: that one stands in for them.
+ */
+static void find_rows(const struct part *p, struct rows *rows, uint32_t first)
 {
 	const struct zw_kv *kv = &p->job->kv;
+	const struct keys *keys = &p->keys[p->at];
 	size_t step = (size_t)kv->n_kv * kv->d * kv->size;
+	uint32_t skip = keys->from > first ? keys->from - first : 0;
 
-	rows->count = count;
-	for (uint32_t j = 0; j < count;) {
-		uint32_t slot = (first + j) % kv->block_size;
-		uint32_t n = min_u32(count - j, kv->block_size - slot);
-		const char *key = zw_kv_at(kv, p->seq->k_pages, first + j, p->task->head);
-		const char *value = zw_kv_at(kv, p->seq->v_pages, first + j, p->task->head);
+	rows->first = first;
+	rows->count = keys->end > first ? min_u32(KEY_BLOCK, keys->end - first) : 0;
+	if (skip >= rows->count)
+		rows->count = 0;
+	for (uint32_t j = skip, n; j < rows->count;) {
+		uint32_t pos = position_of(p, first + j, &n);
+		const char *key =
+			zw_kv_at(kv, p->set->seq, p->set->seq->k_pages, pos, p->task->head);
+		const char *value =
+			zw_kv_at(kv, p->set->seq, p->set->seq->v_pages, pos, p->task->head);
 
+		n = min_u32(n, rows->count - j);
 		for (uint32_t i = 0; i < n; i++, j++) {
 			rows->key[j] = key + i * step;
 			rows->value[j] = value + i * step;
 		}
+	}
+	for (uint32_t j = 0; j < skip && rows->count; j++) {
+		rows->key[j] = rows->key[skip];
+		rows->value[j] = rows->value[skip];
 	}
 }
 
@@ -118,15 +155,18 @@ static void pack_q(const struct part *p, float *dst, uint32_t h, uint32_t r, uin
 	job->prim->pack[job->q.st](dst, group, rows, n, job->args->d);
 }
 
-/* How many of the count keys from first on every row sees, and the most that any does. */
+/* Which of the count keys from first on every row sees; returns the end of the last one's. */
 static uint32_t look(struct part *p, uint32_t first, uint32_t count)
 {
+	const struct keys *keys = &p->keys[p->at];
 	uint32_t most = 0;
 
 	for (uint32_t r = 0; r < p->rows; r++) {
-		uint32_t past = p->pos[r] < first ? 0 : p->pos[r] - first + 1;
+		uint32_t from = keys->lo[r] > first ? keys->lo[r] - first : 0;
+		uint32_t end = keys->hi[r] > first ? min_u32(keys->hi[r] - first, count) : 0;
 
-		p->seen[r] = min_u32(past, count);
+		p->seen_from[r] = from < end ? from : 0;
+		p->seen[r] = from < end ? end : 0;
 		most = p->seen[r] > most ? p->seen[r] : most;
 	}
 	return most;
@@ -141,15 +181,23 @@ static void softmax_rows(struct part *p)
 	const struct zw_prim *prim = p->job->prim;
 	uint32_t n = p->task->heads * p->rows;
 
-	for (uint32_t i = 0; i < n; i++)
-		p->m[i] = prim->scale_max(p->s + i * SCORES, p->job->args->scale, p->now.m[i],
-					  p->seen[i % p->rows]);
 	for (uint32_t i = 0; i < n; i++) {
+		uint32_t from = p->seen_from[i % p->rows], at = from - from % ZW_LANES;
+		float *s = p->s + i * SCORES;
+
+		/* A key before those that are seen has weight +0, in the lane of its place. */
+		for (uint32_t j = at; j < from; j++)
+			s[j] = -INFINITY;
+		p->m[i] = prim->scale_max(s + at, p->job->args->scale, p->now.m[i],
+					  p->seen[i % p->rows] - at);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t from = p->seen_from[i % p->rows], at = from - from % ZW_LANES;
 		float lanes[ZW_LANES] = {0}, alpha, was = p->now.m[i], m = p->m[i];
 
 		if (!p->seen[i % p->rows])
 			continue;
-		prim->expsum(lanes, p->s + i * SCORES, m, p->seen[i % p->rows]);
+		prim->expsum(lanes, p->s + i * SCORES + at, m, p->seen[i % p->rows] - at);
 		/* exp(0) is exactly 1, and the maximum of most blocks is an earlier one's. */
 		alpha = m == was && isfinite(m) ? 1.0f : zw_expf(was - m);
 		p->now.m[i] = m;
@@ -159,12 +207,13 @@ static void softmax_rows(struct part *p)
 	}
 }
 
-/* Rows from r on that see as many keys, at most `most`. */
+/* Rows from r on that see the same keys, at most `most`. */
 static uint32_t alike(const struct part *p, uint32_t r, uint32_t most)
 {
 	uint32_t n = 1;
 
-	while (n < most && r + n < p->rows && p->seen[r + n] == p->seen[r])
+	while (n < most && r + n < p->rows && p->seen[r + n] == p->seen[r] &&
+	       p->seen_from[r + n] == p->seen_from[r])
 		n++;
 	return n;
 }
@@ -236,14 +285,17 @@ static int wide_scores(struct part *p, uint32_t count)
 		hot = cols;
 	for (uint32_t j0 = 0; j0 < count; j0 += hot) {
 		for (uint32_t r = 0; r < p->rows; r += step) {
-			uint32_t n = min_u32(step, p->rows - r), end = 0;
+			uint32_t n = min_u32(step, p->rows - r), from = UINT32_MAX, end = 0;
 
 			if (zw_pool_cancelled(job->pool))
 				return -ECANCELED;
-			for (uint32_t i = 0; i < n; i++)
+			for (uint32_t i = 0; i < n; i++) {
 				end = p->seen[r + i] > end ? p->seen[r + i] : end;
+				if (p->seen[r + i])
+					from = min_u32(from, p->seen_from[r + i]);
+			}
 			end = min_u32(end, j0 + hot);
-			if (end > j0)
+			if (end > j0 && end > from)
 				prim->tiles(n, p->q + r * job->pd, p->k + j0 * job->pd,
 					    job->pd / ZW_LANES, (end - j0 + cols - 1) / cols,
 					    p->s + r * SCORES + j0, SCORES);
@@ -264,11 +316,14 @@ static int wide_weigh(struct part *p)
 		if (zw_pool_cancelled(job->pool))
 			return -ECANCELED;
 		for (uint32_t r = 0, n; r < p->rows; r += n) {
+			uint32_t from = p->seen_from[r];
+
 			n = alike(p, r, prim->weigh_rows[ZW_ST_F32]);
 			if (p->seen[r])
-				prim->weigh[ZW_ST_F32](
-					n, p->now.acc + r * pd + c, pd, p->s + r * SCORES, SCORES,
-					p->v + c * KEY_BLOCK, width, p->seen[r], width);
+				prim->weigh[ZW_ST_F32](n, p->now.acc + r * pd + c, pd,
+						       p->s + r * SCORES + from, SCORES,
+						       p->v + c * KEY_BLOCK + from * width, width,
+						       p->seen[r] - from, width);
 		}
 	}
 	return 0;
@@ -362,24 +417,26 @@ static void few_weigh(struct part *p, uint32_t h, uint32_t j, uint32_t n)
 {
 	const struct attn_job *job = p->job;
 	const struct zw_prim *prim = job->prim;
-	const char *v = of_head(p, p->here.value[j], h);
 	size_t ldv = (size_t)job->kv.n_kv * job->kv.d;
 
 	for (uint32_t r = 0, rows; r < p->rows; r += rows) {
-		uint32_t i = h * p->rows + r;
+		uint32_t i = h * p->rows + r, end = min_u32(p->seen[r], j + n);
+		uint32_t from = p->seen_from[r] > j ? p->seen_from[r] : j;
 
 		rows = alike(p, r, prim->weigh_rows[job->kv.st]);
-		if (p->seen[r] > j)
+		if (end > from)
 			prim->weigh[job->kv.st](rows, p->now.acc + i * job->pd, job->pd,
-						p->s + i * SCORES + j, SCORES, v, ldv,
-						min_u32(n, p->seen[r] - j), job->args->d);
+						p->s + i * SCORES + from, SCORES,
+						of_head(p, p->here.value[from], h), ldv, end - from,
+						job->args->d);
 	}
 }
 
-static int few_block(struct part *p, uint32_t first, uint32_t count)
+static int few_block(struct part *p, uint32_t count)
 {
 	const struct attn_job *job = p->job;
-	uint32_t page = job->args->block_size, n_groups = few_groups(p);
+	/* Columns lie anywhere. */
+	uint32_t page = p->at ? 1 : job->args->block_size, n_groups = few_groups(p);
 	size_t q_size = few_q_size(p);
 	const float *q = p->q;
 
@@ -393,7 +450,7 @@ static int few_block(struct part *p, uint32_t first, uint32_t count)
 	}
 	softmax_rows(p);
 	for (uint32_t j = 0, n; j < count; j += n) {
-		n = min_u32(min_u32(WEIGH_KEYS, count - j), page - (first + j) % page);
+		n = min_u32(min_u32(WEIGH_KEYS, count - j), page - (p->here.first + j) % page);
 		for (uint32_t h = 0; h < p->task->heads; h++) {
 			if (zw_pool_cancelled(job->pool))
 				return -ECANCELED;
@@ -416,28 +473,49 @@ static void sums_reset(const struct part *p, struct sums *s)
 	memset(s->acc, 0, n * p->job->pd * sizeof(float));
 }
 
-static int run_segment(struct part *p, uint32_t seg, bool few)
+/* Makes seg the current segment; returns its first place. */
+static uint32_t enter_segment(struct part *p, uint32_t seg)
 {
-	uint32_t first = seg * SEGMENT, end = first + SEGMENT - 1;
+	unsigned int at = p->set->list && seg >= p->set->column_seg;
 
-	end = min_u32(end, p->last);
+	if (at != p->at)
+		p->next.count = 0;
+	p->at = at;
+	return (at ? seg - p->set->column_seg : seg) * SEGMENT;
+}
+
+/* Whether a row sees a key of the current segment, which begins at place first. */
+static bool sees(const struct part *p, uint32_t r, uint32_t first)
+{
+	const struct keys *keys = &p->keys[p->at];
+
+	return keys->lo[r] < keys->hi[r] && keys->hi[r] > first &&
+	       keys->lo[r] / SEGMENT * SEGMENT <= first;
+}
+
+static int run_segment(struct part *p, uint32_t first, bool few)
+{
+	const struct keys *keys = &p->keys[p->at];
+	uint32_t end = min_u32(first + SEGMENT, keys->end);
+
+	if (keys->from > first)
+		first = keys->from - keys->from % KEY_BLOCK;
 	sums_reset(p, &p->now);
-	for (; first <= end; first += KEY_BLOCK) {
-		uint32_t count = min_u32(KEY_BLOCK, end - first + 1);
+	for (; first < end; first += KEY_BLOCK) {
+		uint32_t count = min_u32(KEY_BLOCK, end - first);
 		int err;
 
 		if (zw_pool_cancelled(p->job->pool))
 			return -ECANCELED;
-		if (p->next.count)
+		if (p->next.count && p->next.first == first)
 			p->here = p->next;
 		else
-			find_rows(p, &p->here, first, count);
-		find_rows(p, &p->next, first + KEY_BLOCK,
-			  p->end - first < KEY_BLOCK
-				  ? 0
-				  : min_u32(KEY_BLOCK, p->end - first - KEY_BLOCK + 1));
+			find_rows(p, &p->here, first);
+		find_rows(p, &p->next, first + KEY_BLOCK);
 		count = look(p, first, count);
-		err = few ? few_block(p, first, count) : wide_block(p, count);
+		if (!count)
+			continue;
+		err = few ? few_block(p, count) : wide_block(p, count);
 		if (err)
 			return err;
 	}
@@ -456,29 +534,56 @@ static void merge(const struct attn_job *job, float *m, float *l, float *acc, fl
 	job->prim->blend(acc, a, acc2, b, job->pd);
 }
 
-/* Takes p->now, the sums of segment seg, into p->total. */
-static void merge_rows(struct part *p, uint32_t seg)
+/* Takes p->now, the sums of the current segment, which begins at place first, into p->total. */
+static void merge_rows(struct part *p, uint32_t first, bool swap)
 {
 	struct sums *t = &p->total, *s = &p->now;
 
-	if (!seg) {
-		struct sums first = *s;
+	if (swap) {
+		struct sums sums = *s;
 
 		*s = *t;
-		*t = first;
-		return;
+		*t = sums;
 	}
-	for (uint32_t h = 0; h < p->task->heads; h++)
-		for (uint32_t r = 0; r < p->rows; r++) {
+	for (uint32_t r = 0; r < p->rows; r++) {
+		bool begun = p->begun[r];
+
+		if (!sees(p, r, first))
+			continue;
+		p->begun[r] = true;
+		for (uint32_t h = 0; h < p->task->heads && !swap; h++) {
 			uint32_t i = h * p->rows + r;
 			size_t at = i * p->job->pd;
 
-			if (p->pos[r] >= seg * SEGMENT)
+			if (begun) {
 				merge(p->job, &t->m[i], &t->l[i], t->acc + at, s->m[i], s->l[i],
 				      s->acc + at);
+				continue;
+			}
+			t->m[i] = s->m[i];
+			t->l[i] = s->l[i];
+			memcpy(t->acc + at, s->acc + at, p->job->pd * sizeof(float));
 		}
+	}
 }
 
+/* Takes in the sink, a score without a value. */
+static void add_sink(const struct part *p, uint32_t head, float *m, float *l, float *acc)
+{
+	const float *sinks = p->job->args->sinks;
+	float most, a, b;
+
+	if (!sinks || sinks[head] == -INFINITY)
+		return;
+	most = sinks[head] > *m ? sinks[head] : *m;
+	a = zw_expf(*m - most);
+	b = zw_expf(sinks[head] - most);
+	*m = most;
+	*l = fmaf(*l, a, b);
+	p->job->prim->scale(acc, a, p->job->pd);
+}
+
+/* A row that sees no key has m = -inf and acc = +0. */
 static void store_row(const struct part *p, uint32_t h, uint32_t r, float m, float l, float *acc)
 {
 	const struct attn_job *job = p->job;
@@ -486,20 +591,52 @@ static void store_row(const struct part *p, uint32_t h, uint32_t r, float m, flo
 	uint64_t token = token_of(p, r);
 	uint32_t head = head_of(p, h, r);
 
+	add_sink(p, head, &m, &l, acc);
 	job->prim->div(acc, l, args->d);
 	job->prim->narrow[job->out.st](zw_k_view_at(&job->out, token, head), acc, args->d);
 	if (args->lse)
 		args->lse[token * args->lse_ld + head] = zw_f32_canon(m + zw_logf(l));
 }
 
+/* Takes together the sums that all segments of the unit left of a row, and stores it. */
+static int finish_row(struct part *p, uint32_t h, uint32_t r)
+{
+	const struct attn_job *job = p->job;
+	const struct attn_unit *unit = p->task->unit;
+	size_t n = (size_t)p->task->heads * p->rows, size = attn_sums(job);
+	float *t = NULL;
+
+	for (uint32_t s = 0; s < unit->n_segs; s++) {
+		float *next = unit->sums + (s * n + h * p->rows + r) * size;
+
+		if (zw_pool_cancelled(job->pool))
+			return -ECANCELED;
+		if (!sees(p, r, enter_segment(p, unit->first_seg + s)))
+			continue;
+		if (t)
+			merge(job, &t[0], &t[1], t + 2, next[0], next[1], next + 2);
+		else
+			t = next;
+	}
+	if (!t) {
+		t = unit->sums + (h * p->rows + r) * size;
+		t[0] = -INFINITY;
+		t[1] = 1.0f;
+		memset(t + 2, 0, job->pd * sizeof(float));
+	}
+	store_row(p, h, r, t[0], t[1], t + 2);
+	return 0;
+}
+
 /* Leaves the sums of a segment for whoever finishes the last one of the unit: if that is this task,
  * takes all of them together, in order. */
-static int hand_in(struct part *p, uint32_t seg)
+static int hand_in(struct part *p)
 {
 	const struct attn_job *job = p->job;
 	struct attn_unit *unit = p->task->unit;
 	size_t n = (size_t)p->task->heads * p->rows, size = attn_sums(job);
-	float *mine = unit->sums + seg * n * size;
+	float *mine = unit->sums + (p->task->seg - unit->first_seg) * n * size;
+	int err = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		mine[i * size] = p->now.m[i];
@@ -508,43 +645,40 @@ static int hand_in(struct part *p, uint32_t seg)
 	}
 	if (atomic_fetch_add_explicit(&unit->done, 1, memory_order_acq_rel) + 1 != unit->n_segs)
 		return 0;
-	for (uint32_t h = 0; h < p->task->heads; h++)
-		for (uint32_t r = 0; r < p->rows; r++) {
-			float *t = unit->sums + (h * p->rows + r) * size;
-
-			for (uint32_t s = 1; s < unit->n_segs && p->pos[r] >= s * SEGMENT; s++) {
-				const float *next = t + s * n * size;
-
-				if (zw_pool_cancelled(job->pool))
-					return -ECANCELED;
-				merge(job, &t[0], &t[1], t + 2, next[0], next[1], next + 2);
-			}
-			store_row(p, h, r, t[0], t[1], t + 2);
-		}
-	return 0;
+	for (uint32_t h = 0; h < p->task->heads && !err; h++)
+		for (uint32_t r = 0; r < p->rows && !err; r++)
+			err = finish_row(p, h, r);
+	return err;
 }
 
 static int run_part(struct part *p, bool few)
 {
 	const struct attn_task *task = p->task;
+	bool any = false;
 	int err = 0;
 
-	p->end = min_u32(p->last, (task->seg + task->n_segs) * SEGMENT - 1);
 	(few ? few_pack_q : wide_pack_q)(p);
-	for (uint32_t seg = task->seg; seg < task->seg + task->n_segs && !err; seg++) {
-		err = run_segment(p, seg, few);
+	for (uint32_t i = 0; i < task->n_segs && !err; i++) {
+		uint32_t first = enter_segment(p, task->seg + i);
+
+		if (p->keys[p->at].end <= first || p->keys[p->at].from >= first + SEGMENT)
+			continue;
+		err = run_segment(p, first, few);
 		if (!err && !task->unit)
-			merge_rows(p, seg);
+			merge_rows(p, first, !any);
+		any = true;
 	}
 	if (err)
 		return err;
 	if (task->unit)
-		return hand_in(p, task->seg);
+		return hand_in(p);
+	if (!any)
+		sums_reset(p, &p->total);
 	for (uint32_t h = 0; h < task->heads; h++)
 		for (uint32_t r = 0; r < p->rows; r++) {
 			uint32_t i = h * p->rows + r;
 
-			store_row(p, h, r, p->total.m[i], p->total.l[i],
+			store_row(p, h, r, p->total.m[i], p->begun[r] ? p->total.l[i] : 1.0f,
 				  p->total.acc + i * p->job->pd);
 		}
 	return 0;
@@ -576,9 +710,33 @@ static size_t lay_out(struct part *p, float *mem, bool few)
 	p->now.l = carve(mem, &at, n);
 	p->total.m = carve(mem, &at, n);
 	p->total.l = carve(mem, &at, n);
-	p->pos = (uint32_t *)(void *)carve(mem, &at, p->rows);
+	for (int i = 0; i < 2; i++) {
+		p->keys[i].lo = (uint32_t *)(void *)carve(mem, &at, p->rows);
+		p->keys[i].hi = (uint32_t *)(void *)carve(mem, &at, p->rows);
+	}
+	p->seen_from = (uint32_t *)(void *)carve(mem, &at, p->rows);
 	p->seen = (uint32_t *)(void *)carve(mem, &at, p->rows);
+	p->begun = (bool *)(void *)carve(mem, &at, p->rows);
 	return at;
+}
+
+/* What the rows see, and that nothing of it is done. */
+static void start_rows(struct part *p)
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		struct keys *k = &p->keys[i];
+
+		k->from = UINT32_MAX;
+		k->end = 0;
+		for (uint32_t r = 0; r < p->rows; r++) {
+			zw_attn_range(p->job, p->set, token_of(p, r), i, &k->lo[r], &k->hi[r]);
+			if (k->lo[r] == k->hi[r])
+				continue;
+			k->from = min_u32(k->from, k->lo[r]);
+			k->end = k->hi[r] > k->end ? k->hi[r] : k->end;
+		}
+	}
+	memset(p->begun, 0, p->rows * sizeof(*p->begun));
 }
 
 int zw_attn_task(void *arg, uint64_t index, unsigned int slot)
@@ -588,7 +746,7 @@ int zw_attn_task(void *arg, uint64_t index, unsigned int slot)
 	struct part p = {
 		.job = job,
 		.task = task,
-		.seq = &job->kv.seqs[task->seq],
+		.set = &job->sets[task->of],
 		.rows = task->rows,
 	};
 	bool few = task->rows <= FEW_ROWS;
@@ -598,9 +756,6 @@ int zw_attn_task(void *arg, uint64_t index, unsigned int slot)
 	if (!mem)
 		return -ENOMEM;
 	lay_out(&p, mem, few);
-	for (uint32_t r = 0; r < p.rows; r++) {
-		p.pos[r] = (uint32_t)job->kv.pos[token_of(&p, r)];
-		p.last = p.pos[r] > p.last ? p.pos[r] : p.last;
-	}
+	start_rows(&p);
 	return run_part(&p, few);
 }

@@ -5,9 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of those in the arrays. */
 static uint32_t pages_used(const struct zw_kv *kv, const struct zw_k_kv_seq *seq)
 {
-	return (uint32_t)(((uint64_t)seq->kv_len + kv->block_size - 1) / kv->block_size);
+	uint64_t pages = ((uint64_t)seq->kv_len + kv->block_size - 1) / kv->block_size;
+
+	return pages > seq->page_first ? (uint32_t)(pages - seq->page_first) : 0;
 }
 
 /* Elements of a page, 0 if that is more than can be addressed. */
@@ -27,7 +30,8 @@ static int check_pages(const struct zw_kv *kv, void *const *pages, uint32_t coun
 	if (count && !pages)
 		return -EINVAL;
 	for (uint32_t i = 0; i < count; i++)
-		if (zw_k_view_array(&page, pages[i], page_elements(kv), kv->size))
+		if (!(kv->gaps && !pages[i]) &&
+		    zw_k_view_array(&page, pages[i], page_elements(kv), kv->size))
 			return -EINVAL;
 	return 0;
 }
@@ -51,8 +55,9 @@ static bool pages_overlap(const struct zw_kv *kv, void *const *pages, uint32_t c
 	struct zw_k_view page;
 
 	for (uint32_t i = 0; i < count; i++)
-		if (zw_k_view_array(&page, pages[i], page_elements(kv), kv->size) ||
-		    zw_k_view_overlap(v, &page))
+		if (!(kv->gaps && !pages[i]) &&
+		    (zw_k_view_array(&page, pages[i], page_elements(kv), kv->size) ||
+		     zw_k_view_overlap(v, &page)))
 			return true;
 	return false;
 }
@@ -95,7 +100,7 @@ static int fill_positions(struct zw_kv *kv, const struct zw_k_kv_seq *seq, const
 
 int zw_kv_init(struct zw_kv *kv, const struct zw_k_kv_seq *seqs, uint32_t n_seqs, uint32_t rows,
 	       uint32_t n_kv, uint32_t d, uint32_t block_size, uint32_t dtype,
-	       const int32_t *positions, struct zw_k_fault *fault)
+	       const int32_t *positions, bool gaps, struct zw_k_fault *fault)
 {
 	int err;
 
@@ -112,6 +117,7 @@ int zw_kv_init(struct zw_kv *kv, const struct zw_k_kv_seq *seqs, uint32_t n_seqs
 	kv->d = d;
 	kv->block_size = block_size;
 	kv->size = zw_store_size(kv->st);
+	kv->gaps = gaps;
 	for (uint32_t i = 0; i < n_seqs; i++) {
 		err = check_seq(kv, &seqs[i], rows);
 		if (err)

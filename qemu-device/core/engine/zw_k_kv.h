@@ -11,6 +11,7 @@ struct zw_kv {
 	uint32_t n_kv, d, block_size;
 	enum zw_store st;
 	uint32_t size; /* of an element */
+	bool gaps;     /* pages may be NULL */
 	int32_t *pos;  /* checked position of every row that belongs to a sequence */
 };
 
@@ -22,19 +23,19 @@ struct zw_kv {
  */
 int zw_kv_init(struct zw_kv *kv, const struct zw_k_kv_seq *seqs, uint32_t n_seqs, uint32_t rows,
 	       uint32_t n_kv, uint32_t d, uint32_t block_size, uint32_t dtype,
-	       const int32_t *positions, struct zw_k_fault *fault);
+	       const int32_t *positions, bool gaps, struct zw_k_fault *fault);
 void zw_kv_fini(struct zw_kv *kv);
 
 /* Whether any page in use overlaps the view. */
 bool zw_kv_overlap(const struct zw_kv *kv, const struct zw_k_view *v);
 
-/* Element 0 of the given head at a position. */
-static inline char *zw_kv_at(const struct zw_kv *kv, void *const *pages, uint32_t pos,
-			     uint32_t head)
+/* Element 0 of the given head at a position; pages: those of seq, of its keys or its values. */
+static inline char *zw_kv_at(const struct zw_kv *kv, const struct zw_k_kv_seq *seq,
+			     void *const *pages, uint32_t pos, uint32_t head)
 {
 	uint64_t slot = pos % kv->block_size;
 
-	return (char *)pages[pos / kv->block_size] +
+	return (char *)pages[pos / kv->block_size - seq->page_first] +
 	       (slot * kv->n_kv + head) * kv->d * (uint64_t)kv->size;
 }
 

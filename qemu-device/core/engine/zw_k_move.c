@@ -146,14 +146,14 @@ static int kv_task(void *arg, uint64_t task, unsigned int slot)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < seq->q_count; i++) {
 		uint32_t row = seq->q_first + i, pos = (uint32_t)kv->pos[row];
-		int err = move_row(job->prim, job->pool, zw_kv_at(kv, seq->k_pages, pos, head),
+		int err = move_row(job->prim, job->pool, zw_kv_at(kv, seq, seq->k_pages, pos, head),
 				   kv->st, zw_k_view_at(&job->k, row, head), job->k.st, kv->d,
 				   scratch);
 
 		if (!err)
-			err = move_row(job->prim, job->pool, zw_kv_at(kv, seq->v_pages, pos, head),
-				       kv->st, zw_k_view_at(&job->v, row, head), job->v.st, kv->d,
-				       scratch);
+			err = move_row(job->prim, job->pool,
+				       zw_kv_at(kv, seq, seq->v_pages, pos, head), kv->st,
+				       zw_k_view_at(&job->v, row, head), job->v.st, kv->d, scratch);
 		if (err)
 			return err;
 	}
@@ -168,9 +168,12 @@ int zw_k_kv_write(const struct zw_k_kv_write_args *args, struct zw_pool *pool)
 
 	if (!err)
 		err = zw_k_view_in(&job.v, &args->v, args->rows, args->n_kv, args->d);
+	for (uint32_t i = 0; args->seqs && i < args->n_seqs && !err; i++)
+		err = args->seqs[i].page_first ? -EINVAL : 0;
 	if (!err)
 		err = zw_kv_init(&job.kv, args->seqs, args->n_seqs, args->rows, args->n_kv, args->d,
-				 args->block_size, args->kv_dtype, args->positions, args->fault);
+				 args->block_size, args->kv_dtype, args->positions, false,
+				 args->fault);
 	if (err)
 		return err;
 	if (zw_kv_overlap(&job.kv, &job.k) || zw_kv_overlap(&job.kv, &job.v))

@@ -154,15 +154,16 @@ int zw_k_rope(const struct zw_k_rope_args *args, struct zw_pool *pool);
 /*
  * Paged KV cache of one sequence. A page holds block_size tokens as [block_size][n_kv][d], K and V
  * in pages of their own; token at position p is in page p / block_size, slot p % block_size.
- * k_pages and v_pages are arrays of n_pages host pointers.
+ * k_pages and v_pages are arrays of n_pages host pointers, of page page_first and those after it.
  */
 struct zw_k_kv_seq {
 	void *const *k_pages;
 	void *const *v_pages;
 	uint32_t n_pages;
-	uint32_t q_first; /* first row of this sequence in q/out (attention) or k/v (kv_write) */
-	uint32_t q_count; /* its number of rows */
-	uint32_t kv_len;  /* positions 0..kv_len-1 are valid; n_pages * block_size >= kv_len */
+	uint32_t page_first; /* attention: no row sees a position before it; kv_write: 0 */
+	uint32_t q_first;    /* first row of this sequence in q/out (attention) or k/v (kv_write) */
+	uint32_t q_count;    /* its number of rows */
+	uint32_t kv_len;     /* positions 0..kv_len-1 are valid; the pages cover them */
 };
 
 /*
@@ -185,10 +186,32 @@ struct zw_k_kv_write_args {
 int zw_k_kv_write(const struct zw_k_kv_write_args *args, struct zw_pool *pool);
 
 /*
+ * What query head `head` of rows q_first..q_first+q_count-1, all of them of one sequence, sees: the
+ * positions of the listed blocks (b: from b * block_size on) and the listed columns, each list in
+ * ascending order without repeats, no column inside of a listed block. The arrays are the caller's
+ * own; nobody else changes them.
+ */
+struct zw_k_attn_list {
+	uint32_t q_first, q_count;
+	uint32_t head;
+	uint32_t n_blocks, n_columns;
+	uint32_t reserved;
+	const int32_t *blocks, *columns;
+};
+
+/* How many of the keys of listed blocks, or of the listed columns, are at positions below x. */
+uint32_t zw_k_list_blocks_below(const struct zw_k_attn_list *list, uint32_t block_size, uint32_t x);
+uint32_t zw_k_list_columns_below(const struct zw_k_attn_list *list, uint32_t x);
+
+/*
  * Causal grouped-query attention of q [rows, n_q, d] over the paged cache. Query head h reads KV
- * head h / (n_q / n_kv). A query at position p sees keys 0..p. Softmax in F32. positions: as for
- * kv_write. out [rows, n_q, d]; out may be exactly q. lse: F32 [rows, n_q] with row stride lse_ld,
- * or NULL: log(sum(exp(scale * q.k))) of each query.
+ * head h / (n_q / n_kv). A query at position p sees keys start..p. Softmax in F32. positions: as for
+ * kv_write. start: int32 [rows], or NULL: all 0. lists: NULL, or what each row and head sees of
+ * these keys; then each belongs to one list, and pages that no list names may be NULL. Bad lists and
+ * starts are -EINVAL. sinks: F32 [n_q], or NULL: a score of each head that only enters the
+ * denominator; -inf is none. out [rows, n_q, d], +0 for a query without keys; out may be exactly q.
+ * lse: F32 [rows, n_q] with row stride lse_ld, or NULL: log(sum(exp(scale * q.k))) of each query, the
+ * sink included.
  */
 struct zw_k_attn_args {
 	uint32_t rows, n_q, n_kv, d;
@@ -200,6 +223,10 @@ struct zw_k_attn_args {
 	uint32_t reserved;
 	const struct zw_k_kv_seq *seqs;
 	const int32_t *positions;
+	const int32_t *start;
+	const float *sinks;
+	const struct zw_k_attn_list *lists;
+	uint64_t n_lists;
 	struct zw_k_in q;
 	struct zw_k_out out;
 	float *lse;

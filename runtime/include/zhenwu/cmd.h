@@ -376,13 +376,14 @@ ZW_API int zw_cmd_kv_write(struct zw_cmd *cmd, const struct zw_tensor *k, const 
 			   const struct zw_tensor *v_cache, uint64_t rows_va, uint32_t flags);
 /**
  * Operands of zw_cmd_attention(), which has too many for a parameter list. seq and all from lse on:
- * optional.
+ * optional; a device of ABI 2.2 or later computes with sinks, lists, start and window.
  */
 struct zw_cmd_attention_args {
 	const struct zw_tensor *q, *y, *pos, *seq, *block_table, *k_cache, *v_cache, *lse;
 	const struct zw_tensor *k_scale, *v_scale, *sinks, *sparse_blocks, *sparse_counts;
 	float scale;     /**< usually 1 / sqrt(head dimension) */
 	uint32_t window; /**< 0: none */
+	const struct zw_tensor *sparse_columns, *sparse_column_counts, *start;
 };
 ZW_API int zw_cmd_attention(struct zw_cmd *cmd, const struct zw_cmd_attention_args *args,
 			    uint64_t rows_va, uint32_t flags);

@@ -41,7 +41,7 @@ static inline void place_fill(void *opaque, const struct zw_tensor *t, uint32_t 
 		return;
 	}
 	for (uint32_t i = 0; i < t->dim[0]; i++)
-		for (uint32_t j = 0; j < (t->ndim > 1 ? t->dim[1] : 1); j++)
+		for (uint32_t j = 0; j < (t->ndim > 1 ? t->stride[0] : 1); j++)
 			put_i(e, t, i, j,
 			      limit == SAMPLE_RISING ? (int32_t)i + 1
 						     : (int32_t)(test_rand(&e->rng) % limit));
@@ -52,17 +52,30 @@ static inline void place_store64(void *opaque, uint64_t va, uint64_t value)
 	env_put(((const struct packet_place *)opaque)->e, va, &value, sizeof(value));
 }
 
+static inline struct sample_mem place_mem(struct packet_place *pl)
+{
+	return (struct sample_mem){.alloc = place_alloc,
+				   .fill = place_fill,
+				   .store64 = place_store64,
+				   .opaque = pl,
+				   .rows = pl->e->rows};
+}
+
 static inline void make_packet(struct cp_env *e, unsigned int opcode, enum place p,
 			       union any_packet *pk)
 {
 	struct packet_place pl = {e, p};
-	const struct sample_mem mem = {.alloc = place_alloc,
-				       .fill = place_fill,
-				       .store64 = place_store64,
-				       .opaque = &pl,
-				       .rows = e->rows};
+	const struct sample_mem mem = place_mem(&pl);
 
 	sample_packet(&mem, opcode, pk);
+}
+
+static inline void make_sparse(struct cp_env *e, enum place p, struct zw_pkt_attention *pk)
+{
+	struct packet_place pl = {e, p};
+	const struct sample_mem mem = place_mem(&pl);
+
+	sample_sparse(&mem, pk);
 }
 
 /* All memory the VM sees but the result record. One at a time: allocating it anew for each case is what takes the time. */

@@ -293,13 +293,23 @@ static void unsupported(void **state)
 		CASE((kc[0].dtype = kc[1].dtype = ZW_DTYPE_I8, ks[0] = scale), ZW_REASON_OPERAND);
 		CASE((ks[0] = scale, ks[1] = other), ZW_REASON_OPERAND); /* of BF16 pools */
 	}
-	CASE(pk.attention.window = 1, ZW_REASON_UNSUPPORTED);
-	CASE(pk.attention.sinks = tensor_at(NOWHERE, F32, 4, 0, 0, 0), ZW_REASON_UNSUPPORTED);
 	CASE(pk.attention.sinks = tensor_at(NOWHERE, F32, 5, 0, 0, 0), ZW_REASON_SHAPE);
+	CASE(pk.attention.sinks = tensor_at(NOWHERE, BF16, 4, 0, 0, 0), ZW_REASON_DTYPE);
+	CASE(pk.attention.start = tensor_at(NOWHERE, I32, 5, 0, 0, 0), ZW_REASON_SHAPE);
 	CASE(pk.attention.sparse_counts = tensor_at(NOWHERE, I32, 1, 4, 0, 0), ZW_REASON_OPERAND);
-	CASE((pk.attention.sparse_counts = tensor_at(NOWHERE, I32, 1, 4, 0, 0),
+	CASE(pk.attention.sparse_blocks = tensor_at(NOWHERE, I32, 1, 4, 2, 0), ZW_REASON_OPERAND);
+	CASE(pk.attention.sparse_columns = tensor_at(NOWHERE, I32, 1, 4, 2, 0), ZW_REASON_OPERAND);
+	CASE(pk.attention.sparse_column_counts = tensor_at(NOWHERE, I32, 1, 4, 0, 0),
+	     ZW_REASON_OPERAND);
+	CASE((pk.attention.sparse_counts = tensor_at(NOWHERE, I32, 2, 4, 0, 0),
 	      pk.attention.sparse_blocks = tensor_at(NOWHERE, I32, 1, 4, 2, 0)),
-	     ZW_REASON_UNSUPPORTED);
+	     ZW_REASON_SHAPE);
+	CASE((pk.attention.sparse_counts = tensor_at(NOWHERE, I32, 1, 3, 0, 0),
+	      pk.attention.sparse_blocks = tensor_at(NOWHERE, I32, 1, 3, 2, 0)),
+	     ZW_REASON_SHAPE);
+	make_sparse(e, IN_HBM, &ok.attention);
+	CASE(pk.attention.y = pk.attention.q;
+	     pk.attention.y.va = pk.attention.sparse_columns.va, ZW_REASON_OVERLAP);
 }
 
 /* Packets may be longer than the device knows, as long as what it does not know is not used. */
@@ -478,7 +488,8 @@ static void packet_fields(void **state)
 		CASE(pk.hdr.signal = 255, ZW_REASON_VALUE);
 		CASE(pk.hdr.predicate_va = 4098, ZW_REASON_ALIGN);
 		CASE(pk.hdr.size += 8, ZW_REASON_PACKET_SIZE);
-		CASE(pk.hdr.size -= 16, ZW_REASON_PACKET_SIZE);
+		CASE(pk.hdr.size = (uint16_t)(zw_op_least_size(op->opcode, op->size) - 16),
+		     ZW_REASON_PACKET_SIZE);
 		CASE(pk.hdr.size = 0, ZW_REASON_PACKET_SIZE);
 		CASE(pk.hdr.size = 0xffff, ZW_REASON_PACKET_SIZE);
 		CASE(pk.hdr.opcode |= 0x80, ZW_REASON_OPCODE);

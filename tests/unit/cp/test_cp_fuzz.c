@@ -128,6 +128,8 @@ static void mutated_packets(void **state)
 			sample_scatter(&pk.gemm_experts);
 		if (pk.hdr.opcode == ZW_OP_MUL_SIGMOID && test_rand(&e->rng) % 2)
 			sample_row_gate(&pk.mul_sigmoid);
+		if (pk.hdr.opcode == ZW_OP_ATTENTION && test_rand(&e->rng) % 2)
+			make_sparse(e, (enum place)(test_rand(&e->rng) % 3), &pk.attention);
 		if (pk.hdr.opcode == ZW_OP_ROUTE && test_rand(&e->rng) % 2)
 			pk.hdr.flags |= ZW_ROUTE_F_RENORM;
 		if (pk.hdr.opcode == ZW_OP_GEMM && test_rand(&e->rng) % 2)
