@@ -17,7 +17,7 @@ struct zw_profile {
 	uint64_t pcie_bw; /* bytes/s, one direction */
 	uint32_t links;
 	uint64_t link_bw;                /* bytes/s of one link */
-	uint64_t tensor_bf16_flops;      /* dense peak, FLOP/s */
+	uint64_t tensor_bf16_flops;      /* dense peak, FLOP/s, of BF16 and F16 */
 	uint64_t vector_flops;           /* FP32 FLOP/s of the vector engine */
 	uint64_t sram_bytes;             /* on-chip buffer */
 	uint32_t tile_m, tile_n, tile_k; /* tensor engine quantisation */
@@ -28,6 +28,8 @@ struct zw_profile {
 	uint32_t tensor_efficiency_permille;
 	uint64_t dtypes; /* ZW_DT() of what the engines accept, as far as they compute with it */
 	uint64_t tensor_f32_flops; /* tensor engine with an F32 operand, FLOP/s */
+	uint64_t tensor_i8_ops;    /* both operands I8; 0: not among the types */
+	uint64_t tensor_f8_flops;  /* both operands F8E4M3 or F8E5M2; 0: not among the types */
 };
 
 /* "810e", "m890", "c12"; NULL when unknown. Static data. */

@@ -49,8 +49,18 @@ static uint32_t check_scaled(struct factors f, struct cmd_diag *d)
 	if (in(ZW_DT_SCALED, f.w) && !f.w_scale->dtype)
 		return zw_rt_refuse(d, ZW_REASON_OPERAND, "w_scale",
 				    "w is of a type that needs it");
-	if (in(ZW_DT_BLOCKED, f.w) && (f.w_scale->dtype || f.w_zero->dtype || f.w_scale2->dtype))
-		return zw_rt_refuse(d, ZW_REASON_OPERAND, "w", "its records hold their scales");
+	if (!in(ZW_DT_SCALED, f.a) && f.a_scale->dtype)
+		return zw_rt_refuse(d, ZW_REASON_OPERAND, "a_scale", "a is of a type without");
+	if (!in(ZW_DT_SCALED, f.w) && (f.w_scale->dtype || f.w_zero->dtype || f.w_scale2->dtype))
+		return zw_rt_refuse(d, ZW_REASON_OPERAND, "w",
+				    in(ZW_DT_BLOCKED, f.w) ? "its records hold their scales"
+							   : "of a type without scales");
+	if (!f.w_zero->dtype)
+		return 0;
+	if (!in(ZW_DT(I8) | ZW_DT(I4) | ZW_DT(U4), f.w))
+		return zw_rt_refuse(d, ZW_REASON_OPERAND, "w_zero", "w is of a type without");
+	if (f.w_zero->block[1] != f.w_scale->block[1])
+		return zw_rt_refuse(d, ZW_REASON_VALUE, "w_zero", "not the block[1] of w_scale");
 	return 0;
 }
 
@@ -317,15 +327,11 @@ const char *zw_rt_beyond_engines(const union cmd_packet *p)
 	switch (p->hdr.opcode) {
 	case ZW_OP_GEMM:
 		USED(gemm, a_scale);
-		USED(gemm, w_scale);
-		USED(gemm, w_zero);
-		USED(gemm, w_scale2);
+		if (p->gemm.hdr.flags & ZW_GEMM_F_TRANS_W && !in(ZW_DT_FLOAT, &p->gemm.w))
+			return "w";
 		return NULL;
 	case ZW_OP_GEMM_EXPERTS:
 		USED(gemm_experts, a_scale);
-		USED(gemm_experts, w_scale);
-		USED(gemm_experts, w_zero);
-		USED(gemm_experts, w_scale2);
 		return NULL;
 	case ZW_OP_KV_WRITE:
 		USED(kv_write, k_scale);

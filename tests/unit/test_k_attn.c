@@ -228,7 +228,8 @@ static void verify_query(const struct attn *a, uint32_t seq, uint32_t row, uint3
 			mag += fabs(t);
 		}
 		if (!k_close(got, want,
-			     mag * 1.01 * rel + (fabs(want) + mag * rel) * U_OF(s->tout)))
+			     mag * 1.01 * rel + (fabs(want) + mag * rel) * U_OF(s->tout) +
+				     T_OF(s->tout)))
 			fail_msg("d %u seq %u row %u head %u pos %u: out[%u] is %.9g, not %.9g +- "
 				 "%g",
 				 s->d, seq, row, head, pos, c, got, want, mag * rel);
@@ -392,6 +393,10 @@ static const struct shape shapes[] = {
 	{1, 7, 1, 72, 128, {1}, {700}, BF16, F32, F32},
 	{1, 2, 1, 17, 64, {30}, {1040}, F32, BF16, F32},
 	{3, 6, 2, 9, 16, {1, 3, 20}, {600, 515, 530}, BF16, BF16, BF16},
+	/* in F16: few rows, many, several segments */
+	{1, 4, 2, 16, 16, {2}, {70}, F16, F16, F16},
+	{1, 4, 2, 40, 16, {50}, {90}, BF16, F16, F16},
+	{2, 6, 2, 72, 32, {1, 4}, {600, 30}, F16, F16, F32},
 	/* several sequences, one without rows, one whose pages are larger than it is */
 	{3, 4, 2, 24, 8, {1, 40, 2}, {90, 40, 3}, BF16, BF16, BF16},
 	{3, 2, 1, 16, 256, {2, 0, 1}, {7, 0, 1}, F32, F32, F32},
@@ -938,9 +943,10 @@ static int run_write(void *arg, struct zw_pool *pool)
 
 static void test_kv_write(void **state)
 {
-	static const uint32_t types[][2] = {{F32, F32}, {F32, BF16}, {BF16, F32}, {BF16, BF16}};
+	static const uint32_t types[][2] = {{F32, F32},   {F32, BF16}, {BF16, F32},
+					    {BF16, BF16}, {F16, F16},  {BF16, F16}};
 
-	for (size_t t = 0; t < 4; t++) {
+	for (size_t t = 0; t < sizeof(types) / sizeof(types[0]); t++) {
 		struct shape s = {2, 4, 2, 20, 16, {30, 5}, {77, 5}, types[t][0], types[t][1], F32};
 		void *k = k_array(types[t][0], 35 * 50), *v = k_array(types[t][0], 35 * 50);
 		uint32_t written = 0;

@@ -115,7 +115,8 @@ static void verify_conv(const struct conv *c)
 				/* silu is no steeper than 1.1 */
 				v = exact / (1 + exp(-exact));
 				bound = 1.1 * a->taps * U32 * magnitude * 1.01 + fabs(v) * 5 * U32;
-				bound += (fabs(v) + bound) * U_OF(a->y.dtype) + 0x1p-130;
+				bound += (fabs(v) + bound) * U_OF(a->y.dtype) + 0x1p-130 +
+					 T_OF(a->y.dtype);
 				assert_true(
 					k_close((double)k_get(c->y, a->y.dtype, row * a->y.ld + ch),
 						v, bound));
@@ -130,8 +131,11 @@ static void test_conv(void **state)
 {
 	static const uint32_t ns[] = {1, 7, 8, 33, 1024, 1025, 2500};
 	/* x, y, state */
-	static const uint32_t types[][3] = {
-		{F32, F32, F32}, {BF16, BF16, BF16}, {BF16, F32, F32}, {F32, BF16, F32}};
+	static const uint32_t types[][3] = {{F32, F32, F32},
+					    {BF16, BF16, BF16},
+					    {BF16, F32, F32},
+					    {F32, BF16, F32},
+					    {F16, F16, F16}};
 	unsigned int i = 0;
 
 	for (size_t t = 0; t < N_OF(types); t++)
@@ -405,7 +409,8 @@ static void verify_head(const struct delta *x, const struct zw_k_state_run *run,
 				fail_msg("y[%u,%u,%u] is %g, not %g", row, h, c, got, (double)o);
 			assert_true(k_close(got, od,
 					    2e-5 * fmax(1, largest) +
-						    fabs(od) * U_OF(p->y.dtype) * 1.01));
+						    fabs(od) * U_OF(p->y.dtype) * 1.01 +
+						    T_OF(p->y.dtype)));
 		}
 	}
 	free(s);
@@ -419,7 +424,8 @@ static void test_delta(void **state)
 		{1, 1, 1, 1, 1, 1, F32, F32, 0},      {1, 1, 2, 4, 128, 128, BF16, BF16, 0},
 		{4, 1, 1, 2, 16, 24, BF16, F32, 1},   {3, 15, 2, 2, 9, 7, F32, BF16, 0},
 		{2, 33, 1, 3, 24, 72, BF16, BF16, 3}, {1, 17, 1, 1, 7, 129, F32, F32, 2},
-		{1, 2, 1, 1, 40, 203, F32, BF16, 0},  {1, 1, 1, 1, 1024, 5, BF16, F32, 0},
+		{1, 3, 1, 2, 16, 20, F16, F16, 1},    {1, 2, 1, 1, 40, 203, F32, BF16, 0},
+		{1, 1, 1, 1, 1024, 5, BF16, F32, 0},
 	};
 
 	for (size_t i = 0; i < N_OF(shapes); i++) {
@@ -558,7 +564,7 @@ static void test_delta_refusals(void **state)
 	REFUSED(-EINVAL, bad.y.ptr = x.q);
 	REFUSED(-EINVAL, bad.y.ptr = (uint16_t *)x.v + 1);
 	REFUSED(-EOPNOTSUPP, bad.states.dtype = BF16);
-	REFUSED(-EOPNOTSUPP, bad.v.dtype = ZW_DTYPE_F16);
+	REFUSED(-EOPNOTSUPP, bad.v.dtype = ZW_DTYPE_U8);
 #undef REFUSED
 	assert_int_equal(run_delta(&x, pool), 0);
 	free(before);

@@ -153,7 +153,7 @@ static void expect(const struct experts *x, uint64_t at, struct dot d)
 	if (got != want)
 		fail_msg("%ux%u of %u, %ux%u: C[%llu] is %08x, not %08x", p->rows, p->per_row,
 			 p->experts, p->n, p->k, (unsigned long long)at, got, want);
-	d.bound += (fabs(d.exact) + d.bound) * U_OF(dtype);
+	d.bound += (fabs(d.exact) + d.bound) * U_OF(dtype) + T_OF(dtype);
 	if (!k_close(v, d.exact, d.bound))
 		fail_msg("%ux%u of %u, %ux%u: C[%llu] is %g, not %g +- %g", p->rows, p->per_row,
 			 p->experts, p->n, p->k, (unsigned long long)at, v, d.exact, d.bound);
@@ -196,7 +196,7 @@ static void verify(const struct experts *x)
 static const struct types all_types[] = {
 	{F32, F32, F32, false, false},  {BF16, BF16, BF16, true, false},
 	{BF16, BF16, F32, true, true},  {F32, BF16, F32, true, true},
-	{BF16, F32, BF16, false, true},
+	{BF16, F32, BF16, false, true}, {F16, F16, F16, true, true},
 };
 
 /* rows, experts of a row, experts, n, k */
@@ -371,7 +371,7 @@ static void test_refusals(void **state)
 			assert_int_equal(fault.value, v);
 		}
 		REFUSED(-EOPNOTSUPP, bad.flags |= 2);
-		REFUSED(-EOPNOTSUPP, bad.w_dtype = ZW_DTYPE_F16);
+		REFUSED(-EOPNOTSUPP, bad.w_dtype = ZW_DTYPE_U8);
 		REFUSED(-EOPNOTSUPP, bad.a.dtype = ZW_DTYPE_I8);
 		REFUSED(-EINVAL, bad.per_row = 0);
 		REFUSED(-EINVAL, bad.per_row = 1025);

@@ -107,7 +107,7 @@ static void gemm_verify(const struct gemm *g)
 				fail_msg("%ux%ux%u: C[%u,%u] is %08x, not %08x", p->m, p->n, p->k,
 					 i, j, got_bits, want_bits);
 			got = (double)k_get(g->c, p->c.dtype, at);
-			bound += (fabs(exact) + bound) * U_OF(p->c.dtype);
+			bound += (fabs(exact) + bound) * U_OF(p->c.dtype) + T_OF(p->c.dtype);
 			if (!k_close(got, exact, bound))
 				fail_msg("%ux%ux%u: C[%u,%u] is %g, not %g +- %g", p->m, p->n, p->k,
 					 i, j, got, exact, bound);
@@ -121,6 +121,8 @@ static const struct types all_types[] = {
 	{F32, F32, F32, false, false},  {BF16, BF16, BF16, false, false},
 	{BF16, BF16, F32, true, false}, {F32, BF16, F32, false, true},
 	{BF16, F32, BF16, true, true},  {F32, BF16, BF16, true, true},
+	{F16, F16, F16, true, true},    {BF16, F16, BF16, false, false},
+	{F16, BF16, F32, true, false},
 };
 #define N_TYPES (sizeof(all_types) / sizeof(all_types[0]))
 
@@ -322,7 +324,7 @@ static void test_refusals(void **state)
 		assert_memory_equal(before, g.c, g.c_bytes);                                       \
 	} while (0)
 	REFUSED(-EOPNOTSUPP, bad.flags = 1);
-	REFUSED(-EOPNOTSUPP, bad.a.dtype = ZW_DTYPE_F16);
+	REFUSED(-EOPNOTSUPP, bad.a.dtype = ZW_DTYPE_U8);
 	REFUSED(-EOPNOTSUPP, bad.w.dtype = ZW_DTYPE_I32);
 	REFUSED(-EOPNOTSUPP, bad.c.dtype = 0);
 	REFUSED(-EOPNOTSUPP, bad.bias.dtype = 77);

@@ -13,7 +13,8 @@ static void transpose(void **state)
 
 	for (unsigned int i = 0; i < 8 * 2 * 3; i++) {
 		uint32_t rows = shapes[i / 6].rows, cols = shapes[i / 6].cols;
-		uint32_t dtype = i & 1 ? ZW_DTYPE_F32 : ZW_DTYPE_BF16, size = i & 1 ? 4 : 2;
+		uint32_t dtype = i & 1 ? ZW_DTYPE_F32 : i & 2 ? ZW_DTYPE_F16 : ZW_DTYPE_BF16;
+		uint32_t size = i & 1 ? 4 : 2;
 		struct zw_pool *pool = zw_pool_new(pools[i / 2 % 3]);
 		uint64_t src_ld = cols + 3ull, dst_ld = rows + 5ull;
 		uint8_t *src = malloc(rows * src_ld * size + 1);

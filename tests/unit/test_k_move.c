@@ -4,7 +4,8 @@
 
 #define N_OF(a) (sizeof(a) / sizeof((a)[0]))
 
-static const uint32_t dtypes[][2] = {{F32, F32}, {BF16, BF16}, {F32, BF16}, {BF16, F32}};
+static const uint32_t dtypes[][2] = {{F32, F32}, {BF16, BF16}, {F32, BF16}, {BF16, F32},
+				     {F16, F16}, {F16, F32},   {BF16, F16}};
 
 struct move {
 	struct zw_k_gather_args gather;
@@ -52,6 +53,65 @@ static int run_argmax(void *arg, struct zw_pool *pool)
 static int run_topk(void *arg, struct zw_pool *pool)
 {
 	return zw_k_topk(&((struct move *)arg)->topk, pool);
+}
+
+/* Every F16 to its value and back; rounding between every two neighbours, and beyond the largest. */
+static void test_f16(void **state)
+{
+	enum { N = 0x10000, HALVES = 0x7c00 };
+	struct zw_pool *pool = zw_pool_new(0);
+	uint16_t *h = malloc(N * 2), *back = malloc(3 * N * 2);
+	float *f = malloc(3 * N * sizeof(float));
+	const char *name;
+
+	for (uint32_t i = 0; i < N; i++)
+		h[i] = (uint16_t)i;
+	for (int table = 0; k_use_table(table, &name); table++) {
+		struct zw_k_convert_args args = {
+			.rows = 1,
+			.n = N,
+			.src = {.ptr = h, .dtype = F16},
+			.dst = {.ptr = f, .dtype = F32},
+		};
+
+		assert_int_equal(zw_k_convert(&args, pool), 0);
+		for (uint32_t i = 0; i < N; i++) {
+			int exp = (int)(i >> 10 & 31), man = (int)(i & 1023);
+			double want = exp ? ldexp(man + 1024, exp - 25) : ldexp(man, -24);
+
+			if (exp == 31 && man) {
+				assert_int_equal(zw_f32_bits(f[i]), ZW_F32_NAN);
+				continue;
+			}
+			want = exp == 31 ? (double)INFINITY : want;
+			want = i & 0x8000 ? -want : want;
+			assert_true((double)f[i] == want && !signbit(f[i]) == !signbit(want));
+		}
+		/* a half way number, the one before and the one after */
+		for (uint32_t i = 0; i < HALVES; i++) {
+			float lo = f[i], hi = i + 1 < HALVES ? f[i + 1] : 65536;
+			float mid = (float)(((double)lo + (double)hi) / 2);
+
+			f[N + 3 * i] = -nextafterf(mid, 0);
+			f[N + 3 * i + 1] = mid;
+			f[N + 3 * i + 2] = nextafterf(mid, INFINITY);
+		}
+		args.n = N + 3 * HALVES;
+		args.src = (struct zw_k_in){.ptr = f, .dtype = F32};
+		args.dst = (struct zw_k_out){.ptr = back, .dtype = F16};
+		assert_int_equal(zw_k_convert(&args, pool), 0);
+		for (uint32_t i = 0; i < N; i++)
+			assert_int_equal(back[i], (i & 0x7fff) > 0x7c00 ? ZW_F16_NAN : i);
+		for (uint32_t i = 0; i < HALVES; i++) {
+			assert_int_equal(back[N + 3 * i], 0x8000 | i);
+			assert_int_equal(back[N + 3 * i + 1], i + (i & 1));
+			assert_int_equal(back[N + 3 * i + 2], i + 1);
+		}
+	}
+	free(h);
+	free(back);
+	free(f);
+	zw_pool_free(pool);
 }
 
 static void test_gather(void **state)
@@ -366,9 +426,13 @@ static void test_argmax_edges(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_gather),      cmocka_unit_test(test_gather_refusals),
-		cmocka_unit_test(test_convert),     cmocka_unit_test(test_copy_fill),
-		cmocka_unit_test(test_argmax_topk), cmocka_unit_test(test_argmax_edges),
+		cmocka_unit_test(test_f16),
+		cmocka_unit_test(test_gather),
+		cmocka_unit_test(test_gather_refusals),
+		cmocka_unit_test(test_convert),
+		cmocka_unit_test(test_copy_fill),
+		cmocka_unit_test(test_argmax_topk),
+		cmocka_unit_test(test_argmax_edges),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,7 +18,7 @@
 #include <string.h>
 
 #include "zhenwu/zw_types.h"
-#include "zw_bf16.h"
+#include "zw_f16.h"
 #include "zw_k_prim.h"
 #include "zw_kernels.h"
 #include "zw_simd.h"
@@ -27,11 +27,15 @@ extern const struct zw_prim zw_prim_pair; /* simd/zw_prim_pair.c */
 
 #define F32  ZW_DTYPE_F32
 #define BF16 ZW_DTYPE_BF16
+#define F16  ZW_DTYPE_F16
 
 /* Unit roundoffs: the greatest relative error of one rounding. */
 #define U32         0x1p-24
 #define UBF16       0x1p-8
-#define U_OF(dtype) ((dtype) == F32 ? U32 : UBF16)
+#define UF16        0x1p-11
+#define U_OF(dtype) ((dtype) == F32 ? U32 : (dtype) == BF16 ? UBF16 : UF16)
+/* ... and the greatest error of one that gives a subnormal number. */
+#define T_OF(dtype) ((dtype) == F16 ? 0x1p-25 : 0x1p-150)
 
 static uint64_t k_rng_state = 88172645463325252u;
 
@@ -54,17 +58,28 @@ static inline size_t k_size(uint32_t dtype)
 	return dtype == F32 ? 4 : 2;
 }
 
+/* Of memory of any type, also a variable. */
 static inline float k_get(const void *p, uint32_t dtype, size_t i)
 {
-	return dtype == F32 ? ((const float *)p)[i] : zw_bf16_to_f32(((const uint16_t *)p)[i]);
+	uint16_t h;
+	float f;
+
+	if (dtype == F32) {
+		memcpy(&f, (const char *)p + 4 * i, 4);
+		return f;
+	}
+	memcpy(&h, (const char *)p + 2 * i, 2);
+	return dtype == BF16 ? zw_bf16_to_f32(h) : zw_f16_to_f32(h);
 }
 
 static inline void k_set(void *p, uint32_t dtype, size_t i, float v)
 {
+	uint16_t h = dtype == BF16 ? zw_bf16_from_f32(v) : zw_f16_from_f32(v);
+
 	if (dtype == F32)
-		((float *)p)[i] = v;
+		memcpy((char *)p + 4 * i, &v, 4);
 	else
-		((uint16_t *)p)[i] = zw_bf16_from_f32(v);
+		memcpy((char *)p + 2 * i, &h, 2);
 }
 
 /* An array of exactly count elements (so that ASan sees the next one), filled by uniform numbers.

@@ -88,7 +88,8 @@ static void check_gaps(const struct vec *v)
 		.ptr = (v).y, .dtype = (v).ty, .ld = (v).ld, .hs = (v).hs                          \
 	}
 
-static const uint32_t dtypes[][2] = {{F32, F32}, {BF16, BF16}, {F32, BF16}, {BF16, F32}};
+static const uint32_t dtypes[][2] = {{F32, F32},  {BF16, BF16}, {F32, BF16},
+				     {BF16, F32}, {F16, F16},   {BF16, F16}};
 static const uint32_t lengths[] = {1, 2, 7, 8, 9, 16, 31, 64, 128, 1000, 16385, 40009};
 #define N_OF(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -123,7 +124,8 @@ static void verify_norm(const struct vec *v)
 				double got = (double)k_get(v->y, v->ty, vec_at(v, r, h, c));
 
 				if (!k_close(got, want,
-					     fabs(want) * (rel + U_OF(v->ty) * 1.01) + 0x1p-140))
+					     fabs(want) * (rel + U_OF(v->ty) * 1.01) + 0x1p-140 +
+						     T_OF(v->ty)))
 					fail_msg("n %u: y[%u,%u,%u] is %.9g, not %.9g", v->n, r, h,
 						 c, got, want);
 			}
@@ -211,7 +213,7 @@ static void test_gated_norm(void **state)
 								(double)k_get(v.y, v.ty, at), exact,
 								fabs(exact) * (6 * U32 +
 									       U_OF(v.ty) * 1.01) +
-									0x1p-130));
+									0x1p-130 + T_OF(v.ty)));
 						}
 				/* over the gate, and over x */
 				if (v.ty == BF16) {
@@ -388,7 +390,8 @@ static void test_rope(void **state)
 									    (v.ty == F32 && c >= rot
 										     ? 0
 										     : U_OF(v.ty) *
-											       1.01)))
+											       1.01) +
+								    T_OF(v.ty)))
 							fail_msg("rot %u: y[%u,%u,%u] is %.9g, not "
 								 "%.9g",
 								 rot, r, h, c, got, want);
@@ -505,7 +508,7 @@ static void test_swiglu_add(void **state)
 					 */
 					if (!k_close((double)k_get(v.y, v.ty, at), want,
 						     fabs(want) * (5.1 * U32 + U_OF(v.ty) * 1.01) +
-							     0x1p-140))
+							     0x1p-140 + T_OF(v.ty)))
 						fail_msg("swiglu(%g, %g)", g, u);
 				}
 			v.add = (struct zw_k_add_args){
@@ -594,7 +597,7 @@ static void test_mul_sigmoid(void **state)
 							(double)k_get(v.y, v.ty, at), exact,
 							bound * 1.01 +
 								fabs(exact) * U_OF(v.ty) * 1.01 +
-								0x1p-130));
+								0x1p-130 + T_OF(v.ty)));
 					}
 				/* a gate of a row is read for all of it: it may not be overwritten */
 				if (v.ty == BF16) {
@@ -678,7 +681,7 @@ static void test_softmax(void **state)
 						U32;
 
 					if (!k_close((double)k_get(v.y, v.ty, at), want,
-						     want * (rel + U_OF(v.ty) * 1.01)))
+						     want * (rel + U_OF(v.ty) * 1.01) + T_OF(v.ty)))
 						fail_msg("softmax n %u", n);
 				}
 			}

@@ -361,10 +361,31 @@ static void test_supported(void **state)
 	assert_int_equal(pk.gemm.w_scale.dim[1], 6);
 	assert_int_equal(pk.gemm.w_scale.stride[0], 6);
 	assert_int_equal(zw_cmd_check_packet(&pk, pk.hdr.size, &what), 0);
-	/* a type that a later engine may have, an operand that it may not */
+	assert_int_equal(zw_cmd_check_supported(&pk, pk.hdr.size, dtypes, &what),
+			 ZW_REASON_UNSUPPORTED);
+	assert_non_null(strstr(what.msg, "f4e2m1"));
+	assert_int_equal(zw_cmd_check_supported(&pk, pk.hdr.size, UINT64_MAX, &what), 0);
+	/* scales have to fit what they are of */
+	pk.gemm.w_zero = zw_tensor_scales(ZW_DTYPE_U8, 0x210000, pk.gemm.w, 3, 100);
+	assert_int_equal(zw_cmd_check_packet(&pk, pk.hdr.size, &what), ZW_REASON_OPERAND);
+	assert_non_null(strstr(what.msg, "w_zero"));
+	pk.gemm.w.dtype = ZW_DTYPE_U4;
+	assert_int_equal(zw_cmd_check_packet(&pk, pk.hdr.size, &what), 0);
+	pk.gemm.w_zero = zw_tensor_scales(ZW_DTYPE_U8, 0x210000, pk.gemm.w, 3, 101);
+	assert_int_equal(zw_cmd_check_packet(&pk, pk.hdr.size, &what), ZW_REASON_VALUE);
+	pk.gemm.w_zero = (struct zw_tensor){0};
+	pk.gemm.w = zw_tensor_2d(ZW_DTYPE_BF16, 0x110000, 10, 512);
+	assert_int_equal(zw_cmd_check_packet(&pk, pk.hdr.size, &what), ZW_REASON_OPERAND);
+	/* what is stored in packs has one order */
+	pk.gemm.w = zw_tensor_2d(ZW_DTYPE_Q8_0, 0x110000, 512, 32);
+	pk.gemm.w_scale = (struct zw_tensor){0};
+	pk.gemm.hdr.flags = ZW_GEMM_F_TRANS_W;
+	pk.gemm.c = zw_tensor_2d(ZW_DTYPE_F32, 0x300000, 3, 32);
+	pk.gemm.bias = pk.gemm.residual = (struct zw_tensor){0};
+	assert_int_equal(zw_cmd_check_packet(&pk, pk.hdr.size, &what), 0);
 	assert_int_equal(zw_cmd_check_supported(&pk, pk.hdr.size, UINT64_MAX, &what),
 			 ZW_REASON_UNSUPPORTED);
-	assert_non_null(strstr(what.msg, "w_scale"));
+	assert_non_null(strstr(what.msg, "w:"));
 	rt_sample(ZW_OP_ATTENTION, 0x100000, &pk);
 	pk.attention.window = 1;
 	pk.attention.sinks = zw_tensor_1d(ZW_DTYPE_F32, 0x900000, 4);

@@ -265,12 +265,10 @@ static int count_lists(struct zw_cp_exec *x, struct attention_plan *plan, uint64
 static uint64_t attention_compute(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_attention *p = x->pkt;
-	bool f32 = p->q.dtype == ZW_DTYPE_F32 || p->k_cache.dtype == ZW_DTYPE_F32;
 	/* scores and weighted values: 2 d each */
-	uint64_t mma =
-		zw_cp_rate_ps(zw_cp_mul_sat(x->scores, 4ull * p->q.dim[2]),
-			      f32 ? x->profile->tensor_f32_flops : x->profile->tensor_bf16_flops,
-			      x->profile->tensor_efficiency_permille);
+	uint64_t mma = zw_cp_rate_ps(zw_cp_mul_sat(x->scores, 4ull * p->q.dim[2]),
+				     zw_cp_tensor_rate(x->profile, p->q.dtype, p->k_cache.dtype),
+				     x->profile->tensor_efficiency_permille);
 	/* the softmax runs beside them */
 	uint64_t softmax = zw_cp_vector_ps(x->profile, x->scores, 5);
 

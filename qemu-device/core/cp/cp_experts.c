@@ -62,20 +62,21 @@ enum {
 /* Matrices are mapped in panels of rows of about this size, as the weights of GEMM. */
 #define PANEL_BYTES (512u << 10)
 
-static bool scaled_type(const struct zw_tensor *t)
+static struct zw_cp_factors experts_factors(const struct zw_pkt_gemm_experts *p)
 {
-	return ZW_DT_SCALED >> t->dtype & 1;
+	return (struct zw_cp_factors){&p->a,       &p->w,      &p->a_scale,
+				      &p->w_scale, &p->w_zero, &p->w_scale2};
 }
 
 static uint32_t experts_validate(const void *pkt)
 {
 	const struct zw_pkt_gemm_experts *p = pkt;
 
-	if ((scaled_type(&p->a) && !p->a_scale.dtype) || (scaled_type(&p->w) && !p->w_scale.dtype))
-		return ZW_REASON_OPERAND;
-	if (ZW_DT_BLOCKED >> p->w.dtype & 1 &&
-	    (p->w_scale.dtype || p->w_zero.dtype || p->w_scale2.dtype))
-		return ZW_REASON_OPERAND;
+	const struct zw_cp_factors f = experts_factors(p);
+	uint32_t reason = zw_cp_check_factors(&f);
+
+	if (reason)
+		return reason;
 	if (!(p->hdr.flags & ZW_EXPERTS_F_SCATTER) && (p->weights.dtype || p->residual.dtype))
 		return ZW_REASON_OPERAND;
 	if (p->ids.dim[1] > ZW_K_EXPERTS_MAX_PER_ROW)
@@ -86,20 +87,27 @@ static uint32_t experts_validate(const void *pkt)
 	return ZW_REASON_NONE;
 }
 
+static bool experts_supported(const void *pkt)
+{
+	const struct zw_cp_factors f = experts_factors(pkt);
+
+	return zw_cp_factors_supported(&f);
+}
+
 struct experts_plan {
 	uint32_t *rows;  /* by expert: rows that were given to it */
 	uint32_t hit;    /* experts that have some */
 	uint32_t panel;  /* rows of a matrix in a late view */
 	uint32_t panels; /* late views of a matrix */
 	struct zw_k_expert_part *parts;
+	size_t scales, zeros; /* late views of the scales and zero points of the experts hit */
 };
 
 static int map_expert(struct zw_cp_exec *x, const struct experts_plan *plan, uint32_t expert)
 {
 	const struct zw_pkt_gemm_experts *p = x->pkt;
 	const struct zw_tensor *w = &p->w;
-	unsigned int esize = zw_cp_dtype_size(w->dtype);
-	uint64_t row = w->dim[2] * (uint64_t)esize;
+	uint64_t row = zw_cp_bytes(w->dtype, w->dim[2]);
 	size_t slot;
 	int err = 0;
 
@@ -107,9 +115,28 @@ static int map_expert(struct zw_cp_exec *x, const struct experts_plan *plan, uin
 		uint64_t at = expert * w->stride[0] + r * w->stride[1];
 
 		n = w->dim[1] - r < plan->panel ? w->dim[1] - r : plan->panel;
-		err = zw_cp_map_late(x, EXPERTS_W, w->va + at * esize,
-				     (n - 1) * w->stride[1] * esize + row, ZW_ACCESS_READ, n * row,
-				     &slot);
+		err = zw_cp_map_late(x, EXPERTS_W, w->va + zw_cp_bytes(w->dtype, at),
+				     (n - 1) * zw_cp_bytes(w->dtype, w->stride[1]) + row,
+				     ZW_ACCESS_READ, n * row, &slot);
+	}
+	return err;
+}
+
+/* Scales or zero points, operand i, of the experts hit. */
+static int map_scales(struct zw_cp_exec *x, const struct experts_plan *plan, unsigned int i,
+		      uint32_t experts)
+{
+	const struct zw_tensor *t = zw_cp_tensor_at(x->op, x->pkt, i);
+	size_t slot;
+	int err = 0;
+
+	for (uint32_t e = 0; t->dtype && e < experts && !err; e++) {
+		uint64_t span = (t->dim[1] - 1) * t->stride[1] + t->dim[2];
+
+		if (plan->rows[e])
+			err = zw_cp_map_late(x, i, t->va + zw_cp_bytes(t->dtype, e * t->stride[0]),
+					     zw_cp_bytes(t->dtype, span), ZW_ACCESS_READ,
+					     t->dim[1] * zw_cp_bytes(t->dtype, t->dim[2]), &slot);
 	}
 	return err;
 }
@@ -118,7 +145,7 @@ static int experts_prepare(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_gemm_experts *p = x->pkt;
 	struct experts_plan *plan = zw_cp_alloc(x, 1, sizeof(*plan));
-	uint64_t row = p->w.stride[1] * zw_cp_dtype_size(p->w.dtype);
+	uint64_t row = zw_cp_bytes(p->w.dtype, p->w.stride[1]);
 	const int32_t *ids = x->index[EXPERTS_IDS];
 	uint32_t pairs = x->rows * p->ids.dim[1];
 	int err;
@@ -142,6 +169,12 @@ static int experts_prepare(struct zw_cp_exec *x)
 		plan->hit++;
 		err = map_expert(x, plan, e);
 	}
+	plan->scales = x->n_late;
+	if (!err)
+		err = map_scales(x, plan, EXPERTS_W_SCALE, p->w.dim[0]);
+	plan->zeros = x->n_late;
+	if (!err)
+		err = map_scales(x, plan, EXPERTS_W_ZERO, p->w.dim[0]);
 	if (err)
 		return err;
 	plan->parts = zw_cp_alloc(x, x->n_late, sizeof(*plan->parts));
@@ -152,12 +185,14 @@ static int experts_prepare(struct zw_cp_exec *x)
 static uint64_t join_panels(const struct zw_cp_exec *x, const struct experts_plan *plan)
 {
 	const struct zw_pkt_gemm_experts *p = x->pkt;
-	uint64_t panel_bytes =
-		plan->panel * p->w.stride[1] * (uint64_t)zw_cp_dtype_size(p->w.dtype);
+	uint64_t panel_bytes = plan->panel * zw_cp_bytes(p->w.dtype, p->w.stride[1]);
 	struct zw_k_expert_part *part = plan->parts;
-	uint64_t late = 0, parts = 0;
+	uint64_t late = 0, parts = 0, hit = 0;
 
-	for (uint32_t e = 0; e < p->w.dim[0]; e++) {
+	for (uint32_t e = 0; e < p->w.dim[0]; hit += !!plan->rows[e++]) {
+		const void *scale = p->w_scale.dtype ? x->late[plan->scales + hit].ptr : NULL;
+		const void *zero = p->w_zero.dtype ? x->late[plan->zeros + hit].ptr : NULL;
+
 		for (uint32_t i = 0; plan->rows[e] && i < plan->panels; i++, late++) {
 			const char *ptr = x->late[late].ptr;
 			uint32_t first = i * plan->panel, left = p->w.dim[1] - first;
@@ -166,7 +201,8 @@ static uint64_t join_panels(const struct zw_cp_exec *x, const struct experts_pla
 			if (i && (const char *)x->late[late - 1].ptr + panel_bytes == ptr)
 				part[parts - 1].count += count;
 			else
-				part[parts++] = (struct zw_k_expert_part){ptr, e, first, count};
+				part[parts++] = (struct zw_k_expert_part){ptr, scale, zero,
+									  e,   first, count};
 		}
 	}
 	return parts;
@@ -188,6 +224,9 @@ static int experts_run(struct zw_cp_exec *x)
 		.n_parts = join_panels(x, plan),
 		.w_ld = p->w.stride[1],
 		.w_dtype = p->w.dtype,
+		.quant.scale = zw_cp_scales(x, EXPERTS_W_SCALE, NULL),
+		.quant.zero = zw_cp_scales(x, EXPERTS_W_ZERO, NULL),
+		.quant.scale2 = zw_cp_in(x, EXPERTS_W_SCALE2).ptr,
 		.a = zw_cp_in(x, EXPERTS_A),
 		.residual = zw_cp_in(x, EXPERTS_RESIDUAL),
 		.c = zw_cp_out(x, EXPERTS_C),
@@ -257,7 +296,7 @@ static uint64_t experts_compute(struct zw_cp_exec *x)
 	for (uint32_t e = 0; e < p->w.dim[0]; e++)
 		rows += quotient(plan->rows[e], x->profile->tile_m) * x->profile->tile_m;
 	return zw_cp_tensor_ps(x->profile, rows, p->w.dim[1], p->w.dim[2],
-			       p->a.dtype == ZW_DTYPE_F32 || p->w.dtype == ZW_DTYPE_F32);
+			       zw_cp_tensor_rate(x->profile, p->a.dtype, p->w.dtype));
 }
 
 /* -- table -------------------------------------------------------------------------------------------- */
@@ -265,8 +304,8 @@ static uint64_t experts_compute(struct zw_cp_exec *x)
 const struct zw_cp_impl zw_cp_route = {
 	.validate = route_validate, .run = route_run, .compute = route_compute};
 const struct zw_cp_impl zw_cp_gemm_experts = {
-	.no_operand = BIT(EXPERTS_A_SCALE) | BIT(EXPERTS_W_SCALE) | BIT(EXPERTS_W_ZERO) |
-		      BIT(EXPERTS_W_SCALE2),
+	.no_operand = BIT(EXPERTS_A_SCALE),
+	.supported = experts_supported,
 	.validate = experts_validate,
 	.prepare = experts_prepare,
 	.run = experts_run,

@@ -237,7 +237,7 @@ static int read_rows(struct zw_cp_exec *x)
  */
 static struct zw_mem_pieces pieces_of(const struct zw_tensor *t, uint32_t rows)
 {
-	unsigned int esize = zw_cp_dtype_size(t->dtype), out = 3;
+	unsigned int out = 3;
 	struct zw_mem_pieces p = {.n = {1, 1, 1}};
 	uint64_t run = t->dim[t->ndim - 1]; /* elements */
 
@@ -250,9 +250,9 @@ static struct zw_mem_pieces pieces_of(const struct zw_tensor *t, uint32_t rows)
 		}
 		out--;
 		p.n[out] = n;
-		p.stride[out] = t->stride[i] * esize;
+		p.stride[out] = zw_cp_bytes(t->dtype, t->stride[i]);
 	}
-	p.bytes = (t->ndim == 1 ? rows : run) * esize;
+	p.bytes = zw_cp_bytes(t->dtype, t->ndim == 1 ? rows : run);
 	return p;
 }
 
@@ -279,13 +279,25 @@ static int copy_indexes(struct zw_cp_exec *x, unsigned int i, const struct zw_te
 	return zw_cp_mem_status(x, zw_mem_unmap(x->cfg->mmu, x->vm, &view, false, &x->fault));
 }
 
-static int map_operand(struct zw_cp_exec *x, unsigned int i)
+uint32_t zw_cp_operand_rows(const struct zw_cp_exec *x, unsigned int i)
 {
 	const struct zw_cp_operand *opd = &x->op->operand[i];
 	const struct zw_tensor *t = zw_cp_tensor_at(x->op, x->pkt, i);
 	const struct zw_pkt *hdr = x->pkt;
-	uint32_t rows = zw_cp_has_rows(opd, hdr->flags) ? x->rows : t->dim[0];
-	unsigned int esize = zw_cp_dtype_size(t->dtype);
+
+	if (!zw_cp_has_rows(opd, hdr->flags))
+		return t->dim[0];
+	/* A row of scales of a matrix covers block[0] rows of it. */
+	if (opd->dims[0] == '@' && t->ndim == 2)
+		return (x->rows - 1) / t->block[0] + 1;
+	return x->rows;
+}
+
+static int map_operand(struct zw_cp_exec *x, unsigned int i)
+{
+	const struct zw_cp_operand *opd = &x->op->operand[i];
+	const struct zw_tensor *t = zw_cp_tensor_at(x->op, x->pkt, i);
+	uint32_t rows = zw_cp_operand_rows(x, i);
 	uint64_t count = zw_cp_tensor_count(t, rows), span = zw_cp_tensor_span(t, rows);
 	uint32_t access = 0;
 
@@ -297,7 +309,8 @@ static int map_operand(struct zw_cp_exec *x, unsigned int i)
 		access |= ZW_ACCESS_WRITE;
 		x->pieces[i] = pieces_of(t, rows);
 	}
-	return zw_cp_map(x, i, t->va, span * esize, access, count * esize);
+	return zw_cp_map(x, i, t->va, zw_cp_bytes(t->dtype, span), access,
+			 zw_cp_bytes(t->dtype, count));
 }
 
 static bool is_late(const struct zw_cp_op *op, unsigned int i)
@@ -313,7 +326,7 @@ static int check_range(struct zw_cp_exec *x, unsigned int i)
 {
 	const struct zw_tensor *t = zw_cp_tensor_at(x->op, x->pkt, i);
 	const uint64_t end = 1ull << ZW_VA_BITS;
-	uint64_t bytes = zw_cp_tensor_span(t, t->dim[0]) * zw_cp_dtype_size(t->dtype);
+	uint64_t bytes = zw_cp_bytes(t->dtype, zw_cp_tensor_span(t, t->dim[0]));
 
 	if (t->va <= end && bytes <= end - t->va)
 		return 0;

@@ -28,9 +28,10 @@ enum {
 /* What a transposed operand is brought into its plain order by: as many of its rows as fit, at least one. */
 #define TRANSPOSE_BYTES (4u << 20)
 
-static bool scaled_type(const struct zw_tensor *t)
+static struct zw_cp_factors gemm_factors(const struct zw_pkt_gemm *p)
 {
-	return ZW_DT_SCALED >> t->dtype & 1;
+	return (struct zw_cp_factors){&p->a,       &p->w,      &p->a_scale,
+				      &p->w_scale, &p->w_zero, &p->w_scale2};
 }
 
 static uint32_t gemm_validate(const void *pkt)
@@ -39,15 +40,25 @@ static uint32_t gemm_validate(const void *pkt)
 	const uint32_t trans = ZW_GEMM_F_TRANS_A | ZW_GEMM_F_TRANS_W;
 	uint32_t k = p->w.dim[p->hdr.flags & ZW_GEMM_F_TRANS_W ? 0 : 1];
 
-	/* Types that are nothing without a scale have one; records bring theirs. */
-	if ((scaled_type(&p->a) && !p->a_scale.dtype) || (scaled_type(&p->w) && !p->w_scale.dtype))
-		return ZW_REASON_OPERAND;
-	if (ZW_DT_BLOCKED >> p->w.dtype & 1 &&
-	    (p->w_scale.dtype || p->w_zero.dtype || p->w_scale2.dtype))
-		return ZW_REASON_OPERAND;
+	const struct zw_cp_factors f = gemm_factors(p);
+	uint32_t reason = zw_cp_check_factors(&f);
+
+	if (reason)
+		return reason;
 	if (p->hdr.flags & trans && k > ZW_CP_MAX_ROW)
 		return ZW_REASON_LIMIT;
 	return ZW_REASON_NONE;
+}
+
+/* Only plain numbers are moved one by one. */
+static bool gemm_supported(const void *pkt)
+{
+	const struct zw_pkt_gemm *p = pkt;
+	const struct zw_cp_factors f = gemm_factors(p);
+
+	if (p->hdr.flags & ZW_GEMM_F_TRANS_W && !(ZW_DT_FLOAT >> p->w.dtype & 1))
+		return false;
+	return zw_cp_factors_supported(&f);
 }
 
 struct gemm_plan {
@@ -60,14 +71,14 @@ struct gemm_plan {
 
 static int map_panels(struct zw_cp_exec *x, const struct zw_tensor *w, uint32_t panel)
 {
-	unsigned int esize = zw_cp_dtype_size(w->dtype);
 	size_t slot;
 
 	for (uint32_t r = 0; r < w->dim[0]; r += panel) {
 		uint32_t rows = w->dim[0] - r < panel ? w->dim[0] - r : panel;
-		int err = zw_cp_map_late(x, GEMM_W, w->va + r * w->stride[0] * esize,
-					 zw_cp_tensor_span(w, rows) * esize, ZW_ACCESS_READ,
-					 (uint64_t)rows * w->dim[1] * esize, &slot);
+		int err = zw_cp_map_late(x, GEMM_W, w->va + zw_cp_bytes(w->dtype, r * w->stride[0]),
+					 zw_cp_bytes(w->dtype, zw_cp_tensor_span(w, rows)),
+					 ZW_ACCESS_READ, rows * zw_cp_bytes(w->dtype, w->dim[1]),
+					 &slot);
 
 		if (err)
 			return err;
@@ -89,7 +100,7 @@ static void *transpose_block(struct zw_cp_exec *x, const struct zw_tensor *t, ui
 static int gemm_prepare(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_gemm *p = x->pkt;
-	uint64_t row = p->w.stride[0] * zw_cp_dtype_size(p->w.dtype);
+	uint64_t row = zw_cp_bytes(p->w.dtype, p->w.stride[0]);
 	bool trans_w = p->hdr.flags & ZW_GEMM_F_TRANS_W;
 	struct gemm_plan *plan = zw_cp_alloc(x, 1, sizeof(*plan));
 
@@ -189,7 +200,7 @@ static int gemm_transposed_w(struct zw_cp_exec *x, const struct gemm_plan *plan,
 static int gemm_plain_w(struct zw_cp_exec *x, const struct gemm_plan *plan,
 			struct zw_k_gemm_args *args)
 {
-	uint64_t panel_bytes = plan->panel * args->w.ld * zw_cp_dtype_size(args->w.dtype);
+	uint64_t panel_bytes = plan->panel * zw_cp_bytes(args->w.dtype, args->w.ld);
 	int err = 0;
 
 	for (size_t i = 0, j; i < x->n_late && !err; i = j) {
@@ -201,6 +212,7 @@ static int gemm_plain_w(struct zw_cp_exec *x, const struct gemm_plan *plan,
 		end = (uint64_t)j * plan->panel < plan->n ? (uint64_t)j * plan->panel : plan->n;
 		args->n = (uint32_t)(end - n);
 		args->w.ptr = x->late[i].ptr;
+		args->quant.row0 = n;
 		err = gemm_columns(x, *args, (uint32_t)n);
 	}
 	return err;
@@ -220,6 +232,9 @@ static int gemm_run(struct zw_cp_exec *x)
 			.c = zw_cp_out(x, GEMM_C),
 			.bias = zw_cp_in(x, GEMM_BIAS),
 			.residual = zw_cp_in(x, GEMM_RESIDUAL),
+			.quant.scale = zw_cp_scales(x, GEMM_W_SCALE, x->view[GEMM_W_SCALE].ptr),
+			.quant.zero = zw_cp_scales(x, GEMM_W_ZERO, x->view[GEMM_W_ZERO].ptr),
+			.quant.scale2 = zw_cp_in(x, GEMM_W_SCALE2).ptr,
 		};
 
 		args.c.ptr = (void *)moved(args.c.ptr, args.c.dtype, m * args.c.ld);
@@ -258,13 +273,14 @@ static uint64_t gemm_compute(struct zw_cp_exec *x)
 	else
 		reread(a, blocks_w);
 	return zw_cp_tensor_ps(x->profile, x->rows, plan->n, plan->k,
-			       p->a.dtype == ZW_DTYPE_F32 || p->w.dtype == ZW_DTYPE_F32);
+			       zw_cp_tensor_rate(x->profile, p->a.dtype, p->w.dtype));
 }
 
 const struct zw_cp_impl zw_cp_gemm = {
 	.late = BIT(GEMM_W),
-	.no_operand = BIT(GEMM_A_SCALE) | BIT(GEMM_W_SCALE) | BIT(GEMM_W_ZERO) | BIT(GEMM_W_SCALE2),
+	.no_operand = BIT(GEMM_A_SCALE),
 	.validate = gemm_validate,
+	.supported = gemm_supported,
 	.prepare = gemm_prepare,
 	.run = gemm_run,
 	.compute = gemm_compute,

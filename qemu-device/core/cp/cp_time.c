@@ -108,13 +108,30 @@ static uint64_t round_up_to(uint64_t v, uint32_t tile)
 	return (v + tile - 1) / tile * tile;
 }
 
-uint64_t zw_cp_tensor_ps(const struct zw_profile *p, uint64_t m, uint64_t n, uint64_t k, bool f32)
+static bool is_f8(unsigned int dtype)
+{
+	return dtype == ZW_DTYPE_F8E4M3 || dtype == ZW_DTYPE_F8E5M2;
+}
+
+uint64_t zw_cp_tensor_rate(const struct zw_profile *p, unsigned int dtype_a, unsigned int dtype_b)
+{
+	if (dtype_a == ZW_DTYPE_F32 || dtype_b == ZW_DTYPE_F32)
+		return p->tensor_f32_flops;
+	if (dtype_a == ZW_DTYPE_I8 && dtype_b == ZW_DTYPE_I8)
+		return p->tensor_i8_ops;
+	if (is_f8(dtype_a) && is_f8(dtype_b))
+		return p->tensor_f8_flops;
+	/* Storage formats are widened where they come in. */
+	return p->tensor_bf16_flops;
+}
+
+uint64_t zw_cp_tensor_ps(const struct zw_profile *p, uint64_t m, uint64_t n, uint64_t k,
+			 uint64_t rate)
 {
 	uint64_t flops = zw_cp_mul_sat(round_up_to(m, p->tile_m), round_up_to(n, p->tile_n));
 
 	flops = zw_cp_mul_sat(zw_cp_mul_sat(flops, round_up_to(k, p->tile_k)), 2);
-	return zw_cp_rate_ps(flops, f32 ? p->tensor_f32_flops : p->tensor_bf16_flops,
-			     p->tensor_efficiency_permille);
+	return zw_cp_rate_ps(flops, rate, p->tensor_efficiency_permille);
 }
 
 uint64_t zw_cp_vector_ps(const struct zw_profile *p, uint64_t elements, uint32_t ops)

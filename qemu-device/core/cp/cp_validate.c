@@ -28,12 +28,6 @@ uint64_t zw_cp_tensor_span(const struct zw_tensor *t, uint32_t rows)
 	return n;
 }
 
-/* Bytes of n elements, n a multiple of the type's block. */
-static uint64_t bytes_of(const struct zw_tensor *t, uint64_t n)
-{
-	return n / zw_dtype_block_elements(t->dtype) * zw_dtype_block_bytes(t->dtype);
-}
-
 /* -- tensors ------------------------------------------------------------------------------------------ */
 
 /* Rows of whole blocks, strides that leave room for what they step over, an extent that fits the address space. */
@@ -234,7 +228,8 @@ static uint64_t end_of(const struct zw_tensor *t)
 {
 	uint64_t end;
 
-	if (__builtin_add_overflow(t->va, bytes_of(t, zw_cp_tensor_span(t, t->dim[0])), &end))
+	if (__builtin_add_overflow(t->va, zw_cp_bytes(t->dtype, zw_cp_tensor_span(t, t->dim[0])),
+				   &end))
 		return UINT64_MAX;
 	return end;
 }
@@ -256,11 +251,11 @@ static bool tensors_overlap(const struct zw_tensor *a, const struct zw_tensor *b
 		return false;
 	if (!columns || a->ndim < 2 || b->ndim < 2)
 		return true;
-	pitch = bytes_of(a, a->stride[0]);
-	if (pitch != bytes_of(b, b->stride[0]))
+	pitch = zw_cp_bytes(a->dtype, a->stride[0]);
+	if (pitch != zw_cp_bytes(b->dtype, b->stride[0]))
 		return true;
-	wa = bytes_of(a, zw_cp_tensor_span(a, 1));
-	wb = bytes_of(b, zw_cp_tensor_span(b, 1));
+	wa = zw_cp_bytes(a->dtype, zw_cp_tensor_span(a, 1));
+	wb = zw_cp_bytes(b->dtype, zw_cp_tensor_span(b, 1));
 	off = b->va >= a->va ? (b->va - a->va) % pitch : (pitch - (a->va - b->va) % pitch) % pitch;
 	return off < wa || wb > pitch - off;
 }
@@ -363,7 +358,8 @@ static uint32_t check_supported(const struct zw_cp_op *op, const void *pkt,
 	for (unsigned int i = 0; i < op->n_scalars; i++)
 		if (op->impl->no_scalar >> i & 1 && scalar_used(&op->scalar[i], pkt))
 			return ZW_REASON_UNSUPPORTED;
-	return ZW_REASON_NONE;
+	return op->impl->supported && !op->impl->supported(pkt) ? ZW_REASON_UNSUPPORTED
+								: ZW_REASON_NONE;
 }
 
 static uint32_t check_packet(const struct zw_pkt *hdr, const struct zw_cp_op *op,

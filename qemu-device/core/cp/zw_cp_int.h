@@ -44,7 +44,7 @@
 #define ZW_CP_MAX_EXTENT (1ull << ZW_VA_BITS) /* bytes of an operand */
 
 /* Types that the engines of this build compute with; a profile can only take some away. */
-#define ZW_CP_DTYPES (ZW_DT(F32) | ZW_DT(BF16) | ZW_DT(I32))
+#define ZW_CP_DTYPES (ZW_DT_WEIGHT | ZW_DT(E8M0) | ZW_DT(U8) | ZW_DT(I32))
 
 /* -- simulated time (cp_time.c) ----------------------------------------------------------------------- */
 
@@ -84,7 +84,10 @@ uint64_t zw_cp_clock_retire(struct zw_cp_clock *clk, const struct zw_profile *p,
 			    const struct zw_cp_cost *cost, uint64_t *busy_ps);
 
 /* Compute time of the shapes (cost rules in Documentation/device/time.md). */
-uint64_t zw_cp_tensor_ps(const struct zw_profile *p, uint64_t m, uint64_t n, uint64_t k, bool f32);
+uint64_t zw_cp_tensor_ps(const struct zw_profile *p, uint64_t m, uint64_t n, uint64_t k,
+			 uint64_t rate);
+/* Operations per second of the tensor engine on operands of two types. */
+uint64_t zw_cp_tensor_rate(const struct zw_profile *p, unsigned int dtype_a, unsigned int dtype_b);
 uint64_t zw_cp_vector_ps(const struct zw_profile *p, uint64_t elements, uint32_t ops);
 
 /* -- semaphores (cp_sem.c) ---------------------------------------------------------------------------- */
@@ -146,6 +149,8 @@ struct zw_cp_impl {
 	uint32_t no_operand, no_scalar;
 	/* Form beyond the table, on a packet whose fields are well-formed: enum zw_reason. */
 	uint32_t (*validate)(const void *pkt);
+	/* Whether engines have this combination of operands, all of which they have; NULL: yes. */
+	bool (*supported)(const void *pkt);
 	/*
 	 * Zero, ZW_CP_BLOCKED, or what zw_cp_fail() and its like return. Not called without rows. prepare writes
 	 * no memory of the VM; run does nothing that costs simulated time.
@@ -214,6 +219,12 @@ static inline bool zw_cp_other_dims(const struct zw_cp_operand *opd, uint32_t fl
 static inline bool zw_cp_has_rows(const struct zw_cp_operand *opd, uint32_t flags)
 {
 	return opd->kind & ZW_OPD_ROWS && !zw_cp_transposed(opd, flags);
+}
+
+/* Bytes of `elements` elements, a multiple of the type's block. */
+static inline uint64_t zw_cp_bytes(unsigned int dtype, uint64_t elements)
+{
+	return elements / zw_dtype_block_elements(dtype) * zw_dtype_block_bytes(dtype);
 }
 
 /* Bytes of an element of a type with blocks of one element. */
@@ -323,6 +334,23 @@ void zw_cp_traffic_sum(const struct zw_cp_exec *x, struct zw_cp_cost *cost);
 int zw_cp_read_index(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint32_t n, int32_t *out);
 /* 0 <= every element < limit, or x fails with DATA, INDEX. */
 int zw_cp_check_index(struct zw_cp_exec *x, const int32_t *v, uint32_t n, uint64_t limit);
+
+/* dim[0] of operand i, or what the packet's number of rows makes of it. */
+uint32_t zw_cp_operand_rows(const struct zw_cp_exec *x, unsigned int i);
+
+/* -- scales (cp_scales.c) ------------------------------------------------------------------------------- */
+
+/* The factors of a product. */
+struct zw_cp_factors {
+	const struct zw_tensor *a, *w, *a_scale, *w_scale, *w_zero, *w_scale2;
+};
+
+/* Which of the scales there have to be, may be, and how they fit each other. */
+uint32_t zw_cp_check_factors(const struct zw_cp_factors *f);
+/* Whether engines multiply operands of these types. */
+bool zw_cp_factors_supported(const struct zw_cp_factors *f);
+/* Operand i, which holds scales or is absent, of which the part at ptr is there. */
+struct zw_k_scales zw_cp_scales(const struct zw_cp_exec *x, unsigned int i, const void *ptr);
 
 /* Kernel view of operand i; an absent one gives ptr NULL. */
 struct zw_k_in zw_cp_in(const struct zw_cp_exec *x, unsigned int i);

@@ -9,9 +9,14 @@
 #include "zhenwu/zw_regs.h"
 #include "zw_profile_int.h"
 
-#define GIB    (1ull << 30)
-#define MIB    (1ull << 20)
-#define DTYPES (ZW_DT(F32) | ZW_DT(BF16) | ZW_DT(I32))
+#define GIB (1ull << 30)
+#define MIB (1ull << 20)
+
+/* What is only stored in a type (weights, zero points) is widened on its way in. */
+#define FLOATS  (ZW_DT_FLOAT | ZW_DT(I32))
+#define INTS    (ZW_DT(I8) | ZW_DT(U8))
+#define NIBBLES (ZW_DT(I4) | ZW_DT(U4))
+#define SMALL   (ZW_DT(F8E4M3) | ZW_DT(F8E5M2) | ZW_DT(E8M0) | ZW_DT(F4E2M1))
 
 static const struct zw_profile profiles[] = {
 	{
@@ -24,6 +29,8 @@ static const struct zw_profile profiles[] = {
 		.link_bw = 100000000000,
 		.tensor_bf16_flops = 300000000000000,
 		.tensor_f32_flops = 75000000000000,
+		.tensor_i8_ops = 600000000000000,
+		.tensor_f8_flops = 0,
 		.vector_flops = 20000000000000,
 		.sram_bytes = 40 * MIB,
 		.tile_m = 64,
@@ -34,7 +41,7 @@ static const struct zw_profile profiles[] = {
 		.job_ps = 5000000,
 		.hbm_efficiency_permille = 750,
 		.tensor_efficiency_permille = 850,
-		.dtypes = DTYPES,
+		.dtypes = FLOATS | INTS | NIBBLES | ZW_DT_BLOCKED,
 	},
 	{
 		.name = "m890",
@@ -46,6 +53,8 @@ static const struct zw_profile profiles[] = {
 		.link_bw = 100000000000,
 		.tensor_bf16_flops = 900000000000000,
 		.tensor_f32_flops = 225000000000000,
+		.tensor_i8_ops = 1800000000000000,
+		.tensor_f8_flops = 1800000000000000,
 		.vector_flops = 60000000000000,
 		.sram_bytes = 80 * MIB,
 		.tile_m = 64,
@@ -56,7 +65,7 @@ static const struct zw_profile profiles[] = {
 		.job_ps = 5000000,
 		.hbm_efficiency_permille = 750,
 		.tensor_efficiency_permille = 850,
-		.dtypes = DTYPES,
+		.dtypes = FLOATS | INTS | NIBBLES | ZW_DT_BLOCKED | SMALL,
 	},
 	{
 		.name = "c12",
@@ -68,6 +77,8 @@ static const struct zw_profile profiles[] = {
 		.link_bw = 0,
 		.tensor_bf16_flops = 3000000000000,
 		.tensor_f32_flops = 750000000000,
+		.tensor_i8_ops = 12000000000000,
+		.tensor_f8_flops = 0,
 		.vector_flops = 400000000000,
 		.sram_bytes = 8 * MIB,
 		.tile_m = 16,
@@ -78,7 +89,7 @@ static const struct zw_profile profiles[] = {
 		.job_ps = 10000000,
 		.hbm_efficiency_permille = 750,
 		.tensor_efficiency_permille = 850,
-		.dtypes = DTYPES,
+		.dtypes = ZW_DT(F32) | ZW_DT(BF16) | ZW_DT(I32) | INTS,
 	},
 };
 
@@ -111,6 +122,12 @@ static const struct {
 	{"tensor_f32_flops",
 	 {"assumed: a quarter of BF16", "assumed: a quarter of BF16",
 	  "assumed: a quarter of BF16"}},
+	{"tensor_i8_ops",
+	 {"assumed: twice BF16, as an A800 (624 TOPS)", "assumed: twice BF16",
+	  "published: 12 TOPS INT8"}},
+	{"tensor_f8_flops",
+	 {"assumed: none, no FP8 is published of it", "assumed: twice BF16",
+	  "assumed: none, an INT8 chip"}},
 	{"vector_flops",
 	 {"assumed: the class of an A800 (19.5 TFLOPS)", "assumed: 3 x 810e",
 	  "assumed: 1/30 of the published INT8 rate"}},
@@ -139,9 +156,9 @@ static const struct {
 	 {"assumed: low end of large GEMMs on GPUs (0.84-0.94)", "assumed: as 810e",
 	  "assumed: as 810e"}},
 	{"dtypes",
-	 {"assumed: what the engines compute with",
-	  "assumed: what the engines compute with (the chip has FP8, FP4)",
-	  "assumed: accepted at a low rate; the chip is published as INT8"}},
+	 {"assumed: floats of 16 bits, INT8; INT4 and GGUF records as what weights are stored in",
+	  "published: FP8 and FP4 beside them; the rest assumed as 810e",
+	  "published: INT8; F32 and BF16 assumed, at a low rate"}},
 };
 
 const struct zw_profile *zw_profile_at(size_t i)
@@ -194,6 +211,8 @@ static const struct zw_profile_key keys[] = {
 	U64(link_bw, 0, 1ull << 60),
 	U64(tensor_bf16_flops, 1000000, 1ull << 62),
 	U64(tensor_f32_flops, 1000000, 1ull << 62),
+	U64(tensor_i8_ops, 0, 1ull << 62),
+	U64(tensor_f8_flops, 0, 1ull << 62),
 	U64(vector_flops, 1000000, 1ull << 62),
 	U64(sram_bytes, 4096, 1ull << 40),
 	U32(tile_m, 1, 4096),

@@ -44,6 +44,9 @@ int zw_store_of(uint32_t dtype, enum zw_store *st)
 	case ZW_DTYPE_BF16:
 		*st = ZW_ST_BF16;
 		return 0;
+	case ZW_DTYPE_F16:
+		*st = ZW_ST_F16;
+		return 0;
 	default:
 		return -EOPNOTSUPP;
 	}
@@ -89,6 +92,27 @@ int zw_k_view_in(struct zw_k_view *v, const struct zw_k_in *in, uint32_t rows, u
 		 uint32_t n)
 {
 	return view_fill(v, in->ptr, in->dtype, in->ld, in->hs, rows, heads, n);
+}
+
+int zw_k_view_blocks(struct zw_k_view *v, const struct zw_k_in *in, uint32_t rows, uint32_t n)
+{
+	uint32_t block = zw_dtype_block_elements(in->dtype);
+	uint32_t bytes = zw_dtype_block_bytes(in->dtype);
+
+	memset(v, 0, sizeof(*v));
+	v->rows = rows;
+	v->heads = 1;
+	v->n = n;
+	if (!rows || !n)
+		return 0;
+	if (!in->ptr || n % block || (rows > 1 && in->ld % block) ||
+	    __builtin_mul_overflow(rows > 1 ? in->ld / block : 0, bytes, &v->ld) ||
+	    __builtin_mul_overflow(v->ld, rows - 1, &v->extent) ||
+	    __builtin_add_overflow(v->extent, (uint64_t)(n / block) * bytes, &v->extent) ||
+	    v->extent > UINTPTR_MAX - (uintptr_t)in->ptr)
+		return -EINVAL;
+	v->ptr = (char *)in->ptr;
+	return 0;
 }
 
 /* Bytes from the start of a row to the end of its last head. */

@@ -84,12 +84,24 @@ static uint32_t pairs_of(const struct experts_job *job, uint32_t expert)
 
 /* --- arguments --- */
 
+/* Rows [from, to) of the expert's matrix, all of them in the part, as W of a product. */
 static int part_view(const struct experts_job *job, const struct zw_k_expert_part *part,
-		     struct zw_k_view *v)
+		     uint32_t from, uint32_t to, struct gemm_job *g)
 {
 	struct zw_k_in in = {.ptr = part->ptr, .dtype = job->args->w_dtype, .ld = job->args->w_ld};
+	struct zw_k_quant quant = job->args->quant;
+	int err;
 
-	return zw_k_view_in(v, &in, part->count, 1, job->args->k);
+	quant.scale.ptr = part->scale;
+	quant.zero.ptr = part->zero;
+	quant.scale2 = quant.scale2 ? quant.scale2 + part->expert : NULL;
+	quant.row0 = from;
+	g->n = part->count;
+	g->k = job->args->k;
+	err = zw_gemm_w_view(g, &in, &quant);
+	g->n = to - from;
+	g->w.ptr += g->w.ptr ? (from - part->first) * g->w.ld : 0;
+	return err;
 }
 
 /* Whether the parts are in order and those of every expert that was hit are whole. */
@@ -104,7 +116,7 @@ static int check_parts(const struct experts_job *job)
 
 		for (; i < p->n_parts && p->parts[i].expert == e; i++) {
 			const struct zw_k_expert_part *part = &p->parts[i];
-			struct zw_k_view w;
+			struct gemm_job g = {.m = 0};
 			int err;
 
 			if (!hit)
@@ -112,9 +124,9 @@ static int check_parts(const struct experts_job *job)
 			if (part->first != next)
 				return -EINVAL;
 			next += part->count;
-			err = part_view(job, part, &w);
+			err = part_view(job, part, part->first, part->first + part->count, &g);
 			if (!err)
-				err = zw_k_view_conflict(&job->c, &w, false);
+				err = zw_k_view_conflict(&job->c, &g.w, false);
 			if (err)
 				return err;
 		}
@@ -132,7 +144,8 @@ static int check(struct experts_job *job)
 	enum zw_store st;
 	int err;
 
-	if (p->flags & ~ZW_K_EXPERTS_SCATTER || zw_store_of(p->w_dtype, &st))
+	if (p->flags & ~ZW_K_EXPERTS_SCATTER ||
+	    (zw_store_of(p->w_dtype, &st) && !zw_dtype_block_elements(p->w_dtype)))
 		return -EOPNOTSUPP;
 	if (!p->per_row || p->per_row > ZW_K_EXPERTS_MAX_PER_ROW ||
 	    (uint64_t)p->rows * p->per_row > ZW_K_EXPERTS_MAX_PAIRS || (p->rows && !p->ids) ||
@@ -177,16 +190,13 @@ static uint64_t plan_products(struct experts_job *job, bool small)
 			.prim = job->prim,
 			.pool = job->pool,
 			.m = pairs_of(job, part->expert),
-			.n = to - from,
-			.k = p->k,
 			.a = job->a,
 			.pairs = job->pairs + job->start[part->expert],
 			.per_row = p->per_row,
 			.packed = job->packed,
 			.first_task = tasks,
 		};
-		part_view(job, part, &g->w);
-		g->w.ptr += (from - part->first) * g->w.ld;
+		part_view(job, part, from, to, g);
 		if (job->scatter) {
 			g->c.st = ZW_ST_F32;
 			g->c.size = sizeof(float);

@@ -16,6 +16,7 @@
  */
 #include <errno.h>
 
+#include "zhenwu/zw_types.h"
 #include "zw_k_gemm.h"
 
 /* Bytes of a block of A and rows of W in a task: with the sums put aside, the second-level cache. */
@@ -66,9 +67,8 @@ static void w_ptrs(const void *rows[], const struct gemm_job *job, uint32_t r0, 
 		rows[i] = zw_k_view_at(&job->w, r0 + i, 0) + (uint64_t)k0 * job->w.size;
 }
 
-/* The same of A. */
-static void a_ptrs(const void *rows[], const struct gemm_job *job, uint32_t r0, uint32_t count,
-		   uint32_t k0)
+void zw_gemm_a_ptrs(const void *rows[], const struct gemm_job *job, uint32_t r0, uint32_t count,
+		    uint32_t k0)
 {
 	for (uint32_t i = 0; i < count; i++)
 		rows[i] = pair_at(job, &job->a, r0 + i) + (uint64_t)k0 * job->a.size;
@@ -83,7 +83,7 @@ static struct zw_row row_of(const struct zw_k_view *v, uint32_t row, uint32_t co
 	return r;
 }
 
-static void store_row(const struct gemm_job *job, float *v, uint32_t row, uint32_t col, uint32_t n)
+void zw_gemm_store_row(const struct gemm_job *job, float *v, uint32_t row, uint32_t col, uint32_t n)
 {
 	job->prim->epilogue(pair_at(job, &job->c, row) + (uint64_t)col * job->c.size, job->c.st, v,
 			    row_of(&job->bias, 0, col), row_of(&job->residual, row, col), n);
@@ -120,7 +120,7 @@ static void direct_pack(const struct gemm_job *job, float *a, uint32_t m0, uint3
 		uint32_t group = job->prim->direct[rows - 1].group;
 		const void *ptrs[ZW_DIRECT_MAX_ROWS];
 
-		a_ptrs(ptrs, job, m0 + i, rows, 0);
+		zw_gemm_a_ptrs(ptrs, job, m0 + i, rows, 0);
 		job->prim->pack[job->a.st](a, group, ptrs, rows, job->k);
 		a += group * ZW_PAD((size_t)job->k);
 	}
@@ -194,7 +194,7 @@ static int direct_task(struct gemm_job *job, uint64_t task, unsigned int slot)
 			return err;
 	}
 	for (uint32_t i = 0; i < m; i++)
-		store_row(job, out + i * ldo, m0 + i, n0, count);
+		zw_gemm_store_row(job, out + i * ldo, m0 + i, n0, count);
 	return 0;
 }
 
@@ -261,10 +261,16 @@ static void pack_a(const struct gemm_job *job, float *a, uint32_t m0, uint32_t r
 		uint32_t n = min_u32(step, rows - i);
 		const void *ptrs[ZW_TILE_MAX_ROWS];
 
-		a_ptrs(ptrs, job, m0 + i, n, k0);
+		zw_gemm_a_ptrs(ptrs, job, m0 + i, n, k0);
 		job->prim->pack[job->a.st](a + i * ZW_PAD((size_t)kc), zw_tile_group(job->prim, n),
 					   ptrs, n, kc);
 	}
+}
+
+/* Bytes of k elements of a row of W. */
+static uint64_t w_bytes(const struct gemm_job *job, uint32_t k)
+{
+	return job->q.used ? zw_q_bytes(&job->q, k) : (uint64_t)k * job->w.size;
 }
 
 /* The lines of W that will be packed next, asked for into the second-level cache a few at a time. */
@@ -277,10 +283,10 @@ struct asking {
 static void ask_begin(struct asking *ask, const struct gemm_job *job, uint32_t row, uint32_t rows,
 		      uint32_t k0, uint32_t kc)
 {
-	*ask = (struct asking){.ld = job->w.ld, .bytes = (uint64_t)kc * job->w.size};
-	if (row >= job->n)
+	*ask = (struct asking){.ld = job->w.ld, .bytes = w_bytes(job, kc)};
+	if (row >= job->n || !ask->bytes)
 		return;
-	ask->at = zw_k_view_at(&job->w, row, 0) + (uint64_t)k0 * job->w.size;
+	ask->at = zw_k_view_at(&job->w, row, 0) + w_bytes(job, k0);
 	ask->end = ask->at + ask->bytes;
 	ask->rows = min_u32(rows, job->n - row) - 1;
 }
@@ -302,7 +308,7 @@ static void ask_some(struct asking *ask, uint32_t lines)
 
 /* A task's memory. */
 struct block {
-	float *a, *w, *out, *lanes;
+	float *a, *w, *out, *lanes, *wide;
 	uint32_t m0, n0, rows_m, rows_n;
 	size_t ldo;
 };
@@ -324,11 +330,16 @@ static int hot_strips(const struct gemm_job *job, const struct block *b, uint32_
 		uint32_t rows = min_u32(step_n, n - s);
 		const void *ptrs[ZW_TILE_MAX_COLS];
 
+		if (job->q.used) {
+			zw_gemm_quant_pack(job, b->w + s * pk, b->n0 + j + s, rows, k0, kc,
+					   b->wide);
+			continue;
+		}
 		w_ptrs(ptrs, job, b->n0 + j + s, rows, k0);
 		prim->pack[job->w.st](b->w + s * pk, step_n, ptrs, rows, kc);
 	}
 	ask_begin(&ask, job, b->n0 + j + n, n, k0, kc);
-	lines = (uint32_t)(n * (kc * job->w.size / 64 + 1) * ASK_GROUPS / groups + 1);
+	lines = (uint32_t)(n * (w_bytes(job, kc) / 64 + 1) * ASK_GROUPS / groups + 1);
 	for (uint32_t g = 0; g < groups; g += ASK_GROUPS) {
 		uint32_t i = g * step_m, rows = min_u32(ASK_GROUPS * step_m, b->rows_m - i);
 
@@ -363,17 +374,19 @@ static int block_task(struct gemm_job *job, uint64_t task, unsigned int slot)
 	uint32_t hot = HOT_W / (uint32_t)(kmax * step_n * sizeof(float) + 1) * step_n;
 	bool cut = job->k > job->block_k;
 	size_t lanes = cut ? groups * strips * zw_tile_lanes(prim) : 0;
+	size_t wide = zw_gemm_quant_floats(job, (uint32_t)kmax);
 
 	b.rows_m = min_u32(job->task_m, job->m - b.m0);
 	b.rows_n = min_u32(job->task_n, job->n - b.n0);
 	hot = hot < step_n ? step_n : min_u32(hot, (uint32_t)strips * step_n);
 	b.a = zw_pool_scratch(job->pool, slot,
-			      sizeof(float) * ((rows + hot) * kmax + rows * b.ldo + lanes));
+			      sizeof(float) * ((rows + hot) * kmax + rows * b.ldo + lanes + wide));
 	if (!b.a)
 		return -ENOMEM;
 	b.w = b.a + rows * kmax;
 	b.out = b.w + hot * kmax;
 	b.lanes = b.out + rows * b.ldo;
+	b.wide = b.lanes + lanes;
 
 	for (uint32_t k0 = 0; k0 == 0 || k0 < job->k; k0 += job->block_k) {
 		uint32_t kc = min_u32(job->k - k0, job->block_k);
@@ -392,7 +405,7 @@ static int block_task(struct gemm_job *job, uint64_t task, unsigned int slot)
 			break; /* k0 + block_k may wrap */
 	}
 	for (uint32_t i = 0; i < b.rows_m; i++)
-		store_row(job, b.out + i * b.ldo, b.m0 + i, b.n0, b.rows_n);
+		zw_gemm_store_row(job, b.out + i * b.ldo, b.m0 + i, b.n0, b.rows_n);
 	return 0;
 }
 
@@ -403,6 +416,8 @@ static uint64_t block_plan(struct gemm_job *job)
 	uint64_t pieces = ((uint64_t)job->k + longest - 1) / longest, tasks_m, most;
 
 	job->block_k = pieces ? (uint32_t)ZW_PAD((job->k + pieces - 1) / pieces) : longest;
+	if (job->q.used && pieces > 1) /* a multiple of every block */
+		job->block_k = (job->block_k + ZW_Q_STEP_256 - 1) / ZW_Q_STEP_256 * ZW_Q_STEP_256;
 	most = BLOCK_A / (job->block_k * sizeof(float)) / step * step;
 	if (most < step)
 		most = step;
@@ -414,15 +429,26 @@ static uint64_t block_plan(struct gemm_job *job)
 
 uint64_t zw_gemm_plan(struct gemm_job *job, bool small)
 {
-	uint32_t most = direct_most(job);
+	uint32_t most = job->q.used ? 0 : direct_most(job);
 
-	job->direct = most;
+	if (zw_gemm_quant_direct(job)) {
+		job->way = GEMM_QUANT;
+		return zw_gemm_quant_plan(job, small);
+	}
+	job->way = most ? GEMM_DIRECT : GEMM_TILES;
 	return most ? direct_plan(job, small, most) : block_plan(job);
 }
 
 int zw_gemm_task(struct gemm_job *job, uint64_t task, unsigned int slot)
 {
-	return job->direct ? direct_task(job, task, slot) : block_task(job, task, slot);
+	switch (job->way) {
+	case GEMM_DIRECT:
+		return direct_task(job, task, slot);
+	case GEMM_QUANT:
+		return zw_gemm_quant_task(job, task, slot);
+	default:
+		return block_task(job, task, slot);
+	}
 }
 
 bool zw_gemm_is_small(uint64_t rows, uint32_t n, uint32_t k)
@@ -433,6 +459,34 @@ bool zw_gemm_is_small(uint64_t rows, uint32_t n, uint32_t k)
 static int gemm_task(void *arg, uint64_t task, unsigned int slot)
 {
 	return zw_gemm_task(arg, task, slot);
+}
+
+int zw_gemm_w_view(struct gemm_job *job, const struct zw_k_in *w, const struct zw_k_quant *quant)
+{
+	int err = zw_q_matrix(&job->q, w->dtype, quant, job->k);
+
+	if (err)
+		return err;
+	if (job->q.used)
+		return zw_k_view_blocks(&job->w, w, job->n, job->k);
+	return zw_k_view_in(&job->w, w, job->n, 1, job->k);
+}
+
+/* Whether C meets scales of W. */
+static int scales_conflict(const struct gemm_job *job, const struct zw_k_scales *s)
+{
+	uint64_t rows = job->q.row0 + job->n, n;
+	struct zw_k_view v;
+
+	if (!s->ptr || !job->k)
+		return 0;
+	n = (rows - 1) / s->rows * s->ld + (job->k - 1) / s->group + 1;
+	if (zw_k_view_array(&v, s->ptr,
+			    (n + zw_dtype_block_elements(s->dtype) - 1) /
+				    zw_dtype_block_elements(s->dtype),
+			    zw_dtype_block_bytes(s->dtype)))
+		return -EINVAL;
+	return zw_k_view_conflict(&job->c, &v, false);
 }
 
 static int gemm_check(struct gemm_job *job, const struct zw_k_gemm_args *args)
@@ -446,7 +500,7 @@ static int gemm_check(struct gemm_job *job, const struct zw_k_gemm_args *args)
 	job->k = args->k;
 	err = zw_k_view_in(&job->a, &args->a, args->m, 1, args->k);
 	if (!err)
-		err = zw_k_view_in(&job->w, &args->w, args->n, 1, args->k);
+		err = zw_gemm_w_view(job, &args->w, &args->quant);
 	if (!err)
 		err = zw_k_view_out(&job->c, &args->c, args->m, 1, args->n);
 	if (!err && args->bias.ptr)
@@ -461,6 +515,10 @@ static int gemm_check(struct gemm_job *job, const struct zw_k_gemm_args *args)
 		err = zw_k_view_conflict(&job->c, &job->bias, false);
 	if (!err)
 		err = zw_k_view_conflict(&job->c, &job->residual, true);
+	if (!err && job->n)
+		err = scales_conflict(job, &job->q.scale);
+	if (!err && job->n)
+		err = scales_conflict(job, &job->q.zero);
 	return err;
 }
 
@@ -476,6 +534,6 @@ int zw_k_gemm(const struct zw_k_gemm_args *args, struct zw_pool *pool)
 	small = zw_gemm_is_small(job.m, job.n, job.k);
 	tasks = zw_gemm_plan(&job, small);
 	/* Direct products of little work are one task, and the caller's anyway. */
-	return (small && !job.direct ? zw_pool_run_alone : zw_pool_run)(pool, gemm_task, &job,
-									tasks);
+	return (small && job.way == GEMM_TILES ? zw_pool_run_alone : zw_pool_run)(pool, gemm_task,
+										  &job, tasks);
 }

@@ -8,6 +8,7 @@
 
 #include "zw_k_check.h"
 #include "zw_k_prim.h"
+#include "zw_k_quant.h"
 #include "zw_kernels.h"
 
 struct gemm_job {
@@ -15,6 +16,7 @@ struct gemm_job {
 	struct zw_pool *pool;
 	uint32_t m, n, k;
 	struct zw_k_view a, w, bias, residual, c;
+	struct zw_q_matrix q; /* what w is, if it is quantised */
 	/*
 	 * NULL: row i of A is row i of its view, and so for C. Else it is row pairs[i] / per_row, head
 	 * pairs[i] % per_row of it. For products without residual.
@@ -29,7 +31,7 @@ struct gemm_job {
 	uint64_t first_task; /* tasks of the products before this one */
 
 	/* the plan */
-	bool direct;
+	enum gemm_way { GEMM_TILES, GEMM_DIRECT, GEMM_QUANT } way;
 	uint32_t task_m, task_n; /* rows of A and of W in a task */
 	uint32_t block_n;        /* direct: rows of W in a block */
 	uint32_t block_k;        /* tiles: elements of K at a time */
@@ -42,5 +44,26 @@ bool zw_gemm_is_small(uint64_t rows, uint32_t n, uint32_t k);
 uint64_t zw_gemm_plan(struct gemm_job *job, bool small);
 /* Runs one of them. */
 int zw_gemm_task(struct gemm_job *job, uint64_t task, unsigned int slot);
+
+/* A view of W [n, k], and job->q: 0, -EINVAL or -EOPNOTSUPP. */
+int zw_gemm_w_view(struct gemm_job *job, const struct zw_k_in *w, const struct zw_k_quant *quant);
+/* Rows r0.. of A as pointers, from element k0 on. */
+void zw_gemm_a_ptrs(const void *rows[], const struct gemm_job *job, uint32_t r0, uint32_t count,
+		    uint32_t k0);
+/* n sums of a row of C from column col on, with what is added to them; v is overwritten. */
+void zw_gemm_store_row(const struct gemm_job *job, float *v, uint32_t row, uint32_t col,
+		       uint32_t n);
+
+/* Quantised W against few rows of A (zw_k_gemm_quant.c): whether that is the way; the rest as above. */
+bool zw_gemm_quant_direct(const struct gemm_job *job);
+uint64_t zw_gemm_quant_plan(struct gemm_job *job, bool small);
+int zw_gemm_quant_task(struct gemm_job *job, uint64_t task, unsigned int slot);
+/*
+ * Elements k0 .. k0 + kc of rows of a quantised W, dequantised and packed for a tile. scratch has
+ * zw_gemm_quant_floats().
+ */
+size_t zw_gemm_quant_floats(const struct gemm_job *job, uint32_t kc);
+void zw_gemm_quant_pack(const struct gemm_job *job, float *dst, uint32_t row, uint32_t rows,
+			uint32_t k0, uint32_t kc, float *scratch);
 
 #endif

@@ -31,6 +31,7 @@
 enum zw_store {
 	ZW_ST_F32,
 	ZW_ST_BF16,
+	ZW_ST_F16,
 	ZW_ST_COUNT,
 };
 
@@ -74,7 +75,10 @@ struct zw_direct {
 	unsigned int group; /* rows of A as packed: the rows or more */
 };
 
+struct zw_q_prim;
+
 struct zw_prim {
+	const struct zw_q_prim *quant; /* zw_k_quant.h */
 	/* dst padded <- n elements of src, exact. */
 	void (*widen[ZW_ST_COUNT])(float *dst, const void *src, size_t n);
 	/* n elements, rounded to nearest even, NaN made canonical. dst may be src (F32). */

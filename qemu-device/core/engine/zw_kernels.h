@@ -4,7 +4,7 @@
  *
  * They know nothing of packets, address spaces or simulated time: the command processor resolves
  * device addresses, checks access, and calls them. What each one computes, to the bit, is written
- * in Documentation/device/numerics.md; in short: storage BF16 or F32, arithmetic IEEE binary32 in a
+ * in Documentation/device/numerics.md; in short: storage F32, BF16 or F16, arithmetic IEEE binary32 in a
  * fixed order, the same bits for any pool, SIMD level and host.
  *
  * Rules for all of them:
@@ -61,16 +61,40 @@ struct zw_k_fault {
 };
 
 /*
+ * Scales, or zero points, of a matrix: that of element (r, k) is element (r / rows, k / group) here. dtypes: F32, BF16,
+ * F16, F8E4M3, E8M0 as scales; these floats, I8, U8, I4, U4 as zero points. ptr NULL: none.
+ */
+struct zw_k_scales {
+	const void *ptr;
+	uint64_t ld; /* elements */
+	uint32_t dtype;
+	uint32_t rows, group;
+	uint32_t reserved;
+};
+
+/*
+ * What belongs to quantised weights: W = (w - zero) * scale * scale2. Types with scales need scale; zero goes with I8, I4
+ * and U4 only, and has the group of scale; records have none of them.
+ */
+struct zw_k_quant {
+	struct zw_k_scales scale, zero;
+	const float *scale2; /* one, or NULL */
+	uint64_t row0;       /* row of the scales' matrix that the first row of W is */
+};
+
+/*
  * C[m,n] = round(dot(A[m,:], W[n,:]) + bias[n] + residual[m,n])
  * A [m,k], W [n,k] (rows are outputs, as Hugging Face stores a Linear), bias [n], residual and C
- * [m,n], each BF16 or F32. bias.ptr or residual.ptr NULL: left out. bias.ld is unused. C may be
- * exactly residual (same pointer, dtype and ld) and may overlap nothing else.
+ * [m,n], each F32, BF16 or F16; W may be quantised too, with k and w.ld multiples of the block of its type.
+ * bias.ptr or residual.ptr NULL: left out. bias.ld is unused. C may be exactly residual (same pointer, dtype and ld) and
+ * may overlap nothing else.
  */
 struct zw_k_gemm_args {
 	uint32_t m, n, k;
 	uint32_t flags; /* must be 0 */
 	struct zw_k_in a, w, bias, residual;
 	struct zw_k_out c;
+	struct zw_k_quant quant; /* of w */
 };
 int zw_k_gemm(const struct zw_k_gemm_args *args, struct zw_pool *pool);
 
@@ -91,6 +115,7 @@ int zw_k_gemm(const struct zw_k_gemm_args *args, struct zw_pool *pool);
 #define ZW_K_EXPERTS_MAX_PER_ROW 1024u
 struct zw_k_expert_part {
 	const void *ptr; /* row `first` of the expert's matrix, the next one w_ld elements on */
+	const void *scale, *zero; /* of row 0 of the expert's matrix, if it is quantised */
 	uint32_t expert;
 	uint32_t first, count; /* rows of W */
 };
@@ -103,6 +128,7 @@ struct zw_k_experts_args {
 	uint64_t w_ld;
 	uint32_t w_dtype;
 	uint32_t reserved;
+	struct zw_k_quant quant; /* but for pointers and row0; scale2 [experts], or NULL */
 	struct zw_k_in a, residual;
 	struct zw_k_out c;
 	const float *weights;

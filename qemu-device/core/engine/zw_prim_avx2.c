@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * The primitives with AVX2 and FMA: one ymm register is the eight lanes of a sum. Only reached
+ * The primitives with AVX2, FMA and F16C: one ymm register is the eight lanes of a sum. Only reached
  * after zw_simd_best() has asked the CPU, so the rest of the library stays baseline x86-64.
  */
 #if defined(__x86_64__)

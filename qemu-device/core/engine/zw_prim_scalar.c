@@ -6,8 +6,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "zw_bf16.h"
+#include "zw_f16.h"
 #include "zw_k_math.h"
+#include "zw_k_quant.h"
 
 static void pad_row(float *dst, size_t n)
 {
@@ -30,6 +31,15 @@ static void widen_bf16(float *dst, const void *src, size_t n)
 	pad_row(dst, n);
 }
 
+static void widen_f16(float *dst, const void *src, size_t n)
+{
+	const uint16_t *s = src;
+
+	for (size_t i = 0; i < n; i++)
+		dst[i] = zw_f16_to_f32(s[i]);
+	pad_row(dst, n);
+}
+
 static void narrow_f32(void *dst, const float *src, size_t n)
 {
 	float *d = dst;
@@ -46,9 +56,20 @@ static void narrow_bf16(void *dst, const float *src, size_t n)
 		d[i] = zw_bf16_from_f32(src[i]);
 }
 
+static void narrow_f16(void *dst, const float *src, size_t n)
+{
+	uint16_t *d = dst;
+
+	for (size_t i = 0; i < n; i++)
+		d[i] = zw_f16_from_f32(src[i]);
+}
+
 static inline float load(const void *p, enum zw_store st, size_t i)
 {
-	return st == ZW_ST_F32 ? ((const float *)p)[i] : zw_bf16_to_f32(((const uint16_t *)p)[i]);
+	if (st == ZW_ST_F32)
+		return ((const float *)p)[i];
+	return st == ZW_ST_BF16 ? zw_bf16_to_f32(((const uint16_t *)p)[i])
+				: zw_f16_to_f32(((const uint16_t *)p)[i]);
 }
 
 static inline void pack(float *dst, unsigned int group, const void *const *rows,
@@ -70,6 +91,12 @@ static void pack_bf16(float *dst, unsigned int group, const void *const *rows, u
 		      size_t n)
 {
 	pack(dst, group, rows, n_rows, n, ZW_ST_BF16);
+}
+
+static void pack_f16(float *dst, unsigned int group, const void *const *rows, unsigned int n_rows,
+		     size_t n)
+{
+	pack(dst, group, rows, n_rows, n, ZW_ST_F16);
 }
 
 /*
@@ -151,8 +178,10 @@ static inline void direct(unsigned int rows, const float *a, const void *const *
 	}
 DIRECT(1, ZW_ST_F32, f32)
 DIRECT(1, ZW_ST_BF16, bf16)
+DIRECT(1, ZW_ST_F16, f16)
 DIRECT(2, ZW_ST_F32, f32)
 DIRECT(2, ZW_ST_BF16, bf16)
+DIRECT(2, ZW_ST_F16, f16)
 
 static inline void weigh(unsigned int rows, enum zw_store st, float *acc, size_t lda,
 			 const float *p, size_t ldp, const void *v, size_t ldv, size_t keys,
@@ -177,6 +206,12 @@ static void weigh_bf16(unsigned int rows, float *acc, size_t lda, const float *p
 	weigh(rows, ZW_ST_BF16, acc, lda, p, ldp, v, ldv, keys, n);
 }
 
+static void weigh_f16(unsigned int rows, float *acc, size_t lda, const float *p, size_t ldp,
+		      const void *v, size_t ldv, size_t keys, size_t n)
+{
+	weigh(rows, ZW_ST_F16, acc, lda, p, ldp, v, ldv, keys, n);
+}
+
 static void epilogue(void *out, enum zw_store st, float *v, struct zw_row bias,
 		     struct zw_row residual, size_t n)
 {
@@ -188,8 +223,10 @@ static void epilogue(void *out, enum zw_store st, float *v, struct zw_row bias,
 			v[i] = v[i] + load(residual.ptr, residual.st, i);
 	if (st == ZW_ST_F32)
 		narrow_f32(out, v, n);
-	else
+	else if (st == ZW_ST_BF16)
 		narrow_bf16(out, v, n);
+	else
+		narrow_f16(out, v, n);
 }
 
 static void sumsq(float s[ZW_LANES], const float *x, size_t n)
@@ -319,9 +356,10 @@ static float scale_max(float *x, float s, float m, size_t n)
 }
 
 const struct zw_prim zw_prim_scalar = {
-	.widen = {widen_f32, widen_bf16},
-	.narrow = {narrow_f32, narrow_bf16},
-	.pack = {pack_f32, pack_bf16},
+	.quant = &zw_q_scalar,
+	.widen = {widen_f32, widen_bf16, widen_f16},
+	.narrow = {narrow_f32, narrow_bf16, narrow_f16},
+	.pack = {pack_f32, pack_bf16, pack_f16},
 	.tile_rows = TILE_ROWS,
 	.tile_unit = 1,
 	.tile_cols = TILE_COLS,
@@ -329,8 +367,12 @@ const struct zw_prim zw_prim_scalar = {
 	.tile = tile,
 	.tiles = tiles,
 	.direct_rows = DIRECT_ROWS,
-	.direct = {{.fn = {direct_1_f32, direct_1_bf16}, .cols = DIRECT_COLS, .group = 1},
-		   {.fn = {direct_2_f32, direct_2_bf16}, .cols = DIRECT_COLS, .group = 2}},
+	.direct = {{.fn = {direct_1_f32, direct_1_bf16, direct_1_f16},
+		    .cols = DIRECT_COLS,
+		    .group = 1},
+		   {.fn = {direct_2_f32, direct_2_bf16, direct_2_f16},
+		    .cols = DIRECT_COLS,
+		    .group = 2}},
 	.epilogue = epilogue,
 	.sumsq = sumsq,
 	.norm = norm,
@@ -346,7 +388,7 @@ const struct zw_prim zw_prim_scalar = {
 	.scale_max = scale_max,
 	.expsum = expsum,
 	.div = divide,
-	.weigh_rows = {3, 2},
+	.weigh_rows = {3, 2, 2},
 	.weigh_cols = 24,
-	.weigh = {weigh_f32, weigh_bf16},
+	.weigh = {weigh_f32, weigh_bf16, weigh_f16},
 };

@@ -13,6 +13,8 @@
  */
 #include <math.h>
 
+#include "zw_k_quant.h"
+
 #define VEC_GROUPS (VEC_LANES / ZW_LANES) /* rows side by side in a vector */
 #define TILE_COLS  4
 
@@ -22,31 +24,30 @@
 /* How far apart two 64-byte lines are, in elements. */
 #define LINE(st) ((st) == ZW_ST_F32 ? 16u : 32u)
 
-/* --- loads and stores of either storage format --- */
+/* --- loads and stores of any storage format --- */
 
-VEC_INLINE v8 v8_load_st(const void *p, const enum zw_store st, size_t i)
-{
-	return st == ZW_ST_F32 ? v8_load((const float *)p + i)
-			       : v8_load_bf16((const uint16_t *)p + i);
-}
-
-VEC_INLINE v8 v8_load_st_n(const void *p, const enum zw_store st, size_t i, size_t n)
-{
-	return st == ZW_ST_F32 ? v8_load_n((const float *)p + i, n)
-			       : v8_load_bf16_n((const uint16_t *)p + i, n);
-}
-
-VEC_INLINE vec vec_load_st(const void *p, const enum zw_store st, size_t i)
-{
-	return st == ZW_ST_F32 ? vec_load((const float *)p + i)
-			       : vec_load_bf16((const uint16_t *)p + i);
-}
-
-VEC_INLINE vec vec_load_st_n(const void *p, const enum zw_store st, size_t i, size_t n)
-{
-	return st == ZW_ST_F32 ? vec_load_n((const float *)p + i, n)
-			       : vec_load_bf16_n((const uint16_t *)p + i, n);
-}
+#define LOAD_ST(name, type)                                                                        \
+	VEC_INLINE type name##_load_st(const void *p, const enum zw_store st, size_t i)            \
+	{                                                                                          \
+		const float *f = p;                                                                \
+		const uint16_t *h = p;                                                             \
+                                                                                                   \
+		return st == ZW_ST_F32    ? name##_load(f + i)                                     \
+		       : st == ZW_ST_BF16 ? name##_load_bf16(h + i)                                \
+					  : name##_load_f16(h + i);                                \
+	}                                                                                          \
+	VEC_INLINE type name##_load_st_n(const void *p, const enum zw_store st, size_t i,          \
+					 size_t n)                                                 \
+	{                                                                                          \
+		const float *f = p;                                                                \
+		const uint16_t *h = p;                                                             \
+                                                                                                   \
+		return st == ZW_ST_F32    ? name##_load_n(f + i, n)                                \
+		       : st == ZW_ST_BF16 ? name##_load_bf16_n(h + i, n)                           \
+					  : name##_load_f16_n(h + i, n);                           \
+	}
+LOAD_ST(v8, v8)
+LOAD_ST(vec, vec)
 
 VEC_INLINE void widen(float *dst, const void *src, size_t n, const enum zw_store st)
 {
@@ -67,16 +68,20 @@ VEC_INLINE void narrow(void *dst, const float *src, size_t n, const enum zw_stor
 
 		if (st == ZW_ST_F32)
 			vec_store((float *)dst + i, vec_canon(v));
-		else
+		else if (st == ZW_ST_BF16)
 			vec_store_bf16((uint16_t *)dst + i, v);
+		else
+			vec_store_f16((uint16_t *)dst + i, v);
 	}
 	if (i < n) {
 		vec v = vec_load_n(src + i, n - i);
 
 		if (st == ZW_ST_F32)
 			vec_store_n((float *)dst + i, vec_canon(v), n - i);
-		else
+		else if (st == ZW_ST_BF16)
 			vec_store_bf16_n((uint16_t *)dst + i, v, n - i);
+		else
+			vec_store_f16_n((uint16_t *)dst + i, v, n - i);
 	}
 }
 
@@ -238,6 +243,14 @@ VEC_INLINE void ask_ahead(const unsigned int cols, const void *const *w, size_t 
 		_mm_prefetch((const char *)w[j] + byte + ahead->bytes, _MM_HINT_T0);
 }
 
+/* Eight elements of each row of W, side by side in a vector. */
+VEC_INLINE vec direct_join(const void *const *w, const enum zw_store st, size_t c)
+{
+	return st == ZW_ST_F32    ? vec_join(w, c)
+	       : st == ZW_ST_BF16 ? vec_join_bf16(w, c)
+				  : vec_join_f16(w, c);
+}
+
 /* One row of A: rows of W side by side. */
 VEC_INLINE void direct_one(const enum zw_store st, const float *a, const void *const *w, size_t k,
 			   float *out, const struct zw_ahead ahead)
@@ -260,11 +273,7 @@ VEC_INLINE void direct_one(const enum zw_store st, const float *a, const void *c
 
 #pragma GCC unroll 8
 			for (unsigned int j = 0; j < VECS; j++)
-				s[j] = vec_fma(x,
-					       st == ZW_ST_F32
-						       ? vec_join(w + j * VEC_GROUPS, c + i)
-						       : vec_join_bf16(w + j * VEC_GROUPS, c + i),
-					       s[j]);
+				s[j] = vec_fma(x, direct_join(w + j * VEC_GROUPS, st, c + i), s[j]);
 		}
 		c += line;
 	}
@@ -293,6 +302,8 @@ VEC_INLINE vec direct_w(const void *w, const enum zw_store st, size_t c, const s
 		return vec_repeat_v8(v8_load_st_n(w, st, c, n));
 	if (st == ZW_ST_F32)
 		return vec_repeat((const float *)w + c);
+	if (st == ZW_ST_F16)
+		return vec_repeat_f16((const uint16_t *)w + c);
 	return tight ? vec_repeat_bf16_tight((const uint16_t *)w + c)
 		     : vec_repeat_bf16((const uint16_t *)w + c);
 }
@@ -404,6 +415,12 @@ VEC_FN static void direct_one_bf16(const float *a, const void *const *w, size_t 
 	direct_one(ZW_ST_BF16, a, w, k, out, ahead);
 }
 
+VEC_FN static void direct_one_f16(const float *a, const void *const *w, size_t k, float *out,
+				  struct zw_ahead ahead)
+{
+	direct_one(ZW_ST_F16, a, w, k, out, ahead);
+}
+
 #define DIRECT_FN(rows, cols)                                                                      \
 	VEC_FN static void direct_##rows##_f32(const float *a, const void *const *w, size_t k,     \
 					       float *out, struct zw_ahead ahead)                  \
@@ -414,6 +431,11 @@ VEC_FN static void direct_one_bf16(const float *a, const void *const *w, size_t 
 						float *out, struct zw_ahead ahead)                 \
 	{                                                                                          \
 		direct_many(rows, cols, ZW_ST_BF16, a, w, k, out, ahead);                          \
+	}                                                                                          \
+	VEC_FN static void direct_##rows##_f16(const float *a, const void *const *w, size_t k,     \
+					       float *out, struct zw_ahead ahead)                  \
+	{                                                                                          \
+		direct_many(rows, cols, ZW_ST_F16, a, w, k, out, ahead);                           \
 	}
 DIRECT_TABLE(DIRECT_FN)
 
@@ -443,7 +465,7 @@ VEC_INLINE void weigh_cols(const unsigned int rows, const unsigned int vecs, con
 #pragma GCC unroll 8
 		for (unsigned int c = 0; c < vecs; c++) {
 			vec y = n < VEC_LANES ? vec_load_st_n(v, st, 0, n)
-				: rows * vecs < MANY_SUMS || st == ZW_ST_F32
+				: rows * vecs < MANY_SUMS || st != ZW_ST_BF16
 					? vec_load_st(v, st, c * VEC_LANES)
 					: vec_load_bf16_tight((const uint16_t *)(const void *)v +
 							      c * VEC_LANES);
@@ -503,7 +525,7 @@ VEC_INLINE void weigh(unsigned int rows, const enum zw_store st, float *acc, siz
 	}
 }
 
-#define BOTH_FORMATS(st, name)                                                                     \
+#define EACH_FORMAT(st, name)                                                                      \
 	VEC_FN static void widen_##name(float *dst, const void *src, size_t n)                     \
 	{                                                                                          \
 		widen(dst, src, n, st);                                                            \
@@ -523,8 +545,9 @@ VEC_INLINE void weigh(unsigned int rows, const enum zw_store st, float *acc, siz
 	{                                                                                          \
 		weigh(rows, st, acc, lda, p, ldp, v, ldv, keys, n);                                \
 	}
-BOTH_FORMATS(ZW_ST_F32, f32)
-BOTH_FORMATS(ZW_ST_BF16, bf16)
+EACH_FORMAT(ZW_ST_F32, f32)
+EACH_FORMAT(ZW_ST_BF16, bf16)
+EACH_FORMAT(ZW_ST_F16, f16)
 
 /* --- element by element --- */
 
@@ -554,8 +577,10 @@ VEC_FN static void add_any_row(float *v, struct zw_row row, size_t n)
 {
 	if (row.st == ZW_ST_F32)
 		add_row(v, row.ptr, n, ZW_ST_F32);
-	else
+	else if (row.st == ZW_ST_BF16)
 		add_row(v, row.ptr, n, ZW_ST_BF16);
+	else
+		add_row(v, row.ptr, n, ZW_ST_F16);
 }
 
 VEC_FN static void epilogue(void *out, enum zw_store st, float *v, struct zw_row bias,
@@ -567,8 +592,10 @@ VEC_FN static void epilogue(void *out, enum zw_store st, float *v, struct zw_row
 		add_any_row(v, residual, n);
 	if (st == ZW_ST_F32)
 		narrow(out, v, n, ZW_ST_F32);
-	else
+	else if (st == ZW_ST_BF16)
 		narrow(out, v, n, ZW_ST_BF16);
+	else
+		narrow(out, v, n, ZW_ST_F16);
 }
 
 VEC_FN static void sumsq(float lanes[ZW_LANES], const float *x, size_t n)
@@ -823,15 +850,16 @@ VEC_FN static void divide(float *x, float s, size_t n)
 
 #define DIRECT_ENTRY(rows, cols_)                                                                  \
 	[(rows)-1] = {                                                                             \
-		.fn = {direct_##rows##_f32, direct_##rows##_bf16},                                 \
+		.fn = {direct_##rows##_f32, direct_##rows##_bf16, direct_##rows##_f16},            \
 		.cols = (cols_),                                                                   \
 		.group = ((rows) + VEC_GROUPS - 1) / VEC_GROUPS * VEC_GROUPS,                      \
 	},
 
 const struct zw_prim PRIM_NAME = {
-	.widen = {widen_f32, widen_bf16},
-	.narrow = {narrow_f32, narrow_bf16},
-	.pack = {pack_f32, pack_bf16},
+	.quant = &zw_q_avx2,
+	.widen = {widen_f32, widen_bf16, widen_f16},
+	.narrow = {narrow_f32, narrow_bf16, narrow_f16},
+	.pack = {pack_f32, pack_bf16, pack_f16},
 	.tile_rows = TILE_UNITS * VEC_GROUPS,
 	.tile_unit = VEC_GROUPS,
 	.tile_cols = TILE_COLS,
@@ -839,7 +867,9 @@ const struct zw_prim PRIM_NAME = {
 	.tile = tile,
 	.tiles = tiles,
 	.direct_rows = DIRECT_ROWS,
-	.direct = {[0] = {.fn = {direct_one_f32, direct_one_bf16}, .cols = 8, .group = 1},
+	.direct = {[0] = {.fn = {direct_one_f32, direct_one_bf16, direct_one_f16},
+			  .cols = 8,
+			  .group = 1},
 		   DIRECT_TABLE(DIRECT_ENTRY)},
 	.epilogue = epilogue,
 	.sumsq = sumsq,
@@ -856,7 +886,7 @@ const struct zw_prim PRIM_NAME = {
 	.scale_max = scale_max,
 	.expsum = expsum,
 	.div = divide,
-	.weigh_rows = {WEIGH_ROWS, ZW_WEIGH_MAX_ROWS},
+	.weigh_rows = {WEIGH_ROWS, ZW_WEIGH_MAX_ROWS, WEIGH_ROWS},
 	.weigh_cols = 4 * VEC_LANES,
-	.weigh = {weigh_f32, weigh_bf16},
+	.weigh = {weigh_f32, weigh_bf16, weigh_f16},
 };

@@ -3,9 +3,13 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 static atomic_int current = -1;
 
@@ -20,12 +24,22 @@ const char *zw_simd_name(enum zw_simd level)
 	return (unsigned int)level < ZW_SIMD_COUNT ? names[level] : "?";
 }
 
+#if defined(__x86_64__)
+/* Not every compiler's __builtin_cpu_supports() knows it. Uses the registers of AVX. */
+static bool has_f16c(void)
+{
+	unsigned int a, b, c, d;
+
+	return __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
+}
+#endif
+
 enum zw_simd zw_simd_best(void)
 {
 #if defined(__x86_64__)
 	/* Asks cpuid, and xgetbv whether the operating system saves the registers. */
 	__builtin_cpu_init();
-	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c()) {
 		if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
 		    __builtin_cpu_supports("avx512vl"))
 			return ZW_SIMD_AVX512;

@@ -5,7 +5,7 @@
 
 enum zw_simd {
 	ZW_SIMD_SCALAR = 0, /* plain C, fmaf() of the C library */
-	ZW_SIMD_AVX2 = 1,   /* x86-64 with AVX2 and FMA */
+	ZW_SIMD_AVX2 = 1,   /* x86-64 with AVX2, FMA and F16C */
 	ZW_SIMD_AVX512 = 2, /* the same with AVX-512 F, BW and VL */
 	ZW_SIMD_COUNT,
 };

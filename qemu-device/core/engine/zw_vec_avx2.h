@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One eight-lane register (AVX2 and FMA), and what the primitives need of it. v8_* is always eight
+ * One eight-lane register (AVX2, FMA and F16C), and what the primitives need of it. v8_* is always eight
  * lanes wide; vec_* is as wide as the level: zw_vec_avx512.h and the tests' pair of these registers
  * have the same functions at sixteen.
  *
@@ -12,12 +12,12 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "zw_bf16.h"
+#include "zw_f16.h"
 #include "zw_k_math.h"
 #include "zw_k_prim.h"
 
 #ifndef VEC_TARGET
-#define VEC_TARGET "avx2,fma"
+#define VEC_TARGET "avx2,fma,f16c"
 #endif
 #define VEC_FN     __attribute__((target(VEC_TARGET)))
 #define VEC_INLINE VEC_FN __attribute__((always_inline)) static inline
@@ -85,6 +85,19 @@ VEC_INLINE v8 v8_load_bf16_n(const uint16_t *p, size_t n)
 	return v8_load_bf16(buf);
 }
 
+VEC_INLINE v8 v8_load_f16(const uint16_t *p)
+{
+	return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
+}
+
+VEC_INLINE v8 v8_load_f16_n(const uint16_t *p, size_t n)
+{
+	uint16_t buf[ZW_LANES] = {0};
+
+	memcpy(buf, p, n * sizeof(*p));
+	return v8_load_f16(buf);
+}
+
 /* Eight BF16 of the values, rounded to nearest even, NaN made canonical. */
 VEC_INLINE __m128i v8_narrow(v8 v)
 {
@@ -107,6 +120,24 @@ VEC_INLINE void v8_store_bf16_n(uint16_t *p, v8 v, size_t n)
 	uint16_t buf[ZW_LANES];
 
 	v8_store_bf16(buf, v);
+	memcpy(p, buf, n * sizeof(*p));
+}
+
+VEC_INLINE void v8_store_f16(uint16_t *p, v8 v)
+{
+	__m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+	__m128i nans =
+		_mm_packs_epi32(_mm256_castsi256_si128(nan), _mm256_extracti128_si256(nan, 1));
+	__m128i h = _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT);
+
+	_mm_storeu_si128((__m128i *)p, _mm_blendv_epi8(h, _mm_set1_epi16(ZW_F16_NAN), nans));
+}
+
+VEC_INLINE void v8_store_f16_n(uint16_t *p, v8 v, size_t n)
+{
+	uint16_t buf[ZW_LANES];
+
+	v8_store_f16(buf, v);
 	memcpy(p, buf, n * sizeof(*p));
 }
 

@@ -7,7 +7,7 @@
 #ifndef ZW_VEC_AVX512_H
 #define ZW_VEC_AVX512_H
 
-#define VEC_TARGET "avx2,fma,avx512f,avx512bw,avx512vl"
+#define VEC_TARGET "avx2,fma,f16c,avx512f,avx512bw,avx512vl"
 #include "zw_vec_avx2.h"
 
 #define VEC_LANES 16
@@ -49,6 +49,20 @@ VEC_INLINE vec vec_join_bf16(const void *const *p, size_t i)
 	return vec_widen(_mm256_inserti128_si256(_mm256_castsi128_si256(lo), hi, 1));
 }
 
+VEC_INLINE vec vec_join_f16(const void *const *p, size_t i)
+{
+	return vec_pair(v8_load_f16((const uint16_t *)p[0] + i),
+			v8_load_f16((const uint16_t *)p[1] + i));
+}
+
+VEC_INLINE __m256i vec_narrow_f16(vec v)
+{
+	__mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+
+	return _mm256_mask_mov_epi16(_mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT), nan,
+				     _mm256_set1_epi16(ZW_F16_NAN));
+}
+
 VEC_INLINE vec vec_repeat_bf16(const uint16_t *p)
 {
 	__m512i four = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)p));
@@ -88,10 +102,14 @@ VEC_INLINE vec vec_canon(vec v)
 #define vec_load_n(p, n)          _mm512_maskz_loadu_ps(vec_mask(n), p)
 #define vec_load_bf16(p)          vec_widen(_mm256_loadu_si256((const __m256i *)(p)))
 #define vec_load_bf16_n(p, n)     vec_widen(_mm256_maskz_loadu_epi16(vec_mask(n), p))
+#define vec_load_f16(p)           _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(p)))
+#define vec_load_f16_n(p, n)      _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(vec_mask(n), p))
 #define vec_store(p, v)           _mm512_storeu_ps(p, v)
 #define vec_store_n(p, v, n)      _mm512_mask_storeu_ps(p, vec_mask(n), v)
 #define vec_store_bf16(p, v)      _mm256_storeu_si256((__m256i *)(p), vec_narrow(v))
 #define vec_store_bf16_n(p, v, n) _mm256_mask_storeu_epi16(p, vec_mask(n), vec_narrow(v))
+#define vec_store_f16(p, v)       _mm256_storeu_si256((__m256i *)(p), vec_narrow_f16(v))
+#define vec_store_f16_n(p, v, n)  _mm256_mask_storeu_epi16(p, vec_mask(n), vec_narrow_f16(v))
 #define vec_add(a, b)             _mm512_add_ps(a, b)
 #define vec_sub(a, b)             _mm512_sub_ps(a, b)
 #define vec_mul(a, b)             _mm512_mul_ps(a, b)
@@ -105,6 +123,7 @@ VEC_INLINE vec vec_canon(vec v)
 		_mm512_xor_si512(_mm512_castps_si512(a), _mm512_set1_epi32((int)0x80000000u)))
 #define vec_first_n(v, fill, n) _mm512_mask_mov_ps(fill, vec_mask(n), v)
 #define vec_repeat(p)           vec_repeat_v8(v8_load(p))
+#define vec_repeat_f16(p)       vec_repeat_v8(v8_load_f16(p))
 #define vec_repeat_v8(v)        _mm512_castpd_ps(_mm512_broadcast_f64x4(_mm256_castps_pd(v)))
 #define vec_join(p, i)                                                                             \
 	vec_pair(v8_load((const float *)(p)[0] + (i)), v8_load((const float *)(p)[1] + (i)))

@@ -11,7 +11,7 @@
 #include "../device/unit.h"
 #include "zhenwu/zw_cmd.h"
 #include "zhenwu/zw_regs.h"
-#include "zw_bf16.h"
+#include "zw_f16.h"
 #include "zw_cp.h"
 #include "zw_hbm.h"
 #include "zw_kernels.h"
@@ -34,6 +34,7 @@ enum place { IN_HBM, IN_PAGES, IN_SYSTEM, IN_READ_ONLY, N_PLACES };
 #define CMD_MAX    (320 * KIB)
 #define F32        ZW_DTYPE_F32
 #define BF16       ZW_DTYPE_BF16
+#define F16        ZW_DTYPE_F16
 #define I32        ZW_DTYPE_I32
 
 struct cp_alloc {
@@ -255,7 +256,7 @@ static inline void env_clear(struct cp_env *e)
 
 static inline unsigned int esize(unsigned int dtype)
 {
-	return dtype == BF16 ? 2 : 4;
+	return zw_dtype_block_bytes(dtype);
 }
 
 /* Dense tensor at va; a dimension of 0 ends the list. */
@@ -311,13 +312,17 @@ static inline float get_f(struct cp_env *e, const struct zw_tensor *t, uint64_t 
 	uint32_t bits = 0;
 
 	env_get(e, at(t, i, j, k, l), &bits, esize(t->dtype));
-	return t->dtype == F32 ? zw_f32_from_bits(bits) : zw_bf16_to_f32((uint16_t)bits);
+	if (t->dtype == F32)
+		return zw_f32_from_bits(bits);
+	return t->dtype == F16 ? zw_f16_to_f32((uint16_t)bits) : zw_bf16_to_f32((uint16_t)bits);
 }
 
 static inline void put_f(struct cp_env *e, const struct zw_tensor *t, uint64_t i, uint64_t j,
 			 uint64_t k, uint64_t l, float v)
 {
-	uint32_t bits = t->dtype == F32 ? zw_f32_bits(v) : zw_bf16_from_f32(v);
+	uint32_t bits = t->dtype == F32   ? zw_f32_bits(v)
+			: t->dtype == F16 ? zw_f16_from_f32(v)
+					  : zw_bf16_from_f32(v);
 
 	env_put(e, at(t, i, j, k, l), &bits, esize(t->dtype));
 }

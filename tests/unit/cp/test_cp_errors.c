@@ -199,20 +199,26 @@ static void quantised(struct cp_env *e, bool records, union any_packet *pk)
 	g->w_scale2 = tensor_at(va + 45056, F32, 1, 0, 0, 0);
 }
 
-/* Operands that the ABI describes and no engine computes yet: their form is checked all the same, and comes first. */
+/* Form of quantised operands, by a well-formed packet whose types the profile does not have. */
 static void quantised_form(void **state)
 {
 	struct cp_env *e = *state;
 	union any_packet ok, pk;
 
+	e->profile.dtypes &= ~(ZW_DT(U4) | ZW_DT(Q4_K));
 	quantised(e, false, &ok);
 	CASE(, ZW_REASON_UNSUPPORTED);
 	CASE(pk.gemm.a_scale.block[1] = 256, ZW_REASON_SHAPE);
 	CASE(pk.gemm.a_scale.block[0] = 0, ZW_REASON_VALUE);
 	CASE(pk.gemm.w_scale.block[1] = 0, ZW_REASON_VALUE);
 	CASE(pk.gemm.w_scale.block[1] = 127, ZW_REASON_SHAPE);
-	CASE(pk.gemm.w_scale.block[1] = 170, ZW_REASON_UNSUPPORTED); /* ceil(512 / 170) = 4 */
-	CASE(pk.gemm.w_scale.block[1] = 171, ZW_REASON_SHAPE);       /* 3 */
+	CASE(pk.gemm.w_scale.block[1] = 170, ZW_REASON_VALUE); /* ceil(512 / 170) = 4 */
+	CASE(pk.gemm.w_scale.block[1] = 171, ZW_REASON_SHAPE); /* 3 */
+	CASE((pk.gemm.w_zero.block[1] = 127, pk.gemm.w_zero.dim[1] = 5), ZW_REASON_SHAPE);
+	CASE((pk.gemm.w_zero.block[1] = 150), ZW_REASON_VALUE);
+	CASE((pk.gemm.w.dtype = ZW_DTYPE_F4E2M1), ZW_REASON_OPERAND); /* zero points */
+	CASE((pk.gemm.w.dtype = BF16, pk.gemm.w.va &= ~1), ZW_REASON_OPERAND);
+	CASE((pk.gemm.a.dtype = BF16), ZW_REASON_OPERAND); /* a_scale */
 	CASE(pk.gemm.w_zero.block[0] = 2, ZW_REASON_SHAPE);
 	CASE(pk.gemm.w_zero.block[0] = 4, ZW_REASON_SHAPE);
 	CASE((pk.gemm.w_scale.ndim = 1, pk.gemm.w_scale.dim[1] = 0, pk.gemm.w_scale.stride[0] = 0),
@@ -243,12 +249,13 @@ static void quantised_form(void **state)
 	CASE(pk.gemm.c.va = pk.gemm.w.va + 2880, ZW_REASON_UNSUPPORTED);
 }
 
-/* One option at a time that no engine has. */
+/* One type at a time that the profile leaves out, and what no engine has. */
 static void unsupported(void **state)
 {
 	struct cp_env *e = *state;
 	union any_packet ok, pk;
 
+	e->profile.dtypes &= ~ZW_DT(F16);
 	for (unsigned int o = 0; o < N_OPCODES; o++) {
 		const struct zw_cp_op *op = zw_cp_op_find(all_opcodes[o]);
 
@@ -278,7 +285,6 @@ static void unsupported(void **state)
 	CASE(, ZW_REASON_UNSUPPORTED);
 	/* a profile cannot add what no engine computes */
 	e->profile.dtypes = UINT64_MAX;
-	CASE((pk.add.b.dtype = ZW_DTYPE_F16), ZW_REASON_UNSUPPORTED);
 	for (int i = 0; i < 2; i++) {
 		env_clear(e);
 		make_packet(e, i ? ZW_OP_ATTENTION : ZW_OP_KV_WRITE, IN_HBM, &ok);
@@ -524,7 +530,7 @@ static void packet_fields(void **state)
 	      pk.gemm_experts.w_scale.block[0] = 10, pk.gemm_experts.w_scale.block[1] = 24),
 	     ZW_REASON_UNSUPPORTED);
 	CASE((pk.gemm_experts.w_scale2 = tensor_at(AREA_VA(IN_SYSTEM), F32, 5, 0, 0, 0)),
-	     ZW_REASON_UNSUPPORTED);
+	     ZW_REASON_OPERAND);
 	CASE((pk.gemm_experts.w_scale2 = tensor_at(AREA_VA(IN_SYSTEM), F32, 1, 0, 0, 0)),
 	     ZW_REASON_SHAPE);
 	CASE((pk.gemm_experts.ids = tensor_at(AREA_VA(IN_SYSTEM), I32, 4, 1025, 0, 0),

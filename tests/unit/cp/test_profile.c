@@ -37,6 +37,14 @@ static void built_in(void **state)
 	assert_null(zw_profile_find("h100"));
 	assert_null(zw_profile_find(NULL));
 	assert_null(zw_profile_source(zw_profile_at(0), "colour"));
+	/* a type has a rate, and the rates of what was published */
+	for (size_t i = 0; i < 3; i++) {
+		const struct zw_profile *p = zw_profile_at(i);
+
+		assert_int_equal(p->dtypes & ZW_DT(I8) ? 1 : 0, p->tensor_i8_ops ? 1 : 0);
+		assert_int_equal(p->dtypes & ZW_DT(F8E4M3) ? 1 : 0, p->tensor_f8_flops ? 1 : 0);
+	}
+	assert_int_equal(zw_profile_find("c12")->tensor_i8_ops, 12000000000000);
 	/* what was published */
 	assert_int_equal(zw_profile_find("810e")->hbm_bytes, 96 * GIB);
 	assert_int_equal(zw_profile_find("810e")->links * zw_profile_find("810e")->link_bw,
@@ -63,7 +71,7 @@ static void good_files(void **state)
 
 	(void)state;
 	assert_int_equal(parse("# a faster one\n base = 810e\n\nname=big \n hbm_bw = 4T # more\n"
-			       "hbm_bytes = 64Gi\ntile_m=32\ndtypes = f32, bf16,i32",
+			       "hbm_bytes = 64Gi\ntile_m=32\ndtypes = f32, bf16,f16,i32",
 			       &p, err),
 			 0);
 	assert_string_equal(p.name, "big");
@@ -72,7 +80,7 @@ static void good_files(void **state)
 	assert_int_equal(p.hbm_bytes, 64 * GIB);
 	assert_int_equal(p.tile_m, 32);
 	assert_int_equal(p.tile_n, zw_profile_find("810e")->tile_n);
-	assert_int_equal(p.dtypes, zw_profile_find("810e")->dtypes);
+	assert_int_equal(p.dtypes, ZW_DT(F32) | ZW_DT(BF16) | ZW_DT(F16) | ZW_DT(I32));
 	assert_string_equal(zw_profile_source(&p, "hbm_bw"), "user: profile file");
 
 	/* every figure from the file: the built-in profile written out is the built-in profile */
@@ -81,14 +89,19 @@ static void good_files(void **state)
 	int n = snprintf(
 		text, sizeof(text),
 		"hbm_bytes=%zu\nhbm_bw=%zu\npcie_bw=%zu\nlinks=%u\nlink_bw=%zu\n"
-		"tensor_bf16_flops=%zu\ntensor_f32_flops=%zu\nvector_flops=%zu\nsram_bytes=%zu\n"
+		"tensor_bf16_flops=%zu\ntensor_f32_flops=%zu\ntensor_i8_ops=%zu\n"
+		"tensor_f8_flops=%zu\nvector_flops=%zu\nsram_bytes=%zu\n"
 		"tile_m=%u\ntile_n=%u\ntile_k=%u\ntdp_watts=%u\npacket_ps=%zu\njob_ps=%zu\n"
-		"hbm_efficiency_permille=%u\ntensor_efficiency_permille=%u\ndtypes=f32,bf16,"
-		"i32\nname=m890\n",
+		"hbm_efficiency_permille=%u\ntensor_efficiency_permille=%u\nname=m890\ndtypes=i32",
 		m->hbm_bytes, m->hbm_bw, m->pcie_bw, m->links, m->link_bw, m->tensor_bf16_flops,
-		m->tensor_f32_flops, m->vector_flops, m->sram_bytes, m->tile_m, m->tile_n,
-		m->tile_k, m->tdp_watts, m->packet_ps, m->job_ps, m->hbm_efficiency_permille,
-		m->tensor_efficiency_permille);
+		m->tensor_f32_flops, m->tensor_i8_ops, m->tensor_f8_flops, m->vector_flops,
+		m->sram_bytes, m->tile_m, m->tile_n, m->tile_k, m->tdp_watts, m->packet_ps,
+		m->job_ps, m->hbm_efficiency_permille, m->tensor_efficiency_permille);
+	/* the types by their names */
+#define ADD_DTYPE(type, number, elements, bytes)                                                   \
+	if (m->dtypes & ZW_DT(type))                                                               \
+		n += snprintf(text + n, sizeof(text) - (size_t)n, ",%s", #type);
+	ZW_DTYPES(ADD_DTYPE)
 	assert_true(n > 0 && n < (int)sizeof(text));
 	assert_int_equal(parse(text, &p, err), 0);
 	p.id = m->id;
@@ -127,6 +140,9 @@ static void bad_files(void **state)
 		{"base=810e\ndtypes =", "line 2: dtypes: empty list"},
 		{"base=810e\nname = seventeen-letters", "line 2: name: 1 to 15 characters"},
 		{"base=810e\nname = a b", "line 2: name: printable ASCII without blanks only"},
+		{"base=c12\ndtypes = f32, f8e4m3",
+		 "dtypes has f8e4m3 or f8e5m2, and tensor_f8_flops is 0"},
+		{"base=c12\ntensor_i8_ops = 0", "dtypes has i8, and tensor_i8_ops is 0"},
 		{"base=810e\nhbm_bytes = 3000001", "hbm_bytes is not a multiple of 2 MiB"},
 	};
 	struct zw_profile p;

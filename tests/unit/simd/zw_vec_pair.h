@@ -53,6 +53,16 @@ VEC_INLINE vec vec_load_bf16_n(const uint16_t *p, size_t n)
 	return vec_pair(v8_load_bf16_n(p, LO(n)), v8_load_bf16_n(p + 8, HI(n)));
 }
 
+VEC_INLINE vec vec_load_f16(const uint16_t *p)
+{
+	return vec_pair(v8_load_f16(p), v8_load_f16(p + 8));
+}
+
+VEC_INLINE vec vec_load_f16_n(const uint16_t *p, size_t n)
+{
+	return vec_pair(v8_load_f16_n(p, LO(n)), v8_load_f16_n(p + 8, HI(n)));
+}
+
 VEC_INLINE void vec_store(float *p, vec v)
 {
 	v8_store(p, v.lo);
@@ -75,6 +85,18 @@ VEC_INLINE void vec_store_bf16_n(uint16_t *p, vec v, size_t n)
 {
 	v8_store_bf16_n(p, v.lo, LO(n));
 	v8_store_bf16_n(p + 8, v.hi, HI(n));
+}
+
+VEC_INLINE void vec_store_f16(uint16_t *p, vec v)
+{
+	v8_store_f16(p, v.lo);
+	v8_store_f16(p + 8, v.hi);
+}
+
+VEC_INLINE void vec_store_f16_n(uint16_t *p, vec v, size_t n)
+{
+	v8_store_f16_n(p, v.lo, LO(n));
+	v8_store_f16_n(p + 8, v.hi, HI(n));
 }
 
 #define PAIR2(name, op)                                                                            \
@@ -132,6 +154,10 @@ VEC_INLINE v8 vec_group(vec v, unsigned int group)
 #define vec_join_bf16(p, i)                                                                        \
 	vec_pair(v8_load_bf16((const uint16_t *)(p)[0] + (i)),                                     \
 		 v8_load_bf16((const uint16_t *)(p)[1] + (i)))
+#define vec_repeat_f16(p) vec_repeat_v8(v8_load_f16(p))
+#define vec_join_f16(p, i)                                                                         \
+	vec_pair(v8_load_f16((const uint16_t *)(p)[0] + (i)),                                      \
+		 v8_load_f16((const uint16_t *)(p)[1] + (i)))
 #define vec_join_v8(v)           vec_pair((v)[0], (v)[1])
 #define vec_keep(v)              ((void)(v))
 #define vec_fma_tight(a, b, c)   ((c) = vec_fma(a, b, c))

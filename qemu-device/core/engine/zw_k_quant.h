@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Quantised weights: how a row of them becomes F32. The arithmetic is stated in
+ * Documentation/device/numerics.md, section 16; zw_quant_scalar.c reads like it.
+ */
+#ifndef ZW_K_QUANT_H
+#define ZW_K_QUANT_H
+
+#include "zw_k_prim.h"
+#include "zw_kernels.h"
+
+/* Formats as table index; a type with zero points is one of its own. */
+#define ZW_Q_RECORDS(X)                                                                            \
+	X(Q4_0)                                                                                    \
+	X(Q4_1)                                                                                    \
+	X(Q5_0)                                                                                    \
+	X(Q5_1)                                                                                    \
+	X(Q8_0)                                                                                    \
+	X(MXFP4)                                                                                   \
+	X(Q2_K)                                                                                    \
+	X(Q3_K)                                                                                    \
+	X(Q4_K)                                                                                    \
+	X(Q5_K)                                                                                    \
+	X(Q6_K)
+#define ZW_Q_FORMATS(X)                                                                            \
+	X(I8)                                                                                      \
+	X(I8Z)                                                                                     \
+	X(I4)                                                                                      \
+	X(I4Z)                                                                                     \
+	X(U4)                                                                                      \
+	X(U4Z)                                                                                     \
+	X(F8E4M3)                                                                                  \
+	X(F8E5M2)                                                                                  \
+	X(F4E2M1)                                                                                  \
+	ZW_Q_RECORDS(X)
+
+enum zw_q_format {
+#define ZW_Q_ENUM(name) ZW_Q_##name,
+	ZW_Q_FORMATS(ZW_Q_ENUM) ZW_Q_COUNT,
+#undef ZW_Q_ENUM
+	ZW_Q_FIRST_RECORD = ZW_Q_Q4_0,
+	ZW_Q_FIRST_OF_256 = ZW_Q_Q2_K,
+};
+
+/* Elements that the primitives take at a time: rows are cut at multiples of it. */
+#define ZW_Q_STEP     32u
+#define ZW_Q_STEP_256 256u
+
+/* A piece of a row: its bytes, and of each group of elements the scale and, where there are some, zero point. */
+struct zw_q_row {
+	const uint8_t *ptr;
+	const float *scale, *zero; /* unused by records */
+};
+
+/* Primitives of a level, beside those of struct zw_prim. */
+struct zw_q_prim {
+	/*
+	 * dst padded <- n elements of the row, dequantised. The first one is element @phase of its
+	 * group of @group; both count for types with scales only.
+	 */
+	void (*dequant[ZW_Q_COUNT])(float *dst, const struct zw_q_row *row, size_t phase,
+				    size_t group, size_t n);
+	/*
+	 * out[i * cols + j] = dot(packed row i of a, the k elements of w[j]) for i < rows, j < cols.
+	 * Groups as zw_q_direct_group() says.
+	 */
+	struct zw_q_direct {
+		void (*fn[ZW_Q_COUNT])(const float *a, const struct zw_q_row *w, size_t k,
+				       size_t group, float *out);
+		unsigned int rows, cols;
+	} direct[2]; /* by rows, ascending */
+};
+
+extern const struct zw_q_prim zw_q_scalar;
+#if defined(__x86_64__)
+extern const struct zw_q_prim zw_q_avx2;
+#endif
+
+#define ZW_Q_DIRECT_MAX_COLS 8
+#define ZW_Q_DIRECT_OUT      32
+
+/* Whether the direct products take groups of that many elements. */
+static inline bool zw_q_direct_group(size_t group, size_t k)
+{
+	return group >= k || group % ZW_Q_STEP == 0 || group == ZW_Q_STEP / 2;
+}
+
+/* A quantised matrix, checked. */
+struct zw_q_matrix {
+	bool used; /* else it is not quantised */
+	enum zw_q_format format;
+	uint32_t block, block_bytes; /* elements and bytes of a block of the type */
+	struct zw_k_scales scale, zero;
+	bool scaled2;
+	float scale2;
+	uint64_t row0; /* of the matrix that the scales are of */
+};
+
+/* Bytes of k elements, k a multiple of the block. */
+static inline uint64_t zw_q_bytes(const struct zw_q_matrix *q, uint64_t k)
+{
+	return k / q->block * q->block_bytes;
+}
+
+/* Elements at which a row may be cut. */
+static inline uint32_t zw_q_step(const struct zw_q_matrix *q)
+{
+	return q->format >= ZW_Q_FIRST_OF_256 ? ZW_Q_STEP_256 : ZW_Q_STEP;
+}
+
+/* Floats of scales and zero points of k elements of a row. */
+size_t zw_q_scale_floats(const struct zw_q_matrix *q, uint32_t k);
+/*
+ * Elements k0 .. k0 + k of a row whose bytes start at ptr; its scales go to scratch, of
+ * zw_q_scale_floats(). *phase: of element k0 in its group.
+ */
+struct zw_q_row zw_q_row_at(const struct zw_q_matrix *q, const struct zw_prim *prim,
+			    const char *ptr, uint64_t row, uint32_t k0, uint32_t k, float *scratch,
+			    size_t *phase);
+
+/* Whether the type is one of those; then fills q in. 0, -EOPNOTSUPP or -EINVAL. */
+int zw_q_matrix(struct zw_q_matrix *q, uint32_t dtype, const struct zw_k_quant *quant, uint32_t k);
+
+#endif

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: MIT
+/* Packets with operands of other types than F32 and BF16: results, bytes, time, refusals. */
+#include "cp_packets.h"
+#include "../k_quant_util.h"
+#include "cp/zw_cp_int.h"
+
+/* Every packet, all its 16-bit operands F16. */
+static void float16(void **state)
+{
+	struct cp_env *e = *state;
+	union any_packet pk;
+
+	for (unsigned int o = 0; o < N_OPCODES; o++) {
+		const struct sample_op *op = sample_op(all_opcodes[o]);
+		uint64_t bytes = 0, ps = 0;
+
+		for (int f16 = 0; f16 < 2; f16++) {
+			env_clear(e);
+			e->rng = o + 1;
+			make_packet(e, all_opcodes[o], IN_HBM, &pk);
+			for (unsigned int i = 0; f16 && i < op->n_tensors; i++) {
+				struct zw_tensor *t = sample_operand(op, &pk, i);
+
+				if (t->dtype == BF16)
+					t->dtype = F16;
+			}
+			emit(e, &pk, pk.hdr.size);
+			env_run_ok(e);
+			if (f16) {
+				assert_int_equal(e->result.hbm_read + e->result.hbm_written, bytes);
+				assert_int_equal(e->result.end_ps - e->result.start_ps, ps);
+			}
+			bytes = e->result.hbm_read + e->result.hbm_written;
+			ps = e->result.end_ps - e->result.start_ps;
+		}
+	}
+}
+
+/* -- weights ------------------------------------------------------------------------------------------ */
+
+static bool is_record(uint32_t dtype)
+{
+	return ZW_DT_BLOCKED >> dtype & 1;
+}
+
+/* A tensor of any type, rows `gap` elements apart. */
+static struct zw_tensor packed(struct cp_env *e, enum place p, uint32_t dtype, uint32_t gap,
+			       uint32_t d0, uint32_t d1, uint32_t d2)
+{
+	struct zw_tensor t = tensor_at(0, dtype, d0, d1, d2, 0);
+
+	t.stride[t.ndim - 2] += gap;
+	if (t.ndim == 3)
+		t.stride[0] = t.stride[1] * d1;
+	t.layout = is_record(dtype) ? ZW_LAYOUT_BLOCKED : ZW_LAYOUT_STRIDED;
+	t.va = env_alloc(e, p, zw_cp_bytes(dtype, t.stride[0] * d0));
+	return t;
+}
+
+static struct zw_tensor scales(struct cp_env *e, enum place p, uint32_t dtype,
+			       const struct zw_tensor *of, uint32_t rows, uint32_t group)
+{
+	uint32_t d[3] = {of->dim[0], of->dim[1], of->dim[2]};
+	unsigned int n = of->ndim;
+	struct zw_tensor t;
+
+	d[n - 2] = (d[n - 2] + rows - 1) / rows;
+	d[n - 1] = (d[n - 1] + group - 1) / group;
+	t = packed(e, p, dtype, d[n - 1] % 2 + 4, d[0], d[1], n == 3 ? d[2] : 0);
+	t.block[0] = rows;
+	t.block[1] = group;
+	return t;
+}
+
+static void code_at(struct cp_env *e, const struct zw_tensor *t, uint64_t i, unsigned int code)
+{
+	uint8_t byte;
+
+	env_get(e, t->va + (half_byte(t->dtype) ? i / 2 : i), &byte, 1);
+	code_put(t->dtype, &byte, half_byte(t->dtype) ? i % 2 : 0, code);
+	env_put(e, t->va + (half_byte(t->dtype) ? i / 2 : i), &byte, 1);
+}
+
+/* Something random at element i; what it stands for. */
+static float number_at(struct cp_env *e, const struct zw_tensor *t, uint64_t i)
+{
+	unsigned int code = (unsigned int)test_rand(&e->rng);
+
+	if (ZW_DT_FLOAT >> t->dtype & 1) {
+		struct zw_tensor flat = *t;
+
+		flat.ndim = 1;
+		put_f(e, &flat, i, 0, 0, 0, (float)(int32_t)code * 0x1p-31f);
+		return get_f(e, &flat, i, 0, 0, 0);
+	}
+	code %= half_byte(t->dtype) ? 16 : 256;
+	if (t->dtype == ZW_DTYPE_E8M0)
+		code = 120 + code % 8;
+	if (t->dtype == ZW_DTYPE_F8E4M3 && code % 128 == 127)
+		code = 5;
+	if (t->dtype == ZW_DTYPE_F8E5M2)
+		code &= 0xbf;
+	code_at(e, t, i, code);
+	return code_value(t->dtype, code);
+}
+
+/* Fills weights and, of types that have some, scales; wide gets what they stand for. */
+struct weights {
+	struct zw_tensor w, scale, zero, scale2, wide;
+};
+
+static void fill_weights(struct cp_env *e, const struct weights *q)
+{
+	uint32_t n = q->w.ndim, rows = q->w.dim[n - 2], cols = q->w.dim[n - 1];
+	uint32_t block = zw_dtype_block_elements(q->w.dtype);
+	static float s[8][64][64], z[8][64][64], s2[8];
+
+	for (uint32_t x = 0; x < (n == 3 ? q->w.dim[0] : 1); x++) {
+		const struct zw_tensor *of[2] = {&q->scale, &q->zero};
+
+		for (int i = 0; i < 2; i++) {
+			const struct zw_tensor *t = of[i];
+
+			for (uint32_t r = 0; t->dtype && r < t->dim[n - 2]; r++)
+				for (uint32_t c = 0; c < t->dim[n - 1]; c++)
+					(i ? z : s)[x][r][c] =
+						number_at(e, t,
+							  (n == 3 ? x * t->stride[0] : 0) +
+								  r * t->stride[n - 2] + c);
+		}
+		s2[x] = q->scale2.dtype ? number_at(e, &q->scale2, x) : 0;
+		for (uint32_t r = 0; r < rows; r++) {
+			uint64_t at = (n == 3 ? x * q->w.stride[0] : 0) + r * q->w.stride[n - 2];
+			struct block_numbers b;
+			uint8_t bytes[256];
+
+			for (uint32_t c = 0; c < cols; c++) {
+				float v, f;
+
+				if (is_record(q->w.dtype)) {
+					if (c % block == 0) {
+						block_random(q->w.dtype, &b);
+						block_write(q->w.dtype, &b, bytes);
+						env_put(e,
+							q->w.va + zw_cp_bytes(q->w.dtype, at + c),
+							bytes, zw_dtype_block_bytes(q->w.dtype));
+					}
+					v = block_value(q->w.dtype, &b, c % block);
+				} else {
+					v = number_at(e, &q->w, at + c);
+					if (q->zero.dtype)
+						v = v - z[x][r / q->zero.block[0]]
+							 [c / q->zero.block[1]];
+					f = s[x][r / q->scale.block[0]][c / q->scale.block[1]];
+					if (q->scale2.dtype)
+						f = f * s2[x];
+					v = v * f;
+				}
+				if (n == 3)
+					put_f(e, &q->wide, x, r, c, 0, v);
+				else
+					put_f(e, &q->wide, r, c, 0, 0, v);
+			}
+		}
+	}
+}
+
+static const struct {
+	uint32_t dtype, scale, zero, rows, group;
+	bool scale2;
+} kinds[] = {
+	{ZW_DTYPE_I8, F32, 0, 1, 256, false},
+	{ZW_DTYPE_I8, BF16, ZW_DTYPE_I8, 1, 64, false},
+	{ZW_DTYPE_I4, F16, 0, 1, 32, false},
+	{ZW_DTYPE_U4, F16, ZW_DTYPE_U4, 1, 128, false},
+	{ZW_DTYPE_F8E4M3, F32, 0, 128, 128, false},
+	{ZW_DTYPE_F8E4M3, BF16, 0, 16, 100, false},
+	{ZW_DTYPE_F8E5M2, F32, 0, 1, 256, false},
+	{ZW_DTYPE_F4E2M1, ZW_DTYPE_E8M0, 0, 1, 32, false},
+	{ZW_DTYPE_F4E2M1, ZW_DTYPE_F8E4M3, 0, 1, 16, true},
+	{ZW_DTYPE_Q4_0, 0, 0, 0, 0, false},
+	{ZW_DTYPE_Q4_1, 0, 0, 0, 0, false},
+	{ZW_DTYPE_Q5_0, 0, 0, 0, 0, false},
+	{ZW_DTYPE_Q5_1, 0, 0, 0, 0, false},
+	{ZW_DTYPE_Q8_0, 0, 0, 0, 0, false},
+	{ZW_DTYPE_MXFP4, 0, 0, 0, 0, false},
+	{ZW_DTYPE_Q2_K, 0, 0, 0, 0, false},
+	{ZW_DTYPE_Q3_K, 0, 0, 0, 0, false},
+	{ZW_DTYPE_Q4_K, 0, 0, 0, 0, false},
+	{ZW_DTYPE_Q5_K, 0, 0, 0, 0, false},
+	{ZW_DTYPE_Q6_K, 0, 0, 0, 0, false},
+};
+#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+static struct weights make_weights(struct cp_env *e, enum place p, size_t kind, uint32_t experts,
+				   uint32_t n, uint32_t k)
+{
+	uint32_t block = zw_dtype_block_elements(kinds[kind].dtype);
+	uint32_t d0 = experts ? experts : n, d1 = experts ? n : k, d2 = experts ? k : 0;
+	struct weights q = {.w = packed(e, p, kinds[kind].dtype, 2 * block, d0, d1, d2)};
+
+	if (kinds[kind].scale)
+		q.scale =
+			scales(e, p, kinds[kind].scale, &q.w, kinds[kind].rows, kinds[kind].group);
+	if (kinds[kind].zero)
+		q.zero = scales(e, p, kinds[kind].zero, &q.w, 2, kinds[kind].group);
+	if (kinds[kind].scale2)
+		q.scale2 = tensor(e, p, F32, experts ? experts : 1, 0, 0, 0);
+	q.wide = tensor(e, IN_HBM, F32, d0, d1, d2, 0);
+	fill_weights(e, &q);
+	return q;
+}
+
+static uint64_t bytes_of(const struct zw_tensor *t, uint32_t rows)
+{
+	return t->dtype ? zw_cp_bytes(t->dtype, zw_cp_tensor_count(t, rows)) : 0;
+}
+
+static void expect_same(struct cp_env *e, const struct zw_tensor *a, const struct zw_tensor *b)
+{
+	static uint8_t x[65536], y[65536];
+	uint64_t bytes = zw_cp_bytes(a->dtype, zw_cp_tensor_count(a, a->dim[0]));
+
+	assert_true(bytes <= sizeof(x));
+	env_get(e, a->va, x, bytes);
+	env_get(e, b->va, y, bytes);
+	assert_memory_equal(x, y, bytes);
+}
+
+/* Every type of weights from every memory: the bits of the product with weights in F32, the bytes of what they are. */
+static void weights(void **state)
+{
+	struct cp_env *e = env_new("m890", 0);
+
+	*state = e;
+	for (size_t kind = 0; kind < N_KINDS; kind++)
+		for (enum place p = IN_HBM; p <= IN_SYSTEM; env_clear(e), p++) {
+			const uint32_t m = kind % 2 ? 3 : 9, n = 21, k = 256;
+			struct zw_pkt_gemm g = {.hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm)}, wide;
+			struct weights q = make_weights(e, p, kind, 0, n, k);
+			uint64_t packed_bytes;
+
+			g.a = random_tensor(e, p, BF16, m, k, 0, 0);
+			g.bias = random_tensor(e, p, BF16, n, 0, 0, 0);
+			g.c = tensor(e, p, F32, m, n, 0, 0);
+			wide = g;
+			g.w = q.w;
+			g.w_scale = q.scale;
+			g.w_zero = q.zero;
+			g.w_scale2 = q.scale2;
+			wide.w = q.wide;
+			wide.c = tensor(e, IN_HBM, F32, m, n, 0, 0);
+			EMIT(e, g);
+			env_run_ok(e);
+			packed_bytes = bytes_of(&g.a, m) + bytes_of(&g.w, n) + n * 2 +
+				       bytes_of(&q.scale, q.scale.dim[0]) +
+				       bytes_of(&q.zero, q.zero.dim[0]) + bytes_of(&q.scale2, 1);
+			assert_int_equal(e->result.hbm_read + e->result.sys_read, packed_bytes);
+			/* what is stored small is widened: the rate is that of BF16 */
+			if (p == IN_HBM)
+				assert_int_equal(e->result.busy_ps[ZW_ENGINE_TENSOR],
+						 1000000 + 5483);
+			EMIT(e, wide);
+			env_run_ok(e);
+			expect_same(e, &g.c, &wide.c);
+		}
+}
+
+/* The same with the matrices of experts, of which those not hit need not be there. */
+static void weights_of_experts(void **state)
+{
+	enum { M = 5, T = 2, E = 4, HIT = 3 };
+	static const int32_t ids[M][T] = {{3, 0}, {0, 3}, {1, 3}, {3, 1}, {0, 1}};
+	struct cp_env *e = env_new("m890", 0);
+
+	*state = e;
+	for (size_t kind = 0; kind < N_KINDS; kind++)
+		for (enum place p = IN_HBM; p <= IN_SYSTEM; env_clear(e), p++) {
+			const uint32_t n = 9, k = 256;
+			struct zw_pkt_gemm_experts g = {
+				.hdr = HDR(ZW_OP_GEMM_EXPERTS, zw_pkt_gemm_experts)};
+			struct zw_pkt_gemm_experts wide;
+			struct weights q = make_weights(e, p, kind, E, n, k);
+			uint64_t part = 0;
+
+			g.a = random_tensor(e, p, BF16, M, k, 0, 0);
+			g.ids = tensor(e, p, I32, M, T, 0, 0);
+			for (uint32_t i = 0; i < M; i++)
+				for (uint32_t j = 0; j < T; j++)
+					put_i(e, &g.ids, i, j, ids[i][j]);
+			g.c = tensor(e, p, F32, M, T, n, 0);
+			wide = g;
+			g.w = q.w;
+			g.w_scale = q.scale;
+			g.w_zero = q.zero;
+			g.w_scale2 = q.scale2;
+			wide.w = q.wide;
+			wide.c = tensor(e, IN_HBM, F32, M, T, n, 0);
+			EMIT(e, g);
+			env_run_ok(e);
+			part = bytes_of(&q.w, 1) + bytes_of(&q.scale, 1) + bytes_of(&q.zero, 1);
+			assert_int_equal(e->result.hbm_read + e->result.sys_read,
+					 HIT * part + bytes_of(&q.scale2, E) + M * k * 2 +
+						 M * T * 4);
+			EMIT(e, wide);
+			env_run_ok(e);
+			expect_same(e, &g.c, &wide.c);
+		}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(float16, env_setup, env_teardown),
+		cmocka_unit_test_teardown(weights, env_teardown),
+		cmocka_unit_test_teardown(weights_of_experts, env_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
