@@ -328,6 +328,17 @@ ZW_API int zw_cmd_mul_sigmoid(struct zw_cmd *cmd, const struct zw_tensor *x,
 	return END();
 }
 
+ZW_API int zw_cmd_quantize(struct zw_cmd *cmd, const struct zw_tensor *x, const struct zw_tensor *y,
+			   const struct zw_tensor *scale, uint64_t rows_va, uint32_t flags)
+{
+	BEGIN(zw_pkt_quantize, ZW_OP_QUANTIZE, rows_va);
+
+	put(&p->x, x);
+	put(&p->y, y);
+	put(&p->scale, scale);
+	return END();
+}
+
 ZW_API int zw_cmd_kv_write(struct zw_cmd *cmd, const struct zw_tensor *k, const struct zw_tensor *v,
 			   const struct zw_tensor *pos, const struct zw_tensor *seq,
 			   const struct zw_tensor *block_table, const struct zw_tensor *k_cache,

@@ -17,6 +17,7 @@
 #define TAPS_MAX   16u
 #define DELTA_MAX  1024u
 #define HEAD_MAX   4096u
+#define GROUP_MAX  (1u << 16)
 #define MAX_EXTENT (1ull << ZW_VA_BITS)
 
 uint32_t zw_rt_refuse(struct cmd_diag *d, uint32_t reason, const char *where, const char *fmt, ...)
@@ -41,7 +42,13 @@ struct factors {
 	const struct zw_tensor *a, *w, *a_scale, *w_scale, *w_zero, *w_scale2;
 };
 
-static uint32_t check_scaled(struct factors f, struct cmd_diag *d)
+static uint32_t least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* k: elements of a sum; 0: an operand is transposed. */
+static uint32_t check_scaled(struct factors f, uint32_t k, struct cmd_diag *d)
 {
 	if (in(ZW_DT_SCALED, f.a) && !f.a_scale->dtype)
 		return zw_rt_refuse(d, ZW_REASON_OPERAND, "a_scale",
@@ -55,6 +62,16 @@ static uint32_t check_scaled(struct factors f, struct cmd_diag *d)
 		return zw_rt_refuse(d, ZW_REASON_OPERAND, "w",
 				    in(ZW_DT_BLOCKED, f.w) ? "its records hold their scales"
 							   : "of a type without scales");
+	if (f.a_scale->dtype && f.w_scale->dtype && k) {
+		uint32_t group = least(f.a_scale->block[1], k);
+
+		if (group != least(f.w_scale->block[1], k))
+			return zw_rt_refuse(d, ZW_REASON_VALUE, "a_scale",
+					    "not the block[1] of w_scale");
+		if (f.a->dtype == ZW_DTYPE_I8 && group > GROUP_MAX)
+			return zw_rt_refuse(d, ZW_REASON_LIMIT, "a_scale",
+					    "over %u elements of a scale", GROUP_MAX);
+	}
 	if (!f.w_zero->dtype)
 		return 0;
 	if (!in(ZW_DT(I8) | ZW_DT(I4) | ZW_DT(U4), f.w))
@@ -67,13 +84,14 @@ static uint32_t check_scaled(struct factors f, struct cmd_diag *d)
 static uint32_t gemm(const struct zw_pkt_gemm *p, struct cmd_diag *d)
 {
 	bool trans_w = p->hdr.flags & ZW_GEMM_F_TRANS_W;
+	bool trans = trans_w || p->hdr.flags & ZW_GEMM_F_TRANS_A;
 	uint32_t reason = check_scaled(
 		(struct factors){&p->a, &p->w, &p->a_scale, &p->w_scale, &p->w_zero, &p->w_scale2},
-		d);
+		trans ? 0 : p->w.dim[1], d);
 
 	if (reason)
 		return reason;
-	if ((trans_w || p->hdr.flags & ZW_GEMM_F_TRANS_A) && p->w.dim[trans_w ? 0 : 1] > ROW_MAX)
+	if (trans && p->w.dim[trans_w ? 0 : 1] > ROW_MAX)
 		return zw_rt_refuse(d, ZW_REASON_LIMIT, "w", "K over %u and transposed", ROW_MAX);
 	return 0;
 }
@@ -82,7 +100,7 @@ static uint32_t gemm_experts(const struct zw_pkt_gemm_experts *p, struct cmd_dia
 {
 	uint32_t reason = check_scaled(
 		(struct factors){&p->a, &p->w, &p->a_scale, &p->w_scale, &p->w_zero, &p->w_scale2},
-		d);
+		p->w.dim[2], d);
 
 	if (reason)
 		return reason;
@@ -120,6 +138,16 @@ static uint32_t gated_norm(const struct zw_pkt_gated_norm *p, struct cmd_diag *d
 {
 	if (p->w.dim[0] > ROW_MAX)
 		return zw_rt_refuse(d, ZW_REASON_LIMIT, "w", "over %u elements", ROW_MAX);
+	return 0;
+}
+
+static uint32_t quantize(const struct zw_pkt_quantize *p, struct cmd_diag *d)
+{
+	if (p->scale.block[0] != 1)
+		return zw_rt_refuse(d, ZW_REASON_VALUE, "scale", "covers more than a row");
+	if (p->scale.block[1] > ROW_MAX && p->x.dim[p->x.ndim - 1] > ROW_MAX)
+		return zw_rt_refuse(d, ZW_REASON_LIMIT, "scale", "over %u elements of a scale",
+				    ROW_MAX);
 	return 0;
 }
 
@@ -295,6 +323,8 @@ uint32_t zw_rt_check_rules(const union cmd_packet *p, struct cmd_diag *d)
 		return rmsnorm(&p->rmsnorm, d);
 	case ZW_OP_GATED_NORM:
 		return gated_norm(&p->gated_norm, d);
+	case ZW_OP_QUANTIZE:
+		return quantize(&p->quantize, d);
 	case ZW_OP_ROPE:
 		return rope(&p->rope, d);
 	case ZW_OP_TOPK:
@@ -322,17 +352,30 @@ uint32_t zw_rt_check_rules(const union cmd_packet *p, struct cmd_diag *d)
 			return #member;                                                            \
 	} while (0)
 
+/* Quantised activations go with weights of their kind. */
+static const char *pair_beyond(const struct zw_tensor *a, const struct zw_tensor *w,
+			       const struct zw_tensor *w_zero)
+{
+	const uint64_t f8 = ZW_DT(F8E4M3) | ZW_DT(F8E5M2);
+
+	if (in(ZW_DT_FLOAT, a) || (in(f8, a) && in(f8, w)))
+		return NULL;
+	if (in(ZW_DT(I8), a) && in(ZW_DT(I8), w))
+		return w_zero->dtype ? "w_zero" : NULL;
+	return "a";
+}
+
 const char *zw_rt_beyond_engines(const union cmd_packet *p)
 {
 	switch (p->hdr.opcode) {
 	case ZW_OP_GEMM:
-		USED(gemm, a_scale);
 		if (p->gemm.hdr.flags & ZW_GEMM_F_TRANS_W && !in(ZW_DT_FLOAT, &p->gemm.w))
 			return "w";
-		return NULL;
+		if (p->gemm.hdr.flags & ZW_GEMM_F_TRANS_A && !in(ZW_DT_FLOAT, &p->gemm.a))
+			return "a";
+		return pair_beyond(&p->gemm.a, &p->gemm.w, &p->gemm.w_zero);
 	case ZW_OP_GEMM_EXPERTS:
-		USED(gemm_experts, a_scale);
-		return NULL;
+		return pair_beyond(&p->gemm_experts.a, &p->gemm_experts.w, &p->gemm_experts.w_zero);
 	case ZW_OP_KV_WRITE:
 		USED(kv_write, k_scale);
 		USED(kv_write, v_scale);

@@ -14,7 +14,7 @@ static struct cp_env *env;
 
 static void build(struct cp_env *e, const uint8_t *data, size_t size)
 {
-	while (size >= 2 && e->n_allocs < MAX_ALLOCS - 16 && e->used[IN_HBM] < AREA_BYTES / 2) {
+	while (size >= 2 && e->n_allocs < MAX_ALLOCS - 20 && e->used[IN_HBM] < AREA_BYTES / 2) {
 		union any_packet pk;
 		unsigned int edits = data[1] & 7;
 		uint32_t len;
@@ -28,6 +28,12 @@ static void build(struct cp_env *e, const uint8_t *data, size_t size)
 			sample_row_gate(&pk.mul_sigmoid);
 		if (data[1] & 0x80 && pk.hdr.opcode == ZW_OP_ATTENTION)
 			make_sparse(e, (enum place)((data[1] >> 3) % 3), &pk.attention);
+		if (data[1] & 0x80 && pk.hdr.opcode == ZW_OP_GEMM && size >= 4) {
+			quantise_gemm(e, (enum place)((data[1] >> 3) % 3),
+				      data[2] | (uint64_t)data[3] << 8, &pk.gemm);
+			data += 2;
+			size -= 2;
+		}
 		len = pk.hdr.size;
 		data += 2;
 		size -= 2;
@@ -49,7 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct cp_env *e = env;
 
 	if (!e) {
-		e = env = env_new("810e", 0);
+		e = env = env_new("m890", 0);
 		e->no_guards = true;
 	}
 	if (!size || size > CMD_MAX)

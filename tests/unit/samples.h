@@ -145,7 +145,9 @@ static inline uint16_t sample_dtype(const struct sample_op *op, unsigned int i)
 	const struct sample_tensor *t = &op->tensor[i];
 
 	if (!(t->dtypes & ZW_DT(BF16)))
-		return t->dtypes & ZW_DT(F32) ? ZW_DTYPE_F32 : ZW_DTYPE_I32;
+		return t->dtypes & ZW_DT(F32)  ? ZW_DTYPE_F32
+		       : t->dtypes & ZW_DT(I8) ? ZW_DTYPE_I8
+					       : ZW_DTYPE_I32;
 	/* types are mixed where packets allow it */
 	if ((op->opcode == ZW_OP_GEMM && (i == 2 || i == 3)) || op->opcode == ZW_OP_ARGMAX ||
 	    (op->opcode == ZW_OP_ADD && i != 1))
@@ -195,6 +197,25 @@ static inline uint32_t sample_limit(unsigned int opcode, const char *name)
 	return strcmp(name, "block_table") ? 0 : sample_size(opcode, 'B', 0);
 }
 
+/* Scales: one for each eight elements of a row. */
+static inline void sample_scale_dims(const struct sample_op *op, unsigned int i,
+				     struct zw_tensor *t)
+{
+	void *pkt = (char *)t - op->tensor[i].offset;
+
+	for (unsigned int j = 0; j < i; j++) {
+		const struct zw_tensor *of = sample_operand(op, pkt, j);
+
+		if (strcmp(op->tensor[j].name, op->tensor[i].dims + 1))
+			continue;
+		t->ndim = of->ndim;
+		memcpy(t->dim, of->dim, sizeof(t->dim));
+		t->block[0] = 1;
+		t->block[1] = 8;
+		t->dim[t->ndim - 1] = (t->dim[t->ndim - 1] + 7) / 8;
+	}
+}
+
 static inline void sample_tensor(const struct sample_mem *m, const struct sample_op *op,
 				 unsigned int i, struct zw_tensor *t)
 {
@@ -202,7 +223,9 @@ static inline void sample_tensor(const struct sample_mem *m, const struct sample
 	uint64_t n = 1;
 
 	t->dtype = sample_dtype(op, i);
-	for (; *dims && *dims != '|'; dims++)
+	if (*dims == '@')
+		sample_scale_dims(op, i, t);
+	for (; *dims && *dims != '|' && !t->block[0]; dims++)
 		t->dim[t->ndim++] = sample_size(op->opcode, *dims, m->rows);
 	for (unsigned int d = t->ndim; d-- > 0;) {
 		n *= t->dim[d];

@@ -145,6 +145,8 @@ static int call(struct zw_cmd *c, union any_packet *pk)
 	case ZW_OP_RMSNORM:
 		memcpy(&f, &pk->rmsnorm.eps_f32, sizeof(f));
 		return zw_cmd_rmsnorm(c, T(0), T(1), T(2), f, rows_va, flags);
+	case ZW_OP_QUANTIZE:
+		return zw_cmd_quantize(c, T(0), T(1), T(2), rows_va, flags);
 	case ZW_OP_GATED_NORM:
 		memcpy(&f, &pk->gated_norm.eps_f32, sizeof(f));
 		return zw_cmd_gated_norm(c, T(0), T(1), T(2), T(3), f, rows_va, flags);
@@ -333,7 +335,7 @@ static void test_header_fields(void **state)
 /* What is well-formed but for a better device. */
 static void test_supported(void **state)
 {
-	const uint64_t dtypes = ZW_DT(F32) | ZW_DT(BF16) | ZW_DT(I32);
+	const uint64_t dtypes = ZW_DT(F32) | ZW_DT(BF16) | ZW_DT(I32) | ZW_DT(I8);
 	union any_packet pk;
 	struct zw_error what;
 

@@ -138,7 +138,9 @@ ZW_ASSERT_SIZE(struct zw_pkt_sem, 48);
  *
  * Quantised weights: W = (w - w_zero) * w_scale * w_scale2, quantised activations: A = a * a_scale;
  * each optional (zero, one), each a tensor with block[] (see struct zw_tensor), w_scale2 one element.
- * Types of ZW_DT_SCALED need their scale; the GGUF records hold theirs and take none.
+ * Types of ZW_DT_SCALED need their scale; the GGUF records hold theirs and take none, nor do F32, BF16 and F16. w_zero goes with
+ * I8, I4 and U4, and has the block[1] of w_scale. Quantised activations go with weights of their kind, I8 with I8, F8 with F8, and
+ * a_scale with the block[1] of w_scale, or each of one scale for all of K.
  */
 struct zw_pkt_gemm {
 	struct zw_pkt hdr;
@@ -311,6 +313,20 @@ struct zw_pkt_mul_sigmoid {
 ZW_ASSERT_SIZE(struct zw_pkt_mul_sigmoid, 288);
 
 #define ZW_SIGMOID_F_ROW_GATE ZW_PKT_OPFLAG(0)
+
+/*
+ * QUANTIZE: y = x / scale, rounded to the type of y, where the scale of a block is its greatest magnitude divided by the
+ * largest number of that type (127, 448, 57344).
+ *	x, y [M,N] or [M,H,N]; scale with block {1, n}: one for each n elements of a row
+ * What becomes of activations before a product with weights of the same kind.
+ */
+struct zw_pkt_quantize {
+	struct zw_pkt hdr;
+	struct zw_tensor x;
+	struct zw_tensor y;
+	struct zw_tensor scale;
+};
+ZW_ASSERT_SIZE(struct zw_pkt_quantize, 224);
 
 /* -- attention engine -------------------------------------------------------------------------- */
 

@@ -73,7 +73,7 @@ static uint32_t experts_validate(const void *pkt)
 	const struct zw_pkt_gemm_experts *p = pkt;
 
 	const struct zw_cp_factors f = experts_factors(p);
-	uint32_t reason = zw_cp_check_factors(&f);
+	uint32_t reason = zw_cp_check_factors(&f, p->w.dim[2]);
 
 	if (reason)
 		return reason;
@@ -227,6 +227,7 @@ static int experts_run(struct zw_cp_exec *x)
 		.quant.scale = zw_cp_scales(x, EXPERTS_W_SCALE, NULL),
 		.quant.zero = zw_cp_scales(x, EXPERTS_W_ZERO, NULL),
 		.quant.scale2 = zw_cp_in(x, EXPERTS_W_SCALE2).ptr,
+		.a_scale = zw_cp_a_scales(x, EXPERTS_A_SCALE),
 		.a = zw_cp_in(x, EXPERTS_A),
 		.residual = zw_cp_in(x, EXPERTS_RESIDUAL),
 		.c = zw_cp_out(x, EXPERTS_C),
@@ -304,7 +305,6 @@ static uint64_t experts_compute(struct zw_cp_exec *x)
 const struct zw_cp_impl zw_cp_route = {
 	.validate = route_validate, .run = route_run, .compute = route_compute};
 const struct zw_cp_impl zw_cp_gemm_experts = {
-	.no_operand = BIT(EXPERTS_A_SCALE),
 	.supported = experts_supported,
 	.validate = experts_validate,
 	.prepare = experts_prepare,

@@ -41,7 +41,7 @@ static uint32_t gemm_validate(const void *pkt)
 	uint32_t k = p->w.dim[p->hdr.flags & ZW_GEMM_F_TRANS_W ? 0 : 1];
 
 	const struct zw_cp_factors f = gemm_factors(p);
-	uint32_t reason = zw_cp_check_factors(&f);
+	uint32_t reason = zw_cp_check_factors(&f, p->hdr.flags & trans ? 0 : k);
 
 	if (reason)
 		return reason;
@@ -56,7 +56,8 @@ static bool gemm_supported(const void *pkt)
 	const struct zw_pkt_gemm *p = pkt;
 	const struct zw_cp_factors f = gemm_factors(p);
 
-	if (p->hdr.flags & ZW_GEMM_F_TRANS_W && !(ZW_DT_FLOAT >> p->w.dtype & 1))
+	if ((p->hdr.flags & ZW_GEMM_F_TRANS_W && !(ZW_DT_FLOAT >> p->w.dtype & 1)) ||
+	    (p->hdr.flags & ZW_GEMM_F_TRANS_A && !(ZW_DT_FLOAT >> p->a.dtype & 1)))
 		return false;
 	return zw_cp_factors_supported(&f);
 }
@@ -235,6 +236,7 @@ static int gemm_run(struct zw_cp_exec *x)
 			.quant.scale = zw_cp_scales(x, GEMM_W_SCALE, x->view[GEMM_W_SCALE].ptr),
 			.quant.zero = zw_cp_scales(x, GEMM_W_ZERO, x->view[GEMM_W_ZERO].ptr),
 			.quant.scale2 = zw_cp_in(x, GEMM_W_SCALE2).ptr,
+			.a_scale = zw_cp_a_scales(x, GEMM_A_SCALE),
 		};
 
 		args.c.ptr = (void *)moved(args.c.ptr, args.c.dtype, m * args.c.ld);
@@ -278,7 +280,6 @@ static uint64_t gemm_compute(struct zw_cp_exec *x)
 
 const struct zw_cp_impl zw_cp_gemm = {
 	.late = BIT(GEMM_W),
-	.no_operand = BIT(GEMM_A_SCALE),
 	.validate = gemm_validate,
 	.supported = gemm_supported,
 	.prepare = gemm_prepare,

@@ -345,12 +345,17 @@ struct zw_cp_factors {
 	const struct zw_tensor *a, *w, *a_scale, *w_scale, *w_zero, *w_scale2;
 };
 
-/* Which of the scales there have to be, may be, and how they fit each other. */
-uint32_t zw_cp_check_factors(const struct zw_cp_factors *f);
+/*
+ * Which of the scales there have to be, may be, and how they fit each other. k: elements of a sum; 0: an operand is
+ * transposed.
+ */
+uint32_t zw_cp_check_factors(const struct zw_cp_factors *f, uint32_t k);
 /* Whether engines multiply operands of these types. */
 bool zw_cp_factors_supported(const struct zw_cp_factors *f);
-/* Operand i, which holds scales or is absent, of which the part at ptr is there. */
+/* Operand i, which holds scales or is absent, of which the part at ptr, with two dimensions, is there. */
 struct zw_k_scales zw_cp_scales(const struct zw_cp_exec *x, unsigned int i, const void *ptr);
+/* The same of activations, all of it. */
+struct zw_k_scales zw_cp_a_scales(const struct zw_cp_exec *x, unsigned int i);
 
 /* Kernel view of operand i; an absent one gives ptr NULL. */
 struct zw_k_in zw_cp_in(const struct zw_cp_exec *x, unsigned int i);

@@ -52,17 +52,12 @@ int zw_store_of(uint32_t dtype, enum zw_store *st)
 	}
 }
 
-static int view_fill(struct zw_k_view *v, const void *ptr, uint32_t dtype, uint64_t ld, uint64_t hs,
-		     uint32_t rows, uint32_t heads, uint32_t n)
+/* v->size is set. */
+static int view_place(struct zw_k_view *v, const void *ptr, uint64_t ld, uint64_t hs, uint32_t rows,
+		      uint32_t heads, uint32_t n)
 {
 	uint64_t row_span, head_span, extent;
-	int err;
 
-	memset(v, 0, sizeof(*v));
-	err = zw_store_of(dtype, &v->st);
-	if (err)
-		return err;
-	v->size = zw_store_size(v->st);
 	v->rows = rows;
 	v->heads = heads;
 	v->n = n;
@@ -86,6 +81,19 @@ static int view_fill(struct zw_k_view *v, const void *ptr, uint32_t dtype, uint6
 	v->ptr = (char *)ptr;
 	v->extent = extent;
 	return 0;
+}
+
+static int view_fill(struct zw_k_view *v, const void *ptr, uint32_t dtype, uint64_t ld, uint64_t hs,
+		     uint32_t rows, uint32_t heads, uint32_t n)
+{
+	int err;
+
+	memset(v, 0, sizeof(*v));
+	err = zw_store_of(dtype, &v->st);
+	if (err)
+		return err;
+	v->size = zw_store_size(v->st);
+	return view_place(v, ptr, ld, hs, rows, heads, n);
 }
 
 int zw_k_view_in(struct zw_k_view *v, const struct zw_k_in *in, uint32_t rows, uint32_t heads,
@@ -121,18 +129,41 @@ static uint64_t row_width(const struct zw_k_view *v)
 	return v->hs * (v->heads - 1) + (uint64_t)v->n * v->size;
 }
 
+/* An output's rows and heads may not meet each other. */
+static int check_apart(const struct zw_k_view *v)
+{
+	if (!v->extent)
+		return 0;
+	if (v->heads > 1 && v->hs < (uint64_t)v->n * v->size)
+		return -EINVAL;
+	return v->rows > 1 && v->ld < row_width(v) ? -EINVAL : 0;
+}
+
 int zw_k_view_out(struct zw_k_view *v, const struct zw_k_out *out, uint32_t rows, uint32_t heads,
 		  uint32_t n)
 {
 	int err = view_fill(v, out->ptr, out->dtype, out->ld, out->hs, rows, heads, n);
 
-	if (err || !v->extent)
-		return err;
-	if (heads > 1 && v->hs < (uint64_t)n * v->size)
-		return -EINVAL;
-	if (rows > 1 && v->ld < row_width(v))
-		return -EINVAL;
-	return 0;
+	return err ? err : check_apart(v);
+}
+
+int zw_k_view_bytes_in(struct zw_k_view *v, const struct zw_k_in *in, uint32_t rows, uint32_t heads,
+		       uint32_t n)
+{
+	memset(v, 0, sizeof(*v));
+	v->size = 1;
+	return view_place(v, in->ptr, in->ld, in->hs, rows, heads, n);
+}
+
+int zw_k_view_bytes_out(struct zw_k_view *v, const struct zw_k_out *out, uint32_t rows,
+			uint32_t heads, uint32_t n)
+{
+	int err;
+
+	memset(v, 0, sizeof(*v));
+	v->size = 1;
+	err = view_place(v, out->ptr, out->ld, out->hs, rows, heads, n);
+	return err ? err : check_apart(v);
 }
 
 int zw_k_view_array(struct zw_k_view *v, const void *ptr, uint64_t n, uint32_t size)

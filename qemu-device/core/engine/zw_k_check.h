@@ -42,6 +42,12 @@ int zw_k_view_out(struct zw_k_view *v, const struct zw_k_out *out, uint32_t rows
 /* The same for rows of a type with blocks: st is none, size 0. n and ld are multiples of the block. */
 int zw_k_view_blocks(struct zw_k_view *v, const struct zw_k_in *in, uint32_t rows, uint32_t n);
 
+/* The same for elements of a byte, in or out: st is none. */
+int zw_k_view_bytes_in(struct zw_k_view *v, const struct zw_k_in *in, uint32_t rows, uint32_t heads,
+		       uint32_t n);
+int zw_k_view_bytes_out(struct zw_k_view *v, const struct zw_k_out *out, uint32_t rows,
+			uint32_t heads, uint32_t n);
+
 /* The same elements at the same place. */
 bool zw_k_view_same(const struct zw_k_view *a, const struct zw_k_view *b);
 

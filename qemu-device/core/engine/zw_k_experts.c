@@ -99,6 +99,9 @@ static int part_view(const struct experts_job *job, const struct zw_k_expert_par
 	g->n = part->count;
 	g->k = job->args->k;
 	err = zw_gemm_w_view(g, &in, &quant);
+	if (!err)
+		err = zw_gemm_a_view(g, &job->args->a, &job->args->a_scale, job->args->rows,
+				     job->scatter ? job->args->per_row : 1);
 	g->n = to - from;
 	g->w.ptr += g->w.ptr ? (from - part->first) * g->w.ld : 0;
 	return err;
@@ -151,7 +154,9 @@ static int check(struct experts_job *job)
 	    (uint64_t)p->rows * p->per_row > ZW_K_EXPERTS_MAX_PAIRS || (p->rows && !p->ids) ||
 	    (!job->scatter && (p->weights || p->residual.ptr)))
 		return -EINVAL;
-	err = zw_k_view_in(&job->a, &p->a, p->rows, heads_a, p->k);
+	err = zw_store_of(p->a.dtype, &st)
+		      ? zw_k_view_bytes_in(&job->a, &p->a, p->rows, heads_a, p->k)
+		      : zw_k_view_in(&job->a, &p->a, p->rows, heads_a, p->k);
 	if (!err)
 		err = zw_k_view_out(&job->c, &p->c, p->rows, heads_c, p->n);
 	if (!err && p->residual.ptr)
@@ -190,7 +195,6 @@ static uint64_t plan_products(struct experts_job *job, bool small)
 			.prim = job->prim,
 			.pool = job->pool,
 			.m = pairs_of(job, part->expert),
-			.a = job->a,
 			.pairs = job->pairs + job->start[part->expert],
 			.per_row = p->per_row,
 			.packed = job->packed,

@@ -431,6 +431,10 @@ uint64_t zw_gemm_plan(struct gemm_job *job, bool small)
 {
 	uint32_t most = job->q.used ? 0 : direct_most(job);
 
+	if (job->scaled) {
+		job->way = GEMM_SCALED;
+		return zw_gemm_scaled_plan(job);
+	}
 	if (zw_gemm_quant_direct(job)) {
 		job->way = GEMM_QUANT;
 		return zw_gemm_quant_plan(job, small);
@@ -446,6 +450,8 @@ int zw_gemm_task(struct gemm_job *job, uint64_t task, unsigned int slot)
 		return direct_task(job, task, slot);
 	case GEMM_QUANT:
 		return zw_gemm_quant_task(job, task, slot);
+	case GEMM_SCALED:
+		return zw_gemm_scaled_task(job, task, slot);
 	default:
 		return block_task(job, task, slot);
 	}
@@ -472,10 +478,22 @@ int zw_gemm_w_view(struct gemm_job *job, const struct zw_k_in *w, const struct z
 	return zw_k_view_in(&job->w, w, job->n, 1, job->k);
 }
 
-/* Whether C meets scales of W. */
-static int scales_conflict(const struct gemm_job *job, const struct zw_k_scales *s)
+int zw_gemm_a_view(struct gemm_job *job, const struct zw_k_in *a, const struct zw_k_scales *scale,
+		   uint32_t rows, uint32_t heads)
 {
-	uint64_t rows = job->q.row0 + job->n, n;
+	enum zw_store st;
+	int err;
+
+	if (!zw_store_of(a->dtype, &st))
+		return scale->ptr ? -EINVAL : zw_k_view_in(&job->a, a, rows, heads, job->k);
+	err = zw_gemm_scaled_check(job, a->dtype, scale);
+	return err ? err : zw_k_view_bytes_in(&job->a, a, rows, heads, job->k);
+}
+
+/* Whether C meets scales of so many rows. */
+static int scales_conflict(const struct gemm_job *job, const struct zw_k_scales *s, uint64_t rows)
+{
+	uint64_t n;
 	struct zw_k_view v;
 
 	if (!s->ptr || !job->k)
@@ -498,9 +516,9 @@ static int gemm_check(struct gemm_job *job, const struct zw_k_gemm_args *args)
 	job->m = args->m;
 	job->n = args->n;
 	job->k = args->k;
-	err = zw_k_view_in(&job->a, &args->a, args->m, 1, args->k);
+	err = zw_gemm_w_view(job, &args->w, &args->quant);
 	if (!err)
-		err = zw_gemm_w_view(job, &args->w, &args->quant);
+		err = zw_gemm_a_view(job, &args->a, &args->a_scale, args->m, 1);
 	if (!err)
 		err = zw_k_view_out(&job->c, &args->c, args->m, 1, args->n);
 	if (!err && args->bias.ptr)
@@ -516,9 +534,11 @@ static int gemm_check(struct gemm_job *job, const struct zw_k_gemm_args *args)
 	if (!err)
 		err = zw_k_view_conflict(&job->c, &job->residual, true);
 	if (!err && job->n)
-		err = scales_conflict(job, &job->q.scale);
+		err = scales_conflict(job, &job->q.scale, job->q.row0 + job->n);
 	if (!err && job->n)
-		err = scales_conflict(job, &job->q.zero);
+		err = scales_conflict(job, &job->q.zero, job->q.row0 + job->n);
+	if (!err && job->m && job->scaled)
+		err = scales_conflict(job, &job->a_scale, job->m);
 	return err;
 }
 

@@ -141,6 +141,8 @@ struct zw_prim {
 	 */
 	void (*delta)(float *s, size_t lds, const float *q, const float *k, size_t d, float alpha,
 		      float beta, float *v, size_t n);
+	/* v = fma(p, s * w, v) */
+	void (*add_scaled)(float *v, const float *p, float s, const float *w, size_t n);
 	/* a = a + b */
 	void (*add)(float *a, const float *b, size_t n);
 	/* x = x * s */

@@ -52,8 +52,23 @@ struct zw_q_row {
 	const float *scale, *zero; /* unused by records */
 };
 
+/* What activations become. */
+enum zw_q_target {
+	ZW_Q_TO_I8,
+	ZW_Q_TO_F8E4M3,
+	ZW_Q_TO_F8E5M2,
+	ZW_Q_TARGETS,
+};
+
 /* Primitives of a level, beside those of struct zw_prim. */
 struct zw_q_prim {
+	/* The greatest magnitude of x padded; a NaN if there is one. */
+	float (*absmax)(const float *x, size_t n);
+	/*
+	 * n numbers, rounded to nearest even, not beyond the largest of the type (I8: 127); NaN: 0 of I8,
+	 * the canonical one of the others.
+	 */
+	void (*narrow[ZW_Q_TARGETS])(void *dst, const float *src, size_t n);
 	/*
 	 * dst padded <- n elements of the row, dequantised. The first one is element @phase of its
 	 * group of @group; both count for types with scales only.
@@ -117,6 +132,11 @@ size_t zw_q_scale_floats(const struct zw_q_matrix *q, uint32_t k);
 struct zw_q_row zw_q_row_at(const struct zw_q_matrix *q, const struct zw_prim *prim,
 			    const char *ptr, uint64_t row, uint32_t k0, uint32_t k, float *scratch,
 			    size_t *phase);
+
+/* 0 or -EOPNOTSUPP. */
+int zw_q_target_of(uint32_t dtype, enum zw_q_target *to);
+/* x, which is overwritten, quantised to dst; returns the scale. */
+float zw_q_quantise(const struct zw_prim *prim, enum zw_q_target to, void *dst, float *x, size_t n);
 
 /* Whether the type is one of those; then fills q in. 0, -EOPNOTSUPP or -EINVAL. */
 int zw_q_matrix(struct zw_q_matrix *q, uint32_t dtype, const struct zw_k_quant *quant, uint32_t k);

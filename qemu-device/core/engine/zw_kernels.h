@@ -67,6 +67,7 @@ struct zw_k_fault {
 struct zw_k_scales {
 	const void *ptr;
 	uint64_t ld; /* elements */
+	uint64_t hs; /* from head to head; then rows counts heads. 0: there are none */
 	uint32_t dtype;
 	uint32_t rows, group;
 	uint32_t reserved;
@@ -86,6 +87,7 @@ struct zw_k_quant {
  * C[m,n] = round(dot(A[m,:], W[n,:]) + bias[n] + residual[m,n])
  * A [m,k], W [n,k] (rows are outputs, as Hugging Face stores a Linear), bias [n], residual and C
  * [m,n], each F32, BF16 or F16; W may be quantised too, with k and w.ld multiples of the block of its type.
+ * of A too: I8 with I8 of at most 65536 elements a group, F8E4M3 and F8E5M2 with each other.
  * bias.ptr or residual.ptr NULL: left out. bias.ld is unused. C may be exactly residual (same pointer, dtype and ld) and
  * may overlap nothing else.
  */
@@ -94,7 +96,8 @@ struct zw_k_gemm_args {
 	uint32_t flags; /* must be 0 */
 	struct zw_k_in a, w, bias, residual;
 	struct zw_k_out c;
-	struct zw_k_quant quant; /* of w */
+	struct zw_k_quant quant;    /* of w */
+	struct zw_k_scales a_scale; /* F32; a is I8 with w I8, or F8 with w F8, of one group */
 };
 int zw_k_gemm(const struct zw_k_gemm_args *args, struct zw_pool *pool);
 
@@ -129,6 +132,7 @@ struct zw_k_experts_args {
 	uint32_t w_dtype;
 	uint32_t reserved;
 	struct zw_k_quant quant; /* but for pointers and row0; scale2 [experts], or NULL */
+	struct zw_k_scales a_scale;
 	struct zw_k_in a, residual;
 	struct zw_k_out c;
 	const float *weights;
@@ -406,6 +410,18 @@ struct zw_k_route_args {
 	uint64_t index_ld, weight_ld;
 };
 int zw_k_route(const struct zw_k_route_args *args, struct zw_pool *pool);
+
+/*
+ * y[r,h,c] = x[r,h,c] / scale[r,h,c / block], x [rows, heads, n], y I8, F8E4M3 or F8E5M2; scale F32 [rows, heads,
+ * ceil(n / block)]: the greatest magnitude of a block is y's largest number.
+ */
+struct zw_k_quantize_args {
+	uint32_t rows, heads, n;
+	uint32_t block;
+	struct zw_k_in x;
+	struct zw_k_out y, scale;
+};
+int zw_k_quantize(const struct zw_k_quantize_args *args, struct zw_pool *pool);
 
 /* dst[r,c] = src[r,c] with conversion of dtype; same dtype moves the bits unchanged. No overlap. */
 struct zw_k_convert_args {

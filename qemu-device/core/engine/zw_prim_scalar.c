@@ -302,6 +302,15 @@ static void delta(float *s, size_t lds, const float *q, const float *k, size_t d
 	}
 }
 
+static void add_scaled(float *v, const float *p, float s, const float *w, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		float f = s * w[i];
+
+		v[i] = fmaf(p[i], f, v[i]);
+	}
+}
+
 static void add(float *a, const float *b, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -381,6 +390,7 @@ const struct zw_prim zw_prim_scalar = {
 	.mul_sigmoid = mul_sigmoid,
 	.conv = conv,
 	.delta = delta,
+	.add_scaled = add_scaled,
 	.add = add,
 	.scale = scale,
 	.blend = blend,

@@ -765,6 +765,12 @@ VEC_FN static void delta(float *s, size_t lds, const float *q, const float *k, s
 		delta_cols(1, n - c, s + c, lds, q, k, d, alpha, beta, v + c);
 }
 
+VEC_FN static void add_scaled(float *v, const float *p, float s, const float *w, size_t n)
+{
+	FOR_EACH_VEC(n, i)
+	STORE(v + i, vec_fma(LOAD(p + i), vec_mul(vec_set1(s), LOAD(w + i)), LOAD(v + i)));
+}
+
 VEC_FN static void add(float *a, const float *b, size_t n)
 {
 	FOR_EACH_VEC(n, i)
@@ -879,6 +885,7 @@ const struct zw_prim PRIM_NAME = {
 	.mul_sigmoid = mul_sigmoid,
 	.conv = conv,
 	.delta = delta,
+	.add_scaled = add_scaled,
 	.add = add,
 	.scale = scale,
 	.blend = blend,

@@ -222,6 +222,49 @@ static void direct(enum zw_q_format f, unsigned int rows, const float *a, const 
 	}
 }
 
+/* --- activations --- */
+
+static float absmax(const float *x, size_t n)
+{
+	float most = 0.0f;
+
+	for (size_t i = 0; i < n; i++) {
+		float a = fabsf(x[i]);
+
+		/* A NaN wins, and stays. */
+		most = a > most || a != a ? a : most;
+	}
+	return most;
+}
+
+static void narrow_i8(void *dst, const float *src, size_t n)
+{
+	int8_t *d = dst;
+
+	for (size_t i = 0; i < n; i++) {
+		float x = src[i];
+
+		if (x != x)
+			x = 0.0f;
+		x = x > 127.0f ? 127.0f : x;
+		x = x < -127.0f ? -127.0f : x;
+		/* Beyond 2^23 numbers are whole; the sum rounds to nearest even. */
+		d[i] = (int8_t)(x + 0x1.8p23f - 0x1.8p23f);
+	}
+}
+
+static void narrow_e4m3(void *dst, const float *src, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		((uint8_t *)dst)[i] = zw_f8e4m3_from_f32(src[i]);
+}
+
+static void narrow_e5m2(void *dst, const float *src, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		((uint8_t *)dst)[i] = zw_f8e5m2_from_f32(src[i]);
+}
+
 #define FORMAT(name)                                                                               \
 	static void dequant_##name(float *dst, const struct zw_q_row *row, size_t phase,           \
 				   size_t group, size_t n)                                         \
@@ -245,6 +288,8 @@ ZW_Q_FORMATS(FORMAT)
 #define DIRECT_MANY(name) [ZW_Q_##name] = direct_many_##name,
 
 const struct zw_q_prim zw_q_scalar = {
+	.absmax = absmax,
+	.narrow = {narrow_i8, narrow_e4m3, narrow_e5m2},
 	.dequant = {ZW_Q_FORMATS(DEQUANT)},
 	.direct = {{.fn = {ZW_Q_FORMATS(DIRECT_1)}, .rows = 1, .cols = COLS},
 		   {.fn = {ZW_Q_FORMATS(DIRECT_MANY)}, .rows = ROWS, .cols = COLS}},

@@ -369,6 +369,12 @@ ZW_API int zw_cmd_gated_norm(struct zw_cmd *cmd, const struct zw_tensor *x,
 ZW_API int zw_cmd_mul_sigmoid(struct zw_cmd *cmd, const struct zw_tensor *x,
 			      const struct zw_tensor *gate, const struct zw_tensor *residual,
 			      const struct zw_tensor *y, uint64_t rows_va, uint32_t flags);
+/**
+ * Activations to I8 or F8: x, y [M,N] or [M,H,N], scale zw_tensor_scales(ZW_DTYPE_F32, va, *y, 1, n). A
+ * device of ABI 2.2 or later.
+ */
+ZW_API int zw_cmd_quantize(struct zw_cmd *cmd, const struct zw_tensor *x, const struct zw_tensor *y,
+			   const struct zw_tensor *scale, uint64_t rows_va, uint32_t flags);
 /** seq: optional. */
 ZW_API int zw_cmd_kv_write(struct zw_cmd *cmd, const struct zw_tensor *k, const struct zw_tensor *v,
 			   const struct zw_tensor *pos, const struct zw_tensor *seq,

@@ -78,6 +78,44 @@ static inline void make_sparse(struct cp_env *e, enum place p, struct zw_pkt_att
 	sample_sparse(&mem, pk);
 }
 
+/* A GEMM with operands of other types than the sample's: weights, and with some of these activations. */
+static inline void quantise_gemm(struct cp_env *e, enum place p, uint64_t which,
+				 struct zw_pkt_gemm *g)
+{
+	static const uint8_t types[] = {
+		ZW_DTYPE_I8,     ZW_DTYPE_I4,    ZW_DTYPE_U4,   ZW_DTYPE_F8E4M3, ZW_DTYPE_F8E5M2,
+		ZW_DTYPE_F4E2M1, ZW_DTYPE_Q4_0,  ZW_DTYPE_Q4_1, ZW_DTYPE_Q5_0,   ZW_DTYPE_Q5_1,
+		ZW_DTYPE_Q8_0,   ZW_DTYPE_MXFP4, ZW_DTYPE_Q2_K, ZW_DTYPE_Q3_K,   ZW_DTYPE_Q4_K,
+		ZW_DTYPE_Q5_K,   ZW_DTYPE_Q6_K};
+	unsigned int type = types[which % sizeof(types)], how = (unsigned int)(which >> 8);
+	uint32_t rows = g->a.dim[0], k = 256, group = 16u << how % 4;
+	uint64_t bytes =
+		10u * (uint64_t)k / zw_dtype_block_elements(type) * zw_dtype_block_bytes(type);
+	bool record = ZW_DT_BLOCKED >> type & 1;
+
+	g->a = random_tensor(e, p, BF16, rows, k, 0, 0);
+	g->w = tensor_at(env_alloc(e, p, bytes), type, 10, k, 0, 0);
+	for (uint64_t i = 0; i < bytes; i++)
+		*env_byte(e, g->w.va + i) = (uint8_t)test_rand(&e->rng);
+	if (record) {
+		g->w.layout = ZW_LAYOUT_BLOCKED;
+		return;
+	}
+	g->w_scale = random_tensor(e, p, F32, 10, k / group, 0, 0);
+	g->w_scale.block[0] = 1;
+	g->w_scale.block[1] = group;
+	if (how & 8 && (type == ZW_DTYPE_I8 || type == ZW_DTYPE_U4 || type == ZW_DTYPE_I4)) {
+		g->w_zero = g->w_scale;
+		g->w_zero.dtype = ZW_DTYPE_U8;
+	} else if (how & 16 && type != ZW_DTYPE_U4 && type != ZW_DTYPE_I4 &&
+		   type != ZW_DTYPE_F4E2M1) {
+		g->a.dtype = (uint16_t)type;
+		g->a_scale = random_tensor(e, p, F32, rows, k / group, 0, 0);
+		g->a_scale.block[0] = 1;
+		g->a_scale.block[1] = group;
+	}
+}
+
 /* All memory the VM sees but the result record. One at a time: allocating it anew for each case is what takes the time. */
 struct snapshot {
 	uint8_t hbm[3 * AREA_BYTES], sys[AREA_BYTES];

@@ -137,8 +137,13 @@ static void tensor_fields(void **state)
 			CASE(t->layout = 1, ZW_REASON_RESERVED);
 			CASE(t->flags = 0x80000000, ZW_REASON_RESERVED);
 			CASE(t->layout = 2, ZW_REASON_RESERVED);
-			CASE(t->block[0] = 1, ZW_REASON_RESERVED);
-			CASE(t->block[1] = 1, ZW_REASON_RESERVED);
+			if (op->operand[i].dims[0] == '@') {
+				CASE(t->block[0] = 0, ZW_REASON_VALUE);
+				CASE(t->block[1] = 0, ZW_REASON_VALUE);
+			} else {
+				CASE(t->block[0] = 1, ZW_REASON_RESERVED);
+				CASE(t->block[1] = 1, ZW_REASON_RESERVED);
+			}
 			CASE(t->ndim = 0, ZW_REASON_NDIM);
 			CASE(t->ndim = 5, ZW_REASON_NDIM);
 			CASE(t->ndim = 255, ZW_REASON_NDIM);
@@ -151,7 +156,8 @@ static void tensor_fields(void **state)
 			CASE(t->dim[0] = 0, ZW_REASON_SHAPE);
 			CASE(t->dim[good->ndim - 1] = 0, ZW_REASON_SHAPE);
 			CASE(t->dim[0] = ZW_MAX_DIM + 1, ZW_REASON_LIMIT);
-			CASE(t->va += 1, ZW_REASON_ALIGN);
+			if (esize(good->dtype) > 1)
+				CASE(t->va += 1, ZW_REASON_ALIGN);
 			if (good->ndim > 1) {
 				CASE(t->stride[0] -= 1, ZW_REASON_STRIDE);
 				CASE(t->stride[0] = 0, ZW_REASON_STRIDE);
@@ -187,9 +193,9 @@ static void quantised(struct cp_env *e, bool records, union any_packet *pk)
 	g->w.layout = records ? ZW_LAYOUT_BLOCKED : ZW_LAYOUT_STRIDED;
 	if (records)
 		return;
-	g->a_scale = tensor_at(va + 32768, F32, 4, 1, 0, 0);
+	g->a_scale = tensor_at(va + 32768, F32, 4, 4, 0, 0);
 	g->a_scale.block[0] = 1;
-	g->a_scale.block[1] = 512;
+	g->a_scale.block[1] = 128;
 	g->w_scale = tensor_at(va + 36864, BF16, 10, 4, 0, 0);
 	g->w_scale.block[0] = 1;
 	g->w_scale.block[1] = 128;

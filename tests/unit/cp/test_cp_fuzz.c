@@ -108,6 +108,7 @@ static void mutated_packets(void **state)
 	assert_non_null(tables);
 	memcpy(tables, e->hbm.base + 3 * AREA_BYTES, outside);
 	e->no_guards = true;
+	e->profile = *zw_profile_find("m890"); /* the one with the most types */
 	for (uint64_t c = 0; c < cases; c++) {
 		union any_packet pk;
 		uint32_t rows;
@@ -133,6 +134,8 @@ static void mutated_packets(void **state)
 		if (pk.hdr.opcode == ZW_OP_ROUTE && test_rand(&e->rng) % 2)
 			pk.hdr.flags |= ZW_ROUTE_F_RENORM;
 		if (pk.hdr.opcode == ZW_OP_GEMM && test_rand(&e->rng) % 2)
+			quantise_gemm(e, IN_HBM, test_rand(&e->rng), &pk.gemm);
+		else if (pk.hdr.opcode == ZW_OP_GEMM && test_rand(&e->rng) % 2)
 			transpose(&pk.gemm, test_rand(&e->rng));
 		else if (sample_has_rows(sample_op(pk.hdr.opcode)) && test_rand(&e->rng) % 2) {
 			pk.hdr.rows_va = env_alloc(e, IN_SYSTEM, 4);

@@ -308,12 +308,277 @@ static void weights_of_experts(void **state)
 		}
 }
 
+/* -- activations -------------------------------------------------------------------------------------- */
+
+static unsigned int byte_at(struct cp_env *e, uint64_t va)
+{
+	uint8_t b;
+
+	env_get(e, va, &b, 1);
+	return b;
+}
+
+/* QUANTIZE, and the product of what it made with weights of the same kind, against double precision. */
+static void activations(void **state)
+{
+	static const struct {
+		uint32_t dtype, group;
+		float largest;
+	} cases[] = {{ZW_DTYPE_I8, 1000, 127},
+		     {ZW_DTYPE_I8, 64, 127},
+		     {ZW_DTYPE_F8E4M3, 128, 448},
+		     {ZW_DTYPE_F8E5M2, 100, 57344}};
+	enum { M = 5, N = 12, K = 300 };
+	struct cp_env *e = env_new("m890", 0);
+
+	*state = e;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		for (enum place p = IN_HBM; p <= IN_SYSTEM; env_clear(e), p++) {
+			uint32_t dtype = cases[i].dtype, group = cases[i].group;
+			struct zw_pkt_quantize q = {.hdr = HDR(ZW_OP_QUANTIZE, zw_pkt_quantize)};
+			struct zw_pkt_gemm g = {.hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm)};
+			uint64_t sums, rate = dtype == ZW_DTYPE_I8 ? e->profile.tensor_i8_ops
+								   : e->profile.tensor_f8_flops;
+			struct zw_tensor wide = tensor(e, IN_HBM, F32, N, K, 0, 0);
+			struct weights w = {.w = packed(e, p, dtype, 3, N, K, 0), .wide = wide};
+			uint32_t rows = M - 1;
+
+			w.scale = scales(e, p, BF16, &w.w, dtype == ZW_DTYPE_I8 ? 1 : 7, group);
+			fill_weights(e, &w);
+			q.x = random_tensor(e, p, BF16, M, K, 0, 0);
+			q.y = packed(e, p, dtype, 20, M, K, 0);
+			q.scale = scales(e, p, F32, &q.y, 1, group);
+			g.a = q.y;
+			g.a_scale = q.scale;
+			g.w = w.w;
+			g.w_scale = w.scale;
+			g.c = tensor_gap(e, p, F32, 3, M, N, 0);
+			/* a row less than there are */
+			q.hdr.rows_va = g.hdr.rows_va = env_alloc(e, IN_SYSTEM, 4);
+			env_put(e, q.hdr.rows_va, &rows, 4);
+			EMIT(e, q);
+			env_run_ok(e);
+			sums = (uint64_t)q.scale.dim[1] * rows;
+			assert_int_equal(e->result.hbm_written + e->result.sys_written,
+					 sums * 4 + (uint64_t)rows * K);
+			assert_int_equal(e->result.hbm_read + e->result.sys_read,
+					 (uint64_t)rows * K * 2);
+			for (uint32_t r = 0; r < M; r++)
+				for (uint32_t c = 0; c < K; c++) {
+					uint64_t va = q.y.va + r * q.y.stride[0] + c;
+					float s, x = get_f(e, &q.x, r, c, 0, 0);
+
+					if (r == rows) { /* not its row */
+						assert_int_equal(byte_at(e, va), GUARD_BYTE);
+						continue;
+					}
+					s = get_f(e, &q.scale, r, c / group, 0, 0);
+					/* within half a step of the type at the largest number */
+					assert_true(
+						fabs((double)(code_value(dtype, byte_at(e, va)) *
+							      s) -
+						     (double)x) <=
+						(dtype == ZW_DTYPE_I8 ? 0.51 : 0.0715) *
+							(dtype == ZW_DTYPE_I8
+								 ? (double)s
+								 : fmax(fabs((double)x) *
+										(dtype == ZW_DTYPE_F8E5M2
+											 ? 1.8
+											 : 0.9),
+									(double)s * 1e-2)));
+				}
+			EMIT(e, g);
+			env_run_ok(e);
+			assert_int_equal(e->result.hbm_read + e->result.sys_read,
+					 (uint64_t)rows * K + sums * 4 + N * K +
+						 bytes_of(&w.scale, w.scale.dim[0]));
+			if (p == IN_HBM)
+				assert_true(e->result.busy_ps[ZW_ENGINE_TENSOR] >=
+						    1000000 + zw_cp_tensor_ps(&e->profile, rows, N,
+									      K, rate) &&
+					    zw_cp_tensor_rate(&e->profile, dtype, dtype) == rate);
+			for (uint32_t r = 0; r < rows; r++)
+				for (uint32_t n = 0; n < N; n++) {
+					double exact = 0, magnitude = 0;
+
+					for (uint32_t k = 0; k < K; k++) {
+						uint64_t va = q.y.va + r * q.y.stride[0] + k;
+						double a =
+							(double)code_value(dtype, byte_at(e, va)) *
+							(double)get_f(e, &q.scale, r, k / group, 0,
+								      0);
+						double v = (double)get_f(e, &wide, n, k, 0, 0);
+
+						exact += a * v;
+						magnitude += fabs(a * v);
+					}
+					assert_true(fabs((double)get_f(e, &g.c, r, n, 0, 0) -
+							 exact) <= 1e-5 * magnitude + 1e-30);
+				}
+		}
+}
+
+/* The activations of experts, both ways. */
+static void activations_of_experts(void **state)
+{
+	enum { M = 4, T = 2, E = 3, N = 6, K = 64, GROUP = 32 };
+	struct cp_env *e = env_new("m890", 0);
+
+	*state = e;
+	for (int f8 = 0; f8 < 2; f8++)
+		for (int scatter = 0; scatter < 2; env_clear(e), scatter++) {
+			uint32_t dtype = f8 ? ZW_DTYPE_F8E4M3 : ZW_DTYPE_I8;
+			struct zw_pkt_quantize q = {.hdr = HDR(ZW_OP_QUANTIZE, zw_pkt_quantize)};
+			struct zw_pkt_gemm_experts g = {
+				.hdr = HDR(ZW_OP_GEMM_EXPERTS, zw_pkt_gemm_experts)};
+			struct weights w = {.w = packed(e, IN_PAGES, dtype, 0, E, N, K),
+					    .wide = tensor(e, IN_HBM, F32, E, N, K, 0)};
+
+			w.scale = scales(e, IN_PAGES, F32, &w.w, 4, GROUP);
+			fill_weights(e, &w);
+			q.x = random_tensor(e, IN_HBM, F32, M, scatter ? T : K, scatter ? K : 0, 0);
+			q.y = packed(e, IN_PAGES, dtype, 0, M, scatter ? T : K, scatter ? K : 0);
+			q.scale = scales(e, IN_SYSTEM, F32, &q.y, 1, GROUP);
+			EMIT(e, q);
+			g.hdr.flags = scatter ? ZW_EXPERTS_F_SCATTER : 0;
+			g.a = q.y;
+			g.a_scale = q.scale;
+			g.w = w.w;
+			g.w_scale = w.scale;
+			g.ids = tensor(e, IN_HBM, I32, M, T, 0, 0);
+			g.c = tensor(e, IN_HBM, F32, M, scatter ? N : T, scatter ? 0 : N, 0);
+			for (uint32_t m = 0; m < M; m++)
+				for (uint32_t j = 0; j < T; j++)
+					put_i(e, &g.ids, m, j, (int32_t)((m + 2 * j) % E));
+			EMIT(e, g);
+			env_run_ok(e);
+			for (uint32_t m = 0; m < M; m++)
+				for (uint32_t n = 0; n < N; n++) {
+					double all = 0, magnitude = 0;
+
+					for (uint32_t j = 0; j < T; j++) {
+						uint64_t head = scatter ? j : 0,
+							 x = (m + 2 * j) % E;
+						double sum = 0;
+
+						for (uint32_t k = 0; k < K; k++) {
+							uint64_t at = m * q.y.stride[0] + k +
+								      (scatter ? head * K : 0);
+							float s = get_f(e, &q.scale, m,
+									scatter ? head : k / GROUP,
+									k / GROUP, 0);
+							double v = (double)code_value(
+								dtype, byte_at(e, q.y.va + at));
+
+							v *= (double)s *
+							     (double)get_f(e, &w.wide, x, n, k, 0);
+							sum += v;
+							magnitude += fabs(v);
+						}
+						all += sum;
+						if (!scatter)
+							assert_true(fabs((double)get_f(e, &g.c, m,
+										       j, n, 0) -
+									 sum) <=
+								    1e-5 * magnitude + 1e-30);
+					}
+					if (scatter)
+						assert_true(
+							fabs((double)get_f(e, &g.c, m, n, 0, 0) -
+							     all) <= 1e-5 * magnitude + 1e-30);
+				}
+		}
+}
+
+/* What does not go together, and what a profile lacks. */
+static void refusals(void **state)
+{
+	struct cp_env *e = env_new("m890", 0);
+	struct zw_pkt_quantize q = {.hdr = HDR(ZW_OP_QUANTIZE, zw_pkt_quantize)}, qk;
+	struct zw_pkt_gemm ok = {.hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm)}, g;
+
+	*state = e;
+	ok.a = packed(e, IN_HBM, ZW_DTYPE_I8, 0, 4, 64, 0);
+	ok.w = packed(e, IN_HBM, ZW_DTYPE_I8, 0, 6, 64, 0);
+	ok.c = tensor(e, IN_HBM, F32, 4, 6, 0, 0);
+	ok.a_scale = scales(e, IN_HBM, F32, &ok.a, 1, 32);
+	ok.w_scale = scales(e, IN_HBM, F32, &ok.w, 1, 32);
+	q.x = tensor(e, IN_HBM, BF16, 4, 64, 0, 0);
+	q.y = ok.a;
+	q.scale = ok.a_scale;
+#define GEMM_CASE(why, change)                                                                     \
+	do {                                                                                       \
+		g = ok;                                                                            \
+		change;                                                                            \
+		EMIT(e, g);                                                                        \
+		env_run(e);                                                                        \
+		assert_int_equal(e->job.status, ZW_JOB_INVALID);                                   \
+		assert_int_equal(e->job.reason, why);                                              \
+		e->cmd_bytes = 0;                                                                  \
+	} while (0)
+	GEMM_CASE(ZW_REASON_OPERAND, g.a_scale = (struct zw_tensor){0});
+	GEMM_CASE(ZW_REASON_OPERAND, g.w_scale = (struct zw_tensor){0});
+	GEMM_CASE(ZW_REASON_VALUE, (g.a_scale = scales(e, IN_HBM, F32, &ok.a, 1, 64)));
+	GEMM_CASE(ZW_REASON_UNSUPPORTED, g.a.dtype = ZW_DTYPE_F8E4M3);
+	GEMM_CASE(ZW_REASON_UNSUPPORTED, g.w.dtype = ZW_DTYPE_F8E4M3);
+	GEMM_CASE(ZW_REASON_UNSUPPORTED, g.w_zero = g.w_scale);
+	GEMM_CASE(ZW_REASON_DTYPE, g.a.dtype = ZW_DTYPE_U8);
+	GEMM_CASE(ZW_REASON_ALIGN, g.a_scale.va += 2);
+	GEMM_CASE(ZW_REASON_OVERLAP, g.c.va = g.a_scale.va);
+	GEMM_CASE(ZW_REASON_LIMIT, {
+		g.a.dim[1] = g.w.dim[1] = 65537;
+		g.a.stride[0] = g.w.stride[0] = 65537;
+		g.a_scale.block[1] = g.w_scale.block[1] = 65537;
+		g.a_scale.dim[1] = g.w_scale.dim[1] = 1;
+	});
+	/* stored as columns: only plain numbers are moved one by one */
+	GEMM_CASE(ZW_REASON_UNSUPPORTED, {
+		g.hdr.flags = ZW_GEMM_F_TRANS_W;
+		g.w = packed(e, IN_HBM, ZW_DTYPE_I8, 0, 64, 6, 0);
+		g.w_scale = scales(e, IN_HBM, F32, &g.w, 1, 32);
+	});
+	GEMM_CASE(ZW_REASON_UNSUPPORTED, {
+		g.hdr.flags = ZW_GEMM_F_TRANS_A;
+		g.a = packed(e, IN_HBM, ZW_DTYPE_I8, 0, 64, 4, 0);
+		g.a_scale = scales(e, IN_HBM, F32, &g.a, 1, 32);
+	});
+	e->profile = *zw_profile_find("c12");
+	GEMM_CASE(ZW_REASON_UNSUPPORTED, g.a.dtype = g.w.dtype = ZW_DTYPE_F8E4M3);
+	EMIT(e, ok);
+	env_run_ok(e);
+#define QUANTIZE_CASE(why, change)                                                                 \
+	do {                                                                                       \
+		qk = q;                                                                            \
+		change;                                                                            \
+		EMIT(e, qk);                                                                       \
+		env_run(e);                                                                        \
+		assert_int_equal(e->job.status, ZW_JOB_INVALID);                                   \
+		assert_int_equal(e->job.reason, why);                                              \
+		e->cmd_bytes = 0;                                                                  \
+	} while (0)
+	QUANTIZE_CASE(ZW_REASON_VALUE, (qk.scale.block[0] = 2, qk.scale.dim[0] = 2));
+	QUANTIZE_CASE(ZW_REASON_VALUE, qk.scale.block[1] = 0);
+	QUANTIZE_CASE(ZW_REASON_SHAPE, qk.scale.block[1] = 16);
+	QUANTIZE_CASE(ZW_REASON_SHAPE, qk.y.dim[1] = 63);
+	QUANTIZE_CASE(ZW_REASON_DTYPE, qk.y.dtype = ZW_DTYPE_U8);
+	QUANTIZE_CASE(ZW_REASON_DTYPE, qk.scale.dtype = BF16);
+	QUANTIZE_CASE(ZW_REASON_UNSUPPORTED, qk.y.dtype = ZW_DTYPE_F8E4M3);
+	QUANTIZE_CASE(ZW_REASON_OVERLAP, qk.y.va = qk.x.va);
+	QUANTIZE_CASE(ZW_REASON_OVERLAP, qk.scale.va = qk.y.va);
+	QUANTIZE_CASE(ZW_REASON_OPERAND, qk.scale = (struct zw_tensor){0});
+	EMIT(e, q);
+	env_run_ok(e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(float16, env_setup, env_teardown),
 		cmocka_unit_test_teardown(weights, env_teardown),
 		cmocka_unit_test_teardown(weights_of_experts, env_teardown),
+		cmocka_unit_test_teardown(activations, env_teardown),
+		cmocka_unit_test_teardown(activations_of_experts, env_teardown),
+		cmocka_unit_test_teardown(refusals, env_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Products of quantised activations with weights of their kind: I8 with I8, F8 with F8.
+ *
+ * K is cut into the groups of the scales. In each, the product of the numbers as they are is exact (I8) or a
+ * dot product of the specification (F8); it is then multiplied by both scales and added to what the groups
+ * before it gave. The order of these additions is that of the groups, whatever the blocking.
+ */
+#include <errno.h>
+
+#include "zhenwu/zw_types.h"
+#include "zw_k_gemm.h"
+#include "zw_k_i8.h"
+#include "zw_small_float.h"
+
+/* Bytes of packed rows of A in a task; rows of W. */
+#define TASK_A (192u << 10)
+#define TASK_N 64u
+#define MAX_M  128u
+
+static inline uint32_t min_u32(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint32_t groups_of(const struct gemm_job *job)
+{
+	return job->k ? (job->k - 1) / job->q.scale.group + 1 : 0;
+}
+
+/* Bytes of a packed row of A, and of the group of elements k0... of `rows` rows. */
+static size_t a_bytes(const struct gemm_job *job, uint32_t rows, uint32_t k)
+{
+	if (job->a_i8)
+		return (size_t)rows * ((k + ZW_I8_STEP - 1) / ZW_I8_STEP * ZW_I8_STEP) *
+		       job->i8->size;
+	return rows * ZW_PAD((size_t)k) * sizeof(float);
+}
+
+/* The type of an element of A as a format of one without scales. */
+static enum zw_q_format f8_format(uint32_t dtype)
+{
+	return dtype == ZW_DTYPE_F8E4M3 ? ZW_Q_F8E4M3 : ZW_Q_F8E5M2;
+}
+
+int zw_gemm_scaled_check(struct gemm_job *job, uint32_t dtype, const struct zw_k_scales *scale)
+{
+	bool a_f8 = dtype == ZW_DTYPE_F8E4M3 || dtype == ZW_DTYPE_F8E5M2;
+	uint32_t group = job->q.scale.group;
+
+	job->a_i8 = dtype == ZW_DTYPE_I8;
+	job->a_scale = *scale;
+	if (!job->q.used)
+		return -EOPNOTSUPP;
+	if (!(job->a_i8 && job->q.format == ZW_Q_I8) &&
+	    !(a_f8 && (job->q.format == ZW_Q_F8E4M3 || job->q.format == ZW_Q_F8E5M2)))
+		return -EOPNOTSUPP;
+	if (!scale->ptr || !scale->rows || !scale->group || scale->dtype != ZW_DTYPE_F32 ||
+	    (uintptr_t)scale->ptr % sizeof(float))
+		return -EINVAL;
+	/* One group for all of K may be of any length. */
+	if (min_u32(scale->group, job->k) != min_u32(group, job->k) ||
+	    (job->a_i8 && min_u32(group, job->k) > ZW_I8_MAX_K))
+		return -EINVAL;
+	job->i8 = zw_i8_get();
+	if (a_f8)
+		job->a_format = f8_format(dtype);
+	job->scaled = true;
+	return 0;
+}
+
+uint64_t zw_gemm_scaled_plan(struct gemm_job *job)
+{
+	uint64_t fit = TASK_A / (a_bytes(job, 1, job->k ? job->k : 1));
+	uint32_t step = job->a_i8 ? ZW_I8_MAX_ROWS : job->prim->tile_rows;
+	uint64_t blocks;
+
+	fit = fit < step ? step : fit / step * step;
+	fit = fit > MAX_M ? MAX_M : fit;
+	blocks = (job->m + fit - 1) / fit;
+	job->task_m = (uint32_t)((job->m + blocks - 1) / blocks);
+	job->task_m = (job->task_m + step - 1) / step * step;
+	job->task_n = TASK_N;
+	job->tasks_n = (job->n - 1) / TASK_N + 1;
+	return (uint64_t)((job->m - 1) / job->task_m + 1) * job->tasks_n;
+}
+
+/* A task's memory. */
+struct scaled {
+	struct gemm_job *job;
+	char *a;        /* packed rows of A, group by group */
+	float *fa, *fw; /* scales: [rows, groups], [groups, TASK_N] */
+	float *out, *part;
+	float *w, *wide; /* F8: a strip packed for a tile, rows of it in F32 */
+	uint32_t m0, rows, n0, cols, groups;
+	size_t ldo;
+};
+
+static char *a_at(const struct gemm_job *job, uint32_t row)
+{
+	if (!job->pairs)
+		return zw_k_view_at(&job->a, row, 0);
+	return zw_k_view_at(&job->a, job->pairs[row] / job->per_row,
+			    job->pairs[row] % job->per_row);
+}
+
+/* Scales of a row of A: of a row, and head, of the matrix that it is from. */
+static const float *a_scales(const struct gemm_job *job, uint32_t row)
+{
+	const struct zw_k_scales *s = &job->a_scale;
+	uint64_t r = row, head = 0;
+
+	if (job->pairs) {
+		r = job->pairs[row] / job->per_row;
+		head = job->pairs[row] % job->per_row;
+	}
+	/* Where rows have heads, block[0] counts these. */
+	return (const float *)s->ptr +
+	       (s->hs ? r * s->ld + head / s->rows * s->hs : r / s->rows * s->ld);
+}
+
+/* Rows of A as they meet W, one group of K after the other. */
+static void pack_a(const struct scaled *t)
+{
+	const struct gemm_job *job = t->job;
+	const struct zw_prim *prim = job->prim;
+	uint32_t step = prim->tile_rows, group = job->q.scale.group;
+	static const float one = 1.0f;
+	char *to = t->a;
+
+	for (uint32_t k0 = 0, kc; k0 < job->k; k0 += kc) {
+		kc = min_u32(job->k - k0, group);
+		if (job->a_i8) {
+			size_t row = a_bytes(job, 1, kc);
+
+			for (uint32_t i = 0; i < t->rows; i++)
+				job->i8->pack(to + i * row,
+					      (const int8_t *)a_at(job, t->m0 + i) + k0, kc);
+			to += a_bytes(job, job->task_m, kc);
+			continue;
+		}
+		for (uint32_t i = 0; i < t->rows; i += step) {
+			uint32_t n = min_u32(step, t->rows - i);
+			const void *ptrs[ZW_TILE_MAX_ROWS];
+
+			for (uint32_t r = 0; r < n; r++) {
+				struct zw_q_row row = {
+					.ptr = (const uint8_t *)a_at(job, t->m0 + i + r) + k0,
+					.scale = &one};
+				float *wide = t->wide + r * ZW_PAD((size_t)kc);
+
+				prim->quant->dequant[job->a_format](wide, &row, 0, kc, kc);
+				ptrs[r] = wide;
+			}
+			prim->pack[ZW_ST_F32]((float *)(void *)(to + a_bytes(job, i, kc)),
+					      zw_tile_group(prim, n), ptrs, n, kc);
+		}
+		to += a_bytes(job, job->task_m, kc);
+	}
+}
+
+/* Products of a group, I8. Beyond the last row or column one stands in for those that are not there. */
+static void part_i8(const struct scaled *t, const char *a, uint32_t k0, uint32_t kc)
+{
+	const struct gemm_job *job = t->job;
+	const struct zw_i8_dot *dot = &job->i8->dot[0];
+	size_t lda = a_bytes(job, 1, kc);
+
+	for (unsigned int i = 1; i < 3 && dot->rows < t->rows; i++)
+		dot = &job->i8->dot[i];
+	for (uint32_t j = 0; j < t->cols; j += dot->cols) {
+		ZW_UNSET const int8_t *w[ZW_I8_MAX_COLS];
+
+		for (uint32_t c = 0; c < dot->cols; c++)
+			w[c] = (const int8_t *)zw_k_view_at(
+				       &job->w, t->n0 + min_u32(j + c, t->cols - 1), 0) +
+			       k0;
+		for (uint32_t i = 0; i < t->rows; i += dot->rows) {
+			ZW_UNSET int32_t out[ZW_I8_MAX_ROWS * ZW_I8_MAX_COLS];
+
+			dot->fn(a + i * lda, lda, w, kc, out);
+			for (uint32_t r = 0; r < dot->rows && i + r < t->rows; r++)
+				for (uint32_t c = 0; c < dot->cols && j + c < t->cols; c++)
+					t->part[(i + r) * t->ldo + j + c] =
+						(float)out[r * dot->cols + c];
+		}
+	}
+}
+
+/* The same, F8. */
+static void part_f8(const struct scaled *t, const char *a, uint32_t k0, uint32_t kc)
+{
+	const struct gemm_job *job = t->job;
+	const struct zw_prim *prim = job->prim;
+	uint32_t step = prim->tile_cols;
+	static const float one = 1.0f;
+	size_t pk = ZW_PAD((size_t)kc);
+
+	for (uint32_t j = 0; j < t->cols; j += step) {
+		uint32_t n = min_u32(step, t->cols - j);
+		const void *ptrs[ZW_TILE_MAX_COLS];
+
+		for (uint32_t c = 0; c < n; c++) {
+			struct zw_q_row row = {
+				.ptr = (const uint8_t *)zw_k_view_at(&job->w, t->n0 + j + c, 0) +
+				       k0,
+				.scale = &one};
+
+			prim->quant->dequant[job->q.format](t->wide + c * pk, &row, 0, kc, kc);
+			ptrs[c] = t->wide + c * pk;
+		}
+		prim->pack[ZW_ST_F32](t->w, step, ptrs, n, kc);
+		prim->tile(t->rows, (const float *)(const void *)a, t->w, pk / ZW_LANES, NULL,
+			   false, t->part + j, t->ldo);
+	}
+}
+
+static void load_scales(const struct scaled *t)
+{
+	const struct gemm_job *job = t->job;
+	float *row = t->part; /* not in use yet */
+
+	for (uint32_t i = 0; i < t->rows; i++)
+		for (uint32_t g = 0; g < t->groups; g++)
+			t->fa[i * t->groups + g] = a_scales(job, t->m0 + i)[g];
+	for (uint32_t c = 0; c < t->cols; c++) {
+		size_t phase;
+
+		zw_q_row_at(&job->q, job->prim, NULL, t->n0 + c, 0, job->k, row, &phase);
+		for (uint32_t g = 0; g < t->groups; g++)
+			t->fw[(size_t)g * TASK_N + c] = row[g];
+	}
+}
+
+int zw_gemm_scaled_task(struct gemm_job *job, uint64_t task, unsigned int slot)
+{
+	uint32_t mb = (uint32_t)(task / job->tasks_n), nb = (uint32_t)(task % job->tasks_n);
+	struct scaled t = {
+		.job = job,
+		.m0 = mb * job->task_m,
+		.n0 = nb * TASK_N,
+		.groups = groups_of(job),
+		.ldo = TASK_N + ZW_TILE_MAX_COLS,
+	};
+	uint32_t group = min_u32(job->q.scale.group, job->k ? job->k : 1);
+	size_t pack = (size_t)t.groups * a_bytes(job, job->task_m, group);
+	size_t pg = ZW_PAD((size_t)group);
+	size_t wide = job->a_i8 ? 0 : (ZW_TILE_MAX_ROWS + ZW_TILE_MAX_COLS) * pg;
+	/* The scales of a row of W pass through `part`. */
+	size_t part = job->task_m * t.ldo, row = zw_q_scale_floats(&job->q, job->k);
+	char *a;
+
+	t.rows = min_u32(job->task_m, job->m - t.m0);
+	t.cols = min_u32(TASK_N, job->n - t.n0);
+	part = part < row ? row : part;
+	t.a = zw_pool_scratch(job->pool, slot,
+			      pack + sizeof(float) * (wide + job->task_m * t.ldo + part +
+						      (size_t)t.groups * (job->task_m + TASK_N)));
+	if (!t.a)
+		return -ENOMEM;
+	t.w = (float *)(void *)(t.a + pack);
+	t.wide = t.w + (job->a_i8 ? 0 : ZW_TILE_MAX_COLS * pg);
+	t.out = t.w + wide;
+	t.part = t.out + job->task_m * t.ldo;
+	t.fa = t.part + part;
+	t.fw = t.fa + (size_t)t.groups * job->task_m;
+	if (job->packed[slot] != job->first_task + mb + 1) {
+		pack_a(&t);
+		job->packed[slot] = job->first_task + mb + 1;
+	}
+	load_scales(&t);
+	for (size_t i = 0; i < t.rows * t.ldo; i++)
+		t.out[i] = 0.0f;
+	a = t.a;
+	for (uint32_t g = 0, k0 = 0, kc; k0 < job->k; g++, k0 += kc) {
+		kc = min_u32(job->k - k0, group);
+		if (zw_pool_cancelled(job->pool))
+			return -ECANCELED;
+		(job->a_i8 ? part_i8 : part_f8)(&t, a, k0, kc);
+		for (uint32_t i = 0; i < t.rows; i++)
+			job->prim->add_scaled(t.out + i * t.ldo, t.part + i * t.ldo,
+					      t.fa[i * t.groups + g], t.fw + (size_t)g * TASK_N,
+					      t.cols);
+		a += a_bytes(job, job->task_m, kc);
+	}
+	for (uint32_t i = 0; i < t.rows; i++)
+		zw_gemm_store_row(job, t.out + i * t.ldo, t.m0 + i, t.n0, t.cols);
+	return 0;
+}
