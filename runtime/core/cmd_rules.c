@@ -206,6 +206,10 @@ static uint32_t check_pools(struct pools c, struct cmd_diag *d)
 	if (!c.k_scale->dtype == scaled || !c.v_scale->dtype == scaled)
 		return zw_rt_refuse(d, ZW_REASON_OPERAND, "k_scale",
 				    "pools of a quantised type have scales, others have none");
+	if (scaled && c.k_scale->stride[1] != c.k_scale->dim[2])
+		return zw_rt_refuse(d, ZW_REASON_STRIDE, "k_scale", "blocks are not dense");
+	if (scaled && c.v_scale->stride[1] != c.v_scale->dim[2])
+		return zw_rt_refuse(d, ZW_REASON_STRIDE, "v_scale", "blocks are not dense");
 	return 0;
 }
 
@@ -346,12 +350,6 @@ uint32_t zw_rt_check_rules(const union cmd_packet *p, struct cmd_diag *d)
 	}
 }
 
-#define USED(packet, member)                                                                       \
-	do {                                                                                       \
-		if (p->packet.member.dtype)                                                        \
-			return #member;                                                            \
-	} while (0)
-
 /* Quantised activations go with weights of their kind. */
 static const char *pair_beyond(const struct zw_tensor *a, const struct zw_tensor *w,
 			       const struct zw_tensor *w_zero)
@@ -376,14 +374,6 @@ const char *zw_rt_beyond_engines(const union cmd_packet *p)
 		return pair_beyond(&p->gemm.a, &p->gemm.w, &p->gemm.w_zero);
 	case ZW_OP_GEMM_EXPERTS:
 		return pair_beyond(&p->gemm_experts.a, &p->gemm_experts.w, &p->gemm_experts.w_zero);
-	case ZW_OP_KV_WRITE:
-		USED(kv_write, k_scale);
-		USED(kv_write, v_scale);
-		return NULL;
-	case ZW_OP_ATTENTION:
-		USED(attention, k_scale);
-		USED(attention, v_scale);
-		return NULL;
 	default:
 		return NULL;
 	}

@@ -46,19 +46,20 @@ struct packet {
 
 static const struct packet packets[] = {ZW_OPS(PACKET)};
 
-/* F, W and C stand for the sets that many operands have. */
+/* F, W, C and R stand for the sets that many operands have. */
 static void print_types(FILE *out, uint64_t set)
 {
 	static const struct {
 		uint64_t set;
 		const char *name;
-	} sets[] = {{ZW_DT_WEIGHT, "W"}, {ZW_DT_CACHE, "C"}, {ZW_DT_FLOAT, "F"}};
+	} sets[] = {
+		{ZW_DT_WEIGHT, "W"}, {ZW_DT_CACHE, "C"}, {ZW_DT_FLOAT, "F"}, {ZW_DT_BLOCKED, "R"}};
 	const char *between = "";
 
 	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
 		if ((set & sets[i].set) != sets[i].set || (i < 2 && set != sets[i].set))
 			continue;
-		fprintf(out, "%s", sets[i].name);
+		fprintf(out, "%s%s", between, sets[i].name);
 		set &= ~sets[i].set;
 		between = "/";
 	}

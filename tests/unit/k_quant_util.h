@@ -254,4 +254,26 @@ static inline void code_put(uint32_t dtype, uint8_t *p, size_t i, unsigned int c
 		p[i] = (uint8_t)c;
 }
 
+/* The code nearest to v, of two that are as near the even one; v is no NaN. */
+static inline unsigned int nearest(uint32_t dtype, double v)
+{
+	unsigned int best = 0;
+	double far = INFINITY;
+
+	for (unsigned int c = 0; c < 256; c++) {
+		float x = code_value(dtype, c);
+		double d = fabs((double)x - v);
+
+		/* -128 is no target; zero keeps the sign of the number */
+		if (isnan(x) || isinf(x) || (dtype == ZW_DTYPE_I8 && c == 128) ||
+		    (x == 0 && !signbit(x) != !signbit(v) && dtype != ZW_DTYPE_I8))
+			continue;
+		if (d < far || (d == far && c % 2 == 0)) {
+			far = d;
+			best = c;
+		}
+	}
+	return best;
+}
+
 #endif

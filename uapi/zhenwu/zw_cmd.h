@@ -228,7 +228,7 @@ struct zw_pkt_swiglu {
 };
 ZW_ASSERT_SIZE(struct zw_pkt_swiglu, 224);
 
-/* EMBED: y[m] = table[ids[m]]. ids [M]; table [V,H]; y [M,H]. */
+/* EMBED: y[m] = table[ids[m]]. ids [M]; table [V,H], also of GGUF records (ABI 2.2); y [M,H]. */
 struct zw_pkt_embed {
 	struct zw_pkt hdr;
 	struct zw_tensor ids;

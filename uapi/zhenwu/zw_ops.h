@@ -125,7 +125,7 @@
 	T(P, y,    OUT, ZW_OPD_ROWS, ZW_DT_FLOAT, "MhI", 1u << 0 | 1u << 1)
 #define ZW_FIELDS_EMBED(P, T, S) \
 	T(P, ids,   IN,  ZW_OPD_ROWS | ZW_OPD_INDEX, ZW_DT(I32), "M", 0) \
-	T(P, table, IN,  ZW_OPD_PART,                ZW_DT_FLOAT, "VH", 0) \
+	T(P, table, IN,  ZW_OPD_PART,                ZW_DT_FLOAT | ZW_DT_BLOCKED, "VH", 0) \
 	T(P, y,     OUT, ZW_OPD_ROWS,                ZW_DT_FLOAT, "MH", 0)
 #define ZW_FIELDS_ADD(P, T, S) \
 	T(P, a, IN,  ZW_OPD_ROWS, ZW_DT_FLOAT, "MN", 0) \

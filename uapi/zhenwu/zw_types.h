@@ -49,7 +49,7 @@ typedef uint8_t zw_u8;
  *	2.1	ROUTE and GEMM_EXPERTS; SWIGLU of [M,H,I]; GATED_NORM and MUL_SIGMOID;
  *		CONV and DELTA
  *	2.2	ATTENTION: window, sinks, lists of blocks and columns, start;
- *		QUANTIZE
+ *		QUANTIZE; EMBED of records
  */
 #define ZW_ABI_MAJOR            2
 #define ZW_ABI_MINOR            2

@@ -5,8 +5,6 @@
 
 #include "cp_kv.h"
 
-#define BIT(i) (1u << (i))
-
 enum {
 	ATT_Q,
 	ATT_Y,
@@ -296,13 +294,22 @@ static int map_blocks(struct zw_cp_exec *x, struct attention_plan *plan, uint64_
 		.count_bytes = bytes,
 	};
 	uint64_t *blocks = zw_cp_alloc(x, seqs->refs, sizeof(*blocks));
-	void **k_ptr = zw_cp_alloc(x, seqs->refs, sizeof(*k_ptr));
-	void **v_ptr = zw_cp_alloc(x, seqs->refs, sizeof(*v_ptr));
+	/* What there is of each block: keys, values, and of a quantised cache the scales of both. */
+	static const unsigned int opds[] = {ATT_KC, ATT_VC, ATT_KS, ATT_VS};
+	const struct zw_tensor *pools[] = {&p->k_cache, &p->v_cache, &p->k_scale, &p->v_scale};
+	unsigned int n_pools = p->k_scale.dtype ? 4 : 2;
+	uint64_t head_bytes = (uint64_t)p->k_cache.dim[3] * esize;
+	void **ptr[4];
 	uint32_t n = 0;
 	int err = 0;
 
-	if (!blocks || !k_ptr || !v_ptr)
+	if (!blocks)
 		return -EIO;
+	for (unsigned int i = 0; i < n_pools; i++) {
+		ptr[i] = zw_cp_alloc(x, seqs->refs, sizeof(**ptr));
+		if (!ptr[i])
+			return -EIO;
+	}
 	for (uint32_t s = 0; s < seqs->n; s++)
 		for (uint32_t i = 0; i < kv_seq_entries(&seqs->seq[s]); i++) {
 			if (!is_used(plan, s, i))
@@ -314,29 +321,36 @@ static int map_blocks(struct zw_cp_exec *x, struct attention_plan *plan, uint64_
 		}
 	m.unit = blocks;
 	m.n = zw_cp_sort_unique(blocks, n);
-	m.block_bytes = p->k_cache.stride[0] * esize;
-	err = zw_cp_map_units(x, ATT_KC, &m, k_ptr);
-	m.block_bytes = p->v_cache.stride[0] * esize;
-	if (!err)
-		err = zw_cp_map_units(x, ATT_VC, &m, v_ptr);
-	if (err)
-		return err;
+	for (unsigned int i = 0; i < n_pools; i++) {
+		m.block_bytes = zw_cp_bytes(pools[i]->dtype, pools[i]->stride[0]);
+		if (i == 2) { /* one for each head of a key */
+			m.unit_bytes =
+				(uint64_t)p->k_cache.dim[1] * p->k_cache.dim[2] * sizeof(float);
+			m.count_bytes = bytes / head_bytes * sizeof(float);
+		}
+		err = zw_cp_map_units(x, opds[i], &m, ptr[i]);
+		if (err)
+			return err;
+	}
 	for (uint32_t s = 0; s < seqs->n; s++) {
 		struct kv_seq *q = &seqs->seq[s];
 		uint32_t entries = kv_seq_entries(q);
 
-		q->k_pages = zw_cp_alloc(x, entries, sizeof(*q->k_pages));
-		q->v_pages = zw_cp_alloc(x, entries, sizeof(*q->v_pages));
-		if (!q->k_pages || !q->v_pages)
-			return -EIO;
+		void ***pages[] = {&q->k_pages, &q->v_pages, &q->k_scales, &q->v_scales};
+
+		for (unsigned int j = 0; j < n_pools; j++) {
+			*pages[j] = zw_cp_alloc(x, entries, sizeof(**pages[j]));
+			if (!*pages[j])
+				return -EIO;
+		}
 		for (uint32_t i = 0; i < entries; i++) {
 			uint32_t at;
 
 			if (!is_used(plan, s, i))
 				continue;
 			at = zw_cp_find(blocks, m.n, (uint64_t)q->blocks[i]);
-			q->k_pages[i] = k_ptr[at];
-			q->v_pages[i] = v_ptr[at];
+			for (unsigned int j = 0; j < n_pools; j++)
+				(*pages[j])[i] = ptr[j][at];
 		}
 	}
 	for (uint32_t i = 0; i < plan->runs; i++) {
@@ -344,6 +358,8 @@ static int map_blocks(struct zw_cp_exec *x, struct attention_plan *plan, uint64_
 
 		plan->run[i].k_pages = q->k_pages;
 		plan->run[i].v_pages = q->v_pages;
+		plan->run[i].k_scales = q->k_scales;
+		plan->run[i].v_scales = q->v_scales;
 	}
 	return 0;
 }
@@ -411,7 +427,6 @@ static int attention_run(struct zw_cp_exec *x)
 }
 
 const struct zw_cp_impl zw_cp_attention = {
-	.no_operand = BIT(ATT_KS) | BIT(ATT_VS),
 	.validate = attention_validate,
 	.prepare = attention_prepare,
 	.run = attention_run,

@@ -10,8 +10,6 @@
 
 #include "cp_kv.h"
 
-#define BIT(i) (1u << (i))
-
 /* -- what both packets share ---------------------------------------------------------------------------- */
 
 static int cmp_u64(const void *a, const void *b)
@@ -73,6 +71,9 @@ uint32_t zw_cp_pools_validate(const struct zw_tensor *k, const struct zw_tensor 
 	if (ZW_DT_SCALED >> k->dtype & 1 ? !k_scale->dtype || !v_scale->dtype
 					 : k_scale->dtype || v_scale->dtype)
 		return ZW_REASON_OPERAND;
+	if (k_scale->dtype &&
+	    (k_scale->stride[1] != k_scale->dim[2] || v_scale->stride[1] != v_scale->dim[2]))
+		return ZW_REASON_STRIDE;
 	return ZW_REASON_NONE;
 }
 
@@ -209,6 +210,26 @@ struct kv_write_plan {
 	const int32_t *target;
 };
 
+/* The scales of the slots of m. */
+static int map_scale_units(struct zw_cp_exec *x, const struct kv_units *slots, uint32_t rows,
+			   void ***k_ptr, void ***v_ptr)
+{
+	const struct zw_pkt_kv_write *p = x->pkt;
+	struct kv_units m = *slots;
+	int err;
+
+	*k_ptr = zw_cp_alloc(x, m.n, sizeof(**k_ptr));
+	*v_ptr = zw_cp_alloc(x, m.n, sizeof(**v_ptr));
+	if (!*k_ptr || !*v_ptr)
+		return -EIO;
+	m.unit_bytes = p->k_scale.dim[2] * sizeof(float);
+	m.count_bytes = zw_cp_mul_sat(m.unit_bytes, rows);
+	m.block_bytes = p->k_scale.stride[0] * sizeof(float);
+	err = zw_cp_map_units(x, KVW_KS, &m, *k_ptr);
+	m.block_bytes = p->v_scale.stride[0] * sizeof(float);
+	return err ? err : zw_cp_map_units(x, KVW_VS, &m, *v_ptr);
+}
+
 static int kv_write_prepare(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_kv_write *p = x->pkt;
@@ -224,7 +245,7 @@ static int kv_write_prepare(struct zw_cp_exec *x)
 	struct kv_write_plan *plan = zw_cp_alloc(x, 1, sizeof(*plan));
 	uint64_t *slot, *unique;
 	int32_t *target;
-	void **k_ptr, **v_ptr;
+	void **k_ptr, **v_ptr, **ks_ptr = NULL, **vs_ptr = NULL;
 	int err;
 
 	if (!plan)
@@ -264,11 +285,15 @@ static int kv_write_prepare(struct zw_cp_exec *x)
 	m.block_bytes = p->v_cache.stride[0] * esize;
 	if (!err)
 		err = zw_cp_map_units(x, KVW_VC, &m, v_ptr);
+	if (!err && p->k_scale.dtype)
+		err = map_scale_units(x, &m, rows, &ks_ptr, &vs_ptr);
 	if (err)
 		return err;
 	plan->all = (struct zw_k_kv_seq){
 		.k_pages = k_ptr,
 		.v_pages = v_ptr,
+		.k_scales = ks_ptr,
+		.v_scales = vs_ptr,
 		.n_pages = m.n,
 		.q_count = rows,
 		.kv_len = m.n,
@@ -298,7 +323,6 @@ static int kv_write_run(struct zw_cp_exec *x)
 }
 
 const struct zw_cp_impl zw_cp_kv_write = {
-	.no_operand = BIT(KVW_KS) | BIT(KVW_VS),
 	.validate = kv_write_validate,
 	.prepare = kv_write_prepare,
 	.run = kv_write_run,

@@ -21,7 +21,7 @@ struct kv_seq {
 	uint32_t pos_first, pos_end; /* positions that rows read; the same */
 	uint32_t max_pos;            /* of all rows */
 	int32_t *blocks;             /* entry first is blocks[0]; not range-checked */
-	void **k_pages, **v_pages;
+	void **k_pages, **v_pages, **k_scales, **v_scales;
 };
 
 struct kv_seqs {

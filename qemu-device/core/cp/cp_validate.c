@@ -335,15 +335,6 @@ static uint32_t check_tail(const struct zw_pkt *hdr, const struct zw_cp_op *op)
 	return ZW_REASON_NONE;
 }
 
-/* Of 32 bits: an option that is off when it is zero. */
-static bool scalar_used(const struct zw_cp_scalar *s, const void *pkt)
-{
-	uint32_t v;
-
-	memcpy(&v, (const char *)pkt + s->offset, sizeof(v));
-	return v;
-}
-
 /* The one rule for what is well-formed and still more than this device does. */
 static uint32_t check_supported(const struct zw_cp_op *op, const void *pkt,
 				const struct zw_profile *profile)
@@ -351,13 +342,9 @@ static uint32_t check_supported(const struct zw_cp_op *op, const void *pkt,
 	for (unsigned int i = 0; i < op->n_operands; i++) {
 		const struct zw_tensor *t = zw_cp_tensor_at(op, pkt, i);
 
-		if (t->dtype && (!((profile->dtypes & ZW_CP_DTYPES) >> t->dtype & 1) ||
-				 op->impl->no_operand >> i & 1))
+		if (t->dtype && !((profile->dtypes & ZW_CP_DTYPES) >> t->dtype & 1))
 			return ZW_REASON_UNSUPPORTED;
 	}
-	for (unsigned int i = 0; i < op->n_scalars; i++)
-		if (op->impl->no_scalar >> i & 1 && scalar_used(&op->scalar[i], pkt))
-			return ZW_REASON_UNSUPPORTED;
 	return op->impl->supported && !op->impl->supported(pkt) ? ZW_REASON_UNSUPPORTED
 								: ZW_REASON_NONE;
 }

@@ -292,15 +292,14 @@ static int embed_prepare(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_embed *p = x->pkt;
 	const int32_t *ids = x->index[EMBED_IDS];
-	unsigned int esize = zw_cp_dtype_size(p->table.dtype);
-	uint64_t row = (uint64_t)p->table.dim[1] * esize;
+	uint64_t row = zw_cp_bytes(p->table.dtype, p->table.dim[1]);
+	uint64_t stride = zw_cp_bytes(p->table.dtype, p->table.stride[0]);
 	size_t slot;
 	int err = zw_cp_check_index(x, ids, x->rows, p->table.dim[0]);
 
 	/* Row by row: the table is hundreds of megabytes, and need not lie in one piece. */
 	for (uint32_t r = 0; r < x->rows && !err; r++)
-		err = zw_cp_map_late(x, EMBED_TABLE,
-				     p->table.va + ids[r] * p->table.stride[0] * esize, row,
+		err = zw_cp_map_late(x, EMBED_TABLE, p->table.va + (uint64_t)ids[r] * stride, row,
 				     ZW_ACCESS_READ, row, &slot);
 	return err;
 }

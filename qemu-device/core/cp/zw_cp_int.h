@@ -145,8 +145,6 @@ struct zw_cp_exec;
 /* What the device does with a packet. */
 struct zw_cp_impl {
 	uint32_t late; /* bit i: prepare maps operand i, besides those of ZW_OPD_PART */
-	/* Known to the ABI, without an engine here: operands that have to be absent, scalars that have to be zero. */
-	uint32_t no_operand, no_scalar;
 	/* Form beyond the table, on a packet whose fields are well-formed: enum zw_reason. */
 	uint32_t (*validate)(const void *pkt);
 	/* Whether engines have this combination of operands, all of which they have; NULL: yes. */

@@ -28,7 +28,8 @@ struct sums {
 /* Where the keys and values of a block lie, of the task's first head. */
 struct rows {
 	const char *key[KEY_BLOCK], *value[KEY_BLOCK];
-	uint32_t first, count; /* places; count 0: none */
+	const float *k_scale[KEY_BLOCK], *v_scale[KEY_BLOCK]; /* of a quantised cache */
+	uint32_t first, count;                                /* places; count 0: none */
 };
 
 /* Places that rows see of the positions or listed blocks, or of the listed columns. */
@@ -48,6 +49,7 @@ struct part {
 	struct sums now, total;
 	bool *begun; /* rows of which total has sums */
 	float *q;    /* packed */
+	float *wide; /* of a quantised cache: keys of a block, then its values, [key][head][pd] */
 	float *k;    /* wide: a block of packed keys */
 	float *v;    /* wide: of widened values, in panels of weigh_cols columns */
 	float *s;    /* [head, row][SCORES]: scores, then weights */
@@ -76,7 +78,8 @@ static uint32_t head_of(const struct part *p, uint32_t h, uint32_t r)
 /* Row of head h of the task, from that of its first head. */
 static const char *of_head(const struct part *p, const char *row, uint32_t h)
 {
-	return row + (size_t)h * p->job->kv.d * p->job->kv.size;
+	return row + h * (p->job->kv.quantised ? p->job->pd * sizeof(float)
+					       : (size_t)p->job->kv.d * p->job->kv.size);
 }
 
 /* The position of the key at a place, and how many places behind it go on with the positions. */
@@ -91,6 +94,14 @@ static uint32_t position_of(const struct part *p, uint32_t place, uint32_t *n)
 	if (p->at)
 		return (uint32_t)list->columns[place];
 	return (uint32_t)list->blocks[place / p->job->kv.block_size] * p->job->kv.block_size + slot;
+}
+
+static void find_scales(const struct part *p, struct rows *rows, uint32_t j, uint32_t pos)
+{
+	const struct zw_k_kv_seq *seq = p->set->seq;
+
+	rows->k_scale[j] = zw_kv_scale_at(&p->job->kv, seq, seq->k_scales, pos, p->task->head);
+	rows->v_scale[j] = zw_kv_scale_at(&p->job->kv, seq, seq->v_scales, pos, p->task->head);
 }
 
 /*
@@ -119,11 +130,42 @@ static void find_rows(const struct part *p, struct rows *rows, uint32_t first)
 		for (uint32_t i = 0; i < n; i++, j++) {
 			rows->key[j] = key + i * step;
 			rows->value[j] = value + i * step;
+			if (kv->quantised)
+				find_scales(p, rows, j, pos + i);
 		}
 	}
 	for (uint32_t j = 0; j < skip && rows->count; j++) {
 		rows->key[j] = rows->key[skip];
 		rows->value[j] = rows->value[skip];
+		if (kv->quantised) {
+			rows->k_scale[j] = rows->k_scale[skip];
+			rows->v_scale[j] = rows->v_scale[skip];
+		}
+	}
+}
+
+/* The current block of a quantised cache in F32, in place of what is in memory. */
+static void dequantise(struct part *p, uint32_t count)
+{
+	const struct zw_kv *kv = &p->job->kv;
+	uint32_t heads = p->task->heads;
+	float *values = p->wide + KEY_BLOCK * heads * p->job->pd;
+
+	for (uint32_t j = 0; j < count; j++) {
+		size_t at = (size_t)j * heads * p->job->pd;
+
+		for (uint32_t h = 0; h < heads; h++) {
+			size_t to = at + h * p->job->pd, from = (size_t)h * kv->d;
+			struct zw_q_row k = {.ptr = (const uint8_t *)p->here.key[j] + from,
+					     .scale = p->here.k_scale[j] + h};
+			struct zw_q_row v = {.ptr = (const uint8_t *)p->here.value[j] + from,
+					     .scale = p->here.v_scale[j] + h};
+
+			p->job->prim->quant->dequant[kv->format](p->wide + to, &k, 0, kv->d, kv->d);
+			p->job->prim->quant->dequant[kv->format](values + to, &v, 0, kv->d, kv->d);
+		}
+		p->here.key[j] = (const char *)(p->wide + at);
+		p->here.value[j] = (const char *)(values + at);
 	}
 }
 
@@ -247,7 +289,8 @@ static void wide_value(struct part *p, uint32_t j, const char *row)
 		size_t width = panel_width(job, c), left = job->kv.d - c;
 
 		job->prim->widen[job->kv.st](p->v + c * KEY_BLOCK + j * width,
-					     row + c * job->kv.size, left < width ? left : width);
+					     row + c * zw_store_size(job->kv.st),
+					     left < width ? left : width);
 	}
 }
 
@@ -417,7 +460,8 @@ static void few_weigh(struct part *p, uint32_t h, uint32_t j, uint32_t n)
 {
 	const struct attn_job *job = p->job;
 	const struct zw_prim *prim = job->prim;
-	size_t ldv = (size_t)job->kv.n_kv * job->kv.d;
+	size_t ldv =
+		job->kv.quantised ? p->task->heads * job->pd : (size_t)job->kv.n_kv * job->kv.d;
 
 	for (uint32_t r = 0, rows; r < p->rows; r += rows) {
 		uint32_t i = h * p->rows + r, end = min_u32(p->seen[r], j + n);
@@ -515,6 +559,8 @@ static int run_segment(struct part *p, uint32_t first, bool few)
 		count = look(p, first, count);
 		if (!count)
 			continue;
+		if (p->job->kv.quantised)
+			dequantise(p, count);
 		err = few ? few_block(p, count) : wide_block(p, count);
 		if (err)
 			return err;
@@ -703,6 +749,7 @@ static size_t lay_out(struct part *p, float *mem, bool few)
 	p->now.acc = carve(mem, &at, n * job->pd);
 	p->total.acc = carve(mem, &at, n * job->pd);
 	p->s = carve(mem, &at, (n + ZW_TILE_MAX_ROWS) * SCORES);
+	p->wide = carve(mem, &at, job->kv.quantised ? 2 * KEY_BLOCK * p->task->heads * job->pd : 0);
 	p->k = carve(mem, &at, few ? 0 : (KEY_BLOCK + ZW_TILE_MAX_COLS) * job->pd);
 	p->v = carve(mem, &at, few ? 0 : KEY_BLOCK * job->pd);
 	p->m = carve(mem, &at, n);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "zhenwu/zw_types.h"
+
 /* Of those in the arrays. */
 static uint32_t pages_used(const struct zw_kv *kv, const struct zw_k_kv_seq *seq)
 {
@@ -23,17 +25,29 @@ static uint64_t page_elements(const struct zw_kv *kv)
 	return n;
 }
 
-static int check_pages(const struct zw_kv *kv, void *const *pages, uint32_t count)
+static int check_pages(const struct zw_kv *kv, void *const *pages, uint32_t count,
+		       uint64_t elements, uint32_t size)
 {
 	struct zw_k_view page;
 
 	if (count && !pages)
 		return -EINVAL;
 	for (uint32_t i = 0; i < count; i++)
-		if (!(kv->gaps && !pages[i]) &&
-		    zw_k_view_array(&page, pages[i], page_elements(kv), kv->size))
+		if (!(kv->gaps && !pages[i]) && zw_k_view_array(&page, pages[i], elements, size))
 			return -EINVAL;
 	return 0;
+}
+
+/* Scales where there have to be some. */
+static int check_scales(const struct zw_kv *kv, const struct zw_k_kv_seq *seq, uint32_t pages)
+{
+	uint64_t n = (uint64_t)kv->block_size * kv->n_kv;
+	int err;
+
+	if (!kv->quantised)
+		return seq->k_scales || seq->v_scales ? -EINVAL : 0;
+	err = check_pages(kv, seq->k_scales, pages, n, sizeof(float));
+	return err ? err : check_pages(kv, seq->v_scales, pages, n, sizeof(float));
 }
 
 static int check_seq(const struct zw_kv *kv, const struct zw_k_kv_seq *seq, uint32_t rows)
@@ -45,19 +59,20 @@ static int check_seq(const struct zw_kv *kv, const struct zw_k_kv_seq *seq, uint
 		return -EINVAL;
 	if (pages > seq->n_pages || seq->kv_len > INT32_MAX || !page_elements(kv))
 		return -EINVAL;
-	err = check_pages(kv, seq->k_pages, pages);
-	return err ? err : check_pages(kv, seq->v_pages, pages);
+	err = check_pages(kv, seq->k_pages, pages, page_elements(kv), kv->size);
+	if (!err)
+		err = check_pages(kv, seq->v_pages, pages, page_elements(kv), kv->size);
+	return err ? err : check_scales(kv, seq, pages);
 }
 
 static bool pages_overlap(const struct zw_kv *kv, void *const *pages, uint32_t count,
-			  const struct zw_k_view *v)
+			  uint64_t elements, uint32_t size, const struct zw_k_view *v)
 {
 	struct zw_k_view page;
 
 	for (uint32_t i = 0; i < count; i++)
-		if (!(kv->gaps && !pages[i]) &&
-		    (zw_k_view_array(&page, pages[i], page_elements(kv), kv->size) ||
-		     zw_k_view_overlap(v, &page)))
+		if (!(kv->gaps && !pages[i]) && (zw_k_view_array(&page, pages[i], elements, size) ||
+						 zw_k_view_overlap(v, &page)))
 			return true;
 	return false;
 }
@@ -67,8 +82,14 @@ bool zw_kv_overlap(const struct zw_kv *kv, const struct zw_k_view *v)
 	for (uint32_t i = 0; i < kv->n_seqs; i++) {
 		const struct zw_k_kv_seq *seq = &kv->seqs[i];
 
-		if (pages_overlap(kv, seq->k_pages, pages_used(kv, seq), v) ||
-		    pages_overlap(kv, seq->v_pages, pages_used(kv, seq), v))
+		uint32_t pages = pages_used(kv, seq);
+		uint64_t n = page_elements(kv), scales = (uint64_t)kv->block_size * kv->n_kv;
+
+		if (pages_overlap(kv, seq->k_pages, pages, n, kv->size, v) ||
+		    pages_overlap(kv, seq->v_pages, pages, n, kv->size, v))
+			return true;
+		if (kv->quantised && (pages_overlap(kv, seq->k_scales, pages, scales, 4, v) ||
+				      pages_overlap(kv, seq->v_scales, pages, scales, 4, v)))
 			return true;
 	}
 	return false;
@@ -105,9 +126,11 @@ int zw_kv_init(struct zw_kv *kv, const struct zw_k_kv_seq *seqs, uint32_t n_seqs
 	int err;
 
 	memset(kv, 0, sizeof(*kv));
-	err = zw_store_of(dtype, &kv->st);
+	kv->quantised = dtype == ZW_DTYPE_I8 || dtype == ZW_DTYPE_F8E4M3;
+	err = kv->quantised ? zw_q_target_of(dtype, &kv->target) : zw_store_of(dtype, &kv->st);
 	if (err)
 		return err;
+	kv->format = dtype == ZW_DTYPE_I8 ? ZW_Q_I8 : ZW_Q_F8E4M3;
 	if (!n_kv || !d || !block_size || (n_seqs && !seqs) ||
 	    (uintptr_t)positions % sizeof(*positions))
 		return -EINVAL;
@@ -116,7 +139,7 @@ int zw_kv_init(struct zw_kv *kv, const struct zw_k_kv_seq *seqs, uint32_t n_seqs
 	kv->n_kv = n_kv;
 	kv->d = d;
 	kv->block_size = block_size;
-	kv->size = zw_store_size(kv->st);
+	kv->size = kv->quantised ? 1 : zw_store_size(kv->st);
 	kv->gaps = gaps;
 	for (uint32_t i = 0; i < n_seqs; i++) {
 		err = check_seq(kv, &seqs[i], rows);

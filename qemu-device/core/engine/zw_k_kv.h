@@ -4,12 +4,16 @@
 #define ZW_K_KV_H
 
 #include "zw_k_check.h"
+#include "zw_k_quant.h"
 
 struct zw_kv {
 	const struct zw_k_kv_seq *seqs;
 	uint32_t n_seqs;
 	uint32_t n_kv, d, block_size;
-	enum zw_store st;
+	enum zw_store st; /* of a quantised cache: what it is made on its way in */
+	bool quantised;
+	enum zw_q_format format;
+	enum zw_q_target target;
 	uint32_t size; /* of an element */
 	bool gaps;     /* pages may be NULL */
 	int32_t *pos;  /* checked position of every row that belongs to a sequence */
@@ -28,6 +32,15 @@ void zw_kv_fini(struct zw_kv *kv);
 
 /* Whether any page in use overlaps the view. */
 bool zw_kv_overlap(const struct zw_kv *kv, const struct zw_k_view *v);
+
+/* The scale of the given head at a position; scales: those of seq, of its keys or its values. */
+static inline float *zw_kv_scale_at(const struct zw_kv *kv, const struct zw_k_kv_seq *seq,
+				    void *const *scales, uint32_t pos, uint32_t head)
+{
+	uint64_t slot = pos % kv->block_size;
+
+	return (float *)scales[pos / kv->block_size - seq->page_first] + slot * kv->n_kv + head;
+}
 
 /* Element 0 of the given head at a position; pages: those of seq, of its keys or its values. */
 static inline char *zw_kv_at(const struct zw_kv *kv, const struct zw_k_kv_seq *seq,

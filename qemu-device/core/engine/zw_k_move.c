@@ -7,6 +7,7 @@
 #include "zw_k_check.h"
 #include "zw_k_kv.h"
 #include "zw_k_prim.h"
+#include "zw_k_quant.h"
 #include "zw_kernels.h"
 
 /* Elements converted at a time: widened into scratch, narrowed out of it. */
@@ -46,10 +47,26 @@ struct rows_job {
 	const struct zw_prim *prim;
 	struct zw_pool *pool;
 	struct zw_k_view src, dst;
-	const int32_t *ids; /* source row of each row, or NULL: the same */
+	struct zw_q_matrix q; /* what src is, if it is of records */
+	const int32_t *ids;   /* source row of each row, or NULL: the same */
 	uint64_t per_task;
 	uint32_t rows;
 };
+
+/* A row of records, a piece at a time. */
+static int record_row(const struct rows_job *job, char *to, const char *from, float *scratch)
+{
+	for (uint32_t c = 0; c < job->dst.n; c += CHUNK) {
+		uint32_t n = job->dst.n - c < CHUNK ? job->dst.n - c : CHUNK;
+		struct zw_q_row row = {.ptr = (const uint8_t *)from + zw_q_bytes(&job->q, c)};
+
+		if (zw_pool_cancelled(job->pool))
+			return -ECANCELED;
+		job->prim->quant->dequant[job->q.format](scratch, &row, 0, job->q.scale.group, n);
+		job->prim->narrow[job->dst.st](to + (uint64_t)c * job->dst.size, scratch, n);
+	}
+	return 0;
+}
 
 static int rows_task(void *arg, uint64_t task, unsigned int slot)
 {
@@ -63,9 +80,10 @@ static int rows_task(void *arg, uint64_t task, unsigned int slot)
 		end = job->rows;
 	for (; r < end; r++) {
 		uint64_t from = job->ids ? (uint32_t)job->ids[r] : r;
-		int err = move_row(job->prim, job->pool, zw_k_view_at(&job->dst, r, 0), job->dst.st,
-				   zw_k_view_at(&job->src, from, 0), job->src.st, job->dst.n,
-				   scratch);
+		char *dst = zw_k_view_at(&job->dst, r, 0), *src = zw_k_view_at(&job->src, from, 0);
+		int err = job->q.used ? record_row(job, dst, src, scratch)
+				      : move_row(job->prim, job->pool, dst, job->dst.st, src,
+						 job->src.st, job->dst.n, scratch);
 
 		if (err)
 			return err;
@@ -86,11 +104,25 @@ static int rows_run(struct rows_job *job, struct zw_pool *pool, uint32_t rows)
 	return zw_pool_run(pool, rows_task, job, (rows + job->per_task - 1) / job->per_task);
 }
 
+/* The view of what is read; types that need scales have none here. */
+static int src_view(struct rows_job *job, const struct zw_k_in *src, uint32_t rows, uint32_t n)
+{
+	const struct zw_k_quant none = {.row0 = 0};
+	int err = zw_q_matrix(&job->q, src->dtype, &none, n);
+
+	if (err == -EINVAL && !(n % (job->q.block ? job->q.block : 1)))
+		err = -EOPNOTSUPP;
+	if (err)
+		return err;
+	return job->q.used ? zw_k_view_blocks(&job->src, src, rows, n)
+			   : zw_k_view_in(&job->src, src, rows, 1, n);
+}
+
 int zw_k_gather(const struct zw_k_gather_args *args, struct zw_pool *pool)
 {
 	struct rows_job job = {0};
 	int32_t *ids;
-	int err = zw_k_view_in(&job.src, &args->table, args->vocab, 1, args->n);
+	int err = src_view(&job, &args->table, args->vocab, args->n);
 
 	if (!err)
 		err = zw_k_view_out(&job.dst, &args->out, args->rows, 1, args->n);
@@ -113,7 +145,7 @@ int zw_k_gather(const struct zw_k_gather_args *args, struct zw_pool *pool)
 int zw_k_convert(const struct zw_k_convert_args *args, struct zw_pool *pool)
 {
 	struct rows_job job = {0};
-	int err = zw_k_view_in(&job.src, &args->src, args->rows, 1, args->n);
+	int err = src_view(&job, &args->src, args->rows, args->n);
 
 	if (!err)
 		err = zw_k_view_out(&job.dst, &args->dst, args->rows, 1, args->n);
@@ -133,6 +165,24 @@ struct kv_job {
 	struct zw_k_view k, v;
 };
 
+/* A head of a row to its place; scales: of a quantised cache. */
+static int kv_row(const struct kv_job *job, const struct zw_k_kv_seq *seq, void *const *pages,
+		  void *const *scales, uint32_t pos, uint32_t head, const struct zw_k_view *src,
+		  uint32_t row, float *scratch)
+{
+	const struct zw_kv *kv = &job->kv;
+	char *to = zw_kv_at(kv, seq, pages, pos, head);
+	const char *from = zw_k_view_at(src, row, head);
+	float s;
+
+	if (!kv->quantised)
+		return move_row(job->prim, job->pool, to, kv->st, from, src->st, kv->d, scratch);
+	job->prim->widen[src->st](scratch, from, kv->d);
+	s = zw_q_quantise(job->prim, kv->target, to, scratch, kv->d);
+	job->prim->narrow[ZW_ST_F32](zw_kv_scale_at(kv, seq, scales, pos, head), &s, 1);
+	return 0;
+}
+
 /* One head of one sequence, its rows in order: the later of two rows for one position wins. */
 static int kv_task(void *arg, uint64_t task, unsigned int slot)
 {
@@ -140,22 +190,23 @@ static int kv_task(void *arg, uint64_t task, unsigned int slot)
 	const struct zw_kv *kv = &job->kv;
 	const struct zw_k_kv_seq *seq = &kv->seqs[task / kv->n_kv];
 	uint32_t head = (uint32_t)(task % kv->n_kv);
-	float *scratch = zw_pool_scratch(job->pool, slot, CHUNK * sizeof(float));
+	size_t floats = kv->quantised && kv->d > CHUNK ? ZW_PAD((size_t)kv->d) : CHUNK;
+	float *scratch = zw_pool_scratch(job->pool, slot, floats * sizeof(float));
 
 	if (!scratch)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < seq->q_count; i++) {
 		uint32_t row = seq->q_first + i, pos = (uint32_t)kv->pos[row];
-		int err = move_row(job->prim, job->pool, zw_kv_at(kv, seq, seq->k_pages, pos, head),
-				   kv->st, zw_k_view_at(&job->k, row, head), job->k.st, kv->d,
-				   scratch);
+		int err = kv_row(job, seq, seq->k_pages, seq->k_scales, pos, head, &job->k, row,
+				 scratch);
 
 		if (!err)
-			err = move_row(job->prim, job->pool,
-				       zw_kv_at(kv, seq, seq->v_pages, pos, head), kv->st,
-				       zw_k_view_at(&job->v, row, head), job->v.st, kv->d, scratch);
+			err = kv_row(job, seq, seq->v_pages, seq->v_scales, pos, head, &job->v, row,
+				     scratch);
 		if (err)
 			return err;
+		if (kv->quantised && zw_pool_cancelled(job->pool))
+			return -ECANCELED;
 	}
 	return 0;
 }

@@ -184,11 +184,14 @@ int zw_k_rope(const struct zw_k_rope_args *args, struct zw_pool *pool);
 /*
  * Paged KV cache of one sequence. A page holds block_size tokens as [block_size][n_kv][d], K and V
  * in pages of their own; token at position p is in page p / block_size, slot p % block_size.
- * k_pages and v_pages are arrays of n_pages host pointers, of page page_first and those after it.
+ * k_pages and v_pages are arrays of n_pages host pointers, of page page_first and those after it. Pages of I8 or F8E4M3
+ * have, in the same way, pages of scales F32 [block_size][n_kv] beside them; for others the arrays are NULL.
  */
 struct zw_k_kv_seq {
 	void *const *k_pages;
 	void *const *v_pages;
+	void *const *k_scales;
+	void *const *v_scales;
 	uint32_t n_pages;
 	uint32_t page_first; /* attention: no row sees a position before it; kv_write: 0 */
 	uint32_t q_first;    /* first row of this sequence in q/out (attention) or k/v (kv_write) */
@@ -354,7 +357,7 @@ struct zw_k_softmax_args {
 int zw_k_softmax(const struct zw_k_softmax_args *args, struct zw_pool *pool);
 
 /*
- * out[r,:] = table[ids[r],:], table [vocab, n]. An id outside [0, vocab) is -ERANGE with fault
+ * out[r,:] = table[ids[r],:], table [vocab, n], which may be of GGUF records. An id outside [0, vocab) is -ERANGE with fault
  * index = r. Same dtype on both sides moves the bits unchanged.
  */
 struct zw_k_gather_args {
@@ -423,7 +426,7 @@ struct zw_k_quantize_args {
 };
 int zw_k_quantize(const struct zw_k_quantize_args *args, struct zw_pool *pool);
 
-/* dst[r,c] = src[r,c] with conversion of dtype; same dtype moves the bits unchanged. No overlap. */
+/* dst[r,c] = src[r,c] with conversion of dtype, also from records; same dtype moves the bits unchanged. No overlap. */
 struct zw_k_convert_args {
 	uint32_t rows, n;
 	struct zw_k_in src;

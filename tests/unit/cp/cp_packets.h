@@ -78,6 +78,25 @@ static inline void make_sparse(struct cp_env *e, enum place p, struct zw_pkt_att
 	sample_sparse(&mem, pk);
 }
 
+/* Pools of I8 or F8E4M3 with scales, in the place of those of the sample; scales follow their pools in both packets. */
+static inline void quantise_pools(struct cp_env *e, enum place p, bool f8,
+				  struct zw_tensor *k_cache, struct zw_tensor *k_scale)
+{
+	for (int i = 0; i < 2; i++) {
+		k_cache[i].dtype = f8 ? ZW_DTYPE_F8E4M3 : ZW_DTYPE_I8;
+		k_scale[i] = random_tensor(e, p, F32, k_cache[i].dim[0], k_cache[i].dim[1],
+					   k_cache[i].dim[2], 0);
+	}
+}
+
+static inline void quantise_cache(struct cp_env *e, enum place p, bool f8, union any_packet *pk)
+{
+	if (pk->hdr.opcode == ZW_OP_KV_WRITE)
+		quantise_pools(e, p, f8, &pk->kv_write.k_cache, &pk->kv_write.k_scale);
+	else
+		quantise_pools(e, p, f8, &pk->attention.k_cache, &pk->attention.k_scale);
+}
+
 /* A GEMM with operands of other types than the sample's: weights, and with some of these activations. */
 static inline void quantise_gemm(struct cp_env *e, enum place p, uint64_t which,
 				 struct zw_pkt_gemm *g)

@@ -289,8 +289,8 @@ static void unsupported(void **state)
 	env_clear(e);
 	make_packet(e, ZW_OP_ADD, IN_HBM, &ok);
 	CASE(, ZW_REASON_UNSUPPORTED);
-	/* a profile cannot add what no engine computes */
-	e->profile.dtypes = UINT64_MAX;
+	/* caches of a type with scales, which the profile leaves out */
+	e->profile.dtypes = UINT64_MAX & ~ZW_DT(I8);
 	for (int i = 0; i < 2; i++) {
 		env_clear(e);
 		make_packet(e, i ? ZW_OP_ATTENTION : ZW_OP_KV_WRITE, IN_HBM, &ok);
@@ -303,6 +303,9 @@ static void unsupported(void **state)
 		CASE((kc[0].dtype = kc[1].dtype = ZW_DTYPE_I8, ks[0] = scale, ks[1] = other),
 		     ZW_REASON_UNSUPPORTED);
 		CASE((kc[0].dtype = kc[1].dtype = ZW_DTYPE_I8, ks[0] = scale), ZW_REASON_OPERAND);
+		CASE((kc[0].dtype = kc[1].dtype = ZW_DTYPE_I8, ks[0] = scale, ks[1] = other,
+		      ks[1].stride[1]++),
+		     ZW_REASON_STRIDE);
 		CASE((ks[0] = scale, ks[1] = other), ZW_REASON_OPERAND); /* of BF16 pools */
 	}
 	CASE(pk.attention.sinks = tensor_at(NOWHERE, F32, 5, 0, 0, 0), ZW_REASON_SHAPE);

@@ -490,6 +490,138 @@ static void activations_of_experts(void **state)
 		}
 }
 
+/* -- cache and tables ---------------------------------------------------------------------------------- */
+
+/* Rows to a quantised cache and attention against it: the bits of attention against what it stands for, the bytes of both. */
+static void cache(void **state)
+{
+	enum { B = 6, T = 8, H = 2, Q = 4, D = 16, M = 13 };
+	static const int32_t table[2][3] = {{4, 1, 0}, {2, 5, 3}};
+	struct cp_env *e = env_new("m890", 0);
+
+	*state = e;
+	for (int f8 = 0; f8 < 2; f8++)
+		for (enum place p = IN_HBM; p <= IN_SYSTEM; env_clear(e), p++) {
+			uint32_t dtype = f8 ? ZW_DTYPE_F8E4M3 : ZW_DTYPE_I8;
+			struct zw_pkt_kv_write w = {.hdr = HDR(ZW_OP_KV_WRITE, zw_pkt_kv_write)};
+			struct zw_pkt_attention a = {.hdr = HDR(ZW_OP_ATTENTION, zw_pkt_attention)};
+			struct zw_pkt_attention wide;
+			float scale = 0.25f;
+			uint64_t keys = 0;
+
+			w.k = random_tensor(e, p, BF16, M, H, D, 0);
+			w.v = random_tensor(e, p, BF16, M, H, D, 0);
+			w.pos = tensor(e, p, I32, M, 0, 0, 0);
+			w.seq = tensor(e, p, I32, M, 0, 0, 0);
+			w.block_table = tensor(e, p, I32, 2, 3, 0, 0);
+			w.k_cache = tensor(e, p, dtype, B, T, H, D);
+			w.v_cache = tensor(e, p, dtype, B, T, H, D);
+			w.k_scale = tensor(e, p, F32, B, T + 3, H, 0); /* blocks apart */
+			w.k_scale.dim[1] = T;
+			w.v_scale = tensor(e, p, F32, B, T, H, 0);
+			for (uint32_t i = 0; i < 2; i++)
+				for (uint32_t j = 0; j < 3; j++)
+					put_i(e, &w.block_table, i, j, table[i][j]);
+			/* sequence 0: positions 0..8; 1: 0..3 */
+			for (uint32_t i = 0; i < M; i++) {
+				put_i(e, &w.seq, i, 0, i >= 9);
+				put_i(e, &w.pos, i, 0, (int32_t)(i < 9 ? i : i - 9));
+			}
+			EMIT(e, w);
+			env_run_ok(e);
+			assert_int_equal(e->result.hbm_written + e->result.sys_written,
+					 2 * M * H * (D + 4));
+			a.q = random_tensor(e, p, BF16, M, Q, D, 0);
+			a.y = tensor(e, p, F32, M, Q, D, 0);
+			a.pos = w.pos;
+			a.seq = w.seq;
+			a.block_table = w.block_table;
+			a.k_cache = w.k_cache;
+			a.v_cache = w.v_cache;
+			a.k_scale = w.k_scale;
+			a.v_scale = w.v_scale;
+			memcpy(&a.scale_f32, &scale, 4);
+			wide = a;
+			wide.k_cache = tensor(e, IN_HBM, F32, B, T, H, D);
+			wide.v_cache = tensor(e, IN_HBM, F32, B, T, H, D);
+			wide.k_scale = wide.v_scale = (struct zw_tensor){0};
+			wide.y = tensor(e, IN_HBM, F32, M, Q, D, 0);
+			for (uint32_t i = 0; i < M; i++)
+				for (int v = 0; v < 2; v++) {
+					const struct zw_tensor *from = v ? &a.v_cache : &a.k_cache;
+					const struct zw_tensor *by = v ? &a.v_scale : &a.k_scale;
+					const struct zw_tensor *to =
+						v ? &wide.v_cache : &wide.k_cache;
+					uint32_t pos = i < 9 ? i : i - 9;
+					uint32_t block = (uint32_t)table[i >= 9][pos / T];
+
+					for (uint32_t h = 0; h < H; h++)
+						for (uint32_t c = 0; c < D; c++) {
+							unsigned int code = byte_at(
+								e, at(from, block, pos % T, h, c));
+							float s =
+								get_f(e, by, block, pos % T, h, 0);
+							float x = get_f(e, v ? &w.v : &w.k, i, h, c,
+									0);
+							float y = code_value(dtype, code) * s;
+
+							assert_true(
+								fabsf(x - y) <=
+								(f8 ? fmaxf(fabsf(x) / 15, s / 1000)
+								    : s * 0.51f));
+							put_f(e, to, block, pos % T, h, c, y);
+						}
+				}
+			EMIT(e, a);
+			env_run_ok(e);
+			keys = 9 + 4;
+			assert_int_equal(e->result.hbm_read + e->result.sys_read,
+					 2 * keys * H * (D + 4) + M * Q * D * 2 + 2 * M * 4 +
+						 3 * 4);
+			EMIT(e, wide);
+			env_run_ok(e);
+			expect_same(e, &a.y, &wide.y);
+			/* a profile without the type */
+			e->profile.dtypes &= ~ZW_DT(I8) & ~ZW_DT(F8E4M3);
+			EMIT(e, w);
+			env_run(e);
+			assert_int_equal(e->job.reason, ZW_REASON_UNSUPPORTED);
+			e->cmd_bytes = 0;
+			e->profile = *zw_profile_find("m890");
+		}
+}
+
+/* Rows of a table of records: what they stand for, and no more bytes than those of the rows. */
+static void embed(void **state)
+{
+	static const int32_t ids[] = {5, 0, 5};
+	struct cp_env *e = env_new("810e", 0);
+
+	*state = e;
+	for (size_t kind = 0; kind < N_KINDS; kind++)
+		for (enum place p = IN_HBM; p <= IN_SYSTEM; env_clear(e), p++) {
+			struct zw_pkt_embed m = {.hdr = HDR(ZW_OP_EMBED, zw_pkt_embed)};
+			struct weights q;
+
+			if (!is_record(kinds[kind].dtype))
+				continue;
+			q = make_weights(e, p, kind, 0, 6, 256);
+			m.table = q.w;
+			m.ids = tensor(e, p, I32, 3, 0, 0, 0);
+			m.y = tensor_gap(e, p, F32, 3, 3, 256, 0);
+			for (uint32_t i = 0; i < 3; i++)
+				put_i(e, &m.ids, i, 0, ids[i]);
+			EMIT(e, m);
+			env_run_ok(e);
+			assert_int_equal(e->result.hbm_read + e->result.sys_read,
+					 3 * zw_cp_bytes(q.w.dtype, 256) + 3 * 4);
+			for (uint32_t i = 0; i < 3; i++)
+				for (uint32_t c = 0; c < 256; c++)
+					assert_true(get_f(e, &m.y, i, c, 0, 0) ==
+						    get_f(e, &q.wide, (uint64_t)ids[i], c, 0, 0));
+		}
+}
+
 /* What does not go together, and what a profile lacks. */
 static void refusals(void **state)
 {
@@ -578,6 +710,8 @@ int main(void)
 		cmocka_unit_test_teardown(weights_of_experts, env_teardown),
 		cmocka_unit_test_teardown(activations, env_teardown),
 		cmocka_unit_test_teardown(activations_of_experts, env_teardown),
+		cmocka_unit_test_teardown(cache, env_teardown),
+		cmocka_unit_test_teardown(embed, env_teardown),
 		cmocka_unit_test_teardown(refusals, env_teardown),
 	};
 
