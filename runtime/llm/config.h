@@ -16,6 +16,10 @@
  */
 struct llm_rope_config {
 	double theta;
+	/* Of a head, the first so many dimensions are turned. The family says which part of a head that
+	 * is when the file does not (partial 0: the whole head, and the file may not say another). */
+	double partial;
+	uint32_t dim;
 	double factor; /* 1: plain */
 	double ramp_low, ramp_high;
 	double attention_factor; /* on cosines and sines */
@@ -40,8 +44,16 @@ struct llm_model_config {
 	uint32_t experts_per_token;   /* K of them for each token */
 	uint32_t expert_size;         /* width of an expert's SwiGLU */
 	uint32_t norm_topk_prob;      /* 1: the weights of a token's experts add up to 1 */
-	uint8_t dense_layers[LLM_LAYERS_MAX / 8]; /* bit n: layer n has no experts */
-	uint32_t num_stop;                        /* entries of stop */
+	uint32_t
+		shared_expert_size; /* width of the SwiGLU that every token goes through; 0: none */
+	uint32_t attention_gate; /* 1: a sigmoid gate on what attention gives, beside each query */
+	/* Gated DeltaNet, in layers of linear_layers: heads of keys and of values, their dimensions, and
+	 * tokens that the convolution sees. */
+	uint32_t key_heads, value_heads, key_dim, value_dim, conv_kernel;
+	/* Bit n is layer n's; one more than there are layers, and 0, for the one of an MTP head. */
+	uint8_t dense_layers[LLM_LAYERS_MAX / 8 + 1];  /* no experts */
+	uint8_t linear_layers[LLM_LAYERS_MAX / 8 + 1]; /* no attention */
+	uint32_t num_stop;                             /* entries of stop */
 	struct llm_rope_config rope;
 	/* Union of eos_token_id of both files below vocab_size (others cannot come), ascending. */
 	uint32_t stop[ZW_LLM_MAX_STOP];
@@ -72,6 +84,18 @@ bool llm_model_config_is_stop(const struct llm_model_config *cfg, uint32_t id);
 static inline bool llm_layer_has_experts(const struct llm_model_config *cfg, uint32_t n)
 {
 	return cfg->num_experts && !(cfg->dense_layers[n / 8] >> n % 8 & 1);
+}
+
+/* Whether layer n is recurrent; else it is attention. */
+static inline bool llm_layer_is_linear(const struct llm_model_config *cfg, uint32_t n)
+{
+	return cfg->linear_layers[n / 8] >> n % 8 & 1;
+}
+
+/* Channels of a recurrent layer's convolution: queries, keys and values. */
+static inline uint32_t llm_conv_channels(const struct llm_model_config *cfg)
+{
+	return 2 * cfg->key_heads * cfg->key_dim + cfg->value_heads * cfg->value_dim;
 }
 
 /* Every entry of layer_types (when there) must be `type` and there must be num_layers of them. */

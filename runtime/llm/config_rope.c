@@ -8,8 +8,8 @@
 #include "config_value.h"
 
 struct rope {
-	double theta; /* 0: not said */
-	double partial;
+	double theta;       /* 0: not said */
+	double partial;     /* 0: not said */
 	const char *holder; /* of yarn, or NULL: no holder was there yet */
 	struct llm_yarn yarn;
 };
@@ -50,8 +50,8 @@ static int parse_numbers(const char *path, const cJSON *obj, struct rope *r, str
 	int ret = llm_config_double(path, obj, "rope_theta", 1.0, 1e12, 0, &r->theta, err);
 
 	if (!ret)
-		ret = llm_config_double(path, obj, "partial_rotary_factor", 0, 1, 1, &r->partial,
-					err);
+		ret = llm_config_double(path, obj, "partial_rotary_factor", 0x1p-9, 1, 0,
+					&r->partial, err);
 	return ret;
 }
 
@@ -107,8 +107,32 @@ static int parse_holder(const char *path, const cJSON *json, const char *holder,
 				r->theta, holder, in.theta);
 	if (in.theta)
 		r->theta = in.theta;
-	if (in.partial != 1)
+	if (in.partial && r->partial && in.partial != r->partial)
+		return llm_fail(err, -EBADMSG,
+				"%s: partial_rotary_factor is %g, %s.partial_rotary_factor is %g",
+				path, r->partial, holder, in.partial);
+	if (in.partial)
 		r->partial = in.partial;
+	return 0;
+}
+
+/* The part of a head that is turned. */
+static int set_dim(const char *path, double partial, struct llm_model_config *cfg,
+		   struct zw_error *err)
+{
+	if (partial && partial != 1 && !cfg->rope.partial)
+		return llm_fail(err, -EOPNOTSUPP,
+				"%s: partial_rotary_factor %g is not supported yet", path, partial);
+	if (!partial)
+		partial = cfg->rope.partial ? cfg->rope.partial : 1;
+	cfg->rope.partial = partial;
+	cfg->rope.dim = (uint32_t)(cfg->head_dim * partial);
+	if (cfg->rope.dim < 2 || cfg->rope.dim % 2)
+		return llm_fail(
+			err, -EBADMSG,
+			"%s: partial_rotary_factor %g of head_dim %u: %u dimensions are not "
+			"pairs",
+			path, partial, cfg->head_dim, cfg->rope.dim);
 	return 0;
 }
 
@@ -122,12 +146,10 @@ int llm_config_rope(const char *path, const cJSON *json, struct llm_model_config
 		ret = parse_holder(path, json, "rope_scaling", cfg, &r, err);
 	if (!ret)
 		ret = parse_holder(path, json, "rope_parameters", cfg, &r, err);
+	if (!ret)
+		ret = set_dim(path, r.partial, cfg, err);
 	if (ret)
 		return ret;
-	if (r.partial != 1)
-		return llm_fail(err, -EOPNOTSUPP,
-				"%s: partial_rotary_factor %g is not supported yet", path,
-				r.partial);
 	cfg->rope.theta = r.theta ? r.theta : 10000.0; /* the class default */
 	cfg->rope.factor = 1;
 	cfg->rope.attention_factor = 1;

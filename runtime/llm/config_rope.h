@@ -16,7 +16,7 @@ struct llm_yarn {
 
 /*
  * Fills cfg->rope, and puts what YaRN makes of it in the place of cfg->max_position; that and
- * head_dim are there already. Other scalings and partial rotation are refused by name.
+ * head_dim are there already, and cfg->rope.partial as the family has it. Other scalings are refused by name.
  */
 int llm_config_rope(const char *path, const cJSON *json, struct llm_model_config *cfg,
 		    struct zw_error *err);

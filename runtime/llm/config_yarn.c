@@ -131,7 +131,7 @@ int llm_config_yarn(const char *path, const cJSON *obj, const char *holder,
 static double correction(const struct llm_yarn *y, const struct llm_model_config *cfg,
 			 double rotations)
 {
-	return cfg->head_dim * log(y->original / (rotations * 2 * PI)) / (2 * log(cfg->rope.theta));
+	return cfg->rope.dim * log(y->original / (rotations * 2 * PI)) / (2 * log(cfg->rope.theta));
 }
 
 int llm_config_yarn_apply(const char *path, const struct llm_yarn *y, struct llm_model_config *cfg,
@@ -149,7 +149,7 @@ int llm_config_yarn_apply(const char *path, const struct llm_yarn *y, struct llm
 		high = ceil(high);
 	}
 	low = fmax(low, 0);
-	high = fmin(high, cfg->head_dim - 1);
+	high = fmin(high, cfg->rope.dim - 1);
 	/* Beyond the ends the formula would do the opposite of what YaRN is for. */
 	if (low > high)
 		return llm_fail(err, -EBADMSG,

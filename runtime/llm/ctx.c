@@ -25,8 +25,6 @@ static int check_options(const struct llm_model_config *cfg, struct zw_ctx_optio
 
 	if (o->flags)
 		return llm_fail(err, -EINVAL, "zw_ctx_create: unknown flags");
-	if (o->reserved)
-		return llm_fail(err, -EINVAL, "zw_ctx_create: reserved is not 0");
 	if (!o->context)
 		o->context = cfg->max_position < ZW_CTX_DEFAULT_CONTEXT ? cfg->max_position
 									: ZW_CTX_DEFAULT_CONTEXT;
@@ -49,6 +47,8 @@ static int check_options(const struct llm_model_config *cfg, struct zw_ctx_optio
 	if (!ret)
 		ret = check_range("top_k", o->top_k, 0,
 				  o->vocab < ZW_CTX_MAX_TOPK ? o->vocab : ZW_CTX_MAX_TOPK, err);
+	if (!ret)
+		ret = check_range("rewind", o->rewind, 0, ZW_CTX_MAX_REWIND, err);
 	if (ret)
 		return ret;
 	if ((uint64_t)o->batch > (uint64_t)o->max_seqs * o->context)
@@ -104,6 +104,10 @@ static void plan_memory(struct zw_ctx *c)
 	p->ids = take(&p->bytes, o->batch, 1, 4, 64);
 	p->pos = take(&p->bytes, o->batch, 1, 4, 64);
 	p->seq = take(&p->bytes, o->batch, 1, 4, 64);
+	if (c->needs.slab_bytes) {
+		p->from = take(&p->bytes, o->batch, 1, 4, 64);
+		p->to = take(&p->bytes, o->batch, 1, 4, 64);
+	}
 	p->chosen = take(&p->bytes, o->batch, 1, 4, 64);
 	p->out_rows = take(&p->bytes, o->outputs, 1, 4, 64);
 	p->iota = take(&p->bytes, o->outputs, 1, 4, 64);
@@ -127,7 +131,7 @@ static int alloc_memory(struct zw_ctx *c, struct zw_error *err)
 	struct zw_vm *vm = c->m->vm;
 	uint64_t kv = c->pool.num * 2 * c->needs.kv_layers * c->block_bytes;
 	uint64_t rope = llm_rope_bytes(&c->m->cfg, c->o.context);
-	uint64_t slab = c->slab_stride * c->o.max_seqs;
+	uint64_t slab = c->slab_stride * c->o.max_seqs * (1 + c->o.rewind);
 	int ret;
 
 	ret = llm_check_hbm(c->m->dev, kv + c->a.bytes + rope + slab, "a context of this size",

@@ -47,19 +47,26 @@ struct llm_seq {
 	uint32_t *ids; /* of its tokens; one that the device chose is there when its step is done */
 	size_t ids_cap;
 	uint32_t known;           /* so many of its first blocks are those of the prefix cache */
+	uint32_t kept;            /* with a slab: the last so many tokens can be taken back */
 	struct llm_choice choice; /* made after its last token */
 	/* Entries of the block table of each slot that are up to date. */
 	uint32_t synced[ZW_CTX_MAX_STEPS];
 	/* While a batch is checked: */
 	uint64_t stamp; /* of the batch that `next` belongs to */
 	uint32_t next;  /* position of its next token */
+	bool chosen;    /* its first token there is what the device chose */
+	/* While a step is written: */
+	uint64_t placed; /* stamp of the batch that the next two belong to */
+	uint32_t before; /* length */
+	uint32_t row;    /* of its next token */
 };
 
 /* What a step changed in one sequence: enough to take it back. */
 struct llm_undo {
 	uint32_t seq;
-	uint32_t length; /* before, as is the choice */
-	uint32_t end;    /* length behind it */
+	uint32_t length; /* before, as are kept and the choice */
+	uint32_t kept;
+	uint32_t end; /* length behind it */
 	struct llm_choice choice;
 	/* The unfinished block that was shared and has been copied; the step keeps its reference,
 	 * so that nobody writes to it before this step is done. LLM_NO_BLOCK: none. */
@@ -108,6 +115,7 @@ struct llm_slot {
 struct llm_param_layout {
 	uint64_t num_rows, num_chosen, num_out, num_top, num_logits; /* u32 */
 	uint64_t ids, pos, seq; /* [batch] I32; the ids that the device chose come first */
+	uint64_t from, to;      /* [batch] I32, with slabs: the states rows go on from and leave */
 	uint64_t chosen;        /* [batch]: rows of the choices that these are */
 	uint64_t out_rows;      /* [outputs]: rows of the batch */
 	uint64_t iota;          /* [outputs]: 0, 1, 2, ... */
@@ -142,7 +150,7 @@ struct zw_ctx {
 	uint64_t block_bytes; /* of K or V of one layer */
 
 	struct zw_buffer kv, act; /* HBM */
-	struct zw_buffer slab;    /* HBM: [max_seqs, slab_stride], or empty */
+	struct zw_buffer slab;    /* HBM: [max_seqs, 1 + rewind, slab_stride], or empty */
 	struct zw_buffer copy_cmd;
 	uint64_t slab_stride;
 	struct zw_buffer param, code, host;
@@ -230,11 +238,15 @@ int llm_copy_run(struct zw_ctx *c);
 int llm_copy_blocks(struct zw_ctx *c, const uint32_t *id, uint32_t n, uint64_t system_va, bool out);
 
 /*
- * ctx_slab.c: nothing for families without slabs. These wait for the device: 0, or the error of a
- * job, then the state is not what was asked for.
+ * ctx_slab.c. A sequence has 1 + rewind slabs, which take turns: the state behind so many tokens is in
+ * the one with their number modulo that.
  */
-uint64_t llm_slab_va(const struct zw_ctx *c, uint32_t seq);
-int llm_slab_zero(struct zw_ctx *c, uint32_t seq);
+uint32_t llm_slab_of(const struct zw_ctx *c, uint32_t seq, uint32_t length);
+uint64_t llm_slab_va(const struct zw_ctx *c, uint32_t seq, uint32_t length);
+/*
+ * Nothing for families without slabs. Waits for the device: 0, or the error of a job, then the state
+ * is not what was asked for.
+ */
 int llm_slab_copy(struct zw_ctx *c, uint64_t dst_va, uint64_t src_va);
 
 /* ctx_seq.c */

@@ -23,6 +23,14 @@ static int check_token(struct zw_ctx *c, const struct zw_batch_token *t, uint32_
 	if (s->stamp != c->stamp) {
 		s->stamp = c->stamp;
 		s->next = s->length;
+		s->chosen = t->id == ZW_ID_CHOSEN;
+	} else if (s->chosen && c->needs.slab_bytes) {
+		/* Rows of a sequence have to follow each other, and those chosen come first. */
+		return llm_fail(
+			err, -EOPNOTSUPP,
+			"batch token %u: sequence %u has recurrent state: behind what the device "
+			"chose no other token of it goes into the same batch",
+			i, t->seq);
 	}
 	if (t->pos != s->next)
 		return llm_fail(err, -EINVAL,

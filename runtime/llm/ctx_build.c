@@ -44,6 +44,9 @@ static void build_layers(const struct zw_ctx *c, const struct llm_slot *s, struc
 		.kv_layer_stride = 2 * c->block_bytes,
 		.slab_va = c->slab.va,
 		.slab_stride = c->slab_stride,
+		.slabs = c->o.max_seqs * (1 + c->o.rewind),
+		.state_from = zw_tensor_1d(ZW_DTYPE_I32, param + c->p.from, m),
+		.state_to = zw_tensor_1d(ZW_DTYPE_I32, param + c->p.to, m),
 	};
 
 	/* A block holds all layers, so that one copy moves it: pools of layers interleave. */

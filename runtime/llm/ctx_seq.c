@@ -61,7 +61,7 @@ static int take_seq(struct zw_ctx *c, uint32_t *seq)
 			continue;
 		s->live = true;
 		s->lost = false;
-		s->length = 0;
+		s->length = s->kept = 0;
 		s->choice = (struct llm_choice){0};
 		c->num_seqs++;
 		*seq = i;
@@ -72,18 +72,7 @@ static int take_seq(struct zw_ctx *c, uint32_t *seq)
 
 int zw_seq_create(struct zw_ctx *c, uint32_t *seq)
 {
-	uint32_t id;
-	int ret = c && seq ? take_seq(c, &id) : -EINVAL;
-
-	if (ret)
-		return ret;
-	ret = llm_slab_zero(c, id);
-	if (ret) {
-		zw_seq_remove(c, id);
-		return ret;
-	}
-	*seq = id;
-	return 0;
+	return c && seq ? take_seq(c, seq) : -EINVAL;
 }
 
 int zw_seq_remove(struct zw_ctx *c, uint32_t seq)
@@ -99,10 +88,10 @@ int zw_seq_remove(struct zw_ctx *c, uint32_t seq)
 	return 0;
 }
 
-/* State that cannot be rewound can only go on from where it is, or from nothing. */
+/* Recurrent state can only go on from where it was kept, or from nothing. */
 static bool can_cut(const struct zw_ctx *c, const struct llm_seq *s, uint32_t n)
 {
-	return !c->needs.slab_bytes || !n || n == s->length;
+	return !c->needs.slab_bytes || !n || s->length - n <= s->kept;
 }
 
 /* Known blocks among the first n tokens, of so many in all. */
@@ -127,9 +116,8 @@ int zw_seq_fork(struct zw_ctx *c, uint32_t from, uint32_t n, uint32_t *seq)
 	if (ret)
 		return ret;
 	ret = llm_blocks_share(&c->pool, &c->seqs[id].blocks, &s->blocks, llm_blocks_for(n));
-	if (!ret)
-		ret = n ? llm_slab_copy(c, llm_slab_va(c, id), llm_slab_va(c, from))
-			: llm_slab_zero(c, id);
+	if (!ret && n)
+		ret = llm_slab_copy(c, llm_slab_va(c, id, n), llm_slab_va(c, from, n));
 	if (!ret)
 		ret = set_ids(&c->seqs[id], s->ids, n);
 	if (ret) {
@@ -154,13 +142,11 @@ int zw_seq_truncate(struct zw_ctx *c, uint32_t seq, uint32_t n)
 		return -EOPNOTSUPP;
 	if (n && s->lost)
 		return -EIO;
-	ret = n ? 0 : llm_slab_zero(c, seq);
-	if (ret)
-		return ret;
 	llm_seq_cut(c, s, llm_blocks_for(n));
 	if (n < s->length)
 		s->choice = (struct llm_choice){0};
 	s->known = known_of(s->known, n);
+	s->kept = n ? s->kept - (s->length - n) : 0;
 	s->length = n;
 	s->lost = false;
 	return 0;

@@ -41,7 +41,7 @@ int zw_seq_snapshot(struct zw_ctx *c, uint32_t seq, struct zw_snapshot **out)
 	if (!ret && c->needs.slab_bytes)
 		ret = zw_buffer_create(c->m->vm, c->needs.slab_bytes, ZW_BO_HBM, &snap->slab);
 	if (!ret)
-		ret = llm_slab_copy(c, snap->slab.va, llm_slab_va(c, seq));
+		ret = llm_slab_copy(c, snap->slab.va, llm_slab_va(c, seq, s->length));
 	if (ret) {
 		zw_snapshot_destroy(snap);
 		return ret;
@@ -174,7 +174,7 @@ int zw_seq_restore(struct zw_ctx *c, uint32_t seq, const struct zw_snapshot *sna
 	}
 	if (ret)
 		return ret;
-	ret = llm_slab_copy(c, llm_slab_va(c, seq),
+	ret = llm_slab_copy(c, llm_slab_va(c, seq, snap->length),
 			    snap->out ? snap->system.va + llm_snapshot_slab_off(c, snap->length)
 				      : snap->slab.va);
 	if (ret) {
@@ -191,6 +191,7 @@ int zw_seq_restore(struct zw_ctx *c, uint32_t seq, const struct zw_snapshot *sna
 	if (snap->length)
 		memcpy(s->ids, snap->ids, snap->length * sizeof(*s->ids));
 	s->length = snap->length;
+	s->kept = 0;
 	s->known = known;
 	llm_seq_know(c, s, s->length);
 	return 0;

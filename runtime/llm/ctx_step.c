@@ -33,6 +33,7 @@ static void extend(struct zw_ctx *c, struct llm_slot *slot, uint32_t seq)
 		.seq = seq,
 		.length = s->length,
 		.end = s->next,
+		.kept = s->kept,
 		.choice = s->choice,
 		.shared = llm_shared_block(c, s, s->length),
 	};
@@ -50,7 +51,12 @@ static void extend(struct zw_ctx *c, struct llm_slot *slot, uint32_t seq)
 	}
 	while (s->blocks.used < blocks)
 		s->blocks.id[s->blocks.used++] = llm_kv_take(&c->pool);
+	s->before = s->length;
 	s->length = s->next;
+	if (c->needs.slab_bytes)
+		s->kept += s->length - s->before;
+	if (s->kept > c->o.rewind)
+		s->kept = c->o.rewind;
 	s->in_flight++;
 }
 
@@ -84,6 +90,7 @@ void llm_step_undo(struct zw_ctx *c, struct llm_slot *slot, bool started)
 			s->blocks.id[s->blocks.used++] = u->shared;
 		}
 		s->length = u->length;
+		s->kept = u->kept;
 		s->choice = u->choice;
 		s->in_flight--;
 		/* What a slab was before its tokens cannot be brought back. */
@@ -124,8 +131,26 @@ static void write_table(const struct zw_ctx *c, const struct llm_slot *slot)
 }
 
 /*
+ * The states that a row goes on from and leaves behind: those behind the last 1 + rewind tokens of a
+ * sequence are kept.
+ */
+static void write_state(const struct zw_ctx *c, struct llm_slot *slot, uint32_t row,
+			const struct zw_batch_token *t)
+{
+	const struct llm_seq *s = &c->seqs[t->seq];
+	char *param = llm_param(c, slot);
+	int32_t *from = (int32_t *)(void *)(param + c->p.from);
+	int32_t *to = (int32_t *)(void *)(param + c->p.to);
+	uint32_t length = t->pos + 1;
+
+	from[row] = (int32_t)llm_slab_of(c, t->seq, s->before);
+	to[row] = s->length - length <= c->o.rewind ? (int32_t)llm_slab_of(c, t->seq, length) : -1;
+}
+
+/*
  * Ids that the device chose come first: a gather fetches the front rows. Such a token is the first of
- * its sequence, so the order within a sequence stays.
+ * its sequence, so the order within a sequence stays. The other rows of a sequence follow each other, as
+ * packets with recurrent state need it.
  */
 static void write_rows(const struct zw_ctx *c, struct llm_slot *slot, const struct zw_batch *b,
 		       const struct llm_tally *n)
@@ -139,13 +164,22 @@ static void write_rows(const struct zw_ctx *c, struct llm_slot *slot, const stru
 
 	for (uint32_t i = 0; i < b->count; i++) {
 		const struct zw_batch_token *t = llm_token_at(b, i);
-		uint32_t row = t->id == ZW_ID_CHOSEN ? front++ : rest++;
+		struct llm_seq *s = &c->seqs[t->seq];
+		uint32_t row;
 
+		if (t->id != ZW_ID_CHOSEN && s->placed != c->stamp) {
+			s->placed = c->stamp;
+			s->row = rest;
+			rest += s->length - t->pos;
+		}
+		row = t->id == ZW_ID_CHOSEN ? front++ : s->row++;
 		if (t->id == ZW_ID_CHOSEN)
-			chosen[row] = (int32_t)llm_choice_find(c, &c->seqs[t->seq].choice);
+			chosen[row] = (int32_t)llm_choice_find(c, &s->choice);
 		else
 			ids[row] = (int32_t)t->id;
-		c->seqs[t->seq].ids[t->pos] = t->id;
+		s->ids[t->pos] = t->id;
+		if (c->needs.slab_bytes)
+			write_state(c, slot, row, t);
 		pos[row] = (int32_t)t->pos;
 		seq[row] = (int32_t)t->seq;
 		slot->rows[i].in = row;

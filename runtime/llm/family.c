@@ -13,6 +13,7 @@ static const struct llm_family *const families[] = {
 	&llm_family_qwen2,
 	&llm_family_qwen3,
 	&llm_family_qwen3_moe,
+	&llm_family_qwen3_next,
 };
 
 const struct llm_family *llm_family_find(const char *model_type)
@@ -29,10 +30,13 @@ struct match {
 	const struct llm_model_config *cfg;
 	struct llm_plan *p;
 	uint8_t *seen; /* by tensor of the source */
+	bool check;    /* tensors have to be there and of the right shape, and are not loaded */
 };
 
 static uint64_t dim_of(const struct llm_model_config *c, uint32_t dim)
 {
+	uint64_t values = (uint64_t)c->value_heads * c->value_dim;
+
 	switch (dim) {
 	case LLM_DIM_HIDDEN:
 		return c->hidden_size;
@@ -50,6 +54,28 @@ static uint64_t dim_of(const struct llm_model_config *c, uint32_t dim)
 		return c->num_experts;
 	case LLM_DIM_EXPERT:
 		return c->expert_size;
+	case LLM_DIM_SHARED:
+		return c->shared_expert_size;
+	case LLM_DIM_ONE:
+		return 1;
+	case LLM_DIM_2_HIDDEN:
+		return 2ull * c->hidden_size;
+	case LLM_DIM_2_Q:
+		return 2ull * c->num_heads * c->head_dim;
+	case LLM_DIM_VALUE_HEADS:
+		return c->value_heads;
+	case LLM_DIM_2_VALUE_HEADS:
+		return 2ull * c->value_heads;
+	case LLM_DIM_VALUE:
+		return c->value_dim;
+	case LLM_DIM_VALUES:
+		return values;
+	case LLM_DIM_CONV:
+		return llm_conv_channels(c);
+	case LLM_DIM_QKVZ:
+		return llm_conv_channels(c) + values;
+	case LLM_DIM_KERNEL:
+		return c->conv_kernel;
 	default:
 		return 0;
 	}
@@ -83,8 +109,12 @@ static void full_name(const struct match *m, const struct llm_tensor_row *row, s
 {
 	char prefix[NAME_MAX_LEN / 2] = "", own[NAME_MAX_LEN / 2];
 
-	if (row->flags & LLM_T_LAYER)
+	if (row->flags & LLM_T_LAYER && which.layer < m->cfg->num_layers)
 		put_number(prefix, sizeof(prefix), m->f->layer_prefix, which.layer);
+	else if (row->flags & LLM_T_LAYER)
+		snprintf(prefix, sizeof(prefix), "%slayers.0.", m->f->mtp_prefix);
+	else if (row->flags & LLM_T_MTP)
+		snprintf(prefix, sizeof(prefix), "%s", m->f->mtp_prefix);
 	if (row->flags & LLM_T_EXPERT)
 		put_number(own, sizeof(own), row->name, which.expert);
 	else
@@ -98,6 +128,9 @@ static bool applies(const struct match *m, const struct llm_tensor_row *row, uin
 	if (row->flags & (LLM_T_SPARSE | LLM_T_DENSE) &&
 	    !(row->flags & LLM_T_SPARSE) == llm_layer_has_experts(m->cfg, layer))
 		return false;
+	if (row->flags & (LLM_T_RECURRENT | LLM_T_ATTENTION) &&
+	    !(row->flags & LLM_T_RECURRENT) == llm_layer_is_linear(m->cfg, layer))
+		return false;
 	return !row->when || row->when(m->cfg);
 }
 
@@ -106,12 +139,14 @@ static long find_row(const struct match *m, const struct llm_tensor_row *row, st
 		     struct zw_error *err)
 {
 	const struct llm_source *src = m->p->src;
-	uint64_t want[2] = {dim_of(m->cfg, row->dim[0]), dim_of(m->cfg, row->dim[1])};
-	uint32_t ndim = row->dim[1] ? 2 : 1;
+	uint64_t want[ZW_ARRAY_SIZE(row->dim)];
+	uint32_t ndim = 0;
 	char name[NAME_MAX_LEN], spelled[NAME_MAX_LEN], is[80], should[80];
 	struct llm_source_tensor t;
 	long i;
 
+	for (; ndim < ZW_ARRAY_SIZE(row->dim) && row->dim[ndim]; ndim++)
+		want[ndim] = dim_of(m->cfg, row->dim[ndim]);
 	full_name(m, row, which, name);
 	i = src->ops->find(src, name);
 	if (i < 0) {
@@ -168,7 +203,10 @@ static int take_row(struct match *m, const struct llm_tensor_row *row, struct wh
 		if (copy)
 			return copy < 0 ? copy : 0;
 	}
-	takes[(*n)++] = (struct llm_take){.tensor = (size_t)t, .add = row->add};
+	takes[*n] = (struct llm_take){.tensor = (size_t)t, .add = row->add};
+	if (row->part)
+		row->part(m->cfg, &takes[*n]);
+	(*n)++;
 	return 0;
 }
 
@@ -180,6 +218,7 @@ static int plan_slot(struct match *m, const struct llm_tensor_row *first, size_t
 	uint32_t experts = first->flags & LLM_T_EXPERT ? m->cfg->num_experts : 1;
 	struct llm_take *takes = calloc(n * experts, sizeof(*takes));
 	struct which which = {.layer = layer};
+	uint32_t dtype = first->add != 0 ? ZW_DTYPE_F32 : ZW_DTYPE_NONE;
 	size_t parts = 0;
 	int ret = 0;
 
@@ -191,9 +230,10 @@ static int plan_slot(struct match *m, const struct llm_tensor_row *first, size_t
 				ret = take_row(m, &first[i], which, takes, &parts, err);
 		}
 	}
-	*dst = zw_tensor_none();
+	if (m->check)
+		parts = 0;
 	if (!ret && parts)
-		ret = llm_plan_add(m->p, dst, ZW_DTYPE_NONE, takes, parts, err);
+		ret = llm_plan_add(m->p, dst, dtype, takes, parts, err);
 	if (!ret && parts && first->flags & LLM_T_EXPERT)
 		*dst = zw_tensor_3d(dst->dtype, dst->va, experts, dst->dim[0] / experts,
 				    dst->dim[1]);
@@ -201,25 +241,50 @@ static int plan_slot(struct match *m, const struct llm_tensor_row *first, size_t
 	return ret;
 }
 
+/* Of the model (flag 0), of a layer, or of the MTP head. */
 static int plan_rows(struct match *m, uint32_t flag, uint32_t layer, char *base,
 		     struct zw_error *err)
 {
+	const uint32_t flags = LLM_T_LAYER | LLM_T_MTP;
 	const struct llm_tensor_row *row = m->f->tensors;
 
 	for (size_t i = 0, n; i < m->f->num_tensors; i += n) {
 		int ret;
 
 		for (n = 1; i + n < m->f->num_tensors && row[i + n].slot == row[i].slot &&
-			    (row[i + n].flags & LLM_T_LAYER) == (row[i].flags & LLM_T_LAYER);
+			    (row[i + n].flags & flags) == (row[i].flags & flags);
 		     n++)
 			;
-		if ((row[i].flags & LLM_T_LAYER) != flag)
+		if ((row[i].flags & flags) != flag)
 			continue;
 		ret = plan_slot(m, &row[i], n, layer, base, err);
 		if (ret)
 			return ret;
 	}
 	return 0;
+}
+
+static bool has_mtp(const struct match *m, size_t count)
+{
+	struct llm_source_tensor t;
+
+	for (size_t i = 0; m->f->mtp_prefix && i < count; i++) {
+		m->p->src->ops->get(m->p->src, i, &t);
+		if (!strncmp(t.name, m->f->mtp_prefix, strlen(m->f->mtp_prefix)))
+			return true;
+	}
+	return false;
+}
+
+/* Where a file has something of an MTP head, it has to have all of it. Nothing uses it yet. */
+static int check_mtp(struct match *m, struct llm_weights *w, struct zw_error *err)
+{
+	uint32_t n = m->cfg->num_layers;
+	int ret;
+
+	m->check = true;
+	ret = plan_rows(m, LLM_T_MTP, 0, (char *)w, err);
+	return ret ? ret : plan_rows(m, LLM_T_LAYER, n, (char *)&w->layers[n], err);
 }
 
 int llm_family_plan(const struct llm_family *f, const struct llm_model_config *cfg,
@@ -230,7 +295,7 @@ int llm_family_plan(const struct llm_family *f, const struct llm_model_config *c
 	struct llm_source_tensor t;
 	int ret;
 
-	w->layers = calloc(cfg->num_layers, sizeof(*w->layers));
+	w->layers = calloc(cfg->num_layers + 1, sizeof(*w->layers));
 	if (!m.seen || !w->layers) {
 		ret = llm_fail(err, -ENOMEM, "out of memory");
 		goto out;
@@ -238,6 +303,8 @@ int llm_family_plan(const struct llm_family *f, const struct llm_model_config *c
 	ret = plan_rows(&m, 0, 0, (char *)w, err);
 	for (uint32_t n = 0; n < cfg->num_layers && !ret; n++)
 		ret = plan_rows(&m, LLM_T_LAYER, n, (char *)&w->layers[n], err);
+	if (!ret && has_mtp(&m, count))
+		ret = check_mtp(&m, w, err);
 	for (size_t i = 0; i < count && !ret; i++) {
 		if (m.seen[i])
 			continue;

@@ -21,6 +21,17 @@ enum llm_dim {
 	LLM_DIM_HEAD,
 	LLM_DIM_EXPERTS,
 	LLM_DIM_EXPERT, /* width of an expert's feed-forward */
+	LLM_DIM_SHARED, /* of the one that all tokens go through */
+	LLM_DIM_ONE,
+	LLM_DIM_2_HIDDEN,
+	LLM_DIM_2_Q,         /* queries and their gates */
+	LLM_DIM_VALUE_HEADS, /* of recurrent layers, as are the next */
+	LLM_DIM_2_VALUE_HEADS,
+	LLM_DIM_VALUE,  /* dimension of a value head */
+	LLM_DIM_VALUES, /* of all of them */
+	LLM_DIM_CONV,   /* channels of the convolution: queries, keys and values */
+	LLM_DIM_QKVZ,   /* these and the gates of the values */
+	LLM_DIM_KERNEL, /* tokens that the convolution sees */
 };
 
 enum llm_tensor_flags {
@@ -36,19 +47,26 @@ enum llm_tensor_flags {
 	LLM_T_EXPERT = 1 << 4,
 	/* The matrix of a linear layer: slot is of a struct llm_linear. */
 	LLM_T_LINEAR = 1 << 5,
+	/* Of layers: only in those that are recurrent, or only in the others. */
+	LLM_T_RECURRENT = 1 << 6,
+	LLM_T_ATTENTION = 1 << 7,
+	/* Of the model's MTP head; its layer has the rows of a layer with attention. */
+	LLM_T_MTP = 1 << 8,
 };
 
 /*
- * One tensor. Rows with the same slot follow each other and are stacked in that order. A tensor for
- * which when() says no must not be in the checkpoint.
+ * One tensor, or a part of one. Rows with the same slot follow each other and are stacked in that order. A
+ * tensor for which when() says no must not be in the checkpoint.
  */
 struct llm_tensor_row {
 	const char *name; /* behind the family's layer prefix for LLM_T_LAYER */
 	uint16_t slot; /* offset of a struct zw_tensor, or with LLM_T_LINEAR a struct llm_linear */
 	uint16_t flags;
-	uint8_t dim[2];                                   /* enum llm_dim */
+	uint8_t dim[3];                                   /* enum llm_dim */
 	bool (*when)(const struct llm_model_config *cfg); /* NULL: always */
-	float add;                                        /* as in struct llm_take */
+	float add; /* as in struct llm_take; with it the slot is F32, so that nothing is rounded */
+	/* NULL: all of it. Else says which rows. */
+	void (*part)(const struct llm_model_config *cfg, struct llm_take *t);
 };
 
 /* ---- memory that layers need ---- */
@@ -65,8 +83,9 @@ struct llm_needs {
 	/* KV cache: so many layers of K and V [heads, dim], BF16. */
 	uint32_t kv_layers, kv_heads, kv_dim;
 	/*
-	 * State of a fixed size per sequence beside the cache: recurrent layers. It is zero in an
-	 * empty sequence, copied for a fork and a snapshot, and cannot be rewound.
+	 * State of a fixed size per sequence beside the cache: recurrent layers. Packets take it as zero
+	 * at position 0; it is copied for a fork and a snapshot, and can be rewound only to where a
+	 * state was kept.
 	 */
 	uint64_t slab_bytes;
 	/* With experts: the scratch [rows, layers * experts of a token] I32 of those chosen in a step. */
@@ -88,7 +107,11 @@ struct llm_build {
 	struct zw_tensor block_table;      /* [sequences, blocks of one] I32 */
 	struct zw_tensor k_cache, v_cache; /* of KV layer 0, [blocks, tokens, kv_heads, kv_dim] */
 	uint64_t kv_layer_stride;          /* bytes from one KV layer to the next */
-	uint64_t slab_va, slab_stride;     /* state of sequence 0; bytes to that of the next one */
+	/* States: the first, bytes to the next one, how many; for each row the one it goes on from and
+	 * the one it leaves behind, or -1. */
+	uint64_t slab_va, slab_stride;
+	uint32_t slabs;
+	struct zw_tensor state_from, state_to; /* [M] I32 */
 };
 
 struct llm_family {
@@ -99,6 +122,7 @@ struct llm_family {
 		     struct zw_error *err);
 	uint32_t abi_minor;       /* the device has to have at least that one */
 	const char *layer_prefix; /* one %u: the layer */
+	const char *mtp_prefix;   /* of everything in an MTP head, or NULL: the family has none */
 	const struct llm_tensor_row *tensors;
 	size_t num_tensors;
 	void (*needs)(const struct llm_model_config *cfg, struct llm_needs *n);
@@ -106,7 +130,8 @@ struct llm_family {
 	void (*build)(const struct llm_build *b);
 };
 
-extern const struct llm_family llm_family_qwen2, llm_family_qwen3, llm_family_qwen3_moe;
+extern const struct llm_family llm_family_qwen2, llm_family_qwen3, llm_family_qwen3_moe,
+	llm_family_qwen3_next;
 
 /* The family of a model_type, or NULL. */
 const struct llm_family *llm_family_find(const char *model_type);

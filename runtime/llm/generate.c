@@ -110,12 +110,12 @@ static int prefill(struct run *g, const uint32_t *prompt, size_t n, struct zw_er
 
 /*
  * Choices made on the device need not come here to be fed back: one step runs ahead of the host, which
- * so has the time of a step for what it does between two. State that cannot be rewound cannot run
- * ahead: it would have seen the stop token.
+ * so has the time of a step for what it does between two. State that cannot be rewound by a token cannot
+ * run ahead: it would have seen the stop token.
  */
 static bool runs_ahead(const struct run *g)
 {
-	return g->c->o.steps > 1 && !g->c->needs.slab_bytes &&
+	return g->c->o.steps > 1 && (!g->c->needs.slab_bytes || g->c->o.rewind) &&
 	       want_of(g->c, &g->p) == ZW_WANT_ARGMAX;
 }
 

@@ -59,9 +59,7 @@ void llm_build_linear_experts(const struct llm_build *b, const struct zw_tensor 
 
 /* ---- layers ---- */
 
-/* Columns [first, first + heads * d) of a [M, N] tensor as [M, heads, d]; no data moves. */
-static struct zw_tensor heads_of(const struct zw_tensor *t, uint32_t first, uint32_t heads,
-				 uint32_t d)
+struct zw_tensor llm_heads(const struct zw_tensor *t, uint32_t first, uint32_t heads, uint32_t d)
 {
 	struct zw_tensor v = zw_tensor_3d(t->dtype, t->va, t->dim[0], heads, d);
 
@@ -75,9 +73,9 @@ void llm_build_attention(const struct llm_build *b, const struct llm_layer_weigh
 {
 	const struct llm_model_config *c = b->cfg;
 	uint32_t nq = c->num_heads, nkv = c->num_kv_heads, d = c->head_dim;
-	struct zw_tensor q = heads_of(qkv, 0, nq, d);
-	struct zw_tensor k = heads_of(qkv, nq * d, nkv, d);
-	struct zw_tensor v = heads_of(qkv, (nq + nkv) * d, nkv, d);
+	struct zw_tensor q = llm_heads(qkv, 0, nq, d);
+	struct zw_tensor k = llm_heads(qkv, nq * d, nkv, d);
+	struct zw_tensor v = llm_heads(qkv, (nq + nkv) * d, nkv, d);
 	struct zw_tensor q_flat = zw_tensor_slice(*qkv, 1, 0, nq * d);
 	struct zw_tensor k_cache = b->k_cache, v_cache = b->v_cache;
 	uint64_t r = b->rows_va;
@@ -105,6 +103,11 @@ void llm_build_attention(const struct llm_build *b, const struct llm_layer_weigh
 	zw_cmd_kv_write(b->cmd, &k, &v, &b->pos, &b->seq, &b->block_table, &k_cache, &v_cache, r,
 			0);
 	zw_cmd_attention(b->cmd, &args, r, 0);
+	if (c->attention_gate) {
+		struct zw_tensor gate = zw_tensor_slice(*qkv, 1, (nq + 2 * nkv) * d, nq * d);
+
+		zw_cmd_mul_sigmoid(b->cmd, &q_flat, &gate, NULL, &q_flat, r, 0);
+	}
 	llm_build_linear(b, &q_flat, &w->o, &b->h, opt(&w->o_bias), &b->h);
 }
 
@@ -112,14 +115,32 @@ void llm_build_swiglu(const struct llm_build *b, const struct llm_layer_weights 
 		      const struct zw_tensor *x, const struct zw_tensor *gate_up)
 {
 	const struct llm_model_config *c = b->cfg;
-	struct zw_tensor gate = zw_tensor_slice(*gate_up, 1, 0, c->intermediate_size);
-	struct zw_tensor up =
-		zw_tensor_slice(*gate_up, 1, c->intermediate_size, c->intermediate_size);
+	uint32_t size = c->intermediate_size;
+	struct zw_tensor gate = zw_tensor_slice(*gate_up, 1, 0, size);
+	struct zw_tensor up = zw_tensor_slice(*gate_up, 1, size, size);
+	struct zw_tensor both = zw_tensor_slice(*gate_up, 1, 0, 2 * size);
 
 	zw_cmd_rmsnorm(b->cmd, &b->h, &w->norm2, x, c->rms_norm_eps, b->rows_va, 0);
-	llm_build_linear(b, x, &w->gate_up, gate_up, NULL, NULL);
+	llm_build_linear(b, x, &w->gate_up, &both, NULL, NULL);
 	zw_cmd_swiglu(b->cmd, &gate, &up, &gate, b->rows_va, 0);
 	llm_build_linear(b, &gate, &w->down, &b->h, NULL, &b->h);
+}
+
+/* h += sigmoid(gate) * SwiGLU(x), the gate being the last of the router's logits. */
+static void build_shared(const struct llm_build *b, const struct llm_layer_weights *w,
+			 const struct llm_experts_scratch *s)
+{
+	uint32_t size = b->cfg->shared_expert_size;
+	struct zw_tensor gate = zw_tensor_slice(s->shared_gate_up, 1, 0, size);
+	struct zw_tensor up = zw_tensor_slice(s->shared_gate_up, 1, size, size);
+	struct zw_tensor sigmoid = zw_tensor_slice(s->logits, 1, b->cfg->num_experts, 1);
+	struct zw_tensor gate_up = zw_tensor_slice(s->shared_gate_up, 1, 0, 2 * size);
+
+	llm_build_linear(b, &s->x, &w->shared_gate_up, &gate_up, NULL, NULL);
+	zw_cmd_swiglu(b->cmd, &gate, &up, &gate, b->rows_va, 0);
+	llm_build_linear(b, &gate, &w->shared_down, &s->shared_y, NULL, NULL);
+	zw_cmd_mul_sigmoid(b->cmd, &s->shared_y, &sigmoid, &b->h, &b->h, b->rows_va,
+			   ZW_SIGMOID_F_ROW_GATE);
 }
 
 void llm_build_experts(const struct llm_build *b, const struct llm_layer_weights *w,
@@ -128,15 +149,18 @@ void llm_build_experts(const struct llm_build *b, const struct llm_layer_weights
 	const struct llm_model_config *c = b->cfg;
 	uint32_t k = c->experts_per_token, size = c->expert_size;
 	uint32_t flags = c->norm_topk_prob ? ZW_ROUTE_F_RENORM : 0;
-	struct zw_tensor gate_up = heads_of(&s->gate_up, 0, k, 2 * size);
+	struct zw_tensor gate_up = llm_heads(&s->gate_up, 0, k, 2 * size);
 	struct zw_tensor gate = zw_tensor_slice(gate_up, 2, 0, size);
 	struct zw_tensor up = zw_tensor_slice(gate_up, 2, size, size);
-	struct zw_tensor act = heads_of(&s->act, 0, k, size);
+	struct zw_tensor act = llm_heads(&s->act, 0, k, size);
+	struct zw_tensor scores = zw_tensor_slice(s->logits, 1, 0, c->num_experts);
 	uint64_t r = b->rows_va;
 
 	zw_cmd_rmsnorm(b->cmd, &b->h, &w->norm2, &s->x, c->rms_norm_eps, r, 0);
 	llm_build_linear(b, &s->x, &w->router, &s->logits, NULL, NULL);
-	zw_cmd_route(b->cmd, &s->logits, &s->weights, &s->ids, r, flags);
+	zw_cmd_route(b->cmd, &scores, &s->weights, &s->ids, r, flags);
+	if (c->shared_expert_size)
+		build_shared(b, w, s);
 	llm_build_linear_experts(b, &s->x, &w->experts_gate_up, &s->ids, &gate_up, NULL, NULL, 0);
 	zw_cmd_swiglu(b->cmd, &gate, &up, &act, r, 0);
 	llm_build_linear_experts(b, &act, &w->experts_down, &s->ids, &b->h, &s->weights, &b->h,
@@ -152,9 +176,11 @@ void llm_attention_needs(const struct llm_model_config *c, struct llm_needs *n)
 	n->scratch[X].dtype = ZW_DTYPE_BF16;
 	n->scratch[X].cols = c->hidden_size;
 	n->scratch[QKV].dtype = ZW_DTYPE_BF16;
-	n->scratch[QKV].cols = (c->num_heads + 2 * c->num_kv_heads) * c->head_dim;
+	n->scratch[QKV].cols =
+		((1 + c->attention_gate) * c->num_heads + 2 * c->num_kv_heads) * c->head_dim;
 	n->num_scratch = 2;
-	n->kv_layers = c->num_layers;
+	for (uint32_t i = 0; i < c->num_layers; i++)
+		n->kv_layers += !llm_layer_is_linear(c, i);
 	n->kv_heads = c->num_kv_heads;
 	n->kv_dim = c->head_dim;
 }

@@ -14,32 +14,50 @@ void llm_build_linear_experts(const struct llm_build *b, const struct zw_tensor 
 			      const struct llm_linear *l, const struct zw_tensor *ids,
 			      const struct zw_tensor *c, const struct zw_tensor *weights,
 			      const struct zw_tensor *residual, uint32_t flags);
+/* Columns [first, first + heads * d) of a [M, N] tensor as [M, heads, d]; no data moves. */
+struct zw_tensor llm_heads(const struct zw_tensor *t, uint32_t first, uint32_t heads, uint32_t d);
 
 /*
- * h += attention(norm1(h)) with optional biases and per-head QK norm. kv: which of the KV layers.
- * Scratch: x [M, H]; qkv [M, (heads + 2 kv heads) d].
+ * h += attention(norm1(h)) with optional biases, per-head QK norm and output gate. kv: which of the KV
+ * layers. Scratch: x [M, H]; qkv [M, (heads + 2 kv heads) d], with a gate heads * d more.
  */
 void llm_build_attention(const struct llm_build *b, const struct llm_layer_weights *w, uint32_t kv,
 			 const struct zw_tensor *x, const struct zw_tensor *qkv);
-/* h += down(silu(gate(x)) * up(x)), x = norm2(h). Scratch: x [M, H]; gate_up [M, 2 I]. */
+/* h += down(silu(gate(x)) * up(x)), x = norm2(h). Scratch: x [M, H]; gate_up [M, 2 I or more]. */
 void llm_build_swiglu(const struct llm_build *b, const struct llm_layer_weights *w,
 		      const struct zw_tensor *x, const struct zw_tensor *gate_up);
 
 /*
- * h += the weighted sum of a token's experts of x = norm2(h), each down(silu(gate(x)) * up(x)). Scratch
- * for the experts K of a token, of size Im: x [M, H]; logits [M, E] F32; weights [M, K] F32; ids
- * [M, K] I32; gate_up [M, 2 K Im]; act [M, K Im].
+ * h += the weighted sum of a token's experts of x = norm2(h), each down(silu(gate(x)) * up(x)), and of
+ * the shared one, where there is one. Scratch for the experts K of a token, of size Im: x [M, H]; logits
+ * [M, E] F32, with a shared expert one column more; weights [M, K] F32; ids [M, K] I32; gate_up
+ * [M, 2 K Im]; act [M, K Im]. For the shared one, of size Is: shared_gate_up [M, 2 Is or more]; shared_y
+ * [M, H] F32.
  */
 struct llm_experts_scratch {
 	struct zw_tensor x, logits, weights, ids, gate_up, act;
+	struct zw_tensor shared_gate_up, shared_y;
 };
 void llm_build_experts(const struct llm_build *b, const struct llm_layer_weights *w,
 		       const struct llm_experts_scratch *s);
+
+/*
+ * h += Gated DeltaNet of norm1(h). l: which of the recurrent layers. Scratch: x [M, H]; qkvz [M, channels +
+ * values]; ba [M, 2 value heads] F32.
+ */
+void llm_build_delta(const struct llm_build *b, const struct llm_layer_weights *w, uint32_t l,
+		     const struct zw_tensor *x, const struct zw_tensor *qkvz,
+		     const struct zw_tensor *ba);
+/* Bytes of state of one recurrent layer. */
+uint64_t llm_delta_bytes(const struct llm_model_config *c);
 
 /* x [M, H] and qkv of llm_build_attention() as scratch 0 and 1, and all layers' KV cache. */
 void llm_attention_needs(const struct llm_model_config *c, struct llm_needs *n);
 /* needs and build of a family whose layers are all attention and SwiGLU. */
 void llm_dense_needs(const struct llm_model_config *c, struct llm_needs *n);
 void llm_dense_build(const struct llm_build *b);
+/* The same of a family whose layers are recurrent or attention, with experts, a SwiGLU, or both kinds. */
+void llm_hybrid_needs(const struct llm_model_config *c, struct llm_needs *n);
+void llm_hybrid_build(const struct llm_build *b);
 
 #endif

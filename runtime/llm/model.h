@@ -23,22 +23,34 @@ struct llm_linear {
 /* One layer; absent ones are zw_tensor_none(). Matrices that read the same input are one matrix. */
 struct llm_layer_weights {
 	struct zw_tensor norm1, norm2;
-	struct llm_linear qkv; /* rows: q, then k, then v */
+	struct llm_linear qkv; /* rows: q, then k, then v, then the gates of q if there are any */
 	struct zw_tensor qkv_bias;
 	struct zw_tensor q_norm, k_norm;
 	struct llm_linear o;
 	struct zw_tensor o_bias;
 	struct llm_linear gate_up; /* rows: gate, then up */
 	struct llm_linear down;
-	struct llm_linear router; /* [experts, H] */
+	struct llm_linear router; /* [experts, H]; with a shared expert one row more, its gate */
 	struct llm_linear experts_gate_up,
 		experts_down; /* [experts, rows, columns], as the two above */
+	struct llm_linear shared_gate_up, shared_down;
+	/* Recurrent layers. Rows: queries, keys, values, gates of values; b, then a of DELTA. */
+	struct llm_linear delta_qkvz, delta_ba;
+	struct zw_tensor conv; /* [channels, tokens it sees] */
+	struct zw_tensor a_log, dt_bias, delta_norm;
+};
+
+/* A layer that predicts the token after the next, from the hidden state and the next token. */
+struct llm_mtp_weights {
+	struct llm_linear fc; /* columns: of the token's embedding, then of the hidden state */
+	struct zw_tensor norm_embed, norm_hidden, norm;
 };
 
 struct llm_weights {
 	struct zw_tensor embed, norm;
 	struct llm_linear head;
-	struct llm_layer_weights *layers;
+	struct llm_layer_weights *layers; /* one more than there are: that of an MTP head */
+	struct llm_mtp_weights mtp;
 };
 
 /* Position tables cos and sin, F32 [positions, dim / 2]. */

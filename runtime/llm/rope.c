@@ -43,14 +43,14 @@ void llm_rope_tables(float *cos_out, float *sin_out, uint32_t first, uint32_t n,
 
 uint64_t llm_rope_bytes(const struct llm_model_config *cfg, uint32_t positions)
 {
-	return 2 * llm_align((uint64_t)positions * (cfg->head_dim / 2) * 4, LLM_ALIGN);
+	return 2 * llm_align((uint64_t)positions * (cfg->rope.dim / 2) * 4, LLM_ALIGN);
 }
 
 /* Through the copier, as many positions at a time as fit a buffer of moderate size. */
 static int upload(struct zw_model *m, struct llm_rope *r, struct zw_error *err)
 {
 	const struct llm_model_config *c = &m->cfg;
-	uint32_t half = c->head_dim / 2, step = 65536 / half;
+	uint32_t half = c->rope.dim / 2, step = 65536 / half;
 	uint64_t row = 4ull * half;
 	float *cos_part = malloc(2 * step * row), *sin_part;
 	struct zw_copier *cp;
@@ -67,7 +67,7 @@ static int upload(struct zw_model *m, struct llm_rope *r, struct zw_error *err)
 	for (uint32_t first = 0; first < r->positions && !ret; first += step) {
 		uint32_t n = r->positions - first < step ? r->positions - first : step;
 
-		llm_rope_tables(cos_part, sin_part, first, n, c->head_dim, &c->rope);
+		llm_rope_tables(cos_part, sin_part, first, n, c->rope.dim, &c->rope);
 		ret = zw_copier_write(cp, r->cos_table.va + first * row, cos_part, n * row, NULL);
 		if (!ret)
 			ret = zw_copier_write(cp, r->sin_table.va + first * row, sin_part, n * row,
@@ -91,7 +91,7 @@ static int rope_new(struct zw_model *m, uint32_t positions, struct llm_rope **ou
 {
 	struct llm_rope *r = calloc(1, sizeof(*r));
 	uint64_t bytes = llm_rope_bytes(&m->cfg, positions);
-	uint32_t half = m->cfg.head_dim / 2;
+	uint32_t half = m->cfg.rope.dim / 2;
 	int ret;
 
 	if (!r)

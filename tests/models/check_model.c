@@ -28,14 +28,16 @@
 #define FLIP_FACTOR   1.5  /* the same where rounding sends a token to another expert */
 #define FLIPS_MAX     0.05 /* of all choices */
 #define EXACT_RMS     1e-3 /* of the pass that tells them, of the noise */
-#define MARGIN_FACTOR 8.0  /* a top-2 margin above this many times the noise decides the argmax */
+#define CONTEXT       640
+#define MARGIN_FACTOR 8.0 /* a top-2 margin above this many times the noise decides the argmax */
 
 struct prompt {
 	uint32_t *ids;
 	size_t n;
 	double rms;        /* of the reference's BF16 run */
 	uint32_t flips;    /* choices of experts that are not those of exact arithmetic */
-	float *want, *got; /* [n, V] */
+	size_t rows;       /* of the expected logits: those of the last tokens, often of all */
+	float *want, *got; /* [rows, V]; [n, V] */
 };
 
 struct check {
@@ -148,9 +150,10 @@ static void load_expected(struct check *c)
 		snprintf(path, sizeof(path), "%s/expected/logits_%zu.npy", c->dir, k);
 		if (npy_read_f32(path, &p->want, &rows, &cols, &err))
 			die("%s", err.msg);
-		if (rows != p->n || cols != c->info.vocab_size)
+		if (!rows || rows > p->n || cols != c->info.vocab_size)
 			die("%s: [%llu, %llu] does not fit the prompt", path,
 			    (unsigned long long)rows, (unsigned long long)cols);
+		p->rows = rows;
 		p->got = alloc(p->n * cols, sizeof(float));
 	}
 	cJSON_Delete(ids);
@@ -183,25 +186,26 @@ static void check_logits(struct check *c, size_t k)
 	uint32_t v = c->info.vocab_size;
 	size_t clear = 0, differ = 0;
 	double sum = 0, rms, factor = p->flips ? FLIP_FACTOR : RMS_FACTOR;
+	const float *got = p->got + (p->n - p->rows) * v;
 
-	for (size_t i = 0; i < p->n * v; i++) {
-		double d = (double)p->got[i] - (double)p->want[i];
+	for (size_t i = 0; i < p->rows * v; i++) {
+		double d = (double)got[i] - (double)p->want[i];
 
 		sum += d * d;
 	}
-	rms = sqrt(sum / (double)(p->n * v));
+	rms = sqrt(sum / (double)(p->rows * v));
 	/* Written so that a NaN fails. */
 	result(c, rms <= factor * p->rms,
 	       "prompt %zu: logits, rms difference %.4g <= %.4g, %.1f times the noise", k, rms,
 	       factor * p->rms, factor);
-	for (size_t t = 0; t < p->n; t++) {
+	for (size_t t = 0; t < p->rows; t++) {
 		double margin, ours;
 		uint32_t want = top2(p->want + t * v, v, &margin);
 
 		if (margin <= MARGIN_FACTOR * p->rms)
 			continue;
 		clear++;
-		differ += top2(p->got + t * v, v, &ours) != want;
+		differ += top2(got + t * v, v, &ours) != want;
 	}
 	result(c, !differ, "prompt %zu: same best token in %zu of %zu rows with a clear margin", k,
 	       clear - differ, clear);
@@ -214,7 +218,8 @@ static void check_experts(struct check *c, struct zw_ctx *ctx, size_t k)
 	struct experts_diff diff;
 	struct zw_error err;
 
-	if (experts_compare(ctx, c->dir, p->ids, (uint32_t)p->n, p->want, &diff, &err))
+	if (experts_compare(ctx, c->dir, p->ids, (uint32_t)p->n, p->want, (uint32_t)p->rows, &diff,
+			    &err))
 		die("%s: %s", c->dir, err.msg);
 	p->flips = diff.flips;
 	result(c, diff.rms <= EXACT_RMS * p->rms,
@@ -267,8 +272,10 @@ static void device_close(struct device *d)
 /* A context with one sequence, number 0. */
 static struct zw_ctx *context_open(struct device *d, uint32_t batch, bool every)
 {
-	struct zw_ctx_options opt = {
-		.size = sizeof(opt), .context = 512, .batch = batch, .outputs = every ? batch : 1};
+	struct zw_ctx_options opt = {.size = sizeof(opt),
+				     .context = CONTEXT,
+				     .batch = batch,
+				     .outputs = every ? batch : 1};
 	struct zw_ctx *ctx;
 	struct zw_error err;
 	uint32_t seq;
@@ -329,6 +336,84 @@ static void check_chunks(struct check *c, struct device *d)
 	}
 }
 
+/* In two pieces, cut near where the state of a convolution, a chunk or a page begins. */
+static void check_cuts(struct check *c, struct device *d)
+{
+	static const uint32_t cuts[] = {1, 2, 3, 4, 5, 31, 32, 33, 62, 63, 64, 65, 66};
+	struct zw_ctx *ctx = context_open(d, CONTEXT, false);
+	uint32_t v = c->info.vocab_size;
+
+	for (size_t k = 0; k < c->num_prompts; k++) {
+		const struct prompt *p = &c->prompts[k];
+		uint32_t same = 0, all = 0;
+
+		for (size_t i = 0; i < sizeof(cuts) / sizeof(cuts[0]) && cuts[i] < p->n; i++) {
+			struct zw_output out;
+			struct zw_error err;
+
+			zw_seq_truncate(ctx, 0, 0);
+			if (append(ctx, p->ids, cuts[i], ZW_WANT_LOGITS, &out, &err))
+				die("%s", err.msg);
+			all += 2;
+			same += !memcmp(out.logits, p->got + (cuts[i] - 1) * v, v * sizeof(float));
+			if (append(ctx, p->ids + cuts[i], p->n - cuts[i], ZW_WANT_LOGITS, &out,
+				   &err))
+				die("%s", err.msg);
+			same += !memcmp(out.logits, p->got + (p->n - 1) * v, v * sizeof(float));
+		}
+		result(c, same == all, "prompt %zu: %u of %u pieces have the bits of the whole", k,
+		       same, all);
+	}
+	zw_ctx_destroy(ctx);
+}
+
+/* All prompts in one step, their tokens taking turns. */
+static void check_packed(struct check *c, struct device *d)
+{
+	struct zw_ctx_options opt = {
+		.size = sizeof(opt), .context = CONTEXT, .max_seqs = (uint32_t)c->num_prompts};
+	struct zw_batch b = {.size = sizeof(b), .token_size = sizeof(struct zw_batch_token)};
+	uint32_t v = c->info.vocab_size, seq, n = 0;
+	struct zw_batch_token *t;
+	struct zw_error err;
+	struct zw_ctx *ctx;
+	uint64_t step;
+
+	for (size_t k = 0; k < c->num_prompts; k++)
+		opt.batch += (uint32_t)c->prompts[k].n;
+	opt.outputs = opt.batch;
+	t = alloc(opt.batch, sizeof(*t));
+	if (zw_ctx_create(d->model, &opt, &ctx, &err))
+		die("%s", err.msg);
+	for (size_t k = 0; k < c->num_prompts; k++) {
+		if (zw_seq_create(ctx, &seq) || seq != k)
+			die("a new context has no sequence %zu", k);
+	}
+	for (uint32_t pos = 0; n < opt.batch; pos++) {
+		for (uint32_t k = 0; k < c->num_prompts; k++) {
+			if (pos < c->prompts[k].n)
+				t[n++] = (struct zw_batch_token){c->prompts[k].ids[pos], pos, k,
+								 ZW_WANT_LOGITS};
+		}
+	}
+	b.count = n;
+	b.tokens = t;
+	if (zw_ctx_submit(ctx, &b, &step, &err) || zw_ctx_wait(ctx, step, ZW_FOREVER, &err))
+		die("%s", err.msg);
+	for (uint32_t i = 0; i < opt.batch; i++) {
+		struct zw_output out = {.size = sizeof(out)};
+
+		if (zw_ctx_output(ctx, step, i, &out))
+			die("no output %u", i);
+		n -= !memcmp(out.logits, c->prompts[t[i].seq].got + (size_t)t[i].pos * v,
+			     v * sizeof(float));
+	}
+	result(c, !n, "%u of %u rows of all prompts in one step have the bits that they have alone",
+	       opt.batch - n, opt.batch);
+	free(t);
+	zw_ctx_destroy(ctx);
+}
+
 /*
  * The expected tokens fed back one at a time: wherever our own margin is clear, our choice is
  * theirs; and the device's choice is always the host's. Also: the last row's logits alone are those
@@ -346,7 +431,9 @@ static void check_greedy(struct check *c, struct device *d)
 	{
 		const struct prompt *p = &c->prompts[k];
 		uint32_t *want;
-		size_t n = load_ids(cJSON_GetObjectItemCaseSensitive(it, "tokens"), &want);
+		const cJSON *tokens = cJSON_GetObjectItemCaseSensitive(it, "tokens");
+		size_t n = load_ids(tokens ? tokens : cJSON_GetObjectItemCaseSensitive(it, "ids"),
+				    &want);
 		size_t clear = 0, agree = 0, same = 0;
 		struct zw_output out;
 		struct zw_error err;
@@ -496,7 +583,7 @@ int main(int argc, char **argv)
 	device_open(&c, &d, c.workers);
 	zw_model_get_info(d.model, &c.info);
 	load_expected(&c);
-	ctx = context_open(&d, 512, true); /* above every prompt: one step */
+	ctx = context_open(&d, CONTEXT, true); /* above every prompt: one step */
 	for (size_t k = 0; k < c.num_prompts; k++) {
 		eval(ctx, &c.prompts[k], c.prompts[k].got);
 		if (experts_model(d.model))
@@ -505,6 +592,8 @@ int main(int argc, char **argv)
 	}
 	zw_ctx_destroy(ctx);
 	check_chunks(&c, &d);
+	check_cuts(&c, &d);
+	check_packed(&c, &d);
 	check_greedy(&c, &d);
 	check_refusals(&c, &d);
 	device_close(&d);

@@ -15,9 +15,10 @@ struct experts_diff {
 bool experts_model(const struct zw_model *m);
 /*
  * Compares what the context's last step, of these n tokens, chose with a forward pass in double
- * precision of the checkpoint in dir; its logits with want [n, V].
+ * precision of the checkpoint in dir; its last logits with want [rows, V].
  */
 int experts_compare(struct zw_ctx *ctx, const char *dir, const uint32_t *ids, uint32_t n,
-		    const float *want, struct experts_diff *diff, struct zw_error *err);
+		    const float *want, uint32_t rows, struct experts_diff *diff,
+		    struct zw_error *err);
 
 #endif

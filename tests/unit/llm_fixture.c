@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-const struct shape fixture_shapes[8] = {
+const struct shape fixture_shapes[NUM_SHAPES] = {
 	{.h = 48, .i = 80, .layers = 2, .nq = 6, .nkv = 2, .d = 16, .v = 97, .tied = true},
 	{.h = 64, .i = 40, .layers = 3, .nq = 2, .nkv = 2, .d = 32, .v = 50},
 	{.h = 40, .i = 72, .layers = 2, .nq = 4, .nkv = 1, .d = 8, .v = 61, .bias = true},
@@ -49,6 +49,48 @@ const struct shape fixture_shapes[8] = {
 	 .e = 5,
 	 .k = 5,
 	 .im = 22},
+	{.h = 40,
+	 .i = 30,
+	 .layers = 5,
+	 .nq = 4,
+	 .nkv = 2,
+	 .d = 16,
+	 .v = 53,
+	 .e = 6,
+	 .k = 2,
+	 .im = 18,
+	 .renorm = true,
+	 .dense = true,
+	 .next = true,
+	 .linear = 0x17,
+	 .gk = 2,
+	 .gv = 6,
+	 .dk = 10,
+	 .dv = 14,
+	 .conv = 4,
+	 .is = 26,
+	 .rotary = 4,
+	 .mtp = true},
+	{.h = 36,
+	 .i = 20,
+	 .layers = 2,
+	 .nq = 3,
+	 .nkv = 1,
+	 .d = 12,
+	 .v = 41,
+	 .tied = true,
+	 .e = 4,
+	 .k = 3,
+	 .im = 22,
+	 .next = true,
+	 .linear = 0x2,
+	 .gk = 3,
+	 .gv = 3,
+	 .dk = 16,
+	 .dv = 8,
+	 .conv = 3,
+	 .is = 10,
+	 .rotary = 12},
 };
 
 static uint64_t rng;
@@ -70,8 +112,17 @@ static float bf16(double x)
 	return f;
 }
 
+bool fixture_is_sparse(const struct shape *s, uint32_t l)
+{
+	return s->e && !(s->dense && l == 1);
+}
+
 /* ---- making a checkpoint ---- */
 
+static void add(struct fixture *f, double base, double scale, uint32_t ndim, uint32_t d0,
+		uint32_t d1, const char *fmt, ...) __attribute__((format(printf, 7, 8)));
+
+/* ndim 3: [d0, 1, d1]. */
 static void add(struct fixture *f, double base, double scale, uint32_t ndim, uint32_t d0,
 		uint32_t d1, const char *fmt, ...)
 {
@@ -84,30 +135,88 @@ static void add(struct fixture *f, double base, double scale, uint32_t ndim, uin
 	va_end(ap);
 	t->ndim = ndim;
 	t->dim[0] = d0;
-	t->dim[1] = d1;
-	t->n = (size_t)d0 * (ndim == 2 ? d1 : 1);
+	t->dim[1] = ndim == 3 ? 1 : d1;
+	t->dim[2] = d1;
+	t->n = (size_t)d0 * (ndim > 1 ? d1 : 1);
 	t->x = malloc(t->n * sizeof(float));
 	for (size_t i = 0; i < t->n; i++)
 		t->x[i] = bf16(base + scale * uniform());
 }
 
-static bool is_sparse(const struct shape *s, uint32_t l)
-{
-	return s->e && !(s->dense && l == 1);
-}
-
-static void add_experts(struct fixture *f, uint32_t l)
+static void add_experts(struct fixture *f, const char *l)
 {
 	const struct shape *s = &f->s;
 
 	/* Far enough apart for rounding to change hardly a choice, near enough for the sum to matter. */
-	add(f, 0, 0.5, 2, s->e, s->h, "model.layers.%u.mlp.gate.weight", l);
+	add(f, 0, 0.5, 2, s->e, s->h, "%smlp.gate.weight", l);
 	for (uint32_t e = 0; e < s->e; e++) {
-#define L "model.layers.%u.mlp.experts.%u."
-		add(f, 0, 0.2, 2, s->im, s->h, L "gate_proj.weight", l, e);
-		add(f, 0, 0.2, 2, s->im, s->h, L "up_proj.weight", l, e);
-		add(f, 0, 0.2, 2, s->h, s->im, L "down_proj.weight", l, e);
-#undef L
+		add(f, 0, 0.2, 2, s->im, s->h, "%smlp.experts.%u.gate_proj.weight", l, e);
+		add(f, 0, 0.2, 2, s->im, s->h, "%smlp.experts.%u.up_proj.weight", l, e);
+		add(f, 0, 0.2, 2, s->h, s->im, "%smlp.experts.%u.down_proj.weight", l, e);
+	}
+	if (!s->next)
+		return;
+	add(f, 0, 0.5, 2, 1, s->h, "%smlp.shared_expert_gate.weight", l);
+	add(f, 0, 0.2, 2, s->is, s->h, "%smlp.shared_expert.gate_proj.weight", l);
+	add(f, 0, 0.2, 2, s->is, s->h, "%smlp.shared_expert.up_proj.weight", l);
+	add(f, 0, 0.2, 2, s->h, s->is, "%smlp.shared_expert.down_proj.weight", l);
+}
+
+static void add_attention(struct fixture *f, const char *l)
+{
+	const struct shape *s = &f->s;
+	/* A gate beside each query. */
+	uint32_t q = s->nq * s->d * (s->next ? 2 : 1);
+	double one = s->next ? 0 : 1;
+
+	add(f, 0, 0.2, 2, q, s->h, "%sself_attn.q_proj.weight", l);
+	add(f, 0, 0.2, 2, s->nkv * s->d, s->h, "%sself_attn.k_proj.weight", l);
+	add(f, 0, 0.2, 2, s->nkv * s->d, s->h, "%sself_attn.v_proj.weight", l);
+	add(f, 0, 0.2, 2, s->h, s->nq * s->d, "%sself_attn.o_proj.weight", l);
+	if (!s->qwen2) {
+		add(f, one, 0.3, 1, s->d, 0, "%sself_attn.q_norm.weight", l);
+		add(f, one, 0.3, 1, s->d, 0, "%sself_attn.k_norm.weight", l);
+	}
+	if (s->bias || s->qwen2) {
+		add(f, 0, 0.5, 1, s->nq * s->d, 0, "%sself_attn.q_proj.bias", l);
+		add(f, 0, 0.5, 1, s->nkv * s->d, 0, "%sself_attn.k_proj.bias", l);
+		add(f, 0, 0.5, 1, s->nkv * s->d, 0, "%sself_attn.v_proj.bias", l);
+	}
+	if (s->bias)
+		add(f, 0, 0.5, 1, s->h, 0, "%sself_attn.o_proj.bias", l);
+}
+
+static void add_delta(struct fixture *f, const char *l)
+{
+	const struct shape *s = &f->s;
+	uint32_t keys = s->gk * s->dk, values = s->gv * s->dv;
+
+	add(f, 0, 0.3, 2, 2 * keys + 2 * values, s->h, "%slinear_attn.in_proj_qkvz.weight", l);
+	add(f, 0, 0.3, 2, 2 * s->gv, s->h, "%slinear_attn.in_proj_ba.weight", l);
+	add(f, 0, 0.6, 3, 2 * keys + values, s->conv, "%slinear_attn.conv1d.weight", l);
+	add(f, 0, 1, 1, s->gv, 0, "%slinear_attn.A_log", l);
+	add(f, -1, 1, 1, s->gv, 0, "%slinear_attn.dt_bias", l);
+	add(f, 1, 0.3, 1, s->dv, 0, "%slinear_attn.norm.weight", l);
+	add(f, 0, 0.3, 2, s->h, values, "%slinear_attn.out_proj.weight", l);
+}
+
+static void add_layer(struct fixture *f, const char *l, bool linear, bool sparse)
+{
+	const struct shape *s = &f->s;
+	double one = s->next ? 0 : 1;
+
+	add(f, one, 0.3, 1, s->h, 0, "%sinput_layernorm.weight", l);
+	add(f, one, 0.3, 1, s->h, 0, "%spost_attention_layernorm.weight", l);
+	if (linear)
+		add_delta(f, l);
+	else
+		add_attention(f, l);
+	if (sparse) {
+		add_experts(f, l);
+	} else {
+		add(f, 0, 0.2, 2, s->i, s->h, "%smlp.gate_proj.weight", l);
+		add(f, 0, 0.2, 2, s->i, s->h, "%smlp.up_proj.weight", l);
+		add(f, 0, 0.2, 2, s->h, s->i, "%smlp.down_proj.weight", l);
 	}
 }
 
@@ -116,36 +225,21 @@ void fixture_make(struct fixture *f, struct shape s)
 	*f = (struct fixture){.dir = scratch_new(), .s = s};
 	rng = 99;
 	add(f, 0, 1, 2, s.v, s.h, "model.embed_tokens.weight");
-	add(f, 1, 0.3, 1, s.h, 0, "model.norm.weight");
+	add(f, s.next ? 0 : 1, 0.3, 1, s.h, 0, "model.norm.weight");
 	if (!s.tied)
 		add(f, 0, 0.3, 2, s.v, s.h, "lm_head.weight");
 	for (uint32_t l = 0; l < s.layers; l++) {
-#define L "model.layers.%u."
-		add(f, 1, 0.3, 1, s.h, 0, L "input_layernorm.weight", l);
-		add(f, 1, 0.3, 1, s.h, 0, L "post_attention_layernorm.weight", l);
-		add(f, 0, 0.2, 2, s.nq * s.d, s.h, L "self_attn.q_proj.weight", l);
-		add(f, 0, 0.2, 2, s.nkv * s.d, s.h, L "self_attn.k_proj.weight", l);
-		add(f, 0, 0.2, 2, s.nkv * s.d, s.h, L "self_attn.v_proj.weight", l);
-		add(f, 0, 0.2, 2, s.h, s.nq * s.d, L "self_attn.o_proj.weight", l);
-		if (is_sparse(&s, l)) {
-			add_experts(f, l);
-		} else {
-			add(f, 0, 0.2, 2, s.i, s.h, L "mlp.gate_proj.weight", l);
-			add(f, 0, 0.2, 2, s.i, s.h, L "mlp.up_proj.weight", l);
-			add(f, 0, 0.2, 2, s.h, s.i, L "mlp.down_proj.weight", l);
-		}
-		if (!s.qwen2) {
-			add(f, 1, 0.3, 1, s.d, 0, L "self_attn.q_norm.weight", l);
-			add(f, 1, 0.3, 1, s.d, 0, L "self_attn.k_norm.weight", l);
-		}
-		if (s.bias || s.qwen2) {
-			add(f, 0, 0.5, 1, s.nq * s.d, 0, L "self_attn.q_proj.bias", l);
-			add(f, 0, 0.5, 1, s.nkv * s.d, 0, L "self_attn.k_proj.bias", l);
-			add(f, 0, 0.5, 1, s.nkv * s.d, 0, L "self_attn.v_proj.bias", l);
-		}
-		if (s.bias)
-			add(f, 0, 0.5, 1, s.h, 0, L "self_attn.o_proj.bias", l);
-#undef L
+		char prefix[32];
+
+		snprintf(prefix, sizeof(prefix), "model.layers.%u.", l);
+		add_layer(f, prefix, s.linear >> l & 1, fixture_is_sparse(&s, l));
+	}
+	if (s.mtp) {
+		add(f, 0, 0.3, 2, s.h, 2 * s.h, "mtp.fc.weight");
+		add(f, 0, 0.3, 1, s.h, 0, "mtp.pre_fc_norm_embedding.weight");
+		add(f, 0, 0.3, 1, s.h, 0, "mtp.pre_fc_norm_hidden.weight");
+		add(f, 0, 0.3, 1, s.h, 0, "mtp.norm.weight");
+		add_layer(f, "mtp.layers.0.", false, s.e);
 	}
 }
 
@@ -173,8 +267,8 @@ void fixture_write_shard(const struct fixture *f, const char *file, size_t first
 
 		fprintf(h, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%u", i == first ? "" : ",",
 			t->name, odd ? odd_dtype : "BF16", t->dim[0]);
-		if (t->ndim == 2)
-			fprintf(h, ",%u", t->dim[1]);
+		for (uint32_t k = 1; k < t->ndim; k++)
+			fprintf(h, ",%u", t->dim[k]);
 		fprintf(h, "],\"data_offsets\":[%zu,%zu]}", off, off + bytes);
 		off += bytes;
 	}
@@ -196,10 +290,25 @@ void fixture_write_shard(const struct fixture *f, const char *file, size_t first
 	free(header);
 }
 
+static void write_hybrid(const struct shape *s, char *text, size_t size)
+{
+	int n = snprintf(text, size,
+			 "\"linear_num_key_heads\":%u,\"linear_num_value_heads\":%u,"
+			 "\"linear_key_head_dim\":%u,\"linear_value_head_dim\":%u,"
+			 "\"linear_conv_kernel_dim\":%u,\"shared_expert_intermediate_size\":%u,"
+			 "\"partial_rotary_factor\":%.17g,\"layer_types\":[",
+			 s->gk, s->gv, s->dk, s->dv, s->conv, s->is, (double)s->rotary / s->d);
+
+	for (uint32_t l = 0; l < s->layers; l++)
+		n += snprintf(text + n, size - (size_t)n, "%s\"%s_attention\"", l ? "," : "",
+			      s->linear >> l & 1 ? "linear" : "full");
+	snprintf(text + n, size - (size_t)n, "],");
+}
+
 void fixture_write_config(const struct fixture *f)
 {
 	const struct shape *s = &f->s;
-	char text[1024], own[320] = "";
+	char text[2048], own[1200] = "";
 	int n;
 
 	/* What is not said is hidden_size / num_attention_heads in one family, 128 in the other. */
@@ -207,12 +316,14 @@ void fixture_write_config(const struct fixture *f)
 		n = snprintf(own, sizeof(own), "\"head_dim\":%u,\"attention_bias\":%s,", s->d,
 			     s->bias ? "true" : "false");
 		if (s->e)
-			snprintf(own + n, sizeof(own) - (size_t)n,
-				 "\"num_experts\":%u,\"num_experts_per_tok\":%u,"
-				 "\"moe_intermediate_size\":%u,\"norm_topk_prob\":%s,"
-				 "\"mlp_only_layers\":[%s],",
-				 s->e, s->k, s->im, s->renorm ? "true" : "false",
-				 s->dense ? "1" : "");
+			n += snprintf(own + n, sizeof(own) - (size_t)n,
+				      "\"num_experts\":%u,\"num_experts_per_tok\":%u,"
+				      "\"moe_intermediate_size\":%u,\"norm_topk_prob\":%s,"
+				      "\"mlp_only_layers\":[%s],",
+				      s->e, s->k, s->im, s->renorm ? "true" : "false",
+				      s->dense ? "1" : "");
+		if (s->next)
+			write_hybrid(s, own + n, sizeof(own) - (size_t)n);
 	} else if (s->d * s->nq != s->h)
 		snprintf(own, sizeof(own), "\"head_dim\":%u,", s->d);
 	snprintf(text, sizeof(text),
@@ -221,9 +332,10 @@ void fixture_write_config(const struct fixture *f)
 		 "%s\"vocab_size\":%u,\"max_position_embeddings\":300,"
 		 "\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,\"tie_word_embeddings\":%s,"
 		 "\"eos_token_id\":%u}",
-		 s->qwen2 ? "qwen2"
-		 : s->e   ? "qwen3_moe"
-			  : "qwen3",
+		 s->next    ? "qwen3_next"
+		 : s->qwen2 ? "qwen2"
+		 : s->e     ? "qwen3_moe"
+			    : "qwen3",
 		 s->h, s->i, s->layers, s->nq, s->nkv, own, s->v, s->tied ? "true" : "false",
 		 s->v - 1);
 	scratch_text(f->dir, "config.json", text);
@@ -233,183 +345,4 @@ void fixture_write(const struct fixture *f)
 {
 	fixture_write_config(f);
 	fixture_write_shard(f, "model.safetensors", 0, 1, NULL, NULL);
-}
-
-/* ---- the plain forward pass ---- */
-
-static const float *weight(const struct fixture *f, const char *fmt, ...)
-{
-	char name[80];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(name, sizeof(name), fmt, ap);
-	va_end(ap);
-	for (size_t i = 0; i < f->n; i++) {
-		if (!strcmp(f->t[i].name, name))
-			return f->t[i].x;
-	}
-	return NULL;
-}
-
-static void linear(double *y, const double *x, const float *w, const float *b, uint32_t n,
-		   uint32_t k)
-{
-	for (uint32_t i = 0; i < n; i++) {
-		double sum = b ? (double)b[i] : 0;
-
-		for (uint32_t j = 0; j < k; j++)
-			sum += (double)w[(size_t)i * k + j] * x[j];
-		y[i] = sum;
-	}
-}
-
-static void norm(const struct fixture *f, double *y, const double *x, const float *w, uint32_t n)
-{
-	double sum = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-		sum += x[i] * x[i];
-	for (uint32_t i = 0; i < n; i++)
-		y[i] = x[i] / sqrt(sum / n + (f->s.eps ? f->s.eps : 1e-5)) * (double)w[i];
-}
-
-static void rope(const struct fixture *f, double *x, uint32_t d, uint32_t pos)
-{
-	double theta = f->s.theta ? f->s.theta : 10000.0;
-
-	for (uint32_t j = 0; j < d / 2; j++) {
-		double a = pos * pow(theta, -2.0 * j / d), c = cos(a), s = sin(a);
-		double u = x[j], v = x[j + d / 2];
-
-		x[j] = u * c - v * s;
-		x[j + d / 2] = v * c + u * s;
-	}
-}
-
-/* One layer's attention of the token at `pos`; k and v hold the rows of 0..pos. */
-static void attend(const struct fixture *f, uint32_t l, double *h, double *ks, double *vs,
-		   uint32_t pos)
-{
-	const struct shape *s = &f->s;
-	uint32_t d = s->d, g = s->nq / s->nkv;
-	double x[256], q[512], o[512] = {0}, y[256], p[300];
-	double *k = ks + (size_t)pos * s->nkv * d, *v = vs + (size_t)pos * s->nkv * d;
-
-#define W(n) weight(f, "model.layers.%u." n, l)
-	norm(f, x, h, W("input_layernorm.weight"), s->h);
-	linear(q, x, W("self_attn.q_proj.weight"), W("self_attn.q_proj.bias"), s->nq * d, s->h);
-	linear(k, x, W("self_attn.k_proj.weight"), W("self_attn.k_proj.bias"), s->nkv * d, s->h);
-	linear(v, x, W("self_attn.v_proj.weight"), W("self_attn.v_proj.bias"), s->nkv * d, s->h);
-	for (uint32_t i = 0; i < s->nkv; i++) {
-		if (!s->qwen2)
-			norm(f, k + i * d, k + i * d, W("self_attn.k_norm.weight"), d);
-		rope(f, k + i * d, d, pos);
-	}
-	for (uint32_t i = 0; i < s->nq; i++) {
-		double top = -INFINITY, sum = 0;
-
-		if (!s->qwen2)
-			norm(f, q + i * d, q + i * d, W("self_attn.q_norm.weight"), d);
-		rope(f, q + i * d, d, pos);
-		for (uint32_t t = 0; t <= pos; t++) {
-			p[t] = 0;
-			for (uint32_t j = 0; j < d; j++)
-				p[t] += q[i * d + j] * ks[((size_t)t * s->nkv + i / g) * d + j];
-			p[t] /= sqrt(d);
-			top = fmax(top, p[t]);
-		}
-		for (uint32_t t = 0; t <= pos; t++)
-			sum += p[t] = exp(p[t] - top);
-		for (uint32_t t = 0; t <= pos; t++) {
-			for (uint32_t j = 0; j < d; j++)
-				o[i * d + j] +=
-					p[t] / sum * vs[((size_t)t * s->nkv + i / g) * d + j];
-		}
-	}
-	linear(y, o, W("self_attn.o_proj.weight"), W("self_attn.o_proj.bias"), s->h, s->nq * d);
-	for (uint32_t i = 0; i < s->h; i++)
-		h[i] += y[i];
-}
-
-/* h += weight * down(silu(gate(x)) * up(x)), the matrices of size n being those of a name's prefix. */
-static void swiglu(const struct fixture *f, const char *prefix, uint32_t n, double scale,
-		   const double *x, double *h)
-{
-	const struct shape *s = &f->s;
-	double a[512], b[512], y[256];
-
-	linear(a, x, weight(f, "%sgate_proj.weight", prefix), NULL, n, s->h);
-	linear(b, x, weight(f, "%sup_proj.weight", prefix), NULL, n, s->h);
-	for (uint32_t i = 0; i < n; i++)
-		a[i] = a[i] / (1 + exp(-a[i])) * b[i];
-	linear(y, a, weight(f, "%sdown_proj.weight", prefix), NULL, s->h, n);
-	for (uint32_t i = 0; i < s->h; i++)
-		h[i] += scale * y[i];
-}
-
-static void feed_forward(const struct fixture *f, uint32_t l, uint32_t pos, double *h)
-{
-	const struct shape *s = &f->s;
-	double x[256], z[64], p[64], sum = 0, chosen = 0, next = -INFINITY;
-	char prefix[64];
-	bool taken[64] = {false};
-	uint32_t order[64];
-
-	norm(f, x, h, W("post_attention_layernorm.weight"), s->h);
-	if (!is_sparse(s, l)) {
-		snprintf(prefix, sizeof(prefix), "model.layers.%u.mlp.", l);
-		swiglu(f, prefix, s->i, 1, x, h);
-		return;
-	}
-	linear(z, x, W("mlp.gate.weight"), NULL, s->e, s->h);
-	for (uint32_t e = 0; e < s->e; e++)
-		sum += p[e] = exp(z[e]);
-	for (uint32_t j = 0; j < s->k; j++) {
-		uint32_t best = s->e;
-
-		for (uint32_t e = 0; e < s->e; e++)
-			if (!taken[e] && (best == s->e || p[e] > p[best]))
-				best = e;
-		taken[best] = true;
-		order[j] = best;
-		chosen += p[best];
-	}
-	for (uint32_t e = 0; e < s->e; e++)
-		next = taken[e] ? next : fmax(next, z[e]);
-	if (f->chosen) {
-		size_t at = (size_t)pos * s->layers + l;
-
-		memcpy(f->chosen + at * s->k, order, s->k * sizeof(*order));
-		f->lead[at] = z[order[s->k - 1]] - next;
-	}
-	for (uint32_t j = 0; j < s->k; j++) {
-		snprintf(prefix, sizeof(prefix), "model.layers.%u.mlp.experts.%u.", l, order[j]);
-		swiglu(f, prefix, s->im, p[order[j]] / (s->renorm ? chosen : sum), x, h);
-	}
-#undef W
-}
-
-void fixture_reference(const struct fixture *f, const uint32_t *ids, uint32_t n, double *logits)
-{
-	const struct shape *s = &f->s;
-	const float *embed = weight(f, "model.embed_tokens.weight");
-	size_t kv = (size_t)n * s->nkv * s->d;
-	double *k = calloc(kv * s->layers, sizeof(*k)), *v = calloc(kv * s->layers, sizeof(*v));
-
-	for (uint32_t t = 0; t < n; t++) {
-		double h[256], x[256];
-
-		for (uint32_t i = 0; i < s->h; i++)
-			h[i] = (double)embed[(size_t)ids[t] * s->h + i];
-		for (uint32_t l = 0; l < s->layers; l++) {
-			attend(f, l, h, k + kv * l, v + kv * l, t);
-			feed_forward(f, l, t, h);
-		}
-		norm(f, x, h, weight(f, "model.norm.weight"), s->h);
-		linear(logits + (size_t)t * s->v, x, s->tied ? embed : weight(f, "lm_head.weight"),
-		       NULL, s->v, s->h);
-	}
-	free(k);
-	free(v);
 }

@@ -5,7 +5,7 @@
 
 #include "llm_test.h"
 
-#define MAX_TENSORS 256
+#define MAX_TENSORS 512
 
 /* Dimensions chosen unequal and not round, so that no two can be confused. */
 struct shape {
@@ -15,12 +15,20 @@ struct shape {
 	/* Not 0: a qwen3_moe of that many experts, k of them for each token, of size im. */
 	uint32_t e, k, im;
 	bool renorm, dense; /* the weights add up to 1; layer 1 has no experts */
-	double theta, eps;  /* 0: 10000, 1e-5 */
+	/*
+	 * A qwen3_next: layers of `linear` (a bit each) have Gated DeltaNet: gk heads of keys of dk, gv of
+	 * values of dv, a convolution over `conv` tokens. A shared expert of size `is`; rotary
+	 * dimensions of a head. mtp: with an MTP head.
+	 */
+	bool next, mtp;
+	uint64_t linear;
+	uint32_t gk, gv, dk, dv, conv, is, rotary;
+	double theta, eps; /* 0: 10000, 1e-5 */
 };
 
 struct tensor {
 	char name[80];
-	uint32_t ndim, dim[2];
+	uint32_t ndim, dim[3];
 	float *x; /* values that BF16 holds exactly */
 	size_t n;
 };
@@ -36,7 +44,11 @@ struct fixture {
 	double *lead;
 };
 
-extern const struct shape fixture_shapes[8];
+#define NUM_SHAPES 10
+extern const struct shape fixture_shapes[NUM_SHAPES];
+
+/* Whether layer l has experts. */
+bool fixture_is_sparse(const struct shape *s, uint32_t l);
 
 void fixture_make(struct fixture *f, struct shape s);
 void fixture_free(struct fixture *f);
@@ -46,7 +58,7 @@ void fixture_write_shard(const struct fixture *f, const char *file, size_t first
 			 const char *odd_name, const char *odd_dtype);
 /* Both, in one file. */
 void fixture_write(const struct fixture *f);
-/* Logits of every token, [n, v]. */
+/* llm_reference.c: the plain forward pass. Logits of every token, [n, v]. */
 void fixture_reference(const struct fixture *f, const uint32_t *ids, uint32_t n, double *logits);
 
 #endif

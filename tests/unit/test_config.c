@@ -495,6 +495,145 @@ static void test_moe(void **state)
 		expect_bad(*state, base_moe, &bad_moe[i]);
 }
 
+/* As published files have it, but smaller. */
+static const char base_next[] =
+	"{\"architectures\":[\"Qwen3NextForCausalLM\"],\"attention_bias\":false,"
+	"\"decoder_sparse_step\":1,\"eos_token_id\":7,\"full_attention_interval\":4,"
+	"\"head_dim\":64,\"hidden_act\":\"silu\",\"hidden_size\":128,\"intermediate_size\":352,"
+	"\"linear_conv_kernel_dim\":4,\"linear_key_head_dim\":32,\"linear_num_key_heads\":2,"
+	"\"linear_num_value_heads\":4,\"linear_value_head_dim\":48,"
+	"\"max_position_embeddings\":4096,\"mlp_only_layers\":[],\"model_type\":\"qwen3_next\","
+	"\"moe_intermediate_size\":96,\"norm_topk_prob\":true,\"num_attention_heads\":4,"
+	"\"num_experts\":16,\"num_experts_per_tok\":4,\"num_hidden_layers\":8,"
+	"\"num_key_value_heads\":2,\"partial_rotary_factor\":0.25,\"rms_norm_eps\":1e-06,"
+	"\"rope_scaling\":null,\"rope_theta\":10000000,\"shared_expert_intermediate_size\":80,"
+	"\"tie_word_embeddings\":false,\"use_sliding_window\":false,\"vocab_size\":640}";
+
+#define LINEAR "\"linear_attention\","
+#define FULL   "\"full_attention\""
+
+static const struct bad bad_next[] = {
+	{"Qwen3NextForCausalLM", "Qwen3MoeForCausalLM", -EOPNOTSUPP,
+	 "architectures|Qwen3MoeForCausalLM"},
+	{"\"attention_bias\":false", "\"attention_bias\":true", -EOPNOTSUPP, "attention_bias"},
+	{"\"attention_bias\":false", "\"attention_bias\":0", -EBADMSG, "attention_bias"},
+	{"\"full_attention_interval\":4", "\"full_attention_interval\":0", -EBADMSG,
+	 "full_attention_interval"},
+	{"\"full_attention_interval\":4", "\"full_attention_interval\":9", -EOPNOTSUPP,
+	 "no layer has attention"},
+	{"\"full_attention_interval\":4",
+	 "\"full_attention_interval\":4,\"layer_types\":[" LINEAR LINEAR LINEAR FULL "]", -EBADMSG,
+	 "layer_types|4 entries|num_hidden_layers is 8"},
+	{"\"full_attention_interval\":4",
+	 "\"full_attention_interval\":4,\"layer_types\":[" LINEAR LINEAR FULL "," FULL
+	 "," LINEAR LINEAR LINEAR FULL "]",
+	 -EBADMSG, "layer_types[2]|full_attention|full_attention_interval 4"},
+	{"\"full_attention_interval\":4",
+	 "\"layer_types\":[" LINEAR LINEAR "\"mamba\"," LINEAR LINEAR LINEAR LINEAR FULL "]",
+	 -EOPNOTSUPP, "layer_types|mamba"},
+	{"\"full_attention_interval\":4",
+	 "\"layer_types\":[" LINEAR LINEAR "3," LINEAR LINEAR LINEAR LINEAR FULL "]", -EBADMSG,
+	 "layer_types[2]"},
+	{"\"full_attention_interval\":4", "\"layer_types\":\"full_attention\"", -EBADMSG,
+	 "layer_types"},
+	{"\"linear_num_key_heads\":2,", "", -EBADMSG, "linear_num_key_heads|missing"},
+	{"\"linear_num_value_heads\":4,", "", -EBADMSG, "linear_num_value_heads|missing"},
+	{"\"linear_num_value_heads\":4", "\"linear_num_value_heads\":5", -EBADMSG,
+	 "linear_num_value_heads 5|linear_num_key_heads 2"},
+	{"\"linear_key_head_dim\":32,", "", -EBADMSG, "linear_key_head_dim|missing"},
+	{"\"linear_key_head_dim\":32", "\"linear_key_head_dim\":1025", -EBADMSG,
+	 "linear_key_head_dim|1024"},
+	{"\"linear_value_head_dim\":48", "\"linear_value_head_dim\":0", -EBADMSG,
+	 "linear_value_head_dim"},
+	{"\"linear_conv_kernel_dim\":4", "\"linear_conv_kernel_dim\":17", -EBADMSG,
+	 "linear_conv_kernel_dim|16"},
+	{"\"linear_conv_kernel_dim\":4", "\"linear_conv_kernel_dim\":1", -EBADMSG,
+	 "linear_conv_kernel_dim"},
+	{"\"shared_expert_intermediate_size\":80,", "", -EBADMSG,
+	 "shared_expert_intermediate_size|missing"},
+	{"\"num_experts\":16", "\"num_experts\":0", -EBADMSG, "num_experts"},
+	{"\"num_experts_per_tok\":4", "\"num_experts_per_tok\":17", -EBADMSG,
+	 "num_experts_per_tok 17|16"},
+	{"\"partial_rotary_factor\":0.25", "\"partial_rotary_factor\":0", -EBADMSG,
+	 "partial_rotary_factor"},
+	{"\"partial_rotary_factor\":0.25", "\"partial_rotary_factor\":0.05", -EBADMSG,
+	 "partial_rotary_factor 0.05|head_dim 64|3 dimensions"},
+	{"\"partial_rotary_factor\":0.25", "\"partial_rotary_factor\":0.02", -EBADMSG,
+	 "partial_rotary_factor 0.02|1 dimensions"},
+	{"\"rope_scaling\":null", "\"rope_parameters\":{\"partial_rotary_factor\":0.5}", -EBADMSG,
+	 "partial_rotary_factor is 0.25|rope_parameters.partial_rotary_factor is 0.5"},
+	{"\"rope_scaling\":null", "\"mtp_num_hidden_layers\":2", -EOPNOTSUPP,
+	 "mtp_num_hidden_layers 2"},
+	{"\"rope_scaling\":null", "\"num_nextn_predict_layers\":2", -EOPNOTSUPP,
+	 "num_nextn_predict_layers 2"},
+	{"\"rope_scaling\":null", "\"mtp_use_dedicated_embeddings\":true", -EOPNOTSUPP,
+	 "mtp_use_dedicated_embeddings"},
+	{"\"use_sliding_window\":false", "\"use_sliding_window\":true", -EOPNOTSUPP,
+	 "use_sliding_window"},
+};
+
+static void expect_same_next(const char *dir, const struct llm_model_config *ref, const char *from,
+			     const char *to)
+{
+	struct llm_model_config c = {0};
+	struct zw_error err = {""};
+
+	write_changed(dir, base_next, from, to);
+	if (llm_model_config_load(dir, &c, &err))
+		fail_msg("%s: %s", to, err.msg);
+	assert_memory_equal(&c, ref, sizeof(c));
+}
+
+static void test_hybrid(void **state)
+{
+	struct llm_model_config c = {0}, ref = {0};
+	struct zw_error err = {""};
+	char notes[256] = "";
+
+	scratch_text(*state, "config.json", base_next);
+	assert_int_equal(llm_model_config_load(*state, &ref, &err), 0);
+	assert_string_equal(ref.model_type, "qwen3_next");
+	assert_int_equal(ref.key_heads, 2);
+	assert_int_equal(ref.value_heads, 4);
+	assert_int_equal(ref.key_dim, 32);
+	assert_int_equal(ref.value_dim, 48);
+	assert_int_equal(ref.conv_kernel, 4);
+	assert_int_equal(ref.shared_expert_size, 80);
+	assert_int_equal(ref.attention_gate, 1);
+	assert_int_equal(ref.rope.dim, 16);
+	for (uint32_t n = 0; n <= 8; n++) {
+		assert_int_equal(llm_layer_is_linear(&ref, n), n % 4 != 3 && n < 8);
+		assert_true(llm_layer_has_experts(&ref, n));
+	}
+	assert_int_equal(zw_model_config_notes(*state, collect, notes, &err), 0);
+	assert_string_equal(notes, "");
+	/* Other ways to say it, and what the class takes where nothing is said. */
+	expect_same_next(*state, &ref, "\"full_attention_interval\":4",
+			 "\"layer_types\":[" LINEAR LINEAR LINEAR FULL "," LINEAR LINEAR LINEAR FULL
+			 "]");
+	expect_same_next(*state, &ref, "\"full_attention_interval\":4,", "");
+	expect_same_next(*state, &ref, "\"linear_conv_kernel_dim\":4,", "");
+	expect_same_next(*state, &ref, "\"norm_topk_prob\":true,", "");
+	expect_same_next(*state, &ref, "\"partial_rotary_factor\":0.25,", "");
+	expect_same_next(*state, &ref, "\"partial_rotary_factor\":0.25",
+			 "\"rope_parameters\":{\"rope_theta\":1e7,\"rope_type\":\"default\","
+			 "\"partial_rotary_factor\":0.25}");
+	expect_same_next(*state, &ref, "\"rope_scaling\":null",
+			 "\"mtp_num_hidden_layers\":1,\"num_nextn_predict_layers\":1");
+	write_changed(*state, base_next, "\"head_dim\":64,", "");
+	assert_int_equal(llm_model_config_load(*state, &c, &err), 0);
+	assert_int_equal(c.head_dim, 256);
+	assert_int_equal(c.rope.dim, 64);
+	/* The ramp of YaRN is over the part that is turned. */
+	write_changed(*state, base_next, "\"head_dim\":64,",
+		      "\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":4},");
+	assert_int_equal(llm_model_config_load(*state, &c, &err), 0);
+	assert_int_equal(c.max_position, 4 * 4096);
+	assert_true(c.rope.ramp_low == 5 && c.rope.ramp_high == 13);
+	for (size_t i = 0; i < sizeof(bad_next) / sizeof(bad_next[0]); i++)
+		expect_bad(*state, base_next, &bad_next[i]);
+}
+
 /* An adapter's folder is not a model's. */
 static void test_adapter(void **state)
 {
@@ -560,9 +699,10 @@ static void test_shipped_models(void **state)
 		uint32_t num_stop, max_position;
 		double factor;
 	} models[] = {
-		{"tiny-qwen3", false, 0, 4096, 1}, {"tiny-qwen3-tied", true, 0, 4096, 1},
-		{"tiny-qwen2", true, 0, 4096, 1},  {"tiny-qwen3-yarn", false, 0, 512, 4},
-		{"qwen3-kdoc", true, 1, 2048, 1},  {"tiny-qwen3-moe", false, 0, 4096, 1},
+		{"tiny-qwen3", false, 0, 4096, 1},      {"tiny-qwen3-tied", true, 0, 4096, 1},
+		{"tiny-qwen2", true, 0, 4096, 1},       {"tiny-qwen3-yarn", false, 0, 512, 4},
+		{"qwen3-kdoc", true, 1, 2048, 1},       {"tiny-qwen3-moe", false, 0, 4096, 1},
+		{"tiny-qwen3-next", false, 0, 4096, 1}, {"qwen3next-agent", false, 2, 262144, 1},
 	};
 	const char *dir = test_dir("ZW_TEST_MODELS");
 
@@ -590,6 +730,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bad, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_qwen2, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_moe, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hybrid, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_yarn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_adapter, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_notes, setup, teardown),

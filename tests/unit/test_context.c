@@ -772,107 +772,6 @@ static void test_failed_step(void **state)
 	zw_ctx_destroy(c);
 }
 
-/* ---- state that is not a KV cache ---- */
-
-#define SLAB 1000 /* no multiple of anything */
-
-static void slab_needs(const struct llm_model_config *cfg, struct llm_needs *n)
-{
-	llm_family_find(cfg->model_type)->needs(cfg, n);
-	n->slab_bytes = SLAB;
-}
-
-/* A family with state: qwen3 whose slabs nobody but these functions touches. */
-static void slab_write(struct zw_ctx *c, struct zw_copier *cp, uint32_t seq, int byte)
-{
-	char x[SLAB];
-
-	memset(x, byte, SLAB);
-	assert_int_equal(zw_copier_write(cp, llm_slab_va(c, seq), x, SLAB, NULL), 0);
-	assert_int_equal(zw_copier_flush(cp, ZW_FOREVER), 0);
-}
-
-static void slab_expect(struct zw_ctx *c, struct zw_copier *cp, uint32_t seq, int byte)
-{
-	char x[SLAB], want[SLAB];
-
-	memset(want, byte, SLAB);
-	assert_int_equal(zw_copier_read(cp, x, llm_slab_va(c, seq), SLAB, NULL), 0);
-	assert_int_equal(zw_copier_flush(cp, ZW_FOREVER), 0);
-	assert_memory_equal(x, want, SLAB);
-}
-
-static void test_slabs(void **state)
-{
-	const struct llm_family *plain = model->family;
-	struct llm_family family = *plain;
-	uint32_t ids[41], a, b, d, e, all, bad;
-	struct zw_error err = {""};
-	struct zw_snapshot *snap, *other;
-	struct zw_batch_token t;
-	struct zw_copier *cp;
-	struct zw_ctx *c;
-	uint64_t step;
-	float *want;
-
-	for (uint32_t i = 0; i < 41; i++)
-		ids[i] = pick(V);
-	want = solo(ids, 41);
-	family.needs = slab_needs;
-	model->family = &family;
-	c = context((struct zw_ctx_options){.context = 100, .max_seqs = 4, .batch = 64});
-	assert_int_equal(zw_copier_create(model->vm, NULL, &cp), 0);
-	all = blocks_free(c);
-	/* Whatever was there before: a new sequence begins with nothing. */
-	for (uint32_t i = 0; i < 4; i++)
-		slab_write(c, cp, i, 0x55);
-	a = sequence(c);
-	slab_expect(c, cp, a, 0);
-	append(c, a, ids, 40);
-	slab_write(c, cp, a, 0x11);
-	assert_int_equal(zw_seq_fork(c, a, 40, &b), 0);
-	slab_expect(c, cp, b, 0x11);
-	assert_int_equal(zw_seq_fork(c, a, 0, &d), 0);
-	slab_expect(c, cp, d, 0);
-	/* It cannot be rewound. */
-	assert_int_equal(zw_seq_fork(c, a, 39, &e), -EOPNOTSUPP);
-	assert_int_equal(zw_seq_truncate(c, a, 39), -EOPNOTSUPP);
-	assert_int_equal(zw_seq_truncate(c, a, 40), 0);
-	assert_int_equal(zw_seq_snapshot(c, a, &snap), 0);
-	slab_write(c, cp, a, 0x22);
-	slab_expect(c, cp, b, 0x11);
-	assert_int_equal(zw_seq_restore(c, d, snap), 0);
-	slab_expect(c, cp, d, 0x11);
-	assert_int_equal(zw_seq_truncate(c, d, 0), 0);
-	slab_expect(c, cp, d, 0);
-
-	/* After a step that failed it is lost: said, not hidden, until there is another one. */
-	bad = c->slot[0].step > c->slot[1].step ? 1 : 0;
-	spoil(c, bad);
-	t = (struct zw_batch_token){ids[40], 40, a, 0};
-	step = submitted(c, &t, 1);
-	assert_int_equal(zw_ctx_wait(c, step, ZW_FOREVER, &err), -EIO);
-	spoil(c, bad);
-	assert_int_equal(zw_seq_length(c, a), 40);
-	assert_int_equal(submit(c, &t, 1, &step, &err), -EIO);
-	expect_words("lost", &err, "state was lost");
-	assert_int_equal(zw_seq_fork(c, a, 40, &e), -EIO);
-	assert_int_equal(zw_seq_snapshot(c, a, &other), -EIO);
-	assert_int_equal(zw_seq_truncate(c, a, 40), -EIO);
-	assert_int_equal(zw_seq_restore(c, a, snap), 0);
-	slab_expect(c, cp, a, 0x11);
-	assert_memory_equal(append(c, a, ids + 40, 1), want + 40 * (size_t)V, V * sizeof(*want));
-	/* The others have lost nothing. */
-	assert_memory_equal(append(c, b, ids + 40, 1), want + 40 * (size_t)V, V * sizeof(*want));
-	zw_snapshot_destroy(snap);
-	assert_int_equal(zw_seq_remove(c, a) | zw_seq_remove(c, b) | zw_seq_remove(c, d), 0);
-	assert_int_equal(blocks_free(c), all);
-	zw_copier_destroy(cp);
-	zw_ctx_destroy(c);
-	model->family = plain;
-	free(want);
-}
-
 struct canceller {
 	struct zw_ctx *c;
 	pthread_mutex_t lock;
@@ -1056,8 +955,8 @@ int main(void)
 		cmocka_unit_test(test_wants),          cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_refused),        cmocka_unit_test(test_options),
 		cmocka_unit_test(test_forks),          cmocka_unit_test(test_failed_step),
-		cmocka_unit_test(test_slabs),          cmocka_unit_test(test_cancel),
-		cmocka_unit_test(test_cancel_between), cmocka_unit_test(test_destroy_busy),
+		cmocka_unit_test(test_cancel),         cmocka_unit_test(test_cancel_between),
+		cmocka_unit_test(test_destroy_busy),
 	};
 
 	return cmocka_run_group_tests_name("context", tests, open_all, close_all);

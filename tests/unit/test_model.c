@@ -47,7 +47,7 @@ static float *all_logits(struct zw_model *m, const struct fixture *f, uint32_t b
 
 static void test_reference(void **state)
 {
-	for (size_t k = 0; k < sizeof(fixture_shapes) / sizeof(fixture_shapes[0]); k++) {
+	for (size_t k = 0; k < NUM_SHAPES; k++) {
 		struct fixture f;
 		uint32_t ids[TOKENS];
 		double *want, diff = 0, size = 0;

@@ -470,7 +470,7 @@ static void test_slab(void **state)
 	go_on(c, a, 0, 0, 40);
 	for (uint32_t i = 0; i < SLAB; i++)
 		x[i] = (char)(1 + pick(255));
-	assert_int_equal(zw_copier_write(cp, llm_slab_va(c, a), x, SLAB, NULL), 0);
+	assert_int_equal(zw_copier_write(cp, llm_slab_va(c, a, 0), x, SLAB, NULL), 0);
 	assert_int_equal(zw_copier_flush(cp, ZW_FOREVER), 0);
 	snap = taken(c, a);
 	assert_int_equal(zw_seq_truncate(c, a, 0), 0);
@@ -479,7 +479,7 @@ static void test_slab(void **state)
 	copy = loaded(c, path);
 	zw_snapshot_destroy(snap);
 	assert_int_equal(zw_seq_restore(c, a, copy), 0);
-	assert_int_equal(zw_copier_read(cp, y, llm_slab_va(c, a), SLAB, NULL), 0);
+	assert_int_equal(zw_copier_read(cp, y, llm_slab_va(c, a, 0), SLAB, NULL), 0);
 	assert_int_equal(zw_copier_flush(cp, ZW_FOREVER), 0);
 	assert_memory_equal(x, y, SLAB);
 	go_on(c, a, 0, 40, 60);

@@ -40,6 +40,7 @@ struct zw_ctx;
 #define ZW_CTX_MAX_SEQS        4096
 #define ZW_CTX_MAX_STEPS       4
 #define ZW_CTX_MAX_TOPK        1024
+#define ZW_CTX_MAX_REWIND      15
 
 struct zw_ctx_options {
 	uint32_t size;     /**< sizeof(struct zw_ctx_options) */
@@ -60,7 +61,10 @@ struct zw_ctx_options {
 	 *  them, and those of each other, without computing: see zw_seq_take_prefix(). Not for
 	 *  families with recurrent state. 0: none. */
 	uint32_t prefix_cache;
-	uint32_t reserved; /**< must be 0 */
+	/** Tokens that a sequence with recurrent state can go back, 0..ZW_CTX_MAX_REWIND: so many
+	 *  more states are kept for each sequence. No matter in families without such state, which
+	 *  can always go back. */
+	uint32_t rewind;
 };
 
 /**
@@ -142,14 +146,15 @@ ZW_API int zw_seq_remove(struct zw_ctx *ctx, uint32_t seq);
 /**
  * Starts a sequence with the first n tokens of another one (-EINVAL above its length). Blocks are
  * shared, not copied: the last, unfinished one is copied on the device when either appends to it.
- * -ENOSPC when there are max_seqs. Recurrent state cannot be rewound: there n is 0 or the length, else
- * -EOPNOTSUPP.
+ * -ENOSPC when there are max_seqs. Recurrent state cannot be rewound at will: there n is as for
+ * zw_seq_truncate(), and the new sequence cannot go back behind its beginning.
  */
 ZW_API int zw_seq_fork(struct zw_ctx *ctx, uint32_t from, uint32_t n, uint32_t *seq);
 
 /**
- * Forgets all tokens from position n on (-EINVAL above the length). Families with recurrent state
- * cannot go back except to 0 or to a snapshot; they return -EOPNOTSUPP for other n.
+ * Forgets all tokens from position n on (-EINVAL above the length). A sequence with recurrent state
+ * can go back to 0, and, one after the other or at once, over the last `rewind` tokens of those that it
+ * was given since it began, was forked or restored; for other n it returns -EOPNOTSUPP.
  */
 ZW_API int zw_seq_truncate(struct zw_ctx *ctx, uint32_t seq, uint32_t n);
 
@@ -240,7 +245,8 @@ enum zw_want {
  * In the place of an id: the one that the device chose after the sequence's last token, which was
  * submitted with ZW_WANT_ARGMAX. That step need not be done: so the device goes from token to token
  * without waiting for the host. Up to as many steps later as the context has steps, while nothing
- * else has been done to the sequence. Only for a sequence's first token of a batch.
+ * else has been done to the sequence. Only for a sequence's first token of a batch, and its only one in
+ * families with recurrent state.
  */
 #define ZW_ID_CHOSEN UINT32_MAX
 
