@@ -777,7 +777,7 @@ struct canceller {
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
 	uint64_t at;
-	bool go;
+	bool go, gone; /* it may; it has */
 };
 
 static void *cancel_thread(void *arg)
@@ -789,6 +789,10 @@ static void *cancel_thread(void *arg)
 		pthread_cond_wait(&k->cond, &k->lock);
 	pthread_mutex_unlock(&k->lock);
 	zw_ctx_cancel(k->c);
+	pthread_mutex_lock(&k->lock);
+	k->gone = true;
+	pthread_cond_signal(&k->cond);
+	pthread_mutex_unlock(&k->lock);
 	return NULL;
 }
 
@@ -801,6 +805,13 @@ static int let_go(void *opaque, uint64_t done, uint64_t total)
 		pthread_mutex_lock(&k->lock);
 		k->go = true;
 		pthread_cond_signal(&k->cond);
+		pthread_mutex_unlock(&k->lock);
+	}
+	/* On a busy machine the other thread may not come to it before all is done. */
+	if (done + 5 == total) {
+		pthread_mutex_lock(&k->lock);
+		while (!k->gone)
+			pthread_cond_wait(&k->cond, &k->lock);
 		pthread_mutex_unlock(&k->lock);
 	}
 	return 0;
