@@ -102,14 +102,74 @@ static const struct llm_config_neutral not_supported[] = {
 	{"quantization_config", LLM_NEUTRAL_ABSENT, 0},
 	{"compression_config", LLM_NEUTRAL_ABSENT, 0},
 	{"dual_chunk_attention_config", LLM_NEUTRAL_ABSENT, 0},
-	{"text_config", LLM_NEUTRAL_ABSENT, 0},
-	{"vision_config", LLM_NEUTRAL_ABSENT, 0},
 	{"audio_config", LLM_NEUTRAL_ABSENT, 0},
 	{"pruned_heads", LLM_NEUTRAL_EMPTY, 0},
 	{"is_encoder_decoder", LLM_NEUTRAL_FALSE, 0},
 	{"add_cross_attention", LLM_NEUTRAL_FALSE, 0},
 	{"tie_encoder_decoder", LLM_NEUTRAL_FALSE, 0},
 };
+
+/* Of models of several towers, the text's among them; families that are such read the latter. */
+static const struct llm_config_neutral towers[] = {
+	{"text_config", LLM_NEUTRAL_ABSENT, 0},
+	{"vision_config", LLM_NEUTRAL_ABSENT, 0},
+};
+
+static int check_not_supported(const char *path, const cJSON *json, bool with_towers,
+			       struct zw_error *err)
+{
+	int ret = llm_config_require_neutral(path, json, not_supported,
+					     ZW_ARRAY_SIZE(not_supported), err);
+
+	if (!ret && !with_towers)
+		ret = llm_config_require_neutral(path, json, towers, ZW_ARRAY_SIZE(towers), err);
+	return ret;
+}
+
+/* The configuration of the decoder: the file, or its text_config. */
+static int find_text(const char *path, const cJSON *json, const struct llm_family *family,
+		     const cJSON **text, struct zw_error *err)
+{
+	const cJSON *type;
+	int ret;
+
+	*text = json;
+	if (!family->text_type)
+		return 0;
+	ret = llm_json_member(path, json, "text_config", text, err);
+	if (ret)
+		return ret;
+	if (!cJSON_IsObject(*text))
+		return llm_fail(err, -EBADMSG, "%s: text_config is %s", path,
+				*text ? "not an object" : "missing");
+	ret = llm_json_member(path, *text, "model_type", &type, err);
+	if (ret)
+		return ret;
+	if (type && (!cJSON_IsString(type) || strcmp(type->valuestring, family->text_type)))
+		return llm_fail(err, -EOPNOTSUPP,
+				"%s: text_config.model_type \"%s\" is not supported, %s has \"%s\"",
+				path, cJSON_IsString(type) ? type->valuestring : "?",
+				family->model_type, family->text_type);
+	return check_not_supported(path, *text, false, err);
+}
+
+/* At top level or in text_config, or the same in both. */
+static int parse_tied(const char *path, const cJSON *json, const cJSON *text,
+		      struct llm_model_config *cfg, struct zw_error *err)
+{
+	const char *const key = "tie_word_embeddings";
+	const cJSON *outer, *inner;
+	int ret = llm_json_member(path, json, key, &outer, err);
+
+	if (!ret)
+		ret = llm_json_member(path, text, key, &inner, err);
+	if (!ret)
+		ret = llm_config_bool(path, outer ? json : text, key, false,
+				      &cfg->tie_word_embeddings, err);
+	if (!ret && outer && inner && cJSON_IsTrue(outer) != cJSON_IsTrue(inner))
+		ret = llm_fail(err, -EBADMSG, "%s: %s and text_config.%s differ", path, key, key);
+	return ret;
+}
 
 static int parse_family(const char *path, const cJSON *json, struct llm_model_config *cfg,
 			const struct llm_family **family, struct zw_error *err)
@@ -132,26 +192,29 @@ static int parse_family(const char *path, const cJSON *json, struct llm_model_co
 	return check_architecture(path, json, *family, err);
 }
 
-static int parse_dims(const char *path, const cJSON *json, struct llm_model_config *cfg,
-		      struct zw_error *err)
+/* all_experts: the width of a SwiGLU means nothing. */
+static int parse_dims(const char *path, const cJSON *json, bool all_experts,
+		      struct llm_model_config *cfg, struct zw_error *err)
 {
 	const struct {
 		const char *key;
 		uint32_t *v;
 		uint32_t max;
+		int64_t def;
 	} dims[] = {
-		{"hidden_size", &cfg->hidden_size, DIM_MAX},
-		{"intermediate_size", &cfg->intermediate_size, DIM_MAX},
-		{"num_hidden_layers", &cfg->num_layers, LLM_LAYERS_MAX},
-		{"num_attention_heads", &cfg->num_heads, HEADS_MAX},
-		{"num_key_value_heads", &cfg->num_kv_heads, HEADS_MAX},
-		{"vocab_size", &cfg->vocab_size, VOCAB_MAX},
-		{"max_position_embeddings", &cfg->max_position, LLM_POSITION_MAX},
+		{"hidden_size", &cfg->hidden_size, DIM_MAX, -1},
+		{"intermediate_size", &cfg->intermediate_size, DIM_MAX, all_experts ? 0 : -1},
+		{"num_hidden_layers", &cfg->num_layers, LLM_LAYERS_MAX, -1},
+		{"num_attention_heads", &cfg->num_heads, HEADS_MAX, -1},
+		{"num_key_value_heads", &cfg->num_kv_heads, HEADS_MAX, -1},
+		{"vocab_size", &cfg->vocab_size, VOCAB_MAX, -1},
+		{"max_position_embeddings", &cfg->max_position, LLM_POSITION_MAX, -1},
 	};
 	int ret = 0;
 
 	for (size_t i = 0; i < ZW_ARRAY_SIZE(dims) && !ret; i++)
-		ret = llm_config_uint(path, json, dims[i].key, 1, dims[i].max, -1, dims[i].v, err);
+		ret = llm_config_uint(path, json, dims[i].key, 1, dims[i].max, dims[i].def,
+				      dims[i].v, err);
 	return ret;
 }
 
@@ -182,29 +245,33 @@ int llm_model_config_parse(const char *path, const cJSON *json, struct llm_model
 			   struct zw_error *err)
 {
 	const struct llm_family *family = NULL;
+	const cJSON *text;
 	double eps = 0;
 	int ret;
 
 	ret = parse_family(path, json, cfg, &family, err);
 	if (!ret)
-		ret = llm_config_require_neutral(path, json, not_supported,
-						 ZW_ARRAY_SIZE(not_supported), err);
+		ret = check_not_supported(path, json, family->text_type, err);
 	if (!ret)
-		ret = parse_dims(path, json, cfg, err);
+		ret = find_text(path, json, family, &text, err);
 	if (!ret)
-		ret = llm_config_double(path, json, "rms_norm_eps", 1e-12, 1e-1, 1e-6, &eps, err);
+		ret = parse_dims(path, text, family->all_experts, cfg, err);
 	if (!ret)
-		ret = llm_config_bool(path, json, "tie_word_embeddings", false,
-				      &cfg->tie_word_embeddings, err);
+		ret = llm_config_double(path, text, "rms_norm_eps", 1e-12, 1e-1, 1e-6, &eps, err);
 	if (!ret)
-		ret = parse_activation(path, json, err);
+		ret = parse_tied(path, json, text, cfg, err);
 	if (!ret)
-		ret = family->parse(path, json, cfg, err);
+		ret = parse_activation(path, text, err);
+	if (!ret)
+		ret = family->parse(path, text, cfg, err);
 	if (!ret)
 		ret = check_heads(path, cfg, err);
 	if (!ret)
-		ret = llm_config_rope(path, json, cfg, err);
+		ret = llm_config_rope(path, text, cfg, err);
 	if (!ret)
+		ret = parse_eos(path, text, cfg, err);
+	/* Some name one token here and another one there. */
+	if (!ret && text != json)
 		ret = parse_eos(path, json, cfg, err);
 	cfg->rms_norm_eps = (float)eps;
 	return ret;

@@ -20,6 +20,9 @@ struct llm_rope_config {
 	 * is when the file does not (partial 0: the whole head, and the file may not say another). */
 	double partial;
 	uint32_t dim;
+	/* Set by the family: positions may have three parts, which take turns over the frequencies and are
+	 * equal for text. */
+	uint32_t sections;
 	double factor; /* 1: plain */
 	double ramp_low, ramp_high;
 	double attention_factor; /* on cosines and sines */

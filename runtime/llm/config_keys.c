@@ -17,6 +17,7 @@ static const char *const config_keys[] = {
 	/* read */
 	"architectures",
 	"attention_bias",
+	"attn_output_gate",
 	"decoder_sparse_step",
 	"eos_token_id",
 	"full_attention_interval",
@@ -30,6 +31,7 @@ static const char *const config_keys[] = {
 	"linear_num_key_heads",
 	"linear_num_value_heads",
 	"linear_value_head_dim",
+	"mamba_ssm_dtype",
 	"max_position_embeddings",
 	"mlp_only_layers",
 	"model_type",
@@ -50,6 +52,7 @@ static const char *const config_keys[] = {
 	"rope_scaling",
 	"rope_theta",
 	"shared_expert_intermediate_size",
+	"text_config",
 	"tie_word_embeddings",
 	"use_mrope",
 	"use_sliding_window",
@@ -62,9 +65,13 @@ static const char *const config_keys[] = {
 	"is_encoder_decoder",
 	"pruned_heads",
 	"quantization_config",
-	"text_config",
 	"tie_encoder_decoder",
 	"vision_config",
+	/* of towers that are not used */
+	"image_token_id",
+	"video_token_id",
+	"vision_end_token_id",
+	"vision_start_token_id",
 	/* of windows that are off */
 	"max_window_layers",
 	"sliding_window",
@@ -206,28 +213,38 @@ static bool is_known(const cJSON *it, bool generation)
 	       (!generation && is_in(it->string, config_keys, ZW_ARRAY_SIZE(config_keys)));
 }
 
-static int note_file(const char *dir, const char *name, bool generation,
-		     void (*note)(void *opaque, const char *line), void *opaque,
-		     struct zw_error *err)
+/* Each key of an object that nobody knows; in text_config, too. */
+static void note_object(const char *path, const cJSON *obj, bool generation,
+			void (*note)(void *opaque, const char *line), void *opaque)
 {
-	char *path = llm_path_join(dir, name);
-	cJSON *json = NULL;
 	const cJSON *it;
-	int ret = 0;
 
-	if (!path)
-		return llm_fail(err, -ENOMEM, "%s: out of memory", dir);
-	if (!access(path, F_OK))
-		ret = llm_json_load(path, CONFIG_MAX, &json, err);
-	for (it = cJSON_IsObject(json) ? json->child : NULL; it; it = it->next) {
+	for (it = cJSON_IsObject(obj) ? obj->child : NULL; it; it = it->next) {
 		struct zw_error line;
 
+		if (!generation && !strcmp(it->string, "text_config"))
+			note_object(path, it, generation, note, opaque);
 		if (is_known(it, generation))
 			continue;
 		llm_fail(&line, 0, "%s: key \"%s\" is not known and has no effect", path,
 			 it->string);
 		note(opaque, line.msg);
 	}
+}
+
+static int note_file(const char *dir, const char *name, bool generation,
+		     void (*note)(void *opaque, const char *line), void *opaque,
+		     struct zw_error *err)
+{
+	char *path = llm_path_join(dir, name);
+	cJSON *json = NULL;
+	int ret = 0;
+
+	if (!path)
+		return llm_fail(err, -ENOMEM, "%s: out of memory", dir);
+	if (!access(path, F_OK))
+		ret = llm_json_load(path, CONFIG_MAX, &json, err);
+	note_object(path, json, generation, note, opaque);
 	cJSON_Delete(json);
 	free(path);
 	return ret;

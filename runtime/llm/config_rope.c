@@ -11,6 +11,8 @@ struct rope {
 	double theta;       /* 0: not said */
 	double partial;     /* 0: not said */
 	const char *holder; /* of yarn, or NULL: no holder was there yet */
+	uint32_t sections;  /* sum of mrope_section, when there */
+	bool has_sections;
 	struct llm_yarn yarn;
 };
 
@@ -55,6 +57,39 @@ static int parse_numbers(const char *path, const cJSON *obj, struct rope *r, str
 	return ret;
 }
 
+/*
+ * M-RoPE: how many frequencies are those of time, height and width. For text these are one position,
+ * so it is plain RoPE, however the frequencies are shared out.
+ */
+static int parse_sections(const char *path, const cJSON *obj, const char *holder,
+			  const struct llm_model_config *cfg, struct rope *r, struct zw_error *err)
+{
+	uint32_t interleaved;
+	const cJSON *list, *it;
+	uint64_t n;
+	int ret;
+
+	if (!cfg->rope.sections)
+		return llm_config_require_absent(path, obj, "mrope_section", err);
+	ret = llm_config_bool(path, obj, "mrope_interleaved", false, &interleaved, err);
+	if (!ret)
+		ret = llm_json_member(path, obj, "mrope_section", &list, err);
+	if (ret || !list)
+		return ret;
+	r->sections = 0;
+	cJSON_ArrayForEach(it, list)
+	{
+		if (!llm_json_uint(it, 0, LLM_HEAD_DIM_MAX, &n))
+			break;
+		r->sections += (uint32_t)n;
+	}
+	if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != 3 || it)
+		return llm_fail(err, -EBADMSG, "%s: %s.mrope_section is not a list of three sizes",
+				path, holder);
+	r->has_sections = true;
+	return 0;
+}
+
 static bool is_same(const struct llm_yarn *a, const struct llm_yarn *b)
 {
 	return a->factor == b->factor && a->original == b->original &&
@@ -86,7 +121,7 @@ static int parse_holder(const char *path, const cJSON *json, const char *holder,
 	}
 	ret = parse_type(path, obj, holder, &yarn, err);
 	if (!ret)
-		ret = llm_config_require_absent(path, obj, "mrope_section", err);
+		ret = parse_sections(path, obj, holder, cfg, &in, err);
 	if (!ret)
 		ret = parse_numbers(path, obj, &in, err);
 	if (!ret && yarn)
@@ -102,6 +137,10 @@ static int parse_holder(const char *path, const cJSON *json, const char *holder,
 				r->holder, holder);
 	r->holder = holder;
 	r->yarn = in.yarn;
+	if (in.has_sections) {
+		r->has_sections = true;
+		r->sections = in.sections;
+	}
 	if (in.theta && r->theta && in.theta != r->theta)
 		return llm_fail(err, -EBADMSG, "%s: rope_theta is %g, %s.rope_theta is %g", path,
 				r->theta, holder, in.theta);
@@ -148,6 +187,9 @@ int llm_config_rope(const char *path, const cJSON *json, struct llm_model_config
 		ret = parse_holder(path, json, "rope_parameters", cfg, &r, err);
 	if (!ret)
 		ret = set_dim(path, r.partial, cfg, err);
+	if (!ret && r.has_sections && r.sections != cfg->rope.dim / 2)
+		ret = llm_fail(err, -EBADMSG, "%s: mrope_section: %u frequencies, not %u", path,
+			       r.sections, cfg->rope.dim / 2);
 	if (ret)
 		return ret;
 	cfg->rope.theta = r.theta ? r.theta : 10000.0; /* the class default */

@@ -22,6 +22,8 @@ static int check_keys(const char *path, const cJSON *obj, const char *holder, st
 		"factor",
 		"mscale",
 		"mscale_all_dim",
+		"mrope_interleaved", /* read by the caller, as is the next */
+		"mrope_section",
 		"original_max_position_embeddings",
 		"partial_rotary_factor",
 		"rope_theta",

@@ -47,12 +47,14 @@ int llm_model_digest(const struct llm_source *src, const struct llm_model_config
 
 	out[0] = 1;
 	out[1] = 2;
-	snprintf(text, sizeof(text), "%s %u %u %u %u %u %u %u %u %u %a %a %a %a %a %a",
+	snprintf(text, sizeof(text), "%s %u %u %u %u %u %u %u %u %u %u %u %u %a %a %a %a %a %a",
 		 cfg->model_type, cfg->hidden_size, cfg->num_layers, cfg->num_heads,
 		 cfg->num_kv_heads, cfg->head_dim, cfg->vocab_size, cfg->num_experts,
-		 cfg->experts_per_token, cfg->norm_topk_prob, (double)cfg->rms_norm_eps, r->theta,
-		 r->factor, r->ramp_low, r->ramp_high, r->attention_factor);
+		 cfg->experts_per_token, cfg->norm_topk_prob, cfg->key_heads, cfg->value_heads,
+		 r->dim, (double)cfg->rms_norm_eps, r->theta, r->factor, r->ramp_low, r->ramp_high,
+		 r->attention_factor);
 	mix(out, text, strlen(text));
+	mix(out, cfg->linear_layers, sizeof(cfg->linear_layers));
 	for (size_t i = 0; i < src->ops->count(src) && !ret; i++)
 		ret = mix_tensor(out, src, i, err);
 	return ret;

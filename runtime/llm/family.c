@@ -10,10 +10,10 @@
 #define NAME_MAX_LEN 160
 
 static const struct llm_family *const families[] = {
-	&llm_family_qwen2,
-	&llm_family_qwen3,
-	&llm_family_qwen3_moe,
-	&llm_family_qwen3_next,
+	&llm_family_qwen2,       &llm_family_qwen3,
+	&llm_family_qwen3_moe,   &llm_family_qwen3_next,
+	&llm_family_qwen3_5,     &llm_family_qwen3_5_text,
+	&llm_family_qwen3_5_moe, &llm_family_qwen3_5_moe_text,
 };
 
 const struct llm_family *llm_family_find(const char *model_type)
@@ -52,6 +52,8 @@ static uint64_t dim_of(const struct llm_model_config *c, uint32_t dim)
 		return c->head_dim;
 	case LLM_DIM_EXPERTS:
 		return c->num_experts;
+	case LLM_DIM_2_EXPERT:
+		return 2ull * c->expert_size;
 	case LLM_DIM_EXPERT:
 		return c->expert_size;
 	case LLM_DIM_SHARED:
@@ -210,18 +212,40 @@ static int take_row(struct match *m, const struct llm_tensor_row *row, struct wh
 	return 0;
 }
 
+/* Of two forms of a slot the one that the file has: the last row alone, or those before it. */
+static void pick_form(const struct match *m, const struct llm_tensor_row **first, size_t *n,
+		      uint32_t layer)
+{
+	const struct llm_source *src = m->p->src;
+	const struct llm_tensor_row *last = *first + *n - 1;
+	char name[NAME_MAX_LEN];
+
+	if (!(last->flags & LLM_T_FUSED))
+		return;
+	full_name(m, last, (struct which){.layer = layer}, name);
+	if (src->ops->find(src, name) < 0) {
+		(*n)--;
+	} else {
+		*first = last;
+		*n = 1;
+	}
+}
+
 /* Plans rows [first, first + n), which share a slot of `base`. */
 static int plan_slot(struct match *m, const struct llm_tensor_row *first, size_t n, uint32_t layer,
 		     char *base, struct zw_error *err)
 {
 	struct zw_tensor *dst = (struct zw_tensor *)(void *)(base + first->slot);
-	uint32_t experts = first->flags & LLM_T_EXPERT ? m->cfg->num_experts : 1;
-	struct llm_take *takes = calloc(n * experts, sizeof(*takes));
+	struct llm_take *takes;
+	uint32_t experts;
 	struct which which = {.layer = layer};
 	uint32_t dtype = first->add != 0 ? ZW_DTYPE_F32 : ZW_DTYPE_NONE;
 	size_t parts = 0;
 	int ret = 0;
 
+	pick_form(m, &first, &n, layer);
+	experts = first->flags & LLM_T_EXPERT ? m->cfg->num_experts : 1;
+	takes = calloc(n * experts, sizeof(*takes));
 	if (!takes)
 		return llm_fail(err, -ENOMEM, "out of memory");
 	for (; which.expert < experts; which.expert++) {
@@ -234,9 +258,9 @@ static int plan_slot(struct match *m, const struct llm_tensor_row *first, size_t
 		parts = 0;
 	if (!ret && parts)
 		ret = llm_plan_add(m->p, dst, dtype, takes, parts, err);
-	if (!ret && parts && first->flags & LLM_T_EXPERT)
-		*dst = zw_tensor_3d(dst->dtype, dst->va, experts, dst->dim[0] / experts,
-				    dst->dim[1]);
+	if (!ret && parts && first->flags & (LLM_T_EXPERT | LLM_T_FUSED))
+		*dst = zw_tensor_3d(dst->dtype, dst->va, m->cfg->num_experts,
+				    dst->dim[0] / m->cfg->num_experts, dst->dim[1]);
 	free(takes);
 	return ret;
 }
@@ -264,13 +288,18 @@ static int plan_rows(struct match *m, uint32_t flag, uint32_t layer, char *base,
 	return 0;
 }
 
+static bool has_prefix(const char *name, const char *prefix)
+{
+	return prefix && !strncmp(name, prefix, strlen(prefix));
+}
+
 static bool has_mtp(const struct match *m, size_t count)
 {
 	struct llm_source_tensor t;
 
-	for (size_t i = 0; m->f->mtp_prefix && i < count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		m->p->src->ops->get(m->p->src, i, &t);
-		if (!strncmp(t.name, m->f->mtp_prefix, strlen(m->f->mtp_prefix)))
+		if (has_prefix(t.name, m->f->mtp_prefix))
 			return true;
 	}
 	return false;
@@ -309,6 +338,8 @@ int llm_family_plan(const struct llm_family *f, const struct llm_model_config *c
 		if (m.seen[i])
 			continue;
 		p->src->ops->get(p->src, i, &t);
+		if (has_prefix(t.name, f->ignored_prefix))
+			continue;
 		ret = llm_fail(err, -EBADMSG, "%s: tensor %s does not belong to this model", t.file,
 			       t.name);
 	}

@@ -21,6 +21,7 @@ enum llm_dim {
 	LLM_DIM_HEAD,
 	LLM_DIM_EXPERTS,
 	LLM_DIM_EXPERT, /* width of an expert's feed-forward */
+	LLM_DIM_2_EXPERT,
 	LLM_DIM_SHARED, /* of the one that all tokens go through */
 	LLM_DIM_ONE,
 	LLM_DIM_2_HIDDEN,
@@ -52,6 +53,9 @@ enum llm_tensor_flags {
 	LLM_T_ATTENTION = 1 << 7,
 	/* Of the model's MTP head; its layer has the rows of a layer with attention. */
 	LLM_T_MTP = 1 << 8,
+	/* Of layers: all experts in one tensor, [experts, rows, columns]; the last row of a slot, which counts
+	 * when the file has its tensor, and the others of the slot when not. */
+	LLM_T_FUSED = 1 << 9,
 };
 
 /*
@@ -122,7 +126,11 @@ struct llm_family {
 		     struct zw_error *err);
 	uint32_t abi_minor;       /* the device has to have at least that one */
 	const char *layer_prefix; /* one %u: the layer */
-	const char *mtp_prefix;   /* of everything in an MTP head, or NULL: the family has none */
+	/* Not NULL: the decoder's keys are in text_config, whose model_type is that. */
+	const char *text_type;
+	bool all_experts;           /* every layer has them: intermediate_size may be absent */
+	const char *ignored_prefix; /* of tensors that other towers have, or NULL */
+	const char *mtp_prefix;     /* of everything in an MTP head, or NULL: the family has none */
 	const struct llm_tensor_row *tensors;
 	size_t num_tensors;
 	void (*needs)(const struct llm_model_config *cfg, struct llm_needs *n);
@@ -131,7 +139,8 @@ struct llm_family {
 };
 
 extern const struct llm_family llm_family_qwen2, llm_family_qwen3, llm_family_qwen3_moe,
-	llm_family_qwen3_next;
+	llm_family_qwen3_next, llm_family_qwen3_5, llm_family_qwen3_5_text, llm_family_qwen3_5_moe,
+	llm_family_qwen3_5_moe_text;
 
 /* The family of a model_type, or NULL. */
 const struct llm_family *llm_family_find(const char *model_type);

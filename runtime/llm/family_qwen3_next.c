@@ -86,7 +86,7 @@ static void ba_a(const struct llm_model_config *c, struct llm_take *t)
 
 /* clang-format off */
 static const struct llm_tensor_row tensors[] = {
-	HYBRID_MODEL_ROWS,
+	HYBRID_MODEL_ROWS("model."),
 	HYBRID_ATTENTION_ROWS,
 	{"linear_attn.in_proj_qkvz.weight", RECURRENT_LINEAR(delta_qkvz), MAT(QKVZ, HIDDEN), PART(qkvz_q)},
 	{"linear_attn.in_proj_qkvz.weight", RECURRENT_LINEAR(delta_qkvz), MAT(QKVZ, HIDDEN), PART(qkvz_k)},

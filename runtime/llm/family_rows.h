@@ -21,6 +21,8 @@
 #define DENSE(slot)            LINEAR_OF(slot, LLM_T_DENSE)
 #define SPARSE(slot)           LINEAR_OF(slot, LLM_T_SPARSE)
 #define EXPERT(slot)           LINEAR_OF(slot, LLM_T_SPARSE | LLM_T_EXPERT)
+/* All of them in one tensor. */
+#define FUSED(slot)            LINEAR_OF(slot, LLM_T_SPARSE | LLM_T_FUSED)
 /* Of recurrent layers, of the others, of an MTP head. */
 #define RECURRENT(slot)        offsetof(struct llm_layer_weights, slot), LLM_T_LAYER | LLM_T_RECURRENT
 #define RECURRENT_LINEAR(slot) LINEAR_OF(slot, LLM_T_RECURRENT)
@@ -95,9 +97,9 @@ static inline void llm_part_gate(const struct llm_model_config *c, struct llm_ta
 	{"mlp.up_proj.weight", SLOT(gate_up), MAT(INTER, HIDDEN)}, \
 	{"mlp.down_proj.weight", SLOT(down), MAT(HIDDEN, INTER)}
 /* The same for models whose norms multiply with 1 + w and whose queries have gates. */
-#define HYBRID_MODEL_ROWS \
-	{"model.embed_tokens.weight", T(embed), MAT(VOCAB, HIDDEN)}, \
-	{"model.norm.weight", T(norm), VEC(HIDDEN), PLUS_1}, \
+#define HYBRID_MODEL_ROWS(prefix) \
+	{prefix "embed_tokens.weight", T(embed), MAT(VOCAB, HIDDEN)}, \
+	{prefix "norm.weight", T(norm), VEC(HIDDEN), PLUS_1}, \
 	{"lm_head.weight", HEAD(head), MAT(VOCAB, HIDDEN)}
 #define HYBRID_ATTENTION_ROWS \
 	{"input_layernorm.weight", L(norm1), VEC(HIDDEN), PLUS_1}, \

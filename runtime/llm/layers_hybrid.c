@@ -43,7 +43,8 @@ static void experts_needs(const struct llm_model_config *c, struct llm_needs *n)
 
 void llm_hybrid_needs(const struct llm_model_config *c, struct llm_needs *n)
 {
-	uint32_t wide = c->shared_expert_size, linear = 0;
+	uint32_t wide = c->shared_expert_size, linear = 0,
+		 wide_type = c->num_experts ? ZW_DTYPE_F32 : ZW_DTYPE_BF16;
 
 	llm_attention_needs(c, n);
 	for (uint32_t i = 0; i < c->num_layers; i++) {
@@ -54,8 +55,8 @@ void llm_hybrid_needs(const struct llm_model_config *c, struct llm_needs *n)
 	want(n, X_MIXER, ZW_DTYPE_F32, c->hidden_size);
 	want(n, QKVZ, ZW_DTYPE_F32, llm_conv_channels(c) + c->value_heads * c->value_dim);
 	want(n, BA, ZW_DTYPE_F32, 2 * c->value_heads);
-	want(n, X, ZW_DTYPE_F32, c->hidden_size);
-	want(n, GATE_UP, ZW_DTYPE_F32, 2 * wide);
+	want(n, X, wide_type, c->hidden_size);
+	want(n, GATE_UP, wide_type, 2 * wide);
 	n->num_scratch = LOGITS;
 	n->slab_bytes = linear * llm_delta_bytes(c);
 	if (c->num_experts)

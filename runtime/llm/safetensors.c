@@ -49,7 +49,8 @@ int st_add_prefix(struct zw_safetensors *st, const char *prefix, struct zw_error
 	for (size_t i = 0; i < st->num_tensors; i++) {
 		char *name;
 
-		if (has_prefix(st->tensors[i].name, "lm_head."))
+		if (has_prefix(st->tensors[i].name, "lm_head.") ||
+		    has_prefix(st->tensors[i].name, "mtp."))
 			continue;
 		if (asprintf(&name, "%s%s", prefix, st->tensors[i].name) < 0)
 			return llm_fail(err, -ENOMEM, "out of memory");

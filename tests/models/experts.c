@@ -35,6 +35,9 @@ static struct shape shape_of(const struct llm_model_config *c)
 		.theta = c->rope.theta,
 		.eps = (double)c->rms_norm_eps,
 		.next = c->attention_gate,
+		.split = !strncmp(c->model_type, "qwen3_5", 7),
+		.nested =
+			!strcmp(c->model_type, "qwen3_5") || !strcmp(c->model_type, "qwen3_5_moe"),
 		.gk = c->key_heads,
 		.gv = c->value_heads,
 		.dk = c->key_dim,

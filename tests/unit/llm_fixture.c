@@ -91,6 +91,47 @@ const struct shape fixture_shapes[NUM_SHAPES] = {
 	 .conv = 3,
 	 .is = 10,
 	 .rotary = 12},
+	{.h = 40,
+	 .layers = 3,
+	 .nq = 4,
+	 .nkv = 2,
+	 .d = 16,
+	 .v = 53,
+	 .e = 5,
+	 .k = 2,
+	 .im = 18,
+	 .renorm = true,
+	 .next = true,
+	 .mtp = true,
+	 .split = true,
+	 .fused = true,
+	 .nested = true,
+	 .linear = 0x3,
+	 .gk = 2,
+	 .gv = 4,
+	 .dk = 12,
+	 .dv = 10,
+	 .conv = 4,
+	 .is = 26,
+	 .rotary = 8},
+	{.h = 36,
+	 .i = 50,
+	 .layers = 2,
+	 .nq = 3,
+	 .nkv = 1,
+	 .d = 12,
+	 .v = 41,
+	 .tied = true,
+	 .next = true,
+	 .mtp = true,
+	 .split = true,
+	 .linear = 0x1,
+	 .gk = 2,
+	 .gv = 2,
+	 .dk = 14,
+	 .dv = 8,
+	 .conv = 4,
+	 .rotary = 4},
 };
 
 static uint64_t rng;
@@ -115,6 +156,11 @@ static float bf16(double x)
 bool fixture_is_sparse(const struct shape *s, uint32_t l)
 {
 	return s->e && !(s->dense && l == 1);
+}
+
+const char *fixture_prefix(const struct shape *s)
+{
+	return s->nested ? "model.language_model." : "model.";
 }
 
 /* ---- making a checkpoint ---- */
@@ -143,13 +189,30 @@ static void add(struct fixture *f, double base, double scale, uint32_t ndim, uin
 		t->x[i] = bf16(base + scale * uniform());
 }
 
-static void add_experts(struct fixture *f, const char *l)
+/* The last tensor, [d0 * d1, d2], as [d0, d1, d2]. */
+static void fold(struct fixture *f, uint32_t d0)
+{
+	struct tensor *t = &f->t[f->n - 1];
+
+	t->dim[2] = t->dim[1];
+	t->dim[1] = t->dim[0] / d0;
+	t->dim[0] = d0;
+	t->ndim = 3;
+}
+
+static void add_experts(struct fixture *f, const char *l, bool fused)
 {
 	const struct shape *s = &f->s;
 
 	/* Far enough apart for rounding to change hardly a choice, near enough for the sum to matter. */
 	add(f, 0, 0.5, 2, s->e, s->h, "%smlp.gate.weight", l);
-	for (uint32_t e = 0; e < s->e; e++) {
+	if (fused) {
+		add(f, 0, 0.2, 2, s->e * 2 * s->im, s->h, "%smlp.experts.gate_up_proj", l);
+		fold(f, s->e);
+		add(f, 0, 0.2, 2, s->e * s->h, s->im, "%smlp.experts.down_proj", l);
+		fold(f, s->e);
+	}
+	for (uint32_t e = 0; e < s->e && !fused; e++) {
 		add(f, 0, 0.2, 2, s->im, s->h, "%smlp.experts.%u.gate_proj.weight", l, e);
 		add(f, 0, 0.2, 2, s->im, s->h, "%smlp.experts.%u.up_proj.weight", l, e);
 		add(f, 0, 0.2, 2, s->h, s->im, "%smlp.experts.%u.down_proj.weight", l, e);
@@ -191,8 +254,16 @@ static void add_delta(struct fixture *f, const char *l)
 	const struct shape *s = &f->s;
 	uint32_t keys = s->gk * s->dk, values = s->gv * s->dv;
 
-	add(f, 0, 0.3, 2, 2 * keys + 2 * values, s->h, "%slinear_attn.in_proj_qkvz.weight", l);
-	add(f, 0, 0.3, 2, 2 * s->gv, s->h, "%slinear_attn.in_proj_ba.weight", l);
+	if (s->split) {
+		add(f, 0, 0.3, 2, 2 * keys + values, s->h, "%slinear_attn.in_proj_qkv.weight", l);
+		add(f, 0, 0.3, 2, values, s->h, "%slinear_attn.in_proj_z.weight", l);
+		add(f, 0, 0.3, 2, s->gv, s->h, "%slinear_attn.in_proj_b.weight", l);
+		add(f, 0, 0.3, 2, s->gv, s->h, "%slinear_attn.in_proj_a.weight", l);
+	} else {
+		add(f, 0, 0.3, 2, 2 * keys + 2 * values, s->h, "%slinear_attn.in_proj_qkvz.weight",
+		    l);
+		add(f, 0, 0.3, 2, 2 * s->gv, s->h, "%slinear_attn.in_proj_ba.weight", l);
+	}
 	add(f, 0, 0.6, 3, 2 * keys + values, s->conv, "%slinear_attn.conv1d.weight", l);
 	add(f, 0, 1, 1, s->gv, 0, "%slinear_attn.A_log", l);
 	add(f, -1, 1, 1, s->gv, 0, "%slinear_attn.dt_bias", l);
@@ -200,7 +271,7 @@ static void add_delta(struct fixture *f, const char *l)
 	add(f, 0, 0.3, 2, s->h, values, "%slinear_attn.out_proj.weight", l);
 }
 
-static void add_layer(struct fixture *f, const char *l, bool linear, bool sparse)
+static void add_layer(struct fixture *f, const char *l, bool linear, bool sparse, bool fused)
 {
 	const struct shape *s = &f->s;
 	double one = s->next ? 0 : 1;
@@ -212,7 +283,7 @@ static void add_layer(struct fixture *f, const char *l, bool linear, bool sparse
 	else
 		add_attention(f, l);
 	if (sparse) {
-		add_experts(f, l);
+		add_experts(f, l, fused);
 	} else {
 		add(f, 0, 0.2, 2, s->i, s->h, "%smlp.gate_proj.weight", l);
 		add(f, 0, 0.2, 2, s->i, s->h, "%smlp.up_proj.weight", l);
@@ -224,22 +295,25 @@ void fixture_make(struct fixture *f, struct shape s)
 {
 	*f = (struct fixture){.dir = scratch_new(), .s = s};
 	rng = 99;
-	add(f, 0, 1, 2, s.v, s.h, "model.embed_tokens.weight");
-	add(f, s.next ? 0 : 1, 0.3, 1, s.h, 0, "model.norm.weight");
+	add(f, 0, 1, 2, s.v, s.h, "%sembed_tokens.weight", fixture_prefix(&s));
+	add(f, s.next ? 0 : 1, 0.3, 1, s.h, 0, "%snorm.weight", fixture_prefix(&s));
 	if (!s.tied)
 		add(f, 0, 0.3, 2, s.v, s.h, "lm_head.weight");
 	for (uint32_t l = 0; l < s.layers; l++) {
-		char prefix[32];
+		char prefix[48];
 
-		snprintf(prefix, sizeof(prefix), "model.layers.%u.", l);
-		add_layer(f, prefix, s.linear >> l & 1, fixture_is_sparse(&s, l));
+		snprintf(prefix, sizeof(prefix), "%slayers.%u.", fixture_prefix(&s), l);
+		add_layer(f, prefix, s.linear >> l & 1, fixture_is_sparse(&s, l), s.fused);
 	}
+	if (s.nested)
+		add(f, 0, 1, 2, 3, 5, "model.visual.blocks.0.attn.proj.weight");
 	if (s.mtp) {
 		add(f, 0, 0.3, 2, s.h, 2 * s.h, "mtp.fc.weight");
 		add(f, 0, 0.3, 1, s.h, 0, "mtp.pre_fc_norm_embedding.weight");
 		add(f, 0, 0.3, 1, s.h, 0, "mtp.pre_fc_norm_hidden.weight");
 		add(f, 0, 0.3, 1, s.h, 0, "mtp.norm.weight");
-		add_layer(f, "mtp.layers.0.", false, s.e);
+		/* Never in one tensor there. */
+		add_layer(f, "mtp.layers.0.", false, s.e, false);
 	}
 }
 
@@ -292,17 +366,33 @@ void fixture_write_shard(const struct fixture *f, const char *file, size_t first
 
 static void write_hybrid(const struct shape *s, char *text, size_t size)
 {
-	int n = snprintf(text, size,
-			 "\"linear_num_key_heads\":%u,\"linear_num_value_heads\":%u,"
-			 "\"linear_key_head_dim\":%u,\"linear_value_head_dim\":%u,"
-			 "\"linear_conv_kernel_dim\":%u,\"shared_expert_intermediate_size\":%u,"
-			 "\"partial_rotary_factor\":%.17g,\"layer_types\":[",
-			 s->gk, s->gv, s->dk, s->dv, s->conv, s->is, (double)s->rotary / s->d);
+	char shared[64] = "";
+	int n;
+
+	if (s->is)
+		snprintf(shared, sizeof(shared), "\"shared_expert_intermediate_size\":%u,", s->is);
+	n = snprintf(text, size,
+		     "\"linear_num_key_heads\":%u,\"linear_num_value_heads\":%u,"
+		     "\"linear_key_head_dim\":%u,\"linear_value_head_dim\":%u,"
+		     "\"linear_conv_kernel_dim\":%u,%s"
+		     "\"partial_rotary_factor\":%.17g,\"layer_types\":[",
+		     s->gk, s->gv, s->dk, s->dv, s->conv, shared, (double)s->rotary / s->d);
 
 	for (uint32_t l = 0; l < s->layers; l++)
 		n += snprintf(text + n, size - (size_t)n, "%s\"%s_attention\"", l ? "," : "",
 			      s->linear >> l & 1 ? "linear" : "full");
 	snprintf(text + n, size - (size_t)n, "],");
+}
+
+static const char *model_type(const struct shape *s)
+{
+	if (s->split)
+		return s->e ? "qwen3_5_moe_text" : "qwen3_5_text";
+	if (s->next)
+		return "qwen3_next";
+	if (s->qwen2)
+		return "qwen2";
+	return s->e ? "qwen3_moe" : "qwen3";
 }
 
 void fixture_write_config(const struct fixture *f)
@@ -322,22 +412,32 @@ void fixture_write_config(const struct fixture *f)
 				      "\"mlp_only_layers\":[%s],",
 				      s->e, s->k, s->im, s->renorm ? "true" : "false",
 				      s->dense ? "1" : "");
+		if (s->i)
+			n += snprintf(own + n, sizeof(own) - (size_t)n, "\"intermediate_size\":%u,",
+				      s->i);
 		if (s->next)
 			write_hybrid(s, own + n, sizeof(own) - (size_t)n);
-	} else if (s->d * s->nq != s->h)
-		snprintf(own, sizeof(own), "\"head_dim\":%u,", s->d);
-	snprintf(text, sizeof(text),
-		 "{\"model_type\":\"%s\",\"hidden_size\":%u,\"intermediate_size\":%u,"
-		 "\"num_hidden_layers\":%u,\"num_attention_heads\":%u,\"num_key_value_heads\":%u,"
-		 "%s\"vocab_size\":%u,\"max_position_embeddings\":300,"
-		 "\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,\"tie_word_embeddings\":%s,"
-		 "\"eos_token_id\":%u}",
-		 s->next    ? "qwen3_next"
-		 : s->qwen2 ? "qwen2"
-		 : s->e     ? "qwen3_moe"
-			    : "qwen3",
-		 s->h, s->i, s->layers, s->nq, s->nkv, own, s->v, s->tied ? "true" : "false",
-		 s->v - 1);
+	} else {
+		n = snprintf(own, sizeof(own), "\"intermediate_size\":%u,", s->i);
+		if (s->d * s->nq != s->h)
+			snprintf(own + n, sizeof(own) - (size_t)n, "\"head_dim\":%u,", s->d);
+	}
+	n = s->nested ? snprintf(text, sizeof(text),
+				 "{\"model_type\":\"%.*s\",\"vision_config\":{\"depth\":2},"
+				 "\"image_token_id\":1,\"text_config\":",
+				 (int)(strlen(model_type(s)) - 5), model_type(s))
+		      : 0;
+	n += snprintf(text + n, sizeof(text) - (size_t)n,
+		      "{\"model_type\":\"%s\",\"hidden_size\":%u,"
+		      "\"num_hidden_layers\":%u,\"num_attention_heads\":%u,"
+		      "\"num_key_value_heads\":%u,"
+		      "%s\"vocab_size\":%u,\"max_position_embeddings\":300,"
+		      "\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,\"tie_word_embeddings\":%s,"
+		      "\"eos_token_id\":%u}",
+		      model_type(s), s->h, s->layers, s->nq, s->nkv, own, s->v,
+		      s->tied ? "true" : "false", s->v - 1);
+	if (s->nested)
+		snprintf(text + n, sizeof(text) - (size_t)n, "}");
 	scratch_text(f->dir, "config.json", text);
 }
 

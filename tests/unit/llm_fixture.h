@@ -21,6 +21,9 @@ struct shape {
 	 * dimensions of a head. mtp: with an MTP head.
 	 */
 	bool next, mtp;
+	/* With next: a qwen3_5, or with experts a qwen3_5_moe, these in one tensor if fused; nested: beside a
+	 * tower for images. */
+	bool split, fused, nested;
 	uint64_t linear;
 	uint32_t gk, gv, dk, dv, conv, is, rotary;
 	double theta, eps; /* 0: 10000, 1e-5 */
@@ -44,11 +47,13 @@ struct fixture {
 	double *lead;
 };
 
-#define NUM_SHAPES 10
+#define NUM_SHAPES 12
 extern const struct shape fixture_shapes[NUM_SHAPES];
 
 /* Whether layer l has experts. */
 bool fixture_is_sparse(const struct shape *s, uint32_t l);
+/* What the names of the decoder's tensors begin with. */
+const char *fixture_prefix(const struct shape *s);
 
 void fixture_make(struct fixture *f, struct shape s);
 void fixture_free(struct fixture *f);

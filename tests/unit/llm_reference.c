@@ -188,6 +188,30 @@ static void ungroup(const struct shape *s, const double *y, double *in, double *
 	}
 }
 
+/* Input of the convolution [channels], gates of the values, b and a of each value head. */
+static void project(const struct fixture *f, const char *l, const double *x, double *in, double *z,
+		    double *b, double *a)
+{
+	const struct shape *s = &f->s;
+	uint32_t values = s->gv * s->dv, channels = 2 * s->gk * s->dk + values, r = s->gv / s->gk;
+	double y[2 * MAX_WIDE], ba[2 * MAX_E];
+
+	if (s->split) {
+		linear(in, x, W("linear_attn.in_proj_qkv.weight"), NULL, channels, s->h);
+		linear(z, x, W("linear_attn.in_proj_z.weight"), NULL, values, s->h);
+		linear(b, x, W("linear_attn.in_proj_b.weight"), NULL, s->gv, s->h);
+		linear(a, x, W("linear_attn.in_proj_a.weight"), NULL, s->gv, s->h);
+		return;
+	}
+	linear(y, x, W("linear_attn.in_proj_qkvz.weight"), NULL, channels + values, s->h);
+	linear(ba, x, W("linear_attn.in_proj_ba.weight"), NULL, 2 * s->gv, s->h);
+	ungroup(s, y, in, z);
+	for (uint32_t j = 0; j < s->gv; j++) {
+		b[j] = ba[j / r * 2 * r + j % r];
+		a[j] = ba[j / r * 2 * r + r + j % r];
+	}
+}
+
 static double length_of(const double *x, uint32_t n)
 {
 	double sum = 0;
@@ -225,15 +249,13 @@ static void delta(const struct fixture *f, const char *l, double *h, double *in,
 	const struct shape *s = &f->s;
 	uint32_t keys = s->gk * s->dk, values = s->gv * s->dv, channels = 2 * keys + values;
 	uint32_t r = s->gv / s->gk;
-	double x[MAX_H], y[2 * MAX_WIDE], z[MAX_WIDE], ba[2 * MAX_E], u[MAX_WIDE] = {0};
+	double x[MAX_H], y[MAX_H], z[MAX_WIDE], b[MAX_E], a[MAX_E], u[MAX_WIDE] = {0};
 	const float *conv = W("linear_attn.conv1d.weight"), *a_log = W("linear_attn.A_log");
 	const float *dt_bias = W("linear_attn.dt_bias");
 	double *v = u + 2 * keys;
 
 	norm(f, x, h, W("input_layernorm.weight"), s->h);
-	linear(y, x, W("linear_attn.in_proj_qkvz.weight"), NULL, channels + values, s->h);
-	linear(ba, x, W("linear_attn.in_proj_ba.weight"), NULL, 2 * s->gv, s->h);
-	ungroup(s, y, in + (size_t)pos * channels, z);
+	project(f, l, x, in + (size_t)pos * channels, z, b, a);
 	for (uint32_t c = 0; c < channels; c++) {
 		for (uint32_t i = 0; i < s->conv; i++) {
 			if (pos + 1 + i >= s->conv)
@@ -243,9 +265,8 @@ static void delta(const struct fixture *f, const char *l, double *h, double *in,
 		u[c] = silu(u[c]);
 	}
 	for (uint32_t j = 0; j < s->gv; j++) {
-		const double *group = ba + (j / r) * 2 * r;
-		double beta = sigmoid(group[j % r]);
-		double dt = log1p(exp(group[r + j % r] + (double)dt_bias[j]));
+		double beta = sigmoid(b[j]);
+		double dt = log1p(exp(a[j] + (double)dt_bias[j]));
 
 		delta_head(s, state + (size_t)j * s->dk * s->dv, u + j / r * s->dk,
 			   u + keys + j / r * s->dk, v + j * s->dv,
@@ -261,18 +282,42 @@ static void delta(const struct fixture *f, const char *l, double *h, double *in,
 
 /* ---- feed-forward ---- */
 
-/* h += weight * down(silu(gate(x)) * up(x)), the matrices of size n being those of a name's prefix. */
-static void swiglu(const struct fixture *f, const char *prefix, uint32_t n, double scale,
-		   const double *x, double *h)
+/* The matrices of a SwiGLU. */
+struct ffn {
+	const float *gate, *up, *down;
+};
+
+static struct ffn ffn_of(const struct fixture *f, const char *prefix)
+{
+	return (struct ffn){weight(f, "%sgate_proj.weight", prefix),
+			    weight(f, "%sup_proj.weight", prefix),
+			    weight(f, "%sdown_proj.weight", prefix)};
+}
+
+static struct ffn expert_of(const struct fixture *f, const char *l, uint32_t e)
+{
+	const struct shape *s = &f->s;
+	const float *both = W("mlp.experts.gate_up_proj"), *down = W("mlp.experts.down_proj");
+	size_t n = (size_t)s->im * s->h;
+	char prefix[96];
+
+	snprintf(prefix, sizeof(prefix), "%smlp.experts.%u.", l, e);
+	return both ? (struct ffn){both + 2 * n * e, both + 2 * n * e + n, down + n * e}
+		    : ffn_of(f, prefix);
+}
+
+/* h += weight * down(silu(gate(x)) * up(x)), of size n. */
+static void swiglu(const struct fixture *f, struct ffn m, uint32_t n, double scale, const double *x,
+		   double *h)
 {
 	const struct shape *s = &f->s;
 	double a[MAX_WIDE], b[MAX_WIDE], y[MAX_H];
 
-	linear(a, x, weight(f, "%sgate_proj.weight", prefix), NULL, n, s->h);
-	linear(b, x, weight(f, "%sup_proj.weight", prefix), NULL, n, s->h);
+	linear(a, x, m.gate, NULL, n, s->h);
+	linear(b, x, m.up, NULL, n, s->h);
 	for (uint32_t i = 0; i < n; i++)
 		a[i] = silu(a[i]) * b[i];
-	linear(y, a, weight(f, "%sdown_proj.weight", prefix), NULL, s->h, n);
+	linear(y, a, m.down, NULL, s->h, n);
 	for (uint32_t i = 0; i < s->h; i++)
 		h[i] += scale * y[i];
 }
@@ -313,7 +358,7 @@ static void feed_forward(const struct fixture *f, const char *l, bool sparse, si
 	norm(f, x, h, W("post_attention_layernorm.weight"), s->h);
 	if (!sparse) {
 		snprintf(prefix, sizeof(prefix), "%smlp.", l);
-		swiglu(f, prefix, s->i, 1, x, h);
+		swiglu(f, ffn_of(f, prefix), s->i, 1, x, h);
 		return;
 	}
 	linear(z, x, W("mlp.gate.weight"), NULL, s->e, s->h);
@@ -322,15 +367,13 @@ static void feed_forward(const struct fixture *f, const char *l, bool sparse, si
 		memcpy(f->chosen + at * s->k, order, s->k * sizeof(*order));
 		f->lead[at] = lead;
 	}
-	for (uint32_t j = 0; j < s->k; j++) {
-		snprintf(prefix, sizeof(prefix), "%smlp.experts.%u.", l, order[j]);
-		swiglu(f, prefix, s->im, w[j], x, h);
-	}
+	for (uint32_t j = 0; j < s->k; j++)
+		swiglu(f, expert_of(f, l, order[j]), s->im, w[j], x, h);
 	if (!s->next)
 		return;
 	linear(&gate, x, W("mlp.shared_expert_gate.weight"), NULL, 1, s->h);
 	snprintf(prefix, sizeof(prefix), "%smlp.shared_expert.", l);
-	swiglu(f, prefix, s->is, sigmoid(gate), x, h);
+	swiglu(f, ffn_of(f, prefix), s->is, sigmoid(gate), x, h);
 }
 #undef W
 
@@ -359,7 +402,7 @@ static void past_free(struct past *p)
 void fixture_reference(const struct fixture *f, const uint32_t *ids, uint32_t n, double *logits)
 {
 	const struct shape *s = &f->s;
-	const float *embed = weight(f, "model.embed_tokens.weight");
+	const float *embed = weight(f, "%sembed_tokens.weight", fixture_prefix(s));
 	struct past p;
 
 	past_make(&p, s, n);
@@ -369,9 +412,9 @@ void fixture_reference(const struct fixture *f, const uint32_t *ids, uint32_t n,
 		for (uint32_t i = 0; i < s->h; i++)
 			h[i] = (double)embed[(size_t)ids[t] * s->h + i];
 		for (uint32_t l = 0; l < s->layers; l++) {
-			char prefix[32];
+			char prefix[48];
 
-			snprintf(prefix, sizeof(prefix), "model.layers.%u.", l);
+			snprintf(prefix, sizeof(prefix), "%slayers.%u.", fixture_prefix(s), l);
 			if (s->linear >> l & 1)
 				delta(f, prefix, h, p.in + p.channels * l, p.s + p.state * l, t);
 			else
@@ -379,7 +422,7 @@ void fixture_reference(const struct fixture *f, const uint32_t *ids, uint32_t n,
 			feed_forward(f, prefix, fixture_is_sparse(s, l), (size_t)t * s->layers + l,
 				     h);
 		}
-		norm(f, x, h, weight(f, "model.norm.weight"), s->h);
+		norm(f, x, h, weight(f, "%snorm.weight", fixture_prefix(s)), s->h);
 		linear(logits + (size_t)t * s->v, x, s->tied ? embed : weight(f, "lm_head.weight"),
 		       NULL, s->v, s->h);
 	}

@@ -634,6 +634,108 @@ static void test_hybrid(void **state)
 		expect_bad(*state, base_next, &bad_next[i]);
 }
 
+/* As published, but smaller: the decoder beside a tower for images, two names for the end of a text. */
+static const char base_3_5[] =
+	"{\"architectures\":[\"Qwen3_5MoeForConditionalGeneration\"],\"eos_token_id\":9,"
+	"\"image_token_id\":600,\"model_type\":\"qwen3_5_moe\",\"text_config\":{"
+	"\"attention_bias\":false,\"attn_output_gate\":true,\"eos_token_id\":7,"
+	"\"full_attention_interval\":4,\"head_dim\":64,\"hidden_act\":\"silu\","
+	"\"hidden_size\":128,\"linear_conv_kernel_dim\":4,\"linear_key_head_dim\":32,"
+	"\"linear_num_key_heads\":2,\"linear_num_value_heads\":4,\"linear_value_head_dim\":48,"
+	"\"mamba_ssm_dtype\":\"float32\",\"max_position_embeddings\":4096,"
+	"\"model_type\":\"qwen3_5_moe_text\",\"moe_intermediate_size\":96,"
+	"\"mtp_num_hidden_layers\":1,\"mtp_use_dedicated_embeddings\":false,"
+	"\"num_attention_heads\":4,\"num_experts\":16,\"num_experts_per_tok\":4,"
+	"\"num_hidden_layers\":8,\"num_key_value_heads\":2,\"rms_norm_eps\":1e-06,"
+	"\"rope_parameters\":{\"mrope_interleaved\":true,\"mrope_section\":[3,3,2],"
+	"\"partial_rotary_factor\":0.25,\"rope_theta\":10000000,\"rope_type\":\"default\"},"
+	"\"shared_expert_intermediate_size\":80,\"vocab_size\":640},"
+	"\"tie_word_embeddings\":false,\"video_token_id\":601,"
+	"\"vision_config\":{\"depth\":27,\"hidden_size\":99},\"vision_end_token_id\":602,"
+	"\"vision_start_token_id\":603}";
+
+static const struct bad bad_3_5[] = {
+	{"Qwen3_5MoeForConditionalGeneration", "Qwen3_5ForConditionalGeneration", -EOPNOTSUPP,
+	 "architectures|Qwen3_5ForConditionalGeneration"},
+	{"\"model_type\":\"qwen3_5_moe_text\"", "\"model_type\":\"qwen3_5_text\"", -EOPNOTSUPP,
+	 "text_config.model_type|qwen3_5_text|qwen3_5_moe_text"},
+	{"\"model_type\":\"qwen3_5_moe_text\"", "\"model_type\":5", -EOPNOTSUPP,
+	 "text_config.model_type"},
+	{"\"text_config\":{", "\"text_configs\":{", -EBADMSG, "text_config|missing"},
+	{"\"text_config\":{", "\"text_config\":[{}],\"other\":{", -EBADMSG,
+	 "text_config|not an object"},
+	{"\"vision_config\":{", "\"audio_config\":{", -EOPNOTSUPP, "audio_config"},
+	{"\"attention_bias\":false,", "\"vision_config\":{},", -EOPNOTSUPP, "vision_config"},
+	{"\"attention_bias\":false,", "\"quantization_config\":{},", -EOPNOTSUPP,
+	 "quantization_config"},
+	{"\"attn_output_gate\":true", "\"attn_output_gate\":false", -EOPNOTSUPP,
+	 "attn_output_gate"},
+	{"\"float32\"", "\"bfloat16\"", -EOPNOTSUPP, "mamba_ssm_dtype|bfloat16"},
+	{"\"mtp_num_hidden_layers\":1", "\"mtp_num_hidden_layers\":2", -EOPNOTSUPP,
+	 "mtp_num_hidden_layers 2"},
+	{"[3,3,2]", "[3,3,3]", -EBADMSG, "mrope_section|9 frequencies|8"},
+	{"[3,3,2]", "[8]", -EBADMSG, "mrope_section|three"},
+	{"[3,3,2]", "[3,\"3\",2]", -EBADMSG, "mrope_section|three"},
+	{"[3,3,2]", "8", -EBADMSG, "mrope_section|three"},
+	{"\"mrope_interleaved\":true", "\"mrope_interleaved\":1", -EBADMSG, "mrope_interleaved"},
+	{"\"attention_bias\":false,", "\"mlp_only_layers\":[1],", -EOPNOTSUPP, "mlp_only_layers"},
+	{"\"attention_bias\":false,", "\"decoder_sparse_step\":2,", -EOPNOTSUPP,
+	 "decoder_sparse_step"},
+	{"\"attention_bias\":false,", "\"norm_topk_prob\":false,", -EBADMSG, "norm_topk_prob"},
+	{"\"attention_bias\":false,", "\"tie_word_embeddings\":true,", -EBADMSG,
+	 "tie_word_embeddings|text_config.tie_word_embeddings"},
+	{"\"num_experts\":16,", "", -EBADMSG, "num_experts|missing"},
+	{"\"hidden_size\":128,", "", -EBADMSG, "hidden_size|missing"},
+};
+
+static void test_nested(void **state)
+{
+	struct llm_model_config c = {0}, text = {0};
+	struct zw_error err = {""};
+	char notes[256] = "", flat[2048];
+	const char *at = strstr(base_3_5, "\"text_config\":") + 14, *end = strstr(at, "},\"tie");
+
+	scratch_text(*state, "config.json", base_3_5);
+	assert_int_equal(llm_model_config_load(*state, &c, &err), 0);
+	assert_string_equal(c.model_type, "qwen3_5_moe");
+	assert_int_equal(c.hidden_size, 128);
+	assert_int_equal(c.intermediate_size, 0);
+	assert_int_equal(c.num_experts, 16);
+	assert_int_equal(c.norm_topk_prob, 1);
+	assert_int_equal(c.rope.dim, 16);
+	assert_true(c.rope.theta == 1e7);
+	assert_int_equal(c.num_stop, 2);
+	assert_int_equal(c.stop[0], 7);
+	assert_int_equal(c.stop[1], 9);
+	assert_int_equal(zw_model_config_notes(*state, collect, notes, &err), 0);
+	assert_string_equal(notes, "");
+	/* The decoder alone. */
+	snprintf(flat, sizeof(flat), "%.*s}", (int)(end - at), at);
+	scratch_text(*state, "config.json", flat);
+	assert_int_equal(llm_model_config_load(*state, &text, &err), 0);
+	assert_string_equal(text.model_type, "qwen3_5_moe_text");
+	assert_int_equal(text.num_stop, 1);
+	memcpy(text.model_type, c.model_type, sizeof(c.model_type));
+	memcpy(text.stop, c.stop, sizeof(c.stop));
+	text.num_stop = c.num_stop;
+	assert_memory_equal(&c, &text, sizeof(c));
+	/* Keys that nobody knows, there as well. */
+	write_changed(*state, base_3_5, "\"head_dim\":64", "\"head_dim\":64,\"had_dim\":3");
+	assert_int_equal(zw_model_config_notes(*state, collect, notes, &err), 0);
+	assert_non_null(strstr(notes, "had_dim"));
+	/* Tied at top level. */
+	write_changed(*state, base_3_5, "\"tie_word_embeddings\":false",
+		      "\"tie_word_embeddings\":true");
+	assert_int_equal(llm_model_config_load(*state, &c, &err), 0);
+	assert_int_equal(c.tie_word_embeddings, 1);
+	for (size_t i = 0; i < sizeof(bad_3_5) / sizeof(bad_3_5[0]); i++)
+		expect_bad(*state, base_3_5, &bad_3_5[i]);
+	write_changed(*state, base_next, "\"model_type\":\"qwen3_next\"",
+		      "\"model_type\":\"qwen3_5_text\"");
+	assert_int_equal(llm_model_config_load(*state, &c, &err), -EOPNOTSUPP);
+	expect_words("architecture", &err, "architectures|Qwen3NextForCausalLM");
+}
+
 /* An adapter's folder is not a model's. */
 static void test_adapter(void **state)
 {
@@ -703,6 +805,7 @@ static void test_shipped_models(void **state)
 		{"tiny-qwen2", true, 0, 4096, 1},       {"tiny-qwen3-yarn", false, 0, 512, 4},
 		{"qwen3-kdoc", true, 1, 2048, 1},       {"tiny-qwen3-moe", false, 0, 4096, 1},
 		{"tiny-qwen3-next", false, 0, 4096, 1}, {"qwen3next-agent", false, 2, 262144, 1},
+		{"tiny-qwen3_5", false, 0, 4096, 1},    {"tiny-qwen3_5-moe", false, 0, 4096, 1},
 	};
 	const char *dir = test_dir("ZW_TEST_MODELS");
 
@@ -731,6 +834,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_qwen2, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_moe, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hybrid, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nested, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_yarn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_adapter, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_notes, setup, teardown),

@@ -562,6 +562,16 @@ static void test_parts(void **state)
 	fixture_free(&f);
 }
 
+static struct tensor *find(struct fixture *f, const char *name)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		if (!strcmp(f->t[i].name, name))
+			return &f->t[i];
+	}
+	fail_msg("no tensor %s", name);
+	return NULL;
+}
+
 static void expect_refused(struct fixture *f, int code, const char *words)
 {
 	struct zw_error err = {""};
@@ -602,6 +612,7 @@ static void test_refused(void **state)
 		 "model.layers.0.mlp.shared_gate.weight", 0, "shared_expert_gate.weight|missing"},
 	};
 	struct fixture f;
+	struct shape s;
 
 	fixture_make(&f, fixture_shapes[8]);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -621,21 +632,38 @@ static void test_refused(void **state)
 	/* Something more of it is as much as anything else. */
 	strcpy(f.t[f.n - 1].name, "mtp.extra.weight");
 	expect_refused(&f, -EBADMSG, "mtp.layers.0.mlp.shared_expert.down_proj.weight|missing");
-	f.n--;
+	fixture_free(&f);
+	/* Experts in one tensor; tensors of the tower for images, which the text alone may not have. */
+	fixture_make(&f, fixture_shapes[10]);
+	find(&f, "model.language_model.layers.1.mlp.experts.gate_up_proj")->dim[1]--;
+	find(&f, "model.language_model.layers.1.mlp.experts.gate_up_proj")->n -= 5 * 40;
+	expect_refused(&f, -EBADMSG, "experts.gate_up_proj|[5,35,40]|[5,36,40]");
+	find(&f, "model.language_model.layers.1.mlp.experts.gate_up_proj")->dim[1]++;
+	find(&f, "model.language_model.layers.1.mlp.experts.gate_up_proj")->n += 5 * 40;
+	strcpy(find(&f, "model.language_model.layers.1.mlp.experts.down_proj")->name,
+	       "model.language_model.layers.1.mlp.experts.down_pro");
+	expect_refused(&f, -EBADMSG, "layers.1.mlp.experts.0.down_proj.weight|missing");
+	strcpy(find(&f, "model.language_model.layers.1.mlp.experts.down_pro")->name,
+	       "model.language_model.layers.1.mlp.experts.down_proj");
+	strcpy(find(&f, "model.visual.blocks.0.attn.proj.weight")->name, "model.visuals.0.weight");
+	expect_refused(&f, -EBADMSG, "model.visuals.0.weight|does not belong");
+	fixture_free(&f);
+	s = fixture_shapes[10];
+	s.nested = false;
+	fixture_make(&f, s);
+	strcpy(find(&f, "mtp.norm.weight")->name, "model.visual.norm.weight");
+	expect_refused(&f, -EBADMSG, "mtp.norm.weight|missing");
+	fixture_free(&f);
+	s.mtp = false;
+	fixture_make(&f, s);
+	strcpy(f.t[f.n++].name, "model.visual.norm.weight");
+	f.t[f.n - 1].ndim = f.t[f.n - 1].n = f.t[f.n - 1].dim[0] = 1;
+	f.t[f.n - 1].x = calloc(1, sizeof(float));
+	expect_refused(&f, -EBADMSG, "model.visual.norm.weight|does not belong");
 	fixture_free(&f);
 }
 
 /* ---- what the mathematics says of special weights ---- */
-
-static struct tensor *find(struct fixture *f, const char *name)
-{
-	for (size_t i = 0; i < f->n; i++) {
-		if (!strcmp(f->t[i].name, name))
-			return &f->t[i];
-	}
-	fail_msg("no tensor %s", name);
-	return NULL;
-}
 
 static float *logits_with(struct fixture *f, const uint32_t *ids, uint32_t n)
 {
