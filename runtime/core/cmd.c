@@ -382,6 +382,59 @@ ZW_API int zw_cmd_attention(struct zw_cmd *cmd, const struct zw_cmd_attention_ar
 	return END();
 }
 
+ZW_API int zw_cmd_merge(struct zw_cmd *cmd, const struct zw_tensor *x,
+			const struct zw_tensor *x_lse, const struct zw_tensor *y,
+			const struct zw_tensor *lse, uint64_t rows_va, uint32_t flags)
+{
+	BEGIN(zw_pkt_merge, ZW_OP_MERGE, rows_va);
+
+	put(&p->x, x);
+	put(&p->x_lse, x_lse);
+	put(&p->y, y);
+	put(&p->lse, lse);
+	return END();
+}
+
+ZW_API int zw_cmd_select_blocks(struct zw_cmd *cmd, const struct zw_cmd_select_args *args,
+				uint64_t rows_va, uint32_t flags)
+{
+	BEGIN(zw_pkt_select_blocks, ZW_OP_SELECT_BLOCKS, rows_va);
+
+	put(&p->q, args->q);
+	put(&p->pos, args->pos);
+	put(&p->seq, args->seq);
+	put(&p->block_table, args->block_table);
+	put(&p->k_cache, args->k_cache);
+	put(&p->k_scale, args->k_scale);
+	put(&p->blocks, args->blocks);
+	put(&p->counts, args->counts);
+	return END();
+}
+
+ZW_API int zw_cmd_select_slash(struct zw_cmd *cmd, const struct zw_cmd_select_args *args,
+			       uint64_t rows_va, uint32_t flags)
+{
+	BEGIN(zw_pkt_select_slash, ZW_OP_SELECT_SLASH, rows_va);
+
+	put(&p->q, args->q);
+	put(&p->pos, args->pos);
+	put(&p->seq, args->seq);
+	put(&p->block_table, args->block_table);
+	put(&p->k_cache, args->k_cache);
+	put(&p->k_scale, args->k_scale);
+	put(&p->vertical, args->vertical);
+	put(&p->slash, args->slash);
+	put(&p->blocks, args->blocks);
+	put(&p->counts, args->counts);
+	put(&p->columns, args->columns);
+	put(&p->column_counts, args->column_counts);
+	memcpy(&p->scale_f32, &args->scale, sizeof(args->scale));
+	p->sample = args->sample;
+	p->first = args->first;
+	p->nearest = args->nearest;
+	return END();
+}
+
 ZW_API int zw_cmd_copy_rows(struct zw_cmd *cmd, uint64_t dst, uint64_t dst_stride, uint64_t src,
 			    uint64_t src_stride, uint64_t bytes, uint32_t rows, uint64_t rows_va,
 			    uint32_t flags)

@@ -18,6 +18,8 @@
 #define DELTA_MAX  1024u
 #define HEAD_MAX   4096u
 #define GROUP_MAX  (1u << 16)
+#define PARTS_MAX  64u
+#define SAMPLE_MAX 128u
 #define MAX_EXTENT (1ull << ZW_VA_BITS)
 
 uint32_t zw_rt_refuse(struct cmd_diag *d, uint32_t reason, const char *where, const char *fmt, ...)
@@ -233,6 +235,34 @@ static uint32_t attention(const struct zw_pkt_attention *p, struct cmd_diag *d)
 	return check_pools((struct pools){&p->k_cache, &p->v_cache, &p->k_scale, &p->v_scale}, d);
 }
 
+static uint32_t merge(const struct zw_pkt_merge *p, struct cmd_diag *d)
+{
+	if (p->x.dim[0] > PARTS_MAX)
+		return zw_rt_refuse(d, ZW_REASON_LIMIT, "x", "over %u parts", PARTS_MAX);
+	if (p->x.dim[3] > HEAD_MAX)
+		return zw_rt_refuse(d, ZW_REASON_LIMIT, "x", "heads of over %u elements", HEAD_MAX);
+	return 0;
+}
+
+static uint32_t select_keys(const struct zw_tensor *q, const struct zw_tensor *k_cache,
+			    const struct zw_tensor *k_scale, struct cmd_diag *d)
+{
+	if (q->dim[1] % k_cache->dim[2])
+		return zw_rt_refuse(d, ZW_REASON_SHAPE, "q",
+				    "%u heads are no multiple of the cache's %u", q->dim[1],
+				    k_cache->dim[2]);
+	return check_pools((struct pools){k_cache, k_cache, k_scale, k_scale}, d);
+}
+
+static uint32_t select_slash(const struct zw_pkt_select_slash *p, struct cmd_diag *d)
+{
+	if (!p->sample || p->sample > SAMPLE_MAX)
+		return zw_rt_refuse(d, ZW_REASON_VALUE, "sample", "not from 1 to %u", SAMPLE_MAX);
+	if (!p->nearest)
+		return zw_rt_refuse(d, ZW_REASON_VALUE, "nearest", "zero");
+	return select_keys(&p->q, &p->k_cache, &p->k_scale, d);
+}
+
 /* Slots of a pool of states are dense inside. */
 static uint32_t check_states(const struct zw_tensor *t, struct cmd_diag *d)
 {
@@ -337,6 +367,13 @@ uint32_t zw_rt_check_rules(const union cmd_packet *p, struct cmd_diag *d)
 		return kv_write(&p->kv_write, d);
 	case ZW_OP_ATTENTION:
 		return attention(&p->attention, d);
+	case ZW_OP_MERGE:
+		return merge(&p->merge, d);
+	case ZW_OP_SELECT_BLOCKS:
+		return select_keys(&p->select_blocks.q, &p->select_blocks.k_cache,
+				   &p->select_blocks.k_scale, d);
+	case ZW_OP_SELECT_SLASH:
+		return select_slash(&p->select_slash, d);
 	case ZW_OP_CONV:
 		return conv(&p->conv, d);
 	case ZW_OP_DELTA:
@@ -374,6 +411,10 @@ const char *zw_rt_beyond_engines(const union cmd_packet *p)
 		return pair_beyond(&p->gemm.a, &p->gemm.w, &p->gemm.w_zero);
 	case ZW_OP_GEMM_EXPERTS:
 		return pair_beyond(&p->gemm_experts.a, &p->gemm_experts.w, &p->gemm_experts.w_zero);
+	case ZW_OP_SELECT_BLOCKS:
+		return p->select_blocks.k_scale.dtype ? "k_scale" : NULL;
+	case ZW_OP_SELECT_SLASH:
+		return p->select_slash.k_scale.dtype ? "k_scale" : NULL;
 	default:
 		return NULL;
 	}

@@ -107,7 +107,7 @@ static inline uint32_t sample_size(unsigned int opcode, char letter, uint32_t ro
 	case 'J':
 		return 3;
 	case 'C':
-		return opcode == ZW_OP_ATTENTION ? 1 : 20;
+		return opcode == ZW_OP_ATTENTION ? 1 : opcode == ZW_OP_SELECT_SLASH ? 6 : 20;
 	case 'E':
 		return opcode == ZW_OP_ROUTE || opcode == ZW_OP_GEMM_EXPERTS ? 5
 		       : opcode == ZW_OP_DELTA                               ? 12
@@ -172,8 +172,10 @@ static inline int sample_has(const struct sample_op *op, const struct sample_ten
 
 /* Positions of one sequence: 1, 2, 3, ... */
 #define SAMPLE_RISING UINT32_MAX
+/* The same from the third block of eight on. */
+#define SAMPLE_LATE   (UINT32_MAX - 1)
 
-/* What an index operand's numbers have to be below, or SAMPLE_RISING; 0: it holds no indexes. */
+/* What an index operand's numbers have to be below, or SAMPLE_RISING or _LATE; 0: it holds no indexes. */
 static inline uint32_t sample_limit(unsigned int opcode, const char *name)
 {
 	if (!strcmp(name, "ids") && opcode == ZW_OP_GEMM_EXPERTS)
@@ -182,6 +184,14 @@ static inline uint32_t sample_limit(unsigned int opcode, const char *name)
 		return sample_size(opcode, 'V', 0);
 	if (opcode >> 8 == ZW_OP_CONV >> 8)
 		return !strcmp(name, "pos") ? SAMPLE_RISING : !strcmp(name, "seq");
+	if (opcode == ZW_OP_SELECT_SLASH && !strcmp(name, "pos"))
+		return SAMPLE_RISING;
+	if (opcode == ZW_OP_SELECT_BLOCKS && !strcmp(name, "pos"))
+		return SAMPLE_LATE;
+	if ((opcode == ZW_OP_SELECT_SLASH || opcode == ZW_OP_SELECT_BLOCKS) && !strcmp(name, "seq"))
+		return 1;
+	if (!strcmp(name, "vertical") || !strcmp(name, "slash"))
+		return 4;
 	if (!strcmp(name, "pos") && opcode == ZW_OP_ROPE)
 		return sample_size(opcode, 'P', 0);
 	if (!strcmp(name, "pos"))
@@ -272,6 +282,10 @@ static inline void sample_scalar(const struct sample_mem *m, const struct sample
 		break;
 	case ZW_SCALAR_HEX32:
 		v32 = 0xdeadbeef;
+		memcpy(pkt + s->offset, &v32, 4);
+		break;
+	case ZW_SCALAR_U32: /* options are off */
+		v32 = op->opcode == ZW_OP_SELECT_SLASH ? 2 : 0;
 		memcpy(pkt + s->offset, &v32, 4);
 		break;
 	case ZW_SCALAR_EPS:

@@ -190,6 +190,34 @@ static int call(struct zw_cmd *c, union any_packet *pk)
 		memcpy(&a.scale, &pk->attention.scale_f32, sizeof(a.scale));
 		return zw_cmd_attention(c, &a, rows_va, flags);
 	}
+	case ZW_OP_MERGE:
+		return zw_cmd_merge(c, T(0), T(1), T(2), T(3), rows_va, flags);
+	case ZW_OP_SELECT_BLOCKS:
+	case ZW_OP_SELECT_SLASH: {
+		bool slash = pk->hdr.opcode == ZW_OP_SELECT_SLASH;
+		struct zw_cmd_select_args a = {
+			.q = T(0),
+			.pos = T(1),
+			.seq = T(2),
+			.block_table = T(3),
+			.k_cache = T(4),
+			.k_scale = T(5),
+			.blocks = slash ? T(8) : T(6),
+			.counts = slash ? T(9) : T(7),
+		};
+
+		if (!slash)
+			return zw_cmd_select_blocks(c, &a, rows_va, flags);
+		a.vertical = T(6);
+		a.slash = T(7);
+		a.columns = T(10);
+		a.column_counts = T(11);
+		memcpy(&a.scale, &pk->select_slash.scale_f32, sizeof(a.scale));
+		a.sample = pk->select_slash.sample;
+		a.first = pk->select_slash.first;
+		a.nearest = pk->select_slash.nearest;
+		return zw_cmd_select_slash(c, &a, rows_va, flags);
+	}
 	case ZW_OP_CONV:
 		return zw_cmd_conv(c, T(0), T(1), T(2), T(3), T(4), T(5), T(6), rows_va, flags);
 	case ZW_OP_DELTA: {

@@ -395,6 +395,74 @@ struct zw_pkt_attention {
 ZW_ASSERT_OFFSET(struct zw_pkt_attention, sparse_columns, 880);
 ZW_ASSERT_SIZE(struct zw_pkt_attention, 1072);
 
+/*
+ * MERGE: attention over N parts of the keys, as the lse of each says, is attention over all of them:
+ *	y = sum over n of exp(x_lse[n] - max) x[n] / sum over n of exp(x_lse[n] - max)
+ *	lse = max + log of the latter sum
+ * x [N,M,H,D]; x_lse [N,M,H]; y [M,H,D]; lse [M,H], optional. N at most 64. rows_va counts M. A part of
+ * lse -inf has no key, and what is in x of it does not matter; a row without a key has y = 0, lse = -inf.
+ */
+struct zw_pkt_merge {
+	struct zw_pkt hdr;
+	struct zw_tensor x;
+	struct zw_tensor x_lse;
+	struct zw_tensor y;
+	struct zw_tensor lse;
+};
+ZW_ASSERT_SIZE(struct zw_pkt_merge, 288);
+
+/*
+ * SELECT_BLOCKS: which blocks of keys each group of query rows and head attends to, as ATTENTION takes
+ * them: those whose mean key has the largest product with the mean query, and always, as far as E
+ * allows, those in which positions of the rows lie, the last ones first, and block 0.
+ *	q [M,Q,D], in groups of ceil(M / G) rows, those of a group of one sequence
+ *	blocks [G,Q,E], ascending; counts [G,Q]; what is not used of them is zero
+ */
+struct zw_pkt_select_blocks {
+	struct zw_pkt hdr;
+	struct zw_tensor q;
+	struct zw_tensor pos;
+	struct zw_tensor seq;
+	struct zw_tensor block_table;
+	struct zw_tensor k_cache;
+	struct zw_tensor k_scale;
+	struct zw_tensor blocks;
+	struct zw_tensor counts;
+};
+ZW_ASSERT_SIZE(struct zw_pkt_select_blocks, 544);
+
+/*
+ * SELECT_SLASH: the same from what the last `sample` rows attend to, softmax(scale q . k) over all keys:
+ * the columns with the largest sums of weights, vertical[h] of them, and the distances pos - key with the
+ * largest ones, slash[h] of them. The first `first` columns and the `nearest` shortest distances are always
+ * among them, and more if there are more of these. Distances become the blocks that they reach
+ * from the rows of a group, columns outside of these stay columns.
+ *	q [M,Q,D]: rows of one sequence, positions rising by one, in groups of ceil(M / G)
+ *	vertical, slash [Q]
+ *	blocks [G,Q,E], columns [G,Q,C], ascending; counts, column_counts [G,Q]; what is not used is zero
+ */
+struct zw_pkt_select_slash {
+	struct zw_pkt hdr;
+	struct zw_tensor q;
+	struct zw_tensor pos;
+	struct zw_tensor seq;
+	struct zw_tensor block_table;
+	struct zw_tensor k_cache;
+	struct zw_tensor k_scale;
+	struct zw_tensor vertical;
+	struct zw_tensor slash;
+	struct zw_tensor blocks;
+	struct zw_tensor counts;
+	struct zw_tensor columns;
+	struct zw_tensor column_counts;
+	zw_le32 scale_f32; /* bits of a finite, positive binary32 */
+	zw_le32 sample;    /* 1..128 */
+	zw_le32 first;
+	zw_le32 nearest; /* at least 1 */
+	zw_u8 reserved[16];
+};
+ZW_ASSERT_SIZE(struct zw_pkt_select_slash, 832);
+
 /* -- recurrent layers: convolution and delta rule ---------------------------------------------- */
 
 /*

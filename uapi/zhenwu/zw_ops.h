@@ -59,6 +59,9 @@
 	OP(QUANTIZE,   quantize,   0x020A, VECTOR, zw_pkt_quantize,  ZW_PKT_F_DEPS) \
 	OP(KV_WRITE,   kv_write,   0x0300, ATTN,   zw_pkt_kv_write,  ZW_PKT_F_DEPS) \
 	OP(ATTENTION,  attention,  0x0301, ATTN,   zw_pkt_attention, ZW_PKT_F_DEPS) \
+	OP(MERGE,      merge,      0x0302, ATTN,   zw_pkt_merge,     ZW_PKT_F_DEPS) \
+	OP(SELECT_BLOCKS, select_blocks, 0x0303, ATTN, zw_pkt_select_blocks, ZW_PKT_F_DEPS) \
+	OP(SELECT_SLASH, select_slash, 0x0304, ATTN, zw_pkt_select_slash, ZW_PKT_F_DEPS) \
 	OP(CONV,       conv,       0x0400, DELTA,  zw_pkt_conv,      ZW_PKT_F_DEPS) \
 	OP(DELTA,      delta,      0x0401, DELTA,  zw_pkt_delta,     ZW_PKT_F_DEPS) \
 	OP(COPY,       copy,       0x0500, DMA,    zw_pkt_copy,      ZW_PKT_F_DEPS) \
@@ -190,6 +193,38 @@
 	S(P, scale_f32,     SCALE, 0) \
 	S(P, window,        U32, 0) \
 	S(P, reserved,      ZERO, 8)
+#define ZW_FIELDS_MERGE(P, T, S) \
+	T(P, x,     IN,  ZW_OPD_PART,               ZW_DT_FLOAT, "NMHD", 0) \
+	T(P, x_lse, IN,  ZW_OPD_PART,               ZW_DT(F32), "NMH", 0) \
+	T(P, y,     OUT, ZW_OPD_ROWS,               ZW_DT_FLOAT, "MHD", 0) \
+	T(P, lse,   OUT, ZW_OPD_ROWS | ZW_OPD_OPT,  ZW_DT(F32), "MH", 0)
+#define ZW_FIELDS_SELECT_BLOCKS(P, T, S) \
+	T(P, q,           IN,  ZW_OPD_ROWS,                             ZW_DT_FLOAT, "MQD", 0) \
+	T(P, pos,         IN,  ZW_OPD_ROWS | ZW_OPD_INDEX,              ZW_DT(I32), "M", 0) \
+	T(P, seq,         IN,  ZW_OPD_ROWS | ZW_OPD_OPT | ZW_OPD_INDEX, ZW_DT(I32), "M", 0) \
+	T(P, block_table, IN,  ZW_OPD_PART,                             ZW_DT(I32), "SL", 0) \
+	T(P, k_cache,     IN,  ZW_OPD_PART | ZW_OPD_PAGED,              ZW_DT_CACHE, "BTHD", 0) \
+	T(P, k_scale,     IN,  ZW_OPD_PART | ZW_OPD_PAGED | ZW_OPD_OPT, ZW_DT(F32), "BTH", 0) \
+	T(P, blocks,      OUT, 0,                                       ZW_DT(I32), "GQE", 0) \
+	T(P, counts,      OUT, 0,                                       ZW_DT(I32), "GQ", 0)
+#define ZW_FIELDS_SELECT_SLASH(P, T, S) \
+	T(P, q,             IN,  ZW_OPD_ROWS,                             ZW_DT_FLOAT, "MQD", 0) \
+	T(P, pos,           IN,  ZW_OPD_ROWS | ZW_OPD_INDEX,              ZW_DT(I32), "M", 0) \
+	T(P, seq,           IN,  ZW_OPD_ROWS | ZW_OPD_OPT | ZW_OPD_INDEX, ZW_DT(I32), "M", 0) \
+	T(P, block_table,   IN,  ZW_OPD_PART,                             ZW_DT(I32), "SL", 0) \
+	T(P, k_cache,       IN,  ZW_OPD_PART | ZW_OPD_PAGED,              ZW_DT_CACHE, "BTHD", 0) \
+	T(P, k_scale,       IN,  ZW_OPD_PART | ZW_OPD_PAGED | ZW_OPD_OPT, ZW_DT(F32), "BTH", 0) \
+	T(P, vertical,      IN,  0,                                       ZW_DT(I32), "Q", 0) \
+	T(P, slash,         IN,  0,                                       ZW_DT(I32), "Q", 0) \
+	T(P, blocks,        OUT, 0,                                       ZW_DT(I32), "GQE", 0) \
+	T(P, counts,        OUT, 0,                                       ZW_DT(I32), "GQ", 0) \
+	T(P, columns,       OUT, 0,                                       ZW_DT(I32), "GQC", 0) \
+	T(P, column_counts, OUT, 0,                                       ZW_DT(I32), "GQ", 0) \
+	S(P, scale_f32,     SCALE, 0) \
+	S(P, sample,        U32, 0) \
+	S(P, first,         U32, 0) \
+	S(P, nearest,       U32, 0) \
+	S(P, reserved,      ZERO, 16)
 #define ZW_FIELDS_CONV(P, T, S) \
 	T(P, x,        IN,    ZW_OPD_ROWS,                             ZW_DT_FLOAT, "MC", 0) \
 	T(P, w,        IN,    0,                                       ZW_DT_FLOAT, "CK", 0) \

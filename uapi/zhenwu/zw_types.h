@@ -48,8 +48,8 @@ typedef uint8_t zw_u8;
  *
  *	2.1	ROUTE and GEMM_EXPERTS; SWIGLU of [M,H,I]; GATED_NORM and MUL_SIGMOID;
  *		CONV and DELTA
- *	2.2	ATTENTION: window, sinks, lists of blocks and columns, start;
- *		QUANTIZE; EMBED of records
+ *	2.2	ATTENTION: window, sinks, lists of blocks and columns, start; MERGE;
+ *		SELECT_BLOCKS and SELECT_SLASH; QUANTIZE; EMBED of records
  */
 #define ZW_ABI_MAJOR            2
 #define ZW_ABI_MINOR            2

@@ -285,7 +285,8 @@ struct zw_cp_exec {
 	size_t n_mem, cap_mem;
 	void *plan; /* from prepare to run; among mem */
 
-	uint64_t scores; /* attention: query-key pairs of all heads */
+	uint64_t scores;   /* attention: query-key pairs of all heads; selection: of one head */
+	uint64_t elements; /* selection: what else it goes through */
 	struct zw_cp_cost cost;
 
 	/* why it failed */

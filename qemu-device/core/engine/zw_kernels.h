@@ -269,6 +269,85 @@ struct zw_k_attn_args {
 int zw_k_attn(const struct zw_k_attn_args *args, struct zw_pool *pool);
 
 /*
+ * Attention over parts of the keys becomes attention over all: x [parts] of [rows, heads, d], x_lse
+ * [parts] of F32 [rows, heads] with row stride x_lse_ld. y [rows, heads, d]; lse F32 [rows, heads] or NULL.
+ * A part of lse -inf is left out. parts <= ZW_K_MERGE_MAX_PARTS.
+ */
+#define ZW_K_MERGE_MAX_PARTS 64u
+struct zw_k_merge_args {
+	uint32_t rows, heads, d, parts;
+	const struct zw_k_in *x;
+	const float *const *x_lse;
+	uint64_t x_lse_ld;
+	struct zw_k_out y;
+	float *lse;
+	uint64_t lse_ld;
+};
+int zw_k_merge(const struct zw_k_merge_args *args, struct zw_pool *pool);
+
+/*
+ * SELECT_BLOCKS of zhenwu/zw_cmd.h: lists of at most `most` blocks for each group of `group` rows, all of
+ * one sequence, and query head: blocks[g * blocks_gs + h * blocks_hs + i], counts[g * counts_gs + h]. Of the
+ * pages only those of keys are looked at, and of a sequence only those before the first row of some
+ * group. All mean keys together have at most ZW_K_SELECT_MAX_MEANS elements.
+ */
+#define ZW_K_SELECT_MAX_MEANS (1ull << 28)
+struct zw_k_select_blocks_args {
+	uint32_t rows, n_q, n_kv, d;
+	uint32_t block_size, kv_dtype;
+	uint32_t group, most;
+	uint32_t n_seqs;
+	uint32_t reserved;
+	const struct zw_k_kv_seq *seqs;
+	const int32_t *positions;
+	struct zw_k_in q;
+	int32_t *blocks, *counts;
+	uint64_t blocks_gs, blocks_hs, counts_gs;
+};
+int zw_k_select_blocks(const struct zw_k_select_blocks_args *args, struct zw_pool *pool);
+
+/*
+ * SELECT_SLASH of zhenwu/zw_cmd.h: rows of one sequence, positions rising by one. vertical, slash [n_q]:
+ * the caller's own. Lists as above; they have room for what zw_k_slash_bounds() says of each head.
+ */
+#define ZW_K_SLASH_MAX_SAMPLE 128u
+#define ZW_K_SLASH_MAX_KEYS   (1u << 22) /* positions up to the last row's */
+struct zw_k_select_slash_args {
+	uint32_t rows, n_q, n_kv, d;
+	uint32_t block_size, kv_dtype;
+	uint32_t group, sample, first, nearest;
+	float scale; /* finite */
+	uint32_t most_blocks, most_columns;
+	uint32_t reserved;
+	const struct zw_k_kv_seq *seq;
+	const int32_t *positions;
+	const int32_t *vertical, *slash;
+	struct zw_k_in q;
+	int32_t *blocks, *counts, *columns, *column_counts;
+	uint64_t blocks_gs, blocks_hs, counts_gs, columns_gs, columns_hs, column_counts_gs;
+};
+int zw_k_select_slash(const struct zw_k_select_slash_args *args, struct zw_pool *pool);
+
+/* How many of n are chosen: `count`, or those that are always, if they are more. */
+static inline uint32_t zw_k_slash_wanted(uint32_t count, uint32_t always, uint32_t n)
+{
+	count = count > always ? count : always;
+	return count < n ? count : n;
+}
+
+/* The longest lists of a group of `rows` at positions below len: of chosen columns and distances. */
+static inline void zw_k_slash_bounds(uint32_t rows, uint32_t len, uint32_t block_size,
+				     uint32_t columns, uint32_t distances, uint64_t *blocks_out,
+				     uint64_t *columns_out)
+{
+	uint64_t all = (len - 1) / block_size + 1ull;
+	uint64_t some = (uint64_t)distances * ((rows - 1) / block_size + 2ull);
+
+	*blocks_out = some < all ? some : all;
+	*columns_out = columns;
+}
+
+/*
  * Recurrent layers. Runs cover rows 0..rows-1 in order, each of them of one sequence: `from` is the
  * state before its first row, NULL: zeros. to [rows]: where the state behind a row goes, NULL: nowhere.
  * A state in `to` overlaps no other operand and no other state, but may be `from` of its own run.

@@ -394,6 +394,32 @@ struct zw_cmd_attention_args {
 ZW_API int zw_cmd_attention(struct zw_cmd *cmd, const struct zw_cmd_attention_args *args,
 			    uint64_t rows_va, uint32_t flags);
 /**
+ * Attention over parts of the keys, taken together: x [N,M,H,D], x_lse F32 [N,M,H] as zw_cmd_attention()
+ * gives them, y [M,H,D], lse F32 [M,H], optional. A device of ABI 2.2 or later.
+ */
+ZW_API int zw_cmd_merge(struct zw_cmd *cmd, const struct zw_tensor *x,
+			const struct zw_tensor *x_lse, const struct zw_tensor *y,
+			const struct zw_tensor *lse, uint64_t rows_va, uint32_t flags);
+/**
+ * Operands of zw_cmd_select_blocks() and, all of them, zw_cmd_select_slash(): q, pos, seq (optional),
+ * block_table and k_cache as for zw_cmd_attention(); the others in zw_cmd.h.
+ */
+struct zw_cmd_select_args {
+	const struct zw_tensor *q, *pos, *seq, *block_table, *k_cache, *k_scale;
+	const struct zw_tensor *blocks, *counts;
+	const struct zw_tensor *vertical, *slash, *columns, *column_counts;
+	float scale;                     /**< of the attention */
+	uint32_t sample, first, nearest; /**< usually 64, 30 and 30 */
+};
+/**
+ * Lists of keys for zw_cmd_attention(): by mean keys of blocks, and by what the last rows of a prompt
+ * attend to. A device of ABI 2.2 or later.
+ */
+ZW_API int zw_cmd_select_blocks(struct zw_cmd *cmd, const struct zw_cmd_select_args *args,
+				uint64_t rows_va, uint32_t flags);
+ZW_API int zw_cmd_select_slash(struct zw_cmd *cmd, const struct zw_cmd_select_args *args,
+			       uint64_t rows_va, uint32_t flags);
+/**
  * Causal depthwise convolution with state, then silu: x, y [M,C], y may be x itself; w [C,K]; state
  * [S,K-1,C]. pos [M]; seq, dst [M], optional: which slots rows go on from and leave their state in, see
  * zw_cmd.h. A device of ABI 2.1 or later.

@@ -44,6 +44,7 @@ static inline void place_fill(void *opaque, const struct zw_tensor *t, uint32_t 
 		for (uint32_t j = 0; j < (t->ndim > 1 ? t->stride[0] : 1); j++)
 			put_i(e, t, i, j,
 			      limit == SAMPLE_RISING ? (int32_t)i + 1
+			      : limit == SAMPLE_LATE ? (int32_t)i + 17
 						     : (int32_t)(test_rand(&e->rng) % limit));
 }
 

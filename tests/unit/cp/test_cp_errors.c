@@ -274,7 +274,8 @@ static void unsupported(void **state)
 			/* both pools are of one type; a type of two bytes keeps addresses aligned */
 			if (!t->dtype || !(op->operand[i].dtypes & ZW_DT(F16)) || cache)
 				continue;
-			if (!strcmp(op->operand[i].name, "k_cache"))
+			if (!strcmp(op->operand[i].name, "k_cache") &&
+			    !strcmp(op->operand[i + 1].name, "v_cache"))
 				CASE((t[0].dtype = t[1].dtype = ZW_DTYPE_F16),
 				     ZW_REASON_UNSUPPORTED);
 			else if (all_opcodes[o] == ZW_OP_CONV && (i == 0 || i == 3))
@@ -644,6 +645,28 @@ static void packet_fields(void **state)
 	CASE(pk.attention.reserved = 1, ZW_REASON_RESERVED);
 	CASE((pk.attention.q.dim[1] = pk.attention.y.dim[1] = pk.attention.lse.dim[1] = 3),
 	     ZW_REASON_SHAPE); /* 3 query heads, 2 KV heads */
+	MAKE(ZW_OP_MERGE);
+	CASE(pk.merge.x_lse.dim[0] = 9, ZW_REASON_SHAPE);
+	CASE(pk.merge.x.dim[1] = 3, ZW_REASON_SHAPE);
+	CASE((pk.merge.x.dim[0] = pk.merge.x_lse.dim[0] = ZW_K_MERGE_MAX_PARTS + 1),
+	     ZW_REASON_LIMIT);
+	CASE(pk.merge.y.va = pk.merge.x.va, ZW_REASON_OVERLAP);
+	CASE(pk.merge.lse.va = pk.merge.x_lse.va, ZW_REASON_OVERLAP);
+	MAKE(ZW_OP_SELECT_BLOCKS);
+	CASE((pk.select_blocks.q.dim[1] = pk.select_blocks.blocks.dim[1] =
+		      pk.select_blocks.counts.dim[1] = 3),
+	     ZW_REASON_SHAPE);
+	CASE(pk.select_blocks.k_cache.stride[2] = 9, ZW_REASON_STRIDE);
+	CASE(pk.select_blocks.counts.va = pk.select_blocks.blocks.va, ZW_REASON_OVERLAP);
+	CASE((pk.select_blocks.k_cache.dim[1] = 4), ZW_REASON_VALUE);
+	MAKE(ZW_OP_SELECT_SLASH);
+	CASE(pk.select_slash.sample = 0, ZW_REASON_VALUE);
+	CASE(pk.select_slash.sample = ZW_K_SLASH_MAX_SAMPLE + 1, ZW_REASON_VALUE);
+	CASE(pk.select_slash.nearest = 0, ZW_REASON_VALUE);
+	CASE(pk.select_slash.scale_f32 = 0, ZW_REASON_VALUE);
+	CASE(pk.select_slash.reserved[15] = 1, ZW_REASON_RESERVED);
+	CASE(pk.select_slash.slash.dim[0] = 3, ZW_REASON_SHAPE);
+	CASE(pk.select_slash.columns.va = pk.select_slash.slash.va, ZW_REASON_OVERLAP);
 	MAKE(ZW_OP_COPY);
 	CASE(pk.copy.reserved = 1, ZW_REASON_RESERVED);
 	CASE(pk.copy.dst = pk.copy.src, ZW_REASON_OVERLAP);
@@ -689,9 +712,14 @@ static void bad_data(void **state)
 		unsigned int operand;
 		int32_t limit;
 	} cases[] = {
-		{ZW_OP_ROPE, 2, 16},     {ZW_OP_EMBED, 0, 20},    {ZW_OP_KV_WRITE, 2, 24},
-		{ZW_OP_KV_WRITE, 3, 2},  {ZW_OP_KV_WRITE, 4, 6},  {ZW_OP_ATTENTION, 2, 24},
-		{ZW_OP_ATTENTION, 3, 2}, {ZW_OP_ATTENTION, 4, 6}, {ZW_OP_GEMM_EXPERTS, 2, 5},
+		{ZW_OP_ROPE, 2, 16},         {ZW_OP_EMBED, 0, 20},
+		{ZW_OP_KV_WRITE, 2, 24},     {ZW_OP_KV_WRITE, 3, 2},
+		{ZW_OP_KV_WRITE, 4, 6},      {ZW_OP_ATTENTION, 2, 24},
+		{ZW_OP_ATTENTION, 3, 2},     {ZW_OP_ATTENTION, 4, 6},
+		{ZW_OP_GEMM_EXPERTS, 2, 5},  {ZW_OP_SELECT_BLOCKS, 1, 24},
+		{ZW_OP_SELECT_BLOCKS, 2, 2}, {ZW_OP_SELECT_BLOCKS, 3, 6},
+		{ZW_OP_SELECT_SLASH, 1, 24}, {ZW_OP_SELECT_SLASH, 2, 2},
+		{ZW_OP_SELECT_SLASH, 3, 6},
 	};
 	union any_packet pk;
 
