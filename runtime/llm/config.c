@@ -99,7 +99,6 @@ static int check_architecture(const char *path, const cJSON *json, const struct 
 
 /* Keys that change the mathematics or the tensors of any family. */
 static const struct llm_config_neutral not_supported[] = {
-	{"quantization_config", LLM_NEUTRAL_ABSENT, 0},
 	{"compression_config", LLM_NEUTRAL_ABSENT, 0},
 	{"dual_chunk_attention_config", LLM_NEUTRAL_ABSENT, 0},
 	{"audio_config", LLM_NEUTRAL_ABSENT, 0},
@@ -269,7 +268,8 @@ int llm_model_config_parse(const char *path, const cJSON *json, struct llm_model
 	if (!ret)
 		ret = llm_config_rope(path, text, cfg, err);
 	if (!ret)
-		ret = parse_eos(path, text, cfg, err);
+		ret = llm_config_quant(path, json, &cfg->quant, err);
+	ret = parse_eos(path, text, cfg, err);
 	/* Some name one token here and another one there. */
 	if (!ret && text != json)
 		ret = parse_eos(path, json, cfg, err);

@@ -3,7 +3,7 @@
 #ifndef ZW_LLM_CONFIG_H
 #define ZW_LLM_CONFIG_H
 
-#include "util.h"
+#include "config_quant.h"
 
 #define ZW_LLM_MAX_STOP  16  /* most stop tokens one model may have */
 #define LLM_HEAD_DIM_MAX 512 /* of any family */
@@ -58,6 +58,7 @@ struct llm_model_config {
 	uint8_t linear_layers[LLM_LAYERS_MAX / 8 + 1]; /* no attention */
 	uint32_t num_stop;                             /* entries of stop */
 	struct llm_rope_config rope;
+	struct llm_quant_config quant;
 	/* Union of eos_token_id of both files below vocab_size (others cannot come), ascending. */
 	uint32_t stop[ZW_LLM_MAX_STOP];
 };

@@ -47,6 +47,7 @@ static const char *const config_keys[] = {
 	"num_local_experts",
 	"num_nextn_predict_layers",
 	"partial_rotary_factor",
+	"quantization_config",
 	"rms_norm_eps",
 	"rope_parameters",
 	"rope_scaling",
@@ -64,7 +65,6 @@ static const char *const config_keys[] = {
 	"dual_chunk_attention_config",
 	"is_encoder_decoder",
 	"pruned_heads",
-	"quantization_config",
 	"tie_encoder_decoder",
 	"vision_config",
 	/* of towers that are not used */

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quant.h"
+
 #define NAME_MAX_LEN 160
 
 static const struct llm_family *const families[] = {
@@ -231,6 +233,51 @@ static void pick_form(const struct match *m, const struct llm_tensor_row **first
 	}
 }
 
+/*
+ * Rows of a linear layer whose matrices are quantised: 1 when they are planned, 0 when none of them is,
+ * or an error.
+ */
+static int plan_quantised(struct match *m, const struct llm_tensor_row *first, size_t n,
+			  uint32_t layer, struct llm_linear *dst, struct zw_error *err)
+{
+	uint32_t experts = first->flags & LLM_T_EXPERT ? m->cfg->num_experts : 1;
+	struct llm_quant_matrix *found = calloc(n * experts, sizeof(*found));
+	char name[NAME_MAX_LEN], yes[NAME_MAX_LEN] = "", no[NAME_MAX_LEN] = "";
+	struct which which = {.layer = layer};
+	size_t parts = 0;
+	int ret = 0;
+
+	if (!found)
+		return llm_fail(err, -ENOMEM, "out of memory");
+	for (; which.expert < experts; which.expert++) {
+		for (size_t i = 0; i < n && ret >= 0; i++) {
+			if (!applies(m, &first[i], layer))
+				continue;
+			full_name(m, &first[i], which, name);
+			ret = llm_quant_find(
+				m->p->src, &m->cfg->quant, name, dim_of(m->cfg, first[i].dim[0]),
+				dim_of(m->cfg, first[i].dim[1]), NULL, m->seen, &found[parts], err);
+			if (ret > 0 && (first[i].part || first[i].flags & LLM_T_FUSED))
+				ret = llm_fail(err, -EOPNOTSUPP,
+					       "%s: tensor %s is quantised, and this family takes "
+					       "it apart: not supported",
+					       m->p->src->path, name);
+			parts += ret > 0;
+			if (ret >= 0)
+				memcpy(ret ? yes : no, name, sizeof(name));
+		}
+	}
+	if (ret >= 0 && *yes && *no)
+		ret = llm_fail(err, -EOPNOTSUPP,
+			       "%s: tensor %s is quantised, %s beside it is not: not supported",
+			       m->p->src->path, yes, no);
+	else if (ret >= 0 && parts)
+		ret = llm_quant_plan(m->p, &m->cfg->quant, found, parts / experts, experts,
+				     first->flags & LLM_T_EXPERT, dst, err);
+	free(found);
+	return ret < 0 ? ret : parts > 0;
+}
+
 /* Plans rows [first, first + n), which share a slot of `base`. */
 static int plan_slot(struct match *m, const struct llm_tensor_row *first, size_t n, uint32_t layer,
 		     char *base, struct zw_error *err)
@@ -248,6 +295,13 @@ static int plan_slot(struct match *m, const struct llm_tensor_row *first, size_t
 	takes = calloc(n * experts, sizeof(*takes));
 	if (!takes)
 		return llm_fail(err, -ENOMEM, "out of memory");
+	if (first->flags & LLM_T_LINEAR && m->cfg->quant.format) {
+		ret = plan_quantised(m, first, n, layer, (struct llm_linear *)(void *)dst, err);
+		if (ret) {
+			free(takes);
+			return ret < 0 ? ret : 0;
+		}
+	}
 	for (; which.expert < experts; which.expert++) {
 		for (size_t i = 0; i < n && !ret; i++) {
 			if (applies(m, &first[i], layer))

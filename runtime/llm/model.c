@@ -41,7 +41,8 @@ int llm_check_device(struct zw_dev *dev, const struct llm_family *family, struct
 }
 
 /* Everything that the weights are stored in has to be something that the engines read. */
-static int check_dtypes(struct zw_dev *dev, const struct llm_plan *p, struct zw_error *err)
+static int check_dtypes(struct zw_dev *dev, const struct llm_plan *p, uint32_t act,
+			struct zw_error *err)
 {
 	struct zw_dev_attrs attrs = {.size = sizeof(attrs)};
 	int ret = zw_dev_get_attrs(dev, &attrs);
@@ -59,6 +60,10 @@ static int check_dtypes(struct zw_dev *dev, const struct llm_plan *p, struct zw_
 			"%s: tensor %s: dtype %s: a device of profile %s does not compute with %s",
 			t.file, t.name, t.dtype_name, attrs.profile_name, zw_dtype_name(dtype));
 	}
+	if (act)
+		return llm_fail(err, -EOPNOTSUPP,
+				"%s: products with activations in %s are not supported yet",
+				p->src->path, zw_dtype_name(act));
 	return 0;
 }
 
@@ -109,7 +114,7 @@ static int load(struct zw_model *m, struct llm_source *src, const struct zw_mode
 	if (!ret)
 		ret = llm_family_plan(m->family, &m->cfg, &plan, &m->w, err);
 	if (!ret)
-		ret = check_dtypes(m->dev, &plan, err);
+		ret = check_dtypes(m->dev, &plan, m->cfg.quant.act, err);
 	if (!ret)
 		ret = allocate(m, &plan, src->path, err);
 	if (!ret) {

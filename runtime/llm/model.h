@@ -18,6 +18,9 @@
  */
 struct llm_linear {
 	struct zw_tensor w, scale, zero, scale2;
+	/* The other operand is quantised on its way in: enum zw_dtype, or NONE; a scale for so many
+	 * columns, 0: for a row. */
+	uint32_t act, act_block;
 };
 
 /* One layer; absent ones are zw_tensor_none(). Matrices that read the same input are one matrix. */

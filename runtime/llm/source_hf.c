@@ -39,18 +39,22 @@ static size_t hf_count(const struct llm_source *s)
 	return zw_safetensors_count(hf_of(s)->st);
 }
 
-static uint32_t dtype_of(uint32_t st_dtype)
+static uint32_t dtype_of(const char *name)
 {
-	switch (st_dtype) {
-	case ZW_SAFETENSORS_BF16:
-		return ZW_DTYPE_BF16;
-	case ZW_SAFETENSORS_F16:
-		return ZW_DTYPE_F16;
-	case ZW_SAFETENSORS_F32:
-		return ZW_DTYPE_F32;
-	default:
-		return ZW_DTYPE_NONE;
+	static const struct {
+		const char *name;
+		uint32_t dtype;
+	} types[] = {
+		{"BF16", ZW_DTYPE_BF16},      {"F16", ZW_DTYPE_F16},      {"F32", ZW_DTYPE_F32},
+		{"F8_E4M3", ZW_DTYPE_F8E4M3}, {"F8_E8M0", ZW_DTYPE_E8M0}, {"I8", ZW_DTYPE_I8},
+		{"U8", ZW_DTYPE_U8},          {"I32", ZW_DTYPE_I32},      {"I64", ZW_DTYPE_I64},
+	};
+
+	for (size_t i = 0; i < ZW_ARRAY_SIZE(types); i++) {
+		if (!strcmp(types[i].name, name))
+			return types[i].dtype;
 	}
+	return ZW_DTYPE_NONE;
 }
 
 static void hf_get(const struct llm_source *s, size_t i, struct llm_source_tensor *t)
@@ -63,7 +67,7 @@ static void hf_get(const struct llm_source *s, size_t i, struct llm_source_tenso
 		.name = info.name,
 		.file = info.file,
 		.dtype_name = info.dtype_name,
-		.dtype = dtype_of(info.dtype),
+		.dtype = dtype_of(info.dtype_name),
 		.ndim = info.ndim,
 		.bytes = info.nbytes,
 	};

@@ -7,6 +7,8 @@
  *	4 text		input: text for the tokenizer in $ZW_TEST_MODELS/qwen3-kdoc, and back
  *	5 sidecars	input: first byte: which file beside a small tokenizer.json, then that file
  *	6 gguf		input: a GGUF file: its tensors, what it says of a model, its tokenizer
+ *	7 quantised	input: config.json, NUL, the header of a safetensors file, whose data is zeros; a
+ *			load plan is made of it
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +17,7 @@
 
 #include <zhenwu/llm.h>
 
-#include "config.h"
-#include "source.h"
+#include "family.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -167,6 +168,63 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	zw_gguf_close(g);
 	use_gguf(path);
+	return 0;
+}
+#elif FUZZ_TARGET == 7
+#define DATA_MAX (1u << 20)
+
+/* Where the last tensor of a header ends, or 0. */
+static uint32_t data_end(const char *text, size_t len)
+{
+	cJSON *header = cJSON_ParseWithLength(text, len);
+	const cJSON *t;
+	double end = 0;
+
+	cJSON_ArrayForEach(t, header)
+	{
+		const cJSON *range = cJSON_GetObjectItemCaseSensitive(t, "data_offsets");
+		const cJSON *last = cJSON_IsArray(range) ? cJSON_GetArrayItem(range, 1) : NULL;
+
+		if (cJSON_IsNumber(last) && last->valuedouble > end)
+			end = last->valuedouble;
+	}
+	cJSON_Delete(header);
+	return end > 0 && end <= DATA_MAX ? (uint32_t)end : 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static uint8_t file[8 + DATA_MAX + (64u << 10)];
+	const uint8_t *nul = memchr(data, 0, size);
+	struct llm_model_config cfg = {0};
+	struct llm_plan plan = {0};
+	struct llm_weights w = {0};
+	struct llm_source *src;
+	uint64_t header;
+	uint32_t end;
+
+	if (!nul || size > (64u << 10))
+		return 0;
+	header = size - (uint64_t)(nul + 1 - data);
+	end = data_end((const char *)nul + 1, header);
+	memcpy(file, &header, 8);
+	memcpy(file + 8, nul + 1, header);
+	memset(file + 8 + header, 0, end);
+	put("config.json", NULL, 0, data, (size_t)(nul - data));
+	put("model.safetensors", NULL, 0, file, 8 + header + end);
+	if (llm_source_new(dir, &src, NULL))
+		abort();
+	/* Experts and layers are memory before there is a tensor. */
+	if (!src->ops->config(src, &cfg, NULL) && cfg.num_layers <= 64 && cfg.num_experts <= 64 &&
+	    !src->ops->open(src, NULL)) {
+		plan.src = src;
+		if (!llm_family_plan(llm_family_find(cfg.model_type), &cfg, &plan, &w, NULL) &&
+		    !plan.num_parts)
+			abort();
+		llm_plan_fini(&plan);
+		free(w.layers);
+	}
+	llm_source_close(src);
 	return 0;
 }
 #elif FUZZ_TARGET == 5

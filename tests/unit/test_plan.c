@@ -6,72 +6,10 @@
 
 #include <zhenwu/zhenwu.h>
 
-#include "plan.h"
+#include "llm_mem_source.h"
 
 static struct zw_dev *dev;
 static struct zw_vm *vm;
-
-/* ---- a source in memory ---- */
-
-struct mem_tensor {
-	const char *name;
-	uint32_t dtype, ndim;
-	uint64_t dim[3];
-	void *data;
-};
-
-struct mem_source {
-	struct llm_source base;
-	struct mem_tensor t[8];
-	size_t n;
-	long broken; /* tensor that cannot be read, or -1 */
-};
-
-static const struct mem_source *mem_of(const struct llm_source *s)
-{
-	return (const struct mem_source *)s;
-}
-
-static uint64_t elements(const struct mem_tensor *t)
-{
-	uint64_t n = 1;
-
-	for (uint32_t i = 0; i < t->ndim; i++)
-		n *= t->dim[i];
-	return n;
-}
-
-static size_t mem_count(const struct llm_source *s)
-{
-	return mem_of(s)->n;
-}
-
-static void mem_get(const struct llm_source *s, size_t i, struct llm_source_tensor *out)
-{
-	const struct mem_tensor *t = &mem_of(s)->t[i];
-
-	*out = (struct llm_source_tensor){.name = t->name,
-					  .file = "mem",
-					  .dtype_name = "X",
-					  .dtype = t->dtype,
-					  .ndim = t->ndim};
-	memcpy(out->dim, t->dim, sizeof(t->dim));
-	out->bytes = elements(t) * zw_dtype_bits(t->dtype) / 8;
-}
-
-static int mem_read(const struct llm_source *s, size_t i, uint64_t off, void *dst, uint64_t len,
-		    struct zw_error *err)
-{
-	const struct mem_tensor *t = &mem_of(s)->t[i];
-
-	if ((long)i == mem_of(s)->broken)
-		return llm_fail(err, -EIO, "mem: broken");
-	assert_true(off + len <= elements(t) * zw_dtype_bits(t->dtype) / 8);
-	memcpy(dst, (const char *)t->data + off, len);
-	return 0;
-}
-
-static const struct llm_source_ops mem_ops = {.count = mem_count, .get = mem_get, .read = mem_read};
 
 static uint16_t bf16_bits(float f)
 {
@@ -121,38 +59,6 @@ static void source_free(struct mem_source *s)
 {
 	for (size_t i = 0; i < s->n; i++)
 		free(s->t[i].data);
-}
-
-/* ---- running a plan and reading back ---- */
-
-/* The buffer that a plan fills, as the device has it; *dst get their addresses in it. */
-static char *run(struct llm_plan *p, struct zw_buffer *buf)
-{
-	struct zw_buffer host, code;
-	struct zw_copier *c;
-	struct zw_queue *q;
-	struct zw_cmd cmd;
-	struct zw_error err = {""};
-	char *out;
-
-	assert_int_equal(zw_buffer_create(vm, p->bytes, ZW_BO_HBM, buf), 0);
-	assert_int_equal(zw_buffer_create(vm, p->bytes, ZW_BO_SYSTEM, &host), 0);
-	assert_int_equal(zw_buffer_create(vm, 4096, ZW_BO_SYSTEM, &code), 0);
-	llm_plan_place(p, buf->va);
-	assert_int_equal(zw_copier_create(vm, NULL, &c), 0);
-	if (llm_plan_run(p, c, buf->va, NULL, NULL, &err))
-		fail_msg("%s", err.msg);
-	zw_copier_destroy(c);
-	zw_cmd_init_fixed(&cmd, code.ptr, 4096);
-	assert_int_equal(zw_cmd_copy(&cmd, host.va, buf->va, p->bytes, 0), 0);
-	assert_int_equal(zw_queue_create(vm, NULL, &q), 0);
-	assert_int_equal(zw_queue_run(q, code.va, (uint32_t)cmd.used, 0, ZW_FOREVER), 0);
-	zw_queue_destroy(q);
-	out = malloc(p->bytes);
-	memcpy(out, host.ptr, p->bytes);
-	zw_buffer_destroy(&host);
-	zw_buffer_destroy(&code);
-	return out;
 }
 
 static float element(const struct zw_tensor *t, const char *data, uint64_t va, uint64_t i)
@@ -259,7 +165,7 @@ static void test_transforms(void **state)
 	take[0] = (struct llm_take){.tensor = B};
 	assert_int_equal(llm_plan_add(&p, &narrow, ZW_DTYPE_BF16, take, 1, NULL), 0);
 	assert_int_equal(p.parameters, 240 + 28 + 90 + 200 + 12 + 60);
-	data = run(&p, &buf);
+	data = mem_run(vm, &p, &buf);
 	expect(&whole, data, buf.va, ZW_DTYPE_BF16, 24, 10, want_whole);
 	expect(&slice, data, buf.va, ZW_DTYPE_BF16, 7, 4, want_slice);
 	expect(&stride, data, buf.va, ZW_DTYPE_BF16, 9, 10, want_stride);
@@ -297,7 +203,7 @@ static void test_large(void **state)
 	assert_int_equal(llm_plan_add(&p, &odd, 0, &take, 1, NULL), 0);
 	take.first = 0;
 	assert_int_equal(llm_plan_add(&p, &even, 0, &take, 1, NULL), 0);
-	data = run(&p, &buf);
+	data = mem_run(vm, &p, &buf);
 	expect(&odd, data, buf.va, ZW_DTYPE_BF16, 10000, 1000, want_large);
 	expect(&even, data, buf.va, ZW_DTYPE_BF16, 10000, 1000, want_other);
 	free(data);
@@ -340,7 +246,7 @@ static void test_values(void **state)
 	assert_int_equal(llm_plan_add(&p, &b, ZW_DTYPE_F32, &take, 1, NULL), 0);
 	take.tensor = 2;
 	assert_int_equal(llm_plan_add(&p, &c, ZW_DTYPE_F16, &take, 1, NULL), 0);
-	data = run(&p, &buf);
+	data = mem_run(vm, &p, &buf);
 	assert_memory_equal(data + (c.va - buf.va), narrowed, sizeof(narrowed));
 	assert_memory_equal(data + (a.va - buf.va), bf16, sizeof(bf16));
 	assert_memory_equal(data + (b.va - buf.va), wide, sizeof(wide));
@@ -501,7 +407,7 @@ static void test_unpack(void **state)
 	take.unpack = (struct llm_unpack){.kind = LLM_UNPACK_TURN};
 	assert_int_equal(llm_plan_add(&p, &turned, ZW_DTYPE_F32, &take, 1, NULL), 0);
 
-	data = run(&p, &buf);
+	data = mem_run(vm, &p, &buf);
 	assert_int_equal(down4.dim[0], ROWS);
 	assert_int_equal(down4.dim[1], K);
 	assert_int_equal(along.dim[1], G);
@@ -551,7 +457,7 @@ static void test_unpack_large(void **state)
 	for (uint64_t i = 0; i < (uint64_t)K * N / 8; i++)
 		w[i] = (uint32_t)i * 2654435761u;
 	assert_int_equal(llm_plan_add(&p, &t, ZW_DTYPE_U4, &take, 1, NULL), 0);
-	data = run(&p, &buf);
+	data = mem_run(vm, &p, &buf);
 	for (uint64_t n = 0; n < N - 2; n += 5) {
 		for (uint64_t k = 0; k < K; k += 37) {
 			static const unsigned int place[8] = {0, 4, 1, 5, 2, 6, 3, 7};
@@ -599,7 +505,7 @@ static void test_scales(void **state)
 	assert_int_equal(llm_plan_add(&p, &b, ZW_DTYPE_F32, &last, 1, NULL), 0);
 	assert_int_equal(llm_plan_add(&p, &c, ZW_DTYPE_F32, &fp8, 1, NULL), 0);
 	assert_int_equal(llm_plan_add_values(&p, &d, values, 2, NULL), 0);
-	data = run(&p, &buf);
+	data = mem_run(vm, &p, &buf);
 	assert_int_equal(a.dtype, ZW_DTYPE_BF16);
 	assert_int_equal(a.dim[0], 6);
 	assert_int_equal(b.dim[0], 2);

@@ -5,8 +5,6 @@
 
 #include "cp_kv.h"
 
-#define BIT(i) (1u << (i))
-
 struct select_plan {
 	struct kv_seqs seqs;
 	int32_t *from; /* of each row: 0 */
