@@ -269,7 +269,8 @@ int llm_model_config_parse(const char *path, const cJSON *json, struct llm_model
 		ret = llm_config_rope(path, text, cfg, err);
 	if (!ret)
 		ret = llm_config_quant(path, json, &cfg->quant, err);
-	ret = parse_eos(path, text, cfg, err);
+	if (!ret)
+		ret = parse_eos(path, text, cfg, err);
 	/* Some name one token here and another one there. */
 	if (!ret && text != json)
 		ret = parse_eos(path, json, cfg, err);

@@ -263,6 +263,8 @@ void llm_seq_unsync(const struct zw_ctx *c, struct llm_seq *s, uint32_t at);
 void llm_seq_know(struct zw_ctx *c, struct llm_seq *s, uint32_t length);
 /* Appends to b, which has room, as many blocks of a text of n blocks as are known; their number. */
 uint32_t llm_prefix_take(struct zw_ctx *c, struct llm_blocks *b, const uint32_t *ids, uint32_t n);
+/* How many of n blocks of a text are known, and how many of these nobody has: those are available. */
+uint32_t llm_prefix_count(const struct zw_ctx *c, const uint32_t *ids, uint32_t n, uint32_t *idle);
 void llm_slot_learn(struct zw_ctx *c, const struct llm_slot *slot);
 /* Tokens of a text, to be appended to an idle sequence, that it now has without computing them. */
 uint32_t llm_seq_take_prefix(struct zw_ctx *c, struct llm_seq *s, const uint32_t *ids, size_t n);

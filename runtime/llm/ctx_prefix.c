@@ -72,6 +72,23 @@ uint32_t llm_prefix_take(struct zw_ctx *c, struct llm_blocks *b, const uint32_t 
 	return b->used - first;
 }
 
+uint32_t llm_prefix_count(const struct zw_ctx *c, const uint32_t *ids, uint32_t n, uint32_t *idle)
+{
+	const struct llm_prefix *p = &c->pool.prefix;
+	uint64_t parent = LLM_PREFIX_ROOT;
+	uint32_t known = 0, block;
+
+	*idle = 0;
+	for (; c->pool.cached && known < n; known++) {
+		block = llm_prefix_find(p, parent, ids + known * LLM_BLOCK_TOKENS);
+		if (block == LLM_NO_BLOCK)
+			break;
+		*idle += p->entry[block].idle;
+		parent = p->entry[block].serial;
+	}
+	return known;
+}
+
 /* Not the last token: something is to be computed, for the sake of its outputs. */
 uint32_t llm_seq_take_prefix(struct zw_ctx *c, struct llm_seq *s, const uint32_t *ids, size_t n)
 {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ctx.h"
+#include "generate.h"
 
 static void stats_diff(struct zw_ctx_stats *d, const struct zw_ctx_stats *a,
 		       const struct zw_ctx_stats *b)
@@ -28,18 +29,17 @@ static void stats_diff(struct zw_ctx_stats *d, const struct zw_ctx_stats *a,
 		d->busy_ps[e] -= a->busy_ps[e];
 }
 
-/* What needs to be seen of the next distribution, the least that does. */
-static uint32_t want_of(const struct zw_ctx *c, const struct zw_generate_params *p)
+uint32_t llm_want_of(const struct zw_ctx *c, const struct zw_sampler *s, bool all)
 {
-	uint32_t k = p->logprobs ? 0 : zw_sampler_needs(p->sampler, c->o.vocab);
+	uint32_t k = all ? 0 : zw_sampler_needs(s, c->o.vocab);
 
 	if (k == 1)
 		return ZW_WANT_ARGMAX;
 	return k && k <= c->o.top_k ? ZW_WANT_TOPK : ZW_WANT_LOGITS;
 }
 
-static int choose(const struct zw_ctx *c, struct zw_sampler *s, const struct zw_output *o,
-		  uint32_t *id, struct zw_error *err)
+int llm_choose(const struct zw_ctx *c, struct zw_sampler *s, const struct zw_output *o,
+	       uint32_t *id, struct zw_error *err)
 {
 	int ret;
 
@@ -82,7 +82,7 @@ static int eval(struct run *g, const uint32_t *ids, size_t n, bool prompt, struc
 	struct zw_eval_options opt = {.size = sizeof(opt)};
 	bool more = g->r.generated_tokens < g->p.max_tokens;
 
-	opt.want = more ? want_of(g->c, &g->p) : 0;
+	opt.want = more ? llm_want_of(g->c, g->p.sampler, g->p.logprobs) : 0;
 	if (prompt) {
 		opt.all_logits = g->p.prompt_logits;
 		opt.progress = on_progress;
@@ -116,7 +116,7 @@ static int prefill(struct run *g, const uint32_t *prompt, size_t n, struct zw_er
 static bool runs_ahead(const struct run *g)
 {
 	return g->c->o.steps > 1 && (!g->c->needs.slab_bytes || g->c->o.rewind) &&
-	       want_of(g->c, &g->p) == ZW_WANT_ARGMAX;
+	       llm_want_of(g->c, g->p.sampler, g->p.logprobs) == ZW_WANT_ARGMAX;
 }
 
 static int feed(struct run *g, uint32_t id, uint64_t *step, struct zw_error *err)
@@ -191,7 +191,7 @@ static int loop(struct run *g, struct zw_error *err)
 
 	g->r.finish = ZW_FINISH_LENGTH;
 	while (!g->ended && g->r.generated_tokens < g->p.max_tokens) {
-		ret = choose(g->c, g->p.sampler, &g->out, &id, err);
+		ret = llm_choose(g->c, g->p.sampler, &g->out, &id, err);
 		if (ret)
 			return ret;
 		if (!ignore_stop && zw_model_is_stop(g->c->m, id)) {

@@ -5,7 +5,8 @@
  *
  * Layers, each usable alone: checkpoint (llm_checkpoint.h), tokenizer (llm_tokenizer.h), generation
  * defaults (llm_generation_config.h), sampler (llm_sampler.h), stop texts (llm_stop.h), which need no
- * device; and model (llm_model.h), context with sequences and batches (llm_context.h), generation (llm_generate.h), which need a device of libzhenwu.
+ * device; and model (llm_model.h), context with sequences and batches (llm_context.h), generation
+ * (llm_generate.h), scheduler (llm_sched.h), which need a device of libzhenwu.
  *
  * Conventions
  *  - Functions return 0 (or a count, where said) on success and a negative errno on failure; errno
@@ -35,6 +36,7 @@
 #include "llm_model.h"
 #include "llm_perplexity.h"
 #include "llm_sampler.h"
+#include "llm_sched.h"
 #include "llm_stop.h"
 #include "llm_tokenizer.h"
 

@@ -15,12 +15,14 @@
 extern "C" {
 #endif
 
-/** Why zw_generate() stopped. */
+/** Why a generation stopped. */
 enum zw_finish {
-	ZW_FINISH_STOP = 1,    /**< the model chose a stop token */
-	ZW_FINISH_LENGTH = 2,  /**< max_tokens were generated */
-	ZW_FINISH_CONTEXT = 3, /**< the context is full */
-	ZW_FINISH_CALLBACK = 4 /**< the callback asked for it */
+	ZW_FINISH_STOP = 1,     /**< the model chose a stop token */
+	ZW_FINISH_LENGTH = 2,   /**< max_tokens were generated */
+	ZW_FINISH_CONTEXT = 3,  /**< the context is full */
+	ZW_FINISH_CALLBACK = 4, /**< the callback asked for it */
+	ZW_FINISH_CANCEL = 5,   /**< of a scheduler's request: it was cancelled */
+	ZW_FINISH_ERROR = 6,    /**< of a scheduler's request: choosing a token failed */
 };
 
 /** Go on when the model chooses a stop token; it is given to the callback like any other. */
