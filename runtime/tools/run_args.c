@@ -58,6 +58,8 @@ static const char help_text[] =
 	"                           most probable ones\n"
 	"      --logprobs-out F     the file for these (default: standard error)\n"
 	"      --stats-json F       times, rates and counters\n"
+	"      --save-session F     prompt and answer as the model has them, to go on from\n"
+	"      --load-session F     goes on from there: the prompt comes behind it\n"
 	"  -q, --quiet              no progress, no statistics on standard error\n"
 	"  -h, --help, --version\n"
 	"\n"
@@ -176,6 +178,8 @@ enum {
 	OPT_LOGITS_OUT,
 	OPT_IDS_OUT,
 	OPT_STATS_JSON,
+	OPT_LOAD_SESSION,
+	OPT_SAVE_SESSION,
 	OPT_VERSION,
 };
 
@@ -214,6 +218,8 @@ static const struct option options[] = {
 	{"logits-out", required_argument, NULL, OPT_LOGITS_OUT},
 	{"ids-out", required_argument, NULL, OPT_IDS_OUT},
 	{"stats-json", required_argument, NULL, OPT_STATS_JSON},
+	{"load-session", required_argument, NULL, OPT_LOAD_SESSION},
+	{"save-session", required_argument, NULL, OPT_SAVE_SESSION},
 	{"quiet", no_argument, NULL, 'q'},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPT_VERSION},
@@ -273,6 +279,8 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 			    : opt == OPT_LOGITS_OUT   ? &a->logits_out
 			    : opt == OPT_IDS_OUT      ? &a->ids_out
 			    : opt == OPT_STATS_JSON   ? &a->stats_json
+			    : opt == OPT_LOAD_SESSION ? &a->load_session
+			    : opt == OPT_SAVE_SESSION ? &a->save_session
 			    : opt == OPT_LOGPROBS_OUT ? &a->logprobs_out
 						      : NULL;
 

@@ -17,6 +17,7 @@ struct run_bias {
 struct run_args {
 	const char *model, *device, *profile, *prompt, *prompt_file, *prompt_ids;
 	const char *logits_out, *ids_out, *stats_json, *logprobs_out;
+	const char *load_session, *save_session;
 	const char **stop; /* texts that end the answer */
 	size_t num_stop;
 	struct run_bias *bias; /* of --logit-bias */

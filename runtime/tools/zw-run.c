@@ -16,6 +16,7 @@
 #include "read_text.h"
 #include "run_args.h"
 #include "run_logprobs.h"
+#include "run_session.h"
 #include "run_stats.h"
 #include "small_files.h"
 
@@ -26,6 +27,7 @@ struct run {
 	struct zw_model *model;
 	struct zw_ctx *ctx;
 	uint32_t seq;
+	uint32_t session; /* tokens of it that came from a file */
 	struct zw_tokenizer *tok;
 	struct zw_detokenizer *detok;
 	struct zw_sampler *sampler;
@@ -259,6 +261,16 @@ static int open_context(struct run *r, const struct zw_model_info *info)
 	return 0;
 }
 
+static int load_session(struct run *r)
+{
+	struct zw_error err;
+
+	if (r->a.load_session &&
+	    run_session_load(r->ctx, r->seq, r->sampler, r->a.load_session, &r->session, &err))
+		return fail(err.msg);
+	return 0;
+}
+
 static void print(struct run *r, const char *text, size_t len)
 {
 	if (fwrite(text, 1, len, stdout) != len || fflush(stdout))
@@ -424,6 +436,8 @@ static int check_files(const struct run *r)
 	if (!ret)
 		ret = check_writable(r->a.stats_json);
 	if (!ret)
+		ret = check_writable(r->a.save_session);
+	if (!ret)
 		ret = check_writable(r->a.logprobs_out);
 	return ret;
 }
@@ -466,6 +480,12 @@ static int write_files(struct run *r, const struct zw_model_info *info,
 	    npy_write_f32(r->a.logits_out, r->logits, r->num_prompt, info->vocab_size, &err))
 		return fail(err.msg);
 	if (r->a.ids_out && ids_write_json(r->a.ids_out, r->out, r->num_out, &err))
+		return fail(err.msg);
+	/* What was interrupted is as long as it is. */
+	if (r->a.save_session &&
+	    run_session_save(r->ctx, r->seq, r->out, r->num_out,
+			     interrupted ? 0 : r->session + r->num_prompt + r->num_out,
+			     r->a.save_session, &err))
 		return fail(err.msg);
 	if (r->a.stats_json && run_report_write_json(report, r->a.stats_json, &err))
 		return fail(err.msg);
@@ -514,6 +534,8 @@ static int run(struct run *r)
 		ret = load_model(r, &info, &attrs);
 	if (!ret)
 		ret = open_context(r, &info);
+	if (!ret)
+		ret = load_session(r);
 	if (!ret)
 		ret = open_logprobs(r);
 	if (!ret)

@@ -270,7 +270,7 @@ def files(tmp):
     gone = os.path.join(tmp, "gone", "x")
     start = time.monotonic()
     bad = []
-    for option in ("--ids-out", "--logits-out", "--stats-json", "--logprobs-out"):
+    for option in ("--ids-out", "--logits-out", "--stats-json", "--logprobs-out", "--save-session"):
         p = sim(KDOC, "-p", "a", "-n", "2000", "--logprobs", "1", "-c", "2048", "--ignore-eos", "-q", option, gone)
         if p.returncode != 1 or p.stdout or not one_line(p) or b"gone" not in p.stderr:
             bad.append((option, p))
@@ -288,6 +288,42 @@ def files(tmp):
     p = sim(odd, "-p", "a", "-n", "1")
     ok(p.returncode == 0 and b'key "temprature" is not known' in p.stderr, "unknown keys are told of",
        p.stderr)
+
+
+def sessions(tmp):
+    """What goes on from a file is what goes on without."""
+    def tokens(prompt, n, *args):
+        ids, out = os.path.join(tmp, "in.json"), os.path.join(tmp, "out.json")
+        with open(ids, "w", encoding="utf-8") as f:
+            json.dump(prompt, f)
+        p = sim(TINY, "--prompt-ids", ids, "-n", str(n), "--ids-out", out, "--ignore-eos", "-q",
+                "--temperature", "0", "--repetition-penalty", "1.3", *args)
+        if p.returncode:
+            return p
+        with open(out, encoding="utf-8") as f:
+            return json.load(f)
+
+    file = os.path.join(tmp, "session")
+    first, second = list(range(5, 45)), [9, 8, 7]
+    a = tokens(first, 9, "--save-session", file)
+    b = tokens(second, 6, "--load-session", file, "--save-session", file)
+    c = tokens([3], 6, "--load-session", file)
+    ok(len(a) == 9 and b == tokens(first + a + second, 6)
+       and c == tokens(first + a + second + b + [3], 6),
+       "a session goes on as if it had not been saved", (a, b, c))
+    tokens(first, 0, "--save-session", file)
+    ok(tokens(second, 6, "--load-session", file) == tokens(first + second, 6),
+       "a session of a prompt alone")
+    p = sim(KDOC, "-p", "a", "-n", "1", "-q", "--load-session", file)
+    ok(p.returncode == 1 and one_line(p) and b"session" in p.stderr and not p.stdout,
+       "a session of another model is refused", p)
+    p = tokens(second, 6, "--load-session", file, "--ctx", "39")
+    ok(p.returncode == 1 and one_line(p) and b"40 tokens" in p.stderr,
+       "a session that is longer than the context is refused", p)
+    with open(file, "r+b") as f:
+        f.truncate(1000)
+    p = tokens(second, 6, "--load-session", file)
+    ok(p.returncode == 1 and one_line(p) and b"were written" in p.stderr, "one that was cut off, too", p)
 
 
 def outputs(tmp):
@@ -365,6 +401,7 @@ def main():
             failures(tmp)
             text_and_seed(tmp)
             outputs(tmp)
+            sessions(tmp)
             choices(tmp)
             interrupted(tmp)
             terminal()
