@@ -176,5 +176,7 @@ int zw_device_inject_text(struct zw_device *dev, const char *text, char *err, si
 
 uint64_t zw_device_hbm_size(const struct zw_device *dev);
 void *zw_device_hbm(struct zw_device *dev);
+/* Bytes of host memory that hbm_backing_limit leaves, UINT64_MAX without one. Thread safe. */
+uint64_t zw_device_backing_left(struct zw_device *dev);
 
 #endif /* ZW_CORE_H */

@@ -284,6 +284,11 @@ void *zw_device_hbm(struct zw_device *dev)
 	return dev->hbm.base;
 }
 
+uint64_t zw_device_backing_left(struct zw_device *dev)
+{
+	return zw_hbm_left(&dev->hbm);
+}
+
 static int refuse(char *err, size_t len, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 static int refuse(char *err, size_t len, const char *fmt, ...)

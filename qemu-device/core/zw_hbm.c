@@ -182,6 +182,19 @@ void zw_hbm_give_back(struct zw_hbm *hbm, uint64_t bytes)
 	pthread_mutex_unlock(&hbm->lock);
 }
 
+uint64_t zw_hbm_left(struct zw_hbm *hbm)
+{
+	uint64_t left;
+
+	if (!hbm->limit)
+		return UINT64_MAX;
+	pthread_mutex_lock(&hbm->lock);
+	recount(hbm);
+	left = used(hbm) < hbm->limit ? hbm->limit - used(hbm) : 0;
+	pthread_mutex_unlock(&hbm->lock);
+	return left;
+}
+
 static bool is_zero(const uint8_t *p, uint64_t len)
 {
 	/* len is a multiple of 4096: the first word decides about most non-zero pages. */

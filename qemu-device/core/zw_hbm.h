@@ -74,6 +74,9 @@ int zw_hbm_reserve(struct zw_hbm *hbm, uint64_t off, uint64_t len);
 int zw_hbm_borrow(struct zw_hbm *hbm, uint64_t bytes);
 void zw_hbm_give_back(struct zw_hbm *hbm, uint64_t bytes);
 
+/* Bytes that the limit leaves, UINT64_MAX without one. Looks at the real pages. Thread safe. */
+uint64_t zw_hbm_left(struct zw_hbm *hbm);
+
 /*
  * Zeroes [off, off + len), giving pages back to the host where it can. The range is inside and 4
  * KiB aligned. Not together with engine access to it. stop (may be NULL) is polled; true ends early

@@ -449,6 +449,7 @@ static void sim_close(struct zw_dev *dev)
 static int sim_get_attrs(struct zw_dev *dev, struct zw_dev_attrs *a)
 {
 	struct sim *sim = sim_of(dev);
+	uint64_t left;
 
 	if (atomic_load(&sim->lost))
 		return -ENODEV;
@@ -467,6 +468,9 @@ static int sim_get_attrs(struct zw_dev *dev, struct zw_dev_attrs *a)
 	pthread_mutex_lock(&sim->hbm.lock);
 	a->hbm_free = sim->hbm.available;
 	pthread_mutex_unlock(&sim->hbm.lock);
+	left = zw_device_backing_left(sim->core);
+	if (left < a->hbm_free)
+		a->hbm_free = left;
 	a->va_bits = ZW_VA_BITS;
 	a->page_size = ZW_PAGE_SIZE;
 	a->max_queues = sim->num_queues;

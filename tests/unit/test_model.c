@@ -297,6 +297,13 @@ static void test_progress(void **state)
 	fixture_free(&f);
 }
 
+static int never(void *opaque, uint64_t done, uint64_t total)
+{
+	fail_msg("%llu of %llu bytes are being loaded", (unsigned long long)done,
+		 (unsigned long long)total);
+	return 0;
+}
+
 /* Neither a model nor a context that does not fit is begun; both say what is missing. */
 static void test_too_large(void **state)
 {
@@ -333,6 +340,36 @@ static void test_too_large(void **state)
 	zw_ctx_destroy(ctx);
 	assert_int_equal(zw_model_close(m), 0);
 	assert_int_equal(zw_dev_close(small), 0);
+	fixture_free(&f);
+}
+
+/* The host lends the device less memory than it has: the model is refused before any of it is read. */
+static void test_backing(void **state)
+{
+	struct zw_dev_options dopt = {.size = sizeof(dopt), .hbm_backing_limit = 16 << 20};
+	struct shape s = {.h = 256, .i = 64, .layers = 1, .nq = 4, .nkv = 2, .d = 16, .v = 20000};
+	struct zw_model_options mopt = {.size = sizeof(mopt), .progress = never};
+	struct zw_dev *lent;
+	struct zw_error err = {""};
+	struct zw_model *m = NULL;
+	struct fixture f;
+
+	if (zw_dev_open("sim", &dopt, &lent, &err))
+		fail_msg("%s", err.msg);
+	fixture_make(&f, s); /* two matrices of 10 MB */
+	fixture_write(&f);
+	assert_int_equal(zw_model_open(lent, f.dir, &mopt, &m, &err), -ENOSPC);
+	assert_null(m);
+	expect_words("model", &err, f.dir);
+	expect_words("model", &err, "device memory|MiB are free");
+	fixture_free(&f);
+	s.tied = true;
+	fixture_make(&f, s);
+	fixture_write(&f);
+	if (zw_model_open(lent, f.dir, NULL, &m, &err))
+		fail_msg("%s", err.msg);
+	assert_int_equal(zw_model_close(m), 0);
+	assert_int_equal(zw_dev_close(lent), 0);
 	fixture_free(&f);
 }
 
@@ -777,13 +814,13 @@ static int close_device(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reference),      cmocka_unit_test(test_forms),
-		cmocka_unit_test(test_refused),        cmocka_unit_test(test_progress),
-		cmocka_unit_test(test_too_large),      cmocka_unit_test(test_generate),
-		cmocka_unit_test(test_choices),        cmocka_unit_test(test_not_numbers),
-		cmocka_unit_test(test_tied_head),      cmocka_unit_test(test_two_contexts),
-		cmocka_unit_test(test_device_too_old), cmocka_unit_test(test_threads),
-		cmocka_unit_test(test_disasm),
+		cmocka_unit_test(test_reference),    cmocka_unit_test(test_forms),
+		cmocka_unit_test(test_refused),      cmocka_unit_test(test_progress),
+		cmocka_unit_test(test_too_large),    cmocka_unit_test(test_backing),
+		cmocka_unit_test(test_generate),     cmocka_unit_test(test_choices),
+		cmocka_unit_test(test_not_numbers),  cmocka_unit_test(test_tied_head),
+		cmocka_unit_test(test_two_contexts), cmocka_unit_test(test_device_too_old),
+		cmocka_unit_test(test_threads),      cmocka_unit_test(test_disasm),
 	};
 
 	return cmocka_run_group_tests_name("model", tests, open_device, close_device);

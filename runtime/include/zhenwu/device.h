@@ -119,7 +119,8 @@ struct zw_dev_attrs {
 	uint32_t fw_version;    /**< ZW_FW_VERSION() of the running firmware */
 	uint64_t hbm_size;      /**< bytes of HBM */
 	uint64_t hbm_visible;   /**< bytes of it that ZW_BO_CPU_VISIBLE buffers can come from */
-	uint64_t hbm_free;      /**< bytes not allocated at the moment */
+	uint64_t hbm_free;      /**< bytes not allocated at the moment, and on sim not more than
+				 *   hbm_backing_limit leaves */
 	uint32_t va_bits;       /**< width of device addresses */
 	uint32_t page_size;     /**< unit of zw_vm_map() */
 	uint32_t max_queues;
