@@ -21,8 +21,8 @@ static int by_offset(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-/* No two tensors may share bytes, nor a name. They are left in order of name. */
-static int check_tensors(struct zw_gguf *g, struct zw_error *err)
+/* No two tensors of a file may share bytes. */
+static int check_places(struct zw_gguf *g, struct zw_error *err)
 {
 	const struct gguf_tensor *t = g->tensors;
 
@@ -33,12 +33,20 @@ static int check_tensors(struct zw_gguf *g, struct zw_error *err)
 			return llm_fail(err, -EBADMSG, "%s: tensor %s overlaps tensor %s", g->path,
 					t[i].name, t[i - 1].name);
 	}
+	return 0;
+}
+
+/* No two tensors may have one name. They are left in order of name. */
+static int check_names(struct zw_gguf *g, struct zw_error *err)
+{
+	const struct gguf_tensor *t = g->tensors;
+
 	if (g->num_tensors)
 		qsort(g->tensors, g->num_tensors, sizeof(*g->tensors), by_name);
 	for (size_t i = 0; i < g->num_tensors; i++) {
 		if (i && !strcmp(t[i].name, t[i - 1].name))
-			return llm_fail(err, -EBADMSG, "%s: tensor %s appears twice", g->path,
-					t[i].name);
+			return llm_fail(err, -EBADMSG, "%s: tensor %s appears twice",
+					g->files[t[i].file].path, t[i].name);
 		g->bytes += t[i].nbytes;
 	}
 	return 0;
@@ -58,16 +66,45 @@ bool gguf_is_one(const char *path)
 	return !memcmp(magic, "GGUF", sizeof(magic));
 }
 
-static int open_file(struct zw_gguf *g, const char *path, struct zw_error *err)
+static int open_file(struct gguf_file *f, const char *path, struct zw_error *err)
 {
 	const char *slash = strrchr(path, '/');
 
-	g->path = strdup(path);
-	g->name = strdup(slash ? slash + 1 : path);
-	if (!g->path || !g->name)
+	f->fd = -1;
+	f->path = strdup(path);
+	f->name = strdup(slash ? slash + 1 : path);
+	if (!f->path || !f->name)
 		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
-	g->fd = llm_file_open(path, &g->size, err);
-	return g->fd < 0 ? g->fd : 0;
+	f->fd = llm_file_open(path, &f->size, err);
+	return f->fd < 0 ? f->fd : 0;
+}
+
+int gguf_open_one(const char *path, struct zw_gguf **out, struct zw_error *err)
+{
+	struct zw_gguf *g = calloc(1, sizeof(*g));
+	int ret;
+
+	if (g)
+		g->files = calloc(1, sizeof(*g->files));
+	if (!g || !g->files) {
+		free(g);
+		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
+	}
+	g->num_files = 1;
+	ret = open_file(&g->files[0], path, err);
+	g->path = g->files[0].path;
+	if (!ret)
+		ret = gguf_read_header(g, err);
+	if (!ret)
+		ret = gguf_sort_values(g, err);
+	if (!ret)
+		ret = check_places(g, err);
+	if (ret) {
+		zw_gguf_close(g);
+		return ret;
+	}
+	*out = g;
+	return 0;
 }
 
 int zw_gguf_open(const char *path, struct zw_gguf **out, struct zw_error *err)
@@ -77,17 +114,12 @@ int zw_gguf_open(const char *path, struct zw_gguf **out, struct zw_error *err)
 
 	if (!path || !out)
 		return llm_fail(err, -EINVAL, "zw_gguf_open: NULL argument");
-	g = calloc(1, sizeof(*g));
-	if (!g)
-		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
-	g->fd = -1;
-	ret = open_file(g, path, err);
+	ret = gguf_open_one(path, &g, err);
+	if (ret)
+		return ret;
+	ret = gguf_open_rest(g, err);
 	if (!ret)
-		ret = gguf_read_header(g, err);
-	if (!ret)
-		ret = gguf_sort_values(g, err);
-	if (!ret)
-		ret = check_tensors(g, err);
+		ret = check_names(g, err);
 	if (ret) {
 		zw_gguf_close(g);
 		return ret;
@@ -104,13 +136,16 @@ void zw_gguf_close(struct zw_gguf *g)
 		free(g->values[i].key);
 	for (size_t i = 0; i < g->num_tensors; i++)
 		free(g->tensors[i].name);
-	if (g->fd >= 0)
-		close(g->fd);
+	for (uint32_t i = 0; i < g->num_files; i++) {
+		if (g->files[i].fd >= 0)
+			close(g->files[i].fd);
+		free(g->files[i].path);
+		free(g->files[i].name);
+	}
 	free(g->values);
 	free(g->tensors);
 	free(g->header);
-	free(g->path);
-	free(g->name);
+	free(g->files);
 	free(g);
 }
 
@@ -137,6 +172,7 @@ int zw_gguf_get(const struct zw_gguf *g, size_t i, struct zw_gguf_info *info)
 	full.dtype_name = t->dtype->name;
 	full.ndim = t->ndim;
 	full.nbytes = t->nbytes;
+	full.file = g->files[t->file].name;
 	memcpy(full.shape, t->shape, sizeof(full.shape));
 	return sized_out(info, SIZED_V0(struct zw_gguf_info, nbytes), &full, sizeof(full));
 }
@@ -163,12 +199,14 @@ int zw_gguf_read(const struct zw_gguf *g, size_t i, uint64_t off, void *dst, uin
 		 struct zw_error *err)
 {
 	const struct gguf_tensor *t;
+	const struct gguf_file *f;
 
 	if (i >= g->num_tensors)
 		return llm_fail(err, -ERANGE, "%s: no tensor %zu", g->path, i);
 	t = &g->tensors[i];
+	f = &g->files[t->file];
 	if (off > t->nbytes || len > t->nbytes - off)
-		return llm_fail(err, -ERANGE, "%s: tensor %s: read behind its end", g->path,
+		return llm_fail(err, -ERANGE, "%s: tensor %s: read behind its end", f->path,
 				t->name);
-	return llm_file_pread(g->fd, g->path, dst, len, g->data + t->off + off, err);
+	return llm_file_pread(f->fd, f->path, dst, len, f->data + t->off + off, err);
 }

@@ -53,16 +53,24 @@ struct gguf_tensor {
 	uint64_t nbytes;
 	uint64_t shape[ZW_GGUF_MAX_DIMS]; /* row-major: the file's order turned round */
 	uint32_t ndim;
+	uint32_t file; /* of those that the tensors are spread over */
 	const struct gguf_dtype *dtype;
 };
 
-struct zw_gguf {
+struct gguf_file {
 	char *path, *name; /* name: without the folders */
 	int fd;
 	uint64_t size;
-	uint64_t data;  /* file offset of the data section */
-	uint64_t bytes; /* of all tensors */
-	char *header;   /* the file up to the end of the tensors' descriptions */
+	uint64_t data; /* file offset of the data section */
+};
+
+struct zw_gguf {
+	/* Most are one file. In others the first one has the metadata, and all have tensors. */
+	struct gguf_file *files;
+	uint32_t num_files;
+	const char *path; /* of the first */
+	uint64_t bytes;   /* of all tensors */
+	char *header;     /* the file up to the end of the tensors' descriptions */
 	uint64_t header_len;
 	struct gguf_value *values; /* sorted by key after open */
 	size_t num_values;
@@ -75,8 +83,15 @@ bool gguf_is_one(const char *path);
 
 /* ---- gguf_header.c ---- */
 
-/* Reads and checks everything in front of the data. g->fd is open and g->size is set. */
+/* Reads and checks everything in front of the data of the first file, which is open. */
 int gguf_read_header(struct zw_gguf *g, struct zw_error *err);
+
+/* ---- gguf_split.c: several files ---- */
+
+/* Opens one file: everything but what other files say. */
+int gguf_open_one(const char *path, struct zw_gguf **out, struct zw_error *err);
+/* Opens the others that g, the first one, tells of, and takes their tensors over. */
+int gguf_open_rest(struct zw_gguf *g, struct zw_error *err);
 
 /* ---- gguf_value.c: metadata ---- */
 

@@ -73,6 +73,7 @@ static const struct gguf_dtype *dtype_find(uint32_t number)
 
 struct reader {
 	struct zw_gguf *g;
+	struct gguf_file *f; /* its only one so far */
 	uint64_t at;
 	uint64_t cap;
 	struct zw_error *err;
@@ -81,7 +82,7 @@ struct reader {
 static int truncated(struct reader *r)
 {
 	return llm_fail(r->err, -EBADMSG, "%s: the header ends behind byte %llu: file is truncated",
-			r->g->path, (unsigned long long)r->g->size);
+			r->g->path, (unsigned long long)r->f->size);
 }
 
 /* Makes bytes [at, at + n) of the file available. */
@@ -92,7 +93,7 @@ static int need(struct reader *r, uint64_t n)
 	char *buf;
 	int ret;
 
-	if (n > g->size - r->at)
+	if (n > r->f->size - r->at)
 		return truncated(r);
 	end = r->at + n;
 	if (end <= g->header_len)
@@ -102,8 +103,8 @@ static int need(struct reader *r, uint64_t n)
 				HEADER_MAX);
 	/* Whole pieces, so that small values do not become small reads. */
 	end = (end + PIECE - 1) / PIECE * PIECE;
-	if (end > g->size)
-		end = g->size;
+	if (end > r->f->size)
+		end = r->f->size;
 	while (cap < end)
 		cap *= 2;
 	if (cap > r->cap) {
@@ -113,7 +114,7 @@ static int need(struct reader *r, uint64_t n)
 		g->header = buf;
 		r->cap = cap;
 	}
-	ret = llm_file_pread(g->fd, g->path, g->header + g->header_len, end - g->header_len,
+	ret = llm_file_pread(r->f->fd, g->path, g->header + g->header_len, end - g->header_len,
 			     g->header_len, r->err);
 	if (!ret)
 		g->header_len = end;
@@ -178,7 +179,7 @@ static int too_long(struct reader *r, const struct gguf_value *v, uint64_t n, co
 static int skip_elements(struct reader *r, const struct gguf_value *v)
 {
 	unsigned int bytes = gguf_type_bytes(v->type);
-	uint64_t left = r->g->size - r->at, len;
+	uint64_t left = r->f->size - r->at, len;
 	int ret = 0;
 
 	if (v->count > left / (bytes ? bytes : 8))
@@ -198,7 +199,7 @@ static int skip_elements(struct reader *r, const struct gguf_value *v)
 		ret = get_int(r, 8, &len);
 		if (ret)
 			return ret;
-		if (len > r->g->size - r->at)
+		if (len > r->f->size - r->at)
 			return too_long(r, v, len, "bytes of a string");
 		ret = need(r, len);
 		if (ret)
@@ -321,7 +322,7 @@ static int read_tensor(struct reader *r, uint64_t number, struct gguf_tensor *t)
 static int check_place(struct reader *r, const struct gguf_tensor *t, uint64_t align)
 {
 	const struct zw_gguf *g = r->g;
-	uint64_t left = g->size - g->data;
+	uint64_t left = r->f->size - r->f->data;
 
 	if (t->off % align)
 		return llm_fail(r->err, -EBADMSG,
@@ -342,7 +343,7 @@ static int read_magic(struct reader *r)
 	const char *path = r->g->path;
 	uint32_t magic, version;
 
-	if (r->g->size < 4 || get_u32(r, &magic) || memcmp(r->g->header, "GGUF", 4))
+	if (r->f->size < 4 || get_u32(r, &magic) || memcmp(r->g->header, "GGUF", 4))
 		return llm_fail(r->err, -EBADMSG, "%s: not a GGUF file", path);
 	if (get_u32(r, &version))
 		return truncated(r);
@@ -368,13 +369,13 @@ static int read_counts(struct reader *r, uint64_t *tensors, uint64_t *keys)
 		ret = get_int(r, 8, keys);
 	if (ret)
 		return ret;
-	left = r->g->size - r->at;
+	left = r->f->size - r->at;
 	if (*keys > KEYS_MAX || *keys > left / KEY_BYTES_MIN)
 		return llm_fail(r->err, -EBADMSG, "%s: %llu keys in a file of %llu bytes", path,
-				(unsigned long long)*keys, (unsigned long long)r->g->size);
+				(unsigned long long)*keys, (unsigned long long)r->f->size);
 	if (*tensors > TENSORS_MAX || *tensors > left / TENSOR_BYTES_MIN)
 		return llm_fail(r->err, -EBADMSG, "%s: %llu tensors in a file of %llu bytes", path,
-				(unsigned long long)*tensors, (unsigned long long)r->g->size);
+				(unsigned long long)*tensors, (unsigned long long)r->f->size);
 	return 0;
 }
 
@@ -428,10 +429,10 @@ static int read_all(struct reader *r)
 	}
 	if (ret)
 		return ret;
-	g->data = (r->at + align - 1) / align * align;
+	r->f->data = (r->at + align - 1) / align * align;
 	/* A file without tensors may end with its header. */
-	if (g->data > g->size)
-		g->data = g->size;
+	if (r->f->data > r->f->size)
+		r->f->data = r->f->size;
 	for (size_t i = 0; i < g->num_tensors && !ret; i++)
 		ret = check_place(r, &g->tensors[i], align);
 	return ret;
@@ -439,7 +440,7 @@ static int read_all(struct reader *r)
 
 int gguf_read_header(struct zw_gguf *g, struct zw_error *err)
 {
-	struct reader r = {.g = g, .err = err};
+	struct reader r = {.g = g, .f = &g->files[0], .err = err};
 
 	return read_all(&r);
 }

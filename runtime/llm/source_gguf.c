@@ -159,7 +159,7 @@ static void gguf_get(const struct llm_source *s, size_t i, struct llm_source_ten
 	_Static_assert(ZW_GGUF_MAX_DIMS <= LLM_SOURCE_MAX_DIMS, "shapes fit");
 	*out = (struct llm_source_tensor){
 		.name = t->name,
-		.file = gs->g->name,
+		.file = gs->g->files[t->file].name,
 		.dtype_name = t->dtype->name,
 		.dtype = t->dtype->dtype,
 		.ndim = t->ndim - v->skip,

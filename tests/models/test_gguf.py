@@ -121,6 +121,15 @@ def other_shapes(tmp):
     gguf_file.write(path, {**no_kv, "qwen2.vocab_size": 640, "general.file_type": 32,
                            "somebody.else": "x", "qwen2.attention.causal": True}, tensors)
     ok(logits.of(path) == want, "keys without effect")
+    # Spread over files, the embedding and all metadata in the first.
+    names = sorted(tensors, key=lambda n: n != "token_embd.weight")
+    for i in range(3):
+        part = {n: tensors[n] for k, n in enumerate(names) if k * 3 // len(names) == i}
+        split = {"split.no": i, "split.count": 3, "split.tensors.count": len(tensors)}
+        gguf_file.write(os.path.join(tmp, f"m-0000{i + 1}-of-00003.gguf"),
+                        {**(meta if i == 0 else {}), **split}, part)
+    got = logits.of(os.path.join(tmp, "m-00001-of-00003.gguf"))
+    ok(got == want, "a model in three files", got)
     # An untied copy of the embedding is the same head.
     gguf_file.write(path, meta, {**tensors, "output.weight": tensors["token_embd.weight"]})
     ok(logits.of(path) == want, "output.weight beside the embedding")

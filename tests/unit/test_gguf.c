@@ -381,6 +381,95 @@ static void test_shrunk(void **state)
 	zw_gguf_close(NULL);
 }
 
+/* ---- several files ---- */
+
+static void build_split(uint64_t no, uint64_t count, uint64_t total, const char *tensor)
+{
+	gb_head(&b, 3, 1, 3);
+	gb_key(&b, "split.no", 2), gb_raw(&b, &(uint16_t){(uint16_t)no}, 2);
+	gb_key(&b, "split.count", 2), gb_raw(&b, &(uint16_t){(uint16_t)count}, 2);
+	gb_key(&b, "split.tensors.count", 5), gb_u32(&b, (uint32_t)total);
+	gb_tensor(&b, tensor, 4, 0, 0, no * 32);
+	gb_data(&b, 32, (size_t)no * 32 + 16);
+}
+
+static void write_split(const char *dir, const char *name, uint64_t no, uint64_t count,
+			uint64_t total, const char *tensor)
+{
+	build_split(no, count, total, tensor);
+	scratch_write(dir, name, b.data, b.n);
+}
+
+static int open_named(const char *dir, const char *name, struct zw_gguf **g, struct zw_error *err)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return zw_gguf_open(path, g, err);
+}
+
+static void test_split(void **state)
+{
+	const char *dir = *state;
+	struct zw_gguf_info info = {.size = sizeof(info)};
+	struct zw_gguf *g;
+	struct zw_error err = {""};
+	uint8_t buf[16];
+
+	write_split(dir, "m-00001-of-00003.gguf", 0, 3, 3, "b");
+	write_split(dir, "m-00002-of-00003.gguf", 1, 3, 3, "c");
+	write_split(dir, "m-00003-of-00003.gguf", 2, 3, 3, "a");
+	if (open_named(dir, "m-00001-of-00003.gguf", &g, &err))
+		fail_msg("%s", err.msg);
+	assert_int_equal(zw_gguf_count(g), 3);
+	assert_int_equal(zw_gguf_bytes(g), 48);
+	assert_int_equal(zw_gguf_get(g, 0, &info), 0);
+	assert_string_equal(info.name, "a");
+	assert_string_equal(info.file, "m-00003-of-00003.gguf");
+	assert_int_equal(zw_gguf_find(g, "c"), 2);
+	for (size_t i = 0; i < 3; i++) {
+		static const uint8_t first[] = {64, 0, 32};
+
+		assert_int_equal(zw_gguf_read(g, i, 0, buf, 16, &err), 0);
+		assert_int_equal(buf[0], first[i]);
+	}
+	zw_gguf_close(g);
+
+	assert_int_equal(open_named(dir, "m-00002-of-00003.gguf", &g, &err), -EINVAL);
+	expect_words("not the first", &err, "m-00002-of-00003.gguf|file 2 of 3|first");
+	write_split(dir, "other.gguf", 0, 3, 3, "b");
+	assert_int_equal(open_named(dir, "other.gguf", &g, &err), -EBADMSG);
+	expect_words("name", &err, "other.gguf|-00001-of-00003.gguf");
+	write_split(dir, "m-00003-of-00003.gguf", 1, 3, 3, "a");
+	assert_int_equal(open_named(dir, "m-00001-of-00003.gguf", &g, &err), -EBADMSG);
+	expect_words("number", &err, "m-00003-of-00003.gguf|file 2 of 3");
+	write_split(dir, "m-00003-of-00003.gguf", 2, 4, 3, "a");
+	assert_int_equal(open_named(dir, "m-00001-of-00003.gguf", &g, &err), -EBADMSG);
+	expect_words("count", &err, "m-00003-of-00003.gguf|3 of 4");
+	write_split(dir, "m-00003-of-00003.gguf", 2, 3, 3, "b");
+	assert_int_equal(open_named(dir, "m-00001-of-00003.gguf", &g, &err), -EBADMSG);
+	expect_words("twice", &err, "tensor b|twice");
+	write_split(dir, "m-00003-of-00003.gguf", 2, 3, 3, "a");
+	write_split(dir, "m-00001-of-00003.gguf", 0, 3, 4, "b");
+	assert_int_equal(open_named(dir, "m-00001-of-00003.gguf", &g, &err), -EBADMSG);
+	expect_words("total", &err, "split.tensors.count is 4|have 3");
+	build_split(2, 3, 3, "a");
+	scratch_write(dir, "m-00003-of-00003.gguf", b.data, b.n - 1);
+	write_split(dir, "m-00001-of-00003.gguf", 0, 3, 3, "b");
+	assert_int_equal(open_named(dir, "m-00001-of-00003.gguf", &g, &err), -EBADMSG);
+	expect_words("truncated", &err, "m-00003-of-00003.gguf|tensor a|truncated");
+	write_split(dir, "m-00001-of-00004.gguf", 0, 4, 4, "b");
+	assert_int_equal(open_named(dir, "m-00001-of-00004.gguf", &g, &err), -ENOENT);
+	expect_words("one is not there", &err, "m-00002-of-00004.gguf");
+	/* One of one, by either number. */
+	write_split(dir, "m.gguf", 0, 0, 1, "b");
+	assert_int_equal(open_named(dir, "m.gguf", &g, &err), 0);
+	zw_gguf_close(g);
+	write_split(dir, "m.gguf", 0, 1, 1, "b");
+	assert_int_equal(open_named(dir, "m.gguf", &g, &err), 0);
+	zw_gguf_close(g);
+}
+
 /* A header longer than what is read at a time, with strings across the seams. */
 static void test_long_header(void **state)
 {
@@ -431,6 +520,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bad_keys, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_tensors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_shrunk, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_split, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long_header, setup, teardown),
 	};
 

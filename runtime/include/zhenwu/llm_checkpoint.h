@@ -82,16 +82,18 @@ struct zw_gguf_info {
 	const char *dtype_name; /**< as ggml calls it, e.g. "Q4_K" */
 	uint32_t ndim;
 	uint32_t reserved;
-	uint64_t shape
-		[ZW_GGUF_MAX_DIMS]; /**< row-major, outermost first: the reverse of the file's */
+	/** Row-major, outermost first: the reverse of the file's. */
+	uint64_t shape[ZW_GGUF_MAX_DIMS];
 	uint64_t nbytes;
+	const char *file; /**< name of the file it is in, without its folder */
 };
 
-/** A GGUF file. Immutable. */
+/** A GGUF file, or several that are one model. Immutable. */
 struct zw_gguf;
 
 /**
- * Opens a little-endian GGUF file of version 2 or 3.
+ * Opens a little-endian GGUF file of version 2 or 3; of a model in several, NAME-00001-of-00003.gguf and so
+ * on, the first one, and with it the others.
  *
  * Everything in front of the data is read and checked before this returns: counts and lengths that fit
  * into the file before memory is taken for them, keys and tensors once each, values of known types (arrays
