@@ -33,7 +33,16 @@ struct match {
 	struct llm_plan *p;
 	uint8_t *seen; /* by tensor of the source */
 	bool check;    /* tensors have to be there and of the right shape, and are not loaded */
+	size_t embed;  /* the embedding, once it is found */
 };
+
+static uint32_t dtype_of(const struct match *m, size_t tensor)
+{
+	struct llm_source_tensor t;
+
+	m->p->src->ops->get(m->p->src, tensor, &t);
+	return t.dtype;
+}
 
 static uint64_t dim_of(const struct llm_model_config *c, uint32_t dim)
 {
@@ -176,37 +185,29 @@ static long find_row(const struct match *m, const struct llm_tensor_row *row, st
 	return i;
 }
 
-/* A tied head that the file has all the same: 1 when it is the embedding, 0 when not. */
-static int is_copy(const struct match *m, size_t head, struct zw_error *err)
-{
-	const struct llm_source *src = m->p->src;
-
-	for (size_t i = 0; i < m->f->num_tensors; i++) {
-		const struct llm_tensor_row *row = &m->f->tensors[i];
-
-		if (row->slot == offsetof(struct llm_weights, embed) && !(row->flags & LLM_T_LAYER))
-			return llm_source_equal(src, head, (size_t)src->ops->find(src, row->name),
-						err);
-	}
-	return 0;
-}
-
 /* What a row takes from the source, to takes[*n]: something, or nothing. */
 static int take_row(struct match *m, const struct llm_tensor_row *row, struct which which,
 		    struct llm_take *takes, size_t *n, struct zw_error *err)
 {
 	long t = find_row(m, row, which, err);
 
-	if (t == -ENOENT)
-		return 0;
-	if (t < 0)
+	if (t < 0 && t != -ENOENT)
 		return (int)t;
 	if (row->flags & LLM_T_HEAD && m->cfg->tie_word_embeddings) {
-		int copy = is_copy(m, (size_t)t, err);
+		int copy = t == -ENOENT ? 1 : llm_source_equal(m->p->src, (size_t)t, m->embed, err);
 
+		if (copy < 0)
+			return copy;
+		/* Records are no table to take rows from, which is numbers: the head is another tensor. */
+		if (copy && !llm_is_blocked(dtype_of(m, m->embed)))
+			return 0;
 		if (copy)
-			return copy < 0 ? copy : 0;
+			t = (long)m->embed;
+	} else if (t == -ENOENT) {
+		return 0;
 	}
+	if (row->slot == offsetof(struct llm_weights, embed) && !(row->flags & LLM_T_LAYER))
+		m->embed = (size_t)t;
 	takes[*n] = (struct llm_take){.tensor = (size_t)t, .add = row->add};
 	if (row->part)
 		row->part(m->cfg, &takes[*n]);
@@ -282,11 +283,9 @@ static int plan_quantised(struct match *m, const struct llm_tensor_row *first, s
 static int plan_slot(struct match *m, const struct llm_tensor_row *first, size_t n, uint32_t layer,
 		     char *base, struct zw_error *err)
 {
-	struct zw_tensor *dst = (struct zw_tensor *)(void *)(base + first->slot);
 	struct llm_take *takes;
 	uint32_t experts;
 	struct which which = {.layer = layer};
-	uint32_t dtype = first->add != 0 ? ZW_DTYPE_F32 : ZW_DTYPE_NONE;
 	size_t parts = 0;
 	int ret = 0;
 
@@ -310,11 +309,8 @@ static int plan_slot(struct match *m, const struct llm_tensor_row *first, size_t
 	}
 	if (m->check)
 		parts = 0;
-	if (!ret && parts)
-		ret = llm_plan_add(m->p, dst, dtype, takes, parts, err);
-	if (!ret && parts && first->flags & (LLM_T_EXPERT | LLM_T_FUSED))
-		*dst = zw_tensor_3d(dst->dtype, dst->va, m->cfg->num_experts,
-				    dst->dim[0] / m->cfg->num_experts, dst->dim[1]);
+	if (!ret)
+		ret = llm_plan_slot(m->p, first, m->cfg->num_experts, base, takes, parts, err);
 	free(takes);
 	return ret;
 }

@@ -10,25 +10,44 @@ static const struct zw_tensor *opt(const struct zw_tensor *t)
 
 /* ---- linear layers ---- */
 
+/* Part i of a matrix, or NULL behind the last. */
+static const struct zw_tensor *part_of(const struct llm_linear *l, uint32_t i)
+{
+	if (!i)
+		return &l->w;
+	return i <= LLM_LINEAR_MORE ? opt(&l->more[i - 1]) : NULL;
+}
+
+/* n columns from `first` on of the last dimension; t whole when they are all of it. */
+static struct zw_tensor columns(const struct zw_tensor *t, uint32_t first, uint32_t n)
+{
+	return n == t->dim[t->ndim - 1] ? *t : zw_tensor_slice(*t, t->ndim - 1u, first, n);
+}
+
 void llm_build_linear(const struct llm_build *b, const struct zw_tensor *a,
 		      const struct llm_linear *l, const struct zw_tensor *c,
 		      const struct zw_tensor *bias, const struct zw_tensor *residual)
 {
-	struct zw_pkt_gemm pkt = {
-		.hdr = {.opcode = ZW_OP_GEMM, .size = sizeof(pkt), .rows_va = b->rows_va},
-		.a = *a,
-		.w = l->w,
-		.c = *c,
-		.w_scale = l->scale,
-		.w_zero = l->zero,
-		.w_scale2 = l->scale2,
-	};
+	const struct zw_tensor *w;
+	uint32_t n = 0;
 
-	if (bias)
-		pkt.bias = *bias;
-	if (residual)
-		pkt.residual = *residual;
-	zw_cmd_packet(b->cmd, &pkt);
+	for (uint32_t i = 0; (w = part_of(l, i)); n += w->dim[0], i++) {
+		struct zw_pkt_gemm pkt = {
+			.hdr = {.opcode = ZW_OP_GEMM, .size = sizeof(pkt), .rows_va = b->rows_va},
+			.a = *a,
+			.w = *w,
+			.c = columns(c, n, w->dim[0]),
+			.w_scale = l->scale,
+			.w_zero = l->zero,
+			.w_scale2 = l->scale2,
+		};
+
+		if (bias)
+			pkt.bias = columns(bias, n, w->dim[0]);
+		if (residual)
+			pkt.residual = columns(residual, n, w->dim[0]);
+		zw_cmd_packet(b->cmd, &pkt);
+	}
 }
 
 void llm_build_linear_experts(const struct llm_build *b, const struct zw_tensor *a,
@@ -36,25 +55,30 @@ void llm_build_linear_experts(const struct llm_build *b, const struct zw_tensor 
 			      const struct zw_tensor *c, const struct zw_tensor *weights,
 			      const struct zw_tensor *residual, uint32_t flags)
 {
-	struct zw_pkt_gemm_experts pkt = {
-		.hdr = {.opcode = ZW_OP_GEMM_EXPERTS,
-			.size = sizeof(pkt),
-			.flags = flags,
-			.rows_va = b->rows_va},
-		.a = *a,
-		.w = l->w,
-		.ids = *ids,
-		.c = *c,
-		.w_scale = l->scale,
-		.w_zero = l->zero,
-		.w_scale2 = l->scale2,
-	};
+	const struct zw_tensor *w;
+	uint32_t n = 0;
 
-	if (weights)
-		pkt.weights = *weights;
-	if (residual)
-		pkt.residual = *residual;
-	zw_cmd_packet(b->cmd, &pkt);
+	for (uint32_t i = 0; (w = part_of(l, i)); n += w->dim[1], i++) {
+		struct zw_pkt_gemm_experts pkt = {
+			.hdr = {.opcode = ZW_OP_GEMM_EXPERTS,
+				.size = sizeof(pkt),
+				.flags = flags,
+				.rows_va = b->rows_va},
+			.a = *a,
+			.w = *w,
+			.ids = *ids,
+			.c = columns(c, n, w->dim[1]),
+			.w_scale = l->scale,
+			.w_zero = l->zero,
+			.w_scale2 = l->scale2,
+		};
+
+		if (weights)
+			pkt.weights = *weights;
+		if (residual)
+			pkt.residual = columns(residual, n, w->dim[1]);
+		zw_cmd_packet(b->cmd, &pkt);
+	}
 }
 
 /* ---- layers ---- */

@@ -15,12 +15,17 @@
 /*
  * The matrix of a linear layer, [N,K] or [experts, N, K], as llm_build_linear() takes it: (w - zero) *
  * scale * scale2, where the last three are zw_tensor_none() for what a checkpoint does not quantise.
+ *
+ * Of matrices that are stacked below each other some may be records of a type that others are not: those
+ * rows follow in more[], until one is zw_tensor_none(), and are products of their own.
  */
+#define LLM_LINEAR_MORE 3
 struct llm_linear {
 	struct zw_tensor w, scale, zero, scale2;
 	/* The other operand is quantised on its way in: enum zw_dtype, or NONE; a scale for so many
 	 * columns, 0: for a row. */
 	uint32_t act, act_block;
+	struct zw_tensor more[LLM_LINEAR_MORE];
 };
 
 /* One layer; absent ones are zw_tensor_none(). Matrices that read the same input are one matrix. */

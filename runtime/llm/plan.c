@@ -23,7 +23,7 @@ static bool converts(const struct llm_take *t, uint32_t from, uint32_t to)
 		       (to == ZW_DTYPE_I8 || to == ZW_DTYPE_U8 || to == ZW_DTYPE_U4);
 	if (from == to && t->add == 0 && t->mul == 0)
 		return true;
-	return is_float(to) && (is_float(from) || from == ZW_DTYPE_F8E4M3);
+	return is_float(to) && (is_float(from) || from == ZW_DTYPE_F8E4M3 || llm_is_blocked(from));
 }
 
 /* Puts the defaults in; -EINVAL when the take leaves the matrix [rows, cols]. */
@@ -107,9 +107,11 @@ static int add_part(struct llm_plan *p, const struct llm_take *take, uint32_t to
 		return llm_fail(err, -EINVAL, "%s: tensor %s: %llu columns beside %llu", t.file,
 				t.name, (unsigned long long)part.dst_cols,
 				(unsigned long long)*cols);
-	if (part.dst_cols * zw_dtype_bits(to) % 8)
+	if (part.dst_cols % zw_dtype_block_elements(to) ||
+	    part.take.col % zw_dtype_block_elements(to))
 		return llm_fail(err, -EOPNOTSUPP,
-				"%s: tensor %s: rows of %llu elements of %s are no whole bytes",
+				"%s: tensor %s: rows of %llu elements of %s are no whole bytes or "
+				"records",
 				t.file, t.name, (unsigned long long)part.dst_cols,
 				zw_dtype_name(to));
 	if (llm_grow(&p->parts, &p->cap_parts, p->num_parts + 1, sizeof(*p->parts)))
@@ -119,17 +121,18 @@ static int add_part(struct llm_plan *p, const struct llm_take *take, uint32_t to
 	*cols = part.dst_cols;
 	r = part.take.count * ((part.take.run + per - 1) / per);
 	*rows += r;
-	*off += r * part.dst_cols * zw_dtype_bits(to) / 8;
+	*off += llm_dtype_bytes(to, r * part.dst_cols);
 	part.read_bytes =
 		take->unpack.kind == LLM_UNPACK_REPEAT || take->unpack.kind == LLM_UNPACK_TURN
-			? src_rows * part.src_cols * (zw_dtype_bits(part.from) / 8)
-			: r * part.dst_cols * zw_dtype_bits(take->unpack.kind ? to : part.from) / 8;
+			? llm_dtype_bytes(part.from, src_rows * part.src_cols)
+			: llm_dtype_bytes(take->unpack.kind ? to : part.from,
+					  r * (take->unpack.kind ? part.dst_cols : part.src_cols));
 	p->parts[p->num_parts++] = part;
 	p->read_bytes += part.read_bytes;
 	return 0;
 }
 
-/* The type the parts have together: their own, or F32 when they differ. */
+/* The type the parts have together: their own, or F32 for numbers of different ones. */
 static int common_dtype(const struct llm_plan *p, const struct llm_take *parts, size_t n,
 			uint32_t *dtype, struct zw_error *err)
 {
@@ -137,14 +140,15 @@ static int common_dtype(const struct llm_plan *p, const struct llm_take *parts, 
 
 	for (size_t i = 0; i < n; i++) {
 		p->src->ops->get(p->src, parts[i].tensor, &t);
-		if (!is_float(t.dtype))
+		if (!i)
+			*dtype = t.dtype;
+		if (t.dtype == *dtype && (is_float(t.dtype) || llm_is_blocked(t.dtype)))
+			continue;
+		if (!is_float(t.dtype) || !is_float(*dtype))
 			return llm_fail(err, -EOPNOTSUPP,
 					"%s: tensor %s: dtype %s is not supported here", t.file,
 					t.name, t.dtype_name);
-		if (!i)
-			*dtype = t.dtype;
-		else if (t.dtype != *dtype)
-			*dtype = ZW_DTYPE_F32;
+		*dtype = ZW_DTYPE_F32;
 	}
 	return 0;
 }

@@ -18,6 +18,18 @@ static inline uint64_t llm_align(uint64_t v, uint64_t a)
 	return (v + a - 1) / a * a;
 }
 
+/* Bytes of n elements, whole blocks of the type. */
+static inline uint64_t llm_dtype_bytes(uint32_t dtype, uint64_t n)
+{
+	return n / zw_dtype_block_elements(dtype) * zw_dtype_block_bytes(dtype);
+}
+
+/* Whether a type is one of records that hold their own scales. */
+static inline bool llm_is_blocked(uint32_t dtype)
+{
+	return dtype < 64 && (ZW_DT_BLOCKED >> dtype & 1);
+}
+
 /*
  * What is taken from a tensor, seen as a matrix [rows, cols] (leading dimensions folded into the
  * rows, a vector being one column), in this order of rows: `count` times `run` rows, the first of
@@ -98,10 +110,10 @@ struct llm_plan {
  * are vectors). *dst gets an offset for an address, which llm_plan_place() makes one. dst must stay
  * where it is until then.
  *
- * @param dtype  enum zw_dtype of the destination; NONE: that of the parts, F32, F16 or BF16, and F32
- *               when they differ. Numbers (F32, F16, BF16, F8E4M3) become F32, F16 or BF16 (round to
- *               nearest even), packed integers I8, U8 or U4; anything else, quantising among it, is
- *               -EOPNOTSUPP.
+ * @param dtype  enum zw_dtype of the destination; NONE: that of the parts: records of one type, or F32,
+ *               F16 or BF16, and F32 when those differ. Numbers (F32, F16, BF16, F8E4M3, records) become F32, F16 or BF16
+ *               (round to nearest even), packed integers I8, U8 or U4, and everything stays what it is;
+ *               anything else, quantising among it, is -EOPNOTSUPP.
  */
 int llm_plan_add(struct llm_plan *p, struct zw_tensor *dst, uint32_t dtype,
 		 const struct llm_take *parts, size_t n, struct zw_error *err);

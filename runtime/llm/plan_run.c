@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 /* Load plans carried out: source to device memory, converted on the way where the plan says so. */
 #include "plan_run.h"
+#include "dequant.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define RAW_BYTES (1u << 20) /* of rows that are converted at a time */
+#define RECORD_MAX 256        /* elements of the largest records */
+#define RAW_BYTES  (1u << 20) /* of rows that are converted at a time */
 
 static int report(struct llm_plan_run *r, struct zw_error *err)
 {
@@ -47,7 +49,7 @@ int llm_plan_write(struct llm_plan_run *r, uint64_t off, uint64_t bytes, struct 
 static int run_plain(struct llm_plan_run *r, const struct llm_plan_part *part, struct zw_error *err)
 {
 	const struct llm_source *src = r->p->src;
-	uint64_t row = part->src_cols * (zw_dtype_bits(part->from) / 8);
+	uint64_t row = llm_dtype_bytes(part->from, part->src_cols);
 	uint64_t from = part->take.first * row, bytes = part->take.run * row, len, room;
 	int ret = 0;
 
@@ -72,22 +74,6 @@ static int run_plain(struct llm_plan_run *r, const struct llm_plan_part *part, s
 }
 
 /* ---- elements ---- */
-
-static float f16_value(uint16_t h)
-{
-	uint32_t exp = h >> 10 & 31, man = h & 1023, bits = (uint32_t)(h & 0x8000) << 16;
-	float f;
-
-	if (exp == 0) {
-		/* zero or subnormal: man * 2^-24, exact */
-		f = (float)man * 0x1p-24f;
-		return bits ? -f : f;
-	}
-	bits |= exp == 31 ? 0x7f800000u : (exp + 112) << 23;
-	bits |= man << 13;
-	memcpy(&f, &bits, 4);
-	return f;
-}
 
 /* Four bits of exponent with bias 7, three of mantissa; all ones is NaN, there is no infinity. */
 static float e4m3_value(uint8_t b)
@@ -137,7 +123,7 @@ static float load_value(const char *p, uint32_t dtype)
 		return e4m3_value((uint8_t)*p);
 	memcpy(&h, p, 2);
 	if (dtype == ZW_DTYPE_F16)
-		return f16_value(h);
+		return llm_f16_value(h);
 	u = (uint32_t)h << 16;
 	memcpy(&f, &u, 4);
 	return f;
@@ -162,23 +148,41 @@ static void store_value(char *p, uint32_t dtype, float f)
 	memcpy(p, &h, 2);
 }
 
+static void convert_value(char *dst, float f, const struct llm_plan_part *part)
+{
+	if (part->take.mul != 0)
+		f *= part->take.mul;
+	/* Not for nothing: -0 + 0 is +0. */
+	if (part->take.add != 0)
+		f += part->take.add;
+	store_value(dst, part->to, f);
+}
+
 void llm_plan_convert(char *dst, const char *src, const struct llm_plan_part *part, uint64_t n)
 {
 	unsigned int from = zw_dtype_bits(part->from) / 8, to = zw_dtype_bits(part->to) / 8;
 
 	if (part->from == part->to && part->take.add == 0 && part->take.mul == 0) {
-		memcpy(dst, src, n * to);
+		memcpy(dst, src, llm_dtype_bytes(part->to, n));
 		return;
 	}
-	for (uint64_t i = 0; i < n; i++) {
-		float f = load_value(src + i * from, part->from);
+	for (uint64_t i = 0; i < n; i++)
+		convert_value(dst + i * to, load_value(src + i * from, part->from), part);
+}
 
-		if (part->take.mul != 0)
-			f *= part->take.mul;
-		/* Not for nothing: -0 + 0 is +0. */
-		if (part->take.add != 0)
-			f += part->take.add;
-		store_value(dst + i * to, part->to, f);
+/* Columns of a row of records, which need not begin or end with one, as numbers. */
+static void convert_records(char *dst, const char *src, const struct llm_plan_part *part)
+{
+	const struct llm_take *t = &part->take;
+	unsigned int per = zw_dtype_block_elements(part->from), to = zw_dtype_bits(part->to) / 8;
+	uint64_t end = t->col + t->cols;
+	float x[RECORD_MAX];
+
+	for (uint64_t at = t->col / per * per; at < end; at += per) {
+		llm_dequant(part->from, src + llm_dtype_bytes(part->from, at), x, per);
+		for (uint64_t i = at < t->col ? t->col : at; i < end && i < at + per;
+		     i++, dst += to)
+			convert_value(dst, x[i - at], part);
 	}
 }
 
@@ -186,27 +190,35 @@ void llm_plan_convert(char *dst, const char *src, const struct llm_plan_part *pa
 static void pack_rows(struct llm_plan_run *r, const struct llm_plan_part *part, uint64_t n)
 {
 	const struct llm_take *t = &part->take;
-	unsigned int from = zw_dtype_bits(part->from) / 8, to = zw_dtype_bits(part->to) / 8;
+	uint64_t from = llm_dtype_bytes(part->from, part->src_cols);
+	uint64_t to = llm_dtype_bytes(part->to, t->cols);
+	bool records = llm_is_blocked(part->from) && part->from != part->to;
 
-	if (t->cols == part->src_cols) {
+	if (t->cols == part->src_cols && !records) {
 		llm_plan_convert(r->dense, r->raw, part, n * t->cols);
 		return;
 	}
-	for (uint64_t i = 0; i < n; i++)
-		llm_plan_convert(r->dense + i * t->cols * to,
-				 r->raw + (i * part->src_cols + t->col) * from, part, t->cols);
+	for (uint64_t i = 0; i < n; i++) {
+		const char *row = r->raw + i * from;
+
+		if (records)
+			convert_records(r->dense + i * to, row, part);
+		else
+			llm_plan_convert(r->dense + i * to,
+					 row + llm_dtype_bytes(part->from, t->col), part, t->cols);
+	}
 }
 
 static int run_rows(struct llm_plan_run *r, const struct llm_plan_part *part, struct zw_error *err)
 {
 	const struct llm_source *src = r->p->src;
 	const struct llm_take *t = &part->take;
-	unsigned int from = zw_dtype_bits(part->from) / 8, to = zw_dtype_bits(part->to) / 8;
-	uint64_t row = part->src_cols * from, out = part->off;
+	uint64_t row = llm_dtype_bytes(part->from, part->src_cols), out = part->off;
+	uint64_t dense = llm_dtype_bytes(part->to, t->cols);
 	uint64_t step = RAW_BYTES / row ? RAW_BYTES / row : 1;
 	int ret = 0;
 
-	ret = llm_plan_room(r, step * row, step * t->cols * to, err);
+	ret = llm_plan_room(r, step * row, step * dense, err);
 	for (uint64_t k = 0; k < t->count && !ret; k++) {
 		for (uint64_t i = 0; i < t->run && !ret; i += step) {
 			uint64_t n = t->run - i < step ? t->run - i : step;
@@ -216,11 +228,11 @@ static int run_rows(struct llm_plan_run *r, const struct llm_plan_part *part, st
 			if (ret)
 				break;
 			pack_rows(r, part, n);
-			ret = llm_plan_write(r, out, n * t->cols * to, err);
+			ret = llm_plan_write(r, out, n * dense, err);
 			if (ret)
 				return ret;
-			out += n * t->cols * to;
-			ret = llm_plan_count(r, n * t->cols * from, err);
+			out += n * dense;
+			ret = llm_plan_count(r, n * row, err);
 		}
 	}
 	return ret;

@@ -9,6 +9,7 @@ image)
 import json
 import lzma
 import os
+import random
 import shutil
 import struct
 import subprocess
@@ -53,21 +54,13 @@ class Logits:
             return f.read() + p.stdout
 
 
-def as_f32(tmp, model):
-    """The folder with its weights in F32."""
-    folder = os.path.join(tmp, model + "-f32")
+def in_type(tmp, model, kind):
+    """The folder with its weights in another type."""
+    folder = os.path.join(tmp, model + kind)
     shutil.copytree(stored(model), folder, ignore=shutil.ignore_patterns("expected"))
-    head, data = {}, b""
-    for name, (dtype, shape, raw) in to_gguf.load(stored(model)).items():
-        raw = gguf_file.encode(gguf_file.f32(raw, dtype), "F32")
-        head[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data),
-                                                                       len(data) + len(raw)]}
-        data += raw
-    text = json.dumps(head).encode()
-    path = os.path.join(folder, "model.safetensors")
-    os.remove(path)
-    with open(path, "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text + data)
+    store(os.path.join(folder, "model.safetensors"),
+          {name: (kind, shape, gguf_file.encode(gguf_file.f32(raw, dtype), kind))
+           for name, (dtype, shape, raw) in to_gguf.load(stored(model)).items()})
     return folder
 
 
@@ -79,10 +72,11 @@ def same_bits(tmp):
         want, got = logits.of(stored(model)), logits.of(path)
         ok(isinstance(want, bytes) and got == want, f"{model} in BF16: the bits of the folder",
            got if isinstance(got, str) else want if isinstance(want, str) else "they differ")
-        to_gguf.convert(stored(model), path, "F32")
-        want, got = logits.of(as_f32(tmp, model)), logits.of(path)
-        ok(isinstance(want, bytes) and got == want, f"{model} in F32: the bits of the folder",
-           got if isinstance(got, str) else want if isinstance(want, str) else "they differ")
+        for kind in ["F32"]:
+            to_gguf.convert(stored(model), path, kind)
+            want, got = logits.of(in_type(tmp, model, kind)), logits.of(path)
+            ok(isinstance(want, bytes) and got == want, f"{model} in {kind}: the bits of the folder",
+               got if isinstance(got, str) else want if isinstance(want, str) else "they differ")
 
 
 def text(tmp):
@@ -179,6 +173,108 @@ def captured(tmp, model):
     return got["keys"], got["tensors"]
 
 
+# ---- records ----
+
+def as_numbers(folder, tensors, out):
+    """The folder with what the file's tensors stand for: records written out in F32."""
+    shutil.copytree(folder, out, ignore=shutil.ignore_patterns("expected", "*.safetensors"))
+    done_ = {}
+    keep = {}
+    for name, (_, shape, _) in to_gguf.load(folder).items():
+        new, expert = to_gguf.rename(name)
+        kind, full, raw = tensors[new]
+        if new not in done_ and kind not in ("F32", "F16", "BF16"):
+            done_[new] = gguf_file.encode(gguf_file.decode(raw, kind), "F32")
+        if new in done_:
+            kind, raw = "F32", done_[new]
+        if expert is not None:
+            n = len(raw) // full[0]
+            raw = raw[expert * n:(expert + 1) * n]
+        keep[name] = (kind, shape, raw)
+    store(os.path.join(out, "model.safetensors"), keep)
+    return out
+
+
+def wide_model(tmp):
+    """A random qwen3 whose matrices have rows of 256 elements and more, with biases."""
+    folder = os.path.join(tmp, "wide")
+    shutil.copytree(stored("tiny-qwen3"), folder, ignore=shutil.ignore_patterns("expected"))
+    path = os.path.join(folder, "config.json")
+    with open(path, encoding="utf-8") as f:
+        c = json.load(f)
+    c = {**c, "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 1, "head_dim": 64,
+         "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 320,
+         "attention_bias": True, "layer_types": ["full_attention"], "tie_word_embeddings": True}
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(c, f)
+    rng = random.Random(5)
+    shapes = {"model.embed_tokens.weight": [320, 256], "model.norm.weight": [256]}
+    for name, shape in {
+            "input_layernorm.weight": [256], "post_attention_layernorm.weight": [256],
+            "self_attn.q_proj.weight": [256, 256], "self_attn.k_proj.weight": [128, 256],
+            "self_attn.v_proj.weight": [128, 256], "self_attn.o_proj.weight": [256, 256],
+            "self_attn.q_proj.bias": [256], "self_attn.k_proj.bias": [128],
+            "self_attn.v_proj.bias": [128], "self_attn.o_proj.bias": [256],
+            "self_attn.q_norm.weight": [64], "self_attn.k_norm.weight": [64],
+            "mlp.gate_proj.weight": [512, 256], "mlp.up_proj.weight": [512, 256],
+            "mlp.down_proj.weight": [256, 512]}.items():
+        shapes["model.layers.0." + name] = shape
+    tensors = {}
+    for name, shape in shapes.items():
+        n, mid = shape[0] * (shape[1] if len(shape) > 1 else 1), float("norm" in name)
+        x = [mid + rng.gauss(0, 0.06) for _ in range(n)]
+        tensors[name] = ("BF16", shape, gguf_file.encode(x, "BF16"))
+    store(os.path.join(folder, "model.safetensors"), tensors)
+    return folder
+
+
+def of_types(types):
+    """Chooses types by the names of tensors."""
+    def choose(name, shape, kind):
+        for part, k in types.items():
+            if part in name and len(shape) > 1:
+                return k
+        return to_gguf.type_for(name, shape, kind)
+    return choose
+
+
+def same_numbers(tmp, logits, label, folder, kind, types):
+    """A file of records gives the bits of the folder that has their numbers in F32."""
+    path = os.path.join(tmp, "records.gguf")
+    tensors = to_gguf.convert(folder, path, kind, choose=of_types(types))
+    out = as_numbers(folder, tensors, os.path.join(tmp, "numbers"))
+    want, got = logits.of(out), logits.of(path)
+    ok(isinstance(want, bytes) and got == want, f"{label}: the bits of its numbers in a folder",
+       got if isinstance(got, str) else want if isinstance(want, str) else "they differ")
+    shutil.rmtree(out)
+
+
+def records(tmp):
+    logits = Logits(tmp)
+    table = {"token_embd": "Q8_0"}
+    same_numbers(tmp, logits, "tiny-qwen3, its embedding in Q8_0", stored("tiny-qwen3"), "BF16",
+                 table)
+    path = os.path.join(tmp, "records.gguf")
+    to_gguf.convert(stored("tiny-qwen2"), path, "Q8_0")
+    if "does not compute with q8_0" in str(logits.of(path)):
+        ok(True, "products with records # SKIP this device has none")
+        return
+    for kind in ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "MXFP4"):
+        same_numbers(tmp, logits, f"tiny-qwen2 in {kind}", stored("tiny-qwen2"), kind, {})
+    wide = wide_model(tmp)
+    for kind in ("Q4_K", "Q5_K", "Q6_K"):
+        same_numbers(tmp, logits, f"rows of 256 and 512 in {kind}", wide, kind, {})
+    # What reads the same input is one matrix, unless types do not go together.
+    same_numbers(tmp, logits, "q, k and v, gate and up of different types", wide, "Q4_K",
+                 {"attn_k": "BF16", "attn_v": "Q6_K", "ffn_up": "F32", "token_embd": "Q5_K"})
+    same_numbers(tmp, logits, "two of three alike", wide, "Q8_0",
+                 {"attn_q": "Q4_0", "ffn_gate": "BF16"})
+    for kind in ("Q8_0", "MXFP4"):
+        same_numbers(tmp, logits, f"tiny-qwen3-moe in {kind}", stored("tiny-qwen3-moe"), kind, {})
+    same_numbers(tmp, logits, "experts of different types", stored("tiny-qwen3-moe"), "Q8_0",
+                 {"ffn_gate_exps": "Q4_1", "ffn_down_exps": "BF16", "output.weight": "F32"})
+
+
 def refusals(tmp):
     path = os.path.join(tmp, "bad.gguf")
     ids = os.path.join(tmp, "ids.json")
@@ -197,12 +293,12 @@ def refusals(tmp):
     meta, tensors = captured(tmp, "tiny-qwen2")
     q = tensors["blk.0.attn_q.weight"]
 
-    def changed(label, words, keys=None, ts=None):
+    def changed(label, words, keys=None, ts=None, args=()):
         m = {**meta, **(keys or {})}
         t = {**tensors, **(ts or {})}
         gguf_file.write(path, {k: v for k, v in m.items() if v is not None},
                         {k: v for k, v in t.items() if v is not None})
-        refused(label, words)
+        refused(label, words, *args)
 
     a = "qwen2."
     changed("architecture", "general.architecture|llama", {"general.architecture": "llama"})
@@ -245,8 +341,15 @@ def refusals(tmp):
         "blk.0.attn_q.weight": ("BF16", [128, 128, 1], q[2])})
     changed("integers", "blk.0.attn_q.weight|I8", ts={
         "blk.0.attn_q.weight": (24, [128, 128], bytes(128 * 128))})
-    changed("a type that the device does not have", "blk.0.attn_output.weight|F16|810e", ts={
-        "blk.0.attn_output.weight": ("F16", [128, 128], bytes(2 * 128 * 128))})
+    keep = tensors
+    for kind in ("F16", "Q4_0", "MXFP4"):
+        tensors = {**keep, "blk.0.attn_output.weight": (
+            kind, [128, 128], gguf_file.encode([1.0] * 128 * 128, kind))}
+        changed(kind + " on a device without it", f"blk.0.attn_output.weight|dtype {kind}|c12",
+                args=("--profile", "c12"))
+    tensors = keep
+    changed("records of another type", "blk.0.attn_q.weight|Q8_1", ts={
+        "blk.0.attn_q.weight": (9, [128, 128], bytes(128 * 4 * 36))})
     changed("unknown type", "blk.0.attn_q.weight|type 99", ts={
         "blk.0.attn_q.weight": (99, [128, 128], bytes(128))})
     changed("too large for its file", "blk.0.attn_q.weight|truncated", ts={
@@ -287,6 +390,8 @@ def refusals(tmp):
         "blk.1.ffn_up_exps.weight": ("BF16", [16 * 64, 128], up[2])})
     changed("experts of another shape", "blk.1.ffn_up_exps.weight|[128,64]|[64,128]", ts={
         "blk.1.ffn_up_exps.weight": ("BF16", [16, 128, 64], up[2])})
+    changed("experts in records of another type", "blk.1.ffn_up_exps.weight|Q8_1", ts={
+        "blk.1.ffn_up_exps.weight": (9, [16, 64, 128], bytes(16 * 64 * 4 * 36))})
     changed("no router", "blk.2.ffn_gate_inp.weight is missing", ts={
         "blk.2.ffn_gate_inp.weight": None})
     ok(not bad, f"refusals exit 1 with one line that names file and cause ({count} cases)",
@@ -488,6 +593,7 @@ def main():
         same_bits(tmp)
         text(tmp)
         other_shapes(tmp)
+        records(tmp)
         refusals(tmp)
         too_large(tmp)
     return done()

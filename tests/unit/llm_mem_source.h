@@ -52,7 +52,7 @@ static inline void mem_get(const struct llm_source *s, size_t i, struct llm_sour
 					  .dtype = t->dtype,
 					  .ndim = t->ndim};
 	memcpy(out->dim, t->dim, sizeof(t->dim));
-	out->bytes = elements(t) * zw_dtype_bits(t->dtype) / 8;
+	out->bytes = llm_dtype_bytes(t->dtype, elements(t));
 }
 
 static inline long mem_find(const struct llm_source *s, const char *name)
@@ -71,7 +71,7 @@ static inline int mem_read(const struct llm_source *s, size_t i, uint64_t off, v
 
 	if ((long)i == mem_of(s)->broken)
 		return llm_fail(err, -EIO, "mem: broken");
-	assert_true(off + len <= elements(t) * zw_dtype_bits(t->dtype) / 8);
+	assert_true(off + len <= llm_dtype_bytes(t->dtype, elements(t)));
 	memcpy(dst, (const char *)t->data + off, len);
 	return 0;
 }

@@ -6,6 +6,7 @@
 
 #include <zhenwu/zhenwu.h>
 
+#include "dequant.h"
 #include "llm_mem_source.h"
 
 static struct zw_dev *dev;
@@ -174,6 +175,139 @@ static void test_transforms(void **state)
 	expect(&narrow, data, buf.va, ZW_DTYPE_BF16, 6, 10, want_narrow);
 	free(data);
 	zw_buffer_destroy(&buf);
+	llm_plan_fini(&p);
+	source_free(&s);
+}
+
+/* ---- records ---- */
+
+/* Rows of records of any bits, but for scales, which are from 1 to 2 (Q8_0) and 0.5 to 2 (Q4_K). */
+static size_t add_records(struct mem_source *s, const char *name, uint32_t dtype, uint64_t rows,
+			  uint64_t cols)
+{
+	struct mem_tensor *t = &s->t[s->n];
+	uint64_t bytes = llm_dtype_bytes(dtype, rows * cols);
+	unsigned int per = zw_dtype_block_bytes(dtype);
+	uint8_t *p;
+
+	*t = (struct mem_tensor){name, dtype, 2, {rows, cols, 0}, malloc(bytes)};
+	p = t->data;
+	for (uint64_t i = 0; i < bytes; i++)
+		p[i] = (uint8_t)(i * 31 + i / 251 + s->n);
+	for (uint64_t i = 0; i < bytes; i += per) {
+		p[i + 1] = 0x3c | (p[i + 1] & 3);
+		if (dtype == ZW_DTYPE_Q4_K)
+			p[i + 3] = 0x38 | (p[i + 3] & 7);
+	}
+	return s->n++;
+}
+
+static float *numbers_of(const struct mem_source *s, size_t i)
+{
+	uint64_t n = elements(&s->t[i]);
+	float *x = malloc(n * sizeof(*x));
+
+	llm_dequant(s->t[i].dtype, s->t[i].data, x, n);
+	return x;
+}
+
+/* Records stay what they are, in whole ones; or become numbers, of any columns, times and plus something. */
+static void test_records(void **state)
+{
+	struct mem_source s = {.base = {&mem_ops, (char *)"mem"}, .broken = -1};
+	struct llm_plan p = {.src = &s.base};
+	struct zw_tensor same, slice, stacked, wide, narrow, some;
+	struct llm_take take[2];
+	struct zw_buffer buf;
+	char *data;
+	float *x, *y;
+
+	add_records(&s, "q8", ZW_DTYPE_Q8_0, 12, 96);
+	add_records(&s, "q4k", ZW_DTYPE_Q4_K, 5, 512);
+	x = numbers_of(&s, 0);
+	y = numbers_of(&s, 1);
+	take[0] = (struct llm_take){.tensor = 0};
+	assert_int_equal(llm_plan_add(&p, &same, 0, take, 1, NULL), 0);
+	take[0] = (struct llm_take){
+		.tensor = 0, .first = 1, .run = 2, .step = 4, .count = 3, .col = 32, .cols = 64};
+	assert_int_equal(llm_plan_add(&p, &slice, 0, take, 1, NULL), 0);
+	take[0] = (struct llm_take){.tensor = 1, .first = 3, .run = 2};
+	take[1] = (struct llm_take){.tensor = 1, .run = 1};
+	assert_int_equal(llm_plan_add(&p, &stacked, 0, take, 2, NULL), 0);
+	take[0] = (struct llm_take){.tensor = 1};
+	assert_int_equal(llm_plan_add(&p, &wide, ZW_DTYPE_F32, take, 1, NULL), 0);
+	take[0] = (struct llm_take){.tensor = 0, .mul = 3, .add = 1};
+	assert_int_equal(llm_plan_add(&p, &narrow, ZW_DTYPE_BF16, take, 1, NULL), 0);
+	take[0] = (struct llm_take){.tensor = 1, .first = 1, .run = 3, .col = 250, .cols = 13};
+	assert_int_equal(llm_plan_add(&p, &some, ZW_DTYPE_F32, take, 1, NULL), 0);
+	data = run(&p, &buf);
+
+	assert_int_equal(same.dtype, ZW_DTYPE_Q8_0);
+	assert_int_equal(same.layout, ZW_LAYOUT_BLOCKED);
+	assert_int_equal(same.dim[1], 96);
+	assert_memory_equal(data + (same.va - buf.va), s.t[0].data, 12 * 3 * 34);
+	assert_int_equal(slice.dim[0], 6);
+	assert_int_equal(slice.dim[1], 64);
+	for (int r = 0; r < 6; r++)
+		assert_memory_equal(data + (slice.va - buf.va) + r * 2 * 34,
+				    (char *)s.t[0].data + ((1 + r / 2 * 4 + r % 2) * 3 + 1) * 34,
+				    2 * 34);
+	assert_int_equal(stacked.dtype, ZW_DTYPE_Q4_K);
+	assert_int_equal(stacked.dim[0], 3);
+	for (int r = 0; r < 3; r++)
+		assert_memory_equal(data + (stacked.va - buf.va) + r * 288,
+				    (char *)s.t[1].data + (r < 2 ? 3 + r : 0) * 288, 288);
+	for (uint64_t i = 0; i < 5 * 512; i++)
+		assert_true(element(&wide, data, buf.va, i) == y[i]);
+	for (uint64_t i = 0; i < 12 * 96; i++) {
+		uint32_t u = (uint32_t)bf16_bits(x[i] * 3 + 1) << 16;
+		float f;
+
+		memcpy(&f, &u, 4);
+		assert_true(element(&narrow, data, buf.va, i) == f);
+	}
+	for (uint64_t i = 0; i < 3 * 13; i++)
+		assert_true(element(&some, data, buf.va, i) ==
+			    y[(1 + i / 13) * 512 + 250 + i % 13]);
+	free(data);
+	free(x);
+	free(y);
+	zw_buffer_destroy(&buf);
+	llm_plan_fini(&p);
+	source_free(&s);
+}
+
+static void test_records_refused(void **state)
+{
+	struct mem_source s = {.base = {&mem_ops, (char *)"mem"}, .broken = -1};
+	struct llm_plan p = {.src = &s.base};
+	struct zw_tensor dst;
+	struct llm_take take[2];
+	struct zw_error err;
+
+	add_records(&s, "q8", ZW_DTYPE_Q8_0, 12, 512);
+	add_records(&s, "q4k", ZW_DTYPE_Q4_K, 5, 512);
+	add(&s, "numbers", ZW_DTYPE_F32, 2, 4, 512, 0);
+	take[0] = (struct llm_take){.tensor = 0};
+	take[1] = (struct llm_take){.tensor = 1};
+	assert_int_equal(llm_plan_add(&p, &dst, 0, take, 2, &err), -EOPNOTSUPP);
+	expect_words("two types of records", &err, "q4k|not supported here");
+	take[1].tensor = 2;
+	assert_int_equal(llm_plan_add(&p, &dst, 0, take, 2, &err), -EOPNOTSUPP);
+	expect_words("records and numbers", &err, "numbers|not supported here");
+	assert_int_equal(llm_plan_add(&p, &dst, ZW_DTYPE_Q4_K, take, 1, &err), -EOPNOTSUPP);
+	expect_words("records to others", &err, "q8|q4_k is not supported");
+	assert_int_equal(llm_plan_add(&p, &dst, ZW_DTYPE_Q8_0, take + 1, 1, &err), -EOPNOTSUPP);
+	expect_words("quantising", &err, "numbers|q8_0 is not supported");
+	take[0].add = 1;
+	assert_int_equal(llm_plan_add(&p, &dst, 0, take, 1, &err), -EOPNOTSUPP);
+	expect_words("records plus something", &err, "q8");
+	take[0] = (struct llm_take){.tensor = 0, .col = 8, .cols = 32};
+	assert_int_equal(llm_plan_add(&p, &dst, 0, take, 1, &err), -EOPNOTSUPP);
+	expect_words("from inside of a record", &err, "q8|records");
+	take[0] = (struct llm_take){.tensor = 0, .cols = 40};
+	assert_int_equal(llm_plan_add(&p, &dst, 0, take, 1, &err), -EOPNOTSUPP);
+	expect_words("into a record", &err, "q8|records");
 	llm_plan_fini(&p);
 	source_free(&s);
 }
@@ -587,10 +721,11 @@ static int close_device(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_transforms),   cmocka_unit_test(test_large),
-		cmocka_unit_test(test_values),       cmocka_unit_test(test_unpack),
-		cmocka_unit_test(test_unpack_large), cmocka_unit_test(test_scales),
-		cmocka_unit_test(test_refused),      cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_transforms),      cmocka_unit_test(test_records),
+		cmocka_unit_test(test_records_refused), cmocka_unit_test(test_large),
+		cmocka_unit_test(test_values),          cmocka_unit_test(test_unpack),
+		cmocka_unit_test(test_unpack_large),    cmocka_unit_test(test_scales),
+		cmocka_unit_test(test_refused),         cmocka_unit_test(test_ends),
 	};
 
 	return cmocka_run_group_tests_name("plan", tests, open_device, close_device);

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+/* What a slot of a family's weights is made of, as destinations of a load plan. */
+#include "family.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static uint32_t dtype_of(const struct llm_plan *p, const struct llm_take *take)
+{
+	struct llm_source_tensor t;
+
+	p->src->ops->get(p->src, take->tensor, &t);
+	return t.dtype;
+}
+
+static bool has_records(const struct llm_plan *p, const struct llm_take *takes, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (llm_is_blocked(dtype_of(p, &takes[i])))
+			return true;
+	}
+	return false;
+}
+
+/* How many takes from the first on can be one tensor: numbers, or records of one type. */
+static size_t stackable(const struct llm_plan *p, const struct llm_take *takes, size_t n)
+{
+	uint32_t first = dtype_of(p, &takes[0]);
+	size_t i = 1;
+
+	for (; i < n; i++) {
+		uint32_t dtype = dtype_of(p, &takes[i]);
+
+		if (dtype != first && (llm_is_blocked(dtype) || llm_is_blocked(first)))
+			break;
+	}
+	return i;
+}
+
+/* One destination: takes [at, at + n) of each expert. */
+static int add(struct llm_plan *p, const struct llm_tensor_row *row, uint32_t experts,
+	       struct zw_tensor *dst, uint32_t dtype, const struct llm_take *takes, size_t each,
+	       size_t at, size_t n, struct zw_error *err)
+{
+	uint32_t takers = row->flags & LLM_T_EXPERT ? experts : 1;
+	struct llm_take *some = calloc(n * takers, sizeof(*some));
+	int ret;
+
+	if (!some)
+		return llm_fail(err, -ENOMEM, "out of memory");
+	for (uint32_t e = 0; e < takers; e++) {
+		for (size_t i = 0; i < n; i++)
+			some[e * n + i] = takes[e * each + at + i];
+	}
+	ret = llm_plan_add(p, dst, dtype, some, n * takers, err);
+	if (!ret && row->flags & (LLM_T_EXPERT | LLM_T_FUSED))
+		*dst = zw_tensor_3d(dst->dtype, dst->va, experts, dst->dim[0] / experts,
+				    dst->dim[1]);
+	free(some);
+	return ret;
+}
+
+int llm_plan_slot(struct llm_plan *p, const struct llm_tensor_row *row, uint32_t experts,
+		  char *base, const struct llm_take *takes, size_t n, struct zw_error *err)
+{
+	struct zw_tensor *dst = (struct zw_tensor *)(void *)(base + row->slot);
+	struct llm_linear *l = (struct llm_linear *)(void *)dst;
+	size_t each = row->flags & LLM_T_EXPERT ? n / experts : n, part = 0, some;
+	/* Packets other than products do not take records; and see struct llm_tensor_row. */
+	uint32_t dtype = row->add != 0 || has_records(p, takes, n) ? ZW_DTYPE_F32 : ZW_DTYPE_NONE;
+	int ret = 0;
+
+	_Static_assert(offsetof(struct llm_linear, w) == 0, "the slot of a linear layer is w");
+	if (!n)
+		return 0;
+	if (!(row->flags & LLM_T_LINEAR))
+		return add(p, row, experts, dst, dtype, takes, each, 0, each, err);
+	for (size_t at = 0; at < each && !ret; at += some, part++) {
+		some = stackable(p, takes + at, each - at);
+		if (part > LLM_LINEAR_MORE)
+			return llm_fail(err, -EOPNOTSUPP,
+					"more than %d types of tensors in one matrix",
+					LLM_LINEAR_MORE + 1);
+		ret = add(p, row, experts, part ? &l->more[part - 1] : dst, ZW_DTYPE_NONE, takes,
+			  each, at, some, err);
+	}
+	return ret;
+}
