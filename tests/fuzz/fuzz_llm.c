@@ -9,6 +9,8 @@
  *	6 gguf		input: a GGUF file: its tensors, what it says of a model, its tokenizer
  *	7 quantised	input: config.json, NUL, the header of a safetensors file, whose data is zeros; a
  *			load plan is made of it
+ *	8 chat		input: a chat template, optionally NUL and the messages (JSON)
+ *	9 answer	input: first byte: flags, then a model's answer
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -225,6 +227,99 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		free(w.layers);
 	}
 	llm_source_close(src);
+#elif FUZZ_TARGET == 8
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const char usual[] =
+		"[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"\\u00e9 "
+		"x\"},"
+		"{\"role\":\"assistant\",\"content\":\"<think>\\na\\n</"
+		"think>\\n\\nb\",\"tool_calls\":"
+		"[{\"function\":{\"name\":\"f\",\"arguments\":{\"a\":[1,2.5,null]}}}]},"
+		"{\"role\":\"tool\",\"content\":\"{}\"}]";
+	const uint8_t *end = memchr(data, 0, size);
+	char *messages = end ? strndup((const char *)end + 1, size - (size_t)(end + 1 - data))
+			     : strdup(usual);
+	struct zw_chat_input in = {.size = sizeof(in),
+				   .flags = size & 7,
+				   .messages = messages,
+				   .tools = "[{\"name\":\"f\"}]"};
+	struct zw_chat_template *t;
+	char *text;
+	size_t len;
+
+	if ((in.flags & 6) == 6)
+		in.flags = 0;
+	if (!zw_chat_template_parse((const char *)data, end ? (size_t)(end - data) : size, &t,
+				    NULL)) {
+		if (!zw_chat_template_apply(t, &in, &text, &len, NULL)) {
+			if (text[len])
+				abort();
+			free(text);
+		}
+		zw_chat_template_close(t);
+	}
+	free(messages);
+	return 0;
+}
+#elif FUZZ_TARGET == 9
+struct told {
+	char *text;
+	size_t len;
+	uint32_t last;
+};
+
+static int note(void *opaque, const struct zw_chat_event *e)
+{
+	struct told *t = opaque;
+	FILE *f;
+	char *buf;
+	size_t n;
+
+	if (!e->len || e->text[e->len] || (e->type == ZW_CHAT_CALL) != (e->name && e->arguments))
+		abort();
+	f = open_memstream(&buf, &n);
+	if (!f)
+		abort();
+	fwrite(t->text ? t->text : "", 1, t->len, f);
+	if (e->type != t->last || e->type >= ZW_CHAT_CALL)
+		fprintf(f, "\n%u:", e->type);
+	fwrite(e->text, 1, e->len, f);
+	fprintf(f, "%s%s", e->name ? e->name : "", e->arguments ? e->arguments : "");
+	fclose(f);
+	free(t->text);
+	*t = (struct told){buf, n, e->type};
+	return 0;
+}
+
+/* In pieces as whole. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct told t[2] = {0};
+	struct zw_chat_parser *p;
+
+	if (!size || size > 2048)
+		return 0;
+	for (size_t i = 0; i < 2; i++) {
+		struct zw_chat_parser_options o = {
+			.size = sizeof(o), .flags = data[0] & 3, .event = note, .opaque = &t[i]};
+		size_t piece = i ? 1 + data[0] / 64 : size;
+
+		if (zw_chat_parser_open(&o, &p, NULL))
+			abort();
+		for (size_t at = 1; at < size; at += piece) {
+			if (zw_chat_parser_push(p, (const char *)data + at,
+						size - at < piece ? size - at : piece))
+				abort();
+		}
+		if (zw_chat_parser_finish(p, 0))
+			abort();
+		zw_chat_parser_close(p);
+	}
+	if (t[0].len != t[1].len || (t[0].len && memcmp(t[0].text, t[1].text, t[0].len)))
+		abort();
+	free(t[0].text);
+	free(t[1].text);
 	return 0;
 }
 #elif FUZZ_TARGET == 5

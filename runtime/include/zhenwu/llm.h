@@ -4,9 +4,9 @@
  * libzhenwu-llm: from a checkpoint to tokens. This header has all of it.
  *
  * Layers, each usable alone: checkpoint (llm_checkpoint.h), tokenizer (llm_tokenizer.h), generation
- * defaults (llm_generation_config.h), sampler (llm_sampler.h), stop texts (llm_stop.h), which need no
- * device; and model (llm_model.h), context with sequences and batches (llm_context.h), generation
- * (llm_generate.h), scheduler (llm_sched.h), which need a device of libzhenwu.
+ * defaults (llm_generation_config.h), sampler (llm_sampler.h), stop texts (llm_stop.h), conversations
+ * (llm_chat.h), which need no device; and model (llm_model.h), context with sequences and batches
+ * (llm_context.h), generation (llm_generate.h), scheduler (llm_sched.h), which need a device of libzhenwu.
  *
  * Conventions
  *  - Functions return 0 (or a count, where said) on success and a negative errno on failure; errno
@@ -29,6 +29,7 @@
 #define ZHENWU_LLM_H
 
 #include "base.h"
+#include "llm_chat.h"
 #include "llm_checkpoint.h"
 #include "llm_context.h"
 #include "llm_generate.h"
