@@ -47,6 +47,9 @@ static const char help_text[] =
 	"      --min-tokens N              no stop token among the first N\n"
 	"  -s, --seed S             of the draw (default 0): equal seeds give equal text\n"
 	"      --stop TEXT          ends the answer and is not printed; may be given again\n"
+	"      --json-schema S      the answer is JSON of schema S, a file or a text that begins "
+	"with {\n"
+	"      --json               the answer is a JSON object\n"
 	"      --ignore-eos         do not end at the model's stop tokens\n"
 	"      --no-generation-config      do not read generation_config.json\n"
 	"\n"
@@ -172,6 +175,8 @@ enum {
 	OPT_LOGPROBS,
 	OPT_LOGPROBS_OUT,
 	OPT_STOP,
+	OPT_JSON_SCHEMA,
+	OPT_JSON,
 	OPT_IGNORE_EOS,
 	OPT_NO_GENERATION_CONFIG,
 	OPT_CHUNK,
@@ -210,6 +215,8 @@ static const struct option options[] = {
 	{"logprobs-out", required_argument, NULL, OPT_LOGPROBS_OUT},
 	{"seed", required_argument, NULL, 's'},
 	{"stop", required_argument, NULL, OPT_STOP},
+	{"json-schema", required_argument, NULL, OPT_JSON_SCHEMA},
+	{"json", no_argument, NULL, OPT_JSON},
 	{"ignore-eos", no_argument, NULL, OPT_IGNORE_EOS},
 	{"no-generation-config", no_argument, NULL, OPT_NO_GENERATION_CONFIG},
 	{"ctx", required_argument, NULL, 'c'},
@@ -314,6 +321,12 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 		return parse_u32(v, 0, 1000, &a->logprobs);
 	case OPT_STOP:
 		return run_args_add_stop(a, v);
+	case OPT_JSON_SCHEMA:
+		a->json_schema = v;
+		return *v;
+	case OPT_JSON:
+		a->json_schema = "{\"type\":\"object\"}";
+		return true;
 	case OPT_IGNORE_EOS:
 		a->ignore_eos = true;
 		return true;

@@ -18,7 +18,8 @@ struct run_args {
 	const char *model, *device, *profile, *prompt, *prompt_file, *prompt_ids;
 	const char *logits_out, *ids_out, *stats_json, *logprobs_out;
 	const char *load_session, *save_session;
-	const char **stop; /* texts that end the answer */
+	const char *json_schema; /* a schema or the name of a file with one */
+	const char **stop;       /* texts that end the answer */
 	size_t num_stop;
 	struct run_bias *bias; /* of --logit-bias */
 	size_t num_bias;

@@ -16,6 +16,7 @@
 #include "read_text.h"
 #include "run_args.h"
 #include "run_logprobs.h"
+#include "run_schema.h"
 #include "run_session.h"
 #include "run_stats.h"
 #include "small_files.h"
@@ -32,11 +33,14 @@ struct run {
 	struct zw_detokenizer *detok;
 	struct zw_sampler *sampler;
 	struct zw_stop *stop;
+	struct zw_grammar *grammar; /* NULL: any text */
+	struct zw_grammar_vocab *vocab;
+	struct zw_grammar_matcher *matcher;
 	uint32_t *prompt, *out;
 	size_t num_prompt, num_out, cap_out;
 	float *logits;
 	FILE *logprobs; /* NULL: not wanted */
-	bool out_of_memory, output_failed, stop_hit;
+	bool out_of_memory, output_failed, stop_hit, json_done;
 	struct timespec last_progress;
 };
 
@@ -131,7 +135,7 @@ static int load_tokenizer(struct run *r)
 	struct zw_error err;
 	int ret = zw_tokenizer_open(r->a.model, &r->tok, &err);
 
-	if (ret == -ENOENT && r->a.prompt_ids)
+	if (ret == -ENOENT && r->a.prompt_ids && !r->a.json_schema)
 		return 0;
 	if (ret)
 		return fail(err.msg);
@@ -165,6 +169,40 @@ static int load_model(struct run *r, struct zw_model_info *info, struct zw_dev_a
 	return 0;
 }
 
+/* Wrong schemas are found before a device is touched. */
+static int load_grammar(struct run *r)
+{
+	struct zw_error err;
+
+	if (!r->a.json_schema)
+		return 0;
+	if (run_schema_open(r->a.json_schema, &r->grammar, &err) ||
+	    zw_grammar_vocab_open(r->tok, &r->vocab, &err))
+		return fail(err.msg);
+	return 0;
+}
+
+/* The document ends with the model's stop tokens. */
+static int open_matcher(struct run *r)
+{
+	struct zw_grammar_matcher_options opt = {.size = sizeof(opt)};
+	struct zw_error err;
+
+	if (!r->grammar)
+		return 0;
+	opt.stop.n = zw_model_stop_tokens(r->model, &opt.stop.ids);
+	return zw_grammar_matcher_open(r->grammar, r->vocab, &opt, &r->matcher, &err)
+		       ? fail(err.msg)
+		       : 0;
+}
+
+static int on_mask(void *opaque, float *logits, size_t n)
+{
+	struct run *r = opaque;
+
+	return zw_grammar_matcher_mask(r->matcher, logits, n);
+}
+
 static int open_sampler(struct run *r)
 {
 	const struct run_args *a = &r->a;
@@ -192,6 +230,10 @@ static int open_sampler(struct run *r)
 		sp.presence_penalty = a->presence_penalty;
 	if (a->has_ngram)
 		sp.no_repeat_ngram = a->no_repeat_ngram;
+	if (r->grammar) {
+		sp.mask = on_mask;
+		sp.mask_opaque = r;
+	}
 	if (a->has_min_tokens)
 		sp.min_new_tokens = a->min_tokens;
 	/* Behind those of the file. */
@@ -313,7 +355,12 @@ static int on_token(void *opaque, uint32_t id)
 	} else if (zw_detokenizer_push(r->detok, id, &text, &len) == 0) {
 		print_text(r, text, len);
 	}
-	return r->output_failed || r->out_of_memory || r->stop_hit || interrupted;
+	if (r->matcher) {
+		/* A choice is one that the mask let through. */
+		r->out_of_memory |= zw_grammar_matcher_accept(r->matcher, id) != 0;
+		r->json_done = zw_grammar_matcher_status(r->matcher) == ZW_GRAMMAR_FINISHED;
+	}
+	return r->output_failed || r->out_of_memory || r->stop_hit || r->json_done || interrupted;
 }
 
 static void on_logprobs(void *opaque, const struct zw_logprob *lp, size_t n)
@@ -529,9 +576,13 @@ static int run(struct run *r)
 	if (!ret)
 		ret = load_prompt(r);
 	if (!ret)
+		ret = load_grammar(r);
+	if (!ret)
 		ret = open_sampler(r);
 	if (!ret)
 		ret = load_model(r, &info, &attrs);
+	if (!ret)
+		ret = open_matcher(r);
 	if (!ret)
 		ret = open_context(r, &info);
 	if (!ret)
@@ -548,9 +599,9 @@ static int run(struct run *r)
 				     .attrs = &attrs,
 				     .info = &info,
 				     .res = &res,
-				     .finish = interrupted   ? "interrupted"
-					       : r->stop_hit ? "stop"
-							     : NULL};
+				     .finish = interrupted                   ? "interrupted"
+					       : r->stop_hit || r->json_done ? "stop"
+									     : NULL};
 	if (!r->a.quiet)
 		run_report_print(&report, stderr);
 	ret = write_files(r, &info, &report);
@@ -582,6 +633,9 @@ int main(int argc, char **argv)
 	zw_sampler_close(r.sampler);
 	zw_generation_config_close(r.gc);
 	zw_stop_close(r.stop);
+	zw_grammar_matcher_close(r.matcher);
+	zw_grammar_vocab_close(r.vocab);
+	zw_grammar_close(r.grammar);
 	run_args_free(&r.a);
 	zw_detokenizer_close(r.detok);
 	zw_tokenizer_close(r.tok);

@@ -67,6 +67,7 @@ def usage_errors():
         "--min-tokens": ["-1", "x"],
         "--logprobs": ["-1", "x", "1001"],
         "--logprobs-out": ["x", ""],
+        "--json-schema": [""],
         "-n": ["-1"], "-c": ["0"], "-s": ["x"], "-m": [""], "--temp": ["x"],
     }.items():
         cases += [["--model", KDOC, "--prompt", "a", option, v] for v in values]
@@ -98,6 +99,11 @@ def failures(tmp):
         (["--model", os.path.join(KDOC, "model.safetensors"), "--prompt", "a"], "is a file"),
         (["--model", os.path.join(KDOC, "tokenizer.json"), "--prompt", "a"], "is a file"),
         (["--model", TINY, "--prompt-ids", ids, "--stop", "x"], "tokenizer.json"),
+        (["--model", KDOC, "--prompt", "a", "--json-schema", '{"type":"object","properties":{"a/b":{"not":{}}}}'],
+         '"not" at #/properties/a~1b'),
+        (["--model", KDOC, "--prompt", "a", "--json-schema", broken], "broken.json: JSON schema: not JSON"),
+        (["--model", KDOC, "--prompt", "a", "--json-schema", os.path.join(tmp, "none.json")], "none.json"),
+        (["--model", TINY, "--prompt-ids", ids, "--json"], "tokenizer.json"),
         (["--model", TINY, "--prompt-ids", broken], "broken.json"),
         (["--model", TINY, "--prompt-ids", far], "640"),
         (["--model", KDOC, "--prompt", ""], "empty"),
@@ -212,6 +218,32 @@ def choices(tmp):
        "--logprobs on standard error, and the same text", p.stderr)
     many = sim(KDOC, *base, "--temp", "0", "--frequency-penalty", "2", "--presence-penalty", "1")
     ok(many.returncode == 0 and many.stdout != a.stdout, "penalties change the text")
+
+
+def constrained(tmp):
+    schema = {"type": "object", "properties": {"name": {"enum": ["driver", "bus"]}, "irq": {"type": "integer",
+              "minimum": 32, "maximum": 1019}, "flags": {"type": "array", "items": {"type": "boolean"},
+              "maxItems": 3}}, "required": ["name", "irq"]}
+    path, stats = os.path.join(tmp, "schema.json"), os.path.join(tmp, "schema-stats.json")
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(schema, f)
+    bad = []
+    for i, arg in enumerate([path, json.dumps(schema)] * 4):
+        p = sim(KDOC, "-p", "The device:", "-q", "-n", "200", "-s", str(i), "--temp", str(i // 2), "--json-schema",
+                arg, "--stats-json", stats)
+        with open(stats, encoding="utf-8") as f:
+            finish = json.load(f)["finish"]
+        try:
+            d = json.loads(p.stdout)
+            good = d["name"] in ("driver", "bus") and 32 <= d["irq"] <= 1019 and finish == "stop" and \
+                set(d) <= set(schema["properties"]) and len(d.get("flags", [])) <= 3
+        except (ValueError, KeyError):
+            good = False
+        if p.returncode or not good:
+            bad.append(p)
+    ok(not bad, "--json-schema: what a schema says, and the end when it is complete", bad)
+    p = sim(KDOC, "-p", "The device:", "-q", "-n", "4", "--temp", "0", "--json", "--ignore-eos")
+    ok(p.returncode == 0 and p.stdout.startswith(b"{"), "--json: an object", p)
 
 
 def interrupted(tmp):
@@ -403,6 +435,7 @@ def main():
             outputs(tmp)
             sessions(tmp)
             choices(tmp)
+            constrained(tmp)
             interrupted(tmp)
             terminal()
             files(tmp)

@@ -5,8 +5,9 @@
  *
  * Layers, each usable alone: checkpoint (llm_checkpoint.h), tokenizer (llm_tokenizer.h), generation
  * defaults (llm_generation_config.h), sampler (llm_sampler.h), stop texts (llm_stop.h), conversations
- * (llm_chat.h), which need no device; and model (llm_model.h), context with sequences and batches
- * (llm_context.h), generation (llm_generate.h), scheduler (llm_sched.h), which need a device of libzhenwu.
+ * (llm_chat.h), output that is JSON of a schema (llm_grammar.h), which need no device; and model
+ * (llm_model.h), context with sequences and batches (llm_context.h), generation (llm_generate.h), scheduler
+ * (llm_sched.h), which need a device of libzhenwu.
  *
  * Conventions
  *  - Functions return 0 (or a count, where said) on success and a negative errno on failure; errno
@@ -34,6 +35,7 @@
 #include "llm_context.h"
 #include "llm_generate.h"
 #include "llm_generation_config.h"
+#include "llm_grammar.h"
 #include "llm_model.h"
 #include "llm_perplexity.h"
 #include "llm_sampler.h"
