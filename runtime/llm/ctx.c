@@ -18,12 +18,12 @@ static int check_range(const char *name, uint64_t v, uint64_t min, uint64_t max,
 }
 
 /* Puts the defaults into o and checks it. */
-static int check_options(const struct llm_model_config *cfg, struct zw_ctx_options *o,
-			 struct zw_error *err)
+static int check_options(const struct zw_model *m, struct zw_ctx_options *o, struct zw_error *err)
 {
+	const struct llm_model_config *cfg = &m->cfg;
 	int ret;
 
-	if (o->flags)
+	if (o->flags || o->reserved)
 		return llm_fail(err, -EINVAL, "zw_ctx_create: unknown flags");
 	if (!o->context)
 		o->context = cfg->max_position < ZW_CTX_DEFAULT_CONTEXT ? cfg->max_position
@@ -49,12 +49,18 @@ static int check_options(const struct llm_model_config *cfg, struct zw_ctx_optio
 				  o->vocab < ZW_CTX_MAX_TOPK ? o->vocab : ZW_CTX_MAX_TOPK, err);
 	if (!ret)
 		ret = check_range("rewind", o->rewind, 0, ZW_CTX_MAX_REWIND, err);
+	if (!ret)
+		ret = check_range("draft", o->draft, 0, ZW_CTX_MAX_REWIND, err);
 	if (ret)
 		return ret;
 	if ((uint64_t)o->batch > (uint64_t)o->max_seqs * o->context)
 		o->batch = o->max_seqs * o->context;
+	if (o->draft && !m->mtp)
+		return llm_fail(err, -EOPNOTSUPP, "draft %u: no MTP head is loaded", o->draft);
+	if (o->rewind < o->draft)
+		o->rewind = o->draft;
 	if (!o->outputs)
-		o->outputs = o->max_seqs < o->batch ? o->max_seqs : o->batch;
+		o->outputs = o->max_seqs + o->draft < o->batch ? o->max_seqs + o->draft : o->batch;
 	ret = check_range("outputs", o->outputs, 1, o->batch, err);
 	if (!ret && !o->logits)
 		o->logits = o->outputs;
@@ -95,6 +101,10 @@ static void plan_memory(struct zw_ctx *c)
 	a->out_h = take(&a->bytes, o->outputs, cfg->hidden_size, 4, LLM_ALIGN);
 	a->out_x = take(&a->bytes, o->outputs, cfg->hidden_size, 2, LLM_ALIGN);
 	a->logits = take(&a->bytes, o->outputs, cfg->vocab_size, 4, LLM_ALIGN);
+	if (o->draft) {
+		a->mtp = take(&a->bytes, o->batch, cfg->hidden_size, 4, LLM_ALIGN);
+		a->draft = take(&a->bytes, 1, cfg->hidden_size, 4, LLM_ALIGN);
+	}
 
 	p->num_rows = take(&p->bytes, 1, 1, 4, 4);
 	p->num_chosen = take(&p->bytes, 1, 1, 4, 4);
@@ -108,6 +118,17 @@ static void plan_memory(struct zw_ctx *c)
 		p->from = take(&p->bytes, o->batch, 1, 4, 64);
 		p->to = take(&p->bytes, o->batch, 1, 4, 64);
 	}
+	if (o->draft) {
+		p->num_mtp_chosen = take(&p->bytes, 1, 1, 4, 4);
+		p->mtp_ids = take(&p->bytes, o->batch, 1, 4, 64);
+		p->mtp_pos = take(&p->bytes, o->batch, 1, 4, 64);
+		p->mtp_seq = take(&p->bytes, o->batch, 1, 4, 64);
+		p->mtp_rows = take(&p->bytes, o->batch, 1, 4, 64);
+		p->mtp_chosen = take(&p->bytes, o->outputs, 1, 4, 64);
+		p->draft_row = take(&p->bytes, 1, 1, 4, 64);
+		p->draft_pos = take(&p->bytes, o->draft, 1, 4, 64);
+		p->draft_seq = take(&p->bytes, 1, 1, 4, 64);
+	}
 	p->chosen = take(&p->bytes, o->batch, 1, 4, 64);
 	p->out_rows = take(&p->bytes, o->outputs, 1, 4, 64);
 	p->iota = take(&p->bytes, o->outputs, 1, 4, 64);
@@ -116,9 +137,11 @@ static void plan_memory(struct zw_ctx *c)
 	p->copies = take(&p->bytes, o->max_seqs, LLM_COPY_BYTES, 1, 64);
 	p->bytes = llm_align(p->bytes, LLM_ALIGN);
 
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 4; i++)
 		r->job[i] = take(&r->bytes, 1, 1, sizeof(struct zw_job_result), 64);
 	r->probe = take(&r->bytes, o->outputs, 1, 4, 64);
+	if (o->draft)
+		r->draft = take(&r->bytes, o->outputs, 1, 4, 64);
 	r->top_logits = take(&r->bytes, o->outputs, o->top_k, 4, 64);
 	r->top_ids = take(&r->bytes, o->outputs, o->top_k, 4, 64);
 	r->logits = take(&r->bytes, o->logits, cfg->vocab_size, 4, LLM_ALIGN);
@@ -185,6 +208,7 @@ static int create(struct zw_ctx *c, struct zw_error *err)
 {
 	int ret;
 
+	c->needs.mtp = c->o.draft;
 	c->m->family->needs(&c->m->cfg, &c->needs);
 	c->seq_blocks = llm_blocks_for(c->o.context);
 	c->block_bytes = (uint64_t)LLM_BLOCK_TOKENS * c->needs.kv_heads * c->needs.kv_dim * 2;
@@ -239,7 +263,7 @@ int zw_ctx_create(struct zw_model *m, const struct zw_ctx_options *opt, struct z
 	zw_cmd_init(&c->copies);
 	c->m = m;
 	atomic_fetch_add(&m->contexts, 1);
-	ret = check_options(&m->cfg, &c->o, err);
+	ret = check_options(m, &c->o, err);
 	if (!ret)
 		ret = create(c, err);
 	if (ret) {

@@ -10,6 +10,7 @@
  *	ctx_copy.c   copies that are waited for
  *	ctx_slab.c   state that is not a KV cache
  *	ctx_batch.c  what is wrong with a batch
+ *	ctx_mtp.c    the MTP head: drafts
  *	ctx_step.c   submit, undo
  *	ctx_wait.c   wait, outputs, failures, cancel
  *	ctx_eval.c   a long text in several steps
@@ -59,6 +60,8 @@ struct llm_seq {
 	uint64_t placed; /* stamp of the batch that the next two belong to */
 	uint32_t before; /* length */
 	uint32_t row;    /* of its next token */
+	uint64_t behind; /* stamp of the batch that the next belongs to */
+	uint32_t after;  /* id of the token behind */
 };
 
 /* What a step changed in one sequence: enough to take it back. */
@@ -73,6 +76,9 @@ struct llm_undo {
 	uint32_t shared;
 };
 
+/* In the place of an id: what the MTP head drafts on the device, in front of the step. */
+#define LLM_ID_DRAFTED (UINT32_MAX - 1)
+
 /* Room for one packet that copies a block. */
 #define LLM_COPY_BYTES 256
 
@@ -80,6 +86,7 @@ struct llm_undo {
 #define LLM_NO_ROW UINT32_MAX
 struct llm_out_rows {
 	uint32_t in, out, logits;
+	uint32_t mtp; /* row of the MTP head's drafts, where there are outputs */
 	uint32_t want;
 };
 
@@ -108,6 +115,10 @@ struct llm_slot {
 	uint64_t code_off; /* of the layers; chain_bytes before them the packet that fetches ids */
 	uint32_t chain_bytes;
 	uint32_t end_body, end_choice, end_top, end_logits;
+	/* Behind them, in a context with an MTP head: passes that draft token by token, so many bytes up to
+	 * the end of each; and the pass over the rows of the step, without and with drafts. */
+	uint32_t draft_off, draft_end[ZW_CTX_MAX_REWIND], mtp_off, mtp_end, mtp_end_draft;
+	uint32_t drafts; /* passes that the step began with */
 	struct zw_error error;
 };
 
@@ -121,13 +132,20 @@ struct llm_param_layout {
 	uint64_t iota;          /* [outputs]: 0, 1, 2, ... */
 	uint64_t logit_rows;    /* [logits]: rows of the outputs */
 	uint64_t table;         /* [max_seqs, seq_blocks] */
-	uint64_t copies;        /* command buffer of block copies */
+	/* With an MTP head, for its rows: as the above, rows of the step whose hidden states they take, and
+	 * for the first num_mtp_chosen of them rows of the choices, which are their ids. */
+	uint64_t num_mtp_chosen, mtp_ids, mtp_pos, mtp_seq, mtp_rows, mtp_chosen;
+	/* For passes that draft token by token: the row of the hidden states that they begin with; their
+	 * positions, and the sequence. */
+	uint64_t draft_row, draft_pos, draft_seq;
+	uint64_t copies; /* command buffer of block copies */
 	uint64_t bytes;
 };
 
 /* Offsets in the results of a slot; the device writes, the host reads. */
 struct llm_result_layout {
-	uint64_t job[2]; /* struct zw_job_result: copies, step */
+	uint64_t job[4]; /* struct zw_job_result: copies, drafts, step, MTP head */
+	uint64_t draft;  /* [outputs] I32: the MTP head's best ids */
 	uint64_t probe;  /* [outputs] F32: the first logit; NaN when the row is no numbers */
 	uint64_t top_logits, top_ids; /* [outputs, top_k] */
 	uint64_t logits;              /* [logits, V] F32 */
@@ -139,6 +157,7 @@ struct llm_act_layout {
 	uint64_t h, scratch[LLM_MAX_SCRATCH];
 	uint64_t out_h, out_x; /* rows that something is wanted of: [outputs, H] F32, BF16 */
 	uint64_t logits;       /* [outputs, V] F32 */
+	uint64_t mtp, draft;   /* hidden states of the MTP head: [batch, H], [1, H] F32 */
 	uint64_t bytes;
 };
 
@@ -182,6 +201,7 @@ struct zw_ctx {
 	/* Copies that the next step begins with, packets for host-written memory. */
 	struct zw_cmd copies;
 	uint64_t stamp;      /* of the batch being checked */
+	bool drafting;       /* it may have LLM_ID_DRAFTED */
 	uint64_t busy_since; /* when the first of the steps in flight was submitted */
 	struct zw_ctx_stats stats;
 };
@@ -224,6 +244,22 @@ static inline uint64_t llm_block_bytes(const struct zw_ctx *c)
 {
 	return 2 * c->needs.kv_layers * c->block_bytes;
 }
+
+/* Operands of the layers for m rows, which count ids, pos and seq at these addresses; rows_va or 0. */
+struct llm_build llm_build_of(const struct zw_ctx *c, const struct llm_slot *s, struct zw_cmd *cmd,
+			      uint32_t m, uint64_t rows_va, const uint64_t ids_pos_seq[3]);
+/* Rows rows[0 .. *count_va) of table to dst. */
+void llm_build_gather(struct zw_cmd *cmd, uint64_t rows_va, uint32_t num, uint64_t count_va,
+		      const struct zw_tensor *table, const struct zw_tensor *dst);
+/* ctx_mtp.c: what an MTP head needs, its command buffers, its parameters. */
+struct llm_tally;
+void llm_mtp_build(const struct zw_ctx *c, struct llm_slot *s, struct zw_cmd *cmd);
+struct llm_submit;
+void llm_mtp_write(struct zw_ctx *c, struct llm_slot *s, const struct zw_batch *b,
+		   const struct llm_tally *n, const struct llm_submit *how);
+/* The draft behind token `index` of a step that is done, and where it came from. */
+int llm_mtp_draft(const struct zw_ctx *c, uint64_t step, uint32_t index, uint32_t *id,
+		  uint32_t *row);
 
 /* ctx_build.c: the command buffers of all slots, into c->code. */
 int llm_ctx_compile(struct zw_ctx *c, struct zw_error *err);
@@ -269,11 +305,20 @@ void llm_slot_learn(struct zw_ctx *c, const struct llm_slot *slot);
 /* Tokens of a text, to be appended to an idle sequence, that it now has without computing them. */
 uint32_t llm_seq_take_prefix(struct zw_ctx *c, struct llm_seq *s, const uint32_t *ids, size_t n);
 
-/*
- * ctx_step.c: zw_ctx_submit() that is refused with -ECANCELED when zw_ctx_cancel() was called since
- * c->cancels was *cancels; NULL: whenever.
- */
-int llm_ctx_submit(struct zw_ctx *c, const struct zw_batch *b, const uint64_t *cancels,
+/* What steps have beside their batch. */
+struct llm_submit {
+	/* Refused with -ECANCELED when zw_ctx_cancel() was called since c->cancels was that; NULL: whenever. */
+	const uint64_t *cancels;
+	/* The id behind the last token, for the MTP head, when the caller knows it, or LLM_NO_ROW. */
+	uint32_t next;
+	/*
+	 * The batch, of one sequence alone, ends with so many LLM_ID_DRAFTED, which are drafted one after the
+	 * other from the token before them on; draft_row: where the state behind that token's draft is.
+	 */
+	uint32_t drafts, draft_row;
+};
+/* ctx_step.c */
+int llm_ctx_submit(struct zw_ctx *c, const struct zw_batch *b, const struct llm_submit *how,
 		   uint64_t *step, struct zw_error *err);
 /* Under the lock: to the context's queue, which is made again when it failed while nothing ran. */
 int llm_ctx_queue_submit(struct zw_ctx *c, const struct zw_job *job, uint32_t jobs);
@@ -313,6 +358,9 @@ void llm_step_undo(struct zw_ctx *c, struct llm_slot *slot, bool started);
 /* A step that went well: what it kept for an undo is given back. */
 void llm_step_settle(struct zw_ctx *c, struct llm_slot *slot);
 
+/* ctx_wait.c: of a step that is done: how many tokens it had, and the ids of its first n rows. */
+uint32_t llm_step_tokens(const struct zw_ctx *c, uint64_t step);
+void llm_step_ids(const struct zw_ctx *c, uint64_t step, uint32_t *ids, uint32_t n);
 /* ctx_wait.c: the slot in flight that was submitted first (dir < 0) or last, or NULL. */
 struct llm_slot *llm_slot_in_flight(struct zw_ctx *c, int dir);
 struct zw_job_result *llm_job_result(const struct zw_ctx *c, const struct llm_slot *s, uint32_t i);

@@ -12,7 +12,8 @@ static int check_token(struct zw_ctx *c, const struct zw_batch_token *t, uint32_
 {
 	struct llm_seq *s = llm_seq_of(c, t->seq);
 
-	if (t->id >= c->m->cfg.vocab_size && t->id != ZW_ID_CHOSEN)
+	if (t->id >= c->m->cfg.vocab_size && t->id != ZW_ID_CHOSEN &&
+	    !(t->id == LLM_ID_DRAFTED && c->drafting))
 		return llm_fail(err, -ERANGE, "token id %u is not below vocab_size %u", t->id,
 				c->m->cfg.vocab_size);
 	if (!s)

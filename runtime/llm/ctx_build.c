@@ -18,21 +18,21 @@
 
 #include "layers.h"
 
-static void build_layers(const struct zw_ctx *c, const struct llm_slot *s, struct zw_cmd *cmd,
-			 const struct zw_tensor *h)
+struct llm_build llm_build_of(const struct zw_ctx *c, const struct llm_slot *s, struct zw_cmd *cmd,
+			      uint32_t m, uint64_t rows_va, const uint64_t ids_pos_seq[3])
 {
 	const struct llm_needs *n = &c->needs;
-	uint32_t m = c->o.batch, blocks = c->pool.num;
+	uint32_t blocks = c->pool.num;
 	uint64_t param = llm_param_va(c, s);
 	struct llm_build b = {
 		.cfg = &c->m->cfg,
 		.w = &c->m->w,
 		.cmd = cmd,
-		.rows_va = param + c->p.num_rows,
-		.ids = zw_tensor_1d(ZW_DTYPE_I32, param + c->p.ids, m),
-		.pos = zw_tensor_1d(ZW_DTYPE_I32, param + c->p.pos, m),
-		.seq = zw_tensor_1d(ZW_DTYPE_I32, param + c->p.seq, m),
-		.h = *h,
+		.rows_va = rows_va,
+		.ids = zw_tensor_1d(ZW_DTYPE_I32, ids_pos_seq[0], m),
+		.pos = zw_tensor_1d(ZW_DTYPE_I32, ids_pos_seq[1], m),
+		.seq = zw_tensor_1d(ZW_DTYPE_I32, ids_pos_seq[2], m),
+		.h = zw_tensor_2d(ZW_DTYPE_F32, c->act.va + c->a.h, m, c->m->cfg.hidden_size),
 		.cos_table = c->rope->cos_table,
 		.sin_table = c->rope->sin_table,
 		.block_table = zw_tensor_2d(ZW_DTYPE_I32, param + c->p.table, c->o.max_seqs,
@@ -54,12 +54,21 @@ static void build_layers(const struct zw_ctx *c, const struct llm_slot *s, struc
 	for (uint32_t i = 0; i < n->num_scratch; i++)
 		b.scratch[i] = zw_tensor_2d(n->scratch[i].dtype, c->act.va + c->a.scratch[i], m,
 					    n->scratch[i].cols);
+	return b;
+}
+
+static void build_layers(const struct zw_ctx *c, const struct llm_slot *s, struct zw_cmd *cmd)
+{
+	uint64_t param = llm_param_va(c, s);
+	const uint64_t rows[3] = {param + c->p.ids, param + c->p.pos, param + c->p.seq};
+	struct llm_build b = llm_build_of(c, s, cmd, c->o.batch, param + c->p.num_rows, rows);
+
 	c->m->family->build(&b);
 }
 
 /* Rows rows[0 .. *count_va) of table to dst: an EMBED is a gather. */
-static void gather(struct zw_cmd *cmd, uint64_t rows_va, uint32_t num, uint64_t count_va,
-		   const struct zw_tensor *table, const struct zw_tensor *dst)
+void llm_build_gather(struct zw_cmd *cmd, uint64_t rows_va, uint32_t num, uint64_t count_va,
+		      const struct zw_tensor *table, const struct zw_tensor *dst)
 {
 	struct zw_tensor rows = zw_tensor_1d(ZW_DTYPE_I32, rows_va, num);
 
@@ -77,7 +86,8 @@ static void build_chain(const struct zw_ctx *c, const struct llm_slot *s, struct
 		zw_tensor_2d(ZW_DTYPE_F32, c->host.va + c->choices, c->o.steps * c->o.outputs, 1);
 	struct zw_tensor ids = zw_tensor_2d(ZW_DTYPE_F32, param + c->p.ids, c->o.batch, 1);
 
-	gather(cmd, param + c->p.chosen, c->o.batch, param + c->p.num_chosen, &choices, &ids);
+	llm_build_gather(cmd, param + c->p.chosen, c->o.batch, param + c->p.num_chosen, &choices,
+			 &ids);
 }
 
 static void build_outputs(const struct zw_ctx *c, struct llm_slot *s, struct zw_cmd *cmd,
@@ -100,12 +110,12 @@ static void build_outputs(const struct zw_ctx *c, struct llm_slot *s, struct zw_
 	struct zw_tensor probe = zw_tensor_2d(ZW_DTYPE_F32, res + c->r.probe, rows, 1);
 	struct zw_tensor host = zw_tensor_2d(ZW_DTYPE_F32, res + c->r.logits, c->o.logits, v);
 
-	gather(cmd, param + c->p.out_rows, rows, num_out, h, &out_h);
+	llm_build_gather(cmd, param + c->p.out_rows, rows, num_out, h, &out_h);
 	zw_cmd_rmsnorm(cmd, &out_h, &c->m->w.norm, &out_x, cfg->rms_norm_eps, num_out, 0);
 	llm_build_linear(&b, &out_x, &c->m->w.head, &logits, NULL, NULL);
 	zw_cmd_argmax(cmd, &allowed, &argmax, num_out, 0);
 	/* An argmax cannot say that its row was no numbers: one logit beside it can. */
-	gather(cmd, param + c->p.iota, rows, num_out, &first, &probe);
+	llm_build_gather(cmd, param + c->p.iota, rows, num_out, &first, &probe);
 	s->end_choice = (uint32_t)cmd->used - s->chain_bytes;
 	if (k) {
 		struct zw_tensor values =
@@ -115,7 +125,8 @@ static void build_outputs(const struct zw_ctx *c, struct llm_slot *s, struct zw_
 		zw_cmd_topk(cmd, &allowed, &values, &ids, param + c->p.num_top, 0);
 	}
 	s->end_top = (uint32_t)cmd->used - s->chain_bytes;
-	gather(cmd, param + c->p.logit_rows, c->o.logits, param + c->p.num_logits, &logits, &host);
+	llm_build_gather(cmd, param + c->p.logit_rows, c->o.logits, param + c->p.num_logits,
+			 &logits, &host);
 	s->end_logits = (uint32_t)cmd->used - s->chain_bytes;
 }
 
@@ -129,9 +140,11 @@ static int build(const struct zw_ctx *c, struct llm_slot *s, struct zw_cmd *cmd,
 	zw_cmd_reset(cmd);
 	build_chain(c, s, cmd);
 	s->chain_bytes = (uint32_t)cmd->used;
-	build_layers(c, s, cmd, &h);
+	build_layers(c, s, cmd);
 	s->end_body = (uint32_t)cmd->used - s->chain_bytes;
 	build_outputs(c, s, cmd, &h);
+	if (c->o.draft)
+		llm_mtp_build(c, s, cmd);
 	ret = zw_cmd_finish(cmd);
 	if (ret)
 		return llm_fail(err, ret, "building the layers: %s", cmd->what.msg);

@@ -90,6 +90,7 @@ static int submit_one(struct eval *e, struct zw_error *err)
 			     .count = n,
 			     .token_size = sizeof(*e->tokens),
 			     .tokens = e->tokens};
+	struct llm_submit how = {.cancels = &e->cancels};
 	int ret;
 
 	for (uint32_t i = 0; i < n; i++)
@@ -101,7 +102,8 @@ static int submit_one(struct eval *e, struct zw_error *err)
 		};
 	if (e->sent + n == e->n)
 		e->tokens[n - 1].want |= e->o.want;
-	ret = llm_ctx_submit(e->c, &b, &e->cancels, &e->last_step, err);
+	how.next = e->sent + n < e->n ? e->ids[e->sent + n] : LLM_NO_ROW;
+	ret = llm_ctx_submit(e->c, &b, &how, &e->last_step, err);
 	if (ret)
 		return ret;
 	e->last_index = n - 1;

@@ -175,7 +175,7 @@ static void write_rows(const struct zw_ctx *c, struct llm_slot *slot, const stru
 		row = t->id == ZW_ID_CHOSEN ? front++ : s->row++;
 		if (t->id == ZW_ID_CHOSEN)
 			chosen[row] = (int32_t)llm_choice_find(c, &s->choice);
-		else
+		else if (t->id != LLM_ID_DRAFTED)
 			ids[row] = (int32_t)t->id;
 		s->ids[t->pos] = t->id;
 		if (c->needs.slab_bytes)
@@ -272,7 +272,7 @@ static int submit_jobs(struct zw_ctx *c, struct llm_slot *s, const struct llm_ta
 		       struct zw_error *err)
 {
 	struct zw_sync sync = {.fence = c->fence, .point = c->point + 1, .flags = ZW_SYNC_SIGNAL};
-	struct zw_job job[2];
+	struct zw_job job[4];
 	uint32_t jobs = 0;
 	int ret = zw_cmd_finish(&c->copies);
 
@@ -284,8 +284,16 @@ static int submit_jobs(struct zw_ctx *c, struct llm_slot *s, const struct llm_ta
 		job[jobs].cmd_va = llm_param_va(c, s) + c->p.copies;
 		job[jobs++].cmd_bytes = (uint32_t)c->copies.used;
 	}
+	if (s->drafts) {
+		job[jobs].cmd_va = c->code.va + s->code_off + s->draft_off;
+		job[jobs++].cmd_bytes = s->draft_end[s->drafts - 1];
+	}
 	job[jobs].cmd_va = c->code.va + s->code_off - (n->chosen ? s->chain_bytes : 0);
 	job[jobs++].cmd_bytes = code_end(s, n) + (n->chosen ? s->chain_bytes : 0);
+	if (c->o.draft) {
+		job[jobs].cmd_va = c->code.va + s->code_off + s->mtp_off;
+		job[jobs++].cmd_bytes = n->out ? s->mtp_end_draft : s->mtp_end;
+	}
 	for (uint32_t i = 0; i < jobs; i++) {
 		job[i].size = sizeof(job[i]);
 		job[i].result_va = llm_result_va(c, s) + c->r.job[i];
@@ -301,7 +309,7 @@ static int submit_jobs(struct zw_ctx *c, struct llm_slot *s, const struct llm_ta
 	return 0;
 }
 
-int llm_ctx_submit(struct zw_ctx *c, const struct zw_batch *batch, const uint64_t *cancels,
+int llm_ctx_submit(struct zw_ctx *c, const struct zw_batch *batch, const struct llm_submit *how,
 		   uint64_t *step, struct zw_error *err)
 {
 	bool idle = !llm_ctx_busy(c);
@@ -315,7 +323,7 @@ int llm_ctx_submit(struct zw_ctx *c, const struct zw_batch *batch, const uint64_
 		return llm_fail(err, ret, "zw_ctx_submit: a batch of an unknown version");
 	pthread_mutex_lock(&c->lock);
 	ret = c->stopped ? llm_steps_resolve(c, c->last_step, -ECANCELED) : 0;
-	if (ret || (cancels && *cancels != c->cancels)) {
+	if (ret || (how->cancels && *how->cancels != c->cancels)) {
 		ret = llm_fail(err, -ECANCELED, "cancelled");
 		goto out;
 	}
@@ -324,12 +332,16 @@ int llm_ctx_submit(struct zw_ctx *c, const struct zw_batch *batch, const uint64_
 		ret = llm_fail(err, -EAGAIN, "%u steps are in flight", c->o.steps);
 		goto out;
 	}
+	c->drafting = how->drafts;
 	ret = llm_batch_check(c, &b, &n, err);
 	if (ret)
 		goto out;
 	s->state = LLM_SLOT_FREE;
 	apply(c, s, &b);
 	write_params(c, s, &b, &n);
+	s->drafts = how->drafts;
+	if (c->o.draft)
+		llm_mtp_write(c, s, &b, &n, how);
 	ret = submit_jobs(c, s, &n, err);
 	if (ret) {
 		llm_step_undo(c, s, false);
@@ -350,5 +362,5 @@ int zw_ctx_submit(struct zw_ctx *c, const struct zw_batch *batch, uint64_t *step
 {
 	if (!c || !batch || !step)
 		return llm_fail(err, -EINVAL, "zw_ctx_submit: bad argument");
-	return llm_ctx_submit(c, batch, NULL, step, err);
+	return llm_ctx_submit(c, batch, &(struct llm_submit){.next = LLM_NO_ROW}, step, err);
 }

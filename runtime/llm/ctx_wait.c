@@ -160,6 +160,21 @@ int zw_ctx_wait(struct zw_ctx *c, uint64_t step, int64_t deadline_ns, struct zw_
 	return 0;
 }
 
+uint32_t llm_step_tokens(const struct zw_ctx *c, uint64_t step)
+{
+	const struct llm_slot *s = slot_of(c, step);
+
+	return s ? s->tokens : 0;
+}
+
+void llm_step_ids(const struct zw_ctx *c, uint64_t step, uint32_t *ids, uint32_t n)
+{
+	const struct llm_slot *s = slot_of(c, step);
+
+	if (s)
+		memcpy(ids, llm_param(c, s) + c->p.ids, n * sizeof(*ids));
+}
+
 static const char *row_of(const struct zw_ctx *c, const struct llm_slot *s, uint64_t off,
 			  uint32_t row, uint64_t bytes)
 {

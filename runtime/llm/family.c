@@ -355,18 +355,18 @@ static bool has_mtp(const struct match *m, size_t count)
 	return false;
 }
 
-/* Where a file has something of an MTP head, it has to have all of it. Nothing uses it yet. */
-static int check_mtp(struct match *m, struct llm_weights *w, struct zw_error *err)
+/* Where a file has something of an MTP head, it has to have all of it. */
+static int plan_mtp(struct match *m, bool load, struct llm_weights *w, struct zw_error *err)
 {
 	uint32_t n = m->cfg->num_layers;
 	int ret;
 
-	m->check = true;
+	m->check = !load;
 	ret = plan_rows(m, LLM_T_MTP, 0, (char *)w, err);
 	return ret ? ret : plan_rows(m, LLM_T_LAYER, n, (char *)&w->layers[n], err);
 }
 
-int llm_family_plan(const struct llm_family *f, const struct llm_model_config *cfg,
+int llm_family_plan(const struct llm_family *f, const struct llm_model_config *cfg, bool mtp,
 		    struct llm_plan *p, struct llm_weights *w, struct zw_error *err)
 {
 	size_t count = p->src->ops->count(p->src);
@@ -383,7 +383,9 @@ int llm_family_plan(const struct llm_family *f, const struct llm_model_config *c
 	for (uint32_t n = 0; n < cfg->num_layers && !ret; n++)
 		ret = plan_rows(&m, LLM_T_LAYER, n, (char *)&w->layers[n], err);
 	if (!ret && has_mtp(&m, count))
-		ret = check_mtp(&m, w, err);
+		ret = plan_mtp(&m, mtp, w, err);
+	else if (!ret && mtp)
+		ret = llm_fail(err, -ENOENT, "%s: the model has no MTP head", p->src->path);
 	for (size_t i = 0; i < count && !ret; i++) {
 		if (m.seen[i])
 			continue;

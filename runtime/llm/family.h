@@ -92,6 +92,8 @@ struct llm_needs {
 	 * state was kept.
 	 */
 	uint64_t slab_bytes;
+	/* Set by the caller: an MTP head is to be built, whose KV layer is the last. */
+	bool mtp;
 	/* With experts: the scratch [rows, layers * experts of a token] I32 of those chosen in a step. */
 	uint32_t experts_scratch;
 };
@@ -136,6 +138,11 @@ struct llm_family {
 	void (*needs)(const struct llm_model_config *cfg, struct llm_needs *n);
 	/* Emits embedding and layers for one step; errors stick to b->cmd. */
 	void (*build)(const struct llm_build *b);
+	/*
+	 * The MTP head, without the norm and head that are the model's: ids are the tokens behind those
+	 * whose normed hidden states [M, H] F32 are given; hidden becomes the head's own.
+	 */
+	void (*build_mtp)(const struct llm_build *b, const struct zw_tensor *hidden);
 };
 
 extern const struct llm_family llm_family_qwen2, llm_family_qwen3, llm_family_qwen3_moe,
@@ -155,9 +162,9 @@ int llm_plan_slot(struct llm_plan *p, const struct llm_tensor_row *row, uint32_t
 
 /*
  * Finds every tensor of the family's table in the plan's source, stacked as the table says, and
- * plans them; w->layers is allocated. Missing, surplus and misshapen ones are errors by name.
+ * plans them, those of an MTP head if mtp; w->layers is allocated. Missing, surplus and misshapen ones are errors by name.
  */
-int llm_family_plan(const struct llm_family *f, const struct llm_model_config *cfg,
+int llm_family_plan(const struct llm_family *f, const struct llm_model_config *cfg, bool mtp,
 		    struct llm_plan *p, struct llm_weights *w, struct zw_error *err);
 
 #endif

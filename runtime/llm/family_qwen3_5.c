@@ -105,7 +105,7 @@ static const struct llm_tensor_row moe_text[] = {
 /* CONV, DELTA, GATED_NORM, MUL_SIGMOID, ROUTE, GEMM_EXPERTS came with ABI 2.1. */
 #define COMMON(rows)                                                                               \
 	.abi_minor = 1, .mtp_prefix = "mtp.", .tensors = rows, .num_tensors = ZW_ARRAY_SIZE(rows), \
-	.needs = llm_hybrid_needs, .build = llm_hybrid_build
+	.needs = llm_hybrid_needs, .build = llm_hybrid_build, .build_mtp = llm_hybrid_mtp
 #define NESTED .layer_prefix = "model.language_model.layers.%u.", .ignored_prefix = "model.visual."
 
 const struct llm_family llm_family_qwen3_5 = {

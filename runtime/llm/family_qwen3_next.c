@@ -113,4 +113,5 @@ const struct llm_family llm_family_qwen3_next = {
 	.num_tensors = ZW_ARRAY_SIZE(tensors),
 	.needs = llm_hybrid_needs,
 	.build = llm_hybrid_build,
+	.build_mtp = llm_hybrid_mtp,
 };

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* The loop: prompt, choose, feed back. */
-#include <zhenwu/llm_generate.h>
+#include "generate.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "ctx.h"
-#include "generate.h"
 
 static void stats_diff(struct zw_ctx_stats *d, const struct zw_ctx_stats *a,
 		       const struct zw_ctx_stats *b)
@@ -57,27 +54,16 @@ int llm_choose(const struct zw_ctx *c, struct zw_sampler *s, const struct zw_out
 	return 0;
 }
 
-struct run {
-	struct zw_ctx *c;
-	struct zw_generate_params p;
-	struct zw_generate_result r;
-	struct zw_output out; /* of the last token evaluated */
-	uint64_t cancels;
-	uint64_t ahead;        /* the step in flight that feeds back what is not known yet, or 0 */
-	bool ended;            /* by a callback */
-	struct zw_logprob *lp; /* room for 1 + top_logprobs, or NULL */
-};
-
 static int on_progress(void *opaque, uint64_t done, uint64_t total)
 {
-	struct run *g = opaque;
+	struct llm_run *g = opaque;
 
 	g->ended = g->p.progress && g->p.progress(g->p.opaque, done, total);
 	return g->ended;
 }
 
 /* Appends tokens; the outputs of the last one are wanted if another one is to be chosen. */
-static int eval(struct run *g, const uint32_t *ids, size_t n, bool prompt, struct zw_error *err)
+static int eval(struct llm_run *g, const uint32_t *ids, size_t n, bool prompt, struct zw_error *err)
 {
 	struct zw_eval_options opt = {.size = sizeof(opt)};
 	bool more = g->r.generated_tokens < g->p.max_tokens;
@@ -92,7 +78,7 @@ static int eval(struct run *g, const uint32_t *ids, size_t n, bool prompt, struc
 	return llm_ctx_eval(g->c, g->p.seq, ids, n, &opt, g->cancels, more ? &g->out : NULL, err);
 }
 
-static int prefill(struct run *g, const uint32_t *prompt, size_t n, struct zw_error *err)
+static int prefill(struct llm_run *g, const uint32_t *prompt, size_t n, struct zw_error *err)
 {
 	int ret;
 
@@ -113,13 +99,13 @@ static int prefill(struct run *g, const uint32_t *prompt, size_t n, struct zw_er
  * so has the time of a step for what it does between two. State that cannot be rewound by a token cannot
  * run ahead: it would have seen the stop token.
  */
-static bool runs_ahead(const struct run *g)
+static bool runs_ahead(const struct llm_run *g)
 {
 	return g->c->o.steps > 1 && (!g->c->needs.slab_bytes || g->c->o.rewind) &&
 	       llm_want_of(g->c, g->p.sampler, g->p.logprobs) == ZW_WANT_ARGMAX;
 }
 
-static int feed(struct run *g, uint32_t id, uint64_t *step, struct zw_error *err)
+static int feed(struct llm_run *g, uint32_t id, uint64_t *step, struct zw_error *err)
 {
 	struct zw_batch_token t = {
 		.id = id,
@@ -128,12 +114,13 @@ static int feed(struct run *g, uint32_t id, uint64_t *step, struct zw_error *err
 		.want = ZW_WANT_ARGMAX,
 	};
 	struct zw_batch b = {.size = sizeof(b), .count = 1, .token_size = sizeof(t), .tokens = &t};
+	struct llm_submit how = {.cancels = &g->cancels, .next = LLM_NO_ROW};
 
-	return llm_ctx_submit(g->c, &b, &g->cancels, step, err);
+	return llm_ctx_submit(g->c, &b, &how, step, err);
 }
 
 /* Feeds a token back, if that is not under way, and takes the next choice. */
-static int feed_ahead(struct run *g, uint32_t id, struct zw_error *err)
+static int feed_ahead(struct llm_run *g, uint32_t id, struct zw_error *err)
 {
 	uint64_t step = g->ahead;
 	struct zw_error why;
@@ -153,7 +140,7 @@ static int feed_ahead(struct run *g, uint32_t id, struct zw_error *err)
 }
 
 /* A step that is not needed after all. One that failed was undone already. */
-static void drop_ahead(struct run *g)
+static void drop_ahead(struct llm_run *g)
 {
 	struct zw_error why;
 
@@ -162,12 +149,12 @@ static void drop_ahead(struct run *g)
 }
 
 /* Tokens of the sequence but for the one that is not known yet. */
-static uint32_t length(const struct run *g)
+static uint32_t length(const struct llm_run *g)
 {
 	return (uint32_t)zw_seq_length(g->c, g->p.seq) - (g->ahead ? 1 : 0);
 }
 
-static int give_logprobs(struct run *g, uint32_t id, struct zw_error *err)
+static int give_logprobs(struct llm_run *g, uint32_t id, struct zw_error *err)
 {
 	size_t vocab = g->c->o.vocab, top = (size_t)g->p.top_logprobs;
 	int64_t n;
@@ -183,7 +170,7 @@ static int give_logprobs(struct run *g, uint32_t id, struct zw_error *err)
 	return 0;
 }
 
-static int loop(struct run *g, struct zw_error *err)
+static int loop(struct llm_run *g, struct zw_error *err)
 {
 	bool ignore_stop = g->p.flags & ZW_GENERATE_IGNORE_STOP, ahead = runs_ahead(g);
 	uint32_t id;
@@ -221,8 +208,9 @@ static int loop(struct run *g, struct zw_error *err)
 	return 0;
 }
 
-static int decode(struct run *g, struct zw_error *err)
+static int decode(struct llm_run *g, struct zw_error *err)
 {
+	bool drafts = g->p.draft && g->p.draft_tokens && want_of(g->c, &g->p) == ZW_WANT_ARGMAX;
 	int ret;
 
 	if (g->p.logprobs) {
@@ -232,7 +220,7 @@ static int decode(struct run *g, struct zw_error *err)
 		if (!g->lp)
 			return llm_fail(err, -ENOMEM, "out of memory");
 	}
-	ret = loop(g, err);
+	ret = drafts ? llm_draft_loop(g, err) : loop(g, err);
 	drop_ahead(g);
 	free(g->lp);
 	return ret;
@@ -256,7 +244,7 @@ static int give_stats(struct zw_ctx_stats *out, const struct zw_ctx_stats *a,
 int zw_generate(struct zw_ctx *c, const struct zw_generate_params *params, const uint32_t *prompt,
 		size_t n, struct zw_generate_result *result, struct zw_error *err)
 {
-	struct run g = {.c = c, .r.prompt_tokens = n};
+	struct llm_run g = {.c = c, .r.prompt_tokens = n};
 	uint64_t start = llm_now_ns(), middle;
 	struct zw_ctx_stats s0, s1;
 	int ret;
@@ -267,6 +255,9 @@ int zw_generate(struct zw_ctx *c, const struct zw_generate_params *params, const
 	if (ret || !g.p.sampler || g.p.reserved ||
 	    g.p.flags & ~(ZW_GENERATE_IGNORE_STOP | ZW_GENERATE_PROCESSED_LOGPROBS))
 		return llm_fail(err, ret ? ret : -EINVAL, "zw_generate: bad argument");
+	ret = llm_draft_check(&g, err);
+	if (ret)
+		return ret;
 	g.cancels = llm_ctx_cancels(c);
 	g.r.prefill = result->prefill;
 	g.r.decode = result->decode;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared by the loop of one text and the scheduler of many: from a distribution to a token. */
+/* Shared by the loops of one text, plain and with drafts, and the scheduler of many. */
 #ifndef LLM_GENERATE_H
 #define LLM_GENERATE_H
+
+#include <zhenwu/llm_generate.h>
 
 #include "ctx.h"
 
@@ -10,5 +12,22 @@ uint32_t llm_want_of(const struct zw_ctx *c, const struct zw_sampler *s, bool al
 /* Its choice from that. */
 int llm_choose(const struct zw_ctx *c, struct zw_sampler *s, const struct zw_output *o,
 	       uint32_t *id, struct zw_error *err);
+
+/* zw_generate() under way. */
+struct llm_run {
+	struct zw_ctx *c;
+	struct zw_generate_params p;
+	struct zw_generate_result r;
+	struct zw_output out; /* of the last token evaluated */
+	uint64_t cancels;
+	uint64_t ahead;        /* the step in flight that feeds back what is not known yet, or 0 */
+	bool ended;            /* by a callback */
+	struct zw_logprob *lp; /* room for 1 + top_logprobs, or NULL */
+};
+
+/* -EINVAL when the context cannot do what is asked for. */
+int llm_draft_check(const struct llm_run *g, struct zw_error *err);
+/* The loop from the first choice, g->out, to the end; greedy choices only. */
+int llm_draft_loop(struct llm_run *g, struct zw_error *err);
 
 #endif

@@ -59,5 +59,6 @@ void llm_dense_build(const struct llm_build *b);
 /* The same of a family whose layers are recurrent or attention, with experts, a SwiGLU, or both kinds. */
 void llm_hybrid_needs(const struct llm_model_config *c, struct llm_needs *n);
 void llm_hybrid_build(const struct llm_build *b);
+void llm_hybrid_mtp(const struct llm_build *b, const struct zw_tensor *hidden);
 
 #endif

@@ -11,7 +11,9 @@ enum {
 	QKVZ,
 	BA,
 	X,
-	GATE_UP, /* of a SwiGLU or of a shared expert */
+	GATE_UP,   /* of a SwiGLU or of a shared expert */
+	MTP_INPUT, /* of an MTP head, as is the next */
+	MTP_IDS,
 	/* with experts: */
 	LOGITS,
 	WEIGHTS,
@@ -36,6 +38,8 @@ static void experts_needs(const struct llm_model_config *c, struct llm_needs *n)
 	/* Of each layer: so that after a step it can be told who was chosen. */
 	want(n, IDS, ZW_DTYPE_I32, c->num_layers * k);
 	want(n, EXPERTS_GATE_UP, ZW_DTYPE_F32, k * 2 * c->expert_size);
+	if (n->mtp)
+		want(n, MTP_IDS, ZW_DTYPE_I32, k);
 	want(n, EXPERTS_ACT, ZW_DTYPE_F32, k * c->expert_size);
 	n->num_scratch = NUM_SCRATCH;
 	n->experts_scratch = IDS;
@@ -57,6 +61,10 @@ void llm_hybrid_needs(const struct llm_model_config *c, struct llm_needs *n)
 	want(n, BA, ZW_DTYPE_F32, 2 * c->value_heads);
 	want(n, X, wide_type, c->hidden_size);
 	want(n, GATE_UP, wide_type, 2 * wide);
+	if (n->mtp) {
+		want(n, MTP_INPUT, ZW_DTYPE_F32, 2 * c->hidden_size);
+		n->kv_layers++;
+	}
 	n->num_scratch = LOGITS;
 	n->slab_bytes = linear * llm_delta_bytes(c);
 	if (c->num_experts)
@@ -85,7 +93,8 @@ static void feed_forward(const struct llm_build *b, const struct llm_layer_weigh
 		llm_build_swiglu(b, w, &b->scratch[X], &b->scratch[GATE_UP]);
 		return;
 	}
-	s.ids = zw_tensor_slice(b->scratch[IDS], 1, n * k, k);
+	s.ids = n < b->cfg->num_layers ? zw_tensor_slice(b->scratch[IDS], 1, n * k, k)
+				       : b->scratch[MTP_IDS];
 	llm_build_experts(b, w, &s);
 }
 
@@ -104,4 +113,25 @@ void llm_hybrid_build(const struct llm_build *b)
 			llm_build_attention(b, w, kv++, &b->scratch[X_MIXER], &b->scratch[QKV]);
 		feed_forward(b, w, n);
 	}
+}
+
+void llm_hybrid_mtp(const struct llm_build *b, const struct zw_tensor *hidden)
+{
+	uint32_t n = b->cfg->num_layers, h = b->cfg->hidden_size;
+	struct zw_tensor token = zw_tensor_slice(b->scratch[MTP_INPUT], 1, 0, h);
+	struct zw_tensor state = zw_tensor_slice(b->scratch[MTP_INPUT], 1, h, h);
+	const struct llm_layer_weights *w = &b->w->layers[n];
+	const struct llm_mtp_weights *m = &b->w->mtp;
+	float eps = b->cfg->rms_norm_eps;
+	uint32_t kv = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		kv += !llm_layer_is_linear(b->cfg, i);
+	zw_cmd_embed(b->cmd, &b->ids, &b->w->embed, &b->h, b->rows_va, 0);
+	zw_cmd_rmsnorm(b->cmd, &b->h, &m->norm_embed, &token, eps, b->rows_va, 0);
+	zw_cmd_rmsnorm(b->cmd, hidden, &m->norm_hidden, &state, eps, b->rows_va, 0);
+	llm_build_linear(b, &b->scratch[MTP_INPUT], &m->fc, &b->h, NULL, NULL);
+	llm_build_attention(b, w, kv, &b->scratch[X_MIXER], &b->scratch[QKV]);
+	feed_forward(b, w, n);
+	zw_cmd_rmsnorm(b->cmd, &b->h, &m->norm, hidden, eps, b->rows_va, 0);
 }

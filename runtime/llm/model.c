@@ -112,7 +112,7 @@ static int load(struct zw_model *m, struct llm_source *src, const struct zw_mode
 	if (!ret)
 		ret = llm_model_digest(src, &m->cfg, m->digest, err);
 	if (!ret)
-		ret = llm_family_plan(m->family, &m->cfg, &plan, &m->w, err);
+		ret = llm_family_plan(m->family, &m->cfg, m->mtp, &plan, &m->w, err);
 	if (!ret)
 		ret = check_dtypes(m->dev, &plan, m->cfg.quant.act, err);
 	if (!ret)
@@ -143,6 +143,7 @@ static void describe(struct zw_model *m)
 	m->info.max_context = c->max_position;
 	m->info.num_layers = c->num_layers;
 	m->info.num_stop = c->num_stop;
+	m->info.state_bytes = n.slab_bytes;
 	m->info.kv_bytes_per_token = 2ull * n.kv_layers * n.kv_heads * n.kv_dim * 2;
 }
 
@@ -163,13 +164,14 @@ int zw_model_open(struct zw_dev *dev, const char *dir, const struct zw_model_opt
 		if (ret)
 			return llm_fail(err, ret, "zw_model_open: options of an unknown version");
 	}
-	if (o.flags)
+	if (o.flags & ~ZW_MODEL_MTP)
 		return llm_fail(err, -EINVAL, "zw_model_open: unknown flags");
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return llm_fail(err, -ENOMEM, "out of memory");
 	pthread_mutex_init(&m->lock, NULL);
 	m->dev = dev;
+	m->mtp = o.flags & ZW_MODEL_MTP;
 	ret = llm_source_new(dir, &src, err);
 	if (!ret)
 		ret = src->ops->config(src, &m->cfg, err);

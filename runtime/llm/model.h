@@ -72,6 +72,7 @@ struct llm_rope {
 struct llm_family;
 
 struct zw_model {
+	bool mtp; /* its MTP head is loaded */
 	struct zw_dev *dev;
 	const struct llm_family *family;
 	struct llm_model_config cfg;

@@ -52,6 +52,7 @@ static double log_prob(const float *logits, uint32_t v, uint32_t id)
 static int submit(struct ppl *p, uint32_t seq, size_t start, size_t at, size_t score, size_t end,
 		  struct flight *f, struct zw_error *err)
 {
+	struct llm_submit how = {.cancels = &p->cancels};
 	struct zw_batch b = {
 		.size = sizeof(b), .token_size = sizeof(*p->tokens), .tokens = p->tokens};
 
@@ -70,7 +71,8 @@ static int submit(struct ppl *p, uint32_t seq, size_t start, size_t at, size_t s
 		f->wanted += want;
 	}
 	b.count = f->count;
-	return llm_ctx_submit(p->c, &b, &p->cancels, &f->step, err);
+	how.next = LLM_NO_ROW;
+	return llm_ctx_submit(p->c, &b, &how, &f->step, err);
 }
 
 static int collect(struct ppl *p, const struct flight *f, struct zw_error *err)

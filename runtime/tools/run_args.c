@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <zhenwu/base.h>
+#include <zhenwu/llm_generate.h>
 
 #include "tool_output.h"
 
@@ -32,6 +33,11 @@ static const char help_text[] =
 	"  -n, --max-tokens N       most tokens to generate (default: the model's, else 128)\n"
 	"  -c, --ctx N              room for N tokens (default 4096 or the model's limit)\n"
 	"      --chunk N            prefill N tokens at a time (default 128)\n"
+	"      --draft KIND         tokens tried ahead of greedy choices: mtp (the model's own "
+	"head), "
+	"ngram\n"
+	"                           (what followed before), none (default)\n"
+	"      --draft-tokens N     at most N for each step (default 2)\n"
 	"\n"
 	"What is chosen; defaults are the model's generation_config.json:\n"
 	"      --temperature T, --temp T   0 is greedy\n"
@@ -180,6 +186,8 @@ enum {
 	OPT_IGNORE_EOS,
 	OPT_NO_GENERATION_CONFIG,
 	OPT_CHUNK,
+	OPT_DRAFT,
+	OPT_DRAFT_TOKENS,
 	OPT_LOGITS_OUT,
 	OPT_IDS_OUT,
 	OPT_STATS_JSON,
@@ -222,6 +230,8 @@ static const struct option options[] = {
 	{"ctx", required_argument, NULL, 'c'},
 	{"ctx-size", required_argument, NULL, 'c'},
 	{"chunk", required_argument, NULL, OPT_CHUNK},
+	{"draft", required_argument, NULL, OPT_DRAFT},
+	{"draft-tokens", required_argument, NULL, OPT_DRAFT_TOKENS},
 	{"logits-out", required_argument, NULL, OPT_LOGITS_OUT},
 	{"ids-out", required_argument, NULL, OPT_IDS_OUT},
 	{"stats-json", required_argument, NULL, OPT_STATS_JSON},
@@ -276,6 +286,19 @@ static bool set_sampling(struct run_args *a, int opt, const char *v)
 	}
 }
 
+static bool set_draft(struct run_args *a, const char *v)
+{
+	static const char *const names[] = {"none", "mtp", "ngram"};
+
+	for (uint32_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!strcmp(v, names[i])) {
+			a->draft = i;
+			return true;
+		}
+	}
+	return false;
+}
+
 /* One option's value; false when it is out of range. */
 static bool set_option(struct run_args *a, int opt, const char *v)
 {
@@ -314,6 +337,10 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 		return device_ok(v);
 	case OPT_CHUNK:
 		return parse_u32(v, 1, 4096, &a->chunk);
+	case OPT_DRAFT:
+		return set_draft(a, v);
+	case OPT_DRAFT_TOKENS:
+		return parse_u32(v, 1, ZW_CTX_MAX_REWIND, &a->draft_tokens);
 	case OPT_LOGIT_BIAS:
 		return add_bias(a, v);
 	case OPT_LOGPROBS:
@@ -342,7 +369,7 @@ int run_args_parse(struct run_args *a, int argc, char **argv)
 {
 	int opt, prompts;
 
-	*a = (struct run_args){.device = "auto"};
+	*a = (struct run_args){.device = "auto", .draft_tokens = 2};
 	opterr = 0;
 	while ((opt = getopt_long(argc, argv, short_options, options, NULL)) != -1) {
 		if (opt == '?' || opt == ':')

@@ -24,6 +24,7 @@ struct run_args {
 	struct run_bias *bias; /* of --logit-bias */
 	size_t num_bias;
 	uint64_t max_tokens, seed;
+	uint32_t draft, draft_tokens; /* enum zw_draft */
 	uint32_t ctx, chunk, top_k, no_repeat_ngram, min_tokens, logprobs;
 	float temperature, top_p, min_p;
 	float repetition_penalty, presence_penalty, frequency_penalty;

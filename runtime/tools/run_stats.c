@@ -48,6 +48,16 @@ void run_report_print(const struct run_report *r, FILE *f)
 		(double)r->info->weight_bytes / 1048576, (double)r->info->load_ns * 1e-9);
 	print_phase(f, "prefill", p, (double)r->res->prefill_ns * 1e-9);
 	print_phase(f, "decode", d, (double)r->res->decode_ns * 1e-9);
+	if (r->res->drafted_tokens)
+		fprintf(f,
+			"drafts: %llu of %llu accepted = %.1f %%; simulated %.3f us for each of "
+			"%llu "
+			"generated tokens\n",
+			(unsigned long long)r->res->accepted_tokens,
+			(unsigned long long)r->res->drafted_tokens,
+			100.0 * (double)r->res->accepted_tokens / (double)r->res->drafted_tokens,
+			(double)d->sim_ps * 1e-6 / (double)r->res->generated_tokens,
+			(unsigned long long)r->res->generated_tokens);
 	fprintf(f,
 		"moved: HBM %.2f MiB read, %.2f MiB written; PCIe %.2f MiB read, %.2f MiB "
 		"written\n",

@@ -163,6 +163,8 @@ static int load_model(struct run *r, struct zw_model_info *info, struct zw_dev_a
 			(double)attrs->hbm_size / (1 << 30), ZW_FW_VERSION_MAJOR(attrs->fw_version),
 			ZW_FW_VERSION_MINOR(attrs->fw_version),
 			ZW_FW_VERSION_PATCH(attrs->fw_version));
+	if (r->a.draft == ZW_DRAFT_MTP)
+		mopt.flags |= ZW_MODEL_MTP;
 	if (zw_model_open(r->dev, r->a.model, &mopt, &r->model, &err))
 		return fail(err.msg);
 	zw_model_get_info(r->model, info);
@@ -285,7 +287,13 @@ static int open_context(struct run *r, const struct zw_model_info *info)
 	needs = zw_sampler_needs(r->sampler, opt.vocab);
 	if (needs > 1 && needs <= ZW_CTX_MAX_TOPK && needs <= opt.vocab)
 		opt.top_k = needs;
-	if (a->logits_out)
+	if (a->draft) {
+		opt.rewind = a->draft_tokens;
+		opt.outputs = 1 + a->draft_tokens;
+		if (a->draft == ZW_DRAFT_MTP)
+			opt.draft = a->draft_tokens;
+	}
+	if (a->logits_out && logits_rows(r, info, &opt) > opt.outputs)
 		opt.outputs = logits_rows(r, info, &opt);
 	if (zw_ctx_create(r->model, &opt, &r->ctx, &err))
 		return fail(err.msg);
@@ -398,6 +406,10 @@ static int generate(struct run *r, struct zw_generate_result *res)
 	size_t len;
 	int ret;
 
+	if (r->a.draft) {
+		p.draft = r->a.draft;
+		p.draft_tokens = r->a.draft_tokens;
+	}
 	if (r->logprobs) {
 		p.logprobs = on_logprobs;
 		p.top_logprobs = r->a.logprobs;

@@ -22,12 +22,14 @@
 #include <zhenwu/zhenwu.h>
 
 #include "experts.h"
+#include "mtp.h"
 #include "small_files.h"
 
 #define RMS_FACTOR    1.0  /* of the reference's own BF16 noise */
 #define FLIP_FACTOR   1.5  /* the same where rounding sends a token to another expert */
 #define FLIPS_MAX     0.05 /* of all choices */
 #define EXACT_RMS     1e-3 /* of the pass that tells them, of the noise */
+#define DRAFT_GAIN    1.3  /* by which drafts of the MTP head make text faster, in simulated time */
 #define CONTEXT       640
 #define MARGIN_FACTOR 8.0 /* a top-2 margin above this many times the noise decides the argmax */
 
@@ -35,6 +37,7 @@ struct prompt {
 	uint32_t *ids;
 	size_t n;
 	double rms;        /* of the reference's BF16 run */
+	double mtp_rms;    /* the same for the MTP head; 0: there is none */
 	uint32_t flips;    /* choices of experts that are not those of exact arithmetic */
 	size_t rows;       /* of the expected logits: those of the last tokens, often of all */
 	float *want, *got; /* [rows, V]; [n, V] */
@@ -147,6 +150,9 @@ static void load_expected(struct check *c)
 		if (!cJSON_IsNumber(r) || !(r->valuedouble > 0))
 			die("%s: bf16_rms.json has no rms_diff for prompt %zu", c->dir, k);
 		p->rms = r->valuedouble;
+		r = cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(rms, (int)k),
+						     "mtp_rms_diff");
+		p->mtp_rms = cJSON_IsNumber(r) ? r->valuedouble : 0;
 		snprintf(path, sizeof(path), "%s/expected/logits_%zu.npy", c->dir, k);
 		if (npy_read_f32(path, &p->want, &rows, &cols, &err))
 			die("%s", err.msg);
@@ -248,8 +254,9 @@ struct device {
 	bool sim;
 };
 
-static void device_open(struct check *c, struct device *d, int workers)
+static void device_open_flags(struct check *c, struct device *d, int workers, uint32_t flags)
 {
+	struct zw_model_options mopt = {.size = sizeof(mopt), .flags = flags};
 	struct zw_dev_options opt = {.size = sizeof(opt), .workers = workers};
 	struct zw_dev_attrs attrs = {.size = sizeof(attrs)};
 	struct zw_error err;
@@ -259,8 +266,13 @@ static void device_open(struct check *c, struct device *d, int workers)
 	if (zw_dev_get_attrs(d->dev, &attrs))
 		die("the device has no attributes");
 	d->sim = attrs.transport == ZW_TRANSPORT_SIM;
-	if (zw_model_open(d->dev, c->dir, NULL, &d->model, &err))
+	if (zw_model_open(d->dev, c->dir, &mopt, &d->model, &err))
 		die("%s", err.msg);
+}
+
+static void device_open(struct check *c, struct device *d, int workers)
+{
+	device_open_flags(c, d, workers, 0);
 }
 
 static void device_close(struct device *d)
@@ -523,6 +535,131 @@ static void check_refusals(struct check *c, struct device *d)
 	       "a context above the model's limit is refused");
 }
 
+/* ---- MTP head ---- */
+
+static void check_mtp_logits(struct check *c, struct zw_ctx *ctx, size_t k)
+{
+	const struct prompt *p = &c->prompts[k];
+	uint32_t v = c->info.vocab_size;
+	float *got = alloc(p->n * v, sizeof(*got)), *want;
+	double factor = p->flips ? FLIP_FACTOR : RMS_FACTOR, sum = 0, rms;
+	uint64_t rows, cols;
+	struct zw_error err;
+	char path[1024];
+
+	snprintf(path, sizeof(path), "%s/expected/mtp_logits_%zu.npy", c->dir, k);
+	if (npy_read_f32(path, &want, &rows, &cols, &err) ||
+	    mtp_logits(ctx, p->ids, (uint32_t)p->n, got, &err))
+		die("%s", err.msg);
+	if (!rows || rows > p->n - 1 || cols != v)
+		die("%s: does not fit the prompt", path);
+	for (size_t i = 0; i < rows * v; i++) {
+		double d = (double)got[(p->n - 1 - rows) * v + i] - (double)want[i];
+
+		sum += d * d;
+	}
+	rms = sqrt(sum / (double)(rows * v));
+	result(c, rms <= factor * p->mtp_rms,
+	       "prompt %zu: logits of the MTP head, rms difference %.4g <= %.4g, %.1f times the "
+	       "noise",
+	       k, rms, factor * p->mtp_rms, factor);
+	free(got);
+	free(want);
+}
+
+struct text {
+	uint32_t id[128];
+	size_t n;
+	struct zw_generate_result res;
+	struct zw_ctx_stats decode;
+};
+
+static int on_token(void *opaque, uint32_t id)
+{
+	struct text *t = opaque;
+
+	t->id[t->n++] = id;
+	return 0;
+}
+
+static void generate(struct device *d, const struct prompt *p, uint32_t draft, uint32_t tokens,
+		     struct text *t)
+{
+	struct zw_ctx_options opt = {.size = sizeof(opt),
+				     .context = CONTEXT,
+				     .rewind = tokens,
+				     .outputs = 1 + tokens,
+				     .draft = draft == ZW_DRAFT_MTP ? tokens : 0};
+	struct zw_generate_params params = {.size = sizeof(params),
+					    .max_tokens = sizeof(t->id) / sizeof(t->id[0]),
+					    .token = on_token,
+					    .opaque = t,
+					    .draft = draft,
+					    .draft_tokens = tokens};
+	struct zw_sampling_params sp = {.size = sizeof(sp), .top_p = 1};
+	struct zw_error err;
+	struct zw_ctx *ctx;
+
+	*t = (struct text){.res = {.size = sizeof(t->res), .decode = &t->decode},
+			   .decode = {.size = sizeof(t->decode)}};
+	if (zw_sampler_open(&sp, &params.sampler, &err) ||
+	    zw_ctx_create(d->model, &opt, &ctx, &err) || zw_seq_create(ctx, &params.seq) ||
+	    zw_generate(ctx, &params, p->ids, p->n, &t->res, &err))
+		die("%s", err.msg);
+	zw_ctx_destroy(ctx);
+	zw_sampler_close(params.sampler);
+}
+
+/* Text with drafts of each kind: the same tokens, and for long texts less simulated time for each. */
+static void check_drafts(struct check *c)
+{
+	struct device d;
+	struct zw_ctx *ctx;
+	struct zw_ctx_options opt = {.size = sizeof(opt),
+				     .context = CONTEXT,
+				     .batch = CONTEXT,
+				     .outputs = CONTEXT,
+				     .draft = 1};
+	struct zw_error err;
+	uint32_t seq;
+
+	device_open_flags(c, &d, c->workers, ZW_MODEL_MTP);
+	if (zw_ctx_create(d.model, &opt, &ctx, &err) || zw_seq_create(ctx, &seq))
+		die("%s", err.msg);
+	for (size_t k = 0; k < c->num_prompts; k++)
+		check_mtp_logits(c, ctx, k);
+	zw_ctx_destroy(ctx);
+	for (size_t k = 0; k < c->num_prompts; k++) {
+		struct text plain, t;
+
+		generate(&d, &c->prompts[k], ZW_DRAFT_NONE, 0, &plain);
+		for (uint32_t n = 1; n <= 3; n++) {
+			for (uint32_t kind = ZW_DRAFT_MTP; kind <= ZW_DRAFT_NGRAM; kind++) {
+				double gain;
+
+				generate(&d, &c->prompts[k], kind, n, &t);
+				gain = (double)plain.decode.sim_ps / (double)t.decode.sim_ps;
+				result(c,
+				       t.n == plain.n &&
+					       !memcmp(t.id, plain.id, t.n * sizeof(t.id[0])) &&
+					       t.res.finish == plain.res.finish,
+				       "prompt %zu: %zu tokens with up to %u drafts of kind %u are "
+				       "those "
+				       "without, %llu of %llu accepted, simulated time / %.2f",
+				       k, t.n, n, kind, (unsigned long long)t.res.accepted_tokens,
+				       (unsigned long long)t.res.drafted_tokens, gain);
+				if (kind == ZW_DRAFT_MTP && n == 2 && plain.n >= 100)
+					result(c, gain >= DRAFT_GAIN,
+					       "prompt %zu: %u drafts of the MTP head, %.2f >= "
+					       "%.1f times "
+					       "as fast",
+					       k, n, gain, DRAFT_GAIN);
+			}
+		}
+	}
+	device_close(&d);
+}
+
 static void write_digests(const struct check *c)
 {
 	FILE *f = fopen(c->digest_out, "w");
@@ -597,6 +734,8 @@ int main(int argc, char **argv)
 	check_greedy(&c, &d);
 	check_refusals(&c, &d);
 	device_close(&d);
+	if (c.prompts[0].mtp_rms > 0)
+		check_drafts(&c);
 	if (d.sim)
 		check_workers(&c);
 	if (c.digest_out)

@@ -65,6 +65,11 @@ struct zw_ctx_options {
 	 *  more states are kept for each sequence. No matter in families without such state, which
 	 *  can always go back. */
 	uint32_t rewind;
+	/** Tokens that the model's MTP head drafts for one step of zw_generate(), 0..ZW_CTX_MAX_REWIND;
+	 *  the model was opened with ZW_MODEL_MTP. The head's layer then has a part of the KV cache and
+	 *  sees every token; `rewind` is at least as large, `outputs` larger by one. 0: no head. */
+	uint32_t draft;
+	uint32_t reserved; /**< must be 0 */
 };
 
 /**

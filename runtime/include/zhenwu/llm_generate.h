@@ -30,6 +30,13 @@ enum zw_finish {
 /** The logprobs are zw_sampler_logprobs(), not zw_logprobs(). */
 #define ZW_GENERATE_PROCESSED_LOGPROBS (1u << 1)
 
+/** Where tokens come from that are tried before they are chosen, so that one step may give several. */
+enum zw_draft {
+	ZW_DRAFT_NONE = 0,
+	ZW_DRAFT_MTP = 1,  /**< the model's MTP head; the context was made with `draft` */
+	ZW_DRAFT_NGRAM = 2 /**< what followed the last tokens where they stood before */
+};
+
 struct zw_generate_params {
 	uint32_t size;              /**< sizeof(struct zw_generate_params) */
 	uint32_t flags;             /**< ZW_GENERATE_* */
@@ -49,6 +56,12 @@ struct zw_generate_params {
 	 *  host then. */
 	void (*logprobs)(void *opaque, const struct zw_logprob *lp, size_t n);
 	uint64_t top_logprobs;
+	/** With a greedy sampler and no logprobs: so many tokens are drafted for each step, which checks
+	 *  them and says one more; else nothing is drafted. The tokens are those without drafts. The
+	 *  context has room for draft_tokens + 1 tokens and outputs in a step, and `rewind` or, for
+	 *  ZW_DRAFT_MTP, `draft` at least as large. */
+	uint32_t draft;        /**< enum zw_draft */
+	uint32_t draft_tokens; /**< 0..ZW_CTX_MAX_REWIND */
 };
 
 struct zw_generate_result {
@@ -62,6 +75,8 @@ struct zw_generate_result {
 	 *  the generated tokens that were fed back have cost; where a stop token or a callback ended
 	 *  it, also a step that was under way by then and whose result was not needed. */
 	struct zw_ctx_stats *prefill, *decode;
+	uint64_t drafted_tokens;  /**< tried */
+	uint64_t accepted_tokens; /**< of these, and generated or a stop token */
 };
 
 /**

@@ -22,9 +22,12 @@ extern "C" {
 /** A checkpoint in device memory. Immutable; any number of contexts use its weights. */
 struct zw_model;
 
+/** Load the model's MTP head, too: see `draft` of struct zw_ctx_options. -ENOENT when it has none. */
+#define ZW_MODEL_MTP (1u << 0)
+
 struct zw_model_options {
 	uint32_t size;  /**< sizeof(struct zw_model_options) */
-	uint32_t flags; /**< must be 0 */
+	uint32_t flags; /**< ZW_MODEL_* */
 	/** Called while weights are loaded, from the calling thread, at least at 0 and at the end.
 	 *  May be NULL. Non-zero cancels: zw_model_open() returns -ECANCELED. */
 	int (*progress)(void *opaque, uint64_t done_bytes, uint64_t total_bytes);
@@ -62,6 +65,7 @@ struct zw_model_info {
 	uint64_t load_ns;      /**< wall time of reading and copying */
 	uint64_t load_sim_ps;  /**< simulated time of the copies */
 	uint64_t kv_bytes_per_token;
+	uint64_t state_bytes; /**< recurrent state of one sequence */
 };
 
 /** Thread safety: immutable. */
