@@ -272,7 +272,7 @@ static int plan_quantised(struct match *m, const struct llm_tensor_row *first, s
 		ret = llm_fail(err, -EOPNOTSUPP,
 			       "%s: tensor %s is quantised, %s beside it is not: not supported",
 			       m->p->src->path, yes, no);
-	else if (ret >= 0 && parts)
+	else if (ret >= 0 && parts && !m->check)
 		ret = llm_quant_plan(m->p, &m->cfg->quant, found, parts / experts, experts,
 				     first->flags & LLM_T_EXPERT, dst, err);
 	free(found);
@@ -295,7 +295,8 @@ static int plan_slot(struct match *m, const struct llm_tensor_row *first, size_t
 	if (!takes)
 		return llm_fail(err, -ENOMEM, "out of memory");
 	if (first->flags & LLM_T_LINEAR && m->cfg->quant.format) {
-		ret = plan_quantised(m, first, n, layer, (struct llm_linear *)(void *)dst, err);
+		ret = plan_quantised(m, first, n, layer,
+				     (struct llm_linear *)(void *)(base + first->slot), err);
 		if (ret) {
 			free(takes);
 			return ret < 0 ? ret : 0;

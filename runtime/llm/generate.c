@@ -210,7 +210,8 @@ static int loop(struct llm_run *g, struct zw_error *err)
 
 static int decode(struct llm_run *g, struct zw_error *err)
 {
-	bool drafts = g->p.draft && g->p.draft_tokens && want_of(g->c, &g->p) == ZW_WANT_ARGMAX;
+	bool drafts = g->p.draft && g->p.draft_tokens &&
+		      llm_want_of(g->c, g->p.sampler, g->p.logprobs) == ZW_WANT_ARGMAX;
 	int ret;
 
 	if (g->p.logprobs) {

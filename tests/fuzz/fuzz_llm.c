@@ -220,13 +220,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!src->ops->config(src, &cfg, NULL) && cfg.num_layers <= 64 && cfg.num_experts <= 64 &&
 	    !src->ops->open(src, NULL)) {
 		plan.src = src;
-		if (!llm_family_plan(llm_family_find(cfg.model_type), &cfg, &plan, &w, NULL) &&
+		if (!llm_family_plan(llm_family_find(cfg.model_type), &cfg, true, &plan, &w,
+				     NULL) &&
 		    !plan.num_parts)
 			abort();
 		llm_plan_fini(&plan);
 		free(w.layers);
 	}
 	llm_source_close(src);
+	return 0;
+}
 #elif FUZZ_TARGET == 8
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -303,7 +306,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < 2; i++) {
 		struct zw_chat_parser_options o = {
 			.size = sizeof(o), .flags = data[0] & 3, .event = note, .opaque = &t[i]};
-		size_t piece = i ? 1 + data[0] / 64 : size;
+		size_t piece = i ? 1u + data[0] / 64 : size;
 
 		if (zw_chat_parser_open(&o, &p, NULL))
 			abort();

@@ -166,8 +166,8 @@ static void test_refused(void **state)
 	fixture_make(&f, fixture_shapes[0]);
 	fixture_write_config(&f);
 	expect_refused(&f, -ENOENT, "model.safetensors");
-	fixture_write_shard(&f, "model.safetensors", 0, 1, "", "F16");
-	expect_refused(&f, -EOPNOTSUPP, "dtype F16");
+	fixture_write_shard(&f, "model.safetensors", 0, 1, "", "I16");
+	expect_refused(&f, -EOPNOTSUPP, "dtype I16");
 	fixture_write_shard(&f, "model.safetensors", 1, 1, NULL, NULL);
 	expect_refused(&f, -EBADMSG, "embed_tokens|missing");
 	f.s.layers = 1;

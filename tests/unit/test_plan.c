@@ -240,7 +240,7 @@ static void test_records(void **state)
 	assert_int_equal(llm_plan_add(&p, &narrow, ZW_DTYPE_BF16, take, 1, NULL), 0);
 	take[0] = (struct llm_take){.tensor = 1, .first = 1, .run = 3, .col = 250, .cols = 13};
 	assert_int_equal(llm_plan_add(&p, &some, ZW_DTYPE_F32, take, 1, NULL), 0);
-	data = run(&p, &buf);
+	data = mem_run(vm, &p, &buf);
 
 	assert_int_equal(same.dtype, ZW_DTYPE_Q8_0);
 	assert_int_equal(same.layout, ZW_LAYOUT_BLOCKED);

@@ -206,7 +206,18 @@ static void test_gemm(void **state)
 	}
 }
 
-/* Every kind of packet runs to its end on zeroed memory. */
+/* Positions that follow each other, for the packet that asks for a run of a sequence. */
+static void put_positions(struct fixture *f, const struct zw_cmd *c)
+{
+	const struct zw_pkt_select_slash *p = (const void *)c->base;
+
+	if (p->hdr.opcode != ZW_OP_SELECT_SLASH)
+		return;
+	for (uint32_t i = 0; i < p->pos.dim[0]; i++)
+		((int32_t *)at(f, p->pos.va - BASE))[i] = (int32_t)i;
+}
+
+/* Every kind of packet runs to its end on memory that is zero but for those. */
 static void test_every_packet(void **state)
 {
 	struct fixture *f = *state;
@@ -216,6 +227,7 @@ static void test_every_packet(void **state)
 		memset(f->mem, 0, CMD);
 		begin(f, &c);
 		assert_int_equal(rt_packet(&c, i, BASE), 0);
+		put_positions(f, &c);
 		if (run(f, &c)) {
 			struct zw_queue_error e = error_of(f->queue);
 			char text[160];
