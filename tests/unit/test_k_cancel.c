@@ -176,6 +176,185 @@ static int attention_many_heads(struct zw_pool *pool)
 	return attention(pool, 8, 4096, 8, 1 << 12);
 }
 
+/* Lists of blocks and columns; every page is the same one. */
+static int attention_lists(struct zw_pool *pool, uint32_t rows, uint32_t n_blocks,
+			   uint32_t n_columns)
+{
+	uint32_t len = 1 << 22, n_pages = len / 64;
+	void **pages = calloc(n_pages, sizeof(*pages));
+	int32_t *numbers = malloc(((size_t)n_blocks + n_columns) * sizeof(*numbers));
+	struct zw_k_attn_list list = {
+		.q_count = rows,
+		.n_blocks = n_blocks,
+		.n_columns = n_columns,
+		.blocks = numbers,
+		.columns = numbers + n_blocks,
+	};
+	struct zw_k_kv_seq seq = {
+		.k_pages = pages,
+		.v_pages = pages,
+		.n_pages = n_pages,
+		.q_count = rows,
+		.kv_len = len,
+	};
+	struct zw_k_attn_args args = {
+		.rows = rows,
+		.n_q = 1,
+		.n_kv = 1,
+		.d = 4096,
+		.block_size = 64,
+		.kv_dtype = BF16,
+		.n_seqs = 1,
+		.scale = 1.0f,
+		.seqs = &seq,
+		.lists = &list,
+		.n_lists = 1,
+		.q = in(BF16, 0),
+		.out = {.ptr = out_mem, .dtype = BF16, .ld = 4096},
+	};
+	int err;
+
+	assert_true(pages && numbers);
+	for (uint32_t i = 0; i < n_pages; i++)
+		pages[i] = in_mem;
+	for (uint32_t i = 0; i < n_blocks; i++)
+		numbers[i] = (int32_t)i * 2;
+	for (uint32_t i = 0; i < n_columns; i++)
+		numbers[n_blocks + i] = (int32_t)(i / 32 * 128 + 64 + i % 32);
+	err = zw_k_attn(&args, pool);
+	free(numbers);
+	free(pages);
+	return err;
+}
+
+static int attention_blocks(struct zw_pool *pool)
+{
+	return attention_lists(pool, 512, 1 << 14, 0);
+}
+
+static int attention_columns(struct zw_pool *pool)
+{
+	return attention_lists(pool, 1, 16, 1 << 19);
+}
+
+static int merge(struct zw_pool *pool)
+{
+	struct zw_k_in x[ZW_K_MERGE_MAX_PARTS];
+	const float *lse[ZW_K_MERGE_MAX_PARTS];
+	struct zw_k_merge_args args = {
+		.rows = 1024,
+		.heads = 1,
+		.d = 4096,
+		.parts = ZW_K_MERGE_MAX_PARTS,
+		.x = x,
+		.x_lse = lse,
+		.x_lse_ld = 1,
+		.y = out(F32, 4096),
+	};
+
+	for (uint32_t i = 0; i < ZW_K_MERGE_MAX_PARTS; i++) {
+		x[i] = in(BF16, 0);
+		lse[i] = in_mem;
+	}
+	return zw_k_merge(&args, pool);
+}
+
+static int select_blocks(struct zw_pool *pool)
+{
+	uint32_t len = 1 << 24, t = 1024, n_pages = len / t;
+	void **pages = calloc(n_pages, sizeof(*pages));
+	struct zw_k_kv_seq seq = {
+		.k_pages = pages,
+		.v_pages = pages,
+		.n_pages = n_pages,
+		.q_count = 1 << 16,
+		.kv_len = len,
+	};
+	static int32_t lists[64 * 1024], counts[64];
+	struct zw_k_select_blocks_args args = {
+		.rows = 1 << 16,
+		.n_q = 1,
+		.n_kv = 1,
+		.d = 2048,
+		.block_size = t,
+		.kv_dtype = BF16,
+		.group = 1 << 15,
+		.most = 1024,
+		.n_seqs = 1,
+		.seqs = &seq,
+		.q = in(BF16, 0),
+		.blocks = lists,
+		.blocks_gs = 1024,
+		.counts = counts,
+		.counts_gs = 1,
+	};
+	int err;
+
+	assert_non_null(pages);
+	for (uint32_t i = 0; i < n_pages; i++)
+		pages[i] = in_mem;
+	err = zw_k_select_blocks(&args, pool);
+	free(pages);
+	return err;
+}
+
+/* Long: the choice among many positions. Wide: products. */
+static int select_slash(struct zw_pool *pool, uint32_t len, uint32_t d, uint32_t sample)
+{
+	uint32_t n_pages = len / 64, rows = 128, most = len / 2;
+	void **pages = calloc(n_pages, sizeof(*pages));
+	int32_t *lists = malloc(2ull * len * sizeof(*lists)), counts[2];
+	int32_t sizes[1] = {(int32_t)most};
+	struct zw_k_kv_seq seq = {
+		.k_pages = pages,
+		.v_pages = pages,
+		.n_pages = n_pages,
+		.q_count = rows,
+		.kv_len = len,
+	};
+	struct zw_k_select_slash_args args = {
+		.rows = rows,
+		.n_q = 1,
+		.n_kv = 1,
+		.d = d,
+		.block_size = 64,
+		.kv_dtype = BF16,
+		.group = rows,
+		.sample = sample,
+		.nearest = 1,
+		.scale = 1.0f,
+		.most_blocks = len / 64,
+		.most_columns = most,
+		.seq = &seq,
+		.vertical = sizes,
+		.slash = sizes,
+		.q = in(BF16, 0),
+		.blocks = lists,
+		.counts = &counts[0],
+		.columns = lists + len,
+		.column_counts = &counts[1],
+	};
+	int err;
+
+	assert_true(pages && lists);
+	for (uint32_t i = 0; i < n_pages; i++)
+		pages[i] = in_mem;
+	err = zw_k_select_slash(&args, pool);
+	free(lists);
+	free(pages);
+	return err;
+}
+
+static int select_slash_long(struct zw_pool *pool)
+{
+	return select_slash(pool, ZW_K_SLASH_MAX_KEYS, 1, 1);
+}
+
+static int select_slash_wide(struct zw_pool *pool)
+{
+	return select_slash(pool, 1 << 14, 4096, ZW_K_SLASH_MAX_SAMPLE);
+}
+
 static int rmsnorm(struct zw_pool *pool)
 {
 	struct zw_k_rmsnorm_args args = {.rows = 4,
@@ -419,6 +598,12 @@ static const struct {
 	{"attention, many rows", attention_many_rows},
 	{"attention, few rows", attention_few_rows},
 	{"attention, many heads", attention_many_heads},
+	{"attention, blocks", attention_blocks},
+	{"attention, columns", attention_columns},
+	{"merge", merge},
+	{"select_blocks", select_blocks},
+	{"select_slash, long", select_slash_long},
+	{"select_slash, wide", select_slash_wide},
 	{"rmsnorm", rmsnorm},
 	{"rope", rope},
 	{"softmax", softmax},

@@ -202,6 +202,7 @@ static void test_merge_refusals(void **state)
 static void test_select_best(void **state)
 {
 	uint32_t *hist = malloc(ZW_SELECT_SCRATCH * 4);
+	struct zw_pool *pool = zw_pool_new(0);
 
 	for (int round = 0; round < 200; round++) {
 		uint32_t n = 1 + k_rng() % 300, k = k_rng() % (n + 1);
@@ -214,7 +215,7 @@ static void test_select_best(void **state)
 
 			v[i] = k_rng() % 2 ? odd[k_rng() % 7] : k_uniform();
 		}
-		zw_select_best(v, n, k, mark, hist);
+		assert_int_equal(zw_select_best(pool, v, n, k, mark, hist), 0);
 		for (uint32_t i = 0; i < n; i++) {
 			uint32_t before = 0;
 
@@ -229,6 +230,7 @@ static void test_select_best(void **state)
 		free(mark);
 	}
 	free(hist);
+	zw_pool_free(pool);
 }
 
 /* --- blocks --- */

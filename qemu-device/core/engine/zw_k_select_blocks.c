@@ -16,6 +16,10 @@
 #include "zw_k_select_keys.h"
 #include "zw_kernels.h"
 
+/* Numbers looked at, or rows added up, between two looks for a cancel. */
+#define AT_A_TIME 65536u
+#define ROWS      16u
+
 /* Ascending order of the numbers, as unsigned: NaN, -inf, ..., -0 = +0, ..., +inf. */
 static uint32_t order(float v)
 {
@@ -37,29 +41,36 @@ static uint32_t boundary(const uint32_t *hist, uint32_t k, uint32_t *above)
 	return b;
 }
 
-void zw_select_best(const float *v, uint32_t n, uint32_t k, uint8_t *mark, uint32_t *hist)
+int zw_select_best(const struct zw_pool *pool, const float *v, uint32_t n, uint32_t k,
+		   uint8_t *mark, uint32_t *hist)
 {
-	uint32_t high, low, least, above, more;
+	uint32_t high = 0, low = 0, least = 0, above = 0, more = 0;
 
-	if (!k)
-		return;
-	memset(hist, 0, ZW_SELECT_SCRATCH * sizeof(*hist));
-	for (uint32_t i = 0; i < n; i++)
-		hist[order(v[i]) >> 16]++;
-	high = boundary(hist, k, &above);
-	memset(hist, 0, ZW_SELECT_SCRATCH * sizeof(*hist));
-	for (uint32_t i = 0; i < n; i++)
-		if (order(v[i]) >> 16 == high)
-			hist[order(v[i]) & 0xffff]++;
-	low = boundary(hist, k - above, &more);
-	least = high << 16 | low;
-	more = k - above - more; /* of those that are equal to the least */
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t u = order(v[i]);
+	/* Three passes: high halves, low halves of those at the border, and the choice. */
+	for (int pass = 0; pass < 3 && k; pass++) {
+		if (pass < 2)
+			memset(hist, 0, ZW_SELECT_SCRATCH * sizeof(*hist));
+		for (uint32_t i = 0; i < n; i++) {
+			uint32_t u = order(v[i]);
 
-		if (u > least || (u == least && more && more--))
-			mark[i] = 1;
+			if (i % AT_A_TIME == 0 && zw_pool_cancelled(pool))
+				return -ECANCELED;
+			if (pass == 0)
+				hist[u >> 16]++;
+			else if (pass == 1 && u >> 16 == high)
+				hist[u & 0xffff]++;
+			else if (pass == 2 && (u > least || (u == least && more && more--)))
+				mark[i] = 1;
+		}
+		if (pass == 0) {
+			high = boundary(hist, k, &above);
+		} else if (pass == 1) {
+			low = boundary(hist, k - above, &more);
+			least = high << 16 | low;
+			more = k - above - more; /* of those that are equal to the least */
+		}
 	}
+	return 0;
 }
 
 /* A group of rows, all of one sequence. */
@@ -113,9 +124,9 @@ static int means_task(void *arg, uint64_t task, unsigned int slot)
 		return -ENOMEM;
 	memset(sum, 0, kv->n_kv * job->pd * sizeof(*sum));
 	for (uint32_t h = 0; h < kv->n_kv; h++, sum += job->pd) {
-		if (zw_pool_cancelled(job->pool))
-			return -ECANCELED;
 		for (uint32_t i = 0; i < t; i++) {
+			if (i % ROWS == 0 && zw_pool_cancelled(job->pool))
+				return -ECANCELED;
 			job->prim->widen[kv->st](
 				row, zw_kv_at(kv, &kv->seqs[s], kv->seqs[s].k_pages, first + i, h),
 				kv->d);
@@ -153,21 +164,24 @@ static struct choice_scratch carve(const struct blocks_job *job, char *mem)
 	return s;
 }
 
-static void mean_query(const struct blocks_job *job, const struct group *g, uint32_t head,
-		       const struct choice_scratch *s)
+static int mean_query(const struct blocks_job *job, const struct group *g, uint32_t head,
+		      const struct choice_scratch *s)
 {
 	const uint32_t d = job->kv.d;
 	const void *rows[1] = {s->row};
-	float *sum = s->scores; /* not in use yet, and may be too short: see max_blocks */
+	float *sum = s->scores; /* not in use yet; max_blocks makes it long enough */
 
 	memset(sum, 0, job->pd * sizeof(*sum));
 	for (uint32_t r = 0; r < g->count; r++) {
+		if (r % ROWS == 0 && zw_pool_cancelled(job->pool))
+			return -ECANCELED;
 		job->prim->widen[job->q.st](s->row, zw_k_view_at(&job->q, g->first + r, head), d);
 		job->prim->add(sum, s->row, d);
 	}
 	job->prim->div(sum, (float)g->count, d);
 	memcpy(s->row, sum, job->pd * sizeof(*sum));
 	job->prim->pack[ZW_ST_F32](s->q, job->prim->direct[0].group, rows, 1, d);
+	return 0;
 }
 
 /* scores[b - 1] of blocks 1..n */
@@ -217,11 +231,14 @@ static int choice_task(void *arg, uint64_t task, unsigned int slot)
 		s.mark[0] = 1;
 		k--;
 		if (others > k) {
-			mean_query(job, g, head, &s);
-			err = score_blocks(job, g, head / (a->n_q / a->n_kv), others, &s);
+			err = mean_query(job, g, head, &s);
+			if (!err)
+				err = score_blocks(job, g, head / (a->n_q / a->n_kv), others, &s);
+			if (!err)
+				err = zw_select_best(job->pool, s.scores, others, k, s.mark + 1,
+						     s.hist);
 			if (err)
 				return err;
-			zw_select_best(s.scores, others, k, s.mark + 1, s.hist);
 		} else {
 			memset(s.mark + 1, 1, others);
 		}

@@ -20,6 +20,8 @@
 /* Keys at a time, part of the numerics. */
 #define KEY_BLOCK 64u
 #define SCORES    (KEY_BLOCK + 8u)
+/* Positions gone through between two looks for a cancel. */
+#define AT_A_TIME 65536u
 
 struct slash_job {
 	const struct zw_prim *prim;
@@ -183,19 +185,22 @@ static int sum_pass(const struct slash_job *job, const struct head *h, uint32_t 
 }
 
 /* Marks the first `forced` of n numbers and the best of the rest, count in all. */
-static void choose(const float *v, uint32_t n, uint32_t count, uint32_t forced, uint8_t *mark,
-		   uint32_t *hist)
+static int choose(const struct slash_job *job, const float *v, uint32_t count, uint32_t forced,
+		  const struct head *h)
 {
+	uint32_t n = job->len;
+
 	forced = forced < n ? forced : n;
-	memset(mark, 0, n);
-	memset(mark, 1, forced);
-	zw_select_best(v + forced, n - forced, zw_k_slash_wanted(count, forced, n) - forced,
-		       mark + forced, hist);
+	memset(h->mark, 0, n);
+	memset(h->mark, 1, forced);
+	return zw_select_best(job->pool, v + forced, n - forced,
+			      zw_k_slash_wanted(count, forced, n) - forced, h->mark + forced,
+			      h->hist);
 }
 
 /* Lists of one group: blocks that its distances reach, and columns outside of them. */
-static void list_group(const struct slash_job *job, const struct head *h, uint32_t head,
-		       uint32_t group, uint32_t n_chosen)
+static int list_group(const struct slash_job *job, const struct head *h, uint32_t head,
+		      uint32_t group, uint32_t n_chosen)
 {
 	const struct zw_k_select_slash_args *a = job->args;
 	uint32_t t = a->block_size, row = group * a->group;
@@ -210,6 +215,8 @@ static void list_group(const struct slash_job *job, const struct head *h, uint32
 	for (uint32_t i = 0; i < n_chosen && h->chosen[i] <= p1; i++) {
 		uint32_t o = h->chosen[i], lo = p0 > o ? p0 - o : 0;
 
+		if (i % AT_A_TIME == 0 && zw_pool_cancelled(job->pool))
+			return -ECANCELED;
 		h->reach[lo / t]++;
 		h->reach[(p1 - o) / t + 1]--;
 	}
@@ -222,12 +229,16 @@ static void list_group(const struct slash_job *job, const struct head *h, uint32
 	for (; n < a->most_blocks; n++)
 		blocks[n] = 0;
 	n = 0;
-	for (uint32_t c = 0; c <= p1; c++)
+	for (uint32_t c = 0; c <= p1; c++) {
+		if (c % AT_A_TIME == 0 && zw_pool_cancelled(job->pool))
+			return -ECANCELED;
 		if (h->mark[c] && !h->reach[c / t])
 			columns[n++] = (int32_t)c;
+	}
 	a->column_counts[group * a->column_counts_gs + head] = (int32_t)n;
 	for (; n < a->most_columns; n++)
 		columns[n] = 0;
+	return 0;
 }
 
 static int slash_task(void *arg, uint64_t head, unsigned int slot)
@@ -255,17 +266,16 @@ static int slash_task(void *arg, uint64_t head, unsigned int slot)
 		h.offset[i] = h.offset[j];
 		h.offset[j] = v;
 	}
-	choose(h.offset, job->len, (uint32_t)a->slash[head], a->nearest, h.mark, h.hist);
+	err = choose(job, h.offset, (uint32_t)a->slash[head], a->nearest, &h);
+	if (err)
+		return err;
 	for (uint32_t o = 0; o < job->len; o++)
 		if (h.mark[o])
 			h.chosen[n++] = o;
-	choose(h.column, job->len, (uint32_t)a->vertical[head], a->first, h.mark, h.hist);
-	for (uint32_t g = 0; g <= (a->rows - 1) / a->group; g++) {
-		if (zw_pool_cancelled(job->pool))
-			return -ECANCELED;
-		list_group(job, &h, (uint32_t)head, g, n);
-	}
-	return 0;
+	err = choose(job, h.column, (uint32_t)a->vertical[head], a->first, &h);
+	for (uint32_t g = 0; g <= (a->rows - 1) / a->group && !err; g++)
+		err = list_group(job, &h, (uint32_t)head, g, n);
+	return err;
 }
 
 /* Room for the longest lists that there can be. */
