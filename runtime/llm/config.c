@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* config.json, and the stop tokens of generation_config.json, to struct llm_model_config. */
+#include "chunks.h"
 #include "config.h"
 #include "config_rope.h"
 #include "config_value.h"
@@ -100,7 +101,6 @@ static int check_architecture(const char *path, const cJSON *json, const struct 
 /* Keys that change the mathematics or the tensors of any family. */
 static const struct llm_config_neutral not_supported[] = {
 	{"compression_config", LLM_NEUTRAL_ABSENT, 0},
-	{"dual_chunk_attention_config", LLM_NEUTRAL_ABSENT, 0},
 	{"audio_config", LLM_NEUTRAL_ABSENT, 0},
 	{"pruned_heads", LLM_NEUTRAL_EMPTY, 0},
 	{"is_encoder_decoder", LLM_NEUTRAL_FALSE, 0},
@@ -267,6 +267,8 @@ int llm_model_config_parse(const char *path, const cJSON *json, struct llm_model
 		ret = check_heads(path, cfg, err);
 	if (!ret)
 		ret = llm_config_rope(path, text, cfg, err);
+	if (!ret)
+		ret = llm_config_chunks(path, text, cfg, family->dual_chunk, err);
 	if (!ret)
 		ret = llm_config_quant(path, json, &cfg->quant, err);
 	if (!ret && text != json && cJSON_GetObjectItemCaseSensitive(text, "quantization_config"))

@@ -28,6 +28,13 @@ struct llm_rope_config {
 	double attention_factor; /* on cosines and sines */
 };
 
+/* Dual Chunk Attention, see chunks.h. */
+struct llm_chunk_config {
+	uint32_t size;     /* 0: none */
+	uint32_t local;    /* a chunk has size - local positions */
+	uint32_t original; /* sequences longer than that have sharper scores; 0: none has */
+};
+
 /* A decoder as config.json describes it. */
 struct llm_model_config {
 	char model_type[28];        /* "qwen2", "qwen3" */
@@ -59,6 +66,7 @@ struct llm_model_config {
 	uint32_t num_stop;                             /* entries of stop */
 	struct llm_rope_config rope;
 	struct llm_quant_config quant;
+	struct llm_chunk_config chunks;
 	/* Union of eos_token_id of both files below vocab_size (others cannot come), ascending. */
 	uint32_t stop[ZW_LLM_MAX_STOP];
 };

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chunks.h"
+
 /* ---- options ---- */
 
 static int check_range(const char *name, uint64_t v, uint64_t min, uint64_t max,
@@ -98,6 +100,13 @@ static void plan_memory(struct zw_ctx *c)
 	for (uint32_t i = 0; i < c->needs.num_scratch; i++)
 		a->scratch[i] = take(&a->bytes, o->batch, c->needs.scratch[i].cols,
 				     zw_dtype_bits(c->needs.scratch[i].dtype) / 8, LLM_ALIGN);
+	if (llm_has_chunks(cfg, o->context)) {
+		uint64_t heads = (uint64_t)o->batch * cfg->num_heads;
+
+		a->chunk_q = take(&a->bytes, (LLM_RANGES - 1) * heads, cfg->head_dim, 2, LLM_ALIGN);
+		a->chunk_y = take(&a->bytes, LLM_RANGES * heads, cfg->head_dim, 4, LLM_ALIGN);
+		a->chunk_lse = take(&a->bytes, LLM_RANGES * heads, 1, 4, LLM_ALIGN);
+	}
 	a->out_h = take(&a->bytes, o->outputs, cfg->hidden_size, 4, LLM_ALIGN);
 	a->out_x = take(&a->bytes, o->outputs, cfg->hidden_size, 2, LLM_ALIGN);
 	a->logits = take(&a->bytes, o->outputs, cfg->vocab_size, 4, LLM_ALIGN);
@@ -129,6 +138,11 @@ static void plan_memory(struct zw_ctx *c)
 		p->draft_pos = take(&p->bytes, o->draft, 1, 4, 64);
 		p->draft_seq = take(&p->bytes, 1, 1, 4, 64);
 	}
+	for (int i = 0; i < LLM_RANGES && llm_has_chunks(cfg, o->context); i++) {
+		p->chunks[i].rope = take(&p->bytes, o->batch, 1, 4, 64);
+		p->chunks[i].start = take(&p->bytes, o->batch, 1, 4, 64);
+		p->chunks[i].last = take(&p->bytes, o->batch, 1, 4, 64);
+	}
 	p->chosen = take(&p->bytes, o->batch, 1, 4, 64);
 	p->out_rows = take(&p->bytes, o->outputs, 1, 4, 64);
 	p->iota = take(&p->bytes, o->outputs, 1, 4, 64);
@@ -153,7 +167,8 @@ static int alloc_memory(struct zw_ctx *c, struct zw_error *err)
 {
 	struct zw_vm *vm = c->m->vm;
 	uint64_t kv = c->pool.num * 2 * c->needs.kv_layers * c->block_bytes;
-	uint64_t rope = llm_rope_bytes(&c->m->cfg, c->o.context);
+	uint32_t positions = llm_rope_positions(&c->m->cfg, c->o.context);
+	uint64_t rope = llm_rope_bytes(&c->m->cfg, positions);
 	uint64_t slab = c->slab_stride * c->o.max_seqs * (1 + c->o.rewind);
 	int ret;
 
@@ -183,7 +198,7 @@ static int alloc_memory(struct zw_ctx *c, struct zw_error *err)
 		return llm_fail(err, ret, "allocating the context's memory: %s", strerror(-ret));
 	zw_bo_set_label(c->kv.bo, "KV cache");
 	zw_bo_set_label(c->act.bo, "activations");
-	return llm_rope_get(c->m, c->o.context, &c->rope, err);
+	return llm_rope_get(c->m, positions, &c->rope, err);
 }
 
 static int alloc_slots(struct zw_ctx *c, struct zw_error *err)

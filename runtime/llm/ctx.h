@@ -127,11 +127,15 @@ struct llm_param_layout {
 	uint64_t num_rows, num_chosen, num_out, num_top, num_logits; /* u32 */
 	uint64_t ids, pos, seq; /* [batch] I32; the ids that the device chose come first */
 	uint64_t from, to;      /* [batch] I32, with slabs: the states rows go on from and leave */
-	uint64_t chosen;        /* [batch]: rows of the choices that these are */
-	uint64_t out_rows;      /* [outputs]: rows of the batch */
-	uint64_t iota;          /* [outputs]: 0, 1, 2, ... */
-	uint64_t logit_rows;    /* [logits]: rows of the outputs */
-	uint64_t table;         /* [max_seqs, seq_blocks] */
+	/* With Dual Chunk Attention, of each range of keys: [batch] I32. */
+	struct {
+		uint64_t rope, start, last;
+	} chunks[LLM_RANGES];
+	uint64_t chosen;     /* [batch]: rows of the choices that these are */
+	uint64_t out_rows;   /* [outputs]: rows of the batch */
+	uint64_t iota;       /* [outputs]: 0, 1, 2, ... */
+	uint64_t logit_rows; /* [logits]: rows of the outputs */
+	uint64_t table;      /* [max_seqs, seq_blocks] */
 	/* With an MTP head, for its rows: as the above, rows of the step whose hidden states they take, and
 	 * for the first num_mtp_chosen of them rows of the choices, which are their ids. */
 	uint64_t num_mtp_chosen, mtp_ids, mtp_pos, mtp_seq, mtp_rows, mtp_chosen;
@@ -155,6 +159,8 @@ struct llm_result_layout {
 /* Offsets in the activations. */
 struct llm_act_layout {
 	uint64_t h, scratch[LLM_MAX_SCRATCH];
+	/* With Dual Chunk Attention: [2, batch, heads, d] BF16, [ranges, batch, heads, d] F32, without d. */
+	uint64_t chunk_q, chunk_y, chunk_lse;
 	uint64_t out_h, out_x; /* rows that something is wanted of: [outputs, H] F32, BF16 */
 	uint64_t logits;       /* [outputs, V] F32 */
 	uint64_t mtp, draft;   /* hidden states of the MTP head: [batch, H], [1, H] F32 */

@@ -16,7 +16,36 @@
 #include <errno.h>
 #include <string.h>
 
+#include "chunks.h"
 #include "layers.h"
+
+/* Row n of a parameter of each row of a step. */
+static struct zw_tensor row_numbers(const struct zw_ctx *c, const struct llm_slot *s, uint64_t off)
+{
+	return zw_tensor_1d(ZW_DTYPE_I32, llm_param_va(c, s) + off, c->o.batch);
+}
+
+static void place_chunks(const struct zw_ctx *c, const struct llm_slot *s, struct llm_build *b)
+{
+	const struct llm_model_config *cfg = &c->m->cfg;
+	uint32_t m = c->o.batch, heads = cfg->num_heads, d = cfg->head_dim;
+
+	b->score_factor = llm_score_factor(cfg, c->o.context);
+	if (!llm_has_chunks(cfg, c->o.context))
+		return;
+	for (int i = 0; i < LLM_RANGES; i++) {
+		b->chunks.rope[i] = row_numbers(c, s, c->p.chunks[i].rope);
+		b->chunks.start[i] = row_numbers(c, s, c->p.chunks[i].start);
+		b->chunks.last[i] = row_numbers(c, s, c->p.chunks[i].last);
+	}
+	for (int i = 0; i < LLM_RANGES - 1; i++)
+		b->chunks.q[i] = zw_tensor_3d(ZW_DTYPE_BF16,
+					      c->act.va + c->a.chunk_q + 2ull * i * m * heads * d,
+					      m, heads, d);
+	b->chunks.y = zw_tensor_4d(ZW_DTYPE_F32, c->act.va + c->a.chunk_y, LLM_RANGES, m, heads, d);
+	b->chunks.lse =
+		zw_tensor_3d(ZW_DTYPE_F32, c->act.va + c->a.chunk_lse, LLM_RANGES, m, heads);
+}
 
 struct llm_build llm_build_of(const struct zw_ctx *c, const struct llm_slot *s, struct zw_cmd *cmd,
 			      uint32_t m, uint64_t rows_va, const uint64_t ids_pos_seq[3])
@@ -62,7 +91,7 @@ static void build_layers(const struct zw_ctx *c, const struct llm_slot *s, struc
 	uint64_t param = llm_param_va(c, s);
 	const uint64_t rows[3] = {param + c->p.ids, param + c->p.pos, param + c->p.seq};
 	struct llm_build b = llm_build_of(c, s, cmd, c->o.batch, param + c->p.num_rows, rows);
-
+	place_chunks(c, s, &b);
 	c->m->family->build(&b);
 }
 

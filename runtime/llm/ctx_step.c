@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "chunks.h"
+
 /* A slot for the next step: of those not in flight the one that was used longest ago. */
 static struct llm_slot *next_slot(struct zw_ctx *c)
 {
@@ -130,6 +132,21 @@ static void write_table(const struct zw_ctx *c, const struct llm_slot *slot)
 	}
 }
 
+/* What Dual Chunk Attention makes of a row's position. */
+static void write_chunks(const struct zw_ctx *c, char *param, uint32_t row, uint32_t pos)
+{
+	struct llm_range r[LLM_RANGES];
+
+	if (!llm_has_chunks(&c->m->cfg, c->o.context))
+		return;
+	llm_chunk_ranges(&c->m->cfg.chunks, pos, r);
+	for (int i = 0; i < LLM_RANGES; i++) {
+		((int32_t *)(void *)(param + c->p.chunks[i].rope))[row] = (int32_t)r[i].rope;
+		((int32_t *)(void *)(param + c->p.chunks[i].start))[row] = (int32_t)r[i].start;
+		((int32_t *)(void *)(param + c->p.chunks[i].last))[row] = (int32_t)r[i].last;
+	}
+}
+
 /*
  * The states that a row goes on from and leaves behind: those behind the last 1 + rewind tokens of a
  * sequence are kept.
@@ -181,6 +198,7 @@ static void write_rows(const struct zw_ctx *c, struct llm_slot *slot, const stru
 		if (c->needs.slab_bytes)
 			write_state(c, slot, row, t);
 		pos[row] = (int32_t)t->pos;
+		write_chunks(c, param, row, t->pos);
 		seq[row] = (int32_t)t->seq;
 		slot->rows[i].in = row;
 	}

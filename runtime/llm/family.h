@@ -100,6 +100,17 @@ struct llm_needs {
 
 /* ---- building layers ---- */
 
+/* Ranges of keys of Dual Chunk Attention: own chunk, the one before, all before that. */
+#define LLM_RANGES 3
+
+/* Operands of Dual Chunk Attention; rope[0].dtype NONE: no sequence has more than one chunk. */
+struct llm_chunk_tensors {
+	struct zw_tensor rope[LLM_RANGES], start[LLM_RANGES], last[LLM_RANGES]; /* [M] I32 */
+	struct zw_tensor
+		q[LLM_RANGES - 1]; /* [M, heads, d], rotated for the ranges behind the first */
+	struct zw_tensor y, lse;   /* [ranges, M, heads, d], [ranges, M, heads] F32 */
+};
+
 /* Operands of one step; all but the tables, pools and block_table have `batch` rows. */
 struct llm_build {
 	const struct llm_model_config *cfg;
@@ -118,6 +129,8 @@ struct llm_build {
 	uint64_t slab_va, slab_stride;
 	uint32_t slabs;
 	struct zw_tensor state_from, state_to; /* [M] I32 */
+	struct llm_chunk_tensors chunks;
+	float score_factor; /* of llm_score_factor() */
 };
 
 struct llm_family {
@@ -126,7 +139,8 @@ struct llm_family {
 	/* Reads and checks the family's own keys; the common ones are in cfg already. */
 	int (*parse)(const char *path, const cJSON *json, struct llm_model_config *cfg,
 		     struct zw_error *err);
-	uint32_t abi_minor;       /* the device has to have at least that one */
+	uint32_t abi_minor; /* the device has to have at least that one */
+	bool dual_chunk;    /* dual_chunk_attention_config is computed: by llm_build_attention() */
 	const char *layer_prefix; /* one %u: the layer */
 	/* Not NULL: the decoder's keys are in text_config, whose model_type is that. */
 	const char *text_type;

@@ -70,6 +70,7 @@ const struct llm_family llm_family_qwen2 = {
 	.model_type = "qwen2",
 	.architecture = "Qwen2ForCausalLM",
 	.parse = qwen2_parse,
+	.dual_chunk = true,
 	.layer_prefix = "model.layers.%u.",
 	.tensors = tensors,
 	.num_tensors = ZW_ARRAY_SIZE(tensors),

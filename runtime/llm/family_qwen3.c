@@ -36,6 +36,7 @@ const struct llm_family llm_family_qwen3 = {
 	.model_type = "qwen3",
 	.architecture = "Qwen3ForCausalLM",
 	.parse = qwen3_parse,
+	.dual_chunk = true,
 	.layer_prefix = "model.layers.%u.",
 	.tensors = tensors,
 	.num_tensors = ZW_ARRAY_SIZE(tensors),

@@ -119,6 +119,7 @@ const struct llm_family llm_family_qwen3_moe = {
 	.model_type = "qwen3_moe",
 	.architecture = "Qwen3MoeForCausalLM",
 	.parse = qwen3_moe_parse,
+	.dual_chunk = true,
 	.abi_minor = 1, /* ROUTE, GEMM_EXPERTS */
 	.layer_prefix = "model.layers.%u.",
 	.tensors = tensors,

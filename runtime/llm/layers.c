@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "chunks.h"
+
 static const struct zw_tensor *opt(const struct zw_tensor *t)
 {
 	return t->dtype == ZW_DTYPE_NONE ? NULL : t;
@@ -122,11 +124,15 @@ void llm_build_attention(const struct llm_build *b, const struct llm_layer_weigh
 		zw_cmd_rmsnorm(b->cmd, &q, &w->q_norm, &q, c->rms_norm_eps, r, 0);
 	if (opt(&w->k_norm))
 		zw_cmd_rmsnorm(b->cmd, &k, &w->k_norm, &k, c->rms_norm_eps, r, 0);
-	zw_cmd_rope(b->cmd, &q, &q, &b->pos, &b->cos_table, &b->sin_table, r, 0);
-	zw_cmd_rope(b->cmd, &k, &k, &b->pos, &b->cos_table, &b->sin_table, r, 0);
-	zw_cmd_kv_write(b->cmd, &k, &v, &b->pos, &b->seq, &b->block_table, &k_cache, &v_cache, r,
-			0);
-	zw_cmd_attention(b->cmd, &args, r, 0);
+	if (b->chunks.rope[0].dtype) {
+		llm_build_chunks(b, &q, &k, &v, &k_cache, &v_cache);
+	} else {
+		zw_cmd_rope(b->cmd, &q, &q, &b->pos, &b->cos_table, &b->sin_table, r, 0);
+		zw_cmd_rope(b->cmd, &k, &k, &b->pos, &b->cos_table, &b->sin_table, r, 0);
+		zw_cmd_kv_write(b->cmd, &k, &v, &b->pos, &b->seq, &b->block_table, &k_cache,
+				&v_cache, r, 0);
+		zw_cmd_attention(b->cmd, &args, r, 0);
+	}
 	if (c->attention_gate) {
 		struct zw_tensor gate = zw_tensor_slice(*qkv, 1, (nq + 2 * nkv) * d, nq * d);
 

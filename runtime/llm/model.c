@@ -40,6 +40,18 @@ int llm_check_device(struct zw_dev *dev, const struct llm_family *family, struct
 	return 0;
 }
 
+/* What the family needs, and what the configuration does besides. */
+static int check_device(struct zw_dev *dev, const struct llm_family *family,
+			const struct llm_model_config *cfg, struct zw_error *err)
+{
+	struct llm_family f = *family;
+
+	/* MERGE, and ATTENTION from a position on */
+	if (cfg->chunks.size && f.abi_minor < 2)
+		f.abi_minor = 2;
+	return llm_check_device(dev, &f, err);
+}
+
 /* Everything that the weights are stored in has to be something that the engines read. */
 static int check_dtypes(struct zw_dev *dev, const struct llm_plan *p, uint32_t act,
 			struct zw_error *err)
@@ -178,7 +190,7 @@ int zw_model_open(struct zw_dev *dev, const char *dir, const struct zw_model_opt
 	if (!ret) {
 		m->family = llm_family_find(m->cfg.model_type);
 		describe(m);
-		ret = llm_check_device(dev, m->family, err);
+		ret = check_device(dev, m->family, &m->cfg, err);
 	}
 	if (!ret)
 		ret = load(m, src, &o, err);

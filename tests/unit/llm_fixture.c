@@ -398,8 +398,19 @@ static const char *model_type(const struct shape *s)
 void fixture_write_config(const struct fixture *f)
 {
 	const struct shape *s = &f->s;
-	char text[2048], own[1200] = "";
+	char text[2048], own[1200] = "", chunks[160] = "";
 	int n;
+
+	if (s->chunk)
+		n = snprintf(chunks, sizeof(chunks),
+			     "\"dual_chunk_attention_config\":{\"chunk_size\":%u,"
+			     "\"local_size\":%u",
+			     s->chunk, s->local);
+	if (s->chunk && s->original)
+		n += snprintf(chunks + n, sizeof(chunks) - (size_t)n,
+			      ",\"original_max_position_embeddings\":%u", s->original);
+	if (s->chunk)
+		snprintf(chunks + n, sizeof(chunks) - (size_t)n, "},");
 
 	/* What is not said is hidden_size / num_attention_heads in one family, 128 in the other. */
 	if (!s->qwen2) {
@@ -431,10 +442,10 @@ void fixture_write_config(const struct fixture *f)
 		      "{\"model_type\":\"%s\",\"hidden_size\":%u,"
 		      "\"num_hidden_layers\":%u,\"num_attention_heads\":%u,"
 		      "\"num_key_value_heads\":%u,"
-		      "%s\"vocab_size\":%u,\"max_position_embeddings\":300,"
+		      "%s%s\"vocab_size\":%u,\"max_position_embeddings\":300,"
 		      "\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,\"tie_word_embeddings\":%s,"
 		      "\"eos_token_id\":%u}",
-		      model_type(s), s->h, s->layers, s->nq, s->nkv, own, s->v,
+		      model_type(s), s->h, s->layers, s->nq, s->nkv, own, chunks, s->v,
 		      s->tied ? "true" : "false", s->v - 1);
 	if (s->nested)
 		snprintf(text + n, sizeof(text) - (size_t)n, "}");

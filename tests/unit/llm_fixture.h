@@ -27,6 +27,8 @@ struct shape {
 	uint64_t linear;
 	uint32_t gk, gv, dk, dv, conv, is, rotary;
 	double theta, eps; /* 0: 10000, 1e-5 */
+	/* Not 0: Dual Chunk Attention; original 0: not said. Positions the context is made for. */
+	uint32_t chunk, local, original, context;
 };
 
 struct tensor {

@@ -114,17 +114,45 @@ static void queries(const struct fixture *f, const char *l, const double *x, dou
 	}
 }
 
-/* One head: o [d] of the query at `pos`; ks and vs are of its KV head at position 0, step apart. */
-static void attend_head(const double *q, const double *ks, const double *vs, size_t step,
-			uint32_t pos, uint32_t d, double *o)
+/* Positions of a chunk: of all of a sequence, without Dual Chunk Attention. */
+static uint32_t chunk_length(const struct shape *s)
 {
-	double p[MAX_N], top = -INFINITY, sum = 0;
+	return s->chunk ? s->chunk - s->local : UINT32_MAX;
+}
 
+/* The position by which a query at `pos` is rotated for the key at t. */
+static uint32_t query_place(const struct shape *s, uint32_t pos, uint32_t t)
+{
+	uint32_t c = chunk_length(s), away = pos / c - t / c, at = pos % c; /* away in chunks */
+
+	if (away)
+		at = away == 1 ? at + c : 2 * c - 1;
+	/* what the model was trained on ends at chunk */
+	return s->chunk && at > s->chunk ? s->chunk : at;
+}
+
+/*
+ * One head: o [d] of the query at `pos`, not rotated; ks and vs are of its KV head at position 0, step
+ * apart.
+ */
+static void attend_head(const struct fixture *f, const double *q, const double *ks,
+			const double *vs, size_t step, uint32_t pos, double *o)
+{
+	const struct shape *s = &f->s;
+	double p[MAX_N], top = -INFINITY, sum = 0, scale = sqrt(s->d);
+	uint32_t d = s->d;
+
+	if (s->original && s->context > s->original)
+		scale /= pow(0.1 * log((double)s->context / s->original) + 1, 2);
 	for (uint32_t t = 0; t <= pos; t++) {
+		double turned[MAX_Q];
+
+		memcpy(turned, q, d * sizeof(*turned));
+		rope(f, turned, query_place(s, pos, t));
 		p[t] = 0;
 		for (uint32_t j = 0; j < d; j++)
-			p[t] += q[j] * ks[t * step + j];
-		p[t] /= sqrt(d);
+			p[t] += turned[j] * ks[t * step + j];
+		p[t] /= scale;
 		top = fmax(top, p[t]);
 	}
 	for (uint32_t t = 0; t <= pos; t++)
@@ -152,13 +180,12 @@ static void attend(const struct fixture *f, const char *l, double *h, double *ks
 	for (uint32_t i = 0; i < s->nkv; i++) {
 		if (!s->qwen2)
 			norm(f, k + i * d, k + i * d, W("self_attn.k_norm.weight"), d);
-		rope(f, k + i * d, pos);
+		rope(f, k + i * d, pos % chunk_length(s));
 	}
 	for (uint32_t i = 0; i < s->nq; i++) {
 		if (!s->qwen2)
 			norm(f, q + i * d, q + i * d, W("self_attn.q_norm.weight"), d);
-		rope(f, q + i * d, pos);
-		attend_head(q + i * d, ks + i / g * d, vs + i / g * d, step, pos, d, o + i * d);
+		attend_head(f, q + i * d, ks + i / g * d, vs + i / g * d, step, pos, o + i * d);
 	}
 	for (uint32_t i = 0; s->next && i < s->nq * d; i++)
 		o[i] *= sigmoid(gate[i]);
