@@ -90,6 +90,11 @@ static int add_part(struct llm_plan *p, const struct llm_take *take, uint32_t to
 	part.src_cols = t.ndim > 1 ? t.dim[t.ndim - 1] : 1;
 	if (t.ndim == 1)
 		r = t.dim[0];
+	/* A vector of records has no elements of its own. */
+	if (t.ndim == 1 && llm_is_blocked(t.dtype)) {
+		part.src_cols = r;
+		r = 1;
+	}
 	src_rows = r;
 	part.from = t.dtype;
 	part.dst_cols = part.src_cols;
@@ -189,7 +194,7 @@ int llm_plan_add(struct llm_plan *p, struct zw_tensor *dst, uint32_t dtype,
 	p->parameters += rows * cols;
 	p->src->ops->get(p->src, parts[0].tensor, &t);
 	*dst = t.ndim > 1 ? zw_tensor_2d(dtype, start, (uint32_t)rows, (uint32_t)cols)
-			  : zw_tensor_1d(dtype, start, (uint32_t)rows);
+			  : zw_tensor_1d(dtype, start, (uint32_t)(rows * cols));
 	return 0;
 }
 

@@ -32,7 +32,7 @@ static inline bool llm_is_blocked(uint32_t dtype)
 
 /*
  * What is taken from a tensor, seen as a matrix [rows, cols] (leading dimensions folded into the
- * rows, a vector being one column), in this order of rows: `count` times `run` rows, the first of
+ * rows, a vector being one column, and one row if it is of records), in this order of rows: `count` times `run` rows, the first of
  * each `step` apart, from row `first` on. So a slice is one run; every second head is a run of a
  * head and a step of two; several parts that take from one tensor split it; several parts of one
  * destination concatenate. run 0: all rows; cols 0: all columns.

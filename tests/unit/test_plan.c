@@ -216,14 +216,16 @@ static void test_records(void **state)
 {
 	struct mem_source s = {.base = {&mem_ops, (char *)"mem"}, .broken = -1};
 	struct llm_plan p = {.src = &s.base};
-	struct zw_tensor same, slice, stacked, wide, narrow, some;
+	struct zw_tensor same, slice, stacked, wide, narrow, some, vector;
 	struct llm_take take[2];
 	struct zw_buffer buf;
 	char *data;
-	float *x, *y;
+	float *x, *y, *z;
 
 	add_records(&s, "q8", ZW_DTYPE_Q8_0, 12, 96);
 	add_records(&s, "q4k", ZW_DTYPE_Q4_K, 5, 512);
+	add_records(&s, "vector", ZW_DTYPE_Q8_0, 64, 1);
+	s.t[2].ndim = 1;
 	x = numbers_of(&s, 0);
 	y = numbers_of(&s, 1);
 	take[0] = (struct llm_take){.tensor = 0};
@@ -240,8 +242,16 @@ static void test_records(void **state)
 	assert_int_equal(llm_plan_add(&p, &narrow, ZW_DTYPE_BF16, take, 1, NULL), 0);
 	take[0] = (struct llm_take){.tensor = 1, .first = 1, .run = 3, .col = 250, .cols = 13};
 	assert_int_equal(llm_plan_add(&p, &some, ZW_DTYPE_F32, take, 1, NULL), 0);
+	take[0] = (struct llm_take){.tensor = 2};
+	assert_int_equal(llm_plan_add(&p, &vector, ZW_DTYPE_F32, take, 1, NULL), 0);
 	data = mem_run(vm, &p, &buf);
 
+	assert_int_equal(vector.ndim, 1);
+	assert_int_equal(vector.dim[0], 64);
+	z = numbers_of(&s, 2);
+	for (uint64_t i = 0; i < 64; i++)
+		assert_true(element(&vector, data, buf.va, i) == z[i]);
+	free(z);
 	assert_int_equal(same.dtype, ZW_DTYPE_Q8_0);
 	assert_int_equal(same.layout, ZW_LAYOUT_BLOCKED);
 	assert_int_equal(same.dim[1], 96);
