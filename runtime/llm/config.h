@@ -60,6 +60,9 @@ struct llm_model_config {
 	/* Gated DeltaNet, in layers of linear_layers: heads of keys and of values, their dimensions, and
 	 * tokens that the convolution sees. */
 	uint32_t key_heads, value_heads, key_dim, value_dim, conv_kernel;
+	/* 1: a checkpoint whose projections to queries, keys, values and gates are two tensors, in the order
+	 * of rows that the layers have, where others have one grouped by key head. */
+	uint32_t split_projections;
 	/* Bit n is layer n's; one more than there are layers, and 0, for the one of an MTP head. */
 	uint8_t dense_layers[LLM_LAYERS_MAX / 8 + 1];  /* no experts */
 	uint8_t linear_layers[LLM_LAYERS_MAX / 8 + 1]; /* no attention */

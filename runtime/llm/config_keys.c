@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "config_value.h"
+#include "source.h"
 
 static const char *const config_keys[] = {
 	/* read */
@@ -257,9 +258,8 @@ int zw_model_config_notes(const char *dir, void (*note)(void *opaque, const char
 
 	if (!dir || !note)
 		return llm_fail(err, -EINVAL, "zw_model_config_notes: NULL argument");
-	/* Of a GGUF file nothing is passed over that is the architecture's. */
 	if (llm_is_file(dir))
-		return 0;
+		return llm_source_gguf_notes(dir, note, opaque, err);
 	ret = note_file(dir, "config.json", false, note, opaque, err);
 	if (!ret)
 		ret = note_file(dir, "generation_config.json", true, note, opaque, err);

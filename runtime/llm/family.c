@@ -44,6 +44,15 @@ static uint32_t dtype_of(const struct match *m, size_t tensor)
 	return t.dtype;
 }
 
+/* What a file has added to a tensor's values, as others want it done. */
+static float added_to(const struct match *m, size_t tensor)
+{
+	struct llm_source_tensor t;
+
+	m->p->src->ops->get(m->p->src, tensor, &t);
+	return t.added;
+}
+
 static uint64_t dim_of(const struct llm_model_config *c, uint32_t dim)
 {
 	uint64_t values = (uint64_t)c->value_heads * c->value_dim;
@@ -208,7 +217,8 @@ static int take_row(struct match *m, const struct llm_tensor_row *row, struct wh
 	}
 	if (row->slot == offsetof(struct llm_weights, embed) && !(row->flags & LLM_T_LAYER))
 		m->embed = (size_t)t;
-	takes[*n] = (struct llm_take){.tensor = (size_t)t, .add = row->add};
+	takes[*n] =
+		(struct llm_take){.tensor = (size_t)t, .add = row->add - added_to(m, (size_t)t)};
 	if (row->part)
 		row->part(m->cfg, &takes[*n]);
 	(*n)++;
@@ -347,7 +357,14 @@ static bool has_prefix(const char *name, const char *prefix)
 static bool has_mtp(const struct match *m, size_t count)
 {
 	struct llm_source_tensor t;
+	char name[NAME_MAX_LEN];
 
+	if (!m->f->mtp_prefix)
+		return false;
+	/* Files that spell names in another way. */
+	snprintf(name, sizeof(name), "%snorm.weight", m->f->mtp_prefix);
+	if (m->p->src->ops->find(m->p->src, name) >= 0)
+		return true;
 	for (size_t i = 0; i < count; i++) {
 		m->p->src->ops->get(m->p->src, i, &t);
 		if (has_prefix(t.name, m->f->mtp_prefix))

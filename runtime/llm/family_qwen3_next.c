@@ -84,14 +84,29 @@ static void ba_a(const struct llm_model_config *c, struct llm_take *t)
 	of_groups(c, t, r, r, 2 * r);
 }
 
+static bool is_fused(const struct llm_model_config *c)
+{
+	return !c->split_projections;
+}
+
+static bool is_split(const struct llm_model_config *c)
+{
+	return c->split_projections;
+}
+
+/* The end of a row that is part of the one tensor. */
+#define PART_OF_ONE(fn) is_fused, 0, fn
+
 /* clang-format off */
 static const struct llm_tensor_row tensors[] = {
 	HYBRID_MODEL_ROWS("model."),
 	HYBRID_ATTENTION_ROWS,
-	{"linear_attn.in_proj_qkvz.weight", RECURRENT_LINEAR(delta_qkvz), MAT(QKVZ, HIDDEN), PART(qkvz_q)},
-	{"linear_attn.in_proj_qkvz.weight", RECURRENT_LINEAR(delta_qkvz), MAT(QKVZ, HIDDEN), PART(qkvz_k)},
-	{"linear_attn.in_proj_qkvz.weight", RECURRENT_LINEAR(delta_qkvz), MAT(QKVZ, HIDDEN), PART(qkvz_v)},
-	{"linear_attn.in_proj_qkvz.weight", RECURRENT_LINEAR(delta_qkvz), MAT(QKVZ, HIDDEN), PART(qkvz_z)},
+	{"linear_attn.in_proj_qkvz.weight", RECURRENT_LINEAR(delta_qkvz), MAT(QKVZ, HIDDEN), PART_OF_ONE(qkvz_q)},
+	{"linear_attn.in_proj_qkvz.weight", RECURRENT_LINEAR(delta_qkvz), MAT(QKVZ, HIDDEN), PART_OF_ONE(qkvz_k)},
+	{"linear_attn.in_proj_qkvz.weight", RECURRENT_LINEAR(delta_qkvz), MAT(QKVZ, HIDDEN), PART_OF_ONE(qkvz_v)},
+	{"linear_attn.in_proj_qkvz.weight", RECURRENT_LINEAR(delta_qkvz), MAT(QKVZ, HIDDEN), PART_OF_ONE(qkvz_z)},
+	{"linear_attn.in_proj_qkv.weight",  RECURRENT_LINEAR(delta_qkvz), MAT(CONV, HIDDEN), is_split},
+	{"linear_attn.in_proj_z.weight",    RECURRENT_LINEAR(delta_qkvz), MAT(VALUES, HIDDEN), is_split},
 	{"linear_attn.in_proj_ba.weight",   RECURRENT_LINEAR(delta_ba), MAT(2_VALUE_HEADS, HIDDEN), PART(ba_b)},
 	{"linear_attn.in_proj_ba.weight",   RECURRENT_LINEAR(delta_ba), MAT(2_VALUE_HEADS, HIDDEN), PART(ba_a)},
 	DELTA_ROWS,

@@ -20,6 +20,7 @@ struct map {
 	const struct zw_gguf *g;
 	const struct gguf_arch *arch;
 	cJSON *json;
+	uint64_t num_layers; /* without that of an MTP head */
 	struct zw_error *err;
 };
 
@@ -28,13 +29,16 @@ struct map {
 enum kind {
 	REQUIRED, /* an integer that has to be there */
 	EXPERTS,  /* an integer that has to be there in an architecture with experts */
+	SHARED,   /* the same with one that all tokens go through */
+	HYBRID,   /* with recurrent layers */
+	OPTIONAL, /* an integer */
 	NUMBER,
 	/* Without a place in config.json: read below, or of one value that has no effect. */
 	ELSEWHERE,
 	ONE,
 	TRUE,
 	FALSE,
-	SOFTMAX, /* gating function 1 */
+	ONE_INT, /* and 1 is softmax, of gating functions */
 };
 
 static const struct {
@@ -48,17 +52,22 @@ static const struct {
 	{"attention.key_length", NULL, ELSEWHERE},
 	{"attention.layer_norm_rms_epsilon", "rms_norm_eps", NUMBER},
 	{"attention.value_length", NULL, ELSEWHERE},
-	{"block_count", "num_hidden_layers", REQUIRED},
+	{"block_count", NULL, ELSEWHERE},
 	{"context_length", "max_position_embeddings", REQUIRED},
 	{"embedding_length", "hidden_size", REQUIRED},
 	{"expert_count", "num_experts", EXPERTS},
 	{"expert_feed_forward_length", "moe_intermediate_size", EXPERTS},
-	{"expert_gating_func", NULL, SOFTMAX},
+	{"expert_gating_func", NULL, ONE_INT},
+	{"expert_shared_count", NULL, ONE_INT},
+	{"expert_shared_feed_forward_length", "shared_expert_intermediate_size", SHARED},
 	{"expert_used_count", "num_experts_per_tok", EXPERTS},
 	{"expert_weights_norm", NULL, TRUE},
 	{"expert_weights_scale", NULL, ONE},
 	{"feed_forward_length", NULL, ELSEWHERE},
+	{"full_attention_interval", "full_attention_interval", OPTIONAL},
+	{"nextn_predict_layers", NULL, ELSEWHERE},
 	{"rope.dimension_count", NULL, ELSEWHERE},
+	{"rope.dimension_sections", NULL, ELSEWHERE},
 	{"rope.freq_base", "rope_theta", NUMBER},
 	{"rope.scaling.attn_factor", NULL, ONE},
 	{"rope.scaling.factor", NULL, ELSEWHERE},
@@ -69,6 +78,11 @@ static const struct {
 	{"rope.scaling.yarn_beta_fast", NULL, ELSEWHERE},
 	{"rope.scaling.yarn_beta_slow", NULL, ELSEWHERE},
 	{"rope.scaling.yarn_ext_factor", NULL, ONE},
+	{"ssm.conv_kernel", "linear_conv_kernel_dim", HYBRID},
+	{"ssm.group_count", "linear_num_key_heads", HYBRID},
+	{"ssm.inner_size", NULL, ELSEWHERE},
+	{"ssm.state_size", "linear_key_head_dim", HYBRID},
+	{"ssm.time_step_rank", "linear_num_value_heads", HYBRID},
 	{"use_parallel_residual", NULL, FALSE},
 	{"vocab_size", NULL, ELSEWHERE},
 };
@@ -126,7 +140,7 @@ static int check_neutral(struct map *m, const char *key, uint8_t kind)
 	arch_key(m, key, full);
 	if (kind == ONE)
 		ret = get_double(m, key, &d);
-	else if (kind == SOFTMAX)
+	else if (kind == ONE_INT)
 		ret = get_uint(m, key, &u);
 	else
 		ret = gguf_get_bool(m->g, full, &yes, m->err);
@@ -148,7 +162,9 @@ static int map_key(struct map *m, const char *key, const char *json, uint8_t kin
 		return check_neutral(m, key, kind);
 	ret = kind == NUMBER ? get_double(m, key, &d) : get_uint(m, key, &u);
 	if (!ret && u == UINT64_MAX &&
-	    (kind == REQUIRED || (kind == EXPERTS && m->arch->has_experts)))
+	    (kind == REQUIRED || (kind == EXPERTS && m->arch->has_experts) ||
+	     (kind == SHARED && m->arch->has_experts && m->arch->hybrid) ||
+	     (kind == HYBRID && m->arch->hybrid)))
 		ret = missing(m, key);
 	if (!ret && (u != UINT64_MAX || d != 1e300))
 		ret = add_number(m, m->json, json, kind == NUMBER ? d : (double)u);
@@ -221,10 +237,39 @@ static int map_heads(struct map *m)
 	ret = add_number(m, m->json, "num_key_value_heads", (double)kv);
 	if (!ret)
 		ret = add_number(m, m->json, "head_dim", (double)key_len);
-	if (!ret && rot != key_len)
+	if (!ret && (rot != key_len || m->arch->hybrid))
 		ret = add_number(m, m->json, "partial_rotary_factor",
 				 (double)rot / (double)key_len);
 	return ret;
+}
+
+/* Of positions in images: in a text all of them are the token's, whatever the sections are. */
+static int check_sections(struct map *m)
+{
+	const struct gguf_value *v;
+	char full[KEY_MAX_LEN];
+
+	arch_key(m, "rope.dimension_sections", full);
+	return gguf_get_array(m->g, full, GGUF_I32, &v, m->err);
+}
+
+/* The format says how many values there are, all heads together. */
+static int map_value_dim(struct map *m)
+{
+	uint64_t heads = 0, all = 0;
+	int ret = get_uint(m, "ssm.time_step_rank", &heads);
+
+	if (!ret)
+		ret = get_uint(m, "ssm.inner_size", &all);
+	if (!ret && !all)
+		ret = missing(m, "ssm.inner_size");
+	if (!ret && (!heads || all % heads))
+		ret = llm_fail(
+			m->err, -EBADMSG,
+			"%s: %s.ssm.inner_size %llu is no multiple of ssm.time_step_rank %llu",
+			m->g->path, m->arch->name, (unsigned long long)all,
+			(unsigned long long)heads);
+	return ret ? ret : add_number(m, m->json, "linear_value_head_dim", (double)(all / heads));
 }
 
 /* Rows of the embedding; a key that says their number must say the same. */
@@ -263,15 +308,37 @@ static bool has_tensor(const struct map *m, uint64_t layer, const char *name)
 	return zw_gguf_find(m->g, full) >= 0;
 }
 
+/* A layer that predicts one token more stands behind the others, and is counted with them. */
+static int map_layers(struct map *m)
+{
+	uint64_t layers = 0, mtp = 0;
+	int ret = get_uint(m, "block_count", &layers);
+
+	if (!ret && !layers)
+		ret = missing(m, "block_count");
+	if (!ret)
+		ret = get_uint(m, "nextn_predict_layers", &mtp);
+	if (!ret && mtp && !m->arch->mtp)
+		ret = llm_fail(m->err, -EOPNOTSUPP,
+			       "%s: %s.nextn_predict_layers is not supported yet", m->g->path,
+			       m->arch->name);
+	if (!ret && mtp > 1)
+		ret = llm_fail(m->err, -EOPNOTSUPP,
+			       "%s: %s.nextn_predict_layers %llu is not supported yet", m->g->path,
+			       m->arch->name, (unsigned long long)mtp);
+	if (!ret && mtp && layers > 1 && has_tensor(m, layers - 1, "nextn.eh_proj.weight"))
+		layers--;
+	m->num_layers = layers;
+	return ret ? ret : add_number(m, m->json, "num_hidden_layers", (double)layers);
+}
+
 /* Layers of a model with experts that have a plain feed-forward in their place. */
 static int map_dense_layers(struct map *m)
 {
 	cJSON *list = cJSON_AddArrayToObject(m->json, "mlp_only_layers"), *it;
-	uint64_t layers = 0, experts = 0;
-	int ret = list ? get_uint(m, "block_count", &layers) : -ENOMEM;
+	uint64_t layers = m->num_layers, experts = 0;
+	int ret = list ? get_uint(m, "expert_count", &experts) : -ENOMEM;
 
-	if (!ret)
-		ret = get_uint(m, "expert_count", &experts);
 	if (layers > LLM_LAYERS_MAX) /* the reader refuses it */
 		layers = 0;
 	for (uint64_t n = 0; n < layers && experts && !ret; n++) {
@@ -439,13 +506,19 @@ static int map_all(struct map *m)
 	for (size_t i = 0; i < ZW_ARRAY_SIZE(arch_keys) && !ret; i++)
 		ret = map_key(m, arch_keys[i].key, arch_keys[i].json, arch_keys[i].kind);
 	if (!ret)
+		ret = map_layers(m);
+	if (!ret)
 		ret = map_heads(m);
+	if (!ret)
+		ret = check_sections(m);
 	if (!ret)
 		ret = map_vocab(m);
 	if (!ret)
 		ret = map_feed_forward(m);
 	if (!ret)
 		ret = map_rope_scaling(m);
+	if (!ret && m->arch->hybrid)
+		ret = map_value_dim(m);
 	if (!ret && m->arch->has_experts) {
 		ret = map_dense_layers(m);
 		/* Not said in the files: the architecture is so. */
@@ -454,7 +527,7 @@ static int map_all(struct map *m)
 	}
 	if (!ret)
 		ret = add_bool(m, "tie_word_embeddings", zw_gguf_find(m->g, "output.weight") < 0);
-	if (!ret && !m->arch->biases_of_qkv)
+	if (!ret && !m->arch->biases_of_qkv && !m->arch->hybrid)
 		ret = add_bool(m, "attention_bias", has_tensor(m, 0, "attn_q.bias"));
 	if (!ret)
 		ret = map_eos(m);

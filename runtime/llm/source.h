@@ -22,6 +22,7 @@ struct llm_source_tensor {
 	uint32_t ndim;
 	uint64_t dim[LLM_SOURCE_MAX_DIMS]; /* row-major, outermost first */
 	uint64_t bytes;
+	float added; /* to the values that the name stands for, in the file already */
 };
 
 struct llm_source;
@@ -55,6 +56,9 @@ struct llm_source {
 int llm_source_new(const char *path, struct llm_source **out, struct zw_error *err);
 int llm_source_new_hf(const char *path, struct llm_source **out, struct zw_error *err);
 int llm_source_new_gguf(const char *path, struct llm_source **out, struct zw_error *err);
+/* Calls note() with a line for what loading a GGUF file will do that its reader may not expect. */
+int llm_source_gguf_notes(const char *path, void (*note)(void *opaque, const char *line),
+			  void *opaque, struct zw_error *err);
 void llm_source_close(struct llm_source *s);
 
 /* 1 when two tensors of equal type and shape hold the same bytes, 0 when not, or -errno. */

@@ -8,6 +8,7 @@ image)
 
 import json
 import lzma
+import math
 import os
 import random
 import shutil
@@ -24,7 +25,7 @@ from tap import done, ok  # noqa: E402
 ZW_RUN, ZW_TOKENIZE, MODELS = sys.argv[1:4]
 IDS = [5, 17, 300, 2, 99, 41, 7, 8]
 PLAIN = ["tiny-qwen2", "tiny-qwen3", "tiny-qwen3-tied", "tiny-qwen3-yarn", "tiny-qwen3-moe",
-         "qwen3-kdoc"]
+         "tiny-qwen3-next", "tiny-qwen3_5", "tiny-qwen3_5-moe", "qwen3-kdoc"]
 
 
 def stored(model):
@@ -72,11 +73,18 @@ def same_bits(tmp):
         want, got = logits.of(stored(model)), logits.of(path)
         ok(isinstance(want, bytes) and got == want, f"{model} in BF16: the bits of the folder",
            got if isinstance(got, str) else want if isinstance(want, str) else "they differ")
-        for kind in ["F32"]:
+        kinds = ["F32", "F16"] if model in ("tiny-qwen3", "tiny-qwen3-moe") else ["F32"]
+        for kind in kinds:
             to_gguf.convert(stored(model), path, kind)
             want, got = logits.of(in_type(tmp, model, kind)), logits.of(path)
             ok(isinstance(want, bytes) and got == want, f"{model} in {kind}: the bits of the folder",
                got if isinstance(got, str) else want if isinstance(want, str) else "they differ")
+    # Sharded, trained, of 13.7 million parameters.
+    model = stored("qwen3next-agent")
+    to_gguf.convert(model, path)
+    want, got = logits.of(model), logits.of(path)
+    ok(isinstance(want, bytes) and got == want, "qwen3next-agent: the bits of the folder", got
+       if isinstance(got, str) else "they differ")
 
 
 def text(tmp):
@@ -124,9 +132,37 @@ def other_shapes(tmp):
                         {**(meta if i == 0 else {}), **split}, part)
     got = logits.of(os.path.join(tmp, "m-00001-of-00003.gguf"))
     ok(got == want, "a model in three files", got)
+    # A head that predicts one token more, behind the last layer and counted with the layers.
+    mtp_want = logits.of(stored("tiny-qwen3_5"))
+    mtp_meta, mtp = captured(tmp, "tiny-qwen3_5")
+    mtp_meta = {**mtp_meta, "qwen35.block_count": 5, "qwen35.nextn_predict_layers": 1,
+                "qwen35.rope.dimension_sections": [3, 3, 2, 0]}
+    mtp = {**mtp, **{n.replace("blk.3.", "blk.4."): t for n, t in mtp.items() if "blk.3." in n},
+           "blk.4.nextn.eh_proj.weight": ("BF16", [128, 256], bytes(128 * 256 * 2))}
+    for name in ("enorm", "hnorm", "shared_head_norm"):
+        mtp[f"blk.4.nextn.{name}.weight"] = ("F32", [128], bytes(512))
+    gguf_file.write(path, mtp_meta, mtp)
+    got = logits.of(path)
+    ok(isinstance(mtp_want, bytes) and got == mtp_want, "an MTP head beside the model", got)
+    for name in ("blk.4.nextn.hnorm.weight", "blk.4.attn_q.weight"):
+        gguf_file.write(path, mtp_meta, {n: t for n, t in mtp.items() if n != name})
+        got = logits.of(path)
+        ok(isinstance(got, str) and name + " is missing" in got, "without its " + name, got)
     # An untied copy of the embedding is the same head.
     gguf_file.write(path, meta, {**tensors, "output.weight": tensors["token_embd.weight"]})
     ok(logits.of(path) == want, "output.weight beside the embedding")
+
+    # Projections in one tensor, as files of the architecture's first days have them.
+    want = logits.of(stored("tiny-qwen3-next"))
+    meta, tensors = captured(tmp, "tiny-qwen3-next")
+    early = {k: v for k, v in tensors.items() if "attn_qkv" not in k and "attn_gate" not in k}
+    for name, t in to_gguf.load(stored("tiny-qwen3-next")).items():
+        if name.endswith("in_proj_qkvz.weight"):
+            early[f"blk.{name.split('.')[2]}.ssm_in.weight"] = t
+    gguf_file.write(path, meta, early)
+    got = logits.of(path)
+    ok(isinstance(want, bytes) and got == want, "ssm_in in the place of attn_qkv and attn_gate",
+       got)
 
     folder = os.path.join(tmp, "dense-layer")
     shutil.copytree(stored("tiny-qwen3-moe"), folder)
@@ -177,21 +213,53 @@ def captured(tmp, model):
 
 def as_numbers(folder, tensors, out):
     """The folder with what the file's tensors stand for: records written out in F32."""
-    shutil.copytree(folder, out, ignore=shutil.ignore_patterns("expected", "*.safetensors"))
+    shutil.copytree(folder, out, ignore=shutil.ignore_patterns("expected", "*.safetensors*"))
+    with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
+        c = json.load(f)
+    arch = to_gguf.ARCHS[c["model_type"]]
     done_ = {}
     keep = {}
-    for name, (_, shape, _) in to_gguf.load(folder).items():
-        new, expert = to_gguf.rename(name)
+    for name, (dtype, shape, whole) in to_gguf.load(folder).items():
+        if name.startswith("mtp."):
+            continue
+        if name.endswith("in_proj_qkvz.weight"):
+            keep[name] = ("F32", shape, fused(c, name, tensors))
+            continue
+        new, expert = to_gguf.rename(name, arch)
+        if arch in to_gguf.HYBRID and len([d for d in shape if d != 1]) == 1:
+            keep[name] = (dtype, shape, whole)
+            continue
         kind, full, raw = tensors[new]
         if new not in done_ and kind not in ("F32", "F16", "BF16"):
             done_[new] = gguf_file.encode(gguf_file.decode(raw, kind), "F32")
         if new in done_:
             kind, raw = "F32", done_[new]
+        if kind == "F32" and "linear_attn" in name:
+            raw = to_gguf.reorder(c, name, raw, 4, back=True)
         if expert is not None:
             n = len(raw) // full[0]
             raw = raw[expert * n:(expert + 1) * n]
         keep[name] = (kind, shape, raw)
     store(os.path.join(out, "model.safetensors"), keep)
+    return out
+
+
+def fused(c, name, tensors):
+    """The projection that the file has in two tensors, in F32, grouped by key head."""
+    layer = "blk." + name.split(".")[2]
+    size = 4 * c["hidden_size"]
+    heads, dk = c["linear_num_key_heads"], c["linear_key_head_dim"]
+    values = c["linear_num_value_heads"] // heads * c["linear_value_head_dim"]
+    rows = {}
+    for part in ("attn_qkv", "attn_gate"):
+        kind, _, raw = tensors[f"{layer}.{part}.weight"]
+        rows[part] = gguf_file.encode(gguf_file.decode(raw, kind), "F32")
+    out = b""
+    for h in range(heads):
+        for part, first, n in (("attn_qkv", h * dk, dk), ("attn_qkv", (heads + h) * dk, dk),
+                               ("attn_qkv", 2 * heads * dk + h * values, values),
+                               ("attn_gate", h * values, values)):
+            out += rows[part][first * size:(first + n) * size]
     return out
 
 
@@ -228,11 +296,36 @@ def wide_model(tmp):
     return folder
 
 
+def wide_delta_model(tmp):
+    """A qwen3_5_text with eight value heads of 32 for two key heads."""
+    folder = os.path.join(tmp, "wide-delta")
+    shutil.copytree(stored("tiny-qwen3_5"), folder, ignore=shutil.ignore_patterns("expected"))
+    path = os.path.join(folder, "config.json")
+    with open(path, encoding="utf-8") as f:
+        c = json.load(f)
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump({**c, "linear_num_value_heads": 8}, f)
+    tensors = to_gguf.load(folder)
+    rng = random.Random(6)
+    for name in tensors:
+        shape = {"in_proj_qkv": [384, 128], "in_proj_z": [256, 128], "in_proj_b": [8, 128],
+                 "in_proj_a": [8, 128], "conv1d": [384, 1, 4], "A_log": [8], "dt_bias": [8],
+                 "out_proj": [128, 256]}.get(name.split("linear_attn.")[-1].split(".")[0])
+        if shape:
+            n = math.prod(shape)
+            tensors[name] = ("BF16", shape,
+                             gguf_file.encode([rng.gauss(0, 0.1) for _ in range(n)], "BF16"))
+    store(os.path.join(folder, "model.safetensors"), tensors)
+    return folder
+
+
 def of_types(types):
     """Chooses types by the names of tensors."""
     def choose(name, shape, kind):
         for part, k in types.items():
-            if part in name and len(shape) > 1:
+            # Vectors only where they are named.
+            if (part in name and (len(shape) > 1 or part == "norm") and
+                    shape[-1] % gguf_file.TYPES[k][1] == 0):
                 return k
         return to_gguf.type_for(name, shape, kind)
     return choose
@@ -254,16 +347,14 @@ def records(tmp):
     table = {"token_embd": "Q8_0"}
     same_numbers(tmp, logits, "tiny-qwen3, its embedding in Q8_0", stored("tiny-qwen3"), "BF16",
                  table)
-    path = os.path.join(tmp, "records.gguf")
-    to_gguf.convert(stored("tiny-qwen2"), path, "Q8_0")
-    if "does not compute with q8_0" in str(logits.of(path)):
-        ok(True, "products with records # SKIP this device has none")
-        return
     for kind in ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "MXFP4"):
         same_numbers(tmp, logits, f"tiny-qwen2 in {kind}", stored("tiny-qwen2"), kind, {})
     wide = wide_model(tmp)
     for kind in ("Q4_K", "Q5_K", "Q6_K"):
         same_numbers(tmp, logits, f"rows of 256 and 512 in {kind}", wide, kind, {})
+    everything = {"norm": "Q8_0", "token_embd": "Q4_0"}
+    same_numbers(tmp, logits, "an embedding in Q4_0, norms in Q8_0", stored("tiny-qwen3"), "BF16",
+                 everything)
     # What reads the same input is one matrix, unless types do not go together.
     same_numbers(tmp, logits, "q, k and v, gate and up of different types", wide, "Q4_K",
                  {"attn_k": "BF16", "attn_v": "Q6_K", "ffn_up": "F32", "token_embd": "Q5_K"})
@@ -273,6 +364,21 @@ def records(tmp):
         same_numbers(tmp, logits, f"tiny-qwen3-moe in {kind}", stored("tiny-qwen3-moe"), kind, {})
     same_numbers(tmp, logits, "experts of different types", stored("tiny-qwen3-moe"), "Q8_0",
                  {"ffn_gate_exps": "Q4_1", "ffn_down_exps": "BF16", "output.weight": "F32"})
+    delta = wide_delta_model(tmp)
+    for kind in ("Q4_K", "Q6_K"):
+        same_numbers(tmp, logits, f"value heads in other places inside of {kind}", delta, kind, {})
+    path = os.path.join(tmp, "records.gguf")
+    p = subprocess.run([ZW_RUN, "--device", "sim", "-m", path, "--prompt-ids", logits.ids,
+                        "--max-tokens", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                       timeout=300)
+    notes = [n for n in p.stderr.decode().splitlines() if n.startswith("note: ")]
+    ok(p.returncode == 0 and len(notes) == 1 and "3 tensors, blk.0.ssm_out.weight" in notes[0],
+       "and that they are F32 in device memory is told", p.stderr.decode())
+    for model in ("tiny-qwen3_5", "tiny-qwen3_5-moe"):
+        same_numbers(tmp, logits, f"{model} in Q8_0", stored(model), "Q8_0",
+                     {"attn_gate": "Q4_0", "ssm_alpha": "F32"})
+    same_numbers(tmp, logits, "tiny-qwen3-next in Q8_0", stored("tiny-qwen3-next"), "Q8_0",
+                 {"attn_gate": "Q4_0", "ssm_ba": "F32"})
 
 
 def refusals(tmp):
@@ -394,6 +500,37 @@ def refusals(tmp):
         "blk.1.ffn_up_exps.weight": (9, [16, 64, 128], bytes(16 * 64 * 4 * 36))})
     changed("no router", "blk.2.ffn_gate_inp.weight is missing", ts={
         "blk.2.ffn_gate_inp.weight": None})
+
+    meta, tensors = captured(tmp, "tiny-qwen3-next")
+    a = "qwen3next."
+    for key in ("ssm.conv_kernel", "ssm.state_size", "ssm.group_count", "ssm.time_step_rank",
+                "ssm.inner_size", "expert_shared_feed_forward_length"):
+        changed("no " + key, a + key + " is missing", {a + key: None})
+    changed("inner size", "ssm.inner_size|no multiple", {
+        a + "ssm.inner_size": meta[a + "ssm.inner_size"] + 1})
+    changed("value heads", "linear_num_value_heads|linear_num_key_heads", {
+        a + "ssm.group_count": 3})
+    changed("no layer with attention", "attention", {a + "full_attention_interval": 1000})
+    changed("other layers with attention", "is missing", {a + "full_attention_interval": 2})
+    heads = tensors["blk.0.ssm_a"][1]
+    changed("a decay that grows", "blk.0.ssm_a|not below 0", ts={
+        "blk.0.ssm_a": ("F32", heads, gguf_file.encode([0.5] * heads[0], "F32"))})
+    changed("a decay in half", "blk.0.ssm_a|F16", ts={
+        "blk.0.ssm_a": ("F16", heads, gguf_file.encode([-0.5] * heads[0], "F16"))})
+    changed("no gates", "blk.0.attn_gate.weight is missing", ts={"blk.0.attn_gate.weight": None})
+    changed("a name of another architecture", "blk.0.ffn_norm.weight|does not belong", ts={
+        "blk.0.ffn_norm.weight": tensors["blk.0.attn_norm.weight"]})
+
+    meta, tensors = captured(tmp, "tiny-qwen3_5")
+    a = "qwen35."
+    changed("two tokens more", "nextn_predict_layers 2", {a + "nextn_predict_layers": 2})
+    changed("sections", "rope.dimension_sections|array", {a + "rope.dimension_sections": 3})
+    changed("a decay in records", "blk.0.ssm_a|Q8_0", ts={"blk.0.ssm_a": ("Q8_0", [32], bytes(34))})
+    changed("biases in records", "blk.0.ssm_dt.bias|[32]|[4]", ts={
+        "blk.0.ssm_dt.bias": ("Q8_0", [32], bytes(34))})
+    changed("no beta", "blk.0.ssm_beta.weight is missing", ts={"blk.0.ssm_beta.weight": None})
+    changed("one ba", "blk.0.ssm_ba.weight|does not belong", ts={
+        "blk.0.ssm_ba.weight": ("F32", [8, 128], bytes(4096))})
     ok(not bad, f"refusals exit 1 with one line that names file and cause ({count} cases)",
        "\n".join(map(str, bad)))
 

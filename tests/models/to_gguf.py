@@ -10,6 +10,7 @@ converters do it; vectors and routers are F32.
 
 import glob
 import json
+import math
 import os
 import re
 import struct
@@ -18,7 +19,8 @@ import sys
 sys.dont_write_bytecode = True
 import gguf_file  # noqa: E402
 
-ARCHS = {"qwen2": "qwen2", "qwen3": "qwen3", "qwen3_moe": "qwen3moe"}
+ARCHS = {"qwen2": "qwen2", "qwen3": "qwen3", "qwen3_moe": "qwen3moe", "qwen3_next": "qwen3next",
+         "qwen3_5_text": "qwen35", "qwen3_5_moe_text": "qwen35moe"}
 NAMES = {
     "model.embed_tokens.weight": "token_embd.weight",
     "model.norm.weight": "output_norm.weight",
@@ -29,7 +31,16 @@ NAMES = {
     "self_attn.k_norm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
     "mlp.gate": "ffn_gate_inp",
+    "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
+    "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
+    "mlp.shared_expert.down_proj": "ffn_down_shexp",
+    "linear_attn.in_proj_qkv": "attn_qkv", "linear_attn.in_proj_z": "attn_gate",
+    "linear_attn.in_proj_b": "ssm_beta", "linear_attn.in_proj_a": "ssm_alpha",
+    "linear_attn.in_proj_ba": "ssm_ba", "linear_attn.conv1d": "ssm_conv1d",
+    "linear_attn.norm": "ssm_norm", "linear_attn.out_proj": "ssm_out",
+    "linear_attn.dt_bias": "ssm_dt.bias", "linear_attn.A_log": "ssm_a",
 }
+HYBRID = ("qwen3next", "qwen35", "qwen35moe")
 
 
 def load(folder):
@@ -44,6 +55,10 @@ def load(folder):
                 a, b = t["data_offsets"]
                 out[name] = (t["dtype"], t["shape"], data[8 + size + a:8 + size + b])
     return out
+
+
+def partial_rotary(c):
+    return c.get("partial_rotary_factor") or c["rope_parameters"]["partial_rotary_factor"]
 
 
 def config_keys(c):
@@ -66,6 +81,16 @@ def config_keys(c):
         keys["expert_count"] = c.get("num_experts") or c["num_local_experts"]
         keys["expert_used_count"] = c["num_experts_per_tok"]
         keys["expert_feed_forward_length"] = c["moe_intermediate_size"]
+    if arch in HYBRID:
+        keys["rope.dimension_count"] = int(c["head_dim"] * partial_rotary(c))
+        keys["ssm.conv_kernel"] = c["linear_conv_kernel_dim"]
+        keys["ssm.state_size"] = c["linear_key_head_dim"]
+        keys["ssm.group_count"] = c["linear_num_key_heads"]
+        keys["ssm.time_step_rank"] = c["linear_num_value_heads"]
+        keys["ssm.inner_size"] = c["linear_num_value_heads"] * c["linear_value_head_dim"]
+        keys["full_attention_interval"] = c["layer_types"].index("full_attention") + 1
+        if "shared_expert_intermediate_size" in c:
+            keys["expert_shared_feed_forward_length"] = c["shared_expert_intermediate_size"]
     rope = c.get("rope_scaling") or c.get("rope_parameters") or {}
     if "yarn" in (rope.get("rope_type"), rope.get("type")):
         keys["rope.scaling.type"] = "yarn"
@@ -113,7 +138,7 @@ def eos_keys(folder, c):
     return {} if eos is None else {"tokenizer.ggml.eos_token_id": eos}
 
 
-def rename(name):
+def rename(name, arch=None):
     """The GGUF name, and the expert when it is one's."""
     if name in NAMES:
         return NAMES[name], None
@@ -121,17 +146,82 @@ def rename(name):
     m = re.fullmatch(r"mlp\.experts\.(\d+)\.(\w+)_proj\.weight", rest)
     if m:
         return f"blk.{layer}.ffn_{m[2]}_exps.weight", int(m[1])
+    if rest in NAMES:
+        return f"blk.{layer}.{NAMES[rest]}", None
     base, end = rest.rsplit(".", 1)
+    if arch in HYBRID and base == "post_attention_layernorm":
+        return f"blk.{layer}.post_attention_norm.{end}", None
     return f"blk.{layer}.{NAMES[base]}.{end}", None
 
 
 def type_for(name, shape, kind):
-    if len(shape) == 1 or "ffn_gate_inp" in name:
+    if len(shape) == 1 or "ffn_gate_inp" in name or "ssm_conv1d" in name:
         return "F32"
     for k in (kind, "Q8_0"):
         if shape[-1] % gguf_file.TYPES[k][1] == 0:
             return k
     return "F16"
+
+
+def reorder(c, name, raw, size, back=False):
+    """Value heads of the architectures that have them tiled: head h R + r of Hugging Face's is r K + h of
+    the file's (back: the other way). size: bytes of an element."""
+    keys, values, dv = (c["linear_num_key_heads"], c["linear_num_value_heads"],
+                        c["linear_value_head_dim"])
+    if not ARCHS[c["model_type"]].startswith("qwen35") or "linear_attn." not in name:
+        return raw
+    part = name.split("linear_attn.")[1]
+    ratio, hidden = values // keys, c["hidden_size"]
+    order = [h * ratio + r for r in range(ratio) for h in range(keys)]
+    if back:
+        order = [order.index(i) for i in range(values)]
+    first = 2 * keys * c["linear_key_head_dim"]
+    # bytes of a head, bytes in front of the first
+    unit, at = {"in_proj_qkv.weight": (dv * hidden, first * hidden),
+                "in_proj_z.weight": (dv * hidden, 0),
+                "in_proj_b.weight": (hidden, 0), "in_proj_a.weight": (hidden, 0),
+                "A_log": (1, 0), "dt_bias": (1, 0), "out_proj.weight": (dv, 0),
+                "conv1d.weight": (dv * c["linear_conv_kernel_dim"],
+                                  first * c["linear_conv_kernel_dim"])}.get(part, (0, 0))
+    if not unit:
+        return raw
+    unit, at = unit * size, at * size
+    out = raw[:at]
+    for row in range(at, len(raw), unit * values):
+        out += b"".join(raw[row + i * unit:row + (i + 1) * unit] for i in order)
+    return out
+
+
+def hybrid(c, src):
+    """What converters change of models with recurrent layers."""
+    heads, values = c["linear_num_key_heads"], c["linear_num_value_heads"]
+    dk, dv, ratio = c["linear_key_head_dim"], c["linear_value_head_dim"], values // heads
+    out = {}
+    for name, (dtype, shape, raw) in src.items():
+        if name.startswith("mtp."):
+            continue
+        if "norm" in name and "linear_attn" not in name:
+            x = [1 + v for v in gguf_file.f32(raw, dtype)]
+            dtype, raw = "F32", gguf_file.encode(x, "F32")
+        elif name.endswith("A_log"):
+            x = [-math.exp(v) for v in gguf_file.f32(raw, dtype)]
+            dtype, raw = "F32", gguf_file.encode(x, "F32")
+        elif name.endswith("in_proj_qkvz.weight"):
+            size = len(raw) // shape[0]
+            step = 2 * dk + 2 * ratio * dv
+            cuts = {"q": (0, dk), "k": (dk, dk), "v": (2 * dk, ratio * dv),
+                    "z": (2 * dk + ratio * dv, ratio * dv)}
+            rows = {p: b"".join(raw[(h * step + a) * size:(h * step + a + n) * size]
+                                for h in range(heads)) for p, (a, n) in cuts.items()}
+            qkv = rows["q"] + rows["k"] + rows["v"]
+            base = name[:-len("qkvz.weight")]
+            out[base + "qkv.weight"] = (dtype, [len(qkv) // size, shape[1]], qkv)
+            out[base + "z.weight"] = (dtype, [values * dv, shape[1]], rows["z"])
+            continue
+        raw = reorder(c, name, raw, 4 if dtype == "F32" else 2)
+        shape = [d for d in shape if d != 1] or [1]
+        out[name] = (dtype, shape, raw)
+    return out
 
 
 def convert(folder, path, kind="BF16", keys=None, choose=type_for):
@@ -140,9 +230,11 @@ def convert(folder, path, kind="BF16", keys=None, choose=type_for):
     with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
         c = json.load(f)
     src = load(folder)
+    if ARCHS[c["model_type"]] in HYBRID:
+        src = hybrid(c, src)
     stacks = {}
     for name, (dtype, shape, raw) in src.items():
-        new, expert = rename(name)
+        new, expert = rename(name, ARCHS[c["model_type"]])
         if expert is None:
             stacks[new] = (dtype, shape, {0: raw})
         else:

@@ -84,8 +84,8 @@ ZW_API bool zw_model_is_stop(const struct zw_model *model, uint32_t id);
 /**
  * Calls note() with a line for each key of PATH/config.json and PATH/generation_config.json that is
  * neither read nor known to be without effect: no error, since tools write keys of their own, but not
- * silent. Of a GGUF file there is nothing to tell: unknown keys of its architecture are refused. No model
- * is needed. Thread safety: reentrant.
+ * silent. Of a GGUF file, whose unknown keys are refused, with one for matrices that cannot stay in records in
+ * device memory. No model is needed. Thread safety: reentrant.
  */
 ZW_API int zw_model_config_notes(const char *path, void (*note)(void *opaque, const char *line),
 				 void *opaque, struct zw_error *err);
