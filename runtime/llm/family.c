@@ -36,14 +36,6 @@ struct match {
 	size_t embed;  /* the embedding, once it is found */
 };
 
-static uint32_t dtype_of(const struct match *m, size_t tensor)
-{
-	struct llm_source_tensor t;
-
-	m->p->src->ops->get(m->p->src, tensor, &t);
-	return t.dtype;
-}
-
 /* What a file has added to a tensor's values, as others want it done. */
 static float added_to(const struct match *m, size_t tensor)
 {
@@ -200,20 +192,15 @@ static int take_row(struct match *m, const struct llm_tensor_row *row, struct wh
 {
 	long t = find_row(m, row, which, err);
 
-	if (t < 0 && t != -ENOENT)
+	if (t == -ENOENT)
+		return 0;
+	if (t < 0)
 		return (int)t;
 	if (row->flags & LLM_T_HEAD && m->cfg->tie_word_embeddings) {
-		int copy = t == -ENOENT ? 1 : llm_source_equal(m->p->src, (size_t)t, m->embed, err);
+		int copy = llm_source_equal(m->p->src, (size_t)t, m->embed, err);
 
-		if (copy < 0)
-			return copy;
-		/* Records are no table to take rows from, which is numbers: the head is another tensor. */
-		if (copy && !llm_is_blocked(dtype_of(m, m->embed)))
-			return 0;
 		if (copy)
-			t = (long)m->embed;
-	} else if (t == -ENOENT) {
-		return 0;
+			return copy < 0 ? copy : 0;
 	}
 	if (row->slot == offsetof(struct llm_weights, embed) && !(row->flags & LLM_T_LAYER))
 		m->embed = (size_t)t;

@@ -13,6 +13,13 @@ static uint32_t dtype_of(const struct llm_plan *p, const struct llm_take *take)
 	return t.dtype;
 }
 
+/* Whether packets take records there: products, and the table of an embedding. */
+static bool takes_records(const struct llm_tensor_row *row)
+{
+	return row->flags & LLM_T_LINEAR || (row->slot == offsetof(struct llm_weights, embed) &&
+					     !(row->flags & (LLM_T_LAYER | LLM_T_MTP)));
+}
+
 static bool has_records(const struct llm_plan *p, const struct llm_take *takes, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -66,13 +73,15 @@ int llm_plan_slot(struct llm_plan *p, const struct llm_tensor_row *row, uint32_t
 	struct zw_tensor *dst = (struct zw_tensor *)(void *)(base + row->slot);
 	struct llm_linear *l = (struct llm_linear *)(void *)dst;
 	size_t each = row->flags & LLM_T_EXPERT ? n / experts : n, part = 0, some;
-	/* Packets other than products do not take records; and see struct llm_tensor_row. */
-	uint32_t dtype = row->add != 0 || has_records(p, takes, n) ? ZW_DTYPE_F32 : ZW_DTYPE_NONE;
+	/* See struct llm_tensor_row. */
+	uint32_t dtype = row->add != 0 ? ZW_DTYPE_F32 : ZW_DTYPE_NONE;
 	int ret = 0;
 
 	_Static_assert(offsetof(struct llm_linear, w) == 0, "the slot of a linear layer is w");
 	if (!n)
 		return 0;
+	if (!takes_records(row) && has_records(p, takes, n))
+		dtype = ZW_DTYPE_F32;
 	if (!(row->flags & LLM_T_LINEAR))
 		return add(p, row, experts, dst, dtype, takes, each, 0, each, err);
 	for (size_t at = 0; at < each && !ret; at += some, part++) {
