@@ -127,6 +127,7 @@ static void use_gguf(const char *path)
 	struct llm_source_tensor t;
 	struct zw_tokenizer *tok;
 	struct llm_source *src;
+	char *buf;
 
 	if (llm_source_new(path, &src, NULL))
 		abort();
@@ -135,6 +136,11 @@ static void use_gguf(const char *path)
 			src->ops->get(src, i, &t);
 			if (!t.ndim || !strlen(t.name))
 				abort();
+			/* Values and orders changed back, or an error. */
+			buf = t.bytes <= 1 << 16 ? malloc(t.bytes + 1) : NULL;
+			if (buf)
+				src->ops->read(src, i, 0, buf, t.bytes, NULL);
+			free(buf);
 		}
 		/* Which the configuration was made from. */
 		if (src->ops->find(src, "model.embed_tokens.weight") < 0)
