@@ -541,6 +541,86 @@ static void test_choices(void **state)
 	fixture_free(&f);
 }
 
+struct logprobs {
+	struct tokens tokens;
+	float lp[8][90]; /* by token generated and id */
+	size_t n;
+};
+
+static int on_logprob_token(void *opaque, uint32_t id)
+{
+	struct logprobs *l = opaque;
+
+	assert_int_equal(l->n, l->tokens.n + 1); /* they come in front of it */
+	return on_token(&l->tokens, id);
+}
+
+static void on_logprobs(void *opaque, const struct zw_logprob *lp, size_t n)
+{
+	struct logprobs *l = opaque;
+
+	assert_int_equal(n, 91);
+	for (size_t i = 1; i < n; i++) {
+		l->lp[l->n][lp[i].id] = lp[i].logprob;
+		assert_true(i == 1 || lp[i].logprob <= lp[i - 1].logprob);
+	}
+	assert_true(lp[0].logprob == l->lp[l->n][lp[0].id]);
+	l->tokens.id[l->n++] = lp[0].id;
+}
+
+/* The model's own distribution, and the one behind the temperature, of the same choices. */
+static void test_logprobs(void **state)
+{
+	struct zw_sampling_params sp = {
+		.size = sizeof(sp), .temperature = 2, .top_p = 1, .top_k = 30, .seed = 5};
+	struct zw_ctx_options opt = {.size = sizeof(opt), .vocab = 90, .top_k = 30};
+	static struct logprobs got[2];
+	struct zw_error err = {""};
+	struct zw_model *m;
+	struct fixture f;
+
+	fixture_make(&f, fixture_shapes[0]);
+	fixture_write(&f);
+	m = open_model(&f);
+	for (int processed = 0; processed < 2; processed++) {
+		struct zw_generate_result r = {.size = sizeof(r)};
+		struct zw_generate_params p = {.size = sizeof(p),
+					       .flags = processed ? ZW_GENERATE_PROCESSED_LOGPROBS
+								  : 0,
+					       .max_tokens = 8,
+					       .token = on_logprob_token,
+					       .logprobs = on_logprobs,
+					       .top_logprobs = 1000, /* more than there are */
+					       .opaque = &got[processed]};
+		uint32_t prompt[] = {5, 4, 3, 2, 1};
+		struct zw_ctx *c;
+
+		got[processed].tokens.stop_at = 99;
+		if (zw_ctx_create(m, &opt, &c, &err) || zw_seq_create(c, &p.seq) ||
+		    zw_sampler_open(&sp, &p.sampler, &err) ||
+		    zw_generate(c, &p, prompt, 5, &r, &err))
+			fail_msg("%s", err.msg);
+		assert_int_equal(got[processed].tokens.n, 8);
+		zw_sampler_close(p.sampler);
+		zw_ctx_destroy(c);
+	}
+	assert_memory_equal(got[0].tokens.id, got[1].tokens.id, 8 * sizeof(uint32_t));
+	for (size_t t = 0; t < 8; t++) {
+		double sum = 0, half = 0;
+
+		for (size_t i = 0; i < 90; i++) {
+			sum += exp((double)got[0].lp[t][i]);
+			half += exp((double)got[0].lp[t][i] / 2);
+		}
+		assert_true(fabs(sum - 1) < 1e-5);
+		for (size_t i = 0; i < 90; i++)
+			assert_true(fabs((double)got[0].lp[t][i] / 2 - log(half) -
+					 (double)got[1].lp[t][i]) < 1e-4);
+	}
+	zw_model_close(m);
+	fixture_free(&f);
+}
+
 /* Numbers that are none are an error wherever the choice is made. */
 static void test_not_numbers(void **state)
 {
@@ -821,6 +901,7 @@ int main(void)
 		cmocka_unit_test(test_not_numbers),  cmocka_unit_test(test_tied_head),
 		cmocka_unit_test(test_two_contexts), cmocka_unit_test(test_device_too_old),
 		cmocka_unit_test(test_threads),      cmocka_unit_test(test_disasm),
+		cmocka_unit_test(test_logprobs),
 	};
 
 	return cmocka_run_group_tests_name("model", tests, open_device, close_device);
