@@ -53,6 +53,13 @@ static int check_options(const struct zw_model *m, struct zw_ctx_options *o, str
 		ret = check_range("rewind", o->rewind, 0, ZW_CTX_MAX_REWIND, err);
 	if (!ret)
 		ret = check_range("draft", o->draft, 0, ZW_CTX_MAX_REWIND, err);
+	if (!ret)
+		ret = check_range("prefix_states", o->prefix_states, 0, ZW_CTX_MAX_STATES, err);
+	if (!ret && !o->prefix_state_tokens)
+		o->prefix_state_tokens = ZW_CTX_DEFAULT_STATE_TOKENS;
+	if (!ret && o->prefix_state_tokens % LLM_BLOCK_TOKENS)
+		ret = llm_fail(err, -EINVAL, "prefix_state_tokens %u is not a multiple of %u",
+			       o->prefix_state_tokens, LLM_BLOCK_TOKENS);
 	if (ret)
 		return ret;
 	if ((uint64_t)o->batch > (uint64_t)o->max_seqs * o->context)
@@ -149,9 +156,10 @@ static void plan_memory(struct zw_ctx *c)
 	p->logit_rows = take(&p->bytes, o->logits, 1, 4, 64);
 	p->table = take(&p->bytes, o->max_seqs, c->seq_blocks, 4, 64);
 	p->copies = take(&p->bytes, o->max_seqs, LLM_COPY_BYTES, 1, 64);
+	p->after = take(&p->bytes, o->prefix_states ? o->max_seqs : 0, LLM_COPY_BYTES, 1, 64);
 	p->bytes = llm_align(p->bytes, LLM_ALIGN);
 
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 5; i++)
 		r->job[i] = take(&r->bytes, 1, 1, sizeof(struct zw_job_result), 64);
 	r->probe = take(&r->bytes, o->outputs, 1, 4, 64);
 	if (o->draft)
@@ -169,7 +177,7 @@ static int alloc_memory(struct zw_ctx *c, struct zw_error *err)
 	uint64_t kv = c->pool.num * 2 * c->needs.kv_layers * c->block_bytes;
 	uint32_t positions = llm_rope_positions(&c->m->cfg, c->o.context);
 	uint64_t rope = llm_rope_bytes(&c->m->cfg, positions);
-	uint64_t slab = c->slab_stride * c->o.max_seqs * (1 + c->o.rewind);
+	uint64_t slab = c->slab_stride * llm_slab_place(c, c->o.prefix_states);
 	int ret;
 
 	ret = llm_check_hbm(c->m->dev, kv + c->a.bytes + rope + slab, "a context of this size",
@@ -228,14 +236,15 @@ static int create(struct zw_ctx *c, struct zw_error *err)
 	c->seq_blocks = llm_blocks_for(c->o.context);
 	c->block_bytes = (uint64_t)LLM_BLOCK_TOKENS * c->needs.kv_heads * c->needs.kv_dim * 2;
 	c->slab_stride = llm_align(c->needs.slab_bytes, LLM_ALIGN);
-	if (c->o.prefix_cache && c->needs.slab_bytes)
-		return llm_fail(err, -EOPNOTSUPP,
-				"prefix_cache: not for models with recurrent state");
+	if (!c->o.prefix_cache || !c->needs.slab_bytes)
+		c->o.prefix_states = 0;
+	else if (!c->o.prefix_states)
+		c->o.prefix_states = c->o.max_seqs;
 	c->seqs = calloc(c->o.max_seqs, sizeof(*c->seqs));
 	if (!c->seqs ||
 	    llm_kv_init(&c->pool,
 			(uint32_t)((c->o.pool_tokens + LLM_BLOCK_TOKENS - 1) / LLM_BLOCK_TOKENS),
-			c->o.prefix_cache))
+			c->o.prefix_cache, c->o.prefix_states))
 		return llm_fail(err, -ENOMEM, "out of memory");
 	plan_memory(c);
 	ret = alloc_memory(c, err);
@@ -276,6 +285,7 @@ int zw_ctx_create(struct zw_model *m, const struct zw_ctx_options *opt, struct z
 	}
 	pthread_mutex_init(&c->lock, NULL);
 	zw_cmd_init(&c->copies);
+	zw_cmd_init(&c->after);
 	c->m = m;
 	atomic_fetch_add(&m->contexts, 1);
 	ret = check_options(m, &c->o, err);
@@ -315,6 +325,7 @@ void zw_ctx_destroy(struct zw_ctx *c)
 	llm_kv_fini(&c->pool);
 	free(c->seqs);
 	zw_cmd_fini(&c->copies);
+	zw_cmd_fini(&c->after);
 	pthread_mutex_destroy(&c->lock);
 	atomic_fetch_sub(&c->m->contexts, 1);
 	free(c);

@@ -56,12 +56,15 @@ struct llm_seq {
 	uint64_t stamp; /* of the batch that `next` belongs to */
 	uint32_t next;  /* position of its next token */
 	bool chosen;    /* its first token there is what the device chose */
+	uint32_t want;  /* of its last token there */
 	/* While a step is written: */
 	uint64_t placed; /* stamp of the batch that the next two belong to */
 	uint32_t before; /* length */
 	uint32_t row;    /* of its next token */
 	uint64_t behind; /* stamp of the batch that the next belongs to */
 	uint32_t after;  /* id of the token behind */
+	uint32_t keep;  /* the state behind so many tokens goes to a place of the prefix cache... */
+	uint32_t place; /* ...this one; LLM_NO_STATE: none does */
 };
 
 /* What a step changed in one sequence: enough to take it back. */
@@ -69,7 +72,8 @@ struct llm_undo {
 	uint32_t seq;
 	uint32_t length; /* before, as are kept and the choice */
 	uint32_t kept;
-	uint32_t end; /* length behind it */
+	uint32_t end;         /* length behind it */
+	uint32_t keep, place; /* as of struct llm_seq */
 	struct llm_choice choice;
 	/* The unfinished block that was shared and has been copied; the step keeps its reference,
 	 * so that nobody writes to it before this step is done. LLM_NO_BLOCK: none. */
@@ -142,13 +146,14 @@ struct llm_param_layout {
 	/* For passes that draft token by token: the row of the hidden states that they begin with; their
 	 * positions, and the sequence. */
 	uint64_t draft_row, draft_pos, draft_seq;
-	uint64_t copies; /* command buffer of block copies */
+	/* Command buffers: of blocks before the step, of states behind it. */
+	uint64_t copies, after;
 	uint64_t bytes;
 };
 
 /* Offsets in the results of a slot; the device writes, the host reads. */
 struct llm_result_layout {
-	uint64_t job[4]; /* struct zw_job_result: copies, drafts, step, MTP head */
+	uint64_t job[5]; /* struct zw_job_result: copies, drafts, step, copies, MTP head */
 	uint64_t draft;  /* [outputs] I32: the MTP head's best ids */
 	uint64_t probe;  /* [outputs] F32: the first logit; NaN when the row is no numbers */
 	uint64_t top_logits, top_ids; /* [outputs, top_k] */
@@ -204,8 +209,8 @@ struct zw_ctx {
 	struct llm_slot slot[ZW_CTX_MAX_STEPS];
 	uint64_t last_step;
 
-	/* Copies that the next step begins with, packets for host-written memory. */
-	struct zw_cmd copies;
+	/* Copies that the next step begins with, and ends with; packets for host-written memory. */
+	struct zw_cmd copies, after;
 	uint64_t stamp;      /* of the batch being checked */
 	bool drafting;       /* it may have LLM_ID_DRAFTED */
 	uint64_t busy_since; /* when the first of the steps in flight was submitted */
@@ -285,6 +290,9 @@ int llm_copy_blocks(struct zw_ctx *c, const uint32_t *id, uint32_t n, uint64_t s
  */
 uint32_t llm_slab_of(const struct zw_ctx *c, uint32_t seq, uint32_t length);
 uint64_t llm_slab_va(const struct zw_ctx *c, uint32_t seq, uint32_t length);
+/* Behind those of all sequences: places of the prefix cache. */
+uint32_t llm_slab_place(const struct zw_ctx *c, uint32_t place);
+uint64_t llm_slab_place_va(const struct zw_ctx *c, uint32_t place);
 /*
  * Nothing for families without slabs. Waits for the device: 0, or the error of a job, then the state
  * is not what was asked for.
@@ -303,10 +311,16 @@ void llm_seq_unsync(const struct zw_ctx *c, struct llm_seq *s, uint32_t at);
 
 /* ctx_prefix.c: the first `length` tokens are computed; their full blocks may be taken by others. */
 void llm_seq_know(struct zw_ctx *c, struct llm_seq *s, uint32_t length);
-/* Appends to b, which has room, as many blocks of a text of n blocks as are known; their number. */
-uint32_t llm_prefix_take(struct zw_ctx *c, struct llm_blocks *b, const uint32_t *ids, uint32_t n);
-/* How many of n blocks of a text are known, and how many of these nobody has: those are available. */
+/*
+ * Appends to b, which has room, as many blocks of a text of n blocks as are known; their number. usable: up
+ * to the last that a sequence can go on from, which in families with recurrent state is one with a state.
+ */
+uint32_t llm_prefix_take(struct zw_ctx *c, struct llm_blocks *b, const uint32_t *ids, uint32_t n,
+			 bool usable);
+/* How many of n blocks are usable, and how many of these nobody has: those are available. */
 uint32_t llm_prefix_count(const struct zw_ctx *c, const uint32_t *ids, uint32_t n, uint32_t *idle);
+/* Where a step, which the sequence is about to get, leaves a state for the cache: keep and place. */
+void llm_seq_plan_state(struct zw_ctx *c, struct llm_seq *s);
 void llm_slot_learn(struct zw_ctx *c, const struct llm_slot *slot);
 /* Tokens of a text, to be appended to an idle sequence, that it now has without computing them. */
 uint32_t llm_seq_take_prefix(struct zw_ctx *c, struct llm_seq *s, const uint32_t *ids, size_t n);

@@ -50,6 +50,7 @@ static int check_token(struct zw_ctx *c, const struct zw_batch_token *t, uint32_
 	if (t->want & ~(uint32_t)WANT_ALL)
 		return llm_fail(err, -EINVAL, "batch token %u: unknown wants", i);
 	s->next++;
+	s->want = t->want;
 	n->chosen += t->id == ZW_ID_CHOSEN;
 	n->out += t->want != 0;
 	n->top += !!(t->want & ZW_WANT_TOPK);

@@ -73,7 +73,7 @@ struct llm_build llm_build_of(const struct zw_ctx *c, const struct llm_slot *s, 
 		.kv_layer_stride = 2 * c->block_bytes,
 		.slab_va = c->slab.va,
 		.slab_stride = c->slab_stride,
-		.slabs = c->o.max_seqs * (1 + c->o.rewind),
+		.slabs = llm_slab_place(c, c->pool.prefix.num_states),
 		.state_from = zw_tensor_1d(ZW_DTYPE_I32, param + c->p.from, m),
 		.state_to = zw_tensor_1d(ZW_DTYPE_I32, param + c->p.to, m),
 	};

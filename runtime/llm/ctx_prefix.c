@@ -56,9 +56,16 @@ void llm_slot_learn(struct zw_ctx *c, const struct llm_slot *slot)
 		c->seqs[seq[i]].ids[pos[i]] = (uint32_t)ids[i];
 }
 
-uint32_t llm_prefix_take(struct zw_ctx *c, struct llm_blocks *b, const uint32_t *ids, uint32_t n)
+/* A sequence can go on behind it. */
+static bool usable_block(const struct zw_ctx *c, uint32_t block)
 {
-	uint32_t first = b->used, block;
+	return !c->needs.slab_bytes || c->pool.prefix.entry[block].state != LLM_NO_STATE;
+}
+
+uint32_t llm_prefix_take(struct zw_ctx *c, struct llm_blocks *b, const uint32_t *ids, uint32_t n,
+			 bool usable)
+{
+	uint32_t first = b->used, last = first, block;
 
 	if (!c->pool.cached)
 		return 0;
@@ -68,7 +75,11 @@ uint32_t llm_prefix_take(struct zw_ctx *c, struct llm_blocks *b, const uint32_t 
 			break;
 		llm_kv_get(&c->pool, block);
 		b->id[b->used++] = block;
+		if (usable_block(c, block))
+			last = b->used;
 	}
+	if (usable)
+		llm_blocks_cut(&c->pool, b, last);
 	return b->used - first;
 }
 
@@ -76,17 +87,50 @@ uint32_t llm_prefix_count(const struct zw_ctx *c, const uint32_t *ids, uint32_t 
 {
 	const struct llm_prefix *p = &c->pool.prefix;
 	uint64_t parent = LLM_PREFIX_ROOT;
-	uint32_t known = 0, block;
+	uint32_t usable = 0, asleep = 0, block;
 
 	*idle = 0;
-	for (; c->pool.cached && known < n; known++) {
-		block = llm_prefix_find(p, parent, ids + known * LLM_BLOCK_TOKENS);
+	for (uint32_t i = 0; c->pool.cached && i < n; i++) {
+		block = llm_prefix_find(p, parent, ids + i * LLM_BLOCK_TOKENS);
 		if (block == LLM_NO_BLOCK)
 			break;
-		*idle += p->entry[block].idle;
+		asleep += p->entry[block].idle;
 		parent = p->entry[block].serial;
+		if (!usable_block(c, block))
+			continue;
+		usable = i + 1;
+		*idle = asleep;
 	}
-	return known;
+	return usable;
+}
+
+/*
+ * Of the tokens of a step: behind the last block, when it is a piece of a text whose end is wanted; else
+ * behind the last multiple of prefix_state_tokens.
+ */
+void llm_seq_plan_state(struct zw_ctx *c, struct llm_seq *s)
+{
+	bool text = s->next - s->length > 1 && s->want;
+	uint32_t every = text ? LLM_BLOCK_TOKENS : c->o.prefix_state_tokens;
+
+	s->place = LLM_NO_STATE;
+	s->keep = s->next / every * every;
+	if (c->pool.cached && c->needs.slab_bytes && s->keep > s->length)
+		s->place = llm_prefix_state_take(&c->pool.prefix);
+}
+
+/* The state behind what was taken; the sequence had none. */
+static int take_state(struct zw_ctx *c, const struct llm_seq *s, uint32_t length)
+{
+	struct llm_prefix *p = &c->pool.prefix;
+	uint32_t place;
+
+	if (!c->needs.slab_bytes)
+		return 0;
+	place = p->entry[s->blocks.id[s->blocks.used - 1]].state;
+	llm_prefix_state_use(p, place);
+	return llm_slab_copy(c, llm_slab_va(c, (uint32_t)(s - c->seqs), length),
+			     llm_slab_place_va(c, place));
 }
 
 /* Not the last token: something is to be computed, for the sake of its outputs. */
@@ -96,6 +140,9 @@ uint32_t llm_seq_take_prefix(struct zw_ctx *c, struct llm_seq *s, const uint32_t
 
 	if (!c->pool.cached || s->length != s->known * LLM_BLOCK_TOKENS)
 		return 0;
+	/* What a sequence has would be in the place of what it takes. */
+	if (c->needs.slab_bytes && (s->length || s->lost))
+		return 0;
 	c->stats.prefix_queries += n;
 	if (n > c->o.context - s->length)
 		n = c->o.context - s->length;
@@ -103,10 +150,14 @@ uint32_t llm_seq_take_prefix(struct zw_ctx *c, struct llm_seq *s, const uint32_t
 	if (llm_grow(&s->blocks.id, &s->blocks.cap, s->known + blocks, sizeof(*s->blocks.id)) ||
 	    llm_grow(&s->ids, &s->ids_cap, s->length + n, sizeof(*s->ids)))
 		return 0; /* then it is computed */
-	blocks = llm_prefix_take(c, &s->blocks, ids, blocks);
+	blocks = llm_prefix_take(c, &s->blocks, ids, blocks, true);
 	taken = blocks * LLM_BLOCK_TOKENS;
 	if (!taken)
 		return 0;
+	if (take_state(c, s, s->length + taken)) {
+		llm_seq_cut(c, s, s->known);
+		return 0;
+	}
 	memcpy(s->ids + s->length, ids, taken * sizeof(*ids));
 	s->known += blocks;
 	s->length += taken;

@@ -16,6 +16,16 @@ uint64_t llm_slab_va(const struct zw_ctx *c, uint32_t seq, uint32_t length)
 	return c->slab.va + llm_slab_of(c, seq, length) * c->slab_stride;
 }
 
+uint32_t llm_slab_place(const struct zw_ctx *c, uint32_t place)
+{
+	return c->o.max_seqs * (1 + c->o.rewind) + place;
+}
+
+uint64_t llm_slab_place_va(const struct zw_ctx *c, uint32_t place)
+{
+	return c->slab.va + llm_slab_place(c, place) * c->slab_stride;
+}
+
 int llm_slab_copy(struct zw_ctx *c, uint64_t dst_va, uint64_t src_va)
 {
 	if (!c->needs.slab_bytes)

@@ -143,7 +143,7 @@ static int bring_in(struct zw_ctx *c, const struct zw_snapshot *snap, struct llm
 
 	if (llm_grow(&dst->id, &dst->cap, n, sizeof(*dst->id)))
 		return -ENOMEM;
-	*known = llm_prefix_take(c, dst, snap->ids, snap->length / LLM_BLOCK_TOKENS);
+	*known = llm_prefix_take(c, dst, snap->ids, snap->length / LLM_BLOCK_TOKENS, false);
 	ret = n - dst->used > llm_kv_available(&c->pool) ? -ENOSPC : 0;
 	while (!ret && dst->used < n)
 		dst->id[dst->used++] = llm_kv_take(&c->pool);

@@ -54,7 +54,14 @@ static void extend(struct zw_ctx *c, struct llm_slot *slot, uint32_t seq)
 	while (s->blocks.used < blocks)
 		s->blocks.id[s->blocks.used++] = llm_kv_take(&c->pool);
 	s->before = s->length;
+	llm_seq_plan_state(c, s);
+	u->keep = s->keep;
+	u->place = s->place;
 	s->length = s->next;
+	if (s->place != LLM_NO_STATE && s->length - s->keep <= c->o.rewind)
+		/* It is left where the sequence goes on from, and copied from there. */
+		zw_cmd_copy(&c->after, llm_slab_place_va(c, s->place), llm_slab_va(c, seq, s->keep),
+			    c->needs.slab_bytes, 0);
 	if (c->needs.slab_bytes)
 		s->kept += s->length - s->before;
 	if (s->kept > c->o.rewind)
@@ -66,6 +73,7 @@ static void apply(struct zw_ctx *c, struct llm_slot *slot, const struct zw_batch
 {
 	slot->num_undo = 0;
 	zw_cmd_reset(&c->copies);
+	zw_cmd_reset(&c->after);
 	for (uint32_t i = 0; i < b->count; i++) {
 		uint32_t seq = llm_token_at(b, i)->seq;
 
@@ -93,6 +101,8 @@ void llm_step_undo(struct zw_ctx *c, struct llm_slot *slot, bool started)
 		}
 		s->length = u->length;
 		s->kept = u->kept;
+		if (u->place != LLM_NO_STATE)
+			llm_prefix_state_put(&c->pool.prefix, u->place);
 		s->choice = u->choice;
 		s->in_flight--;
 		/* What a slab was before its tokens cannot be brought back. */
@@ -112,6 +122,10 @@ void llm_step_settle(struct zw_ctx *c, struct llm_slot *slot)
 			llm_kv_put(&c->pool, u->shared);
 		c->seqs[u->seq].in_flight--;
 		llm_seq_know(c, &c->seqs[u->seq], u->end);
+		if (u->place != LLM_NO_STATE)
+			llm_prefix_state_keep(
+				&c->pool.prefix, u->place,
+				c->seqs[u->seq].blocks.id[u->keep / LLM_BLOCK_TOKENS - 1]);
 	}
 	slot->num_undo = 0;
 }
@@ -161,7 +175,11 @@ static void write_state(const struct zw_ctx *c, struct llm_slot *slot, uint32_t 
 	uint32_t length = t->pos + 1;
 
 	from[row] = (int32_t)llm_slab_of(c, t->seq, s->before);
-	to[row] = s->length - length <= c->o.rewind ? (int32_t)llm_slab_of(c, t->seq, length) : -1;
+	to[row] = -1;
+	if (s->length - length <= c->o.rewind)
+		to[row] = (int32_t)llm_slab_of(c, t->seq, length);
+	else if (s->place != LLM_NO_STATE && length == s->keep)
+		to[row] = (int32_t)llm_slab_place(c, s->place);
 }
 
 /*
@@ -285,33 +303,43 @@ int llm_ctx_queue_submit(struct zw_ctx *c, const struct zw_job *job, uint32_t jo
 	}
 }
 
-/* Copies of blocks first, where there are any, then the step. */
+static void add_job(struct zw_job *job, uint32_t *jobs, uint64_t va, size_t bytes)
+{
+	job[*jobs].cmd_va = va;
+	job[(*jobs)++].cmd_bytes = (uint32_t)bytes;
+}
+
+/* Copies of blocks first, where there are any, then the step, then copies of states. */
 static int submit_jobs(struct zw_ctx *c, struct llm_slot *s, const struct llm_tally *n,
 		       struct zw_error *err)
 {
 	struct zw_sync sync = {.fence = c->fence, .point = c->point + 1, .flags = ZW_SYNC_SIGNAL};
-	struct zw_job job[4];
+	struct zw_job job[5];
 	uint32_t jobs = 0;
 	int ret = zw_cmd_finish(&c->copies);
 
 	if (ret)
 		return llm_fail(err, ret, "copying blocks: %s", c->copies.what.msg);
+	ret = zw_cmd_finish(&c->after);
+	if (ret)
+		return llm_fail(err, ret, "copying states: %s", c->after.what.msg);
 	memset(job, 0, sizeof(job));
 	if (c->copies.used) {
 		memcpy(llm_param(c, s) + c->p.copies, c->copies.base, c->copies.used);
-		job[jobs].cmd_va = llm_param_va(c, s) + c->p.copies;
-		job[jobs++].cmd_bytes = (uint32_t)c->copies.used;
+		add_job(job, &jobs, llm_param_va(c, s) + c->p.copies, c->copies.used);
 	}
-	if (s->drafts) {
-		job[jobs].cmd_va = c->code.va + s->code_off + s->draft_off;
-		job[jobs++].cmd_bytes = s->draft_end[s->drafts - 1];
+	if (s->drafts)
+		add_job(job, &jobs, c->code.va + s->code_off + s->draft_off,
+			s->draft_end[s->drafts - 1]);
+	add_job(job, &jobs, c->code.va + s->code_off - (n->chosen ? s->chain_bytes : 0),
+		code_end(s, n) + (n->chosen ? s->chain_bytes : 0));
+	if (c->after.used) {
+		memcpy(llm_param(c, s) + c->p.after, c->after.base, c->after.used);
+		add_job(job, &jobs, llm_param_va(c, s) + c->p.after, c->after.used);
 	}
-	job[jobs].cmd_va = c->code.va + s->code_off - (n->chosen ? s->chain_bytes : 0);
-	job[jobs++].cmd_bytes = code_end(s, n) + (n->chosen ? s->chain_bytes : 0);
-	if (c->o.draft) {
-		job[jobs].cmd_va = c->code.va + s->code_off + s->mtp_off;
-		job[jobs++].cmd_bytes = n->out ? s->mtp_end_draft : s->mtp_end;
-	}
+	if (c->o.draft)
+		add_job(job, &jobs, c->code.va + s->code_off + s->mtp_off,
+			n->out ? s->mtp_end_draft : s->mtp_end);
 	for (uint32_t i = 0; i < jobs; i++) {
 		job[i].size = sizeof(job[i]);
 		job[i].result_va = llm_result_va(c, s) + c->r.job[i];

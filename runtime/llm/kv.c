@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int llm_kv_init(struct llm_kv *kv, uint32_t num, bool cached)
+int llm_kv_init(struct llm_kv *kv, uint32_t num, bool cached, uint32_t states)
 {
 	kv->free = malloc(num * sizeof(*kv->free));
 	kv->refs = calloc(num, sizeof(*kv->refs));
@@ -16,7 +16,7 @@ int llm_kv_init(struct llm_kv *kv, uint32_t num, bool cached)
 	for (uint32_t i = 0; i < num; i++)
 		kv->free[i] = num - 1 - i;
 	kv->cached = cached;
-	return cached ? llm_prefix_init(&kv->prefix, num) : 0;
+	return cached ? llm_prefix_init(&kv->prefix, num, states) : 0;
 }
 
 void llm_kv_fini(struct llm_kv *kv)

@@ -19,8 +19,8 @@ struct llm_kv {
 	struct llm_prefix prefix; /* if so */
 };
 
-/* cached: with a prefix cache. 0 or -ENOMEM. */
-int llm_kv_init(struct llm_kv *kv, uint32_t num, bool cached);
+/* cached: with a prefix cache, which has places for so many states. 0 or -ENOMEM. */
+int llm_kv_init(struct llm_kv *kv, uint32_t num, bool cached, uint32_t states);
 void llm_kv_fini(struct llm_kv *kv);
 
 /* Blocks that can be taken: free ones, and those of the prefix cache that nobody has. */

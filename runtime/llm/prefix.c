@@ -7,7 +7,7 @@
 
 #include "siphash.h"
 
-int llm_prefix_init(struct llm_prefix *p, uint32_t blocks)
+int llm_prefix_init(struct llm_prefix *p, uint32_t blocks, uint32_t states)
 {
 	uint64_t size = 16;
 
@@ -16,7 +16,8 @@ int llm_prefix_init(struct llm_prefix *p, uint32_t blocks)
 	memset(p, 0, sizeof(*p));
 	p->entry = calloc(blocks, sizeof(*p->entry));
 	p->table = malloc(size * sizeof(*p->table));
-	if (!p->entry || !p->table) {
+	p->state = calloc(states + 1, sizeof(*p->state));
+	if (!p->entry || !p->table || !p->state) {
 		llm_prefix_fini(p);
 		return -ENOMEM;
 	}
@@ -24,6 +25,9 @@ int llm_prefix_init(struct llm_prefix *p, uint32_t blocks)
 	for (uint64_t i = 0; i < size; i++)
 		p->table[i] = LLM_NO_BLOCK;
 	p->oldest = p->newest = LLM_NO_BLOCK;
+	p->num_states = states;
+	for (uint32_t i = 0; i < states; i++)
+		p->state[i].block = LLM_NO_BLOCK;
 	return 0;
 }
 
@@ -31,6 +35,7 @@ void llm_prefix_fini(struct llm_prefix *p)
 {
 	free(p->entry);
 	free(p->table);
+	free(p->state);
 	memset(p, 0, sizeof(*p));
 }
 
@@ -65,6 +70,7 @@ void llm_prefix_add(struct llm_prefix *p, uint32_t block, uint64_t parent, const
 	e->serial = ++p->last_serial;
 	e->parent = parent;
 	e->idle = false;
+	e->state = LLM_NO_STATE;
 	memcpy(e->ids, ids, sizeof(e->ids));
 	e->next = *head;
 	*head = block;
@@ -82,6 +88,8 @@ void llm_prefix_drop(struct llm_prefix *p, uint32_t block)
 		at = &p->entry[*at].next;
 	*at = e->next;
 	e->serial = 0;
+	if (e->state != LLM_NO_STATE)
+		p->state[e->state].block = LLM_NO_BLOCK;
 	p->num--;
 }
 
@@ -114,6 +122,55 @@ void llm_prefix_wake(struct llm_prefix *p, uint32_t block)
 	else
 		p->entry[e->newer].older = e->older;
 	p->num_idle--;
+}
+
+uint32_t llm_prefix_state_take(struct llm_prefix *p)
+{
+	uint32_t found = LLM_NO_STATE;
+
+	for (uint32_t i = 0; i < p->num_states; i++) {
+		const struct llm_prefix_state *s = &p->state[i];
+
+		if (s->taken)
+			continue;
+		if (s->block == LLM_NO_BLOCK) {
+			found = i;
+			break;
+		}
+		if (found == LLM_NO_STATE || s->used < p->state[found].used)
+			found = i;
+	}
+	if (found == LLM_NO_STATE)
+		return found;
+	if (p->state[found].block != LLM_NO_BLOCK)
+		p->entry[p->state[found].block].state = LLM_NO_STATE;
+	p->state[found] = (struct llm_prefix_state){.block = LLM_NO_BLOCK, .taken = true};
+	return found;
+}
+
+void llm_prefix_state_use(struct llm_prefix *p, uint32_t state)
+{
+	p->state[state].used = ++p->last_use;
+}
+
+void llm_prefix_state_keep(struct llm_prefix *p, uint32_t state, uint32_t block)
+{
+	struct llm_prefix_entry *e = &p->entry[block];
+
+	if (e->state != LLM_NO_STATE) {
+		/* The same state. */
+		llm_prefix_state_put(p, state);
+		llm_prefix_state_use(p, e->state);
+		return;
+	}
+	e->state = state;
+	p->state[state] = (struct llm_prefix_state){.block = block};
+	llm_prefix_state_use(p, state);
+}
+
+void llm_prefix_state_put(struct llm_prefix *p, uint32_t state)
+{
+	p->state[state] = (struct llm_prefix_state){.block = LLM_NO_BLOCK};
 }
 
 uint32_t llm_prefix_evict(struct llm_prefix *p)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "generate.h"
+#include "snapshot.h"
 
 /* Tokens that are known and not computed. */
 static uint32_t left(const struct llm_request *r)
@@ -37,7 +38,7 @@ static bool swap_out(struct zw_sched *s, struct llm_request *r)
 	if (s->o.flags & ZW_SCHED_RECOMPUTE || !r->done)
 		return false;
 	if (s->o.swap_bytes &&
-	    s->stats.swapped_bytes + llm_blocks_for(r->done) * llm_block_bytes(s->c) >
+	    s->stats.swapped_bytes + llm_align(llm_snapshot_bytes(s->c, r->done), 4096) >
 		    s->o.swap_bytes)
 		return false;
 	if (zw_seq_snapshot(s->c, r->seq, &snap))

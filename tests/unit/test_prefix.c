@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * The prefix cache: what sequences take from it has the bits that they would have computed, whatever
- * happened to whoever computed it.
+ * happened to whoever computed it. With recurrent state ($ZW_TEST_SHAPE) that is up to where a state was
+ * kept.
  */
 #include "ctx_test.h"
 
@@ -66,6 +67,14 @@ static uint64_t extend_by(struct zw_ctx *c, uint32_t seq, uint32_t k, uint32_t f
 
 	expect_row(append(c, seq, text[k] + from, to - from), k, to - 1);
 	return stats_of(c).tokens - before;
+}
+
+/* Spoils the first packet of a slot's command buffer; the second call mends it. */
+static void spoil(struct zw_ctx *c, uint32_t slot)
+{
+	uint16_t *opcode = (uint16_t *)(void *)((char *)c->code.ptr + c->slot[slot].code_off);
+
+	*opcode ^= 0x8000;
 }
 
 /* ---- what is taken ---- */
@@ -180,14 +189,6 @@ static void test_evicts(void **state)
 
 /* ---- what must not be taken ---- */
 
-/* Spoils the first packet of a slot's command buffer; the second call mends it. */
-static void spoil(struct zw_ctx *c, uint32_t slot)
-{
-	uint16_t *opcode = (uint16_t *)(void *)((char *)c->code.ptr + c->slot[slot].code_off);
-
-	*opcode ^= 0x8000;
-}
-
 /* A step that failed makes nothing known, nor does one that is not waited for. */
 static void test_failed(void **state)
 {
@@ -258,7 +259,7 @@ static void test_keys(void **state)
 	uint32_t ids[2][LLM_BLOCK_TOKENS] = {{0}, {1}};
 	uint64_t serial[3];
 
-	assert_int_equal(llm_prefix_init(&p, 8), 0);
+	assert_int_equal(llm_prefix_init(&p, 8, 2), 0);
 	p.mask = 0;
 	llm_prefix_add(&p, 0, LLM_PREFIX_ROOT, ids[0]);
 	llm_prefix_add(&p, 1, LLM_PREFIX_ROOT, ids[1]);
@@ -283,7 +284,108 @@ static void test_keys(void **state)
 	assert_int_equal(llm_prefix_evict(&p), 1);
 	assert_int_equal(p.num_idle, 0);
 	assert_int_equal(p.num, 2);
+	/* States: two places, the one used longest ago makes room. */
+	{
+		uint32_t a = llm_prefix_state_take(&p), b = llm_prefix_state_take(&p);
+
+		assert_int_equal(llm_prefix_state_take(&p), LLM_NO_STATE);
+		llm_prefix_state_keep(&p, a, 0);
+		llm_prefix_state_keep(&p, b, 2);
+		llm_prefix_state_use(&p, a);
+		assert_int_equal(llm_prefix_state_take(&p), b);
+		assert_int_equal(p.entry[2].state, LLM_NO_STATE);
+		/* One that a block has already is not kept twice. */
+		llm_prefix_state_keep(&p, b, 0);
+		assert_int_equal(p.entry[0].state, a);
+		assert_int_equal(llm_prefix_state_take(&p), b);
+		/* A block that goes takes its state along, not that of what comes after it. */
+		llm_prefix_drop(&p, 0);
+		llm_prefix_add(&p, 0, serial[1], ids[1]);
+		llm_prefix_state_keep(&p, b, 0);
+		assert_int_equal(llm_prefix_state_take(&p), a);
+		assert_int_equal(p.entry[0].state, b);
+		llm_prefix_state_put(&p, a);
+	}
 	llm_prefix_fini(&p);
+}
+
+/* ---- recurrent state ---- */
+
+/* What of a text is taken, and the rest computed from there. */
+static void expect_taken(struct zw_ctx *c, uint32_t k, uint32_t n, uint32_t want)
+{
+	uint32_t seq = sequence(c);
+
+	assert_int_equal(n - extend_by(c, seq, k, 0, n), want);
+	assert_int_equal(zw_seq_remove(c, seq), 0);
+}
+
+/* Where states are kept, which one goes, and that a step that failed keeps none. */
+static void states(uint32_t rewind)
+{
+	struct zw_ctx *c = context((struct zw_ctx_options){.context = LENGTH,
+							   .max_seqs = 4,
+							   .batch = 64,
+							   .prefix_cache = 1,
+							   .rewind = rewind,
+							   .prefix_states = 4,
+							   .prefix_state_tokens = 64});
+	uint32_t a = sequence(c), b = sequence(c), d;
+	struct zw_batch_token t[64];
+	struct zw_error err = {""};
+	uint64_t step;
+	size_t taken;
+
+	/* A step of 64 tokens, and one of 36 whose end is wanted. */
+	extend_by(c, a, 0, 0, 100);
+	expect_taken(c, 1, 100, 64); /* it leaves one behind 96 of its own */
+	expect_taken(c, 3, 97, 96);
+	expect_taken(c, 0, 100, 96);
+	/* Tokens one by one: behind a multiple of 64. */
+	for (uint32_t i = 100; i < 130; i++)
+		extend_by(c, a, 0, i, i + 1);
+	expect_taken(c, 0, 140, 128);
+	/* Four states: 64, 96 and 128 of text 0, 96 of text 1. The first was used longest ago. */
+	assert_int_equal(zw_seq_take_prefix(c, b, text[0], 140, &taken), 0);
+	assert_int_equal(taken, 128);
+	/* Behind what a sequence has nothing is taken. */
+	assert_int_equal(zw_seq_take_prefix(c, b, text[0], 140, &taken), 0);
+	assert_int_equal(taken, 0);
+	extend_by(c, b, 0, 128, 150);
+	d = sequence(c);
+	extend_by(c, d, 5, 0, 40); /* a fifth */
+	assert_int_equal(zw_seq_remove(c, d), 0);
+	expect_taken(c, 1, 90, 0);
+	expect_taken(c, 5, 40, 32);
+	/* A step that fails, and is done again. */
+	assert_int_equal(zw_seq_truncate(c, b, 0), 0);
+	for (uint32_t i = 0; i < 40; i++)
+		t[i] = (struct zw_batch_token){text[4][i], i, b, i == 39 ? ZW_WANT_LOGITS : 0};
+	spoil(c, 0);
+	spoil(c, 1);
+	step = submitted(c, t, 40);
+	assert_int_equal(zw_ctx_wait(c, step, ZW_FOREVER, &err), -EIO);
+	spoil(c, 0);
+	spoil(c, 1);
+	for (uint32_t i = 0; i < 4; i++)
+		assert_false(c->pool.prefix.state[i].taken);
+	expect_taken(c, 4, 40, 0);
+	expect_taken(c, 4, 40, 32);
+	/* Its state is lost, and not to be had from the cache before it begins again. */
+	assert_int_equal(zw_seq_take_prefix(c, b, text[4], 40, &taken), 0);
+	assert_int_equal(taken, 0);
+	assert_int_equal(zw_seq_truncate(c, b, 0), 0);
+	assert_int_equal(zw_seq_take_prefix(c, b, text[4], 40, &taken), 0);
+	assert_int_equal(taken, 32);
+	extend_by(c, b, 4, 32, 70);
+	zw_ctx_destroy(c);
+}
+
+static void test_states(void **state)
+{
+	states(0);
+	states(2);
+	states(7);
 }
 
 /* ---- what the device chose ---- */
@@ -391,11 +493,14 @@ static void random_change(struct zw_ctx *c, struct one *s, struct zw_snapshot **
 		s[i].live = false;
 		break;
 	case 2:
-		assert_int_equal(zw_seq_truncate(c, i, n), 0);
-		s[i].n = n;
+		if (zw_seq_truncate(c, i, n) == 0)
+			s[i].n = n;
+		else
+			assert_true(fix.s.next);
 		break;
 	case 3:
-		if (zw_seq_fork(c, i, n, &id) == -ENOSPC)
+		n = fix.s.next && pick(2) ? s[i].n : n;
+		if (zw_seq_fork(c, i, n, &id))
 			break;
 		s[id] = (struct one){.live = true, .k = s[i].k, .n = n};
 		break;
@@ -429,7 +534,9 @@ static void test_random(void **state)
 							   .max_seqs = SEQS,
 							   .batch = 64,
 							   .pool_tokens = 24 * 32,
-							   .prefix_cache = 1});
+							   .prefix_cache = 1,
+							   .rewind = 2,
+							   .prefix_state_tokens = 32});
 	struct zw_snapshot *snap[2] = {NULL};
 	struct one s[SEQS] = {{0}}, of[2];
 	uint32_t all = blocks_free(c);
@@ -459,6 +566,15 @@ int main(void)
 		cmocka_unit_test(test_failed),    cmocka_unit_test(test_rewritten),
 		cmocka_unit_test(test_generated), cmocka_unit_test(test_random),
 	};
+	const struct CMUnitTest recurrent[] = {
+		cmocka_unit_test(test_states),
+		cmocka_unit_test(test_off),
+		cmocka_unit_test(test_random),
+	};
+	const char *shape = getenv("ZW_TEST_SHAPE");
 
+	if (shape && fixture_shapes[atoi(shape)].next)
+		return cmocka_run_group_tests_name("prefix, recurrent", recurrent, open_texts,
+						   close_texts);
 	return cmocka_run_group_tests_name("prefix", tests, open_texts, close_texts);
 }

@@ -132,8 +132,11 @@ static void test_cached(void **state)
 /* No room, and copies that fail: everything stays as it was. */
 static void test_failures(void **state)
 {
-	struct zw_ctx *c = context((struct zw_ctx_options){
-		.context = LENGTH, .max_seqs = 3, .batch = 64, .pool_tokens = 6 * 32});
+	struct zw_ctx *c = context((struct zw_ctx_options){.context = LENGTH,
+							   .max_seqs = 3,
+							   .batch = 64,
+							   .pool_tokens = 6 * 32,
+							   .rewind = 10});
 	uint32_t a = sequence(c), b = sequence(c), free_blocks;
 	struct zw_snapshot *snap, *other;
 	uint64_t va;
@@ -455,13 +458,18 @@ static void test_slab(void **state)
 {
 	const struct llm_family *plain = model->family;
 	struct llm_family family = *plain;
-	char *dir = scratch_new(), *path = in_dir(dir, "one");
+	char *dir, *path;
 	char x[SLAB], y[SLAB] = "";
 	struct zw_snapshot *snap, *copy;
 	struct zw_copier *cp;
 	struct zw_ctx *c;
 	uint32_t a;
 
+	/* One that has such state shows it in all tests. */
+	if (fix.s.next)
+		return;
+	dir = scratch_new();
+	path = in_dir(dir, "one");
 	family.needs = slab_needs;
 	model->family = &family;
 	c = context((struct zw_ctx_options){.context = 100, .max_seqs = 2, .batch = 64});

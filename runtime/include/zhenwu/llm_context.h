@@ -41,6 +41,9 @@ struct zw_ctx;
 #define ZW_CTX_MAX_STEPS       4
 #define ZW_CTX_MAX_TOPK        1024
 #define ZW_CTX_MAX_REWIND      15
+#define ZW_CTX_MAX_STATES      4096
+
+#define ZW_CTX_DEFAULT_STATE_TOKENS 512
 
 struct zw_ctx_options {
 	uint32_t size;     /**< sizeof(struct zw_ctx_options) */
@@ -58,8 +61,7 @@ struct zw_ctx_options {
 	uint64_t pool_tokens;
 	/** 1: full blocks that no sequence has any more stay in the pool until it needs them, the
 	 *  one unused for longest going first, and sequences that begin with the same tokens take
-	 *  them, and those of each other, without computing: see zw_seq_take_prefix(). Not for
-	 *  families with recurrent state. 0: none. */
+	 *  them, and those of each other, without computing: see zw_seq_take_prefix(). 0: none. */
 	uint32_t prefix_cache;
 	/** Tokens that a sequence with recurrent state can go back, 0..ZW_CTX_MAX_REWIND: so many
 	 *  more states are kept for each sequence. No matter in families without such state, which
@@ -69,7 +71,14 @@ struct zw_ctx_options {
 	 *  the model was opened with ZW_MODEL_MTP. The head's layer then has a part of the KV cache and
 	 *  sees every token; `rewind` is at least as large, `outputs` larger by one. 0: no head. */
 	uint32_t draft;
-	uint32_t reserved; /**< must be 0 */
+	/** With prefix_cache, in families with recurrent state: so many states are kept, the one used
+	 *  longest ago making room, 0..ZW_CTX_MAX_STATES; 0: max_seqs. A text can be taken up to
+	 *  where a state was kept. A step keeps one of a sequence: when it has several tokens of it and
+	 *  something is wanted of the last one, behind the last full block; else behind the last
+	 *  multiple of prefix_state_tokens, if it comes to one. */
+	uint32_t prefix_states;
+	uint32_t prefix_state_tokens; /**< a multiple of 32; 0: the default */
+	uint32_t reserved;            /**< must be 0 */
 };
 
 /**
