@@ -111,7 +111,6 @@ static int run_step(struct llm_run *g, struct drafts *d, uint64_t *step, struct 
 				 .drafts = d->on_device,
 				 .draft_row = d->row};
 	uint32_t length = (uint32_t)zw_seq_length(g->c, g->p.seq);
-	struct llm_seq *s = llm_seq_of(g->c, g->p.seq);
 	int ret;
 
 	for (uint32_t i = 0; i <= d->n; i++)
@@ -122,7 +121,6 @@ static int run_step(struct llm_run *g, struct drafts *d, uint64_t *step, struct 
 	if (ret)
 		return ret;
 	llm_step_ids(g->c, *step, d->id, 1 + d->n);
-	memcpy(s->ids + length, d->id, (1 + d->n) * sizeof(d->id[0]));
 	return 0;
 }
 

@@ -388,6 +388,142 @@ static void test_states(void **state)
 	states(7);
 }
 
+/* ---- drafts ---- */
+
+struct answer {
+	uint32_t id[LENGTH], n;
+};
+
+static int answer_token(void *opaque, uint32_t id)
+{
+	struct answer *a = opaque;
+
+	a->id[a->n++] = id;
+	return 0;
+}
+
+/* The greedy answer to a prompt in a new sequence, drafted so; what the cache had of the prompt. */
+static uint64_t answer(struct zw_ctx *c, const uint32_t *prompt, uint32_t n, uint32_t tokens,
+		       uint32_t draft, struct answer *a)
+{
+	struct zw_sampling_params sp = {.size = sizeof(sp), .top_p = 1};
+	struct zw_generate_params p = {.size = sizeof(p),
+				       .flags = ZW_GENERATE_IGNORE_STOP,
+				       .seq = sequence(c),
+				       .max_tokens = tokens,
+				       .token = answer_token,
+				       .opaque = a,
+				       .draft = draft,
+				       .draft_tokens = draft ? 3 : 0};
+	struct zw_generate_result r = {.size = sizeof(r)};
+	uint64_t before = stats_of(c).prefix_hits;
+	struct zw_error err = {""};
+
+	a->n = 0;
+	assert_int_equal(zw_sampler_open(&sp, &p.sampler, &err), 0);
+	if (zw_generate(c, &p, prompt, n, &r, &err))
+		fail_msg("%s", err.msg);
+	zw_sampler_close(p.sampler);
+	assert_int_equal(zw_seq_remove(c, p.seq), 0);
+	return stats_of(c).prefix_hits - before;
+}
+
+/* Ids that were drafted on the device, right or wrong, are what a block is known by. */
+static void drafted_ids(struct zw_ctx *c)
+{
+	struct zw_eval_options opt = {.size = sizeof(opt), .want = ZW_WANT_ARGMAX};
+	struct zw_output out = {.size = sizeof(out)};
+	uint32_t a = sequence(c), b = sequence(c), whole[40], id;
+	struct llm_submit how = {.next = LLM_NO_ROW, .drafts = 2};
+	struct zw_batch_token t[4];
+	struct zw_batch batch = {
+		.size = sizeof(batch), .count = 4, .token_size = sizeof(t[0]), .tokens = t};
+	struct zw_error err = {""};
+	const uint32_t *ids;
+	uint64_t step;
+	size_t taken;
+	float *want;
+
+	if (zw_ctx_eval(c, a, text[4], 29, &opt, &out, &err))
+		fail_msg("%s", err.msg);
+	step = c->last_step;
+	assert_int_equal(llm_mtp_draft(c, step, 28, &id, &how.draft_row), 0);
+	for (uint32_t i = 0; i < 4; i++)
+		t[i] = (struct zw_batch_token){LLM_ID_DRAFTED, 29 + i, a, ZW_WANT_ARGMAX};
+	t[0].id = (uint32_t)out.argmax;
+	t[1].id = id;
+	if (llm_ctx_submit(c, &batch, &how, &step, &err))
+		fail_msg("%s", err.msg);
+	waited(c, step);
+	assert_int_equal(zw_seq_tokens(c, a, &ids), 33);
+	assert_true(ids[31] < V && ids[32] < V);
+	memcpy(whole, ids, 33 * sizeof(*ids));
+	memcpy(whole + 33, text[0], 7 * sizeof(*ids));
+	assert_int_equal(zw_seq_take_prefix(c, b, whole, 40, &taken), 0);
+	assert_int_equal(taken, 32);
+	want = solo(whole, 40);
+	assert_memory_equal(append(c, b, whole + 32, 8), want + (size_t)39 * V, V * sizeof(*want));
+	free(want);
+	assert_int_equal(zw_seq_remove(c, a) | zw_seq_remove(c, b), 0);
+}
+
+/*
+ * With and without the cache, times no drafts, drafts of what was there before, and of the MTP head: the same
+ * tokens; and what was generated from drafts is as much there for others as what was not.
+ */
+static void test_drafts(void **state)
+{
+	struct zw_model_options mo = {.size = sizeof(mo), .flags = ZW_MODEL_MTP};
+	struct answer want[3], got;
+	struct zw_model *plain = model;
+	struct zw_error err = {""};
+	uint32_t whole[LENGTH], other[LENGTH];
+
+	if (!fix.s.mtp)
+		return;
+	if (zw_model_open(dev, fix.dir, &mo, &model, &err))
+		fail_msg("%s", err.msg);
+	for (uint32_t k = 0; k < 6; k++) {
+		uint32_t cached = k & 1, draft = k / 2;
+		struct zw_ctx *c =
+			context((struct zw_ctx_options){.context = LENGTH,
+							.max_seqs = 2,
+							.batch = 64,
+							.outputs = 8,
+							.prefix_cache = cached,
+							.rewind = 3,
+							.draft = draft == ZW_DRAFT_MTP ? 3 : 0,
+							.prefix_states = 16,
+							.prefix_state_tokens = 32});
+		uint64_t hits;
+
+		assert_int_equal(answer(c, text[0], 20, 100, draft, k ? &got : &want[0]), 0);
+		if (k) {
+			assert_int_equal(got.n, 100);
+			assert_memory_equal(got.id, want[0].id, sizeof(uint32_t) * 100);
+		}
+		/* The answer as a prompt, whole, and one that turns off in the middle. */
+		memcpy(whole, text[0], 20 * sizeof(*whole));
+		memcpy(whole + 20, want[0].id, 100 * sizeof(*whole));
+		memcpy(other, whole, sizeof(whole));
+		for (uint32_t i = 70; i < 120; i++)
+			other[i] = text[5][i];
+		hits = answer(c, whole, 110, 30, draft, k ? &got : &want[1]);
+		assert_int_equal(hits, cached ? 96 : 0);
+		if (k)
+			assert_memory_equal(got.id, want[1].id, sizeof(uint32_t) * 30);
+		hits = answer(c, other, 100, 30, draft, k ? &got : &want[2]);
+		assert_int_equal(hits, cached ? 64 : 0);
+		if (k)
+			assert_memory_equal(got.id, want[2].id, sizeof(uint32_t) * 30);
+		if (cached && draft == ZW_DRAFT_MTP)
+			drafted_ids(c);
+		zw_ctx_destroy(c);
+	}
+	assert_int_equal(zw_model_close(model), 0);
+	model = plain;
+}
+
 /* ---- what the device chose ---- */
 
 static int keep(void *opaque, uint32_t id)
@@ -568,6 +704,7 @@ int main(void)
 	};
 	const struct CMUnitTest recurrent[] = {
 		cmocka_unit_test(test_states),
+		cmocka_unit_test(test_drafts),
 		cmocka_unit_test(test_off),
 		cmocka_unit_test(test_random),
 	};
