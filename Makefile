@@ -8,10 +8,17 @@ BUILD := build
 S := scripts
 
 # make run
-MODEL ?= tests/models/qwen3-kdoc
+MODEL ?= tests/models/qwen3next-agent
 PROMPT ?= The driver allocates a buffer object and
 MAX_TOKENS ?= 64
 PROFILE ?= 810e
+# What the stored model is asked besides: a question that takes a tool.
+QUESTION ?= Please add up 6, 61, 66947 and 51594.
+QUESTION_ARGS = $(if $(filter tests/models/qwen3next-agent,$(MODEL)),--model "$(MODEL)" --chat --single-turn \
+	--tools "$(ROOT)/$(BUILD)/native/tests/agent/tools" --prompt "$$ZW_QUESTION")
+
+# make agent
+CALLS ?= 1000
 export PROFILE
 
 # make vm QEMU_ARGS="-m 4G", make kselftest TESTS="bo vm", make modules KDIR=/lib/modules/...,
@@ -26,7 +33,7 @@ DESTDIR ?=
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help packages run run-sim check check-debug fuzz vm kselftest bench modules firmware \
+.PHONY: help packages run run-sim agent check check-debug fuzz vm kselftest bench modules firmware \
 	native native-asan native-tsan qemu kselftest-build install clean distclean-cache lint
 
 help:
@@ -37,6 +44,7 @@ help:
 	@echo '  make check             all tests: native, compile checks, models, and in the VM'
 	@echo
 	@echo '  make run-sim           the same prompt in one process: no VM, no root'
+	@echo '  make agent             one conversation of CALLS=1000 tool calls with a model in the VM'
 	@echo '  make vm                a shell in the VM with the driver loaded; QEMU_ARGS="..."'
 	@echo '  make kselftest         the driver tests in the VM; TESTS="name..." picks some'
 	@echo '  make check-debug       the driver tests on a kernel with KASAN, lockdep, kmemleak and more,'
@@ -93,14 +101,20 @@ kselftest-build:
 	@$(S)/build-step kselftest
 
 run: packages qemu firmware modules native
-	@tests/vm/run model --model "$(MODEL)" --prompt "$$ZW_PROMPT" --max-tokens "$(MAX_TOKENS)"
+	@tests/vm/run model --model "$(MODEL)" --prompt "$$ZW_PROMPT" --max-tokens "$(MAX_TOKENS)" \
+		$(if $(QUESTION_ARGS),--then $(QUESTION_ARGS))
 
 run-sim: firmware native
 	@$(BUILD)/native/runtime/tools/zw-run --device sim --profile "$(PROFILE)" --model "$(MODEL)" \
 		--prompt "$$ZW_PROMPT" --max-tokens "$(MAX_TOKENS)"
+	$(if $(QUESTION_ARGS),@$(BUILD)/native/runtime/tools/zw-run --device sim --profile "$(PROFILE)" $(QUESTION_ARGS))
+
+agent: packages qemu firmware modules native
+	@tests/agent/run --calls "$(CALLS)" $(if $(AGENT_MODEL),--model "$(AGENT_MODEL)")
 
 # Through the environment: a prompt may hold quotes.
 run run-sim: export ZW_PROMPT = $(PROMPT)
+run run-sim: export ZW_QUESTION = $(QUESTION)
 
 vm: packages qemu firmware modules native
 	@tests/vm/run shell -- $(QEMU_ARGS)

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "tokenizer.h"
+
 static int dump_arguments(struct jctx *c, const struct jval *v, struct chat_call *call)
 {
 	static const struct jstr comma = {.len = 2, .p = ", "}, colon = {.len = 2, .p = ": "};
@@ -24,7 +26,8 @@ int chat_call_json(struct jctx *c, const char *text, size_t len, struct chat_cal
 	if (v.t != J_DICT)
 		return jfail(c, -EBADMSG, "call: not an object");
 	name = jdict_find(v.u.d, "name", 4);
-	if (!name || name->t != J_STRING || !name->u.s->len)
+	if (!name || name->t != J_STRING || !name->u.s->len ||
+	    memchr(name->u.s->p, 0, name->u.s->len))
 		return jfail(c, -EBADMSG, "call: no name");
 	args = jdict_find(v.u.d, "arguments", 9);
 	if (args && args->t == J_STRING) {
@@ -76,7 +79,8 @@ static int take_name(struct jctx *c, struct text *t, const char *what, struct jv
 	const char *close = memchr(t->p, '>', (size_t)(t->end - t->p)), *end = close;
 	int ret;
 
-	if (!close || memchr(t->p, '\n', (size_t)(close - t->p)))
+	if (!close || memchr(t->p, '\n', (size_t)(close - t->p)) ||
+	    memchr(t->p, 0, (size_t)(close - t->p)))
 		return jfail(c, -EBADMSG, "call: %s= without a name and >", what);
 	while (t->p < end && *t->p == ' ')
 		t->p++;
@@ -195,14 +199,29 @@ static int parameter(struct jctx *c, struct text *t, const struct jval *props, s
 	return ret ? ret : jdict_set(c, args, name, v);
 }
 
+/* Values count in characters: what is none does not come that far. (JSON's reader looks itself.) */
+static int check_utf8(struct jctx *c, const char *text, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)text, *end = p + len;
+
+	for (size_t n; p < end; p += n) {
+		n = utf8_len(p, end);
+		if (!n)
+			return jfail(c, -EBADMSG, "call: not UTF-8");
+	}
+	return 0;
+}
+
 int chat_call_xml(struct jctx *c, const char *text, size_t len, const struct jval *tools,
 		  struct chat_call *call)
 {
 	struct text t = {text, text + len};
 	const struct jval *props;
 	struct jval name, args;
-	int ret = jdict_new(c, J_DICT, &args);
+	int ret = check_utf8(c, text, len);
 
+	if (!ret)
+		ret = jdict_new(c, J_DICT, &args);
 	space(&t);
 	if (!ret && !take(&t, "<function="))
 		ret = jfail(c, -EBADMSG, "call: neither an object nor <function=");

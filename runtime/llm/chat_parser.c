@@ -36,6 +36,11 @@ struct zw_chat_parser {
 	int stop; /* what the callback returned */
 };
 
+static bool is_blank(char ch)
+{
+	return ch == ' ' || ch == '\t' || ch == '\r' || ch == '\n';
+}
+
 /* ---- telling ---- */
 
 static int tell(struct zw_chat_parser *p, const struct zw_chat_event *e)
@@ -76,9 +81,14 @@ static int give_call(struct zw_chat_parser *p, const char *body, size_t body_len
 	struct zw_error why = {""};
 	struct jctx c = {.arena.max = JINJA_MEMORY_MAX, .err = &why};
 	struct chat_call call = {0};
-	char *text = strndup(p->held, n);
+	char *text = malloc(n + 1);
 	int ret = text ? 0 : -ENOMEM;
 
+	/* All of it, with the NULs that a model may write. */
+	if (!ret)
+		memcpy(text, p->held, n);
+	if (!ret)
+		text[n] = '\0';
 	if (!ret)
 		ret = json ? chat_call_json(&c, body, body_len, &call)
 			   : chat_call_xml(&c, body, body_len, &p->tools, &call);
@@ -157,7 +167,7 @@ static int in_begin(struct zw_chat_parser *p)
 {
 	size_t n = 0, left;
 
-	while (n < p->len && strchr(" \t\r\n", p->held[n]) && p->held[n])
+	while (n < p->len && is_blank(p->held[n]))
 		n++;
 	left = p->len - n;
 	if (left < sizeof(think) - 1 && !memcmp(p->held + n, think, left))
@@ -261,7 +271,7 @@ static bool scan_xml(struct zw_chat_parser *p, size_t *at)
 	for (; scan_tag(p, call_end, at); p->scanned = *at + 1) {
 		size_t n = *at;
 
-		while (n && strchr(" \t\r\n", p->held[n - 1]))
+		while (n && is_blank(p->held[n - 1]))
 			n--;
 		if (n >= sizeof(function_end) - 1 &&
 		    !memcmp(p->held + n - (sizeof(function_end) - 1), function_end,
@@ -276,7 +286,7 @@ static int in_call(struct zw_chat_parser *p)
 	size_t from = sizeof(call_begin) - 1, body = from, at;
 	bool found;
 
-	while (body < p->len && strchr(" \t\r\n", p->held[body]) && p->held[body])
+	while (body < p->len && is_blank(p->held[body]))
 		body++;
 	if (body == p->len)
 		return 0;
@@ -363,7 +373,7 @@ static int finish_call(struct zw_chat_parser *p)
 	const char *end = memmem(p->held + from, p->len - from, call_end, sizeof(call_end) - 1);
 	size_t at = end ? (size_t)(end - p->held) : p->len;
 
-	while (body < at && strchr(" \t\r\n", p->held[body]) && p->held[body])
+	while (body < at && is_blank(p->held[body]))
 		body++;
 	return give_call(p, p->held + from, at - from, body == at || p->held[body] != '<',
 			 end ? at + sizeof(call_end) - 1 : at);
@@ -432,7 +442,7 @@ void zw_chat_parser_close(struct zw_chat_parser *p)
 
 bool zw_chat_opens_reasoning(const char *text, size_t len)
 {
-	while (len && strchr(" \t\r\n", text[len - 1]) && text[len - 1])
+	while (len && is_blank(text[len - 1]))
 		len--;
 	return len >= sizeof(think) - 1 &&
 	       !memcmp(text + len - (sizeof(think) - 1), think, sizeof(think) - 1);

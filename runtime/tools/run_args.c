@@ -13,9 +13,9 @@
 
 #include "tool_output.h"
 
-static const char usage_text[] =
-	"usage: zw-run --model MODEL (--prompt TEXT | --prompt-file F | --prompt-ids FILE.json)\n"
-	"              [options]\n";
+static const char usage_text[] = "usage: zw-run --model MODEL (--prompt TEXT | --prompt-file F | "
+				 "--prompt-ids FILE.json | --chat)\n"
+				 "              [options]\n";
 
 static const char help_text[] =
 	"\n"
@@ -38,6 +38,20 @@ static const char help_text[] =
 	"ngram\n"
 	"                           (what followed before), none (default)\n"
 	"      --draft-tokens N     at most N for each step (default 2)\n"
+	"\n"
+	"A conversation:\n"
+	"      --chat, -cnv         applies the model's chat template; lines of standard input (or "
+	"of a\n"
+	"                           terminal, with editing and history) are messages, --prompt or\n"
+	"                           --prompt-file the first one; /help lists commands\n"
+	"  -sys, --system TEXT      what the system says first\n"
+	"      --thinking, --no-thinking   let the model reason, or not (default: the template's)\n"
+	"      --tools DIR          each executable file there is a tool that the model may call\n"
+	"      --max-calls N        calls for one message (default 100)\n"
+	"      --tool-timeout S     seconds that a call may take (default 30)\n"
+	"  -st, --single-turn       one message only\n"
+	"      --chat-template-file F      in place of the model's\n"
+	"      --transcript F       writes the messages as JSON\n"
 	"\n"
 	"What is chosen; defaults are the model's generation_config.json:\n"
 	"      --temperature T, --temp T   0 is greedy\n"
@@ -69,6 +83,7 @@ static const char help_text[] =
 	"      --stats-json F       times, rates and counters\n"
 	"      --save-session F     prompt and answer as the model has them, to go on from\n"
 	"      --load-session F     goes on from there: the prompt comes behind it\n"
+	"  -t, --threads N          of the device model in this process (sim)\n"
 	"  -q, --quiet              no progress, no statistics on standard error\n"
 	"  -h, --help, --version\n"
 	"\n"
@@ -193,10 +208,20 @@ enum {
 	OPT_STATS_JSON,
 	OPT_LOAD_SESSION,
 	OPT_SAVE_SESSION,
+	OPT_CHAT,
+	OPT_SYSTEM,
+	OPT_THINKING,
+	OPT_NO_THINKING,
+	OPT_TOOLS,
+	OPT_MAX_CALLS,
+	OPT_TOOL_TIMEOUT,
+	OPT_SINGLE_TURN,
+	OPT_CHAT_TEMPLATE,
+	OPT_TRANSCRIPT,
 	OPT_VERSION,
 };
 
-static const char short_options[] = ":m:p:f:n:c:s:qh";
+static const char short_options[] = ":m:p:f:n:c:s:t:qh";
 
 /* A value's first name is the one that errors use. */
 static const struct option options[] = {
@@ -237,6 +262,25 @@ static const struct option options[] = {
 	{"stats-json", required_argument, NULL, OPT_STATS_JSON},
 	{"load-session", required_argument, NULL, OPT_LOAD_SESSION},
 	{"save-session", required_argument, NULL, OPT_SAVE_SESSION},
+	{"chat", no_argument, NULL, OPT_CHAT},
+	{"cnv", no_argument, NULL, OPT_CHAT},
+	{"conversation", no_argument, NULL, OPT_CHAT},
+	{"system", required_argument, NULL, OPT_SYSTEM},
+	{"sys", required_argument, NULL, OPT_SYSTEM},
+	{"system-prompt", required_argument, NULL, OPT_SYSTEM},
+	{"thinking", no_argument, NULL, OPT_THINKING},
+	{"no-thinking", no_argument, NULL, OPT_NO_THINKING},
+	{"tools", required_argument, NULL, OPT_TOOLS},
+	{"max-calls", required_argument, NULL, OPT_MAX_CALLS},
+	{"tool-timeout", required_argument, NULL, OPT_TOOL_TIMEOUT},
+	{"single-turn", no_argument, NULL, OPT_SINGLE_TURN},
+	{"st", no_argument, NULL, OPT_SINGLE_TURN},
+	{"chat-template-file", required_argument, NULL, OPT_CHAT_TEMPLATE},
+	{"transcript", required_argument, NULL, OPT_TRANSCRIPT},
+	{"threads", required_argument, NULL, 't'},
+	{"predict", required_argument, NULL, 'n'},
+	{"n-predict", required_argument, NULL, 'n'},
+	{"file", required_argument, NULL, 'f'},
 	{"quiet", no_argument, NULL, 'q'},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPT_VERSION},
@@ -299,20 +343,50 @@ static bool set_draft(struct run_args *a, const char *v)
 	return false;
 }
 
+/* An option of a conversation. */
+static bool set_chat(struct run_args *a, int opt, const char *v)
+{
+	switch (opt) {
+	case OPT_CHAT:
+		a->chat = true;
+		return true;
+	case OPT_SYSTEM:
+		a->system = v;
+		return true;
+	case OPT_THINKING:
+		a->thinking = true;
+		return true;
+	case OPT_NO_THINKING:
+		a->no_thinking = true;
+		return true;
+	case OPT_MAX_CALLS:
+		return parse_u32(v, 0, INT32_MAX, &a->max_calls);
+	case OPT_TOOL_TIMEOUT:
+		return parse_float(v, 0.1f, 86400, &a->tool_timeout);
+	default:
+		a->single_turn = true;
+		return true;
+	}
+}
+
 /* One option's value; false when it is out of range. */
 static bool set_option(struct run_args *a, int opt, const char *v)
 {
-	const char **text = opt == 'm'                ? &a->model
-			    : opt == 'f'              ? &a->prompt_file
-			    : opt == OPT_PROFILE      ? &a->profile
-			    : opt == OPT_PROMPT_IDS   ? &a->prompt_ids
-			    : opt == OPT_LOGITS_OUT   ? &a->logits_out
-			    : opt == OPT_IDS_OUT      ? &a->ids_out
-			    : opt == OPT_STATS_JSON   ? &a->stats_json
-			    : opt == OPT_LOAD_SESSION ? &a->load_session
-			    : opt == OPT_SAVE_SESSION ? &a->save_session
-			    : opt == OPT_LOGPROBS_OUT ? &a->logprobs_out
-						      : NULL;
+	const char **text = opt == 'm'                 ? &a->model
+			    : opt == 'f'               ? &a->prompt_file
+			    : opt == OPT_PROFILE       ? &a->profile
+			    : opt == OPT_PROMPT_IDS    ? &a->prompt_ids
+			    : opt == OPT_LOGITS_OUT    ? &a->logits_out
+			    : opt == OPT_IDS_OUT       ? &a->ids_out
+			    : opt == OPT_STATS_JSON    ? &a->stats_json
+			    : opt == OPT_LOAD_SESSION  ? &a->load_session
+			    : opt == OPT_SAVE_SESSION  ? &a->save_session
+			    : opt == OPT_LOGPROBS_OUT  ? &a->logprobs_out
+			    : opt == OPT_TOOLS         ? &a->tools
+			    : opt == OPT_CHAT_TEMPLATE ? &a->chat_template_file
+			    : opt == OPT_TRANSCRIPT    ? &a->transcript
+						       : NULL;
+	uint64_t threads;
 
 	if (text) {
 		*text = v;
@@ -329,6 +403,9 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 		return parse_u32(v, 1, INT32_MAX, &a->ctx);
 	case 's':
 		return parse_u64(v, 0, UINT64_MAX, &a->seed);
+	case 't':
+		/* The device model in this process has its number from there. */
+		return parse_u64(v, 1, 256, &threads) && !setenv("ZW_WORKERS", v, 1);
 	case 'q':
 		a->quiet = true;
 		return true;
@@ -360,18 +437,56 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 	case OPT_NO_GENERATION_CONFIG:
 		a->no_generation_config = true;
 		return true;
+	case OPT_CHAT:
+	case OPT_SYSTEM:
+	case OPT_THINKING:
+	case OPT_NO_THINKING:
+	case OPT_MAX_CALLS:
+	case OPT_TOOL_TIMEOUT:
+	case OPT_SINGLE_TURN:
+		return set_chat(a, opt, v);
 	default:
 		return set_sampling(a, opt, v);
 	}
+}
+
+/* Options of a conversation without one would do nothing; and it has no ids in and out. */
+static int check_chat(const struct run_args *a)
+{
+	const char *alone = a->tools                ? "--tools"
+			    : a->system             ? "--system"
+			    : a->transcript         ? "--transcript"
+			    : a->chat_template_file ? "--chat-template-file"
+			    : a->single_turn        ? "--single-turn"
+			    : a->thinking           ? "--thinking"
+			    : a->no_thinking        ? "--no-thinking"
+						    : NULL;
+	const char *ids = a->prompt_ids     ? "--prompt-ids"
+			  : a->logits_out   ? "--logits-out"
+			  : a->ids_out      ? "--ids-out"
+			  : a->has_logprobs ? "--logprobs"
+			  : a->load_session ? "--load-session"
+			  : a->save_session ? "--save-session"
+			  : a->json_schema  ? "--json-schema"
+					    : NULL;
+
+	if (!a->chat && alone)
+		return usage("%s needs --chat", alone);
+	if (a->chat && ids)
+		return usage("%s does not go with --chat", ids);
+	if (a->thinking && a->no_thinking)
+		return usage("%s contradict each other", "--thinking and --no-thinking");
+	return -1;
 }
 
 int run_args_parse(struct run_args *a, int argc, char **argv)
 {
 	int opt, prompts;
 
-	*a = (struct run_args){.device = "auto", .draft_tokens = 2};
+	*a = (struct run_args){
+		.device = "auto", .draft_tokens = 2, .max_calls = 100, .tool_timeout = 30};
 	opterr = 0;
-	while ((opt = getopt_long(argc, argv, short_options, options, NULL)) != -1) {
+	while ((opt = getopt_long_only(argc, argv, short_options, options, NULL)) != -1) {
 		if (opt == '?' || opt == ':')
 			return usage("unknown or incomplete option %s", argv[optind - 1]);
 		if (opt == 'h') {
@@ -396,9 +511,11 @@ int run_args_parse(struct run_args *a, int argc, char **argv)
 	if (a->logprobs_out && !a->has_logprobs)
 		return usage("%s needs --logprobs", "--logprobs-out");
 	prompts = !!a->prompt + !!a->prompt_file + !!a->prompt_ids;
-	if (prompts != 1)
+	if (check_chat(a) >= 0)
+		return EXIT_USAGE;
+	if (prompts > 1 || (!prompts && !a->chat))
 		return usage("one of %s is needed, and only one",
-			     "--prompt, --prompt-file, --prompt-ids");
+			     "--prompt, --prompt-file, --prompt-ids or, without one, --chat");
 	return -1;
 }
 

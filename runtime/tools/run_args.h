@@ -19,18 +19,21 @@ struct run_args {
 	const char *logits_out, *ids_out, *stats_json, *logprobs_out;
 	const char *load_session, *save_session;
 	const char *json_schema; /* a schema or the name of a file with one */
-	const char **stop;       /* texts that end the answer */
+	const char *system, *tools, *transcript, *chat_template_file;
+	const char **stop; /* texts that end the answer */
 	size_t num_stop;
 	struct run_bias *bias; /* of --logit-bias */
 	size_t num_bias;
 	uint64_t max_tokens, seed;
 	uint32_t draft, draft_tokens; /* enum zw_draft */
 	uint32_t ctx, chunk, top_k, no_repeat_ngram, min_tokens, logprobs;
-	float temperature, top_p, min_p;
+	uint32_t max_calls;
+	float temperature, top_p, min_p, tool_timeout;
 	float repetition_penalty, presence_penalty, frequency_penalty;
 	bool has_max_tokens, has_temperature, has_top_k, has_top_p, has_min_p, has_ngram;
 	bool has_min_tokens, has_logprobs;
 	bool has_repetition, has_presence, has_frequency;
+	bool chat, thinking, no_thinking, single_turn;
 	bool ignore_eos, no_generation_config, quiet;
 };
 

@@ -67,6 +67,15 @@ void run_report_print(const struct run_report *r, FILE *f)
 		(double)(p->hbm_written + d->hbm_written) / 1048576,
 		(double)(p->sys_read + d->sys_read) / 1048576,
 		(double)(p->sys_written + d->sys_written) / 1048576);
+	if (r->chat)
+		fprintf(f,
+			"chat: %llu answers, %llu calls (%llu failed), %llu malformed calls, "
+			"context of %llu "
+			"tokens\n",
+			(unsigned long long)r->chat->answers, (unsigned long long)r->chat->calls,
+			(unsigned long long)r->chat->failed_calls,
+			(unsigned long long)r->chat->bad_calls,
+			(unsigned long long)r->chat->context);
 	fprintf(f, "device: %s, profile %s, firmware %u.%u.%u; stopped by %s\n", r->attrs->spec,
 		r->attrs->profile_name, ZW_FW_VERSION_MAJOR(r->attrs->fw_version),
 		ZW_FW_VERSION_MINOR(r->attrs->fw_version),
@@ -100,6 +109,17 @@ static cJSON *phase_json(const struct zw_ctx_stats *s, double wall)
 	return o;
 }
 
+static void add_chat(cJSON *o, const struct run_chat_stats *s)
+{
+	cJSON *chat = cJSON_AddObjectToObject(o, "chat");
+
+	cJSON_AddNumberToObject(chat, "answers", (double)s->answers);
+	cJSON_AddNumberToObject(chat, "calls", (double)s->calls);
+	cJSON_AddNumberToObject(chat, "failed_calls", (double)s->failed_calls);
+	cJSON_AddNumberToObject(chat, "malformed_calls", (double)s->bad_calls);
+	cJSON_AddNumberToObject(chat, "context_tokens", (double)s->context);
+}
+
 int run_report_write_json(const struct run_report *r, const char *path, struct zw_error *err)
 {
 	cJSON *o = cJSON_CreateObject(), *load = cJSON_CreateObject();
@@ -126,6 +146,8 @@ int run_report_write_json(const struct run_report *r, const char *path, struct z
 	cJSON_AddItemToObject(o, "load", load);
 	cJSON_AddItemToObject(o, "prefill", phase_json(p, (double)r->res->prefill_ns * 1e-9));
 	cJSON_AddItemToObject(o, "decode", phase_json(d, (double)r->res->decode_ns * 1e-9));
+	if (r->chat)
+		add_chat(o, r->chat);
 	text = cJSON_Print(o);
 	cJSON_Delete(o);
 	f = text ? fopen(path, "w") : NULL;

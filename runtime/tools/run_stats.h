@@ -7,12 +7,19 @@
 
 #include <zhenwu/llm.h>
 
+/* Of a conversation. */
+struct run_chat_stats {
+	uint64_t answers, calls, failed_calls, bad_calls;
+	uint64_t context; /* tokens in the end */
+};
+
 struct run_report {
 	const char *model_dir;
 	const struct zw_dev_attrs *attrs;
 	const struct zw_model_info *info;
 	const struct zw_generate_result *res;
-	const char *finish; /* why it stopped, when res does not know */
+	const struct run_chat_stats *chat; /* NULL: no conversation */
+	const char *finish;                /* why it stopped, when res does not know */
 };
 
 void run_report_print(const struct run_report *r, FILE *f);

@@ -14,39 +14,18 @@
 #include <zhenwu/zhenwu.h>
 
 #include "read_text.h"
+#include "run.h"
 #include "run_args.h"
+#include "run_chat.h"
 #include "run_logprobs.h"
 #include "run_schema.h"
 #include "run_session.h"
 #include "run_stats.h"
 #include "small_files.h"
 
-struct run {
-	struct run_args a;
-	struct zw_generation_config *gc; /* NULL with --no-generation-config */
-	struct zw_dev *dev;
-	struct zw_model *model;
-	struct zw_ctx *ctx;
-	uint32_t seq;
-	uint32_t session; /* tokens of it that came from a file */
-	struct zw_tokenizer *tok;
-	struct zw_detokenizer *detok;
-	struct zw_sampler *sampler;
-	struct zw_stop *stop;
-	struct zw_grammar *grammar; /* NULL: any text */
-	struct zw_grammar_vocab *vocab;
-	struct zw_grammar_matcher *matcher;
-	uint32_t *prompt, *out;
-	size_t num_prompt, num_out, cap_out;
-	float *logits;
-	FILE *logprobs; /* NULL: not wanted */
-	bool out_of_memory, output_failed, stop_hit, json_done;
-	struct timespec last_progress;
-};
-
 #define EXIT_INTERRUPTED 130 /* as shells report SIGINT */
 
-static int fail(const char *msg)
+int run_fail(const char *msg)
 {
 	fprintf(stderr, "zw-run: %s\n", msg);
 	return EXIT_FAILURE;
@@ -62,13 +41,21 @@ static double seconds_since(const struct timespec *t)
 	return (double)(now.tv_sec - t->tv_sec) + (double)(now.tv_nsec - t->tv_nsec) * 1e-9;
 }
 
-/* Set by the first SIGINT; the second one kills. */
-static volatile sig_atomic_t interrupted;
+volatile sig_atomic_t run_interrupted;
 
 static void on_interrupt(int sig)
 {
 	(void)sig;
-	interrupted = 1;
+	run_interrupted = 1;
+}
+
+/* One Ctrl-C ends the generation, what was asked for is still written; another one kills. */
+void run_catch_interrupt(bool restart)
+{
+	struct sigaction on_int = {.sa_handler = on_interrupt,
+				   .sa_flags = SA_RESETHAND | (restart ? SA_RESTART : 0)};
+
+	sigaction(SIGINT, &on_int, NULL);
 }
 
 /* Whether a progress line is due now; at the end always. */
@@ -89,15 +76,15 @@ static int load_progress(void *opaque, uint64_t done, uint64_t total)
 			(double)done / 1048576, (double)total / 1048576,
 			total ? 100.0 * (double)done / (double)total : 100.0,
 			done == total ? "\n" : "");
-	return interrupted;
+	return run_interrupted;
 }
 
-static int prompt_progress(void *opaque, uint64_t done, uint64_t total)
+int run_prompt_progress(void *opaque, uint64_t done, uint64_t total)
 {
 	if (progress_due(opaque, done, total))
 		fprintf(stderr, "\rprompt: %llu of %llu tokens%s", (unsigned long long)done,
 			(unsigned long long)total, done == total ? "\n" : "");
-	return interrupted;
+	return run_interrupted;
 }
 
 static int load_prompt(struct run *r)
@@ -110,7 +97,7 @@ static int load_prompt(struct run *r)
 
 	if (a->prompt_ids) {
 		if (ids_read_json(a->prompt_ids, &r->prompt, &r->num_prompt, &err))
-			return fail(err.msg);
+			return run_fail(err.msg);
 	} else if (a->prompt_file) {
 		ret = read_text(a->prompt_file, &text, &len);
 		if (ret) {
@@ -120,13 +107,13 @@ static int load_prompt(struct run *r)
 		ret = zw_tokenizer_encode(r->tok, text, len, 0, &r->prompt, &r->num_prompt, &err);
 		free(text);
 		if (ret)
-			return fail(err.msg);
+			return run_fail(err.msg);
 	} else {
 		if (zw_tokenizer_encode(r->tok, a->prompt, strlen(a->prompt), 0, &r->prompt,
 					&r->num_prompt, &err))
-			return fail(err.msg);
+			return run_fail(err.msg);
 	}
-	return r->num_prompt ? 0 : fail("the prompt is empty");
+	return r->num_prompt ? 0 : run_fail("the prompt is empty");
 }
 
 /* Ids alone need no tokenizer; then ids are printed in place of text. */
@@ -138,9 +125,10 @@ static int load_tokenizer(struct run *r)
 	if (ret == -ENOENT && r->a.prompt_ids && !r->a.json_schema)
 		return 0;
 	if (ret)
-		return fail(err.msg);
-	if (zw_detokenizer_open(r->tok, ZW_DECODE_SKIP_SPECIAL, &r->detok))
-		return fail("out of memory");
+		return run_fail(err.msg);
+	/* The tags of calls may be special tokens. */
+	if (zw_detokenizer_open(r->tok, r->a.chat ? 0 : ZW_DECODE_SKIP_SPECIAL, &r->detok))
+		return run_fail("out of memory");
 	return 0;
 }
 
@@ -153,10 +141,10 @@ static int load_model(struct run *r, struct zw_model_info *info, struct zw_dev_a
 	int ret;
 
 	if (zw_dev_open(r->a.device, &dopt, &r->dev, &err))
-		return fail(err.msg);
+		return run_fail(err.msg);
 	ret = zw_dev_get_attrs(r->dev, attrs);
 	if (ret)
-		return fail(strerror(-ret));
+		return run_fail(strerror(-ret));
 	if (!r->a.quiet)
 		fprintf(stderr, "device: %s (%s), profile %s, %.1f GiB HBM, firmware %u.%u.%u\n",
 			attrs->spec, attrs->transport_name, attrs->profile_name,
@@ -166,7 +154,7 @@ static int load_model(struct run *r, struct zw_model_info *info, struct zw_dev_a
 	if (r->a.draft == ZW_DRAFT_MTP)
 		mopt.flags |= ZW_MODEL_MTP;
 	if (zw_model_open(r->dev, r->a.model, &mopt, &r->model, &err))
-		return fail(err.msg);
+		return run_fail(err.msg);
 	zw_model_get_info(r->model, info);
 	return 0;
 }
@@ -180,7 +168,7 @@ static int load_grammar(struct run *r)
 		return 0;
 	if (run_schema_open(r->a.json_schema, &r->grammar, &err) ||
 	    zw_grammar_vocab_open(r->tok, &r->vocab, &err))
-		return fail(err.msg);
+		return run_fail(err.msg);
 	return 0;
 }
 
@@ -194,7 +182,7 @@ static int open_matcher(struct run *r)
 		return 0;
 	opt.stop.n = zw_model_stop_tokens(r->model, &opt.stop.ids);
 	return zw_grammar_matcher_open(r->grammar, r->vocab, &opt, &r->matcher, &err)
-		       ? fail(err.msg)
+		       ? run_fail(err.msg)
 		       : 0;
 }
 
@@ -241,7 +229,7 @@ static int open_sampler(struct run *r)
 	/* Behind those of the file. */
 	bias = calloc(sp.num_bias + a->num_bias + 1, sizeof(*bias));
 	if (!bias)
-		return fail("out of memory");
+		return run_fail("out of memory");
 	for (size_t i = 0; i < sp.num_bias; i++)
 		bias[i] = sp.bias[i];
 	for (size_t i = 0; i < a->num_bias; i++)
@@ -250,10 +238,10 @@ static int open_sampler(struct run *r)
 	ret = zw_sampler_open(&sp, &r->sampler, &err);
 	free(bias);
 	if (ret)
-		return fail(err.msg);
+		return run_fail(err.msg);
 	/* Rows of the embedding that are no token would be chosen and print nothing. */
 	if (r->tok && zw_sampler_set_tokenizer(r->sampler, r->tok))
-		return fail("out of memory");
+		return run_fail("out of memory");
 	return 0;
 }
 
@@ -296,9 +284,9 @@ static int open_context(struct run *r, const struct zw_model_info *info)
 	if (a->logits_out && logits_rows(r, info, &opt) > opt.outputs)
 		opt.outputs = logits_rows(r, info, &opt);
 	if (zw_ctx_create(r->model, &opt, &r->ctx, &err))
-		return fail(err.msg);
+		return run_fail(err.msg);
 	if (zw_seq_create(r->ctx, &r->seq))
-		return fail("the context has no sequence");
+		return run_fail("the context has no sequence");
 	zw_ctx_get_info(r->ctx, &ci);
 	if (!a->quiet)
 		fprintf(stderr, "context: %u tokens, KV cache %.1f MiB\n", ci.context,
@@ -306,7 +294,7 @@ static int open_context(struct run *r, const struct zw_model_info *info)
 	if (a->logits_out) {
 		r->logits = malloc(r->num_prompt * info->vocab_size * sizeof(float));
 		if (!r->logits)
-			return fail("out of memory for the prompt's logits");
+			return run_fail("out of memory for the prompt's logits");
 	}
 	return 0;
 }
@@ -317,7 +305,7 @@ static int load_session(struct run *r)
 
 	if (r->a.load_session &&
 	    run_session_load(r->ctx, r->seq, r->sampler, r->a.load_session, &r->session, &err))
-		return fail(err.msg);
+		return run_fail(err.msg);
 	return 0;
 }
 
@@ -368,7 +356,8 @@ static int on_token(void *opaque, uint32_t id)
 		r->out_of_memory |= zw_grammar_matcher_accept(r->matcher, id) != 0;
 		r->json_done = zw_grammar_matcher_status(r->matcher) == ZW_GRAMMAR_FINISHED;
 	}
-	return r->output_failed || r->out_of_memory || r->stop_hit || r->json_done || interrupted;
+	return r->output_failed || r->out_of_memory || r->stop_hit || r->json_done ||
+	       run_interrupted;
 }
 
 static void on_logprobs(void *opaque, const struct zw_logprob *lp, size_t n)
@@ -399,7 +388,7 @@ static int generate(struct run *r, struct zw_generate_result *res)
 				       .sampler = r->sampler,
 				       .prompt_logits = r->logits,
 				       .token = on_token,
-				       .progress = prompt_progress,
+				       .progress = run_prompt_progress,
 				       .opaque = r};
 	struct zw_error err = {""};
 	const char *text;
@@ -425,11 +414,11 @@ static int generate(struct run *r, struct zw_generate_result *res)
 	if (r->num_out)
 		print(r, "\n", 1);
 	if (ret)
-		return fail(err.msg);
+		return run_fail(err.msg);
 	if (r->out_of_memory)
-		return fail("out of memory");
+		return run_fail("out of memory");
 	if (r->output_failed)
-		return fail("writing the output failed");
+		return run_fail("writing the output failed");
 	return 0;
 }
 
@@ -498,6 +487,8 @@ static int check_files(const struct run *r)
 		ret = check_writable(r->a.save_session);
 	if (!ret)
 		ret = check_writable(r->a.logprobs_out);
+	if (!ret)
+		ret = check_writable(r->a.transcript);
 	return ret;
 }
 
@@ -514,19 +505,19 @@ static int load_generation_config(struct run *r)
 
 	if (!r->a.no_generation_config) {
 		if (zw_generation_config_open(r->a.model, &r->gc, &err))
-			return fail(err.msg);
+			return run_fail(err.msg);
 		texts = zw_generation_config_stop_strings(r->gc, &n);
 		for (size_t i = 0; i < n; i++) {
 			if (!run_args_add_stop(&r->a, texts[i]))
-				return fail("out of memory");
+				return run_fail("out of memory");
 		}
 	}
 	if (!r->a.quiet && zw_model_config_notes(r->a.model, print_note, NULL, &err))
-		return fail(err.msg);
+		return run_fail(err.msg);
 	if (r->a.num_stop && !r->tok)
-		return fail("stop texts need tokenizer.json");
+		return run_fail("stop texts need tokenizer.json");
 	if (zw_stop_open(r->a.stop, r->a.num_stop, &r->stop, &err))
-		return fail(err.msg);
+		return run_fail(err.msg);
 	return 0;
 }
 
@@ -537,17 +528,17 @@ static int write_files(struct run *r, const struct zw_model_info *info,
 
 	if (r->a.logits_out &&
 	    npy_write_f32(r->a.logits_out, r->logits, r->num_prompt, info->vocab_size, &err))
-		return fail(err.msg);
+		return run_fail(err.msg);
 	if (r->a.ids_out && ids_write_json(r->a.ids_out, r->out, r->num_out, &err))
-		return fail(err.msg);
-	/* What was interrupted is as long as it is. */
+		return run_fail(err.msg);
+	/* What was run_interrupted is as long as it is. */
 	if (r->a.save_session &&
 	    run_session_save(r->ctx, r->seq, r->out, r->num_out,
-			     interrupted ? 0 : r->session + r->num_prompt + r->num_out,
+			     run_interrupted ? 0 : r->session + r->num_prompt + r->num_out,
 			     r->a.save_session, &err))
-		return fail(err.msg);
+		return run_fail(err.msg);
 	if (r->a.stats_json && run_report_write_json(report, r->a.stats_json, &err))
-		return fail(err.msg);
+		return run_fail(err.msg);
 	return 0;
 }
 
@@ -567,7 +558,7 @@ static int close_logprobs(struct run *r)
 	FILE *f = r->logprobs;
 
 	r->logprobs = NULL;
-	return f && f != stderr && fclose(f) ? fail("writing the logprobs failed") : 0;
+	return f && f != stderr && fclose(f) ? run_fail("writing the logprobs failed") : 0;
 }
 
 static int run(struct run *r)
@@ -586,7 +577,7 @@ static int run(struct run *r)
 	if (!ret)
 		ret = load_generation_config(r);
 	if (!ret)
-		ret = load_prompt(r);
+		ret = r->a.chat ? run_chat_open(r, &r->chat) : load_prompt(r);
 	if (!ret)
 		ret = load_grammar(r);
 	if (!ret)
@@ -602,29 +593,27 @@ static int run(struct run *r)
 	if (!ret)
 		ret = open_logprobs(r);
 	if (!ret)
-		ret = generate(r, &res);
+		ret = r->a.chat ? run_chat(r, r->chat, &res) : generate(r, &res);
 	if (close_logprobs(r) && !ret)
 		ret = EXIT_FAILURE;
 	if (ret)
-		return interrupted ? EXIT_INTERRUPTED : ret;
+		return run_interrupted ? EXIT_INTERRUPTED : ret;
 	report = (struct run_report){.model_dir = r->a.model,
 				     .attrs = &attrs,
 				     .info = &info,
 				     .res = &res,
-				     .finish = interrupted                   ? "interrupted"
+				     .chat = run_chat_get_stats(r->chat),
+				     .finish = run_interrupted               ? "interrupted"
 					       : r->stop_hit || r->json_done ? "stop"
 									     : NULL};
 	if (!r->a.quiet)
 		run_report_print(&report, stderr);
 	ret = write_files(r, &info, &report);
-	return !ret && interrupted ? EXIT_INTERRUPTED : ret;
+	return !ret && run_interrupted ? EXIT_INTERRUPTED : ret;
 }
 
 int main(int argc, char **argv)
 {
-	/* One Ctrl-C ends the generation, what was asked for is still written; another one kills. */
-	struct sigaction on_int = {.sa_handler = on_interrupt,
-				   .sa_flags = SA_RESETHAND | SA_RESTART};
 	struct run r = {0};
 	int ret;
 
@@ -636,8 +625,9 @@ int main(int argc, char **argv)
 		run_args_free(&r.a);
 		return ret;
 	}
-	sigaction(SIGINT, &on_int, NULL);
+	run_catch_interrupt(true);
 	ret = run(&r);
+	run_chat_close(r.chat);
 	zw_ctx_destroy(r.ctx);
 	zw_model_close(r.model);
 	if (r.dev)

@@ -33,6 +33,18 @@ static int note(void *opaque, const struct zw_chat_event *e)
 	return ++l->events == l->stop_at;
 }
 
+static int note_len(void *opaque, const struct zw_chat_event *e)
+{
+	struct log *l = opaque;
+
+	assert_int_equal(e->text[e->len], 0);
+	for (size_t i = 0; i < e->len; i++)
+		l->events += e->text[i]; /* all of it is there */
+	l->n += (size_t)snprintf(l->text + l->n, sizeof(l->text) - l->n, "%u:%zu ", e->type,
+				 e->len);
+	return 0;
+}
+
 static const char tools[] =
 	"[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\","
 	"\"properties\":{"
@@ -133,6 +145,8 @@ static const struct {
 	 "B:<tool_call>\n<function=f\n</function>\n</tool_call>"},
 	{C, "<tool_call>\n<function=f>\nwhy\n</function>\n</tool_call>",
 	 "B:<tool_call>\n<function=f>\nwhy\n</function>\n</tool_call>"},
+	{C, "<function=f><parameter=a\xc2>b</parameter></function>",
+	 "B:<function=f><parameter=a\xc2>b</parameter></function>"},
 	{C, "<functional", "T:<functional"},
 	{C, "<function=f> never", "B:<function=f> never"},
 };
@@ -222,6 +236,24 @@ static void stops(void **state)
 	assert_int_equal(zw_chat_parser_open(&o, &p, &err), -EINVAL);
 }
 
+/* A NUL is a character like others, but not in a name. */
+static void nul(void **state)
+{
+	static const char call[] = "<tool_call>a\0b</tool_call>",
+			  named[] = "<function=f\0g></function>";
+	struct log l = {.last = 0};
+	struct zw_chat_parser_options o = {
+		.size = sizeof(o), .flags = C, .event = note_len, .opaque = &l};
+	struct zw_chat_parser *p;
+
+	assert_int_equal(zw_chat_parser_open(&o, &p, NULL), 0);
+	assert_int_equal(zw_chat_parser_push(p, "x\0y", 3), 0);
+	assert_int_equal(zw_chat_parser_push(p, call, sizeof(call) - 1), 0);
+	assert_int_equal(zw_chat_parser_push(p, named, sizeof(named) - 1), 0);
+	assert_string_equal(l.text, "1:3 4:26 4:25 ");
+	zw_chat_parser_close(p);
+}
+
 static void opens(void **state)
 {
 	assert_true(zw_chat_opens_reasoning("x<think>\n", 9));
@@ -234,10 +266,8 @@ static void opens(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pieces),
-		cmocka_unit_test(early),
-		cmocka_unit_test(stops),
-		cmocka_unit_test(opens),
+		cmocka_unit_test(pieces), cmocka_unit_test(early), cmocka_unit_test(stops),
+		cmocka_unit_test(nul),    cmocka_unit_test(opens),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
