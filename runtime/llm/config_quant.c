@@ -400,6 +400,11 @@ static int parse_scheme(const struct place *group, const cJSON *format, struct l
 			       type == 'f' ? "floats" : "integers", formats[i].name);
 	if (!ret && act.obj)
 		ret = parse_activations(&act, q, err);
+	if (!ret && q->act && q->act_block != q->block[1])
+		ret = llm_fail(
+			err, -EOPNOTSUPP,
+			"%s: %s: other groups of activations than of weights are not supported",
+			group->path, group->name);
 	return ret;
 }
 

@@ -121,6 +121,8 @@ static void plan_memory(struct zw_ctx *c)
 		a->mtp = take(&a->bytes, o->batch, cfg->hidden_size, 4, LLM_ALIGN);
 		a->draft = take(&a->bytes, 1, cfg->hidden_size, 4, LLM_ALIGN);
 	}
+	a->act = take(&a->bytes, o->batch, c->m->w.act_cols, 1, LLM_ALIGN);
+	a->act_scale = take(&a->bytes, o->batch, c->m->w.act_scales, 4, LLM_ALIGN);
 
 	p->num_rows = take(&p->bytes, 1, 1, 4, 4);
 	p->num_chosen = take(&p->bytes, 1, 1, 4, 4);

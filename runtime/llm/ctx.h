@@ -166,9 +166,10 @@ struct llm_act_layout {
 	uint64_t h, scratch[LLM_MAX_SCRATCH];
 	/* With Dual Chunk Attention: [2, batch, heads, d] BF16, [ranges, batch, heads, d] F32, without d. */
 	uint64_t chunk_q, chunk_y, chunk_lse;
-	uint64_t out_h, out_x; /* rows that something is wanted of: [outputs, H] F32, BF16 */
-	uint64_t logits;       /* [outputs, V] F32 */
-	uint64_t mtp, draft;   /* hidden states of the MTP head: [batch, H], [1, H] F32 */
+	uint64_t out_h, out_x;   /* rows that something is wanted of: [outputs, H] F32, BF16 */
+	uint64_t logits;         /* [outputs, V] F32 */
+	uint64_t mtp, draft;     /* hidden states of the MTP head: [batch, H], [1, H] F32 */
+	uint64_t act, act_scale; /* [batch, the model's act_cols], [batch, act_scales] F32 */
 	uint64_t bytes;
 };
 

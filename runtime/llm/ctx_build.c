@@ -76,6 +76,8 @@ struct llm_build llm_build_of(const struct zw_ctx *c, const struct llm_slot *s, 
 		.slabs = llm_slab_place(c, c->pool.prefix.num_states),
 		.state_from = zw_tensor_1d(ZW_DTYPE_I32, param + c->p.from, m),
 		.state_to = zw_tensor_1d(ZW_DTYPE_I32, param + c->p.to, m),
+		.act_va = c->act.va + c->a.act,
+		.act_scale_va = c->act.va + c->a.act_scale,
 	};
 
 	/* A block holds all layers, so that one copy moves it: pools of layers interleave. */
@@ -126,7 +128,14 @@ static void build_outputs(const struct zw_ctx *c, struct llm_slot *s, struct zw_
 	uint32_t rows = c->o.outputs, v = cfg->vocab_size, k = c->o.top_k;
 	uint64_t param = llm_param_va(c, s), res = llm_result_va(c, s);
 	uint64_t num_out = param + c->p.num_out;
-	struct llm_build b = {.cfg = cfg, .w = &c->m->w, .cmd = cmd, .rows_va = num_out};
+	struct llm_build b = {
+		.cfg = cfg,
+		.w = &c->m->w,
+		.cmd = cmd,
+		.rows_va = num_out,
+		.act_va = c->act.va + c->a.act,
+		.act_scale_va = c->act.va + c->a.act_scale,
+	};
 	struct zw_tensor out_h =
 		zw_tensor_2d(ZW_DTYPE_F32, c->act.va + c->a.out_h, rows, cfg->hidden_size);
 	struct zw_tensor out_x =
@@ -180,6 +189,21 @@ static int build(const struct zw_ctx *c, struct llm_slot *s, struct zw_cmd *cmd,
 	return 0;
 }
 
+/* What no engine of the device computes is told now, not by the first step that fails. */
+static int check_supported(const struct zw_ctx *c, const struct zw_cmd *cmd, struct zw_error *err)
+{
+	struct zw_error what = {""};
+	struct zw_pkt hdr;
+
+	for (size_t at = 0; at < cmd->used; at += hdr.size) {
+		memcpy(&hdr, cmd->base + at, sizeof(hdr));
+		if (zw_dev_check_packet(c->m->dev, cmd->base + at, cmd->used - at, &what))
+			return llm_fail(err, -EOPNOTSUPP, "the device does not compute %s: %.200s",
+					zw_opcode_name(hdr.opcode), what.msg);
+	}
+	return 0;
+}
+
 int llm_ctx_compile(struct zw_ctx *c, struct zw_error *err)
 {
 	uint64_t bytes = 0;
@@ -191,6 +215,8 @@ int llm_ctx_compile(struct zw_ctx *c, struct zw_error *err)
 		struct llm_slot *s = &c->slot[i];
 
 		ret = build(c, s, &cmd, err);
+		if (!ret && !i)
+			ret = check_supported(c, &cmd, err);
 		if (!ret && !i) {
 			/* The slots differ in addresses only. */
 			bytes = llm_align(cmd.used, LLM_ALIGN);

@@ -34,6 +34,7 @@ struct match {
 	uint8_t *seen; /* by tensor of the source */
 	bool check;    /* tensors have to be there and of the right shape, and are not loaded */
 	size_t embed;  /* the embedding, once it is found */
+	struct llm_weights *w;
 };
 
 /* What a file has added to a tensor's values, as others want it done. */
@@ -231,6 +232,18 @@ static void pick_form(const struct match *m, const struct llm_tensor_row **first
 	}
 }
 
+/* Room for a row that goes into a product, or the rows of so many experts. */
+static void need_activations(const struct match *m, const struct llm_linear *l, uint32_t rows)
+{
+	uint64_t k = l->w.dim[l->w.ndim - 1], block = l->act_block ? l->act_block : k;
+	uint64_t scales = (k + block - 1) / block;
+
+	if (m->w->act_cols < rows * k)
+		m->w->act_cols = rows * k;
+	if (m->w->act_scales < rows * scales)
+		m->w->act_scales = rows * scales;
+}
+
 /*
  * Rows of a linear layer whose matrices are quantised: 1 when they are planned, 0 when none of them is,
  * or an error.
@@ -242,6 +255,7 @@ static int plan_quantised(struct match *m, const struct llm_tensor_row *first, s
 	struct llm_quant_matrix *found = calloc(n * experts, sizeof(*found));
 	char name[NAME_MAX_LEN], yes[NAME_MAX_LEN] = "", no[NAME_MAX_LEN] = "";
 	struct which which = {.layer = layer};
+	struct llm_take rows;
 	size_t parts = 0;
 	int ret = 0;
 
@@ -252,13 +266,17 @@ static int plan_quantised(struct match *m, const struct llm_tensor_row *first, s
 			if (!applies(m, &first[i], layer))
 				continue;
 			full_name(m, &first[i], which, name);
-			ret = llm_quant_find(
-				m->p->src, &m->cfg->quant, name, dim_of(m->cfg, first[i].dim[0]),
-				dim_of(m->cfg, first[i].dim[1]), NULL, m->seen, &found[parts], err);
-			if (ret > 0 && (first[i].part || first[i].flags & LLM_T_FUSED))
+			rows = (struct llm_take){0};
+			if (first[i].part)
+				first[i].part(m->cfg, &rows);
+			ret = llm_quant_find(m->p->src, &m->cfg->quant, name,
+					     dim_of(m->cfg, first[i].dim[0]),
+					     dim_of(m->cfg, first[i].dim[1]), &rows, m->seen,
+					     &found[parts], err);
+			if (ret > 0 && first[i].flags & LLM_T_FUSED)
 				ret = llm_fail(err, -EOPNOTSUPP,
-					       "%s: tensor %s is quantised, and this family takes "
-					       "it apart: not supported",
+					       "%s: tensor %s: quantised experts in one tensor are "
+					       "not supported",
 					       m->p->src->path, name);
 			parts += ret > 0;
 			if (ret >= 0)
@@ -273,6 +291,9 @@ static int plan_quantised(struct match *m, const struct llm_tensor_row *first, s
 		ret = llm_quant_plan(m->p, &m->cfg->quant, found, parts / experts, experts,
 				     first->flags & LLM_T_EXPERT, dst, err);
 	free(found);
+	if (ret >= 0 && parts && !m->check && dst->act)
+		need_activations(m, dst,
+				 first->flags & LLM_T_EXPERT ? m->cfg->experts_per_token : 1);
 	return ret < 0 ? ret : parts > 0;
 }
 
@@ -375,7 +396,7 @@ int llm_family_plan(const struct llm_family *f, const struct llm_model_config *c
 		    struct llm_plan *p, struct llm_weights *w, struct zw_error *err)
 {
 	size_t count = p->src->ops->count(p->src);
-	struct match m = {.f = f, .cfg = cfg, .p = p, .seen = calloc(count ? count : 1, 1)};
+	struct match m = {.f = f, .cfg = cfg, .p = p, .w = w, .seen = calloc(count ? count : 1, 1)};
 	struct llm_source_tensor t;
 	int ret;
 

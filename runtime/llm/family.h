@@ -131,6 +131,8 @@ struct llm_build {
 	struct zw_tensor state_from, state_to; /* [M] I32 */
 	struct llm_chunk_tensors chunks;
 	float score_factor; /* of llm_score_factor() */
+	/* Room for activations that are quantised on their way into a product, and their scales. */
+	uint64_t act_va, act_scale_va;
 };
 
 struct llm_family {

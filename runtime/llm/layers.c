@@ -26,17 +26,37 @@ static struct zw_tensor columns(const struct zw_tensor *t, uint32_t first, uint3
 	return n == t->dim[t->ndim - 1] ? *t : zw_tensor_slice(*t, t->ndim - 1u, first, n);
 }
 
+/* a in the type that the layer's products take it in; its scales, or none where that is its own. */
+static struct zw_tensor activations(const struct llm_build *b, const struct llm_linear *l,
+				    const struct zw_tensor *a, struct zw_tensor *scale)
+{
+	uint32_t cols = a->dim[a->ndim - 1];
+	struct zw_tensor q;
+
+	*scale = zw_tensor_none();
+	if (!l->act)
+		return *a;
+	q = a->ndim == 3 ? zw_tensor_3d(l->act, b->act_va, a->dim[0], a->dim[1], cols)
+			 : zw_tensor_2d(l->act, b->act_va, a->dim[0], cols);
+	*scale = zw_tensor_scales(ZW_DTYPE_F32, b->act_scale_va, q, 1,
+				  l->act_block ? l->act_block : cols);
+	zw_cmd_quantize(b->cmd, a, &q, scale, b->rows_va, 0);
+	return q;
+}
+
 void llm_build_linear(const struct llm_build *b, const struct zw_tensor *a,
 		      const struct llm_linear *l, const struct zw_tensor *c,
 		      const struct zw_tensor *bias, const struct zw_tensor *residual)
 {
+	struct zw_tensor scale, q = activations(b, l, a, &scale);
 	const struct zw_tensor *w;
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; (w = part_of(l, i)); n += w->dim[0], i++) {
 		struct zw_pkt_gemm pkt = {
 			.hdr = {.opcode = ZW_OP_GEMM, .size = sizeof(pkt), .rows_va = b->rows_va},
-			.a = *a,
+			.a = q,
+			.a_scale = scale,
 			.w = *w,
 			.c = columns(c, n, w->dim[0]),
 			.w_scale = l->scale,
@@ -57,6 +77,7 @@ void llm_build_linear_experts(const struct llm_build *b, const struct zw_tensor 
 			      const struct zw_tensor *c, const struct zw_tensor *weights,
 			      const struct zw_tensor *residual, uint32_t flags)
 {
+	struct zw_tensor scale, q = activations(b, l, a, &scale);
 	const struct zw_tensor *w;
 	uint32_t n = 0;
 
@@ -66,7 +87,8 @@ void llm_build_linear_experts(const struct llm_build *b, const struct zw_tensor 
 				.size = sizeof(pkt),
 				.flags = flags,
 				.rows_va = b->rows_va},
-			.a = *a,
+			.a = q,
+			.a_scale = scale,
 			.w = *w,
 			.ids = *ids,
 			.c = columns(c, n, w->dim[1]),

@@ -9,6 +9,8 @@
 #include "digest.h"
 #include "family.h"
 
+#define QUANTIZE_ABI_MINOR 2u /* the packet QUANTIZE */
+
 int llm_check_hbm(struct zw_dev *dev, uint64_t bytes, const char *what, struct zw_error *err)
 {
 	struct zw_dev_attrs attrs = {.size = sizeof(attrs)};
@@ -72,10 +74,13 @@ static int check_dtypes(struct zw_dev *dev, const struct llm_plan *p, uint32_t a
 			"%s: tensor %s: dtype %s: a device of profile %s does not compute with %s",
 			t.file, t.name, t.dtype_name, attrs.profile_name, zw_dtype_name(dtype));
 	}
-	if (act)
-		return llm_fail(err, -EOPNOTSUPP,
-				"%s: products with activations in %s are not supported yet",
-				p->src->path, zw_dtype_name(act));
+	if (act && ZW_ABI_VERSION_MINOR(attrs.abi_version) < QUANTIZE_ABI_MINOR)
+		return llm_fail(
+			err, -EOPNOTSUPP,
+			"%s: activations in %s need a device of ABI %u.%u, this one has %u.%u",
+			p->src->path, zw_dtype_name(act), ZW_ABI_MAJOR, QUANTIZE_ABI_MINOR,
+			ZW_ABI_VERSION_MAJOR(attrs.abi_version),
+			ZW_ABI_VERSION_MINOR(attrs.abi_version));
 	return 0;
 }
 

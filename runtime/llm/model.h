@@ -59,6 +59,8 @@ struct llm_weights {
 	struct llm_linear head;
 	struct llm_layer_weights *layers; /* one more than there are: that of an MTP head */
 	struct llm_mtp_weights mtp;
+	/* Of one row: the most bytes of activations that are quantised at a time, and their scales. */
+	uint64_t act_cols, act_scales;
 };
 
 /* Position tables cos and sin, F32 [positions, dim / 2]. */
