@@ -25,7 +25,7 @@ static int check_options(const struct zw_model *m, struct zw_ctx_options *o, str
 	const struct llm_model_config *cfg = &m->cfg;
 	int ret;
 
-	if (o->flags || o->reserved)
+	if (o->flags)
 		return llm_fail(err, -EINVAL, "zw_ctx_create: unknown flags");
 	if (!o->context)
 		o->context = cfg->max_position < ZW_CTX_DEFAULT_CONTEXT ? cfg->max_position
@@ -37,6 +37,11 @@ static int check_options(const struct zw_model *m, struct zw_ctx_options *o, str
 	o->batch = o->batch ? o->batch : ZW_CTX_DEFAULT_BATCH;
 	o->steps = o->steps ? o->steps : 2;
 	o->vocab = o->vocab ? o->vocab : cfg->vocab_size;
+	o->kv_dtype = o->kv_dtype ? o->kv_dtype : ZW_DTYPE_BF16;
+	if (o->kv_dtype != ZW_DTYPE_BF16 && o->kv_dtype != ZW_DTYPE_I8 &&
+	    o->kv_dtype != ZW_DTYPE_F8E4M3)
+		return llm_fail(err, -EINVAL, "kv_dtype %u is none of BF16, I8 and F8E4M3",
+				o->kv_dtype);
 	ret = check_range("max_seqs", o->max_seqs, 1, ZW_CTX_MAX_SEQS, err);
 	if (!ret)
 		ret = check_range("batch", o->batch, 1, ZW_CTX_MAX_BATCH, err);
@@ -176,7 +181,7 @@ static void plan_memory(struct zw_ctx *c)
 static int alloc_memory(struct zw_ctx *c, struct zw_error *err)
 {
 	struct zw_vm *vm = c->m->vm;
-	uint64_t kv = c->pool.num * 2 * c->needs.kv_layers * c->block_bytes;
+	uint64_t kv = c->pool.num * llm_block_bytes(c);
 	uint32_t positions = llm_rope_positions(&c->m->cfg, c->o.context);
 	uint64_t rope = llm_rope_bytes(&c->m->cfg, positions);
 	uint64_t slab = c->slab_stride * llm_slab_place(c, c->o.prefix_states);
@@ -229,6 +234,25 @@ static int alloc_slots(struct zw_ctx *c, struct zw_error *err)
 
 /* ---- life ---- */
 
+/* The device has to compute with what the cache holds. */
+static int check_kv_dtype(const struct zw_ctx *c, struct zw_error *err)
+{
+	struct zw_dev_attrs attrs = {.size = sizeof(attrs)};
+	int ret = zw_dev_get_attrs(c->m->dev, &attrs);
+
+	if (ret)
+		return llm_fail(err, ret, "device: %s", strerror(-ret));
+	if (!(attrs.dtypes >> c->o.kv_dtype & 1))
+		return llm_fail(err, -EOPNOTSUPP,
+				"KV cache in %s: a device of profile %s does not compute with it",
+				zw_dtype_name(c->o.kv_dtype), attrs.profile_name);
+	if (c->o.kv_dtype != ZW_DTYPE_BF16 && llm_has_chunks(&c->m->cfg, c->o.context))
+		return llm_fail(err, -EOPNOTSUPP,
+				"KV cache in %s: not with Dual Chunk Attention",
+				zw_dtype_name(c->o.kv_dtype));
+	return 0;
+}
+
 static int create(struct zw_ctx *c, struct zw_error *err)
 {
 	int ret;
@@ -236,7 +260,13 @@ static int create(struct zw_ctx *c, struct zw_error *err)
 	c->needs.mtp = c->o.draft;
 	c->m->family->needs(&c->m->cfg, &c->needs);
 	c->seq_blocks = llm_blocks_for(c->o.context);
-	c->block_bytes = (uint64_t)LLM_BLOCK_TOKENS * c->needs.kv_heads * c->needs.kv_dim * 2;
+	ret = check_kv_dtype(c, err);
+	if (ret)
+		return ret;
+	c->block_bytes = (uint64_t)LLM_BLOCK_TOKENS * c->needs.kv_heads * c->needs.kv_dim *
+			 (zw_dtype_bits(c->o.kv_dtype) / 8);
+	if (c->o.kv_dtype != ZW_DTYPE_BF16)
+		c->scale_bytes = 4ull * LLM_BLOCK_TOKENS * c->needs.kv_heads;
 	c->slab_stride = llm_align(c->needs.slab_bytes, LLM_ALIGN);
 	if (!c->o.prefix_cache || !c->needs.slab_bytes)
 		c->o.prefix_states = 0;

@@ -179,6 +179,7 @@ struct zw_ctx {
 	struct llm_needs needs;
 	uint32_t seq_blocks;  /* most blocks of one sequence */
 	uint64_t block_bytes; /* of K or V of one layer */
+	uint64_t scale_bytes; /* of their scales, which stand behind all of these; 0: none */
 
 	struct zw_buffer kv, act; /* HBM */
 	struct zw_buffer slab;    /* HBM: [max_seqs, 1 + rewind, slab_stride], or empty */
@@ -254,7 +255,7 @@ static inline const int32_t *llm_choice_ptr(const struct zw_ctx *c, const struct
 /* Of all layers. */
 static inline uint64_t llm_block_bytes(const struct zw_ctx *c)
 {
-	return 2 * c->needs.kv_layers * c->block_bytes;
+	return 2 * c->needs.kv_layers * (c->block_bytes + c->scale_bytes);
 }
 
 /* Operands of the layers for m rows, which count ids, pos and seq at these addresses; rows_va or 0. */

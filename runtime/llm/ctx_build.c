@@ -66,9 +66,9 @@ struct llm_build llm_build_of(const struct zw_ctx *c, const struct llm_slot *s, 
 		.sin_table = c->rope->sin_table,
 		.block_table = zw_tensor_2d(ZW_DTYPE_I32, param + c->p.table, c->o.max_seqs,
 					    c->seq_blocks),
-		.k_cache = zw_tensor_4d(ZW_DTYPE_BF16, c->kv.va, blocks, LLM_BLOCK_TOKENS,
+		.k_cache = zw_tensor_4d(c->o.kv_dtype, c->kv.va, blocks, LLM_BLOCK_TOKENS,
 					n->kv_heads, n->kv_dim),
-		.v_cache = zw_tensor_4d(ZW_DTYPE_BF16, c->kv.va + c->block_bytes, blocks,
+		.v_cache = zw_tensor_4d(c->o.kv_dtype, c->kv.va + c->block_bytes, blocks,
 					LLM_BLOCK_TOKENS, n->kv_heads, n->kv_dim),
 		.kv_layer_stride = 2 * c->block_bytes,
 		.slab_va = c->slab.va,
@@ -81,7 +81,16 @@ struct llm_build llm_build_of(const struct zw_ctx *c, const struct llm_slot *s, 
 	};
 
 	/* A block holds all layers, so that one copy moves it: pools of layers interleave. */
-	b.k_cache.stride[0] = b.v_cache.stride[0] = n->kv_layers * c->block_bytes; /* 2 / 2 */
+	b.k_cache.stride[0] = b.v_cache.stride[0] =
+		llm_block_bytes(c) / (zw_dtype_bits(c->o.kv_dtype) / 8);
+	if (c->scale_bytes) {
+		b.k_scale = zw_tensor_3d(ZW_DTYPE_F32, c->kv.va + 2 * n->kv_layers * c->block_bytes,
+					 blocks, LLM_BLOCK_TOKENS, n->kv_heads);
+		b.k_scale.stride[0] = llm_block_bytes(c) / 4;
+		b.v_scale = b.k_scale;
+		b.v_scale.va += c->scale_bytes;
+		b.kv_scale_stride = 2 * c->scale_bytes;
+	}
 	for (uint32_t i = 0; i < n->num_scratch; i++)
 		b.scratch[i] = zw_tensor_2d(n->scratch[i].dtype, c->act.va + c->a.scratch[i], m,
 					    n->scratch[i].cols);

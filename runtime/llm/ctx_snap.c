@@ -76,16 +76,26 @@ int zw_snapshot_get_info(const struct zw_snapshot *snap, struct zw_snapshot_info
 
 /* ---- out ---- */
 
-/* K and V of every layer have rows [32]; those behind the last token are cleared. */
+/* Of n pieces of `bytes`, which are rows [32] each, those behind the first `used`. */
+static void clear_rows(char *pieces, uint32_t n, uint64_t bytes, uint32_t used)
+{
+	uint64_t row = bytes / LLM_BLOCK_TOKENS;
+
+	for (uint32_t i = 0; i < n; i++)
+		memset(pieces + i * bytes + used * row, 0, bytes - used * row);
+}
+
+/* K and V of every layer, and their scales, have a row for each token; those behind the last are cleared. */
 static void clear_tail(const struct zw_snapshot *snap, char *blocks)
 {
 	const struct zw_ctx *c = snap->ctx;
-	uint32_t used = snap->length % LLM_BLOCK_TOKENS;
-	uint64_t row = c->block_bytes / LLM_BLOCK_TOKENS;
+	uint32_t used = snap->length % LLM_BLOCK_TOKENS, pieces = 2 * c->needs.kv_layers;
 	char *last = blocks + snap->length / LLM_BLOCK_TOKENS * llm_block_bytes(c);
 
-	for (uint32_t i = 0; used && i < 2 * c->needs.kv_layers; i++)
-		memset(last + i * c->block_bytes + used * row, 0, (LLM_BLOCK_TOKENS - used) * row);
+	if (!used)
+		return;
+	clear_rows(last, pieces, c->block_bytes, used);
+	clear_rows(last + pieces * c->block_bytes, pieces, c->scale_bytes, used);
 }
 
 int llm_snapshot_read(const struct zw_snapshot *snap, const struct zw_buffer *to)

@@ -84,7 +84,7 @@ struct llm_needs {
 		uint32_t dtype, cols;
 	} scratch[LLM_MAX_SCRATCH];
 	uint32_t num_scratch;
-	/* KV cache: so many layers of K and V [heads, dim], BF16. */
+	/* KV cache: so many layers of K and V [heads, dim]. */
 	uint32_t kv_layers, kv_heads, kv_dim;
 	/*
 	 * State of a fixed size per sequence beside the cache: recurrent layers. Packets take it as zero
@@ -131,6 +131,9 @@ struct llm_build {
 	struct zw_tensor state_from, state_to; /* [M] I32 */
 	struct llm_chunk_tensors chunks;
 	float score_factor; /* of llm_score_factor() */
+	/* Of a quantised cache: [blocks, tokens, kv_heads] of KV layer 0; else absent. */
+	struct zw_tensor k_scale, v_scale;
+	uint64_t kv_scale_stride;
 	/* Room for activations that are quantised on their way into a product, and their scales. */
 	uint64_t act_va, act_scale_va;
 };

@@ -116,6 +116,38 @@ struct zw_tensor llm_heads(const struct zw_tensor *t, uint32_t first, uint32_t h
 	return v;
 }
 
+struct llm_kv_cache llm_kv_cache_of(const struct llm_build *b, uint32_t kv)
+{
+	struct llm_kv_cache c = {b->k_cache, b->v_cache, b->k_scale, b->v_scale};
+
+	c.k.va += kv * b->kv_layer_stride;
+	c.v.va += kv * b->kv_layer_stride;
+	if (opt(&c.k_scale)) {
+		c.k_scale.va += kv * b->kv_scale_stride;
+		c.v_scale.va += kv * b->kv_scale_stride;
+	}
+	return c;
+}
+
+void llm_build_kv_write(const struct llm_build *b, const struct llm_kv_cache *c,
+			const struct zw_tensor *k, const struct zw_tensor *v)
+{
+	struct zw_pkt_kv_write pkt = {
+		.hdr = {.opcode = ZW_OP_KV_WRITE, .size = sizeof(pkt), .rows_va = b->rows_va},
+		.k = *k,
+		.v = *v,
+		.pos = b->pos,
+		.seq = b->seq,
+		.block_table = b->block_table,
+		.k_cache = c->k,
+		.v_cache = c->v,
+		.k_scale = c->k_scale,
+		.v_scale = c->v_scale,
+	};
+
+	zw_cmd_packet(b->cmd, &pkt);
+}
+
 void llm_build_attention(const struct llm_build *b, const struct llm_layer_weights *w, uint32_t kv,
 			 const struct zw_tensor *x, const struct zw_tensor *qkv)
 {
@@ -125,7 +157,7 @@ void llm_build_attention(const struct llm_build *b, const struct llm_layer_weigh
 	struct zw_tensor k = llm_heads(qkv, nq * d, nkv, d);
 	struct zw_tensor v = llm_heads(qkv, (nq + nkv) * d, nkv, d);
 	struct zw_tensor q_flat = zw_tensor_slice(*qkv, 1, 0, nq * d);
-	struct zw_tensor k_cache = b->k_cache, v_cache = b->v_cache;
+	struct llm_kv_cache cache = llm_kv_cache_of(b, kv);
 	uint64_t r = b->rows_va;
 	struct zw_cmd_attention_args args = {
 		.q = &q,
@@ -133,13 +165,13 @@ void llm_build_attention(const struct llm_build *b, const struct llm_layer_weigh
 		.pos = &b->pos,
 		.seq = &b->seq,
 		.block_table = &b->block_table,
-		.k_cache = &k_cache,
-		.v_cache = &v_cache,
+		.k_cache = &cache.k,
+		.v_cache = &cache.v,
+		.k_scale = opt(&cache.k_scale),
+		.v_scale = opt(&cache.v_scale),
 		.scale = 1.0f / sqrtf((float)d),
 	};
 
-	k_cache.va += kv * b->kv_layer_stride;
-	v_cache.va += kv * b->kv_layer_stride;
 	zw_cmd_rmsnorm(b->cmd, &b->h, &w->norm1, x, c->rms_norm_eps, r, 0);
 	llm_build_linear(b, x, &w->qkv, qkv, opt(&w->qkv_bias), NULL);
 	if (opt(&w->q_norm))
@@ -147,12 +179,11 @@ void llm_build_attention(const struct llm_build *b, const struct llm_layer_weigh
 	if (opt(&w->k_norm))
 		zw_cmd_rmsnorm(b->cmd, &k, &w->k_norm, &k, c->rms_norm_eps, r, 0);
 	if (b->chunks.rope[0].dtype) {
-		llm_build_chunks(b, &q, &k, &v, &k_cache, &v_cache);
+		llm_build_chunks(b, &q, &k, &v, &cache.k, &cache.v);
 	} else {
 		zw_cmd_rope(b->cmd, &q, &q, &b->pos, &b->cos_table, &b->sin_table, r, 0);
 		zw_cmd_rope(b->cmd, &k, &k, &b->pos, &b->cos_table, &b->sin_table, r, 0);
-		zw_cmd_kv_write(b->cmd, &k, &v, &b->pos, &b->seq, &b->block_table, &k_cache,
-				&v_cache, r, 0);
+		llm_build_kv_write(b, &cache, &k, &v);
 		zw_cmd_attention(b->cmd, &args, r, 0);
 	}
 	if (c->attention_gate) {

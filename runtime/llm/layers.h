@@ -17,6 +17,15 @@ void llm_build_linear_experts(const struct llm_build *b, const struct zw_tensor 
 /* Columns [first, first + heads * d) of a [M, N] tensor as [M, heads, d]; no data moves. */
 struct zw_tensor llm_heads(const struct zw_tensor *t, uint32_t first, uint32_t heads, uint32_t d);
 
+/* The cache of one KV layer; scales absent where it is not quantised. */
+struct llm_kv_cache {
+	struct zw_tensor k, v, k_scale, v_scale;
+};
+struct llm_kv_cache llm_kv_cache_of(const struct llm_build *b, uint32_t kv);
+/* Stores k and v [M, kv_heads, kv_dim] at the rows' positions. */
+void llm_build_kv_write(const struct llm_build *b, const struct llm_kv_cache *c,
+			const struct zw_tensor *k, const struct zw_tensor *v);
+
 /*
  * h += attention(norm1(h)) with optional biases, per-head QK norm and output gate. kv: which of the KV
  * layers. Scratch: x [M, H]; qkv [M, (heads + 2 kv heads) d], with a gate heads * d more.

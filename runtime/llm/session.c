@@ -57,7 +57,7 @@ static void fill(struct header *h, const struct zw_ctx *c, uint32_t n)
 	h->header_bytes = sizeof(*h);
 	memcpy(h->model, c->m->digest, sizeof(h->model));
 	snprintf(h->model_type, sizeof(h->model_type), "%s", c->m->cfg.model_type);
-	h->kv_dtype = ZW_DTYPE_BF16;
+	h->kv_dtype = c->o.kv_dtype;
 	h->kv_layers = c->needs.kv_layers;
 	h->kv_heads = c->needs.kv_heads;
 	h->kv_dim = c->needs.kv_dim;

@@ -108,8 +108,10 @@ static int open_all(struct work *w)
 	struct zw_dev_options dopt = {.size = sizeof(dopt), .profile = f->profile};
 	struct zw_model_options mopt = {
 		.size = sizeof(mopt), .progress = load_progress, .opaque = w};
-	struct zw_ctx_options copt = {
-		.size = sizeof(copt), .context = f->window, .batch = f->batch};
+	struct zw_ctx_options copt = {.size = sizeof(copt),
+				      .context = f->window,
+				      .batch = f->batch,
+				      .kv_dtype = f->kv_dtype};
 	struct zw_model_info info = {.size = sizeof(info)};
 	struct zw_error err;
 	uint64_t rows;

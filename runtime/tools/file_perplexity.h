@@ -15,6 +15,7 @@ struct file_perplexity {
 	bool ids;                     /* the file is a JSON list of token ids, not a text */
 	bool quiet;
 	uint32_t window, stride, batch; /* 0: the defaults */
+	uint32_t kv_dtype;              /* enum zw_dtype, 0: the default */
 	uint64_t max_windows;
 	/* May be NULL. Non-zero from it ends the work: -ECANCELED. */
 	int (*interrupted)(void);

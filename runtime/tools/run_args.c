@@ -11,6 +11,7 @@
 #include <zhenwu/base.h>
 #include <zhenwu/llm_generate.h>
 
+#include "kv_type.h"
 #include "tool_output.h"
 
 static const char usage_text[] = "usage: zw-run --model MODEL (--prompt TEXT | --prompt-file F | "
@@ -38,6 +39,7 @@ static const char help_text[] =
 	"ngram\n"
 	"                           (what followed before), none (default)\n"
 	"      --draft-tokens N     at most N for each step (default 2)\n"
+	"      --kv-type T          KV cache in bf16 (default), int8 or fp8\n"
 	"\n"
 	"A conversation:\n"
 	"      --chat, -cnv         applies the model's chat template; lines of standard input (or "
@@ -203,6 +205,7 @@ enum {
 	OPT_CHUNK,
 	OPT_DRAFT,
 	OPT_DRAFT_TOKENS,
+	OPT_KV_TYPE,
 	OPT_LOGITS_OUT,
 	OPT_IDS_OUT,
 	OPT_STATS_JSON,
@@ -257,6 +260,7 @@ static const struct option options[] = {
 	{"chunk", required_argument, NULL, OPT_CHUNK},
 	{"draft", required_argument, NULL, OPT_DRAFT},
 	{"draft-tokens", required_argument, NULL, OPT_DRAFT_TOKENS},
+	{"kv-type", required_argument, NULL, OPT_KV_TYPE},
 	{"logits-out", required_argument, NULL, OPT_LOGITS_OUT},
 	{"ids-out", required_argument, NULL, OPT_IDS_OUT},
 	{"stats-json", required_argument, NULL, OPT_STATS_JSON},
@@ -418,6 +422,9 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 		return set_draft(a, v);
 	case OPT_DRAFT_TOKENS:
 		return parse_u32(v, 1, ZW_CTX_MAX_REWIND, &a->draft_tokens);
+	case OPT_KV_TYPE:
+		a->kv_dtype = kv_type_find(v);
+		return a->kv_dtype;
 	case OPT_LOGIT_BIAS:
 		return add_bias(a, v);
 	case OPT_LOGPROBS:

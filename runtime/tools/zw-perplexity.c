@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "file_perplexity.h"
+#include "kv_type.h"
 #include "tool_output.h"
 
 #define EXIT_USAGE       2
@@ -24,6 +25,7 @@ static const char usage_text[] =
 	"      --stride N      tokens from one window to the next (default: half a window)\n"
 	"      --windows N     stop after N windows\n"
 	"      --chunk N       compute N tokens at a time (default 128)\n"
+	"      --kv-type T     KV cache in bf16 (default), int8 or fp8\n"
 	"      --device D      auto (default): first accel device, else sim; drm, drm:N, sim\n"
 	"      --profile P     chip profile 810e, m890 or c12 (sim; on drm it must be that chip)\n"
 	"      --json          print a JSON object\n"
@@ -37,6 +39,7 @@ enum {
 	OPT_STRIDE,
 	OPT_WINDOWS,
 	OPT_CHUNK,
+	OPT_KV_TYPE,
 	OPT_DEVICE,
 	OPT_PROFILE,
 	OPT_JSON,
@@ -50,6 +53,7 @@ static const struct option options[] = {
 	{"stride", required_argument, NULL, OPT_STRIDE},
 	{"windows", required_argument, NULL, OPT_WINDOWS},
 	{"chunk", required_argument, NULL, OPT_CHUNK},
+	{"kv-type", required_argument, NULL, OPT_KV_TYPE},
 	{"device", required_argument, NULL, OPT_DEVICE},
 	{"profile", required_argument, NULL, OPT_PROFILE},
 	{"json", no_argument, NULL, OPT_JSON},
@@ -105,6 +109,10 @@ static bool set_option(struct file_perplexity *f, int opt, const char *v)
 		break;
 	case OPT_CHUNK:
 		good = parse_u32(v, 1, ZW_CTX_MAX_BATCH, &f->batch);
+		break;
+	case OPT_KV_TYPE:
+		f->kv_dtype = kv_type_find(v);
+		good = f->kv_dtype;
 		break;
 	case OPT_DEVICE:
 		f->device = v;

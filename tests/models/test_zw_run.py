@@ -58,6 +58,7 @@ def usage_errors():
         "--seed": ["-1", "18446744073709551616", "x"],
         "--ctx": ["0", "-5", "x"],
         "--chunk": ["0", "4097"],
+        "--kv-type": ["", "f32", "INT8"],
         "--repetition-penalty": ["0", "-1", "nan"],
         "--frequency-penalty": ["101", "x"],
         "--presence-penalty": ["-101", "x"],

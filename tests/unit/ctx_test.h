@@ -23,12 +23,16 @@ static inline uint32_t pick(uint32_t n)
 	return (uint32_t)(rng >> 33) % n;
 }
 
+/* $ZW_TEST_KV: the number of the type of the KV cache, where a test names none. */
 static inline struct zw_ctx *context(struct zw_ctx_options o)
 {
+	const char *kv = getenv("ZW_TEST_KV");
 	struct zw_error err = {""};
 	struct zw_ctx *c;
 
 	o.size = sizeof(o);
+	if (kv && !o.kv_dtype)
+		o.kv_dtype = (uint32_t)atoi(kv);
 	if (zw_ctx_create(model, &o, &c, &err))
 		fail_msg("%s", err.msg);
 	return c;

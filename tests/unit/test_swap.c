@@ -199,14 +199,21 @@ static void test_tail(void **state)
 	go_on(c, a, 0, 0, 40);
 	snap = taken(c, a);
 	assert_int_equal(zw_snapshot_swap_out(snap), 0);
-	row = c->block_bytes / 32;
+	/* K and V, then, where there are some, their scales. */
 	x = (const char *)snap->system.ptr + llm_block_bytes(c);
-	for (uint64_t i = 0; i < llm_block_bytes(c); i++) {
-		bool used = i / row % 32 < 8;
+	for (uint32_t part = 0; part < 2; part++) {
+		uint64_t piece = part ? c->scale_bytes : c->block_bytes;
+		uint64_t bytes = 2 * c->needs.kv_layers * piece;
 
-		bad += !used && x[i];
-		if (i % row == 0 && used)
-			assert_true(x[i] || x[i + 1] || x[i + 2] || x[i + 3]);
+		row = piece / 32;
+		for (uint64_t i = 0; i < bytes; i++) {
+			bool used = i / row % 32 < 8;
+
+			bad += !used && x[i];
+			if (i % row == 0 && used)
+				assert_true(x[i] || x[i + 1] || x[i + 2] || x[i + 3]);
+		}
+		x += bytes;
 	}
 	assert_int_equal(bad, 0);
 	zw_snapshot_destroy(snap);

@@ -78,7 +78,10 @@ struct zw_ctx_options {
 	 *  multiple of prefix_state_tokens, if it comes to one. */
 	uint32_t prefix_states;
 	uint32_t prefix_state_tokens; /**< a multiple of 32; 0: the default */
-	uint32_t reserved;            /**< must be 0 */
+	/** What the KV cache is stored in: ZW_DTYPE_BF16, or ZW_DTYPE_I8 or ZW_DTYPE_F8E4M3, each head
+	 *  of a token with a scale of its own; 0: BF16. -EOPNOTSUPP where the device does not compute
+	 *  with it. */
+	uint32_t kv_dtype;
 };
 
 /**
