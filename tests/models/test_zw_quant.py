@@ -309,6 +309,24 @@ def other_families(tmp):
                f"{model}, {fmt}: {got} on the device, its values in F32 {want}, before {before}", p)
 
 
+def plain_types(tmp, text):
+    """The same numbers in F32 are the same bits; in F16 they are the same but for the smallest."""
+    source = read_checkpoint(KDOC)
+    with open(os.path.join(KDOC, "config.json"), encoding="utf-8") as f:
+        config = json.load(f)
+    before = perplexity(KDOC, text)
+    for dtype, code, near in (("F32", "f", 1e-12), ("F16", "e", 1e-3)):
+        folder = os.path.join(tmp, "plain-" + dtype)
+        os.mkdir(folder)
+        write_checkpoint(folder, {n: (dtype, t[1], struct.pack(f"<{len(numbers(t))}{code}",
+                                                                *numbers(t)))
+                                  for n, t in source.items()}, config)
+        shutil.copy(os.path.join(KDOC, "tokenizer.json"), folder)
+        got = perplexity(folder, text)
+        ok(not isinstance(got, str) and abs(math.log(got / before)) < near,
+           f"{dtype} checkpoints load as they are: {got}, BF16 {before}")
+
+
 def lacking(tmp):
     """What a chip does not have is refused with the names of the type and of its profile."""
     bad = []
@@ -480,6 +498,7 @@ def main():
             return done()
         convert_kdoc(tmp, text)
         other_families(tmp)
+        plain_types(tmp, text)
         lacking(tmp)
         shards(tmp)
         failures(tmp, text)

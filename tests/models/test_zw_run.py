@@ -112,6 +112,7 @@ def failures(tmp):
         (["--model", KDOC, "--prompt", "a b c d e f g h", "--ctx", "3"], "do not fit"),
         (["--model", KDOC, "--prompt", "a", "--ctx", "4000"], "2048"),
         (["--model", KDOC, "--prompt", "a", "--profile", "x99"], "x99"),
+        (["--model", KDOC, "--prompt", "a", "--kv-type", "fp8"], "f8e4m3: a device of profile 810e"),
         (["--model", TINY, "--prompt-ids", ids, "--max-tokens", "0", "--ids-out",
           os.path.join(tmp, "no", "ids.json")], "ids.json"),
         (["--model", TINY, "--prompt-ids", ids, "--max-tokens", "0", "--logits-out",
