@@ -80,9 +80,9 @@ static int draft(const struct llm_run *g, uint64_t step, uint32_t index, struct 
 	uint32_t max = g->p.draft_tokens;
 	int ret;
 
-	/* After id[0], each token that is chosen needs the one before it in the context. */
-	max = room <= max ? (room ? room - 1 : 0) : max;
-	max = left <= max + 1 ? (left > 2 ? (uint32_t)left - 2 : 0) : max;
+	/* A step feeds one token more than it drafts, and gives as many. Both counts are at least 1. */
+	max = room <= max ? room - 1 : max;
+	max = left <= max ? (uint32_t)left - 1 : max;
 	d->n = d->on_device = 0;
 	if (!max)
 		return 0;

@@ -109,6 +109,18 @@ static cJSON *phase_json(const struct zw_ctx_stats *s, double wall)
 	return o;
 }
 
+static cJSON *draft_json(const struct zw_generate_result *res)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddNumberToObject(o, "drafted_tokens", (double)res->drafted_tokens);
+	cJSON_AddNumberToObject(o, "accepted_tokens", (double)res->accepted_tokens);
+	cJSON_AddNumberToObject(o, "sim_s_per_token",
+				(double)res->decode->sim_ps * 1e-12 /
+					(double)res->generated_tokens);
+	return o;
+}
+
 static void add_chat(cJSON *o, const struct run_chat_stats *s)
 {
 	cJSON *chat = cJSON_AddObjectToObject(o, "chat");
@@ -148,6 +160,8 @@ int run_report_write_json(const struct run_report *r, const char *path, struct z
 	cJSON_AddItemToObject(o, "decode", phase_json(d, (double)r->res->decode_ns * 1e-9));
 	if (r->chat)
 		add_chat(o, r->chat);
+	if (r->res->drafted_tokens)
+		cJSON_AddItemToObject(o, "draft", draft_json(r->res));
 	text = cJSON_Print(o);
 	cJSON_Delete(o);
 	f = text ? fopen(path, "w") : NULL;

@@ -22,6 +22,7 @@ from tap import done, ok  # noqa: E402
 ZW_RUN, MODELS = sys.argv[1:3]
 KDOC = os.path.join(MODELS, "qwen3-kdoc")
 TINY = os.path.join(MODELS, "tiny-qwen3")
+AGENT = os.path.join(MODELS, "qwen3next-agent")
 
 
 def run(*args, stdin=None, **kw):
@@ -59,6 +60,8 @@ def usage_errors():
         "--ctx": ["0", "-5", "x"],
         "--chunk": ["0", "4097"],
         "--kv-type": ["", "f32", "INT8"],
+        "--draft": ["x", "", "MTP"],
+        "--draft-tokens": ["0", "16", "x"],
         "--repetition-penalty": ["0", "-1", "nan"],
         "--frequency-penalty": ["101", "x"],
         "--presence-penalty": ["-101", "x"],
@@ -113,6 +116,7 @@ def failures(tmp):
         (["--model", KDOC, "--prompt", "a", "--ctx", "4000"], "2048"),
         (["--model", KDOC, "--prompt", "a", "--profile", "x99"], "x99"),
         (["--model", KDOC, "--prompt", "a", "--kv-type", "fp8"], "f8e4m3: a device of profile 810e"),
+        (["--model", KDOC, "--prompt", "a", "--draft", "mtp"], "MTP head"),
         (["--model", TINY, "--prompt-ids", ids, "--max-tokens", "0", "--ids-out",
           os.path.join(tmp, "no", "ids.json")], "ids.json"),
         (["--model", TINY, "--prompt-ids", ids, "--max-tokens", "0", "--logits-out",
@@ -246,6 +250,27 @@ def constrained(tmp):
     ok(not bad, "--json-schema: what a schema says, and the end when it is complete", bad)
     p = sim(KDOC, "-p", "The device:", "-q", "-n", "4", "--temp", "0", "--json", "--ignore-eos")
     ok(p.returncode == 0 and p.stdout.startswith(b"{"), "--json: an object", p)
+
+
+def drafts(tmp):
+    stats = os.path.join(tmp, "draft.json")
+    for model, text in ((KDOC, "The device driver"), (AGENT, "The kernel")):
+        base = ["-p", text, "-n", "40", "--temp", "0", "--ignore-eos"]
+        a = sim(model, *base)
+        for kind in ["ngram"] + (["mtp"] if model == AGENT else []):
+            p = sim(model, *base, "--draft", kind, "--draft-tokens", "3", "--stats-json", stats)
+            with open(stats, encoding="utf-8") as f:
+                s = json.load(f)
+            d = s.get("draft", {})
+            ok(p.returncode == 0 and p.stdout == a.stdout and b"drafts: " in p.stderr
+               and 0 < d["accepted_tokens"] <= d["drafted_tokens"] and s["generated_tokens"] == 40
+               and abs(d["sim_s_per_token"] * 40 - s["decode"]["sim_s"]) < 1e-12,
+               f"--draft {kind}: the same text, and figures", (p.stderr, d))
+    ok(b"drafts:" not in a.stderr, "no drafts, no figures of them", a.stderr)
+    p = sim(KDOC, "-p", "The device driver", "-n", "8", "--temp", "1", "--draft", "ngram", "-q",
+            "--stats-json", stats)
+    with open(stats, encoding="utf-8") as f:
+        ok(p.returncode == 0 and "draft" not in json.load(f), "nothing is drafted where tokens are drawn")
 
 
 def interrupted(tmp):
@@ -438,6 +463,7 @@ def main():
             sessions(tmp)
             choices(tmp)
             constrained(tmp)
+            drafts(tmp)
             interrupted(tmp)
             terminal()
             files(tmp)
