@@ -227,43 +227,76 @@ VEC_INLINE void record32(v8 w[4], const enum zw_q_format f, const uint8_t *p)
 	}
 }
 
+/* Eight numbers of a byte each, times d. */
+VEC_INLINE v8 times(uint64_t bytes, float d)
+{
+	__m256i n = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes));
+
+	return _mm256_mul_ps(_mm256_set1_ps(d), _mm256_cvtepi32_ps(n));
+}
+
+VEC_INLINE uint64_t bytes64(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+VEC_INLINE uint32_t bytes32(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+#define LOW4 UINT64_C(0x0f0f0f0f0f0f0f0f)
+
 /* Scales of a record of 256; minimums are negated. */
 VEC_INLINE void scales256(struct scales *s, const enum zw_q_format f, const uint8_t *p)
 {
+	const uint32_t six = 0x3f3f3f3f, four = 0x0f0f0f0f, two = 0x03030303;
+	uint32_t a, b, c;
 	float d, m;
 
 	switch (f) {
 	case ZW_Q_Q2_K:
 		d = f16_at(p + 80);
-		m = f16_at(p + 82);
-		for (unsigned int g = 0; g < 16; g++) {
-			s->d[g] = d * (float)(p[g] & 15);
-			s->m[g] = -(m * (float)(p[g] >> 4));
+		m = -f16_at(p + 82);
+		for (unsigned int g = 0; g < 16; g += 8) {
+			v8_store(s->d + g, times(bytes64(p + g) & LOW4, d));
+			v8_store(s->m + g, times(bytes64(p + g) >> 4 & LOW4, m));
 		}
 		break;
 	case ZW_Q_Q3_K:
 		d = f16_at(p + 108);
-		for (unsigned int g = 0; g < 16; g++) {
-			int low = g < 8 ? p[96 + g] & 15 : p[96 + g - 8] >> 4;
+		c = bytes32(p + 104);
+		for (unsigned int g = 0; g < 16; g += 8) {
+			uint64_t low = bytes64(p + 96) >> (g / 2) & LOW4;
+			uint64_t high = (uint64_t)(c >> (g / 2) & two) |
+					(uint64_t)(c >> (g / 2 + 2) & two) << 32;
+			__m256i n = _mm256_cvtepu8_epi32(
+				_mm_cvtsi64_si128((long long)(low | high << 4)));
 
-			s->d[g] = d * (float)((low | (p[104 + g % 4] >> g / 4 * 2 & 3) << 4) - 32);
+			n = _mm256_sub_epi32(n, _mm256_set1_epi32(32));
+			v8_store(s->d + g, _mm256_mul_ps(_mm256_set1_ps(d), _mm256_cvtepi32_ps(n)));
 		}
 		break;
 	case ZW_Q_Q6_K:
 		d = f16_at(p + 208);
-		for (unsigned int g = 0; g < 16; g++)
-			s->d[g] = d * (float)(int8_t)p[192 + g];
+		for (unsigned int g = 0; g < 16; g += 8)
+			v8_store(s->d + g, _mm256_mul_ps(_mm256_set1_ps(d), signed8(p + 192 + g)));
 		break;
 	default: /* Q4_K, Q5_K */
-		d = f16_at(p);
-		m = f16_at(p + 2);
-		p += 4;
-		for (unsigned int g = 0; g < 4; g++) {
-			s->d[g] = d * (float)(p[g] & 63);
-			s->m[g] = -(m * (float)(p[g + 4] & 63));
-			s->d[g + 4] = d * (float)((p[g + 8] & 15) | p[g] >> 6 << 4);
-			s->m[g + 4] = -(m * (float)(p[g + 8] >> 4 | p[g + 4] >> 6 << 4));
-		}
+		a = bytes32(p + 4);
+		b = bytes32(p + 8);
+		c = bytes32(p + 12);
+		v8_store(s->d, times((a & six) | (uint64_t)((c & four) | (a >> 6 & two) << 4) << 32,
+				     f16_at(p)));
+		v8_store(s->m,
+			 times((b & six) | (uint64_t)((c >> 4 & four) | (b >> 6 & two) << 4) << 32,
+			       -f16_at(p + 2)));
 		break;
 	}
 }
@@ -470,6 +503,38 @@ VEC_INLINE void step_fma(const unsigned int rows, v8 *s, const size_t stride, co
 
 #define MAX_SUMS 8
 
+/* n elements from c on, all of group g of their rows. */
+VEC_INLINE void direct_group(const enum zw_q_format f, const unsigned int rows,
+			     const unsigned int cols, v8 *s, const float *a,
+			     const struct zw_q_row *row, size_t c, size_t n, size_t g)
+{
+	ZW_UNSET v8 scale[4];
+	ZW_UNSET v8 zero[4];
+	ZW_UNSET const uint8_t *p[4];
+
+#pragma GCC unroll 4
+	for (unsigned int j = 0; j < cols; j++) {
+		scale[j] = _mm256_set1_ps(row[j].scale[g]);
+		if (has_zero(f))
+			zero[j] = _mm256_set1_ps(row[j].zero[g]);
+		p[j] = row[j].ptr + c / ZW_Q_STEP * block_bytes(f);
+	}
+	for (size_t i = 0; i < n / ZW_Q_STEP; i++, a += ZW_Q_STEP * rows)
+#pragma GCC unroll 4
+		for (unsigned int j = 0; j < cols; j++) {
+			ZW_UNSET v8 w[4];
+
+			numbers(w, f, p[j] + i * block_bytes(f));
+#pragma GCC unroll 4
+			for (unsigned int q = 0; q < 4; q++) {
+				if (has_zero(f))
+					w[q] = _mm256_sub_ps(w[q], zero[j]);
+				w[q] = _mm256_mul_ps(w[q], scale[j]);
+			}
+			step_fma(rows, s + j, cols, a, w);
+		}
+}
+
 VEC_INLINE void direct(const enum zw_q_format f, const unsigned int rows, const unsigned int cols,
 		       const float *a, const struct zw_q_row *row, size_t k, size_t group,
 		       float *out)
@@ -505,12 +570,26 @@ VEC_INLINE void direct(const enum zw_q_format f, const unsigned int rows, const 
 	} else {
 		size_t c = 0;
 
-		for (; c + ZW_Q_STEP <= k; c += ZW_Q_STEP, groups_next(&at), a += ZW_Q_STEP * rows)
+		if (group == ZW_Q_STEP / 2) {
+			for (; c + ZW_Q_STEP <= k; c += ZW_Q_STEP, a += ZW_Q_STEP * rows) {
 #pragma GCC unroll 4
-			for (unsigned int j = 0; j < cols; j++) {
-				scaled_step(w, f, &row[j], c, ZW_Q_STEP, &at);
-				step_fma(rows, s + j, cols, a, w);
+				for (unsigned int j = 0; j < cols; j++) {
+					scaled_step(w, f, &row[j], c, ZW_Q_STEP, &at);
+					step_fma(rows, s + j, cols, a, w);
+				}
+				groups_next(&at);
 			}
+		} else {
+			for (; c + ZW_Q_STEP <= k; at.g++) {
+				size_t n = (group < k - c ? group : k - c) / ZW_Q_STEP * ZW_Q_STEP;
+
+				direct_group(f, rows, cols, s, a, row, c, n, at.g);
+				a += n * rows;
+				c += n;
+			}
+			/* The last step, if it ends early, belongs to the last group. */
+			at.g = at.h = c / group;
+		}
 		for (unsigned int j = 0; c < k && j < cols; j++) {
 			size_t n = k - c;
 
