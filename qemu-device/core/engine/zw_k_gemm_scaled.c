@@ -14,9 +14,12 @@
 #include "zw_small_float.h"
 
 /* Bytes of packed rows of A in a task; rows of W. */
-#define TASK_A (192u << 10)
-#define TASK_N 64u
-#define MAX_M  128u
+#define TASK_A   (192u << 10)
+#define TASK_N   64u
+#define MAX_M    128u
+/* Few rows, and how many columns they take at a time: as many as a direct product. */
+#define FEW_M    4u
+#define FEW_COLS 4u
 
 static inline uint32_t min_u32(uint32_t a, uint32_t b)
 {
@@ -69,11 +72,25 @@ int zw_gemm_scaled_check(struct gemm_job *job, uint32_t dtype, const struct zw_k
 	return 0;
 }
 
+/* Few rows of F8 meet W dequantised in registers; NULL: it is the tiles' way, or that of I8. */
+static const struct zw_q_direct *direct_of(const struct gemm_job *job)
+{
+	const struct zw_q_direct *direct = job->prim->quant->direct;
+
+	if (job->a_i8 || job->m > direct[1].rows)
+		return NULL;
+	return &direct[job->m > direct[0].rows];
+}
+
 uint64_t zw_gemm_scaled_plan(struct gemm_job *job)
 {
+	const struct zw_q_direct *direct = direct_of(job);
 	uint64_t fit = TASK_A / (a_bytes(job, 1, job->k ? job->k : 1));
 	uint32_t step = job->a_i8 ? ZW_I8_MAX_ROWS : job->prim->tile_rows;
 	uint64_t blocks;
+
+	if (direct)
+		step = direct->rows;
 
 	fit = fit < step ? step : fit / step * step;
 	fit = fit > MAX_M ? MAX_M : fit;
@@ -124,7 +141,8 @@ static void pack_a(const struct scaled *t)
 {
 	const struct gemm_job *job = t->job;
 	const struct zw_prim *prim = job->prim;
-	uint32_t step = prim->tile_rows, group = job->q.scale.group;
+	const struct zw_q_direct *direct = direct_of(job);
+	uint32_t step = direct ? direct->rows : prim->tile_rows, group = job->q.scale.group;
 	static const float one = 1.0f;
 	char *to = t->a;
 
@@ -153,14 +171,15 @@ static void pack_a(const struct scaled *t)
 				ptrs[r] = wide;
 			}
 			prim->pack[ZW_ST_F32]((float *)(void *)(to + a_bytes(job, i, kc)),
-					      zw_tile_group(prim, n), ptrs, n, kc);
+					      direct ? step : zw_tile_group(prim, n), ptrs, n, kc);
 		}
 		to += a_bytes(job, job->task_m, kc);
 	}
 }
 
-/* Products of a group, I8. Beyond the last row or column one stands in for those that are not there. */
-static void part_i8(const struct scaled *t, const char *a, uint32_t k0, uint32_t kc)
+/* Products of a group, I8, columns from .. end. Beyond the last row or column one stands in for those that are not there. */
+static void part_i8(const struct scaled *t, const char *a, uint32_t k0, uint32_t kc, uint32_t from,
+		    uint32_t end)
 {
 	const struct gemm_job *job = t->job;
 	const struct zw_i8_dot *dot = &job->i8->dot[0];
@@ -168,19 +187,19 @@ static void part_i8(const struct scaled *t, const char *a, uint32_t k0, uint32_t
 
 	for (unsigned int i = 1; i < 3 && dot->rows < t->rows; i++)
 		dot = &job->i8->dot[i];
-	for (uint32_t j = 0; j < t->cols; j += dot->cols) {
+	for (uint32_t j = from; j < end; j += dot->cols) {
 		ZW_UNSET const int8_t *w[ZW_I8_MAX_COLS];
 
 		for (uint32_t c = 0; c < dot->cols; c++)
-			w[c] = (const int8_t *)zw_k_view_at(
-				       &job->w, t->n0 + min_u32(j + c, t->cols - 1), 0) +
+			w[c] = (const int8_t *)zw_k_view_at(&job->w,
+							    t->n0 + min_u32(j + c, end - 1), 0) +
 			       k0;
 		for (uint32_t i = 0; i < t->rows; i += dot->rows) {
 			ZW_UNSET int32_t out[ZW_I8_MAX_ROWS * ZW_I8_MAX_COLS];
 
 			dot->fn(a + i * lda, lda, w, kc, out);
 			for (uint32_t r = 0; r < dot->rows && i + r < t->rows; r++)
-				for (uint32_t c = 0; c < dot->cols && j + c < t->cols; c++)
+				for (uint32_t c = 0; c < dot->cols && j + c < end; c++)
 					t->part[(i + r) * t->ldo + j + c] =
 						(float)out[r * dot->cols + c];
 		}
@@ -188,7 +207,8 @@ static void part_i8(const struct scaled *t, const char *a, uint32_t k0, uint32_t
 }
 
 /* The same, F8. */
-static void part_f8(const struct scaled *t, const char *a, uint32_t k0, uint32_t kc)
+static void part_f8(const struct scaled *t, const char *a, uint32_t k0, uint32_t kc, uint32_t from,
+		    uint32_t end)
 {
 	const struct gemm_job *job = t->job;
 	const struct zw_prim *prim = job->prim;
@@ -196,8 +216,8 @@ static void part_f8(const struct scaled *t, const char *a, uint32_t k0, uint32_t
 	static const float one = 1.0f;
 	size_t pk = ZW_PAD((size_t)kc);
 
-	for (uint32_t j = 0; j < t->cols; j += step) {
-		uint32_t n = min_u32(step, t->cols - j);
+	for (uint32_t j = from; j < end; j += step) {
+		uint32_t n = min_u32(step, end - j);
 		const void *ptrs[ZW_TILE_MAX_COLS];
 
 		for (uint32_t c = 0; c < n; c++) {
@@ -212,6 +232,32 @@ static void part_f8(const struct scaled *t, const char *a, uint32_t k0, uint32_t
 		prim->pack[ZW_ST_F32](t->w, step, ptrs, n, kc);
 		prim->tile(t->rows, (const float *)(const void *)a, t->w, pk / ZW_LANES, NULL,
 			   false, t->part + j, t->ldo);
+	}
+}
+
+/* The same of few rows. Beyond the last column it stands in for those that are not there. */
+static void part_f8_few(const struct scaled *t, const char *a, uint32_t k0, uint32_t kc,
+			uint32_t from, uint32_t end)
+{
+	const struct gemm_job *job = t->job;
+	const struct zw_q_direct *direct = direct_of(job);
+	static const float one = 1.0f;
+
+	for (uint32_t j = from; j < end; j += direct->cols) {
+		ZW_UNSET struct zw_q_row w[ZW_Q_DIRECT_MAX_COLS];
+		ZW_UNSET float out[ZW_Q_DIRECT_OUT];
+
+		for (uint32_t c = 0; c < direct->cols; c++) {
+			uint32_t row = t->n0 + min_u32(j + c, end - 1);
+
+			w[c] = (struct zw_q_row){
+				.ptr = (const uint8_t *)zw_k_view_at(&job->w, row, 0) + k0,
+				.scale = &one};
+		}
+		direct->fn[job->q.format]((const float *)(const void *)a, w, kc, kc, out);
+		for (uint32_t r = 0; r < t->rows; r++)
+			for (uint32_t c = 0; c < direct->cols && j + c < end; c++)
+				t->part[r * t->ldo + j + c] = out[r * direct->cols + c];
 	}
 }
 
@@ -248,7 +294,12 @@ int zw_gemm_scaled_task(struct gemm_job *job, uint64_t task, unsigned int slot)
 	size_t wide = job->a_i8 ? 0 : (ZW_TILE_MAX_ROWS + ZW_TILE_MAX_COLS) * pg;
 	/* The scales of a row of W pass through `part`. */
 	size_t part = job->task_m * t.ldo, row = zw_q_scale_floats(&job->q, job->k);
-	char *a;
+	/* Few rows have no use for a column again: its groups follow each other. */
+	uint32_t cols = job->m <= FEW_M ? FEW_COLS : TASK_N;
+	void (*part_of)(const struct scaled *, const char *, uint32_t, uint32_t, uint32_t,
+			uint32_t) = job->a_i8        ? part_i8
+				    : direct_of(job) ? part_f8_few
+						     : part_f8;
 
 	t.rows = min_u32(job->task_m, job->m - t.m0);
 	t.cols = min_u32(TASK_N, job->n - t.n0);
@@ -271,17 +322,21 @@ int zw_gemm_scaled_task(struct gemm_job *job, uint64_t task, unsigned int slot)
 	load_scales(&t);
 	for (size_t i = 0; i < t.rows * t.ldo; i++)
 		t.out[i] = 0.0f;
-	a = t.a;
-	for (uint32_t g = 0, k0 = 0, kc; k0 < job->k; g++, k0 += kc) {
-		kc = min_u32(job->k - k0, group);
-		if (zw_pool_cancelled(job->pool))
-			return -ECANCELED;
-		(job->a_i8 ? part_i8 : part_f8)(&t, a, k0, kc);
-		for (uint32_t i = 0; i < t.rows; i++)
-			job->prim->add_scaled(t.out + i * t.ldo, t.part + i * t.ldo,
-					      t.fa[i * t.groups + g], t.fw + (size_t)g * TASK_N,
-					      t.cols);
-		a += a_bytes(job, job->task_m, kc);
+	for (uint32_t j = 0; j < t.cols; j += cols) {
+		uint32_t end = min_u32(j + cols, t.cols);
+		const char *a = t.a;
+
+		for (uint32_t g = 0, k0 = 0, kc; k0 < job->k; g++, k0 += kc) {
+			kc = min_u32(job->k - k0, group);
+			if (zw_pool_cancelled(job->pool))
+				return -ECANCELED;
+			part_of(&t, a, k0, kc, j, end);
+			for (uint32_t i = 0; i < t.rows; i++)
+				job->prim->add_scaled(t.out + i * t.ldo + j, t.part + i * t.ldo + j,
+						      t.fa[i * t.groups + g],
+						      t.fw + (size_t)g * TASK_N + j, end - j);
+			a += a_bytes(job, job->task_m, kc);
+		}
 	}
 	for (uint32_t i = 0; i < t.rows; i++)
 		zw_gemm_store_row(job, t.out + i * t.ldo, t.m0 + i, t.n0, t.cols);

@@ -503,22 +503,22 @@ VEC_INLINE void step_fma(const unsigned int rows, v8 *s, const size_t stride, co
 
 #define MAX_SUMS 8
 
-/* n elements from c on, all of group g of their rows. */
-VEC_INLINE void direct_group(const enum zw_q_format f, const unsigned int rows,
-			     const unsigned int cols, v8 *s, const float *a,
-			     const struct zw_q_row *row, size_t c, size_t n, size_t g)
+/*
+ * Whether (n - z) * s is fma(n, s, -(z * s)) for whole n, zero and all: z is whole, and z * s exact.
+ */
+VEC_INLINE bool zero_fuses(float s, float z)
 {
-	ZW_UNSET v8 scale[4];
-	ZW_UNSET v8 zero[4];
-	ZW_UNSET const uint8_t *p[4];
+	float p = z * s;
 
-#pragma GCC unroll 4
-	for (unsigned int j = 0; j < cols; j++) {
-		scale[j] = _mm256_set1_ps(row[j].scale[g]);
-		if (has_zero(f))
-			zero[j] = _mm256_set1_ps(row[j].zero[g]);
-		p[j] = row[j].ptr + c / ZW_Q_STEP * block_bytes(f);
-	}
+	return s >= 0x1p-100f && z >= -4096.0f && z <= 4096.0f && z == (float)(int)z &&
+	       __builtin_fmaf(z, s, -p) == 0.0f;
+}
+
+/* n elements from p on, all of one group of their rows; fused: zero is minus the product of both. */
+VEC_INLINE void group_fma(const enum zw_q_format f, const bool fused, const unsigned int rows,
+			  const unsigned int cols, v8 *s, const float *a, const uint8_t *const p[4],
+			  size_t n, const v8 scale[4], const v8 zero[4])
+{
 	for (size_t i = 0; i < n / ZW_Q_STEP; i++, a += ZW_Q_STEP * rows)
 #pragma GCC unroll 4
 		for (unsigned int j = 0; j < cols; j++) {
@@ -527,12 +527,44 @@ VEC_INLINE void direct_group(const enum zw_q_format f, const unsigned int rows,
 			numbers(w, f, p[j] + i * block_bytes(f));
 #pragma GCC unroll 4
 			for (unsigned int q = 0; q < 4; q++) {
+				if (fused) {
+					w[q] = _mm256_fmadd_ps(w[q], scale[j], zero[j]);
+					continue;
+				}
 				if (has_zero(f))
 					w[q] = _mm256_sub_ps(w[q], zero[j]);
 				w[q] = _mm256_mul_ps(w[q], scale[j]);
 			}
 			step_fma(rows, s + j, cols, a, w);
 		}
+}
+
+/* n elements from c on, all of group g of their rows. */
+VEC_INLINE void direct_group(const enum zw_q_format f, const unsigned int rows,
+			     const unsigned int cols, v8 *s, const float *a,
+			     const struct zw_q_row *row, size_t c, size_t n, size_t g)
+{
+	ZW_UNSET v8 scale[4];
+	ZW_UNSET v8 zero[4];
+	ZW_UNSET const uint8_t *p[4];
+	bool fused = has_zero(f);
+
+#pragma GCC unroll 4
+	for (unsigned int j = 0; j < cols; j++) {
+		scale[j] = _mm256_set1_ps(row[j].scale[g]);
+		p[j] = row[j].ptr + c / ZW_Q_STEP * block_bytes(f);
+		if (has_zero(f))
+			fused &= zero_fuses(row[j].scale[g], row[j].zero[g]);
+	}
+	if (has_zero(f))
+#pragma GCC unroll 4
+		for (unsigned int j = 0; j < cols; j++)
+			zero[j] = _mm256_set1_ps(fused ? -(row[j].zero[g] * row[j].scale[g])
+						       : row[j].zero[g]);
+	if (has_zero(f) && fused)
+		group_fma(f, true, rows, cols, s, a, p, n, scale, zero);
+	else
+		group_fma(f, false, rows, cols, s, a, p, n, scale, zero);
 }
 
 VEC_INLINE void direct(const enum zw_q_format f, const unsigned int rows, const unsigned int cols,
