@@ -55,6 +55,72 @@ static int wide_direct(struct zw_pool *pool)
 	return product(pool, 16, 1 << 19, 8192);
 }
 
+/* Quantised weights, w of k elements a row; with a_dtype BF16, or quantised too, in groups. */
+static int quantised(struct zw_pool *pool, uint32_t m, uint32_t n, uint32_t k, uint32_t w_dtype,
+		     uint32_t a_dtype, uint32_t group)
+{
+	bool record = ZW_DT_BLOCKED >> w_dtype & 1;
+	struct zw_k_scales none = {.ptr = NULL},
+			   all = {.ptr = in_mem, .dtype = F32, .rows = 1u << 30, .group = group};
+	struct zw_k_gemm_args args = {
+		.m = m,
+		.n = n,
+		.k = k,
+		.a = in(a_dtype, 0),
+		.w = in(w_dtype, 0),
+		.c = out(BF16, n),
+		.quant.scale = record ? none : all,
+		.a_scale = a_dtype == BF16 ? none : all,
+	};
+
+	return zw_k_gemm(&args, pool);
+}
+
+static int quant_few(struct zw_pool *pool)
+{
+	return quantised(pool, 4, 1 << 18, 32768, ZW_DTYPE_I4, BF16, 128);
+}
+
+static int quant_deep(struct zw_pool *pool)
+{
+	return quantised(pool, 1, 64, BIG, ZW_DTYPE_I8, BF16, BIG);
+}
+
+static int quant_many(struct zw_pool *pool)
+{
+	return quantised(pool, 200, 4096, 65536, ZW_DTYPE_Q6_K, BF16, 0);
+}
+
+static int scaled_i8(struct zw_pool *pool)
+{
+	return quantised(pool, 300, 4096, 65536, ZW_DTYPE_I8, ZW_DTYPE_I8, 65536);
+}
+
+static int scaled_f8(struct zw_pool *pool)
+{
+	return quantised(pool, 300, 4096, 32768, ZW_DTYPE_F8E4M3, ZW_DTYPE_F8E4M3, 128);
+}
+
+static int scaled_deep(struct zw_pool *pool)
+{
+	return quantised(pool, 1, 64, 1 << 23, ZW_DTYPE_F8E4M3, ZW_DTYPE_F8E4M3, 16);
+}
+
+static int quantize(struct zw_pool *pool)
+{
+	struct zw_k_quantize_args args = {
+		.rows = 4,
+		.heads = 1,
+		.n = BIG,
+		.block = BIG,
+		.x = in(BF16, 0),
+		.y = out(ZW_DTYPE_F8E4M3, BIG),
+		.scale = {.ptr = (char *)out_mem + 5ull * BIG, .dtype = F32, .ld = 1},
+	};
+
+	return zw_k_quantize(&args, pool);
+}
+
 /* Two experts of a row each, or eight that share many rows: n columns, k terms. */
 static int experts(struct zw_pool *pool, uint32_t rows, uint32_t per_row, uint32_t n, uint32_t k,
 		   uint32_t flags)
@@ -591,6 +657,13 @@ static const struct {
 	{"gemm, deep, tiles", deep_tiles},
 	{"gemm, deep, direct", deep_direct},
 	{"gemm, wide, direct", wide_direct},
+	{"quantised, few rows", quant_few},
+	{"quantised, deep", quant_deep},
+	{"quantised, many rows", quant_many},
+	{"i8 x i8", scaled_i8},
+	{"f8 x f8", scaled_f8},
+	{"f8 x f8, deep", scaled_deep},
+	{"quantize", quantize},
 	{"experts, few rows", experts_few_rows},
 	{"experts, many rows", experts_many_rows},
 	{"experts, sums", experts_sums},

@@ -7,13 +7,8 @@ enum { QUANTIZE_X, QUANTIZE_Y, QUANTIZE_SCALE };
 static uint32_t quantize_validate(const void *pkt)
 {
 	const struct zw_pkt_quantize *p = pkt;
-	uint32_t n = p->x.dim[p->x.ndim - 1];
 
-	if (p->scale.block[0] != 1)
-		return ZW_REASON_VALUE;
-	/* A block is held at a time. */
-	return p->scale.block[1] > ZW_CP_MAX_ROW && n > ZW_CP_MAX_ROW ? ZW_REASON_LIMIT
-								      : ZW_REASON_NONE;
+	return p->scale.block[0] == 1 ? ZW_REASON_NONE : ZW_REASON_VALUE;
 }
 
 static int quantize_run(struct zw_cp_exec *x)

@@ -12,6 +12,8 @@
 
 /* Bytes of W in a task of direct products. */
 #define TASK_BYTES (256u << 10)
+/* Up to so many elements of A, packed: beyond it K is better cut, and a call too long to be cancelled. */
+#define FEW_A      (128u << 10)
 /* Floats of sums. */
 #define TASK_OUT   (64u << 10)
 
@@ -30,6 +32,7 @@ static const struct zw_q_direct *direct_for(const struct gemm_job *job)
 bool zw_gemm_quant_direct(const struct gemm_job *job)
 {
 	return job->q.used && job->m <= job->prim->quant->direct[1].rows &&
+	       (uint64_t)job->m * job->k <= FEW_A &&
 	       (job->q.format >= ZW_Q_FIRST_RECORD ||
 		zw_q_direct_group(job->q.scale.group, job->k));
 }

@@ -137,7 +137,7 @@ static const float *a_scales(const struct gemm_job *job, uint32_t row)
 }
 
 /* Rows of A as they meet W, one group of K after the other. */
-static void pack_a(const struct scaled *t)
+static int pack_a(const struct scaled *t)
 {
 	const struct gemm_job *job = t->job;
 	const struct zw_prim *prim = job->prim;
@@ -148,6 +148,8 @@ static void pack_a(const struct scaled *t)
 
 	for (uint32_t k0 = 0, kc; k0 < job->k; k0 += kc) {
 		kc = min_u32(job->k - k0, group);
+		if (zw_pool_cancelled(job->pool))
+			return -ECANCELED;
 		if (job->a_i8) {
 			size_t row = a_bytes(job, 1, kc);
 
@@ -175,11 +177,12 @@ static void pack_a(const struct scaled *t)
 		}
 		to += a_bytes(job, job->task_m, kc);
 	}
+	return 0;
 }
 
 /* Products of a group, I8, columns from .. end. Beyond the last row or column one stands in for those that are not there. */
-static void part_i8(const struct scaled *t, const char *a, uint32_t k0, uint32_t kc, uint32_t from,
-		    uint32_t end)
+static int part_i8(const struct scaled *t, const char *a, uint32_t k0, uint32_t kc, uint32_t from,
+		   uint32_t end)
 {
 	const struct gemm_job *job = t->job;
 	const struct zw_i8_dot *dot = &job->i8->dot[0];
@@ -190,6 +193,8 @@ static void part_i8(const struct scaled *t, const char *a, uint32_t k0, uint32_t
 	for (uint32_t j = from; j < end; j += dot->cols) {
 		ZW_UNSET const int8_t *w[ZW_I8_MAX_COLS];
 
+		if (zw_pool_cancelled(job->pool))
+			return -ECANCELED;
 		for (uint32_t c = 0; c < dot->cols; c++)
 			w[c] = (const int8_t *)zw_k_view_at(&job->w,
 							    t->n0 + min_u32(j + c, end - 1), 0) +
@@ -204,11 +209,12 @@ static void part_i8(const struct scaled *t, const char *a, uint32_t k0, uint32_t
 						(float)out[r * dot->cols + c];
 		}
 	}
+	return 0;
 }
 
 /* The same, F8. */
-static void part_f8(const struct scaled *t, const char *a, uint32_t k0, uint32_t kc, uint32_t from,
-		    uint32_t end)
+static int part_f8(const struct scaled *t, const char *a, uint32_t k0, uint32_t kc, uint32_t from,
+		   uint32_t end)
 {
 	const struct gemm_job *job = t->job;
 	const struct zw_prim *prim = job->prim;
@@ -220,6 +226,8 @@ static void part_f8(const struct scaled *t, const char *a, uint32_t k0, uint32_t
 		uint32_t n = min_u32(step, end - j);
 		const void *ptrs[ZW_TILE_MAX_COLS];
 
+		if (zw_pool_cancelled(job->pool))
+			return -ECANCELED;
 		for (uint32_t c = 0; c < n; c++) {
 			struct zw_q_row row = {
 				.ptr = (const uint8_t *)zw_k_view_at(&job->w, t->n0 + j + c, 0) +
@@ -233,11 +241,12 @@ static void part_f8(const struct scaled *t, const char *a, uint32_t k0, uint32_t
 		prim->tile(t->rows, (const float *)(const void *)a, t->w, pk / ZW_LANES, NULL,
 			   false, t->part + j, t->ldo);
 	}
+	return 0;
 }
 
 /* The same of few rows. Beyond the last column it stands in for those that are not there. */
-static void part_f8_few(const struct scaled *t, const char *a, uint32_t k0, uint32_t kc,
-			uint32_t from, uint32_t end)
+static int part_f8_few(const struct scaled *t, const char *a, uint32_t k0, uint32_t kc,
+		       uint32_t from, uint32_t end)
 {
 	const struct gemm_job *job = t->job;
 	const struct zw_q_direct *direct = direct_of(job);
@@ -247,6 +256,8 @@ static void part_f8_few(const struct scaled *t, const char *a, uint32_t k0, uint
 		ZW_UNSET struct zw_q_row w[ZW_Q_DIRECT_MAX_COLS];
 		ZW_UNSET float out[ZW_Q_DIRECT_OUT];
 
+		if (zw_pool_cancelled(job->pool))
+			return -ECANCELED;
 		for (uint32_t c = 0; c < direct->cols; c++) {
 			uint32_t row = t->n0 + min_u32(j + c, end - 1);
 
@@ -259,9 +270,10 @@ static void part_f8_few(const struct scaled *t, const char *a, uint32_t k0, uint
 			for (uint32_t c = 0; c < direct->cols && j + c < end; c++)
 				t->part[r * t->ldo + j + c] = out[r * direct->cols + c];
 	}
+	return 0;
 }
 
-static void load_scales(const struct scaled *t)
+static int load_scales(const struct scaled *t)
 {
 	const struct gemm_job *job = t->job;
 	float *row = t->part; /* not in use yet */
@@ -272,10 +284,13 @@ static void load_scales(const struct scaled *t)
 	for (uint32_t c = 0; c < t->cols; c++) {
 		size_t phase;
 
+		if (zw_pool_cancelled(job->pool))
+			return -ECANCELED;
 		zw_q_row_at(&job->q, job->prim, NULL, t->n0 + c, 0, job->k, row, &phase);
 		for (uint32_t g = 0; g < t->groups; g++)
 			t->fw[(size_t)g * TASK_N + c] = row[g];
 	}
+	return 0;
 }
 
 int zw_gemm_scaled_task(struct gemm_job *job, uint64_t task, unsigned int slot)
@@ -296,10 +311,10 @@ int zw_gemm_scaled_task(struct gemm_job *job, uint64_t task, unsigned int slot)
 	size_t part = job->task_m * t.ldo, row = zw_q_scale_floats(&job->q, job->k);
 	/* Few rows have no use for a column again: its groups follow each other. */
 	uint32_t cols = job->m <= FEW_M ? FEW_COLS : TASK_N;
-	void (*part_of)(const struct scaled *, const char *, uint32_t, uint32_t, uint32_t,
-			uint32_t) = job->a_i8        ? part_i8
-				    : direct_of(job) ? part_f8_few
-						     : part_f8;
+	int (*part_of)(const struct scaled *, const char *, uint32_t, uint32_t, uint32_t,
+		       uint32_t) = job->a_i8        ? part_i8
+				   : direct_of(job) ? part_f8_few
+						    : part_f8;
 
 	t.rows = min_u32(job->task_m, job->m - t.m0);
 	t.cols = min_u32(TASK_N, job->n - t.n0);
@@ -316,21 +331,26 @@ int zw_gemm_scaled_task(struct gemm_job *job, uint64_t task, unsigned int slot)
 	t.fa = t.part + part;
 	t.fw = t.fa + (size_t)t.groups * job->task_m;
 	if (job->packed[slot] != job->first_task + mb + 1) {
-		pack_a(&t);
+		int err = pack_a(&t);
+
+		if (err)
+			return err;
 		job->packed[slot] = job->first_task + mb + 1;
 	}
-	load_scales(&t);
+	if (load_scales(&t))
+		return -ECANCELED;
 	for (size_t i = 0; i < t.rows * t.ldo; i++)
 		t.out[i] = 0.0f;
 	for (uint32_t j = 0; j < t.cols; j += cols) {
 		uint32_t end = min_u32(j + cols, t.cols);
 		const char *a = t.a;
+		int err;
 
 		for (uint32_t g = 0, k0 = 0, kc; k0 < job->k; g++, k0 += kc) {
 			kc = min_u32(job->k - k0, group);
-			if (zw_pool_cancelled(job->pool))
-				return -ECANCELED;
-			part_of(&t, a, k0, kc, j, end);
+			err = part_of(&t, a, k0, kc, j, end);
+			if (err)
+				return err;
 			for (uint32_t i = 0; i < t.rows; i++)
 				job->prim->add_scaled(t.out + i * t.ldo + j, t.part + i * t.ldo + j,
 						      t.fa[i * t.groups + g],

@@ -8,6 +8,8 @@
 
 /* Elements of a task at least. */
 #define TASK_ELEMENTS (32u << 10)
+/* Elements in F32 at a time. */
+#define CHUNK         4096u
 
 int zw_q_target_of(uint32_t dtype, enum zw_q_target *to)
 {
@@ -26,14 +28,20 @@ int zw_q_target_of(uint32_t dtype, enum zw_q_target *to)
 	}
 }
 
-float zw_q_quantise(const struct zw_prim *prim, enum zw_q_target to, void *dst, float *x, size_t n)
+/* The scale that makes the greatest magnitude the largest number of the type. */
+static float scale_for(enum zw_q_target to, float most)
 {
 	static const float largest[] = {
 		[ZW_Q_TO_I8] = 127.0f, [ZW_Q_TO_F8E4M3] = 448.0f, [ZW_Q_TO_F8E5M2] = 57344.0f};
-	float s = prim->quant->absmax(x, n) / largest[to];
+	float s = most / largest[to];
 
-	if (s == 0.0f)
-		s = 1.0f;
+	return s == 0.0f ? 1.0f : s;
+}
+
+float zw_q_quantise(const struct zw_prim *prim, enum zw_q_target to, void *dst, float *x, size_t n)
+{
+	float s = scale_for(to, prim->quant->absmax(x, n));
+
 	prim->div(x, s, n);
 	prim->quant->narrow[to](dst, x, n);
 	return s;
@@ -48,23 +56,52 @@ struct quantize_job {
 	uint64_t rows_task;
 };
 
+/* The scale of a block of n elements of x, a chunk at a time. */
+static int block_scale(const struct quantize_job *job, const char *x, uint32_t n, float *scratch,
+		       float *scale)
+{
+	float most = 0.0f;
+
+	for (uint32_t c = 0, count; c < n; c += count) {
+		float chunk;
+
+		count = n - c < CHUNK ? n - c : CHUNK;
+		if (zw_pool_cancelled(job->pool))
+			return -ECANCELED;
+		job->prim->widen[job->x.st](scratch, x + (uint64_t)c * job->x.size, count);
+		chunk = job->prim->quant->absmax(scratch, count);
+		/* A NaN wins, and stays. */
+		most = chunk > most || chunk != chunk ? chunk : most;
+	}
+	*scale = scale_for(job->to, most);
+	return 0;
+}
+
 /* One row: of a head, if rows have heads. */
 static int quantize_row(const struct quantize_job *job, uint64_t row, float *scratch)
 {
 	const struct zw_k_quantize_args *p = job->args;
-	uint64_t r = row / p->heads, head = row % p->heads;
-	float *scale = (float *)(void *)zw_k_view_at(&job->scale, r, head);
+	const char *x = zw_k_view_at(&job->x, row / p->heads, row % p->heads);
+	char *y = zw_k_view_at(&job->y, row / p->heads, row % p->heads);
+	float *scale = (float *)(void *)zw_k_view_at(&job->scale, row / p->heads, row % p->heads);
 
-	for (uint32_t c = 0, n; c < p->n; c += n, scale++) {
+	for (uint32_t b = 0, n; b < p->n; b += n, scale++) {
 		float s;
+		int err;
 
-		n = p->n - c < p->block ? p->n - c : p->block;
-		if (zw_pool_cancelled(job->pool))
-			return -ECANCELED;
-		job->prim->widen[job->x.st](
-			scratch, zw_k_view_at(&job->x, r, head) + (uint64_t)c * job->x.size, n);
-		s = zw_q_quantise(job->prim, job->to, zw_k_view_at(&job->y, r, head) + c, scratch,
-				  n);
+		n = p->n - b < p->block ? p->n - b : p->block;
+		err = block_scale(job, x + (uint64_t)b * job->x.size, n, scratch, &s);
+		if (err)
+			return err;
+		for (uint32_t c = 0, count; c < n; c += count) {
+			count = n - c < CHUNK ? n - c : CHUNK;
+			if (zw_pool_cancelled(job->pool))
+				return -ECANCELED;
+			job->prim->widen[job->x.st](scratch, x + ((uint64_t)b + c) * job->x.size,
+						    count);
+			job->prim->div(scratch, s, count);
+			job->prim->quant->narrow[job->to](y + b + c, scratch, count);
+		}
 		job->prim->narrow[ZW_ST_F32](scale, &s, 1);
 	}
 	return 0;
@@ -76,8 +113,7 @@ static int quantize_task(void *arg, uint64_t task, unsigned int slot)
 	const struct zw_k_quantize_args *p = job->args;
 	uint64_t row = task * job->rows_task, end = row + job->rows_task;
 	uint64_t rows = (uint64_t)p->rows * p->heads;
-	size_t block = p->block < p->n ? p->block : p->n;
-	float *scratch = zw_pool_scratch(job->pool, slot, ZW_PAD(block) * sizeof(float));
+	float *scratch = zw_pool_scratch(job->pool, slot, CHUNK * sizeof(float));
 
 	if (!scratch)
 		return -ENOMEM;
