@@ -656,8 +656,10 @@ static void random_change(struct zw_ctx *c, struct one *s, struct zw_snapshot **
 		break;
 	default:
 		/* A long piece at once, through the cache when it is at a start. */
+		if (s[i].n == LENGTH)
+			break;
 		n = s[i].n + 1 + pick(LENGTH - s[i].n);
-		if (s[i].n < LENGTH && llm_blocks_for(n) + 1 <= blocks_free(c)) {
+		if (llm_blocks_for(n) + 1 <= blocks_free(c)) {
 			extend_by(c, i, s[i].k, s[i].n, n);
 			s[i].n = n;
 		}

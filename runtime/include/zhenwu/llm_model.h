@@ -4,8 +4,9 @@
  * libzhenwu-llm: models, checkpoints whose weights are in device memory.
  * Conventions are those of <zhenwu/llm.h>.
  *
- * Arithmetic: weights as stored; residual stream F32; everything between two GEMMs
- * and the KV cache BF16; accumulation F32; logits F32. The same tokens give the same bits however
+ * Arithmetic: weights as stored; residual stream F32; everything between two GEMMs BF16, where
+ * experts are chosen or layers are recurrent F32; the KV cache as the context asks for;
+ * accumulation F32; logits F32. The same tokens give the same bits however
  * they are cut into batches, whatever other sequences are in them, on every transport, host and
  * number of engine threads.
  */
