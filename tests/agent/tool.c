@@ -7,6 +7,7 @@
  *	read(path)	the text of a file in the folder $ZW_FILES; path is a plain name
  */
 #include <cjson/cJSON.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,7 @@ static int answer(const cJSON *args)
 	const cJSON *key = cJSON_GetObjectItemCaseSensitive(args, "key");
 	size_t cap = 0, n;
 	char *line = NULL;
+	bool found = false;
 	FILE *f;
 
 	if (!cJSON_IsString(key))
@@ -84,13 +86,14 @@ static int answer(const cJSON *args)
 	if (!f)
 		return error("no store");
 	n = strlen(key->valuestring);
-	while (getline(&line, &cap, f) > 0) {
-		if (strncmp(line, key->valuestring, n) || line[n] != '\t')
-			continue;
-		fputs(line + n + 1, stdout);
-		return 0;
+	while (!found && getline(&line, &cap, f) > 0) {
+		found = !strncmp(line, key->valuestring, n) && line[n] == '\t';
+		if (found)
+			fputs(line + n + 1, stdout);
 	}
-	return error("unknown key");
+	free(line);
+	fclose(f);
+	return found ? 0 : error("unknown key");
 }
 #else
 static int answer(const cJSON *args)
@@ -106,6 +109,7 @@ static int answer(const cJSON *args)
 	if (!f)
 		return error("no such file");
 	n = fread(buf, 1, sizeof(buf), f);
+	fclose(f);
 	fwrite(buf, 1, n, stdout);
 	return 0;
 }
@@ -117,12 +121,13 @@ int main(int argc, char **argv)
 	static char text[65536];
 	size_t n;
 	cJSON *args;
+	int ret;
 
 	if (argc == 2 && !strcmp(argv[1], "--schema"))
 		return puts(schema) < 0;
 	n = fread(text, 1, sizeof(text) - 1, stdin);
 	args = cJSON_ParseWithLength(text, n);
-	if (!cJSON_IsObject(args))
-		return error("the arguments are no object");
-	return answer(args);
+	ret = cJSON_IsObject(args) ? answer(args) : error("the arguments are no object");
+	cJSON_Delete(args);
+	return ret;
 }
