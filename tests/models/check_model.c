@@ -282,13 +282,24 @@ static void device_close(struct device *d)
 		die("model or device are still in use");
 }
 
+/* What the longest prompt needs, where the model was made for so much. */
+static uint32_t context_of(const struct device *d)
+{
+	struct zw_model_info info = {.size = sizeof(info)};
+
+	if (zw_model_get_info(d->model, &info))
+		die("a model says nothing of itself");
+	return info.max_context < CONTEXT ? info.max_context : CONTEXT;
+}
+
 /* A context with one sequence, number 0. */
 static struct zw_ctx *context_open(struct device *d, uint32_t batch, bool every)
 {
+	uint32_t context = context_of(d), most = batch < context ? batch : context;
 	struct zw_ctx_options opt = {.size = sizeof(opt),
-				     .context = CONTEXT,
-				     .batch = batch,
-				     .outputs = every ? batch : 1};
+				     .context = context,
+				     .batch = most,
+				     .outputs = every ? most : 1};
 	struct zw_ctx *ctx;
 	struct zw_error err;
 	uint32_t seq;
@@ -383,8 +394,9 @@ static void check_cuts(struct check *c, struct device *d)
 /* All prompts in one step, their tokens taking turns. */
 static void check_packed(struct check *c, struct device *d)
 {
-	struct zw_ctx_options opt = {
-		.size = sizeof(opt), .context = CONTEXT, .max_seqs = (uint32_t)c->num_prompts};
+	struct zw_ctx_options opt = {.size = sizeof(opt),
+				     .context = context_of(d),
+				     .max_seqs = (uint32_t)c->num_prompts};
 	struct zw_batch b = {.size = sizeof(b), .token_size = sizeof(struct zw_batch_token)};
 	uint32_t v = c->info.vocab_size, seq, n = 0;
 	struct zw_batch_token *t;
@@ -587,7 +599,7 @@ static void generate(struct device *d, const struct prompt *p, uint32_t draft, u
 		     struct text *t)
 {
 	struct zw_ctx_options opt = {.size = sizeof(opt),
-				     .context = CONTEXT,
+				     .context = context_of(d),
 				     .rewind = tokens,
 				     .outputs = 1 + tokens,
 				     .draft = draft == ZW_DRAFT_MTP ? tokens : 0};
