@@ -206,7 +206,8 @@ def tools(tmp):
     ok(p.returncode == 0 and '{"error": "timeout"}' in p.stderr and s["chat"]["failed_calls"] == 1, "a tool that takes too long", p.stderr)
     ok("50236" in p.stdout, "the model calls again after a timeout", p.stdout, p.stderr)
     p = subprocess.run([os.path.join(ROOT, "tests/agent/run"), "--sim", "--calls", "24", "--chain", "12", "--out", tmp], encoding="utf-8",
-                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=600)
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=600,
+                       env={**os.environ, "ZW_NATIVE": os.path.dirname(os.path.dirname(os.path.dirname(ZW_RUN)))})
     ok(p.returncode == 0 and "48 right" in p.stdout and "4 of 4" in p.stdout, "tests/agent/run: chains in one conversation", p.stdout, p.stderr)
 
 
