@@ -3,7 +3,6 @@
 #ifndef ZW_RUN_H
 #define ZW_RUN_H
 
-#include <signal.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -35,11 +34,6 @@ struct run {
 	bool out_of_memory, output_failed, stop_hit, json_done;
 	struct timespec last_progress;
 };
-
-/* Set by the first SIGINT; the second one kills. */
-extern volatile sig_atomic_t run_interrupted;
-/* Arms the above (again). `restart`: system calls go on. */
-void run_catch_interrupt(bool restart);
 
 /* The error in one line; returns the exit status for it. */
 int run_fail(const char *msg);

@@ -12,6 +12,7 @@
 #include <zhenwu/llm_generate.h>
 
 #include "kv_type.h"
+#include "tool_number.h"
 #include "tool_output.h"
 
 static const char usage_text[] = "usage: zw-run --model MODEL (--prompt TEXT | --prompt-file F | "
@@ -99,31 +100,6 @@ static int usage(const char *fmt, const char *arg)
 	return EXIT_USAGE;
 }
 
-static bool parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *v)
-{
-	char *end;
-	unsigned long long u;
-
-	if (s[0] < '0' || s[0] > '9')
-		return false;
-	errno = 0;
-	u = strtoull(s, &end, 10);
-	if (errno || *end || u < min || u > max)
-		return false;
-	*v = u;
-	return true;
-}
-
-static bool parse_u32(const char *s, uint32_t min, uint32_t max, uint32_t *v)
-{
-	uint64_t u;
-
-	if (!parse_u64(s, min, max, &u))
-		return false;
-	*v = (uint32_t)u;
-	return true;
-}
-
 static bool parse_float(const char *s, float min, float max, float *v)
 {
 	char *end;
@@ -139,7 +115,7 @@ static bool device_ok(const char *s)
 	uint64_t n;
 
 	return !strcmp(s, "auto") || !strcmp(s, "sim") || !strcmp(s, "drm") ||
-	       (!strncmp(s, "drm:", 4) && parse_u64(s + 4, 0, 255, &n));
+	       (!strncmp(s, "drm:", 4) && tool_parse_u64(s + 4, 0, 255, &n));
 }
 
 bool run_args_add_stop(struct run_args *a, const char *text)
@@ -168,7 +144,7 @@ static bool add_bias(struct run_args *a, const char *v)
 		return false;
 	snprintf(id, sizeof(id), "%.*s", (int)digits, v);
 	/* A second sign would be strtof()'s. */
-	if (!parse_u64(id, 0, UINT32_MAX, &n) || strchr("+- \t", v[digits + 1]))
+	if (!tool_parse_u64(id, 0, UINT32_MAX, &n) || strchr("+- \t", v[digits + 1]))
 		return false;
 	b = (struct run_bias){(uint32_t)n, strtof(v + digits, &end)};
 	if (*end || !(b.bias < INFINITY))
@@ -309,7 +285,7 @@ static bool set_sampling(struct run_args *a, int opt, const char *v)
 		return parse_float(v, 0, 1000, &a->temperature);
 	case OPT_TOP_K:
 		a->has_top_k = true;
-		return parse_u32(v, 0, INT32_MAX, &a->top_k);
+		return tool_parse_u32(v, 0, INT32_MAX, &a->top_k);
 	case OPT_TOP_P:
 		a->has_top_p = true;
 		return parse_float(v, 0, 1, &a->top_p);
@@ -327,10 +303,10 @@ static bool set_sampling(struct run_args *a, int opt, const char *v)
 		return parse_float(v, -100, 100, &a->presence_penalty);
 	case OPT_MIN_TOKENS:
 		a->has_min_tokens = true;
-		return parse_u32(v, 0, INT32_MAX, &a->min_tokens);
+		return tool_parse_u32(v, 0, INT32_MAX, &a->min_tokens);
 	default:
 		a->has_ngram = true;
-		return parse_u32(v, 0, INT32_MAX, &a->no_repeat_ngram);
+		return tool_parse_u32(v, 0, INT32_MAX, &a->no_repeat_ngram);
 	}
 }
 
@@ -364,7 +340,7 @@ static bool set_chat(struct run_args *a, int opt, const char *v)
 		a->no_thinking = true;
 		return true;
 	case OPT_MAX_CALLS:
-		return parse_u32(v, 0, INT32_MAX, &a->max_calls);
+		return tool_parse_u32(v, 0, INT32_MAX, &a->max_calls);
 	case OPT_TOOL_TIMEOUT:
 		return parse_float(v, 0.1f, 86400, &a->tool_timeout);
 	default:
@@ -402,14 +378,14 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 		return true;
 	case 'n':
 		a->has_max_tokens = true;
-		return parse_u64(v, 0, UINT32_MAX, &a->max_tokens);
+		return tool_parse_u64(v, 0, UINT32_MAX, &a->max_tokens);
 	case 'c':
-		return parse_u32(v, 1, INT32_MAX, &a->ctx);
+		return tool_parse_u32(v, 1, INT32_MAX, &a->ctx);
 	case 's':
-		return parse_u64(v, 0, UINT64_MAX, &a->seed);
+		return tool_parse_u64(v, 0, UINT64_MAX, &a->seed);
 	case 't':
 		/* The device model in this process has its number from there. */
-		return parse_u64(v, 1, 256, &threads) && !setenv("ZW_WORKERS", v, 1);
+		return tool_parse_u64(v, 1, 256, &threads) && !setenv("ZW_WORKERS", v, 1);
 	case 'q':
 		a->quiet = true;
 		return true;
@@ -417,11 +393,11 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 		a->device = v;
 		return device_ok(v);
 	case OPT_CHUNK:
-		return parse_u32(v, 1, 4096, &a->chunk);
+		return tool_parse_u32(v, 1, 4096, &a->chunk);
 	case OPT_DRAFT:
 		return set_draft(a, v);
 	case OPT_DRAFT_TOKENS:
-		return parse_u32(v, 1, ZW_CTX_MAX_REWIND, &a->draft_tokens);
+		return tool_parse_u32(v, 1, ZW_CTX_MAX_REWIND, &a->draft_tokens);
 	case OPT_KV_TYPE:
 		a->kv_dtype = kv_type_find(v);
 		return a->kv_dtype;
@@ -429,7 +405,7 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 		return add_bias(a, v);
 	case OPT_LOGPROBS:
 		a->has_logprobs = true;
-		return parse_u32(v, 0, 1000, &a->logprobs);
+		return tool_parse_u32(v, 0, 1000, &a->logprobs);
 	case OPT_STOP:
 		return run_args_add_stop(a, v);
 	case OPT_JSON_SCHEMA:

@@ -10,6 +10,7 @@
 #include "run_conv.h"
 #include "run_line.h"
 #include "run_tools.h"
+#include "tool_interrupt.h"
 
 /* An answer as far as it came. */
 struct answer {
@@ -171,7 +172,7 @@ static int on_token(void *opaque, uint32_t id)
 	r->out_of_memory |= conv_add_token(&c->conv, id) != 0;
 	if (zw_detokenizer_push(r->detok, id, &text, &len) == 0)
 		push(c, text, len);
-	return r->output_failed || r->out_of_memory || r->stop_hit || run_interrupted;
+	return r->output_failed || r->out_of_memory || r->stop_hit || tool_interrupts;
 }
 
 static int on_progress(void *opaque, uint64_t done, uint64_t total)
@@ -326,7 +327,7 @@ static int run_calls(struct run_chat *c, cJSON *work, uint64_t *left)
 		else if (!*left)
 			text = run_tools_error(&c->tools, "too many calls", "");
 		else
-			text = run_tools_call(&c->tools, name, arguments, &run_interrupted);
+			text = run_tools_call(&c->tools, name, arguments, &tool_interrupts);
 		*left -= *left > 0;
 		ret = text ? conv_add(&c->conv, "tool", text, strlen(text)) : -ENOMEM;
 		if (text)
@@ -350,7 +351,7 @@ static int turn(struct run_chat *c, const char *text, size_t len, struct zw_gene
 			ret = generate(c, sum);
 		if (!ret)
 			ret = take_answer(c, &work);
-		more = !ret && work->child && !run_interrupted;
+		more = !ret && work->child && !tool_interrupts;
 		if (more && !left) {
 			fprintf(stderr, "zw-run: stopped after %u calls (--max-calls)\n",
 				c->r->a.max_calls);
@@ -359,7 +360,7 @@ static int turn(struct run_chat *c, const char *text, size_t len, struct zw_gene
 		if (!ret && work->child)
 			ret = run_calls(c, work, &left);
 		cJSON_Delete(work);
-	} while (more && !ret && !run_interrupted);
+	} while (more && !ret && !tool_interrupts);
 	if (!ret && sum->finish == ZW_FINISH_CONTEXT)
 		fprintf(stderr, "zw-run: the context is full: /reset begins anew, --ctx makes room "
 				"for more\n");
@@ -404,8 +405,8 @@ static int one_line(struct run_chat *c, const char *line, size_t len,
 	struct run *r = c->r;
 	int ret;
 
-	run_interrupted = 0;
-	run_catch_interrupt(true);
+	tool_interrupts = 0;
+	tool_catch_interrupt(true);
 	ret = turn(c, line, len, sum);
 	return ret && run_line_interactive(c->line) && !r->output_failed && !r->out_of_memory ? 0
 											      : ret;
@@ -444,13 +445,13 @@ int run_chat(struct run *r, struct run_chat *c, struct zw_generate_result *sum)
 	if (run_line_interactive(c->line) && !ret && !r->a.quiet)
 		fputs(help, stderr);
 	while (!ret && !(single && c->stats.answers) &&
-	       !(run_interrupted && !run_line_interactive(c->line))) {
+	       !(tool_interrupts && !run_line_interactive(c->line))) {
 		char *line;
 		size_t len;
 		int was;
 
-		run_interrupted = 0;
-		run_catch_interrupt(false);
+		tool_interrupts = 0;
+		tool_catch_interrupt(false);
 		line = run_line_read(c->line, &len);
 		if (!line)
 			break;

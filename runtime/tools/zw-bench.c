@@ -8,10 +8,10 @@
 #include <time.h>
 
 #include "bench_print.h"
+#include "tool_interrupt.h"
 #include "tool_output.h"
 
-#define EXIT_USAGE       2
-#define EXIT_INTERRUPTED 130 /* as shells report SIGINT */
+#define EXIT_USAGE 2
 
 static const char usage_text[] =
 	"usage: zw-bench [options] -m MODEL\n"
@@ -69,19 +69,6 @@ struct args {
 	enum bench_format format;
 	bool warmup;
 };
-
-static volatile sig_atomic_t interrupts;
-
-static void on_interrupt(int sig)
-{
-	(void)sig;
-	interrupts = 1;
-}
-
-static int interrupted(void)
-{
-	return interrupts;
-}
 
 /* N,N,... each in [min, max], in the place of what was there. */
 static bool parse_list(const char *s, uint32_t min, uint32_t max, struct list *l)
@@ -216,7 +203,7 @@ static int one_test(struct bench_state *s, const char *name, struct zw_model *mo
 	}
 	zw_model_get_info(model, &info);
 	strftime(r.time, sizeof(r.time), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
-	ret = bench_run(model, t, interrupted, samples, err);
+	ret = bench_run(model, t, tool_interrupted, samples, err);
 	if (!ret)
 		bench_print(&s->out, &r);
 	free(samples);
@@ -296,7 +283,7 @@ static int run(const struct args *a)
 	zw_dev_close(dev);
 	if (!ret)
 		return tool_finish("zw-bench", EXIT_SUCCESS);
-	if (interrupts)
+	if (tool_interrupts)
 		return EXIT_INTERRUPTED;
 	fprintf(stderr, "zw-bench: %s\n", err.msg);
 	return EXIT_FAILURE;
@@ -304,8 +291,6 @@ static int run(const struct args *a)
 
 int main(int argc, char **argv)
 {
-	struct sigaction on_int = {.sa_handler = on_interrupt,
-				   .sa_flags = SA_RESETHAND | SA_RESTART};
 	struct args a;
 	int ret;
 
@@ -313,6 +298,6 @@ int main(int argc, char **argv)
 	ret = parse_args(&a, argc, argv);
 	if (ret >= 0)
 		return ret;
-	sigaction(SIGINT, &on_int, NULL);
+	tool_catch_interrupt(true);
 	return run(&a);
 }

@@ -9,10 +9,11 @@
 
 #include "file_perplexity.h"
 #include "kv_type.h"
+#include "tool_interrupt.h"
+#include "tool_number.h"
 #include "tool_output.h"
 
-#define EXIT_USAGE       2
-#define EXIT_INTERRUPTED 130 /* as shells report SIGINT */
+#define EXIT_USAGE 2
 
 static const char usage_text[] =
 	"usage: zw-perplexity [options] MODEL FILE\n"
@@ -63,34 +64,6 @@ static const struct option options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-static volatile sig_atomic_t interrupts;
-
-static void on_interrupt(int sig)
-{
-	(void)sig;
-	interrupts = 1;
-}
-
-static int interrupted(void)
-{
-	return interrupts;
-}
-
-static bool parse_u32(const char *s, uint32_t min, uint32_t max, uint32_t *v)
-{
-	char *end;
-	unsigned long long u;
-
-	if (s[0] < '0' || s[0] > '9')
-		return false;
-	errno = 0;
-	u = strtoull(s, &end, 10);
-	if (errno || *end || u < min || u > max)
-		return false;
-	*v = (uint32_t)u;
-	return true;
-}
-
 static bool set_option(struct file_perplexity *f, int opt, const char *v)
 {
 	uint32_t n = 0;
@@ -98,17 +71,17 @@ static bool set_option(struct file_perplexity *f, int opt, const char *v)
 
 	switch (opt) {
 	case 'c':
-		good = parse_u32(v, 2, INT32_MAX, &f->window);
+		good = tool_parse_u32(v, 2, INT32_MAX, &f->window);
 		break;
 	case OPT_STRIDE:
-		good = parse_u32(v, 1, INT32_MAX, &f->stride);
+		good = tool_parse_u32(v, 1, INT32_MAX, &f->stride);
 		break;
 	case OPT_WINDOWS:
-		good = parse_u32(v, 1, INT32_MAX, &n);
+		good = tool_parse_u32(v, 1, INT32_MAX, &n);
 		f->max_windows = n;
 		break;
 	case OPT_CHUNK:
-		good = parse_u32(v, 1, ZW_CTX_MAX_BATCH, &f->batch);
+		good = tool_parse_u32(v, 1, ZW_CTX_MAX_BATCH, &f->batch);
 		break;
 	case OPT_KV_TYPE:
 		f->kv_dtype = kv_type_find(v);
@@ -167,10 +140,8 @@ static int parse_args(struct file_perplexity *f, bool *json, int argc, char **ar
 
 int main(int argc, char **argv)
 {
-	struct sigaction on_int = {.sa_handler = on_interrupt,
-				   .sa_flags = SA_RESETHAND | SA_RESTART};
 	struct file_perplexity f = {
-		.tool = "zw-perplexity", .device = "auto", .interrupted = interrupted};
+		.tool = "zw-perplexity", .device = "auto", .interrupted = tool_interrupted};
 	struct zw_perplexity_result r = {.size = sizeof(r)};
 	bool json = false;
 	int ret;
@@ -179,9 +150,9 @@ int main(int argc, char **argv)
 	ret = parse_args(&f, &json, argc, argv);
 	if (ret >= 0)
 		return ret;
-	sigaction(SIGINT, &on_int, NULL);
+	tool_catch_interrupt(true);
 	ret = file_perplexity(&f, &r);
-	if (ret == -ECANCELED && interrupts)
+	if (ret == -ECANCELED && tool_interrupts)
 		return EXIT_INTERRUPTED;
 	if (ret)
 		return EXIT_FAILURE;

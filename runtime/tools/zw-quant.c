@@ -10,13 +10,14 @@
 
 #include "convert.h"
 #include "file_perplexity.h"
+#include "tool_interrupt.h"
+#include "tool_number.h"
 #include "tool_output.h"
 
-#define EXIT_USAGE       2
-#define EXIT_INTERRUPTED 130 /* as shells report SIGINT */
-#define DEFAULT_GROUP    128
-#define GROUP_MAX        65536
-#define SHARD_BYTES      5000000000ull /* as Hugging Face's tools cut them */
+#define EXIT_USAGE    2
+#define DEFAULT_GROUP 128
+#define GROUP_MAX     65536
+#define SHARD_BYTES   5000000000ull /* as Hugging Face's tools cut them */
 
 static const char usage_text[] =
 	"usage: zw-quant IN OUT --format F [options]\n"
@@ -69,26 +70,13 @@ static const struct option options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-static volatile sig_atomic_t interrupts;
-
-static void on_interrupt(int sig)
-{
-	(void)sig;
-	interrupts = 1;
-}
-
-static int interrupted(void)
-{
-	return interrupts;
-}
-
 static int on_progress(void *opaque, size_t done, size_t total)
 {
 	const struct file_perplexity *text = opaque;
 
 	if (!text->quiet && isatty(STDERR_FILENO))
 		fprintf(stderr, "\rtensor %zu of %zu%s", done, total, done == total ? "\n" : "");
-	return interrupts;
+	return tool_interrupts;
 }
 
 static void on_note(void *opaque, const char *line)
@@ -101,21 +89,6 @@ static void on_note(void *opaque, const char *line)
 
 /* ---- command line ---- */
 
-static bool parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *v)
-{
-	char *end;
-	unsigned long long u;
-
-	if (s[0] < '0' || s[0] > '9')
-		return false;
-	errno = 0;
-	u = strtoull(s, &end, 10);
-	if (errno || *end || u < min || u > max)
-		return false;
-	*v = u;
-	return true;
-}
-
 static bool set_option(struct convert *c, struct file_perplexity *f, int opt, const char *v)
 {
 	uint64_t n = 0;
@@ -127,21 +100,21 @@ static bool set_option(struct convert *c, struct file_perplexity *f, int opt, co
 		good = c->q.format != QUANTISE_FORMATS;
 		break;
 	case OPT_GROUP:
-		good = parse_u64(v, 8, GROUP_MAX, &n) && n % 8 == 0;
+		good = tool_parse_u64(v, 8, GROUP_MAX, &n) && n % 8 == 0;
 		c->q.group = (uint32_t)n;
 		break;
 	case OPT_SHARD:
-		good = parse_u64(v, 1, INT64_MAX, &c->shard_bytes);
+		good = tool_parse_u64(v, 1, INT64_MAX, &c->shard_bytes);
 		break;
 	case OPT_TEXT:
 		f->file = v;
 		break;
 	case 'c':
-		good = parse_u64(v, 2, INT32_MAX, &n);
+		good = tool_parse_u64(v, 2, INT32_MAX, &n);
 		f->window = (uint32_t)n;
 		break;
 	case OPT_STRIDE:
-		good = parse_u64(v, 1, INT32_MAX, &n);
+		good = tool_parse_u64(v, 1, INT32_MAX, &n);
 		f->stride = (uint32_t)n;
 		break;
 	case OPT_DEVICE:
@@ -243,10 +216,8 @@ static int run(struct convert *c, struct file_perplexity *f)
 
 int main(int argc, char **argv)
 {
-	struct sigaction on_int = {.sa_handler = on_interrupt,
-				   .sa_flags = SA_RESETHAND | SA_RESTART};
 	struct file_perplexity text = {
-		.tool = "zw-quant", .device = "auto", .interrupted = interrupted};
+		.tool = "zw-quant", .device = "auto", .interrupted = tool_interrupted};
 	struct convert c = {
 		.shard_bytes = SHARD_BYTES,
 		.progress = on_progress,
@@ -259,9 +230,9 @@ int main(int argc, char **argv)
 	ret = parse_args(&c, &text, argc, argv);
 	if (ret >= 0)
 		return ret;
-	sigaction(SIGINT, &on_int, NULL);
+	tool_catch_interrupt(true);
 	ret = run(&c, &text);
-	if (ret == -ECANCELED && interrupts)
+	if (ret == -ECANCELED && tool_interrupts)
 		return EXIT_INTERRUPTED;
 	return tool_finish("zw-quant", ret ? EXIT_FAILURE : EXIT_SUCCESS);
 }

@@ -22,8 +22,7 @@
 #include "run_session.h"
 #include "run_stats.h"
 #include "small_files.h"
-
-#define EXIT_INTERRUPTED 130 /* as shells report SIGINT */
+#include "tool_interrupt.h"
 
 int run_fail(const char *msg)
 {
@@ -39,23 +38,6 @@ static double seconds_since(const struct timespec *t)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (double)(now.tv_sec - t->tv_sec) + (double)(now.tv_nsec - t->tv_nsec) * 1e-9;
-}
-
-volatile sig_atomic_t run_interrupted;
-
-static void on_interrupt(int sig)
-{
-	(void)sig;
-	run_interrupted = 1;
-}
-
-/* One Ctrl-C ends the generation, what was asked for is still written; another one kills. */
-void run_catch_interrupt(bool restart)
-{
-	struct sigaction on_int = {.sa_handler = on_interrupt,
-				   .sa_flags = SA_RESETHAND | (restart ? SA_RESTART : 0)};
-
-	sigaction(SIGINT, &on_int, NULL);
 }
 
 /* Whether a progress line is due now; at the end always. */
@@ -76,7 +58,7 @@ static int load_progress(void *opaque, uint64_t done, uint64_t total)
 			(double)done / 1048576, (double)total / 1048576,
 			total ? 100.0 * (double)done / (double)total : 100.0,
 			done == total ? "\n" : "");
-	return run_interrupted;
+	return tool_interrupts;
 }
 
 int run_prompt_progress(void *opaque, uint64_t done, uint64_t total)
@@ -84,7 +66,7 @@ int run_prompt_progress(void *opaque, uint64_t done, uint64_t total)
 	if (progress_due(opaque, done, total))
 		fprintf(stderr, "\rprompt: %llu of %llu tokens%s", (unsigned long long)done,
 			(unsigned long long)total, done == total ? "\n" : "");
-	return run_interrupted;
+	return tool_interrupts;
 }
 
 static int load_prompt(struct run *r)
@@ -358,7 +340,7 @@ static int on_token(void *opaque, uint32_t id)
 		r->json_done = zw_grammar_matcher_status(r->matcher) == ZW_GRAMMAR_FINISHED;
 	}
 	return r->output_failed || r->out_of_memory || r->stop_hit || r->json_done ||
-	       run_interrupted;
+	       tool_interrupts;
 }
 
 static void on_logprobs(void *opaque, const struct zw_logprob *lp, size_t n)
@@ -532,10 +514,10 @@ static int write_files(struct run *r, const struct zw_model_info *info,
 		return run_fail(err.msg);
 	if (r->a.ids_out && ids_write_json(r->a.ids_out, r->out, r->num_out, &err))
 		return run_fail(err.msg);
-	/* What was run_interrupted is as long as it is. */
+	/* What was interrupted is as long as it is. */
 	if (r->a.save_session &&
 	    run_session_save(r->ctx, r->seq, r->out, r->num_out,
-			     run_interrupted ? 0 : r->session + r->num_prompt + r->num_out,
+			     tool_interrupts ? 0 : r->session + r->num_prompt + r->num_out,
 			     r->a.save_session, &err))
 		return run_fail(err.msg);
 	if (r->a.stats_json && run_report_write_json(report, r->a.stats_json, &err))
@@ -598,19 +580,19 @@ static int run(struct run *r)
 	if (close_logprobs(r) && !ret)
 		ret = EXIT_FAILURE;
 	if (ret)
-		return run_interrupted ? EXIT_INTERRUPTED : ret;
+		return tool_interrupts ? EXIT_INTERRUPTED : ret;
 	report = (struct run_report){.model_dir = r->a.model,
 				     .attrs = &attrs,
 				     .info = &info,
 				     .res = &res,
 				     .chat = run_chat_get_stats(r->chat),
-				     .finish = run_interrupted               ? "interrupted"
+				     .finish = tool_interrupts               ? "interrupted"
 					       : r->stop_hit || r->json_done ? "stop"
 									     : NULL};
 	if (!r->a.quiet)
 		run_report_print(&report, stderr);
 	ret = write_files(r, &info, &report);
-	return !ret && run_interrupted ? EXIT_INTERRUPTED : ret;
+	return !ret && tool_interrupts ? EXIT_INTERRUPTED : ret;
 }
 
 int main(int argc, char **argv)
@@ -626,7 +608,7 @@ int main(int argc, char **argv)
 		run_args_free(&r.a);
 		return ret;
 	}
-	run_catch_interrupt(true);
+	tool_catch_interrupt(true);
 	ret = run(&r);
 	run_chat_close(r.chat);
 	zw_ctx_destroy(r.ctx);

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* Decimal numbers of the command line: nothing but digits, and within bounds. */
+#ifndef ZW_TOOL_NUMBER_H
+#define ZW_TOOL_NUMBER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+bool tool_parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *v);
+bool tool_parse_u32(const char *s, uint32_t min, uint32_t max, uint32_t *v);
+
+#endif
