@@ -271,10 +271,8 @@ int llm_model_config_parse(const char *path, const cJSON *json, struct llm_model
 		ret = llm_config_chunks(path, text, cfg, family->dual_chunk, err);
 	if (!ret)
 		ret = llm_config_quant(path, json, &cfg->quant, err);
-	if (!ret && text != json && cJSON_GetObjectItemCaseSensitive(text, "quantization_config"))
-		ret = llm_fail(err, -EOPNOTSUPP,
-			       "%s: quantization_config inside of text_config is not supported",
-			       path);
+	if (!ret && text != json && !cfg->quant.num)
+		ret = llm_config_quant(path, text, &cfg->quant, err);
 	if (!ret)
 		ret = parse_eos(path, text, cfg, err);
 	/* Some name one token here and another one there. */

@@ -220,11 +220,17 @@ static void pick_form(const struct match *m, const struct llm_tensor_row **first
 	const struct llm_source *src = m->p->src;
 	const struct llm_tensor_row *last = *first + *n - 1;
 	char name[NAME_MAX_LEN];
+	size_t packed;
+	bool fused;
 
 	if (!(last->flags & LLM_T_FUSED))
 		return;
 	full_name(m, last, (struct which){.layer = layer}, name);
-	if (src->ops->find(src, name) < 0) {
+	packed = strlen(name);
+	snprintf(name + packed, sizeof(name) - packed, "_packed");
+	fused = src->ops->find(src, name) >= 0;
+	name[packed] = '\0';
+	if (!fused && src->ops->find(src, name) < 0) {
 		(*n)--;
 	} else {
 		*first = last;
@@ -233,7 +239,7 @@ static void pick_form(const struct match *m, const struct llm_tensor_row **first
 }
 
 /* Room for a row that goes into a product, or the rows of so many experts. */
-static void need_activations(const struct match *m, const struct llm_linear *l, uint32_t rows)
+static void need_activations(const struct match *m, const struct llm_matrix *l, uint32_t rows)
 {
 	uint64_t k = l->w.dim[l->w.ndim - 1], block = l->act_block ? l->act_block : k;
 	uint64_t scales = (k + block - 1) / block;
@@ -244,92 +250,178 @@ static void need_activations(const struct match *m, const struct llm_linear *l, 
 		m->w->act_scales = rows * scales;
 }
 
-/*
- * Rows of a linear layer whose matrices are quantised: 1 when they are planned, 0 when none of them is,
- * or an error.
- */
-static int plan_quantised(struct match *m, const struct llm_tensor_row *first, size_t n,
-			  uint32_t layer, struct llm_linear *dst, struct zw_error *err)
-{
-	uint32_t experts = first->flags & LLM_T_EXPERT ? m->cfg->num_experts : 1;
-	struct llm_quant_matrix *found = calloc(n * experts, sizeof(*found));
-	char name[NAME_MAX_LEN], yes[NAME_MAX_LEN] = "", no[NAME_MAX_LEN] = "";
-	struct which which = {.layer = layer};
-	struct llm_take rows;
-	size_t parts = 0;
-	int ret = 0;
+/* ---- linear layers ---- */
 
-	if (!found)
+/* Rows of the table that are one matrix on the device, and what stands for them in the file. */
+struct linear {
+	const struct llm_tensor_row *row;
+	size_t n;
+	uint32_t layer, experts; /* 1: there is but one of each */
+	/* [n, experts]; those of a row that is not quantised mean nothing. */
+	struct llm_quant_matrix *found;
+	bool *quantised;
+};
+
+/* One row of the table, for all experts. */
+static int find_quantised(struct match *m, struct linear *l, size_t i, struct zw_error *err)
+{
+	const struct llm_tensor_row *row = &l->row[i];
+	bool fused = row->flags & LLM_T_FUSED;
+	struct llm_quant_matrix *first = &l->found[i * l->experts];
+	struct which which = {.layer = l->layer};
+	struct llm_take rows = {0};
+	char name[NAME_MAX_LEN];
+
+	if (row->part)
+		row->part(m->cfg, &rows);
+	for (uint32_t e = 0; e < l->experts; e++) {
+		struct llm_quant_want want = {
+			.name = name,
+			.n = dim_of(m->cfg, row->dim[fused]),
+			.k = dim_of(m->cfg, row->dim[fused + 1]),
+			.experts = fused ? l->experts : 0,
+			.expert = fused ? e : 0,
+			.rows = &rows,
+		};
+		int ret;
+
+		which.expert = e;
+		full_name(m, row, which, name);
+		ret = llm_quant_find(m->p->src, &m->cfg->quant, &want, m->seen, &first[e], err);
+		if (ret < 0)
+			return ret;
+		if (!e)
+			l->quantised[i] = ret;
+		if (l->quantised[i] != ret || (ret && first[e].scheme != first->scheme))
+			return llm_fail(err, -EOPNOTSUPP,
+					"%s: tensor %s is not stored as that of the experts "
+					"before: not supported",
+					m->p->src->path, name);
+	}
+	return 0;
+}
+
+static bool goes_with(const struct linear *l, size_t i, size_t j)
+{
+	return l->quantised[i] == l->quantised[j] &&
+	       (!l->quantised[i] ||
+		l->found[i * l->experts].scheme == l->found[j * l->experts].scheme);
+}
+
+/* Rows of the table [from, to), quantised in one way, as a part. */
+static int plan_quantised(struct match *m, const struct linear *l, size_t from, size_t to,
+			  struct llm_matrix *dst, struct zw_error *err)
+{
+	bool stacked = l->row->flags & (LLM_T_EXPERT | LLM_T_FUSED);
+	struct llm_quant_matrix *some = calloc((to - from) * l->experts, sizeof(*some));
+	size_t parts = 0;
+	int ret;
+
+	if (!some)
 		return llm_fail(err, -ENOMEM, "out of memory");
-	for (; which.expert < experts; which.expert++) {
-		for (size_t i = 0; i < n && ret >= 0; i++) {
-			if (!applies(m, &first[i], layer))
-				continue;
-			full_name(m, &first[i], which, name);
-			rows = (struct llm_take){0};
-			if (first[i].part)
-				first[i].part(m->cfg, &rows);
-			ret = llm_quant_find(m->p->src, &m->cfg->quant, name,
-					     dim_of(m->cfg, first[i].dim[0]),
-					     dim_of(m->cfg, first[i].dim[1]), &rows, m->seen,
-					     &found[parts], err);
-			if (ret > 0 && first[i].flags & LLM_T_FUSED)
-				ret = llm_fail(err, -EOPNOTSUPP,
-					       "%s: tensor %s: quantised experts in one tensor are "
-					       "not supported",
-					       m->p->src->path, name);
-			parts += ret > 0;
-			if (ret >= 0)
-				memcpy(ret ? yes : no, name, sizeof(name));
+	for (size_t i = from; i < to; i++)
+		parts += applies(m, &l->row[i], l->layer);
+	for (uint32_t e = 0, at = 0; e < l->experts; e++) {
+		for (size_t i = from; i < to; i++) {
+			if (applies(m, &l->row[i], l->layer))
+				some[at++] = l->found[i * l->experts + e];
 		}
 	}
-	if (ret >= 0 && *yes && *no)
-		ret = llm_fail(err, -EOPNOTSUPP,
-			       "%s: tensor %s is quantised, %s beside it is not: not supported",
-			       m->p->src->path, yes, no);
-	else if (ret >= 0 && parts && !m->check)
-		ret = llm_quant_plan(m->p, &m->cfg->quant, found, parts / experts, experts,
-				     first->flags & LLM_T_EXPERT, dst, err);
-	free(found);
-	if (ret >= 0 && parts && !m->check && dst->act)
-		need_activations(m, dst,
-				 first->flags & LLM_T_EXPERT ? m->cfg->experts_per_token : 1);
-	return ret < 0 ? ret : parts > 0;
+	ret = llm_quant_plan(m->p, some, parts, l->experts, stacked, dst, err);
+	if (!ret && dst->act)
+		need_activations(m, dst, stacked ? m->cfg->experts_per_token : 1);
+	free(some);
+	return ret;
+}
+
+/* Takes of rows [first, first + n) that are stored as they are. */
+static int take_rows(struct match *m, const struct llm_tensor_row *first, size_t n, uint32_t layer,
+		     struct llm_take *takes, size_t *num, struct zw_error *err)
+{
+	uint32_t experts = first->flags & LLM_T_EXPERT ? m->cfg->num_experts : 1;
+	struct which which = {.layer = layer};
+	int ret = 0;
+
+	for (; which.expert < experts; which.expert++) {
+		for (size_t i = 0; i < n && !ret; i++) {
+			if (applies(m, &first[i], layer))
+				ret = take_row(m, &first[i], which, takes, num, err);
+		}
+	}
+	return ret;
+}
+
+/* Runs of rows that are stored alike, one after the other. */
+static int plan_runs(struct match *m, const struct linear *l, struct llm_take *takes,
+		     struct llm_linear *dst, struct zw_error *err)
+{
+	uint32_t parts = 0;
+	int ret = 0;
+
+	for (size_t i = 0, j; i < l->n && !ret; i = j) {
+		size_t num = 0;
+
+		j = i + 1;
+		if (!applies(m, &l->row[i], l->layer))
+			continue;
+		while (j < l->n && (!applies(m, &l->row[j], l->layer) || goes_with(l, i, j)))
+			j++;
+		if (!l->quantised[i]) {
+			ret = take_rows(m, &l->row[i], j - i, l->layer, takes, &num, err);
+			if (!ret && !m->check)
+				ret = llm_plan_linear(m->p, &l->row[i], m->cfg->num_experts, dst,
+						      &parts, takes, num, err);
+		} else if (!m->check) {
+			struct llm_matrix *part = llm_linear_next(dst, &parts, err);
+
+			ret = part ? plan_quantised(m, l, i, j, part, err) : -EOPNOTSUPP;
+		}
+	}
+	return ret;
+}
+
+static int plan_linear(struct match *m, const struct llm_tensor_row *first, size_t n,
+		       uint32_t layer, struct llm_linear *dst, struct zw_error *err)
+{
+	bool experts = first->flags & (LLM_T_EXPERT | LLM_T_FUSED);
+	struct linear l = {first, n, layer, experts ? m->cfg->num_experts : 1, NULL, NULL};
+	struct llm_take *takes = calloc(n * l.experts, sizeof(*takes));
+	int ret = 0;
+
+	l.found = calloc(n * l.experts, sizeof(*l.found));
+	l.quantised = calloc(n, sizeof(*l.quantised));
+	if (!takes || !l.found || !l.quantised)
+		ret = llm_fail(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < n && m->cfg->quant.num && !ret; i++) {
+		if (applies(m, &first[i], layer))
+			ret = find_quantised(m, &l, i, err);
+	}
+	if (!ret)
+		ret = plan_runs(m, &l, takes, dst, err);
+	free(takes);
+	free(l.found);
+	free(l.quantised);
+	return ret;
 }
 
 /* Plans rows [first, first + n), which share a slot of `base`. */
 static int plan_slot(struct match *m, const struct llm_tensor_row *first, size_t n, uint32_t layer,
 		     char *base, struct zw_error *err)
 {
+	void *slot = base + first->slot;
 	struct llm_take *takes;
-	uint32_t experts;
-	struct which which = {.layer = layer};
-	size_t parts = 0;
-	int ret = 0;
+	size_t num = 0;
+	int ret;
 
 	pick_form(m, &first, &n, layer);
-	experts = first->flags & LLM_T_EXPERT ? m->cfg->num_experts : 1;
-	takes = calloc(n * experts, sizeof(*takes));
+	if (first->flags & LLM_T_LINEAR)
+		return plan_linear(m, first, n, layer, slot, err);
+	takes = calloc(n, sizeof(*takes));
 	if (!takes)
 		return llm_fail(err, -ENOMEM, "out of memory");
-	if (first->flags & LLM_T_LINEAR && m->cfg->quant.format) {
-		ret = plan_quantised(m, first, n, layer,
-				     (struct llm_linear *)(void *)(base + first->slot), err);
-		if (ret) {
-			free(takes);
-			return ret < 0 ? ret : 0;
-		}
-	}
-	for (; which.expert < experts; which.expert++) {
-		for (size_t i = 0; i < n && !ret; i++) {
-			if (applies(m, &first[i], layer))
-				ret = take_row(m, &first[i], which, takes, &parts, err);
-		}
-	}
-	if (m->check)
-		parts = 0;
-	if (!ret)
-		ret = llm_plan_slot(m->p, first, m->cfg->num_experts, base, takes, parts, err);
+	ret = take_rows(m, first, n, layer, takes, &num, err);
+	if (!ret && !m->check)
+		ret = llm_plan_slot(m->p, first, m->cfg->num_experts, slot, takes, num, err);
 	free(takes);
 	return ret;
 }
@@ -418,8 +510,11 @@ int llm_family_plan(const struct llm_family *f, const struct llm_model_config *c
 		p->src->ops->get(p->src, i, &t);
 		if (has_prefix(t.name, f->ignored_prefix))
 			continue;
-		ret = llm_fail(err, -EBADMSG, "%s: tensor %s does not belong to this model", t.file,
-			       t.name);
+		ret = cfg->quant.num ? llm_quant_surplus(p->src, i, err) : 0;
+		if (!ret)
+			ret = llm_fail(err, -EBADMSG, "%s: tensor %s does not belong to this model",
+				       t.file, t.name);
+		ret = ret > 0 ? 0 : ret;
 	}
 out:
 	free(m.seen);

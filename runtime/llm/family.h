@@ -172,12 +172,18 @@ extern const struct llm_family llm_family_qwen2, llm_family_qwen3, llm_family_qw
 const struct llm_family *llm_family_find(const char *model_type);
 
 /*
- * Plans what the n takes of a slot of `base` are, in the order of rows, with LLM_T_EXPERT expert by expert: one tensor;
- * of a linear layer several where types do not go together (struct llm_linear). Without takes it stays what
- * it is.
+ * Plans what the n takes of a slot are, in the order of rows, with LLM_T_EXPERT expert by expert. Without takes
+ * it stays what it is.
  */
 int llm_plan_slot(struct llm_plan *p, const struct llm_tensor_row *row, uint32_t experts,
-		  char *base, const struct llm_take *takes, size_t n, struct zw_error *err);
+		  struct zw_tensor *dst, const struct llm_take *takes, size_t n,
+		  struct zw_error *err);
+/* The same for rows of a linear layer that has *parts already: as many more as types need. */
+int llm_plan_linear(struct llm_plan *p, const struct llm_tensor_row *row, uint32_t experts,
+		    struct llm_linear *l, uint32_t *parts, const struct llm_take *takes, size_t n,
+		    struct zw_error *err);
+/* The next part of a linear layer, or NULL when there is no more room: -EOPNOTSUPP. */
+struct llm_matrix *llm_linear_next(struct llm_linear *l, uint32_t *parts, struct zw_error *err);
 
 /*
  * Finds every tensor of the family's table in the plan's source, stacked as the table says, and

@@ -9,14 +9,14 @@
 
 /* Slots: of struct llm_weights; the head, which may be tied; of struct llm_layer_weights. */
 #define T(slot)    offsetof(struct llm_weights, slot), 0
-#define HEAD(slot) offsetof(struct llm_weights, slot.w), LLM_T_HEAD | LLM_T_LINEAR
+#define HEAD(slot) offsetof(struct llm_weights, slot), LLM_T_HEAD | LLM_T_LINEAR
 #define L(slot)    offsetof(struct llm_layer_weights, slot), LLM_T_LAYER
 /*
  * Matrices of linear layers: in every layer, in those without experts, in those with them, and there
  * once per expert.
  */
 #define LINEAR_OF(slot, flags)                                                                     \
-	offsetof(struct llm_layer_weights, slot.w), LLM_T_LAYER | LLM_T_LINEAR | (flags)
+	offsetof(struct llm_layer_weights, slot), LLM_T_LAYER | LLM_T_LINEAR | (flags)
 #define LINEAR(slot)           LINEAR_OF(slot, 0)
 #define DENSE(slot)            LINEAR_OF(slot, LLM_T_DENSE)
 #define SPARSE(slot)           LINEAR_OF(slot, LLM_T_SPARSE)
@@ -29,7 +29,7 @@
 #define ATTENTION(slot)        offsetof(struct llm_layer_weights, slot), LLM_T_LAYER | LLM_T_ATTENTION
 #define ATTENTION_LINEAR(slot) LINEAR_OF(slot, LLM_T_ATTENTION)
 #define MTP(slot)              offsetof(struct llm_weights, mtp.slot), LLM_T_MTP
-#define MTP_LINEAR(slot)       offsetof(struct llm_weights, mtp.slot.w), LLM_T_MTP | LLM_T_LINEAR
+#define MTP_LINEAR(slot)       offsetof(struct llm_weights, mtp.slot), LLM_T_MTP | LLM_T_LINEAR
 /* Shapes, of enum llm_dim without its prefix. */
 #define VEC(d)                                                                                     \
 	{                                                                                          \

@@ -68,30 +68,42 @@ static int add(struct llm_plan *p, const struct llm_tensor_row *row, uint32_t ex
 }
 
 int llm_plan_slot(struct llm_plan *p, const struct llm_tensor_row *row, uint32_t experts,
-		  char *base, const struct llm_take *takes, size_t n, struct zw_error *err)
+		  struct zw_tensor *dst, const struct llm_take *takes, size_t n,
+		  struct zw_error *err)
 {
-	struct zw_tensor *dst = (struct zw_tensor *)(void *)(base + row->slot);
-	struct llm_linear *l = (struct llm_linear *)(void *)dst;
-	size_t each = row->flags & LLM_T_EXPERT ? n / experts : n, part = 0, some;
 	/* See struct llm_tensor_row. */
 	uint32_t dtype = row->add != 0 ? ZW_DTYPE_F32 : ZW_DTYPE_NONE;
-	int ret = 0;
+	size_t each = row->flags & LLM_T_EXPERT ? n / experts : n;
 
-	_Static_assert(offsetof(struct llm_linear, w) == 0, "the slot of a linear layer is w");
 	if (!n)
 		return 0;
 	if (!takes_records(row) && has_records(p, takes, n))
 		dtype = ZW_DTYPE_F32;
-	if (!(row->flags & LLM_T_LINEAR))
-		return add(p, row, experts, dst, dtype, takes, each, 0, each, err);
-	for (size_t at = 0; at < each && !ret; at += some, part++) {
+	return add(p, row, experts, dst, dtype, takes, each, 0, each, err);
+}
+
+struct llm_matrix *llm_linear_next(struct llm_linear *l, uint32_t *parts, struct zw_error *err)
+{
+	if (*parts < LLM_LINEAR_PARTS)
+		return &l->part[(*parts)++];
+	llm_fail(err, -EOPNOTSUPP, "more than %d types of tensors in one matrix", LLM_LINEAR_PARTS);
+	return NULL;
+}
+
+int llm_plan_linear(struct llm_plan *p, const struct llm_tensor_row *row, uint32_t experts,
+		    struct llm_linear *l, uint32_t *parts, const struct llm_take *takes, size_t n,
+		    struct zw_error *err)
+{
+	size_t each = row->flags & LLM_T_EXPERT ? n / experts : n, some;
+	int ret = 0;
+
+	for (size_t at = 0; at < each && !ret; at += some) {
+		struct llm_matrix *m = llm_linear_next(l, parts, err);
+
+		if (!m)
+			return -EOPNOTSUPP;
 		some = stackable(p, takes + at, each - at);
-		if (part > LLM_LINEAR_MORE)
-			return llm_fail(err, -EOPNOTSUPP,
-					"more than %d types of tensors in one matrix",
-					LLM_LINEAR_MORE + 1);
-		ret = add(p, row, experts, part ? &l->more[part - 1] : dst, ZW_DTYPE_NONE, takes,
-			  each, at, some, err);
+		ret = add(p, row, experts, &m->w, ZW_DTYPE_NONE, takes, each, at, some, err);
 	}
 	return ret;
 }

@@ -13,11 +13,9 @@ static const struct zw_tensor *opt(const struct zw_tensor *t)
 /* ---- linear layers ---- */
 
 /* Part i of a matrix, or NULL behind the last. */
-static const struct zw_tensor *part_of(const struct llm_linear *l, uint32_t i)
+static const struct llm_matrix *part_of(const struct llm_linear *l, uint32_t i)
 {
-	if (!i)
-		return &l->w;
-	return i <= LLM_LINEAR_MORE ? opt(&l->more[i - 1]) : NULL;
+	return i < LLM_LINEAR_PARTS && opt(&l->part[i].w) ? &l->part[i] : NULL;
 }
 
 /* n columns from `first` on of the last dimension; t whole when they are all of it. */
@@ -26,48 +24,56 @@ static struct zw_tensor columns(const struct zw_tensor *t, uint32_t first, uint3
 	return n == t->dim[t->ndim - 1] ? *t : zw_tensor_slice(*t, t->ndim - 1u, first, n);
 }
 
-/* a in the type that the layer's products take it in; its scales, or none where that is its own. */
-static struct zw_tensor activations(const struct llm_build *b, const struct llm_linear *l,
-				    const struct zw_tensor *a, struct zw_tensor *scale)
-{
-	uint32_t cols = a->dim[a->ndim - 1];
-	struct zw_tensor q;
+/* What products read: the activations, and where they are quantised their scales. */
+struct operand {
+	struct zw_tensor a, scale;
+};
 
-	*scale = zw_tensor_none();
-	if (!l->act)
-		return *a;
-	q = a->ndim == 3 ? zw_tensor_3d(l->act, b->act_va, a->dim[0], a->dim[1], cols)
-			 : zw_tensor_2d(l->act, b->act_va, a->dim[0], cols);
-	*scale = zw_tensor_scales(ZW_DTYPE_F32, b->act_scale_va, q, 1,
-				  l->act_block ? l->act_block : cols);
-	zw_cmd_quantize(b->cmd, a, &q, scale, b->rows_va, 0);
-	return q;
+/* a in the type that the matrix's products take it in; `last` is what the part before had of it. */
+static struct operand activations(const struct llm_build *b, const struct llm_linear *l, uint32_t i,
+				  const struct zw_tensor *a, struct operand last)
+{
+	const struct llm_matrix *m = &l->part[i];
+	uint32_t cols = a->dim[a->ndim - 1];
+	struct operand o = {*a, zw_tensor_none()};
+
+	if (!m->act)
+		return o;
+	if (i && m[-1].act == m->act && m[-1].act_block == m->act_block)
+		return last;
+	o.a = a->ndim == 3 ? zw_tensor_3d(m->act, b->act_va, a->dim[0], a->dim[1], cols)
+			   : zw_tensor_2d(m->act, b->act_va, a->dim[0], cols);
+	o.scale = zw_tensor_scales(ZW_DTYPE_F32, b->act_scale_va, o.a, 1,
+				   m->act_block ? m->act_block : cols);
+	zw_cmd_quantize(b->cmd, a, &o.a, &o.scale, b->rows_va, 0);
+	return o;
 }
 
 void llm_build_linear(const struct llm_build *b, const struct zw_tensor *a,
 		      const struct llm_linear *l, const struct zw_tensor *c,
 		      const struct zw_tensor *bias, const struct zw_tensor *residual)
 {
-	struct zw_tensor scale, q = activations(b, l, a, &scale);
-	const struct zw_tensor *w;
+	struct operand o = {*a, zw_tensor_none()};
+	const struct llm_matrix *m;
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; (w = part_of(l, i)); n += w->dim[0], i++) {
+	for (uint32_t i = 0; (m = part_of(l, i)); n += m->w.dim[0], i++) {
 		struct zw_pkt_gemm pkt = {
 			.hdr = {.opcode = ZW_OP_GEMM, .size = sizeof(pkt), .rows_va = b->rows_va},
-			.a = q,
-			.a_scale = scale,
-			.w = *w,
-			.c = columns(c, n, w->dim[0]),
-			.w_scale = l->scale,
-			.w_zero = l->zero,
-			.w_scale2 = l->scale2,
+			.w = m->w,
+			.c = columns(c, n, m->w.dim[0]),
+			.w_scale = m->scale,
+			.w_zero = m->zero,
+			.w_scale2 = m->scale2,
 		};
 
+		o = activations(b, l, i, a, o);
+		pkt.a = o.a;
+		pkt.a_scale = o.scale;
 		if (bias)
-			pkt.bias = columns(bias, n, w->dim[0]);
+			pkt.bias = columns(bias, n, m->w.dim[0]);
 		if (residual)
-			pkt.residual = columns(residual, n, w->dim[0]);
+			pkt.residual = columns(residual, n, m->w.dim[0]);
 		zw_cmd_packet(b->cmd, &pkt);
 	}
 }
@@ -77,30 +83,31 @@ void llm_build_linear_experts(const struct llm_build *b, const struct zw_tensor 
 			      const struct zw_tensor *c, const struct zw_tensor *weights,
 			      const struct zw_tensor *residual, uint32_t flags)
 {
-	struct zw_tensor scale, q = activations(b, l, a, &scale);
-	const struct zw_tensor *w;
+	struct operand o = {*a, zw_tensor_none()};
+	const struct llm_matrix *m;
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; (w = part_of(l, i)); n += w->dim[1], i++) {
+	for (uint32_t i = 0; (m = part_of(l, i)); n += m->w.dim[1], i++) {
 		struct zw_pkt_gemm_experts pkt = {
 			.hdr = {.opcode = ZW_OP_GEMM_EXPERTS,
 				.size = sizeof(pkt),
 				.flags = flags,
 				.rows_va = b->rows_va},
-			.a = q,
-			.a_scale = scale,
-			.w = *w,
+			.w = m->w,
 			.ids = *ids,
-			.c = columns(c, n, w->dim[1]),
-			.w_scale = l->scale,
-			.w_zero = l->zero,
-			.w_scale2 = l->scale2,
+			.c = columns(c, n, m->w.dim[1]),
+			.w_scale = m->scale,
+			.w_zero = m->zero,
+			.w_scale2 = m->scale2,
 		};
 
+		o = activations(b, l, i, a, o);
+		pkt.a = o.a;
+		pkt.a_scale = o.scale;
 		if (weights)
 			pkt.weights = *weights;
 		if (residual)
-			pkt.residual = columns(residual, n, w->dim[1]);
+			pkt.residual = columns(residual, n, m->w.dim[1]);
 		zw_cmd_packet(b->cmd, &pkt);
 	}
 }

@@ -55,8 +55,7 @@ static int check_device(struct zw_dev *dev, const struct llm_family *family,
 }
 
 /* Everything that the weights are stored in has to be something that the engines read. */
-static int check_dtypes(struct zw_dev *dev, const struct llm_plan *p, uint32_t act,
-			struct zw_error *err)
+static int check_dtypes(struct zw_dev *dev, const struct llm_plan *p, struct zw_error *err)
 {
 	struct zw_dev_attrs attrs = {.size = sizeof(attrs)};
 	int ret = zw_dev_get_attrs(dev, &attrs);
@@ -74,11 +73,11 @@ static int check_dtypes(struct zw_dev *dev, const struct llm_plan *p, uint32_t a
 			"%s: tensor %s: dtype %s: a device of profile %s does not compute with %s",
 			t.file, t.name, t.dtype_name, attrs.profile_name, zw_dtype_name(dtype));
 	}
-	if (act && ZW_ABI_VERSION_MINOR(attrs.abi_version) < QUANTIZE_ABI_MINOR)
+	if (p->act && ZW_ABI_VERSION_MINOR(attrs.abi_version) < QUANTIZE_ABI_MINOR)
 		return llm_fail(
 			err, -EOPNOTSUPP,
 			"%s: activations in %s need a device of ABI %u.%u, this one has %u.%u",
-			p->src->path, zw_dtype_name(act), ZW_ABI_MAJOR, QUANTIZE_ABI_MINOR,
+			p->src->path, zw_dtype_name(p->act), ZW_ABI_MAJOR, QUANTIZE_ABI_MINOR,
 			ZW_ABI_VERSION_MAJOR(attrs.abi_version),
 			ZW_ABI_VERSION_MINOR(attrs.abi_version));
 	return 0;
@@ -131,13 +130,13 @@ static int load(struct zw_model *m, struct llm_source *src, const struct zw_mode
 	if (!ret)
 		ret = llm_family_plan(m->family, &m->cfg, m->mtp, &plan, &m->w, err);
 	if (!ret)
-		ret = check_dtypes(m->dev, &plan, m->cfg.quant.act, err);
+		ret = check_dtypes(m->dev, &plan, err);
 	if (!ret)
 		ret = allocate(m, &plan, src->path, err);
 	if (!ret) {
 		llm_plan_place(&plan, m->buf.va);
-		if (m->w.head.w.dtype == ZW_DTYPE_NONE)
-			m->w.head.w = m->w.embed;
+		if (m->w.head.part[0].w.dtype == ZW_DTYPE_NONE)
+			m->w.head.part[0].w = m->w.embed;
 		m->info.tensors = (uint32_t)plan.num_parts;
 		m->info.parameters = plan.parameters;
 		m->info.weight_bytes = m->buf.bytes;

@@ -13,19 +13,24 @@
 #include "plan.h"
 
 /*
- * The matrix of a linear layer, [N,K] or [experts, N, K], as llm_build_linear() takes it: (w - zero) *
- * scale * scale2, where the last three are zw_tensor_none() for what a checkpoint does not quantise.
- *
- * Of matrices that are stacked below each other some may be records of a type that others are not: those
- * rows follow in more[], until one is zw_tensor_none(), and are products of their own.
+ * A matrix, [N,K] or [experts, N, K], as llm_build_linear() takes it: (w - zero) * scale * scale2, where the
+ * last three are zw_tensor_none() for what a checkpoint does not quantise.
  */
-#define LLM_LINEAR_MORE 3
-struct llm_linear {
+struct llm_matrix {
 	struct zw_tensor w, scale, zero, scale2;
 	/* The other operand is quantised on its way in: enum zw_dtype, or NONE; a scale for so many
 	 * columns, 0: for a row. */
 	uint32_t act, act_block;
-	struct zw_tensor more[LLM_LINEAR_MORE];
+};
+
+/*
+ * The matrix of a linear layer. Of matrices that are stacked below each other some may be stored in a way that
+ * does not go with others: each such run of rows is a part, and a product of its own. The first part whose w is
+ * zw_tensor_none() ends them.
+ */
+#define LLM_LINEAR_PARTS 4
+struct llm_linear {
+	struct llm_matrix part[LLM_LINEAR_PARTS];
 };
 
 /* One layer; absent ones are zw_tensor_none(). Matrices that read the same input are one matrix. */

@@ -18,9 +18,11 @@ static bool converts(const struct llm_take *t, uint32_t from, uint32_t to)
 
 	if (u->kind == LLM_UNPACK_BITS)
 		return zw_dtype_bits(from) >= 8 && zw_dtype_bits(to);
+	if (u->kind == LLM_UNPACK_STACK)
+		return from == ZW_DTYPE_I32 && (to == ZW_DTYPE_I8 || to == ZW_DTYPE_U8);
 	if (u->kind == LLM_UNPACK_TURN && u->bits)
-		return from == ZW_DTYPE_I32 &&
-		       (to == ZW_DTYPE_I8 || to == ZW_DTYPE_U8 || to == ZW_DTYPE_U4);
+		return from == ZW_DTYPE_I32 && (to == ZW_DTYPE_I8 || to == ZW_DTYPE_U8 ||
+						to == ZW_DTYPE_U4 || to == ZW_DTYPE_I4);
 	if (from == to && t->add == 0 && t->mul == 0)
 		return true;
 	return is_float(to) && (is_float(from) || from == ZW_DTYPE_F8E4M3 || llm_is_blocked(from));
@@ -66,7 +68,10 @@ static void unpacked_shape(const struct llm_plan_part *part, uint64_t *rows, uin
 		*cols = c * zw_dtype_bits(part->from) / zw_dtype_bits(part->to);
 		break;
 	case LLM_UNPACK_REPEAT:
-		*rows = r * u->block;
+		*rows = (r - u->base) * u->block;
+		break;
+	case LLM_UNPACK_STACK:
+		*rows = (r - u->base) * per;
 		break;
 	case LLM_UNPACK_TURN:
 		*rows = u->order == LLM_PACK_RIGHT || u->order == LLM_PACK_AWQ ? c * per : c;
@@ -94,6 +99,10 @@ static int add_part(struct llm_plan *p, const struct llm_take *take, uint32_t to
 	if (t.ndim == 1 && llm_is_blocked(t.dtype)) {
 		part.src_cols = r;
 		r = 1;
+	}
+	if (take->as_cols && take->as_cols != part.src_cols) {
+		r = r * part.src_cols / take->as_cols;
+		part.src_cols = take->as_cols;
 	}
 	src_rows = r;
 	part.from = t.dtype;
@@ -128,7 +137,7 @@ static int add_part(struct llm_plan *p, const struct llm_take *take, uint32_t to
 	*rows += r;
 	*off += llm_dtype_bytes(to, r * part.dst_cols);
 	part.read_bytes =
-		take->unpack.kind == LLM_UNPACK_REPEAT || take->unpack.kind == LLM_UNPACK_TURN
+		take->unpack.kind >= LLM_UNPACK_REPEAT
 			? llm_dtype_bytes(part.from, src_rows * part.src_cols)
 			: llm_dtype_bytes(take->unpack.kind ? to : part.from,
 					  r * (take->unpack.kind ? part.dst_cols : part.src_cols));

@@ -51,10 +51,12 @@ enum llm_unpack_kind {
 	 */
 	LLM_UNPACK_REPEAT,
 	/*
-	 * The transpose of the destination: numbers, or integers in words of 32 bits (see the order), to
-	 * which `plus` is added. first, run and step count rows of the destination.
+	 * The transpose of the destination: numbers, or integers in words of 32 bits (see the order). first,
+	 * run and step count rows of the destination.
 	 */
 	LLM_UNPACK_TURN,
+	/* Integers in words of 32 bits, those of a word below each other; rows as above. */
+	LLM_UNPACK_STACK,
 };
 
 /* Where integers of `bits` bits stand in words, the lowest bits first. */
@@ -65,20 +67,24 @@ enum llm_pack_order {
 	LLM_PACK_AWQ,   /* beside each other, eight in the order 0 2 4 6 1 3 5 7 */
 };
 
-/* How a tensor of a quantised matrix is to be read. Only whole rows of the destination are taken. */
+/*
+ * How a tensor of a quantised matrix is to be read. Only whole rows of the destination are taken. Integers of
+ * words become (i + pre) mod 2^bits + plus. REPEAT and STACK leave the first `base` rows of the source out.
+ */
 struct llm_unpack {
 	uint8_t kind, order, bits;
-	uint8_t flip;
+	uint8_t flip, pre;
 	int32_t plus;
-	uint64_t block, per;
+	uint64_t block, per, base;
 };
 
 struct llm_take {
 	size_t tensor; /* of the source */
 	uint64_t first, run, step, count;
 	uint64_t col, cols;
-	float mul; /* times each element; 0: not */
-	float add; /* to each element: 1 turns a zero-centred norm weight into a plain one */
+	uint64_t as_cols; /* of the matrix that the tensor is; 0: its last dimension */
+	float mul;        /* times each element; 0: not */
+	float add;        /* to each element: 1 turns a zero-centred norm weight into a plain one */
 	struct llm_unpack unpack;
 };
 
@@ -100,6 +106,7 @@ struct llm_plan {
 	/* By enum zw_dtype: whether there are destinations of it, and the source tensor of the first. */
 	uint64_t dtypes;
 	size_t first_of[64];
+	uint32_t act;        /* what activations are quantised to, where some are: enum zw_dtype */
 	uint64_t bytes;      /* of the buffer */
 	uint64_t read_bytes; /* of the source */
 	uint64_t parameters; /* elements of all destinations */
@@ -112,7 +119,7 @@ struct llm_plan {
  *
  * @param dtype  enum zw_dtype of the destination; NONE: that of the parts: records of one type, or F32,
  *               F16 or BF16, and F32 when those differ. Numbers (F32, F16, BF16, F8E4M3, records) become F32, F16 or BF16
- *               (round to nearest even), packed integers I8, U8 or U4, and everything stays what it is;
+ *               (round to nearest even), packed integers I8, I4, U8 or U4, and everything stays what it is;
  *               anything else, quantising among it, is -EOPNOTSUPP.
  */
 int llm_plan_add(struct llm_plan *p, struct zw_tensor *dst, uint32_t dtype,

@@ -256,6 +256,8 @@ static int run_part(struct llm_plan_run *r, const struct llm_plan_part *part, st
 		return llm_unpack_repeat(r, part, err);
 	case LLM_UNPACK_TURN:
 		return llm_unpack_turn(r, part, err);
+	case LLM_UNPACK_STACK:
+		return llm_unpack_stack(r, part, err);
 	case LLM_UNPACK_BITS:
 		if (t->unpack.flip || t->count > 1)
 			return llm_unpack_bits(r, part, err);

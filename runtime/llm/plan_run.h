@@ -28,6 +28,8 @@ void llm_plan_convert(char *dst, const char *src, const struct llm_plan_part *pa
 int llm_unpack_bits(struct llm_plan_run *r, const struct llm_plan_part *part, struct zw_error *err);
 int llm_unpack_repeat(struct llm_plan_run *r, const struct llm_plan_part *part,
 		      struct zw_error *err);
+int llm_unpack_stack(struct llm_plan_run *r, const struct llm_plan_part *part,
+		     struct zw_error *err);
 int llm_unpack_turn(struct llm_plan_run *r, const struct llm_plan_part *part, struct zw_error *err);
 
 #endif

@@ -48,7 +48,8 @@ int llm_unpack_repeat(struct llm_plan_run *r, const struct llm_plan_part *part,
 
 	for (uint64_t k = 0; k < t->count && !ret; k++) {
 		for (uint64_t i = 0; i < t->run && !ret; i += t->unpack.per) {
-			uint64_t at = (t->first + k * t->step + i) / t->unpack.block;
+			uint64_t at =
+				t->unpack.base + (t->first + k * t->step + i) / t->unpack.block;
 
 			if (at != have)
 				ret = r->p->src->ops->read(r->p->src, t->tensor, at * row, r->raw,
@@ -66,6 +67,50 @@ int llm_unpack_repeat(struct llm_plan_run *r, const struct llm_plan_part *part,
 	}
 	if (!ret && n)
 		ret = llm_plan_write(r, out, n * dense, err);
+	return ret ? ret : llm_plan_count(r, part->read_bytes, err);
+}
+
+/* An integer of a word, from the bits `place` on. */
+static uint8_t integer(const struct llm_unpack *u, uint32_t word, unsigned int place)
+{
+	return (uint8_t)((((word >> place) + u->pre) & ((1u << u->bits) - 1)) + (uint32_t)u->plus);
+}
+
+/* Zero points: few as well. */
+int llm_unpack_stack(struct llm_plan_run *r, const struct llm_plan_part *part, struct zw_error *err)
+{
+	const struct llm_take *t = &part->take;
+	const struct llm_unpack *u = &t->unpack;
+	uint64_t cols = part->dst_cols, row = cols * 4, have = UINT64_MAX, n = 0, out = part->off;
+	uint64_t batch = RAW_BYTES / cols ? RAW_BYTES / cols : 1;
+	unsigned int per = 32u / u->bits;
+	int ret = llm_plan_room(r, row, batch * cols, err);
+
+	for (uint64_t i = 0; i < t->count * t->run && !ret; i++) {
+		uint64_t at = t->first + i / t->run * t->step + i % t->run;
+		uint64_t words = u->base + at / per;
+
+		if (words != have)
+			ret = r->p->src->ops->read(r->p->src, t->tensor, words * row, r->raw, row,
+						   err);
+		if (ret)
+			return ret;
+		have = words;
+		for (uint64_t c = 0; c < cols; c++) {
+			uint32_t w;
+
+			memcpy(&w, r->raw + 4 * c, 4);
+			r->dense[n * cols + c] =
+				(char)integer(u, w, (unsigned int)(at % per) * u->bits);
+		}
+		if (++n == batch) {
+			ret = llm_plan_write(r, out, n * cols, err);
+			out += n * cols;
+			n = 0;
+		}
+	}
+	if (!ret && n)
+		ret = llm_plan_write(r, out, n * cols, err);
 	return ret ? ret : llm_plan_count(r, part->read_bytes, err);
 }
 
@@ -93,22 +138,20 @@ static void turn_integers(const struct tile *t, const struct llm_unpack *u, uint
 			  uint64_t cols, uint8_t *out)
 {
 	unsigned int per = 32u / u->bits, place = (unsigned int)(n % per);
-	uint32_t mask = (1u << u->bits) - 1;
 
 	if (u->order == LLM_PACK_DOWN) {
 		for (uint64_t row = 0, k = 0; row < t->rows; row++) {
 			uint32_t w = word_at(t, row, n);
 
-			for (unsigned int i = 0; i < per; i++, w >>= u->bits)
-				out[k++] = (uint8_t)((w & mask) + (uint32_t)u->plus);
+			for (unsigned int i = 0; i < per; i++)
+				out[k++] = integer(u, w, i * u->bits);
 		}
 		return;
 	}
 	if (u->order == LLM_PACK_AWQ)
 		place = awq_place[place];
 	for (uint64_t k = 0; k < cols; k++)
-		out[k] = (uint8_t)((word_at(t, k, n / per) >> place * u->bits & mask) +
-				   (uint32_t)u->plus);
+		out[k] = integer(u, word_at(t, k, n / per), place * u->bits);
 }
 
 static void turn_numbers(const struct tile *t, const struct llm_plan_part *part, uint64_t n,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Quantised matrices. The table says for each format which tensors there are and what shapes they
- * have; the rest checks them and turns them into parts of a load plan.
+ * have; the rest finds and checks them. quant_plan.c turns them into parts of a load plan.
  */
 #include "quant.h"
 
@@ -30,6 +30,7 @@ enum dim {
 
 struct part {
 	const char *suffix; /* in the place of "weight" */
+	const char *other;  /* or that, where it is not NULL */
 	uint8_t role;       /* enum llm_quant_role */
 	bool optional;
 	uint64_t dtypes;
@@ -38,102 +39,114 @@ struct part {
 
 #define FLOATS (ZW_DT(F32) | ZW_DT(F16) | ZW_DT(BF16))
 
+#define SCALE_ROWS                                                                                 \
+	{                                                                                          \
+		"weight_scale", NULL, LLM_ROLE_SCALE, false, FLOATS,                               \
+		{                                                                                  \
+			DIM_N_BLOCKS, DIM_K_BLOCKS                                                 \
+		}                                                                                  \
+	}
+/* Of activations: each row of them has its own here. */
+#define INPUT_SCALE                                                                                \
+	{                                                                                          \
+		"input_scale", "activation_scale", LLM_ROLE_NONE, true, FLOATS,                    \
+		{                                                                                  \
+			DIM_1, DIM_1                                                               \
+		}                                                                                  \
+	}
+/* Rows of words, or plain: see take_part(). */
+#define ZERO_ROWS                                                                                  \
+	{                                                                                          \
+		"weight_zero_point", NULL, LLM_ROLE_ZERO, true, ZW_DT(I32) | ZW_DT(I8),            \
+		{                                                                                  \
+			DIM_N_WORDS, DIM_K_BLOCKS                                                  \
+		}                                                                                  \
+	}
+#define ORDER_ROW(suffix)                                                                          \
+	{                                                                                          \
+		suffix, NULL, LLM_ROLE_ORDER, true, ZW_DT(I32),                                    \
+		{                                                                                  \
+			DIM_K, DIM_1                                                               \
+		}                                                                                  \
+	}
+#define FP8_ROW                                                                                    \
+	{                                                                                          \
+		"weight", NULL, LLM_ROLE_W, false, ZW_DT(F8E4M3),                                  \
+		{                                                                                  \
+			DIM_N, DIM_K                                                               \
+		}                                                                                  \
+	}
+/* clang-format off */
 static const struct part parts_of[][PARTS_MAX] = {
-	[LLM_QUANT_FP8] =
-		{
-			{"weight", LLM_ROLE_W, false, ZW_DT(F8E4M3), {DIM_N, DIM_K}},
-			{"weight_scale_inv",
-			 LLM_ROLE_SCALE,
-			 false,
-			 ZW_DT(F32) | ZW_DT(BF16),
-			 {DIM_N_BLOCKS, DIM_K_BLOCKS}},
-		},
-	[LLM_QUANT_GPTQ] =
-		{
-			{"qweight", LLM_ROLE_W, false, ZW_DT(I32), {DIM_K_WORDS, DIM_N}},
-			{"scales", LLM_ROLE_SCALE, false, FLOATS, {DIM_K_BLOCKS, DIM_N}},
-			{"qzeros", LLM_ROLE_ZERO, false, ZW_DT(I32), {DIM_K_BLOCKS, DIM_N_WORDS}},
-			{"g_idx", LLM_ROLE_ORDER, true, ZW_DT(I32), {DIM_K, DIM_1}},
-		},
-	[LLM_QUANT_AWQ] =
-		{
-			{"qweight", LLM_ROLE_W, false, ZW_DT(I32), {DIM_K, DIM_N_WORDS}},
-			{"scales", LLM_ROLE_SCALE, false, FLOATS, {DIM_K_BLOCKS, DIM_N}},
-			{"qzeros", LLM_ROLE_ZERO, false, ZW_DT(I32), {DIM_K_BLOCKS, DIM_N_WORDS}},
-		},
-	[LLM_QUANT_INTS] =
-		{
-			{"weight", LLM_ROLE_W, false, ZW_DT(I8), {DIM_N, DIM_K}},
-			{"weight_scale",
-			 LLM_ROLE_SCALE,
-			 false,
-			 FLOATS,
-			 {DIM_N_BLOCKS, DIM_K_BLOCKS}},
-		},
-	[LLM_QUANT_FLOATS] =
-		{
-			{"weight", LLM_ROLE_W, false, ZW_DT(F8E4M3), {DIM_N, DIM_K}},
-			{"weight_scale",
-			 LLM_ROLE_SCALE,
-			 false,
-			 FLOATS,
-			 {DIM_N_BLOCKS, DIM_K_BLOCKS}},
-		},
-	[LLM_QUANT_PACKED] =
-		{
-			{"weight_packed", LLM_ROLE_W, false, ZW_DT(I32), {DIM_N, DIM_K_WORDS}},
-			{"weight_scale",
-			 LLM_ROLE_SCALE,
-			 false,
-			 FLOATS,
-			 {DIM_N_BLOCKS, DIM_K_BLOCKS}},
-			{"weight_shape",
-			 LLM_ROLE_SHAPE,
-			 true,
-			 ZW_DT(I64) | ZW_DT(I32),
-			 {DIM_2, DIM_1}},
-		},
-	[LLM_QUANT_NVFP4] =
-		{
-			{"weight_packed", LLM_ROLE_W, false, ZW_DT(U8), {DIM_N, DIM_K_HALF}},
-			{"weight_scale",
-			 LLM_ROLE_SCALE,
-			 false,
-			 ZW_DT(F8E4M3),
-			 {DIM_N_BLOCKS, DIM_K_BLOCKS}},
-			{"weight_global_scale", LLM_ROLE_SCALE2, false, ZW_DT(F32), {DIM_1, DIM_1}},
-			{"input_global_scale", LLM_ROLE_NONE, true, ZW_DT(F32), {DIM_1, DIM_1}},
-		},
-	[LLM_QUANT_MXFP4] =
-		{
-			{"weight_packed", LLM_ROLE_W, false, ZW_DT(U8), {DIM_N, DIM_K_HALF}},
-			{"weight_scale",
-			 LLM_ROLE_SCALE,
-			 false,
-			 ZW_DT(U8) | ZW_DT(E8M0),
-			 {DIM_N_BLOCKS, DIM_K_BLOCKS}},
-		},
-	[LLM_QUANT_MODELOPT_NVFP4] =
-		{
-			{"weight", LLM_ROLE_W, false, ZW_DT(U8), {DIM_N, DIM_K_HALF}},
-			{"weight_scale",
-			 LLM_ROLE_SCALE,
-			 false,
-			 ZW_DT(F8E4M3),
-			 {DIM_N_BLOCKS, DIM_K_BLOCKS}},
-			{"weight_scale_2", LLM_ROLE_SCALE2, false, ZW_DT(F32), {DIM_1, DIM_1}},
-			{"input_scale", LLM_ROLE_NONE, true, ZW_DT(F32), {DIM_1, DIM_1}},
-		},
+	[LLM_QUANT_FP8] = {
+		FP8_ROW,
+		{"weight_scale_inv", "weight_scale", LLM_ROLE_SCALE, false,
+		 ZW_DT(F32) | ZW_DT(BF16) | ZW_DT(E8M0), {DIM_N_BLOCKS, DIM_K_BLOCKS}},
+		INPUT_SCALE,
+	},
+	[LLM_QUANT_GPTQ] = {
+		{"qweight", NULL, LLM_ROLE_W, false, ZW_DT(I32), {DIM_K_WORDS, DIM_N}},
+		{"scales", NULL, LLM_ROLE_SCALE, false, FLOATS, {DIM_K_BLOCKS, DIM_N}},
+		{"qzeros", NULL, LLM_ROLE_ZERO, false, ZW_DT(I32), {DIM_K_BLOCKS, DIM_N_WORDS}},
+		ORDER_ROW("g_idx"),
+	},
+	[LLM_QUANT_AWQ] = {
+		{"qweight", NULL, LLM_ROLE_W, false, ZW_DT(I32), {DIM_K, DIM_N_WORDS}},
+		{"scales", NULL, LLM_ROLE_SCALE, false, FLOATS, {DIM_K_BLOCKS, DIM_N}},
+		{"qzeros", NULL, LLM_ROLE_ZERO, false, ZW_DT(I32), {DIM_K_BLOCKS, DIM_N_WORDS}},
+	},
+	[LLM_QUANT_INTS] = {
+		{"weight", NULL, LLM_ROLE_W, false, ZW_DT(I8), {DIM_N, DIM_K}},
+		SCALE_ROWS,
+		ZERO_ROWS,
+		ORDER_ROW("weight_g_idx"),
+		INPUT_SCALE,
+		{"input_zero_point", NULL, LLM_ROLE_NONE, true, ZW_DT(I8), {DIM_1, DIM_1}},
+	},
+	[LLM_QUANT_FLOATS] = {
+		FP8_ROW,
+		SCALE_ROWS,
+		INPUT_SCALE,
+	},
+	[LLM_QUANT_PACKED] = {
+		{"weight_packed", NULL, LLM_ROLE_W, false, ZW_DT(I32), {DIM_N, DIM_K_WORDS}},
+		SCALE_ROWS,
+		ZERO_ROWS,
+		ORDER_ROW("weight_g_idx"),
+		{"weight_shape", NULL, LLM_ROLE_SHAPE, true, ZW_DT(I64) | ZW_DT(I32), {DIM_2, DIM_1}},
+	},
+	[LLM_QUANT_NVFP4] = {
+		{"weight_packed", NULL, LLM_ROLE_W, false, ZW_DT(U8), {DIM_N, DIM_K_HALF}},
+		{"weight_scale", NULL, LLM_ROLE_SCALE, false, ZW_DT(F8E4M3), {DIM_N_BLOCKS, DIM_K_BLOCKS}},
+		{"weight_global_scale", NULL, LLM_ROLE_SCALE2, false, ZW_DT(F32), {DIM_1, DIM_1}},
+		{"input_global_scale", NULL, LLM_ROLE_NONE, true, ZW_DT(F32), {DIM_1, DIM_1}},
+	},
+	[LLM_QUANT_MXFP4] = {
+		{"weight_packed", NULL, LLM_ROLE_W, false, ZW_DT(U8), {DIM_N, DIM_K_HALF}},
+		{"weight_scale", NULL, LLM_ROLE_SCALE, false, ZW_DT(U8) | ZW_DT(E8M0), {DIM_N_BLOCKS, DIM_K_BLOCKS}},
+	},
+	[LLM_QUANT_MXFP8] = {
+		FP8_ROW,
+		{"weight_scale", NULL, LLM_ROLE_SCALE, false, ZW_DT(U8) | ZW_DT(E8M0), {DIM_N_BLOCKS, DIM_K_BLOCKS}},
+		INPUT_SCALE,
+	},
+	[LLM_QUANT_MODELOPT_NVFP4] = {
+		{"weight", NULL, LLM_ROLE_W, false, ZW_DT(U8), {DIM_N, DIM_K_HALF}},
+		{"weight_scale", NULL, LLM_ROLE_SCALE, false, ZW_DT(F8E4M3), {DIM_N_BLOCKS, DIM_K_BLOCKS}},
+		{"weight_scale_2", NULL, LLM_ROLE_SCALE2, false, ZW_DT(F32), {DIM_1, DIM_1}},
+		INPUT_SCALE,
+	},
 };
+/* clang-format on */
 
 static uint64_t blocks_of(uint64_t n, uint32_t block)
 {
 	return block ? (n + block - 1) / block : 1;
 }
 
-static uint64_t dim_of(const struct llm_quant_config *q, const struct llm_quant_matrix *m,
-		       uint8_t dim)
+static uint64_t dim_of(const struct llm_quant_matrix *m, uint8_t dim)
 {
+	const struct llm_quant_scheme *q = m->scheme;
 	uint32_t per = 32 / q->bits;
 
 	switch (dim) {
@@ -158,60 +171,92 @@ static uint64_t dim_of(const struct llm_quant_config *q, const struct llm_quant_
 	}
 }
 
-/* Shapes are compared without ones at their ends: one scale is [], [1] or [1, 1]. */
-static int check_shape(const struct llm_source_tensor *t, uint64_t d0, uint64_t d1,
-		       struct zw_error *err)
+/* Rows and columns of a part; zero points that are no words are like scales. */
+static void part_shape(const struct llm_quant_matrix *m, const struct part *part, uint32_t dtype,
+		       uint64_t dim[2])
 {
-	uint64_t want[2] = {d0, d1};
-	uint32_t have = t->ndim, need = 2;
-	char is[100] = "";
+	bool plain = part->role == LLM_ROLE_ZERO && dtype == ZW_DTYPE_I8;
+
+	dim[0] = dim_of(m, plain ? DIM_N_BLOCKS : part->dim[0]);
+	dim[1] = dim_of(m, part->dim[1]);
+}
+
+/* Shapes are compared without ones: one scale is [], [1] or [1, 1], and blocks may be [N, 1, K, 1]. */
+static bool has_shape(const struct llm_quant_matrix *m, const struct part *part,
+		      const struct llm_source_tensor *t, const uint64_t dim[2])
+{
+	uint64_t want[3] = {m->experts ? m->experts : 1, dim[0], dim[1]};
+	uint32_t i = 0, j = 0;
+
+	/* One for each expert, or for all: nobody reads it. */
+	if (m->experts && part->role == LLM_ROLE_NONE)
+		return true;
+	for (;; i++, j++) {
+		while (i < t->ndim && t->dim[i] == 1)
+			i++;
+		while (j < 3 && want[j] == 1)
+			j++;
+		if (i == t->ndim || j == 3)
+			return i == t->ndim && j == 3;
+		if (t->dim[i] != want[j])
+			return false;
+	}
+}
+
+static int wrong_shape(const struct llm_quant_matrix *m, const struct llm_source_tensor *t,
+		       const uint64_t dim[2], struct zw_error *err)
+{
+	char is[100] = "", first[24] = "";
 	size_t at = 0;
 
-	while (have && t->dim[have - 1] == 1)
-		have--;
-	while (need && want[need - 1] == 1)
-		need--;
-	if (have == need && !memcmp(t->dim, want, need * sizeof(want[0])))
-		return 0;
 	for (uint32_t i = 0; i < t->ndim && at < sizeof(is); i++)
 		at += (size_t)snprintf(is + at, sizeof(is) - at, "%s%llu", i ? "," : "",
 				       (unsigned long long)t->dim[i]);
+	if (m->experts)
+		snprintf(first, sizeof(first), "%u,", m->experts);
 	return llm_fail(err, -EBADMSG,
 			"%s: tensor %s: shape [%s], configuration and quantization_config need "
-			"[%llu,%llu]",
-			t->file, t->name, is, (unsigned long long)d0, (unsigned long long)d1);
+			"[%s%llu,%llu]",
+			t->file, t->name, is, first, (unsigned long long)dim[0],
+			(unsigned long long)dim[1]);
 }
 
 /* ---- what is in small ones ---- */
 
-static int read_all(const struct llm_source *src, size_t tensor, void **data, uint64_t *bytes,
-		    struct zw_error *err)
+/* The expert's share of a tensor, or all of it; released by the caller. */
+static int read_share(const struct llm_source *src, const struct llm_quant_matrix *m, size_t tensor,
+		      void **data, uint64_t *bytes, struct zw_error *err)
 {
 	struct llm_source_tensor t;
 	int ret;
 
 	src->ops->get(src, tensor, &t);
-	*bytes = t.bytes;
-	*data = malloc(t.bytes ? t.bytes : 1);
+	*bytes = t.bytes / (m->experts ? m->experts : 1);
+	*data = malloc(*bytes ? *bytes : 1);
 	if (!*data)
 		return llm_fail(err, -ENOMEM, "out of memory");
-	ret = src->ops->read(src, tensor, 0, *data, t.bytes, err);
+	ret = src->ops->read(src, tensor, m->expert * *bytes, *data, *bytes, err);
 	if (ret)
 		free(*data);
 	return ret;
 }
 
-static int check_order(const struct llm_source *src, const struct llm_quant_config *q,
-		       const struct llm_source_tensor *t, size_t tensor, struct zw_error *err)
+/* Columns of other groups than those of their place; all -1: there are none. */
+static int read_order(const struct llm_source *src, struct llm_quant_matrix *m,
+		      const struct llm_source_tensor *t, size_t tensor, struct zw_error *err)
 {
+	uint32_t size = m->scheme->block[1];
 	uint64_t bytes;
 	int32_t *group;
-	int ret = read_all(src, tensor, (void **)&group, &bytes, err);
+	bool none = true;
+	int ret = read_share(src, m, tensor, (void **)&group, &bytes, err);
 
 	if (ret)
 		return ret;
-	for (uint64_t k = 0; k < bytes / 4 && !ret; k++) {
-		if ((uint32_t)group[k] != (q->block[1] ? k / q->block[1] : 0))
+	for (uint64_t k = 0; k < bytes / 4; k++)
+		none &= group[k] == -1;
+	for (uint64_t k = 0; k < bytes / 4 && !ret && !none; k++) {
+		if ((uint32_t)group[k] != (size ? k / size : 0))
 			ret = llm_fail(err, -EOPNOTSUPP,
 				       "%s: tensor %s: column %llu is of group %d: columns out of "
 				       "order (desc_act) are not supported",
@@ -226,7 +271,7 @@ static int check_size(const struct llm_source *src, const struct llm_quant_matri
 {
 	uint64_t bytes, size[2];
 	void *data;
-	int ret = read_all(src, tensor, &data, &bytes, err);
+	int ret = read_share(src, m, tensor, &data, &bytes, err);
 
 	if (ret)
 		return ret;
@@ -243,17 +288,16 @@ static int check_size(const struct llm_source *src, const struct llm_quant_matri
 			(unsigned long long)m->n, (unsigned long long)m->k);
 }
 
-static int read_scale2(const struct llm_source *src, const struct llm_quant_config *q,
-		       struct llm_quant_matrix *m, const struct llm_source_tensor *t, size_t tensor,
-		       struct zw_error *err)
+static int read_scale2(const struct llm_source *src, struct llm_quant_matrix *m,
+		       const struct llm_source_tensor *t, size_t tensor, struct zw_error *err)
 {
 	float v;
-	int ret = src->ops->read(src, tensor, 0, &v, sizeof(v), err);
+	int ret = src->ops->read(src, tensor, m->expert * sizeof(v), &v, sizeof(v), err);
 
 	if (ret)
 		return ret;
 	/* compressed-tensors stores what scales were multiplied by, others what they are to be. */
-	m->scale2 = q->format == LLM_QUANT_NVFP4 ? 1 / v : v;
+	m->scale2 = m->scheme->format == LLM_QUANT_NVFP4 ? 1 / v : v;
 	if (isfinite(v) && isfinite(m->scale2) && m->scale2 > 0)
 		return 0;
 	return llm_fail(err, -EBADMSG, "%s: tensor %s: %g is no scale", t->file, t->name,
@@ -261,60 +305,87 @@ static int read_scale2(const struct llm_source *src, const struct llm_quant_conf
 }
 
 /*
- * 8-bit integers are signed on the device: 128 is taken from elements and zero points alike. The zero
- * point 256 of the older format does not fit then; where all are 128 there is nothing to subtract.
+ * Integers are signed on the device: half of their range is taken from elements and zero points alike. Where
+ * what is left of all zero points is 0 there is nothing to subtract, as in every symmetric file.
  */
-static int read_zeros(const struct llm_source *src, const struct llm_quant_config *q,
-		      struct llm_quant_matrix *m, const struct llm_source_tensor *t, size_t tensor,
-		      struct zw_error *err)
+static int read_zeros(const struct llm_source *src, struct llm_quant_matrix *m,
+		      const struct llm_source_tensor *t, size_t tensor, struct zw_error *err)
 {
+	uint32_t bits = t->dtype == ZW_DTYPE_I8 ? 8 : m->scheme->bits, mask = (1u << bits) - 1;
+	uint32_t none = t->dtype == ZW_DTYPE_I8 ? 0 : 1u << (bits - 1);
 	uint64_t bytes;
 	uint8_t *zeros;
-	int ret = read_all(src, tensor, (void **)&zeros, &bytes, err);
+	int ret = read_share(src, m, tensor, (void **)&zeros, &bytes, err);
 
 	if (ret)
 		return ret;
 	m->no_zero = true;
-	for (uint64_t i = 0; i < bytes && !ret; i++) {
-		uint32_t zero = zeros[i] + q->zero_add;
-
-		m->no_zero &= zero == 128;
-		if (zero > 255)
-			ret = llm_fail(err, -EOPNOTSUPP,
-				       "%s: tensor %s: zero point 256 is not supported", t->file,
-				       t->name);
+	for (uint64_t i = 0; i < bytes && m->no_zero; i++) {
+		for (uint32_t at = 0; at < 8; at += bits)
+			m->no_zero &= (((zeros[i] >> at) + m->scheme->zero_add) & mask) == none;
 	}
 	free(zeros);
-	return ret;
+	return 0;
 }
 
 /* ---- finding ---- */
 
-/* "...weight" with the suffix in the place of its end. */
-static void part_name(char *out, const char *name, const char *suffix)
+static bool is_turned(const struct llm_quant_scheme *q)
 {
-	snprintf(out, NAME_MAX_LEN, "%.*s%s", (int)(strlen(name) - strlen("weight")), name, suffix);
+	return q->format == LLM_QUANT_GPTQ || q->format == LLM_QUANT_AWQ;
 }
 
-static bool is_matrix_name(const char *name)
+/*
+ * "X.weight" with the suffix in the place of its end. All experts in one tensor have "X" for the elements,
+ * "X_scale" for what is X.weight_scale else.
+ */
+static void part_name(char *out, const struct llm_quant_want *want, const char *suffix)
 {
-	size_t len = strlen(name);
+	size_t len = strlen(want->name), cut = strlen("weight");
 
-	return len > 7 && len < NAME_MAX_LEN - 32 && !strcmp(name + len - 7, ".weight");
+	if (!want->experts)
+		snprintf(out, NAME_MAX_LEN, "%.*s%s", (int)(len - cut), want->name, suffix);
+	else if (strncmp(suffix, "weight", cut))
+		snprintf(out, NAME_MAX_LEN, "%s_%s", want->name, suffix);
+	else
+		snprintf(out, NAME_MAX_LEN, "%s%s", want->name, suffix + cut);
+}
+
+static long find_part(const struct llm_source *src, const struct llm_quant_want *want,
+		      const struct part *part)
+{
+	char full[NAME_MAX_LEN];
+	long i;
+
+	part_name(full, want, part->suffix);
+	i = src->ops->find(src, full);
+	if (i >= 0 || !part->other)
+		return i;
+	part_name(full, want, part->other);
+	return src->ops->find(src, full);
+}
+
+static bool is_matrix_name(const struct llm_quant_want *want)
+{
+	size_t len = strlen(want->name);
+
+	return len > 7 && len < NAME_MAX_LEN - 32 &&
+	       (want->experts || !strcmp(want->name + len - 7, ".weight"));
 }
 
 /*
  * Whether there is anything of the quantised form. Where that has a tensor of the plain name, its type
  * says what it is, and everything else beside a plain one is left to be told of as surplus.
  */
-static bool is_there(const struct llm_source *src, const struct llm_quant_config *q,
-		     const char *name)
+static bool is_there(const struct llm_source *src, const struct llm_quant_scheme *q,
+		     const struct llm_quant_want *want)
 {
 	const struct part *parts = parts_of[q->format];
-	char full[NAME_MAX_LEN];
 	struct llm_source_tensor t;
-	long plain = src->ops->find(src, name);
+	long plain = src->ops->find(src, want->name);
 
+	if (want->experts && is_turned(q))
+		return false;
 	if (plain >= 0) {
 		src->ops->get(src, (size_t)plain, &t);
 		if (t.dtype < 64 && FLOATS >> t.dtype & 1)
@@ -323,345 +394,208 @@ static bool is_there(const struct llm_source *src, const struct llm_quant_config
 			return true;
 	}
 	for (size_t i = 0; i < PARTS_MAX && parts[i].suffix; i++) {
-		part_name(full, name, parts[i].suffix);
-		if (src->ops->find(src, full) >= 0)
+		if (find_part(src, want, &parts[i]) >= 0)
 			return true;
 	}
 	return false;
 }
 
-static int take_part(const struct llm_source *src, const struct llm_quant_config *q,
-		     const char *name, const struct part *part, uint8_t *seen,
-		     struct llm_quant_matrix *m, struct zw_error *err)
+static bool has_dtype(const struct part *part, const struct llm_source_tensor *t)
 {
+	return t->dtype < 64 && part->dtypes >> t->dtype & 1;
+}
+
+/* Whether all tensors of the form are there, with its types and shapes. */
+static bool fits(const struct llm_source *src, const struct llm_quant_want *want,
+		 const struct llm_quant_matrix *m)
+{
+	const struct part *parts = parts_of[m->scheme->format];
+
+	for (size_t i = 0; i < PARTS_MAX && parts[i].suffix; i++) {
+		struct llm_source_tensor t;
+		uint64_t dim[2];
+		long at = find_part(src, want, &parts[i]);
+
+		if (at < 0 && parts[i].optional &&
+		    (parts[i].role != LLM_ROLE_ZERO || !m->scheme->asym))
+			continue;
+		if (at < 0)
+			return false;
+		src->ops->get(src, (size_t)at, &t);
+		part_shape(m, &parts[i], t.dtype, dim);
+		if (!has_dtype(&parts[i], &t) || !has_shape(m, &parts[i], &t, dim))
+			return false;
+	}
+	return true;
+}
+
+static int take_part(const struct llm_source *src, const struct llm_quant_want *want,
+		     const struct part *part, uint8_t *seen, struct llm_quant_matrix *m,
+		     struct zw_error *err)
+{
+	bool optional = part->optional && (part->role != LLM_ROLE_ZERO || !m->scheme->asym);
 	char full[NAME_MAX_LEN];
 	struct llm_source_tensor t;
-	long i;
-	int ret;
+	uint64_t dim[2];
+	long i = find_part(src, want, part);
 
-	part_name(full, name, part->suffix);
-	i = src->ops->find(src, full);
-	if (i < 0)
-		return part->optional ? 0
-				      : llm_fail(err, -EBADMSG, "%s: tensor %s is missing",
-						 src->path, full);
+	if (i < 0 && optional)
+		return 0;
+	if (i < 0) {
+		part_name(full, want, part->suffix);
+		return llm_fail(err, -EBADMSG, "%s: tensor %s is missing", src->path, full);
+	}
 	seen[i] = 1;
 	src->ops->get(src, (size_t)i, &t);
-	if (t.dtype >= 64 || !(part->dtypes >> t.dtype & 1))
+	if (!has_dtype(part, &t))
 		return llm_fail(err, -EBADMSG,
 				"%s: tensor %s: dtype %s does not go with quantization_config",
 				t.file, t.name, t.dtype_name);
-	ret = check_shape(&t, dim_of(q, m, part->dim[0]), dim_of(q, m, part->dim[1]), err);
-	if (ret)
-		return ret;
-	if (part->role < LLM_ROLE_COUNT)
+	part_shape(m, part, t.dtype, dim);
+	if (!has_shape(m, part, &t, dim))
+		return wrong_shape(m, &t, dim, err);
+	if (part->role < LLM_ROLE_COUNT) {
 		m->tensor[part->role] = i;
+		m->cols[part->role] = dim[1];
+	}
 	switch (part->role) {
 	case LLM_ROLE_ORDER:
-		return check_order(src, q, &t, (size_t)i, err);
+		return read_order(src, m, &t, (size_t)i, err);
 	case LLM_ROLE_SHAPE:
 		return check_size(src, m, &t, (size_t)i, err);
 	case LLM_ROLE_SCALE2:
-		return read_scale2(src, q, m, &t, (size_t)i, err);
+		return read_scale2(src, m, &t, (size_t)i, err);
 	case LLM_ROLE_ZERO:
-		return q->bits == 8 ? read_zeros(src, q, m, &t, (size_t)i, err) : 0;
+		return read_zeros(src, m, &t, (size_t)i, err);
 	default:
 		return 0;
 	}
 }
 
 /* Blocks that are cut off at the end of a row are for scales of blocks of rows and columns only. */
-static int check_groups(const struct llm_source *src, const struct llm_quant_config *q,
-			const char *name, uint64_t k, struct zw_error *err)
+static int check_groups(const struct llm_source *src, const struct llm_quant_matrix *m,
+			const char *name, struct zw_error *err)
 {
+	const struct llm_quant_scheme *q = m->scheme;
 	uint32_t group = q->block[1], per = 32 / q->bits;
 
-	if (q->block[0] <= 1 && group && k % group)
+	if (q->block[0] <= 1 && group && m->k % group)
 		return llm_fail(err, -EBADMSG,
 				"%s: tensor %s: groups of %u do not divide its %llu columns",
-				src->path, name, group, (unsigned long long)k);
-	if (q->bits < 8 && k % per)
+				src->path, name, group, (unsigned long long)m->k);
+	if (q->bits < 8 && m->k % per)
 		return llm_fail(err, -EOPNOTSUPP,
 				"%s: tensor %s: %llu columns of %u bits are no whole words",
-				src->path, name, (unsigned long long)k, q->bits);
+				src->path, name, (unsigned long long)m->k, q->bits);
 	return 0;
 }
 
-int llm_quant_find(const struct llm_source *src, const struct llm_quant_config *q, const char *name,
-		   uint64_t n, uint64_t k, const struct llm_take *rows, uint8_t *seen,
-		   struct llm_quant_matrix *m, struct zw_error *err)
+/* The scheme of a matrix: the only one of which there is something, or of several the first that fits. */
+static const struct llm_quant_scheme *scheme_of(const struct llm_source *src,
+						const struct llm_quant_config *q,
+						const struct llm_quant_want *want,
+						struct llm_quant_matrix *m)
 {
-	const struct part *parts = parts_of[q->format];
+	const struct llm_quant_scheme *first = NULL;
+
+	for (uint32_t i = 0; i < q->num; i++) {
+		m->scheme = &q->scheme[i];
+		if (!is_there(src, m->scheme, want))
+			continue;
+		if (fits(src, want, m))
+			return m->scheme;
+		first = first ? first : m->scheme;
+	}
+	return first;
+}
+
+int llm_quant_find(const struct llm_source *src, const struct llm_quant_config *q,
+		   const struct llm_quant_want *want, uint8_t *seen, struct llm_quant_matrix *m,
+		   struct zw_error *err)
+{
+	const struct llm_take *rows = want->rows;
+	const struct part *parts;
 	int ret;
 
-	if (!q->format || !is_matrix_name(name) || !is_there(src, q, name))
+	*m = (struct llm_quant_matrix){
+		.tensor = {-1, -1, -1, -1},
+		.n = want->n,
+		.k = want->k,
+		.experts = want->experts,
+		.expert = want->expert,
+	};
+	if (!is_matrix_name(want))
 		return 0;
-	*m = (struct llm_quant_matrix){.tensor = {-1, -1, -1, -1}, .n = n, .k = k};
-	m->rows = (struct llm_take){.run = n, .step = n, .count = 1};
+	m->scheme = scheme_of(src, q, want, m);
+	if (!m->scheme)
+		return 0;
+	m->rows = (struct llm_take){.run = m->n, .step = m->n, .count = 1};
 	if (rows && rows->run) {
 		m->rows.first = rows->first;
 		m->rows.run = rows->run;
 		m->rows.step = rows->step ? rows->step : rows->run;
 		m->rows.count = rows->count ? rows->count : 1;
 	}
-	ret = check_groups(src, q, name, k, err);
+	parts = parts_of[m->scheme->format];
+	ret = check_groups(src, m, want->name, err);
 	for (size_t i = 0; i < PARTS_MAX && parts[i].suffix && !ret; i++)
-		ret = take_part(src, q, name, &parts[i], seen, m, err);
+		ret = take_part(src, want, &parts[i], seen, m, err);
 	return ret ? ret : 1;
 }
 
-/* ---- planning ---- */
+/* ---- what is left ---- */
 
-static uint64_t gcd(uint64_t a, uint64_t b)
+static bool ends_with(const char *s, const char *end)
 {
-	while (b) {
-		uint64_t r = a % b;
+	size_t n = strlen(s), m = strlen(end);
 
-		a = b;
-		b = r;
-	}
-	return a;
+	return n >= m && !strcmp(s + n - m, end);
 }
 
-static uint64_t num_rows(const struct llm_quant_matrix *m)
+static int is_zero(const struct llm_source *src, size_t tensor, const struct llm_source_tensor *t,
+		   struct zw_error *err)
 {
-	return m->rows.run * m->rows.count;
-}
+	struct llm_quant_matrix whole = {0};
+	unsigned int size = zw_dtype_bits(t->dtype) / 8;
+	uint64_t bytes;
+	uint8_t *data;
+	bool zero = true;
+	int ret = read_share(src, &whole, tensor, (void **)&data, &bytes, err);
 
-static uint64_t scale_rows_of(const struct llm_quant_config *q, const struct llm_quant_matrix *m)
-{
-	return q->block[0] ? q->block[0] : m->n;
-}
-
-/*
- * Rows of the fused matrix that share a scale: as many as the file says where every part begins with a
- * whole block of its own, else a divisor of that.
- */
-static uint64_t common_rows(const struct llm_quant_config *q, const struct llm_quant_matrix *m,
-			    size_t parts)
-{
-	uint64_t g = scale_rows_of(q, m), at = 0;
-
-	for (size_t i = 0; i < parts; i++) {
-		const struct llm_take *r = &m[i].rows;
-
-		g = gcd(gcd(g, scale_rows_of(q, &m[i])), gcd(at, r->first));
-		if (r->count > 1)
-			g = gcd(g, gcd(r->run, r->step));
-		at += num_rows(&m[i]);
-	}
-	return g;
-}
-
-static bool is_turned(const struct llm_quant_config *q)
-{
-	return q->format == LLM_QUANT_GPTQ || q->format == LLM_QUANT_AWQ;
-}
-
-static uint32_t weight_type(const struct llm_quant_config *q)
-{
-	switch (q->format) {
-	case LLM_QUANT_FP8:
-	case LLM_QUANT_FLOATS:
-		return ZW_DTYPE_F8E4M3;
-	case LLM_QUANT_GPTQ:
-	case LLM_QUANT_AWQ:
-		return q->bits == 8 ? ZW_DTYPE_I8 : ZW_DTYPE_U4;
-	case LLM_QUANT_INTS:
-	case LLM_QUANT_PACKED:
-		return q->bits == 8 ? ZW_DTYPE_I8 : ZW_DTYPE_I4;
-	default:
-		return ZW_DTYPE_F4E2M1;
-	}
-}
-
-static struct llm_unpack unpack_weight(const struct llm_quant_config *q)
-{
-	switch (q->format) {
-	case LLM_QUANT_GPTQ:
-		return (struct llm_unpack){.kind = LLM_UNPACK_TURN,
-					   .order = LLM_PACK_DOWN,
-					   .bits = (uint8_t)q->bits,
-					   .plus = q->bits == 8 ? -128 : 0};
-	case LLM_QUANT_AWQ:
-		return (struct llm_unpack){
-			.kind = LLM_UNPACK_TURN, .order = LLM_PACK_AWQ, .bits = 4};
-	case LLM_QUANT_PACKED:
-		return (struct llm_unpack){.kind = LLM_UNPACK_BITS,
-					   .flip = q->bits == 8 ? 0x80 : 0x88};
-	case LLM_QUANT_NVFP4:
-	case LLM_QUANT_MXFP4:
-	case LLM_QUANT_MODELOPT_NVFP4:
-		return (struct llm_unpack){.kind = LLM_UNPACK_BITS};
-	default:
-		return (struct llm_unpack){0};
-	}
-}
-
-static struct llm_unpack unpack_zero(const struct llm_quant_config *q)
-{
-	return (struct llm_unpack){
-		.kind = LLM_UNPACK_TURN,
-		.order = q->format == LLM_QUANT_AWQ ? LLM_PACK_AWQ : LLM_PACK_RIGHT,
-		.bits = (uint8_t)q->bits,
-		.plus = (int32_t)q->zero_add - (q->bits == 8 ? 128 : 0),
-	};
-}
-
-static struct llm_take take_of(const struct llm_quant_matrix *m, int role, struct llm_unpack unpack)
-{
-	struct llm_take t = m->rows;
-
-	t.tensor = (size_t)m->tensor[role];
-	t.unpack = unpack;
-	return t;
-}
-
-/* Scales of the matrix's rows, `per` of which share one in the destination. */
-static struct llm_take take_scale(const struct llm_quant_config *q,
-				  const struct llm_quant_matrix *m, uint64_t per)
-{
-	uint64_t block = scale_rows_of(q, m);
-	struct llm_take t;
-
-	if (is_turned(q))
-		return take_of(m, LLM_ROLE_SCALE, (struct llm_unpack){.kind = LLM_UNPACK_TURN});
-	t = take_of(m, LLM_ROLE_SCALE,
-		    (struct llm_unpack){.kind = LLM_UNPACK_REPEAT, .block = block, .per = per});
-	if (block != per)
-		return t;
-	/* They are rows of the tensor as they stand. */
-	t.first /= per;
-	t.run = (t.run + per - 1) / per;
-	t.step = t.count > 1 ? t.step / per : t.run;
-	t.unpack = (struct llm_unpack){0};
-	if (q->format == LLM_QUANT_MXFP4)
-		t.unpack.kind = LLM_UNPACK_BITS;
-	return t;
-}
-
-struct work {
-	struct llm_plan *p;
-	const struct llm_quant_config *q;
-	const struct llm_quant_matrix *m;
-	size_t parts, n; /* of one matrix of the stack, of all */
-	uint32_t experts;
-	bool stacked;
-	struct llm_take *takes;
-	struct llm_linear *dst;
-};
-
-/* One second scale for each matrix of the stack, where its parts agree. */
-static bool scale2_agrees(const struct work *w)
-{
-	for (size_t i = 0; i < w->n; i++) {
-		if (w->m[i].scale2 != w->m[i - i % w->parts].scale2)
-			return false;
-	}
-	return true;
-}
-
-static int plan_weight(struct work *w, struct zw_error *err)
-{
-	struct zw_tensor *dst = &w->dst->w;
-	int ret;
-
-	for (size_t i = 0; i < w->n; i++)
-		w->takes[i] = take_of(&w->m[i], LLM_ROLE_W, unpack_weight(w->q));
-	ret = llm_plan_add(w->p, dst, weight_type(w->q), w->takes, w->n, err);
-	if (!ret && w->stacked)
-		*dst = zw_tensor_3d(dst->dtype, dst->va, w->experts, dst->dim[0] / w->experts,
-				    dst->dim[1]);
-	return ret;
-}
-
-/* The type of the scales: that of the file, where one can be multiplied in, or all are of it. */
-static uint32_t scale_type(const struct work *w, bool fold)
-{
-	struct llm_source_tensor t;
-
-	if (w->q->format == LLM_QUANT_MXFP4)
-		return ZW_DTYPE_E8M0;
-	w->p->src->ops->get(w->p->src, (size_t)w->m->tensor[LLM_ROLE_SCALE], &t);
-	if (t.dtype == ZW_DTYPE_F8E4M3)
-		return fold ? ZW_DTYPE_F32 : ZW_DTYPE_F8E4M3;
-	return ZW_DTYPE_NONE;
-}
-
-static int plan_scales(struct work *w, struct zw_error *err)
-{
-	bool has2 = w->m->tensor[LLM_ROLE_SCALE2] >= 0, fold = has2 && !scale2_agrees(w);
-	uint64_t per = common_rows(w->q, w->m, w->parts), cols = w->q->block[1];
-	struct zw_tensor *dst = &w->dst->scale;
-	float *values;
-	int ret;
-
-	for (size_t i = 0; i < w->n; i++) {
-		w->takes[i] = take_scale(w->q, &w->m[i], per);
-		w->takes[i].mul = fold ? w->m[i].scale2 : 0;
-	}
-	ret = llm_plan_add(w->p, dst, scale_type(w, fold), w->takes, w->n, err);
 	if (ret)
 		return ret;
-	*dst = zw_tensor_scales(dst->dtype, dst->va, w->dst->w, (uint32_t)per,
-				(uint32_t)(cols ? cols : w->m->k));
-	if (!has2 || fold)
-		return 0;
-	values = malloc(w->experts * sizeof(*values));
-	if (!values)
-		return llm_fail(err, -ENOMEM, "out of memory");
-	for (uint32_t e = 0; e < w->experts; e++)
-		values[e] = w->m[e * w->parts].scale2;
-	ret = llm_plan_add_values(w->p, &w->dst->scale2, values, w->experts, err);
-	free(values);
-	return ret;
+	/* -0 is 0. */
+	for (uint64_t i = 0; i < bytes; i++)
+		zero &= !(data[i] & (i % size == size - 1 ? 0x7f : 0xff));
+	free(data);
+	if (zero)
+		return 1;
+	return llm_fail(err, -EBADMSG, "%s: tensor %s: a bias that the model does not have",
+			t->file, t->name);
 }
 
-static int plan_zeros(struct work *w, struct zw_error *err)
+int llm_quant_surplus(const struct llm_source *src, size_t tensor, struct zw_error *err)
 {
-	bool needed = false;
-	struct zw_tensor *dst = &w->dst->zero;
-	uint32_t cols = w->q->block[1];
-	int ret;
+	static const char *const kv[] = {".k_scale",
+					 ".v_scale",
+					 ".q_scale",
+					 ".kv_scale",
+					 ".k_zero_point",
+					 ".v_zero_point",
+					 ".k_proj.output_scale",
+					 ".v_proj.output_scale"};
+	struct llm_source_tensor t;
+	char weight[NAME_MAX_LEN];
 
-	for (size_t i = 0; i < w->n; i++) {
-		needed |= !w->m[i].no_zero;
-		w->takes[i] = take_of(&w->m[i], LLM_ROLE_ZERO, unpack_zero(w->q));
+	src->ops->get(src, tensor, &t);
+	for (size_t i = 0; i < ZW_ARRAY_SIZE(kv); i++) {
+		if (strstr(t.name, ".self_attn.") && ends_with(t.name, kv[i]))
+			return 1;
 	}
-	if (!needed)
+	if (!ends_with(t.name, ".bias") || strlen(t.name) > NAME_MAX_LEN - 8 || t.dtype >= 64 ||
+	    !(FLOATS >> t.dtype & 1))
 		return 0;
-	ret = llm_plan_add(w->p, dst, w->q->bits == 8 ? ZW_DTYPE_I8 : ZW_DTYPE_U8, w->takes, w->n,
-			   err);
-	if (!ret)
-		*dst = zw_tensor_scales(dst->dtype, dst->va, w->dst->w, 1,
-					cols ? cols : (uint32_t)w->m->k);
-	return ret;
-}
-
-int llm_quant_plan(struct llm_plan *p, const struct llm_quant_config *q,
-		   const struct llm_quant_matrix *m, size_t parts, uint32_t experts, bool stacked,
-		   struct llm_linear *dst, struct zw_error *err)
-{
-	struct work w = {p, q, m, parts, parts * experts, experts, stacked, NULL, dst};
-	uint64_t parameters;
-	int ret;
-
-	w.takes = calloc(w.n, sizeof(*w.takes));
-	if (!w.takes)
-		return llm_fail(err, -ENOMEM, "out of memory");
-	*dst = (struct llm_linear){.act = q->act, .act_block = q->act_block};
-	if (q->act && !(p->dtypes >> q->act & 1)) {
-		p->dtypes |= 1ull << q->act;
-		p->first_of[q->act] = (size_t)m->tensor[LLM_ROLE_W];
-	}
-	ret = plan_weight(&w, err);
-	/* Scales are none of the model's parameters. */
-	parameters = p->parameters;
-	if (!ret)
-		ret = plan_scales(&w, err);
-	if (!ret && m->tensor[LLM_ROLE_ZERO] >= 0)
-		ret = plan_zeros(&w, err);
-	p->parameters = parameters;
-	free(w.takes);
-	return ret;
+	snprintf(weight, sizeof(weight), "%.*sqweight", (int)(strlen(t.name) - strlen("bias")),
+		 t.name);
+	return src->ops->find(src, weight) < 0 ? 0 : is_zero(src, tensor, &t, err);
 }

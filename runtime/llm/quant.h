@@ -17,32 +17,51 @@ enum llm_quant_role {
 	LLM_ROLE_NONE,  /* of no use here */
 };
 
+/* What is looked for. */
+struct llm_quant_want {
+	const char *name; /* "X.weight"; of experts in one tensor "X" */
+	uint64_t n, k;
+	/* 0, or how many experts are in one tensor [experts, n, k], and which one is looked for. */
+	uint32_t experts, expert;
+	const struct llm_take *rows; /* which of the n, as in a plan; NULL: all */
+};
+
 /* The tensors of one matrix [n, k]. */
 struct llm_quant_matrix {
-	long tensor[LLM_ROLE_COUNT]; /* of the source, or -1 */
+	const struct llm_quant_scheme *scheme;
+	long tensor[LLM_ROLE_COUNT];   /* of the source, or -1 */
+	uint64_t cols[LLM_ROLE_COUNT]; /* of those, seen as matrices */
 	uint64_t n, k;
-	struct llm_take rows; /* which of its rows: first, run, step, count */
+	uint32_t experts, expert; /* as in struct llm_quant_want */
+	struct llm_take rows;     /* which of its rows: first, run, step, count */
 	float scale2;
 	bool no_zero; /* all zero points are what signed elements have anyway */
 };
 
 /*
- * The tensors that stand for the matrix `name` ("...weight") of [n, k], checked and marked as seen.
+ * The tensors that stand for a matrix, checked and marked as seen. Which of the schemes it is of they say
+ * themselves.
  *
- * @param rows  which of its rows are wanted, as in a plan; NULL: all
  * @return 1; 0 when there are none: then the matrix is stored as it is, or is missing; -EBADMSG for
  *         missing and misshapen ones, -EOPNOTSUPP for what is not implemented, by name
  */
-int llm_quant_find(const struct llm_source *src, const struct llm_quant_config *q, const char *name,
-		   uint64_t n, uint64_t k, const struct llm_take *rows, uint8_t *seen,
-		   struct llm_quant_matrix *m, struct zw_error *err);
+int llm_quant_find(const struct llm_source *src, const struct llm_quant_config *q,
+		   const struct llm_quant_want *want, uint8_t *seen, struct llm_quant_matrix *m,
+		   struct zw_error *err);
 
 /*
- * Plans a linear layer of `experts` matrices (or 1 and no dimension for them), each of `parts` below
- * each other; m: [experts, parts]. dst must stay where it is until the plan is placed.
+ * Whether a tensor that no matrix has is one that tools leave in quantised checkpoints and that means nothing:
+ * a scale of a quantised KV cache, or the zeros that GPTQ's tools write as a bias where a layer has none.
+ *
+ * @return 1 or 0; -EBADMSG when such a bias is not zero, or what reading gives
  */
-int llm_quant_plan(struct llm_plan *p, const struct llm_quant_config *q,
-		   const struct llm_quant_matrix *m, size_t parts, uint32_t experts, bool stacked,
-		   struct llm_linear *dst, struct zw_error *err);
+int llm_quant_surplus(const struct llm_source *src, size_t tensor, struct zw_error *err);
+
+/*
+ * Plans a matrix of `experts` ones (or 1 and no dimension for them), each of `parts` below each other; m:
+ * [experts, parts], all of one scheme. dst must stay where it is until the plan is placed.
+ */
+int llm_quant_plan(struct llm_plan *p, const struct llm_quant_matrix *m, size_t parts,
+		   uint32_t experts, bool stacked, struct llm_matrix *dst, struct zw_error *err);
 
 #endif

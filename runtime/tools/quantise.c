@@ -7,9 +7,9 @@
 #define BLOCK 128 /* of FP8, rows and columns */
 
 static const char *const names[QUANTISE_FORMATS] = {
-	[QUANTISE_INT8] = "int8",    [QUANTISE_INT8_WO] = "int8-wo", [QUANTISE_FP8] = "fp8",
-	[QUANTISE_MXFP4] = "mxfp4",  [QUANTISE_NVFP4] = "nvfp4",     [QUANTISE_GPTQ] = "int4-gptq",
-	[QUANTISE_AWQ] = "int4-awq",
+	[QUANTISE_INT8] = "int8",      [QUANTISE_INT8_WO] = "int8-wo", [QUANTISE_FP8] = "fp8",
+	[QUANTISE_MXFP4] = "mxfp4",    [QUANTISE_NVFP4] = "nvfp4",     [QUANTISE_INT4] = "int4",
+	[QUANTISE_GPTQ] = "int4-gptq", [QUANTISE_AWQ] = "int4-awq",
 };
 
 const char *quantise_name(enum quantise_format format)
@@ -28,7 +28,7 @@ enum quantise_format quantise_find(const char *name)
 
 bool quantise_has_groups(enum quantise_format format)
 {
-	return format == QUANTISE_GPTQ || format == QUANTISE_AWQ;
+	return format == QUANTISE_INT4 || format == QUANTISE_GPTQ || format == QUANTISE_AWQ;
 }
 
 /* Columns that share a scale; 0: all. */
@@ -39,6 +39,7 @@ static uint64_t group_of(const struct quantise *q)
 		return 32;
 	case QUANTISE_NVFP4:
 		return 16;
+	case QUANTISE_INT4:
 	case QUANTISE_GPTQ:
 	case QUANTISE_AWQ:
 		return q->group;
@@ -95,6 +96,12 @@ void quantise_tensors(const struct quantise *q, uint64_t n, uint64_t k,
 		out[0] = tensor("weight_packed", "U8", 1, 2, n, k / 2);
 		out[1] = tensor("weight_scale", "F8_E4M3", 1, 2, n, groups);
 		out[2] = tensor("weight_global_scale", "F32", 4, 1, 1, 1);
+		break;
+	case QUANTISE_INT4:
+		out[0] = tensor("weight_packed", "I32", 4, 2, n, k / 8);
+		out[1] = tensor("weight_scale", "BF16", 2, 2, n, groups);
+		out[2] = tensor("weight_zero_point", "I32", 4, 2, n / 8, groups);
+		out[3] = tensor("weight_shape", "I64", 8, 1, 2, 1);
 		break;
 	case QUANTISE_GPTQ:
 		out[0] = tensor("qweight", "I32", 4, 2, k / 8, n);
@@ -303,38 +310,60 @@ static void or_word(void *data, uint64_t at, uint32_t v)
 	((uint32_t *)data)[at] |= v;
 }
 
-/* 4 bits with a zero point: both formats are transposes, and differ in the order of integers. */
+/* A scale as the format stores it, and its value. */
+static float stored_scale(const struct job *j, float scale, uint16_t *stored)
+{
+	if (j->q->format == QUANTISE_INT4) {
+		*stored = to_bf16(scale);
+		return bits_float((uint32_t)*stored << 16);
+	}
+	*stored = to_f16(scale);
+	return f16_value(*stored);
+}
+
+/*
+ * 4 bits with a zero point. GPTQ and AWQ are transposes, and differ in the order of integers; the third form has
+ * rows, and words of zero points of eight rows.
+ */
 static void row_int4(const struct job *j, uint64_t i)
 {
 	static const unsigned int awq_place[8] = {0, 4, 1, 5, 2, 6, 3, 7};
-	bool awq = j->q->format == QUANTISE_AWQ;
-	uint64_t n = j->first + i, group = j->q->group;
+	bool awq = j->q->format == QUANTISE_AWQ, rows = j->q->format == QUANTISE_INT4;
+	uint64_t n = j->first + i, group = j->q->group, groups = j->k / group;
 	unsigned int place = (awq ? awq_place[n % 8] : n % 8) * 4;
+	/* GPTQ stores zero points less one: 0 is not one of them. */
+	long lowest = j->q->format == QUANTISE_GPTQ, zero;
 
-	for (uint64_t g = 0; g < j->k / group; g++) {
+	for (uint64_t g = 0; g < groups; g++) {
 		const float *x = j->rows + i * j->k + g * group;
+		uint64_t at = rows ? n * groups + g : g * j->n + n;
 		float min = 0, max = 0, scale;
 		uint16_t stored;
-		/* GPTQ stores zero points less one: 0 is not one of them. */
-		long lowest = awq ? 0 : 1, zero;
 
 		for (uint64_t c = 0; c < group; c++) {
 			min = x[c] < min ? x[c] : min;
 			max = x[c] > max ? x[c] : max;
 		}
-		stored = to_f16(min == 0 ? max / (float)(15 - lowest) : (max - min) / 15);
-		if (!stored)
-			stored = max > min ? 1 : 0x3c00;
-		scale = f16_value(stored);
+		scale = min == 0 ? max / (float)(15 - lowest) : (max - min) / 15;
+		scale = stored_scale(j, scale, &stored);
+		if (!stored && max > min) {
+			stored = 1;
+			scale = rows ? bits_float(1u << 16) : f16_value(1);
+		} else if (!stored) {
+			scale = stored_scale(j, 1, &stored);
+		}
 		zero = to_int(-min / scale, lowest, 15);
-		((uint16_t *)j->data[1])[g * j->n + n] = stored;
-		or_word(j->data[2], g * (j->n / 8) + n / 8, (uint32_t)(zero - lowest) << place);
+		((uint16_t *)j->data[1])[at] = stored;
+		or_word(j->data[2], rows ? n / 8 * groups + g : g * (j->n / 8) + n / 8,
+			(uint32_t)(zero - lowest) << place);
 		for (uint64_t c = 0; c < group; c++) {
 			uint64_t k = g * group + c;
 			uint32_t v = (uint32_t)to_int(x[c] / scale + (float)zero, 0, 15);
 
 			if (awq)
 				or_word(j->data[0], k * (j->n / 8) + n / 8, v << place);
+			else if (rows)
+				or_word(j->data[0], n * (j->k / 8) + k / 8, v << k % 8 * 4);
 			else
 				or_word(j->data[0], k / 8 * j->n + n, v << k % 8 * 4);
 		}
@@ -359,6 +388,7 @@ void quantise_rows(const struct quantise *q, uint64_t n, uint64_t k, uint64_t fi
 		case QUANTISE_NVFP4:
 			row_nvfp4(&j, i);
 			break;
+		case QUANTISE_INT4:
 		case QUANTISE_GPTQ:
 		case QUANTISE_AWQ:
 			row_int4(&j, i);
@@ -367,9 +397,11 @@ void quantise_rows(const struct quantise *q, uint64_t n, uint64_t k, uint64_t fi
 			row_int8(&j, i);
 		}
 	}
-	if (q->format == QUANTISE_INT8_WO) {
-		((int64_t *)data[2])[0] = (int64_t)n;
-		((int64_t *)data[2])[1] = (int64_t)k;
+	if (q->format == QUANTISE_INT8_WO || q->format == QUANTISE_INT4) {
+		int64_t *shape = data[q->format == QUANTISE_INT4 ? 3 : 2];
+
+		shape[0] = (int64_t)n;
+		shape[1] = (int64_t)k;
 	}
 	for (uint64_t c = 0; q->format == QUANTISE_GPTQ && c < k; c++)
 		((int32_t *)data[3])[c] = (int32_t)(c / q->group);
@@ -411,6 +443,12 @@ static const char *const templates[QUANTISE_FORMATS] = {
 		"\"weights\":{\"num_bits\":4,\"type\":\"float\",\"symmetric\":true,"
 		"\"strategy\":\"tensor_group\",\"group_size\":16,\"dynamic\":false},"
 		"\"input_activations\":null,\"output_activations\":null}}}",
+	[QUANTISE_INT4] = "{\"quant_method\":\"compressed-tensors\",\"format\":\"pack-quantized\","
+			  "\"quantization_status\":\"compressed\",\"kv_cache_scheme\":null,"
+			  "\"config_groups\":{\"group_0\":{\"targets\":[\"Linear\"],"
+			  "\"weights\":{\"num_bits\":4,\"type\":\"int\",\"symmetric\":false,"
+			  "\"strategy\":\"group\",\"dynamic\":false},"
+			  "\"input_activations\":null,\"output_activations\":null}}}",
 	[QUANTISE_GPTQ] = "{\"quant_method\":\"gptq\",\"bits\":4,\"desc_act\":false,\"sym\":false,"
 			  "\"checkpoint_format\":\"gptq\",\"pack_dtype\":\"int32\"}",
 	[QUANTISE_AWQ] = "{\"quant_method\":\"awq\",\"bits\":4,\"zero_point\":true,"
@@ -420,14 +458,18 @@ static const char *const templates[QUANTISE_FORMATS] = {
 cJSON *quantise_config(const struct quantise *q, const char *const *skipped, size_t n)
 {
 	cJSON *json = cJSON_Parse(templates[q->format]),
-	      *list = cJSON_CreateStringArray(skipped, (int)n);
+	      *list = cJSON_CreateStringArray(skipped, (int)n), *sizes = json;
 	const char *key = q->format == QUANTISE_FP8 || q->format == QUANTISE_AWQ
 				  ? "modules_to_not_convert"
 				  : "ignore";
 
+	if (json && q->format == QUANTISE_INT4)
+		sizes = cJSON_GetObjectItem(
+			cJSON_GetObjectItem(cJSON_GetObjectItem(json, "config_groups"), "group_0"),
+			"weights");
 	if (!json || !list ||
 	    (quantise_has_groups(q->format) &&
-	     !cJSON_AddNumberToObject(json, "group_size", q->group)))
+	     !cJSON_AddNumberToObject(sizes, "group_size", q->group)))
 		goto fail;
 	/* GPTQ's tools tell by what is there. */
 	if (q->format == QUANTISE_GPTQ)

@@ -19,6 +19,7 @@ enum quantise_format {
 	QUANTISE_FP8,     /* fp8: E4M3 in blocks of 128 x 128, activations quantised */
 	QUANTISE_MXFP4,   /* compressed-tensors */
 	QUANTISE_NVFP4,   /* compressed-tensors */
+	QUANTISE_INT4,    /* compressed-tensors, 4 bits with zero points */
 	QUANTISE_GPTQ,    /* 4 bits */
 	QUANTISE_AWQ,     /* 4 bits */
 	QUANTISE_FORMATS
@@ -29,7 +30,7 @@ enum quantise_format {
 
 struct quantise {
 	enum quantise_format format;
-	uint32_t group; /* columns that share a scale; of GPTQ and AWQ, the others have their own */
+	uint32_t group; /* columns that share a scale; of 4 bits, the others have their own */
 };
 
 /* A tensor that stands for a matrix: "X.<suffix>" in the place of "X.weight". */

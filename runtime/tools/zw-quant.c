@@ -30,6 +30,7 @@ static const char usage_text[] =
 	"                      fp8        E4M3 in blocks of 128 x 128, activations too (fp8)\n"
 	"                      mxfp4      FP4 weights in groups of 32 (compressed-tensors)\n"
 	"                      nvfp4      FP4 weights in groups of 16 (compressed-tensors)\n"
+	"                      int4       4-bit weights in groups (compressed-tensors)\n"
 	"                      int4-gptq  4-bit weights in groups (gptq)\n"
 	"                      int4-awq   4-bit weights in groups (awq)\n"
 	"      --group-size N  columns that share a scale, int4 only (default 128)\n"
@@ -164,7 +165,7 @@ static int parse_args(struct convert *c, struct file_perplexity *f, int argc, ch
 	if (c->q.format == QUANTISE_FORMATS)
 		return usage("--format is missing");
 	if (c->q.group && !quantise_has_groups(c->q.format))
-		return usage("--group-size is for int4-gptq and int4-awq");
+		return usage("--group-size is for int4, int4-gptq and int4-awq");
 	if (!c->q.group)
 		c->q.group = DEFAULT_GROUP;
 	c->in = argv[optind];

@@ -34,6 +34,7 @@ FORMATS = [
     ("fp8", [], 1.02),
     ("mxfp4", [], 1.1),
     ("nvfp4", [], 1.1),
+    ("int4", ["--group-size", "64"], 1.1),
     ("int4-gptq", ["--group-size", "64"], 1.1),
     ("int4-awq", ["--group-size", "64"], 1.1),
 ]
@@ -165,6 +166,13 @@ def matrix(t, name, fmt, k):
             s, g = [f32(v * two) for v in numbers(part("weight_scale"))], 16
         return [([E2M1[q[r * k + c]] * s[r * (k // g) + c // g] for c in range(k)],
                  [s[r * (k // g) + c // g] for c in range(k)]) for r in range(n)]
+    if fmt == "int4":
+        s, (n, groups) = numbers(part("weight_scale")), part("weight_scale")[1]
+        q, z, g = nibbles(part("weight_packed")[2]), numbers(part("weight_zero_point")), k // groups
+        assert list(numbers(part("weight_shape"))) == [n, k]
+        zero = [[z[r // 8 * groups + j] >> r % 8 * 4 & 15 for j in range(groups)] for r in range(n)]
+        return [([(q[r * k + c] - zero[r][c // g]) * s[r * groups + c // g] for c in range(k)],
+                 [s[r * groups + c // g] for c in range(k)]) for r in range(n)]
     s, n = numbers(part("scales")), part("scales")[1][1]
     g = k // part("scales")[1][0]
     if fmt == "int4-gptq":
@@ -275,7 +283,8 @@ def on_device(fmt, out, text, before, want, factor):
     near = 0.02 if fmt in ("int8", "fp8") else 1e-12
     ok(abs(math.log(got / want)) < near and got < before * (factor + near),
        f"{fmt}: on the device {got:.3f}, its values in F32 {want:.3f}", (got, want))
-    for profile in {"int8": ["810e", "c12"], "int8-wo": ["c12"], "int4-awq": ["810e"]}.get(fmt, []):
+    for profile in {"int8": ["810e", "c12"], "int8-wo": ["c12"], "int4": ["810e"],
+                    "int4-awq": ["810e"]}.get(fmt, []):
         other = perplexity(out, text, "--profile", profile)
         ok(other == got, f"{fmt}: the same bits on {profile}", other)
 
@@ -354,6 +363,7 @@ def exact(tmp):
         "nvfp4": lambda r, c: E2M1[(c + r) % 16],
         "int4-gptq": lambda r, c: (c + r) % 16 - 1 - r % 15,
         "int4-awq": lambda r, c: (c + r) % 16 - r,
+        "int4": lambda r, c: (c + r) % 16 - r,
     }
     for fmt, options, _ in FORMATS:
         src, out = os.path.join(tmp, "exact-" + fmt), os.path.join(tmp, "exact-" + fmt + "-out")

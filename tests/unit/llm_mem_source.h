@@ -12,13 +12,13 @@
 struct mem_tensor {
 	const char *name;
 	uint32_t dtype, ndim;
-	uint64_t dim[3];
+	uint64_t dim[4];
 	void *data;
 };
 
 struct mem_source {
 	struct llm_source base;
-	struct mem_tensor t[24];
+	struct mem_tensor t[40];
 	size_t n;
 	long broken; /* tensor that cannot be read, or -1 */
 };

@@ -154,7 +154,7 @@ static double scale_at(const struct mem_source *s, const char *matrix, const cha
 /* One format: how a matrix is stored, and what element [n, k] of it is. */
 struct form {
 	const char *name;
-	struct llm_quant_config q;
+	struct llm_quant_scheme q;
 	void (*make)(struct mem_source *s, const char *matrix, uint64_t n, uint64_t k);
 	double (*element)(const struct mem_source *s, const char *matrix, uint64_t n, uint64_t k);
 	uint32_t w, scale, zero; /* types on the device */
@@ -203,25 +203,30 @@ static double gptq4_element(const struct mem_source *s, const char *m, uint64_t 
 	uint32_t w = word(named(s, m, "qweight"), k / 8, n) >> k % 8 * 4 & 15;
 	uint32_t z = word(named(s, m, "qzeros"), k / 32, n / 8) >> n % 8 * 4 & 15;
 
-	return ((double)w - (z + 1)) * scale_at(s, m, "scales", k / 32, n);
+	/* 15 is what is left of a zero point 0. */
+	return ((double)w - (z + 1) % 16) * scale_at(s, m, "scales", k / 32, n);
 }
 
 static double gptq4_v2_element(const struct mem_source *s, const char *m, uint64_t n, uint64_t k)
 {
-	return gptq4_element(s, m, n, k) + scale_at(s, m, "scales", k / 32, n);
+	uint32_t w = word(named(s, m, "qweight"), k / 8, n) >> k % 8 * 4 & 15;
+	uint32_t z = word(named(s, m, "qzeros"), k / 32, n / 8) >> n % 8 * 4 & 15;
+
+	return ((double)w - z) * scale_at(s, m, "scales", k / 32, n);
+}
+
+/* All zero points 8: none on the device. */
+static void make_gptq4_sym(struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	make_gptq4(s, m, n, k);
+	memset(named(s, m, "qzeros")->data, 0x77, k / 32 * n / 2);
 }
 
 static void make_gptq8(struct mem_source *s, const char *m, uint64_t n, uint64_t k)
 {
-	const struct mem_tensor *z;
-
 	put(s, m, "qweight", ZW_DTYPE_I32, k / 4, n);
 	put(s, m, "scales", ZW_DTYPE_F16, 1, n);
 	put(s, m, "qzeros", ZW_DTYPE_I32, 1, n / 4);
-	z = named(s, m, "qzeros");
-	/* 255 is the one that is refused. */
-	for (uint64_t i = 0; i < elements(z); i++)
-		((uint32_t *)z->data)[i] &= 0xfefefefe;
 }
 
 static double gptq8_element(const struct mem_source *s, const char *m, uint64_t n, uint64_t k)
@@ -229,7 +234,7 @@ static double gptq8_element(const struct mem_source *s, const char *m, uint64_t 
 	uint32_t w = word(named(s, m, "qweight"), k / 4, n) >> k % 4 * 8 & 255;
 	uint32_t z = word(named(s, m, "qzeros"), 0, n / 4) >> n % 4 * 8 & 255;
 
-	return ((double)w - (z + 1)) * scale_at(s, m, "scales", 0, n);
+	return ((double)w - (z + 1) % 256) * scale_at(s, m, "scales", 0, n);
 }
 
 /* All zero points 128: none on the device. */
@@ -321,6 +326,121 @@ static double packed8_element(const struct mem_source *s, const char *m, uint64_
 	       scale_at(s, m, "weight_scale", n, 0);
 }
 
+/* Zero points: eight rows to a word. */
+static void make_packed4z(struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	make_packed(s, m, n, k, 8);
+	put(s, m, "weight_zero_point", ZW_DTYPE_I32, n / 8, k / 32);
+}
+
+static double packed4z_element(const struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	double zero = word(named(s, m, "weight_zero_point"), n / 8, k / 32) >> n % 8 * 4 & 15;
+
+	return ((double)(word(named(s, m, "weight_packed"), n, k / 8) >> k % 8 * 4 & 15) - zero) *
+	       scale_at(s, m, "weight_scale", n, k / 32);
+}
+
+static void make_packed8z(struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	make_packed(s, m, n, k, 4);
+	put(s, m, "weight_zero_point", ZW_DTYPE_I32, n / 4, 1);
+}
+
+static double packed8z_element(const struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	double zero = word(named(s, m, "weight_zero_point"), n / 4, 0) >> n % 4 * 8 & 255;
+
+	return ((double)(word(named(s, m, "weight_packed"), n, k / 4) >> k % 4 * 8 & 255) - zero) *
+	       scale_at(s, m, "weight_scale", n, 0);
+}
+
+/* Of symmetric integers early tools stored zero points, too. */
+static void make_ints0(struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	make_ints(s, m, n, k);
+	put(s, m, "weight_zero_point", ZW_DTYPE_I8, n, 1);
+	memset(named(s, m, "weight_zero_point")->data, 0, n);
+}
+
+/* Static scales and zero points of activations are not read. */
+static void make_intsz(struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	make_ints(s, m, n, k);
+	put(s, m, "weight_zero_point", ZW_DTYPE_I8, n, 1);
+	put(s, m, "input_scale", ZW_DTYPE_BF16, 1, 0);
+	put(s, m, "input_zero_point", ZW_DTYPE_I8, 1, 0);
+}
+
+static double intsz_element(const struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	const struct mem_tensor *w = named(s, m, "weight");
+	const int8_t *zero = named(s, m, "weight_zero_point")->data;
+
+	return (((const int8_t *)w->data)[n * w->dim[1] + k] - zero[n]) *
+	       scale_at(s, m, "weight_scale", n, 0);
+}
+
+/* One zero point and scale for the whole matrix. */
+static void make_intst(struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	put(s, m, "weight", ZW_DTYPE_I8, n, k);
+	put(s, m, "weight_scale", ZW_DTYPE_F32, 1, 0);
+	put(s, m, "weight_zero_point", ZW_DTYPE_I8, 1, 0);
+}
+
+static double intst_element(const struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	const struct mem_tensor *w = named(s, m, "weight");
+
+	return (((const int8_t *)w->data)[n * w->dim[1] + k] -
+		*(const int8_t *)named(s, m, "weight_zero_point")->data) *
+	       scale_at(s, m, "weight_scale", 0, 0);
+}
+
+/* FP8 without blocks, scales of activations measured. */
+static void make_fp8_tensor(struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	make_floats(s, m, n, k);
+	put(s, m, "input_scale", ZW_DTYPE_F32, 1, 0);
+}
+
+/* Blocks as ModelOpt stores them. */
+static void make_blocks4(struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	struct mem_tensor *t;
+
+	put(s, m, "weight", ZW_DTYPE_F8E4M3, n, k);
+	put(s, m, "weight_scale", ZW_DTYPE_F32, (n + 127) / 128, (k + 127) / 128);
+	t = &s->t[s->n - 1];
+	t->ndim = 4;
+	t->dim[2] = t->dim[1];
+	t->dim[1] = t->dim[3] = 1;
+}
+
+static double blocks4_element(const struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	const struct mem_tensor *w = named(s, m, "weight");
+
+	return e4m3(((const uint8_t *)w->data)[n * w->dim[1] + k]) *
+	       number(named(s, m, "weight_scale")->data, ZW_DTYPE_F32,
+		      n / 128 * ((w->dim[1] + 127) / 128) + k / 128);
+}
+
+static void make_mxfp8(struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	put(s, m, "weight", ZW_DTYPE_F8E4M3, n, k);
+	put(s, m, "weight_scale", ZW_DTYPE_U8, n, k / 32);
+}
+
+static double mxfp8_element(const struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	const struct mem_tensor *w = named(s, m, "weight");
+
+	return e4m3(((const uint8_t *)w->data)[n * w->dim[1] + k]) *
+	       exp2(scale_at(s, m, "weight_scale", n, k / 32) - 127);
+}
+
 static void make_fp4(struct mem_source *s, const char *m, uint64_t n, uint64_t k)
 {
 	put(s, m, "weight_packed", ZW_DTYPE_U8, n, k / 2);
@@ -401,18 +521,18 @@ static const struct form forms[] = {
 	 Q(LLM_QUANT_GPTQ, 4, 1, 32, .zero_add = 1),
 	 make_gptq4,
 	 gptq4_element,
-	 ZW_DTYPE_U4,
+	 ZW_DTYPE_I4,
 	 ZW_DTYPE_F16,
-	 ZW_DTYPE_U8,
+	 ZW_DTYPE_I8,
 	 {1, 32},
 	 {1, 32}},
 	{"gptq v2",
 	 Q(LLM_QUANT_GPTQ, 4, 1, 32),
 	 make_gptq4,
 	 gptq4_v2_element,
-	 ZW_DTYPE_U4,
+	 ZW_DTYPE_I4,
 	 ZW_DTYPE_F16,
-	 ZW_DTYPE_U8,
+	 ZW_DTYPE_I8,
 	 {1, 32},
 	 {1, 32}},
 	{"gptq, 8 bits",
@@ -437,9 +557,9 @@ static const struct form forms[] = {
 	 Q(LLM_QUANT_AWQ, 4, 1, 64),
 	 make_awq,
 	 awq_element,
-	 ZW_DTYPE_U4,
+	 ZW_DTYPE_I4,
 	 ZW_DTYPE_F16,
-	 ZW_DTYPE_U8,
+	 ZW_DTYPE_I8,
 	 {1, 64},
 	 {1, 64}},
 	{"int-quantized",
@@ -514,6 +634,87 @@ static const struct form forms[] = {
 	 0,
 	 {1, 32},
 	 {1, 32}},
+	{"gptq, 4 bits, symmetric",
+	 Q(LLM_QUANT_GPTQ, 4, 1, 32, .zero_add = 1),
+	 make_gptq4_sym,
+	 gptq4_element,
+	 ZW_DTYPE_I4,
+	 ZW_DTYPE_F16,
+	 0,
+	 {1, 32},
+	 {1, 32}},
+	{"pack-quantized, 4 bits, asymmetric",
+	 Q(LLM_QUANT_PACKED, 4, 1, 32, .asym = 1),
+	 make_packed4z,
+	 packed4z_element,
+	 ZW_DTYPE_I4,
+	 ZW_DTYPE_BF16,
+	 ZW_DTYPE_I8,
+	 {1, 32},
+	 {1, 32}},
+	{"pack-quantized, 8 bits, asymmetric",
+	 Q(LLM_QUANT_PACKED, 8, 1, 0, .asym = 1),
+	 make_packed8z,
+	 packed8z_element,
+	 ZW_DTYPE_I8,
+	 ZW_DTYPE_BF16,
+	 ZW_DTYPE_I8,
+	 {1, 192},
+	 {1, 192}},
+	{"int-quantized, zero points of nothing",
+	 Q(LLM_QUANT_INTS, 8, 1, 0, .act = ZW_DTYPE_I8),
+	 make_ints0,
+	 ints_element,
+	 ZW_DTYPE_I8,
+	 ZW_DTYPE_BF16,
+	 0,
+	 {1, 192},
+	 {1, 192}},
+	{"int-quantized, asymmetric",
+	 Q(LLM_QUANT_INTS, 8, 1, 0, .asym = 1),
+	 make_intsz,
+	 intsz_element,
+	 ZW_DTYPE_I8,
+	 ZW_DTYPE_BF16,
+	 ZW_DTYPE_I8,
+	 {1, 192},
+	 {1, 192}},
+	{"int-quantized, one scale",
+	 Q(LLM_QUANT_INTS, 8, 0, 0, .asym = 1),
+	 make_intst,
+	 intst_element,
+	 ZW_DTYPE_I8,
+	 ZW_DTYPE_F32,
+	 ZW_DTYPE_I8,
+	 {32, 192},
+	 {160, 192}},
+	{"fp8, one scale",
+	 Q(LLM_QUANT_FP8, 8, 0, 0, .act = ZW_DTYPE_F8E4M3),
+	 make_fp8_tensor,
+	 floats_element,
+	 ZW_DTYPE_F8E4M3,
+	 ZW_DTYPE_F32,
+	 0,
+	 {32, 192},
+	 {160, 192}},
+	{"modelopt fp8, blocks",
+	 Q(LLM_QUANT_FLOATS, 8, 128, 128),
+	 make_blocks4,
+	 blocks4_element,
+	 ZW_DTYPE_F8E4M3,
+	 ZW_DTYPE_F32,
+	 0,
+	 {32, 128},
+	 {128, 128}},
+	{"mxfp8",
+	 Q(LLM_QUANT_MXFP8, 8, 1, 32, .act = ZW_DTYPE_F8E4M3, .act_block = 32),
+	 make_mxfp8,
+	 mxfp8_element,
+	 ZW_DTYPE_F8E4M3,
+	 ZW_DTYPE_E8M0,
+	 0,
+	 {1, 32},
+	 {1, 32}},
 };
 #define NUM_FORMS (sizeof(forms) / sizeof(forms[0]))
 
@@ -532,7 +733,7 @@ static double operand(const struct zw_tensor *t, const char *data, uint64_t va, 
 	return number(data + (t->va - va), t->dtype, at);
 }
 
-static double meaning(const struct llm_linear *l, const char *data, uint64_t va, uint64_t e,
+static double meaning(const struct llm_matrix *l, const char *data, uint64_t va, uint64_t e,
 		      uint64_t n, uint64_t k)
 {
 	double w = operand(&l->w, data, va, e, n, k);
@@ -562,11 +763,16 @@ static const struct {
 static void find(const struct mem_source *s, const struct form *f, const char *matrix, uint64_t n,
 		 const struct llm_take *rows, uint8_t *seen, struct llm_quant_matrix *m)
 {
+	/* The scheme has to outlive the matrix. */
+	static struct llm_quant_config configs[NUM_FORMS];
+	struct llm_quant_config *q = &configs[f - forms];
 	struct zw_error err = {""};
 	char name[80];
+	struct llm_quant_want want = {.name = name, .n = n, .k = K, .rows = rows};
 
+	*q = (struct llm_quant_config){.num = 1, .scheme = {f->q}};
 	snprintf(name, sizeof(name), "%s.weight", matrix);
-	if (llm_quant_find(&s->base, &f->q, name, n, K, rows, seen, m, &err) != 1)
+	if (llm_quant_find(&s->base, q, &want, seen, m, &err) != 1)
 		fail_msg("%s: %s: %s", f->name, name, err.msg);
 }
 
@@ -585,9 +791,10 @@ static void test_fused(void **state)
 		struct mem_source s = {.base = {&mem_ops, (char *)"mem"}, .broken = -1};
 		struct llm_plan p = {.src = &s.base};
 		struct llm_quant_matrix m[3], one;
-		struct llm_linear l, alone;
+		struct llm_matrix l, alone;
 		struct zw_buffer buf;
-		uint8_t seen[24] = {0};
+		uint8_t seen[40] = {0};
+		struct zw_error err = {""};
 		uint64_t at = 0;
 		char *data;
 
@@ -598,8 +805,9 @@ static void test_fused(void **state)
 		for (size_t j = 0; j < s.n; j++)
 			assert_int_equal(seen[j], 1);
 		find(&s, f, fused[0].name, fused[0].n, NULL, seen, &one);
-		assert_int_equal(llm_quant_plan(&p, &f->q, m, 3, 1, false, &l, NULL), 0);
-		assert_int_equal(llm_quant_plan(&p, &f->q, &one, 1, 1, false, &alone, NULL), 0);
+		if (llm_quant_plan(&p, m, 3, 1, false, &l, &err))
+			fail_msg("%s: %s", f->name, err.msg);
+		assert_int_equal(llm_quant_plan(&p, &one, 1, 1, false, &alone, NULL), 0);
 		assert_int_equal(p.parameters, K * (288 + 160));
 		data = mem_run(vm, &p, &buf);
 		assert_int_equal(l.w.dtype, f->w);
@@ -640,9 +848,9 @@ static void test_experts(void **state)
 		struct mem_source s = {.base = {&mem_ops, (char *)"mem"}, .broken = -1};
 		struct llm_plan p = {.src = &s.base};
 		struct llm_quant_matrix m[4], part;
-		struct llm_linear l, some;
+		struct llm_matrix l, some;
 		struct zw_buffer buf;
-		uint8_t seen[24] = {0};
+		uint8_t seen[40] = {0};
 		char *data;
 
 		for (size_t j = 0; j < 4; j++) {
@@ -657,8 +865,8 @@ static void test_experts(void **state)
 			find(&s, f, names[1][j % 2], 96, NULL, seen, &m[j]);
 		f->make(&s, "one", 128, K);
 		find(&s, f, "one", 128, &rows, seen, &part);
-		assert_int_equal(llm_quant_plan(&p, &f->q, m, 2, 2, true, &l, NULL), 0);
-		assert_int_equal(llm_quant_plan(&p, &f->q, &part, 1, 1, false, &some, NULL), 0);
+		assert_int_equal(llm_quant_plan(&p, m, 2, 2, true, &l, NULL), 0);
+		assert_int_equal(llm_quant_plan(&p, &part, 1, 1, false, &some, NULL), 0);
 		data = mem_run(vm, &p, &buf);
 		assert_int_equal(l.w.ndim, 3);
 		assert_int_equal(l.w.dim[0], 2);
@@ -722,7 +930,12 @@ static const struct {
 	{"gptq, 4 bits", "g_idx", ROWS, 100, -EBADMSG, "m.g_idx|[100]"},
 	{"gptq, 4 bits", "g_idx", FIRST, 3, -EOPNOTSUPP, "m.g_idx|group 3|desc_act"},
 	{"gptq, 4 bits", "scales", GROUP, 80, -EBADMSG, "m.weight|groups of 80|192"},
-	{"gptq, 8 bits", "qzeros", FIRST, 0xff, -EOPNOTSUPP, "m.qzeros|256"},
+	{"pack-quantized, 4 bits, asymmetric", "weight_zero_point", GONE, 0, -EBADMSG,
+	 "m.weight_zero_point|missing"},
+	{"pack-quantized, 4 bits, asymmetric", "weight_zero_point", ROWS, 64, -EBADMSG,
+	 "m.weight_zero_point|[64,6]|[8,6]"},
+	{"int-quantized, asymmetric", "input_scale", ROWS, 2, -EBADMSG, "m.input_scale|[2]"},
+	{"mxfp8", "weight_scale", TYPE, ZW_DTYPE_BF16, -EBADMSG, "m.weight_scale|dtype"},
 	{"awq", "qweight", ROWS, 24, -EBADMSG, "m.qweight|[24,8]|[192,8]"},
 	{"awq", "scales", TYPE, ZW_DTYPE_U8, -EBADMSG, "m.scales|dtype"},
 	{"int-quantized", "weight_scale", ROWS, 32, -EBADMSG, "m.weight_scale|[32,1]|[64,1]"},
@@ -740,10 +953,12 @@ static void test_refused(void **state)
 {
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct form f = *form_named(bad[i].form);
+		struct llm_quant_want want = {.name = "m.weight", .n = 64, .k = K};
+		struct llm_quant_config q;
 		struct mem_source s = {.base = {&mem_ops, (char *)"mem"}, .broken = -1};
 		struct llm_quant_matrix m;
 		struct zw_error err = {""};
-		uint8_t seen[24] = {0};
+		uint8_t seen[40] = {0};
 		struct mem_tensor *t;
 		int ret;
 
@@ -772,7 +987,8 @@ static void test_refused(void **state)
 		default:
 			f.q.block[1] = bad[i].value;
 		}
-		ret = llm_quant_find(&s.base, &f.q, "m.weight", 64, K, NULL, seen, &m, &err);
+		q = (struct llm_quant_config){.num = 1, .scheme = {f.q}};
+		ret = llm_quant_find(&s.base, &q, &want, seen, &m, &err);
 		if (ret != bad[i].code)
 			fail_msg("%s: %d (%s)", bad[i].words, ret, err.msg);
 		expect_words(bad[i].words, &err, bad[i].words);
@@ -785,16 +1001,15 @@ static void test_plain(void **state)
 {
 	for (size_t i = 0; i < NUM_FORMS; i++) {
 		struct mem_source s = {.base = {&mem_ops, (char *)"mem"}, .broken = -1};
+		struct llm_quant_config q = {.num = 1, .scheme = {forms[i].q}};
+		struct llm_quant_want want = {.name = "m.weight", .n = 64, .k = K};
 		struct llm_quant_matrix m;
-		uint8_t seen[24] = {0};
+		uint8_t seen[40] = {0};
 
 		random_tensor(&s, "m.weight", ZW_DTYPE_BF16, 2, 64, K);
-		assert_int_equal(llm_quant_find(&s.base, &forms[i].q, "m.weight", 64, K, NULL, seen,
-						&m, NULL),
-				 0);
-		assert_int_equal(llm_quant_find(&s.base, &forms[i].q, "o.weight", 64, K, NULL, seen,
-						&m, NULL),
-				 0);
+		assert_int_equal(llm_quant_find(&s.base, &q, &want, seen, &m, NULL), 0);
+		want.name = "o.weight";
+		assert_int_equal(llm_quant_find(&s.base, &q, &want, seen, &m, NULL), 0);
 		assert_int_equal(seen[0], 0);
 		source_free(&s);
 	}

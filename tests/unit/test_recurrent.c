@@ -539,20 +539,20 @@ static void test_parts(void **state)
 	if (zw_model_open(dev, f.dir, NULL, &m, &err))
 		fail_msg("%s", err.msg);
 	x = malloc(2ull * 1024 * s.h);
-	read_back(m, &m->w.layers[0].delta_qkvz.w, x);
+	read_back(m, &m->w.layers[0].delta_qkvz.part[0].w, x);
 	for (uint32_t p = 0; p < 4; first += runs[p++]) {
 		for (uint32_t g = 0; g < s.gk; g++) {
 			for (uint32_t i = 0; i < runs[p]; i++)
 				expect_row(x, s.h, at++, g * block + first + i);
 		}
 	}
-	assert_int_equal(at, m->w.layers[0].delta_qkvz.w.dim[0]);
-	read_back(m, &m->w.layers[0].delta_ba.w, x);
+	assert_int_equal(at, m->w.layers[0].delta_qkvz.part[0].w.dim[0]);
+	read_back(m, &m->w.layers[0].delta_ba.part[0].w, x);
 	for (uint32_t j = 0; j < s.gv; j++) {
 		expect_row(x, s.h, j, j / r * 2 * r + j % r);
 		expect_row(x, s.h, s.gv + j, j / r * 2 * r + r + j % r);
 	}
-	read_back(m, &m->w.layers[3].qkv.w, x);
+	read_back(m, &m->w.layers[3].qkv.part[0].w, x);
 	for (uint32_t j = 0; j < s.nq * s.d; j++) {
 		expect_row(x, s.h, j, j / s.d * 2 * s.d + j % s.d);
 		expect_row(x, s.h, (s.nq + 2 * s.nkv) * s.d + j, j / s.d * 2 * s.d + s.d + j % s.d);

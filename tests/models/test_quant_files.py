@@ -1,0 +1,628 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Quantised checkpoints as the tools that people use write them. Each is made of one of the tiny models by code
+of its own, beside the same numbers in F32, and both must come to the same perplexity: with quantised weights
+alone to the last bits, with quantised activations nearly.
+
+usage: test_quant_files.py ZW_PERPLEXITY MODELS [PART OF A NAME]    (TAP on standard output)
+"""
+
+import json
+import math
+import os
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+from array import array
+
+sys.dont_write_bytecode = True
+from tap import done, ok  # noqa: E402
+
+PERPLEXITY, MODELS = sys.argv[1:3]
+ONLY = sys.argv[3] if len(sys.argv) > 3 else ""
+
+# ---- numbers ----
+
+
+def f32(x):
+    return struct.unpack("f", struct.pack("f", x))[0]
+
+
+def f16(x):
+    return struct.unpack("e", struct.pack("e", x))[0]
+
+
+def bf16_code(x):
+    u = struct.unpack("I", struct.pack("f", x))[0]
+    return u + 0x7fff + (u >> 16 & 1) >> 16
+
+
+def bf16(x):
+    return struct.unpack("f", struct.pack("I", bf16_code(x) << 16))[0]
+
+
+def small_float(man, bias, codes):
+    """Values of a small float without a sign, by code."""
+    return [math.ldexp((1 << man) + (c & (1 << man) - 1), (c >> man) - bias - man) if c >> man
+            else math.ldexp(c, 1 - bias - man) for c in range(codes)]
+
+
+E4M3, E2M1 = small_float(3, 7, 127), small_float(1, 1, 8)
+
+
+def nearest(table, x, sign):
+    """The code of the value next to x."""
+    a = abs(x)
+    lo, hi = 0, len(table) - 1
+    while lo < hi:
+        mid = (lo + hi) // 2
+        if table[mid] < a:
+            lo = mid + 1
+        else:
+            hi = mid
+    if lo and a - table[lo - 1] <= table[lo] - a:
+        lo -= 1
+    return lo | (sign if x < 0 else 0)
+
+
+def value(table, code, sign):
+    return -table[code & (sign - 1)] if code & sign else table[code]
+
+
+# ---- files ----
+
+def read_checkpoint(folder):
+    with open(os.path.join(folder, "model.safetensors"), "rb") as f:
+        size, = struct.unpack("<Q", f.read(8))
+        header = json.loads(f.read(size))
+        data = f.read()
+    header.pop("__metadata__", None)
+    with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
+        config = json.load(f)
+    return {n: (t["dtype"], t["shape"], data[slice(*t["data_offsets"])])
+            for n, t in header.items()}, config
+
+
+def write_checkpoint(folder, tensors, config):
+    os.mkdir(folder)
+    header, data, at = {}, [], 0
+    for name, (dtype, shape, raw) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(raw)]}
+        data.append(raw)
+        at += len(raw)
+    text = json.dumps(header).encode()
+    with open(os.path.join(folder, "model.safetensors"), "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + b"".join(data))
+    with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as f:
+        json.dump(config, f)
+
+
+def numbers(t):
+    return array("f", array("I", (h << 16 for h in array("H", t[2]))).tobytes())
+
+
+def f32s(v):
+    return array("f", v).tobytes()
+
+
+def f16s(v):
+    return struct.pack(f"<{len(v)}e", *v)
+
+
+def bf16s(v):
+    return array("H", map(bf16_code, v)).tobytes()
+
+
+FLOATS = {"F32": (f32, f32s), "F16": (f16, f16s), "BF16": (bf16, bf16s)}
+
+# ---- forms ----
+#
+# Each takes the numbers of a matrix [n, k] and returns what a file has of it, suffix to tensor, and the list of
+# the numbers that those are.
+
+
+def scale_of(x, dtype, most):
+    s = FLOATS[dtype][0](max(map(abs, x)) / most)
+    return s or 1.0
+
+
+def integers(w, n, k, bits, group, dtype, asym, lowest=0):
+    """Rounded to unsigned integers: q [n][k], zero points and scales [n][groups], and the numbers."""
+    group, half, most = group or k, 1 << bits - 1, (1 << bits) - 1
+    q, zeros, scales, out = [], [], [], []
+    for r in range(n):
+        row, zrow, srow = [], [], []
+        for g in range(0, k, group):
+            x = w[r * k + g:r * k + g + group]
+            if asym:
+                lo, hi = min(0.0, min(x)), max(0.0, max(x))
+                s = FLOATS[dtype][0]((hi - lo) / most) or 1.0
+                z = min(max(round(-lo / s), lowest), most)
+            else:
+                s, z = scale_of(x, dtype, half - 1), half
+            zrow.append(z)
+            srow.append(s)
+            for v in x:
+                c = min(max(round(v / s) + z, 0), most)
+                row.append(c)
+                out.append(f32((c - z) * s))
+        q.append(row)
+        zeros.append(zrow)
+        scales.append(srow)
+    return q, zeros, scales, out
+
+
+def words(values, bits):
+    """Integers to little-endian words, the first ones lowest."""
+    raw = bytearray()
+    per = 32 // bits
+    for i in range(0, len(values), per):
+        raw += struct.pack("<I", sum(v << bits * j for j, v in enumerate(values[i:i + per])))
+    return bytes(raw)
+
+
+def transpose(rows):
+    return [list(c) for c in zip(*rows)]
+
+
+def flat(rows):
+    return [v for row in rows for v in row]
+
+
+def down(rows, bits):
+    """Packed along the columns of the matrix, transposed: words [len / per, n]."""
+    per = 32 // bits
+    cols = transpose(rows)
+    out = []
+    for i in range(0, len(cols), per):
+        for c in zip(*cols[i:i + per]):
+            out += c
+    return words(out, bits)
+
+
+def gptq(w, n, k, bits=4, group=32, asym=False, v2=False, order=None):
+    q, zeros, scales, out = integers(w, n, k, bits, group, "F16", asym)
+    stored = [[z if v2 else (z - 1) % (1 << bits) for z in row] for row in transpose(zeros)]
+    groups = len(stored)
+    return {
+        "qweight": ("I32", [k * bits // 32, n], down(q, bits)),
+        "qzeros": ("I32", [groups, n * bits // 32], words(flat(stored), bits)),
+        "scales": ("F16", [groups, n], f16s(flat(transpose(scales)))),
+        "g_idx": ("I32", [k], array("i", (c // (group or k) for c in range(k))).tobytes()),
+    }, out
+
+
+AWQ = [0, 2, 4, 6, 1, 3, 5, 7]
+
+
+def awq(w, n, k, group=32):
+    q, zeros, scales, out = integers(w, n, k, 4, group, "F16", True)
+
+    def across(rows):
+        return words([row[i + j] for row in rows for i in range(0, n, 8) for j in AWQ], 4)
+
+    return {
+        "qweight": ("I32", [k, n // 8], across(transpose(q))),
+        "qzeros": ("I32", [k // group, n // 8], across(transpose(zeros))),
+        "scales": ("F16", [k // group, n], f16s(flat(transpose(scales)))),
+    }, out
+
+
+def packed(w, n, k, bits=4, group=32, asym=False):
+    q, zeros, scales, out = integers(w, n, k, bits, group, "BF16", asym)
+    per, groups = 32 // bits, len(scales[0])
+    t = {
+        "weight_packed": ("I32", [n, k // per], words(flat(q), bits)),
+        "weight_scale": ("BF16", [n, groups], bf16s(flat(scales))),
+        "weight_shape": ("I64", [2], struct.pack("<qq", n, k)),
+    }
+    if asym:
+        # Words of rows; the last may be cut off.
+        pad = zeros + [[0] * groups] * (-n % per)
+        t["weight_zero_point"] = ("I32", [len(pad) // per, groups], down(transpose(pad), bits))
+    return t, out
+
+
+def ints(w, n, k, asym=False, static=False):
+    q, zeros, scales, out = integers(w, n, k, 8, 0, "BF16", asym)
+    t = {
+        "weight": ("I8", [n, k], bytes((v - 128) & 255 for v in flat(q))),
+        "weight_scale": ("BF16", [n, 1], bf16s(flat(scales))),
+    }
+    if asym:
+        t["weight_zero_point"] = ("I8", [n, 1], bytes((z - 128) & 255 for z in flat(zeros)))
+    if static:
+        t["input_scale"] = ("BF16", [1], bf16s([0.03125]))
+    return t, out
+
+
+def fp8(w, n, k, block, dtype="F32", name="weight_scale", shape=None, static=None):
+    """block: rows and columns that share a scale; 0: all of them."""
+    rows, cols = block[0] or n, block[1] or k
+    wide = -(-k // cols)
+    scales, codes, out = [], bytearray(n * k), [0.0] * (n * k)
+    for r0 in range(0, n, rows):
+        for c0 in range(0, k, cols):
+            at = [r * k + c for r in range(r0, min(n, r0 + rows)) for c in range(c0, min(k, c0 + cols))]
+            if dtype == "U8":
+                e = math.frexp(max(abs(w[i]) for i in at) / 448)[1]
+                s = math.ldexp(1, e)
+                scales.append(e + 127)
+            else:
+                s = scale_of([w[i] for i in at], dtype, 448)
+                scales.append(s)
+            for i in at:
+                codes[i] = nearest(E4M3, w[i] / s, 128)
+                out[i] = f32(value(E4M3, codes[i], 128) * s)
+    raw = bytes(scales) if dtype == "U8" else FLOATS[dtype][1](scales)
+    t = {"weight": ("F8_E4M3", [n, k], bytes(codes)),
+         name: (dtype, shape(n, k) if shape else [len(scales) // wide, wide], raw)}
+    if static:
+        t[static] = ("F32", [], f32s([0.01]))
+    return t, out
+
+
+def fp4(w, n, k, group, codes_of, scale_of_group):
+    raw, scales, out = bytearray(), [], []
+    for g in range(0, n * k, group):
+        x = w[g:g + group]
+        stored, s = scale_of_group(x)
+        scales.append(stored)
+        codes = [nearest(E2M1, v / s if s else 0, 8) for v in x]
+        raw += bytes(codes[i] | codes[i + 1] << 4 for i in range(0, group, 2))
+        out += [f32(value(E2M1, c, 8) * s) for c in codes]
+    return {codes_of: ("U8", [n, k // 2], bytes(raw))}, bytes(scales), out
+
+
+def nvfp4(w, n, k, modelopt=False, shared=None):
+    two = f32((shared or max(map(abs, w))) / 2688)
+    stored = f32(1 / two)
+    two = two if modelopt else f32(1 / stored)
+
+    def scale(x):
+        code = nearest(E4M3, max(map(abs, x)) / 6 / two, 128)
+        return code, f32(E4M3[code] * two)
+
+    t, scales, out = fp4(w, n, k, 16, "weight" if modelopt else "weight_packed", scale)
+    t["weight_scale"] = ("F8_E4M3", [n, k // 16], scales)
+    if modelopt:
+        t["weight_scale_2"] = ("F32", [], f32s([two]))
+        t["input_scale"] = ("F32", [], f32s([0.01]))
+    else:
+        t["weight_global_scale"] = ("F32", [1], f32s([stored]))
+        t["input_global_scale"] = ("F32", [1], f32s([100.0]))
+    return t, out
+
+
+def mxfp4(w, n, k):
+    def scale(x):
+        e = math.frexp(max(map(abs, x)) or 1.0)[1] - 3
+        return e + 127, math.ldexp(1, e)
+
+    t, scales, out = fp4(w, n, k, 32, "weight_packed", scale)
+    t["weight_scale"] = ("U8", [n, k // 32], scales)
+    return t, out
+
+
+# ---- checkpoints ----
+
+def with_args(form, **kw):
+    return lambda w, n, k: form(w, n, k, **kw)
+
+
+def ct(fmt, weights, act=None, **more):
+    """quantization_config of compressed-tensors."""
+    return {"quant_method": "compressed-tensors", "format": fmt, "quantization_status": "compressed",
+            "ignore": ["lm_head", "re:.*mlp.gate$"], "kv_cache_scheme": None,
+            "config_groups": {"group_0": {"targets": ["Linear"], "weights": weights,
+                                          "input_activations": act, "output_activations": None}},
+            **more}
+
+
+def arg(bits, kind, strategy, group=None, symmetric=True, dynamic=False, **more):
+    return {"num_bits": bits, "type": kind, "strategy": strategy, "group_size": group,
+            "symmetric": symmetric, "dynamic": dynamic, "block_structure": None, "actorder": None,
+            "observer": "minmax", "observer_kwargs": {}, **more}
+
+
+PROJ = r"_proj\.weight$|in_proj_(qkv|qkvz|z)\.weight$"
+GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 32, "damp_percent": 0.01, "desc_act": False,
+        "static_groups": False, "sym": True, "true_sequential": True, "model_name_or_path": None,
+        "model_file_base_name": "model"}
+FP8 = {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic",
+       "weight_block_size": [128, 128], "modules_to_not_convert": ["lm_head"]}
+A8 = arg(8, "float", "token", dynamic=True)
+
+
+def biases(tensors, source):
+    """What AutoGPTQ writes for layers without one."""
+    for name in [n for n in tensors if n.endswith(".qweight")]:
+        bias = name[:-len("qweight")] + "bias"
+        if bias not in source:
+            n = tensors[name][1][1]
+            tensors[bias] = ("F16", [n], struct.pack("<H", 0x8000) + bytes(2 * n - 2))
+
+
+def kv_scales(tensors, source):
+    for name in [n for n in source if n.endswith("self_attn.q_proj.weight")]:
+        for k in ("k_proj.k_scale", "v_proj.v_scale"):
+            tensors[name.replace("q_proj.weight", k)] = ("F32", [], f32s([1.0]))
+
+
+def no_input(q):
+    return {k: v for k, v in q.items() if k != "input_activations"}
+
+
+# Name, model, quantization_config, what is quantised how (the first pattern counts), activations, and more
+# tensors.
+CASES = [
+    ("Qwen's GPTQ-Int4", "tiny-qwen2", GPTQ, [(PROJ, with_args(gptq))], False, biases),
+    ("Qwen's GPTQ-Int8", "tiny-qwen2", {**GPTQ, "bits": 8}, [(PROJ, with_args(gptq, bits=8))], False, biases),
+    ("GPTQ, asymmetric", "tiny-qwen3", {**GPTQ, "sym": False, "checkpoint_format": "gptq"},
+     [(PROJ, with_args(gptq, asym=True))], False, None),
+    ("GPTQ, asymmetric, 8 bits", "tiny-qwen3", {**GPTQ, "sym": False, "bits": 8, "group_size": -1},
+     [(PROJ, with_args(gptq, asym=True, bits=8, group=0))], False, None),
+    ("GPTQ, v2", "tiny-qwen3", {**GPTQ, "sym": False, "checkpoint_format": "gptq_v2"},
+     [(PROJ, with_args(gptq, asym=True, v2=True))], False, None),
+    ("GPTQ with the head of a tied model", "tiny-qwen3-tied", {**GPTQ, "lm_head": True},
+     [(PROJ + "|lm_head", with_args(gptq))], False, None),
+    ("GPTQ, some modules in 8 bits or not at all", "tiny-qwen3-moe",
+     {**GPTQ, "dynamic": {"+:.*[qk]_proj": {"bits": 8}, "-:.*o_proj": {}}},
+     [(r"[qk]_proj\.weight$", with_args(gptq, bits=8)), (r"o_proj", None), (PROJ, with_args(gptq))],
+     False, None),
+    ("AutoRound, the router too", "tiny-qwen3-next",
+     {"quant_method": "auto-round", "packing_format": "auto_round:auto_gptq", "bits": 4,
+      "group_size": 32, "sym": True, "data_type": "int", "extra_config":
+      {"model.layers.0.mlp.shared_expert_gate": {"bits": 16, "data_type": "float"}}},
+     [(PROJ + r"|mlp\.gate\.weight$", with_args(gptq))], False, None),
+    ("Qwen's AWQ", "tiny-qwen2", {"quant_method": "awq", "bits": 4, "group_size": 32, "version": "gemm",
+                                  "zero_point": True, "modules_to_not_convert": None},
+     [(PROJ, with_args(awq))], False, None),
+    ("AWQ of experts", "tiny-qwen3-moe", {"quant_method": "awq", "bits": 4, "group_size": 32,
+                                          "version": "gemm", "zero_point": True,
+                                          "modules_to_not_convert": ["gate"]},
+     [(PROJ, with_args(awq))], False, None),
+    ("llm-compressor, W4A16", "tiny-qwen3", ct("pack-quantized", arg(4, "int", "group", 32)),
+     [(PROJ, with_args(packed))], False, None),
+    ("llm-compressor, W4A16 with zero points", "tiny-qwen3-moe",
+     ct("pack-quantized", arg(4, "int", "group", 32, symmetric=False)),
+     [(PROJ, with_args(packed, asym=True))], False, None),
+    ("llm-compressor, W8A16, channels with zero points", "tiny-qwen3_5",
+     ct("pack-quantized", arg(8, "int", "channel", symmetric=False)),
+     [(PROJ, with_args(packed, bits=8, group=0, asym=True))], False, None),
+    ("llm-compressor, W8A8", "tiny-qwen3",
+     ct("int-quantized", arg(8, "int", "channel"), arg(8, "int", "token", dynamic=True)),
+     [(PROJ, ints)], True, None),
+    ("llm-compressor, W8A8 with measured scales", "tiny-qwen3",
+     ct("int-quantized", arg(8, "int", "channel"), arg(8, "int", "tensor")),
+     [(PROJ, with_args(ints, static=True))], True, None),
+    ("llm-compressor, W8A8 with zero points", "tiny-qwen2",
+     ct("int-quantized", arg(8, "int", "channel", symmetric=False), arg(8, "int", "token", dynamic=True)),
+     [(PROJ, with_args(ints, asym=True))], False, None),
+    ("llm-compressor, FP8-dynamic", "tiny-qwen3", ct("float-quantized", arg(8, "float", "channel"), A8),
+     [(PROJ, with_args(fp8, block=(1, 0), dtype="BF16"))], True, None),
+    ("llm-compressor, FP8 with measured scales and a quantised cache", "tiny-qwen3",
+     ct("float-quantized", arg(8, "float", "tensor"), arg(8, "float", "tensor"),
+        kv_cache_scheme={"num_bits": 8, "type": "float", "strategy": "tensor"}),
+     [(PROJ, with_args(fp8, block=(0, 0), static="input_scale"))], True, kv_scales),
+    ("Qwen's FP8", "tiny-qwen3-next", FP8,
+     [(PROJ, with_args(fp8, block=(128, 128), name="weight_scale_inv"))], True, None),
+    ("Qwen's FP8, scales in BF16", "tiny-qwen3-moe", FP8,
+     [(PROJ, with_args(fp8, block=(128, 128), dtype="BF16", name="weight_scale_inv"))], True, None),
+    ("Qwen3.5's FP8", "tiny-qwen3_5", FP8,
+     [(PROJ, with_args(fp8, block=(128, 128), name="weight_scale_inv"))], True, None),
+    ("AutoFP8, static", "tiny-qwen2", {"quant_method": "fp8", "activation_scheme": "static",
+                                       "ignored_layers": ["lm_head"]},
+     [(PROJ, with_args(fp8, block=(0, 0), static="input_scale"))], True, None),
+    ("transformers' FP8, static", "tiny-qwen3", {"quant_method": "fp8", "activation_scheme": "static",
+                                                 "weight_block_size": None},
+     [(PROJ, with_args(fp8, block=(0, 0), name="weight_scale_inv", static="activation_scale"))], True,
+     None),
+    ("ModelOpt, FP8", "tiny-qwen3", {"quant_method": "modelopt", "quant_algo": "FP8", "ignore": ["lm_head"],
+                                     "kv_cache_scheme": {"num_bits": 8, "type": "float"}},
+     [(PROJ, with_args(fp8, block=(0, 0), shape=lambda n, k: [], static="input_scale"))], True, kv_scales),
+    ("ModelOpt, FP8 in blocks", "tiny-qwen3_5", {"quant_method": "modelopt", "quant_algo": "FP8_PB_WO"},
+     [(PROJ, with_args(fp8, block=(128, 128),
+                       shape=lambda n, k: [-(-n // 128), 1, -(-k // 128), 1]))], False, None),
+    ("ModelOpt, NVFP4", "tiny-qwen3-moe",
+     {"quant_method": "modelopt", "quant_algo": "NVFP4", "group_size": 16, "ignore": ["lm_head"],
+      "kv_cache_scheme": {"num_bits": 8, "type": "float"}, "producer": {"name": "modelopt"},
+      "config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "float", "group_size": 16},
+                                    "targets": ["Linear"]}}},
+     [(PROJ, with_args(nvfp4, modelopt=True))], False, kv_scales),
+    ("ModelOpt, mixed", "tiny-qwen3_5",
+     {"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION", "quantized_layers":
+      {"model.layers.0.mlp": {"quant_algo": "W4A16_NVFP4", "group_size": 16},
+       "model.layers.3.self_attn": {"quant_algo": "FP8_PB_WO"}}},
+     [(r"mlp\..*_proj\.weight$", with_args(nvfp4, modelopt=True)),
+      (PROJ, with_args(fp8, block=(128, 128)))], False, None),
+    ("llm-compressor, NVFP4", "tiny-qwen3_5",
+     ct("nvfp4-pack-quantized", arg(4, "float", "tensor_group", 16),
+        arg(4, "float", "tensor_group", 16, dynamic="local")),
+     [(PROJ, with_args(nvfp4))], False, None),
+    ("llm-compressor, MXFP4", "tiny-qwen3-moe", ct("mxfp4-pack-quantized", arg(4, "float", "group", 32)),
+     [(PROJ, mxfp4)], False, None),
+    ("llm-compressor, MXFP8", "tiny-qwen3", ct("mxfp8-quantized", arg(8, "float", "group", 32),
+                                               arg(8, "float", "group", 32, dynamic=True)),
+     [(PROJ, with_args(fp8, block=(1, 32), dtype="U8"))], True, None),
+    ("llm-compressor, several groups", "tiny-qwen3",
+     {**ct("mixed-precision", None), "config_groups": {
+         "group_0": {"targets": ["re:.*v_proj"], "format": "pack-quantized",
+                     "weights": arg(8, "int", "channel")},
+         "group_1": {"targets": ["re:.*(q|o)_proj"], "format": "float-quantized",
+                     "weights": arg(8, "float", "channel")},
+         "group_2": {"targets": ["re:.*mlp.*"], "format": "pack-quantized",
+                     "weights": arg(4, "int", "group", 32, symmetric=False)}}},
+     [(r"v_proj\.weight$", with_args(packed, bits=8, group=0)), (r"k_proj", None),
+      (r"[qo]_proj\.weight$", with_args(fp8, block=(1, 0), dtype="BF16")),
+      (PROJ, with_args(packed, asym=True))], False, None),
+]
+
+
+def in_one(source):
+    """A layer's experts in one tensor [e, n, k] each, as published."""
+    out, experts = {}, {}
+    for name, t in source.items():
+        m = re.match(r"(.*\.experts)\.(\d+)\.(gate|up|down)_proj\.weight$", name)
+        if m:
+            experts.setdefault((m[1], "down" if m[3] == "down" else "gate_up"), []).append(
+                ((int(m[2]), m[3] != "gate"), t))
+        else:
+            out[name] = t
+    for (prefix, part), rows in experts.items():
+        rows.sort(key=lambda r: r[0])
+        per = 1 if part == "down" else 2
+        n, k = rows[0][1][1]
+        out[f"{prefix}.{part}_proj"] = ("BF16", [len(rows) // per, per * n, k],
+                                        b"".join(t[2] for _, t in rows))
+    return out
+
+
+def fused(form):
+    """Experts [e, n, k] one after the other."""
+    def all_of(w, e, n, k):
+        t, out = {}, []
+        for i in range(e):
+            one, values = form(w[i * n * k:(i + 1) * n * k], n, k)
+            out += values
+            for suffix, (dtype, shape, raw) in one.items():
+                have = t.setdefault(suffix, (dtype, [0] + (shape if shape != [1] else [1, 1]), b""))
+                t[suffix] = (dtype, [have[1][0] + 1] + have[1][1:], have[2] + raw)
+        return t, out
+    return all_of
+
+
+FUSED = [
+    ("Qwen3.5's FP8, experts in one tensor", FP8,
+     with_args(fp8, block=(128, 128), name="weight_scale_inv"), True),
+    ("the same, blocks that experts do not fill", {**FP8, "weight_block_size": [48, 48]},
+     with_args(fp8, block=(48, 48), name="weight_scale_inv"), True),
+    ("the same, one scale for each expert", {"quant_method": "fp8", "activation_scheme": "static"},
+     with_args(fp8, block=(0, 0), name="weight_scale_inv", static="activation_scale"), True),
+    ("FP8 experts in one tensor, weights only",
+     ct("float-quantized", {**arg(8, "float", "block"), "block_structure": [48, 48]}),
+     with_args(fp8, block=(48, 48)), False),
+    ("INT8 experts in one tensor", ct("int-quantized", arg(8, "int", "channel")), ints, False),
+    ("INT4 experts in one tensor, with zero points",
+     ct("pack-quantized", arg(4, "int", "group", 32, symmetric=False)), with_args(packed, asym=True), False),
+    ("NVFP4 experts in one tensor", ct("nvfp4-pack-quantized", arg(4, "float", "tensor_group", 16)), nvfp4,
+     False),
+]
+
+
+def perplexity(folder, ids, *args):
+    p = subprocess.run([PERPLEXITY, "--device", "sim", "--json", "--ids", *args, folder, ids],
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
+    return json.loads(p.stdout)["perplexity"] if p.returncode == 0 else p.stderr.decode()
+
+
+def write_ids(tmp, folder):
+    with open(os.path.join(folder, "expected", "prompt_ids.json"), encoding="utf-8") as f:
+        ids = max(json.load(f), key=len)
+    path = os.path.join(tmp, "ids.json")
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(ids, f)
+    return path
+
+
+def compare(tmp, name, number, ids, quantised, plain, config, quant, activations):
+    a, b = (os.path.join(tmp, f"{number}-{x}") for x in "qp")
+    write_checkpoint(a, quantised, {**config, "quantization_config": quant})
+    write_checkpoint(b, plain, config)
+    want, got = perplexity(b, ids), perplexity(a, ids, "--profile", "m890")
+    if isinstance(want, str) or isinstance(got, str):
+        ok(False, name, (want, got))
+        return
+    # Of random models the mean of -ln p is large, and so is what activations do to it.
+    near = 0.01 * math.log(want) if activations else 1e-12
+    off = abs(math.log(got / want))
+    ok(off < near and (not activations or off > 0), f"{name}: {got}, the same numbers in F32 {want}", near)
+
+
+def make(source, rules):
+    """The checkpoint as the rules say, and its numbers in F32."""
+    quantised, plain = {}, {}
+    for name, t in source.items():
+        form = next((f for pattern, f in rules if re.search(pattern, name)), None)
+        if not form or len(t[1]) != 2:
+            quantised[name] = plain[name] = t
+            continue
+        tensors, out = form(numbers(t), *t[1])
+        plain[name] = ("F32", t[1], f32s(out))
+        for suffix, tensor in tensors.items():
+            quantised[name[:-len("weight")] + suffix] = tensor
+    return quantised, plain
+
+
+def whole_models(tmp):
+    for number, (name, model, quant, rules, activations, more) in enumerate(CASES):
+        if ONLY not in name:
+            continue
+        folder = os.path.join(MODELS, model)
+        source, config = read_checkpoint(folder)
+        if "tied" in name:
+            # A head that differs from the embedding, once it is quantised.
+            source["lm_head.weight"] = source["model.embed_tokens.weight"]
+        quantised, plain = make(source, rules)
+        if more:
+            more(quantised, source)
+        compare(tmp, name, number, write_ids(tmp, folder), quantised, plain, config, quant, activations)
+
+
+def fused_experts(tmp):
+    folder = os.path.join(MODELS, "tiny-qwen3_5-moe")
+    source, config = read_checkpoint(folder)
+    source = in_one(source)
+    for number, (name, quant, form, activations) in enumerate(FUSED):
+        if ONLY not in name:
+            continue
+        quantised, plain = {}, {}
+        for tensor, t in source.items():
+            if len(t[1]) != 3 or "experts" not in tensor:
+                quantised[tensor] = plain[tensor] = t
+                continue
+            parts, out = fused(form)(numbers(t), *t[1])
+            plain[tensor] = ("F32", t[1], f32s(out))
+            for suffix, part in parts.items():
+                if suffix != "weight_shape":
+                    quantised[tensor + re.sub("^weight|^(?!weight)", lambda m: "" if m[0] else "_", suffix)] = part
+        compare(tmp, name, f"f{number}", write_ids(tmp, folder), quantised, plain, config, quant,
+                activations)
+
+
+def refused(tmp):
+    """What would be read wrongly is told by name."""
+    folder = os.path.join(MODELS, "tiny-qwen2")
+    source, config = read_checkpoint(folder)
+    ids = write_ids(tmp, folder)
+    tensors, _ = make(source, [(PROJ, with_args(gptq))])
+    bias = "model.layers.1.mlp.down_proj.bias"
+    wrong = {**tensors, bias: ("F16", [128], f16s([0.0] * 127 + [0.5]))}
+    stray = {**tensors, "model.layers.1.mlp.other.bias": ("F16", [128], bytes(256))}
+    cases = [("a bias that is no zero", wrong, GPTQ, [bias]),
+             ("a bias of nothing", stray, GPTQ, ["mlp.other.bias"]),
+             ("bits that the tensors do not have", tensors, {**GPTQ, "bits": 8}, ["qweight", "shape"])]
+    for number, (name, t, quant, said) in enumerate(cases):
+        path = os.path.join(tmp, f"r{number}")
+        write_checkpoint(path, t, {**config, "quantization_config": quant})
+        got = perplexity(path, ids)
+        ok(isinstance(got, str) and got.count("\n") == 1 and all(w in got for w in said),
+           f"{name} is an error", got)
+
+
+def main():
+    with tempfile.TemporaryDirectory() as tmp:
+        folder = os.path.join(MODELS, "tiny-qwen2")
+        said = perplexity(folder, write_ids(tmp, folder))
+        if isinstance(said, str) and "firmware" in said:
+            ok(True, "runs on sim # SKIP no firmware image: " + said.strip())
+            return done()
+        whole_models(tmp)
+        fused_experts(tmp)
+        refused(tmp)
+    return done()
+
+
+sys.exit(main())
