@@ -408,10 +408,6 @@ const char *zw_rt_beyond_engines(const union cmd_packet *p)
 		return pair_beyond(&p->gemm.a, &p->gemm.w, &p->gemm.w_zero);
 	case ZW_OP_GEMM_EXPERTS:
 		return pair_beyond(&p->gemm_experts.a, &p->gemm_experts.w, &p->gemm_experts.w_zero);
-	case ZW_OP_SELECT_BLOCKS:
-		return p->select_blocks.k_scale.dtype ? "k_scale" : NULL;
-	case ZW_OP_SELECT_SLASH:
-		return p->select_slash.k_scale.dtype ? "k_scale" : NULL;
 	default:
 		return NULL;
 	}

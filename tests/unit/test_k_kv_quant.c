@@ -197,6 +197,154 @@ static void test_cache(void **state)
 	zw_pool_free(pool);
 }
 
+/* --- choosing keys --- */
+
+/* Both choices for the queries of the longer sequence. */
+struct lists {
+	struct zw_k_select_blocks_args blocks;
+	struct zw_k_select_slash_args slash;
+	int32_t *result, *sizes;
+	size_t result_bytes;
+};
+
+static void lists_init(struct lists *l, const struct cache *c)
+{
+	const uint32_t group = 16, most = 6;
+	uint32_t groups = (c->q_total - 1) / group + 1;
+	/* as many blocks as there may be, beside columns */
+	uint32_t room = (c->len[1] - 1) / c->block + 1, columns = 40;
+	size_t n = (size_t)groups * c->n_q;
+
+	l->result_bytes = n * (most + room + columns + 3) * 4;
+	l->result = malloc(l->result_bytes);
+	l->sizes = malloc(c->n_q * sizeof(*l->sizes));
+	for (uint32_t h = 0; h < c->n_q; h++)
+		l->sizes[h] = (int32_t)(3 + h);
+	l->blocks = (struct zw_k_select_blocks_args){
+		.rows = c->q_total,
+		.n_q = c->n_q,
+		.n_kv = c->n_kv,
+		.d = c->d,
+		.block_size = c->block,
+		.kv_dtype = c->dtype,
+		.group = group,
+		.most = most,
+		.n_seqs = 1,
+		.seqs = &c->seq[1],
+		.q = c->attn.q,
+		.blocks = l->result,
+		.counts = l->result + n * most,
+		.blocks_gs = (uint64_t)c->n_q * most,
+		.blocks_hs = most,
+		.counts_gs = c->n_q,
+	};
+	l->slash = (struct zw_k_select_slash_args){
+		.rows = c->q_total,
+		.n_q = c->n_q,
+		.n_kv = c->n_kv,
+		.d = c->d,
+		.block_size = c->block,
+		.kv_dtype = c->dtype,
+		.group = group,
+		.sample = 9,
+		.first = 2,
+		.nearest = 2,
+		.scale = 0.7f,
+		.most_blocks = room,
+		.most_columns = columns,
+		.seq = &c->seq[1],
+		.vertical = l->sizes,
+		.slash = l->sizes,
+		.q = c->attn.q,
+		.blocks = l->result + n * (most + 1),
+		.counts = l->result + n * (most + 1 + room),
+		.columns = l->result + n * (most + 2 + room),
+		.column_counts = l->result + n * (most + 2 + room + columns),
+		.blocks_gs = (uint64_t)c->n_q * room,
+		.blocks_hs = room,
+		.counts_gs = c->n_q,
+		.columns_gs = (uint64_t)c->n_q * columns,
+		.columns_hs = columns,
+		.column_counts_gs = c->n_q,
+	};
+}
+
+static int run_lists(void *arg, struct zw_pool *pool)
+{
+	struct lists *l = arg;
+	int err = zw_k_select_blocks(&l->blocks, pool);
+
+	return err ? err : zw_k_select_slash(&l->slash, pool);
+}
+
+static void reset_lists(void *arg)
+{
+	struct lists *l = arg;
+
+	memset(l->result, 0x5a, l->result_bytes);
+}
+
+/* Lists chosen from a quantised cache are those chosen from what it stands for. */
+static void test_choice(void **state)
+{
+	static const uint32_t shapes[][6] = {
+		/* kv heads, query heads, d, block, length, rows */
+		{1, 2, 8, 8, 200, 40},
+		{2, 6, 40, 16, 333, 50},
+		{1, 3, 33, 32, 700, 1},
+	};
+	static const uint32_t dtypes[] = {ZW_DTYPE_I8, ZW_DTYPE_F8E4M3};
+	struct zw_pool *pool = zw_pool_new(2);
+
+	for (size_t t = 0; t < N_OF(dtypes); t++)
+		for (size_t i = 0; i < N_OF(shapes); i++) {
+			const uint32_t *s = shapes[i];
+			static struct cache c;
+			struct lists l;
+			void *hole;
+			int32_t *want;
+
+			c = (struct cache){.dtype = dtypes[t],
+					   .n_kv = s[0],
+					   .n_q = s[1],
+					   .d = s[2],
+					   .block = s[3],
+					   .len = {1, s[4]},
+					   .rows = {0, s[5]}};
+			cache_init(&c);
+			/* keys of ever other sizes, whose codes alone would say nothing */
+			for (size_t k = 0; k < (size_t)c.total * c.n_kv * c.d; k++)
+				k_set(c.k, BF16, k,
+				      k_get(c.k, BF16, k) * (float)(1 + k / c.d * 7 % 11));
+			assert_int_equal(zw_k_kv_write(&c.write, pool), 0);
+			for (uint32_t p = 0; p < c.len[1]; p++)
+				for (uint32_t h = 0; h < c.n_kv; h++)
+					check_head(&c, 1, p, h, false);
+			lists_init(&l, &c);
+			l.blocks.kv_dtype = l.slash.kv_dtype = F32;
+			l.blocks.seqs = l.slash.seq = &c.wide[1];
+			reset_lists(&l);
+			assert_int_equal(run_lists(&l, pool), 0);
+			want = malloc(l.result_bytes);
+			memcpy(want, l.result, l.result_bytes);
+			l.blocks.kv_dtype = l.slash.kv_dtype = c.dtype;
+			l.blocks.seqs = l.slash.seq = &c.seq[1];
+			k_all_configs(run_lists, &l, reset_lists, l.result, l.result_bytes);
+			assert_memory_equal(want, l.result, l.result_bytes);
+			/* no scales where keys are read */
+			hole = c.k_scale[1][1];
+			c.k_scale[1][1] = NULL;
+			assert_int_equal(zw_k_select_blocks(&l.blocks, pool), -EINVAL);
+			assert_int_equal(zw_k_select_slash(&l.slash, pool), -EINVAL);
+			c.k_scale[1][1] = hole;
+			free(want);
+			free(l.result);
+			free(l.sizes);
+			cache_fini(&c);
+		}
+	zw_pool_free(pool);
+}
+
 static void test_refusals(void **state)
 {
 	struct zw_pool *pool = zw_pool_new(0);
@@ -319,6 +467,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cache),
+		cmocka_unit_test(test_choice),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_gather),
 	};

@@ -430,6 +430,15 @@ static void test_supported(void **state)
 	assert_int_equal(zw_cmd_check_packet(&pk, pk.hdr.size, &what), 0);
 	pk.attention.v_scale.stride[1] = 3;
 	assert_int_equal(zw_cmd_check_packet(&pk, pk.hdr.size, &what), ZW_REASON_STRIDE);
+	/* choosing from a quantised pool */
+	rt_sample(ZW_OP_SELECT_BLOCKS, 0x100000, &pk);
+	pk.select_blocks.k_cache.dtype = ZW_DTYPE_I8;
+	assert_int_equal(zw_cmd_check_packet(&pk, pk.hdr.size, &what), ZW_REASON_OPERAND);
+	pk.select_blocks.k_scale = zw_tensor_3d(ZW_DTYPE_F32, 0x910000, 6, 8, 2);
+	assert_int_equal(zw_cmd_check_supported(&pk, pk.hdr.size, dtypes | ZW_DT(I8), &what), 0);
+	assert_int_equal(zw_cmd_check_supported(&pk, pk.hdr.size, dtypes & ~ZW_DT(I8), &what),
+			 ZW_REASON_UNSUPPORTED);
+	assert_non_null(strstr(what.msg, "k_cache"));
 }
 
 /* Packets of ABI 2.1 end before the fields that came later; these are not there then. */

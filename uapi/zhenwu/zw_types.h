@@ -50,9 +50,10 @@ typedef uint8_t zw_u8;
  *		CONV and DELTA
  *	2.2	ATTENTION: window, sinks, lists of blocks and columns, start; MERGE;
  *		SELECT_BLOCKS and SELECT_SLASH; QUANTIZE; EMBED of records
+ *	2.3	k_scale of SELECT_BLOCKS and SELECT_SLASH
  */
 #define ZW_ABI_MAJOR            2
-#define ZW_ABI_MINOR            2
+#define ZW_ABI_MINOR            3
 #define ZW_ABI_VERSION          ((ZW_ABI_MAJOR << 16) | ZW_ABI_MINOR)
 #define ZW_ABI_VERSION_MAJOR(v) ((v) >> 16)
 #define ZW_ABI_VERSION_MINOR(v) ((v)&0xffff)

@@ -67,11 +67,38 @@ static int load_runs(struct zw_cp_exec *x, struct select_plan *plan, unsigned in
 	return 0;
 }
 
-/* Maps the first used[s] blocks of each sequence, and counts `bytes`. */
+/* Maps the first used[s] blocks of one pool of each sequence, and leaves a pointer for each; unit: of a block. */
+static int map_pool(struct zw_cp_exec *x, const struct select_plan *plan, unsigned int opd,
+		    const uint32_t *used, const struct kv_units *m, bool scales)
+{
+	const struct kv_seqs *seqs = &plan->seqs;
+	void **ptr = zw_cp_alloc(x, seqs->refs, sizeof(*ptr));
+	int err;
+
+	if (!ptr)
+		return -EIO;
+	err = zw_cp_map_units(x, opd, m, ptr);
+	if (err)
+		return err;
+	for (uint32_t s = 0; s < seqs->n; s++) {
+		struct kv_seq *q = &seqs->seq[s];
+		void ***pages = scales ? &q->k_scales : &q->k_pages;
+
+		*pages = zw_cp_alloc(x, kv_seq_entries(q), sizeof(**pages));
+		if (!*pages)
+			return -EIO;
+		for (uint32_t i = 0; i < used[s]; i++)
+			(*pages)[i] = ptr[zw_cp_find(m->unit, m->n, (uint64_t)q->blocks[i])];
+	}
+	return 0;
+}
+
+/* Of a quantised pool the scales too; they count for as many keys as `bytes` are. */
 static int map_keys(struct zw_cp_exec *x, struct select_plan *plan, unsigned int cache_opd,
-		    const uint32_t *used, uint64_t bytes)
+		    unsigned int scale_opd, const uint32_t *used, uint64_t bytes)
 {
 	const struct zw_tensor *k = zw_cp_tensor_at(x->op, x->pkt, cache_opd);
+	const struct zw_tensor *k_scale = zw_cp_tensor_at(x->op, x->pkt, scale_opd);
 	unsigned int esize = zw_cp_dtype_size(k->dtype);
 	struct kv_seqs *seqs = &plan->seqs;
 	struct kv_units m = {
@@ -82,11 +109,10 @@ static int map_keys(struct zw_cp_exec *x, struct select_plan *plan, unsigned int
 		.count_bytes = bytes,
 	};
 	uint64_t *blocks = zw_cp_alloc(x, seqs->refs, sizeof(*blocks));
-	void **ptr = zw_cp_alloc(x, seqs->refs, sizeof(*ptr));
 	uint32_t n = 0;
 	int err;
 
-	if (!blocks || !ptr)
+	if (!blocks)
 		return -EIO;
 	for (uint32_t s = 0; s < seqs->n; s++) {
 		err = zw_cp_check_index(x, seqs->seq[s].blocks, used[s], k->dim[0]);
@@ -97,21 +123,22 @@ static int map_keys(struct zw_cp_exec *x, struct select_plan *plan, unsigned int
 	}
 	m.unit = blocks;
 	m.n = zw_cp_sort_unique(blocks, n);
-	err = zw_cp_map_units(x, cache_opd, &m, ptr);
+	err = map_pool(x, plan, cache_opd, used, &m, false);
+	if (!err && k_scale->dtype) { /* one for each head of a key */
+		m.unit_bytes = (uint64_t)k->dim[1] * k->dim[2] * sizeof(float);
+		m.block_bytes = k_scale->stride[0] * sizeof(float);
+		m.count_bytes = bytes / ((uint64_t)k->dim[3] * esize) * sizeof(float);
+		err = map_pool(x, plan, scale_opd, used, &m, true);
+	}
 	if (err)
 		return err;
-	for (uint32_t s = 0; s < seqs->n; s++) {
-		struct kv_seq *q = &seqs->seq[s];
+	/* Values are not looked at: the keys stand in for them. */
+	for (uint32_t i = 0; i < plan->runs; i++) {
+		const struct kv_seq *q = &seqs->seq[seqs->of_row[plan->run[i].q_first]];
 
-		q->k_pages = zw_cp_alloc(x, kv_seq_entries(q), sizeof(*q->k_pages));
-		if (!q->k_pages)
-			return -EIO;
-		for (uint32_t i = 0; i < used[s]; i++)
-			q->k_pages[i] = ptr[zw_cp_find(blocks, m.n, (uint64_t)q->blocks[i])];
+		plan->run[i].k_pages = plan->run[i].v_pages = q->k_pages;
+		plan->run[i].k_scales = plan->run[i].v_scales = q->k_scales;
 	}
-	for (uint32_t i = 0; i < plan->runs; i++)
-		plan->run[i].k_pages = plan->run[i].v_pages =
-			seqs->seq[seqs->of_row[plan->run[i].q_first]].k_pages;
 	return 0;
 }
 
@@ -149,14 +176,6 @@ static int count_scored(struct zw_cp_exec *x, const struct select_plan *plan, ui
 	return 0;
 }
 
-/* Keys of a quantised pool are not read yet. */
-static bool select_blocks_supported(const void *pkt)
-{
-	const struct zw_pkt_select_blocks *p = pkt;
-
-	return !p->k_scale.dtype;
-}
-
 static int select_blocks_prepare(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_select_blocks *p = x->pkt;
@@ -186,7 +205,7 @@ static int select_blocks_prepare(struct zw_cp_exec *x)
 	    ZW_K_SELECT_MAX_MEANS)
 		return zw_cp_fail(x, ZW_JOB_DATA, ZW_REASON_LIMIT);
 	x->elements = zw_cp_mul_sat(keys, block_elements);
-	return map_keys(x, plan, SB_KC, scored,
+	return map_keys(x, plan, SB_KC, SB_KS, scored,
 			zw_cp_mul_sat(x->elements, zw_cp_dtype_size(p->k_cache.dtype)));
 }
 
@@ -237,7 +256,6 @@ static uint64_t select_blocks_compute(struct zw_cp_exec *x)
 
 const struct zw_cp_impl zw_cp_select_blocks = {
 	.validate = select_blocks_validate,
-	.supported = select_blocks_supported,
 	.prepare = select_blocks_prepare,
 	.run = select_blocks_run,
 	.compute = select_blocks_compute,
@@ -299,14 +317,6 @@ static int load_sizes(struct zw_cp_exec *x, struct select_plan *plan)
 	return err;
 }
 
-/* Keys of a quantised pool are not read yet. */
-static bool select_slash_supported(const void *pkt)
-{
-	const struct zw_pkt_select_slash *p = pkt;
-
-	return !p->k_scale.dtype;
-}
-
 static int select_slash_prepare(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_select_slash *p = x->pkt;
@@ -341,7 +351,8 @@ static int select_slash_prepare(struct zw_cp_exec *x)
 		zw_cp_dtype_size(p->k_cache.dtype);
 	if (bytes > x->profile->sram_bytes / 2)
 		bytes *= 2;
-	return map_keys(x, plan, SS_KC, &(uint32_t){kv_seq_entries(&plan->seqs.seq[0])}, bytes);
+	return map_keys(x, plan, SS_KC, SS_KS, &(uint32_t){kv_seq_entries(&plan->seqs.seq[0])},
+			bytes);
 }
 
 static int select_slash_run(struct zw_cp_exec *x)
@@ -387,13 +398,11 @@ static int select_slash_run(struct zw_cp_exec *x)
 static uint64_t select_slash_compute(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_select_slash *p = x->pkt;
-	bool f32 = p->q.dtype == ZW_DTYPE_F32 || p->k_cache.dtype == ZW_DTYPE_F32;
 	uint64_t pairs = zw_cp_mul_sat(x->scores, p->q.dim[1]);
 	/* scores twice; softmax, and the sums along columns and diagonals, beside them; then the choice */
-	uint64_t mma =
-		zw_cp_rate_ps(zw_cp_mul_sat(pairs, 4ull * p->q.dim[2]),
-			      f32 ? x->profile->tensor_f32_flops : x->profile->tensor_bf16_flops,
-			      x->profile->tensor_efficiency_permille);
+	uint64_t mma = zw_cp_rate_ps(zw_cp_mul_sat(pairs, 4ull * p->q.dim[2]),
+				     zw_cp_tensor_rate(x->profile, p->q.dtype, p->k_cache.dtype),
+				     x->profile->tensor_efficiency_permille);
 	uint64_t softmax = zw_cp_vector_ps(x->profile, pairs, 10);
 
 	return zw_cp_add_sat(
@@ -403,7 +412,6 @@ static uint64_t select_slash_compute(struct zw_cp_exec *x)
 
 const struct zw_cp_impl zw_cp_select_slash = {
 	.validate = select_slash_validate,
-	.supported = select_slash_supported,
 	.prepare = select_slash_prepare,
 	.run = select_slash_run,
 	.compute = select_slash_compute,

@@ -52,4 +52,20 @@ static inline char *zw_kv_at(const struct zw_kv *kv, const struct zw_k_kv_seq *s
 	       (slot * kv->n_kv + head) * kv->d * (uint64_t)kv->size;
 }
 
+/* A key in F32; dst has room for d padded. */
+static inline void zw_kv_widen_key(const struct zw_kv *kv, const struct zw_prim *prim,
+				   const struct zw_k_kv_seq *seq, uint32_t pos, uint32_t head,
+				   float *dst)
+{
+	const char *key = zw_kv_at(kv, seq, seq->k_pages, pos, head);
+	struct zw_q_row row = {.ptr = (const uint8_t *)key};
+
+	if (!kv->quantised) {
+		prim->widen[kv->st](dst, key, kv->d);
+		return;
+	}
+	row.scale = zw_kv_scale_at(kv, seq, seq->k_scales, pos, head);
+	prim->quant->dequant[kv->format](dst, &row, 0, kv->d, kv->d);
+}
+
 #endif

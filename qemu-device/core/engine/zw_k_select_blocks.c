@@ -127,9 +127,7 @@ static int means_task(void *arg, uint64_t task, unsigned int slot)
 		for (uint32_t i = 0; i < t; i++) {
 			if (i % ROWS == 0 && zw_pool_cancelled(job->pool))
 				return -ECANCELED;
-			job->prim->widen[kv->st](
-				row, zw_kv_at(kv, &kv->seqs[s], kv->seqs[s].k_pages, first + i, h),
-				kv->d);
+			zw_kv_widen_key(kv, job->prim, &kv->seqs[s], first + i, h, row);
 			job->prim->add(sum, row, kv->d);
 		}
 		job->prim->div(sum, (float)t, kv->d);
@@ -305,7 +303,8 @@ static int make_plan(struct blocks_job *job)
 		job->max_blocks = (uint32_t)job->pd;
 	for (uint32_t s = 0; s < a->n_seqs; s++) {
 		for (uint64_t b = 0; b < job->first[s + 1]; b++)
-			if (a->seqs[s].page_first || !a->seqs[s].k_pages[b])
+			if (a->seqs[s].page_first || !a->seqs[s].k_pages[b] ||
+			    (job->kv.quantised && !a->seqs[s].k_scales[b]))
 				return -EINVAL;
 		n += job->first[s + 1];
 		job->first[s + 1] = n;

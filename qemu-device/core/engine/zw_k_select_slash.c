@@ -38,6 +38,7 @@ struct slash_job {
 /* One head's memory. */
 struct head {
 	float *q, *k, *s;       /* packed queries, packed keys, [row][SCORES] */
+	float *wide;            /* of a quantised cache: keys that are packed next */
 	float *m, *l;           /* of each row */
 	float *column, *offset; /* sums of weights; offset: the one of distance o at len - 1 - o */
 	uint32_t *hist;
@@ -64,6 +65,7 @@ static struct head carve(const struct slash_job *job, char *mem)
 	h.q = take(mem, &h.bytes, (n + ZW_TILE_MAX_ROWS) * job->pd * f);
 	h.k = take(mem, &h.bytes, (KEY_BLOCK + ZW_TILE_MAX_COLS) * job->pd * f);
 	h.s = take(mem, &h.bytes, (n + ZW_TILE_MAX_ROWS) * SCORES * f);
+	h.wide = take(mem, &h.bytes, job->kv.quantised ? ZW_TILE_MAX_COLS * job->pd * f : 0);
 	h.m = take(mem, &h.bytes, n * f);
 	h.l = take(mem, &h.bytes, n * f);
 	h.column = take(mem, &h.bytes, len * f);
@@ -113,9 +115,16 @@ static int score(const struct slash_job *job, const struct head *h, uint32_t kv_
 		uint32_t n = count - j < cols ? count - j : cols;
 		const void *rows[ZW_TILE_MAX_COLS];
 
-		for (uint32_t i = 0; i < n; i++)
+		for (uint32_t i = 0; i < n; i++) {
 			rows[i] = zw_kv_at(kv, kv->seqs, kv->seqs->k_pages, first + j + i, kv_head);
-		prim->pack[kv->st](h->k + j * job->pd, cols, rows, n, kv->d);
+			if (!kv->quantised)
+				continue;
+			rows[i] = h->wide + i * job->pd;
+			zw_kv_widen_key(kv, prim, kv->seqs, first + j + i, kv_head,
+					h->wide + i * job->pd);
+		}
+		prim->pack[kv->quantised ? ZW_ST_F32 : kv->st](h->k + j * job->pd, cols, rows, n,
+							       kv->d);
 	}
 	for (uint32_t r = 0; r < job->sample; r += prim->tile_rows) {
 		uint32_t n = job->sample - r < prim->tile_rows ? job->sample - r : prim->tile_rows;

@@ -591,6 +591,160 @@ static void cache(void **state)
 		}
 }
 
+/* Both packets that choose, on one pool. */
+struct choice {
+	struct zw_pkt_select_blocks blocks;
+	struct zw_pkt_select_slash slash;
+};
+
+static struct choice make_choice(struct cp_env *e, enum place p, const struct zw_pkt_attention *a)
+{
+	enum { G = 3, E = 5, C = 12 };
+	uint32_t heads = a->q.dim[1];
+	struct choice c = {
+		.blocks =
+			{
+				.hdr = HDR(ZW_OP_SELECT_BLOCKS, zw_pkt_select_blocks),
+				.q = a->q,
+				.pos = a->pos,
+				.block_table = a->block_table,
+				.k_cache = a->k_cache,
+				.k_scale = a->k_scale,
+				.blocks = tensor(e, p, I32, G, heads, 3, 0),
+				.counts = tensor(e, p, I32, G, heads, 0, 0),
+			},
+		.slash =
+			{
+				.hdr = HDR(ZW_OP_SELECT_SLASH, zw_pkt_select_slash),
+				.q = a->q,
+				.pos = a->pos,
+				.block_table = a->block_table,
+				.k_cache = a->k_cache,
+				.k_scale = a->k_scale,
+				.vertical = tensor(e, p, I32, heads, 0, 0, 0),
+				.slash = tensor(e, p, I32, heads, 0, 0, 0),
+				.blocks = tensor(e, p, I32, G, heads, E, 0),
+				.counts = tensor(e, p, I32, G, heads, 0, 0),
+				.columns = tensor(e, p, I32, G, heads, C, 0),
+				.column_counts = tensor(e, p, I32, G, heads, 0, 0),
+				.scale_f32 = a->scale_f32,
+				.sample = 7,
+				.first = 1,
+				.nearest = 1,
+			},
+	};
+
+	for (uint32_t h = 0; h < heads; h++) {
+		put_i(e, &c.slash.vertical, h, 0, C);
+		put_i(e, &c.slash.slash, h, 0, 2);
+	}
+	return c;
+}
+
+static void expect_lists(struct cp_env *e, const struct zw_tensor *a, const struct zw_tensor *b)
+{
+	uint32_t n = a->dim[0] * a->dim[1] * (a->ndim == 3 ? a->dim[2] : 1);
+
+	for (uint32_t i = 0; i < n; i++)
+		assert_int_equal(*(int32_t *)(void *)env_byte(e, a->va + 4ull * i),
+				 *(int32_t *)(void *)env_byte(e, b->va + 4ull * i));
+}
+
+/* Lists chosen from a quantised cache are those of what it stands for; the bytes of keys and their scales. */
+static void choosing(void **state)
+{
+	enum { B = 7, T = 8, H = 2, Q = 4, D = 16, LEN = 40, M = 12 };
+	static const int32_t table[5] = {4, 1, 6, 0, 3};
+	struct cp_env *e = env_new("m890", 0);
+
+	*state = e;
+	for (int f8 = 0; f8 < 2; f8++)
+		for (enum place p = IN_HBM; p <= IN_SYSTEM; env_clear(e), p++) {
+			uint32_t dtype = f8 ? ZW_DTYPE_F8E4M3 : ZW_DTYPE_I8;
+			struct zw_pkt_kv_write w = {.hdr = HDR(ZW_OP_KV_WRITE, zw_pkt_kv_write)};
+			struct zw_pkt_attention a = {0};
+			struct choice narrow, wide;
+			const float scale = 2.0f;
+
+			w.k = random_tensor(e, p, BF16, LEN, H, D, 0);
+			w.v = random_tensor(e, p, BF16, LEN, H, D, 0);
+			w.pos = tensor(e, p, I32, LEN, 0, 0, 0);
+			w.block_table = tensor(e, p, I32, 1, 5, 0, 0);
+			w.k_cache = tensor(e, p, dtype, B, T, H, D);
+			w.v_cache = tensor(e, p, dtype, B, T, H, D);
+			w.k_scale = tensor(e, p, F32, B, T + 3, H, 0); /* blocks apart */
+			w.k_scale.dim[1] = T;
+			w.v_scale = tensor(e, p, F32, B, T, H, 0);
+			for (uint32_t i = 0; i < 5; i++)
+				put_i(e, &w.block_table, 0, i, table[i]);
+			for (uint32_t i = 0; i < LEN; i++) {
+				put_i(e, &w.pos, i, 0, (int32_t)i);
+				/* keys of ever other sizes, whose codes alone would say nothing */
+				for (uint32_t h = 0; h < H; h++)
+					for (uint32_t c = 0; c < D; c++)
+						put_f(e, &w.k, i, h, c, 0,
+						      get_f(e, &w.k, i, h, c, 0) *
+							      (float)(1 + i * 7 % 11));
+			}
+			EMIT(e, w);
+			env_run_ok(e);
+			a.q = random_tensor(e, p, BF16, M, Q, D, 0);
+			a.pos = tensor(e, p, I32, M, 0, 0, 0);
+			for (uint32_t i = 0; i < M; i++)
+				put_i(e, &a.pos, i, 0, (int32_t)(LEN - M + i));
+			a.block_table = w.block_table;
+			a.k_cache = w.k_cache;
+			a.k_scale = w.k_scale;
+			memcpy(&a.scale_f32, &scale, 4);
+			narrow = make_choice(e, p, &a);
+			a.k_cache = tensor(e, IN_HBM, F32, B, T, H, D);
+			a.k_scale = (struct zw_tensor){0};
+			wide = make_choice(e, p, &a);
+			for (uint32_t i = 0; i < LEN; i++)
+				for (uint32_t h = 0; h < H; h++)
+					for (uint32_t c = 0; c < D; c++) {
+						uint64_t block = (uint64_t)table[i / T];
+						float s = get_f(e, &w.k_scale, block, i % T, h, 0);
+						unsigned int code = byte_at(
+							e, at(&w.k_cache, block, i % T, h, c));
+
+						put_f(e, &a.k_cache, block, i % T, h, c,
+						      code_value(dtype, code) * s);
+					}
+			EMIT(e, wide.blocks);
+			EMIT(e, wide.slash);
+			env_run_ok(e);
+			EMIT(e, narrow.blocks);
+			env_run_ok(e);
+			assert_int_equal(e->result.hbm_read + e->result.sys_read,
+					 M * Q * D * 2 + M * 4 + 5 * 4 + 4 * T * H * (D + 4));
+			EMIT(e, narrow.slash);
+			env_run_ok(e);
+			assert_int_equal(e->result.hbm_read + e->result.sys_read,
+					 M * Q * D * 2 + M * 4 + 5 * 4 + 2 * Q * 4 +
+						 LEN * H * (D + 4));
+			expect_lists(e, &narrow.blocks.blocks, &wide.blocks.blocks);
+			expect_lists(e, &narrow.blocks.counts, &wide.blocks.counts);
+			expect_lists(e, &narrow.slash.blocks, &wide.slash.blocks);
+			expect_lists(e, &narrow.slash.counts, &wide.slash.counts);
+			expect_lists(e, &narrow.slash.columns, &wide.slash.columns);
+			expect_lists(e, &narrow.slash.column_counts, &wide.slash.column_counts);
+			/* a profile without the type */
+			e->profile.dtypes &= ~ZW_DT(I8) & ~ZW_DT(F8E4M3);
+			EMIT(e, narrow.slash);
+			env_run(e);
+			assert_int_equal(e->job.reason, ZW_REASON_UNSUPPORTED);
+			e->cmd_bytes = 0;
+			e->profile = *zw_profile_find("m890");
+			/* a pool of codes without their scales */
+			narrow.blocks.k_scale = (struct zw_tensor){0};
+			EMIT(e, narrow.blocks);
+			env_run(e);
+			assert_int_equal(e->job.reason, ZW_REASON_OPERAND);
+			e->cmd_bytes = 0;
+		}
+}
+
 /* Rows of a table of records: what they stand for, and no more bytes than those of the rows. */
 static void embed(void **state)
 {
@@ -711,6 +865,7 @@ int main(void)
 		cmocka_unit_test_teardown(activations, env_teardown),
 		cmocka_unit_test_teardown(activations_of_experts, env_teardown),
 		cmocka_unit_test_teardown(cache, env_teardown),
+		cmocka_unit_test_teardown(choosing, env_teardown),
 		cmocka_unit_test_teardown(embed, env_teardown),
 		cmocka_unit_test_teardown(refusals, env_teardown),
 	};
