@@ -7,12 +7,13 @@
 #include <string.h>
 
 #include "config_value.h"
+#include "layers.h"
 
 /* ---- configuration ---- */
 
 static int check_keys(const char *path, const cJSON *obj, struct zw_error *err)
 {
-	/* A sparse prefill is an approximation of what is computed here. */
+	/* A sparse prefill is read when a context asks for it: see sparse.h. */
 	static const char *const keys[] = {
 		"chunk_size",
 		"local_size",
@@ -134,7 +135,7 @@ static struct zw_tensor part(struct zw_tensor t, uint32_t n)
 
 void llm_build_chunks(const struct llm_build *b, const struct zw_tensor *q,
 		      const struct zw_tensor *k, const struct zw_tensor *v,
-		      const struct zw_tensor *k_cache, const struct zw_tensor *v_cache)
+		      const struct llm_kv_cache *cache)
 {
 	const struct llm_chunk_tensors *t = &b->chunks;
 	uint64_t r = b->rows_va;
@@ -144,7 +145,7 @@ void llm_build_chunks(const struct llm_build *b, const struct zw_tensor *q,
 		zw_cmd_rope(b->cmd, q, n ? &t->q[n - 1] : q, &t->rope[n], &b->cos_table,
 			    &b->sin_table, r, 0);
 	zw_cmd_rope(b->cmd, k, k, &t->rope[0], &b->cos_table, &b->sin_table, r, 0);
-	zw_cmd_kv_write(b->cmd, k, v, &b->pos, &b->seq, &b->block_table, k_cache, v_cache, r, 0);
+	llm_build_kv_write(b, cache, k, v);
 	for (uint32_t n = 0; n < LLM_RANGES; n++) {
 		struct zw_tensor y = part(t->y, n), lse = part(t->lse, n);
 		struct zw_cmd_attention_args args = {
@@ -153,8 +154,10 @@ void llm_build_chunks(const struct llm_build *b, const struct zw_tensor *q,
 			.pos = &t->last[n],
 			.seq = &b->seq,
 			.block_table = &b->block_table,
-			.k_cache = k_cache,
-			.v_cache = v_cache,
+			.k_cache = &cache->k,
+			.v_cache = &cache->v,
+			.k_scale = cache->k_scale.dtype ? &cache->k_scale : NULL,
+			.v_scale = cache->v_scale.dtype ? &cache->v_scale : NULL,
 			.lse = &lse,
 			.scale = b->score_factor * (1.0f / sqrtf((float)b->cfg->head_dim)),
 			.start = &t->start[n],

@@ -11,6 +11,8 @@
 
 #include "family.h"
 
+struct llm_kv_cache;
+
 /* What the file says, or cfg->chunks.size 0: there is none. `allowed`: the family computes it. */
 int llm_config_chunks(const char *path, const cJSON *json, struct llm_model_config *cfg,
 		      bool allowed, struct zw_error *err);
@@ -46,6 +48,6 @@ void llm_chunk_ranges(const struct llm_chunk_config *c, uint32_t pos,
  */
 void llm_build_chunks(const struct llm_build *b, const struct zw_tensor *q,
 		      const struct zw_tensor *k, const struct zw_tensor *v,
-		      const struct zw_tensor *k_cache, const struct zw_tensor *v_cache);
+		      const struct llm_kv_cache *cache);
 
 #endif

@@ -246,9 +246,6 @@ static int check_kv_dtype(const struct zw_ctx *c, struct zw_error *err)
 		return llm_fail(err, -EOPNOTSUPP,
 				"KV cache in %s: a device of profile %s does not compute with it",
 				zw_dtype_name(c->o.kv_dtype), attrs.profile_name);
-	if (c->o.kv_dtype != ZW_DTYPE_BF16 && llm_has_chunks(&c->m->cfg, c->o.context))
-		return llm_fail(err, -EOPNOTSUPP, "KV cache in %s: not with Dual Chunk Attention",
-				zw_dtype_name(c->o.kv_dtype));
 	return 0;
 }
 

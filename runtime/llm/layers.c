@@ -186,7 +186,7 @@ void llm_build_attention(const struct llm_build *b, const struct llm_layer_weigh
 	if (opt(&w->k_norm))
 		zw_cmd_rmsnorm(b->cmd, &k, &w->k_norm, &k, c->rms_norm_eps, r, 0);
 	if (b->chunks.rope[0].dtype) {
-		llm_build_chunks(b, &q, &k, &v, &cache.k, &cache.v);
+		llm_build_chunks(b, &q, &k, &v, &cache);
 	} else {
 		zw_cmd_rope(b->cmd, &q, &q, &b->pos, &b->cos_table, &b->sin_table, r, 0);
 		zw_cmd_rope(b->cmd, &k, &k, &b->pos, &b->cos_table, &b->sin_table, r, 0);

@@ -29,6 +29,15 @@ static void close_shape(void)
 	fixture_free(&fix);
 }
 
+/* Relative rms error that rounding may make: $ZW_TEST_KV is the type of the KV cache. */
+static double most_error(void)
+{
+	const char *kv = getenv("ZW_TEST_KV");
+	int type = kv ? atoi(kv) : ZW_DTYPE_BF16;
+
+	return type == ZW_DTYPE_BF16 ? 0.03 : type == ZW_DTYPE_I8 ? 0.04 : 0.08;
+}
+
 /* Logits of all tokens; pieces of so many at a time. */
 static float *run(const uint32_t *ids, uint32_t n, uint32_t piece, uint32_t room)
 {
@@ -72,7 +81,7 @@ static void test_reference(void **state)
 	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
 		struct shape s = fixture_shapes[cases[k].shape];
 		uint32_t ids[TOKENS];
-		double *want, other;
+		double *want, error, other;
 		float *got, *again;
 
 		s.chunk = cases[k].chunk;
@@ -85,9 +94,9 @@ static void test_reference(void **state)
 		want = malloc(TOKENS * s.v * sizeof(*want));
 		fixture_reference(&fix, ids, TOKENS, want);
 		got = run(ids, TOKENS, 48, s.context);
-		if (!(difference(got, want, TOKENS * s.v) < 0.03))
-			fail_msg("case %zu: relative rms difference %g", k,
-				 difference(got, want, TOKENS * s.v));
+		error = difference(got, want, TOKENS * s.v);
+		if (!(error < most_error()))
+			fail_msg("case %zu: relative rms difference %g", k, error);
 		for (uint32_t piece = 1; piece <= 64; piece = piece * 3 + 4) {
 			again = run(ids, TOKENS, piece, s.context);
 			assert_memory_equal(got, again, TOKENS * s.v * sizeof(*got));
@@ -97,7 +106,7 @@ static void test_reference(void **state)
 		fix.s.chunk = fix.s.original = 0;
 		fixture_reference(&fix, ids, TOKENS, want);
 		other = difference(got, want, TOKENS * s.v);
-		if (!(other > 0.1))
+		if (!(other > 0.1 && other > 2 * error))
 			fail_msg("case %zu: plain attention is as near: %g", k, other);
 		free(got);
 		free(want);
