@@ -119,6 +119,18 @@ static void plan_memory(struct zw_ctx *c)
 		a->chunk_y = take(&a->bytes, LLM_RANGES * heads, cfg->head_dim, 4, LLM_ALIGN);
 		a->chunk_lse = take(&a->bytes, LLM_RANGES * heads, 1, 4, LLM_ALIGN);
 	}
+	if (c->sparse.kind) {
+		uint64_t lists = (uint64_t)c->sparse.groups * cfg->num_heads, begin;
+
+		a->sparse_y = take(&a->bytes, o->batch, (uint64_t)cfg->num_heads * cfg->head_dim, 2,
+				   LLM_ALIGN);
+		begin = a->bytes;
+		a->blocks = take(&a->bytes, lists, c->sparse.blocks, 4, LLM_ALIGN);
+		a->counts = take(&a->bytes, lists, 1, 4, LLM_ALIGN);
+		a->columns = take(&a->bytes, lists, c->sparse.columns, 4, LLM_ALIGN);
+		a->column_counts = take(&a->bytes, lists, 1, 4, LLM_ALIGN);
+		c->sparse.lists_bytes = a->bytes - begin;
+	}
 	a->out_h = take(&a->bytes, o->outputs, cfg->hidden_size, 4, LLM_ALIGN);
 	a->out_x = take(&a->bytes, o->outputs, cfg->hidden_size, 2, LLM_ALIGN);
 	a->logits = take(&a->bytes, o->outputs, cfg->vocab_size, 4, LLM_ALIGN);
@@ -156,6 +168,11 @@ static void plan_memory(struct zw_ctx *c)
 		p->chunks[i].rope = take(&p->bytes, o->batch, 1, 4, 64);
 		p->chunks[i].start = take(&p->bytes, o->batch, 1, 4, 64);
 		p->chunks[i].last = take(&p->bytes, o->batch, 1, 4, 64);
+	}
+	if (c->sparse.kind) {
+		p->num_sparse = take(&p->bytes, 1, 1, 4, 4);
+		p->num_dense = take(&p->bytes, 1, 1, 4, 4);
+		p->start = take(&p->bytes, o->batch, 1, 4, 64);
 	}
 	p->chosen = take(&p->bytes, o->batch, 1, 4, 64);
 	p->out_rows = take(&p->bytes, o->outputs, 1, 4, 64);
@@ -198,6 +215,8 @@ static int alloc_memory(struct zw_ctx *c, struct zw_error *err)
 		ret = zw_buffer_create(vm, slab, ZW_BO_HBM, &c->slab);
 	if (!ret)
 		ret = llm_copy_alloc(c);
+	if (!ret)
+		ret = llm_sparse_alloc(c);
 	if (!ret) {
 		/* HBM that the host sees, else system memory that the device reads. */
 		ret = zw_buffer_create(vm, c->p.bytes * c->o.steps, ZW_BO_HBM | ZW_BO_CPU_VISIBLE,
@@ -274,6 +293,9 @@ static int create(struct zw_ctx *c, struct zw_error *err)
 			(uint32_t)((c->o.pool_tokens + LLM_BLOCK_TOKENS - 1) / LLM_BLOCK_TOKENS),
 			c->o.prefix_cache, c->o.prefix_states))
 		return llm_fail(err, -ENOMEM, "out of memory");
+	ret = llm_sparse_init(c, err);
+	if (ret)
+		return ret;
 	plan_memory(c);
 	ret = alloc_memory(c, err);
 	if (!ret)
@@ -338,6 +360,7 @@ void zw_ctx_destroy(struct zw_ctx *c)
 	zw_buffer_destroy(&c->host);
 	zw_buffer_destroy(&c->param);
 	zw_buffer_destroy(&c->copy_cmd);
+	llm_sparse_fini(c);
 	zw_buffer_destroy(&c->slab);
 	zw_buffer_destroy(&c->act);
 	zw_buffer_destroy(&c->kv);
@@ -379,6 +402,8 @@ int zw_ctx_get_info(const struct zw_ctx *c, struct zw_ctx_info *info)
 		.blocks_cached = c->pool.cached ? c->pool.prefix.num : 0,
 		.kv_bytes = c->kv.bytes,
 		.hbm_bytes = c->kv.bytes + c->act.bytes + c->slab.bytes + c->rope->buf.bytes,
+		.sparse_group = c->o.sparse_group,
+		.sparse_lists_bytes = c->sparse.lists_bytes,
 	};
 
 	return sized_out(info, SIZED_V0(struct zw_ctx_info, hbm_bytes), &i, sizeof(i));

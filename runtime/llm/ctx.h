@@ -8,6 +8,7 @@
  *	ctx_prefix.c blocks that sequences with the same beginning share
  *	ctx_snap.c   snapshots
  *	ctx_copy.c   copies that are waited for
+ *	ctx_sparse.c sparse attention of prompts
  *	ctx_slab.c   state that is not a KV cache
  *	ctx_batch.c  what is wrong with a batch
  *	ctx_mtp.c    the MTP head: drafts
@@ -29,6 +30,7 @@
 #include "family.h"
 #include "kv.h"
 #include "model.h"
+#include "sparse.h"
 
 /*
  * Where the device left the id that it chose: row `row` of those of the slot that ran step `step`, for
@@ -113,6 +115,7 @@ struct llm_slot {
 	uint64_t point; /* of the context's fence */
 	uint32_t tokens, jobs;
 	uint32_t chosen; /* front rows, whose ids the device chose */
+	uint32_t sparse; /* front rows that attend to keys that were chosen */
 	struct llm_undo *undo;
 	uint32_t num_undo;
 	struct llm_out_rows *rows; /* by token of the batch */
@@ -135,6 +138,9 @@ struct llm_param_layout {
 	struct {
 		uint64_t rope, start, last;
 	} chunks[LLM_RANGES];
+	/* With sparse attention: how many rows have it and how many have not (u32), and from which
+	 * position on each row sees all keys: [batch] I32. */
+	uint64_t num_sparse, num_dense, start;
 	uint64_t chosen;     /* [batch]: rows of the choices that these are */
 	uint64_t out_rows;   /* [outputs]: rows of the batch */
 	uint64_t iota;       /* [outputs]: 0, 1, 2, ... */
@@ -166,6 +172,8 @@ struct llm_act_layout {
 	uint64_t h, scratch[LLM_MAX_SCRATCH];
 	/* With Dual Chunk Attention: [2, batch, heads, d] BF16, [ranges, batch, heads, d] F32, without d. */
 	uint64_t chunk_q, chunk_y, chunk_lse;
+	/* With sparse attention: [batch, heads, d] BF16, and the lists of struct llm_sparse_tensors. */
+	uint64_t sparse_y, blocks, counts, columns, column_counts;
 	uint64_t out_h, out_x;   /* rows that something is wanted of: [outputs, H] F32, BF16 */
 	uint64_t logits;         /* [outputs, V] F32 */
 	uint64_t mtp, draft;     /* hidden states of the MTP head: [batch, H], [1, H] F32 */
@@ -177,6 +185,7 @@ struct zw_ctx {
 	struct zw_model *m;
 	struct zw_ctx_options o; /* with the defaults put in */
 	struct llm_needs needs;
+	struct llm_sparse sparse;
 	uint32_t seq_blocks;  /* most blocks of one sequence */
 	uint64_t block_bytes; /* of K or V of one layer */
 	uint64_t scale_bytes; /* of their scales, which stand behind all of these; 0: none */

@@ -103,6 +103,7 @@ static void build_layers(const struct zw_ctx *c, const struct llm_slot *s, struc
 	const uint64_t rows[3] = {param + c->p.ids, param + c->p.pos, param + c->p.seq};
 	struct llm_build b = llm_build_of(c, s, cmd, c->o.batch, param + c->p.num_rows, rows);
 	place_chunks(c, s, &b);
+	llm_sparse_operands(c, s, &b);
 	c->m->family->build(&b);
 }
 

@@ -85,7 +85,8 @@ static int begin(struct eval *e, struct zw_error *err)
 
 static int submit_one(struct eval *e, struct zw_error *err)
 {
-	uint32_t n = e->n - e->sent < e->step_tokens ? (uint32_t)(e->n - e->sent) : e->step_tokens;
+	uint32_t n = llm_sparse_piece(e->c, e->start + (uint32_t)e->sent, e->n - e->sent,
+				      e->step_tokens, true);
 	struct zw_batch b = {.size = sizeof(b),
 			     .count = n,
 			     .token_size = sizeof(*e->tokens),

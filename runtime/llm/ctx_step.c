@@ -185,17 +185,18 @@ static void write_state(const struct zw_ctx *c, struct llm_slot *slot, uint32_t 
 /*
  * Ids that the device chose come first: a gather fetches the front rows. Such a token is the first of
  * its sequence, so the order within a sequence stays. The other rows of a sequence follow each other, as
- * packets with recurrent state need it.
+ * packets with recurrent state need it. Some sequences have been given the first rows already, where none is
+ * chosen.
  */
 static void write_rows(const struct zw_ctx *c, struct llm_slot *slot, const struct zw_batch *b,
-		       const struct llm_tally *n)
+		       const struct llm_tally *n, uint32_t given)
 {
 	char *param = llm_param(c, slot);
 	int32_t *ids = (int32_t *)(void *)(param + c->p.ids);
 	int32_t *pos = (int32_t *)(void *)(param + c->p.pos);
 	int32_t *seq = (int32_t *)(void *)(param + c->p.seq);
 	int32_t *chosen = (int32_t *)(void *)(param + c->p.chosen);
-	uint32_t front = 0, rest = n->chosen;
+	uint32_t front = 0, rest = n->chosen + given;
 
 	for (uint32_t i = 0; i < b->count; i++) {
 		const struct zw_batch_token *t = llm_token_at(b, i);
@@ -256,7 +257,7 @@ static void write_outputs(const struct zw_ctx *c, struct llm_slot *slot, const s
 	}
 }
 
-static void write_params(const struct zw_ctx *c, struct llm_slot *slot, const struct zw_batch *b,
+static void write_params(struct zw_ctx *c, struct llm_slot *slot, const struct zw_batch *b,
 			 const struct llm_tally *n)
 {
 	char *param = llm_param(c, slot);
@@ -268,7 +269,7 @@ static void write_params(const struct zw_ctx *c, struct llm_slot *slot, const st
 	*(uint32_t *)(void *)(param + c->p.num_top) = n->top;
 	*(uint32_t *)(void *)(param + c->p.num_logits) = n->logits;
 	write_table(c, slot);
-	write_rows(c, slot, b, n);
+	write_rows(c, slot, b, n, llm_sparse_rows(c, slot, n));
 	write_outputs(c, slot, b, n, c->last_step + 1);
 }
 

@@ -86,6 +86,7 @@ static void account(struct zw_ctx *c, const struct llm_slot *s)
 	st->sim_ps += llm_job_result(c, s, s->jobs - 1)->end_ps - llm_job_result(c, s, 0)->start_ps;
 	st->jobs += s->jobs;
 	st->tokens += s->tokens;
+	st->sparse_tokens += s->sparse;
 	st->steps++;
 }
 

@@ -111,6 +111,19 @@ struct llm_chunk_tensors {
 	struct zw_tensor y, lse;   /* [ranges, M, heads, d], [ranges, M, heads] F32 */
 };
 
+/* Operands of sparse attention, see sparse.h; kind 0: there is none. */
+struct llm_sparse_tensors {
+	uint32_t kind, most; /* most: rows that may be sparse */
+	uint64_t rows_va;    /* how many are, from the first on */
+	uint64_t dense_va;   /* not 0: others are not */
+	uint32_t sample;
+	struct zw_tensor start;          /* [M] I32 */
+	struct zw_tensor y;              /* [M, heads, d] BF16 */
+	struct zw_tensor blocks, counts; /* [groups, heads, room], [groups, heads] I32 */
+	struct zw_tensor columns, column_counts;
+	struct zw_tensor vertical, slash; /* [KV layers, heads] I32 */
+};
+
 /* Operands of one step; all but the tables, pools and block_table have `batch` rows. */
 struct llm_build {
 	const struct llm_model_config *cfg;
@@ -131,6 +144,7 @@ struct llm_build {
 	struct zw_tensor state_from, state_to; /* [M] I32 */
 	struct llm_chunk_tensors chunks;
 	float score_factor; /* of llm_score_factor() */
+	struct llm_sparse_tensors sparse;
 	/* Of a quantised cache: [blocks, tokens, kv_heads] of KV layer 0; else absent. */
 	struct zw_tensor k_scale, v_scale;
 	uint64_t kv_scale_stride;

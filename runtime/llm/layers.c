@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "chunks.h"
+#include "sparse.h"
 
 static const struct zw_tensor *opt(const struct zw_tensor *t)
 {
@@ -163,7 +164,7 @@ void llm_build_attention(const struct llm_build *b, const struct llm_layer_weigh
 	struct zw_tensor q = llm_heads(qkv, 0, nq, d);
 	struct zw_tensor k = llm_heads(qkv, nq * d, nkv, d);
 	struct zw_tensor v = llm_heads(qkv, (nq + nkv) * d, nkv, d);
-	struct zw_tensor q_flat = zw_tensor_slice(*qkv, 1, 0, nq * d);
+	struct zw_tensor out = zw_tensor_slice(*qkv, 1, 0, nq * d);
 	struct llm_kv_cache cache = llm_kv_cache_of(b, kv);
 	uint64_t r = b->rows_va;
 	struct zw_cmd_attention_args args = {
@@ -191,14 +192,19 @@ void llm_build_attention(const struct llm_build *b, const struct llm_layer_weigh
 		zw_cmd_rope(b->cmd, &q, &q, &b->pos, &b->cos_table, &b->sin_table, r, 0);
 		zw_cmd_rope(b->cmd, &k, &k, &b->pos, &b->cos_table, &b->sin_table, r, 0);
 		llm_build_kv_write(b, &cache, &k, &v);
-		zw_cmd_attention(b->cmd, &args, r, 0);
+		if (b->sparse.kind) {
+			llm_build_sparse(b, kv, &q, &cache);
+			out = zw_tensor_2d(ZW_DTYPE_BF16, b->sparse.y.va, qkv->dim[0], nq * d);
+		} else {
+			zw_cmd_attention(b->cmd, &args, r, 0);
+		}
 	}
 	if (c->attention_gate) {
 		struct zw_tensor gate = zw_tensor_slice(*qkv, 1, (nq + 2 * nkv) * d, nq * d);
 
-		zw_cmd_mul_sigmoid(b->cmd, &q_flat, &gate, NULL, &q_flat, r, 0);
+		zw_cmd_mul_sigmoid(b->cmd, &out, &gate, NULL, &out, r, 0);
 	}
-	llm_build_linear(b, &q_flat, &w->o, &b->h, opt(&w->o_bias), &b->h);
+	llm_build_linear(b, &out, &w->o, &b->h, opt(&w->o_bias), &b->h);
 }
 
 void llm_build_swiglu(const struct llm_build *b, const struct llm_layer_weights *w,

@@ -192,6 +192,7 @@ int zw_model_open(struct zw_dev *dev, const char *dir, const struct zw_model_opt
 	if (!ret)
 		ret = src->ops->config(src, &m->cfg, err);
 	if (!ret) {
+		llm_sparse_table_load(dir, &m->cfg, &m->sparse);
 		m->family = llm_family_find(m->cfg.model_type);
 		describe(m);
 		ret = check_device(dev, m->family, &m->cfg, err);
@@ -217,6 +218,7 @@ int zw_model_close(struct zw_model *m)
 	if (m->vm)
 		zw_vm_destroy(m->vm);
 	pthread_mutex_destroy(&m->lock);
+	llm_sparse_table_free(&m->sparse);
 	free(m->w.layers);
 	free(m);
 	return 0;

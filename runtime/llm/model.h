@@ -11,6 +11,7 @@
 
 #include "config.h"
 #include "plan.h"
+#include "sparse_table.h"
 
 /*
  * A matrix, [N,K] or [experts, N, K], as llm_build_linear() takes it: (w - zero) * scale * scale2, where the
@@ -85,6 +86,7 @@ struct zw_model {
 	struct llm_model_config cfg;
 	struct zw_model_info info;
 	uint64_t digest[2];
+	struct llm_sparse_table sparse;
 	struct zw_vm *vm;
 	struct zw_buffer buf;
 	struct llm_weights w;

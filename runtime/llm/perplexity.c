@@ -55,9 +55,11 @@ static int submit(struct ppl *p, uint32_t seq, size_t start, size_t at, size_t s
 	struct llm_submit how = {.cancels = &p->cancels};
 	struct zw_batch b = {
 		.size = sizeof(b), .token_size = sizeof(*p->tokens), .tokens = p->tokens};
+	uint32_t most =
+		llm_sparse_piece(p->c, (uint32_t)(at - start), end - 1 - at, p->c->o.batch, true);
 
 	*f = (struct flight){.first = at};
-	for (; at + 1 < end && f->count < p->c->o.batch; at++) {
+	for (; at + 1 < end && f->count < most; at++) {
 		bool want = at + 1 >= score;
 
 		if (want && f->wanted == p->c->o.logits)

@@ -113,6 +113,12 @@ static bool put(struct zw_sched *s, struct plan *p, struct llm_request *r, uint3
 		k = s->o.step_tokens - p->tokens;
 	if (left(r) > 1 && k > s->o.prompt_tokens - p->prompt)
 		k = s->o.prompt_tokens - p->prompt;
+	if (k) {
+		k = llm_sparse_piece(s->c, r->done, left(r), k, false);
+		/* Where another prompt goes on it waits until there is room for a group. */
+		if (p->prompt && llm_sparse_cuts(s->c, r->done, left(r), k))
+			return false;
+	}
 	/* To the end of what fits: of a prompt, as one token finds its block. */
 	while (k && need(s, r, k) > room)
 		k = k > 1 ? k / 2 : 0;

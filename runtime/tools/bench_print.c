@@ -128,6 +128,8 @@ static cJSON *record(const struct bench_record *r)
 	cJSON_AddNumberToObject(o, "n_prompt", t->prompt);
 	cJSON_AddNumberToObject(o, "n_gen", t->gen);
 	cJSON_AddNumberToObject(o, "n_depth", t->depth);
+	if (t->sparse.kind)
+		cJSON_AddStringToObject(o, "sparse", tool_sparse_name(&t->sparse));
 	cJSON_AddStringToObject(o, "test_time", r->time);
 	cJSON_AddNumberToObject(o, "avg_ns", round(s.avg_ns));
 	cJSON_AddNumberToObject(o, "stddev_ns", round(s.stddev_ns));

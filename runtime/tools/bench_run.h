@@ -5,6 +5,8 @@
 
 #include <zhenwu/llm.h>
 
+#include "tool_sparse.h"
+
 struct bench_test {
 	uint32_t prompt; /* tokens of each sequence's prompt, or 0 */
 	uint32_t gen;    /* tokens that each sequence generates, or 0 */
@@ -13,6 +15,7 @@ struct bench_test {
 	uint32_t batch;  /* most tokens of a step */
 	uint32_t runs;
 	bool warmup;
+	struct tool_sparse sparse;
 };
 
 struct bench_sample {

@@ -131,6 +131,10 @@ static int open_all(struct work *w)
 		copt.batch = copt.context;
 	rows = LOGITS_MAX_BYTES / (4ull * info.vocab_size);
 	copt.outputs = rows < 1 ? 1 : rows < copt.batch ? (uint32_t)rows : copt.batch;
+	tool_set_sparse(&f->sparse, &copt);
+	/* Pieces of a text then end where groups do, and not where there are too many logits. */
+	if (copt.sparse)
+		copt.outputs = copt.batch;
 	ret = zw_ctx_create(w->model, &copt, &w->ctx, &err);
 	return ret ? fail(w, ret, err.msg) : 0;
 }

@@ -8,6 +8,8 @@
 
 #include <zhenwu/llm.h>
 
+#include "tool_sparse.h"
+
 struct file_perplexity {
 	const char *tool; /* for messages */
 	const char *model, *file;
@@ -16,6 +18,7 @@ struct file_perplexity {
 	bool quiet;
 	uint32_t window, stride, batch; /* 0: the defaults */
 	uint32_t kv_dtype;              /* enum zw_dtype, 0: the default */
+	struct tool_sparse sparse;
 	uint64_t max_windows;
 	/* May be NULL. Non-zero from it ends the work: -ECANCELED. */
 	int (*interrupted)(void);

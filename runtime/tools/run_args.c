@@ -41,6 +41,11 @@ static const char help_text[] =
 	"                           (what followed before), none (default)\n"
 	"      --draft-tokens N     at most N for each step (default 2)\n"
 	"      --kv-type T          KV cache in bf16 (default), int8 or fp8\n"
+	"      --sparse KIND[,KEY=N...]   prompts attend to some keys only: slash, blocks, model "
+	"(as the\n"
+	"                           checkpoint says) or none (default); keys: group, from; "
+	"vertical,\n"
+	"                           slash; keep\n"
 	"\n"
 	"A conversation:\n"
 	"      --chat, -cnv         applies the model's chat template; lines of standard input (or "
@@ -182,6 +187,7 @@ enum {
 	OPT_DRAFT,
 	OPT_DRAFT_TOKENS,
 	OPT_KV_TYPE,
+	OPT_SPARSE,
 	OPT_LOGITS_OUT,
 	OPT_IDS_OUT,
 	OPT_STATS_JSON,
@@ -237,6 +243,7 @@ static const struct option options[] = {
 	{"draft", required_argument, NULL, OPT_DRAFT},
 	{"draft-tokens", required_argument, NULL, OPT_DRAFT_TOKENS},
 	{"kv-type", required_argument, NULL, OPT_KV_TYPE},
+	{"sparse", required_argument, NULL, OPT_SPARSE},
 	{"logits-out", required_argument, NULL, OPT_LOGITS_OUT},
 	{"ids-out", required_argument, NULL, OPT_IDS_OUT},
 	{"stats-json", required_argument, NULL, OPT_STATS_JSON},
@@ -401,6 +408,8 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 	case OPT_KV_TYPE:
 		a->kv_dtype = kv_type_find(v);
 		return a->kv_dtype;
+	case OPT_SPARSE:
+		return tool_parse_sparse(v, &a->sparse);
 	case OPT_LOGIT_BIAS:
 		return add_bias(a, v);
 	case OPT_LOGPROBS:

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tool_sparse.h"
+
 #define EXIT_USAGE 2
 
 struct run_bias {
@@ -31,6 +33,7 @@ struct run_args {
 	float temperature, top_p, min_p, tool_timeout;
 	float repetition_penalty, presence_penalty, frequency_penalty;
 	uint32_t kv_dtype; /* enum zw_dtype, 0: the default */
+	struct tool_sparse sparse;
 	bool has_max_tokens, has_temperature, has_top_k, has_top_p, has_min_p, has_ngram;
 	bool has_min_tokens, has_logprobs;
 	bool has_repetition, has_presence, has_frequency;

@@ -49,6 +49,9 @@ void run_report_print(const struct run_report *r, FILE *f)
 	fprintf(f, "\nload: %.1f MiB of weights in %.3f s\n",
 		(double)r->info->weight_bytes / 1048576, (double)r->info->load_ns * 1e-9);
 	print_phase(f, "prefill", p, (double)r->res->prefill_ns * 1e-9);
+	if (p->sparse_tokens)
+		fprintf(f, "sparse attention: %llu of the prompt's tokens\n",
+			(unsigned long long)p->sparse_tokens);
 	print_phase(f, "decode", d, (double)r->res->decode_ns * 1e-9);
 	if (r->res->drafted_tokens)
 		fprintf(f,
@@ -89,6 +92,7 @@ static cJSON *phase_json(const struct zw_ctx_stats *s, double wall)
 	double sim = (double)s->sim_ps * 1e-12;
 
 	cJSON_AddNumberToObject(o, "tokens", (double)s->tokens);
+	cJSON_AddNumberToObject(o, "sparse_tokens", (double)s->sparse_tokens);
 	cJSON_AddNumberToObject(o, "wall_s", wall);
 	cJSON_AddNumberToObject(o, "tokens_per_s", per_second(s->tokens, wall));
 	cJSON_AddNumberToObject(o, "sim_s", sim);

@@ -25,6 +25,11 @@ static const char usage_text[] =
 	"  -d, --n-depth LIST       tokens in front of them (default 0)\n"
 	"  -b, --batch-size LIST    most tokens of a step (default 128)\n"
 	"      --seqs LIST          sequences, decoded together in one step (default 1)\n"
+	"      --sparse KIND[,KEY=N...]   prompts attend to some keys only: slash, blocks, model "
+	"(as the\n"
+	"                           checkpoint says) or none (default); keys: group, from; "
+	"vertical,\n"
+	"                           slash; keep\n"
 	"  -r, --repetitions N      runs of each test (default 5)\n"
 	"      --no-warmup          measure the first run, too\n"
 	"  -o, --output FORMAT      md (default), csv, json or jsonl\n"
@@ -35,7 +40,7 @@ static const char usage_text[] =
 	"\n"
 	"Exit status: 0 done, 1 failure, 2 usage, 130 interrupted.\n";
 
-enum { OPT_SEQS = 256, OPT_NO_WARMUP, OPT_DEVICE, OPT_PROFILE, OPT_VERSION };
+enum { OPT_SEQS = 256, OPT_SPARSE, OPT_NO_WARMUP, OPT_DEVICE, OPT_PROFILE, OPT_VERSION };
 
 static const struct option options[] = {
 	{"model", required_argument, NULL, 'm'},
@@ -44,6 +49,7 @@ static const struct option options[] = {
 	{"n-depth", required_argument, NULL, 'd'},
 	{"batch-size", required_argument, NULL, 'b'},
 	{"seqs", required_argument, NULL, OPT_SEQS},
+	{"sparse", required_argument, NULL, OPT_SPARSE},
 	{"repetitions", required_argument, NULL, 'r'},
 	{"no-warmup", no_argument, NULL, OPT_NO_WARMUP},
 	{"output", required_argument, NULL, 'o'},
@@ -68,6 +74,7 @@ struct args {
 	const char *device, *profile;
 	enum bench_format format;
 	bool warmup;
+	struct tool_sparse sparse;
 };
 
 /* N,N,... each in [min, max], in the place of what was there. */
@@ -124,6 +131,8 @@ static bool set_option(struct args *a, int opt, const char *v)
 		return parse_list(v, 1, ZW_CTX_MAX_BATCH, &a->batch);
 	case OPT_SEQS:
 		return parse_list(v, 1, ZW_CTX_MAX_SEQS, &a->seqs);
+	case OPT_SPARSE:
+		return tool_parse_sparse(v, &a->sparse);
 	case 'r':
 		return parse_list(v, 1, 1000, &a->runs) && a->runs.n == 1;
 	case 'o':
@@ -246,6 +255,7 @@ static int one_model(struct bench_state *s, struct zw_dev *dev, const char *name
 				       .seqs = a->seqs.v[i / a->depth.n % a->seqs.n],
 				       .batch = a->batch.v[i / a->depth.n / a->seqs.n],
 				       .runs = a->runs.v[0],
+				       .sparse = a->sparse,
 				       .warmup = a->warmup};
 
 		ret = tests_of(s, name, model, t, err);

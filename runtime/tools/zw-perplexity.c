@@ -27,6 +27,8 @@ static const char usage_text[] =
 	"      --windows N     stop after N windows\n"
 	"      --chunk N       compute N tokens at a time (default 128)\n"
 	"      --kv-type T     KV cache in bf16 (default), int8 or fp8\n"
+	"      --sparse KIND[,KEY=N...]   attend to some keys only: slash, blocks, model or none\n"
+	"                      (default), as for zw-run\n"
 	"      --device D      auto (default): first accel device, else sim; drm, drm:N, sim\n"
 	"      --profile P     chip profile 810e, m890 or c12 (sim; on drm it must be that chip)\n"
 	"      --json          print a JSON object\n"
@@ -41,6 +43,7 @@ enum {
 	OPT_WINDOWS,
 	OPT_CHUNK,
 	OPT_KV_TYPE,
+	OPT_SPARSE,
 	OPT_DEVICE,
 	OPT_PROFILE,
 	OPT_JSON,
@@ -55,6 +58,7 @@ static const struct option options[] = {
 	{"windows", required_argument, NULL, OPT_WINDOWS},
 	{"chunk", required_argument, NULL, OPT_CHUNK},
 	{"kv-type", required_argument, NULL, OPT_KV_TYPE},
+	{"sparse", required_argument, NULL, OPT_SPARSE},
 	{"device", required_argument, NULL, OPT_DEVICE},
 	{"profile", required_argument, NULL, OPT_PROFILE},
 	{"json", no_argument, NULL, OPT_JSON},
@@ -86,6 +90,9 @@ static bool set_option(struct file_perplexity *f, int opt, const char *v)
 	case OPT_KV_TYPE:
 		f->kv_dtype = kv_type_find(v);
 		good = f->kv_dtype;
+		break;
+	case OPT_SPARSE:
+		good = tool_parse_sparse(v, &f->sparse);
 		break;
 	case OPT_DEVICE:
 		f->device = v;

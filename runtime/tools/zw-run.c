@@ -250,6 +250,7 @@ static int open_context(struct run *r, const struct zw_model_info *info)
 	struct zw_error err;
 	uint32_t needs;
 
+	tool_set_sparse(&a->sparse, &opt);
 	/* Rows of the embedding behind the last token are never chosen. */
 	opt.vocab = info->vocab_size;
 	if (r->tok && zw_tokenizer_size(r->tok) < opt.vocab)

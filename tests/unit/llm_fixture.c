@@ -442,11 +442,11 @@ void fixture_write_config(const struct fixture *f)
 		      "{\"model_type\":\"%s\",\"hidden_size\":%u,"
 		      "\"num_hidden_layers\":%u,\"num_attention_heads\":%u,"
 		      "\"num_key_value_heads\":%u,"
-		      "%s%s\"vocab_size\":%u,\"max_position_embeddings\":300,"
+		      "%s%s\"vocab_size\":%u,\"max_position_embeddings\":%u,"
 		      "\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,\"tie_word_embeddings\":%s,"
 		      "\"eos_token_id\":%u}",
 		      model_type(s), s->h, s->layers, s->nq, s->nkv, own, chunks, s->v,
-		      s->tied ? "true" : "false", s->v - 1);
+		      s->context > 300 ? s->context : 300, s->tied ? "true" : "false", s->v - 1);
 	if (s->nested)
 		snprintf(text + n, sizeof(text) - (size_t)n, "}");
 	scratch_text(f->dir, "config.json", text);

@@ -45,6 +45,15 @@ struct zw_ctx;
 
 #define ZW_CTX_DEFAULT_STATE_TOKENS 512
 
+/** Which keys the tokens of a prompt attend to; see struct zw_ctx_options. */
+enum zw_sparse {
+	ZW_SPARSE_NONE,  /**< all before them */
+	ZW_SPARSE_SLASH, /**< vertical-slash: the columns and the distances that the last tokens of a
+			   *   step attend to most (MInference, arXiv 2407.02490) */
+	ZW_SPARSE_BLOCKS, /**< the blocks of 32 whose mean key is most like a group's mean query */
+	ZW_SPARSE_MODEL,  /**< as SLASH, with the numbers that the checkpoint has for each head */
+};
+
 struct zw_ctx_options {
 	uint32_t size;     /**< sizeof(struct zw_ctx_options) */
 	uint32_t flags;    /**< must be 0 */
@@ -82,6 +91,34 @@ struct zw_ctx_options {
 	 *  of a token with a scale of its own; 0: BF16. -EOPNOTSUPP where the device does not compute
 	 *  with it. */
 	uint32_t kv_dtype;
+	/**
+	 * enum zw_sparse; not NONE: an approximation. Tokens are sparse that come in a step with others of
+	 * their sequence, in whole groups of sparse_group tokens, the first at a multiple of that; and in a
+	 * step whose last token of the sequence is behind the first sparse_from. All others, those that
+	 * are decoded or drafted among them, attend to everything. In a step with ZW_ID_CHOSEN none are
+	 * sparse; of those with SLASH or MODEL the ones of one sequence, the one that has most.
+	 *
+	 * zw_ctx_eval() and zw_sched cut texts where groups end. With BLOCKS a text has the same bits
+	 * however it is given, as long as its pieces end at multiples of sparse_group, and with other
+	 * sequences beside it; with SLASH as long as they end at multiples of what is the largest
+	 * multiple of sparse_group up to `batch`, and alone. Selections that keep everything give the bits
+	 * of NONE. With prefix_cache a text has the bits of whoever computed its beginning.
+	 *
+	 * -EOPNOTSUPP with Dual Chunk Attention where the context is longer than a chunk, and with
+	 * MODEL where the checkpoint says nothing.
+	 */
+	uint32_t sparse;
+	uint32_t
+		sparse_group; /**< tokens that share lists, a multiple of 32 up to `batch`; 0: 64, or
+				*   more where the lists would be too long */
+	uint32_t
+		sparse_from; /**< texts up to so many tokens are not sparse; 0: none, or with MODEL what
+				*   the checkpoint says, else 32768 */
+	uint32_t sparse_keep; /**< BLOCKS: blocks of a list, those of the group itself and the first
+				*   one included, at least sparse_group / 32 + 2; 0: 200 */
+	uint32_t
+		sparse_vertical; /**< SLASH: columns of each head, the first 30 included; 0: 1000 */
+	uint32_t sparse_slash;   /**< SLASH: distances of each head, 0 to 99 included; 0: 6096 */
 };
 
 /**
@@ -116,6 +153,9 @@ struct zw_ctx_info {
 	uint32_t blocks_cached; /**< whose contents another sequence could share */
 	uint64_t kv_bytes;      /**< HBM of the pool */
 	uint64_t hbm_bytes;     /**< HBM of the context, the pool included */
+	uint32_t sparse_group;  /**< as in struct zw_ctx_options, or 0 */
+	uint32_t reserved;
+	uint64_t sparse_lists_bytes; /**< HBM of the lists of sparse attention */
 };
 
 ZW_API int zw_ctx_get_info(const struct zw_ctx *ctx, struct zw_ctx_info *info);
@@ -134,6 +174,7 @@ struct zw_ctx_stats {
 	uint64_t busy_ps[ZW_ENGINE_COUNT]; /**< by enum zw_engine */
 	uint64_t prefix_queries;           /**< tokens that the prefix cache was asked for */
 	uint64_t prefix_hits;              /**< of these, tokens that it had */
+	uint64_t sparse_tokens; /**< of the tokens, those that attended to a selection of keys */
 };
 
 ZW_API int zw_ctx_get_stats(const struct zw_ctx *ctx, struct zw_ctx_stats *stats);
