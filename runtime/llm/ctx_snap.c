@@ -58,6 +58,7 @@ void zw_snapshot_destroy(struct zw_snapshot *snap)
 	zw_buffer_destroy(&snap->slab);
 	zw_buffer_destroy(&snap->system);
 	free(snap->ids);
+	free(snap->note);
 	snap->ctx->snapshots--;
 	free(snap);
 }
@@ -72,6 +73,31 @@ int zw_snapshot_get_info(const struct zw_snapshot *snap, struct zw_snapshot_info
 	};
 
 	return sized_out(info, SIZED_V0(struct zw_snapshot_info, system_bytes), &i, sizeof(i));
+}
+
+int zw_snapshot_set_note(struct zw_snapshot *snap, const void *data, size_t len)
+{
+	char *copy;
+
+	if (!snap || (!data && len))
+		return -EINVAL;
+	if (len > ZW_SNAPSHOT_MAX_NOTE)
+		return -EFBIG;
+	copy = len ? malloc(len) : NULL;
+	if (len && !copy)
+		return -ENOMEM;
+	if (len)
+		memcpy(copy, data, len);
+	free(snap->note);
+	snap->note = copy;
+	snap->note_bytes = (uint32_t)len;
+	return 0;
+}
+
+const void *zw_snapshot_get_note(const struct zw_snapshot *snap, size_t *len)
+{
+	*len = snap->note_bytes;
+	return snap->note;
 }
 
 /* ---- out ---- */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Snapshots in files: a header, the ids, the blocks, the slab, as they lie in system memory. Numbers are
+ * Snapshots in files: a header, the ids, the blocks, the slab, as they lie in system memory, the note. Numbers are
  * little-endian, as on the hosts that this runs on. The header says what the rest is; a file is only
  * read when every field is what this context would have written, and its bytes are those that were.
  */
@@ -24,7 +24,7 @@ struct header {
 	uint64_t model[2];
 	char model_type[32];
 	uint32_t kv_dtype, kv_layers, kv_heads, kv_dim;
-	uint32_t block_tokens, vocab_size, tokens, reserved;
+	uint32_t block_tokens, vocab_size, tokens, note_bytes;
 	uint64_t block_bytes, slab_bytes;
 	uint64_t payload_bytes, payload_sum;
 	uint64_t header_sum; /* of all before it */
@@ -43,13 +43,20 @@ static uint64_t sum(uint64_t state, const void *data, uint64_t len)
 	return state;
 }
 
+/* Without a note it adds nothing. */
+static uint64_t payload_sum(const struct zw_snapshot *snap, const void *state, uint64_t bytes)
+{
+	return sum(sum(sum(0, snap->ids, 4ull * snap->length), state, bytes), snap->note,
+		   snap->note_bytes);
+}
+
 static uint64_t ids_bytes(uint32_t tokens)
 {
 	return llm_align(4ull * tokens, 8);
 }
 
-/* The header of n tokens of this context, without the checksums. */
-static void fill(struct header *h, const struct zw_ctx *c, uint32_t n)
+/* The header of n tokens of this context and a note, without the checksums. */
+static void fill(struct header *h, const struct zw_ctx *c, uint32_t n, uint32_t note_bytes)
 {
 	memset(h, 0, sizeof(*h));
 	memcpy(h->magic, MAGIC, sizeof(h->magic));
@@ -66,7 +73,8 @@ static void fill(struct header *h, const struct zw_ctx *c, uint32_t n)
 	h->tokens = n;
 	h->block_bytes = llm_block_bytes(c);
 	h->slab_bytes = c->needs.slab_bytes;
-	h->payload_bytes = ids_bytes(n) + llm_snapshot_bytes(c, n);
+	h->note_bytes = note_bytes;
+	h->payload_bytes = ids_bytes(n) + llm_snapshot_bytes(c, n) + note_bytes;
 }
 
 /* ---- save ---- */
@@ -76,7 +84,7 @@ static int write_all(FILE *f, const void *data, uint64_t len)
 	return len && fwrite(data, 1, len, f) != len ? -errno : 0;
 }
 
-static int write_file(const char *path, const struct header *h, const uint32_t *ids,
+static int write_file(const char *path, const struct header *h, const struct zw_snapshot *snap,
 		      const void *state, uint64_t bytes, struct zw_error *err)
 {
 	static const char zeroes[8];
@@ -92,11 +100,13 @@ static int write_file(const char *path, const struct header *h, const uint32_t *
 	}
 	ret = write_all(f, h, sizeof(*h));
 	if (!ret)
-		ret = write_all(f, ids, n);
+		ret = write_all(f, snap->ids, n);
 	if (!ret)
 		ret = write_all(f, zeroes, ids_bytes(h->tokens) - n);
 	if (!ret)
 		ret = write_all(f, state, bytes);
+	if (!ret)
+		ret = write_all(f, snap->note, snap->note_bytes);
 	if (!ret && (fflush(f) || fsync(fd)))
 		ret = -errno;
 	if (fclose(f) && !ret)
@@ -114,12 +124,12 @@ static int save(const struct zw_snapshot *snap, const struct zw_buffer *state, c
 	char *temp;
 	int ret;
 
-	fill(&h, c, snap->length);
-	h.payload_sum = sum(sum(0, snap->ids, 4ull * snap->length), state->ptr, bytes);
+	fill(&h, c, snap->length, snap->note_bytes);
+	h.payload_sum = payload_sum(snap, state->ptr, bytes);
 	h.header_sum = sum(0, &h, offsetof(struct header, header_sum));
 	if (asprintf(&temp, "%s.%ld.new", path, (long)getpid()) < 0)
 		return llm_fail(err, -ENOMEM, "%s: out of memory", path);
-	ret = write_file(temp, &h, snap->ids, state->ptr, bytes, err);
+	ret = write_file(temp, &h, snap, state->ptr, bytes, err);
 	if (!ret && rename(temp, path))
 		ret = llm_fail(err, -errno, "%s: %s", path, strerror(errno));
 	if (ret)
@@ -177,7 +187,7 @@ static int check_header(const char *path, const struct header *h, uint64_t size,
 	if (h->header_sum != sum(0, h, offsetof(struct header, header_sum)) ||
 	    memchr(h->model_type, 0, sizeof(h->model_type)) == NULL)
 		return llm_fail(err, -EBADMSG, "%s: the header is damaged", path);
-	fill(&want, c, h->tokens);
+	fill(&want, c, h->tokens, h->note_bytes);
 	if (strcmp(h->model_type, want.model_type))
 		return llm_fail(err, -EINVAL, "%s: a session of model_type \"%s\", not \"%s\"",
 				path, h->model_type, want.model_type);
@@ -207,6 +217,8 @@ static int check_header(const char *path, const struct header *h, uint64_t size,
 	if (!ret && h->tokens > c->o.context)
 		ret = llm_fail(err, -ENOSPC, "%s: %u tokens, the context has room for %u", path,
 			       h->tokens, c->o.context);
+	if (!ret && h->note_bytes > ZW_SNAPSHOT_MAX_NOTE)
+		ret = llm_fail(err, -EBADMSG, "%s: a note of %u bytes", path, h->note_bytes);
 	if (!ret &&
 	    (h->payload_bytes != want.payload_bytes || size != sizeof(*h) + want.payload_bytes))
 		ret = llm_fail(err, -EBADMSG, "%s: %llu bytes, %llu were written", path,
@@ -231,9 +243,16 @@ static int read_payload(int fd, const char *path, const struct header *h, struct
 	if (!ret)
 		ret = llm_file_pread(fd, path, snap->system.ptr, bytes,
 				     sizeof(*h) + ids_bytes(snap->length), err);
+	if (!ret && h->note_bytes) {
+		snap->note = malloc(h->note_bytes);
+		snap->note_bytes = h->note_bytes;
+		ret = snap->note ? llm_file_pread(fd, path, snap->note, h->note_bytes,
+						  sizeof(*h) + ids_bytes(snap->length) + bytes, err)
+				 : llm_fail(err, -ENOMEM, "%s: out of memory", path);
+	}
 	if (ret)
 		return ret;
-	if (h->payload_sum != sum(sum(0, snap->ids, 4ull * snap->length), snap->system.ptr, bytes))
+	if (h->payload_sum != payload_sum(snap, snap->system.ptr, bytes))
 		return llm_fail(err, -EBADMSG, "%s: the contents are damaged", path);
 	for (uint32_t i = 0; i < snap->length; i++) {
 		if (snap->ids[i] >= h->vocab_size)

@@ -19,6 +19,8 @@ struct zw_snapshot {
 	uint32_t known;           /* of them, as of struct llm_seq */
 	struct zw_buffer slab;    /* not out; or empty */
 	struct zw_buffer system;  /* out; or empty */
+	char *note;               /* the caller's, or NULL */
+	uint32_t note_bytes;
 };
 
 /* Where the slab lies in system memory, and how much there is. */

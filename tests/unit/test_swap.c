@@ -284,7 +284,20 @@ static void test_files(void **state)
 
 	go_on(c, a, 0, 0, 70);
 	snap = taken(c, a);
+	assert_int_equal(zw_snapshot_set_note(snap, "gone", 4), 0);
+	assert_int_equal(zw_snapshot_set_note(snap, "a note", 7), 0);
+	assert_int_equal(zw_snapshot_set_note(snap, "", 1ull << 29), -EFBIG);
 	saved(snap, path);
+	copy = loaded(c, path);
+	assert_string_equal(zw_snapshot_get_note(copy, &len[0]), "a note");
+	assert_int_equal(len[0], 7);
+	zw_snapshot_destroy(copy);
+	assert_int_equal(zw_snapshot_set_note(snap, NULL, 0), 0);
+	saved(snap, path);
+	copy = loaded(c, path);
+	assert_null(zw_snapshot_get_note(copy, &len[0]));
+	assert_int_equal(len[0], 0);
+	zw_snapshot_destroy(copy);
 	/* From the pool and from system memory: the same file. */
 	assert_int_equal(zw_snapshot_swap_out(snap), 0);
 	saved(snap, again);
@@ -344,6 +357,9 @@ static void test_damaged(void **state)
 
 	go_on(c, a, 0, 0, 70);
 	snap = taken(c, a);
+	data = calloc(1, 3000);
+	assert_int_equal(zw_snapshot_set_note(snap, data, 3000), 0);
+	free(data);
 	saved(snap, path);
 	data = slurp(path, &len);
 	for (size_t n = 0; n < len; n += n < 700 ? 1 : 1009) {

@@ -272,6 +272,16 @@ struct zw_snapshot_info {
 
 ZW_API int zw_snapshot_get_info(const struct zw_snapshot *snap, struct zw_snapshot_info *info);
 
+#define ZW_SNAPSHOT_MAX_NOTE (1u << 28) /**< bytes */
+
+/**
+ * Bytes of the caller's that go with a snapshot into its file and come back from there, copied: what its
+ * tokens stand for, say. In place of those before; none with len 0. -EINVAL, -EFBIG, -ENOMEM.
+ */
+ZW_API int zw_snapshot_set_note(struct zw_snapshot *snap, const void *data, size_t len);
+/** Valid until they are set again or the snapshot is destroyed; NULL, *len 0: there are none. */
+ZW_API const void *zw_snapshot_get_note(const struct zw_snapshot *snap, size_t *len);
+
 /**
  * Writes a snapshot, wherever it is, to a file, which replaces one that is there when it is complete.
  * The file names the model and its shapes and holds the ids, the KV cache and recurrent state; only its
