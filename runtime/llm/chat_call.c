@@ -121,15 +121,40 @@ static int take_value(struct jctx *c, struct text *t, const char **from, size_t 
 	return 0;
 }
 
-/* What the schema of a parameter says of its type: a JSON value, or a text? */
+static const struct jval *keyword(const struct jval *schema, const char *key)
+{
+	return jdict_find(schema->u.d, key, strlen(key));
+}
+
+/* Without a type: values that are listed, or schemas elsewhere. */
+static bool is_json_untyped(const struct jval *schema)
+{
+	static const char *const elsewhere[] = {"anyOf", "oneOf", "allOf", "$ref"};
+	const struct jval *list = keyword(schema, "enum"), *only = keyword(schema, "const");
+
+	for (size_t i = 0; i < ZW_ARRAY_SIZE(elsewhere); i++) {
+		if (keyword(schema, elsewhere[i]))
+			return true;
+	}
+	if (!list || list->t != J_LIST)
+		return only && only->t != J_STRING;
+	for (size_t i = 0; i < list->u.l->n; i++) {
+		if (list->u.l->v[i].t == J_STRING)
+			return false;
+	}
+	return true;
+}
+
+/* What the schema of a parameter says of its type: a JSON value, or a text? See also grammar_calls.c. */
 static bool is_json(const struct jval *schema)
 {
-	const struct jval *type =
-		schema && schema->t == J_DICT ? jdict_find(schema->u.d, "type", 4) : NULL;
+	const struct jval *type;
 
+	if (!schema || schema->t != J_DICT)
+		return false;
+	type = keyword(schema, "type");
 	if (!type)
-		return schema && schema->t == J_DICT &&
-		       (jdict_find(schema->u.d, "anyOf", 5) || jdict_find(schema->u.d, "oneOf", 5));
+		return is_json_untyped(schema);
 	if (type->t == J_STRING)
 		return !jis(type, "string");
 	for (size_t i = 0; type->t == J_LIST && i < type->u.l->n; i++) {

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sampler.h"
+
 static void stats_diff(struct zw_ctx_stats *d, const struct zw_ctx_stats *a,
 		       const struct zw_ctx_stats *b)
 {
@@ -54,6 +56,32 @@ int llm_choose(const struct zw_ctx *c, struct zw_sampler *s, const struct zw_out
 	return 0;
 }
 
+bool llm_can_draft(const struct zw_ctx *c, const struct zw_sampler *s, bool logprobs)
+{
+	return !logprobs && sampler_greedy(s, c->o.vocab);
+}
+
+uint32_t llm_want_greedy(const struct zw_sampler *s)
+{
+	return sampler_masks(s) ? ZW_WANT_ARGMAX | ZW_WANT_LOGITS : ZW_WANT_ARGMAX;
+}
+
+int llm_choose_greedy(const struct zw_ctx *c, struct zw_sampler *s, const struct zw_output *o,
+		      uint32_t *id, struct zw_error *err)
+{
+	int allows;
+
+	if (o->argmax < 0)
+		return llm_fail(err, (int)o->argmax, "the logits are NaN");
+	*id = (uint32_t)o->argmax;
+	allows = sampler_allows(s, *id);
+	if (allows < 0)
+		return llm_fail(err, allows, "the mask callback failed");
+	if (allows)
+		return 0;
+	return o->logits ? zw_sampler_pick(s, o->logits, c->o.vocab, id, err) : -EAGAIN;
+}
+
 static int on_progress(void *opaque, uint64_t done, uint64_t total)
 {
 	struct llm_run *g = opaque;
@@ -68,7 +96,9 @@ static int eval(struct llm_run *g, const uint32_t *ids, size_t n, bool prompt, s
 	struct zw_eval_options opt = {.size = sizeof(opt)};
 	bool more = g->r.generated_tokens < g->p.max_tokens;
 
-	opt.want = more ? llm_want_of(g->c, g->p.sampler, g->p.logprobs) : 0;
+	if (more)
+		opt.want = g->drafts ? llm_want_greedy(g->p.sampler)
+				     : llm_want_of(g->c, g->p.sampler, g->p.logprobs);
 	if (prompt) {
 		opt.all_logits = g->p.prompt_logits;
 		opt.progress = on_progress;
@@ -102,16 +132,16 @@ static int prefill(struct llm_run *g, const uint32_t *prompt, size_t n, struct z
 static bool runs_ahead(const struct llm_run *g)
 {
 	return g->c->o.steps > 1 && (!g->c->needs.slab_bytes || g->c->o.rewind) &&
-	       llm_want_of(g->c, g->p.sampler, g->p.logprobs) == ZW_WANT_ARGMAX;
+	       llm_can_draft(g->c, g->p.sampler, g->p.logprobs);
 }
 
-static int feed(struct llm_run *g, uint32_t id, uint64_t *step, struct zw_error *err)
+static int feed(struct llm_run *g, uint32_t id, uint32_t want, uint64_t *step, struct zw_error *err)
 {
 	struct zw_batch_token t = {
 		.id = id,
 		.pos = (uint32_t)zw_seq_length(g->c, g->p.seq),
 		.seq = g->p.seq,
-		.want = ZW_WANT_ARGMAX,
+		.want = want,
 	};
 	struct zw_batch b = {.size = sizeof(b), .count = 1, .token_size = sizeof(t), .tokens = &t};
 	struct llm_submit how = {.cancels = &g->cancels, .next = LLM_NO_ROW};
@@ -119,24 +149,51 @@ static int feed(struct llm_run *g, uint32_t id, uint64_t *step, struct zw_error 
 	return llm_ctx_submit(g->c, &b, &how, step, err);
 }
 
-/* Feeds a token back, if that is not under way, and takes the next choice. */
-static int feed_ahead(struct llm_run *g, uint32_t id, struct zw_error *err)
+static int outputs_of(struct llm_run *g, uint64_t step, struct zw_error *err)
 {
+	int ret = zw_ctx_wait(g->c, step, ZW_FOREVER, err);
+
+	g->out = (struct zw_output){.size = sizeof(g->out)};
+	return ret ? ret : zw_ctx_output(g->c, step, 0, &g->out);
+}
+
+/* The last token once more, when the best one behind it turned out to be none that may come. */
+static int feed_again(struct llm_run *g, uint32_t id, struct zw_error *err)
+{
+	uint64_t step;
+	int ret = zw_seq_truncate(g->c, g->p.seq, (uint32_t)zw_seq_length(g->c, g->p.seq) - 1);
+
+	if (ret)
+		return llm_fail(err, ret, "taking a token back: %s", strerror(-ret));
+	ret = feed(g, id, llm_want_greedy(g->p.sampler), &step, err);
+	return ret ? ret : outputs_of(g, step, err);
+}
+
+/* Feeds a token back, if that is not under way, and takes the next choice. */
+static int feed_ahead(struct llm_run *g, uint32_t id, uint32_t *next, struct zw_error *err)
+{
+	bool masks = sampler_masks(g->p.sampler);
 	uint64_t step = g->ahead;
 	struct zw_error why;
-	int ret = step ? 0 : feed(g, id, &step, err);
+	int ret = step ? 0 : feed(g, id, llm_want_greedy(g->p.sampler), &step, err);
 
 	g->ahead = 0;
 	if (ret)
 		return ret;
-	/* When there is no room for it, that is found out when it is needed. */
-	if (g->r.generated_tokens + 1 < g->p.max_tokens && feed(g, ZW_ID_CHOSEN, &g->ahead, &why))
+	/*
+	 * When there is no room for it, that is found out when it is needed. Where a mask is at work what
+	 * the device chooses need not be what comes.
+	 */
+	if (!masks && g->r.generated_tokens + 1 < g->p.max_tokens &&
+	    feed(g, ZW_ID_CHOSEN, ZW_WANT_ARGMAX, &g->ahead, &why))
 		g->ahead = 0;
-	ret = zw_ctx_wait(g->c, step, ZW_FOREVER, err);
-	if (ret)
+	ret = outputs_of(g, step, err);
+	if (!ret)
+		ret = llm_choose_greedy(g->c, g->p.sampler, &g->out, next, err);
+	if (ret != -EAGAIN)
 		return ret;
-	g->out = (struct zw_output){.size = sizeof(g->out)};
-	return zw_ctx_output(g->c, step, 0, &g->out);
+	ret = feed_again(g, id, err);
+	return ret ? ret : llm_choose_greedy(g->c, g->p.sampler, &g->out, next, err);
 }
 
 /* A step that is not needed after all. One that failed was undone already. */
@@ -173,14 +230,14 @@ static int give_logprobs(struct llm_run *g, uint32_t id, struct zw_error *err)
 static int loop(struct llm_run *g, struct zw_error *err)
 {
 	bool ignore_stop = g->p.flags & ZW_GENERATE_IGNORE_STOP, ahead = runs_ahead(g);
-	uint32_t id;
-	int ret;
+	uint32_t id, next;
+	int ret = 0;
 
 	g->r.finish = ZW_FINISH_LENGTH;
-	while (!g->ended && g->r.generated_tokens < g->p.max_tokens) {
-		ret = llm_choose(g->c, g->p.sampler, &g->out, &id, err);
-		if (ret)
-			return ret;
+	if (!g->ended && g->p.max_tokens)
+		ret = llm_choose(g->c, g->p.sampler, &g->out, &next, err);
+	while (!ret && !g->ended && g->r.generated_tokens < g->p.max_tokens) {
+		id = next;
 		if (!ignore_stop && zw_model_is_stop(g->c->m, id)) {
 			g->r.finish = ZW_FINISH_STOP;
 			return 0;
@@ -199,19 +256,21 @@ static int loop(struct llm_run *g, struct zw_error *err)
 		ret = zw_sampler_accept(g->p.sampler, id);
 		if (ret)
 			return llm_fail(err, ret, "token %u: %s", id, strerror(-ret));
-		ret = ahead ? feed_ahead(g, id, err) : eval(g, &id, 1, false, err);
-		if (ret)
-			return ret;
+		if (ahead) {
+			ret = feed_ahead(g, id, &next, err);
+			continue;
+		}
+		ret = eval(g, &id, 1, false, err);
+		if (!ret)
+			ret = llm_choose(g->c, g->p.sampler, &g->out, &next, err);
 	}
 	if (g->ended)
 		g->r.finish = ZW_FINISH_CALLBACK;
-	return 0;
+	return ret;
 }
 
 static int decode(struct llm_run *g, struct zw_error *err)
 {
-	bool drafts = g->p.draft && g->p.draft_tokens &&
-		      llm_want_of(g->c, g->p.sampler, g->p.logprobs) == ZW_WANT_ARGMAX;
 	int ret;
 
 	if (g->p.logprobs) {
@@ -221,7 +280,7 @@ static int decode(struct llm_run *g, struct zw_error *err)
 		if (!g->lp)
 			return llm_fail(err, -ENOMEM, "out of memory");
 	}
-	ret = drafts ? llm_draft_loop(g, err) : loop(g, err);
+	ret = g->drafts ? llm_draft_loop(g, err) : loop(g, err);
 	drop_ahead(g);
 	free(g->lp);
 	return ret;
@@ -259,6 +318,7 @@ int zw_generate(struct zw_ctx *c, const struct zw_generate_params *params, const
 	ret = llm_draft_check(&g, err);
 	if (ret)
 		return ret;
+	g.drafts = g.p.draft && g.p.draft_tokens && llm_can_draft(c, g.p.sampler, g.p.logprobs);
 	g.cancels = llm_ctx_cancels(c);
 	g.r.prefill = result->prefill;
 	g.r.decode = result->decode;

@@ -13,6 +13,23 @@ uint32_t llm_want_of(const struct zw_ctx *c, const struct zw_sampler *s, bool al
 int llm_choose(const struct zw_ctx *c, struct zw_sampler *s, const struct zw_output *o,
 	       uint32_t *id, struct zw_error *err);
 
+/*
+ * Drafts are checked by the best tokens that the device finds; where the sampler has a mask that is not
+ * idle, there are logits beside them.
+ */
+bool llm_can_draft(const struct zw_ctx *c, const struct zw_sampler *s, bool logprobs);
+uint32_t llm_want_greedy(const struct zw_sampler *s);
+/* The choice then. -EAGAIN: the mask does not let the best one through, and there are no logits. */
+int llm_choose_greedy(const struct zw_ctx *c, struct zw_sampler *s, const struct zw_output *o,
+		      uint32_t *id, struct zw_error *err);
+
+/*
+ * Up to max tokens that followed the last time that the text, `end` ids and the last one, ended as it does;
+ * their number.
+ */
+uint32_t llm_draft_ngram(const uint32_t *ids, uint32_t end, uint32_t last, uint32_t *draft,
+			 uint32_t max);
+
 /* zw_generate() under way. */
 struct llm_run {
 	struct zw_ctx *c;
@@ -20,8 +37,9 @@ struct llm_run {
 	struct zw_generate_result r;
 	struct zw_output out; /* of the last token evaluated */
 	uint64_t cancels;
-	uint64_t ahead;        /* the step in flight that feeds back what is not known yet, or 0 */
-	bool ended;            /* by a callback */
+	uint64_t ahead; /* the step in flight that feeds back what is not known yet, or 0 */
+	bool ended;     /* by a callback */
+	bool drafts;
 	struct zw_logprob *lp; /* room for 1 + top_logprobs, or NULL */
 };
 

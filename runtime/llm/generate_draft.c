@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "sampler.h"
+
 #define NGRAM_MAX 3 /* tokens that have to be the same */
 
 struct drafts {
@@ -42,33 +44,32 @@ int llm_draft_check(const struct llm_run *g, struct zw_error *err)
 	return 0;
 }
 
-/* What followed the last time that the text ended as it does with id[0]. */
-static void draft_ngram(const struct llm_run *g, struct drafts *d, uint32_t max)
+uint32_t llm_draft_ngram(const uint32_t *ids, uint32_t end, uint32_t last, uint32_t *draft,
+			 uint32_t max)
 {
-	const struct llm_seq *s = llm_seq_of(g->c, g->p.seq);
-	uint32_t end = s->length, best = 0, at = 0;
+	uint32_t best = 0, at = 0, n;
 
-	/* Behind position `from`, the id there is id[0]: how much in front of it is the same? */
+	/* Behind position `from`, which has the same id: how much in front of it is the same? */
 	for (uint32_t from = end; from-- > 0 && best < NGRAM_MAX;) {
 		uint32_t same = 0;
 
-		if (s->ids[from] != d->id[0])
+		if (ids[from] != last)
 			continue;
 		do
 			same++;
-		while (same < NGRAM_MAX && same <= from &&
-		       s->ids[from - same] == s->ids[end - same]);
+		while (same < NGRAM_MAX && same <= from && ids[from - same] == ids[end - same]);
 		if (same > best) {
 			best = same;
 			at = from;
 		}
 	}
 	/* What followed may go on into what is drafted: a text that repeats itself. */
-	for (d->n = 0; best && d->n < max; d->n++) {
-		uint32_t from = at + 1 + d->n;
+	for (n = 0; best && n < max; n++) {
+		uint32_t from = at + 1 + n;
 
-		d->id[1 + d->n] = from < end ? s->ids[from] : d->id[from - end];
+		draft[n] = from < end ? ids[from] : from == end ? last : draft[from - end - 1];
 	}
+	return n;
 }
 
 /* id[0] was chosen behind token `index` of the step. */
@@ -83,11 +84,16 @@ static int draft(const struct llm_run *g, uint64_t step, uint32_t index, struct 
 	/* A step feeds one token more than it drafts, and gives as many. Both counts are at least 1. */
 	max = room <= max ? room - 1 : max;
 	max = left <= max ? (uint32_t)left - 1 : max;
+	/* Each has logits where there is a mask. */
+	if (sampler_masks(g->p.sampler) && max > g->c->o.logits - 1)
+		max = g->c->o.logits - 1;
 	d->n = d->on_device = 0;
 	if (!max)
 		return 0;
 	if (g->p.draft == ZW_DRAFT_NGRAM) {
-		draft_ngram(g, d, max);
+		const struct llm_seq *q = llm_seq_of(g->c, g->p.seq);
+
+		d->n = llm_draft_ngram(q->ids, q->length, d->id[0], &d->id[1], max);
 		return 0;
 	}
 	ret = llm_mtp_draft(g->c, step, index, &d->id[1], &d->row);
@@ -114,7 +120,8 @@ static int run_step(struct llm_run *g, struct drafts *d, uint64_t *step, struct 
 	int ret;
 
 	for (uint32_t i = 0; i <= d->n; i++)
-		t[i] = (struct zw_batch_token){d->id[i], length + i, g->p.seq, ZW_WANT_ARGMAX};
+		t[i] = (struct zw_batch_token){d->id[i], length + i, g->p.seq,
+					       llm_want_greedy(g->p.sampler)};
 	ret = llm_ctx_submit(g->c, &b, &how, step, err);
 	if (!ret)
 		ret = zw_ctx_wait(g->c, *step, ZW_FOREVER, err);
@@ -131,10 +138,7 @@ static int choice(const struct llm_run *g, uint64_t step, uint32_t i, uint32_t *
 	struct zw_output out = {.size = sizeof(out)};
 	int ret = zw_ctx_output(g->c, step, i, &out);
 
-	if (!ret && out.argmax < 0)
-		ret = llm_fail(err, (int)out.argmax, "the logits are NaN");
-	*id = (uint32_t)out.argmax;
-	return ret;
+	return ret ? ret : llm_choose_greedy(g->c, g->p.sampler, &out, id, err);
 }
 
 /* A token that was chosen; *more: it is to be fed, and another one chosen. */
@@ -160,30 +164,41 @@ static int take(struct llm_run *g, uint32_t id, bool *more, struct zw_error *err
 	return 0;
 }
 
-/* Of a step that began at `length`: takes what was right, and cuts the rest off. */
+/*
+ * Of a step that began at `length`: takes what was right, and cuts the rest off. `index` is then the token
+ * behind which id[0] was chosen. *again: id[0] was taken already, but not what comes behind it, as a mask
+ * forbids the best one: it is cut off as well.
+ */
 static int accept(struct llm_run *g, struct drafts *d, uint64_t step, uint32_t length,
-		  uint32_t *right, bool *more, struct zw_error *err)
+		  uint32_t *index, bool *more, bool *again, struct zw_error *err)
 {
-	uint32_t next;
+	uint32_t right = 0, next, keep;
 	int ret = choice(g, step, 0, &next, err);
 
-	*right = 0;
 	*more = true;
 	g->r.drafted_tokens += d->n;
-	while (!ret && *right < d->n && d->id[1 + *right] == next) {
+	while (!ret && right < d->n && d->id[1 + right] == next) {
 		g->r.accepted_tokens++;
 		ret = take(g, next, more, err);
 		if (ret || !*more)
 			break;
-		(*right)++;
-		ret = choice(g, step, *right, &next, err);
+		right++;
+		ret = choice(g, step, right, &next, err);
 	}
-	if (*right < d->n) {
-		int bad = zw_seq_truncate(g->c, g->p.seq, length + 1 + *right);
+	/* Behind the first there are logits, when a mask was at work. */
+	*again = ret == -EAGAIN && right;
+	if (*again) {
+		next = d->id[right--];
+		ret = 0;
+	}
+	keep = length + 1 + right;
+	if (keep < length + 1 + d->n) {
+		int bad = zw_seq_truncate(g->c, g->p.seq, keep);
 
 		if (bad && !ret)
 			ret = llm_fail(err, bad, "taking drafts back: %s", strerror(-bad));
 	}
+	*index = right;
 	d->id[0] = next;
 	return ret;
 }
@@ -193,7 +208,7 @@ int llm_draft_loop(struct llm_run *g, struct zw_error *err)
 	struct drafts d = {0};
 	uint64_t step = g->c->last_step;
 	uint32_t index = llm_step_tokens(g->c, step) - 1;
-	bool more = true;
+	bool more = true, again = false;
 	int ret;
 
 	if (g->ended || !g->p.max_tokens) {
@@ -204,7 +219,8 @@ int llm_draft_loop(struct llm_run *g, struct zw_error *err)
 	while (!ret) {
 		uint32_t length = (uint32_t)zw_seq_length(g->c, g->p.seq);
 
-		ret = take(g, d.id[0], &more, err);
+		if (!again)
+			ret = take(g, d.id[0], &more, err);
 		if (ret || !more)
 			break;
 		if (length == g->c->o.context) {
@@ -215,7 +231,7 @@ int llm_draft_loop(struct llm_run *g, struct zw_error *err)
 		if (!ret)
 			ret = run_step(g, &d, &step, err);
 		if (!ret)
-			ret = accept(g, &d, step, length, &index, &more, err);
+			ret = accept(g, &d, step, length, &index, &more, &again, err);
 		if (!more)
 			break;
 	}

@@ -13,6 +13,12 @@
 #define GR_STATES_MAX (1u << 20)
 #define GR_RULES_MAX  (1u << 14)
 #define GR_NEVER      UINT32_MAX /* no way to the end */
+/*
+ * An added token reads as this byte, which no UTF-8 has, and then its text. So it can only come where a
+ * grammar names the byte, or takes any. In ordinary tokens GR_BAD, no better UTF-8, stands for it.
+ */
+#define GR_ADDED      0xffu
+#define GR_BAD        0xfeu
 
 enum gr_kind {
 	GR_BYTES,
@@ -111,6 +117,7 @@ struct gr_cps {
 	size_t num, cap, cap_final;
 	struct gr_cp_edge *edge;
 	size_t num_edges, cap_edges;
+	bool plain; /* no quotes and no escapes: a text between tags, which has no < */
 };
 
 #define GR_CPS_MAX 20000
@@ -132,7 +139,7 @@ void gr_other_key(struct gr_builder *b, const char *const *names, size_t n, uint
 /* ---- grammar_regex.c ---- */
 
 /* A string that the pattern is found in. */
-void gr_pattern(struct gr_builder *b, const char *pattern, uint64_t min, uint64_t max,
+void gr_pattern(struct gr_builder *b, const char *pattern, uint64_t min, uint64_t max, bool plain,
 		uint32_t from, uint32_t to);
 /* The pattern of a format, or NULL. */
 const char *gr_format(const char *name);
@@ -146,6 +153,70 @@ struct gr_bounds {
 
 void gr_number(struct gr_builder *b, const struct gr_bounds *r, bool integer, uint32_t from,
 	       uint32_t to);
+
+/* ---- grammar_schema.c ---- */
+
+/* Parses a text that is to become rules; NULL with *ret and err set. `what` goes in front of errors. */
+cJSON *gr_parse(const char *what, const char *text, size_t len, struct zw_error *err, int *ret);
+/* 0, or the error: then there is nothing to end. gr_end() sets *out when all has gone well. */
+int gr_begin(struct gr_builder *b, uint32_t flags, struct zw_error *err);
+int gr_end(struct gr_builder *b, struct zw_grammar **out);
+/* The rule of a schema, made when it is new; it may be under way. b->root is what $ref refer to. */
+uint32_t gr_rule_of(struct gr_builder *b, const cJSON *schema);
+/* Goes to a member or element of the schema; what it returns is for gr_leave(). */
+size_t gr_enter(struct gr_builder *b, const char *key, const char *name);
+size_t gr_enter_index(struct gr_builder *b, const char *key, size_t i);
+void gr_leave(struct gr_builder *b, size_t had);
+const cJSON *gr_list_of(struct gr_builder *b, const cJSON *schema, const char *key);
+bool gr_is_required(const cJSON *required, const char *name);
+/* Fails when anything but a type stands beside enum or const: that would have to be checked. */
+void gr_values_alone(struct gr_builder *b, const cJSON *schema);
+
+struct gr_string_keys {
+	uint64_t min, max;   /* code points */
+	const char *pattern; /* or NULL */
+};
+
+/* What is said of strings; false when there are none of the kind. */
+bool gr_string_keys(struct gr_builder *b, const cJSON *schema, struct gr_string_keys *k);
+
+/* ---- grammar_calls.c: calls of tools ---- */
+
+/* An object of the list of tools. */
+struct gr_tool {
+	const char *name;
+	const cJSON *parameters; /* a schema */
+};
+
+/* False after a failure. What $ref refer to is that tool's then. */
+bool gr_tool(struct gr_builder *b, const cJSON *it, struct gr_tool *t);
+/* {"name": ..., "arguments": ...} of any of the tools, a line break or nothing around it. */
+void gr_json_calls(struct gr_builder *b, const cJSON *tools, uint32_t from, uint32_t to);
+/* Behind "<function=": of any of the tools, up to </function> and with it. */
+void gr_xml_calls(struct gr_builder *b, const cJSON *tools, uint32_t from, uint32_t to);
+/* From `from` on a line break or nothing. */
+uint32_t gr_newline(struct gr_builder *b, uint32_t from);
+
+/* ---- grammar_text.c: text up to tags ---- */
+
+struct gr_tag {
+	const char *text; /* begins with <, and has no other one */
+	uint32_t to;      /* the state behind it; GR_NEVER: it cannot come */
+};
+
+#define GR_TAGS_MAX 4
+
+struct gr_text {
+	uint32_t text; /* the state that what is none of the tags leads to */
+	uint32_t
+		again; /* where a < in the middle of a tag leads to; GR_NEVER: to the state returned */
+	bool utf8;     /* characters that a text has, not any bytes */
+	bool open;     /* the document may end in it */
+};
+
+/* From a state on, which may be that of the text; returns the one behind a <. */
+uint32_t gr_text_to_tags(struct gr_builder *b, uint32_t from, const struct gr_text *text,
+			 const struct gr_tag *tags, size_t n);
 
 /* ---- grammar_merge.c ---- */
 

@@ -13,7 +13,8 @@
 struct zw_grammar_vocab {
 	struct trie trie; /* value: index in `same` */
 	uint32_t *same;   /* by id: the next id with the same bytes, or TRIE_NONE */
-	uint32_t *off; /* by id: in bytes; off[id + 1] is its end; empty: not an ordinary token */
+	uint32_t *off;    /* by id: in bytes; off[id + 1] is its end; empty: there is no token */
+	uint64_t *tokens; /* bit per id: there is one */
 	char *bytes;
 	size_t num_bytes, cap_bytes;
 	uint32_t num;
@@ -30,17 +31,27 @@ struct zw_grammar_matcher {
 
 /* ---- vocabulary ---- */
 
-static int add_token(struct zw_grammar_vocab *v, uint32_t id, const char *bytes, size_t len)
+static int add_token(struct zw_grammar_vocab *v, uint32_t id, const char *bytes, size_t len,
+		     bool added)
 {
-	uint32_t had;
+	char *p;
 
-	if (llm_grow(&v->bytes, &v->cap_bytes, v->num_bytes + len, 1))
+	if (llm_grow(&v->bytes, &v->cap_bytes, v->num_bytes + len + 1, 1))
 		return -ENOMEM;
-	memcpy(v->bytes + v->num_bytes, bytes, len);
+	p = v->bytes + v->num_bytes;
+	if (added)
+		*p++ = (char)GR_ADDED;
+	memcpy(p, bytes, len);
+	for (size_t i = 0; i < len; i++) {
+		if ((uint8_t)p[i] == GR_ADDED)
+			p[i] = (char)GR_BAD;
+	}
+	p = v->bytes + v->num_bytes;
+	len += added;
 	v->num_bytes += len;
-	had = trie_get(&v->trie, bytes, len);
-	v->same[id] = had;
-	return trie_set(&v->trie, bytes, len, id);
+	v->tokens[id / 64] |= 1ull << id % 64;
+	v->same[id] = trie_get(&v->trie, p, len);
+	return trie_set(&v->trie, p, len, id);
 }
 
 int zw_grammar_vocab_open(const struct zw_tokenizer *tok, struct zw_grammar_vocab **out,
@@ -58,7 +69,8 @@ int zw_grammar_vocab_open(const struct zw_tokenizer *tok, struct zw_grammar_voca
 	v->num = n;
 	v->same = calloc((size_t)n + 1, sizeof(*v->same));
 	v->off = calloc((size_t)n + 1, sizeof(*v->off));
-	if (!v->same || !v->off)
+	v->tokens = calloc((size_t)n / 64 + 1, sizeof(*v->tokens));
+	if (!v->same || !v->off || !v->tokens)
 		goto nomem;
 	for (uint32_t id = 0; id < n; id++) {
 		const char *bytes;
@@ -66,14 +78,13 @@ int zw_grammar_vocab_open(const struct zw_tokenizer *tok, struct zw_grammar_voca
 		size_t len;
 
 		v->off[id] = (uint32_t)v->num_bytes;
-		if (zw_tokenizer_token(tok, id, &bytes, &len, &flags) || !len ||
-		    flags & ZW_TOKEN_ADDED)
+		if (zw_tokenizer_token(tok, id, &bytes, &len, &flags) || !len)
 			continue;
-		if (add_token(v, id, bytes, len))
+		if (add_token(v, id, bytes, len, flags & ZW_TOKEN_ADDED))
 			goto nomem;
 	}
 	v->off[n] = (uint32_t)v->num_bytes;
-	for (int i = 0; i < 256; i++) {
+	for (unsigned int i = 0; i < GR_BAD; i++) {
 		char c = (char)i;
 
 		if (trie_get(&v->trie, &c, 1) == TRIE_NONE) {
@@ -95,6 +106,7 @@ void zw_grammar_vocab_close(struct zw_grammar_vocab *v)
 	trie_free(&v->trie);
 	free(v->same);
 	free(v->off);
+	free(v->tokens);
 	free(v->bytes);
 	free(v);
 }
@@ -247,14 +259,33 @@ int zw_grammar_matcher_mask(void *matcher, float *logits, size_t n)
 	return 0;
 }
 
-int zw_grammar_matcher_accept_bytes(struct zw_grammar_matcher *m, const char *bytes, size_t len)
+int zw_grammar_matcher_idle(void *matcher)
+{
+	struct zw_grammar_matcher *m = matcher;
+	const uint64_t *mask;
+	struct gr_set *s;
+
+	if (m->waiting)
+		return 1;
+	s = &m->a.sets[m->set];
+	if (!s->complete || m->set == SET_DEAD || mask_of(m, &mask))
+		return 0;
+	s = &m->a.sets[m->set]; /* it may have moved */
+	if (!s->idle)
+		s->idle = memcmp(mask, m->v->tokens, (m->v->num / 64 + 1) * sizeof(*mask)) ? -1 : 1;
+	return s->idle > 0;
+}
+
+/* Bytes of a token, or of a text that has no mark of added ones. */
+static int accept_bytes(struct zw_grammar_matcher *m, const char *bytes, size_t len, bool token)
 {
 	int64_t set = m->set;
 
-	if (m->waiting)
-		return 0;
-	for (size_t i = 0; i < len && set > 0; i++)
-		set = gr_next_set(&m->a, (uint32_t)set, (uint8_t)bytes[i]);
+	for (size_t i = 0; i < len && set > 0; i++) {
+		uint8_t byte = (uint8_t)bytes[i];
+
+		set = gr_next_set(&m->a, (uint32_t)set, !token && byte == GR_ADDED ? GR_BAD : byte);
+	}
 	if (set < 0 || set == SET_DEAD)
 		return set < 0 ? (int)set : -EINVAL;
 	set = gr_automaton_trim(&m->a, (uint32_t)set);
@@ -264,6 +295,11 @@ int zw_grammar_matcher_accept_bytes(struct zw_grammar_matcher *m, const char *by
 	}
 	m->set = (uint32_t)set;
 	return 0;
+}
+
+int zw_grammar_matcher_accept_bytes(struct zw_grammar_matcher *m, const char *bytes, size_t len)
+{
+	return m->waiting ? 0 : accept_bytes(m, bytes, len, false);
 }
 
 int zw_grammar_matcher_accept(struct zw_grammar_matcher *m, uint32_t id)
@@ -282,8 +318,7 @@ int zw_grammar_matcher_accept(struct zw_grammar_matcher *m, uint32_t id)
 	}
 	if (id >= v->num || v->off[id] == v->off[id + 1])
 		return -EINVAL;
-	return zw_grammar_matcher_accept_bytes(m, v->bytes + v->off[id],
-					       v->off[id + 1] - v->off[id]);
+	return accept_bytes(m, v->bytes + v->off[id], v->off[id + 1] - v->off[id], true);
 }
 
 enum zw_grammar_status zw_grammar_matcher_status(const struct zw_grammar_matcher *m)

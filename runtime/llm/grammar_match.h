@@ -28,6 +28,7 @@ struct gr_set {
 	bool complete;       /* the document may end here */
 	uint32_t *next;      /* [256], NULL: nothing was looked up yet */
 	uint64_t *mask;      /* of tokens, NULL: not yet */
+	int8_t idle;         /* it lets every token through: 1; it does not: -1; 0: not known */
 };
 
 struct gr_automaton {

@@ -407,10 +407,10 @@ static uint32_t alternatives(struct re *re, uint32_t from, bool top)
 	}
 }
 
-void gr_pattern(struct gr_builder *b, const char *pattern, uint64_t min, uint64_t max,
+void gr_pattern(struct gr_builder *b, const char *pattern, uint64_t min, uint64_t max, bool plain,
 		uint32_t from, uint32_t to)
 {
-	struct re re = {.b = b, .p = pattern};
+	struct re re = {.b = b, .p = pattern, .c.plain = plain};
 	uint32_t start = gr_cp_state(b, &re.c), end = alternatives(&re, start, true);
 
 	if (!b->ret && *re.p)

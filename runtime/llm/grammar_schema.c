@@ -26,8 +26,8 @@ static void compile(struct gr_builder *b, const cJSON *schema, uint32_t from, ui
 
 /* ---- places ---- */
 
-/* Goes to a member or element of the schema; what it returns is for leave(). */
-static size_t enter(struct gr_builder *b, const char *key, const char *name)
+/* Goes to a member or element of the schema; what it returns is for gr_leave(). */
+size_t gr_enter(struct gr_builder *b, const char *key, const char *name)
 {
 	size_t had = strlen(b->place), n = had;
 
@@ -49,15 +49,15 @@ static size_t enter(struct gr_builder *b, const char *key, const char *name)
 	return had;
 }
 
-static size_t enter_index(struct gr_builder *b, const char *key, size_t i)
+size_t gr_enter_index(struct gr_builder *b, const char *key, size_t i)
 {
 	char number[24];
 
 	snprintf(number, sizeof(number), "%zu", i);
-	return enter(b, key, number);
+	return gr_enter(b, key, number);
 }
 
-static void leave(struct gr_builder *b, size_t had)
+void gr_leave(struct gr_builder *b, size_t had)
 {
 	if (!b->ret) /* the place of an error stays */
 		b->place[had] = '\0';
@@ -100,7 +100,7 @@ static bool know_room(struct gr_builder *b)
 }
 
 /* The rule of a schema, made when it is new; it may be under way. */
-static uint32_t rule_of(struct gr_builder *b, const cJSON *schema)
+uint32_t gr_rule_of(struct gr_builder *b, const cJSON *schema)
 {
 	uint32_t rule, end;
 	size_t slot;
@@ -140,7 +140,7 @@ static uint64_t count(struct gr_builder *b, const cJSON *schema, const char *key
 	return v;
 }
 
-static const cJSON *list_of(struct gr_builder *b, const cJSON *schema, const char *key)
+const cJSON *gr_list_of(struct gr_builder *b, const cJSON *schema, const char *key)
 {
 	const cJSON *it = gr_get(b, schema, key);
 
@@ -160,23 +160,34 @@ static const char *text_of(struct gr_builder *b, const cJSON *schema, const char
 
 /* ---- types ---- */
 
-static void string(struct gr_builder *b, const cJSON *s, uint32_t from, uint32_t to)
+bool gr_string_keys(struct gr_builder *b, const cJSON *s, struct gr_string_keys *k)
 {
-	uint64_t min = count(b, s, "minLength", 0), max = count(b, s, "maxLength", UINT64_MAX);
-	const char *pattern = text_of(b, s, "pattern"), *format = text_of(b, s, "format");
+	const char *format = text_of(b, s, "format");
 
+	k->min = count(b, s, "minLength", 0);
+	k->max = count(b, s, "maxLength", UINT64_MAX);
+	k->pattern = text_of(b, s, "pattern");
 	if (format && !gr_format(format))
 		gr_fail(b, -EOPNOTSUPP, "format \"%.60s\" at #%.100s is not supported", format,
 			b->place);
-	if (format && pattern)
+	if (format && k->pattern)
 		gr_fail(b, -EOPNOTSUPP, "a pattern beside a format at #%.100s is not supported",
 			b->place);
-	if (b->ret || min > max)
+	if (format)
+		k->pattern = gr_format(format);
+	return !b->ret && k->min <= k->max;
+}
+
+static void string(struct gr_builder *b, const cJSON *s, uint32_t from, uint32_t to)
+{
+	struct gr_string_keys k;
+
+	if (!gr_string_keys(b, s, &k))
 		return;
-	if (pattern || format)
-		gr_pattern(b, pattern ? pattern : gr_format(format), min, max, from, to);
+	if (k.pattern)
+		gr_pattern(b, k.pattern, k.min, k.max, false, from, to);
 	else
-		gr_string(b, min, max, from, to);
+		gr_string(b, k.min, k.max, from, to);
 }
 
 /* The tighter of an inclusive and an exclusive bound; sign -1 for upper ones. */
@@ -209,7 +220,7 @@ static void number(struct gr_builder *b, const cJSON *s, bool integer, uint32_t 
 
 static void array(struct gr_builder *b, const cJSON *s, uint32_t from, uint32_t to)
 {
-	const cJSON *items = gr_get(b, s, "items"), *prefix = list_of(b, s, "prefixItems"), *it;
+	const cJSON *items = gr_get(b, s, "items"), *prefix = gr_list_of(b, s, "prefixItems"), *it;
 	const char *rest_key = "items", *prefix_key = "prefixItems";
 	uint64_t min = count(b, s, "minItems", 0), max = count(b, s, "maxItems", UINT64_MAX);
 	uint64_t fixed, n = 0;
@@ -240,9 +251,9 @@ static void array(struct gr_builder *b, const cJSON *s, uint32_t from, uint32_t 
 	before = gr_state(b);
 	gr_empty(b, at, before);
 	if (max > fixed) {
-		had = enter(b, rest_key, NULL);
-		rest = rule_of(b, items ? items : &any_value);
-		leave(b, had);
+		had = gr_enter(b, rest_key, NULL);
+		rest = gr_rule_of(b, items ? items : &any_value);
+		gr_leave(b, had);
 	}
 	it = prefix ? prefix->child : NULL;
 	/* One by one as far as they differ or count, then a loop. */
@@ -251,9 +262,9 @@ static void array(struct gr_builder *b, const cJSON *s, uint32_t from, uint32_t 
 		uint32_t rule = rest, behind = gr_state(b), next;
 
 		if (it) {
-			had = enter_index(b, prefix_key, n);
-			rule = rule_of(b, it);
-			leave(b, had);
+			had = gr_enter_index(b, prefix_key, n);
+			rule = gr_rule_of(b, it);
+			gr_leave(b, had);
 			it = it->next;
 		}
 		gr_call(b, before, rule, behind);
@@ -318,7 +329,7 @@ static void member(struct gr_builder *b, struct object *o, const char *name, uin
 	o->some = behind + 1;
 }
 
-static bool is_required(const cJSON *required, const char *name)
+bool gr_is_required(const cJSON *required, const char *name)
 {
 	const cJSON *it;
 
@@ -356,7 +367,7 @@ static void others(struct gr_builder *b, struct object *o, uint32_t rule)
 static void members(struct gr_builder *b, struct object *o, uint32_t from, uint32_t to)
 {
 	const cJSON *props = gr_get(b, o->s, "properties"), *it;
-	const cJSON *required = list_of(b, o->s, "required");
+	const cJSON *required = gr_list_of(b, o->s, "required");
 	const cJSON *more = gr_get(b, o->s, "additionalProperties");
 	uint32_t close, rest = 0;
 	bool open = more ? !cJSON_IsFalse(more) : !props;
@@ -369,10 +380,10 @@ static void members(struct gr_builder *b, struct object *o, uint32_t from, uint3
 	close = gr_state(b);
 	gr_bytes(b, close, '}', '}', to);
 	o->none = gr_space(b, gr_byte(b, from, '{')) + 1;
-	had = enter(b, "additionalProperties", NULL);
+	had = gr_enter(b, "additionalProperties", NULL);
 	/* Also of what is required and has no schema. */
-	rest = rule_of(b, more ? more : &any_value);
-	leave(b, had);
+	rest = gr_rule_of(b, more ? more : &any_value);
+	gr_leave(b, had);
 	cJSON_ArrayForEach(it, props)
 	{
 		uint32_t rule;
@@ -381,11 +392,11 @@ static void members(struct gr_builder *b, struct object *o, uint32_t from, uint3
 			return;
 		if (gr_get(b, props, it->string) != it)
 			return;
-		had = enter(b, "properties", it->string);
-		rule = rule_of(b, it);
-		leave(b, had);
+		had = gr_enter(b, "properties", it->string);
+		rule = gr_rule_of(b, it);
+		gr_leave(b, had);
 		name(b, o, it->string);
-		member(b, o, it->string, rule, is_required(required, it->string));
+		member(b, o, it->string, rule, gr_is_required(required, it->string));
 	}
 	cJSON_ArrayForEach(it, required)
 	{
@@ -471,13 +482,11 @@ static void one_value(struct gr_builder *b, const cJSON *v, uint32_t from, uint3
 	cJSON_free(json);
 }
 
-static void values(struct gr_builder *b, const cJSON *s, uint32_t from, uint32_t to)
+void gr_values_alone(struct gr_builder *b, const cJSON *s)
 {
-	const cJSON *list = list_of(b, s, "enum"), *only = gr_get(b, s, "const"), *it;
-	unsigned int types = gr_types(b, s);
+	const cJSON *list = gr_get(b, s, "enum"), *it;
 	unsigned int about;
 
-	/* What else may be there would have to be checked for each value. */
 	cJSON_ArrayForEach(it, s)
 	{
 		if (gr_key(it->string, &about) != GR_KEY_NOTE && strcmp(it->string, "type") &&
@@ -486,6 +495,14 @@ static void values(struct gr_builder *b, const cJSON *s, uint32_t from, uint32_t
 				"\"%.40s\" beside a list of values at #%.80s is not supported",
 				it->string, b->place);
 	}
+}
+
+static void values(struct gr_builder *b, const cJSON *s, uint32_t from, uint32_t to)
+{
+	const cJSON *list = gr_list_of(b, s, "enum"), *only = gr_get(b, s, "const"), *it;
+	unsigned int types = gr_types(b, s);
+
+	gr_values_alone(b, s);
 	if (only && gr_type_of_value(only) & types)
 		one_value(b, only, from, to);
 	cJSON_ArrayForEach(it, list)
@@ -515,7 +532,7 @@ static const cJSON *merge_in(struct gr_builder *b, const cJSON *sum, const cJSON
 	if (++b->depth > NESTED_MAX)
 		gr_fail(b, -EFBIG, "the schema at #%.100s nests too deep", b->place);
 	part = gr_resolve(b, part);
-	all = b->ret || !cJSON_IsObject(part) ? NULL : list_of(b, part, "allOf");
+	all = b->ret || !cJSON_IsObject(part) ? NULL : gr_list_of(b, part, "allOf");
 	if (b->ret || !part) {
 		b->depth--;
 		return NULL;
@@ -541,24 +558,24 @@ static const cJSON *merge_in(struct gr_builder *b, const cJSON *sum, const cJSON
 static void any_of(struct gr_builder *b, const cJSON *s, const char *key, uint32_t from,
 		   uint32_t to)
 {
-	const cJSON *list = list_of(b, s, key), *rest = without(b, s, key), *it;
+	const cJSON *list = gr_list_of(b, s, key), *rest = without(b, s, key), *it;
 	size_t i = 0;
 
 	cJSON_ArrayForEach(it, list)
 	{
-		size_t had = enter_index(b, key, i++);
+		size_t had = gr_enter_index(b, key, i++);
 
 		if (b->ret)
 			return;
 		if (!rest) {
-			gr_call(b, from, rule_of(b, it), to);
+			gr_call(b, from, gr_rule_of(b, it), to);
 		} else {
 			const cJSON *both = merge_in(b, merge_in(b, NULL, rest), it);
 
 			if (both)
 				compile(b, both, from, to);
 		}
-		leave(b, had);
+		gr_leave(b, had);
 	}
 }
 
@@ -640,127 +657,72 @@ static void builder_free(struct gr_builder *b)
 	free(b->known);
 }
 
-/* Parses the text and lets `make` set the root rule. */
-static int open_text(const char *what, const char *text, size_t len, uint32_t flags,
-		     uint32_t (*make)(struct gr_builder *b, const cJSON *root),
-		     struct zw_grammar **out, struct zw_error *err)
+cJSON *gr_parse(const char *what, const char *text, size_t len, struct zw_error *err, int *ret)
 {
-	struct gr_builder b = {.err = err, .flags = flags};
 	cJSON *root = NULL;
 	char *copy;
 
-	if (!text || !out || (flags & ~ZW_GRAMMAR_COMPACT))
-		return llm_fail(err, -EINVAL, "%s: bad argument", what);
+	*ret = 0;
 	if (len > SCHEMA_MAX)
-		return llm_fail(err, -EFBIG, "%s: %zu bytes", what, len);
+		*ret = llm_fail(err, -EFBIG, "%s: %zu bytes", what, len);
 	/* cJSON ends a text at such a character. */
-	if (!is_utf8(text, len) || memmem(text, len, "\\u0000", 6))
-		return llm_fail(err, -EBADMSG, "%s: not UTF-8, or with \\u0000", what);
-	copy = malloc(len + 1);
-	b.g = calloc(1, sizeof(*b.g));
-	if (!copy || !b.g) {
-		free(copy);
-		free(b.g);
-		return llm_fail(err, -ENOMEM, "out of memory");
-	}
+	else if (!is_utf8(text, len) || memmem(text, len, "\\u0000", 6))
+		*ret = llm_fail(err, -EBADMSG, "%s: not UTF-8, or with \\u0000", what);
+	copy = *ret ? NULL : malloc(len + 1);
+	if (!copy)
+		*ret = *ret ? *ret : llm_fail(err, -ENOMEM, "out of memory");
+	if (*ret)
+		return NULL;
 	memcpy(copy, text, len);
 	copy[len] = '\0';
-	b.ret = llm_json_parse(what, copy, len, &root, err);
+	*ret = llm_json_parse(what, copy, len, &root, err);
 	free(copy);
-	if (!b.ret) {
-		b.root = root;
-		make_any(&b);
-		b.g->root = make(&b, root);
-		gr_finish(&b);
-	}
-	builder_free(&b);
-	cJSON_Delete(root);
-	if (b.ret) {
-		zw_grammar_close(b.g);
-		return b.ret;
-	}
-	*out = b.g;
-	return 0;
+	return root;
+}
+
+int gr_begin(struct gr_builder *b, uint32_t flags, struct zw_error *err)
+{
+	*b = (struct gr_builder){.err = err, .flags = flags, .g = calloc(1, sizeof(*b->g))};
+	if (!b->g)
+		return b->ret = llm_fail(err, -ENOMEM, "out of memory");
+	make_any(b);
+	if (!b->ret)
+		return 0;
+	builder_free(b);
+	zw_grammar_close(b->g);
+	return b->ret;
+}
+
+int gr_end(struct gr_builder *b, struct zw_grammar **out)
+{
+	gr_finish(b);
+	builder_free(b);
+	if (b->ret)
+		zw_grammar_close(b->g);
+	else
+		*out = b->g;
+	return b->ret;
 }
 
 int zw_grammar_open_schema(const char *schema, size_t len, uint32_t flags, struct zw_grammar **out,
 			   struct zw_error *err)
 {
-	return open_text("JSON schema", schema, len, flags, rule_of, out, err);
-}
+	struct gr_builder b;
+	cJSON *root;
+	int ret;
 
-/* One tool: {"name": "...", "arguments": ...} */
-static void tool(struct gr_builder *b, const cJSON *it, uint32_t from, uint32_t to)
-{
-	const cJSON *f = cJSON_IsObject(it) ? gr_get(b, it, "function") : NULL, *name, *params;
-	static const char empty[] = "{\"type\":\"object\",\"additionalProperties\":false}";
-	uint32_t at;
-	char *json;
-
-	f = f ? f : it;
-	name = cJSON_IsObject(f) ? gr_get(b, f, "name") : NULL;
-	params = cJSON_IsObject(f) ? gr_get(b, f, "parameters") : NULL;
-	if (!cJSON_IsString(name)) {
-		gr_fail(b, -EBADMSG, "the tool at #%.100s has no name", b->place);
-		return;
+	if (!schema || !out || (flags & ~ZW_GRAMMAR_COMPACT))
+		return llm_fail(err, -EINVAL, "zw_grammar_open_schema: bad argument");
+	root = gr_parse("JSON schema", schema, len, err, &ret);
+	if (!ret)
+		ret = gr_begin(&b, flags, err);
+	if (!ret) {
+		b.root = root;
+		b.g->root = gr_rule_of(&b, root);
+		ret = gr_end(&b, out);
 	}
-	if (!params)
-		params = gr_keep(b, cJSON_Parse(empty));
-	json = cJSON_PrintUnformatted(name);
-	if (b->ret || !json) {
-		cJSON_free(json);
-		gr_fail(b, -ENOMEM, "out of memory");
-		return;
-	}
-	at = gr_space(b, gr_text(b, gr_space(b, gr_byte(b, from, '{')), "\"name\":", 7));
-	at = gr_space(b, gr_byte(b, gr_text(b, at, json, strlen(json)), ','));
-	at = gr_space(b, gr_text(b, at, "\"arguments\":", 12));
-	cJSON_free(json);
-	from = gr_state(b);
-	gr_call(b, at, rule_of(b, params), from);
-	gr_empty(b, gr_byte(b, gr_space(b, from), '}'), to);
-}
-
-static uint32_t tool_calls(struct gr_builder *b, const cJSON *root)
-{
-	uint32_t rule = gr_rule(b), call = gr_state(b), behind = gr_state(b), end = gr_state(b);
-	uint32_t start;
-	const cJSON *it;
-	size_t i = 0;
-
-	if (!cJSON_IsArray(root))
-		gr_fail(b, -EBADMSG, "the tools are no list");
-	if (b->ret)
-		return 0;
-	start = b->g->rules[rule].start;
-	gr_empty(b, start, call);
-	gr_bytes(b, start, '\n', '\n', call);
-	cJSON_ArrayForEach(it, root)
-	{
-		size_t had = enter_index(b, NULL, i++);
-
-		/* References of a tool's schema are within that schema. */
-		b->root = it;
-		if (cJSON_IsObject(it)) {
-			const cJSON *f = gr_get(b, it, "function");
-			const cJSON *p = gr_get(b, f ? f : it, "parameters");
-
-			b->root = p ? p : it;
-		}
-		tool(b, it, call, behind);
-		leave(b, had);
-	}
-	gr_empty(b, behind, end);
-	gr_bytes(b, behind, '\n', '\n', end);
-	if (!b->ret)
-		b->g->states[end].final = true;
-	return rule;
-}
-
-int zw_grammar_open_tool_calls(const char *tools, size_t len, uint32_t flags,
-			       struct zw_grammar **out, struct zw_error *err)
-{
-	return open_text("tools", tools, len, flags, tool_calls, out, err);
+	cJSON_Delete(root);
+	return ret;
 }
 
 void zw_grammar_close(struct zw_grammar *g)

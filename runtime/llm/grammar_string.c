@@ -156,6 +156,21 @@ static void escaped(struct gr_builder *b, uint32_t from, uint32_t cp, uint32_t t
 	gr_empty(b, gr_text(b, from, text, n), to);
 }
 
+/* As they are; what begins a tag and control characters that no text has are left out. */
+static void plain(struct gr_builder *b, uint32_t from, uint32_t lo, uint32_t hi, uint32_t to)
+{
+	static const uint32_t runs[][2] = {
+		{'\t', '\n'}, {' ', '<' - 1}, {'<' + 1, '~'}, {0x80, 0x10ffff}};
+
+	for (size_t i = 0; i < ZW_ARRAY_SIZE(runs); i++) {
+		uint32_t first = lo > runs[i][0] ? lo : runs[i][0];
+		uint32_t last = hi < runs[i][1] ? hi : runs[i][1];
+
+		if (first <= last)
+			gr_utf8(b, from, first, last, to);
+	}
+}
+
 static void code_points(struct gr_builder *b, uint32_t from, uint32_t lo, uint32_t hi, uint32_t to)
 {
 	while (lo <= hi && !b->ret) {
@@ -170,6 +185,14 @@ static void code_points(struct gr_builder *b, uint32_t from, uint32_t lo, uint32
 		}
 		lo = end + 1;
 	}
+}
+
+static void quote(struct gr_builder *b, const struct gr_cps *c, uint32_t from, uint32_t to)
+{
+	if (c->plain)
+		gr_empty(b, from, to);
+	else
+		gr_bytes(b, from, '"', '"', to);
 }
 
 /*
@@ -204,14 +227,15 @@ void gr_cp_string(struct gr_builder *b, const struct gr_cps *c, uint64_t min, ui
 				if (e->lo > e->hi)
 					gr_empty(b, at, base + (uint32_t)(n * c->num) + e->to);
 				else if (endless || n + 1 < layers)
-					code_points(b, at, e->lo, e->hi,
-						    base + (uint32_t)(next * c->num) + e->to);
+					(c->plain ? plain : code_points)(
+						b, at, e->lo, e->hi,
+						base + (uint32_t)(next * c->num) + e->to);
 			}
 			if (c->final[s] && n >= min)
-				gr_bytes(b, at, '"', '"', to);
+				quote(b, c, at, to);
 		}
 	}
-	gr_bytes(b, from, '"', '"', base);
+	quote(b, c, from, base);
 }
 
 /* ---- no one of a set ---- */

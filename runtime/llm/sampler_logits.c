@@ -103,14 +103,58 @@ static void exclude_unknown(const struct zw_sampler *s, float *l, size_t n)
 	}
 }
 
-bool sampler_changes(const struct zw_sampler *s, size_t n)
+bool sampler_masks(const struct zw_sampler *s)
+{
+	return s->p.mask && !(s->p.mask_idle && s->p.mask_idle(s->p.mask_opaque));
+}
+
+/* Other steps than the mask. */
+static bool others_change(const struct zw_sampler *s, size_t n)
 {
 	const struct zw_sampling_params *p = &s->p;
 
 	return p->repetition_penalty > 0 || p->frequency_penalty != 0 || p->presence_penalty != 0 ||
 	       p->no_repeat_ngram || p->num_bad_words || p->min_length || p->min_new_tokens ||
-	       p->suppress.n || p->begin_suppress.n || p->mask || p->num_bias ||
+	       p->suppress.n || p->begin_suppress.n || p->num_bias ||
 	       (s->known && n > s->first_unknown);
+}
+
+bool sampler_changes(const struct zw_sampler *s, size_t n)
+{
+	return others_change(s, n) || sampler_masks(s);
+}
+
+bool sampler_greedy(const struct zw_sampler *s, size_t n)
+{
+	return s->p.temperature == 0 && !others_change(s, n);
+}
+
+static int work_room(struct zw_sampler *s, size_t n)
+{
+	float *l;
+
+	if (n <= s->cap_work)
+		return 0;
+	l = realloc(s->work, n * sizeof(*l));
+	if (!l)
+		return -ENOMEM;
+	s->work = l;
+	s->cap_work = n;
+	return 0;
+}
+
+int sampler_allows(struct zw_sampler *s, uint32_t id)
+{
+	size_t n = (size_t)id + 1;
+
+	if (!sampler_masks(s))
+		return 1;
+	if (work_room(s, n))
+		return -ENOMEM;
+	memset(s->work, 0, n * sizeof(*s->work));
+	if (s->p.mask(s->p.mask_opaque, s->work, n))
+		return -ECANCELED;
+	return s->work[id] != -INFINITY;
 }
 
 int sampler_process(struct zw_sampler *s, const float *logits, size_t n, const float **out,
@@ -123,13 +167,8 @@ int sampler_process(struct zw_sampler *s, const float *logits, size_t n, const f
 	*out = logits;
 	if (!sampler_changes(s, n))
 		return 0;
-	if (n > s->cap_work) {
-		l = realloc(s->work, n * sizeof(*l));
-		if (!l)
-			return llm_fail(err, -ENOMEM, "out of memory");
-		s->work = l;
-		s->cap_work = n;
-	}
+	if (work_room(s, n))
+		return llm_fail(err, -ENOMEM, "out of memory");
 	l = s->work;
 	memcpy(l, logits, n * sizeof(*l));
 	add_bias(s, l, n);

@@ -2,7 +2,7 @@
 /*
  * Fuzz target for schemas. Input: a JSON schema, then, behind a NUL if there is one, a text. Whatever
  * of the text a matcher accepts must be completed by what it says completes it, which another matcher
- * must take as a document.
+ * must take as a document. The same with the schema as that of a tool's parameters, in either style of calls.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,20 +55,11 @@ static void check_completion(const struct zw_grammar *g, const struct zw_grammar
 	zw_grammar_matcher_close(other);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void follow(struct zw_grammar *g, const char *text, size_t num_text)
 {
-	const uint8_t *end = size ? memchr(data, 0, size) : NULL;
-	size_t len = end ? (size_t)(end - data) : size, n = 0;
-	const char *text = end ? (const char *)end + 1 : "";
-	size_t num_text = end ? size - len - 1 : 0;
-	struct zw_grammar_matcher *m;
-	struct zw_grammar *g;
+	struct zw_grammar_matcher *m = open_matcher(g);
+	size_t n = 0;
 
-	if (!vocab)
-		open_vocab();
-	if (zw_grammar_open_schema(size ? (const char *)data : "", len, 0, &g, NULL))
-		return 0;
-	m = open_matcher(g);
 	if (m) {
 		while (n < num_text && !zw_grammar_matcher_accept_bytes(m, text + n, 1))
 			n++;
@@ -76,5 +67,36 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	zw_grammar_matcher_close(m);
 	zw_grammar_close(g);
+}
+
+static void follow_calls(const char *schema, size_t len, const char *text, size_t num_text)
+{
+	static const uint32_t flags[] = {ZW_GRAMMAR_CALLS_JSON, ZW_GRAMMAR_CALLS_XML};
+	struct zw_grammar *g;
+	char *tools;
+
+	if (asprintf(&tools, "[{\"name\":\"f\",\"parameters\":%.*s}]", (int)len, schema) < 0)
+		abort();
+	for (int i = 0; i < 2; i++) {
+		if (!zw_grammar_open_answer(tools, NULL, flags[i], &g, NULL))
+			follow(g, text, num_text);
+	}
+	free(tools);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const uint8_t *end = size ? memchr(data, 0, size) : NULL;
+	size_t len = end ? (size_t)(end - data) : size;
+	const char *schema = size ? (const char *)data : "";
+	const char *text = end ? (const char *)end + 1 : "";
+	size_t num_text = end ? size - len - 1 : 0;
+	struct zw_grammar *g;
+
+	if (!vocab)
+		open_vocab();
+	if (!zw_grammar_open_schema(schema, len, 0, &g, NULL))
+		follow(g, text, num_text);
+	follow_calls(schema, len, text, num_text);
 	return 0;
 }

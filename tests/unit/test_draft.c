@@ -5,12 +5,14 @@
  */
 #include "llm_fixture.h"
 
+#include <math.h>
 #include <zhenwu/zhenwu.h>
 
 #include "ctx.h"
 
 static struct zw_dev *dev;
 static uint64_t drafted, accepted; /* in all */
+static uint64_t forbidden;         /* times that the mask was at work */
 
 struct text {
 	uint32_t id[64];
@@ -41,10 +43,31 @@ static struct zw_model *open_model(const struct fixture *f, uint32_t flags)
 }
 
 struct how {
-	uint32_t draft, tokens, batch;
+	uint32_t draft, tokens, batch, steps;
 	uint64_t max_tokens;
 	size_t stop_at;
+	bool masked;
 };
+
+/* After some tokens half of what may come is forbidden, after the others nothing. */
+static int mask_idle(void *opaque)
+{
+	const struct text *t = opaque;
+
+	return !t->n || t->id[t->n - 1] % 3;
+}
+
+static int mask(void *opaque, float *logits, size_t n)
+{
+	const struct text *t = opaque;
+
+	for (size_t i = 0; i < n && !mask_idle(opaque); i++) {
+		if ((i + t->n) % 2)
+			logits[i] = -INFINITY;
+	}
+	forbidden += !mask_idle(opaque);
+	return 0;
+}
 
 /* Generates, and goes on with three tokens more, so that what was left of the sequence is seen. */
 static struct text generated(struct zw_model *m, struct how how, const uint32_t *prompt, size_t n)
@@ -52,7 +75,8 @@ static struct text generated(struct zw_model *m, struct how how, const uint32_t 
 	struct zw_ctx_options opt = {.size = sizeof(opt),
 				     .context = 60,
 				     .batch = how.batch ? how.batch : 60,
-				     .rewind = how.tokens,
+				     .steps = how.steps,
+				     .rewind = how.tokens ? how.tokens : how.steps != 1,
 				     .outputs = 1 + how.tokens,
 				     .draft = how.draft == ZW_DRAFT_MTP ? how.tokens : 0};
 	struct zw_generate_params p = {.size = sizeof(p),
@@ -69,6 +93,11 @@ static struct text generated(struct zw_model *m, struct how how, const uint32_t 
 	struct zw_ctx *c;
 
 	p.opaque = &t;
+	if (how.masked) {
+		sp.mask = mask;
+		sp.mask_idle = mask_idle;
+		sp.mask_opaque = &t;
+	}
 	assert_int_equal(zw_sampler_open(&sp, &p.sampler, &err), 0);
 	if (zw_ctx_create(m, &opt, &c, &err) || zw_seq_create(c, &p.seq) ||
 	    zw_generate(c, &p, prompt, n, &t.r, &err))
@@ -98,6 +127,7 @@ static void expect_same(struct zw_model *m, struct how how, const uint32_t *prom
 	struct text a, b;
 
 	plain.draft = plain.tokens = 0;
+	plain.steps = how.masked;
 	a = generated(m, plain, prompt, n);
 	b = generated(m, how, prompt, n);
 	if (a.n != b.n || memcmp(a.id, b.id, a.n * sizeof(a.id[0])))
@@ -184,6 +214,43 @@ static void same_with(const struct shape *s, uint32_t draft)
 			 (unsigned long long)drafted);
 	assert_int_equal(zw_model_close(m), 0);
 	fixture_free(&f);
+}
+
+/* A mask that comes and goes is kept to, whether the device is ahead, drafts are checked or neither. */
+static void masked_with(const struct shape *s, uint32_t draft)
+{
+	uint32_t again[18], other[7];
+	struct fixture f;
+	struct zw_model *m;
+
+	drafted = accepted = forbidden = 0;
+	fixture_make(&f, *s);
+	make_easy(&f);
+	fixture_write(&f);
+	m = open_model(&f, draft == ZW_DRAFT_MTP ? ZW_MODEL_MTP : 0);
+	prompts(s->v, again, other);
+	for (uint32_t n = 0; n <= 4; n++) {
+		for (uint64_t max = 1; max <= 40; max += 13) {
+			struct how how = {
+				.draft = draft, .tokens = n, .max_tokens = max, .masked = true};
+
+			expect_same(m, how, again, 18);
+			expect_same(m, how, other, 7);
+		}
+	}
+	assert_true(forbidden);
+	if (!accepted || accepted == drafted)
+		fail_msg("draft %u: %llu of %llu accepted", draft, (unsigned long long)accepted,
+			 (unsigned long long)drafted);
+	assert_int_equal(zw_model_close(m), 0);
+	fixture_free(&f);
+}
+
+static void test_masked(void **state)
+{
+	masked_with(&fixture_shapes[0], ZW_DRAFT_NGRAM);
+	masked_with(&fixture_shapes[8], ZW_DRAFT_NGRAM);
+	masked_with(&fixture_shapes[8], ZW_DRAFT_MTP);
 }
 
 static void test_ngram(void **state)
@@ -359,7 +426,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ngram),   cmocka_unit_test(test_mtp),
 		cmocka_unit_test(test_stop),    cmocka_unit_test(test_cuts),
-		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_masked),
 	};
 
 	return cmocka_run_group_tests_name("draft", tests, open_all, close_all);

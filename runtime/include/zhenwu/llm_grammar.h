@@ -75,6 +75,37 @@ ZW_API int zw_grammar_open_schema(const char *schema, size_t len, uint32_t flags
  */
 ZW_API int zw_grammar_open_tool_calls(const char *tools, size_t len, uint32_t flags,
 				      struct zw_grammar **out, struct zw_error *err);
+
+/** Calls as JSON in <tool_call>, the manner of Hermes. */
+#define ZW_GRAMMAR_CALLS_JSON (1u << 1)
+/** Calls as <function=NAME><parameter=P>VALUE</parameter></function>, in <tool_call> or not. */
+#define ZW_GRAMMAR_CALLS_XML  (1u << 2)
+/** With a schema: a thinking block may come first. */
+#define ZW_GRAMMAR_THINKING   (1u << 3)
+
+/**
+ * A whole answer of a model in a conversation, as the parser of <zhenwu/llm_chat.h> takes it apart.
+ *
+ * With tools alone text is free up to <tool_call> or <function=, between which and the closing tag
+ * stands a call of one of the tools with arguments that its schema allows; then text is free again. A
+ * thinking block (<think> at the beginning, up to </think>) is free throughout. With neither of the two
+ * flags of calls both kinds can come, with one of them that kind only, and the tag of the other never.
+ * With a schema the answer is a document of it; with tools as well, that or one or more calls.
+ *
+ * An answer that begins inside a thinking block: the matcher is told "<think>" before it
+ * (zw_grammar_matcher_accept_bytes()). With ZW_GRAMMAR_THINKING, "\n": this answer has none.
+ *
+ * XML-style: parameters come in the order of properties, those that are required without a schema
+ * behind them; other keywords about the object are refused. Values that the parser takes for texts stand
+ * as they are; those with a length, pattern or format have no "<" and no control characters but tab and
+ * newline. enum and const of texts are the texts. Other values are JSON.
+ *
+ * @param tools   a list as above, or NULL
+ * @param schema  of a document, or NULL; not both NULL
+ * @param flags   ZW_GRAMMAR_*; Errors as above. Thread safety: reentrant.
+ */
+ZW_API int zw_grammar_open_answer(const char *tools, const char *schema, uint32_t flags,
+				  struct zw_grammar **out, struct zw_error *err);
 /** Closes; NULL is allowed. Matchers must be closed before. */
 ZW_API void zw_grammar_close(struct zw_grammar *g);
 
@@ -84,8 +115,8 @@ ZW_API void zw_grammar_close(struct zw_grammar *g);
 struct zw_grammar_vocab;
 
 /**
- * Added tokens are left out: a document is spelled with ordinary ones. -EOPNOTSUPP when some byte is
- * no token by itself. The tokenizer is not used after the call. Thread safety: reentrant.
+ * A document is spelled with ordinary tokens; added ones come where an answer is free, and as the tags of
+ * calls and thinking blocks. -EOPNOTSUPP when some byte that UTF-8 has is no token by itself. The tokenizer is not used after the call. Thread safety: reentrant.
  */
 ZW_API int zw_grammar_vocab_open(const struct zw_tokenizer *tok, struct zw_grammar_vocab **out,
 				 struct zw_error *err);
@@ -118,6 +149,12 @@ ZW_API void zw_grammar_matcher_close(struct zw_grammar_matcher *m);
  * Non-zero when memory ran out.
  */
 ZW_API int zw_grammar_matcher_mask(void *matcher, float *logits, size_t n);
+
+/**
+ * For zw_sampling_params.mask_idle: 1 while every token may come, stop tokens among them. Text of an answer
+ * is such a place, but for the middle of a tag that one token could complete and go beyond.
+ */
+ZW_API int zw_grammar_matcher_idle(void *matcher);
 
 /**
  * Goes on behind a token that was chosen. To be called for each one, from the callback of

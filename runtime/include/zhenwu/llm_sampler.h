@@ -92,6 +92,9 @@ struct zw_sampling_params {
 	void *mask_opaque;
 	const struct zw_logit_bias *bias; /**< those of one token add up, as all do */
 	uint64_t num_bias;
+	/** NULL, or whether mask() would change nothing of the next choice: then that needs no more than it
+	 *  does without a mask, see zw_sampler_needs(). Called with mask_opaque. */
+	int (*mask_idle)(void *opaque);
 };
 
 /** Chooses tokens; holds history, the generator's state and scratch. Single-threaded. */
@@ -133,7 +136,7 @@ ZW_API int zw_sampler_pick(struct zw_sampler *s, const float *logits, size_t n, 
 /**
  * How many of the best of n logits are enough for the next choice: 1 for a greedy sampler, top_k for
  * one that keeps no more; 0: all are needed, because steps 0 to 9 may change some of them or nothing
- * limits the choice. So many candidates, falling, equals by rising id, may stand in place of all
+ * limits the choice. It may be another number behind each token that a mask_idle() has seen. So many candidates, falling, equals by rising id, may stand in place of all
  * logits in zw_sampler_pick(); what it gives is then an index of theirs, the one of the token that it
  * gives for all logits.
  */
