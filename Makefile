@@ -17,8 +17,9 @@ QUESTION ?= Please add up 6, 61, 66947 and 51594.
 QUESTION_ARGS = $(if $(filter tests/models/qwen3next-agent,$(MODEL)),--model "$(MODEL)" --chat --single-turn \
 	--tools "$(ROOT)/$(BUILD)/native/tests/agent/tools" --prompt "$$ZW_QUESTION")
 
-# make agent
+# make agent CALLS=100 DRAFT=mtp
 CALLS ?= 1000
+DRAFT ?= none
 export PROFILE
 
 # make vm QEMU_ARGS="-m 4G", make kselftest TESTS="bo vm", make modules KDIR=/lib/modules/...,
@@ -44,7 +45,7 @@ help:
 	@echo '  make check             all tests: native, compile checks, models, and in the VM'
 	@echo
 	@echo '  make run-sim           the same prompt in one process: no VM, no root'
-	@echo '  make agent             one conversation of CALLS=1000 tool calls with a model in the VM'
+	@echo '  make agent             one conversation of CALLS=1000 tool calls in the VM; DRAFT=mtp or ngram: with drafts'
 	@echo '  make vm                a shell in the VM with the driver loaded; QEMU_ARGS="..."'
 	@echo '  make kselftest         the driver tests in the VM; TESTS="name..." picks some'
 	@echo '  make check-debug       the driver tests on a kernel with KASAN, lockdep, kmemleak and more,'
@@ -110,7 +111,7 @@ run-sim: firmware native
 	$(if $(QUESTION_ARGS),@$(BUILD)/native/runtime/tools/zw-run --device sim --profile "$(PROFILE)" $(QUESTION_ARGS))
 
 agent: packages qemu firmware modules native
-	@tests/agent/run --calls "$(CALLS)" $(if $(AGENT_MODEL),--model "$(AGENT_MODEL)")
+	@tests/agent/run --calls "$(CALLS)" --draft "$(DRAFT)" $(if $(AGENT_MODEL),--model "$(AGENT_MODEL)")
 
 # Through the environment: a prompt may hold quotes.
 run run-sim: export ZW_PROMPT = $(PROMPT)

@@ -39,5 +39,7 @@ struct run {
 int run_fail(const char *msg);
 /* Progress of a prompt, for zw_generate(); opaque is the struct run. */
 int run_prompt_progress(void *opaque, uint64_t done, uint64_t total);
+/* A token was chosen: sets json_done behind the last one of a document. */
+void run_accept(struct run *r, uint32_t id);
 
 #endif

@@ -55,6 +55,10 @@ static const char help_text[] =
 	"  -sys, --system TEXT      what the system says first\n"
 	"      --thinking, --no-thinking   let the model reason, or not (default: the template's)\n"
 	"      --tools DIR          each executable file there is a tool that the model may call\n"
+	"      --tool-calls KIND    what a call may be: json or xml of a tool there is, with "
+	"arguments "
+	"of its\n"
+	"                           schema (default auto: as the template has it), or free\n"
 	"      --max-calls N        calls for one message (default 100)\n"
 	"      --tool-timeout S     seconds that a call may take (default 30)\n"
 	"  -st, --single-turn       one message only\n"
@@ -198,6 +202,7 @@ enum {
 	OPT_THINKING,
 	OPT_NO_THINKING,
 	OPT_TOOLS,
+	OPT_TOOL_CALLS,
 	OPT_MAX_CALLS,
 	OPT_TOOL_TIMEOUT,
 	OPT_SINGLE_TURN,
@@ -258,6 +263,7 @@ static const struct option options[] = {
 	{"thinking", no_argument, NULL, OPT_THINKING},
 	{"no-thinking", no_argument, NULL, OPT_NO_THINKING},
 	{"tools", required_argument, NULL, OPT_TOOLS},
+	{"tool-calls", required_argument, NULL, OPT_TOOL_CALLS},
 	{"max-calls", required_argument, NULL, OPT_MAX_CALLS},
 	{"tool-timeout", required_argument, NULL, OPT_TOOL_TIMEOUT},
 	{"single-turn", no_argument, NULL, OPT_SINGLE_TURN},
@@ -317,17 +323,35 @@ static bool set_sampling(struct run_args *a, int opt, const char *v)
 	}
 }
 
-static bool set_draft(struct run_args *a, const char *v)
+/* The number of a word in a list of n. */
+static bool word(const char *v, const char *const *words, uint32_t n, uint32_t *number)
 {
-	static const char *const names[] = {"none", "mtp", "ngram"};
-
-	for (uint32_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (!strcmp(v, names[i])) {
-			a->draft = i;
+	for (uint32_t i = 0; i < n; i++) {
+		if (!strcmp(v, words[i])) {
+			*number = i;
 			return true;
 		}
 	}
 	return false;
+}
+
+static bool set_draft(struct run_args *a, const char *v)
+{
+	static const char *const names[] = {"none", "mtp", "ngram"};
+
+	return word(v, names, 3, &a->draft);
+}
+
+static bool set_calls(struct run_args *a, const char *v)
+{
+	static const char *const names[] = {"auto", "json", "xml", "free"};
+	uint32_t kind;
+
+	if (!word(v, names, 4, &kind))
+		return false;
+	a->calls = kind;
+	a->has_calls = true;
+	return true;
 }
 
 /* An option of a conversation. */
@@ -346,6 +370,8 @@ static bool set_chat(struct run_args *a, int opt, const char *v)
 	case OPT_NO_THINKING:
 		a->no_thinking = true;
 		return true;
+	case OPT_TOOL_CALLS:
+		return set_calls(a, v);
 	case OPT_MAX_CALLS:
 		return tool_parse_u32(v, 0, INT32_MAX, &a->max_calls);
 	case OPT_TOOL_TIMEOUT:
@@ -433,6 +459,7 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 	case OPT_SYSTEM:
 	case OPT_THINKING:
 	case OPT_NO_THINKING:
+	case OPT_TOOL_CALLS:
 	case OPT_MAX_CALLS:
 	case OPT_TOOL_TIMEOUT:
 	case OPT_SINGLE_TURN:
@@ -457,15 +484,16 @@ static int check_chat(const struct run_args *a)
 			  : a->logits_out   ? "--logits-out"
 			  : a->ids_out      ? "--ids-out"
 			  : a->has_logprobs ? "--logprobs"
-			  : a->load_session ? "--load-session"
-			  : a->save_session ? "--save-session"
-			  : a->json_schema  ? "--json-schema"
 					    : NULL;
 
 	if (!a->chat && alone)
 		return usage("%s needs --chat", alone);
+	if (a->has_calls && !a->tools)
+		return usage("%s needs --tools", "--tool-calls");
 	if (a->chat && ids)
 		return usage("%s does not go with --chat", ids);
+	if (a->system && a->load_session)
+		return usage("%s does not go with --load-session, which has one", "--system");
 	if (a->thinking && a->no_thinking)
 		return usage("%s contradict each other", "--thinking and --no-thinking");
 	return -1;

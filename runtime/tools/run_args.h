@@ -16,6 +16,14 @@ struct run_bias {
 	float bias;
 };
 
+/* How calls of tools are held to their schemas. */
+enum run_calls {
+	RUN_CALLS_AUTO, /* in the way that the template tells the model */
+	RUN_CALLS_JSON,
+	RUN_CALLS_XML,
+	RUN_CALLS_FREE, /* not at all */
+};
+
 struct run_args {
 	const char *model, *device, *profile, *prompt, *prompt_file, *prompt_ids;
 	const char *logits_out, *ids_out, *stats_json, *logprobs_out;
@@ -30,6 +38,7 @@ struct run_args {
 	uint32_t draft, draft_tokens; /* enum zw_draft */
 	uint32_t ctx, chunk, top_k, no_repeat_ngram, min_tokens, logprobs;
 	uint32_t max_calls;
+	enum run_calls calls;
 	float temperature, top_p, min_p, tool_timeout;
 	float repetition_penalty, presence_penalty, frequency_penalty;
 	uint32_t kv_dtype; /* enum zw_dtype, 0: the default */
@@ -37,7 +46,7 @@ struct run_args {
 	bool has_max_tokens, has_temperature, has_top_k, has_top_p, has_min_p, has_ngram;
 	bool has_min_tokens, has_logprobs;
 	bool has_repetition, has_presence, has_frequency;
-	bool chat, thinking, no_thinking, single_turn;
+	bool has_calls, chat, thinking, no_thinking, single_turn;
 	bool ignore_eos, no_generation_config, quiet;
 };
 

@@ -9,6 +9,8 @@
 #include "read_text.h"
 #include "run_conv.h"
 #include "run_line.h"
+#include "run_schema.h"
+#include "run_session.h"
 #include "run_tools.h"
 #include "tool_interrupt.h"
 
@@ -29,9 +31,11 @@ struct run_chat {
 	struct conv conv;
 	struct run_line *line;
 	struct answer now;
-	bool dim;      /* the terminal is told to print faintly */
-	bool colour;   /* it is one */
-	bool at_start; /* of a line */
+	bool dim;        /* the terminal is told to print faintly */
+	bool colour;     /* it is one */
+	bool at_start;   /* of a line */
+	bool full;       /* the context is; */
+	bool unanswered; /* and a message, a call or a response to one had no room */
 	struct run_chat_stats stats;
 };
 
@@ -170,9 +174,11 @@ static int on_token(void *opaque, uint32_t id)
 	size_t len;
 
 	r->out_of_memory |= conv_add_token(&c->conv, id) != 0;
+	run_accept(r, id);
 	if (zw_detokenizer_push(r->detok, id, &text, &len) == 0)
 		push(c, text, len);
-	return r->output_failed || r->out_of_memory || r->stop_hit || tool_interrupts;
+	return r->output_failed || r->out_of_memory || r->stop_hit || r->json_done ||
+	       tool_interrupts;
 }
 
 static int on_progress(void *opaque, uint64_t done, uint64_t total)
@@ -232,6 +238,27 @@ static void rewind_context(struct run_chat *c, size_t keep)
 		r->out_of_memory = true;
 }
 
+static uint32_t context_size(const struct run *r)
+{
+	struct zw_ctx_info info = {.size = sizeof(info)};
+
+	zw_ctx_get_info(r->ctx, &info);
+	return info.context;
+}
+
+/* A document without a thinking block, unless that was asked for or is open already. */
+static void begin_grammar(struct run *r, bool reasoning)
+{
+	const char *first = reasoning ? "<think>" : r->a.json_schema && !r->a.thinking ? "\n" : "";
+
+	r->json_done = false;
+	if (!r->matcher)
+		return;
+	zw_grammar_matcher_reset(r->matcher);
+	if (zw_grammar_matcher_accept_bytes(r->matcher, first, strlen(first)))
+		r->out_of_memory = true;
+}
+
 static int generate(struct run_chat *c, struct zw_generate_result *sum)
 {
 	struct zw_ctx_stats prefill = {.size = sizeof(prefill)}, decode = {.size = sizeof(decode)};
@@ -258,6 +285,10 @@ static int generate(struct run_chat *c, struct zw_generate_result *sum)
 
 	if (ret || answer_begin(&c->now))
 		return run_fail(ret ? err.msg : "out of memory");
+	if (c->conv.num_ids > context_size(r)) {
+		c->full = c->unanswered = true;
+		return 0;
+	}
 	rewind_context(c, keep);
 	first = zw_seq_length(r->ctx, r->seq);
 	n = c->conv.num_ids - first;
@@ -268,6 +299,7 @@ static int generate(struct run_chat *c, struct zw_generate_result *sum)
 	flags = (c->tools.n ? ZW_CHAT_PARSE_CALLS : 0) | (reasoning ? ZW_CHAT_PARSE_REASONING : 0);
 	zw_chat_parser_finish(c->parser, flags);
 	r->stop_hit = false;
+	begin_grammar(r, reasoning);
 	/* The list grows while the model writes. */
 	prompt = malloc(n * sizeof(*prompt));
 	if (!prompt)
@@ -292,6 +324,7 @@ static int generate(struct run_chat *c, struct zw_generate_result *sum)
 		return run_fail("writing the output failed");
 	add_result(sum, &res);
 	c->stats.answers++;
+	c->full = res.finish == ZW_FINISH_CONTEXT;
 	return 0;
 }
 
@@ -337,6 +370,15 @@ static int run_calls(struct run_chat *c, cJSON *work, uint64_t *left)
 	return ret ? run_fail("out of memory") : 0;
 }
 
+/* What has no room is not computed: an answer ends where the context does, and its calls are not run. */
+static void tell_full(struct run_chat *c, struct zw_generate_result *sum)
+{
+	sum->finish = ZW_FINISH_CONTEXT;
+	fprintf(stderr,
+		"zw-run: the context is full%s: /reset begins anew, --ctx makes room for more\n",
+		c->unanswered ? ", and something is left unanswered" : "");
+}
+
 /* A message, and answers until one has no calls. */
 static int turn(struct run_chat *c, const char *text, size_t len, struct zw_generate_result *sum)
 {
@@ -344,13 +386,20 @@ static int turn(struct run_chat *c, const char *text, size_t len, struct zw_gene
 	bool more;
 	int ret = conv_add(&c->conv, "user", text, len) ? run_fail("out of memory") : 0;
 
+	c->full = c->unanswered = false;
 	do {
 		cJSON *work = NULL;
 
 		if (!ret)
 			ret = generate(c, sum);
-		if (!ret)
+		if (!ret && !c->unanswered)
 			ret = take_answer(c, &work);
+		if (!ret && c->full) {
+			c->unanswered |= work && work->child;
+			tell_full(c, sum);
+			cJSON_Delete(work);
+			break;
+		}
 		more = !ret && work->child && !tool_interrupts;
 		if (more && !left) {
 			fprintf(stderr, "zw-run: stopped after %u calls (--max-calls)\n",
@@ -361,9 +410,6 @@ static int turn(struct run_chat *c, const char *text, size_t len, struct zw_gene
 			ret = run_calls(c, work, &left);
 		cJSON_Delete(work);
 	} while (more && !ret && !tool_interrupts);
-	if (!ret && sum->finish == ZW_FINISH_CONTEXT)
-		fprintf(stderr, "zw-run: the context is full: /reset begins anew, --ctx makes room "
-				"for more\n");
 	return ret;
 }
 
@@ -379,6 +425,7 @@ static int reset(struct run_chat *c)
 {
 	zw_seq_truncate(c->r->ctx, c->r->seq, 0);
 	zw_sampler_reset(c->r->sampler);
+	c->full = false;
 	return conv_begin(&c->conv) ? run_fail("out of memory") : 0;
 }
 
@@ -438,14 +485,17 @@ static int first_message(struct run_chat *c, struct zw_generate_result *sum)
 int run_chat(struct run *r, struct run_chat *c, struct zw_generate_result *sum)
 {
 	bool single = r->a.single_turn;
-	int ret = conv_begin(&c->conv) ? run_fail("out of memory") : 0;
+	int ret = 0;
 
+	/* There is one when a session was loaded. */
+	if (!c->conv.messages && conv_begin(&c->conv))
+		ret = run_fail("out of memory");
 	if (!ret)
 		ret = first_message(c, sum);
 	if (run_line_interactive(c->line) && !ret && !r->a.quiet)
 		fputs(help, stderr);
 	while (!ret && !(single && c->stats.answers) &&
-	       !(tool_interrupts && !run_line_interactive(c->line))) {
+	       !((tool_interrupts || c->unanswered) && !run_line_interactive(c->line))) {
 		char *line;
 		size_t len;
 		int was;
@@ -465,6 +515,8 @@ int run_chat(struct run *r, struct run_chat *c, struct zw_generate_result *sum)
 	c->stats.calls = c->tools.calls;
 	c->stats.failed_calls = c->tools.failed;
 	c->stats.context = zw_seq_length(r->ctx, r->seq);
+	c->stats.context_size = context_size(r);
+	c->stats.unanswered = c->unanswered && !run_line_interactive(c->line);
 	if (!ret && r->a.transcript) {
 		char *json = cJSON_PrintUnformatted(c->conv.messages);
 		FILE *f = json ? fopen(r->a.transcript, "we") : NULL;
@@ -473,6 +525,46 @@ int run_chat(struct run *r, struct run_chat *c, struct zw_generate_result *sum)
 			ret = run_fail("writing the transcript failed");
 		cJSON_free(json);
 	}
+	return ret;
+}
+
+/* ---- sessions ---- */
+
+int run_chat_load(struct run_chat *c, const struct zw_snapshot *snap)
+{
+	struct zw_snapshot_info info = {.size = sizeof(info)};
+	const char *path = c->r->a.load_session;
+	const void *note;
+	size_t len;
+	int ret;
+
+	zw_snapshot_get_info(snap, &info);
+	note = zw_snapshot_get_note(snap, &len);
+	ret = note ? conv_load(&c->conv, note, len, info.ids, info.tokens) : -ENOENT;
+	if (!ret)
+		return 0;
+	fprintf(stderr, "zw-run: %s: %s\n", path,
+		ret == -ENOENT    ? "a session that is no conversation"
+		: ret == -EBADMSG ? "the conversation in it is damaged"
+				  : strerror(-ret));
+	return EXIT_FAILURE;
+}
+
+int run_chat_save(struct run_chat *c, struct zw_error *err)
+{
+	struct run *r = c->r;
+	size_t len;
+	char *note;
+	int ret = conv_save(&c->conv, &note, &len);
+
+	if (ret) {
+		snprintf(err->msg, sizeof(err->msg), "out of memory");
+		return ret;
+	}
+	ret = run_session_save(r->ctx, r->seq, c->conv.ids, c->conv.num_ids,
+			       tool_interrupts ? 0 : c->conv.num_ids, note, len, r->a.save_session,
+			       err);
+	free(note);
 	return ret;
 }
 
@@ -538,6 +630,57 @@ int run_chat_open(struct run *r, struct run_chat **out)
 					   : 0;
 	c->line = run_line_open();
 	return c->line ? 0 : run_fail("out of memory");
+}
+
+/* In the way that the template tells the model; where that cannot be seen, in both. */
+static uint32_t calls_of_template(const struct run_chat *c)
+{
+	const struct zw_chat_input in = {
+		.size = sizeof(in),
+		.flags = c->conv.flags | ZW_CHAT_GENERATION_PROMPT,
+		.messages = "[{\"role\": \"user\", \"content\": \"?\"}]",
+		.tools = c->tools.json,
+	};
+	struct zw_error err;
+	uint32_t kind;
+	char *text;
+	size_t len;
+
+	if (zw_chat_template_apply(c->tmpl, &in, &text, &len, &err))
+		return 0;
+	kind = strstr(text, "<function=") ? ZW_GRAMMAR_CALLS_XML : ZW_GRAMMAR_CALLS_JSON;
+	free(text);
+	return kind;
+}
+
+int run_chat_grammar(const struct run_chat *c, struct zw_grammar **out, struct zw_error *err)
+{
+	const struct run_args *a = &c->r->a;
+	const char *tools = a->calls == RUN_CALLS_FREE ? NULL : c->tools.json;
+	uint32_t flags = a->json_schema ? ZW_GRAMMAR_THINKING : 0;
+	char *schema = NULL;
+	struct zw_error why;
+	int ret;
+
+	if (!tools && !a->json_schema)
+		return 0;
+	if (a->json_schema && c->tools.json && !tools) {
+		snprintf(err->msg, sizeof(err->msg),
+			 "--tool-calls free does not go with --json-schema");
+		return -EINVAL;
+	}
+	if (a->json_schema && run_schema_read(a->json_schema, &schema, err))
+		return -EINVAL;
+	if (tools)
+		flags |= a->calls == RUN_CALLS_JSON  ? ZW_GRAMMAR_CALLS_JSON
+			 : a->calls == RUN_CALLS_XML ? ZW_GRAMMAR_CALLS_XML
+						     : calls_of_template(c);
+	ret = zw_grammar_open_answer(tools, schema, flags, out, &why);
+	free(schema);
+	if (ret)
+		snprintf(err->msg, sizeof(err->msg), "%.200s%s", why.msg,
+			 tools && !a->json_schema ? " (--tool-calls free does without)" : "");
+	return ret;
 }
 
 void run_chat_close(struct run_chat *c)

@@ -10,8 +10,14 @@
 int run_chat_open(struct run *r, struct run_chat **out);
 void run_chat_close(struct run_chat *c);
 
+/* What answers may be: *out stays NULL when that is any text. */
+int run_chat_grammar(const struct run_chat *c, struct zw_grammar **out, struct zw_error *err);
+
 /* Talks until the input ends or /quit; res receives the sums. */
 int run_chat(struct run *r, struct run_chat *c, struct zw_generate_result *res);
+/* A conversation in a session's file: it is gone on with, and saved. */
+int run_chat_load(struct run_chat *c, const struct zw_snapshot *snap);
+int run_chat_save(struct run_chat *c, struct zw_error *err);
 /* NULL without a conversation. */
 const struct run_chat_stats *run_chat_get_stats(const struct run_chat *c);
 

@@ -2,6 +2,7 @@
 #include "run_conv.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -233,4 +234,126 @@ int conv_prompt(struct conv *c, size_t *keep, bool *reasoning, struct zw_error *
 	c->rendered = text;
 	c->rendered_len = len;
 	return ret;
+}
+
+/* ---- files ---- */
+
+#define MAGIC "ZWCHAT1\n"
+
+struct saved {
+	char magic[8];
+	uint32_t ids, messages, rendered, text; /* bytes of each, one behind the other */
+};
+
+static bool are_messages(const cJSON *messages)
+{
+	const cJSON *m;
+
+	if (!cJSON_IsArray(messages))
+		return false;
+	cJSON_ArrayForEach(m, messages)
+	{
+		if (!cJSON_IsString(cJSON_GetObjectItem(m, "role")))
+			return false;
+	}
+	return true;
+}
+
+/* Arguments are JSON as it was written; a file has them in strings, so that they come back like that. */
+static int swap_arguments(cJSON *messages, bool out)
+{
+	cJSON *m, *call;
+
+	cJSON_ArrayForEach(m, messages)
+	{
+		cJSON *calls = cJSON_GetObjectItem(m, "tool_calls");
+
+		cJSON_ArrayForEach(call, calls)
+		{
+			cJSON *f = cJSON_GetObjectItem(call, "function");
+			cJSON *a = cJSON_GetObjectItem(f, "arguments"), *b;
+
+			if (!a || !a->valuestring)
+				return -EBADMSG;
+			b = out ? cJSON_CreateString(a->valuestring)
+				: cJSON_CreateRaw(a->valuestring);
+			if (!b || !cJSON_ReplaceItemInObject(f, "arguments", b))
+				return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+int conv_save(const struct conv *c, char **data, size_t *len)
+{
+	struct saved h = {.magic = MAGIC};
+	cJSON *copy = cJSON_Duplicate(c->messages, 1);
+	char *json = copy && !swap_arguments(copy, true) ? cJSON_PrintUnformatted(copy) : NULL;
+	FILE *f = json ? open_memstream(data, len) : NULL;
+
+	cJSON_Delete(copy);
+	if (!f) {
+		cJSON_free(json);
+		return -ENOMEM;
+	}
+	h.ids = (uint32_t)(c->num_ids * sizeof(*c->ids));
+	h.messages = (uint32_t)strlen(json);
+	h.rendered = (uint32_t)c->rendered_len;
+	h.text = (uint32_t)c->len;
+	fwrite(&h, sizeof(h), 1, f);
+	fwrite(c->ids, 1, h.ids, f);
+	fwrite(json, 1, h.messages, f);
+	fwrite(c->rendered, 1, h.rendered, f);
+	fwrite(c->text, 1, h.text, f);
+	cJSON_free(json);
+	return fclose(f) ? -ENOMEM : 0;
+}
+
+static int take_ids(struct conv *c, const char *p, size_t num, const uint32_t *ids, size_t n)
+{
+	uint32_t id;
+
+	c->num_ids = 0;
+	for (size_t i = 0; i < num; i++) {
+		memcpy(&id, p + i * sizeof(id), sizeof(id));
+		if (i < n && id != ids[i])
+			return -EBADMSG;
+		if (add_id(c, id))
+			return -ENOMEM;
+	}
+	return n > num ? -EBADMSG : 0;
+}
+
+int conv_load(struct conv *c, const void *data, size_t len, const uint32_t *ids, size_t n)
+{
+	const char *p = (const char *)data + sizeof(struct saved);
+	struct saved h;
+	int ret;
+
+	if (len < sizeof(h))
+		return -EBADMSG;
+	memcpy(&h, data, sizeof(h));
+	if (memcmp(h.magic, MAGIC, sizeof(h.magic)) || h.ids % sizeof(*ids) ||
+	    len - sizeof(h) != (uint64_t)h.ids + h.messages + h.rendered + h.text)
+		return -EBADMSG;
+	conv_free(c);
+	c->text = c->rendered = NULL;
+	c->ids = NULL;
+	c->len = c->cap = c->rendered_len = c->num_ids = c->cap_ids = 0;
+	c->messages = cJSON_ParseWithLength(p + h.ids, h.messages);
+	if (!are_messages(c->messages))
+		return -EBADMSG;
+	ret = swap_arguments(c->messages, false);
+	if (!ret)
+		ret = take_ids(c, p, h.ids / sizeof(*ids), ids, n);
+	p += h.ids + h.messages;
+	c->rendered = ret ? NULL : malloc((size_t)h.rendered + 1);
+	if (!ret && !c->rendered)
+		ret = -ENOMEM;
+	if (ret)
+		return ret;
+	memcpy(c->rendered, p, h.rendered);
+	c->rendered[h.rendered] = '\0';
+	c->rendered_len = h.rendered;
+	return add_text(c, p + h.rendered, h.text);
 }

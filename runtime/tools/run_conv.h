@@ -42,4 +42,12 @@ int conv_add_token(struct conv *c, uint32_t id);
  */
 int conv_prompt(struct conv *c, size_t *keep, bool *reasoning, struct zw_error *err);
 
+/* All of it but the template and what the system is told by options, as malloc()ed bytes for a file. */
+int conv_save(const struct conv *c, char **data, size_t *len);
+/*
+ * Becomes what was saved, in place of conv_begin(). The context has these n tokens, which must be the first
+ * of those that the conversation has: -EBADMSG otherwise, and for bytes that are none.
+ */
+int conv_load(struct conv *c, const void *data, size_t len, const uint32_t *ids, size_t n);
+
 #endif

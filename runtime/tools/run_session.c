@@ -12,26 +12,27 @@ static int failed(struct zw_error *err, const char *path, int ret)
 }
 
 int run_session_load(struct zw_ctx *ctx, uint32_t seq, struct zw_sampler *sampler, const char *path,
-		     uint32_t *n, struct zw_error *err)
+		     struct zw_snapshot **snap, struct zw_error *err)
 {
 	struct zw_snapshot_info info = {.size = sizeof(info)};
-	struct zw_snapshot *snap;
-	int ret = zw_snapshot_load(ctx, path, &snap, err);
+	int ret = zw_snapshot_load(ctx, path, snap, err);
 
 	if (ret)
 		return ret;
-	ret = zw_seq_restore(ctx, seq, snap);
+	ret = zw_seq_restore(ctx, seq, *snap);
 	if (!ret)
-		ret = zw_snapshot_get_info(snap, &info);
+		ret = zw_snapshot_get_info(*snap, &info);
 	if (!ret)
 		ret = zw_sampler_prompt(sampler, info.ids, info.tokens);
-	*n = info.tokens;
-	zw_snapshot_destroy(snap);
-	return ret ? failed(err, path, ret) : 0;
+	if (!ret)
+		return 0;
+	zw_snapshot_destroy(*snap);
+	return failed(err, path, ret);
 }
 
 int run_session_save(struct zw_ctx *ctx, uint32_t seq, const uint32_t *ids, size_t num_ids,
-		     size_t n, const char *path, struct zw_error *err)
+		     size_t n, const char *note, size_t note_len, const char *path,
+		     struct zw_error *err)
 {
 	int64_t length = zw_seq_length(ctx, seq);
 	struct zw_snapshot *snap;
@@ -46,7 +47,8 @@ int run_session_save(struct zw_ctx *ctx, uint32_t seq, const uint32_t *ids, size
 	ret = zw_seq_snapshot(ctx, seq, &snap);
 	if (ret)
 		return failed(err, path, ret);
-	ret = zw_snapshot_save(snap, path, err);
+	ret = zw_snapshot_set_note(snap, note, note_len);
+	ret = ret ? failed(err, path, ret) : zw_snapshot_save(snap, path, err);
 	zw_snapshot_destroy(snap);
 	return ret;
 }

@@ -134,6 +134,8 @@ static void add_chat(cJSON *o, const struct run_chat_stats *s)
 	cJSON_AddNumberToObject(chat, "failed_calls", (double)s->failed_calls);
 	cJSON_AddNumberToObject(chat, "malformed_calls", (double)s->bad_calls);
 	cJSON_AddNumberToObject(chat, "context_tokens", (double)s->context);
+	cJSON_AddNumberToObject(chat, "context_size", (double)s->context_size);
+	cJSON_AddBoolToObject(chat, "unanswered", s->unanswered);
 }
 
 int run_report_write_json(const struct run_report *r, const char *path, struct zw_error *err)

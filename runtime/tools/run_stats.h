@@ -11,6 +11,8 @@
 struct run_chat_stats {
 	uint64_t answers, calls, failed_calls, bad_calls;
 	uint64_t context; /* tokens in the end */
+	uint64_t context_size;
+	bool unanswered; /* the input ended there, as the context was full */
 };
 
 struct run_report {

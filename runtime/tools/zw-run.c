@@ -145,13 +145,15 @@ static int load_model(struct run *r, struct zw_model_info *info, struct zw_dev_a
 static int load_grammar(struct run *r)
 {
 	struct zw_error err;
+	int ret = 0;
 
-	if (!r->a.json_schema)
-		return 0;
-	if (run_schema_open(r->a.json_schema, &r->grammar, &err) ||
-	    zw_grammar_vocab_open(r->tok, &r->vocab, &err))
-		return run_fail(err.msg);
-	return 0;
+	if (r->a.chat)
+		ret = run_chat_grammar(r->chat, &r->grammar, &err);
+	else if (r->a.json_schema)
+		ret = run_schema_open(r->a.json_schema, &r->grammar, &err);
+	if (!ret && r->grammar)
+		ret = zw_grammar_vocab_open(r->tok, &r->vocab, &err);
+	return ret ? run_fail(err.msg) : 0;
 }
 
 /* The document ends with the model's stop tokens. */
@@ -173,6 +175,22 @@ static int on_mask(void *opaque, float *logits, size_t n)
 	struct run *r = opaque;
 
 	return zw_grammar_matcher_mask(r->matcher, logits, n);
+}
+
+static int on_mask_idle(void *opaque)
+{
+	struct run *r = opaque;
+
+	return r->matcher && zw_grammar_matcher_idle(r->matcher);
+}
+
+void run_accept(struct run *r, uint32_t id)
+{
+	if (!r->matcher)
+		return;
+	/* A choice is one that the mask let through. */
+	r->out_of_memory |= zw_grammar_matcher_accept(r->matcher, id) != 0;
+	r->json_done = zw_grammar_matcher_status(r->matcher) == ZW_GRAMMAR_FINISHED;
 }
 
 static int open_sampler(struct run *r)
@@ -204,6 +222,7 @@ static int open_sampler(struct run *r)
 		sp.no_repeat_ngram = a->no_repeat_ngram;
 	if (r->grammar) {
 		sp.mask = on_mask;
+		sp.mask_idle = on_mask_idle;
 		sp.mask_opaque = r;
 	}
 	if (a->has_min_tokens)
@@ -285,12 +304,20 @@ static int open_context(struct run *r, const struct zw_model_info *info)
 
 static int load_session(struct run *r)
 {
+	struct zw_snapshot_info info = {.size = sizeof(info)};
+	struct zw_snapshot *snap;
 	struct zw_error err;
+	int ret;
 
-	if (r->a.load_session &&
-	    run_session_load(r->ctx, r->seq, r->sampler, r->a.load_session, &r->session, &err))
+	if (!r->a.load_session)
+		return 0;
+	if (run_session_load(r->ctx, r->seq, r->sampler, r->a.load_session, &snap, &err))
 		return run_fail(err.msg);
-	return 0;
+	zw_snapshot_get_info(snap, &info);
+	r->session = info.tokens;
+	ret = r->a.chat ? run_chat_load(r->chat, snap) : 0;
+	zw_snapshot_destroy(snap);
+	return ret;
 }
 
 static void print(struct run *r, const char *text, size_t len)
@@ -335,11 +362,7 @@ static int on_token(void *opaque, uint32_t id)
 	} else if (zw_detokenizer_push(r->detok, id, &text, &len) == 0) {
 		print_text(r, text, len);
 	}
-	if (r->matcher) {
-		/* A choice is one that the mask let through. */
-		r->out_of_memory |= zw_grammar_matcher_accept(r->matcher, id) != 0;
-		r->json_done = zw_grammar_matcher_status(r->matcher) == ZW_GRAMMAR_FINISHED;
-	}
+	run_accept(r, id);
 	return r->output_failed || r->out_of_memory || r->stop_hit || r->json_done ||
 	       tool_interrupts;
 }
@@ -515,10 +538,12 @@ static int write_files(struct run *r, const struct zw_model_info *info,
 		return run_fail(err.msg);
 	if (r->a.ids_out && ids_write_json(r->a.ids_out, r->out, r->num_out, &err))
 		return run_fail(err.msg);
+	if (r->a.save_session && r->a.chat && run_chat_save(r->chat, &err))
+		return run_fail(err.msg);
 	/* What was interrupted is as long as it is. */
-	if (r->a.save_session &&
+	if (r->a.save_session && !r->a.chat &&
 	    run_session_save(r->ctx, r->seq, r->out, r->num_out,
-			     tool_interrupts ? 0 : r->session + r->num_prompt + r->num_out,
+			     tool_interrupts ? 0 : r->session + r->num_prompt + r->num_out, NULL, 0,
 			     r->a.save_session, &err))
 		return run_fail(err.msg);
 	if (r->a.stats_json && run_report_write_json(report, r->a.stats_json, &err))
@@ -593,6 +618,8 @@ static int run(struct run *r)
 	if (!r->a.quiet)
 		run_report_print(&report, stderr);
 	ret = write_files(r, &info, &report);
+	if (!ret && report.chat && report.chat->unanswered)
+		ret = EXIT_FAILURE;
 	return !ret && tool_interrupts ? EXIT_INTERRUPTED : ret;
 }
 

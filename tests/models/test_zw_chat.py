@@ -8,8 +8,11 @@ usage: test_zw_chat.py ZW_RUN MODELS TOOLS    (TAP on standard output; skipped w
 import json
 import os
 import pty
+import random
 import select
+import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -43,7 +46,8 @@ def one_line(p):
 def usage_errors():
     for args in (["--tools", "x", "-p", "a"], ["--system", "x", "-p", "a"], ["--thinking", "-p", "a"], ["-st", "-p", "a"],
                  ["--chat", "--prompt-ids", "x"], ["--chat", "--logits-out", "x"], ["--chat", "--thinking", "--no-thinking"],
-                 ["--chat", "--max-calls", "x"], ["--chat", "--tool-timeout", "0"], ["--transcript", "x", "-p", "a"],
+                 ["--chat", "--max-calls", "x"],
+                 ["--chat", "--tools", "x", "--tool-calls", "x"], ["--chat", "--tool-calls", "json"], ["--chat", "--tool-timeout", "0"], ["--transcript", "x", "-p", "a"],
                  ["-cnv", "-p", "a", "-f", "b"]):
         p = run("-m", KDOC, *args)
         ok(p.returncode == 2 and one_line(p) and not p.stdout, f"{' '.join(args)} is wrong usage", p.stderr)
@@ -163,6 +167,12 @@ def interrupted(chat):
        "Ctrl-C ends a conversation that is piped, with statistics", p.returncode, err, out[-200:])
 
 
+def agent(tmp, *args):
+    return subprocess.run([os.path.join(ROOT, "tests/agent/run"), "--sim", "--out", tmp, *args], encoding="utf-8", stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, check=False, timeout=600,
+                          env={**os.environ, "ZW_NATIVE": os.path.dirname(os.path.dirname(os.path.dirname(ZW_RUN)))})
+
+
 def tools(tmp):
     chain = os.path.join(tmp, "chain")
     with open(chain, "w", encoding="utf-8") as f:
@@ -205,10 +215,162 @@ def tools(tmp):
         s = json.load(f)
     ok(p.returncode == 0 and '{"error": "timeout"}' in p.stderr and s["chat"]["failed_calls"] == 1, "a tool that takes too long", p.stderr)
     ok("50236" in p.stdout, "the model calls again after a timeout", p.stdout, p.stderr)
-    p = subprocess.run([os.path.join(ROOT, "tests/agent/run"), "--sim", "--calls", "24", "--chain", "12", "--out", tmp], encoding="utf-8",
-                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=600,
-                       env={**os.environ, "ZW_NATIVE": os.path.dirname(os.path.dirname(os.path.dirname(ZW_RUN)))})
+    p = agent(tmp, "--calls", "24", "--chain", "12")
     ok(p.returncode == 0 and "48 right" in p.stdout and "4 of 4" in p.stdout, "tests/agent/run: chains in one conversation", p.stdout, p.stderr)
+    plain = [x for x in p.stdout.splitlines() if x.startswith(("calls", "answers"))]
+    for draft in ("mtp", "ngram"):
+        p = agent(tmp, "--calls", "12", "--chain", "6", "--draft", draft)
+        ok(p.returncode == 0 and "0 malformed" in p.stdout and "drafts " in p.stdout, f"tests/agent/run: --draft {draft}", p.stdout, p.stderr)
+        plain.append(p.stdout)
+    ok([x for x in plain[-1].splitlines() if x.startswith(("calls", "answers"))] == [x for x in plain[-2].splitlines() if x.startswith(("calls", "answers"))],
+       "the calls are the same however they are drafted", plain)
+    p = agent(tmp, "--calls", "24", "--ctx", "700")
+    ok(p.returncode == 1 and "full " in p.stdout and 2 < int(p.stdout.split()[1].rstrip(":")) < 24, "tests/agent/run: a context that is full", p.stdout, p.stderr)
+
+
+def documents(tmp, chat):
+    """--json-schema holds each answer to the schema; with tools an answer is that or calls."""
+    schema = {"type": "object", "required": ["n", "of"], "additionalProperties": False,
+              "properties": {"n": {"type": "integer", "minimum": 0, "maximum": 99}, "of": {"enum": ["driver", "kernel"]}}}
+    chat = [a for a in chat if a not in ("-n", "8")] + ["--json-schema", json.dumps(schema)]
+    out = []
+    for more in ([], ["--draft", "ngram"], ["--temp", "1", "--seed", "5"]):
+        p = run(*chat, *more, stdin="The driver\nThe kernel\n")
+        try:
+            out.append([json.loads(x) for x in p.stdout.splitlines()])
+        except ValueError:
+            out.append(None)
+        ok(p.returncode == 0 and out[-1] and len(out[-1]) == 2 and all(set(x) == {"n", "of"} and 0 <= x["n"] <= 99 for x in out[-1]),
+           f"two answers of a schema {more}", p.stdout, p.stderr)
+    ok(out[0] == out[1], "and the same with drafts", out)
+    p = run(*chat[:-1], '{"not": {}}', "-p", "x")
+    ok(p.returncode == 1 and one_line(p) and '"not" at #' in p.stderr, "a schema that is not honoured", p.stderr)
+
+
+def sessions(tmp, chat):
+    """A conversation that is saved and loaded goes on as one that never ended."""
+    first, stats, talk = (os.path.join(tmp, x) for x in ("session", "stats.json", "talk.json"))
+    whole = run(*chat, stdin="The driver\nThe kernel\nAnd more\n").stdout
+    a = run(*chat, "--save-session", first, stdin="The driver\nThe kernel\n")
+    b = run(*chat, "--load-session", first, "--save-session", first, "--stats-json", stats, "--transcript", talk, stdin="And more\n")
+    with open(stats, encoding="utf-8") as f:
+        s = json.load(f)
+    with open(talk, encoding="utf-8") as f:
+        m = json.load(f)
+    ok(a.returncode == 0 and b.returncode == 0 and a.stdout and b.stdout and a.stdout + b.stdout == whole, "a saved conversation goes on",
+       a.stdout, b.stdout, whole, a.stderr, b.stderr)
+    ok([x["content"] for x in m if x["role"] == "user"] == ["The driver", "The kernel", "And more"]
+       and s["prompt_tokens"] + s["generated_tokens"] < s["chat"]["context_tokens"] / 2, "with its history, which is not computed again", s, m)
+    c = run(*chat, "--load-session", first, stdin="/reset\nThe driver\n")
+    ok(c.returncode == 0 and whole.startswith(c.stdout) and c.stdout, "/reset forgets what was loaded", c.stdout)
+    p = run("-m", KDOC, "-q", "-n", "2", "-p", "The", "--save-session", first)
+    ok(p.returncode == 0, "a session of a text", p.stderr)
+    p = run(*chat, "--load-session", first, "-p", "x")
+    ok(p.returncode == 1 and one_line(p) and "no conversation" in p.stderr, "is no conversation", p.stderr)
+    p = run(*chat, "--load-session", first, "--system", "x")
+    ok(p.returncode == 2 and one_line(p), "--system with --load-session is wrong usage", p.stderr)
+
+
+def full(tmp, chat):
+    """What has no room: the answer ends, and what is left unanswered is an error."""
+    stats = os.path.join(tmp, "stats.json")
+    p = run(*chat, "--ctx", "24", "-n", "100", "--stats-json", stats, stdin="The driver\nThe kernel\n")
+    with open(stats, encoding="utf-8") as f:
+        s = json.load(f)
+    ok(p.returncode == 1 and "left unanswered" in p.stderr and s["finish"] == "context" and s["chat"]["unanswered"]
+       and s["chat"]["answers"] == 1 and s["chat"]["context_tokens"] <= 24 == s["chat"]["context_size"], "a message without room", p.stderr, s)
+    p = run(*chat, "--ctx", "24", "-n", "100", stdin="The driver\n/reset\nThe driver\n")
+    half = len(p.stdout) // 2
+    ok(p.returncode == 0 and p.stdout[:half] == p.stdout[half:] and p.stdout, "/reset makes room", p.stdout, p.stderr)
+
+
+def random_model(path):
+    """The agent with weights of no meaning: it has the tokenizer, the template, and nothing to say."""
+    os.mkdir(path)
+    r = random.Random(3)
+    sign = bytes(0x3c | (i & 0x80) for i in range(256))
+    for name in os.listdir(AGENT):
+        if not name.endswith(".safetensors"):
+            if os.path.isfile(os.path.join(AGENT, name)):
+                shutil.copy(os.path.join(AGENT, name), path)
+            continue
+        with open(os.path.join(AGENT, name), "rb") as f:
+            data = bytearray(f.read())
+        n, = struct.unpack("<Q", data[:8])
+        header = json.loads(data[8:8 + n])
+        for key, t in header.items():
+            if key == "__metadata__":
+                continue
+            begin, end = (8 + n + x for x in t["data_offsets"])
+            size = {"BF16": 2, "F16": 2, "F32": 4}[t["dtype"]]
+            value = bytearray(r.randbytes(end - begin))
+            value[size - 1::size] = value[size - 1::size].translate(sign)
+            data[begin:end] = value
+        with open(os.path.join(path, name), "wb") as f:
+            f.write(data)
+
+
+BOUNDED = {
+    "pick": {"type": "object", "required": ["colour", "n"], "additionalProperties": False, "properties": {
+        "colour": {"enum": ["red", "dark blue"]}, "n": {"type": "integer", "minimum": -5, "maximum": 500},
+        "note": {"type": "string", "maxLength": 6}, "on": {"type": "boolean"}}},
+    "put-it": {"type": "object", "required": ["where"], "additionalProperties": False, "properties": {
+        "where": {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 9}, "minItems": 1, "maxItems": 3},
+        "code": {"type": "string", "pattern": "^[a-z]{1,4}-[0-9]{2}$"}}},
+}
+
+
+def bounded_tools(path):
+    os.mkdir(path)
+    for name, schema in BOUNDED.items():
+        with open(os.path.join(path, name), "w", encoding="utf-8") as f:
+            f.write(f"#!/bin/sh\n[ \"$1\" = --schema ] && echo '{json.dumps({'parameters': schema})}' || echo done\n")
+        os.chmod(os.path.join(path, name), 0o755)
+
+
+def constrained(tmp):
+    """A model of random weights that is made to call says proper calls, in either style and however it is chosen."""
+    import jsonschema
+    model, folder, talk, stats = (os.path.join(tmp, x) for x in ("random", "bounded", "talk.json", "stats.json"))
+    random_model(model)
+    bounded_tools(folder)
+    # Between calls it opens one or ends, and says nothing else.
+    chat = ["-m", model, "--chat", "-st", "-p", "Go.", "--tools", folder, "--max-calls", "6", "--ctx", "4096", "-n", "600",
+            "--logit-bias", "6147+1000", "--logit-bias", "6146+1000", "--transcript", talk, "--stats-json", stats]
+
+    def calls_of(*args):
+        p = run(*chat, *args)
+        if p.returncode:
+            return None, p.stderr, []
+        with open(talk, encoding="utf-8") as f:
+            m = json.load(f)
+        with open(stats, encoding="utf-8") as f:
+            s = json.load(f)
+        return s["chat"], p.stderr, [c["function"] for x in m for c in x.get("tool_calls", [])]
+
+    for kind in ("json", "xml", "auto"):
+        seen, bad, names = 0, [], set()
+        for more in [["--temp", "1", "--seed", str(i)] for i in range(4)] + [["--temp", "1", "--top-k", "50", "--seed", "9"],
+                                                                            ["--temp", "0", "--logit-bias", "6147+1"]]:
+            s, err, calls = calls_of("--tool-calls", kind, *more)
+            # The greedy one never ends by itself: its last call is cut off.
+            if s is None or s["malformed_calls"] > (s["answers"] if "0" in more[1] else 0):
+                bad.append((s, err))
+            for c in calls:
+                names.add(c["name"])
+                try:
+                    jsonschema.validate(c["arguments"], BOUNDED[c["name"]])
+                except (KeyError, jsonschema.ValidationError) as e:
+                    bad.append((c, str(e)[:200]))
+            seen += len(calls)
+        ok(seen >= 8 and not bad and names == set(BOUNDED), f"--tool-calls {kind}: random weights call properly", seen, names, bad)
+    s, err, calls = calls_of("--tool-calls", "free", "--temp", "1", "--seed", "1", "-n", "40")
+    ok(s and s["malformed_calls"] and not calls, "--tool-calls free: they do not", s, err)
+    with open(os.path.join(folder, "pick"), "w", encoding="utf-8") as f:
+        f.write("#!/bin/sh\necho '{\"parameters\": {\"type\": \"object\", \"minProperties\": 1}}'\n")
+    p = run(*chat)
+    ok(p.returncode == 1 and one_line(p) and "minProperties" in p.stderr and "--tool-calls free" in p.stderr,
+       "a schema that is not honoured is refused by name", p.stderr)
 
 
 def main():
@@ -221,10 +383,14 @@ def main():
             return tap.done()
         failures(tmp)
         chat = plain_chat(tmp)
+        documents(tmp, chat)
+        sessions(tmp, chat)
+        full(tmp, chat)
         interrupted(chat)
         terminal(chat)
         if os.path.isdir(AGENT):
             tools(tmp)
+            constrained(tmp)
     return tap.done()
 
 

@@ -184,13 +184,66 @@ static void strange_bytes(void **state)
 	close_all(&f);
 }
 
+#define WRITTEN                                                                                    \
+	"<think>\nhm\n</think>\n\n<tool_call>{\"name\":\"f\",\"arguments\":{\"n\":"                \
+	"12345678901234567890}}</tool_call>"
+
+/* What comes back from a file is gone on with as if it had never been away. */
+static void saved(void **state)
+{
+	static const char big[] = "{\"n\":12345678901234567890}";
+	struct fixture f, g;
+	size_t len, before;
+	char *data, *bad;
+
+	open(&f, "S");
+	say(&f, "user", "Q");
+	prompt(&f, SYSTEM ASK);
+	write_text(&f, WRITTEN);
+	assert_int_equal(conv_add_answer(&f.c, "", "hm", call(big)), 0);
+	assert_int_equal(conv_save(&f.c, &data, &len), 0);
+
+	open(&g, NULL);
+	assert_int_equal(conv_load(&g.c, data, len, f.c.ids, f.c.num_ids - 1), 0);
+	before = g.c.num_ids;
+	assert_int_equal(before, f.c.num_ids);
+	say(&f, "tool", "T");
+	say(&g, "tool", "T");
+	assert_int_equal(prompt(&g, SYSTEM ASK WRITTEN TOOL), before);
+	{
+		char *a = cJSON_PrintUnformatted(f.c.messages);
+		char *b = cJSON_PrintUnformatted(g.c.messages);
+
+		assert_string_equal(a, b);
+		cJSON_free(a);
+		cJSON_free(b);
+	}
+	/* Of another context, cut off, and changed. */
+	f.c.ids[1] ^= 1;
+	assert_int_equal(conv_load(&g.c, data, len, f.c.ids, 2), -EBADMSG);
+	for (size_t n = 0; n < len; n++)
+		assert_int_equal(conv_load(&g.c, data, n, NULL, 0), -EBADMSG);
+	bad = malloc(len);
+	assert_non_null(bad);
+	for (size_t n = 0; n < len; n++) {
+		memcpy(bad, data, len);
+		bad[n] ^= 0x20;
+		/* Some changes are to texts, which may be anything. */
+		if (!conv_load(&g.c, bad, len, NULL, 0))
+			say(&g, "tool", "T");
+	}
+	free(bad);
+	free(data);
+	close_all(&f);
+	close_all(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(appended),
-		cmocka_unit_test(kept_as_written),
-		cmocka_unit_test(made_anew),
-		cmocka_unit_test(strange_bytes),
+		cmocka_unit_test(appended),  cmocka_unit_test(kept_as_written),
+		cmocka_unit_test(made_anew), cmocka_unit_test(strange_bytes),
+		cmocka_unit_test(saved),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
