@@ -120,6 +120,7 @@ static const struct {
 	{ZW_OP_GEMM_EXPERTS, ZW_EXPERTS_F_SCATTER, "scatter"},
 	{ZW_OP_ROUTE, ZW_ROUTE_F_RENORM, "renorm"},
 	{ZW_OP_MUL_SIGMOID, ZW_SIGMOID_F_ROW_GATE, "row_gate"},
+	{ZW_OP_DELTA, ZW_DELTA_F_CHUNKED, "chunked"},
 };
 
 /* What the header says beyond opcode and size. */

@@ -507,6 +507,74 @@ static void bench_attention(struct ctx *ctx, const char *name, uint32_t rows, ui
 	free(a.args.out.ptr);
 }
 
+struct delta_load {
+	struct zw_k_delta_args args;
+	struct zw_k_state_run run;
+	void *to[512];
+};
+
+static int delta_run(struct ctx *ctx, void *arg)
+{
+	return zw_k_delta(&((struct delta_load *)arg)->args, ctx->pool);
+}
+
+static struct zw_k_in delta_in(uint32_t rows, uint32_t heads, uint32_t n)
+{
+	return (struct zw_k_in){.ptr = random_matrix(ZW_DTYPE_F32, (size_t)rows * heads * n),
+				.dtype = ZW_DTYPE_F32,
+				.ld = (uint64_t)heads * n,
+				.hs = n};
+}
+
+/*
+ * A prompt through the gated delta rule of Qwen3-Next. Operations are those of the rule row by row, in
+ * both forms: so the rates are those of the same work.
+ */
+static void bench_delta(struct ctx *ctx, const char *name, uint32_t flags)
+{
+	enum { ROWS = 512, KEY_HEADS = 16, HEADS = 32, DIM = 128 };
+	static struct delta_load x;
+	struct load load = {.run = delta_run,
+			    .arg = &x,
+			    .flops = 7.0 * ROWS * HEADS * DIM * DIM,
+			    .bytes = 4.0 * ROWS * DIM * 2 * (KEY_HEADS + HEADS)};
+
+	x.run = (struct zw_k_state_run){.count = ROWS};
+	x.to[ROWS - 1] = random_matrix(ZW_DTYPE_F32, HEADS * DIM * DIM);
+	x.args = (struct zw_k_delta_args){
+		.rows = ROWS,
+		.key_heads = KEY_HEADS,
+		.heads = HEADS,
+		.d = DIM,
+		.e = DIM,
+		.eps = 1e-6f,
+		.scale = 0.09f,
+		.flags = flags,
+		.q = delta_in(ROWS, KEY_HEADS, DIM),
+		.k = delta_in(ROWS, KEY_HEADS, DIM),
+		.v = delta_in(ROWS, HEADS, DIM),
+		.a = delta_in(ROWS, 1, HEADS),
+		.b = delta_in(ROWS, 1, HEADS),
+		.a_log = delta_in(1, 1, HEADS),
+		.dt_bias = delta_in(1, 1, HEADS),
+		.y = {.ptr = random_matrix(ZW_DTYPE_F32, ROWS * HEADS * DIM),
+		      .dtype = ZW_DTYPE_F32,
+		      .ld = HEADS * DIM,
+		      .hs = DIM},
+		.states = {.runs = &x.run, .n_runs = 1, .dtype = ZW_DTYPE_F32, .to = x.to},
+	};
+	measure(ctx, name, &load, false);
+	free((void *)x.args.q.ptr);
+	free((void *)x.args.k.ptr);
+	free((void *)x.args.v.ptr);
+	free((void *)x.args.a.ptr);
+	free((void *)x.args.b.ptr);
+	free((void *)x.args.a_log.ptr);
+	free((void *)x.args.dt_bias.ptr);
+	free(x.args.y.ptr);
+	free(x.to[ROWS - 1]);
+}
+
 static bool wanted(const struct ctx *ctx, const char *name)
 {
 	return !strncmp(name, ctx->only, strlen(ctx->only));
@@ -576,6 +644,11 @@ static void bench_all(struct ctx *ctx)
 			 d);
 		if (wanted(ctx, name))
 			bench_attention(ctx, name, rows, len, n_q, n_kv, d);
+	}
+	for (uint32_t flags = 0; flags <= ZW_K_DELTA_CHUNKED; flags++) {
+		snprintf(name, sizeof(name), "delta 512, 16/32x128%s", flags ? ", chunked" : "");
+		if (wanted(ctx, name))
+			bench_delta(ctx, name, flags);
 	}
 }
 

@@ -558,7 +558,7 @@ static int conv_wide(struct zw_pool *pool)
 	return conv(pool, 8, 8, 1 << 22, 16);
 }
 
-static int delta(struct zw_pool *pool, uint32_t rows, uint32_t heads, uint32_t d)
+static int delta(struct zw_pool *pool, uint32_t rows, uint32_t heads, uint32_t d, uint32_t flags)
 {
 	void **to = calloc(rows, sizeof(*to));
 	struct zw_k_state_run run = {.count = rows};
@@ -569,6 +569,7 @@ static int delta(struct zw_pool *pool, uint32_t rows, uint32_t heads, uint32_t d
 		.d = d,
 		.e = d,
 		.scale = 1.0f,
+		.flags = flags,
 		.q = in(BF16, 0),
 		.k = in(BF16, 0),
 		.v = in(BF16, 0),
@@ -589,12 +590,22 @@ static int delta(struct zw_pool *pool, uint32_t rows, uint32_t heads, uint32_t d
 
 static int delta_large(struct zw_pool *pool)
 {
-	return delta(pool, 1024, 2, ZW_K_DELTA_MAX);
+	return delta(pool, 1024, 2, ZW_K_DELTA_MAX, 0);
 }
 
 static int delta_narrow(struct zw_pool *pool)
 {
-	return delta(pool, 1 << 18, 16, 8);
+	return delta(pool, 1 << 18, 16, 8, 0);
+}
+
+static int delta_chunks_large(struct zw_pool *pool)
+{
+	return delta(pool, 1024, 2, ZW_K_DELTA_MAX, ZW_K_DELTA_CHUNKED);
+}
+
+static int delta_chunks_narrow(struct zw_pool *pool)
+{
+	return delta(pool, 1 << 18, 16, 8, ZW_K_DELTA_CHUNKED);
 }
 
 static int kv_write(struct zw_pool *pool)
@@ -690,6 +701,8 @@ static const struct {
 	{"conv, wide", conv_wide},
 	{"delta, large", delta_large},
 	{"delta, narrow", delta_narrow},
+	{"delta, chunks, large", delta_chunks_large},
+	{"delta, chunks, narrow", delta_chunks_narrow},
 	{"kv_write", kv_write},
 	{"argmax", argmax},
 	{"topk", topk},

@@ -278,8 +278,10 @@ static void test_functions(void **state)
 			sample_scatter(&pk.gemm_experts);
 			pk.gemm_experts.weights = zw_tensor_2d(ZW_DTYPE_F32, 0x900000, 3, 3);
 		}
-		if (pk.hdr.opcode == ZW_OP_DELTA)
+		if (pk.hdr.opcode == ZW_OP_DELTA) {
 			pk.delta.dst = zw_tensor_1d(ZW_DTYPE_I32, 0x900000, 3);
+			pk.hdr.flags |= ZW_DELTA_F_CHUNKED;
+		}
 		if (pk.hdr.opcode == ZW_OP_CONV)
 			pk.conv.dst = zw_tensor_1d(ZW_DTYPE_I32, 0x900000, 3);
 		if (pk.hdr.opcode == ZW_OP_MUL_SIGMOID)

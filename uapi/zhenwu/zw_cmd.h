@@ -507,6 +507,10 @@ ZW_ASSERT_SIZE(struct zw_pkt_conv, 544);
  *	y[m,h] = S^T q
  * q, k [M,G,D]; v, y [M,H,E], y may be v itself; a, b [M,H]; a_log, dt_bias [H]; state [S,H,D,E]. H a
  * multiple of G; D and E at most 1024.
+ *
+ * With CHUNKED the same rule, but for the rounding, in products of matrices: the rows of a run whose
+ * positions have the same quotient by ZW_DELTA_CHUNK are a chunk, and one of ZW_DELTA_CHUNK_MIN rows or
+ * more is computed at once; a shorter one row by row as without the flag.
  */
 struct zw_pkt_delta {
 	struct zw_pkt hdr;
@@ -527,6 +531,10 @@ struct zw_pkt_delta {
 	zw_u8 reserved[136];
 };
 ZW_ASSERT_SIZE(struct zw_pkt_delta, 944);
+
+#define ZW_DELTA_F_CHUNKED ZW_PKT_OPFLAG(0)
+#define ZW_DELTA_CHUNK     64u
+#define ZW_DELTA_CHUNK_MIN 32u
 
 /* -- DMA engine -------------------------------------------------------------------------------- */
 

@@ -63,7 +63,7 @@
 	OP(SELECT_BLOCKS, select_blocks, 0x0303, ATTN, zw_pkt_select_blocks, ZW_PKT_F_DEPS) \
 	OP(SELECT_SLASH, select_slash, 0x0304, ATTN, zw_pkt_select_slash, ZW_PKT_F_DEPS) \
 	OP(CONV,       conv,       0x0400, DELTA,  zw_pkt_conv,      ZW_PKT_F_DEPS) \
-	OP(DELTA,      delta,      0x0401, DELTA,  zw_pkt_delta,     ZW_PKT_F_DEPS) \
+	OP(DELTA,      delta,      0x0401, DELTA,  zw_pkt_delta,     ZW_PKT_F_DEPS | ZW_DELTA_F_CHUNKED) \
 	OP(COPY,       copy,       0x0500, DMA,    zw_pkt_copy,      ZW_PKT_F_DEPS) \
 	OP(FILL,       fill,       0x0501, DMA,    zw_pkt_fill,      ZW_PKT_F_DEPS)
 /*

@@ -67,6 +67,7 @@ static void plan_runs(struct zw_cp_exec *x, const struct state_opds *o, struct s
 		struct slot_use *u = &use[seq ? seq[r] : 0];
 
 		if (!r || pos[r] != (int64_t)pos[r - 1] + 1 || (seq && seq[r] != seq[r - 1])) {
+			plan->runs[plan->n_runs].pos = (uint32_t)pos[r];
 			plan->runs[plan->n_runs++].first = r;
 			if (pos[r])
 				u->reader = u->reader ? SEVERAL : plan->n_runs;
@@ -261,18 +262,79 @@ static int delta_run(struct zw_cp_exec *x)
 		.states = states_of(x, &p->state),
 	};
 
+	if (p->hdr.flags & ZW_DELTA_F_CHUNKED)
+		args.flags |= ZW_K_DELTA_CHUNKED;
 	memcpy(&args.eps, &p->eps_f32, sizeof(args.eps));
 	memcpy(&args.scale, &p->scale_f32, sizeof(args.scale));
 	return zw_cp_kernel_status(x, zw_k_delta(&args, x->cfg->pool));
 }
 
-static uint64_t delta_compute(struct zw_cp_exec *x)
+/* Row by row: decay 1, prediction 2, update 2, output 2; norms of q and k. */
+static uint64_t rows_compute(const struct zw_cp_exec *x, uint64_t rows)
 {
 	const struct zw_pkt_delta *p = x->pkt;
 	uint32_t d = p->q.dim[2], e = p->v.dim[2];
 
-	/* decay 1, prediction 2, update 2, output 2; norms of q and k */
-	return zw_cp_vector_ps(x->profile, (uint64_t)x->rows * p->v.dim[1], 7 * d * e + 8 * d);
+	return zw_cp_vector_ps(x->profile, zw_cp_mul_sat(rows, p->v.dim[1]), 7 * d * e + 8 * d);
+}
+
+/* Products of F32 at the tensor engine's rate, `heads` of them. */
+static uint64_t products_ps(const struct zw_cp_exec *x, uint64_t heads, uint64_t m, uint64_t n,
+			    uint64_t k)
+{
+	return zw_cp_mul_sat(heads,
+			     zw_cp_tensor_ps(x->profile, m, n, k, x->profile->tensor_f32_flops));
+}
+
+/*
+ * n rows at once: what keys and queries have to do with keys and with the state, what updates have to do with
+ * results and with each state that is kept; beside that substitution, decays, gates and norms. `states`: kept, that
+ * behind the last row among them.
+ */
+static uint64_t chunk_compute(const struct zw_cp_exec *x, uint64_t n, uint64_t states)
+{
+	const struct zw_pkt_delta *p = x->pkt;
+	uint64_t d = p->q.dim[2], e = p->v.dim[2], heads = p->v.dim[1];
+	uint64_t vector = n * (n - 1) * e + 2 * n * n + n * (4 * e + 8 * d);
+	uint64_t ps = products_ps(x, p->q.dim[1], 2 * n, n, d);
+
+	ps = zw_cp_add_sat(ps, products_ps(x, heads, 2 * n, e, d));
+	ps = zw_cp_add_sat(ps, products_ps(x, heads, n, e, n));
+	ps = zw_cp_add_sat(ps, products_ps(x, zw_cp_mul_sat(heads, states), d, e, n));
+	return zw_cp_add_sat(ps, zw_cp_vector_ps(x->profile, zw_cp_mul_sat(vector, heads), 1));
+}
+
+static uint64_t chunks_compute(const struct zw_cp_exec *x, const struct state_plan *plan)
+{
+	uint64_t ps = 0, single = 0;
+
+	for (uint32_t i = 0; i < plan->n_runs; i++) {
+		const struct zw_k_state_run *run = &plan->runs[i];
+
+		for (uint32_t r = 0, n; r < run->count; r += n) {
+			uint64_t states = 1;
+
+			n = ZW_DELTA_CHUNK - (run->pos + r) % ZW_DELTA_CHUNK;
+			if (n > run->count - r)
+				n = run->count - r;
+			if (n < ZW_DELTA_CHUNK_MIN) {
+				single += n;
+				continue;
+			}
+			for (uint32_t k = 0; k + 1 < n; k++)
+				states += !!plan->to[run->first + r + k];
+			ps = zw_cp_add_sat(ps, chunk_compute(x, n, states));
+		}
+	}
+	return zw_cp_add_sat(ps, rows_compute(x, single));
+}
+
+static uint64_t delta_compute(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_delta *p = x->pkt;
+
+	return p->hdr.flags & ZW_DELTA_F_CHUNKED ? chunks_compute(x, x->plan)
+						 : rows_compute(x, x->rows);
 }
 
 const struct zw_cp_impl zw_cp_delta = {.validate = delta_validate,

@@ -350,11 +350,13 @@ static inline void zw_k_slash_bounds(uint32_t rows, uint32_t len, uint32_t block
 /*
  * Recurrent layers. Runs cover rows 0..rows-1 in order, each of them of one sequence: `from` is the
  * state before its first row, NULL: zeros. to [rows]: where the state behind a row goes, NULL: nowhere.
- * A state in `to` overlaps no other operand and no other state, but may be `from` of its own run.
+ * A state in `to` overlaps no other operand and no other state, but may be `from` of its own run. pos: of the
+ * first row in its sequence; looked at only where a kernel says so.
  */
 struct zw_k_state_run {
 	uint32_t first, count;
 	const void *from;
+	uint32_t pos;
 };
 struct zw_k_states {
 	const struct zw_k_state_run *runs;
@@ -380,14 +382,16 @@ int zw_k_conv(const struct zw_k_conv_args *args, struct zw_pool *pool);
 /*
  * Gated delta rule, see DELTA in zhenwu/zw_cmd.h: q, k [rows, key_heads, d], v and y [rows, heads, e], a and
  * b [rows, heads], a_log and dt_bias [heads]; states F32 [heads, d, e], dense. heads is a multiple of
- * key_heads; 1 <= d, e <= ZW_K_DELTA_MAX. y may be exactly v.
+ * key_heads; 1 <= d, e <= ZW_K_DELTA_MAX. y may be exactly v. With ZW_K_DELTA_CHUNKED rows of a run with the same
+ * position / ZW_DELTA_CHUNK are computed at once, from ZW_DELTA_CHUNK_MIN of them on.
  */
-#define ZW_K_DELTA_MAX 1024u
+#define ZW_K_DELTA_MAX     1024u
+#define ZW_K_DELTA_CHUNKED 1u
 struct zw_k_delta_args {
 	uint32_t rows, key_heads, heads, d, e;
-	float eps;   /* finite, >= 0 */
-	float scale; /* finite */
-	uint32_t reserved;
+	float eps;      /* finite, >= 0 */
+	float scale;    /* finite */
+	uint32_t flags; /* ZW_K_DELTA_* */
 	struct zw_k_in q, k, v, a, b, a_log, dt_bias;
 	struct zw_k_out y;
 	struct zw_k_states states;

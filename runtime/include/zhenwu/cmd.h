@@ -437,7 +437,10 @@ struct zw_cmd_delta_args {
 	float eps;   /* of the norms of q and k */
 	float scale; /* of q after its norm: 1 / sqrt(D) */
 };
-/** The gated delta rule, see zw_cmd.h. y may be v itself. A device of ABI 2.1 or later. */
+/**
+ * The gated delta rule, see zw_cmd.h. y may be v itself. A device of ABI 2.1 or later; with ZW_DELTA_F_CHUNKED in
+ * flags, 2.3.
+ */
 ZW_API int zw_cmd_delta(struct zw_cmd *cmd, const struct zw_cmd_delta_args *args, uint64_t rows_va,
 			uint32_t flags);
 ZW_API int zw_cmd_copy(struct zw_cmd *cmd, uint64_t dst, uint64_t src, uint64_t bytes,

@@ -339,6 +339,89 @@ static void delta_same_bits(void **state)
 	}
 }
 
+/*
+ * In chunks: a new sequence of 70 rows (64 and 6), and one that goes on at position 40 (24 and 56), whose
+ * positions end at 119; the state behind row 10 is kept, too.
+ */
+enum { CHUNKED_ROWS = 150, FIRST = 70 };
+
+static struct zw_pkt_delta make_chunked(struct cp_env *e, enum place p)
+{
+	struct zw_pkt_delta x = {.hdr = HDR(ZW_OP_DELTA, zw_pkt_delta)};
+
+	e->rng = 7;
+	x.hdr.flags = ZW_DELTA_F_CHUNKED;
+	x.q = random_tensor(e, p, BF16, CHUNKED_ROWS, G, D, 0);
+	x.k = random_tensor(e, p, BF16, CHUNKED_ROWS, G, D, 0);
+	x.v = random_tensor(e, p, F32, CHUNKED_ROWS, H, E, 0);
+	x.a = random_tensor(e, p, BF16, CHUNKED_ROWS, H, 0, 0);
+	x.b = random_tensor(e, p, BF16, CHUNKED_ROWS, H, 0, 0);
+	x.a_log = random_tensor(e, p, F32, H, 0, 0, 0);
+	x.dt_bias = random_tensor(e, p, F32, H, 0, 0, 0);
+	x.y = tensor(e, p, F32, CHUNKED_ROWS, H, E, 0);
+	x.state = random_tensor(e, p, F32, 4, H, D, E);
+	x.pos = tensor(e, p, I32, CHUNKED_ROWS, 0, 0, 0);
+	x.seq = tensor(e, p, I32, CHUNKED_ROWS, 0, 0, 0);
+	x.dst = tensor(e, p, I32, CHUNKED_ROWS, 0, 0, 0);
+	x.eps_f32 = zw_f32_bits(1e-6f);
+	x.scale_f32 = zw_f32_bits(0.4f);
+	for (uint32_t r = 0; r < CHUNKED_ROWS; r++) {
+		put_i(e, &x.pos, r, 0, (int32_t)(r < FIRST ? r : r - FIRST + 40));
+		put_i(e, &x.seq, r, 0, r >= FIRST);
+		put_i(e, &x.dst, r, 0,
+		      r == 10                 ? 2
+		      : r == FIRST - 1        ? 0
+		      : r == CHUNKED_ROWS - 1 ? 3
+					      : -1);
+	}
+	return x;
+}
+
+static void chunked(void **state)
+{
+	static uint8_t want[(CHUNKED_ROWS * H * E + 4 * H * D * E) * 4], got[sizeof(want)];
+	static const unsigned int workers[] = {0, 2, 4};
+	const uint32_t y_bytes = CHUNKED_ROWS * H * E * 4, s_bytes = 4 * H * D * E * 4;
+
+	(void)state;
+	for (unsigned int i = 0; i < 6; i++) {
+		struct cp_env *e = env_new("810e", workers[i % 3]);
+		enum place p = (enum place)(i % 3);
+		struct zw_pkt_delta x = make_chunked(e, p);
+		uint32_t differ = 0;
+
+		/* the last time row by row: other bits, the same numbers */
+		if (i == 5)
+			x.hdr.flags = 0;
+		EMIT(e, x);
+		env_run_ok(e);
+		env_get(e, x.y.va, got, y_bytes);
+		env_get(e, x.state.va, got + y_bytes, s_bytes);
+		if (!i)
+			memcpy(want, got, sizeof(got));
+		if (i < 5)
+			assert_memory_equal(want, got, sizeof(got));
+		for (uint32_t k = 0; k < sizeof(got) / 4 && i == 5; k++) {
+			float a, b;
+
+			memcpy(&a, want + 4 * k, 4);
+			memcpy(&b, got + 4 * k, 4);
+			differ += a != b;
+			if (fabs((double)a - (double)b) > 2e-5)
+				fail_msg("number %u: %g in chunks, %g row by row", k, (double)a,
+					 (double)b);
+		}
+		assert_true(i < 5 || differ);
+		/* slot 1 is read, three are written */
+		assert_int_equal(e->result.hbm_read + e->result.sys_read,
+				 H * D * E * 4 + CHUNKED_ROWS * (2 * G * D * 2 + H * E * 4) +
+					 CHUNKED_ROWS * (2 * H * 2 + 3 * 4) + 2 * H * 4);
+		assert_int_equal(e->result.hbm_written + e->result.sys_written,
+				 3 * H * D * E * 4 + y_bytes);
+		env_free(e);
+	}
+}
+
 /* -- what both refuse ------------------------------------------------------------------------------------- */
 
 static void bad_states(void **state)
@@ -469,6 +552,19 @@ static void golden(void **state)
 	env_run_ok(e);
 	/* 7 rows of 4 heads of 7 * 6 * 10 + 8 * 6 operations: 13104 / 20e12, rounded up */
 	assert_int_equal(e->result.busy_ps[ZW_ENGINE_DELTA], 1000000 + 656);
+	env_clear(e);
+	/*
+	 * Products of F32 at 75 TFLOPS * 0.85, tiles of 64 x 128 x 64. A chunk of 64 rows: 2 heads of k and 4 of v
+	 * of 128 x 128 x 64, 4 of 64 x 128 x 64 for the results, 8 for the state behind it and the one behind row
+	 * 10: 6 * 32897 + 12 * 16449; vector 4 (64 * 63 * 10 + 2 * 64^2 + 64 * 88) / 20e12. One of 56 rows: the
+	 * same tiles, one state; 4 (56 * 55 * 10 + 2 * 56^2 + 56 * 88). 30 rows one by one: 56160 / 20e12.
+	 */
+	x = make_chunked(e, IN_HBM);
+	EMIT(e, x);
+	env_run_ok(e);
+	assert_int_equal(e->result.busy_ps[ZW_ENGINE_DELTA], 1000000 + 6 * 32897 + 12 * 16449 +
+								     10829 + 6 * 32897 + 8 * 16449 +
+								     8400 + 2808);
 }
 
 int main(void)
@@ -478,6 +574,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(conv_pieces, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(delta, env_setup, env_teardown),
 		cmocka_unit_test(delta_same_bits),
+		cmocka_unit_test(chunked),
 		cmocka_unit_test_setup_teardown(bad_states, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(unmapped, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(form, env_setup, env_teardown),

@@ -111,15 +111,22 @@ static void mutated_packets(void **state)
 	e->profile = *zw_profile_find("m890"); /* the one with the most types */
 	for (uint64_t c = 0; c < cases; c++) {
 		union any_packet pk;
+		unsigned int opcode;
+		bool chunked;
 		uint32_t rows;
 
 		e->rng = seed + c;
 		e->rows = test_rand(&e->rng) % 3 ? 4 : 1;
+		opcode = all_opcodes[test_rand(&e->rng) % N_OPCODES];
+		chunked = opcode == ZW_OP_DELTA && test_rand(&e->rng) % 2;
+		if (chunked)
+			e->rows = 20 + (uint32_t)(test_rand(&e->rng) % 120);
 		env_clear(e);
 		e->cmd_va = env_alloc(e, IN_PAGES, 4096);
 		e->result_va = env_alloc(e, IN_HBM, sizeof(e->result));
-		make_packet(e, all_opcodes[test_rand(&e->rng) % N_OPCODES],
-			    (enum place)(test_rand(&e->rng) % 3), &pk);
+		make_packet(e, opcode, (enum place)(test_rand(&e->rng) % 3), &pk);
+		if (chunked)
+			pk.hdr.flags |= ZW_DELTA_F_CHUNKED;
 		if (test_rand(&e->rng) % 8 == 0) {
 			pk.hdr.predicate_va = env_alloc(e, IN_HBM, 4);
 			rows = (uint32_t)(test_rand(&e->rng) % 2);
