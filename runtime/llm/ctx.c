@@ -8,6 +8,8 @@
 
 #include "chunks.h"
 
+#define DELTA_CHUNKED_ABI_MINOR 3u
+
 /* ---- options ---- */
 
 static int check_range(const char *name, uint64_t v, uint64_t min, uint64_t max,
@@ -17,6 +19,20 @@ static int check_range(const char *name, uint64_t v, uint64_t min, uint64_t max,
 		return 0;
 	return llm_fail(err, -EINVAL, "%s %llu is not from %llu to %llu", name,
 			(unsigned long long)v, (unsigned long long)min, (unsigned long long)max);
+}
+
+/* What goes in chunks comes in whole ones, and so do the states that are kept. */
+static int check_chunk(const struct zw_ctx_options *o, struct zw_error *err)
+{
+	if (o->batch < ZW_DELTA_CHUNK)
+		return llm_fail(err, -EINVAL,
+				"delta_chunked: a batch of %u is less than a chunk of %u tokens",
+				o->batch, ZW_DELTA_CHUNK);
+	if (o->prefix_state_tokens % ZW_DELTA_CHUNK)
+		return llm_fail(err, -EINVAL,
+				"delta_chunked: prefix_state_tokens %u is not a multiple of %u",
+				o->prefix_state_tokens, ZW_DELTA_CHUNK);
+	return 0;
 }
 
 /* Puts the defaults into o and checks it. */
@@ -65,6 +81,10 @@ static int check_options(const struct zw_model *m, struct zw_ctx_options *o, str
 	if (!ret && o->prefix_state_tokens % LLM_BLOCK_TOKENS)
 		ret = llm_fail(err, -EINVAL, "prefix_state_tokens %u is not a multiple of %u",
 			       o->prefix_state_tokens, LLM_BLOCK_TOKENS);
+	if (!ret)
+		ret = check_range("delta_chunked", o->delta_chunked, 0, 1, err);
+	if (!ret && o->delta_chunked)
+		ret = check_chunk(o, err);
 	if (ret)
 		return ret;
 	if ((uint64_t)o->batch > (uint64_t)o->max_seqs * o->context)
@@ -268,6 +288,19 @@ static int check_kv_dtype(const struct zw_ctx *c, struct zw_error *err)
 	return 0;
 }
 
+/* The flag of the packet came with ABI 2.3. */
+static int check_delta(struct zw_ctx *c, struct zw_error *err)
+{
+	struct llm_family f = *c->m->family;
+
+	if (!c->needs.slab_bytes)
+		c->o.delta_chunked = 0;
+	if (!c->o.delta_chunked)
+		return 0;
+	f.abi_minor = DELTA_CHUNKED_ABI_MINOR;
+	return llm_check_device(c->m->dev, &f, err);
+}
+
 static int create(struct zw_ctx *c, struct zw_error *err)
 {
 	int ret;
@@ -276,6 +309,8 @@ static int create(struct zw_ctx *c, struct zw_error *err)
 	c->m->family->needs(&c->m->cfg, &c->needs);
 	c->seq_blocks = llm_blocks_for(c->o.context);
 	ret = check_kv_dtype(c, err);
+	if (!ret)
+		ret = check_delta(c, err);
 	if (ret)
 		return ret;
 	c->block_bytes = (uint64_t)LLM_BLOCK_TOKENS * c->needs.kv_heads * c->needs.kv_dim *

@@ -26,6 +26,7 @@
 #include <stdatomic.h>
 
 #include <zhenwu/llm_context.h>
+#include "zhenwu/zw_cmd.h"
 
 #include "family.h"
 #include "kv.h"
@@ -259,6 +260,17 @@ static inline const int32_t *llm_choice_ptr(const struct zw_ctx *c, const struct
 {
 	return (const int32_t *)(const void *)((char *)c->host.ptr + c->choices) +
 	       llm_choice_row(c, s);
+}
+
+/*
+ * Of n tokens of a text, at position pos, those that go into a step when not all of the text does: with the
+ * delta rule in chunks so many that the last chunk is whole, where there is one.
+ */
+static inline uint32_t llm_piece(const struct zw_ctx *c, uint32_t pos, uint32_t n)
+{
+	uint32_t over = (pos + n) % ZW_DELTA_CHUNK;
+
+	return c->o.delta_chunked && over < n ? n - over : n;
 }
 
 /* Of all layers. */

@@ -76,6 +76,7 @@ struct llm_build llm_build_of(const struct zw_ctx *c, const struct llm_slot *s, 
 		.slabs = llm_slab_place(c, c->pool.prefix.num_states),
 		.state_from = zw_tensor_1d(ZW_DTYPE_I32, param + c->p.from, m),
 		.state_to = zw_tensor_1d(ZW_DTYPE_I32, param + c->p.to, m),
+		.delta_flags = c->o.delta_chunked ? ZW_DELTA_F_CHUNKED : 0,
 		.act_va = c->act.va + c->a.act,
 		.act_scale_va = c->act.va + c->a.act_scale,
 	};

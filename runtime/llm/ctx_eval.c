@@ -94,6 +94,8 @@ static int submit_one(struct eval *e, struct zw_error *err)
 	struct llm_submit how = {.cancels = &e->cancels};
 	int ret;
 
+	if (e->sent + n < e->n)
+		n = b.count = llm_piece(e->c, e->start + (uint32_t)e->sent, n);
 	for (uint32_t i = 0; i < n; i++)
 		e->tokens[i] = (struct zw_batch_token){
 			.id = e->ids[e->sent + i],

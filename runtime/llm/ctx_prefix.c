@@ -108,12 +108,14 @@ uint32_t llm_prefix_count(const struct zw_ctx *c, const uint32_t *ids, uint32_t 
 
 /*
  * Of the tokens of a step: behind the last block, when it is a piece of a text whose end is wanted; else
- * behind the last multiple of prefix_state_tokens.
+ * behind the last multiple of prefix_state_tokens. With the delta rule in chunks behind a chunk: what goes
+ * on from there then has the chunks of a text that was computed from its beginning.
  */
 void llm_seq_plan_state(struct zw_ctx *c, struct llm_seq *s)
 {
 	bool text = s->next - s->length > 1 && s->want;
-	uint32_t every = text ? LLM_BLOCK_TOKENS : c->o.prefix_state_tokens;
+	uint32_t block = c->o.delta_chunked ? ZW_DELTA_CHUNK : LLM_BLOCK_TOKENS;
+	uint32_t every = text ? block : c->o.prefix_state_tokens;
 
 	s->place = LLM_NO_STATE;
 	s->keep = s->next / every * every;

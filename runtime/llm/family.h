@@ -148,6 +148,7 @@ struct llm_build {
 	/* Of a quantised cache: [blocks, tokens, kv_heads] of KV layer 0; else absent. */
 	struct zw_tensor k_scale, v_scale;
 	uint64_t kv_scale_stride;
+	uint32_t delta_flags; /* ZW_DELTA_F_* */
 	/* Room for activations that are quantised on their way into a product, and their scales. */
 	uint64_t act_va, act_scale_va;
 };

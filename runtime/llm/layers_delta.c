@@ -64,7 +64,7 @@ void llm_build_delta(const struct llm_build *b, const struct llm_layer_weights *
 	llm_build_linear(b, x, &w->delta_ba, ba, NULL, NULL);
 	zw_cmd_conv(b->cmd, &conv, &w->conv, &conv, &inputs, &b->pos, &b->state_from, &b->state_to,
 		    r, 0);
-	zw_cmd_delta(b->cmd, &args, r, 0);
+	zw_cmd_delta(b->cmd, &args, r, b->delta_flags);
 	zw_cmd_gated_norm(b->cmd, &v, &w->delta_norm, &z, &v, c->rms_norm_eps, r, 0);
 	llm_build_linear(b, &v_flat, &w->o, &b->h, NULL, &b->h);
 }

@@ -124,6 +124,11 @@ static bool put(struct zw_sched *s, struct plan *p, struct llm_request *r, uint3
 		k = k > 1 ? k / 2 : 0;
 	if (!k)
 		return false;
+	if (k < left(r))
+		k = llm_piece(s->c, r->done, k);
+	/* What others leave of a step is too little for a chunk: in the next one, where it may be the first. */
+	if (k < left(r) && s->c->o.delta_chunked && (r->done + k) % ZW_DELTA_CHUNK && p->prompt)
+		return false;
 	if (k == left(r) && r->generated < r->p.max_tokens) {
 		want = llm_want_of(s->c, r->p.sampler, false);
 		if (p->outputs == o->outputs || (want & ZW_WANT_LOGITS && p->logits == o->logits))

@@ -95,6 +95,8 @@ static void print_row(const struct bench_output *o, const struct bench_record *r
 		 t->prompt ? t->prompt : t->gen);
 	if (t->depth)
 		snprintf(test + strlen(test), sizeof(test) - strlen(test), " @ d%u", t->depth);
+	if (t->delta_chunked)
+		snprintf(test + strlen(test), sizeof(test) - strlen(test), " chunked");
 	snprintf(size, sizeof(size), bytes < 1 << 30 ? "%.2f MiB" : "%.2f GiB",
 		 bytes / (bytes < 1 << 30 ? 1 << 20 : 1 << 30));
 	snprintf(params, sizeof(params), n < 1e9 ? "%.2f M" : "%.2f B", n / (n < 1e9 ? 1e6 : 1e9));
@@ -125,6 +127,7 @@ static cJSON *record(const struct bench_record *r)
 	cJSON_AddStringToObject(o, "profile", r->attrs->profile_name);
 	cJSON_AddNumberToObject(o, "n_batch", t->batch);
 	cJSON_AddNumberToObject(o, "n_seqs", t->seqs);
+	cJSON_AddNumberToObject(o, "delta_chunked", t->delta_chunked);
 	cJSON_AddNumberToObject(o, "n_prompt", t->prompt);
 	cJSON_AddNumberToObject(o, "n_gen", t->gen);
 	cJSON_AddNumberToObject(o, "n_depth", t->depth);

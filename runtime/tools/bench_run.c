@@ -182,6 +182,7 @@ static int create(struct bench *b, struct zw_model *model, struct zw_error *err)
 	opt.batch = t->batch > t->seqs ? t->batch : t->seqs;
 	opt.steps = AHEAD;
 	tool_set_sparse(&t->sparse, &opt);
+	opt.delta_chunked = t->delta_chunked;
 	/* Room for the beginning, too, and for what is copied when sequences part. */
 	opt.pool_tokens = (t->seqs + 1) * (length + 64);
 	b->ids = malloc(length * sizeof(*b->ids));

@@ -16,6 +16,7 @@ struct bench_test {
 	uint32_t runs;
 	bool warmup;
 	struct tool_sparse sparse;
+	bool delta_chunked; /* as of struct zw_ctx_options */
 };
 
 struct bench_sample {

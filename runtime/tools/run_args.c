@@ -46,6 +46,7 @@ static const char help_text[] =
 	"                           checkpoint says) or none (default); keys: group, from; "
 	"vertical,\n"
 	"                           slash; keep\n"
+	"      --delta-chunked      delta rule of a prompt in chunks of tokens\n"
 	"\n"
 	"A conversation:\n"
 	"      --chat, -cnv         applies the model's chat template; lines of standard input (or "
@@ -192,6 +193,7 @@ enum {
 	OPT_DRAFT_TOKENS,
 	OPT_KV_TYPE,
 	OPT_SPARSE,
+	OPT_DELTA_CHUNKED,
 	OPT_LOGITS_OUT,
 	OPT_IDS_OUT,
 	OPT_STATS_JSON,
@@ -249,6 +251,7 @@ static const struct option options[] = {
 	{"draft-tokens", required_argument, NULL, OPT_DRAFT_TOKENS},
 	{"kv-type", required_argument, NULL, OPT_KV_TYPE},
 	{"sparse", required_argument, NULL, OPT_SPARSE},
+	{"delta-chunked", no_argument, NULL, OPT_DELTA_CHUNKED},
 	{"logits-out", required_argument, NULL, OPT_LOGITS_OUT},
 	{"ids-out", required_argument, NULL, OPT_IDS_OUT},
 	{"stats-json", required_argument, NULL, OPT_STATS_JSON},
@@ -436,6 +439,9 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 		return a->kv_dtype;
 	case OPT_SPARSE:
 		return tool_parse_sparse(v, &a->sparse);
+	case OPT_DELTA_CHUNKED:
+		a->delta_chunked = true;
+		return true;
 	case OPT_LOGIT_BIAS:
 		return add_bias(a, v);
 	case OPT_LOGPROBS:

@@ -30,6 +30,7 @@ static const char usage_text[] =
 	"                           checkpoint says) or none (default); keys: group, from; "
 	"vertical,\n"
 	"                           slash; keep\n"
+	"      --delta-chunked      delta rule of prompts in chunks of tokens\n"
 	"  -r, --repetitions N      runs of each test (default 5)\n"
 	"      --no-warmup          measure the first run, too\n"
 	"  -o, --output FORMAT      md (default), csv, json or jsonl\n"
@@ -40,7 +41,15 @@ static const char usage_text[] =
 	"\n"
 	"Exit status: 0 done, 1 failure, 2 usage, 130 interrupted.\n";
 
-enum { OPT_SEQS = 256, OPT_SPARSE, OPT_NO_WARMUP, OPT_DEVICE, OPT_PROFILE, OPT_VERSION };
+enum {
+	OPT_SEQS = 256,
+	OPT_SPARSE,
+	OPT_DELTA_CHUNKED,
+	OPT_NO_WARMUP,
+	OPT_DEVICE,
+	OPT_PROFILE,
+	OPT_VERSION
+};
 
 static const struct option options[] = {
 	{"model", required_argument, NULL, 'm'},
@@ -51,6 +60,7 @@ static const struct option options[] = {
 	{"seqs", required_argument, NULL, OPT_SEQS},
 	{"sparse", required_argument, NULL, OPT_SPARSE},
 	{"repetitions", required_argument, NULL, 'r'},
+	{"delta-chunked", no_argument, NULL, OPT_DELTA_CHUNKED},
 	{"no-warmup", no_argument, NULL, OPT_NO_WARMUP},
 	{"output", required_argument, NULL, 'o'},
 	{"device", required_argument, NULL, OPT_DEVICE},
@@ -73,7 +83,7 @@ struct args {
 	struct list prompt, gen, depth, batch, seqs, runs;
 	const char *device, *profile;
 	enum bench_format format;
-	bool warmup;
+	bool warmup, delta_chunked;
 	struct tool_sparse sparse;
 };
 
@@ -137,6 +147,9 @@ static bool set_option(struct args *a, int opt, const char *v)
 		return parse_list(v, 1, 1000, &a->runs) && a->runs.n == 1;
 	case 'o':
 		return parse_format(v, &a->format);
+	case OPT_DELTA_CHUNKED:
+		a->delta_chunked = true;
+		return true;
 	case OPT_DEVICE:
 		a->device = v;
 		return *v;
@@ -256,7 +269,8 @@ static int one_model(struct bench_state *s, struct zw_dev *dev, const char *name
 				       .batch = a->batch.v[i / a->depth.n / a->seqs.n],
 				       .runs = a->runs.v[0],
 				       .sparse = a->sparse,
-				       .warmup = a->warmup};
+				       .warmup = a->warmup,
+				       .delta_chunked = a->delta_chunked};
 
 		ret = tests_of(s, name, model, t, err);
 	}

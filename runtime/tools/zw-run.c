@@ -263,8 +263,11 @@ static uint32_t logits_rows(const struct run *r, const struct zw_model_info *inf
 static int open_context(struct run *r, const struct zw_model_info *info)
 {
 	const struct run_args *a = &r->a;
-	struct zw_ctx_options opt = {
-		.size = sizeof(opt), .context = a->ctx, .batch = a->chunk, .kv_dtype = a->kv_dtype};
+	struct zw_ctx_options opt = {.size = sizeof(opt),
+				     .context = a->ctx,
+				     .batch = a->chunk,
+				     .kv_dtype = a->kv_dtype,
+				     .delta_chunked = a->delta_chunked};
 	struct zw_ctx_info ci = {.size = sizeof(ci)};
 	struct zw_error err;
 	uint32_t needs;

@@ -494,6 +494,99 @@ static void check_greedy(struct check *c, struct device *d)
 	cJSON_Delete(greedy);
 }
 
+/* rms distance of a prompt's logits from the expected ones. */
+static double distance(const struct check *c, const struct prompt *p, const float *x)
+{
+	size_t n = p->rows * c->info.vocab_size;
+	double sum = 0;
+
+	x += (p->n - p->rows) * c->info.vocab_size;
+	for (size_t i = 0; i < n; i++) {
+		double d = (double)x[i] - (double)p->want[i];
+
+		sum += d * d;
+	}
+	return sqrt(sum / (double)n);
+}
+
+static bool is_recurrent(const struct check *c)
+{
+	return !strncmp(c->info.model_type, "qwen3_next", 10) ||
+	       !strncmp(c->info.model_type, "qwen3_5", 7);
+}
+
+/*
+ * With the delta rule in chunks, whole and in two pieces: as near to what is expected as without, and the same bits
+ * again where the cut is at the end of a chunk.
+ */
+static void check_delta_chunked(struct check *c, struct device *d)
+{
+	static const uint32_t cuts[] = {1, 2, 3, 4, 5, 31, 32, 33, 62, 63, 64, 65, 66, 128, 130};
+	uint32_t context = context_of(d), v = c->info.vocab_size;
+	struct zw_ctx_options opt = {.size = sizeof(opt),
+				     .context = context,
+				     .batch = context,
+				     .outputs = context,
+				     .delta_chunked = 1};
+	struct zw_error err;
+	struct zw_ctx *ctx;
+	uint32_t seq;
+
+	if (zw_ctx_create(d->model, &opt, &ctx, &err) || zw_seq_create(ctx, &seq))
+		die("%s", err.msg);
+	for (size_t k = 0; k < c->num_prompts; k++) {
+		const struct prompt *p = &c->prompts[k];
+		double factor = RMS_FACTOR, worst = 0, rms;
+		struct experts_diff diff = {0};
+		float *want = alloc(p->n * v, sizeof(*want)), *x = alloc(p->n * v, sizeof(*x));
+		uint32_t edges = 0, same = 0, pieces = 0;
+
+		eval(ctx, p, want);
+		if (experts_model(d->model) &&
+		    experts_compare(ctx, c->dir, p->ids, (uint32_t)p->n, p->want, (uint32_t)p->rows,
+				    &diff, &err))
+			die("%s: %s", c->dir, err.msg);
+		if (diff.flips)
+			factor = FLIP_FACTOR;
+		rms = distance(c, p, want);
+		result(c, rms <= factor * p->rms && diff.flips <= FLIPS_MAX * diff.choices,
+		       "prompt %zu: delta rule in chunks, rms difference %.4g <= %.4g (without "
+		       "%.4g), "
+		       "%u choices of experts are not the exact ones",
+		       k, rms, factor * p->rms, distance(c, p, p->got), diff.flips);
+		/* Of two steps it is not known who was chosen. */
+		if (experts_model(d->model))
+			factor = FLIP_FACTOR;
+		for (size_t i = 0; i < sizeof(cuts) / sizeof(cuts[0]) && cuts[i] < p->n; i++) {
+			struct zw_eval_options e = {.size = sizeof(e), .all_logits = x};
+
+			zw_seq_truncate(ctx, 0, 0);
+			if (zw_ctx_eval(ctx, 0, p->ids, cuts[i], &e, NULL, &err))
+				die("%s", err.msg);
+			e.all_logits = x + cuts[i] * v;
+			if (zw_ctx_eval(ctx, 0, p->ids + cuts[i], p->n - cuts[i], &e, NULL, &err))
+				die("%s", err.msg);
+			rms = distance(c, p, x);
+			worst = rms > worst ? rms : worst;
+			pieces++;
+			if (cuts[i] % 64)
+				continue;
+			edges++;
+			same += !memcmp(x, want, p->n * v * sizeof(*x));
+		}
+		if (pieces)
+			result(c, worst <= factor * p->rms && same == edges,
+			       "prompt %zu: delta rule in chunks, cut at %u places, rms difference "
+			       "up to "
+			       "%.4g <= "
+			       "%.4g; %u of %u cuts between chunks have the bits of the whole",
+			       k, pieces, worst, factor * p->rms, same, edges);
+		free(want);
+		free(x);
+	}
+	zw_ctx_destroy(ctx);
+}
+
 static void check_workers(struct check *c)
 {
 	static const int workers[] = {1, 2, 4, ZW_DEV_WORKERS_NONE};
@@ -745,6 +838,8 @@ int main(int argc, char **argv)
 	zw_ctx_destroy(ctx);
 	check_chunks(&c, &d);
 	check_cuts(&c, &d);
+	if (is_recurrent(&c))
+		check_delta_chunked(&c, &d);
 	check_packed(&c, &d);
 	check_greedy(&c, &d);
 	check_refusals(&c, &d);

@@ -19,8 +19,9 @@ from tap import done, ok  # noqa: E402
 TOOL, ZW_RUN, MODELS = sys.argv[1:4]
 TINY = os.path.join(MODELS, "tiny-qwen3")
 MOE = os.path.join(MODELS, "tiny-qwen3-moe")
+AGENT = os.path.join(MODELS, "qwen3next-agent")
 KEYS = ["model_filename", "model_type", "model_size", "model_n_params", "backends", "profile", "n_batch", "n_seqs",
-        "n_prompt", "n_gen", "n_depth", "test_time", "avg_ns", "stddev_ns", "avg_ts", "stddev_ts", "sim_ns",
+        "delta_chunked", "n_prompt", "n_gen", "n_depth", "test_time", "avg_ns", "stddev_ns", "avg_ts", "stddev_ts", "sim_ns",
         "sim_ts", "samples_ns", "samples_ts"]
 
 
@@ -95,10 +96,19 @@ def figures(tmp):
        (one["sim_ns"], want["prefill"]["sim_s"]))
 
 
+def chunked():
+    args = ["-m", AGENT, "-p", "200", "-n", "2", "-r", "1"]
+    plain, chunks = (json.loads(bench(*args, *more, "-o", "json")) for more in ([], ["--delta-chunked"]))
+    ok([r["delta_chunked"] for r in plain + chunks] == [0, 0, 1, 1] and plain[0]["sim_ns"] != chunks[0]["sim_ns"]
+       and plain[1]["sim_ns"] == chunks[1]["sim_ns"], "--delta-chunked is a matter of prompts alone", (plain, chunks))
+    ok("| pp200 chunked |" in " ".join(bench(*args, "--delta-chunked").split()), "md: the test's name says it")
+
+
 def failures(tmp):
     bad = []
     for args, word in [(["-m", os.path.join(tmp, "none")], "none"), (["-m", TINY, "-p", "1000000"], "1000000 tokens"),
-                       (["-m", TINY, "--profile", "x9"], "x9"), (["-m", TINY, "--device", "nothing"], "nothing")]:
+                       (["-m", TINY, "--profile", "x9"], "x9"), (["-m", AGENT, "--delta-chunked", "-b", "63"], "63"),
+                       (["-m", TINY, "--device", "nothing"], "nothing")]:
         p = run("--device", "sim", "-r", "1", *args)
         if p.returncode != 1 or p.stderr.count(b"\n") != 1 or word not in p.stderr.decode():
             bad.append((args, p))
@@ -115,6 +125,7 @@ def main():
         else:
             formats()
             figures(tmp)
+            chunked()
             failures(tmp)
     return done()
 

@@ -117,6 +117,7 @@ def failures(tmp):
         (["--model", KDOC, "--prompt", "a", "--profile", "x99"], "x99"),
         (["--model", KDOC, "--prompt", "a", "--kv-type", "fp8"], "f8e4m3: a device of profile 810e"),
         (["--model", KDOC, "--prompt", "a", "--draft", "mtp"], "MTP head"),
+        (["--model", AGENT, "--prompt", "a", "--delta-chunked", "--chunk", "63"], "a batch of 63"),
         (["--model", TINY, "--prompt-ids", ids, "--max-tokens", "0", "--ids-out",
           os.path.join(tmp, "no", "ids.json")], "ids.json"),
         (["--model", TINY, "--prompt-ids", ids, "--max-tokens", "0", "--logits-out",
@@ -271,6 +272,28 @@ def drafts(tmp):
             "--stats-json", stats)
     with open(stats, encoding="utf-8") as f:
         ok(p.returncode == 0 and "draft" not in json.load(f), "nothing is drafted where tokens are drawn")
+
+
+def delta_chunked(tmp):
+    ids, npy, stats = (os.path.join(tmp, n) for n in ("c.json", "c.npy", "c-stats.json"))
+    with open(os.path.join(AGENT, "expected", "prompt_ids.json"), encoding="utf-8") as f:
+        prompt = json.load(f)[3]
+    with open(ids, "w", encoding="utf-8") as f:
+        json.dump(prompt, f)
+    logits, text, prefill, decode = [], [], [], []
+    for more in ([], ["--delta-chunked"], ["--delta-chunked", "--chunk", "300"]):
+        p = sim(AGENT, "--prompt-ids", ids, "--max-tokens", "8", "--temp", "0", "--logits-out", npy,
+                "--stats-json", stats, *more)
+        with open(npy, "rb") as f:
+            logits.append(f.read())
+        with open(stats, encoding="utf-8") as f:
+            s = json.load(f)
+        text.append(p.stdout)
+        prefill.append(s["prefill"]["sim_ps"])
+        decode.append(s["decode"]["sim_ps"])
+    ok(text[0] == text[1] and len(text[0]) > 8 and prefill[0] != prefill[1] and decode[0] == decode[1],
+       "--delta-chunked: the same text, other simulated time of the prompt alone", (text, prefill, decode))
+    ok(logits[0] != logits[1] and logits[1] == logits[2], "with other bits, which are those of any --chunk")
 
 
 def interrupted(tmp):
@@ -464,6 +487,7 @@ def main():
             choices(tmp)
             constrained(tmp)
             drafts(tmp)
+            delta_chunked(tmp)
             interrupted(tmp)
             terminal()
             files(tmp)

@@ -119,6 +119,13 @@ struct zw_ctx_options {
 	uint32_t
 		sparse_vertical; /**< SLASH: columns of each head, the first 30 included; 0: 1000 */
 	uint32_t sparse_slash;   /**< SLASH: distances of each head, 0 to 99 included; 0: 6096 */
+	/** 1: in families with recurrent layers the delta rule of a text goes in chunks of 64 tokens, which end
+	 *  at positions that are multiples of 64, as products of matrices (ZW_DELTA_F_CHUNKED): less time
+	 *  for long prompts, other rounding. Fewer than 32 tokens of a chunk in one step, so
+	 *  what is decoded or drafted, go one after the other as without. `batch` is at least 64,
+	 *  prefix_state_tokens a multiple of 64. What then holds of bits: "In chunks" in
+	 *  Documentation/llm.md. -EOPNOTSUPP for a device before ABI 2.3. No matter in other families. */
+	uint32_t delta_chunked;
 };
 
 /**

@@ -9,7 +9,8 @@
  * context has a sequence for it and the pool room for its text beside what those that run have
  * still to fill; when the pool runs short later, the last in that order is preempted: its KV cache goes to
  * system memory and comes back, or is given up and computed again. Whatever happens, a request gets the
- * tokens that it gets alone (zw_generate() with an equal sampler).
+ * tokens that it gets alone (zw_generate() with an equal sampler); what a context with delta_chunked adds
+ * to that is in Documentation/llm.md, "In chunks".
  *
  * A scheduler, its context and its samplers are single-threaded but for zw_sched_cancel().
  */
