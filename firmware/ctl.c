@@ -9,6 +9,9 @@ static void doorbell(struct queue *q)
 {
 	if (q->state == ZW_QUEUE_FREE || q->dying)
 		return;
+	/* Cancelling takes time, and a process could ask for it for ever. */
+	if (q->state == ZW_QUEUE_ERROR && q->space.user)
+		return;
 	if (!queue_read_tail(q)) {
 		/* There is no job to blame it on unless one is outstanding. */
 		if (q->state == ZW_QUEUE_ERROR)

@@ -20,7 +20,7 @@
 #include "zhenwu/zw_regs.h"
 #include "zhenwu/zw_soc.h"
 
-#define FW_VERSION         ZW_FW_VERSION(2, 0, 0)
+#define FW_VERSION         ZW_FW_VERSION(2, 1, 0)
 #define FW_MIN_MINOR       0       /* least ABI minor of a device it runs on */
 #define FW_CAPS            0       /* what it needs of the device */
 #define FW_TIME_SLICE_US   2000u   /* round robin among queues of one priority */

@@ -112,6 +112,39 @@ uint32_t queue_create(uint32_t id, const struct zw_queue_desc *d)
 	return ZW_MSG_OK;
 }
 
+static void interrupt(const struct queue *q, uint32_t vector)
+{
+	wr32(ZW_SOC_MSIX_RAISE, q->space.function << 16 | (vector ? vector : q->vector));
+}
+
+/*
+ * The driver cannot be told that a job ended. One that keeps its rings in memory of its own hears of it
+ * by the next interrupt, or never; a process took them away, and its queue ends here: else it would
+ * keep us busy for nothing.
+ */
+static void completion_lost(struct queue *q, uint64_t seqno)
+{
+	if (!q->space.user || q->state != ZW_QUEUE_ERROR)
+		fw_log("queue %u: completion %lu lost, bus error", queue_id(q),
+		       (unsigned long)seqno);
+	if (q->space.user) {
+		q->state = ZW_QUEUE_ERROR;
+		if (!q->last_status)
+			q->last_status = ZW_JOB_FAULT;
+	}
+}
+
+static void note_failure(struct queue *q, const struct zw_completion *c)
+{
+	if (q->failed.seqno || c->status == ZW_JOB_CANCELED)
+		return;
+	q->failed.seqno = c->seqno;
+	q->failed.reason = c->reason;
+	q->failed.access = c->fault_access;
+	q->failed.packet_index = c->packet_index;
+	q->failed.va = c->fault_va;
+}
+
 /* Writes the completion of the job after the last completed one. */
 static void write_completion(struct queue *q, const struct zw_completion *c, bool irq,
 			     uint32_t vector)
@@ -122,14 +155,15 @@ static void write_completion(struct queue *q, const struct zw_completion *c, boo
 	if (dma_write(&q->space, slot, c, offsetof(struct zw_completion, seqno)) ||
 	    dma_write(&q->space, slot + offsetof(struct zw_completion, seqno), &c->seqno,
 		      sizeof(c->seqno)))
-		fw_log("queue %u: completion %lu lost, bus error", queue_id(q),
-		       (unsigned long)c->seqno);
+		completion_lost(q, c->seqno);
 	q->completed = c->seqno;
 	fw_shared->jobs_done++;
-	if (c->status != ZW_JOB_OK)
+	if (c->status != ZW_JOB_OK) {
 		fw_shared->jobs_failed++;
-	if (irq)
-		wr32(ZW_SOC_MSIX_RAISE, q->space.function << 16 | (vector ? vector : q->vector));
+		note_failure(q, c);
+	}
+	if (irq || (uint32_t)c->seqno == q->wake)
+		interrupt(q, vector);
 }
 
 void queue_stop_on_error(struct queue *q, uint32_t status)
@@ -146,6 +180,9 @@ static bool read_entry(struct queue *q, uint64_t seq)
 
 	*e = (struct zw_ring_entry){0};
 	if (dma_read(&q->space, e, q->ring + (seq & (queue_slots(q) - 1)) * sizeof(*e), sizeof(*e)))
+		return false;
+	/* A process interrupts nobody but those who look after its queue. */
+	if (q->space.user && e->vector)
 		return false;
 	return e->seqno == seq && !(e->flags & ~ZW_RING_F_KNOWN) && e->vector < ZW_NUM_VECTORS &&
 	       !e->reserved0 && !e->reserved[0] && !e->reserved[1];
@@ -195,11 +232,14 @@ void queue_cancel_all(struct queue *q)
 /* The driver's 32-bit tail, widened. False: the queue cannot go on. */
 bool queue_read_tail(struct queue *q)
 {
-	struct zw_ring_ctrl ctrl;
+	struct {
+		uint32_t tail, wake;
+	} ctrl __attribute__((aligned(8)));
 	uint32_t ahead;
 
-	/* just the word: a longer transfer need not see the driver's store to it whole */
-	if (dma_read(&q->space, &ctrl.tail, q->ctrl, sizeof(ctrl.tail))) {
+	_Static_assert(offsetof(struct zw_ring_ctrl, wake) == 4, "both in one word of 64 bits");
+	/* just the word: a longer transfer need not see the driver's stores to it whole */
+	if (dma_read(&q->space, &ctrl, q->ctrl, sizeof(ctrl))) {
 		fw_log("queue %u: bus error reading its tail", queue_id(q));
 		return false;
 	}
@@ -211,6 +251,11 @@ bool queue_read_tail(struct queue *q)
 		return false;
 	}
 	q->tail = q->completed + ahead;
+	if (ctrl.wake != q->wake) {
+		q->wake = ctrl.wake;
+		if ((int32_t)((uint32_t)q->completed - q->wake) >= 0)
+			interrupt(q, 0);
+	}
 	return true;
 }
 
@@ -301,6 +346,11 @@ uint32_t queue_info(uint32_t id, struct zw_msg_queue_info *info)
 		.packets_retired = q->packets,
 		.progress = q->progress,
 		.last_status = q->last_status,
+		.failed = q->failed.seqno,
+		.last_reason = (q->failed.reason & 0xffff) | q->failed.access << 16,
+		.packet_index = q->failed.packet_index,
+		.fault_lo = ZW_LO32(q->failed.va),
+		.fault_hi = ZW_HI32(q->failed.va),
 	};
 	/* To look at a semaphore again is not to run: it waits until a packet has retired. */
 	if (q->state == ZW_QUEUE_RUNNING && q->retried && q->packets == q->retry_packets)

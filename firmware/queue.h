@@ -24,7 +24,13 @@ struct queue {
 	uint64_t fetched;                /* highest job number fetched */
 	struct zw_ring_entry entry;
 	uint32_t resume_offset;
+	uint32_t wake; /* what the driver asked for last in zw_ring_ctrl.wake */
 	uint32_t last_status;
+	struct {                /* the job that stopped it */
+		uint32_t seqno; /* low 32 bits; 0: none did */
+		uint32_t reason, access, packet_index;
+		uint64_t va;
+	} failed;
 	uint32_t reply_to; /* of the suspend or destroy that waits for the CP, 0: none */
 	uint32_t reply_type;
 	uint64_t poll_at;           /* BLOCKED: time of the next try */

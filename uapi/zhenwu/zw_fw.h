@@ -171,7 +171,16 @@ struct zw_msg_queue_info {
 	zw_le32 packets_retired;
 	zw_le32 progress;
 	zw_le32 last_status; /* enum zw_job_status of the last failed job */
+	/*
+	 * The job that stopped the queue, in ZW_QUEUE_ERROR (ABI 2.3, 0 before). No job did when
+	 * `failed` is 0: then the ring makes no sense.
+	 */
+	zw_le32 failed;      /* low 32 bits of its number */
+	zw_le32 last_reason; /* enum zw_reason or enum zw_fault; << 16: enum zw_access */
+	zw_le32 packet_index;
+	zw_le32 fault_lo, fault_hi; /* address of a fault */
 };
+ZW_ASSERT_SIZE(struct zw_msg_queue_info, ZW_MSG_PAYLOAD);
 
 struct zw_msg_scrub {
 	zw_le32 addr_lo, addr_hi; /* HBM address and length, 4 KiB aligned */

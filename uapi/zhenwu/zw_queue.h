@@ -19,7 +19,14 @@
  * lies in a completion can only lie about its own jobs.
  *
  * The first job that fails stops its queue: the jobs behind it complete with ZW_JOB_CANCELED until
- * the queue is destroyed. Other queues run on.
+ * the queue is destroyed. Other queues run on. Of a queue with ZW_QUEUE_F_USER only those complete
+ * that were in the ring when it stopped; its doorbell does nothing any more. A completion of such a
+ * queue that cannot be written stops it, too.
+ *
+ * Who polls needs no interrupt. To sleep until job n is complete without having asked for an
+ * interrupt when it was submitted, store n in `wake` of the control block, ring the doorbell and look
+ * at the completion once more: the vector is raised when job n completes, or at once when it has.
+ * Storing another number takes the place of the first.
  */
 #ifndef ZW_QUEUE_H
 #define ZW_QUEUE_H
@@ -71,7 +78,7 @@ struct zw_ring_entry {
 	zw_le32 flags;     /* ZW_RING_F_* */
 	zw_le64 result_va; /* where the device writes struct zw_job_result, 64-byte aligned; 0: nowhere */
 	zw_le64 cookie; /* copied to the completion, never interpreted */
-	zw_le32 vector; /* MSI-X vector of this completion; 0: the queue's */
+	zw_le32 vector; /* MSI-X vector of this completion; 0: the queue's; ZW_QUEUE_F_USER: 0 */
 	zw_le32 reserved0;
 	zw_le64 reserved[2];
 };
@@ -82,7 +89,8 @@ ZW_ASSERT_SIZE(struct zw_ring_entry, 64);
 
 struct zw_ring_ctrl {
 	zw_le32 tail; /* low 32 bits of the highest job number in the ring */
-	zw_le32 reserved[15];
+	zw_le32 wake; /* low 32 bits of the job at whose end to interrupt (ABI 2.3) */
+	zw_le32 reserved[14];
 };
 ZW_ASSERT_SIZE(struct zw_ring_ctrl, 64);
 

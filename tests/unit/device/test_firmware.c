@@ -206,47 +206,231 @@ static void many_queues(void **state)
 		assert_int_equal(fw_on_queue(&q[i], ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
 }
 
-/* Rings and completions in memory of the VM: what a process can be given. */
+/* A queue whose rings are in memory of the VM: what a process can be given. */
+struct user_ring {
+	struct ring q;
+	struct zw_queue_desc desc;
+	struct zw_ring_entry *ring;
+	struct zw_ring_ctrl *ctrl;
+	struct zw_completion *done;
+	uint64_t seq;
+};
+
+static struct user_ring user_ring(struct fw *f, uint32_t id)
+{
+	const uint64_t at = 20 * MIB + id * 0x4000;
+	struct user_ring u = {.q = {.fw = f, .id = id}};
+
+	u.desc = (struct zw_queue_desc){.size = sizeof(u.desc),
+					.flags = ZW_QUEUE_F_USER,
+					.vm = 1,
+					.priority = ZW_PRIO_NORMAL,
+					.log2_slots = 3,
+					.vector = 4,
+					.ring = at,
+					.ctrl = at + 0x1000,
+					.completions = at + 0x2000};
+	u.ring = (void *)(f->e->hbm + at);
+	u.ctrl = (void *)(f->e->hbm + at + 0x1000);
+	u.done = (void *)(f->e->hbm + at + 0x2000);
+	memset(u.ring, 0, 0x3000);
+	assert_int_equal(fw_create_with(&u.q, &u.desc, sizeof(u.desc)), ZW_MSG_OK);
+	return u;
+}
+
+static void user_ring_bell(const struct user_ring *u, uint64_t tail)
+{
+	__atomic_store_n(&u->ctrl->tail, (uint32_t)tail, __ATOMIC_RELEASE);
+	w32(u->q.fw->e, ZW_REG_DOORBELL(u->q.id), 0);
+}
+
+static void user_submit(struct user_ring *u, uint64_t cmd_va, uint32_t bytes)
+{
+	u->seq++;
+	u->ring[u->seq % 8] = (struct zw_ring_entry){
+		.seqno = u->seq, .cmd_va = cmd_va, .cmd_bytes = bytes, .cookie = 100 + u->seq};
+	user_ring_bell(u, u->seq);
+}
+
+static bool user_done(const struct user_ring *u, uint64_t seq)
+{
+	return __atomic_load_n(&u->done[seq % 8].seqno, __ATOMIC_ACQUIRE) == seq;
+}
+
+static struct zw_msg_queue_info user_info(struct user_ring *u)
+{
+	struct zw_msg_queue_info info;
+	struct zw_msg r;
+
+	assert_int_equal(fw_on_queue(&u->q, ZW_MSG_QUERY_QUEUE, &r), ZW_MSG_OK);
+	memcpy(&info, r.payload, sizeof(info));
+	return info;
+}
+
+static unsigned int irqs_on(struct fw *f, unsigned int vector)
+{
+	unsigned int n;
+
+	pthread_mutex_lock(&f->e->lock);
+	n = f->e->irqs[vector];
+	pthread_mutex_unlock(&f->e->lock);
+	return n;
+}
+
 static void user_queue(void **state)
 {
 	struct fw *f = *state;
-	const uint64_t at = 20 * MIB;
-	struct ring q = {.fw = f, .id = 9};
-	struct zw_queue_desc d = {.size = sizeof(d),
-				  .flags = ZW_QUEUE_F_USER,
-				  .vm = 1,
-				  .priority = ZW_PRIO_NORMAL,
-				  .log2_slots = 3,
-				  .vector = 4,
-				  .ring = at,
-				  .ctrl = at + 0x1000,
-				  .completions = at + 0x2000};
-	struct zw_ring_entry *ring = (void *)(f->e->hbm + at);
-	uint32_t *tail = (void *)(f->e->hbm + at + 0x1000);
-	struct zw_completion *done = (void *)(f->e->hbm + at + 0x2000);
+	struct user_ring u = user_ring(f, 9);
 
-	memset(ring, 0, 0x3000);
 	for (uint64_t seq = 1; seq <= 20; seq++) {
-		if (seq == 1)
-			assert_int_equal(fw_create_with(&q, &d, sizeof(d)), ZW_MSG_OK);
-		ring[seq % 8] = (struct zw_ring_entry){.seqno = seq, .cookie = 100 + seq};
-		__atomic_store_n(tail, (uint32_t)seq, __ATOMIC_RELEASE);
-		w32(f->e, ZW_REG_DOORBELL(9), 0);
-		WAIT_FOR(__atomic_load_n(&done[seq % 8].seqno, __ATOMIC_ACQUIRE) == seq);
-		assert_int_equal(done[seq % 8].status, ZW_JOB_OK);
-		assert_int_equal(done[seq % 8].cookie, 100 + seq);
+		user_submit(&u, 0, 0);
+		WAIT_FOR(user_done(&u, seq));
+		assert_int_equal(u.done[seq % 8].status, ZW_JOB_OK);
+		assert_int_equal(u.done[seq % 8].cookie, 100 + seq);
 	}
+	assert_int_equal(irqs_on(f, 4), 0);
 	/* Scribbled over: its own end, and nobody else's. */
-	memset(ring, 0xff, 0x200);
-	__atomic_store_n(tail, 21, __ATOMIC_RELEASE);
-	w32(f->e, ZW_REG_DOORBELL(9), 0);
-	WAIT_FOR(__atomic_load_n(&done[21 % 8].seqno, __ATOMIC_ACQUIRE) == 21);
-	assert_int_equal(done[21 % 8].status, ZW_JOB_INVALID);
-	assert_int_equal(fw_queue_state(&q), ZW_QUEUE_ERROR);
+	memset(u.ring, 0xff, 0x200);
+	user_ring_bell(&u, 21);
+	WAIT_FOR(user_done(&u, 21));
+	assert_int_equal(u.done[21 % 8].status, ZW_JOB_INVALID);
+	assert_int_equal(fw_queue_state(&u.q), ZW_QUEUE_ERROR);
 	/* Not mapped: refused, not a crash. */
-	d.ctrl = 1ull << 40;
-	q.id = 10;
-	assert_int_equal(fw_create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_DMA);
+	u.desc.ctrl = 1ull << 40;
+	u.q.id = 10;
+	assert_int_equal(fw_create_with(&u.q, &u.desc, sizeof(u.desc)), ZW_MSG_ERR_DMA);
+}
+
+/* An interrupt for one job only, asked for before it ends, or after. */
+static void user_wake(void **state)
+{
+	struct fw *f = *state;
+	struct user_ring u = user_ring(f, 9);
+	unsigned int irqs = 0;
+	uint32_t bytes = put_sem(&u.q, 0, ZW_OP_SEM_WAIT, 1);
+
+	memset(f->e->hbm + FW_SEMS, 0, sizeof(uint64_t));
+	user_submit(&u, fw_cmd_of(&u.q), bytes);
+	for (int i = 0; i < 4; i++)
+		user_submit(&u, 0, 0);
+	__atomic_store_n(&u.ctrl->wake, 4, __ATOMIC_RELEASE);
+	user_ring_bell(&u, u.seq);
+	WAIT_FOR(fw_queue_state(&u.q) == ZW_QUEUE_BLOCKED);
+	assert_int_equal(irqs_on(f, 4), irqs);
+	__atomic_store_n((uint64_t *)(void *)(f->e->hbm + FW_SEMS), 1, __ATOMIC_RELEASE);
+	WAIT_FOR(user_done(&u, 5));
+	/* The answer to a message comes behind everything before it. */
+	assert_int_equal(user_info(&u).completed, 5);
+	assert_int_equal(irqs_on(f, 4), ++irqs);
+	/* too late: at once; the same again: not */
+	__atomic_store_n(&u.ctrl->wake, 5, __ATOMIC_RELEASE);
+	for (int i = 0; i < 3; i++) {
+		user_ring_bell(&u, u.seq);
+		user_info(&u);
+	}
+	assert_int_equal(irqs_on(f, 4), ++irqs);
+	/* an entry may ask for its own */
+	u.seq++;
+	u.ring[u.seq % 8] = (struct zw_ring_entry){.seqno = u.seq, .flags = ZW_RING_F_IRQ};
+	user_ring_bell(&u, u.seq);
+	WAIT_FOR(user_done(&u, u.seq));
+	user_info(&u);
+	assert_int_equal(irqs_on(f, 4), ++irqs);
+}
+
+/* A process that names another vector interrupts nobody there. */
+static void user_vector(void **state)
+{
+	struct fw *f = *state;
+	struct user_ring u = user_ring(f, 9);
+
+	u.seq++;
+	u.ring[u.seq % 8] =
+		(struct zw_ring_entry){.seqno = u.seq, .flags = ZW_RING_F_IRQ, .vector = 5};
+	user_ring_bell(&u, u.seq);
+	WAIT_FOR(user_done(&u, 1));
+	assert_int_equal(u.done[1].status, ZW_JOB_INVALID);
+	assert_int_equal(u.done[1].reason, ZW_REASON_RING);
+	user_info(&u);
+	assert_int_equal(irqs_on(f, 5), 0);
+	assert_int_equal(irqs_on(f, 4), 1);
+}
+
+/* What stopped a queue can be asked for; what comes behind is not served any more. */
+static void user_failure(void **state)
+{
+	struct fw *f = *state;
+	struct user_ring u = user_ring(f, 9), other = user_ring(f, 10);
+	struct zw_pkt_fill p = {.hdr = {.opcode = ZW_OP_FILL, .size = sizeof(p)},
+				.dst = 0x123456789000,
+				.bytes = 4,
+				.rows = 1};
+	struct zw_msg_queue_info info;
+	uint64_t jobs;
+
+	memcpy(f->e->hbm + fw_cmd_of(&u.q), &p, sizeof(p));
+	user_submit(&u, 0, 0);
+	user_submit(&u, fw_cmd_of(&u.q), sizeof(p));
+	user_submit(&u, 0, 0);
+	WAIT_FOR(user_done(&u, 3) || user_info(&u).state == ZW_QUEUE_ERROR);
+	info = user_info(&u);
+	assert_int_equal(info.state, ZW_QUEUE_ERROR);
+	assert_int_equal(info.last_status, ZW_JOB_FAULT);
+	assert_int_equal(info.failed, 2);
+	assert_int_equal(info.last_reason & 0xffff, ZW_FAULT_UNMAPPED);
+	assert_int_equal(info.last_reason >> 16, ZW_ACCESS_WRITE);
+	assert_int_equal(info.packet_index, 0);
+	assert_int_equal(info.fault_lo | (uint64_t)info.fault_hi << 32, 0x123456789000);
+	/* No completions for the asking: that would keep the firmware from the others. */
+	jobs = info.completed;
+	for (int i = 0; i < 8; i++)
+		user_submit(&u, 0, 0);
+	assert_int_equal(user_info(&u).completed, jobs);
+	user_submit(&other, 0, 0);
+	WAIT_FOR(user_done(&other, 1));
+	assert_int_equal(user_info(&other).failed, 0);
+	assert_int_equal(fw_on_queue(&u.q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+}
+
+/* Rings that are unmapped under a queue: it ends, said once, and the others go on. */
+static void user_rings_unmapped(void **state)
+{
+	static const char *const what[] = {"ring", "control block", "completions"};
+	struct fw *f = *state;
+	struct user_ring other = user_ring(f, 10);
+
+	for (uint32_t i = 0; i < 3; i++) {
+		/* 22 MiB on: a large page of its own, number 11. */
+		uint64_t *pte = (uint64_t *)(void *)(f->e->hbm + FW_ROOT) + 1024 + 11, old = *pte;
+		struct user_ring u = user_ring(f, 11 + i);
+		uint64_t away = 22 * MIB + i * 0x4000;
+		struct zw_msg_tlb m = {.vm = 1};
+
+		/* The same rings at addresses that go away, but for one. */
+		assert_int_equal(fw_on_queue(&u.q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+		if (i == 0)
+			u.desc.ring = away;
+		else if (i == 1)
+			u.desc.ctrl = away;
+		else
+			u.desc.completions = away;
+		assert_int_equal(fw_create_with(&u.q, &u.desc, sizeof(u.desc)), ZW_MSG_OK);
+		*pte = 0;
+		assert_int_equal(fw_request(f, ZW_MSG_TLB_INVALIDATE, &m, sizeof(m), NULL),
+				 ZW_MSG_OK);
+		for (int j = 0; j < 8; j++)
+			u.ring[j] = (struct zw_ring_entry){.seqno = j ? j : 8};
+		user_ring_bell(&u, 8);
+		WAIT_FOR(fw_queue_state(&u.q) == ZW_QUEUE_ERROR);
+		print_message("%s: status %u\n", what[i], user_info(&u).last_status);
+		user_submit(&other, 0, 0);
+		WAIT_FOR(user_done(&other, other.seq));
+		assert_int_equal(other.done[other.seq % 8].status, ZW_JOB_OK);
+		assert_int_equal(fw_on_queue(&u.q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+		*pte = old;
+		assert_int_equal(fw_request(f, ZW_MSG_TLB_INVALIDATE, &m, sizeof(m), NULL),
+				 ZW_MSG_OK);
+	}
 }
 
 /* Every job that ends has a result (finish() looks), whether or not it ever ran. */
@@ -442,8 +626,9 @@ int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, fw_setup, fw_teardown)
 	const struct CMUnitTest tests[] = {
-		T(refused_messages), T(descriptors), T(many_queues), T(user_queue),
-		T(results_of_all),   T(priorities),  T(time_slices), T(signalled_by_running),
+		T(refused_messages), T(descriptors), T(many_queues),  T(user_queue),
+		T(user_wake),        T(user_vector), T(user_failure), T(user_rings_unmapped),
+		T(results_of_all),   T(priorities),  T(time_slices),  T(signalled_by_running),
 		T(suspend_resume),   T(bad_tail),
 	};
 
