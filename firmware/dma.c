@@ -7,9 +7,18 @@ const struct dma_space dma_host;
 static int dma_run(const struct dma_space *space, uint64_t addr, uintptr_t sram, uint32_t len,
 		   uint32_t dir)
 {
-	wr32(ZW_SOC_DMA_FUNCTION, space->function);
+	/* What the port was told last: both are 0 after a reset, and mostly the same as before. */
+	static uint32_t function, vm;
+
+	if (space->function != function) {
+		function = space->function;
+		wr32(ZW_SOC_DMA_FUNCTION, function);
+	}
 	if (space->user) {
-		wr32(ZW_SOC_DMA_VM, space->vm);
+		if (space->vm != vm) {
+			vm = space->vm;
+			wr32(ZW_SOC_DMA_VM, vm);
+		}
 		dir |= ZW_SOC_DMA_VM_F;
 	}
 	wr64(ZW_SOC_DMA_SYS, addr);
