@@ -41,6 +41,7 @@ static int zhenwu_device_map(struct zhenwu_device *zdev)
 	zdev->regs = devm_ioremap_resource(&pdev->dev, &pdev->resource[ZW_BAR_REGS]);
 	if (IS_ERR(zdev->regs))
 		return PTR_ERR(zdev->regs);
+	zdev->regs_phys = pci_resource_start(pdev, ZW_BAR_REGS);
 	zdev->aperture_phys = pci_resource_start(pdev, ZW_BAR_HBM);
 	if (!devm_request_mem_region(&pdev->dev, zdev->aperture_phys,
 				     pci_resource_len(pdev, ZW_BAR_HBM), ZHENWU_DRIVER_NAME))

@@ -26,7 +26,7 @@
 #define ZHENWU_DRIVER_NAME	"zhenwu"
 #define ZHENWU_DRIVER_DESC	"Zhenwu LLM accelerator"
 #define ZHENWU_DRIVER_MAJOR	2
-#define ZHENWU_DRIVER_MINOR	0
+#define ZHENWU_DRIVER_MINOR	1
 
 /**
  * struct zhenwu_device - one accelerator
@@ -45,6 +45,9 @@ struct zhenwu_device {
 
 	/** @regs: BAR0: registers and doorbells. */
 	void __iomem *regs;
+
+	/** @regs_phys: CPU physical address of BAR0, for doorbells in user space. */
+	resource_size_t regs_phys;
 
 	/** @aperture: BAR2: start of HBM, write combining. */
 	void __iomem *aperture;

@@ -28,6 +28,7 @@
 #include "zhenwu_reset.h"
 #include "zhenwu_submit.h"
 #include "zhenwu_sysfs.h"
+#include "zhenwu_userq.h"
 #include "zhenwu_vm.h"
 #include "zhenwu_watchdog.h"
 
@@ -81,6 +82,8 @@ static void zhenwu_query_info(struct zhenwu_device *zdev, struct drm_zhenwu_dev_
 	info->fw_version = READ_ONCE(zdev->fw.version);
 	info->profile = zdev->info.profile;
 	info->caps = zdev->info.caps;
+	if (!zhenwu_userq_supported(zdev))
+		info->caps &= ~(u32)ZW_CAP_USER_QUEUES;
 	memcpy(info->profile_name, zdev->info.profile_name, sizeof(info->profile_name));
 	info->hbm_size = zdev->info.hbm_size;
 	info->hbm_visible = zdev->info.aperture_size;
@@ -249,6 +252,7 @@ static const struct drm_ioctl_desc zhenwu_ioctls[] = {
 	ZHENWU_IOCTL(QUEUE_DESTROY, queue_destroy),
 	ZHENWU_IOCTL(QUEUE_GET_STATE, queue_get_state),
 	ZHENWU_IOCTL(SUBMIT, submit),
+	ZHENWU_IOCTL(QUEUE_WAIT, queue_wait),
 };
 
 static bool zhenwu_file_alive(struct file *filp)
@@ -280,9 +284,11 @@ static long zhenwu_drm_compat_ioctl(struct file *filp, unsigned int cmd, unsigne
 
 static int zhenwu_drm_mmap(struct file *filp, struct vm_area_struct *vma)
 {
+	struct drm_file *file = filp->private_data;
+
 	if (vma->vm_pgoff >= DRM_ZHENWU_MMAP_RESERVED >> PAGE_SHIFT &&
 	    vma->vm_pgoff < DRM_ZHENWU_MMAP_RESERVED_END >> PAGE_SHIFT)
-		return -EOPNOTSUPP;
+		return zhenwu_userq_mmap(file->driver_priv, vma);
 	return drm_gem_mmap(filp, vma);
 }
 
@@ -302,6 +308,7 @@ static const struct file_operations zhenwu_fops = {
 /*
  * Versions of the user interface:
  * - 2.0 - first of the second interface
+ * - 2.1 - user-mode queues: VM_CREATE_LR, rings of QUEUE_CREATE, QUEUE_WAIT
  */
 static const struct drm_driver zhenwu_drm_driver = {
 	.driver_features = DRIVER_COMPUTE_ACCEL | DRIVER_GEM | DRIVER_GEM_GPUVA | DRIVER_SYNCOBJ |

@@ -325,6 +325,7 @@ int zhenwu_fw_boot(struct zhenwu_device *zdev)
 	}
 
 	zdev->fw.version = le32_to_cpu(info.fw_version);
+	zdev->fw.abi = abi;
 	return 0;
 
 err_down:

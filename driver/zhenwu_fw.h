@@ -22,6 +22,9 @@ struct zhenwu_fw {
 
 	/** @version: ZW_FW_VERSION() of the running firmware. */
 	u32 version;
+
+	/** @abi: ZW_ABI_VERSION it was built for. */
+	u32 abi;
 };
 
 int zhenwu_fw_load(struct zhenwu_device *zdev);

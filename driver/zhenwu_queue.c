@@ -23,6 +23,7 @@
 #include "zhenwu_job.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
+#include "zhenwu_userq.h"
 #include "zhenwu_vm.h"
 #include "zhenwu_watchdog.h"
 
@@ -62,9 +63,11 @@ void zhenwu_queue_close_ring_locked(struct zhenwu_queue *queue, int error)
 
 	if (queue->dead)
 		return;
-	queue->dead = error;
+	WRITE_ONCE(queue->dead, error);
 	list_for_each_entry(job, &queue->waiting, node)
 		zhenwu_gate_force(&job->gate);
+	if (queue->user)
+		wake_up_all(&queue->userq.wait);
 }
 
 /**
@@ -159,6 +162,11 @@ bool zhenwu_queue_poll(struct zhenwu_queue *queue)
 	unsigned long flags;
 	bool any = false;
 
+	if (queue->user) {
+		wake_up_all(&queue->userq.wait);
+		return false;
+	}
+
 	spin_lock_irqsave(&queue->lock, flags);
 	while ((job = list_first_entry_or_null(&queue->inflight, struct zhenwu_job, node)) &&
 	       job->in_ring && zhenwu_queue_poll_job_locked(queue, job))
@@ -172,7 +180,7 @@ bool zhenwu_queue_poll(struct zhenwu_queue *queue)
  * zhenwu_queue_busy() - are there jobs in the ring
  * @queue: queue
  *
- * Return: true when there are.
+ * Return: true when there are, or may be.
  */
 bool zhenwu_queue_busy(struct zhenwu_queue *queue)
 {
@@ -180,7 +188,7 @@ bool zhenwu_queue_busy(struct zhenwu_queue *queue)
 	bool busy;
 
 	spin_lock_irqsave(&queue->lock, flags);
-	busy = !list_empty(&queue->inflight);
+	busy = queue->user || !list_empty(&queue->inflight);
 	spin_unlock_irqrestore(&queue->lock, flags);
 	return busy;
 }
@@ -281,6 +289,7 @@ int zhenwu_queue_kill(struct zhenwu_queue *queue)
 	struct zhenwu_device *zdev = queue->zdev;
 	struct zhenwu_job *job;
 	unsigned long flags;
+	bool hangs;
 	int ret;
 
 	if (!mutex_trylock(&queue->destroy_lock)) {
@@ -298,20 +307,23 @@ int zhenwu_queue_kill(struct zhenwu_queue *queue)
 	spin_lock_irqsave(&queue->lock, flags);
 	zhenwu_queue_close_ring_locked(queue, -ECANCELED);
 	job = list_first_entry_or_null(&queue->inflight, struct zhenwu_job, node);
-	if (job) {
+	hangs = job || queue->user;
+	if (hangs) {
+		u64 seqno = job ? zhenwu_job_current(job) : queue->completed + 1;
+
 		if (!queue->error.state) {
 			queue->error.status = ZW_JOB_CANCELED;
-			queue->error.seqno = zhenwu_job_current(job);
+			queue->error.seqno = seqno;
 		}
 		queue->error.state |= DRM_ZHENWU_QUEUE_STATE_FAILED |
 				      DRM_ZHENWU_QUEUE_STATE_TIMEDOUT;
 		drm_dbg(&zdev->drm, "queue %u hangs in job %llu, it is ended\n", queue->hw_id,
-			zhenwu_job_current(job));
+			seqno);
 	}
 	spin_unlock_irqrestore(&queue->lock, flags);
 
-	ret = job ? zhenwu_queue_destroy_hw(queue, ZHENWU_IPC_NOWAIT) : 0;
-	if (!ret && job)
+	ret = hangs ? zhenwu_queue_destroy_hw(queue, ZHENWU_IPC_NOWAIT) : 0;
+	if (!ret && hangs)
 		zhenwu_queue_abort(queue, -ECANCELED);
 	mutex_unlock(&queue->destroy_lock);
 	return ret;
@@ -370,6 +382,8 @@ static void zhenwu_queue_free(struct kref *ref)
 
 	mutex_destroy(&queue->submit_lock);
 	mutex_destroy(&queue->destroy_lock);
+	if (queue->userq.dummy)
+		__free_page(queue->userq.dummy);
 	/* Names of fences, of which the scheduler's is one, are read under RCU. */
 	kfree_rcu(queue, rcu);
 	/* See zhenwu_module_exit() for how the caller gets out of the module. */
@@ -429,7 +443,7 @@ static int zhenwu_queue_announce(struct zhenwu_queue *queue)
 	u32 session;
 
 	/* The descriptor comes last: the firmware reads it once. */
-	desc = queue->mem + zhenwu_queue_ring_bytes(queue->slots) - sizeof(*desc);
+	desc = queue->mem + queue->mem_bytes - sizeof(*desc);
 	*desc = (struct zw_queue_desc) {
 		.size = cpu_to_le32(sizeof(*desc)),
 		.vm = cpu_to_le32(queue->vm->hw_id),
@@ -437,12 +451,19 @@ static int zhenwu_queue_announce(struct zhenwu_queue *queue)
 		.log2_slots = cpu_to_le32(ilog2(queue->slots)),
 		.vector = cpu_to_le32(queue->vector),
 	};
-	desc->ring = cpu_to_le64(at);
-	at += queue->slots * sizeof(struct zw_ring_entry);
-	desc->completions = cpu_to_le64(at);
-	at += queue->slots * sizeof(struct zw_completion);
-	desc->ctrl = cpu_to_le64(at);
-	at += sizeof(struct zw_ring_ctrl);
+	if (queue->user) {
+		desc->flags = cpu_to_le32(ZW_QUEUE_F_USER);
+		desc->ring = cpu_to_le64(queue->userq.rings.ring);
+		desc->completions = cpu_to_le64(queue->userq.rings.completions);
+		desc->ctrl = cpu_to_le64(queue->userq.rings.ctrl);
+	} else {
+		desc->ring = cpu_to_le64(at);
+		at += queue->slots * sizeof(struct zw_ring_entry);
+		desc->completions = cpu_to_le64(at);
+		at += queue->slots * sizeof(struct zw_completion);
+		desc->ctrl = cpu_to_le64(at);
+		at += sizeof(struct zw_ring_ctrl);
+	}
 	msg = (struct zw_msg_create_queue) {
 		.queue = cpu_to_le32(queue->hw_id),
 		.desc_bytes = cpu_to_le32(sizeof(*desc)),
@@ -482,8 +503,7 @@ static void zhenwu_queue_unmap_ring(struct zhenwu_queue *queue)
 {
 	if (!queue->mem)
 		return;
-	dma_free_coherent(queue->zdev->drm.dev, zhenwu_queue_ring_bytes(queue->slots), queue->mem,
-			  queue->dma);
+	dma_free_coherent(queue->zdev->drm.dev, queue->mem_bytes, queue->mem, queue->dma);
 	queue->mem = NULL;
 }
 
@@ -532,17 +552,56 @@ static int zhenwu_queue_alloc_ring(struct zhenwu_queue *queue)
 	queue->hw_id = id;
 	queue->vector = zhenwu_irq_choose(zdev);
 
-	queue->mem = dma_alloc_coherent(zdev->drm.dev, zhenwu_queue_ring_bytes(queue->slots),
-					&queue->dma, GFP_KERNEL);
+	queue->mem_bytes = sizeof(struct zw_queue_desc);
+	if (!queue->user)
+		queue->mem_bytes += queue->slots * (sizeof(*queue->ring) + sizeof(*queue->compl)) +
+				    sizeof(*queue->ctrl);
+	queue->mem = dma_alloc_coherent(zdev->drm.dev, queue->mem_bytes, &queue->dma, GFP_KERNEL);
 	if (!queue->mem) {
 		ida_free(&zdev->queue_ids, id);
 		zhenwu_client_uncharge(queue->vm->client, ZHENWU_QUEUES, 1);
 		return -ENOMEM;
 	}
+	if (queue->user)
+		return 0;
 	queue->ring = queue->mem;
 	queue->compl = (void *)(queue->ring + queue->slots);
 	queue->ctrl = (void *)(queue->compl + queue->slots);
 	return 0;
+}
+
+static int zhenwu_queue_init_sched(struct zhenwu_queue *queue)
+{
+	struct zhenwu_device *zdev = queue->zdev;
+	struct drm_sched_init_args args = {
+		.ops = &zhenwu_sched_ops,
+		.submit_wq = zdev->sched_wq,
+		.num_rqs = 1,
+		.credit_limit = queue->slots,
+		.timeout = MAX_SCHEDULE_TIMEOUT,
+		.name = ZHENWU_DRIVER_NAME,
+		.dev = zdev->drm.dev,
+	};
+	struct drm_gpu_scheduler *sched = &queue->sched;
+	int ret;
+
+	if (queue->user)
+		return 0;
+	ret = drm_sched_init(sched, &args);
+	if (ret)
+		return ret;
+	ret = drm_sched_entity_init(&queue->entity, DRM_SCHED_PRIORITY_KERNEL, &sched, 1, NULL);
+	if (ret)
+		drm_sched_fini(sched);
+	return ret;
+}
+
+static void zhenwu_queue_fini_sched(struct zhenwu_queue *queue)
+{
+	if (queue->user)
+		return;
+	drm_sched_entity_fini(&queue->entity);
+	drm_sched_fini(&queue->sched);
 }
 
 /*
@@ -563,6 +622,10 @@ static void zhenwu_queue_close(struct zhenwu_queue *queue)
 	zhenwu_queue_close_ring_locked(queue, -ECANCELED);
 	spin_unlock_irqrestore(&queue->lock, flags);
 
+	/* Its number is another queue's next. */
+	if (queue->user)
+		zhenwu_userq_revoke(queue);
+
 	mutex_lock(&queue->destroy_lock);
 	zhenwu_queue_destroy_hw(queue, 0);
 	mutex_unlock(&queue->destroy_lock);
@@ -576,8 +639,7 @@ static void zhenwu_queue_close(struct zhenwu_queue *queue)
 	 * entity is empty when it goes: none of its jobs is left to be killed from elsewhere.
 	 */
 	wait_event(queue->idle, !atomic_read(&queue->jobs));
-	drm_sched_entity_fini(&queue->entity);
-	drm_sched_fini(&queue->sched);
+	zhenwu_queue_fini_sched(queue);
 
 	zhenwu_vm_put(queue->vm);
 	zhenwu_queue_put(queue);
@@ -603,19 +665,11 @@ static void zhenwu_queue_close_async(struct zhenwu_queue *queue)
 	queue_work(zhenwu_release_wq, &queue->close_work);
 }
 
+/* @user: rings of a user-mode queue; NULL: they are the kernel's. */
 static struct zhenwu_queue *zhenwu_queue_create(struct zhenwu_device *zdev, struct zhenwu_vm *vm,
-						u32 priority, u32 slots)
+						u32 priority, u32 slots,
+						const struct zhenwu_user_rings *user)
 {
-	struct drm_sched_init_args args = {
-		.ops = &zhenwu_sched_ops,
-		.submit_wq = zdev->sched_wq,
-		.num_rqs = 1,
-		.credit_limit = slots,
-		.timeout = MAX_SCHEDULE_TIMEOUT,
-		.name = ZHENWU_DRIVER_NAME,
-		.dev = zdev->drm.dev,
-	};
-	struct drm_gpu_scheduler *sched;
 	struct zhenwu_queue *queue;
 	int ret;
 
@@ -639,32 +693,35 @@ static struct zhenwu_queue *zhenwu_queue_create(struct zhenwu_device *zdev, stru
 	queue->priority = priority;
 	queue->slots = slots;
 	queue->fence_ctx = dma_fence_context_alloc(1);
+	if (user) {
+		ret = zhenwu_userq_init(queue, user);
+		if (ret)
+			goto err_put;
+	}
 
 	ret = zhenwu_queue_alloc_ring(queue);
 	if (ret)
 		goto err_put;
-	ret = drm_sched_init(&queue->sched, &args);
+	ret = zhenwu_queue_init_sched(queue);
 	if (ret)
 		goto err_ring;
-	sched = &queue->sched;
-	ret = drm_sched_entity_init(&queue->entity, DRM_SCHED_PRIORITY_KERNEL, &sched, 1, NULL);
-	if (ret)
-		goto err_sched;
 	ret = zhenwu_queue_announce(queue);
 	if (ret && !queue->half_made)
-		goto err_entity;
+		goto err_sched;
 
 	zhenwu_vm_get(vm);
-	if (!ret)
+	if (!ret) {
+		/* Nobody tells when its first job comes. */
+		if (queue->user)
+			zhenwu_watchdog_kick(zdev);
 		return queue;
+	}
 	/* Its maker is being killed: what the firmware makes of it is waited for elsewhere. */
 	zhenwu_queue_close_async(queue);
 	return ERR_PTR(ret);
 
-err_entity:
-	drm_sched_entity_fini(&queue->entity);
 err_sched:
-	drm_sched_fini(&queue->sched);
+	zhenwu_queue_fini_sched(queue);
 err_ring:
 	zhenwu_queue_free_ring(queue);
 err_put:
@@ -702,6 +759,11 @@ int zhenwu_ioctl_queue_create(struct drm_device *drm, void *data, struct drm_fil
 	struct zhenwu_file *zfile = file->driver_priv;
 	struct drm_zhenwu_queue_create *args = data;
 	u32 slots = args->ring_slots ?: ZHENWU_DEFAULT_SLOTS;
+	const struct zhenwu_user_rings user = {
+		.ring = args->ring_va,
+		.ctrl = args->ctrl_va,
+		.completions = args->completions_va,
+	};
 	struct zhenwu_queue *queue;
 	struct zhenwu_vm *vm;
 	int ret, idx;
@@ -713,9 +775,6 @@ int zhenwu_ioctl_queue_create(struct drm_device *drm, void *data, struct drm_fil
 		return -EINVAL;
 	if (args->priority > DRM_ZHENWU_QUEUE_PRIORITY_NORMAL && !capable(CAP_SYS_NICE))
 		return -EACCES;
-	if (args->ring_va || args->ctrl_va)
-		return -EOPNOTSUPP;
-
 	if (!drm_dev_enter(drm, &idx))
 		return -ENODEV;
 	vm = zhenwu_vm_lookup(zfile, args->vm_id);
@@ -724,18 +783,24 @@ int zhenwu_ioctl_queue_create(struct drm_device *drm, void *data, struct drm_fil
 		goto out_exit;
 	}
 
+	if (!zhenwu_userq_fits(&user, slots, vm)) {
+		ret = -EINVAL;
+		goto out_vm;
+	}
+
 	/*
 	 * The id is taken first and filled in last: nobody can destroy a queue that is being made.
 	 */
 	ret = xa_alloc(&zfile->queues, &id, NULL, xa_limit_31b, GFP_KERNEL);
 	if (ret)
 		goto out_vm;
-	queue = zhenwu_queue_create(zdev, vm, args->priority, slots);
+	queue = zhenwu_queue_create(zdev, vm, args->priority, slots, vm->lr ? &user : NULL);
 	if (IS_ERR(queue)) {
 		xa_erase(&zfile->queues, id);
 		ret = PTR_ERR(queue);
 		goto out_vm;
 	}
+	args->doorbell_offset = zhenwu_userq_doorbell_offset(queue);
 	xa_store(&zfile->queues, id, queue, GFP_KERNEL);
 	args->queue_id = id;
 	args->ring_slots = slots;
@@ -799,6 +864,15 @@ int zhenwu_ioctl_queue_get_state(struct drm_device *drm, void *data, struct drm_
 	if (!queue)
 		return -ENOENT;
 
+	if (queue->user) {
+		int ret = zhenwu_userq_ask(queue);
+
+		if (ret) {
+			zhenwu_queue_put(queue);
+			return ret;
+		}
+	}
+
 	mutex_lock(&queue->submit_lock);
 	args->submitted = queue->submitted;
 	mutex_unlock(&queue->submit_lock);
@@ -812,6 +886,8 @@ int zhenwu_ioctl_queue_get_state(struct drm_device *drm, void *data, struct drm_
 	args->fault_va = queue->error.fault_va;
 	args->failed_seqno = queue->error.seqno;
 	args->completed = queue->completed;
+	if (queue->user)
+		args->submitted = queue->seqno;
 	spin_unlock_irq(&queue->lock);
 
 	zhenwu_queue_put(queue);
@@ -831,9 +907,10 @@ void zhenwu_queue_show(struct zhenwu_device *zdev, struct seq_file *m)
 	list_for_each_entry(queue, &zdev->queues, node) {
 		spin_lock_irq(&queue->lock);
 		seq_printf(m,
-			   "queue %u: vm %u priority %u slots %u vector %u ring %llu completed %llu state 0x%x\n",
+			   "queue %u: vm %u priority %u slots %u vector %u ring %llu completed %llu state 0x%x%s\n",
 			   queue->hw_id, queue->vm->hw_id, queue->priority, queue->slots,
-			   queue->vector, queue->seqno, queue->completed, queue->error.state);
+			   queue->vector, queue->seqno, queue->completed, queue->error.state,
+			   queue->user ? " user" : "");
 		spin_unlock_irq(&queue->lock);
 	}
 	mutex_unlock(&zdev->hw_lock);

@@ -21,9 +21,41 @@ struct zhenwu_job;
 struct zhenwu_vm;
 
 /**
+ * struct zhenwu_user_rings - where the rings of a user-mode queue are in its VM
+ */
+struct zhenwu_user_rings {
+	/** @ring: Ring entries. */
+	u64 ring;
+
+	/** @ctrl: Control block. */
+	u64 ctrl;
+
+	/** @completions: Completions. */
+	u64 completions;
+};
+
+/**
+ * struct zhenwu_userq - what a user-mode queue has
+ */
+struct zhenwu_userq {
+	/** @rings: Where its rings are. */
+	struct zhenwu_user_rings rings;
+
+	/** @dummy: What the doorbell's page becomes; no other queue's, to share nothing. */
+	struct page *dummy;
+
+	/** @revoked: The doorbell is not to be given out any more. */
+	bool revoked;
+
+	/** @wait: Woken by the interrupt and when the queue is stopped. */
+	wait_queue_head_t wait;
+};
+
+/**
  * struct zhenwu_queue - a queue: entity, scheduler and firmware ring, one to one
  *
- * The structure outlives the queue: jobs and fences point to the scheduler inside.
+ * The structure outlives the queue: jobs and fences point to the scheduler inside. A user-mode
+ * queue has neither jobs nor scheduler nor ring here: see zhenwu_userq.c.
  */
 struct zhenwu_queue {
 	/** @refs: Users of the structure; it keeps the module. */
@@ -37,6 +69,12 @@ struct zhenwu_queue {
 
 	/** @vm: Address space of the jobs. */
 	struct zhenwu_vm *vm;
+
+	/** @user: It is a user-mode queue. */
+	bool user;
+
+	/** @userq: Then, what it has. */
+	struct zhenwu_userq userq;
 
 	/** @sched: Scheduler. */
 	struct drm_gpu_scheduler sched;
@@ -95,8 +133,11 @@ struct zhenwu_queue {
 	/** @vector_node: Entry in the vector's list. */
 	struct list_head vector_node;
 
-	/** @mem: Ring, completions and control block, one allocation. */
+	/** @mem: Ring, completions, control block and descriptor, one allocation. */
 	void *mem;
+
+	/** @mem_bytes: Its bytes. */
+	size_t mem_bytes;
 
 	/** @dma: DMA address of @mem. */
 	dma_addr_t dma;
@@ -169,18 +210,6 @@ struct zhenwu_queue {
 		bool stuck;
 	} watchdog;
 };
-
-/**
- * zhenwu_queue_ring_bytes() - size of the memory of a ring
- * @slots: number of slots
- *
- * Return: bytes.
- */
-static inline size_t zhenwu_queue_ring_bytes(u32 slots)
-{
-	return slots * (sizeof(struct zw_ring_entry) + sizeof(struct zw_completion)) +
-	       sizeof(struct zw_ring_ctrl) + sizeof(struct zw_queue_desc);
-}
 
 struct zhenwu_queue *zhenwu_queue_lookup(struct zhenwu_file *zfile, u32 id);
 struct zhenwu_queue *zhenwu_queue_get(struct zhenwu_queue *queue);

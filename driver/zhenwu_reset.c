@@ -22,6 +22,7 @@
 #include "zhenwu_device.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
+#include "zhenwu_userq.h"
 #include "zhenwu_vm.h"
 
 /* Where one gets from a state. */
@@ -186,8 +187,11 @@ static void zhenwu_reset_work(struct work_struct *work)
 	mutex_unlock(&zdev->hw_lock);
 	dma_fence_end_signalling(cookie);
 
+	/* Doorbells of queues that are no more. Nobody waits for us any longer. */
 	if (zhenwu_device_state(zdev) == ZHENWU_STATE_WEDGED)
 		zhenwu_aperture_revoke(zdev);
+	else
+		zhenwu_userq_revoke_all(zdev);
 }
 
 /**

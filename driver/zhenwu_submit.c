@@ -460,7 +460,8 @@ int zhenwu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *fil
 	sub.queue = zhenwu_queue_lookup(file->driver_priv, args->queue_id);
 	if (!sub.queue)
 		return -ENOENT;
-	if (args->jobs.count > sub.queue->slots) {
+	/* Jobs of a user-mode queue are put into its ring by whoever has it. */
+	if (sub.queue->user || args->jobs.count > sub.queue->slots) {
 		ret = -EINVAL;
 		goto out_queue;
 	}

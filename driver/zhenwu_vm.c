@@ -16,6 +16,7 @@
 #include "zhenwu_gem.h"
 #include "zhenwu_pt.h"
 #include "zhenwu_reset.h"
+#include "zhenwu_userq.h"
 #include "zhenwu_vm.h"
 
 /* Device resets that the announcement of a VM survives. */
@@ -139,7 +140,7 @@ void zhenwu_vm_flush_tlb(struct zhenwu_vm *vm)
 	zhenwu_reset_wait(zdev, gen);
 }
 
-static struct zhenwu_vm *zhenwu_vm_create(struct zhenwu_client *client)
+static struct zhenwu_vm *zhenwu_vm_create(struct zhenwu_client *client, bool lr)
 {
 	struct zhenwu_device *zdev = client->zdev;
 	struct drm_gem_object *resv_obj;
@@ -151,6 +152,7 @@ static struct zhenwu_vm *zhenwu_vm_create(struct zhenwu_client *client)
 	if (!vm)
 		return ERR_PTR(-ENOMEM);
 	vm->zdev = zdev;
+	vm->lr = lr;
 	kref_init(&vm->users);
 	mutex_init(&vm->lock);
 	INIT_LIST_HEAD(&vm->node);
@@ -309,7 +311,7 @@ int zhenwu_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *
 
 	if (args->flags & ~DRM_ZHENWU_VM_CREATE_LR || args->id)
 		return -EINVAL;
-	if (args->flags & DRM_ZHENWU_VM_CREATE_LR)
+	if (args->flags & DRM_ZHENWU_VM_CREATE_LR && !zhenwu_userq_supported(to_zhenwu_device(drm)))
 		return -EOPNOTSUPP;
 	if (!drm_dev_enter(drm, &idx))
 		return -ENODEV;
@@ -318,7 +320,7 @@ int zhenwu_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *
 	ret = xa_alloc(&zfile->vms, &id, NULL, xa_limit_31b, GFP_KERNEL);
 	if (ret)
 		goto out;
-	vm = zhenwu_vm_create(zfile->client);
+	vm = zhenwu_vm_create(zfile->client, args->flags & DRM_ZHENWU_VM_CREATE_LR);
 	if (IS_ERR(vm)) {
 		xa_erase(&zfile->vms, id);
 		ret = PTR_ERR(vm);
@@ -414,9 +416,9 @@ void zhenwu_vm_show(struct zhenwu_device *zdev, struct seq_file *m)
 		if (!vm)
 			continue;
 		mutex_lock(&vm->lock);
-		seq_printf(m, "vm %u: root 0x%llx users %u%s\n", vm->hw_id,
+		seq_printf(m, "vm %u: root 0x%llx users %u%s%s\n", vm->hw_id,
 			   zhenwu_pt_addr(vm->root), kref_read(&vm->users) - 1,
-			   READ_ONCE(vm->unusable) ? " unusable" : "");
+			   vm->lr ? " lr" : "", READ_ONCE(vm->unusable) ? " unusable" : "");
 		drm_gpuvm_for_each_va(va, &vm->base) {
 			seq_printf(m, "  0x%llx-0x%llx %s offset 0x%llx of %zu bytes\n",
 				   va->va.addr, va->va.addr + va->va.range,

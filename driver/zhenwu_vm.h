@@ -57,6 +57,9 @@ struct zhenwu_vm {
 
 	/** @unusable: The tables were lost with the device. */
 	bool unusable;
+
+	/** @lr: Its queues are user-mode queues, whose jobs have no fences. */
+	bool lr;
 };
 
 static inline struct zhenwu_vm *to_zhenwu_vm(struct drm_gpuvm *gpuvm)

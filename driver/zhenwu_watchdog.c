@@ -6,6 +6,9 @@
  * queue; a queue is ended when it runs and nothing moves, or when it waits longer than
  * job_timeout_ms for something that does not come. A firmware that does not answer gets the device
  * reset, by the mailbox code.
+ *
+ * What is in the ring of a user-mode queue the kernel does not know: such a queue is asked for as
+ * long as there is one. It may wait for ever, but not run without getting on.
  */
 
 #include <linux/dma-fence.h>
@@ -18,6 +21,7 @@
 #include "zhenwu_device.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
+#include "zhenwu_userq.h"
 #include "zhenwu_watchdog.h"
 
 /* Checks in a row without progress before a running queue counts as hung. */
@@ -85,6 +89,9 @@ static bool zhenwu_watchdog_hung(struct zhenwu_queue *queue)
 	stalls = queue->watchdog.stalls;
 	spin_unlock_irq(&queue->lock);
 
+	if (queue->user)
+		return zhenwu_userq_hung(queue, state, stalls >= ZHENWU_WATCHDOG_STALLS);
+
 	switch (state) {
 	case ZW_QUEUE_READY:
 		/* Waits for its turn, which comes as long as those before it get on. */
@@ -132,6 +139,8 @@ static int zhenwu_watchdog_ask(struct zhenwu_queue *queue)
 		drm_err(&zdev->drm, "firmware knows nothing of queue %u: %d\n", queue->hw_id, ret);
 		return zhenwu_queue_kill(queue);
 	}
+	if (queue->user)
+		zhenwu_userq_note(queue, &info);
 	if (!zhenwu_watchdog_moved(queue, &info))
 		return 1;
 	zdev->last_move = jiffies;

@@ -16,6 +16,7 @@ extern "C" {
  *
  * - The driver minor grows with every addition; user space reads it with DRM_IOCTL_VERSION.
  *   2.0 - first version of the second interface. There is no way to speak the first one.
+ *   2.1 - user-mode queues: DRM_ZHENWU_VM_CREATE_LR, rings of QUEUE_CREATE, QUEUE_WAIT
  * - Structures are aligned on 64 bits and have the same layout for 32- and 64-bit user space.
  * - Fields are only added at the end. Longer structures from newer user space are accepted when the
  *   unknown part is zero; shorter ones are zero-extended.
@@ -54,7 +55,29 @@ extern "C" {
  * what a queue has in its ring, times the cap.
  *
  * Waits without a bound are for queues on VMs with DRM_ZHENWU_VM_CREATE_LR, whose jobs have no
- * fence the kernel could wait for. They are reserved.
+ * fence the kernel could wait for.
+ */
+
+/**
+ * DOC: Zhenwu user-mode queues
+ *
+ * A queue on a VM with DRM_ZHENWU_VM_CREATE_LR has its ring, control block and completions in
+ * memory of that VM, which user space maps and fills: a job is put into the ring, the tail is
+ * stored, the doorbell is rung, and its end is seen in the completion, all without a system call.
+ * Formats and rules are in uapi/zhenwu/zw_queue.h. On all other VMs queues are the kernel's.
+ *
+ * What QUEUE_CREATE returns in doorbell_offset is mapped with mmap(): one page, shared, writable. A
+ * 32-bit write of any value to its first word is the doorbell of this queue and of no other. A
+ * child does not inherit the mapping. When the queue is destroyed, or the device reset or removed,
+ * the page becomes an ordinary one whose contents mean nothing: writing to it stays harmless.
+ *
+ * No kernel object depends on these jobs, so there are no syncobjs for them, SUBMIT to such a queue
+ * is -EINVAL, and BO_WAIT does not know of them. QUEUE_WAIT sleeps until a completion is there; for
+ * its interrupt, user space asks with ZW_RING_F_IRQ or &struct zw_ring_ctrl.wake.
+ *
+ * A job may wait in a semaphore packet as long as it likes. One that runs and makes no progress is
+ * ended like any other. The device trusts nothing in these rings: nonsense in them ends the queue,
+ * and nothing else.
  */
 
 /** enum drm_zhenwu_ioctl_id - numbers of the ioctls, from DRM_COMMAND_BASE on. */
@@ -87,6 +110,8 @@ enum drm_zhenwu_ioctl_id {
 	DRM_ZHENWU_QUEUE_GET_STATE,
 	/** @DRM_ZHENWU_SUBMIT: Submit jobs to a queue. */
 	DRM_ZHENWU_SUBMIT,
+	/** @DRM_ZHENWU_QUEUE_WAIT: Sleep until a user-mode queue got somewhere. */
+	DRM_ZHENWU_QUEUE_WAIT,
 };
 
 /**
@@ -111,8 +136,8 @@ struct drm_zhenwu_obj_array {
 /**
  * DRM_ZHENWU_MMAP_RESERVED - offsets from here to DRM_ZHENWU_MMAP_RESERVED_END are no buffers.
  *
- * Reserved for doorbells and rings of user-mode queues: mmap() there is -EOPNOTSUPP. Programs of 32
- * bits reach them, too.
+ * Doorbells of user-mode queues are there; mmap() of anything else is -EINVAL. Programs of 32 bits
+ * reach them, too.
  */
 #define DRM_ZHENWU_MMAP_RESERVED	0x080000000000ull
 /** DRM_ZHENWU_MMAP_RESERVED_END - see DRM_ZHENWU_MMAP_RESERVED. */
@@ -256,8 +281,8 @@ struct drm_zhenwu_dev_counters {
 /** enum drm_zhenwu_vm_create_flags - flags of a VM. */
 enum drm_zhenwu_vm_create_flags {
 	/**
-	 * @DRM_ZHENWU_VM_CREATE_LR: Jobs may run for ever and have no fences. Reserved:
-	 * -EOPNOTSUPP.
+	 * @DRM_ZHENWU_VM_CREATE_LR: Jobs may run for ever and have no fences: queues on it are
+	 * user-mode queues. -EOPNOTSUPP when the device has none: ZW_CAP_USER_QUEUES.
 	 */
 	DRM_ZHENWU_VM_CREATE_LR = 1 << 0,
 };
@@ -511,16 +536,26 @@ struct drm_zhenwu_queue_create {
 	/** @pad: MBZ. */
 	__u32 pad;
 	/**
-	 * @ring_va: Ring of a user-mode queue, in the VM. Reserved: other than 0 is -EOPNOTSUPP.
+	 * @ring_va: Ring of a user-mode queue, in the VM: as many &struct zw_ring_entry as there
+	 * are slots, 64-byte aligned. With a VM that has not DRM_ZHENWU_VM_CREATE_LR this, @ctrl_va
+	 * and @completions_va are 0; with one that has, none of them is.
 	 */
 	__u64 ring_va;
-	/** @ctrl_va: Its control block. Reserved: other than 0 is -EOPNOTSUPP. */
+	/**
+	 * @ctrl_va: Its &struct zw_ring_ctrl, 64-byte aligned, all zero now. -EFAULT when the
+	 * device cannot read it.
+	 */
 	__u64 ctrl_va;
 	/**
 	 * @doorbell_offset: Returned offset for mmap() of its doorbell, within
 	 * DRM_ZHENWU_MMAP_RESERVED; MBZ on input, and 0 for a queue with a ring of the kernel.
 	 */
 	__u64 doorbell_offset;
+	/**
+	 * @completions_va: Its completions, as many &struct zw_completion as there are slots,
+	 * 64-byte aligned. (2.1)
+	 */
+	__u64 completions_va;
 };
 
 /** struct drm_zhenwu_queue_destroy - argument of DRM_IOCTL_ZHENWU_QUEUE_DESTROY. */
@@ -554,7 +589,8 @@ enum drm_zhenwu_queue_state_flags {
 /**
  * struct drm_zhenwu_queue_get_state - argument of DRM_IOCTL_ZHENWU_QUEUE_GET_STATE.
  *
- * All that is returned is zero on input.
+ * All that is returned is zero on input. The numbers of a user-mode queue are the device's: it is
+ * asked, and what it did not look at yet is not in them.
  */
 struct drm_zhenwu_queue_get_state {
 	/** @queue_id: Queue id. */
@@ -576,7 +612,10 @@ struct drm_zhenwu_queue_get_state {
 	 * &drm_zhenwu_submit.first_seqno.
 	 */
 	__u64 failed_seqno;
-	/** @submitted: Returned number of jobs submitted. */
+	/**
+	 * @submitted: Returned number of jobs submitted; of a user-mode queue, of those that the
+	 * device took out of the ring.
+	 */
 	__u64 submitted;
 	/**
 	 * @completed: Returned number of jobs the device completed. Jobs cancelled before they
@@ -648,6 +687,31 @@ struct drm_zhenwu_submit {
 	__u64 first_seqno;
 };
 
+/**
+ * struct drm_zhenwu_queue_wait - argument of DRM_IOCTL_ZHENWU_QUEUE_WAIT.
+ *
+ * Sleeps until the 64-bit word at @addr is at least @value. It is looked at when the queue's
+ * interrupt arrives, when the queue is stopped, and now and then, in case an interrupt was lost.
+ * Returns 0; -ETIME; -ECANCELED when the queue was stopped and the word is not there,
+ * QUEUE_GET_STATE tells why; -ENODEV when the device was removed; -EFAULT; -EINTR, then the same
+ * call may be repeated.
+ */
+struct drm_zhenwu_queue_wait {
+	/** @queue_id: User-mode queue. */
+	__u32 queue_id;
+	/** @flags: MBZ. */
+	__u32 flags;
+	/**
+	 * @addr: User pointer to the word, 8-byte aligned: &struct zw_completion.seqno of a job, or
+	 * any other word that a job of the queue writes.
+	 */
+	__u64 addr;
+	/** @value: What is waited for. */
+	__u64 value;
+	/** @timeout_ns: Absolute CLOCK_MONOTONIC time; 0 polls. */
+	__s64 timeout_ns;
+};
+
 #define DRM_IOCTL_ZHENWU(access, id, type) \
 	DRM_IO ## access(DRM_COMMAND_BASE + DRM_ZHENWU_ ## id, struct drm_zhenwu_ ## type)
 
@@ -665,6 +729,7 @@ struct drm_zhenwu_submit {
 #define DRM_IOCTL_ZHENWU_QUEUE_DESTROY	DRM_IOCTL_ZHENWU(WR, QUEUE_DESTROY, queue_destroy)
 #define DRM_IOCTL_ZHENWU_QUEUE_GET_STATE DRM_IOCTL_ZHENWU(WR, QUEUE_GET_STATE, queue_get_state)
 #define DRM_IOCTL_ZHENWU_SUBMIT		DRM_IOCTL_ZHENWU(WR, SUBMIT, submit)
+#define DRM_IOCTL_ZHENWU_QUEUE_WAIT	DRM_IOCTL_ZHENWU(WR, QUEUE_WAIT, queue_wait)
 
 #if defined(__cplusplus)
 }
