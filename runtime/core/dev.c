@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "transport.h"
 
@@ -86,6 +87,7 @@ ZW_API int zw_dev_open(const char *spec, const struct zw_dev_options *options, s
 		       struct zw_error *err)
 {
 	struct zw_dev_options opt = {.size = sizeof(opt)};
+	pthread_condattr_t attr;
 	struct zw_dev *dev;
 	int ret;
 
@@ -109,6 +111,10 @@ ZW_API int zw_dev_open(const char *spec, const struct zw_dev_options *options, s
 	if (!dev)
 		return zw_rt_error(err, -ENOMEM, "out of memory");
 	pthread_mutex_init(&dev->submit_lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&dev->submitted, &attr);
+	pthread_condattr_destroy(&attr);
 	ret = log_setup(dev, &opt, err);
 	if (!ret)
 		ret = open_by_spec(dev, spec, &opt, err);
@@ -125,6 +131,7 @@ ZW_API int zw_dev_open(const char *spec, const struct zw_dev_options *options, s
 		}
 	}
 	if (ret) {
+		pthread_cond_destroy(&dev->submitted);
 		pthread_mutex_destroy(&dev->submit_lock);
 		free(dev);
 		return ret;
@@ -140,6 +147,7 @@ ZW_API int zw_dev_close(struct zw_dev *dev)
 	if (atomic_load(&dev->children))
 		return -EBUSY;
 	dev->ops->close(dev);
+	pthread_cond_destroy(&dev->submitted);
 	pthread_mutex_destroy(&dev->submit_lock);
 	free(dev);
 	return 0;

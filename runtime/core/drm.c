@@ -13,9 +13,14 @@
 #include "drm_node.h"
 #include "drm/zhenwu_accel.h"
 
+/* A doorbell's page, of which the first word counts. */
+#define DOORBELL_BYTES 4096u
+
 #define DRIVER_MAJOR  2u
 #define DRIVER_MINOR  0u
 #define DRIVER_NEEDED (DRIVER_MAJOR << 16 | DRIVER_MINOR) /* oldest this file works with */
+
+#define USER_QUEUES_SINCE (2u << 16 | 1u) /* version of the driver */
 
 struct drm_dev {
 	int fd;
@@ -211,7 +216,14 @@ static int drm_bo_import(struct zw_bo *bo, int fd)
 static int drm_vm_create(struct zw_vm *vm)
 {
 	struct drm_zhenwu_vm_create c = {0};
-	int ret = call(vm->dev, DRM_IOCTL_ZHENWU_VM_CREATE, &c);
+	int ret;
+
+	if (vm->flags & ZW_VM_LONG_RUNNING) {
+		if (drm(vm->dev)->version < USER_QUEUES_SINCE)
+			return -EOPNOTSUPP;
+		c.flags |= DRM_ZHENWU_VM_CREATE_LR;
+	}
+	ret = call(vm->dev, DRM_IOCTL_ZHENWU_VM_CREATE, &c);
 
 	vm->id = c.id;
 	return ret;
@@ -413,6 +425,69 @@ static void drm_queue_destroy(struct zw_queue *q)
 	struct drm_zhenwu_queue_destroy d = {.queue_id = q->id};
 
 	call(q->dev, DRM_IOCTL_ZHENWU_QUEUE_DESTROY, &d);
+	if (q->priv)
+		munmap(q->priv, DOORBELL_BYTES);
+}
+
+static int drm_userq_create(struct zw_queue *q, const struct zw_queue_options *opt,
+			    const struct userq_rings *rings)
+{
+	struct drm_zhenwu_queue_create c = {
+		.vm_id = q->vm->id,
+		.priority = opt->priority,
+		.ring_slots = opt->ring_slots,
+		.ring_va = rings->ring_va,
+		.ctrl_va = rings->ctrl_va,
+		.completions_va = rings->completions_va,
+	};
+	int ret = call(q->dev, DRM_IOCTL_ZHENWU_QUEUE_CREATE, &c);
+	void *bell;
+
+	if (ret)
+		return ret == -EPERM ? -EACCES : ret;
+	q->id = c.queue_id;
+	bell = mmap(NULL, DOORBELL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, drm(q->dev)->fd,
+		    (off_t)c.doorbell_offset);
+	if (bell == MAP_FAILED) {
+		ret = -errno;
+		drm_queue_destroy(q);
+		return ret;
+	}
+	q->priv = bell;
+	return 0;
+}
+
+/* The device sees the tail when it is rung: stores to memory come before those to registers. */
+static void order_before_io(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__asm__ volatile("" ::: "memory");
+#elif defined(__aarch64__)
+	__asm__ volatile("dsb st" ::: "memory");
+#else
+	__sync_synchronize();
+#endif
+}
+
+static void drm_userq_ring(struct zw_queue *q)
+{
+	order_before_io();
+	*(volatile uint32_t *)q->priv = 1;
+}
+
+static int drm_userq_wait(struct zw_queue *q, const uint64_t *word, uint64_t value,
+			  int64_t deadline_ns)
+{
+	struct drm_zhenwu_queue_wait w = {
+		.queue_id = q->id,
+		.addr = (uintptr_t)word,
+		.value = value,
+		.timeout_ns = deadline_ns < 0 ? 0 : deadline_ns,
+	};
+	int ret = call(q->dev, DRM_IOCTL_ZHENWU_QUEUE_WAIT, &w);
+
+	/* destroyed meanwhile */
+	return ret == -ENOENT ? -ECANCELED : ret;
 }
 
 static struct drm_zhenwu_sync_op sync_op(const struct zw_sync *s)
@@ -527,6 +602,9 @@ static const struct transport_ops drm_ops = {
 	.queue_destroy = drm_queue_destroy,
 	.queue_submit = drm_queue_submit,
 	.queue_get_error = drm_queue_get_error,
+	.userq_create = drm_userq_create,
+	.userq_ring = drm_userq_ring,
+	.userq_wait = drm_userq_wait,
 };
 
 /* -- opening --------------------------------------------------------------------------------- */

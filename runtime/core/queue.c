@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "transport.h"
+#include "userq.h"
 #include "zhenwu/zw_pte.h"
 
 #define RING_DEFAULT 64u
@@ -28,8 +29,13 @@ ZW_API int zw_queue_create(struct zw_vm *vm, const struct zw_queue_options *opti
 	}
 	if (!opt.ring_slots)
 		opt.ring_slots = RING_DEFAULT;
-	if (opt.flags || opt.priority >= ZW_PRIO_COUNT || opt.ring_slots & (opt.ring_slots - 1) ||
-	    opt.ring_slots < 1u << ZW_RING_MIN_LOG2 || opt.ring_slots > 1u << ZW_RING_MAX_LOG2)
+	if (vm->flags & ZW_VM_LONG_RUNNING)
+		opt.flags |= ZW_QUEUE_USER;
+	else if (opt.flags & ZW_QUEUE_USER)
+		return -EINVAL;
+	if (opt.flags & ~(uint32_t)ZW_QUEUE_USER || opt.priority >= ZW_PRIO_COUNT ||
+	    opt.ring_slots & (opt.ring_slots - 1) || opt.ring_slots < 1u << ZW_RING_MIN_LOG2 ||
+	    opt.ring_slots > 1u << ZW_RING_MAX_LOG2)
 		return -EINVAL;
 	q = calloc(1, sizeof(*q));
 	if (!q)
@@ -40,9 +46,12 @@ ZW_API int zw_queue_create(struct zw_vm *vm, const struct zw_queue_options *opti
 	ret = zw_fence_create(dev, &q->done);
 	if (ret)
 		goto free_queue;
-	ret = dev->ops->queue_create(q, &opt);
+	ret = opt.flags & ZW_QUEUE_USER ? zw_rt_userq_create(q, &opt)
+					: dev->ops->queue_create(q, &opt);
 	if (ret)
 		goto free_fence;
+	if (q->user)
+		atomic_fetch_add(&dev->user_queues, 1);
 	atomic_fetch_add(&dev->children, 1);
 	atomic_fetch_add(&vm->users, 1);
 	*out = q;
@@ -62,7 +71,12 @@ ZW_API void zw_queue_destroy(struct zw_queue *queue)
 	if (!queue)
 		return;
 	dev = queue->dev;
-	dev->ops->queue_destroy(queue);
+	if (queue->user) {
+		zw_rt_userq_destroy(queue);
+		atomic_fetch_sub(&dev->user_queues, 1);
+	} else {
+		dev->ops->queue_destroy(queue);
+	}
 	zw_fence_destroy(queue->done);
 	atomic_fetch_sub(&queue->vm->users, 1);
 	free(queue);
@@ -92,7 +106,7 @@ static int check_job(const struct zw_queue *q, const struct zw_job *job)
  * judged by what was submitted before this call; checking and moving fence->last in one pass also
  * finds two signals of one point in one submit.
  */
-static int take_points(const struct zw_job *jobs, uint32_t count)
+int zw_rt_take_points(const struct zw_job *jobs, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
 		for (uint32_t j = 0; j < jobs[i].num_syncs; j++)
@@ -109,6 +123,21 @@ static int take_points(const struct zw_job *jobs, uint32_t count)
 			if (s->point <= s->fence->last)
 				return -EINVAL;
 			s->fence->last = s->point;
+		}
+	}
+	return 0;
+}
+
+/* Points of user-mode queues are not known to the transport. */
+static int check_fences(const struct zw_job *jobs, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		for (uint32_t j = 0; j < jobs[i].num_syncs; j++) {
+			const struct zw_sync *s = &jobs[i].syncs[j];
+
+			if (!zw_rt_user_fence(s->fence))
+				continue;
+			return s->flags & ZW_SYNC_SIGNAL ? -EINVAL : -EOPNOTSUPP;
 		}
 	}
 	return 0;
@@ -134,7 +163,9 @@ static int submit_own(struct zw_queue *q, const struct zw_job *jobs, uint32_t co
 	for (uint32_t i = 0; i < count; i++)
 		for (uint32_t j = 0; j < jobs[i].num_syncs; j++)
 			saved[n++] = jobs[i].syncs[j].fence->last;
-	ret = take_points(jobs, count);
+	ret = check_fences(jobs, count);
+	if (!ret)
+		ret = zw_rt_take_points(jobs, count);
 	tail.point = q->done->last + 1;
 	if (!ret)
 		ret = q->dev->ops->queue_submit(q, jobs, count, &tail);
@@ -223,7 +254,11 @@ static int stand_ins_begin(struct zw_queue *q, struct zw_job *jobs, uint32_t cou
 static int submit(struct zw_queue *q, struct zw_job *jobs, uint32_t count, uint64_t *point)
 {
 	struct stand_ins s = {0};
-	int ret = stand_ins_begin(q, jobs, count, &s);
+	int ret;
+
+	if (q->user)
+		return zw_rt_userq_submit(q, jobs, count, point);
+	ret = stand_ins_begin(q, jobs, count, &s);
 
 	if (!ret)
 		ret = submit_own(q, jobs, count, point);
@@ -319,7 +354,8 @@ ZW_API int zw_queue_get_error(struct zw_queue *queue, struct zw_queue_error *inf
 	memset(&e, 0, sizeof(e));
 	ret = sized_check(info->size, SIZED_V0(struct zw_queue_error, completed));
 	if (!ret)
-		ret = queue->dev->ops->queue_get_error(queue, &e);
+		ret = queue->user ? zw_rt_userq_get_error(queue, &e)
+				  : queue->dev->ops->queue_get_error(queue, &e);
 	if (ret)
 		return ret;
 	return sized_out(info, SIZED_V0(struct zw_queue_error, completed), &e, sizeof(e));

@@ -145,6 +145,7 @@ struct sim_queue {
 	struct sim_job *ring_head, *ring_tail; /* completed < number <= pushed */
 	struct sim_job *wait_head, *wait_tail; /* pushed < number */
 	bool failed, dying;
+	bool user; /* rings are the program's: none of the above is ours but `dying` */
 	struct zw_queue_error error; /* status .. failed_job */
 };
 
@@ -301,6 +302,11 @@ void zw_sim_queue_destroy(struct zw_queue *queue);
 int zw_sim_queue_submit(struct zw_queue *queue, const struct zw_job *jobs, uint32_t count,
 			const struct zw_sync *tail);
 int zw_sim_queue_get_error(struct zw_queue *queue, struct zw_queue_error *info);
+int zw_sim_userq_create(struct zw_queue *queue, const struct zw_queue_options *opt,
+			const struct userq_rings *rings);
+void zw_sim_userq_ring(struct zw_queue *queue);
+int zw_sim_userq_wait(struct zw_queue *queue, const uint64_t *word, uint64_t value,
+		      int64_t deadline_ns);
 /* Looks at the completions of the queues on these vectors. Interrupt thread. */
 void zw_sim_queue_interrupt(struct sim *sim, uint32_t vectors);
 

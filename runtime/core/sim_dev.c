@@ -540,6 +540,9 @@ static const struct transport_ops sim_ops = {
 	.queue_destroy = zw_sim_queue_destroy,
 	.queue_submit = zw_sim_queue_submit,
 	.queue_get_error = zw_sim_queue_get_error,
+	.userq_create = zw_sim_userq_create,
+	.userq_ring = zw_sim_userq_ring,
+	.userq_wait = zw_sim_userq_wait,
 };
 
 int zw_rt_sim_open(struct zw_dev *dev, const struct zw_dev_options *opt, struct zw_error *err)

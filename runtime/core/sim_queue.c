@@ -144,9 +144,14 @@ void zw_sim_queue_interrupt(struct sim *sim, uint32_t vectors)
 	bool any = false;
 
 	pthread_mutex_lock(&sim->lock);
-	for (struct sim_queue *q = sim->queues; q; q = q->next)
-		if (vectors >> vector_of(q) & 1)
+	for (struct sim_queue *q = sim->queues; q; q = q->next) {
+		if (!(vectors >> vector_of(q) & 1))
+			continue;
+		if (q->user)
+			pthread_cond_broadcast(&sim->changed);
+		else
 			any |= reap(q);
+	}
 	if (any)
 		zw_sim_push_all(sim);
 	pthread_mutex_unlock(&sim->lock);
@@ -249,7 +254,9 @@ static int log2_of(uint32_t v)
 	return 31 - __builtin_clz(v);
 }
 
-int zw_sim_queue_create(struct zw_queue *queue, const struct zw_queue_options *opt)
+/* rings: of a user-mode queue; NULL: they are made here. */
+static int queue_create(struct zw_queue *queue, const struct zw_queue_options *opt,
+			const struct userq_rings *rings)
 {
 	struct sim *sim = sim_of(queue->dev);
 	struct sim_queue *q = calloc(1, sizeof(*q));
@@ -266,7 +273,8 @@ int zw_sim_queue_create(struct zw_queue *queue, const struct zw_queue_options *o
 	ret = take_id(sim, &q->id);
 	if (ret)
 		goto free_queue;
-	ring = q->slots * sizeof(*q->ring);
+	q->user = rings;
+	ring = rings ? 0 : q->slots * sizeof(*q->ring);
 	ret = zw_sim_region_new(sim, 2 * ring + sizeof(*q->ctrl) + sizeof(*desc), &q->rings);
 	if (ret)
 		goto free_id;
@@ -286,6 +294,12 @@ int zw_sim_queue_create(struct zw_queue *queue, const struct zw_queue_options *o
 		.completions = q->rings.dma + ring,
 		.ctrl = q->rings.dma + 2 * ring,
 	};
+	if (rings) {
+		desc->flags = ZW_QUEUE_F_USER;
+		desc->ring = rings->ring_va;
+		desc->completions = rings->completions_va;
+		desc->ctrl = rings->ctrl_va;
+	}
 	m.queue = q->id;
 	m.desc_bytes = sizeof(*desc);
 	m.desc_lo = ZW_LO32(q->rings.dma + at);
@@ -311,6 +325,70 @@ free_queue:
 	return ret;
 }
 
+int zw_sim_queue_create(struct zw_queue *queue, const struct zw_queue_options *opt)
+{
+	return queue_create(queue, opt, NULL);
+}
+
+int zw_sim_userq_create(struct zw_queue *queue, const struct zw_queue_options *opt,
+			const struct userq_rings *rings)
+{
+	return queue_create(queue, opt, rings);
+}
+
+void zw_sim_userq_ring(struct zw_queue *queue)
+{
+	const struct sim_queue *q = queue->priv;
+
+	zw_sim_write32(q->sim, ZW_REG_DOORBELL(q->id), 1);
+}
+
+int zw_sim_userq_wait(struct zw_queue *queue, const uint64_t *word, uint64_t value,
+		      int64_t deadline_ns)
+{
+	struct sim *sim = sim_of(queue->dev);
+	struct sim_queue *q = queue->priv;
+	bool in_time = true, done;
+
+	pthread_mutex_lock(&sim->lock);
+	while (!(done = __atomic_load_n(word, __ATOMIC_ACQUIRE) >= value) && in_time &&
+	       !atomic_load(&sim->lost) && !q->dying && !q->failed)
+		in_time = zw_sim_cond_wait(&sim->changed, &sim->lock, deadline_ns);
+	pthread_mutex_unlock(&sim->lock);
+	if (done)
+		return 0;
+	if (atomic_load(&sim->lost))
+		return -ENODEV;
+	return in_time ? -ECANCELED : -ETIME;
+}
+
+/* What stopped a user-mode queue the firmware knows. */
+static int userq_ask(struct sim *sim, struct sim_queue *q)
+{
+	struct zw_msg_queue m = {.queue = q->id};
+	struct zw_msg_queue_info info;
+	int ret = zw_sim_mbox_call(sim, ZW_MSG_QUERY_QUEUE, &m, sizeof(m), &info, sizeof(info));
+
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&sim->lock);
+	q->completed += info.completed - (uint32_t)q->completed;
+	if (info.state == ZW_QUEUE_ERROR && !q->failed) {
+		q->failed = true;
+		q->error.state = ZW_QUEUE_FAILED;
+		q->error.status = info.last_status;
+		q->error.reason = info.last_reason & 0xffff;
+		q->error.packet_index = info.packet_index;
+		q->error.fault_access = info.last_reason >> 16;
+		q->error.fault_va = (uint64_t)info.fault_hi << 32 | info.fault_lo;
+		if (info.failed)
+			q->error.failed_job = q->completed - ((uint32_t)q->completed - info.failed);
+		pthread_cond_broadcast(&sim->changed);
+	}
+	pthread_mutex_unlock(&sim->lock);
+	return 0;
+}
+
 void zw_sim_queue_destroy(struct zw_queue *queue)
 {
 	struct sim *sim = sim_of(queue->dev);
@@ -321,10 +399,13 @@ void zw_sim_queue_destroy(struct zw_queue *queue)
 
 	pthread_mutex_lock(&sim->lock);
 	q->dying = true;
+	if (q->user)
+		pthread_cond_broadcast(&sim->changed);
 	pthread_mutex_unlock(&sim->lock);
 	ret = zw_sim_mbox_call(sim, ZW_MSG_DESTROY_QUEUE, &m, sizeof(m), NULL, 0);
 	pthread_mutex_lock(&sim->lock);
-	reap(q);
+	if (!q->user)
+		reap(q);
 	/* whatever is left had no completion; nobody is to wait for it */
 	while ((job = q->ring_head)) {
 		q->ring_head = job->next;
@@ -347,8 +428,15 @@ int zw_sim_queue_get_error(struct zw_queue *queue, struct zw_queue_error *info)
 	struct sim *sim = sim_of(queue->dev);
 	struct sim_queue *q = queue->priv;
 
+	int ret;
+
 	if (atomic_load(&sim->lost))
 		return -ENODEV;
+	if (q->user) {
+		ret = userq_ask(sim, q);
+		if (ret)
+			return ret;
+	}
 	pthread_mutex_lock(&sim->lock);
 	*info = q->error;
 	info->submitted = q->submitted;

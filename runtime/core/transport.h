@@ -15,6 +15,11 @@
 #include "../common/sized.h"
 #include "zhenwu/zhenwu.h"
 
+/* Addresses of the rings of a user-mode queue in its VM. */
+struct userq_rings {
+	uint64_t ring_va, ctrl_va, completions_va;
+};
+
 struct transport_ops {
 	const char *name;
 	/* all fields of *a are zero; spec, transport and name are filled in above */
@@ -31,7 +36,7 @@ struct transport_ops {
 	int (*bo_export)(struct zw_bo *bo, int *fd);
 	int (*bo_import)(struct zw_bo *bo, int fd); /* fills in size and flags */
 
-	int (*vm_create)(struct zw_vm *vm);
+	int (*vm_create)(struct zw_vm *vm);   /* flags set */
 	void (*vm_destroy)(struct zw_vm *vm); /* no queue uses it */
 	int (*vm_map)(struct zw_vm *vm, struct zw_bo *bo, uint64_t offset, uint64_t va,
 		      uint64_t bytes, uint32_t flags);
@@ -66,6 +71,16 @@ struct transport_ops {
 	int (*queue_submit)(struct zw_queue *queue, const struct zw_job *jobs, uint32_t count,
 			    const struct zw_sync *tail);
 	int (*queue_get_error)(struct zw_queue *queue, struct zw_queue_error *info);
+	/*
+	 * User-mode queues (userq.c); NULL: -EOPNOTSUPP. queue_destroy and queue_get_error serve them,
+	 * too. ring: the doorbell. wait: until a word that the device writes is at least `value`; 0,
+	 * -ETIME, -ECANCELED when the queue was stopped before, -ENODEV.
+	 */
+	int (*userq_create)(struct zw_queue *queue, const struct zw_queue_options *opt,
+			    const struct userq_rings *rings);
+	void (*userq_ring)(struct zw_queue *queue);
+	int (*userq_wait)(struct zw_queue *queue, const uint64_t *word, uint64_t value,
+			  int64_t deadline_ns);
 };
 
 struct zw_dev {
@@ -81,6 +96,8 @@ struct zw_dev {
 	uint32_t transport; /* enum zw_transport_id */
 	/* Fence points of a device are handed out under this lock, in the order of submission. */
 	pthread_mutex_t submit_lock;
+	pthread_cond_t submitted; /* to a user-mode queue; CLOCK_MONOTONIC */
+	_Atomic unsigned int user_queues;
 };
 
 struct zw_bo {
@@ -107,6 +124,7 @@ struct va_block {
 struct zw_vm {
 	struct zw_dev *dev;
 	uint32_t id;
+	uint32_t flags; /* enum zw_vm_flags */
 	void *priv;
 	_Atomic unsigned int users; /* queues, and buffers of zw_buffer_create() */
 	pthread_mutex_t lock;       /* of the address allocator */
@@ -120,6 +138,8 @@ struct zw_fence {
 	void *priv;
 	uint64_t last; /* highest point given out; dev->submit_lock */
 	bool imported; /* others give out points, too */
+	struct user_points
+		*user; /* points of user-mode queues; dev->submit_lock; NULL: none ever */
 };
 
 struct zw_queue {
@@ -129,7 +149,11 @@ struct zw_queue {
 	uint32_t slots;
 	void *priv;
 	struct zw_fence *done; /* its own timeline: one point per submit */
+	struct userq *user;    /* NULL: the ring is the transport's */
 };
+
+/* Checks the points of jobs, and gives out those that they raise. dev->submit_lock held. */
+int zw_rt_take_points(const struct zw_job *jobs, uint32_t count);
 
 /*
  * Fills in dev->ops and dev->priv. sysfs, devfs: as for zw_rt_drm_list(). index: N of "drm:N", or -1 for the first that opens; then -ENXIO

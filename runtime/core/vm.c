@@ -12,10 +12,24 @@
 
 ZW_API int zw_vm_create(struct zw_dev *dev, struct zw_vm **out)
 {
+	return zw_vm_create_with(dev, NULL, out);
+}
+
+ZW_API int zw_vm_create_with(struct zw_dev *dev, const struct zw_vm_options *options,
+			     struct zw_vm **out)
+{
+	struct zw_vm_options opt = {.size = sizeof(opt)};
 	struct zw_vm *vm;
 	int ret;
 
 	*out = NULL;
+	if (options) {
+		ret = sized_in(&opt, sizeof(opt), SIZED_V0(struct zw_vm_options, flags), options);
+		if (ret)
+			return ret;
+	}
+	if (opt.flags & ~(uint32_t)ZW_VM_LONG_RUNNING)
+		return -EINVAL;
 	vm = calloc(1, sizeof(*vm));
 	if (!vm)
 		return -ENOMEM;
@@ -27,6 +41,7 @@ ZW_API int zw_vm_create(struct zw_dev *dev, struct zw_vm **out)
 	vm->holes->start = ZW_VM_AUTO_START;
 	vm->holes->end = dev->va_end;
 	vm->dev = dev;
+	vm->flags = opt.flags;
 	ret = dev->ops->vm_create(vm);
 	if (ret) {
 		free(vm->holes);

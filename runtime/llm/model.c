@@ -88,11 +88,15 @@ static int check_dtypes(struct zw_dev *dev, const struct llm_plan *p, struct zw_
 static int allocate(struct zw_model *m, const struct llm_plan *p, const char *path,
 		    struct zw_error *err)
 {
+	struct zw_vm_options vm = {.size = sizeof(vm)};
 	int ret = llm_check_hbm(m->dev, p->bytes, path, err);
 
 	if (ret)
 		return ret;
-	ret = zw_vm_create(m->dev, &m->vm);
+	vm.flags = m->user_queues ? ZW_VM_LONG_RUNNING : 0;
+	ret = zw_vm_create_with(m->dev, &vm, &m->vm);
+	if (ret == -EOPNOTSUPP)
+		return llm_fail(err, ret, "device or driver has no user-mode queues");
 	if (ret)
 		return llm_fail(err, ret, "creating an address space: %s", strerror(-ret));
 	ret = zw_buffer_create(m->vm, p->bytes, ZW_BO_HBM, &m->buf);
@@ -180,7 +184,7 @@ int zw_model_open(struct zw_dev *dev, const char *dir, const struct zw_model_opt
 		if (ret)
 			return llm_fail(err, ret, "zw_model_open: options of an unknown version");
 	}
-	if (o.flags & ~ZW_MODEL_MTP)
+	if (o.flags & ~(ZW_MODEL_MTP | ZW_MODEL_USER_QUEUES))
 		return llm_fail(err, -EINVAL, "zw_model_open: unknown flags");
 	m = calloc(1, sizeof(*m));
 	if (!m)
@@ -188,6 +192,7 @@ int zw_model_open(struct zw_dev *dev, const char *dir, const struct zw_model_opt
 	pthread_mutex_init(&m->lock, NULL);
 	m->dev = dev;
 	m->mtp = o.flags & ZW_MODEL_MTP;
+	m->user_queues = o.flags & ZW_MODEL_USER_QUEUES;
 	ret = llm_source_new(dir, &src, err);
 	if (!ret)
 		ret = src->ops->config(src, &m->cfg, err);

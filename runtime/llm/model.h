@@ -81,6 +81,7 @@ struct llm_family;
 
 struct zw_model {
 	bool mtp; /* its MTP head is loaded */
+	bool user_queues; /* queues on its address space are user-mode queues */
 	struct zw_dev *dev;
 	const struct llm_family *family;
 	struct llm_model_config cfg;

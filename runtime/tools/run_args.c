@@ -33,6 +33,7 @@ static const char help_text[] =
 	"      --profile P          chip profile 810e, m890 or c12 (sim; on drm it must be that "
 	"chip)\n"
 	"  -n, --max-tokens N       most tokens to generate (default: the model's, else 128)\n"
+	"      --user-queues        no system call for a step: queues in memory of the process\n"
 	"  -c, --ctx N              room for N tokens (default 4096 or the model's limit)\n"
 	"      --chunk N            prefill N tokens at a time (default 128)\n"
 	"      --draft KIND         tokens tried ahead of greedy choices: mtp (the model's own "
@@ -187,6 +188,7 @@ enum {
 	OPT_JSON_SCHEMA,
 	OPT_JSON,
 	OPT_IGNORE_EOS,
+	OPT_USER_QUEUES,
 	OPT_NO_GENERATION_CONFIG,
 	OPT_CHUNK,
 	OPT_DRAFT,
@@ -243,6 +245,7 @@ static const struct option options[] = {
 	{"json-schema", required_argument, NULL, OPT_JSON_SCHEMA},
 	{"json", no_argument, NULL, OPT_JSON},
 	{"ignore-eos", no_argument, NULL, OPT_IGNORE_EOS},
+	{"user-queues", no_argument, NULL, OPT_USER_QUEUES},
 	{"no-generation-config", no_argument, NULL, OPT_NO_GENERATION_CONFIG},
 	{"ctx", required_argument, NULL, 'c'},
 	{"ctx-size", required_argument, NULL, 'c'},
@@ -454,6 +457,9 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 		return *v;
 	case OPT_JSON:
 		a->json_schema = "{\"type\":\"object\"}";
+		return true;
+	case OPT_USER_QUEUES:
+		a->user_queues = true;
 		return true;
 	case OPT_IGNORE_EOS:
 		a->ignore_eos = true;

@@ -48,7 +48,7 @@ struct run_args {
 	bool has_min_tokens, has_logprobs;
 	bool has_repetition, has_presence, has_frequency;
 	bool has_calls, chat, thinking, no_thinking, single_turn;
-	bool ignore_eos, no_generation_config, quiet;
+	bool ignore_eos, no_generation_config, quiet, user_queues;
 };
 
 /* -1: go on; otherwise the exit status, what is to be said was said. */

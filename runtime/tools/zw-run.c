@@ -135,6 +135,8 @@ static int load_model(struct run *r, struct zw_model_info *info, struct zw_dev_a
 			ZW_FW_VERSION_PATCH(attrs->fw_version));
 	if (r->a.draft == ZW_DRAFT_MTP)
 		mopt.flags |= ZW_MODEL_MTP;
+	if (r->a.user_queues)
+		mopt.flags |= ZW_MODEL_USER_QUEUES;
 	if (zw_model_open(r->dev, r->a.model, &mopt, &r->model, &err))
 		return run_fail(err.msg);
 	zw_model_get_info(r->model, info);

@@ -157,6 +157,8 @@ def text_and_seed(tmp):
     ok(p.stdout == a.stdout, "--top-p 0 is greedy")
     p = sim(KDOC, *base, "--temperature", "0", "--chunk", "1")
     ok(p.stdout == a.stdout, "--chunk changes nothing")
+    p = sim(KDOC, *base, "--temperature", "0", "--user-queues")
+    ok(p.returncode == 0 and p.stdout == a.stdout, "--user-queues changes nothing", p.stderr)
     # do_sample is on in this model's generation_config.json
     default = sim(KDOC, *base)
     same = sim(KDOC, *base, "--temperature", "0.7", "--top-k", "20", "--top-p", "0.8", "--seed", "0")

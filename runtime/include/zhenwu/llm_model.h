@@ -25,6 +25,11 @@ struct zw_model;
 
 /** Load the model's MTP head, too: see `draft` of struct zw_ctx_options. -ENOENT when it has none. */
 #define ZW_MODEL_MTP (1u << 0)
+/**
+ * Load and run on user-mode queues (ZW_QUEUE_USER of <zhenwu/queue.h>): no system call for a step.
+ * -EOPNOTSUPP on a device or driver without them.
+ */
+#define ZW_MODEL_USER_QUEUES (1u << 1)
 
 struct zw_model_options {
 	uint32_t size;  /**< sizeof(struct zw_model_options) */

@@ -20,18 +20,38 @@ extern "C" {
 /** A queue: jobs run in order, one after the other; different queues are independent. */
 struct zw_queue;
 
+/** What kind of queue. */
+enum zw_queue_create_flags {
+	/**
+	 * A user-mode queue, on an address space with ZW_VM_LONG_RUNNING, where it may be left out:
+	 * every queue there is one. zw_queue_submit() writes to memory and rings a doorbell, waiting
+	 * looks at memory for 0.2 ms before it sleeps: neither costs a system call then. What is
+	 * different:
+	 *  - zw_queue_submit() waits for room in the ring. A job that waits for a semaphore of the
+	 *    thread that submits can keep it waiting for ever.
+	 *  - A job can only wait (ZW_SYNC_WAIT) for what is reached already, or what an earlier job of
+	 *    this queue raises: -EOPNOTSUPP. Between queues there are semaphore packets.
+	 *  - A fence that such jobs raise is theirs and the host's: it must be new or have been theirs
+	 *    before (-EINVAL), and jobs of other queues can neither raise it (-EINVAL) nor wait for it
+	 *    (-EOPNOTSUPP). It has no eventfd, no descriptor and no sync file (-EOPNOTSUPP).
+	 *  - zw_bo_wait() does not know of the jobs.
+	 *  - No job is ended for waiting in a semaphore packet.
+	 */
+	ZW_QUEUE_USER = 1 << 0,
+};
+
 /** How to make a queue. */
 struct zw_queue_options {
 	uint32_t size;       /**< sizeof(struct zw_queue_options) */
 	uint32_t priority;   /**< enum zw_queue_priority */
 	uint32_t ring_slots; /**< jobs in flight: power of two, 8..1024; 0: 64 */
-	uint32_t flags;      /**< must be 0 */
+	uint32_t flags;      /**< enum zw_queue_create_flags */
 };
 
 /**
  * Makes a queue on an address space.
  * @param opt  NULL: normal priority, 64 slots
- * @return 0; -EINVAL; -EACCES for a priority this process may not use; -ENOSPC when the device has
+ * @return 0; -EINVAL, also for a user-mode queue on an address space that is not long-running; -EACCES for a priority this process may not use; -ENOSPC when the device has
  * no queue left; -ENOMEM; -ENODEV Thread safe.
  */
 ZW_API int zw_queue_create(struct zw_vm *vm, const struct zw_queue_options *opt,

@@ -33,6 +33,27 @@ enum zw_vm_map_flags {
 /** Makes an empty address space. -ENOSPC when the device has none left. Thread safe. */
 ZW_API int zw_vm_create(struct zw_dev *dev, struct zw_vm **out);
 
+/** What an address space is for. */
+enum zw_vm_flags {
+	/** Its queues are user-mode queues (ZW_QUEUE_USER), whose jobs may take for ever. */
+	ZW_VM_LONG_RUNNING = 1 << 0,
+};
+
+/** How to make an address space. */
+struct zw_vm_options {
+	uint32_t size;  /**< sizeof(struct zw_vm_options) */
+	uint32_t flags; /**< enum zw_vm_flags */
+};
+
+/**
+ * The same with options; NULL: none.
+ * @return 0; -EINVAL; -EOPNOTSUPP for long-running ones on a device or driver without user-mode queues;
+ *         -ENOSPC; -ENOMEM; -ENODEV
+ * Thread safe.
+ */
+ZW_API int zw_vm_create_with(struct zw_dev *dev, const struct zw_vm_options *opt,
+			     struct zw_vm **out);
+
 /**
  * Unmaps everything and destroys the address space.
  * @return 0; -EBUSY while a queue or a buffer of zw_buffer_create() uses it, then nothing happened
