@@ -6,9 +6,10 @@
  *	bench_jobs [--seconds S]
  *
  * One job at a time, each waited for before the next is submitted: by its fence, then by reading its
- * result over and over; then 64 in flight, submitted and waited for in batches of 16. Speaks the
- * ioctls directly. Prints one JSON object: p50 and p99 in microseconds at one in flight, jobs per
- * second at both depths.
+ * result over and over; then 64 in flight, submitted and waited for in batches of 16. The same of a
+ * user-mode queue: sleeping at once, reading its completion over and over (as libzhenwu does for 0.2
+ * ms), 64 in flight. Speaks the ioctls directly. Prints one JSON object: p50 and p99 in microseconds
+ * at one in flight, jobs per second at both depths.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 
 #include "../kselftest/zw_kst.h"
+#include "../kselftest/zw_userq.h"
 #include "bench_samples.h"
 
 #define DEPTH 64
@@ -124,6 +126,47 @@ static double depth_many(struct zw_client *c, uint64_t duration)
 	return (double)(c->point - first) * 1e9 / (double)(now_ns() - start);
 }
 
+/* One job of a user-mode queue at a time: slept for, with an interrupt, or looked for. */
+static long user_one(struct zw_userq *u, bool sleep, uint64_t duration, uint64_t *samples)
+{
+	uint64_t end = now_ns() + duration, t0, t1;
+	size_t n = 0;
+	int ret;
+
+	do {
+		t0 = now_ns();
+		zw_userq_put(u, 0, 0, 0, sleep ? ZW_RING_F_IRQ : 0);
+		zw_userq_ring(u);
+		ret = 0;
+		if (sleep)
+			ret = zw_userq_wait(u, u->seq, LONG_WAIT_NS);
+		else if (!zw_userq_poll(u, u->seq))
+			ret = -ETIME;
+		if (ret)
+			return ret;
+		t1 = now_ns();
+		samples[n++] = t1 - t0;
+	} while (t1 < end && n < MAX_SAMPLES);
+	return (long)n;
+}
+
+/* Jobs per second with DEPTH of them in flight, or a negative error. */
+static double user_many(struct zw_userq *u, uint64_t duration)
+{
+	uint64_t first = u->seq, start = now_ns(), end = start + duration;
+
+	do {
+		for (int i = 0; i < BATCH; i++)
+			zw_userq_put(u, 0, 0, 0, 0);
+		zw_userq_ring(u);
+		if (u->seq - first >= DEPTH && !zw_userq_poll(u, u->seq - DEPTH + BATCH))
+			return -ETIME;
+	} while (now_ns() < end);
+	if (!zw_userq_poll(u, u->seq))
+		return -ETIME;
+	return (double)(u->seq - first) * 1e9 / (double)(now_ns() - start);
+}
+
 struct latency {
 	double p50, p99, per_s; /* microseconds; per second */
 };
@@ -142,9 +185,10 @@ static struct latency latency(uint64_t *samples, long n)
 
 int main(int argc, char **argv)
 {
-	double seconds = 2, rate;
-	struct latency one, polled;
+	double seconds = 2, rate, user_rate = 0;
+	struct latency one, polled, slept, seen;
 	struct zw_client c;
+	struct zw_userq u;
 	uint64_t *samples;
 	long n, ret;
 
@@ -160,6 +204,10 @@ int main(int argc, char **argv)
 	if (!zw_client_open(&c)) {
 		fprintf(stderr, "bench_jobs: %s\n",
 			c.fd < 0 ? KSFT_SKIP_NO_DEVICE : "cannot make a queue");
+		return 1;
+	}
+	if (!zw_userq_open(&u, 2 * DEPTH)) {
+		fprintf(stderr, "bench_jobs: cannot make a user-mode queue\n");
 		return 1;
 	}
 	samples = malloc(sizeof(*samples) * MAX_SAMPLES);
@@ -181,14 +229,31 @@ int main(int argc, char **argv)
 		if (rate < 0)
 			ret = (long)rate;
 	}
+	if (ret > 0)
+		n = ret = user_one(&u, true, (uint64_t)(seconds * 1e9), samples);
+	if (ret > 0) {
+		slept = latency(samples, n);
+		n = ret = user_one(&u, false, (uint64_t)(seconds * 1e9), samples);
+	}
+	if (ret > 0) {
+		seen = latency(samples, n);
+		user_rate = user_many(&u, (uint64_t)(seconds * 1e9));
+		if (user_rate < 0)
+			ret = (long)user_rate;
+	}
 	if (ret <= 0) {
 		fprintf(stderr, "bench_jobs: %s\n", strerror((int)-ret));
 		return 1;
 	}
 	printf("{\"job_1_p50_us\": %.1f, \"job_1_p99_us\": %.1f, \"job_1_per_s\": %.0f, "
-	       "\"job_poll_p50_us\": %.1f, \"job_poll_p99_us\": %.1f, \"job_%d_per_s\": %.0f}\n",
+	       "\"job_poll_p50_us\": %.1f, \"job_poll_p99_us\": %.1f, \"job_%d_per_s\": %.0f, ",
 	       one.p50, one.p99, one.per_s, polled.p50, polled.p99, DEPTH, rate);
+	printf("\"user_sleep_p50_us\": %.1f, \"user_sleep_p99_us\": %.1f, "
+	       "\"user_1_p50_us\": %.1f, \"user_1_p99_us\": %.1f, \"user_1_per_s\": %.0f, "
+	       "\"user_%d_per_s\": %.0f}\n",
+	       slept.p50, slept.p99, seen.p50, seen.p99, seen.per_s, DEPTH, user_rate);
 	free(samples);
+	zw_userq_close(&u);
 	zw_client_close(&c);
 	return 0;
 }
