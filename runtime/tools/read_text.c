@@ -29,6 +29,7 @@ static int read_all(FILE *f, char **text, size_t *len)
 		free(buf);
 		return errno ? -errno : -EIO;
 	}
+	buf[n] = '\0';
 	*text = buf;
 	*len = n;
 	return 0;

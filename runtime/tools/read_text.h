@@ -5,8 +5,8 @@
 #include <stddef.h>
 
 /*
- * A whole file, or standard input for "-", to its last byte in malloc()ed memory (not
- * NUL-terminated). 0 or -errno.
+ * A whole file, or standard input for "-", to its last byte in malloc()ed memory, and a NUL behind it
+ * that does not count. 0 or -errno.
  */
 int read_text(const char *path, char **text, size_t *len);
 

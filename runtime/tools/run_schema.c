@@ -27,7 +27,8 @@ int run_schema_read(const char *arg, char **text, struct zw_error *err)
 		ret = -ENOMEM;
 	if (!ret && !is_schema(arg) && strlen(*text) != len) {
 		free(*text);
-		ret = -EBADMSG;
+		snprintf(err->msg, sizeof(err->msg), "%.150s: JSON schema: not JSON: a NUL", arg);
+		return -EBADMSG;
 	}
 	if (ret)
 		snprintf(err->msg, sizeof(err->msg), "%.150s: %s", arg, strerror(-ret));
