@@ -19,6 +19,12 @@ static int check_options(struct zw_sched *s, struct zw_error *err)
 		s->o.step_tokens = c->batch;
 	if (!s->o.prompt_tokens)
 		s->o.prompt_tokens = s->o.step_tokens;
+	/* Prompts would see every key without anybody saying so. */
+	if (s->o.prompt_tokens < s->c->sparse.group || s->o.step_tokens < s->c->sparse.group)
+		return llm_fail(err, -EINVAL,
+				"zw_sched_create: steps of %u tokens, %u of them of prompts, have "
+				"no group of %u of sparse attention",
+				s->o.step_tokens, s->o.prompt_tokens, s->c->sparse.group);
 	/* Each has at least one token and one output in a step. */
 	s->most = c->max_seqs < c->outputs ? c->max_seqs : c->outputs;
 	if (s->most > s->o.step_tokens)
