@@ -80,7 +80,7 @@ struct llm_rope {
 struct llm_family;
 
 struct zw_model {
-	bool mtp; /* its MTP head is loaded */
+	bool mtp;         /* its MTP head is loaded */
 	bool user_queues; /* queues on its address space are user-mode queues */
 	struct zw_dev *dev;
 	const struct llm_family *family;

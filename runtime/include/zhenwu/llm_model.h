@@ -24,7 +24,7 @@ extern "C" {
 struct zw_model;
 
 /** Load the model's MTP head, too: see `draft` of struct zw_ctx_options. -ENOENT when it has none. */
-#define ZW_MODEL_MTP (1u << 0)
+#define ZW_MODEL_MTP         (1u << 0)
 /**
  * Load and run on user-mode queues (ZW_QUEUE_USER of <zhenwu/queue.h>): no system call for a step.
  * -EOPNOTSUPP on a device or driver without them.
