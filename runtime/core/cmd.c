@@ -339,6 +339,19 @@ ZW_API int zw_cmd_quantize(struct zw_cmd *cmd, const struct zw_tensor *x, const 
 	return END();
 }
 
+ZW_API int zw_cmd_reorder(struct zw_cmd *cmd, const struct zw_tensor *x,
+			  const struct zw_tensor *order, const struct zw_tensor *which,
+			  const struct zw_tensor *y, uint64_t rows_va, uint32_t flags)
+{
+	BEGIN(zw_pkt_reorder, ZW_OP_REORDER, rows_va);
+
+	put(&p->x, x);
+	put(&p->order, order);
+	put(&p->which, which);
+	put(&p->y, y);
+	return END();
+}
+
 ZW_API int zw_cmd_kv_write(struct zw_cmd *cmd, const struct zw_tensor *k, const struct zw_tensor *v,
 			   const struct zw_tensor *pos, const struct zw_tensor *seq,
 			   const struct zw_tensor *block_table, const struct zw_tensor *k_cache,

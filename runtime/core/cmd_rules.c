@@ -13,6 +13,7 @@
 #define BLOCK_MIN  8u
 #define BLOCK_MAX  1024u
 #define ROW_MAX    (1u << 20)
+#define ORDER_MAX  (1u << 24)
 #define STATE_MAX  (1u << 16)
 #define TAPS_MAX   16u
 #define DELTA_MAX  1024u
@@ -147,6 +148,15 @@ static uint32_t quantize(const struct zw_pkt_quantize *p, struct cmd_diag *d)
 {
 	if (p->scale.block[0] != 1)
 		return zw_rt_refuse(d, ZW_REASON_VALUE, "scale", "covers more than a row");
+	return 0;
+}
+
+static uint32_t reorder(const struct zw_pkt_reorder *p, struct cmd_diag *d)
+{
+	if (p->which.dtype == ZW_DTYPE_NONE && p->order.dim[0] != 1)
+		return zw_rt_refuse(d, ZW_REASON_SHAPE, "order", "of several, which is not there");
+	if ((uint64_t)p->order.dim[0] * p->order.dim[1] > ORDER_MAX)
+		return zw_rt_refuse(d, ZW_REASON_LIMIT, "order", "over %u elements", ORDER_MAX);
 	return 0;
 }
 
@@ -356,6 +366,8 @@ uint32_t zw_rt_check_rules(const union cmd_packet *p, struct cmd_diag *d)
 		return gated_norm(&p->gated_norm, d);
 	case ZW_OP_QUANTIZE:
 		return quantize(&p->quantize, d);
+	case ZW_OP_REORDER:
+		return reorder(&p->reorder, d);
 	case ZW_OP_ROPE:
 		return rope(&p->rope, d);
 	case ZW_OP_TOPK:

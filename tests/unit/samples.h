@@ -192,6 +192,8 @@ static inline uint32_t sample_limit(unsigned int opcode, const char *name)
 		return 1;
 	if (!strcmp(name, "vertical") || !strcmp(name, "slash"))
 		return 4;
+	if (!strcmp(name, "order"))
+		return sample_size(opcode, 'N', 0);
 	if (!strcmp(name, "pos") && opcode == ZW_OP_ROPE)
 		return sample_size(opcode, 'P', 0);
 	if (!strcmp(name, "pos"))

@@ -121,6 +121,26 @@ static int quantize(struct zw_pool *pool)
 	return zw_k_quantize(&args, pool);
 }
 
+static int reorder(struct zw_pool *pool)
+{
+	const uint32_t k = 1u << 24;
+	int32_t *order = calloc(k, sizeof(*order));
+	struct zw_k_reorder_args args = {
+		.rows = 2,
+		.n = BIG,
+		.k = k,
+		.order = order,
+		.x = in(BF16, 0),
+		.y = out(F32, k),
+	};
+	int err;
+
+	assert_non_null(order);
+	err = zw_k_reorder(&args, pool);
+	free(order);
+	return err;
+}
+
 /* Two experts of a row each, or eight that share many rows: n columns, k terms. */
 static int experts(struct zw_pool *pool, uint32_t rows, uint32_t per_row, uint32_t n, uint32_t k,
 		   uint32_t flags)
@@ -675,6 +695,7 @@ static const struct {
 	{"f8 x f8", scaled_f8},
 	{"f8 x f8, deep", scaled_deep},
 	{"quantize", quantize},
+	{"reorder", reorder},
 	{"experts, few rows", experts_few_rows},
 	{"experts, many rows", experts_many_rows},
 	{"experts, sums", experts_sums},

@@ -152,6 +152,8 @@ static int call(struct zw_cmd *c, union any_packet *pk)
 		return zw_cmd_gated_norm(c, T(0), T(1), T(2), T(3), f, rows_va, flags);
 	case ZW_OP_MUL_SIGMOID:
 		return zw_cmd_mul_sigmoid(c, T(0), T(1), T(2), T(3), rows_va, flags);
+	case ZW_OP_REORDER:
+		return zw_cmd_reorder(c, T(0), T(1), T(2), T(3), rows_va, flags);
 	case ZW_OP_ROPE:
 		return zw_cmd_rope(c, T(0), T(1), T(2), T(3), T(4), rows_va, flags);
 	case ZW_OP_SWIGLU:

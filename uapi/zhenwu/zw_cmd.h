@@ -328,6 +328,20 @@ struct zw_pkt_quantize {
 };
 ZW_ASSERT_SIZE(struct zw_pkt_quantize, 224);
 
+/*
+ * REORDER: y[m, k] = x[m, order[e, k]], e being which[m], or 0 without it.
+ *	x [M,N]; order [E,K] I32, all in 0..N-1 where they are used; which [M,1] I32, optional where E is 1; y [M,K]
+ * For matrices whose columns are stored in an order of their own, an expert's in its own. ABI 2.3.
+ */
+struct zw_pkt_reorder {
+	struct zw_pkt hdr;
+	struct zw_tensor x;
+	struct zw_tensor order;
+	struct zw_tensor which;
+	struct zw_tensor y;
+};
+ZW_ASSERT_SIZE(struct zw_pkt_reorder, 288);
+
 /* -- attention engine -------------------------------------------------------------------------- */
 
 /*

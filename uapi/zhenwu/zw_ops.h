@@ -57,6 +57,7 @@
 	OP(GATED_NORM, gated_norm, 0x0208, VECTOR, zw_pkt_gated_norm, ZW_PKT_F_DEPS) \
 	OP(MUL_SIGMOID, mul_sigmoid, 0x0209, VECTOR, zw_pkt_mul_sigmoid, ZW_PKT_F_DEPS | ZW_SIGMOID_F_ROW_GATE) \
 	OP(QUANTIZE,   quantize,   0x020A, VECTOR, zw_pkt_quantize,  ZW_PKT_F_DEPS) \
+	OP(REORDER,    reorder,    0x020B, VECTOR, zw_pkt_reorder,   ZW_PKT_F_DEPS) \
 	OP(KV_WRITE,   kv_write,   0x0300, ATTN,   zw_pkt_kv_write,  ZW_PKT_F_DEPS) \
 	OP(ATTENTION,  attention,  0x0301, ATTN,   zw_pkt_attention, ZW_PKT_F_DEPS) \
 	OP(MERGE,      merge,      0x0302, ATTN,   zw_pkt_merge,     ZW_PKT_F_DEPS) \
@@ -161,6 +162,11 @@
 	T(P, x,     IN,  ZW_OPD_ROWS, ZW_DT_FLOAT, "MhN", 0) \
 	T(P, y,     OUT, ZW_OPD_ROWS, ZW_DT(I8) | ZW_DT(F8E4M3) | ZW_DT(F8E5M2), "MhN", 0) \
 	T(P, scale, OUT, ZW_OPD_ROWS, ZW_DT(F32), "@y", 0)
+#define ZW_FIELDS_REORDER(P, T, S) \
+	T(P, x,     IN,  ZW_OPD_ROWS,                             ZW_DT_FLOAT, "MN", 0) \
+	T(P, order, IN,  ZW_OPD_PART,                             ZW_DT(I32), "EK", 0) \
+	T(P, which, IN,  ZW_OPD_ROWS | ZW_OPD_OPT | ZW_OPD_INDEX, ZW_DT(I32), "M1", 0) \
+	T(P, y,     OUT, ZW_OPD_ROWS,                             ZW_DT_FLOAT, "MK", 0)
 /* What a pool of the KV cache may be. */
 #define ZW_DT_CACHE (ZW_DT_FLOAT | ZW_DT(I8) | ZW_DT(F8E4M3))
 #define ZW_FIELDS_KV_WRITE(P, T, S) \

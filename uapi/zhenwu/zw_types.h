@@ -50,7 +50,7 @@ typedef uint8_t zw_u8;
  *		CONV and DELTA
  *	2.2	ATTENTION: window, sinks, lists of blocks and columns, start; MERGE;
  *		SELECT_BLOCKS and SELECT_SLASH; QUANTIZE; EMBED of records
- *	2.3	k_scale of SELECT_BLOCKS and SELECT_SLASH; CHUNKED of DELTA;
+ *	2.3	REORDER; k_scale of SELECT_BLOCKS and SELECT_SLASH; CHUNKED of DELTA;
  *		queues in user memory: zw_ring_ctrl.wake, what a failure was in zw_msg_queue_info
  */
 #define ZW_ABI_MAJOR            2

@@ -38,6 +38,7 @@
 #define ZW_CP_MAX_PAGE_REFS (1u << 20) /* block table entries one packet looks at */
 #define ZW_CP_MAX_LISTS     (1u << 20) /* of keys: one for each head of each part of a group */
 #define ZW_CP_MAX_LISTED    (1u << 22) /* blocks and columns in all of them */
+#define ZW_CP_MAX_ORDER     (1u << 24) /* elements of all orders of a REORDER */
 #define ZW_CP_MAX_ROW                                                                              \
 	(1u << 20) /* elements that RMSNORM, ROPE and a transposing GEMM hold at a time */
 #define ZW_CP_MAX_HEAD   4096u                /* head dimension of the KV cache */

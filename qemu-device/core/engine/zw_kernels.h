@@ -509,6 +509,19 @@ struct zw_k_quantize_args {
 };
 int zw_k_quantize(const struct zw_k_quantize_args *args, struct zw_pool *pool);
 
+/*
+ * y[r,c] = x[r, order[which[r]][c]], with conversion of dtype; the same dtype moves the bits. x [rows, n], y [rows, k];
+ * order [.., k]: checked copies, all below n; which NULL: 0.
+ */
+struct zw_k_reorder_args {
+	uint32_t rows, n, k;
+	uint32_t reserved;
+	const int32_t *order, *which;
+	struct zw_k_in x;
+	struct zw_k_out y;
+};
+int zw_k_reorder(const struct zw_k_reorder_args *args, struct zw_pool *pool);
+
 /* dst[r,c] = src[r,c] with conversion of dtype, also from records; same dtype moves the bits unchanged. No overlap. */
 struct zw_k_convert_args {
 	uint32_t rows, n;

@@ -375,6 +375,13 @@ ZW_API int zw_cmd_mul_sigmoid(struct zw_cmd *cmd, const struct zw_tensor *x,
  */
 ZW_API int zw_cmd_quantize(struct zw_cmd *cmd, const struct zw_tensor *x, const struct zw_tensor *y,
 			   const struct zw_tensor *scale, uint64_t rows_va, uint32_t flags);
+/**
+ * Columns in another order: y[m, k] = x[m, order[which[m], k]], x [M,N], order [E,K] I32, which [M,1] I32,
+ * optional where E is 1, y [M,K]. A device of ABI 2.3 or later.
+ */
+ZW_API int zw_cmd_reorder(struct zw_cmd *cmd, const struct zw_tensor *x,
+			  const struct zw_tensor *order, const struct zw_tensor *which,
+			  const struct zw_tensor *y, uint64_t rows_va, uint32_t flags);
 /** seq: optional. */
 ZW_API int zw_cmd_kv_write(struct zw_cmd *cmd, const struct zw_tensor *k, const struct zw_tensor *v,
 			   const struct zw_tensor *pos, const struct zw_tensor *seq,

@@ -99,8 +99,12 @@ static void tensor_fields(void **state)
 			if (good->ndim > 1) {
 				CASE(t->stride[0] -= 1, ZW_REASON_STRIDE);
 				CASE(t->stride[0] = 0, ZW_REASON_STRIDE);
-				CASE(t->stride[0] = UINT64_MAX, ZW_REASON_STRIDE);
-				CASE(t->stride[0] = UINT64_MAX / 2, ZW_REASON_STRIDE);
+				/* of one row it is never taken: see unused_strides() */
+				unsigned int huge =
+					good->dim[0] > 1 ? ZW_REASON_STRIDE : ZW_REASON_LIMIT;
+
+				CASE(t->stride[0] = UINT64_MAX, huge);
+				CASE(t->stride[0] = UINT64_MAX / 2, huge);
 				if (good->dim[0] > 1)
 					CASE(t->stride[0] = UINT64_C(1) << 47, ZW_REASON_LIMIT);
 			}
@@ -657,7 +661,7 @@ static void bad_data(void **state)
 		{ZW_OP_GEMM_EXPERTS, 2, 5},  {ZW_OP_SELECT_BLOCKS, 1, 24},
 		{ZW_OP_SELECT_BLOCKS, 2, 2}, {ZW_OP_SELECT_BLOCKS, 3, 6},
 		{ZW_OP_SELECT_SLASH, 1, 24}, {ZW_OP_SELECT_SLASH, 2, 2},
-		{ZW_OP_SELECT_SLASH, 3, 6},
+		{ZW_OP_SELECT_SLASH, 3, 6},  {ZW_OP_REORDER, 1, 10},
 	};
 	union any_packet pk;
 
