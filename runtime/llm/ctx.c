@@ -160,6 +160,7 @@ static void plan_memory(struct zw_ctx *c)
 	}
 	a->act = take(&a->bytes, o->batch, c->m->w.act_cols, 1, LLM_ALIGN);
 	a->act_scale = take(&a->bytes, o->batch, c->m->w.act_scales, 4, LLM_ALIGN);
+	a->order = take(&a->bytes, o->batch, c->m->w.order_cols, 4, LLM_ALIGN);
 
 	p->num_rows = take(&p->bytes, 1, 1, 4, 4);
 	p->num_chosen = take(&p->bytes, 1, 1, 4, 4);

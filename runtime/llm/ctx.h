@@ -179,6 +179,7 @@ struct llm_act_layout {
 	uint64_t logits;         /* [outputs, V] F32 */
 	uint64_t mtp, draft;     /* hidden states of the MTP head: [batch, H], [1, H] F32 */
 	uint64_t act, act_scale; /* [batch, the model's act_cols], [batch, act_scales] F32 */
+	uint64_t order;          /* [batch, order_cols], room for F32 */
 	uint64_t bytes;
 };
 

@@ -79,6 +79,7 @@ struct llm_build llm_build_of(const struct zw_ctx *c, const struct llm_slot *s, 
 		.delta_flags = c->o.delta_chunked ? ZW_DELTA_F_CHUNKED : 0,
 		.act_va = c->act.va + c->a.act,
 		.act_scale_va = c->act.va + c->a.act_scale,
+		.order_va = c->act.va + c->a.order,
 	};
 
 	/* A block holds all layers, so that one copy moves it: pools of layers interleave. */
@@ -146,6 +147,7 @@ static void build_outputs(const struct zw_ctx *c, struct llm_slot *s, struct zw_
 		.rows_va = num_out,
 		.act_va = c->act.va + c->a.act,
 		.act_scale_va = c->act.va + c->a.act_scale,
+		.order_va = c->act.va + c->a.order,
 	};
 	struct zw_tensor out_h =
 		zw_tensor_2d(ZW_DTYPE_F32, c->act.va + c->a.out_h, rows, cfg->hidden_size);

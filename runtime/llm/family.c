@@ -250,6 +250,15 @@ static void need_activations(const struct match *m, const struct llm_matrix *l, 
 		m->w->act_scales = rows * scales;
 }
 
+/* The same for one that is brought into another order. */
+static void need_order(const struct match *m, const struct llm_matrix *l, uint32_t rows)
+{
+	uint64_t k = l->w.dim[l->w.ndim - 1];
+
+	if (m->w->order_cols < rows * k)
+		m->w->order_cols = rows * k;
+}
+
 /* ---- linear layers ---- */
 
 /* Rows of the table that are one matrix on the device, and what stands for them in the file. */
@@ -301,11 +310,21 @@ static int find_quantised(struct match *m, struct linear *l, size_t i, struct zw
 	return 0;
 }
 
+/* Whether two rows of the table are stored alike. */
 static bool goes_with(const struct linear *l, size_t i, size_t j)
 {
-	return l->quantised[i] == l->quantised[j] &&
-	       (!l->quantised[i] ||
-		l->found[i * l->experts].scheme == l->found[j * l->experts].scheme);
+	const struct llm_quant_matrix *a = &l->found[i * l->experts],
+				      *b = &l->found[j * l->experts];
+
+	if (!l->quantised[i] || !l->quantised[j])
+		return l->quantised[i] == l->quantised[j];
+	if (a->scheme != b->scheme)
+		return false;
+	for (uint32_t e = 0; e < l->experts; e++) {
+		if (!llm_quant_same_order(&a[e], &b[e]))
+			return false;
+	}
+	return true;
 }
 
 /* Rows of the table [from, to), quantised in one way, as a part. */
@@ -330,6 +349,8 @@ static int plan_quantised(struct match *m, const struct linear *l, size_t from, 
 	ret = llm_quant_plan(m->p, some, parts, l->experts, stacked, dst, err);
 	if (!ret && dst->act)
 		need_activations(m, dst, stacked ? m->cfg->experts_per_token : 1);
+	if (!ret && dst->order.dtype != ZW_DTYPE_NONE)
+		need_order(m, dst, stacked ? m->cfg->experts_per_token : 1);
 	free(some);
 	return ret;
 }
@@ -398,6 +419,8 @@ static int plan_linear(struct match *m, const struct llm_tensor_row *first, size
 	}
 	if (!ret)
 		ret = plan_runs(m, &l, takes, dst, err);
+	for (size_t i = 0; l.found && i < n * l.experts; i++)
+		llm_quant_free(&l.found[i]);
 	free(takes);
 	free(l.found);
 	free(l.quantised);

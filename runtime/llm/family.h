@@ -151,6 +151,7 @@ struct llm_build {
 	uint32_t delta_flags; /* ZW_DELTA_F_* */
 	/* Room for activations that are quantised on their way into a product, and their scales. */
 	uint64_t act_va, act_scale_va;
+	uint64_t order_va; /* and for those that are brought into another order */
 };
 
 struct llm_family {

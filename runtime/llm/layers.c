@@ -30,24 +30,39 @@ struct operand {
 	struct zw_tensor a, scale;
 };
 
-/* a in the type that the matrix's products take it in; `last` is what the part before had of it. */
-static struct operand activations(const struct llm_build *b, const struct llm_linear *l, uint32_t i,
-				  const struct zw_tensor *a, struct operand last)
+/* a in the type that the matrix's products take it in. */
+static struct operand quantised(const struct llm_build *b, const struct llm_matrix *m,
+				const struct zw_tensor *a)
 {
-	const struct llm_matrix *m = &l->part[i];
 	uint32_t cols = a->dim[a->ndim - 1];
 	struct operand o = {*a, zw_tensor_none()};
 
 	if (!m->act)
 		return o;
-	if (i && m[-1].act == m->act && m[-1].act_block == m->act_block)
-		return last;
 	o.a = a->ndim == 3 ? zw_tensor_3d(m->act, b->act_va, a->dim[0], a->dim[1], cols)
 			   : zw_tensor_2d(m->act, b->act_va, a->dim[0], cols);
 	o.scale = zw_tensor_scales(ZW_DTYPE_F32, b->act_scale_va, o.a, 1,
 				   m->act_block ? m->act_block : cols);
 	zw_cmd_quantize(b->cmd, a, &o.a, &o.scale, b->rows_va, 0);
 	return o;
+}
+
+/* a in the order of part i's columns, in its type; `last` is what the part before had of it. */
+static struct operand activations(const struct llm_build *b, const struct llm_linear *l, uint32_t i,
+				  const struct zw_tensor *a, const struct operand *last)
+{
+	const struct llm_matrix *m = &l->part[i];
+	struct zw_tensor y;
+
+	if (opt(&m->order)) {
+		y = zw_tensor_2d(a->dtype, b->order_va, a->dim[0], a->dim[1]);
+		zw_cmd_reorder(b->cmd, a, &m->order, NULL, &y, b->rows_va, 0);
+		return quantised(b, m, &y);
+	}
+	if (i && m->act && !opt(&m[-1].order) && m[-1].act == m->act &&
+	    m[-1].act_block == m->act_block)
+		return *last;
+	return quantised(b, m, a);
 }
 
 void llm_build_linear(const struct llm_build *b, const struct zw_tensor *a,
@@ -68,7 +83,7 @@ void llm_build_linear(const struct llm_build *b, const struct zw_tensor *a,
 			.w_scale2 = m->scale2,
 		};
 
-		o = activations(b, l, i, a, o);
+		o = activations(b, l, i, a, &o);
 		pkt.a = o.a;
 		pkt.a_scale = o.scale;
 		if (bias)
@@ -79,16 +94,41 @@ void llm_build_linear(const struct llm_build *b, const struct zw_tensor *a,
 	}
 }
 
+/* Rows [M, K] of an operand, one for each token or those of its expert t. */
+static struct zw_tensor rows_of(const struct zw_tensor *a, uint32_t t)
+{
+	struct zw_tensor r = *a;
+
+	if (a->ndim == 2)
+		return r;
+	r = zw_tensor_2d(a->dtype, a->va, a->dim[0], a->dim[2]);
+	r.va += t * a->stride[1] * (zw_dtype_bits(a->dtype) / 8);
+	r.stride[0] = a->stride[0];
+	return r;
+}
+
+/* Row by row of a in the order of the columns of the token's expert t. */
+static void reorder_experts(const struct llm_build *b, const struct llm_matrix *m,
+			    const struct zw_tensor *a, const struct zw_tensor *ids, uint32_t t,
+			    const struct zw_tensor *y)
+{
+	struct zw_tensor from = rows_of(a, t), to = rows_of(y, t);
+	struct zw_tensor which = zw_tensor_slice(*ids, 1, t, 1);
+
+	zw_cmd_reorder(b->cmd, &from, &m->order, &which, &to, b->rows_va, 0);
+}
+
 void llm_build_linear_experts(const struct llm_build *b, const struct zw_tensor *a,
 			      const struct llm_linear *l, const struct zw_tensor *ids,
 			      const struct zw_tensor *c, const struct zw_tensor *weights,
 			      const struct zw_tensor *residual, uint32_t flags)
 {
+	uint32_t per_row = ids->dim[1], k = a->dim[a->ndim - 1], n = 0;
 	struct operand o = {*a, zw_tensor_none()};
 	const struct llm_matrix *m;
-	uint32_t n = 0;
 
 	for (uint32_t i = 0; (m = part_of(l, i)); n += m->w.dim[1], i++) {
+		bool ordered = opt(&m->order), each = ordered && a->ndim == 2;
 		struct zw_pkt_gemm_experts pkt = {
 			.hdr = {.opcode = ZW_OP_GEMM_EXPERTS,
 				.size = sizeof(pkt),
@@ -101,14 +141,35 @@ void llm_build_linear_experts(const struct llm_build *b, const struct zw_tensor 
 			.w_zero = m->zero,
 			.w_scale2 = m->scale2,
 		};
+		struct zw_tensor y;
 
-		o = activations(b, l, i, a, o);
-		pkt.a = o.a;
-		pkt.a_scale = o.scale;
 		if (weights)
 			pkt.weights = *weights;
 		if (residual)
 			pkt.residual = columns(residual, n, m->w.dim[1]);
+		if (!ordered)
+			o = activations(b, l, i, a, &o);
+		else
+			y = each ? zw_tensor_2d(a->dtype, b->order_va, a->dim[0], k)
+				 : zw_tensor_3d(a->dtype, b->order_va, a->dim[0], per_row, k);
+		/* Rows that are one for all experts become one for each: products of one expert a token. */
+		for (uint32_t t = 0; ordered && t < per_row; t++) {
+			reorder_experts(b, m, a, ids, t, &y);
+			if (!each)
+				continue;
+			o = quantised(b, m, &y);
+			pkt.a = o.a;
+			pkt.a_scale = o.scale;
+			pkt.ids = zw_tensor_slice(*ids, 1, t, 1);
+			pkt.c = zw_tensor_slice(columns(c, n, m->w.dim[1]), 1, t, 1);
+			zw_cmd_packet(b->cmd, &pkt);
+		}
+		if (each)
+			continue;
+		if (ordered)
+			o = quantised(b, m, &y);
+		pkt.a = o.a;
+		pkt.a_scale = o.scale;
 		zw_cmd_packet(b->cmd, &pkt);
 	}
 }

@@ -10,6 +10,7 @@
 #include "family.h"
 
 #define QUANTIZE_ABI_MINOR 2u /* the packet QUANTIZE */
+#define REORDER_ABI_MINOR  3u /* the packet REORDER */
 
 int llm_check_hbm(struct zw_dev *dev, uint64_t bytes, const char *what, struct zw_error *err)
 {
@@ -78,6 +79,14 @@ static int check_dtypes(struct zw_dev *dev, const struct llm_plan *p, struct zw_
 			err, -EOPNOTSUPP,
 			"%s: activations in %s need a device of ABI %u.%u, this one has %u.%u",
 			p->src->path, zw_dtype_name(p->act), ZW_ABI_MAJOR, QUANTIZE_ABI_MINOR,
+			ZW_ABI_VERSION_MAJOR(attrs.abi_version),
+			ZW_ABI_VERSION_MINOR(attrs.abi_version));
+	if (p->reorders && ZW_ABI_VERSION_MINOR(attrs.abi_version) < REORDER_ABI_MINOR)
+		return llm_fail(
+			err, -EOPNOTSUPP,
+			"%s: columns out of order (desc_act) need a device of ABI %u.%u, this "
+			"one has %u.%u",
+			p->src->path, ZW_ABI_MAJOR, REORDER_ABI_MINOR,
 			ZW_ABI_VERSION_MAJOR(attrs.abi_version),
 			ZW_ABI_VERSION_MINOR(attrs.abi_version));
 	return 0;

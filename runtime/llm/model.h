@@ -22,6 +22,11 @@ struct llm_matrix {
 	/* The other operand is quantised on its way in: enum zw_dtype, or NONE; a scale for so many
 	 * columns, 0: for a row. */
 	uint32_t act, act_block;
+	/*
+	 * Columns are stored in another order than those of the other operand, which is brought into it first:
+	 * column k goes with its column order[e, k]. I32 [experts or 1, K]; none: in the same order.
+	 */
+	struct zw_tensor order;
 };
 
 /*
@@ -67,6 +72,8 @@ struct llm_weights {
 	struct llm_mtp_weights mtp;
 	/* Of one row: the most bytes of activations that are quantised at a time, and their scales. */
 	uint64_t act_cols, act_scales;
+	uint64_t
+		order_cols; /* the most columns, of all experts of a token, that are brought into another order */
 };
 
 /* Position tables cos and sin, F32 [positions, dim / 2]. */

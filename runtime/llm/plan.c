@@ -130,6 +130,13 @@ static int add_part(struct llm_plan *p, const struct llm_take *take, uint32_t to
 				zw_dtype_name(to));
 	if (llm_grow(&p->parts, &p->cap_parts, p->num_parts + 1, sizeof(*p->parts)))
 		return llm_fail(err, -ENOMEM, "out of memory");
+	if (take->order) {
+		part.order = malloc(part.dst_cols * sizeof(*part.order));
+		if (!part.order)
+			return llm_fail(err, -ENOMEM, "out of memory");
+		memcpy(part.order, take->order, part.dst_cols * sizeof(*part.order));
+		part.take.order = part.order;
+	}
 	if (take->unpack.kind == LLM_UNPACK_REPEAT)
 		per = take->unpack.per;
 	*cols = part.dst_cols;
@@ -207,22 +214,38 @@ int llm_plan_add(struct llm_plan *p, struct zw_tensor *dst, uint32_t dtype,
 	return 0;
 }
 
-int llm_plan_add_values(struct llm_plan *p, struct zw_tensor *dst, const float *values, size_t n,
-			struct zw_error *err)
+/* n elements of 4 bytes that do not come from the source. */
+static int add_values(struct llm_plan *p, struct zw_tensor *dst, uint32_t dtype, const void *values,
+		      size_t n, struct zw_error *err)
 {
 	uint64_t start = llm_align(p->bytes, LLM_ALIGN);
-	struct llm_plan_part part = {
-		.take = {.run = n, .count = 1}, .to = ZW_DTYPE_F32, .off = start};
+	struct llm_plan_part part = {.take = {.run = n, .count = 1}, .to = dtype, .off = start};
 
 	if (llm_grow(&p->parts, &p->cap_parts, p->num_parts + 1, sizeof(*p->parts)))
 		return llm_fail(err, -ENOMEM, "out of memory");
-	part.values = malloc(n * sizeof(*values));
+	part.values = malloc(n * 4);
 	if (!part.values)
 		return llm_fail(err, -ENOMEM, "out of memory");
-	memcpy(part.values, values, n * sizeof(*values));
+	memcpy(part.values, values, n * 4);
 	p->parts[p->num_parts++] = part;
-	*dst = zw_tensor_1d(ZW_DTYPE_F32, start, (uint32_t)n);
-	return add_dst(p, dst, ZW_DTYPE_F32, start + n * sizeof(*values), err);
+	*dst = zw_tensor_1d(dtype, start, (uint32_t)n);
+	return add_dst(p, dst, dtype, start + n * 4, err);
+}
+
+int llm_plan_add_values(struct llm_plan *p, struct zw_tensor *dst, const float *values, size_t n,
+			struct zw_error *err)
+{
+	return add_values(p, dst, ZW_DTYPE_F32, values, n, err);
+}
+
+int llm_plan_add_integers(struct llm_plan *p, struct zw_tensor *dst, const int32_t *values,
+			  uint32_t rows, uint32_t cols, struct zw_error *err)
+{
+	int ret = add_values(p, dst, ZW_DTYPE_I32, values, (size_t)rows * cols, err);
+
+	if (!ret)
+		*dst = zw_tensor_2d(ZW_DTYPE_I32, dst->va, rows, cols);
+	return ret;
 }
 
 void llm_plan_place(struct llm_plan *p, uint64_t va)
@@ -233,8 +256,10 @@ void llm_plan_place(struct llm_plan *p, uint64_t va)
 
 void llm_plan_fini(struct llm_plan *p)
 {
-	for (size_t i = 0; i < p->num_parts; i++)
+	for (size_t i = 0; i < p->num_parts; i++) {
 		free(p->parts[i].values);
+		free(p->parts[i].order);
+	}
 	free(p->parts);
 	free(p->dst);
 	memset(p, 0, sizeof(*p));

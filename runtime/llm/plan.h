@@ -83,8 +83,10 @@ struct llm_take {
 	uint64_t first, run, step, count;
 	uint64_t col, cols;
 	uint64_t as_cols; /* of the matrix that the tensor is; 0: its last dimension */
-	float mul;        /* times each element; 0: not */
-	float add;        /* to each element: 1 turns a zero-centred norm weight into a plain one */
+	/* Of whole rows of I8, I4 or F8: column j is the file's column order[j]; NULL: as they are. Is copied. */
+	const int32_t *order;
+	float mul; /* times each element; 0: not */
+	float add; /* to each element: 1 turns a zero-centred norm weight into a plain one */
 	struct llm_unpack unpack;
 };
 
@@ -95,7 +97,8 @@ struct llm_plan_part {
 	uint64_t dst_cols;    /* of the destination's */
 	uint64_t off;         /* of the destination, dense, in the buffer */
 	uint64_t read_bytes;  /* of the source */
-	float *values;        /* not NULL: there is no source, the destination is these `run` F32 */
+	void *values; /* not NULL: there is no source, the destination is these `run` elements of 4 bytes */
+	int32_t *order; /* of the take */
 };
 
 struct llm_plan {
@@ -106,6 +109,7 @@ struct llm_plan {
 	/* By enum zw_dtype: whether there are destinations of it, and the source tensor of the first. */
 	uint64_t dtypes;
 	size_t first_of[64];
+	bool reorders;       /* activations are brought into other orders */
 	uint32_t act;        /* what activations are quantised to, where some are: enum zw_dtype */
 	uint64_t bytes;      /* of the buffer */
 	uint64_t read_bytes; /* of the source */
@@ -124,9 +128,11 @@ struct llm_plan {
  */
 int llm_plan_add(struct llm_plan *p, struct zw_tensor *dst, uint32_t dtype,
 		 const struct llm_take *parts, size_t n, struct zw_error *err);
-/* The same for n values F32, [n], which are copied. */
+/* The same for n values F32, [n], or I32, [rows, cols], which are copied. */
 int llm_plan_add_values(struct llm_plan *p, struct zw_tensor *dst, const float *values, size_t n,
 			struct zw_error *err);
+int llm_plan_add_integers(struct llm_plan *p, struct zw_tensor *dst, const int32_t *values,
+			  uint32_t rows, uint32_t cols, struct zw_error *err);
 /* Puts the buffer's address under every destination. */
 void llm_plan_place(struct llm_plan *p, uint64_t va);
 void llm_plan_fini(struct llm_plan *p);

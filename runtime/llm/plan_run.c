@@ -243,7 +243,7 @@ static int run_part(struct llm_plan_run *r, const struct llm_plan_part *part, st
 	const struct llm_take *t = &part->take;
 
 	if (part->values) {
-		uint64_t bytes = t->run * sizeof(float);
+		uint64_t bytes = t->run * 4;
 		int ret = llm_plan_room(r, 0, bytes, err);
 
 		if (ret)
@@ -259,7 +259,7 @@ static int run_part(struct llm_plan_run *r, const struct llm_plan_part *part, st
 	case LLM_UNPACK_STACK:
 		return llm_unpack_stack(r, part, err);
 	case LLM_UNPACK_BITS:
-		if (t->unpack.flip || t->count > 1)
+		if (t->unpack.flip || t->order || t->count > 1)
 			return llm_unpack_bits(r, part, err);
 		return run_plain(r, part, err);
 	default:

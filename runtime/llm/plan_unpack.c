@@ -8,22 +8,45 @@
 #define RAW_BYTES  (1u << 20)  /* of rows that are read at a time */
 #define TURN_BYTES (16u << 20) /* of a transpose, whose pieces of rows should not be too short */
 
+/* A row of elements of 8 or 4 bits into another order. */
+static void reorder_row(const struct llm_plan_part *part, char *dst, const char *src)
+{
+	const int32_t *order = part->take.order;
+
+	if (zw_dtype_bits(part->to) == 8) {
+		for (uint64_t k = 0; k < part->dst_cols; k++)
+			dst[k] = src[order[k]];
+		return;
+	}
+	for (uint64_t k = 0; k < part->dst_cols; k += 2) {
+		unsigned int lo = (uint8_t)src[order[k] / 2] >> order[k] % 2 * 4 & 15;
+		unsigned int hi = (uint8_t)src[order[k + 1] / 2] >> order[k + 1] % 2 * 4 & 15;
+
+		dst[k / 2] = (char)(lo | hi << 4);
+	}
+}
+
 int llm_unpack_bits(struct llm_plan_run *r, const struct llm_plan_part *part, struct zw_error *err)
 {
 	const struct llm_take *t = &part->take;
 	uint64_t row = part->src_cols * (zw_dtype_bits(part->from) / 8), out = part->off;
 	uint64_t step = RAW_BYTES / row ? RAW_BYTES / row : 1;
-	int ret = llm_plan_room(r, 0, step * row, err);
+	/* What is reordered is read elsewhere first. */
+	int ret = llm_plan_room(r, t->order ? step * row : 0, step * row, err);
 
 	for (uint64_t k = 0; k < t->count && !ret; k++) {
 		for (uint64_t i = 0; i < t->run && !ret; i += step) {
 			uint64_t n = t->run - i < step ? t->run - i : step;
 
+			char *to = t->order ? r->raw : r->dense;
+
 			ret = r->p->src->ops->read(r->p->src, t->tensor,
-						   (t->first + k * t->step + i) * row, r->dense,
-						   n * row, err);
+						   (t->first + k * t->step + i) * row, to, n * row,
+						   err);
 			if (ret)
 				break;
+			for (uint64_t j = 0; t->order && j < n; j++)
+				reorder_row(part, r->dense + j * row, r->raw + j * row);
 			for (uint64_t b = 0; t->unpack.flip && b < n * row; b++)
 				r->dense[b] = (char)(r->dense[b] ^ (char)t->unpack.flip);
 			ret = llm_plan_write(r, out, n * row, err);
@@ -164,20 +187,27 @@ static void turn_numbers(const struct tile *t, const struct llm_plan_part *part,
 				 1);
 }
 
+/* scratch: room for two rows, of integers and as they are packed. */
 static void turn_row(const struct tile *t, const struct llm_plan_part *part, uint64_t n, char *dst,
 		     uint8_t *scratch)
 {
 	uint64_t cols = part->dst_cols;
+	const int32_t *order = part->take.order;
+	char *row = order ? (char *)scratch + cols : dst;
 
 	if (!part->take.unpack.bits) {
 		turn_numbers(t, part, n, dst);
-	} else if (zw_dtype_bits(part->to) == 8) {
-		turn_integers(t, &part->take.unpack, n, cols, (uint8_t *)dst);
+		return;
+	}
+	if (zw_dtype_bits(part->to) == 8) {
+		turn_integers(t, &part->take.unpack, n, cols, (uint8_t *)row);
 	} else {
 		turn_integers(t, &part->take.unpack, n, cols, scratch);
 		for (uint64_t k = 0; k < cols; k += 2)
-			dst[k / 2] = (char)((scratch[k] & 15) | scratch[k + 1] << 4);
+			row[k / 2] = (char)((scratch[k] & 15) | scratch[k + 1] << 4);
 	}
+	if (order)
+		reorder_row(part, dst, row);
 }
 
 static int read_tile(struct llm_plan_run *r, const struct llm_plan_part *part, struct tile *t,
@@ -209,8 +239,8 @@ int llm_unpack_turn(struct llm_plan_run *r, const struct llm_plan_part *part, st
 	most = most < 1 ? 1 : most > part->src_cols ? part->src_cols : most;
 	/* Rows of the destination that so many columns are sure to cover, wherever they begin. */
 	step = most > 1 ? (most - 1) * wide + 1 : 1;
-	/* Behind the rows: the integers of one, before they are packed again. */
-	ret = llm_plan_room(r, tile.rows * most * from, step * out_row + part->dst_cols, err);
+	/* Behind the rows: the scratch of one. */
+	ret = llm_plan_room(r, tile.rows * most * from, step * out_row + 2 * part->dst_cols, err);
 	for (uint64_t k = 0; k < t->count && !ret; k++) {
 		for (uint64_t i = 0; i < t->run && !ret; i += step) {
 			uint64_t n = t->run - i < step ? t->run - i : step;

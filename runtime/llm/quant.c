@@ -241,11 +241,43 @@ static int read_share(const struct llm_source *src, const struct llm_quant_matri
 	return ret;
 }
 
+/* The columns of each group one after the other: *order, or NULL where they are so already. */
+static int sort_columns(const struct llm_quant_matrix *m, const int32_t *group, int32_t **order)
+{
+	uint64_t size = m->scheme->block[1] ? m->scheme->block[1] : m->k, groups = m->k / size;
+	uint64_t *next = malloc((groups ? groups : 1) * sizeof(*next));
+	bool sorted = true;
+	int ret = 0;
+
+	*order = malloc((m->k ? m->k : 1) * sizeof(**order));
+	if (!next || !*order) {
+		free(next);
+		return -ENOMEM;
+	}
+	for (uint64_t g = 0; g < groups; g++)
+		next[g] = g * size;
+	for (uint64_t k = 0; k < m->k && !ret; k++) {
+		uint64_t g = (uint32_t)group[k];
+
+		if (g >= groups || next[g] == (g + 1) * size) {
+			ret = -EBADMSG;
+		} else {
+			sorted &= next[g] == k;
+			(*order)[next[g]++] = (int32_t)k;
+		}
+	}
+	free(next);
+	if (sorted) {
+		free(*order);
+		*order = NULL;
+	}
+	return ret;
+}
+
 /* Columns of other groups than those of their place; all -1: there are none. */
 static int read_order(const struct llm_source *src, struct llm_quant_matrix *m,
 		      const struct llm_source_tensor *t, size_t tensor, struct zw_error *err)
 {
-	uint32_t size = m->scheme->block[1];
 	uint64_t bytes;
 	int32_t *group;
 	bool none = true;
@@ -253,17 +285,15 @@ static int read_order(const struct llm_source *src, struct llm_quant_matrix *m,
 
 	if (ret)
 		return ret;
-	for (uint64_t k = 0; k < bytes / 4; k++)
+	for (uint64_t k = 0; k < m->k; k++)
 		none &= group[k] == -1;
-	for (uint64_t k = 0; k < bytes / 4 && !ret && !none; k++) {
-		if ((uint32_t)group[k] != (size ? k / size : 0))
-			ret = llm_fail(err, -EOPNOTSUPP,
-				       "%s: tensor %s: column %llu is of group %d: columns out of "
-				       "order (desc_act) are not supported",
-				       t->file, t->name, (unsigned long long)k, group[k]);
-	}
+	ret = none ? 0 : sort_columns(m, group, &m->order);
 	free(group);
-	return ret;
+	if (ret == -EBADMSG)
+		return llm_fail(err, ret, "%s: tensor %s: not %u columns of each group", t->file,
+				t->name,
+				m->scheme->block[1] ? m->scheme->block[1] : (uint32_t)m->k);
+	return ret ? llm_fail(err, ret, "out of memory") : 0;
 }
 
 static int check_size(const struct llm_source *src, const struct llm_quant_matrix *m,
@@ -541,6 +571,19 @@ int llm_quant_find(const struct llm_source *src, const struct llm_quant_config *
 	for (size_t i = 0; i < PARTS_MAX && parts[i].suffix && !ret; i++)
 		ret = take_part(src, want, &parts[i], seen, m, err);
 	return ret ? ret : 1;
+}
+
+void llm_quant_free(struct llm_quant_matrix *m)
+{
+	free(m->order);
+	m->order = NULL;
+}
+
+bool llm_quant_same_order(const struct llm_quant_matrix *a, const struct llm_quant_matrix *b)
+{
+	if (!a->order || !b->order)
+		return !a->order && !b->order;
+	return !memcmp(a->order, b->order, a->k * sizeof(*a->order));
 }
 
 /* ---- what is left ---- */

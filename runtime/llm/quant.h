@@ -12,7 +12,7 @@ enum llm_quant_role {
 	LLM_ROLE_SCALE2, /* one for the matrix */
 	LLM_ROLE_COUNT,
 	/* Not for the device. */
-	LLM_ROLE_ORDER, /* which group a column is of: that of its place, or the file is refused */
+	LLM_ROLE_ORDER, /* which group a column is of, where not that of its place */
 	LLM_ROLE_SHAPE, /* rows and columns */
 	LLM_ROLE_NONE,  /* of no use here */
 };
@@ -36,6 +36,9 @@ struct llm_quant_matrix {
 	struct llm_take rows;     /* which of its rows: first, run, step, count */
 	float scale2;
 	bool no_zero; /* all zero points are what signed elements have anyway */
+	/* Column j of the device's matrix is column order[j] of the file's, so that groups are contiguous; NULL: they
+	 * are as they stand. */
+	int32_t *order;
 };
 
 /*
@@ -48,6 +51,10 @@ struct llm_quant_matrix {
 int llm_quant_find(const struct llm_source *src, const struct llm_quant_config *q,
 		   const struct llm_quant_want *want, uint8_t *seen, struct llm_quant_matrix *m,
 		   struct zw_error *err);
+/* Releases what llm_quant_find() has allocated, also when it failed. */
+void llm_quant_free(struct llm_quant_matrix *m);
+/* Whether columns of two matrices of equal width are in the same order. */
+bool llm_quant_same_order(const struct llm_quant_matrix *a, const struct llm_quant_matrix *b);
 
 /*
  * Whether a tensor that no matrix has is one that tools leave in quantised checkpoints and that means nothing:
@@ -59,7 +66,7 @@ int llm_quant_surplus(const struct llm_source *src, size_t tensor, struct zw_err
 
 /*
  * Plans a matrix of `experts` ones (or 1 and no dimension for them), each of `parts` below each other; m:
- * [experts, parts], all of one scheme. dst must stay where it is until the plan is placed.
+ * [experts, parts], all of one scheme, those of an expert in one order. dst must stay where it is until the plan is placed.
  */
 int llm_quant_plan(struct llm_plan *p, const struct llm_quant_matrix *m, size_t parts,
 		   uint32_t experts, bool stacked, struct llm_matrix *dst, struct zw_error *err);

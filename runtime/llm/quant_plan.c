@@ -110,6 +110,10 @@ static struct llm_take take_weight(const struct llm_quant_matrix *m)
 	struct llm_take t = take_of(m, LLM_ROLE_W, unpack_weight(m->scheme));
 
 	t.first += m->expert * m->n;
+	t.order = m->order;
+	/* Bytes that are moved are packed elements, too. */
+	if (t.order && !t.unpack.kind)
+		t.unpack.kind = LLM_UNPACK_BITS;
 	return t;
 }
 
@@ -270,6 +274,33 @@ static int plan_zeros(struct work *w, struct zw_error *err)
 	return ret;
 }
 
+/* Which columns of the other operand those of the matrices go with. */
+static int plan_order(struct work *w, struct zw_error *err)
+{
+	uint64_t k = w->m->k;
+	bool needed = false;
+	int32_t *all;
+	int ret;
+
+	for (uint32_t e = 0; e < w->experts; e++)
+		needed |= w->m[e * w->parts].order != NULL;
+	if (!needed)
+		return 0;
+	all = malloc(w->experts * k * sizeof(*all));
+	if (!all)
+		return llm_fail(err, -ENOMEM, "out of memory");
+	for (uint32_t e = 0; e < w->experts; e++) {
+		const int32_t *order = w->m[e * w->parts].order;
+
+		for (uint64_t i = 0; i < k; i++)
+			all[e * k + i] = order ? order[i] : (int32_t)i;
+	}
+	ret = llm_plan_add_integers(w->p, &w->dst->order, all, w->experts, (uint32_t)k, err);
+	free(all);
+	w->p->reorders = true;
+	return ret;
+}
+
 int llm_quant_plan(struct llm_plan *p, const struct llm_quant_matrix *m, size_t parts,
 		   uint32_t experts, bool stacked, struct llm_matrix *dst, struct zw_error *err)
 {
@@ -289,6 +320,8 @@ int llm_quant_plan(struct llm_plan *p, const struct llm_quant_matrix *m, size_t 
 		ret = plan_scales(&w, err);
 	if (!ret && m->tensor[LLM_ROLE_ZERO] >= 0)
 		ret = plan_zeros(&w, err);
+	if (!ret)
+		ret = plan_order(&w, err);
 	/* There is no product of quantised activations with zero points. */
 	if (dst->zero.dtype != ZW_DTYPE_NONE)
 		dst->act = dst->act_block = 0;

@@ -10,6 +10,7 @@ usage: test_quant_files.py ZW_PERPLEXITY MODELS [PART OF A NAME]    (TAP on stan
 import json
 import math
 import os
+import random
 import re
 import struct
 import subprocess
@@ -182,15 +183,38 @@ def down(rows, bits):
     return words(out, bits)
 
 
-def gptq(w, n, k, bits=4, group=32, asym=False, v2=False, order=None):
+def scattered(w, n, k, own):
+    """An order of columns, as tools sort them by what activations weigh, and the matrix in it."""
+    order = list(range(k))
+    random.Random(k + (int(abs(w[0]) * 2 ** 40) if own else 0)).shuffle(order)
+    return order, [w[r * k + c] for r in range(n) for c in order]
+
+
+def put_back(rows, order):
+    """Columns where they were."""
+    out = [[None] * len(order) for _ in rows]
+    for r, row in enumerate(rows):
+        for j, c in enumerate(order):
+            out[r][c] = row[j]
+    return out
+
+
+def gptq(w, n, k, bits=4, group=32, asym=False, v2=False, desc_act=None):
+    """desc_act: columns are sorted before they are grouped, by an order of the matrix's own or not."""
+    order = list(range(k))
+    if desc_act:
+        order, w = scattered(w, n, k, desc_act == "own")
     q, zeros, scales, out = integers(w, n, k, bits, group, "F16", asym)
+    q = put_back(q, order)
+    out = flat(put_back([out[r * k:r * k + k] for r in range(n)], order))
+    place = sorted(range(k), key=order.__getitem__)
     stored = [[z if v2 else (z - 1) % (1 << bits) for z in row] for row in transpose(zeros)]
     groups = len(stored)
     return {
         "qweight": ("I32", [k * bits // 32, n], down(q, bits)),
         "qzeros": ("I32", [groups, n * bits // 32], words(flat(stored), bits)),
         "scales": ("F16", [groups, n], f16s(flat(transpose(scales)))),
-        "g_idx": ("I32", [k], array("i", (c // (group or k) for c in range(k))).tobytes()),
+        "g_idx": ("I32", [k], array("i", (place[c] // (group or k) for c in range(k))).tobytes()),
     }, out
 
 
@@ -210,14 +234,22 @@ def awq(w, n, k, group=32):
     }, out
 
 
-def packed(w, n, k, bits=4, group=32, asym=False):
+def packed(w, n, k, bits=4, group=32, asym=False, actorder=False):
+    order = list(range(k))
+    if actorder:
+        order, w = scattered(w, n, k, True)
     q, zeros, scales, out = integers(w, n, k, bits, group, "BF16", asym)
+    q = put_back(q, order)
+    out = flat(put_back([out[r * k:r * k + k] for r in range(n)], order))
     per, groups = 32 // bits, len(scales[0])
     t = {
         "weight_packed": ("I32", [n, k // per], words(flat(q), bits)),
         "weight_scale": ("BF16", [n, groups], bf16s(flat(scales))),
         "weight_shape": ("I64", [2], struct.pack("<qq", n, k)),
     }
+    if actorder:
+        place = sorted(range(k), key=order.__getitem__)
+        t["weight_g_idx"] = ("I32", [k], array("i", (c // group for c in place)).tobytes())
     if asym:
         # Words of rows; the last may be cut off.
         pad = zeros + [[0] * groups] * (-n % per)
@@ -366,6 +398,18 @@ CASES = [
      [(PROJ, with_args(gptq, asym=True, bits=8, group=0))], False, None),
     ("GPTQ, v2", "tiny-qwen3", {**GPTQ, "sym": False, "checkpoint_format": "gptq_v2"},
      [(PROJ, with_args(gptq, asym=True, v2=True))], False, None),
+    ("GPTQ, desc_act", "tiny-qwen3", {**GPTQ, "desc_act": True},
+     [(PROJ, with_args(gptq, desc_act="shared"))], "order", None),
+    ("GPTQ, desc_act, asymmetric, each matrix in its own order", "tiny-qwen2",
+     {**GPTQ, "desc_act": True, "sym": False}, [(PROJ, with_args(gptq, asym=True, desc_act="own"))],
+     "order", biases),
+    ("GPTQ, desc_act, experts in orders of their own", "tiny-qwen3-moe", {**GPTQ, "desc_act": True},
+     [(PROJ, with_args(gptq, desc_act="own"))], "order", None),
+    ("GPTQ, desc_act, the projections of recurrent layers", "tiny-qwen3-next", {**GPTQ, "desc_act": True},
+     [(PROJ, with_args(gptq, desc_act="shared"))], "order", None),
+    ("llm-compressor, actorder", "tiny-qwen3_5",
+     ct("pack-quantized", arg(4, "int", "group", 32, symmetric=False, actorder="group")),
+     [(PROJ, with_args(packed, asym=True, actorder=True))], "order", None),
     ("GPTQ with the head of a tied model", "tiny-qwen3-tied", {**GPTQ, "lm_head": True},
      [(PROJ + "|lm_head", with_args(gptq))], False, None),
     ("GPTQ, some modules in 8 bits or not at all", "tiny-qwen3-moe",
@@ -512,10 +556,19 @@ FUSED = [
 ]
 
 
+def start(folder, ids, *args):
+    return subprocess.Popen([PERPLEXITY, "--device", "sim", "--json", "--ids", *args, folder, ids],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def result(p):
+    """A perplexity, or what the tool said instead."""
+    out, err = p.communicate(timeout=300)
+    return json.loads(out)["perplexity"] if p.returncode == 0 else err.decode()
+
+
 def perplexity(folder, ids, *args):
-    p = subprocess.run([PERPLEXITY, "--device", "sim", "--json", "--ids", *args, folder, ids],
-                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
-    return json.loads(p.stdout)["perplexity"] if p.returncode == 0 else p.stderr.decode()
+    return result(start(folder, ids, *args))
 
 
 def write_ids(tmp, folder):
@@ -531,12 +584,14 @@ def compare(tmp, name, number, ids, quantised, plain, config, quant, activations
     a, b = (os.path.join(tmp, f"{number}-{x}") for x in "qp")
     write_checkpoint(a, quantised, {**config, "quantization_config": quant})
     write_checkpoint(b, plain, config)
-    want, got = perplexity(b, ids), perplexity(a, ids, "--profile", "m890")
+    both = start(b, ids), start(a, ids, "--profile", "m890")
+    want, got = map(result, both)
     if isinstance(want, str) or isinstance(got, str):
         ok(False, name, (want, got))
         return
-    # Of random models the mean of -ln p is large, and so is what activations do to it.
-    near = 0.01 * math.log(want) if activations else 1e-12
+    # Of random models the mean of -ln p is large, and so is what activations do to it. Columns in another order
+    # are summed in another order.
+    near = {False: 1e-12, True: 0.01 * math.log(want), "order": 4e-4 * math.log(want)}[activations]
     off = abs(math.log(got / want))
     ok(off < near and (not activations or off > 0), f"{name}: {got}, the same numbers in F32 {want}", near)
 

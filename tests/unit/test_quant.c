@@ -215,6 +215,36 @@ static double gptq4_v2_element(const struct mem_source *s, const char *m, uint64
 	return ((double)w - z) * scale_at(s, m, "scales", k / 32, n);
 }
 
+/* Columns of groups all over the place: those of experts and of matrices computed as one share an order. */
+static void scatter_groups(struct mem_source *s, const char *m, const char *suffix, uint64_t k)
+{
+	uint64_t step = m[0] == 'e' && m[1] == '1' ? 5 : 7;
+	int32_t *g = named(s, m, suffix)->data;
+
+	for (uint64_t i = 0; i < k; i++)
+		g[i] = (int32_t)(i * step % k / 32);
+}
+
+static int32_t group_at(const struct mem_source *s, const char *m, const char *suffix, uint64_t k)
+{
+	return ((const int32_t *)named(s, m, suffix)->data)[k];
+}
+
+static void make_gptq4_order(struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	make_gptq4(s, m, n, k);
+	scatter_groups(s, m, "g_idx", k);
+}
+
+static double gptq4_order_element(const struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	uint64_t g = (uint64_t)group_at(s, m, "g_idx", k);
+	uint32_t w = word(named(s, m, "qweight"), k / 8, n) >> k % 8 * 4 & 15;
+	uint32_t z = word(named(s, m, "qzeros"), g, n / 8) >> n % 8 * 4 & 15;
+
+	return ((double)w - (z + 1) % 16) * scale_at(s, m, "scales", g, n);
+}
+
 /* All zero points 8: none on the device. */
 static void make_gptq4_sym(struct mem_source *s, const char *m, uint64_t n, uint64_t k)
 {
@@ -339,6 +369,47 @@ static double packed4z_element(const struct mem_source *s, const char *m, uint64
 
 	return ((double)(word(named(s, m, "weight_packed"), n, k / 8) >> k % 8 * 4 & 15) - zero) *
 	       scale_at(s, m, "weight_scale", n, k / 32);
+}
+
+static void make_packed4_order(struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	make_packed4z(s, m, n, k);
+	put(s, m, "weight_g_idx", ZW_DTYPE_I32, k, 0);
+	scatter_groups(s, m, "weight_g_idx", k);
+}
+
+static double packed4_order_element(const struct mem_source *s, const char *m, uint64_t n,
+				    uint64_t k)
+{
+	uint64_t g = (uint64_t)group_at(s, m, "weight_g_idx", k);
+	double zero = word(named(s, m, "weight_zero_point"), n / 8, g) >> n % 8 * 4 & 15;
+
+	return ((double)(word(named(s, m, "weight_packed"), n, k / 8) >> k % 8 * 4 & 15) - zero) *
+	       scale_at(s, m, "weight_scale", n, g);
+}
+
+/* All of them -1: no order. */
+static void make_packed4_none(struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	make_packed4(s, m, n, k);
+	put(s, m, "weight_g_idx", ZW_DTYPE_I32, k, 0);
+	memset(named(s, m, "weight_g_idx")->data, 0xff, k * 4);
+}
+
+static void make_ints_order(struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	put(s, m, "weight", ZW_DTYPE_I8, n, k);
+	put(s, m, "weight_scale", ZW_DTYPE_F16, n, k / 32);
+	put(s, m, "weight_g_idx", ZW_DTYPE_I32, k, 0);
+	scatter_groups(s, m, "weight_g_idx", k);
+}
+
+static double ints_order_element(const struct mem_source *s, const char *m, uint64_t n, uint64_t k)
+{
+	const struct mem_tensor *w = named(s, m, "weight");
+
+	return ((const int8_t *)w->data)[n * w->dim[1] + k] *
+	       scale_at(s, m, "weight_scale", n, (uint64_t)group_at(s, m, "weight_g_idx", k));
 }
 
 static void make_packed8z(struct mem_source *s, const char *m, uint64_t n, uint64_t k)
@@ -643,6 +714,42 @@ static const struct form forms[] = {
 	 0,
 	 {1, 32},
 	 {1, 32}},
+	{"gptq, columns out of order",
+	 Q(LLM_QUANT_GPTQ, 4, 1, 32, .zero_add = 1),
+	 make_gptq4_order,
+	 gptq4_order_element,
+	 ZW_DTYPE_I4,
+	 ZW_DTYPE_F16,
+	 ZW_DTYPE_I8,
+	 {1, 32},
+	 {1, 32}},
+	{"pack-quantized, columns out of order",
+	 Q(LLM_QUANT_PACKED, 4, 1, 32, .asym = 1),
+	 make_packed4_order,
+	 packed4_order_element,
+	 ZW_DTYPE_I4,
+	 ZW_DTYPE_BF16,
+	 ZW_DTYPE_I8,
+	 {1, 32},
+	 {1, 32}},
+	{"pack-quantized, no order",
+	 Q(LLM_QUANT_PACKED, 4, 1, 32),
+	 make_packed4_none,
+	 packed4_element,
+	 ZW_DTYPE_I4,
+	 ZW_DTYPE_BF16,
+	 0,
+	 {1, 32},
+	 {1, 32}},
+	{"int-quantized, columns out of order",
+	 Q(LLM_QUANT_INTS, 8, 1, 32),
+	 make_ints_order,
+	 ints_order_element,
+	 ZW_DTYPE_I8,
+	 ZW_DTYPE_F16,
+	 0,
+	 {1, 32},
+	 {1, 32}},
 	{"pack-quantized, 4 bits, asymmetric",
 	 Q(LLM_QUANT_PACKED, 4, 1, 32, .asym = 1),
 	 make_packed4z,
@@ -746,6 +853,21 @@ static double meaning(const struct llm_matrix *l, const char *data, uint64_t va,
 	return w;
 }
 
+/* Which of the file's columns the device's column k is. */
+static uint64_t column(const struct form *f, const struct llm_matrix *l, const char *data,
+		       uint64_t va, uint64_t e, uint64_t k)
+{
+	bool ordered = strstr(f->name, "out of order");
+
+	assert_int_equal(l->order.dtype, ordered ? ZW_DTYPE_I32 : ZW_DTYPE_NONE);
+	if (!ordered)
+		return k;
+	assert_int_equal(l->order.ndim, 2);
+	assert_int_equal(l->order.dim[1], l->w.dim[l->w.ndim - 1]);
+	return ((const uint32_t *)(const void *)(data +
+						 (l->order.va - va)))[e * l->order.dim[1] + k];
+}
+
 static void source_free(struct mem_source *s)
 {
 	for (size_t i = 0; i < s->n; i++) {
@@ -821,14 +943,21 @@ static void test_fused(void **state)
 			for (uint64_t n = 0; n < fused[j].n; n++, at++) {
 				for (uint64_t k = 0; k < K; k++)
 					same(f, meaning(&l, data, buf.va, 0, at, k),
-					     f->element(&s, fused[j].name, n, k), at, k);
+					     f->element(&s, fused[j].name, n,
+							column(f, &l, data, buf.va, 0, k)),
+					     at, k);
 			}
 		}
 		for (uint64_t n = 0; n < 160; n++) {
 			for (uint64_t k = 0; k < K; k++)
 				same(f, meaning(&alone, data, buf.va, 0, n, k),
-				     f->element(&s, fused[0].name, n, k), n, k);
+				     f->element(&s, fused[0].name, n,
+						column(f, &alone, data, buf.va, 0, k)),
+				     n, k);
 		}
+		for (size_t j = 0; j < 3; j++)
+			llm_quant_free(&m[j]);
+		llm_quant_free(&one);
 		free(data);
 		zw_buffer_destroy(&buf);
 		llm_plan_fini(&p);
@@ -861,8 +990,10 @@ static void test_experts(void **state)
 		if (m[0].tensor[LLM_ROLE_SCALE2] >= 0 && f->make == make_nvfp4)
 			*(float *)named(&s, names[1][0], "weight_global_scale")->data =
 				*(float *)named(&s, names[1][1], "weight_global_scale")->data = 4;
-		for (size_t j = 2; j < 4; j++)
+		for (size_t j = 2; j < 4; j++) {
+			llm_quant_free(&m[j]);
 			find(&s, f, names[1][j % 2], 96, NULL, seen, &m[j]);
+		}
 		f->make(&s, "one", 128, K);
 		find(&s, f, "one", 128, &rows, seen, &part);
 		assert_int_equal(llm_quant_plan(&p, m, 2, 2, true, &l, NULL), 0);
@@ -876,7 +1007,9 @@ static void test_experts(void **state)
 			for (uint64_t n = 0; n < 192; n++) {
 				for (uint64_t k = 0; k < K; k++)
 					same(f, meaning(&l, data, buf.va, e, n, k),
-					     f->element(&s, names[e][n / 96], n % 96, k), n, k);
+					     f->element(&s, names[e][n / 96], n % 96,
+							column(f, &l, data, buf.va, e, k)),
+					     n, k);
 			}
 		}
 		assert_int_equal(some.w.dim[0], 64);
@@ -885,8 +1018,13 @@ static void test_experts(void **state)
 
 			for (uint64_t k = 0; k < K; k++)
 				same(f, meaning(&some, data, buf.va, 0, n, k),
-				     f->element(&s, "one", row, k), n, k);
+				     f->element(&s, "one", row,
+						column(f, &some, data, buf.va, 0, k)),
+				     n, k);
 		}
+		for (size_t j = 0; j < 4; j++)
+			llm_quant_free(&m[j]);
+		llm_quant_free(&part);
 		free(data);
 		zw_buffer_destroy(&buf);
 		llm_plan_fini(&p);
@@ -928,7 +1066,9 @@ static const struct {
 	{"gptq, 4 bits", "qweight", GONE, 0, -EBADMSG, "m.qweight|missing"},
 	{"gptq, 4 bits", "qzeros", COLUMNS, 4, -EBADMSG, "m.qzeros|[6,4]|[6,8]"},
 	{"gptq, 4 bits", "g_idx", ROWS, 100, -EBADMSG, "m.g_idx|[100]"},
-	{"gptq, 4 bits", "g_idx", FIRST, 3, -EOPNOTSUPP, "m.g_idx|group 3|desc_act"},
+	{"gptq, 4 bits", "g_idx", FIRST, 3, -EBADMSG, "m.g_idx|32 columns of each group"},
+	{"gptq, 4 bits", "g_idx", FIRST, 6, -EBADMSG, "m.g_idx|32 columns of each group"},
+	{"gptq, 4 bits", "g_idx", FIRST, 0xffffffff, -EBADMSG, "m.g_idx|32 columns of each group"},
 	{"gptq, 4 bits", "scales", GROUP, 80, -EBADMSG, "m.weight|groups of 80|192"},
 	{"pack-quantized, 4 bits, asymmetric", "weight_zero_point", GONE, 0, -EBADMSG,
 	 "m.weight_zero_point|missing"},
@@ -992,6 +1132,7 @@ static void test_refused(void **state)
 		if (ret != bad[i].code)
 			fail_msg("%s: %d (%s)", bad[i].words, ret, err.msg);
 		expect_words(bad[i].words, &err, bad[i].words);
+		llm_quant_free(&m);
 		source_free(&s);
 	}
 }
