@@ -124,17 +124,27 @@ static void widen(float *dst, const struct zw_prim *prim, const struct zw_k_scal
 		prim->widen[st](dst, p + at * zw_store_size(st), n);
 		return;
 	}
+	/* Those that there are many of. */
+	if (s->dtype == ZW_DTYPE_F8E4M3) {
+		static const float one = 1.0f;
+		struct zw_q_row all = {.ptr = p + at, .scale = &one};
+
+		if (n)
+			prim->quant->dequant[ZW_Q_F8E4M3](dst, &all, 0, n, n);
+		return;
+	}
+	if (s->dtype == ZW_DTYPE_E8M0) {
+		for (size_t i = 0; i < n; i++)
+			dst[i] = zw_e8m0_to_f32(p[at + i]);
+		return;
+	}
+	if (s->dtype == ZW_DTYPE_I8) {
+		for (size_t i = 0; i < n; i++)
+			dst[i] = (float)(int8_t)p[at + i];
+		return;
+	}
 	for (size_t i = 0; i < n; i++, at++) {
 		switch (s->dtype) {
-		case ZW_DTYPE_F8E4M3:
-			dst[i] = zw_f8e4m3_to_f32(p[at]);
-			break;
-		case ZW_DTYPE_E8M0:
-			dst[i] = zw_e8m0_to_f32(p[at]);
-			break;
-		case ZW_DTYPE_I8:
-			dst[i] = (float)(int8_t)p[at];
-			break;
 		case ZW_DTYPE_U8:
 			dst[i] = (float)p[at];
 			break;

@@ -5,6 +5,8 @@
  * read from memory in its packed form and written nowhere.
  */
 #if defined(__x86_64__)
+#include <math.h>
+
 #include "zw_vec_avx2.h"
 
 #include "zw_k_quant.h"
@@ -54,13 +56,28 @@ VEC_INLINE __m256i nibbles_high(__m256i v)
 	return _mm256_sllv_epi32(v, _mm256_setr_epi32(28, 24, 20, 16, 12, 8, 4, 0));
 }
 
-/* F4E2M1 from bits 0 to 2 of an index and, in bit 31 of another, its sign. */
-VEC_INLINE v8 f4_value(__m256i index, __m256i sign)
+/*
+ * Magnitudes of F4E2M1 times a scale. A product's sign is that of both its operands, so that the number's may as
+ * well come last.
+ */
+VEC_INLINE v8 f4_table(float scale)
 {
-	v8 v = _mm256_permutevar8x32_ps(
-		_mm256_setr_ps(0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f), index);
+	return _mm256_mul_ps(_mm256_setr_ps(0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f),
+			     _mm256_set1_ps(scale));
+}
 
-	return _mm256_or_ps(v, _mm256_and_ps(_mm256_castsi256_ps(sign), _mm256_set1_ps(-0.0f)));
+/* F4E2M1 from bits 0 to 2 of an index and, in bit 31 of another, its sign. */
+VEC_INLINE v8 f4_value(v8 table, __m256i index, __m256i sign)
+{
+	v8 v = _mm256_permutevar8x32_ps(table, index);
+
+	return _mm256_xor_ps(v, _mm256_and_ps(_mm256_castsi256_ps(sign), _mm256_set1_ps(-0.0f)));
+}
+
+/* Eight of them from four bytes. */
+VEC_INLINE v8 f4_at(v8 table, const uint8_t *p)
+{
+	return f4_value(table, nibbles_low(splat32(p)), nibbles_high(splat32(p)));
 }
 
 /* Sixteen F8E4M3 as F16 that are 2^-8 of them, but for NaN. */
@@ -78,7 +95,13 @@ VEC_INLINE __m256i e5m2_halves(const uint8_t *p)
 	return _mm256_slli_epi16(_mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)p)), 8);
 }
 
-/* 32 numbers of a type whose scales are beside it. */
+/* What numbers() leaves out of those of a type; its product with a scale is exact below 2^119. */
+VEC_INLINE float left_out(const enum zw_q_format f)
+{
+	return f == ZW_Q_F8E4M3 ? 256.0f : 1.0f;
+}
+
+/* 32 numbers of a type whose scales are beside it, but for what is left out; F4E2M1 has a table instead. */
 VEC_INLINE void numbers(v8 w[4], const enum zw_q_format f, const uint8_t *p)
 {
 	if (f == ZW_Q_F8E4M3 || f == ZW_Q_F8E5M2) {
@@ -90,10 +113,6 @@ VEC_INLINE void numbers(v8 w[4], const enum zw_q_format f, const uint8_t *p)
 			w[2 * i] = _mm256_cvtph_ps(_mm256_castsi256_si128(h));
 			w[2 * i + 1] = _mm256_cvtph_ps(_mm256_extracti128_si256(h, 1));
 		}
-		if (f == ZW_Q_F8E4M3)
-#pragma GCC unroll 4
-			for (unsigned int i = 0; i < 4; i++)
-				w[i] = _mm256_mul_ps(w[i], _mm256_set1_ps(256.0f));
 		return;
 	}
 #pragma GCC unroll 4
@@ -108,14 +127,9 @@ VEC_INLINE void numbers(v8 w[4], const enum zw_q_format f, const uint8_t *p)
 			w[i] = _mm256_cvtepi32_ps(
 				_mm256_srai_epi32(nibbles_high(splat32(p + 4 * i)), 28));
 			break;
-		case ZW_Q_U4:
-		case ZW_Q_U4Z:
+		default: /* U4 */
 			w[i] = _mm256_cvtepi32_ps(_mm256_and_si256(nibbles_low(splat32(p + 4 * i)),
 								   _mm256_set1_epi32(15)));
-			break;
-		default:
-			w[i] = f4_value(nibbles_low(splat32(p + 4 * i)),
-					nibbles_high(splat32(p + 4 * i)));
 			break;
 		}
 	}
@@ -135,9 +149,19 @@ VEC_INLINE bool is_half_byte(const enum zw_q_format f)
 VEC_INLINE void scaled32(v8 w[4], const enum zw_q_format f, const uint8_t *p,
 			 const struct scales *s)
 {
+	if (f == ZW_Q_F4E2M1) {
+		v8 table[2] = {f4_table(s->d[0]), f4_table(s->d[1])};
+
+#pragma GCC unroll 4
+		for (unsigned int i = 0; i < 4; i++)
+			w[i] = f4_at(table[i / 2], p + 4 * i);
+		return;
+	}
 	numbers(w, f, p);
 #pragma GCC unroll 4
 	for (unsigned int i = 0; i < 4; i++) {
+		if (f == ZW_Q_F8E4M3)
+			w[i] = _mm256_mul_ps(w[i], _mm256_set1_ps(left_out(f)));
 		if (has_zero(f))
 			w[i] = _mm256_sub_ps(w[i], _mm256_set1_ps(s->m[i / 2]));
 		w[i] = _mm256_mul_ps(w[i], _mm256_set1_ps(s->d[i / 2]));
@@ -181,13 +205,13 @@ VEC_INLINE void record32(v8 w[4], const enum zw_q_format f, const uint8_t *p)
 			w[i] = _mm256_mul_ps(d, signed8(p + 2 + 8 * i));
 		return;
 	case ZW_Q_MXFP4:
-		d = _mm256_set1_ps(zw_e8m0_to_f32(p[0]));
+		d = f4_table(zw_e8m0_to_f32(p[0]));
 #pragma GCC unroll 2
 		for (unsigned int i = 0; i < 2; i++) {
 			__m256i b = bytes8(p + 1 + 8 * i), up = _mm256_srli_epi32(b, 4);
 
-			w[i] = _mm256_mul_ps(d, f4_value(b, _mm256_slli_epi32(b, 28)));
-			w[i + 2] = _mm256_mul_ps(d, f4_value(up, _mm256_slli_epi32(b, 24)));
+			w[i] = f4_value(d, b, _mm256_slli_epi32(b, 28));
+			w[i + 2] = f4_value(d, up, _mm256_slli_epi32(b, 24));
 		}
 		return;
 	case ZW_Q_Q4_0:
@@ -301,6 +325,47 @@ VEC_INLINE void scales256(struct scales *s, const enum zw_q_format f, const uint
 	}
 }
 
+VEC_INLINE __m256i shift_bytes(__m256i v, unsigned int by, uint8_t mask)
+{
+	return _mm256_and_si256(_mm256_srl_epi16(v, _mm_cvtsi32_si128((int)by)),
+				_mm256_set1_epi8((char)mask));
+}
+
+/*
+ * The same of Q5_K and Q6_K, whose bits are in two places: they are put together as bytes. From memory these are
+ * widened without shuffles.
+ */
+VEC_INLINE void record256_bytes(v8 w[4], const enum zw_q_format f, const uint8_t *p, unsigned int u,
+				const struct scales *s)
+{
+	const __m256i *low, *high;
+	ZW_UNSET uint8_t n[32];
+	__m256i v;
+
+	if (f == ZW_Q_Q6_K) {
+		low = (const __m256i *)(p + 64 * (u / 4) + 32 * (u % 2));
+		high = (const __m256i *)(p + 128 + 32 * (u / 4));
+		v = _mm256_slli_epi16(shift_bytes(_mm256_loadu_si256(high), 2 * (u % 4), 3), 4);
+		v = _mm256_or_si256(v, shift_bytes(_mm256_loadu_si256(low), u % 4 / 2 * 4, 15));
+		v = _mm256_sub_epi8(v, _mm256_set1_epi8(32));
+	} else {
+		low = (const __m256i *)(p + 48 + u / 2 * 32);
+		high = (const __m256i *)(p + 16);
+		v = _mm256_slli_epi16(shift_bytes(_mm256_loadu_si256(high), u, 1), 4);
+		v = _mm256_or_si256(v, shift_bytes(_mm256_loadu_si256(low), u % 2 * 4, 15));
+	}
+	_mm256_storeu_si256((__m256i *)n, v);
+#pragma GCC unroll 4
+	for (unsigned int i = 0; i < 4; i++) {
+		v8 x = signed8(n + 8 * i);
+
+		if (f == ZW_Q_Q6_K)
+			w[i] = _mm256_mul_ps(_mm256_set1_ps(s->d[2 * u + i / 2]), x);
+		else
+			w[i] = _mm256_fmadd_ps(x, _mm256_set1_ps(s->d[u]), _mm256_set1_ps(s->m[u]));
+	}
+}
+
 /* Elements 32 u .. 32 u + 31 of a record of 256. */
 VEC_INLINE void record256(v8 w[4], const enum zw_q_format f, const uint8_t *p, unsigned int u,
 			  const struct scales *s)
@@ -309,6 +374,10 @@ VEC_INLINE void record256(v8 w[4], const enum zw_q_format f, const uint8_t *p, u
 		      one = _mm256_set1_epi32(1);
 	const unsigned int a = u / 4, b = u % 4;
 
+	if (f == ZW_Q_Q5_K || f == ZW_Q_Q6_K) {
+		record256_bytes(w, f, p, u, s);
+		return;
+	}
 #pragma GCC unroll 4
 	for (unsigned int i = 0; i < 4; i++) {
 		unsigned int g = 2 * u + i / 2, at = 8 * i;
@@ -328,29 +397,14 @@ VEC_INLINE void record256(v8 w[4], const enum zw_q_format f, const uint8_t *p, u
 			n = _mm256_or_si256(_mm256_and_si256(n, three), t);
 			n = _mm256_sub_epi32(n, _mm256_set1_epi32(4));
 			break;
-		case ZW_Q_Q6_K:
-			n = _mm256_srlv_epi32(bytes8(p + 64 * a + 32 * (b % 2) + at),
-					      _mm256_set1_epi32((int)(b / 2 * 4)));
-			t = _mm256_srlv_epi32(bytes8(p + 128 + 32 * a + at),
-					      _mm256_set1_epi32((int)(2 * b)));
-			t = _mm256_slli_epi32(_mm256_and_si256(t, three), 4);
-			n = _mm256_or_si256(_mm256_and_si256(n, fifteen), t);
-			n = _mm256_sub_epi32(n, _mm256_set1_epi32(32));
-			break;
 		default:
-			n = bytes8(p + (f == ZW_Q_Q4_K ? 16 : 48) + u / 2 * 32 + at);
+			n = bytes8(p + 16 + u / 2 * 32 + at);
 			n = _mm256_srlv_epi32(n, _mm256_set1_epi32((int)(u % 2 * 4)));
 			n = _mm256_and_si256(n, fifteen);
-			if (f == ZW_Q_Q5_K) {
-				t = _mm256_srlv_epi32(bytes8(p + 16 + at),
-						      _mm256_set1_epi32((int)u));
-				n = _mm256_or_si256(n,
-						    _mm256_slli_epi32(_mm256_and_si256(t, one), 4));
-			}
 			g = u;
 			break;
 		}
-		if (f == ZW_Q_Q3_K || f == ZW_Q_Q6_K)
+		if (f == ZW_Q_Q3_K)
 			w[i] = _mm256_mul_ps(_mm256_set1_ps(s->d[g]), _mm256_cvtepi32_ps(n));
 		else
 			w[i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(n), _mm256_set1_ps(s->d[g]),
@@ -514,7 +568,10 @@ VEC_INLINE bool zero_fuses(float s, float z)
 	       __builtin_fmaf(z, s, -p) == 0.0f;
 }
 
-/* n elements from p on, all of one group of their rows; fused: zero is minus the product of both. */
+/*
+ * n elements from p on, all of one group of their rows; fused: zero is minus the product of both, or scale has what
+ * numbers() leaves out. Scales of F4E2M1 are tables.
+ */
 VEC_INLINE void group_fma(const enum zw_q_format f, const bool fused, const unsigned int rows,
 			  const unsigned int cols, v8 *s, const float *a, const uint8_t *const p[4],
 			  size_t n, const v8 scale[4], const v8 zero[4])
@@ -524,10 +581,17 @@ VEC_INLINE void group_fma(const enum zw_q_format f, const bool fused, const unsi
 		for (unsigned int j = 0; j < cols; j++) {
 			ZW_UNSET v8 w[4];
 
-			numbers(w, f, p[j] + i * block_bytes(f));
+			if (f != ZW_Q_F4E2M1)
+				numbers(w, f, p[j] + i * block_bytes(f));
 #pragma GCC unroll 4
 			for (unsigned int q = 0; q < 4; q++) {
-				if (fused) {
+				if (f == ZW_Q_F4E2M1) {
+					w[q] = f4_at(scale[j], p[j] + i * block_bytes(f) + 4 * q);
+					continue;
+				}
+				if (f == ZW_Q_F8E4M3 && !fused)
+					w[q] = _mm256_mul_ps(w[q], _mm256_set1_ps(left_out(f)));
+				if (has_zero(f) && fused) {
 					w[q] = _mm256_fmadd_ps(w[q], scale[j], zero[j]);
 					continue;
 				}
@@ -539,6 +603,17 @@ VEC_INLINE void group_fma(const enum zw_q_format f, const bool fused, const unsi
 		}
 }
 
+/* A step of two groups of F4E2M1. */
+VEC_INLINE void f4_step(v8 w[4], const struct zw_q_row *row, size_t c, size_t g)
+{
+	const uint8_t *p = row->ptr + c / 2;
+	v8 table[2] = {f4_table(row->scale[g]), f4_table(row->scale[g + 1])};
+
+#pragma GCC unroll 4
+	for (unsigned int i = 0; i < 4; i++)
+		w[i] = f4_at(table[i / 2], p + 4 * i);
+}
+
 /* n elements from c on, all of group g of their rows. */
 VEC_INLINE void direct_group(const enum zw_q_format f, const unsigned int rows,
 			     const unsigned int cols, v8 *s, const float *a,
@@ -547,11 +622,14 @@ VEC_INLINE void direct_group(const enum zw_q_format f, const unsigned int rows,
 	ZW_UNSET v8 scale[4];
 	ZW_UNSET v8 zero[4];
 	ZW_UNSET const uint8_t *p[4];
-	bool fused = has_zero(f);
+	bool fused = has_zero(f) || f == ZW_Q_F8E4M3;
 
 #pragma GCC unroll 4
 	for (unsigned int j = 0; j < cols; j++) {
-		scale[j] = _mm256_set1_ps(row[j].scale[g]);
+		if (f == ZW_Q_F8E4M3)
+			fused &= fabsf(row[j].scale[g]) < 0x1p119f;
+		scale[j] = f == ZW_Q_F4E2M1 ? f4_table(row[j].scale[g])
+					    : _mm256_set1_ps(row[j].scale[g]);
 		p[j] = row[j].ptr + c / ZW_Q_STEP * block_bytes(f);
 		if (has_zero(f))
 			fused &= zero_fuses(row[j].scale[g], row[j].zero[g]);
@@ -561,7 +639,11 @@ VEC_INLINE void direct_group(const enum zw_q_format f, const unsigned int rows,
 		for (unsigned int j = 0; j < cols; j++)
 			zero[j] = _mm256_set1_ps(fused ? -(row[j].zero[g] * row[j].scale[g])
 						       : row[j].zero[g]);
-	if (has_zero(f) && fused)
+	if (f == ZW_Q_F8E4M3 && fused)
+#pragma GCC unroll 4
+		for (unsigned int j = 0; j < cols; j++)
+			scale[j] = _mm256_set1_ps(row[j].scale[g] * left_out(f));
+	if ((has_zero(f) || f == ZW_Q_F8E4M3) && fused)
 		group_fma(f, true, rows, cols, s, a, p, n, scale, zero);
 	else
 		group_fma(f, false, rows, cols, s, a, p, n, scale, zero);
@@ -606,7 +688,10 @@ VEC_INLINE void direct(const enum zw_q_format f, const unsigned int rows, const 
 			for (; c + ZW_Q_STEP <= k; c += ZW_Q_STEP, a += ZW_Q_STEP * rows) {
 #pragma GCC unroll 4
 				for (unsigned int j = 0; j < cols; j++) {
-					scaled_step(w, f, &row[j], c, ZW_Q_STEP, &at);
+					if (f == ZW_Q_F4E2M1)
+						f4_step(w, &row[j], c, at.g);
+					else
+						scaled_step(w, f, &row[j], c, ZW_Q_STEP, &at);
 					step_fma(rows, s + j, cols, a, w);
 				}
 				groups_next(&at);
