@@ -3,11 +3,18 @@
 #ifndef CTX_TEST_H
 #define CTX_TEST_H
 
+#include "dev_test.h"
 #include "llm_fixture.h"
 
-#include <zhenwu/zhenwu.h>
-
 #include "ctx.h"
+
+/* What a test may have otherwise, in front of this file. */
+#ifndef TEST_SHAPE
+#define TEST_SHAPE 0 /* without $ZW_TEST_SHAPE */
+#endif
+#ifndef SOLO_BATCH
+#define SOLO_BATCH 64
+#endif
 
 static struct zw_dev *dev;
 static struct fixture fix;
@@ -54,10 +61,11 @@ static inline uint32_t blocks_free(const struct zw_ctx *c)
 	return info.blocks_free;
 }
 
-/* Logits of every token of a text that is alone in its context. */
+/* Logits of every token of a text that is alone in its context, in steps of SOLO_BATCH. */
 static inline float *solo(const uint32_t *ids, uint32_t n)
 {
-	struct zw_ctx *c = context((struct zw_ctx_options){.batch = 64, .outputs = 64});
+	struct zw_ctx *c =
+		context((struct zw_ctx_options){.batch = SOLO_BATCH, .outputs = SOLO_BATCH});
 	float *x = malloc((size_t)n * V * sizeof(*x));
 	struct zw_eval_options opt = {.size = sizeof(opt), .all_logits = x};
 	struct zw_error err = {""};
@@ -117,19 +125,11 @@ static inline const float *append(struct zw_ctx *c, uint32_t seq, const uint32_t
 
 static inline int open_all(void **state)
 {
-	const char *spec = getenv("ZW_TEST_DEVICE"), *shape = getenv("ZW_TEST_SHAPE");
-	/* Little HBM: valgrind does not map the 96 GiB of the profile. */
-	struct zw_dev_options opt = {.size = sizeof(opt), .hbm_bytes = spec ? 0 : 256 << 20};
+	const char *shape = getenv("ZW_TEST_SHAPE");
 	struct zw_error err = {""};
-	int ret = zw_dev_open(spec ? spec : "sim", &opt, &dev, &err);
 
-	if (ret == -ENOENT) {
-		print_message("%s\n", err.msg);
-		exit(77); /* no firmware built: skipped */
-	}
-	if (ret)
-		fail_msg("%s", err.msg);
-	fixture_make(&fix, fixture_shapes[shape ? atoi(shape) : 0]);
+	dev = open_dev(getenv("ZW_TEST_DEVICE"));
+	fixture_make(&fix, fixture_shapes[shape ? atoi(shape) : TEST_SHAPE]);
 	fixture_write(&fix);
 	if (zw_model_open(dev, fix.dir, NULL, &model, &err))
 		fail_msg("%s", err.msg);

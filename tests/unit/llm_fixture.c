@@ -317,6 +317,31 @@ void fixture_make(struct fixture *f, struct shape s)
 	}
 }
 
+void fixture_make_easy(struct fixture *f)
+{
+	const float *norm = NULL;
+
+	for (size_t i = 0; i < f->n; i++) {
+		struct tensor *t = &f->t[i];
+		bool mtp = !strncmp(t->name, "mtp.", 4);
+		float scale = mtp ? 0 : 0.125f;
+
+		if (strstr(t->name, ".norm.weight") && !mtp && !strstr(t->name, "layers"))
+			norm = t->x;
+		for (size_t k = 0; k < t->n; k++) {
+			if (strstr(t->name, "o_proj") || strstr(t->name, "out_proj") ||
+			    strstr(t->name, "down_proj"))
+				t->x[k] *= scale;
+			else if (!strcmp(t->name, "mtp.fc.weight"))
+				t->x[k] = k % t->dim[1] == k / t->dim[1];
+			else if (!strcmp(t->name, "mtp.pre_fc_norm_embedding.weight"))
+				t->x[k] = 0;
+			else if (!strcmp(t->name, "mtp.norm.weight"))
+				t->x[k] = norm[k];
+		}
+	}
+}
+
 void fixture_free(struct fixture *f)
 {
 	for (size_t i = 0; i < f->n; i++)

@@ -58,6 +58,8 @@ bool fixture_is_sparse(const struct shape *s, uint32_t l);
 const char *fixture_prefix(const struct shape *s);
 
 void fixture_make(struct fixture *f, struct shape s);
+/* Its text then depends on little but the last token, and its MTP head, if it has one, knows that much. */
+void fixture_make_easy(struct fixture *f);
 void fixture_free(struct fixture *f);
 void fixture_write_config(const struct fixture *f);
 /* Writes tensors i with i % step == first as BF16, or those with odd_name in theirs as odd_dtype. */

@@ -176,17 +176,7 @@ static void test_ranges(void **state)
 
 static int setup(void **state)
 {
-	const char *spec = getenv("ZW_TEST_DEVICE");
-	struct zw_dev_options opt = {.size = sizeof(opt), .hbm_bytes = spec ? 0 : 256 << 20};
-	struct zw_error err = {""};
-	int ret = zw_dev_open(spec ? spec : "sim", &opt, &dev, &err);
-
-	if (ret == -ENOENT) {
-		print_message("%s\n", err.msg);
-		exit(77); /* no firmware built: skipped */
-	}
-	if (ret)
-		fail_msg("%s", err.msg);
+	dev = open_dev(getenv("ZW_TEST_DEVICE"));
 	return 0;
 }
 

@@ -3,172 +3,18 @@
  * Contexts on the sim transport, or on $ZW_TEST_DEVICE: whatever shares a step, every sequence gets the bits that it gets
  * alone; and steps that are refused, cancelled or fail leave everything as it was.
  */
-#include "ctx_test.h"
+#include "many_test.h"
 
 #include <math.h>
 #include <pthread.h>
 
 /* ---- many sequences ---- */
 
-#define SEQS    64
-#define CONTEXT 150
-
-/* What a sequence has seen: ids, and the logits that came out for each. */
-struct history {
-	bool live;
-	uint32_t n, busy;
-	uint32_t id[CONTEXT];
-	float *logits[CONTEXT]; /* owned */
-};
-
-struct flight {
-	uint64_t step;
-	uint32_t n;
-	struct zw_batch_token t[64];
-};
-
-static void history_cut(struct history *h, uint32_t n)
-{
-	while (h->n > n)
-		free(h->logits[--h->n]);
-}
-
-/* The whole text again, alone: every row of logits has the same bits. */
-static void history_check(struct history *h)
-{
-	float *want;
-
-	if (!h->n)
-		return;
-	want = solo(h->id, h->n);
-	for (uint32_t i = 0; i < h->n; i++) {
-		if (memcmp(want + (size_t)i * V, h->logits[i], V * sizeof(*want)))
-			fail_msg("token %u of %u differs from the solo run", i, h->n);
-	}
-	free(want);
-}
-
-/* Tokens for a step: a few sequences, one token or many of each, not in order. */
-static uint32_t random_batch(struct history *h, struct zw_batch_token *t)
-{
-	uint32_t n = 0, parts = 1 + pick(8), next[SEQS];
-
-	for (uint32_t i = 0; i < SEQS; i++)
-		next[i] = h[i].n;
-	for (uint32_t k = 0; k < parts; k++) {
-		uint32_t s = pick(SEQS), len = pick(3) ? 1 : 1 + pick(20);
-
-		for (uint32_t i = 0; h[s].live && i < len && n < 64 && next[s] < CONTEXT; i++)
-			t[n++] = (struct zw_batch_token){pick(V), next[s]++, s, ZW_WANT_LOGITS};
-	}
-	/* Neighbours change places where that leaves the order within sequences. */
-	for (uint32_t i = 1; i < n; i++) {
-		if (t[i - 1].seq != t[i].seq && pick(2)) {
-			struct zw_batch_token x = t[i];
-
-			t[i] = t[i - 1];
-			t[i - 1] = x;
-		}
-	}
-	return n;
-}
-
-static void take_outputs(struct zw_ctx *c, struct history *h, struct flight *f)
-{
-	waited(c, f->step);
-	for (uint32_t i = 0; i < f->n; i++) {
-		struct history *s = &h[f->t[i].seq];
-		float *x = malloc(V * sizeof(*x));
-
-		memcpy(x, logits_of(c, f->step, i), V * sizeof(*x));
-		s->logits[f->t[i].pos] = x;
-		s->busy--;
-	}
-}
-
-static void random_change(struct zw_ctx *c, struct history *h)
-{
-	uint32_t s = pick(SEQS), n, id;
-
-	if (!h[s].live) {
-		assert_int_equal(zw_seq_create(c, &id), 0);
-		assert_false(h[id].live);
-		h[id].live = true;
-		return;
-	}
-	if (h[s].busy) {
-		assert_int_equal(zw_seq_remove(c, s), -EBUSY);
-		assert_int_equal(zw_seq_truncate(c, s, 0), -EBUSY);
-		assert_int_equal(zw_seq_fork(c, s, 0, &id), -EBUSY);
-		return;
-	}
-	n = pick(h[s].n + 1);
-	switch (pick(6)) {
-	case 0:
-		history_check(&h[s]);
-		assert_int_equal(zw_seq_remove(c, s), 0);
-		history_cut(&h[s], 0);
-		h[s].live = false;
-		break;
-	case 1:
-		assert_int_equal(zw_seq_truncate(c, s, n), 0);
-		history_cut(&h[s], n);
-		break;
-	default:
-		if (zw_seq_fork(c, s, n, &id) == -ENOSPC)
-			break;
-		h[id].live = true;
-		for (h[id].n = 0; h[id].n < n; h[id].n++) {
-			h[id].id[h[id].n] = h[s].id[h[id].n];
-			h[id].logits[h[id].n] = malloc(V * sizeof(float));
-			memcpy(h[id].logits[h[id].n], h[s].logits[h[id].n], V * sizeof(float));
-		}
-	}
-}
-
-/* Arrivals, forks, truncates and ends at random, two steps in flight, one queue. */
 static void test_many_sequences(void **state)
 {
-	struct zw_ctx *c = context((struct zw_ctx_options){
-		.context = CONTEXT, .max_seqs = SEQS, .batch = 64, .outputs = 64});
-	struct history *h = calloc(SEQS, sizeof(*h));
-	struct flight f[2];
-	uint32_t all = blocks_free(c), flying = 0;
+	const struct many m = {.seqs = 64, .rounds = 400, .parts = 8};
 
-	for (int round = 0; round < 400; round++) {
-		if (flying == 2) {
-			take_outputs(c, h, &f[0]);
-			f[0] = f[1];
-			flying--;
-		}
-		for (uint32_t k = 0; k < 3; k++)
-			random_change(c, h);
-		f[flying].n = random_batch(h, f[flying].t);
-		if (!f[flying].n)
-			continue;
-		f[flying].step = submitted(c, f[flying].t, f[flying].n);
-		for (uint32_t i = 0; i < f[flying].n; i++) {
-			const struct zw_batch_token *t = &f[flying].t[i];
-
-			h[t->seq].id[t->pos] = t->id;
-			h[t->seq].n++;
-			h[t->seq].busy++;
-		}
-		flying++;
-	}
-	for (uint32_t i = 0; i < flying; i++)
-		take_outputs(c, h, &f[i]);
-	for (uint32_t s = 0; s < SEQS; s++) {
-		if (!h[s].live)
-			continue;
-		assert_int_equal(zw_seq_length(c, s), h[s].n);
-		history_check(&h[s]);
-		history_cut(&h[s], 0);
-		assert_int_equal(zw_seq_remove(c, s), 0);
-	}
-	assert_int_equal(blocks_free(c), all);
-	zw_ctx_destroy(c);
-	free(h);
+	many_sequences(&m);
 }
 
 /* ---- steps in flight ---- */

@@ -3,10 +3,10 @@
  * Generating with drafts, on sim: of the MTP head and of what followed before, the tokens, the end and the
  * sequence behind it are those without.
  */
+#include "dev_test.h"
 #include "llm_fixture.h"
 
 #include <math.h>
-#include <zhenwu/zhenwu.h>
 
 #include "ctx.h"
 
@@ -144,32 +144,6 @@ static void expect_same(struct zw_model *m, struct how how, const uint32_t *prom
 	free(b.logits);
 }
 
-/* A model whose text depends on little but the last token, and a head that knows that much. */
-static void make_easy(struct fixture *f)
-{
-	const float *norm = NULL;
-
-	for (size_t i = 0; i < f->n; i++) {
-		struct tensor *t = &f->t[i];
-		bool mtp = !strncmp(t->name, "mtp.", 4);
-		float scale = mtp ? 0 : 0.125f;
-
-		if (strstr(t->name, ".norm.weight") && !mtp && !strstr(t->name, "layers"))
-			norm = t->x;
-		for (size_t k = 0; k < t->n; k++) {
-			if (strstr(t->name, "o_proj") || strstr(t->name, "out_proj") ||
-			    strstr(t->name, "down_proj"))
-				t->x[k] *= scale;
-			else if (!strcmp(t->name, "mtp.fc.weight"))
-				t->x[k] = k % t->dim[1] == k / t->dim[1];
-			else if (!strcmp(t->name, "mtp.pre_fc_norm_embedding.weight"))
-				t->x[k] = 0;
-			else if (!strcmp(t->name, "mtp.norm.weight"))
-				t->x[k] = norm[k];
-		}
-	}
-}
-
 /* A text that says the same again and again, and one that does not. */
 static void prompts(uint32_t v, uint32_t again[18], uint32_t other[7])
 {
@@ -188,7 +162,7 @@ static void same_with(const struct shape *s, uint32_t draft)
 
 	drafted = accepted = 0;
 	fixture_make(&f, *s);
-	make_easy(&f);
+	fixture_make_easy(&f);
 	fixture_write(&f);
 	m = open_model(&f, draft == ZW_DRAFT_MTP ? ZW_MODEL_MTP : 0);
 	prompts(s->v, again, other);
@@ -225,7 +199,7 @@ static void masked_with(const struct shape *s, uint32_t draft)
 
 	drafted = accepted = forbidden = 0;
 	fixture_make(&f, *s);
-	make_easy(&f);
+	fixture_make_easy(&f);
 	fixture_write(&f);
 	m = open_model(&f, draft == ZW_DRAFT_MTP ? ZW_MODEL_MTP : 0);
 	prompts(s->v, again, other);
@@ -275,7 +249,7 @@ static void test_stop(void **state)
 	struct zw_model *m;
 
 	fixture_make(&f, fixture_shapes[8]);
-	make_easy(&f);
+	fixture_make_easy(&f);
 	fixture_write(&f);
 	m = open_model(&f, ZW_MODEL_MTP);
 	prompts(f.s.v, again, other);
@@ -402,16 +376,7 @@ static void test_refused(void **state)
 
 static int open_all(void **state)
 {
-	struct zw_dev_options opt = {.size = sizeof(opt), .hbm_bytes = 256 << 20};
-	struct zw_error err = {""};
-	int ret = zw_dev_open("sim", &opt, &dev, &err);
-
-	if (ret == -ENOENT) {
-		print_message("%s\n", err.msg);
-		exit(77); /* no firmware built: skipped */
-	}
-	if (ret)
-		fail_msg("%s", err.msg);
+	dev = open_dev(NULL);
 	return 0;
 }
 

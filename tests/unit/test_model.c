@@ -3,13 +3,12 @@
  * Models on the sim transport: small random checkpoints against a plain forward pass in double
  * precision, loading from shards, generation, and everything that must be refused.
  */
+#include "dev_test.h"
 #include "llm_fixture.h"
 #include "family.h"
 
 #include <math.h>
 #include <pthread.h>
-
-#include <zhenwu/zhenwu.h>
 
 static struct zw_dev *dev;
 
@@ -871,17 +870,7 @@ static void test_disasm(void **state)
 
 static int open_device(void **state)
 {
-	/* Little HBM: valgrind does not map the 96 GiB of the profile. */
-	struct zw_dev_options opt = {.size = sizeof(opt), .hbm_bytes = 256 << 20};
-	struct zw_error err = {""};
-	int ret = zw_dev_open("sim", &opt, &dev, &err);
-
-	if (ret == -ENOENT) {
-		print_message("%s\n", err.msg);
-		exit(77); /* no firmware built: skipped */
-	}
-	if (ret)
-		fail_msg("%s", err.msg);
+	dev = open_dev(NULL);
 	return 0;
 }
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* Load plans: every transform against a plain computation, through the copier into device memory. */
+#include "dev_test.h"
 #include "llm_fixture.h"
 
 #include <math.h>
-
-#include <zhenwu/zhenwu.h>
 
 #include "dequant.h"
 #include "llm_mem_source.h"
@@ -708,16 +707,7 @@ static void test_ends(void **state)
 
 static int open_device(void **state)
 {
-	struct zw_dev_options opt = {.size = sizeof(opt), .hbm_bytes = 256 << 20};
-	struct zw_error err = {""};
-	int ret = zw_dev_open("sim", &opt, &dev, &err);
-
-	if (ret == -ENOENT) {
-		print_message("%s\n", err.msg);
-		exit(77); /* no firmware built: skipped */
-	}
-	if (ret)
-		fail_msg("%s", err.msg);
+	dev = open_dev(NULL);
 	return zw_vm_create(dev, &vm);
 }
 

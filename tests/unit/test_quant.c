@@ -3,6 +3,7 @@
  * Quantised matrices through a load plan: for every format random tensors as its files store them, the
  * matrix that the format says they are, and the one that the device's operands mean.
  */
+#include "dev_test.h"
 #include "llm_fixture.h"
 
 #include <math.h>
@@ -1158,16 +1159,7 @@ static void test_plain(void **state)
 
 static int open_device(void **state)
 {
-	struct zw_dev_options opt = {.size = sizeof(opt), .hbm_bytes = 256 << 20};
-	struct zw_error err = {""};
-	int ret = zw_dev_open("sim", &opt, &dev, &err);
-
-	if (ret == -ENOENT) {
-		print_message("%s\n", err.msg);
-		exit(77); /* no firmware built: skipped */
-	}
-	if (ret)
-		fail_msg("%s", err.msg);
+	dev = open_dev(NULL);
 	return zw_vm_create(dev, &vm);
 }
 
