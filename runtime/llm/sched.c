@@ -13,7 +13,7 @@ static int check_options(struct zw_sched *s, struct zw_error *err)
 {
 	const struct zw_ctx_options *c = &s->c->o;
 
-	if (s->o.flags & ~ZW_SCHED_RECOMPUTE)
+	if (s->o.flags & ~(ZW_SCHED_RECOMPUTE | ZW_SCHED_AHEAD))
 		return llm_fail(err, -EINVAL, "zw_sched_create: unknown flags");
 	if (!s->o.step_tokens || s->o.step_tokens > c->batch)
 		s->o.step_tokens = c->batch;
@@ -54,10 +54,13 @@ int zw_sched_create(struct zw_ctx *c, const struct zw_sched_options *opt, struct
 		ret = check_options(s, err);
 	if (!ret) {
 		s->tokens = calloc(s->o.step_tokens, sizeof(*s->tokens));
-		if (!s->tokens)
+		s->leaving = calloc(c->o.max_seqs, sizeof(*s->leaving));
+		if (!s->tokens || !s->leaving)
 			ret = llm_fail(err, -ENOMEM, "out of memory");
 	}
 	if (ret) {
+		free(s->tokens);
+		free(s->leaving);
 		free(s);
 		return ret;
 	}
@@ -70,13 +73,17 @@ void zw_sched_destroy(struct zw_sched *s)
 {
 	if (!s)
 		return;
+	llm_sched_drain(s);
 	while (s->running.n)
 		llm_request_end(s, s->running.at[s->running.n - 1], ZW_FINISH_CANCEL, 0);
 	while (s->waiting.n)
 		llm_request_end(s, s->waiting.at[s->waiting.n - 1], ZW_FINISH_CANCEL, 0);
 	free(s->running.at);
 	free(s->waiting.at);
-	free(s->step.at);
+	for (size_t i = 0; i < ZW_ARRAY_SIZE(s->flight); i++)
+		free(s->flight[i].at);
+	free(s->plan.at);
+	free(s->leaving);
 	free(s->tokens);
 	free(s->cancel);
 	pthread_mutex_destroy(&s->lock);
@@ -130,10 +137,23 @@ static void free_request(struct llm_request *r)
 	free(r);
 }
 
+/* Its sequence goes, or, when a step has it, goes when that is done. */
+static void leave(struct zw_sched *s, struct llm_request *r)
+{
+	for (uint32_t k = 0; k < s->num_flights; k++) {
+		for (size_t i = 0; i < s->flight[k].n; i++) {
+			if (s->flight[k].at[i].r == r)
+				s->flight[k].at[i].r = NULL;
+		}
+	}
+	if (zw_seq_remove(s->c, r->seq) == -EBUSY)
+		s->leaving[s->num_leaving++] = r->seq;
+}
+
 void llm_request_end(struct zw_sched *s, struct llm_request *r, enum zw_finish finish, int error)
 {
 	if (r->running)
-		zw_seq_remove(s->c, r->seq);
+		leave(s, r);
 	llm_requests_remove(r->running ? &s->running : &s->waiting, r);
 	s->stats.swapped_bytes -= r->system_bytes;
 	s->stats.finished++;
@@ -150,13 +170,39 @@ static int grow_lists(struct zw_sched *s)
 
 	if (llm_grow(&s->waiting.at, &s->waiting.cap, n, sizeof(*s->waiting.at)) ||
 	    llm_grow(&s->running.at, &s->running.cap, n, sizeof(*s->running.at)) ||
-	    llm_grow(&s->step.at, &s->step.cap, n, sizeof(*s->step.at)))
+	    llm_grow(&s->plan.at, &s->plan.cap, n, sizeof(*s->plan.at)))
 		return -ENOMEM;
+	for (size_t i = 0; i < ZW_ARRAY_SIZE(s->flight); i++) {
+		struct llm_flight *f = &s->flight[i];
+
+		if (llm_grow(&f->at, &f->cap, n, sizeof(*f->at)))
+			return -ENOMEM;
+	}
 	return 0;
 }
 
-static int check_params(struct zw_request_params *p, const struct zw_request_params *params,
-			struct zw_error *err)
+static int check_draft(const struct zw_ctx *c, const struct zw_request_params *p,
+		       struct zw_error *err)
+{
+	uint32_t n = p->draft_tokens;
+
+	if (p->draft > ZW_DRAFT_NGRAM || n > ZW_CTX_MAX_REWIND)
+		return llm_fail(err, -EINVAL, "zw_sched_add: draft %u, draft_tokens %u", p->draft,
+				n);
+	if (!p->draft || !n)
+		return 0;
+	if (p->draft == ZW_DRAFT_MTP && c->o.draft < n)
+		return llm_fail(err, -EINVAL, "draft_tokens %u: the context was made for %u", n,
+				c->o.draft);
+	if (c->needs.slab_bytes && c->o.rewind < n)
+		return llm_fail(err, -EINVAL,
+				"draft_tokens %u: the context can go back over %u tokens", n,
+				c->o.rewind);
+	return 0;
+}
+
+static int check_params(const struct zw_ctx *c, struct zw_request_params *p,
+			const struct zw_request_params *params, struct zw_error *err)
 {
 	int ret = sized_in(p, sizeof(*p), SIZED_V0(struct zw_request_params, opaque), params);
 
@@ -164,7 +210,7 @@ static int check_params(struct zw_request_params *p, const struct zw_request_par
 		return llm_fail(err, ret, "zw_sched_add: parameters of an unknown version");
 	if (p->flags & ~ZW_GENERATE_IGNORE_STOP || p->reserved || !p->sampler)
 		return llm_fail(err, -EINVAL, "zw_sched_add: bad argument");
-	return 0;
+	return check_draft(c, p, err);
 }
 
 /* A prompt that can be run: `first` tokens of one that was found to be so, and n more. */
@@ -209,7 +255,8 @@ static int new_request(struct zw_sched *s, const struct zw_request_params *param
 	if (n)
 		memcpy(r->ids + num_first, more, n * sizeof(*more));
 	r->n = r->given = (uint32_t)(num_first + n);
-	ret = check_params(&r->p, params, err);
+	r->guess = LLM_NO_GUESS;
+	ret = check_params(s->c, &r->p, params, err);
 	if (!ret) {
 		ret = zw_sampler_prompt(r->p.sampler, r->ids, r->n);
 		if (ret)

@@ -10,12 +10,15 @@
 #include <string.h>
 
 #include "generate.h"
+#include "sampler.h"
 #include "snapshot.h"
 
-/* Tokens that are known and not computed. */
+/* Tokens that are known and neither computed nor about to be. */
 static uint32_t left(const struct llm_request *r)
 {
-	return r->n - r->done;
+	uint32_t sent = r->done + r->sent;
+
+	return r->n > sent ? r->n - sent : 0;
 }
 
 /* Blocks that the next k tokens of one that runs take from the pool. */
@@ -102,12 +105,33 @@ struct plan {
 	uint64_t blocks; /* that it takes */
 };
 
+/* Room for n outputs more, with their logits or not. */
+static bool has_outputs(const struct zw_sched *s, const struct plan *p, uint32_t want, uint32_t n)
+{
+	const struct zw_ctx_options *o = &s->c->o;
+
+	return p->outputs + n <= o->outputs &&
+	       (!(want & ZW_WANT_LOGITS) || p->logits + n <= o->logits);
+}
+
+static void count_outputs(struct plan *p, uint32_t want, uint32_t n)
+{
+	p->outputs += want ? n : 0;
+	p->logits += want & ZW_WANT_LOGITS ? n : 0;
+}
+
+static uint32_t want_of(const struct zw_sched *s, const struct llm_request *r)
+{
+	if (llm_can_draft(s->c, r->p.sampler, false))
+		return llm_want_greedy(r->p.sampler);
+	return llm_want_of(s->c, r->p.sampler, false);
+}
+
 /* Up to k of a request's tokens, as many as there is room for; false: none. */
 static bool put(struct zw_sched *s, struct plan *p, struct llm_request *r, uint32_t k)
 {
-	const struct zw_ctx_options *o = &s->c->o;
 	uint64_t room = llm_kv_available(&s->c->pool) - p->blocks;
-	uint32_t want = 0;
+	uint32_t want = 0, at = r->done + r->sent;
 
 	if (k > s->o.step_tokens - p->tokens)
 		k = s->o.step_tokens - p->tokens;
@@ -130,27 +154,82 @@ static bool put(struct zw_sched *s, struct plan *p, struct llm_request *r, uint3
 	if (k < left(r) && s->c->o.delta_chunked && (r->done + k) % ZW_DELTA_CHUNK && p->prompt)
 		return false;
 	if (k == left(r) && r->generated < r->p.max_tokens) {
-		want = llm_want_of(s->c, r->p.sampler, false);
-		if (p->outputs == o->outputs || (want & ZW_WANT_LOGITS && p->logits == o->logits))
+		want = want_of(s, r);
+		if (!has_outputs(s, p, want, 1))
 			return false;
 	}
 	for (uint32_t i = 0; i < k; i++)
 		s->tokens[p->tokens + i] = (struct zw_batch_token){
-			.id = r->ids[r->done + i],
-			.pos = r->done + i,
+			.id = r->ids[at + i],
+			.pos = at + i,
 			.seq = r->seq,
 		};
 	p->blocks += need(s, r, k);
 	p->prompt += left(r) > 1 ? k : 0;
 	p->tokens += k;
-	p->outputs += want != 0;
-	p->logits += !!(want & ZW_WANT_LOGITS);
+	count_outputs(p, want, 1);
 	s->tokens[p->tokens - 1].want = want;
-	r->planned = k;
-	r->index = p->tokens - 1;
-	r->want = want;
-	s->step.at[s->step.n++] = r;
+	s->plan.at[s->plan.n++] =
+		(struct llm_entry){.r = r, .tokens = k, .index = p->tokens - 1, .want = want};
 	return true;
+}
+
+/* ---- drafts ---- */
+
+/* So many tokens may be drafted for a request of which one is in the step. */
+static uint32_t draft_room(const struct zw_sched *s, const struct plan *p,
+			   const struct llm_entry *e)
+{
+	const struct llm_request *r = e->r;
+	uint64_t left = r->p.max_tokens - r->generated;
+	uint32_t max = r->p.draft ? r->p.draft_tokens : 0, room = s->c->o.context - r->n;
+
+	if (!max || !e->want || e->tokens != 1 || !llm_can_draft(s->c, r->p.sampler, false))
+		return 0;
+	if (r->p.draft == ZW_DRAFT_MTP)
+		max = r->guess != LLM_NO_GUESS;
+	max = room < max ? room : max;
+	max = left <= max ? (uint32_t)left - 1 : max;
+	while (max &&
+	       (!has_outputs(s, p, e->want, max) ||
+		p->blocks + need(s, r, 1 + max) - need(s, r, 1) > llm_kv_available(&s->c->pool)))
+		max--;
+	return max;
+}
+
+/* Behind the tokens of those that decode; prompts that wait have at least half of what is left. */
+static void put_drafts(struct zw_sched *s, struct plan *p)
+{
+	uint32_t most = s->o.step_tokens - p->tokens, ids[ZW_CTX_MAX_REWIND];
+
+	for (size_t i = 0; i < s->running.n; i++) {
+		if (left(s->running.at[i]) > 1) {
+			most /= 2;
+			break;
+		}
+	}
+	for (size_t i = 0; i < s->plan.n && most; i++) {
+		struct llm_entry *e = &s->plan.at[i];
+		struct llm_request *r = e->r;
+		uint32_t n = draft_room(s, p, e);
+
+		n = n < most ? n : most;
+		if (n && r->p.draft == ZW_DRAFT_NGRAM)
+			n = llm_draft_ngram(r->ids, r->n - 1, r->ids[r->n - 1], ids, n);
+		else if (n)
+			ids[0] = r->guess;
+		if (!n)
+			continue;
+		e->drafts = n;
+		e->first_draft = p->tokens;
+		for (uint32_t k = 0; k < n; k++)
+			s->tokens[p->tokens + k] =
+				(struct zw_batch_token){ids[k], r->n + k, r->seq, e->want};
+		p->blocks += need(s, r, 1 + n) - need(s, r, 1);
+		p->tokens += n;
+		count_outputs(p, e->want, n);
+		most -= n;
+	}
 }
 
 /* Of all that run those with one token to compute, or those with more. */
@@ -163,7 +242,7 @@ static void put_running(struct zw_sched *s, struct plan *p, bool one)
 		size_t at = (first + i) % n;
 		struct llm_request *r = s->running.at[at];
 
-		if ((left(r) == 1) != one || put(s, p, r, left(r)) || !one || denied)
+		if (!left(r) || (left(r) == 1) != one || put(s, p, r, left(r)) || !one || denied)
 			continue;
 		denied = true;
 		s->rotate = (uint32_t)at;
@@ -247,7 +326,7 @@ int llm_sched_plan(struct zw_sched *s, uint32_t *tokens, struct zw_error *err)
 
 	for (;;) {
 		p = (struct plan){0};
-		s->step.n = 0;
+		s->plan.n = 0;
 		make_room(s);
 		ret = admit(s, err);
 		if (ret)
@@ -256,6 +335,7 @@ int llm_sched_plan(struct zw_sched *s, uint32_t *tokens, struct zw_error *err)
 		if (s->rotate >= s->running.n)
 			s->rotate = 0;
 		put_running(s, &p, true);
+		put_drafts(s, &p);
 		put_running(s, &p, false);
 		/* Prompts that wait for blocks of each other: the last one begins again. */
 		if (p.tokens || s->running.n < 2)
@@ -273,4 +353,59 @@ int llm_sched_plan(struct zw_sched *s, uint32_t *tokens, struct zw_error *err)
 				llm_kv_available(&s->c->pool), s->c->pool.num,
 				s->c->o.max_seqs - s->c->num_seqs, s->c->o.max_seqs);
 	return 0;
+}
+
+/* ---- behind a step in flight ---- */
+
+/* Its next token is being chosen, and is the end of it whatever it is. */
+static bool ends(const struct zw_sched *s, const struct llm_request *r)
+{
+	return r->generated + 1 >= r->p.max_tokens || r->done + r->sent >= s->c->o.context;
+}
+
+/* Its next token is the one that the device chooses. */
+static bool can_follow(const struct zw_sched *s, const struct llm_request *r)
+{
+	return !(r->p.draft && r->p.draft_tokens) && !r->p.sampler->p.mask &&
+	       llm_can_draft(s->c, r->p.sampler, false);
+}
+
+static bool put_chosen(struct zw_sched *s, struct plan *p, struct llm_request *r)
+{
+	if (p->tokens == s->o.step_tokens || !has_outputs(s, p, ZW_WANT_ARGMAX, 1) ||
+	    p->blocks + need(s, r, 1) > llm_kv_available(&s->c->pool))
+		return false;
+	s->tokens[p->tokens] = (struct zw_batch_token){
+		.id = ZW_ID_CHOSEN,
+		.pos = r->done + r->sent,
+		.seq = r->seq,
+		.want = ZW_WANT_ARGMAX,
+	};
+	s->plan.at[s->plan.n++] =
+		(struct llm_entry){.r = r, .tokens = 1, .index = p->tokens, .want = ZW_WANT_ARGMAX};
+	p->blocks += need(s, r, 1);
+	p->tokens++;
+	count_outputs(p, ZW_WANT_ARGMAX, 1);
+	return true;
+}
+
+uint32_t llm_sched_plan_ahead(struct zw_sched *s)
+{
+	struct plan p = {0};
+
+	/* Nobody is kept waiting by it, and everybody is in it. */
+	if (!(s->o.flags & ZW_SCHED_AHEAD) || s->c->o.steps < 2 ||
+	    (s->waiting.n && s->running.n < s->most))
+		return 0;
+	s->plan.n = 0;
+	for (size_t i = 0; i < s->running.n; i++) {
+		struct llm_request *r = s->running.at[i];
+
+		if (left(r) == 1 ? !put(s, &p, r, 1)
+				 : !left(r) && !ends(s, r) &&
+					   (!can_follow(s, r) || !put_chosen(s, &p, r)))
+			return 0;
+	}
+	put_running(s, &p, false);
+	return p.tokens;
 }

@@ -5,6 +5,7 @@
  */
 #include "ctx_test.h"
 
+#include <math.h>
 #include <pthread.h>
 
 #include "siphash.h"
@@ -14,14 +15,14 @@
 #define TOKENS 60 /* most that one generates */
 #define IGNORE ZW_GENERATE_IGNORE_STOP
 
-/* How a request chooses. */
-enum kind { GREEDY, TOP_K, MASKED, KINDS };
+/* How a request chooses; a GREEDY_MASKED one is held to a mask that comes and goes. */
+enum kind { GREEDY, TOP_K, MASKED, GREEDY_MASKED, KINDS };
 
 /* A request, as it is asked for and what came of it. */
 struct job {
 	enum kind kind;
 	uint64_t seed, id;
-	uint32_t prompt[LENGTH], n, max_tokens, stop_at, flags;
+	uint32_t prompt[LENGTH], n, max_tokens, stop_at, flags, draft, draft_tokens;
 	struct zw_sampler *sampler;
 	uint32_t got[TOKENS + 1], num;
 	uint64_t seen[TOKENS + 1]; /* hashes of the logits of each choice, when it is masked */
@@ -44,14 +45,38 @@ static int look(void *opaque, float *logits, size_t n)
 	return 0;
 }
 
+/* After some tokens half of what may come is forbidden, after the others nothing. */
+static int mask_idle(void *opaque)
+{
+	const struct job *j = opaque;
+
+	return !j->num || j->got[j->num - 1] % 3;
+}
+
+static int forbid(void *opaque, float *logits, size_t n)
+{
+	const struct job *j = opaque;
+
+	for (size_t i = 0; i < n && !mask_idle(opaque); i++) {
+		if ((i + j->num) % 2)
+			logits[i] = -INFINITY;
+	}
+	return 0;
+}
+
 static struct zw_sampler *sampler_of(struct job *j)
 {
 	struct zw_sampling_params sp = {.size = sizeof(sp), .top_p = 1, .seed = j->seed};
 	struct zw_error err = {""};
 	struct zw_sampler *s;
 
-	if (j->kind != GREEDY)
+	if (j->kind == TOP_K || j->kind == MASKED)
 		sp.temperature = 1;
+	if (j->kind == GREEDY_MASKED) {
+		sp.mask = forbid;
+		sp.mask_idle = mask_idle;
+		sp.mask_opaque = j;
+	}
 	if (j->kind == TOP_K)
 		sp.top_k = 4;
 	if (j->kind == MASKED) {
@@ -99,7 +124,9 @@ static struct zw_request_params params_of(struct job *j)
 					  .sampler = j->sampler,
 					  .token = on_token,
 					  .done = on_done,
-					  .opaque = j};
+					  .opaque = j,
+					  .draft = j->draft,
+					  .draft_tokens = j->draft_tokens};
 }
 
 static void added(struct zw_sched *s, struct job *j, int32_t priority)
@@ -112,16 +139,26 @@ static void added(struct zw_sched *s, struct job *j, int32_t priority)
 		fail_msg("%s", err.msg);
 }
 
+static uint32_t drafts_of; /* kinds of drafts that random jobs may have */
+static bool all_greedy;
+
 static struct job random_job(void)
 {
 	struct job j = {.kind = pick(KINDS), .seed = pick(1 << 30), .max_tokens = 1 + pick(TOKENS)};
 
+	if (all_greedy)
+		j.kind = GREEDY;
 	/* Some begin alike. */
 	j.n = 1 + (pick(5) ? pick(30) : pick(110));
 	for (uint32_t i = 0, same = pick(2) ? 64 : 0; i < j.n; i++)
 		j.prompt[i] = i < same ? (i * 7 + 3) % V : pick(V);
 	if (!pick(8))
 		j.stop_at = 1 + pick(10);
+	if (drafts_of && pick(2)) {
+		/* Without the head there is but one kind. */
+		j.draft = drafts_of == 1 ? ZW_DRAFT_NGRAM : 1 + pick(2);
+		j.draft_tokens = 1 + pick(3);
+	}
 	return j;
 }
 
@@ -189,6 +226,14 @@ static void check_alone(struct job *j, uint32_t length)
 	free(a);
 }
 
+static struct zw_sched *current;
+
+static void spoil(struct zw_ctx *c)
+{
+	for (uint32_t i = 0; i < c->o.steps; i++)
+		*(uint16_t *)(void *)((char *)c->code.ptr + c->slot[i].code_off) ^= 0x8000;
+}
+
 /* ---- everything at random ---- */
 
 #define JOBS 200
@@ -219,7 +264,7 @@ static void random_fork(struct zw_sched *s, struct job *from, struct job *j)
 
 static uint64_t seed0;
 
-static void many(uint32_t cached, uint32_t flags)
+static void many(uint32_t cached, uint32_t flags, uint32_t drafts)
 {
 	struct zw_ctx *c = context((struct zw_ctx_options){.context = LENGTH,
 							   .max_seqs = 64,
@@ -228,6 +273,8 @@ static void many(uint32_t cached, uint32_t flags)
 							   .logits = 20,
 							   .top_k = 4,
 							   .pool_tokens = 132 * 32,
+							   .rewind = drafts ? 3 : 0,
+							   .draft = drafts > 1 ? 3 : 0,
 							   .prefix_cache = cached});
 	struct zw_sched *s =
 		sched(c, (struct zw_sched_options){.flags = flags, .prompt_tokens = 48});
@@ -237,7 +284,8 @@ static void many(uint32_t cached, uint32_t flags)
 	struct zw_sched_stats st;
 	int left = 0;
 
-	rng = seed0 + 2 * cached + flags;
+	rng = seed0 + 2 * cached + flags + 16 * drafts;
+	drafts_of = drafts;
 	/* At first as many as there are sequences, which all grow beyond what they begin with. */
 	for (; n < 64; n++) {
 		j[n] = random_job();
@@ -246,6 +294,9 @@ static void many(uint32_t cached, uint32_t flags)
 		j[n].max_tokens = TOKENS - pick(10);
 		j[n].stop_at = 0;
 		j[n].flags = IGNORE;
+		/* Those with drafts end early: few, so that the pool is short as ever. */
+		if (n % 4)
+			j[n].draft = 0;
 		added(s, &j[n], (int32_t)pick(3));
 	}
 	while (n < JOBS || left) {
@@ -281,12 +332,14 @@ static void many(uint32_t cached, uint32_t flags)
 		zw_sampler_close(j[i].sampler);
 	}
 	zw_ctx_get_stats(c, &cs);
-	print_message("prefix cache %u, flags %u: %llu steps, at most %u at a time, %llu swapped "
-		      "out, %llu computed again, %u cancelled, %llu tokens from the cache\n",
-		      cached, flags, (unsigned long long)st.steps, most,
-		      (unsigned long long)st.preempted_swap,
-		      (unsigned long long)st.preempted_recompute, finishes[ZW_FINISH_CANCEL],
-		      (unsigned long long)cs.prefix_hits);
+	print_message(
+		"prefix cache %u, flags %u: %llu steps, at most %u at a time, %llu of %llu drafts "
+		"right, %llu swapped "
+		"out, %llu computed again, %u cancelled, %llu tokens from the cache\n",
+		cached, flags, (unsigned long long)st.steps, most,
+		(unsigned long long)st.accepted_tokens, (unsigned long long)st.drafted_tokens,
+		(unsigned long long)st.preempted_swap, (unsigned long long)st.preempted_recompute,
+		finishes[ZW_FINISH_CANCEL], (unsigned long long)cs.prefix_hits);
 	assert_int_equal(cs.prefix_hits != 0, cached);
 	assert_int_equal(st.cancelled, finishes[ZW_FINISH_CANCEL]);
 	assert_true(finishes[ZW_FINISH_CANCEL] && finishes[ZW_FINISH_CALLBACK] &&
@@ -295,11 +348,29 @@ static void many(uint32_t cached, uint32_t flags)
 	/* The pool was short. */
 	if (flags & ZW_SCHED_RECOMPUTE)
 		assert_true(st.preempted_recompute && !st.preempted_swap);
-	else
+	else if (!drafts)
 		assert_true(st.preempted_swap);
+	/* Some were right and some were wrong, else this has shown little. */
+	assert_int_equal(st.accepted_tokens != 0, drafts != 0);
+	assert_int_equal(st.accepted_tokens < st.drafted_tokens, drafts != 0);
+	drafts_of = 0;
 	zw_sched_destroy(s);
 	zw_ctx_destroy(c);
 	free(j);
+}
+
+/* With the model's MTP head, where it has one, while `what` runs. */
+static void with_head(void (*what)(void))
+{
+	struct zw_model_options mo = {.size = sizeof(mo), .flags = ZW_MODEL_MTP};
+	struct zw_model *plain = model;
+	struct zw_error err = {""};
+
+	if (zw_model_open(dev, fix.dir, &mo, &model, &err))
+		fail_msg("%s", err.msg);
+	what();
+	assert_int_equal(zw_model_close(model), 0);
+	model = plain;
 }
 
 static void test_many(void **state)
@@ -309,7 +380,104 @@ static void test_many(void **state)
 	seed0 = seed ? strtoull(seed, NULL, 0) : 11;
 	print_message("seed %llu (ZW_TEST_SEED)\n", (unsigned long long)seed0);
 	for (uint32_t k = 0; k < 4; k++)
-		many(k & 1, k & 2 ? ZW_SCHED_RECOMPUTE : 0);
+		many(k & 1, k & 2 ? ZW_SCHED_RECOMPUTE : 0, 0);
+}
+
+static void many_drafted(void)
+{
+	uint32_t drafts = model->mtp ? 2 : 1;
+
+	many(0, ZW_SCHED_RECOMPUTE, drafts);
+	many(1, ZW_SCHED_AHEAD, drafts);
+}
+
+/* The same with drafts, of which none may be seen in what comes out. */
+static void test_many_drafted(void **state)
+{
+	if (fix.s.mtp)
+		with_head(many_drafted);
+	else
+		many_drafted();
+}
+
+/* ---- a step ahead ---- */
+
+static void cancel_one(struct job *j)
+{
+	if (j->num == 5)
+		assert_int_equal(zw_sched_cancel(current, j->id), 0);
+}
+
+/*
+ * All greedy: nearly every step is submitted while another one is in flight; ends of all kinds, a fork and
+ * steps that fail are as ever.
+ */
+static void test_ahead(void **state)
+{
+	enum { N = 10 };
+	struct zw_ctx *c = context((struct zw_ctx_options){
+		.context = LENGTH, .max_seqs = 12, .batch = 64, .top_k = 4});
+	struct zw_sched *s = sched(c, (struct zw_sched_options){.flags = ZW_SCHED_AHEAD});
+	uint32_t all = blocks_free(c), steps = 0;
+	struct job *j = calloc(N + 2, sizeof(*j));
+	struct zw_sched_stats st;
+	struct zw_error err = {""};
+
+	current = s;
+	for (uint32_t i = 0; i < N; i++) {
+		j[i] = (struct job){.seed = i, .max_tokens = 30 + 3 * i, .n = 1 + 13 * i};
+		for (uint32_t k = 0; k < j[i].n; k++)
+			j[i].prompt[k] = pick(V);
+		j[i].max_tokens = j[i].max_tokens < TOKENS ? j[i].max_tokens : TOKENS;
+		j[i].flags = i % 2 ? IGNORE : 0;
+		j[i].stop_at = i == 3 ? 7 : 0;
+		j[i].on_token = i == 4 ? cancel_one : NULL;
+		if (i == 5)
+			j[i].max_tokens = 1;
+		if (i == 6)
+			j[i].max_tokens = 0;
+		added(s, &j[i], 0);
+	}
+	for (; stepped(s) && steps < 12; steps++) {
+		if (steps % 5 != 4)
+			continue;
+		spoil(c);
+		/* What was in flight may yet be good. */
+		while (zw_sched_step(s, &err) >= 0)
+			;
+		spoil(c);
+	}
+	/* One that is in flight shares nothing, and is found again. */
+	all_greedy = true;
+	random_fork(s, &j[1], &j[N]);
+	all_greedy = false;
+	while (stepped(s))
+		;
+	st = stats_of(s);
+	print_message("%llu of %llu steps ahead\n", (unsigned long long)st.ahead_steps,
+		      (unsigned long long)st.steps);
+	assert_true(st.ahead_steps > st.steps / 2);
+	assert_int_equal(blocks_free(c), all);
+	assert_int_equal(j[3].finish, ZW_FINISH_CALLBACK);
+	assert_int_equal(j[4].finish, ZW_FINISH_CANCEL);
+	for (uint32_t i = 0; i <= N; i++) {
+		assert_int_equal(j[i].ends, 1);
+		check_alone(&j[i], LENGTH);
+		zw_sampler_close(j[i].sampler);
+	}
+	/* Ended with a step in flight. */
+	j[0] = (struct job){.max_tokens = 50, .prompt = {3}, .n = 1, .flags = IGNORE};
+	added(s, &j[0], 0);
+	for (uint32_t i = 0; i < 4; i++)
+		stepped(s);
+	assert_true(llm_ctx_busy(c));
+	zw_sched_destroy(s);
+	assert_int_equal(j[0].finish, ZW_FINISH_CANCEL);
+	assert_int_equal(blocks_free(c), all);
+	check_alone(&j[0], LENGTH);
+	zw_sampler_close(j[0].sampler);
+	zw_ctx_destroy(c);
+	free(j);
 }
 
 /* ---- who is next ---- */
@@ -430,6 +598,16 @@ static void test_small_pool(void **state)
 		p.flags = 1 << 9;
 		assert_int_equal(zw_sched_add(s, &p, ids, 3, &id, &err), -EINVAL);
 		p.flags = 0;
+		p.draft = ZW_DRAFT_NGRAM + 1;
+		assert_int_equal(zw_sched_add(s, &p, ids, 3, &id, &err), -EINVAL);
+		p.draft = ZW_DRAFT_MTP;
+		p.draft_tokens = 1;
+		assert_int_equal(zw_sched_add(s, &p, ids, 3, &id, &err), -EINVAL);
+		expect_words("no head", &err, "draft_tokens 1|made for 0");
+		p.draft = ZW_DRAFT_NGRAM;
+		p.draft_tokens = ZW_CTX_MAX_REWIND + 1;
+		assert_int_equal(zw_sched_add(s, &p, ids, 3, &id, &err), -EINVAL);
+		p.draft = p.draft_tokens = 0;
 		p.reserved = 1;
 		assert_int_equal(zw_sched_add(s, &p, ids, 3, &id, &err), -EINVAL);
 		p.reserved = 0;
@@ -483,12 +661,6 @@ static void test_swap_limit(void **state)
 
 /* ---- what goes wrong ---- */
 
-static void spoil(struct zw_ctx *c)
-{
-	for (uint32_t i = 0; i < c->o.steps; i++)
-		*(uint16_t *)(void *)((char *)c->code.ptr + c->slot[i].code_off) ^= 0x8000;
-}
-
 /* A step that fails is said, and is tried again; what fails of one request is that one's. */
 static void test_failures(void **state)
 {
@@ -531,7 +703,6 @@ static void test_failures(void **state)
 	zw_ctx_destroy(c);
 }
 
-static struct zw_sched *current;
 static struct job *next_job;
 
 /* Goes on as two, from within. */
@@ -686,7 +857,8 @@ int main(void)
 		cmocka_unit_test(test_chunks),     cmocka_unit_test(test_small_pool),
 		cmocka_unit_test(test_swap_limit), cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_callbacks),  cmocka_unit_test(test_fork),
-		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_threads),    cmocka_unit_test(test_many_drafted),
+		cmocka_unit_test(test_ahead),
 	};
 
 	return cmocka_run_group_tests_name("sched", tests, open_all, close_all);

@@ -56,8 +56,8 @@ struct zw_generate_params {
 	 *  host then. */
 	void (*logprobs)(void *opaque, const struct zw_logprob *lp, size_t n);
 	uint64_t top_logprobs;
-	/** With a greedy sampler and no logprobs: so many tokens are drafted for each step, which checks
-	 *  them and says one more; else nothing is drafted. The tokens are those without drafts. The
+	/** With a greedy sampler, which may have a mask, and no logprobs: so many tokens are drafted for each
+	 *  step, which checks them and says one more; else nothing is drafted. The tokens are those without drafts. The
 	 *  context has room for draft_tokens + 1 tokens and outputs in a step, and `rewind` or, for
 	 *  ZW_DRAFT_MTP, `draft` at least as large. */
 	uint32_t draft;        /**< enum zw_draft */

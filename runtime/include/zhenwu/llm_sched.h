@@ -30,6 +30,13 @@ struct zw_sched;
 
 /** Preempted requests compute again what they had, rather than keep it in system memory. */
 #define ZW_SCHED_RECOMPUTE (1u << 0)
+/**
+ * A step is submitted before the one before it is waited for, where that can be: the context has more than
+ * one step, nobody waits for room, nobody drafts, and what is chosen is the device's best token (a greedy
+ * sampler without a mask). The device then does not wait for the host between two steps. A step is in
+ * flight when zw_sched_step() returns: what is forked meanwhile shares nothing that is computed.
+ */
+#define ZW_SCHED_AHEAD     (1u << 1)
 
 struct zw_sched_options {
 	uint32_t size;        /**< sizeof(struct zw_sched_options) */
@@ -42,8 +49,8 @@ struct zw_sched_options {
 };
 
 /**
- * Makes a scheduler. The context must outlive it; other sequences in it are left alone, but steps are
- * not to be in flight while a function of the scheduler is called.
+ * Makes a scheduler. The context must outlive it; other sequences in it are left alone, but steps of
+ * others are not to be in flight while a function of the scheduler is called.
  *
  * @param opt  NULL for the defaults
  */
@@ -71,6 +78,13 @@ struct zw_request_params {
 	 */
 	void (*done)(void *opaque, uint64_t request, uint32_t finish, int error);
 	void *opaque;
+	/**
+	 * With a greedy sampler: so many tokens are drafted for each step that has room for them, else
+	 * nothing is. The tokens are those without drafts. The context has `rewind` at least as large and,
+	 * for ZW_DRAFT_MTP, `draft` (-EINVAL otherwise); its head drafts one token in a step that others share.
+	 */
+	uint32_t draft;        /**< enum zw_draft */
+	uint32_t draft_tokens; /**< 0..ZW_CTX_MAX_REWIND */
 };
 
 /**
@@ -126,6 +140,9 @@ struct zw_sched_stats {
 	uint64_t cancelled;           /**< of these by zw_sched_cancel() */
 	uint64_t preempted_swap;      /**< times that one went to system memory */
 	uint64_t preempted_recompute; /**< times that one gave up what it had */
+	uint64_t ahead_steps;         /**< of the steps: submitted while one was in flight */
+	uint64_t drafted_tokens;      /**< tried */
+	uint64_t accepted_tokens;     /**< of these, and generated or a stop token */
 };
 
 ZW_API int zw_sched_get_stats(const struct zw_sched *sched, struct zw_sched_stats *stats);
