@@ -456,6 +456,7 @@ void zw_ctx_disasm(const struct zw_ctx *c, void (*line)(void *opaque, const char
 {
 	const struct llm_slot *s = &c->slot[0];
 	const char *code = (const char *)c->code.ptr + s->code_off - s->chain_bytes;
+	uint32_t passes = c->o.draft > 1 ? s->draft_end[c->o.draft - 2] : 0;
 	const struct {
 		const char *title;
 		uint32_t bytes;
@@ -465,9 +466,12 @@ void zw_ctx_disasm(const struct zw_ctx *c, void (*line)(void *opaque, const char
 		{"# head on the rows wanted, best token", s->end_choice - s->end_body},
 		{"# best candidates", s->end_top - s->end_choice},
 		{"# logits to the host", s->end_logits - s->end_top},
+		{"# in front of a step: the MTP head drafts, a pass for each token", passes},
+		{"# behind a step: the MTP head on its rows", s->mtp_end},
+		{"# best token on the rows wanted: drafts", s->mtp_end_draft - s->mtp_end},
 	};
 
-	for (size_t i = 0; i < ZW_ARRAY_SIZE(part); i++) {
+	for (size_t i = 0; i < (c->o.draft ? ZW_ARRAY_SIZE(part) : 5); i++) {
 		line(opaque, part[i].title);
 		zw_cmd_disasm(code, part[i].bytes, line, opaque);
 		code += part[i].bytes;

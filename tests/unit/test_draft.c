@@ -374,6 +374,53 @@ static void test_refused(void **state)
 	fixture_free(&f);
 }
 
+struct lines {
+	uint32_t titles, all;
+};
+
+static void count_line(void *opaque, const char *text)
+{
+	struct lines *l = opaque;
+
+	l->all++;
+	l->titles += text[0] == '#';
+}
+
+static struct lines disassembled(struct zw_model *m, uint32_t draft)
+{
+	struct zw_ctx_options opt = {.size = sizeof(opt), .draft = draft};
+	struct lines l = {0};
+	struct zw_error err;
+	struct zw_ctx *c;
+
+	assert_int_equal(zw_ctx_create(m, &opt, &c, &err), 0);
+	zw_ctx_disasm(c, count_line, &l);
+	zw_ctx_destroy(c);
+	return l;
+}
+
+/* What is disassembled has the head's passes, one for each draft but the first, and that over the rows. */
+static void test_disasm(void **state)
+{
+	struct lines l[4];
+	struct fixture f;
+	struct zw_model *m;
+
+	fixture_make(&f, fixture_shapes[8]);
+	fixture_write(&f);
+	m = open_model(&f, ZW_MODEL_MTP);
+	for (uint32_t draft = 0; draft < 4; draft++)
+		l[draft] = disassembled(m, draft);
+	assert_int_equal(l[0].titles, 5);
+	assert_int_equal(l[1].titles, 8);
+	assert_true(l[1].all > l[0].all + 10);
+	/* In front of the first pass a row is fetched. */
+	assert_true(l[2].all - l[1].all > l[3].all - l[2].all);
+	assert_true(l[3].all > l[2].all + 10);
+	assert_int_equal(zw_model_close(m), 0);
+	fixture_free(&f);
+}
+
 static int open_all(void **state)
 {
 	dev = open_dev(NULL);
@@ -392,6 +439,7 @@ int main(void)
 		cmocka_unit_test(test_ngram),   cmocka_unit_test(test_mtp),
 		cmocka_unit_test(test_stop),    cmocka_unit_test(test_cuts),
 		cmocka_unit_test(test_refused), cmocka_unit_test(test_masked),
+		cmocka_unit_test(test_disasm),
 	};
 
 	return cmocka_run_group_tests_name("draft", tests, open_all, close_all);

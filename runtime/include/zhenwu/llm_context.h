@@ -187,8 +187,8 @@ struct zw_ctx_stats {
 ZW_API int zw_ctx_get_stats(const struct zw_ctx *ctx, struct zw_ctx_stats *stats);
 
 /**
- * Calls line() with the disassembly of the command buffers of a step. For debugging: the text has
- * no stable form.
+ * Calls line() with the disassembly of the command buffers of a step, those of the MTP head among
+ * them where the context has `draft`. For debugging: the text has no stable form.
  */
 ZW_API void zw_ctx_disasm(const struct zw_ctx *ctx, void (*line)(void *opaque, const char *text),
 			  void *opaque);
