@@ -91,6 +91,60 @@ def same_bits(tmp):
        if isinstance(got, str) else "they differ")
 
 
+def with_head(tmp):
+    """tiny-qwen3_5 whose text depends on little but the last token, and an MTP head that knows about as much."""
+    folder = os.path.join(tmp, "with-head")
+    shutil.copytree(stored("tiny-qwen3_5"), folder, ignore=shutil.ignore_patterns("expected"))
+    r = random.Random(5)
+
+    def scaled(name, t, by):
+        dtype, shape, raw = t
+        if not name.endswith(("o_proj.weight", "out_proj.weight", "down_proj.weight")):
+            return t
+        return dtype, shape, gguf_file.encode([x * by for x in gguf_file.f32(raw, dtype)], dtype)
+
+    src = {n: scaled(n, t, 0.125) for n, t in to_gguf.load(folder).items()}
+    last = "model.layers.3."
+    head = {"mtp.layers.0." + n[len(last):]: scaled(n, t, 0.5) for n, t in src.items() if n.startswith(last)}
+    kind, (h,), _ = src["model.norm.weight"]
+    fc = [(1.0 if k == i else 0.0) + r.gauss(0, 0.01) for i in range(h) for k in range(2 * h)]
+    head["mtp.fc.weight"] = ("BF16", [h, 2 * h], gguf_file.encode(fc, "BF16"))
+    head["mtp.norm.weight"] = src["model.norm.weight"]
+    for name in ("mtp.pre_fc_norm_embedding", "mtp.pre_fc_norm_hidden"):
+        head[name + ".weight"] = (kind, [h], gguf_file.encode([r.gauss(0, 0.05) for _ in range(h)], kind))
+    store(os.path.join(folder, "model.safetensors"), {**src, **head})
+    path = os.path.join(folder, "config.json")
+    with open(path, encoding="utf-8") as f:
+        config = json.load(f)
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump({**config, "mtp_num_hidden_layers": 1}, f)
+    return folder
+
+
+def drafts(tmp):
+    """The MTP head of a file drafts what that of the folder does."""
+    folder, path = with_head(tmp), os.path.join(tmp, "m.gguf")
+    ids, out, stats = (os.path.join(tmp, n) for n in ("ids.json", "out.json", "stats.json"))
+    to_gguf.convert(folder, path)
+    got = []
+    for start in ([5, 17, 300], [2, 99, 41, 7], [640 - 1]):
+        with open(ids, "w", encoding="utf-8") as f:
+            json.dump(start, f)
+        for model, kind in ((folder, "mtp"), (path, "mtp"), (path, "none")):
+            p = run(model, "--prompt-ids", ids, "-n", "80", "--temperature", "0", "--ignore-eos", "--ids-out", out,
+                    "--stats-json", stats, "--draft", kind)
+            if p.returncode:
+                got.append(p.stderr)
+                continue
+            with open(out, encoding="utf-8") as f:
+                text_ids = json.load(f)
+            with open(stats, encoding="utf-8") as f:
+                d = json.load(f).get("draft", {})
+            got.append((text_ids, d.get("drafted_tokens"), d.get("accepted_tokens")))
+    same = all(got[i] == got[i + 1] and got[i][0] == got[i + 2][0] for i in range(0, len(got), 3))
+    ok(same and sum(g[2] or 0 for g in got[::3]) > 0, "an MTP head in a file drafts like that of the folder", got)
+
+
 def text(tmp):
     path = os.path.join(tmp, "kdoc.gguf")
     to_gguf.convert(stored("qwen3-kdoc"), path)
@@ -732,6 +786,7 @@ def main():
             ok(True, "runs on sim # SKIP no firmware image: " + logits.strip())
             return done()
         same_bits(tmp)
+        drafts(tmp)
         text(tmp)
         other_shapes(tmp)
         records(tmp)

@@ -39,7 +39,12 @@ NAMES = {
     "linear_attn.in_proj_ba": "ssm_ba", "linear_attn.conv1d": "ssm_conv1d",
     "linear_attn.norm": "ssm_norm", "linear_attn.out_proj": "ssm_out",
     "linear_attn.dt_bias": "ssm_dt.bias", "linear_attn.A_log": "ssm_a",
+    "nextn.eh_proj": "nextn.eh_proj", "nextn.enorm": "nextn.enorm", "nextn.hnorm": "nextn.hnorm",
+    "nextn.shared_head_norm": "nextn.shared_head_norm",
 }
+# An MTP head stands behind the layers, and is counted with them.
+MTP = {"mtp.fc.weight": "nextn.eh_proj.weight", "mtp.pre_fc_norm_embedding.weight": "nextn.enorm.weight",
+       "mtp.pre_fc_norm_hidden.weight": "nextn.hnorm.weight", "mtp.norm.weight": "nextn.shared_head_norm.weight"}
 HYBRID = ("qwen3next", "qwen35", "qwen35moe")
 
 
@@ -61,6 +66,11 @@ def partial_rotary(c):
     return c.get("partial_rotary_factor") or c["rope_parameters"]["partial_rotary_factor"]
 
 
+def has_mtp(c):
+    """Only files of these architectures have the head."""
+    return ARCHS[c["model_type"]].startswith("qwen35") and c.get("mtp_num_hidden_layers")
+
+
 def config_keys(c):
     """Metadata of the model."""
     arch = ARCHS[c["model_type"]]
@@ -75,6 +85,9 @@ def config_keys(c):
         "attention.layer_norm_rms_epsilon": float(c["rms_norm_eps"]),
         "rope.freq_base": float(c.get("rope_theta") or c["rope_parameters"]["rope_theta"]),
     }
+    if has_mtp(c):
+        keys["block_count"] += 1
+        keys["nextn_predict_layers"] = 1
     if c.get("head_dim"):
         keys["attention.key_length"] = keys["attention.value_length"] = c["head_dim"]
     if "num_experts_per_tok" in c:
@@ -198,8 +211,10 @@ def hybrid(c, src):
     dk, dv, ratio = c["linear_key_head_dim"], c["linear_value_head_dim"], values // heads
     out = {}
     for name, (dtype, shape, raw) in src.items():
-        if name.startswith("mtp."):
+        if name.startswith("mtp.") and not has_mtp(c):
             continue
+        layer = f"model.layers.{c['num_hidden_layers']}."
+        name = layer + MTP[name] if name in MTP else name.replace("mtp.layers.0.", layer)
         if "norm" in name and "linear_attn" not in name:
             x = [1 + v for v in gguf_file.f32(raw, dtype)]
             dtype, raw = "F32", gguf_file.encode(x, "F32")
