@@ -28,8 +28,7 @@ static void build(struct cp_env *e, const uint8_t *data, size_t size)
 			sample_row_gate(&pk.mul_sigmoid);
 		if (data[1] & 0x80 && pk.hdr.opcode == ZW_OP_ATTENTION)
 			make_sparse(e, (enum place)((data[1] >> 3) % 3), &pk.attention);
-		if (edits & 4 &&
-		    (pk.hdr.opcode == ZW_OP_KV_WRITE || pk.hdr.opcode == ZW_OP_ATTENTION))
+		if (edits & 4 && has_cache(pk.hdr.opcode))
 			quantise_cache(e, (enum place)((data[1] >> 3) % 3), edits & 1, &pk);
 		if (data[1] & 0x80 && pk.hdr.opcode == ZW_OP_GEMM && size >= 4) {
 			quantise_gemm(e, (enum place)((data[1] >> 3) % 3),

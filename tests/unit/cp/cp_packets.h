@@ -79,23 +79,39 @@ static inline void make_sparse(struct cp_env *e, enum place p, struct zw_pkt_att
 	sample_sparse(&mem, pk);
 }
 
-/* Pools of I8 or F8E4M3 with scales, in the place of those of the sample; scales follow their pools in both packets. */
-static inline void quantise_pools(struct cp_env *e, enum place p, bool f8,
+/* n pools of I8 or F8E4M3 with scales, in the place of those of the sample; scales follow each other as pools do. */
+static inline void quantise_pools(struct cp_env *e, enum place p, bool f8, int n,
 				  struct zw_tensor *k_cache, struct zw_tensor *k_scale)
 {
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < n; i++) {
 		k_cache[i].dtype = f8 ? ZW_DTYPE_F8E4M3 : ZW_DTYPE_I8;
 		k_scale[i] = random_tensor(e, p, F32, k_cache[i].dim[0], k_cache[i].dim[1],
 					   k_cache[i].dim[2], 0);
 	}
 }
 
+/* Whether a packet reads or writes a KV cache. */
+static inline bool has_cache(unsigned int opcode)
+{
+	return opcode == ZW_OP_KV_WRITE || opcode == ZW_OP_ATTENTION ||
+	       opcode == ZW_OP_SELECT_BLOCKS || opcode == ZW_OP_SELECT_SLASH;
+}
+
 static inline void quantise_cache(struct cp_env *e, enum place p, bool f8, union any_packet *pk)
 {
-	if (pk->hdr.opcode == ZW_OP_KV_WRITE)
-		quantise_pools(e, p, f8, &pk->kv_write.k_cache, &pk->kv_write.k_scale);
-	else
-		quantise_pools(e, p, f8, &pk->attention.k_cache, &pk->attention.k_scale);
+	switch (pk->hdr.opcode) {
+	case ZW_OP_KV_WRITE:
+		quantise_pools(e, p, f8, 2, &pk->kv_write.k_cache, &pk->kv_write.k_scale);
+		break;
+	case ZW_OP_ATTENTION:
+		quantise_pools(e, p, f8, 2, &pk->attention.k_cache, &pk->attention.k_scale);
+		break;
+	case ZW_OP_SELECT_BLOCKS:
+		quantise_pools(e, p, f8, 1, &pk->select_blocks.k_cache, &pk->select_blocks.k_scale);
+		break;
+	default:
+		quantise_pools(e, p, f8, 1, &pk->select_slash.k_cache, &pk->select_slash.k_scale);
+	}
 }
 
 /* A GEMM with operands of other types than the sample's: weights, and with some of these activations. */

@@ -140,8 +140,7 @@ static void mutated_packets(void **state)
 			make_sparse(e, (enum place)(test_rand(&e->rng) % 3), &pk.attention);
 		if (pk.hdr.opcode == ZW_OP_ROUTE && test_rand(&e->rng) % 2)
 			pk.hdr.flags |= ZW_ROUTE_F_RENORM;
-		if ((pk.hdr.opcode == ZW_OP_KV_WRITE || pk.hdr.opcode == ZW_OP_ATTENTION) &&
-		    test_rand(&e->rng) % 2)
+		if (has_cache(pk.hdr.opcode) && test_rand(&e->rng) % 2)
 			quantise_cache(e, IN_HBM, test_rand(&e->rng) % 2, &pk);
 		if (pk.hdr.opcode == ZW_OP_GEMM && test_rand(&e->rng) % 2)
 			quantise_gemm(e, IN_HBM, test_rand(&e->rng), &pk.gemm);
