@@ -302,6 +302,19 @@ static int check_delta(struct zw_ctx *c, struct zw_error *err)
 	return llm_check_device(c->m->dev, &f, err);
 }
 
+/* Pieces of a text end where chunks end and where groups of sparse attention do. */
+static int check_groups(const struct zw_ctx *c, struct zw_error *err)
+{
+	uint32_t group = c->sparse.group;
+
+	if (!c->o.delta_chunked || !c->sparse.kind || group % ZW_DELTA_CHUNK == 0 ||
+	    ZW_DELTA_CHUNK % group == 0)
+		return 0;
+	return llm_fail(err, -EINVAL,
+			"delta_chunked: sparse_group %u is neither 32 nor a multiple of %u", group,
+			ZW_DELTA_CHUNK);
+}
+
 static int create(struct zw_ctx *c, struct zw_error *err)
 {
 	int ret;
@@ -330,6 +343,8 @@ static int create(struct zw_ctx *c, struct zw_error *err)
 			c->o.prefix_cache, c->o.prefix_states))
 		return llm_fail(err, -ENOMEM, "out of memory");
 	ret = llm_sparse_init(c, err);
+	if (!ret)
+		ret = check_groups(c, err);
 	if (ret)
 		return ret;
 	plan_memory(c);

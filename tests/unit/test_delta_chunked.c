@@ -184,6 +184,35 @@ static void test_steps(void **state)
 	free(want);
 }
 
+/* The same with sparse attention in the other layers, whose groups texts are cut at, too. */
+static void test_sparse(void **state)
+{
+	static const uint32_t groups[] = {32, 64, 128}, batches[] = {128, 150, 191, LONG};
+	uint32_t ids[LONG];
+
+	random_ids(ids, LONG);
+	for (size_t g = 0; g < ZW_ARRAY_SIZE(groups); g++) {
+		char *want = NULL;
+
+		for (size_t i = 0; i < ZW_ARRAY_SIZE(batches); i++) {
+			struct zw_ctx *c =
+				chunked((struct zw_ctx_options){.batch = batches[i],
+								.sparse = ZW_SPARSE_BLOCKS,
+								.sparse_group = groups[g],
+								.sparse_from = 1,
+								.sparse_keep = groups[g] / 32 + 2});
+			uint32_t seq = sequence(c);
+
+			append(c, seq, ids, LONG);
+			if (!want)
+				want = state_of(c, seq);
+			expect_state("groups", groups[g], c, seq, want, true);
+			zw_ctx_destroy(c);
+		}
+		free(want);
+	}
+}
+
 /* Cut by the caller: bits at ends of chunks, and of all rows that a cut does not stand before; else near. */
 static void test_cuts(void **state)
 {
@@ -598,6 +627,8 @@ static void test_options(void **state)
 		{{.delta_chunked = 1, .batch = 63}, "delta_chunked|batch of 63|64"},
 		{{.delta_chunked = 1, .prefix_state_tokens = 96},
 		 "delta_chunked|prefix_state_tokens 96|64"},
+		{{.delta_chunked = 1, .sparse = ZW_SPARSE_BLOCKS, .sparse_group = 96},
+		 "delta_chunked|sparse_group 96|64"},
 	};
 	struct shape s = fixture_shapes[0];
 	uint32_t ids[100];
@@ -639,11 +670,12 @@ static void test_options(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_near),   cmocka_unit_test(test_steps),
-		cmocka_unit_test(test_cuts),   cmocka_unit_test(test_one_by_one),
-		cmocka_unit_test(test_packed), cmocka_unit_test(test_rewind),
-		cmocka_unit_test(test_drafts), cmocka_unit_test(test_prefix),
-		cmocka_unit_test(test_sched),  cmocka_unit_test(test_options),
+		cmocka_unit_test(test_near),       cmocka_unit_test(test_steps),
+		cmocka_unit_test(test_sparse),     cmocka_unit_test(test_cuts),
+		cmocka_unit_test(test_one_by_one), cmocka_unit_test(test_packed),
+		cmocka_unit_test(test_rewind),     cmocka_unit_test(test_drafts),
+		cmocka_unit_test(test_prefix),     cmocka_unit_test(test_sched),
+		cmocka_unit_test(test_options),
 	};
 
 	setenv("ZW_TEST_SHAPE", "8", 0);

@@ -123,7 +123,7 @@ struct zw_ctx_options {
 	 *  at positions that are multiples of 64, as products of matrices (ZW_DELTA_F_CHUNKED): less time
 	 *  for long prompts, other rounding. Fewer than 32 tokens of a chunk in one step, so
 	 *  what is decoded or drafted, go one after the other as without. `batch` is at least 64,
-	 *  prefix_state_tokens a multiple of 64. What then holds of bits: "In chunks" in
+	 *  prefix_state_tokens a multiple of 64, sparse_group one or 32. What then holds of bits: "In chunks" in
 	 *  Documentation/llm.md. -EOPNOTSUPP for a device before ABI 2.3. No matter in other families. */
 	uint32_t delta_chunked;
 };
