@@ -305,6 +305,7 @@ int zw_sim_queue_get_error(struct zw_queue *queue, struct zw_queue_error *info);
 int zw_sim_userq_create(struct zw_queue *queue, const struct zw_queue_options *opt,
 			const struct userq_rings *rings);
 void zw_sim_userq_ring(struct zw_queue *queue);
+void zw_sim_userq_stop(struct zw_queue *queue);
 int zw_sim_userq_wait(struct zw_queue *queue, const uint64_t *word, uint64_t value,
 		      int64_t deadline_ns);
 /* Looks at the completions of the queues on these vectors. Interrupt thread. */

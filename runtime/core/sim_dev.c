@@ -543,6 +543,7 @@ static const struct transport_ops sim_ops = {
 	.userq_create = zw_sim_userq_create,
 	.userq_ring = zw_sim_userq_ring,
 	.userq_wait = zw_sim_userq_wait,
+	.userq_stop = zw_sim_userq_stop,
 };
 
 int zw_rt_sim_open(struct zw_dev *dev, const struct zw_dev_options *opt, struct zw_error *err)

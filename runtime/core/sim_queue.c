@@ -362,6 +362,17 @@ int zw_sim_userq_wait(struct zw_queue *queue, const uint64_t *word, uint64_t val
 	return in_time ? -ECANCELED : -ETIME;
 }
 
+void zw_sim_userq_stop(struct zw_queue *queue)
+{
+	struct sim *sim = sim_of(queue->dev);
+	struct sim_queue *q = queue->priv;
+
+	pthread_mutex_lock(&sim->lock);
+	q->dying = true;
+	pthread_cond_broadcast(&sim->changed);
+	pthread_mutex_unlock(&sim->lock);
+}
+
 /* What stopped a user-mode queue the firmware knows. */
 static int userq_ask(struct sim *sim, struct sim_queue *q)
 {
@@ -399,8 +410,6 @@ void zw_sim_queue_destroy(struct zw_queue *queue)
 
 	pthread_mutex_lock(&sim->lock);
 	q->dying = true;
-	if (q->user)
-		pthread_cond_broadcast(&sim->changed);
 	pthread_mutex_unlock(&sim->lock);
 	ret = zw_sim_mbox_call(sim, ZW_MSG_DESTROY_QUEUE, &m, sizeof(m), NULL, 0);
 	pthread_mutex_lock(&sim->lock);

@@ -81,6 +81,9 @@ struct transport_ops {
 	void (*userq_ring)(struct zw_queue *queue);
 	int (*userq_wait)(struct zw_queue *queue, const uint64_t *word, uint64_t value,
 			  int64_t deadline_ns);
+	/** Optional: lets go who is in userq_wait() (-ECANCELED), and who comes later. With it, none is when
+	 *  the queue is destroyed; without, destroying does that. */
+	void (*userq_stop)(struct zw_queue *queue);
 };
 
 struct zw_dev {

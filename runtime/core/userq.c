@@ -11,9 +11,11 @@
 #include "zhenwu/zw_queue.h"
 
 /* How long one looks before one sleeps: some round trips of an empty job. */
-#define SPIN_NS 200000
+#define SPIN_NS  200000
+/* Longest sleep between two looks whether the queue is still there. */
+#define SLEEP_NS 1000000000
 /* Looks between two at the clock. */
-#define LOOKS   64
+#define LOOKS    64
 
 /* Somebody who sleeps until a job ended. */
 struct sleeper {
@@ -37,7 +39,7 @@ struct userq {
 	uint64_t seq;                /* of the last job put into the ring */
 	uint64_t reaped;             /* all up to this one were seen to have ended */
 	bool failed;                 /* one of them not well */
-	bool closing;                /* the doorbell is about to go */
+	_Atomic bool closing;        /* queue and doorbell are about to go; written under lock */
 	struct sleeper *sleepers;
 	uint64_t wake; /* what the control block asks for */
 };
@@ -117,6 +119,25 @@ static void arm_locked(struct userq *uq)
 	uq->queue->dev->ops->userq_ring(uq->queue);
 }
 
+/*
+ * In the transport, until the job has ended or the queue is closed. Not for long at a time: between a
+ * look at `closing` and the transport the queue can go, and its number belong to another.
+ */
+static int sleep_in_transport(struct userq *uq, uint64_t seq, int64_t deadline_ns)
+{
+	struct zw_queue *q = uq->queue;
+	int64_t until;
+	int ret;
+
+	do {
+		until = zw_deadline(SLEEP_NS);
+		if (until > deadline_ns)
+			until = deadline_ns;
+		ret = q->dev->ops->userq_wait(q, &slot_of(uq, seq)->seqno, seq, until);
+	} while (ret == -ETIME && until < deadline_ns && !atomic_load(&uq->closing));
+	return ret && atomic_load(&uq->closing) ? -ECANCELED : ret;
+}
+
 static int sleep_until(struct userq *uq, uint64_t seq, int64_t deadline_ns)
 {
 	struct sleeper self = {.seq = seq}, **link;
@@ -126,6 +147,10 @@ static int sleep_until(struct userq *uq, uint64_t seq, int64_t deadline_ns)
 	int ret;
 
 	pthread_mutex_lock(&uq->lock);
+	if (uq->closing) {
+		pthread_mutex_unlock(&uq->lock);
+		return -ECANCELED;
+	}
 	self.next = uq->sleepers;
 	uq->sleepers = &self;
 	arm_locked(uq);
@@ -136,7 +161,7 @@ static int sleep_until(struct userq *uq, uint64_t seq, int64_t deadline_ns)
 	/* A job that was put behind the failed one never ends. To be asked makes the other side see it. */
 	if (failed)
 		q->dev->ops->queue_get_error(q, &e);
-	ret = q->dev->ops->userq_wait(q, &slot_of(uq, seq)->seqno, seq, deadline_ns);
+	ret = sleep_in_transport(uq, seq, deadline_ns);
 
 	pthread_mutex_lock(&uq->lock);
 	for (link = &uq->sleepers; *link != &self; link = &(*link)->next)
@@ -180,7 +205,9 @@ static int wait_job(struct userq *uq, uint64_t seq, int64_t deadline_ns)
 		}
 	}
 	if (ret == -ECANCELED) {
-		/* The queue was stopped, and the device does nothing for it any more. */
+		/* The queue was stopped, and the device does nothing for it any more: once it is destroyed, if it is. */
+		while (atomic_load(&uq->closing) && !atomic_load(&uq->over))
+			sched_yield();
 		atomic_store(&uq->over, true);
 		ret = 0;
 	}
@@ -519,6 +546,16 @@ int zw_rt_userq_create(struct zw_queue *queue, const struct zw_queue_options *op
 	return 0;
 }
 
+static bool sleeping(struct userq *uq)
+{
+	bool yes;
+
+	pthread_mutex_lock(&uq->lock);
+	yes = uq->sleepers;
+	pthread_mutex_unlock(&uq->lock);
+	return yes;
+}
+
 void zw_rt_userq_destroy(struct zw_queue *queue)
 {
 	struct userq *uq = queue->user;
@@ -526,7 +563,12 @@ void zw_rt_userq_destroy(struct zw_queue *queue)
 	pthread_mutex_lock(&uq->lock);
 	uq->closing = true;
 	pthread_mutex_unlock(&uq->lock);
-	/* Who sleeps in the transport is let go by it. */
+	/* Who sleeps in the transport is let go by it, here or below; nobody else goes there. */
+	if (queue->dev->ops->userq_stop) {
+		queue->dev->ops->userq_stop(queue);
+		while (sleeping(uq))
+			sched_yield();
+	}
 	queue->dev->ops->queue_destroy(queue);
 	atomic_store(&uq->over, true);
 	while (atomic_load(&uq->inside))
