@@ -122,7 +122,8 @@ static void count_outputs(struct plan *p, uint32_t want, uint32_t n)
 
 static uint32_t want_of(const struct zw_sched *s, const struct llm_request *r)
 {
-	if (llm_can_draft(s->c, r->p.sampler, false))
+	/* A mask is shown the logits themselves where it can be. */
+	if (r->p.draft && r->p.draft_tokens && llm_can_draft(s->c, r->p.sampler, false))
 		return llm_want_greedy(r->p.sampler);
 	return llm_want_of(s->c, r->p.sampler, false);
 }
@@ -138,9 +139,9 @@ static bool put(struct zw_sched *s, struct plan *p, struct llm_request *r, uint3
 	if (left(r) > 1 && k > s->o.prompt_tokens - p->prompt)
 		k = s->o.prompt_tokens - p->prompt;
 	if (k) {
-		k = llm_sparse_piece(s->c, r->done, left(r), k, false);
+		k = llm_sparse_piece(s->c, at, left(r), k, false);
 		/* Where another prompt goes on it waits until there is room for a group. */
-		if (p->prompt && llm_sparse_cuts(s->c, r->done, left(r), k))
+		if (p->prompt && llm_sparse_cuts(s->c, at, left(r), k))
 			return false;
 	}
 	/* To the end of what fits: of a prompt, as one token finds its block. */
@@ -149,9 +150,9 @@ static bool put(struct zw_sched *s, struct plan *p, struct llm_request *r, uint3
 	if (!k)
 		return false;
 	if (k < left(r))
-		k = llm_piece(s->c, r->done, k);
+		k = llm_piece(s->c, at, k);
 	/* What others leave of a step is too little for a chunk: in the next one, where it may be the first. */
-	if (k < left(r) && s->c->o.delta_chunked && (r->done + k) % ZW_DELTA_CHUNK && p->prompt)
+	if (k < left(r) && s->c->o.delta_chunked && (at + k) % ZW_DELTA_CHUNK && p->prompt)
 		return false;
 	if (k == left(r) && r->generated < r->p.max_tokens) {
 		want = want_of(s, r);
