@@ -315,6 +315,8 @@ int llm_model_config_load(const char *dir, struct llm_model_config *cfg, struct 
 		ret = llm_json_load(path, CONFIG_MAX, &json, err);
 	if (!ret)
 		ret = llm_model_config_parse(path, json, &full, err);
+	if (!ret && !full.quant.num)
+		ret = llm_config_quant_files(dir, &full.quant, err);
 	if (!ret && access(gen, F_OK) == 0) {
 		cJSON_Delete(json);
 		json = NULL;

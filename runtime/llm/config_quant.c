@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "config_quant_keys.h"
 #include "config_value.h"
@@ -199,8 +201,8 @@ static int parse_auto_round(const struct llm_quant_place *at, struct llm_quant_c
 	return 0;
 }
 
-int llm_config_quant_object(const char *path, const char *name, const cJSON *obj,
-			    struct llm_quant_config *q, struct zw_error *err)
+static int parse_object(const struct llm_quant_place *at, struct llm_quant_config *q,
+			struct zw_error *err)
 {
 	static const struct {
 		const char *name;
@@ -214,30 +216,67 @@ int llm_config_quant_object(const char *path, const char *name, const cJSON *obj
 		{"compressed-tensors", llm_quant_parse_compressed},
 		{"modelopt", llm_quant_parse_modelopt},
 	};
-	struct llm_quant_place at = {path, name, obj};
 	const cJSON *method;
 	int ret;
 
-	memset(q, 0, sizeof(*q));
-	if (!cJSON_IsObject(obj))
-		return llm_fail(err, -EBADMSG, "%s: %s is not an object", path, name);
-	ret = llm_quant_get(&at, "quant_method", &method, err);
+	if (!cJSON_IsObject(at->obj))
+		return llm_fail(err, -EBADMSG, "%s: %s is not an object", at->path, at->name);
+	ret = llm_quant_get(at, "quant_method", &method, err);
 	if (ret)
 		return ret;
 	for (size_t i = 0; i < ZW_ARRAY_SIZE(methods); i++) {
 		if (cJSON_IsString(method) && !strcmp(method->valuestring, methods[i].name))
-			return methods[i].parse(&at, q, err);
+			return methods[i].parse(at, q, err);
 	}
-	return llm_quant_refuse(&at, "quant_method", method, err);
+	return llm_quant_refuse(at, "quant_method", method, err);
 }
 
 int llm_config_quant(const char *path, const cJSON *json, struct llm_quant_config *q,
 		     struct zw_error *err)
 {
-	const char *key = "quantization_config";
-	const cJSON *obj;
-	int ret = llm_json_member(path, json, key, &obj, err);
+	struct llm_quant_place at = {path, "quantization_config", NULL};
+	int ret = llm_json_member(path, json, at.name, &at.obj, err);
 
 	memset(q, 0, sizeof(*q));
-	return ret || !obj ? ret : llm_config_quant_object(path, key, obj, q, err);
+	return ret || !at.obj ? ret : parse_object(&at, q, err);
+}
+
+/* hf_quant_config.json: an object in an object; quantize_config.json: GPTQ's keys, at the top. */
+static int parse_file(const char *path, bool modelopt, struct llm_quant_config *q,
+		      struct zw_error *err)
+{
+	struct llm_quant_place at = {path, modelopt ? "quantization" : "quantize_config", NULL};
+	cJSON *json;
+	int ret = llm_json_load(path, CONFIG_MAX, &json, err);
+
+	if (ret)
+		return ret;
+	at.obj = json;
+	if (!cJSON_IsObject(json))
+		ret = llm_fail(err, -EBADMSG, "%s: not a JSON object", path);
+	else if (modelopt)
+		ret = llm_json_member(path, json, at.name, &at.obj, err);
+	if (!ret && !cJSON_IsObject(at.obj))
+		ret = llm_fail(err, -EBADMSG, "%s: %s is not an object", path, at.name);
+	if (!ret)
+		ret = modelopt ? llm_quant_parse_modelopt(&at, q, err) : parse_gptq(&at, q, err);
+	cJSON_Delete(json);
+	return ret;
+}
+
+int llm_config_quant_files(const char *dir, struct llm_quant_config *q, struct zw_error *err)
+{
+	static const char *const names[] = {"hf_quant_config.json", "quantize_config.json"};
+	int ret = 0;
+
+	for (size_t i = 0; i < ZW_ARRAY_SIZE(names) && !ret && !q->num; i++) {
+		char *path = llm_path_join(dir, names[i]);
+
+		if (!path)
+			return llm_fail(err, -ENOMEM, "%s: out of memory", dir);
+		if (!access(path, F_OK))
+			ret = parse_file(path, i == 0, q, err);
+		free(path);
+	}
+	return ret;
 }

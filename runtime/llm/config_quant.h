@@ -47,8 +47,7 @@ struct llm_quant_config {
  */
 int llm_config_quant(const char *path, const cJSON *json, struct llm_quant_config *q,
 		     struct zw_error *err);
-/* The same of the object itself; name: what the file calls it. */
-int llm_config_quant_object(const char *path, const char *name, const cJSON *obj,
-			    struct llm_quant_config *q, struct zw_error *err);
+/* The same of the files that ModelOpt and older tools of GPTQ put beside a config.json that says nothing. */
+int llm_config_quant_files(const char *dir, struct llm_quant_config *q, struct zw_error *err);
 
 #endif

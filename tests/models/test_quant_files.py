@@ -476,6 +476,15 @@ CASES = [
       "config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "float", "group_size": 16},
                                     "targets": ["Linear"]}}},
      [(PROJ, with_args(nvfp4, modelopt=True))], False, kv_scales),
+    ("ModelOpt, NVFP4, in a file of its own", "tiny-qwen3",
+     ("hf_quant_config.json",
+      {"producer": {"name": "modelopt", "version": "0.41.0"},
+       "quantization": {"quant_algo": "NVFP4", "kv_cache_quant_algo": "FP8", "group_size": 16,
+                        "exclude_modules": ["lm_head"]}}),
+     [(PROJ, with_args(nvfp4, modelopt=True))], False, None),
+    ("GPTQ, in a file of its own", "tiny-qwen2",
+     ("quantize_config.json", {k: v for k, v in GPTQ.items() if k != "quant_method"}),
+     [(PROJ, with_args(gptq))], False, biases),
     ("ModelOpt, mixed", "tiny-qwen3_5",
      {"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION", "quantized_layers":
       {"model.layers.0.mlp": {"quant_algo": "W4A16_NVFP4", "group_size": 16},
@@ -580,9 +589,19 @@ def write_ids(tmp, folder):
     return path
 
 
+def write_quantised(folder, tensors, config, quant):
+    """quant: quantization_config, or the name and contents of a file beside a config.json without one."""
+    if isinstance(quant, dict):
+        write_checkpoint(folder, tensors, {**config, "quantization_config": quant})
+        return
+    write_checkpoint(folder, tensors, config)
+    with open(os.path.join(folder, quant[0]), "w", encoding="utf-8") as f:
+        json.dump(quant[1], f)
+
+
 def compare(tmp, name, number, ids, quantised, plain, config, quant, activations):
     a, b = (os.path.join(tmp, f"{number}-{x}") for x in "qp")
-    write_checkpoint(a, quantised, {**config, "quantization_config": quant})
+    write_quantised(a, quantised, config, quant)
     write_checkpoint(b, plain, config)
     both = start(b, ids), start(a, ids, "--profile", "m890")
     want, got = map(result, both)
@@ -658,10 +677,16 @@ def refused(tmp):
     stray = {**tensors, "model.layers.1.mlp.other.bias": ("F16", [128], bytes(256))}
     cases = [("a bias that is no zero", wrong, GPTQ, [bias]),
              ("a bias of nothing", stray, GPTQ, ["mlp.other.bias"]),
+             ("a file without its object", tensors, ("hf_quant_config.json", {"quantization": 4}),
+              ["hf_quant_config.json", "quantization"]),
+             ("an algorithm that nobody knows", tensors,
+              ("hf_quant_config.json", {"quantization": {"quant_algo": "W4A8_AWQ"}}),
+              ["quantization.quant_algo", "W4A8_AWQ"]),
+             ("a file that is no JSON object", tensors, ("quantize_config.json", [4]), ["quantize_config.json"]),
              ("bits that the tensors do not have", tensors, {**GPTQ, "bits": 8}, ["qweight", "shape"])]
     for number, (name, t, quant, said) in enumerate(cases):
         path = os.path.join(tmp, f"r{number}")
-        write_checkpoint(path, t, {**config, "quantization_config": quant})
+        write_quantised(path, t, config, quant)
         got = perplexity(path, ids)
         ok(isinstance(got, str) and got.count("\n") == 1 and all(w in got for w in said),
            f"{name} is an error", got)
