@@ -86,6 +86,7 @@ struct host {
 	bool excused; /* the firmware may trap: its image or its bus was not left alone */
 	uint32_t seq;
 	uint64_t tail[N_QUEUES];
+	uint64_t user_tail; /* of the ring that user-mode queues share */
 };
 
 static struct host *host;
@@ -254,6 +255,7 @@ static void reset(struct host *h, bool in_steps, bool scrub)
 	h->excused = h->bus_off;
 	h->seq = 0;
 	memset(h->tail, 0, sizeof(h->tail));
+	h->user_tail = 0;
 }
 
 static void boot(struct host *h, uint32_t image_size)
@@ -437,9 +439,32 @@ static uint32_t make_commands(struct host *h, struct input *in, uint64_t at)
 	return used;
 }
 
+/* To a user-mode queue, whose rings and control block are memory that anybody may write. */
+static void submit_user(struct host *h, struct input *in, uint32_t q)
+{
+	uint64_t job = ++h->user_tail, slot = job % (1u << LOG2_SLOT);
+	uint64_t cmd = (q * 8 + slot) * CMD_BYTES;
+	struct zw_ring_entry e = {.seqno = job,
+				  .cmd_va = VA_CMD + cmd,
+				  .result_va = VA_DATA + 0x10000 + q * 256,
+				  .cookie = job};
+	struct zw_ring_ctrl ctrl = {.tail = (uint32_t)job};
+
+	e.cmd_bytes = make_commands(h, in, AT_CMD + cmd);
+	e.flags = take(in, 1) & ZW_RING_F_KNOWN;
+	ctrl.wake = (uint32_t)(job + take(in, 1) % 4 - 2);
+	for (unsigned int edits = take(in, 1) & 3; edits; edits--)
+		edit(in, &e, sizeof(e));
+	for (unsigned int edits = take(in, 1) & 1; edits; edits--)
+		edit(in, &ctrl, sizeof(ctrl));
+	memcpy(h->hbm + AT_DATA + slot * sizeof(e), &e, sizeof(e));
+	memcpy(h->hbm + AT_DATA + 0x1000, &ctrl, sizeof(ctrl));
+	write_reg(h, ZW_REG_DOORBELL(q), 1, 4);
+}
+
 static void submit(struct host *h, struct input *in)
 {
-	uint32_t q = take(in, 1) % N_QUEUES;
+	uint32_t kind = take(in, 1), q = kind % N_QUEUES;
 	uint64_t job = ++h->tail[q], slot = job % (1u << LOG2_SLOT);
 	uint64_t at = AT_QUEUE + q * QUEUE_AT;
 	uint64_t cmd = (q * 8 + slot) * CMD_BYTES;
@@ -452,6 +477,11 @@ static void submit(struct host *h, struct input *in)
 	};
 	struct zw_ring_ctrl ctrl = {.tail = (uint32_t)job};
 
+	if (kind & 0x80) {
+		h->tail[q]--;
+		submit_user(h, in, q);
+		return;
+	}
 	e.cmd_bytes = make_commands(h, in, AT_CMD + cmd);
 	for (unsigned int edits = take(in, 1) & 3; edits; edits--)
 		edit(in, &e, sizeof(e));
@@ -540,6 +570,7 @@ static void one(struct host *h, struct input *in)
 			write_reg(h, n, take(in, 1) & 3 ? ZW_RESET_KEY : take(in, 4), 4);
 			h->seq = 0;
 			memset(h->tail, 0, sizeof(h->tail));
+			h->user_tail = 0;
 		} else {
 			write_reg(h, n, take(in, 8), take(in, 1) & 1 ? 8 : 4);
 		}
