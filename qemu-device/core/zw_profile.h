@@ -20,9 +20,9 @@ struct zw_profile {
 	uint64_t tensor_bf16_flops;      /* dense peak, FLOP/s, of BF16 and F16 */
 	uint64_t vector_flops;           /* FP32 FLOP/s of the vector engine */
 	uint64_t sram_bytes;             /* on-chip buffer */
-	uint32_t tile_m, tile_n, tile_k; /* tensor engine quantisation */
+	uint32_t tile_m, tile_n, tile_k; /* largest tile of a product on one unit */
 	uint32_t tdp_watts;
-	uint64_t packet_ps;               /* fixed cost of a packet */
+	uint64_t packet_ps;               /* fixed cost of a packet that no figure below is for */
 	uint64_t job_ps;                  /* fixed cost of a job: fetch, decode, completion */
 	uint32_t hbm_efficiency_permille; /* achievable share of hbm_bw */
 	uint32_t tensor_efficiency_permille;
@@ -30,13 +30,42 @@ struct zw_profile {
 	uint64_t tensor_f32_flops; /* tensor engine with an F32 operand, FLOP/s */
 	uint64_t tensor_i8_ops;    /* both operands I8; 0: not among the types */
 	uint64_t tensor_f8_flops;  /* both operands F8E4M3 or F8E5M2; 0: not among the types */
+	uint64_t sram_bw;          /* bytes/s on the chip */
+	uint32_t units;            /* that products and attention are spread over */
+	uint64_t unit_bw;          /* bytes/s of HBM that one of them draws */
+	uint64_t unit_i8_bw;       /* ... of operands of I8 */
+	uint32_t gemm_hbm_permille, attn_hbm_permille; /* as hbm_efficiency_permille, of these */
+	/* As tensor_efficiency_permille (BF16), of the other rates. */
+	uint32_t tensor_f32_permille, tensor_i8_permille, tensor_f8_permille;
+	uint32_t gemm_edge_permille;    /* overhead of a tile of tile_m rows, each way */
+	uint32_t gemm_overlap_permille; /* share of the shorter of work and memory that shows */
+	uint64_t gemm_ps;               /* fixed cost of GEMM */
+	uint64_t gemm_split_ps;         /* ... of adding up the parts of a K that is split */
+	uint64_t experts_ps, expert_ps; /* ... of GEMM_EXPERTS, and for each expert hit */
+	uint32_t experts_permille;      /* of the rate of GEMM */
+	uint64_t attn_ps;               /* fixed cost of ATTENTION, a decode */
+	uint64_t attn_split_ps;         /* ... of bringing split keys together */
+	uint64_t attn_prefill_ps;       /* ... of one with more query rows */
+	uint32_t attn_tile;             /* query rows and keys of a tile */
+	uint32_t attn_permille;         /* of the rate of the tensor engine */
+	uint32_t attn_tail_permille;    /* of its longest item, behind all that is spread evenly */
+	uint64_t reduce_ps;             /* of a row, for each doubling above 1024 elements */
+	uint64_t topk_ps;               /* of a row, for each 1024 elements */
+	/* Power and energy. */
+	uint32_t idle_watts;
+	uint32_t bf16_flop_fj, f32_flop_fj, i8_op_fj, f8_flop_fj; /* femtojoules */
+	uint32_t attn_energy_permille; /* of that of a product's operations */
+	uint32_t hbm_byte_fj;
 };
 
-/* "810e", "m890", "c12"; NULL when unknown. Static data. */
+/* "810e", "m890", "c12", "a100-80g", "h100-sxm"; NULL when unknown. Static data. */
 const struct zw_profile *zw_profile_find(const char *name);
 /* i-th built-in profile, NULL behind the last. */
 const struct zw_profile *zw_profile_at(size_t i);
-/* Where a figure comes from: "published: ..." or "assumed: ..."; NULL for an unknown field. */
+/*
+ * Where a figure comes from: "published: ...", "measured: ..." (on the card), "fitted: ..." (to rows of
+ * tests/fidelity) or "assumed: ..."; NULL for an unknown field.
+ */
 const char *zw_profile_source(const struct zw_profile *p, const char *field);
 /*
  * Name of the i-th figure of a profile, as zw_profile_source() and profile files know it; NULL

@@ -17,7 +17,7 @@ static const char usage[] =
 	"usage: zw-info [--json] [--device SPEC] [--profile P]\n"
 	"Without --device: the accelerator nodes of this machine and what each of them is.\n"
 	"  --device SPEC  auto, drm, drm:N or sim\n"
-	"  --profile P    chip profile of the sim device: 810e, m890, c12\n"
+	"  --profile P    chip profile of the sim device: 810e, m890, c12, a100-80g, h100-sxm\n"
 	"  --json         machine-readable\n"
 	"Exit status: 0 all listed devices work, 1 one does not, 2 usage.\n";
 

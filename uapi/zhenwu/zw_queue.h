@@ -171,7 +171,7 @@ struct zw_job_result {
 	zw_le64 sram_written;
 	zw_le64 link_read;    /* bytes that came in from other cards ... */
 	zw_le64 link_written; /* ... and that went out */
-	zw_le64 energy_pj;    /* 0 until the energy model is there */
+	zw_le64 energy_pj;    /* of operations and bytes, what the chip takes when idle apart */
 	zw_le64 busy_ps[ZW_ENGINE_COUNT];
 	zw_le32 tag;   /* of the packet that failed, or of the last one */
 	zw_le32 flags; /* 0 */

@@ -65,6 +65,8 @@ enum zw_profile_id {
 	ZW_PROFILE_810E = 1,
 	ZW_PROFILE_M890 = 2,
 	ZW_PROFILE_C12 = 3,
+	ZW_PROFILE_A100_80G = 4, /* this and the next: what the clock was held against */
+	ZW_PROFILE_H100_SXM = 5,
 };
 
 /* -- reset ------------------------------------------------------------------------------------- */

@@ -44,6 +44,7 @@ struct attention_plan {
 	struct kv_seqs seqs;
 	struct kv_lists lists; /* n_items 0: all positions */
 	bool **used;           /* with lists: entries of each sequence that are read */
+	struct zw_cp_attn_work work;
 };
 
 /* Where window and start let each row begin; behind its position: it sees nothing. */
@@ -107,9 +108,34 @@ static uint64_t kv_bytes(const struct zw_cp_exec *x, uint64_t bytes, uint64_t qu
 	return zw_cp_mul_sat(bytes, q / half + !!(q % half));
 }
 
+/* Rows of a run that see keys, as tiles: all heads of a group in one if they fit, else each head by itself. */
+static void count_tiles(const struct zw_cp_exec *x, struct attention_plan *plan,
+			const struct zw_k_kv_seq *run)
+{
+	const struct zw_pkt_attention *p = x->pkt;
+	const int32_t *pos = x->index[ATT_POS];
+	uint32_t heads = p->q.dim[1], kv_heads = p->k_cache.dim[2], group = heads / kv_heads;
+	bool packed = (uint64_t)run->q_count * group <= x->profile->attn_tile;
+	uint32_t step = packed ? run->q_count : x->profile->attn_tile;
+
+	for (uint32_t r = 0; r < run->q_count; r += step) {
+		uint32_t n = run->q_count - r < step ? run->q_count - r : step;
+		int64_t from = INT64_MAX, end = 0;
+
+		for (uint32_t i = run->q_first + r; i < run->q_first + r + n; i++) {
+			from = plan->from[i] < from ? plan->from[i] : from;
+			end = pos[i] + 1ll > end ? pos[i] + 1ll : end;
+		}
+		if (end <= from)
+			continue;
+		zw_cp_attn_rows(x->profile, &plan->work, packed ? (uint64_t)n * group : n,
+				(uint64_t)(end - from), packed ? kv_heads : heads);
+	}
+	plan->work.packed &= packed;
+}
+
 /* Without lists: rows that follow each other in one sequence share what they read. */
-static uint64_t count_runs(struct zw_cp_exec *x, const struct attention_plan *plan,
-			   uint64_t token_bytes)
+static uint64_t count_runs(struct zw_cp_exec *x, struct attention_plan *plan, uint64_t token_bytes)
 {
 	const struct zw_pkt_attention *p = x->pkt;
 	const int32_t *pos = x->index[ATT_POS];
@@ -123,6 +149,7 @@ static uint64_t count_runs(struct zw_cp_exec *x, const struct attention_plan *pl
 		const struct kv_seq *q = &plan->seqs.seq[plan->seqs.of_row[plan->run[i].q_first]];
 		uint64_t keys = q->pos_end > q->pos_first ? q->pos_end - q->pos_first : 0;
 
+		count_tiles(x, plan, &plan->run[i]);
 		bytes = zw_cp_add_sat(bytes,
 				      kv_bytes(x, keys * token_bytes,
 					       (uint64_t)plan->run[i].q_count * p->q.dim[1]));
@@ -263,13 +290,20 @@ static int count_lists(struct zw_cp_exec *x, struct attention_plan *plan, uint64
 static uint64_t attention_compute(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_attention *p = x->pkt;
-	/* scores and weighted values: 2 d each */
-	uint64_t mma = zw_cp_rate_ps(zw_cp_mul_sat(x->scores, 4ull * p->q.dim[2]),
-				     zw_cp_tensor_rate(x->profile, p->q.dtype, p->k_cache.dtype),
-				     x->profile->tensor_efficiency_permille);
-	/* the softmax runs beside them */
-	uint64_t softmax = zw_cp_vector_ps(x->profile, x->scores, 5);
+	const struct attention_plan *plan = x->plan;
+	struct zw_cp_tensor_unit unit = zw_cp_tensor_unit(x->profile, p->q.dtype, p->k_cache.dtype);
+	/* the softmax runs beside the products */
+	uint64_t softmax = zw_cp_vector_ps(x->profile, x->scores, 5), mma, power;
 
+	/* scores and weighted values: 2 d each */
+	x->cost.ops = zw_cp_mul_sat(x->scores, 4ull * p->q.dim[2]);
+	x->cost.ops_fj = (uint32_t)((uint64_t)unit.fj * x->profile->attn_energy_permille / 1000);
+	x->cost.hbm_permille = x->profile->attn_hbm_permille;
+	x->cost.fixed_ps = zw_cp_attn_fixed_ps(x->profile, &plan->work);
+	mma = plan->lists.n_items ? zw_cp_rate_ps(x->cost.ops, unit.rate, x->profile->attn_permille)
+				  : zw_cp_attn_ps(x->profile, &plan->work, p->q.dim[2], unit.rate);
+	power = zw_cp_power_ps(x->profile, x->cost.ops, x->cost.ops_fj);
+	mma = power > mma ? power : mma;
 	return mma > softmax ? mma : softmax;
 }
 
@@ -379,6 +413,7 @@ static int attention_prepare(struct zw_cp_exec *x)
 	if (!plan)
 		return -EIO;
 	x->plan = plan;
+	plan->work.packed = true;
 	err = row_starts(x, plan);
 	if (!err)
 		err = zw_cp_load_seqs(x, pos, plan->from, x->index[ATT_SEQ], ATT_TABLE, t,

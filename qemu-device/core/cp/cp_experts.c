@@ -284,20 +284,45 @@ static void reread(struct zw_cp_exec *x, const struct experts_plan *plan, uint64
 	scale_reads(w, counted_w, all_w);
 }
 
+static void experts_traffic(struct zw_cp_exec *x)
+{
+	const struct zw_cp_traffic *a = &x->traffic[EXPERTS_A];
+	uint64_t half = x->profile->sram_bytes / 2 ? x->profile->sram_bytes / 2 : 1;
+
+	if (zw_cp_add_sat(a->hbm_read, a->sys_read) > half)
+		reread(x, x->plan, half);
+}
+
 static uint64_t experts_compute(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_gemm_experts *p = x->pkt;
 	const struct experts_plan *plan = x->plan;
-	const struct zw_cp_traffic *a = &x->traffic[EXPERTS_A];
-	uint64_t half = x->profile->sram_bytes / 2 ? x->profile->sram_bytes / 2 : 1, rows = 0;
+	uint64_t pairs = (uint64_t)x->rows * p->ids.dim[1];
+	struct zw_cp_product g = {
+		.unit = zw_cp_tensor_unit(x->profile, p->a.dtype, p->w.dtype),
+		.n = p->w.dim[1],
+		.k = p->w.dim[2],
+		.outputs = zw_cp_mul_sat(pairs, p->w.dim[1]),
+		.bytes = zw_cp_add_sat(x->cost.hbm_read, x->cost.hbm_written),
+	};
+	uint64_t ps;
 
-	if (zw_cp_add_sat(a->hbm_read, a->sys_read) > half)
-		reread(x, plan, half);
 	/* Tiles are those of one expert. */
-	for (uint32_t e = 0; e < p->w.dim[0]; e++)
-		rows += quotient(plan->rows[e], x->profile->tile_m) * x->profile->tile_m;
-	return zw_cp_tensor_ps(x->profile, rows, p->w.dim[1], p->w.dim[2],
-			       zw_cp_tensor_rate(x->profile, p->a.dtype, p->w.dtype));
+	for (unsigned int i = 0; i < ZW_CP_TILE_ROWS; i++) {
+		uint32_t rows = zw_cp_tile_rows(x->profile, i);
+
+		for (uint32_t e = 0; e < p->w.dim[0]; e++)
+			g.row_tiles[i] += quotient(plan->rows[e], rows);
+	}
+	g.ops = zw_cp_mul_sat(zw_cp_mul_sat(g.outputs, g.k), 2);
+	g.unit.permille =
+		(uint32_t)((uint64_t)g.unit.permille * x->profile->experts_permille / 1000);
+	x->cost.fixed_ps = x->profile->experts_ps;
+	x->cost.hbm_permille = x->profile->gemm_hbm_permille;
+	x->cost.ops = g.ops;
+	x->cost.ops_fj = g.unit.fj;
+	ps = zw_cp_product_ps(x->profile, &g);
+	return zw_cp_add_sat(ps, zw_cp_mul_sat(x->profile->expert_ps, plan->hit));
 }
 
 /* -- table -------------------------------------------------------------------------------------------- */
@@ -309,5 +334,6 @@ const struct zw_cp_impl zw_cp_gemm_experts = {
 	.validate = experts_validate,
 	.prepare = experts_prepare,
 	.run = experts_run,
+	.traffic = experts_traffic,
 	.compute = experts_compute,
 };

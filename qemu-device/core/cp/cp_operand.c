@@ -133,6 +133,36 @@ void zw_cp_traffic_sum(const struct zw_cp_exec *x, struct zw_cp_cost *cost)
 	}
 }
 
+void zw_cp_resident_hits(struct zw_cp_exec *x)
+{
+	for (unsigned int i = 0; i < ZW_OP_MAX_TENSORS; i++) {
+		struct zw_cp_traffic *t = &x->traffic[i];
+		uint64_t len = x->extent[i].len, hit;
+
+		if (!len || !t->hbm_read)
+			continue;
+		hit = zw_cp_resident_bytes(x->resident, x->extent[i].va, len);
+		hit = (uint64_t)((unsigned __int128)t->hbm_read * hit / len);
+		t->hbm_read -= hit;
+		plus(&t->sram_read, hit);
+	}
+}
+
+void zw_cp_resident_operands(struct zw_cp_exec *x)
+{
+	uint64_t capacity = x->profile->sram_bytes / 2;
+
+	/* What was written last is the latest. */
+	for (unsigned int out = 0; out < 2; out++)
+		for (unsigned int i = 0; i < ZW_OP_MAX_TENSORS; i++) {
+			const struct zw_cp_traffic *t = &x->traffic[i];
+
+			if (x->extent[i].len && (out ? t->hbm_written : t->hbm_read) > 0)
+				zw_cp_resident_touch(x->resident, capacity, x->extent[i].va,
+						     x->extent[i].len);
+		}
+}
+
 int zw_cp_map(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, uint32_t access,
 	      uint64_t bytes)
 {
@@ -141,6 +171,8 @@ int zw_cp_map(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, u
 	if (err)
 		return zw_cp_mem_status(x, err);
 	x->mapped[i] = true;
+	x->extent[i].va = va;
+	x->extent[i].len = len;
 	zw_cp_count(x, i, &x->view[i], bytes);
 	return 0;
 }

@@ -251,7 +251,7 @@ static uint64_t select_blocks_compute(struct zw_cp_exec *x)
 
 	return zw_cp_add_sat(vector, zw_cp_rate_ps(zw_cp_mul_sat(scores, 2ull * p->q.dim[2]),
 						   x->profile->tensor_f32_flops,
-						   x->profile->tensor_efficiency_permille));
+						   x->profile->tensor_f32_permille));
 }
 
 const struct zw_cp_impl zw_cp_select_blocks = {
@@ -398,11 +398,11 @@ static int select_slash_run(struct zw_cp_exec *x)
 static uint64_t select_slash_compute(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_select_slash *p = x->pkt;
+	struct zw_cp_tensor_unit unit = zw_cp_tensor_unit(x->profile, p->q.dtype, p->k_cache.dtype);
 	uint64_t pairs = zw_cp_mul_sat(x->scores, p->q.dim[1]);
 	/* scores twice; softmax, and the sums along columns and diagonals, beside them; then the choice */
-	uint64_t mma = zw_cp_rate_ps(zw_cp_mul_sat(pairs, 4ull * p->q.dim[2]),
-				     zw_cp_tensor_rate(x->profile, p->q.dtype, p->k_cache.dtype),
-				     x->profile->tensor_efficiency_permille);
+	uint64_t mma =
+		zw_cp_rate_ps(zw_cp_mul_sat(pairs, 4ull * p->q.dim[2]), unit.rate, unit.permille);
 	uint64_t softmax = zw_cp_vector_ps(x->profile, pairs, 10);
 
 	return zw_cp_add_sat(

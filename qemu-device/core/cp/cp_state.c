@@ -7,7 +7,8 @@
 #include "zw_cp_int.h"
 
 ZW_STATE_SIZE(sizeof(struct zw_cp_clock), 232);
-ZW_STATE_SIZE(sizeof(struct zw_cp_queue), 424);
+ZW_STATE_SIZE(sizeof(struct zw_cp_resident), 528);
+ZW_STATE_SIZE(sizeof(struct zw_cp_queue), 1000);
 ZW_STATE_SIZE(sizeof(struct zw_cp_sem), 160);
 /* Not in the stream: `buffers_loaded`, for tests, and `hold`, which is the device's. */
 ZW_STATE_SIZE(sizeof(struct zw_cp) - sizeof(struct zw_cp_config) - sizeof(struct zw_cp_exec) -
@@ -71,6 +72,28 @@ static void buffer_state(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_stat
 	}
 }
 
+static void resident_state(struct zw_cp_resident *r, struct zw_state *st)
+{
+	uint64_t bytes = 0;
+
+	zw_state_u32(st, &r->n);
+	if (!zw_state_check(st, r->n <= ZW_CP_RESIDENT, "too many operands on the chip")) {
+		r->n = 0;
+		return;
+	}
+	for (unsigned int i = 0; i < r->n; i++) {
+		zw_state_u64(st, &r->range[i].va);
+		zw_state_u64(st, &r->range[i].end);
+		if (!zw_state_check(st, r->range[i].end > r->range[i].va,
+				    "an operand on the chip ends before it begins")) {
+			r->n = 0;
+			return;
+		}
+		bytes += r->range[i].end - r->range[i].va;
+	}
+	r->bytes = bytes;
+}
+
 static void queue_state(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_state *st)
 {
 	clock_state(&q->clk, st);
@@ -88,6 +111,8 @@ static void queue_state(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_state
 	zw_state_u64(st, &q->bytes.sram_read);
 	zw_state_u64(st, &q->bytes.sram_written);
 	zw_state_u64(st, &q->packets);
+	zw_state_u64(st, &q->energy_pj);
+	resident_state(&q->resident, st);
 	buffer_state(cp, q, st);
 }
 

@@ -123,6 +123,8 @@ static int gemm_prepare(struct zw_cp_exec *x)
 		if (!plan->w)
 			return -EIO;
 	}
+	x->extent[GEMM_W].va = p->w.va;
+	x->extent[GEMM_W].len = zw_cp_bytes(p->w.dtype, zw_cp_tensor_span(&p->w, p->w.dim[0]));
 	return map_panels(x, &p->w, plan->panel);
 }
 
@@ -257,10 +259,8 @@ static void reread(struct zw_cp_traffic *t, uint64_t passes)
 	t->sys_read = zw_cp_mul_sat(t->sys_read, passes);
 }
 
-static uint64_t gemm_compute(struct zw_cp_exec *x)
+static void gemm_traffic(struct zw_cp_exec *x)
 {
-	const struct zw_pkt_gemm *p = x->pkt;
-	const struct gemm_plan *plan = x->plan;
 	struct zw_cp_traffic *a = &x->traffic[GEMM_A], *w = &x->traffic[GEMM_W];
 	uint64_t half = x->profile->sram_bytes / 2 ? x->profile->sram_bytes / 2 : 1;
 	uint64_t bytes_a = zw_cp_add_sat(a->hbm_read, a->sys_read);
@@ -274,8 +274,31 @@ static uint64_t gemm_compute(struct zw_cp_exec *x)
 		reread(w, blocks_a);
 	else
 		reread(a, blocks_w);
-	return zw_cp_tensor_ps(x->profile, x->rows, plan->n, plan->k,
-			       zw_cp_tensor_rate(x->profile, p->a.dtype, p->w.dtype));
+}
+
+static uint64_t gemm_compute(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_gemm *p = x->pkt;
+	const struct gemm_plan *plan = x->plan;
+	struct zw_cp_product g = {
+		.unit = zw_cp_tensor_unit(x->profile, p->a.dtype, p->w.dtype),
+		.n = plan->n,
+		.k = plan->k,
+		.outputs = zw_cp_mul_sat(x->rows, plan->n),
+		.bytes = zw_cp_add_sat(x->cost.hbm_read, x->cost.hbm_written),
+	};
+
+	for (unsigned int i = 0; i < ZW_CP_TILE_ROWS; i++) {
+		uint32_t rows = zw_cp_tile_rows(x->profile, i);
+
+		g.row_tiles[i] = x->rows / rows + !!(x->rows % rows);
+	}
+	g.ops = zw_cp_mul_sat(zw_cp_mul_sat(g.outputs, plan->k), 2);
+	x->cost.fixed_ps = x->profile->gemm_ps;
+	x->cost.hbm_permille = x->profile->gemm_hbm_permille;
+	x->cost.ops = g.ops;
+	x->cost.ops_fj = g.unit.fj;
+	return zw_cp_product_ps(x->profile, &g);
 }
 
 const struct zw_cp_impl zw_cp_gemm = {
@@ -284,5 +307,6 @@ const struct zw_cp_impl zw_cp_gemm = {
 	.supported = gemm_supported,
 	.prepare = gemm_prepare,
 	.run = gemm_run,
+	.traffic = gemm_traffic,
 	.compute = gemm_compute,
 };

@@ -50,6 +50,7 @@ static uint64_t rmsnorm_compute(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_rmsnorm *p = x->pkt;
 
+	x->cost.fixed_ps += zw_cp_reduce_ps(x->profile, zw_cp_inner(&p->x));
 	return zw_cp_vector_ps(x->profile, elements(x, &p->x), 4);
 }
 
@@ -85,6 +86,7 @@ static uint64_t gated_norm_compute(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_gated_norm *p = x->pkt;
 
+	x->cost.fixed_ps += zw_cp_reduce_ps(x->profile, zw_cp_inner(&p->x));
 	return zw_cp_vector_ps(x->profile, elements(x, &p->x), 12);
 }
 
@@ -348,10 +350,15 @@ static uint64_t argmax_compute(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_argmax *p = x->pkt;
 
+	/* once within the units, once across them */
+	x->cost.fixed_ps += 2 * zw_cp_reduce_ps(x->profile, p->x.dim[1]);
 	return zw_cp_vector_ps(x->profile, elements(x, &p->x), 1);
 }
 
 enum { TOPK_X, TOPK_VALUES, TOPK_IDS };
+
+/* Operations for an element: passes over the row until what is left is few enough to be sorted. */
+#define TOPK_OPS 720
 
 static uint32_t topk_validate(const void *pkt)
 {
@@ -423,7 +430,9 @@ static uint64_t topk_compute(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_topk *p = x->pkt;
 
-	return zw_cp_vector_ps(x->profile, elements(x, &p->x), 4);
+	/* One unit has a row, and goes through it again and again. */
+	x->cost.fixed_ps += zw_cp_mul_sat(x->profile->topk_ps, p->x.dim[1] / 1024);
+	return zw_cp_vector_ps(x->profile, elements(x, &p->x), TOPK_OPS);
 }
 
 /* -- table ------------------------------------------------------------------------------------------------- */

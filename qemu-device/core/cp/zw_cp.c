@@ -121,12 +121,13 @@ static void account_busy(struct zw_cp *cp, struct zw_cp_queue *q, unsigned int e
 }
 
 /* The one place where a packet enters clock, job result and counters. */
-static void retire(struct zw_cp *cp, struct zw_cp_queue *q, const struct zw_cp_exec *x)
+static void retire(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec *x)
 {
 	const struct zw_cp_cost *cost = &x->cost;
-	uint64_t busy;
+	uint64_t busy, energy = zw_cp_energy_pj(x->profile, cost);
 
 	zw_cp_clock_retire(&q->clk, x->profile, x->op->engine, x->pkt, cost, &busy);
+	zw_cp_resident_operands(x);
 	account_busy(cp, q, x->op->engine, busy);
 	q->bytes.hbm_read = zw_cp_add_sat(q->bytes.hbm_read, cost->hbm_read);
 	q->bytes.hbm_written = zw_cp_add_sat(q->bytes.hbm_written, cost->hbm_written);
@@ -134,6 +135,7 @@ static void retire(struct zw_cp *cp, struct zw_cp_queue *q, const struct zw_cp_e
 	q->bytes.sys_written = zw_cp_add_sat(q->bytes.sys_written, cost->sys_written);
 	q->bytes.sram_read = zw_cp_add_sat(q->bytes.sram_read, cost->sram_read);
 	q->bytes.sram_written = zw_cp_add_sat(q->bytes.sram_written, cost->sram_written);
+	q->energy_pj = zw_cp_add_sat(q->energy_pj, energy);
 	q->packets++;
 	if (cp->cfg.pmu) {
 		struct zw_pmu *pmu = cp->cfg.pmu;
@@ -144,6 +146,7 @@ static void retire(struct zw_cp *cp, struct zw_cp_queue *q, const struct zw_cp_e
 		pmu_add(&pmu->sys_written, cost->sys_written);
 		pmu_add(&pmu->sram_read, cost->sram_read);
 		pmu_add(&pmu->sram_written, cost->sram_written);
+		pmu_add(&pmu->energy_pj, energy);
 		pmu_add(&pmu->packets, 1);
 		atomic_fetch_add_explicit(&pmu->progress, 1, memory_order_relaxed);
 	}
@@ -187,8 +190,10 @@ void zw_cp_set_mem_error(struct zw_soc_job *job, int err, const struct zw_mem_fa
  */
 static int prepare_packet(struct zw_cp_exec *x)
 {
-	int err = zw_cp_operands_begin(x);
+	int err;
 
+	zw_cp_cost_begin(x->profile, x->op->engine, &x->cost);
+	err = zw_cp_operands_begin(x);
 	if (err || x->skipped || !x->rows)
 		return err;
 	if (x->op->impl->prepare)
@@ -197,9 +202,14 @@ static int prepare_packet(struct zw_cp_exec *x)
 		err = zw_cp_operands_clash(x);
 	if (err)
 		return err;
+	if (x->op->impl->traffic)
+		x->op->impl->traffic(x);
+	zw_cp_resident_hits(x);
+	zw_cp_traffic_sum(x, &x->cost);
 	if (x->op->impl->compute)
 		x->cost.compute_ps = x->op->impl->compute(x);
-	zw_cp_traffic_sum(x, &x->cost);
+	if (x->cost.lead_ps)
+		zw_cp_cost_on_chip(x->profile, &x->cost);
 	return 0;
 }
 
@@ -292,6 +302,7 @@ static void run_packets(struct zw_cp *cp, struct zw_soc_job *job)
 			.cfg = &cp->cfg,
 			.profile = cp->cfg.profile,
 			.clk = &q->clk,
+			.resident = &q->resident,
 			.sems = &cp->sems,
 			.vm = job->vm,
 			.op = zw_cp_op_find(hdr->opcode),
@@ -336,6 +347,7 @@ static struct zw_job_result make_result(const struct zw_soc_job *job, const stru
 		.sys_read = q->bytes.sys_read,
 		.sys_written = q->bytes.sys_written,
 		.packets = q->packets,
+		.energy_pj = q->energy_pj,
 		.sram_read = q->bytes.sram_read,
 		.sram_written = q->bytes.sram_written,
 		.tag = zw_cp_job_tag(job),
@@ -383,7 +395,9 @@ static void open_job(struct zw_cp_queue *q, uint64_t seqno)
 	q->active = true;
 	q->seqno = seqno;
 	q->packets = 0;
+	q->energy_pj = 0;
 	q->next_offset = 0;
+	zw_cp_resident_clear(&q->resident);
 	memset(q->busy_ps, 0, sizeof(q->busy_ps));
 	memset(&q->bytes, 0, sizeof(q->bytes));
 	q->start_ps = q->clk.now;

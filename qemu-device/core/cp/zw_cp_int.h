@@ -9,7 +9,7 @@
  *	prepare                  the rest of that: parts of operands, indexes; after it the cost is complete
  *	clash (cp_operand.c)     no output on the same memory as something else
  *	run                      computes; the first step that writes
- *	time (cp_time.c)         clock, job result and counters
+ *	time (cp_time.c)         clock, job result and counters; what a packet takes is in cp_cost*.c
  */
 #ifndef ZW_CP_INT_H
 #define ZW_CP_INT_H
@@ -49,11 +49,15 @@
 
 /* -- simulated time (cp_time.c) ----------------------------------------------------------------------- */
 
-/* What a packet costs apart from its fixed cost. */
 struct zw_cp_cost {
-	uint64_t compute_ps;
+	uint64_t fixed_ps;   /* before its engine has the first operand */
+	uint64_t lead_ps;    /* of that: what memory is at work in already */
+	uint64_t compute_ps; /* what it takes apart from that, with memory to itself */
 	uint64_t hbm_read, hbm_written, sys_read, sys_written; /* bytes */
-	uint64_t sram_read, sram_written;                      /* cost no time yet */
+	uint64_t sram_read, sram_written; /* on the chip, operands found there too */
+	uint32_t hbm_permille;            /* of the bandwidth of HBM */
+	uint64_t ops;                     /* that take energy, each so much */
+	uint32_t ops_fj;
 	uint64_t not_before; /* it starts no earlier: the time of the signal that it waited for */
 };
 
@@ -84,12 +88,88 @@ uint64_t zw_cp_clock_retire(struct zw_cp_clock *clk, const struct zw_profile *p,
 			    unsigned int engine, const struct zw_pkt *hdr,
 			    const struct zw_cp_cost *cost, uint64_t *busy_ps);
 
-/* Compute time of the shapes (cost rules in Documentation/device/time.md). */
-uint64_t zw_cp_tensor_ps(const struct zw_profile *p, uint64_t m, uint64_t n, uint64_t k,
-			 uint64_t rate);
-/* Operations per second of the tensor engine on operands of two types. */
-uint64_t zw_cp_tensor_rate(const struct zw_profile *p, unsigned int dtype_a, unsigned int dtype_b);
+/* -- costs (cp_cost*.c); rules in Documentation/device/time.md ------------------------------------------ */
+
+/* What a packet of an engine costs before anybody has looked at it. */
+void zw_cp_cost_begin(const struct zw_profile *p, unsigned int engine, struct zw_cp_cost *cost);
+/* All bytes that it moves on the chip. */
+uint64_t zw_cp_cost_bytes(const struct zw_cp_cost *cost);
+/* It takes no less than moving these. */
+void zw_cp_cost_on_chip(const struct zw_profile *p, struct zw_cp_cost *cost);
 uint64_t zw_cp_vector_ps(const struct zw_profile *p, uint64_t elements, uint32_t ops);
+/* What it takes to bring the elements of a long row together. */
+uint64_t zw_cp_reduce_ps(const struct zw_profile *p, uint64_t elements);
+/* No number of operations with `fj` each goes faster than the power allows. */
+uint64_t zw_cp_power_ps(const struct zw_profile *p, uint64_t ops, uint32_t fj);
+/* Energy of operations and of bytes of HBM; what the chip takes when idle is not in it. */
+uint64_t zw_cp_energy_pj(const struct zw_profile *p, const struct zw_cp_cost *cost);
+
+/* The tensor units, as operands of two types meet them. */
+struct zw_cp_tensor_unit {
+	uint64_t rate; /* operations/s of all of them together */
+	uint32_t permille;
+	uint32_t fj; /* of an operation */
+	uint64_t bw; /* bytes/s of HBM that one of them draws */
+};
+
+struct zw_cp_tensor_unit zw_cp_tensor_unit(const struct zw_profile *p, unsigned int dtype_a,
+					   unsigned int dtype_b);
+
+#define ZW_CP_TILE_ROWS 4u /* heights of a tile: tile_m and its halves */
+
+struct zw_cp_product {
+	struct zw_cp_tensor_unit unit;
+	uint64_t row_tiles[ZW_CP_TILE_ROWS]; /* tiles that the rows make, by their height */
+	uint64_t n, k;
+	uint64_t outputs; /* elements */
+	uint64_t bytes;   /* of HBM */
+	uint64_t ops;     /* asked for, without padding */
+};
+
+/* Rows of a tile of the i-th height; they ascend. */
+uint32_t zw_cp_tile_rows(const struct zw_profile *p, unsigned int i);
+/* With all of the memory's bandwidth to itself. */
+uint64_t zw_cp_product_ps(const struct zw_profile *p, const struct zw_cp_product *g);
+/* `count` products of m x n x k at once, with operands that are on the chip. */
+uint64_t zw_cp_products_ps(const struct zw_profile *p, const struct zw_cp_tensor_unit *unit,
+			   uint64_t count, uint64_t m, uint64_t n, uint64_t k);
+
+/* What attention consists of; zero-filled, and packed true, is nothing. */
+struct zw_cp_attn_work {
+	uint64_t items;    /* tiles of query rows, of all heads */
+	uint64_t quarters; /* quarters of these, times the tiles of keys that they see */
+	uint64_t longest;  /* the most of one item */
+	uint64_t key_tiles;
+	bool packed; /* all heads of a group in one tile: may be split along the keys */
+};
+
+/* `times` items of `rows` query rows that see `keys` keys. */
+void zw_cp_attn_rows(const struct zw_profile *p, struct zw_cp_attn_work *w, uint64_t rows,
+		     uint64_t keys, uint64_t times);
+/* In how many parts the keys are split. */
+uint64_t zw_cp_attn_splits(const struct zw_profile *p, const struct zw_cp_attn_work *w);
+uint64_t zw_cp_attn_fixed_ps(const struct zw_profile *p, const struct zw_cp_attn_work *w);
+uint64_t zw_cp_attn_ps(const struct zw_profile *p, const struct zw_cp_attn_work *w, uint32_t d,
+		       uint64_t rate);
+
+/* -- what is on the chip (cp_resident.c) ---------------------------------------------------------------- */
+
+#define ZW_CP_RESIDENT 32u
+
+/* Ranges of virtual addresses of the job's VM, the latest first; disjoint. Zero-filled is empty. */
+struct zw_cp_resident {
+	uint32_t n;
+	uint64_t bytes;
+	struct {
+		uint64_t va, end;
+	} range[ZW_CP_RESIDENT];
+};
+
+void zw_cp_resident_clear(struct zw_cp_resident *r);
+/* How many bytes of [va, va + len) are there. */
+uint64_t zw_cp_resident_bytes(const struct zw_cp_resident *r, uint64_t va, uint64_t len);
+/* [va, va + len) was moved; there is room for `capacity` bytes. */
+void zw_cp_resident_touch(struct zw_cp_resident *r, uint64_t capacity, uint64_t va, uint64_t len);
 
 /* -- semaphores (cp_sem.c) ---------------------------------------------------------------------------- */
 
@@ -156,7 +236,12 @@ struct zw_cp_impl {
 	 */
 	int (*prepare)(struct zw_cp_exec *x); /* NULL: the operand list says it all */
 	int (*run)(struct zw_cp_exec *x);
-	/* Returns picoseconds of arithmetic, adds re-reads to x->traffic; NULL: bytes are all it costs. */
+	/* Adds re-reads to x->traffic; NULL: every operand is moved once. */
+	void (*traffic)(struct zw_cp_exec *x);
+	/*
+	 * Returns picoseconds of arithmetic; bytes are in x->cost, and what else of it is not what
+	 * zw_cp_cost_begin() gave is set here. NULL: bytes are all it costs.
+	 */
 	uint64_t (*compute)(struct zw_cp_exec *x);
 };
 
@@ -263,6 +348,7 @@ struct zw_cp_exec {
 	const struct zw_cp_config *cfg;
 	const struct zw_profile *profile;
 	const struct zw_cp_clock *clk;
+	struct zw_cp_resident *resident;
 	struct zw_cp_sems *sems;
 	unsigned int vm;
 	const struct zw_cp_op *op;
@@ -277,6 +363,10 @@ struct zw_cp_exec {
 	struct zw_mem_pieces pieces[ZW_OP_MAX_TENSORS]; /* what is written of it; bytes 0: all */
 	int32_t *index[ZW_OP_MAX_TENSORS];
 	struct zw_cp_traffic traffic[ZW_OP_MAX_TENSORS];
+	/* what these bytes are part of, if it may stay on the chip; len 0: it streams by */
+	struct {
+		uint64_t va, len;
+	} extent[ZW_OP_MAX_TENSORS];
 
 	/* views that prepare made, any number */
 	struct zw_view *late;
@@ -328,6 +418,10 @@ int zw_cp_map_late(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t l
 		   uint64_t bytes, size_t *slot);
 /* Counts `bytes` of operand i, split as the view is between HBM and system memory. */
 void zw_cp_count(struct zw_cp_exec *x, unsigned int i, const struct zw_view *view, uint64_t bytes);
+/* What operands read of HBM, and what is still on the chip, they read there. */
+void zw_cp_resident_hits(struct zw_cp_exec *x);
+/* The packet retires: its operands are on the chip now, or streamed by. */
+void zw_cp_resident_operands(struct zw_cp_exec *x);
 /* Sums the operands' traffic. */
 void zw_cp_traffic_sum(const struct zw_cp_exec *x, struct zw_cp_cost *cost);
 /* Copies n I32 elements at va to private memory and counts them for operand i. */
@@ -397,8 +491,10 @@ struct zw_cp_queue {
 	uint64_t seqno;
 	uint64_t start_ps;
 	uint64_t busy_ps[ZW_ENGINE_COUNT];
-	struct zw_cp_cost bytes; /* compute_ps and not_before unused */
+	struct zw_cp_cost bytes; /* nothing else in it is used */
 	uint64_t packets;        /* retired */
+	uint64_t energy_pj;
+	struct zw_cp_resident resident;
 	/* what goes on with it: the checked buffer, and where in it */
 	struct zw_cp_buffer buffer;
 	uint32_t next_offset;

@@ -63,7 +63,7 @@ enum zw_dev_log_level {
 struct zw_dev_options {
 	uint32_t size;  /**< sizeof(struct zw_dev_options) */
 	uint32_t flags; /**< must be 0 */
-	/** sim: chip profile "810e", "m890", "c12", or the path of a profile file (with a slash in
+	/** sim: chip profile "810e", "m890", "c12", "a100-80g", "h100-sxm", or the path of a profile file (with a slash in
 	 *  it). NULL: $ZW_PROFILE, else "810e". On drm the chip is what it is: a name that differs from it is -ENODEV, so that a caller who asks for a
 	 *  profile never measures another one. */
 	const char *profile;

@@ -420,6 +420,39 @@ static inline int env_setup(void **state)
 	return 0;
 }
 
+/*
+ * Figures to compute by hand with: every packet costs 1 us, memory moves 1.5 bytes/ps, one unit does all products in
+ * tiles of no more than 8 x 32 x 64, and nothing costs anything besides.
+ */
+static inline void env_plain(struct cp_env *e)
+{
+	struct zw_profile *p = &e->profile;
+
+	p->hbm_bw = 2000000000000;
+	p->hbm_efficiency_permille = p->gemm_hbm_permille = p->attn_hbm_permille = 750;
+	p->sram_bw = 1ull << 60;
+	p->units = 1;
+	p->unit_bw = p->unit_i8_bw = 1ull << 60;
+	p->tile_m = 8;
+	p->tile_n = 32;
+	p->tile_k = 64;
+	p->tensor_efficiency_permille = p->tensor_f32_permille = 850;
+	p->tensor_i8_permille = p->tensor_f8_permille = p->attn_permille = 850;
+	p->packet_ps = p->gemm_ps = p->experts_ps = p->attn_ps = p->attn_prefill_ps = 1000000;
+	p->gemm_split_ps = p->expert_ps = p->attn_split_ps = p->reduce_ps = p->topk_ps = 0;
+	p->gemm_edge_permille = p->gemm_overlap_permille = p->attn_tail_permille = 0;
+	p->experts_permille = 1000;
+	p->attn_tile = 4;
+	p->bf16_flop_fj = p->f32_flop_fj = p->i8_op_fj = p->f8_flop_fj = p->hbm_byte_fj = 0;
+}
+
+static inline int env_setup_plain(void **state)
+{
+	*state = env_new("810e", 0);
+	env_plain(*state);
+	return 0;
+}
+
 static inline int env_teardown(void **state)
 {
 	env_free(*state);

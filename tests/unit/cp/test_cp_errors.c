@@ -1153,7 +1153,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(faults, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(write_only, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(no_rows, env_setup, env_teardown),
-		cmocka_unit_test_setup_teardown(longest, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(longest, env_setup_plain, env_teardown),
 		cmocka_unit_test_setup_teardown(aliases, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(late_aliases, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(unused_blocks, env_setup, env_teardown),

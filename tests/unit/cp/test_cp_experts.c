@@ -288,8 +288,8 @@ static void swiglu(void **state)
 }
 
 /*
- * By hand from the profile 810e: packet 1 us, HBM 1.5 bytes/ps, tensor 255 TFLOPS in BF16, tiles 64 x 128 x 64,
- * vector 20 TFLOPS.
+ * By hand (env_plain()): packet 1 us, HBM 1.5 bytes/ps, tensor 255 TFLOPS in BF16, tiles of up to 8 x 32 x 64, vector 20
+ * TFLOPS.
  */
 static void golden(void **state)
 {
@@ -308,12 +308,12 @@ static void golden(void **state)
 	EMIT(e, g);
 	env_run_ok(e);
 	assert_int_equal(e->result.hbm_read + e->result.hbm_written, bytes);
-	/* 250,648 bytes / 1.5 = 167,099 ps; (128 + 64 + 64) * 256 * 128 * 2 FLOP / 255e12 = 65,794 ps */
+	/* 250,648 bytes / 1.5 = 167,099 ps; (33 + 1 + 1) x 8 tiles of 2 x 32 in 65 ps each */
 	assert_int_equal(e->result.busy_ps[ZW_ENGINE_TENSOR], 1000000 + 167099);
 	e->profile.hbm_bw *= 1000;
 	EMIT(e, g);
 	env_run_ok(e);
-	assert_int_equal(e->result.busy_ps[ZW_ENGINE_TENSOR], 1000000 + 65794);
+	assert_int_equal(e->result.busy_ps[ZW_ENGINE_TENSOR], 1000000 + 35 * 8 * 65);
 	/* 50 * 30 * 8 / 20e12 = 600 ps */
 	r.x = random_tensor(e, IN_HBM, F32, 50, 30, 0, 0);
 	r.weights = tensor(e, IN_HBM, F32, 50, 2, 0, 0);
@@ -362,7 +362,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(unmapped, env_setup, env_teardown),
 		cmocka_unit_test(same_bits),
 		cmocka_unit_test_setup_teardown(swiglu, env_setup, env_teardown),
-		cmocka_unit_test_setup_teardown(golden, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(golden, env_setup_plain, env_teardown),
 		cmocka_unit_test_setup_teardown(sram, env_setup, env_teardown),
 	};
 

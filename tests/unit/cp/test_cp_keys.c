@@ -243,7 +243,7 @@ static void blocks_cost(void **state)
 
 	e->profile.hbm_bw *= 1000;
 	e->profile.vector_flops = e->profile.tensor_f32_flops = 1000000000;
-	e->profile.tensor_efficiency_permille = 1000;
+	e->profile.tensor_f32_permille = 1000;
 	EMIT(e, s);
 	env_run_ok(e);
 	/* groups of 10 from 60 and 70: 7 and 8 blocks are scored; 8 of them are read */
@@ -385,11 +385,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(split_and_merge, env_setup, env_teardown),
-		cmocka_unit_test_setup_teardown(merge_cost, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(merge_cost, env_setup_plain, env_teardown),
 		cmocka_unit_test_setup_teardown(blocks_for_attention, env_setup, env_teardown),
-		cmocka_unit_test_setup_teardown(blocks_cost, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(blocks_cost, env_setup_plain, env_teardown),
 		cmocka_unit_test_setup_teardown(slash_for_attention, env_setup, env_teardown),
-		cmocka_unit_test_setup_teardown(slash_cost, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(slash_cost, env_setup_plain, env_teardown),
 		cmocka_unit_test_setup_teardown(slash_refused, env_setup, env_teardown),
 	};
 

@@ -1,20 +1,28 @@
 // SPDX-License-Identifier: MIT
 /* Profiles: built-in table with a source for every figure, and profile files. */
+#include <inttypes.h>
 #include <unistd.h>
 
 #include "../device/unit.h"
 #include "zhenwu/zw_regs.h"
+#include "cp/zw_profile_int.h"
 #include "zw_profile.h"
+
+#define N_BUILT_IN 5
 
 static void built_in(void **state)
 {
 	static const struct {
 		const char *name;
 		uint32_t id;
-	} want[] = {{"810e", ZW_PROFILE_810E}, {"m890", ZW_PROFILE_M890}, {"c12", ZW_PROFILE_C12}};
+	} want[] = {{"810e", ZW_PROFILE_810E},
+		    {"m890", ZW_PROFILE_M890},
+		    {"c12", ZW_PROFILE_C12},
+		    {"a100-80g", ZW_PROFILE_A100_80G},
+		    {"h100-sxm", ZW_PROFILE_H100_SXM}};
 
 	(void)state;
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < N_BUILT_IN; i++) {
 		const struct zw_profile *p = zw_profile_find(want[i].name);
 
 		assert_ptr_equal(p, zw_profile_at(i));
@@ -30,15 +38,19 @@ static void built_in(void **state)
 			const char *s = zw_profile_source(p, zw_profile_field(f));
 
 			assert_non_null(s);
-			assert_true(!strncmp(s, "published", 9) || !strncmp(s, "assumed", 7));
+			assert_true(!strncmp(s, "published: ", 11) || !strncmp(s, "assumed: ", 9) ||
+				    !strncmp(s, "measured: ", 10) || !strncmp(s, "fitted: ", 8));
 		}
+		/* figures bound each other */
+		assert_true(p->units * p->unit_bw >= p->hbm_bw);
+		assert_true(p->idle_watts < p->tdp_watts);
 	}
-	assert_null(zw_profile_at(3));
+	assert_null(zw_profile_at(N_BUILT_IN));
 	assert_null(zw_profile_find("h100"));
 	assert_null(zw_profile_find(NULL));
 	assert_null(zw_profile_source(zw_profile_at(0), "colour"));
 	/* a type has a rate, and the rates of what was published */
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < N_BUILT_IN; i++) {
 		const struct zw_profile *p = zw_profile_at(i);
 
 		assert_int_equal(p->dtypes & ZW_DT(I8) ? 1 : 0, p->tensor_i8_ops ? 1 : 0);
@@ -64,6 +76,26 @@ static int parse(const char *text, struct zw_profile *p, char *err)
 	return zw_profile_parse(text, strlen(text), p, err, 128);
 }
 
+/* A figure by its name; the table of keys is the profile's own. */
+static uint64_t figure(const struct zw_profile *p, const char *name)
+{
+	const struct zw_profile_key *k;
+	uint32_t narrow;
+	uint64_t v;
+
+	for (size_t i = 0; (k = zw_profile_key_at(i)); i++) {
+		if (strcmp(k->name, name))
+			continue;
+		memcpy(&narrow, (const char *)p + k->offset, sizeof(narrow));
+		if (!k->wide)
+			return narrow;
+		memcpy(&v, (const char *)p + k->offset, sizeof(v));
+		return v;
+	}
+	fail_msg("%s has a source and is no key", name);
+	return 0;
+}
+
 static void good_files(void **state)
 {
 	struct zw_profile p;
@@ -85,18 +117,17 @@ static void good_files(void **state)
 
 	/* every figure from the file: the built-in profile written out is the built-in profile */
 	const struct zw_profile *m = zw_profile_find("m890");
-	char text[1024];
-	int n = snprintf(
-		text, sizeof(text),
-		"hbm_bytes=%zu\nhbm_bw=%zu\npcie_bw=%zu\nlinks=%u\nlink_bw=%zu\n"
-		"tensor_bf16_flops=%zu\ntensor_f32_flops=%zu\ntensor_i8_ops=%zu\n"
-		"tensor_f8_flops=%zu\nvector_flops=%zu\nsram_bytes=%zu\n"
-		"tile_m=%u\ntile_n=%u\ntile_k=%u\ntdp_watts=%u\npacket_ps=%zu\njob_ps=%zu\n"
-		"hbm_efficiency_permille=%u\ntensor_efficiency_permille=%u\nname=m890\ndtypes=i32",
-		m->hbm_bytes, m->hbm_bw, m->pcie_bw, m->links, m->link_bw, m->tensor_bf16_flops,
-		m->tensor_f32_flops, m->tensor_i8_ops, m->tensor_f8_flops, m->vector_flops,
-		m->sram_bytes, m->tile_m, m->tile_n, m->tile_k, m->tdp_watts, m->packet_ps,
-		m->job_ps, m->hbm_efficiency_permille, m->tensor_efficiency_permille);
+	char text[4096];
+	int n = snprintf(text, sizeof(text), "name=m890\n");
+
+	for (size_t f = 0; zw_profile_field(f); f++) {
+		const char *key = zw_profile_field(f);
+
+		if (strcmp(key, "dtypes"))
+			n += snprintf(text + n, sizeof(text) - (size_t)n, "%s=%" PRIu64 "\n", key,
+				      figure(m, key));
+	}
+	n += snprintf(text + n, sizeof(text) - (size_t)n, "dtypes=i32");
 	/* the types by their names */
 #define ADD_DTYPE(type, number, elements, bytes)                                                   \
 	if (m->dtypes & ZW_DT(type))                                                               \
