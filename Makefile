@@ -20,6 +20,9 @@ QUESTION_ARGS = $(if $(filter tests/models/qwen3next-agent,$(MODEL)),--model "$(
 # make agent CALLS=100 DRAFT=mtp
 CALLS ?= 1000
 DRAFT ?= none
+# make fidelity
+SILICON ?= tests/fidelity/h100-sxm.json
+JSON ?=
 export PROFILE
 
 # make vm QEMU_ARGS="-m 4G", make kselftest TESTS="bo vm", make modules KDIR=/lib/modules/...,
@@ -34,14 +37,14 @@ DESTDIR ?=
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help packages run run-sim agent check check-debug fuzz vm kselftest bench modules firmware \
+.PHONY: help packages run run-sim agent check check-debug fuzz vm kselftest bench fidelity modules firmware \
 	native native-asan native-tsan qemu kselftest-build install clean distclean-cache lint
 
 help:
 	@echo 'Zhenwu: device model, firmware, driver and runtime of an LLM accelerator.'
 	@echo
 	@echo '  make run               build everything, boot the test VM, let a model write on the device'
-	@echo '                         PROMPT="..." MODEL=dir MAX_TOKENS=n PROFILE=810e|m890|c12'
+	@echo '                         PROMPT="..." MODEL=dir MAX_TOKENS=n PROFILE=810e|m890|c12|a100-80g|h100-sxm'
 	@echo '  make check             all tests: native, compile checks, models, and in the VM'
 	@echo
 	@echo '  make run-sim           the same prompt in one process: no VM, no root'
@@ -52,6 +55,7 @@ help:
 	@echo '                         without and with an IOMMU; KERNEL=vm|next TESTS="name..."'
 	@echo '  make fuzz              fuzzes until stopped: FUZZ=device|cmd|tokenizer|... TIME=seconds'
 	@echo '  make bench             benchmarks: a table, and JSON in build/bench/'
+	@echo '  make fidelity          simulated times against measured ones; SILICON=rows.json PROFILE=name|file JSON=file'
 	@echo
 	@echo '  make qemu              QEMU with the device       (build/qemu)'
 	@echo '  make firmware          the control core firmware  (build/firmware)'
@@ -125,6 +129,13 @@ kselftest: packages qemu firmware modules kselftest-build
 
 bench: packages qemu firmware modules native
 	@$(S)/bench
+
+# The default of PROFILE is that of runs.
+fidelity:
+	@$(S)/bootstrap native
+	@$(S)/build-step fidelity
+	@tests/fidelity/fidelity.py "$(SILICON)" --svg "$(BUILD)/fidelity.svg" $(if $(JSON),--json "$(JSON)") \
+		--profile "$(if $(filter file default undefined,$(origin PROFILE)),h100-sxm,$(PROFILE))"
 
 check: packages qemu firmware modules native native-asan native-tsan kselftest-build
 	@$(S)/check

@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Holds the device's clock against measured rows: simulated time and energy of every row beside what was measured.
+
+    fidelity.py ROWS.json [--profile NAME|FILE] [--program zw-fidelity] [--json F] [--svg F] [--quiet] [--check]
+
+The form of the rows is described in README.md. --check: exit status 1 if a mean is above its limit.
+"""
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# The kernel that a row of attention was measured with is not the machine's: the fastest is.
+SHAPE = ("op", "hq", "hkv", "d", "s", "b", "ctx", "dtype")
+# What runs on other kernels of attention than the fastest ones.
+STEPS = ("prefill", "decode")
+OTHER_KERNELS = "flash-attention-2.keys"
+
+# Limits in per cent: group, mean, 90th percentile.
+LIMITS = {"gemm": (4, None), "all operations": (6, 12), "whole steps": (3, None), "power": (10, None)}
+
+
+def group_of(row):
+    if row["op"] in STEPS:
+        return "whole steps"
+    if row["op"] in ("gemm", "grouped_gemm", "power"):
+        return row["op"]
+    if row["op"].startswith("attn"):
+        return row["op"]
+    if row["op"] in ("copy", "fill", "read", "node"):
+        return "memory"
+    if row["op"] in ("argmax", "topk", "softmax"):
+        return "sampling"
+    return "vector"
+
+
+def fastest(rows):
+    """Of rows that differ by their backend alone the fastest one."""
+    best, out = {}, []
+    for row in rows:
+        if "backend" not in row:
+            out.append(row)
+            continue
+        key = tuple(row.get(k) for k in SHAPE)
+        if key not in best:
+            best[key] = dict(row)
+            out.append(best[key])
+        elif row["us"] < best[key]["us"]:
+            best[key].update(row)
+    return out
+
+
+def line_of(row):
+    return " ".join(f"{k}={v}" for k, v in row.items() if k != "note" and not isinstance(v, float))
+
+
+def label(row):
+    words = [row["op"]] + [str(row[k]) for k in ("what", "dtype", "name") if k in row]
+    words += [f"{k.rstrip('_')}{row[k]}" for k in ("m", "n_", "k", "h", "i", "v", "hq", "hkv", "b", "s", "ctx", "hit",
+                                                   "bytes") if k in row]
+    return " ".join(words)
+
+
+def simulate(program, profile, rows, keys):
+    """[(us, joule) or None], tdp, idle: each row on the kernels that it was measured with, which `keys` describes."""
+    out, tdp, idle = [None] * len(rows), 0, 0
+    for other in (False, True):
+        mine = [i for i, r in enumerate(rows)
+                if other == (r["op"] in STEPS or (r["op"] == "power" and r["what"] == "attn_prefill"))]
+        run = subprocess.run([program, profile] + ([keys] if other and keys else []), text=True, capture_output=True,
+                             input="".join(line_of(rows[i]) + "\n" for i in mine), check=False)
+        if run.returncode:
+            sys.exit(f"{run.stderr}fidelity: {program} failed")
+        lines = run.stdout.splitlines()
+        tdp, idle = map(int, lines[0].split())
+        for i, line in zip(mine, lines[1:], strict=True):
+            if line != "-":
+                ps, pj, _ = map(int, line.split())
+                out[i] = (ps / 1e6, pj / 1e12)
+    return out, tdp, idle
+
+
+def figures(rows, times, tdp, idle):
+    """Rows with what was measured, what was simulated, and the error, per cent."""
+    out = []
+    for row, time in zip(rows, times, strict=True):
+        if row["op"] == "power":
+            watts = idle
+            us = None
+            if time:
+                # Back to back for long: at the power limit the clock goes down until what it takes fits.
+                us = max(time[0], time[1] / max(tdp - idle, 1) * 1e6)
+                watts = min(tdp, idle + time[1] / us * 1e6) if us else idle
+            out.append({"row": row, "group": "power", "unit": "W", "measured": row["watts"], "simulated": watts,
+                        "sustained_us": us})
+        elif time:
+            out.append({"row": row, "group": group_of(row), "unit": "us", "measured": row["us"], "simulated": time[0]})
+        else:
+            out.append({"row": row, "group": group_of(row), "unit": "us", "measured": row["us"], "simulated": None})
+    for f in out:
+        f["error"] = None if f["simulated"] is None else 100 * (f["simulated"] / f["measured"] - 1)
+    return out
+
+
+def quantile(values, q):
+    v = sorted(values)
+    at = (len(v) - 1) * q
+    lo = int(at)
+    return v[lo] + (v[min(lo + 1, len(v) - 1)] - v[lo]) * (at - lo)
+
+
+def summary(figs):
+    groups = {}
+    for f in figs:
+        if f["error"] is None:
+            continue
+        groups.setdefault(f["group"], []).append(f)
+        if f["group"] not in ("whole steps", "power"):
+            groups.setdefault("all operations", []).append(f)
+        if f["group"] == "gemm":
+            groups.setdefault("gemm " + f["row"]["dtype"], []).append(f)
+    out = {}
+    for name in sorted(groups, key=lambda n: (n in ("all operations", "whole steps", "power"), n)):
+        e = [abs(f["error"]) for f in groups[name]]
+        worst = max(groups[name], key=lambda f: abs(f["error"]))
+        out[name] = {"rows": len(e), "mean": sum(e) / len(e), "median": quantile(e, 0.5), "p90": quantile(e, 0.9),
+                     "bias": sum(f["error"] for f in groups[name]) / len(e), "worst": worst["error"],
+                     "worst_row": label(worst["row"])}
+    return out
+
+
+def print_table(figs, groups):
+    for f in figs:
+        sim = "no packet" if f["simulated"] is None else f"{f['simulated']:12.3f} {f['error']:+7.1f} %"
+        print(f"{label(f['row']):64.64} {f['measured']:12.3f} {f['unit']:2} {sim}")
+    print(f"\n{'group':16} {'rows':>4} {'mean':>7} {'median':>7} {'p90':>7} {'bias':>7} {'worst':>8}   per cent")
+    for name, g in groups.items():
+        print(f"{name:16} {g['rows']:4} {g['mean']:7.2f} {g['median']:7.2f} {g['p90']:7.2f} {g['bias']:+7.2f} "
+              f"{g['worst']:+8.1f}   {g['worst_row']}")
+
+
+def check(groups):
+    bad = 0
+    for name, (mean, p90) in LIMITS.items():
+        for what, limit in (("mean", mean), ("p90", p90)):
+            if limit is None or name not in groups:
+                continue
+            if groups[name][what] > limit:
+                print(f"fidelity: {name}: {what} {groups[name][what]:.2f} % is above {limit} %", file=sys.stderr)
+                bad = 1
+    return bad
+
+
+def svg(figs, groups, title):
+    """Simulated against measured on logarithmic axes; beside it the error of each group: mean, and up to p90."""
+    colours = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#000000", "#ee8866"]
+    names = [n for n in groups if n != "all operations" and not n.startswith("gemm ") and n != "power"]
+    points = [f for f in figs if f["error"] is not None and f["unit"] == "us" and f["measured"] > 0]
+    lo = math.floor(min(math.log10(min(f["measured"], f["simulated"])) for f in points))
+    hi = math.ceil(max(math.log10(max(f["measured"], f["simulated"])) for f in points))
+    side, left, top = 520, 70, 50
+
+    def place(v):
+        return (math.log10(v) - lo) / (hi - lo) * side
+
+    o = [f'<svg xmlns="http://www.w3.org/2000/svg" width="1120" height="{side + 130}" font-family="sans-serif" '
+         'font-size="12">', '<rect width="100%" height="100%" fill="white"/>',
+         f'<text x="{left}" y="28" font-size="16">{title}</text>']
+    for e in range(lo, hi + 1):
+        p = place(10 ** e)
+        o.append(f'<path d="M{left + p:.1f} {top}v{side}M{left} {top + side - p:.1f}h{side}" stroke="#ddd" fill="none"/>')
+        o.append(f'<text x="{left + p:.1f}" y="{top + side + 18}" text-anchor="middle">{10 ** e:g}</text>')
+        o.append(f'<text x="{left - 6}" y="{top + side - p + 4:.1f}" text-anchor="end">{10 ** e:g}</text>')
+    o.append(f'<path d="M{left} {top + side}l{side} {-side}" stroke="#888" fill="none"/>')
+    o.append(f'<text x="{left + side / 2}" y="{top + side + 40}" text-anchor="middle">measured, us</text>')
+    o.append(f'<text transform="translate(18 {top + side / 2}) rotate(-90)" text-anchor="middle">simulated, us</text>')
+    for f in points:
+        o.append(f'<circle cx="{left + place(f["measured"]):.1f}" cy="{top + side - place(f["simulated"]):.1f}" r="3" '
+                 f'fill="{colours[names.index(f["group"]) % len(colours)]}" fill-opacity="0.7"><title>'
+                 f'{label(f["row"])}: {f["error"]:+.1f} %</title></circle>')
+    x0, width, worst = 770, 300, max(groups[n]["p90"] for n in names) or 1
+    for i, n in enumerate(names):
+        g, y = groups[n], top + 20 + i * 44
+        mean, p90 = g["mean"] / worst * width, g["p90"] / worst * width
+        o.append(f'<text x="{x0 - 10}" y="{y + 14}" text-anchor="end">{n} ({g["rows"]})</text>')
+        o.append(f'<rect x="{x0}" y="{y}" width="{mean:.1f}" height="18" fill="{colours[i % len(colours)]}"/>')
+        o.append(f'<path d="M{x0 + mean:.1f} {y + 9}H{x0 + p90:.1f}M{x0 + p90:.1f} {y + 3}v12" stroke="#333" fill="none"/>')
+        o.append(f'<text x="{x0 + 2}" y="{y + 32}" font-size="10">mean {g["mean"]:.1f} %, 90th percentile '
+                 f'{g["p90"]:.1f} %</text>')
+    return "\n".join(o + ["</svg>", ""])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("rows")
+    parser.add_argument("--profile", default="h100-sxm", help="a built-in profile, or a profile file")
+    parser.add_argument("--program", default=os.path.join(HERE, "../../build/native/tests/fidelity/zw-fidelity"))
+    parser.add_argument("--json", help="writes the figures there")
+    parser.add_argument("--svg", help="draws them there")
+    parser.add_argument("--quiet", action="store_true", help="the groups only")
+    parser.add_argument("--check", action="store_true", help="fails if a limit is exceeded")
+    args = parser.parse_args()
+    profile = args.profile
+    # A path without a slash would be taken for a built-in profile.
+    if "/" not in profile and os.path.exists(profile):
+        profile = "./" + profile
+    with open(args.rows, encoding="utf-8") as f:
+        data = json.load(f)
+    rows = fastest(data["rows"])
+    keys = data.get("step_keys", OTHER_KERNELS)
+    figs = figures(rows, *simulate(args.program, profile, rows, keys and os.path.join(HERE, keys)))
+    groups = summary(figs)
+    print_table([] if args.quiet else figs, groups)
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as f:
+            json.dump({"rows": args.rows, "profile": args.profile, "groups": groups, "figures": figs}, f, indent=1)
+            f.write("\n")
+    if args.svg:
+        with open(args.svg, "w", encoding="utf-8") as f:
+            f.write(svg(figs, groups, f"{os.path.basename(args.rows)} on profile {args.profile}"))
+    return check(groups) if args.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT
+/* The command processor that the rows run on. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "machine.h"
+#include "zw_cp.h"
+#include "zw_hbm.h"
+#include "zw_mmu.h"
+#include "zw_pool.h"
+
+#define GIB       (UINT64_C(1) << 30)
+#define MEMORY    (256 * GIB) /* used sparsely, mapped in pages of 1 GiB */
+#define VM        1u
+#define TABLES_AT (MEMORY - 2 * ZW_PAGE_SIZE)
+#define RESULT_AT (MEMORY - 4 * ZW_PAGE_SIZE)
+#define CMD_AT    (MEMORY - 4 * ZW_PAGE_SIZE - ZW_CMD_MAX_BYTES)
+#define ALIGN     4096u
+
+struct machine {
+	struct zw_host_ops ops;
+	struct zw_profile profile;
+	struct zw_hbm hbm;
+	struct zw_pmu pmu;
+	struct zw_mmu *mmu;
+	struct zw_pool *pool;
+	struct zw_cp *cp;
+	uint64_t used, seqno;
+	uint32_t cmd_bytes;
+	char log[256];
+};
+
+static void keep_log(void *opaque, const char *msg)
+{
+	struct machine *m = opaque;
+
+	snprintf(m->log, sizeof(m->log), "%s", msg);
+}
+
+static void map_memory(struct machine *m)
+{
+	uint64_t *root = (uint64_t *)(m->hbm.base + TABLES_AT), *table = root + ZW_PT_ENTRIES;
+
+	root[0] = (TABLES_AT + ZW_PAGE_SIZE) | ZW_PTE_VALID;
+	for (uint64_t i = 0; i < MEMORY / GIB; i++)
+		table[i] = i * GIB | ZW_PTE_VALID | ZW_PTE_LEAF | ZW_PTE_READ | ZW_PTE_WRITE;
+}
+
+struct machine *machine_new(const struct zw_profile *profile)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+
+	if (!m || zw_hbm_init(&m->hbm, NULL, MEMORY, 0, &m->ops, m)) {
+		fprintf(stderr, "fidelity: no address space for %" PRIu64 " GiB\n", MEMORY / GIB);
+		free(m);
+		return NULL;
+	}
+	m->profile = *profile;
+	struct zw_mmu_config mc = {.hbm = &m->hbm, .ops = &m->ops, .opaque = m, .pmu = &m->pmu};
+	m->mmu = zw_mmu_new(&mc);
+	m->pool = zw_pool_new(0);
+	struct zw_cp_config cc = {.profile = &m->profile,
+				  .num_queues = 1,
+				  .mmu = m->mmu,
+				  .pool = m->pool,
+				  .pmu = &m->pmu,
+				  .log = keep_log,
+				  .log_opaque = m,
+				  .timing_only = true};
+	m->cp = m->mmu && m->pool ? zw_cp_new(&cc) : NULL;
+	if (m->cp)
+		map_memory(m);
+	if (!m->cp || zw_mmu_set_root(m->mmu, VM, TABLES_AT, true)) {
+		fprintf(stderr, "fidelity: no memory\n");
+		machine_free(m);
+		return NULL;
+	}
+	machine_clear(m);
+	return m;
+}
+
+void machine_free(struct machine *m)
+{
+	if (!m)
+		return;
+	zw_cp_free(m->cp);
+	zw_pool_free(m->pool);
+	zw_mmu_free(m->mmu);
+	zw_hbm_fini(&m->hbm);
+	free(m);
+}
+
+const struct zw_profile *machine_profile(const struct machine *m)
+{
+	return &m->profile;
+}
+
+void machine_clear(struct machine *m)
+{
+	m->used = ALIGN;
+	m->cmd_bytes = 0;
+}
+
+uint64_t machine_alloc(struct machine *m, uint64_t bytes)
+{
+	uint64_t va = m->used;
+
+	if (bytes > CMD_AT || va > CMD_AT - bytes) {
+		fprintf(stderr, "fidelity: a row takes more than %" PRIu64 " GiB\n", MEMORY / GIB);
+		exit(2);
+	}
+	m->used = (va + bytes + ALIGN - 1) / ALIGN * ALIGN;
+	return va;
+}
+
+void machine_put(struct machine *m, uint64_t va, const void *data, uint64_t bytes)
+{
+	memcpy(m->hbm.base + va, data, bytes);
+}
+
+struct zw_tensor machine_tensor(struct machine *m, unsigned int dtype, uint32_t d0, uint32_t d1,
+				uint32_t d2, uint32_t d3)
+{
+	struct zw_tensor t = {.dtype = (uint16_t)dtype, .dim = {d0, d1, d2, d3}};
+	uint64_t n = 1;
+
+	for (t.ndim = 0; t.ndim < 4 && t.dim[t.ndim]; t.ndim++)
+		;
+	for (int i = t.ndim - 1; i >= 0; i--) {
+		n *= t.dim[i];
+		if (i)
+			t.stride[i - 1] = n;
+	}
+	t.va = machine_alloc(m, n * zw_dtype_block_bytes(dtype));
+	return t;
+}
+
+struct zw_tensor machine_numbers(struct machine *m, uint32_t n, int32_t first, int32_t step)
+{
+	struct zw_tensor t = machine_tensor(m, ZW_DTYPE_I32, n, 0, 0, 0);
+
+	for (uint32_t i = 0; i < n; i++, first += step)
+		machine_put(m, t.va + 4ull * i, &first, 4);
+	return t;
+}
+
+struct zw_tensor machine_heads(const struct zw_tensor *t, uint32_t column, uint32_t heads,
+			       uint32_t d)
+{
+	struct zw_tensor h = *t;
+
+	h.va += (uint64_t)column * zw_dtype_block_bytes(t->dtype);
+	h.ndim = 3;
+	h.dim[1] = heads;
+	h.dim[2] = d;
+	h.stride[1] = d;
+	return h;
+}
+
+struct zw_tensor machine_columns(const struct zw_tensor *t, uint32_t column, uint32_t n)
+{
+	struct zw_tensor c = *t;
+
+	c.va += (uint64_t)column * zw_dtype_block_bytes(t->dtype);
+	c.dim[1] = n;
+	return c;
+}
+
+void machine_emit(struct machine *m, const void *pkt, uint32_t bytes)
+{
+	if (bytes > ZW_CMD_MAX_BYTES - m->cmd_bytes) {
+		fprintf(stderr, "fidelity: a row takes too many packets\n");
+		exit(2);
+	}
+	machine_put(m, CMD_AT + m->cmd_bytes, pkt, bytes);
+	m->cmd_bytes += bytes;
+}
+
+int machine_run(struct machine *m, struct machine_time *t)
+{
+	struct zw_soc_job job = {
+		.vm = VM,
+		.cmd_va = CMD_AT,
+		.cmd_bytes = m->cmd_bytes,
+		.result_va = RESULT_AT,
+		.seqno = ++m->seqno,
+	};
+	uint64_t energy = m->pmu.energy_pj, hbm = m->pmu.hbm_read + m->pmu.hbm_written;
+
+	m->log[0] = '\0';
+	zw_mmu_run_begin(m->mmu, VM, 0);
+	zw_cp_run(m->cp, &job);
+	zw_mmu_run_end(m->mmu);
+	if (job.end != ZW_SOC_END_COMPLETE || job.status != ZW_JOB_OK) {
+		fprintf(stderr, "fidelity: packet %u failed: %s\n", job.packet_index, m->log);
+		return -1;
+	}
+	t->job_ps = job.end_ps - job.start_ps;
+	t->packet_ps = t->job_ps - m->profile.job_ps;
+	t->energy_pj = m->pmu.energy_pj - energy;
+	t->hbm_bytes = m->pmu.hbm_read + m->pmu.hbm_written - hbm;
+	return 0;
+}
