@@ -22,6 +22,16 @@ static uint64_t saturate(u128 v)
 	return v > UINT64_MAX ? UINT64_MAX : (uint64_t)v;
 }
 
+static uint64_t per_mille(uint64_t v, uint64_t share)
+{
+	uint64_t small;
+
+	/* nearly always */
+	if (!__builtin_mul_overflow(v, share, &small))
+		return small / 1000;
+	return saturate((u128)v * share / 1000);
+}
+
 static bool is_f8(unsigned int dtype)
 {
 	return dtype == ZW_DTYPE_F8E4M3 || dtype == ZW_DTYPE_F8E5M2;
@@ -51,6 +61,8 @@ uint32_t zw_cp_tile_rows(const struct zw_profile *p, unsigned int i)
 	return rows ? rows : 1;
 }
 
+#define TILES ZW_CP_TILE_ROWS /* widths, as many as heights */
+
 /* A quarter, a half, three quarters, all of it. */
 static uint32_t tile_columns(const struct zw_profile *p, unsigned int i)
 {
@@ -68,64 +80,77 @@ static uint64_t per_mac(const struct zw_profile *p, const struct zw_cp_tensor_un
 	return q > MOST_PER_MAC ? MOST_PER_MAC : (uint64_t)q;
 }
 
-/* One tile on one unit. The smaller a tile, the more its operands weigh against its products. */
-static uint64_t tile_ps(const struct zw_profile *p, uint64_t mac, uint32_t rows, uint32_t columns,
-			uint64_t depth)
-{
-	uint64_t steps = quotient(depth, p->tile_k) * p->tile_k;
-	uint64_t edge = 1000 + (uint64_t)p->gemm_edge_permille * p->tile_m / rows +
-			(uint64_t)p->gemm_edge_permille * p->tile_m / columns;
-	u128 ps = (u128)mac * ((uint64_t)rows * columns) * steps;
+/* Everything that does not depend on the tile, found once: this runs for each product of a step. */
+struct costs {
+	uint64_t mac;                                 /* times 2^24 */
+	uint64_t all_ps;                              /* the bytes through all of the memory ... */
+	uint64_t unit_ps;                             /* ... and drawn by one unit */
+	uint64_t sum_ps;                              /* adding up one part of the outputs */
+	uint64_t row_edge[TILES], column_edge[TILES]; /* per mille, by the tile's size */
+};
 
-	ps = (ps + (1u << FRACTION) - 1) >> FRACTION;
-	return saturate((u128)saturate(ps) * edge / 1000);
+static struct costs find_costs(const struct zw_profile *p, const struct zw_cp_product *g)
+{
+	struct costs c = {
+		.mac = per_mac(p, &g->unit),
+		.all_ps = zw_cp_rate_ps(g->bytes, p->hbm_bw, p->gemm_hbm_permille),
+		.unit_ps = zw_cp_rate_ps(g->bytes, g->unit.bw, 1000),
+		.sum_ps = zw_cp_rate_ps(zw_cp_mul_sat(g->outputs, 8), p->sram_bw, 1000),
+	};
+	uint64_t edge = (uint64_t)p->gemm_edge_permille * p->tile_m;
+
+	for (unsigned int i = 0; i < TILES; i++) {
+		c.row_edge[i] = edge / zw_cp_tile_rows(p, i);
+		c.column_edge[i] = edge / tile_columns(p, i);
+	}
+	return c;
 }
 
-/* Bytes through a memory that some of the units ask. */
-static uint64_t memory_ps(const struct zw_profile *p, const struct zw_cp_product *g,
-			  uint64_t all_ps, uint64_t active)
+/* One tile on one unit. The smaller a tile, the more its operands weigh against its products. */
+static uint64_t tile_ps(const struct costs *c, uint64_t area, uint64_t depth, uint64_t edge)
 {
-	uint64_t bw = zw_cp_mul_sat(active, g->unit.bw), ps;
+	u128 ps = (u128)c->mac * area * depth;
 
-	if (bw >= p->hbm_bw)
-		return all_ps;
-	ps = zw_cp_rate_ps(g->bytes, bw, 1000);
-	return ps > all_ps ? ps : all_ps;
+	return per_mille(saturate((ps + (1u << FRACTION) - 1) >> FRACTION), edge);
 }
 
 uint64_t zw_cp_product_ps(const struct zw_profile *p, const struct zw_cp_product *g)
 {
-	uint64_t all_ps = zw_cp_rate_ps(g->bytes, p->hbm_bw, p->gemm_hbm_permille);
-	uint64_t mac = per_mac(p, &g->unit), best = UINT64_MAX, power;
+	const struct costs c = find_costs(p, g);
+	uint64_t best = UINT64_MAX, power;
 
-	for (unsigned int i = 0; i < ZW_CP_TILE_ROWS; i++) {
-		for (unsigned int j = 0; j < 4; j++) {
-			uint32_t rows = zw_cp_tile_rows(p, i), columns = tile_columns(p, j);
+	/* The parts of a K that is split are added up in a second pass. */
+	for (unsigned int s = 1; s <= 8; s *= 2) {
+		uint64_t k = quotient(g->k, s), depth = quotient(k, p->tile_k) * p->tile_k;
+
+		if (s > 1 && g->k / s < p->tile_k)
+			break;
+		for (unsigned int t = 0; t < TILES * TILES; t++) {
+			unsigned int i = t / TILES, j = t % TILES;
+			uint64_t columns = tile_columns(p, j);
 			uint64_t tiles = zw_cp_mul_sat(g->row_tiles[i], quotient(g->n, columns));
+			uint64_t parts = zw_cp_mul_sat(tiles, s), work, memory, ps;
 
-			/* The parts of a K that is split are added up in a second pass. */
-			for (unsigned int s = 1; s <= 8; s *= 2) {
-				uint64_t parts = zw_cp_mul_sat(tiles, s), work, memory, ps;
-
-				if (s > 1 && (parts > p->units || g->k / s < p->tile_k))
-					break;
-				work = zw_cp_mul_sat(
-					quotient(parts, p->units),
-					tile_ps(p, mac, rows, columns, quotient(g->k, s)));
-				memory = memory_ps(p, g, all_ps,
-						   parts < p->units ? parts : p->units);
-				ps = zw_cp_add_sat(work > memory ? work : memory,
-						   saturate((u128)(work > memory ? memory : work) *
-							    p->gemm_overlap_permille / 1000));
-				if (s > 1)
-					ps = zw_cp_add_sat(
-						zw_cp_add_sat(ps, p->gemm_split_ps),
-						zw_cp_rate_ps(zw_cp_mul_sat(g->outputs, 8 * s),
-							      p->sram_bw, 1000));
-				best = ps < best ? ps : best;
-			}
+			if (!parts || (s > 1 && parts > p->units))
+				continue;
+			work = tile_ps(&c, zw_cp_tile_rows(p, i) * columns, depth,
+				       1000 + c.row_edge[i] + c.column_edge[j]);
+			if (parts > p->units)
+				work = zw_cp_mul_sat(work, quotient(parts, p->units));
+			/* the memory that only some of the units ask */
+			memory = quotient(c.unit_ps, parts < p->units ? parts : p->units);
+			memory = memory > c.all_ps ? memory : c.all_ps;
+			ps = zw_cp_add_sat(
+				work > memory ? work : memory,
+				per_mille(work > memory ? memory : work, p->gemm_overlap_permille));
+			if (s > 1)
+				ps = zw_cp_add_sat(zw_cp_add_sat(ps, p->gemm_split_ps),
+						   zw_cp_mul_sat(c.sum_ps, s));
+			best = ps < best ? ps : best;
 		}
 	}
+	if (best == UINT64_MAX && !g->row_tiles[0])
+		best = 0; /* no rows */
 	power = zw_cp_power_ps(p, g->ops, g->unit.fj);
 	return power > best ? power : best;
 }
