@@ -69,15 +69,10 @@ uint32_t llm_want_greedy(const struct zw_sampler *s)
 int llm_choose_greedy(const struct zw_ctx *c, struct zw_sampler *s, const struct zw_output *o,
 		      uint32_t *id, struct zw_error *err)
 {
-	int allows;
-
 	if (o->argmax < 0)
 		return llm_fail(err, (int)o->argmax, "the logits are NaN");
 	*id = (uint32_t)o->argmax;
-	allows = sampler_allows(s, *id);
-	if (allows < 0)
-		return llm_fail(err, allows, "the mask callback failed");
-	if (allows)
+	if (!sampler_masks(s))
 		return 0;
 	return o->logits ? zw_sampler_pick(s, o->logits, c->o.vocab, id, err) : -EAGAIN;
 }
@@ -157,7 +152,7 @@ static int outputs_of(struct llm_run *g, uint64_t step, struct zw_error *err)
 	return ret ? ret : zw_ctx_output(g->c, step, 0, &g->out);
 }
 
-/* The last token once more, when the best one behind it turned out to be none that may come. */
+/* The last token once more, when there turned out to be a mask behind it, which needs logits. */
 static int feed_again(struct llm_run *g, uint32_t id, struct zw_error *err)
 {
 	uint64_t step;

@@ -19,7 +19,7 @@ int llm_choose(const struct zw_ctx *c, struct zw_sampler *s, const struct zw_out
  */
 bool llm_can_draft(const struct zw_ctx *c, const struct zw_sampler *s, bool logprobs);
 uint32_t llm_want_greedy(const struct zw_sampler *s);
-/* The choice then. -EAGAIN: the mask does not let the best one through, and there are no logits. */
+/* The choice then. -EAGAIN: there is a mask at work, and there are no logits for it. */
 int llm_choose_greedy(const struct zw_ctx *c, struct zw_sampler *s, const struct zw_output *o,
 		      uint32_t *id, struct zw_error *err);
 

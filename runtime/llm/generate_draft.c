@@ -166,8 +166,8 @@ static int take(struct llm_run *g, uint32_t id, bool *more, struct zw_error *err
 
 /*
  * Of a step that began at `length`: takes what was right, and cuts the rest off. `index` is then the token
- * behind which id[0] was chosen. *again: id[0] was taken already, but not what comes behind it, as a mask
- * forbids the best one: it is cut off as well.
+ * behind which id[0] was chosen. *again: id[0] was taken already, but not what comes behind it, as a mask is
+ * at work there and has no logits: it is cut off as well.
  */
 static int accept(struct llm_run *g, struct drafts *d, uint64_t step, uint32_t length,
 		  uint32_t *index, bool *more, bool *again, struct zw_error *err)

@@ -45,12 +45,8 @@ struct zw_sampler {
 
 /* True when steps 0 to 9 may change one of n logits. */
 bool sampler_changes(const struct zw_sampler *s, size_t n);
-/*
- * Whether the choice is the best of n logits, or the best that the mask lets through; and whether that
- * lets a token through: -ENOMEM, or -ECANCELED when the mask asked to stop.
- */
+/* Whether the choice is the best of n logits, or the best of those that the mask leaves. */
 bool sampler_greedy(const struct zw_sampler *s, size_t n);
-int sampler_allows(struct zw_sampler *s, uint32_t id);
 /* Whether there is a mask that may change something now. */
 bool sampler_masks(const struct zw_sampler *s);
 /* Steps 0 to 9. *out is logits itself when nothing changes, else s->work. */

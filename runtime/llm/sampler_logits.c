@@ -143,20 +143,6 @@ static int work_room(struct zw_sampler *s, size_t n)
 	return 0;
 }
 
-int sampler_allows(struct zw_sampler *s, uint32_t id)
-{
-	size_t n = (size_t)id + 1;
-
-	if (!sampler_masks(s))
-		return 1;
-	if (work_room(s, n))
-		return -ENOMEM;
-	memset(s->work, 0, n * sizeof(*s->work));
-	if (s->p.mask(s->p.mask_opaque, s->work, n))
-		return -ECANCELED;
-	return s->work[id] != -INFINITY;
-}
-
 int sampler_process(struct zw_sampler *s, const float *logits, size_t n, const float **out,
 		    struct zw_error *err)
 {

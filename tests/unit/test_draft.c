@@ -9,6 +9,7 @@
 #include <math.h>
 
 #include "ctx.h"
+#include "siphash.h"
 
 static struct zw_dev *dev;
 static uint64_t drafted, accepted; /* in all */
@@ -20,6 +21,7 @@ struct text {
 	enum zw_finish finish;
 	uint32_t length; /* of the sequence behind it */
 	float *logits;   /* behind tokens that follow then */
+	uint64_t seen;   /* hash of the logits that a mask at work was given */
 	struct zw_generate_result r;
 };
 
@@ -59,13 +61,17 @@ static int mask_idle(void *opaque)
 
 static int mask(void *opaque, float *logits, size_t n)
 {
-	const struct text *t = opaque;
+	struct text *t = opaque;
+	const uint64_t key[2] = {t->seen, 1};
 
-	for (size_t i = 0; i < n && !mask_idle(opaque); i++) {
+	if (mask_idle(opaque))
+		return 0;
+	t->seen = siphash(key, logits, n * sizeof(*logits));
+	for (size_t i = 0; i < n; i++) {
 		if ((i + t->n) % 2)
 			logits[i] = -INFINITY;
 	}
-	forbidden += !mask_idle(opaque);
+	forbidden++;
 	return 0;
 }
 
@@ -135,6 +141,9 @@ static void expect_same(struct zw_model *m, struct how how, const uint32_t *prom
 	if (a.finish != b.finish || a.length != b.length)
 		fail_msg("draft %u, %u: end %d at %u, not %d at %u", how.draft, how.tokens,
 			 b.finish, b.length, a.finish, a.length);
+	/* Each choice once, and by its own logits. */
+	if (a.seen != b.seen)
+		fail_msg("draft %u, %u: the mask has seen other logits", how.draft, how.tokens);
 	assert_memory_equal(a.logits, b.logits, m->cfg.vocab_size * sizeof(float));
 	assert_int_equal(a.r.drafted_tokens, 0);
 	assert_true(b.r.accepted_tokens <= b.r.drafted_tokens);
