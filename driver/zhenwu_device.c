@@ -268,6 +268,7 @@ err_ipc:
 err_hbm:
 	zhenwu_hbm_stop(zdev);
 	destroy_workqueue(zdev->reset.wq);
+	cancel_work_sync(&zdev->reset.revoke);
 	return ret;
 }
 
@@ -289,4 +290,5 @@ void zhenwu_device_fini(struct zhenwu_device *zdev)
 	zhenwu_ipc_fini(zdev);
 	zhenwu_fw_unload(zdev);
 	destroy_workqueue(zdev->reset.wq);
+	cancel_work_sync(&zdev->reset.revoke);
 }

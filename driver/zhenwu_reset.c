@@ -20,6 +20,7 @@
 
 #include "drm/zhenwu_accel.h"
 #include "zhenwu_device.h"
+#include "zhenwu_drv.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
 #include "zhenwu_userq.h"
@@ -187,11 +188,15 @@ static void zhenwu_reset_work(struct work_struct *work)
 	mutex_unlock(&zdev->hw_lock);
 	dma_fence_end_signalling(cookie);
 
-	/* Doorbells of queues that are no more. Nobody waits for us any longer. */
 	if (zhenwu_device_state(zdev) == ZHENWU_STATE_WEDGED)
 		zhenwu_aperture_revoke(zdev);
 	else
-		zhenwu_userq_revoke_all(zdev);
+		queue_work(zhenwu_release_wq, &zdev->reset.revoke);
+}
+
+static void zhenwu_reset_revoke_work(struct work_struct *work)
+{
+	zhenwu_userq_revoke_all(container_of(work, struct zhenwu_device, reset.revoke));
 }
 
 /**
@@ -204,6 +209,7 @@ void zhenwu_reset_init(struct zhenwu_device *zdev)
 	init_waitqueue_head(&zdev->reset.wait);
 	init_rwsem(&zdev->reset.aperture);
 	INIT_WORK(&zdev->reset.work, zhenwu_reset_work);
+	INIT_WORK(&zdev->reset.revoke, zhenwu_reset_revoke_work);
 	zdev->reset.state = ZHENWU_STATE_BOOTING;
 }
 

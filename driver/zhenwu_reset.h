@@ -47,6 +47,12 @@ struct zhenwu_reset {
 	/** @work: Resets the device. */
 	struct work_struct work;
 
+	/**
+	 * @revoke: Takes doorbells away that were given out before a reset. Not part of @work: jobs
+	 * wait for that one, and this one may wait for anything.
+	 */
+	struct work_struct revoke;
+
 	/** @lock: Serialises changes of @state. */
 	spinlock_t lock;
 
