@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from array import array
+from bisect import bisect_left
 
 sys.dont_write_bytecode = True
 from tap import done, ok  # noqa: E402
@@ -32,6 +33,11 @@ FEW = "ZW_TEST_FEW" in os.environ
 
 def f32(x):
     return struct.unpack("f", struct.pack("f", x))[0]
+
+
+def rounded(v):
+    """Each rounded to F32."""
+    return array("f", v).tolist()
 
 
 def f16(x):
@@ -59,16 +65,10 @@ E4M3, E2M1 = small_float(3, 7, 127), small_float(1, 1, 8)
 def nearest(table, x, sign):
     """The code of the value next to x."""
     a = abs(x)
-    lo, hi = 0, len(table) - 1
-    while lo < hi:
-        mid = (lo + hi) // 2
-        if table[mid] < a:
-            lo = mid + 1
-        else:
-            hi = mid
-    if lo and a - table[lo - 1] <= table[lo] - a:
-        lo -= 1
-    return lo | (sign if x < 0 else 0)
+    at = min(bisect_left(table, a), len(table) - 1)
+    if at and a - table[at - 1] <= table[at] - a:
+        at -= 1
+    return at | sign if x < 0 else at
 
 
 def value(table, code, sign):
@@ -151,11 +151,11 @@ def integers(w, n, k, bits, group, dtype, asym, lowest=0):
             for v in x:
                 c = min(max(round(v / s) + z, 0), most)
                 row.append(c)
-                out.append(f32((c - z) * s))
+                out.append((c - z) * s)
         q.append(row)
         zeros.append(zrow)
         scales.append(srow)
-    return q, zeros, scales, out
+    return q, zeros, scales, rounded(out)
 
 
 def words(values, bits):
@@ -290,13 +290,13 @@ def fp8(w, n, k, block, dtype="F32", name="weight_scale", shape=None, static=Non
                 scales.append(s)
             for i in at:
                 codes[i] = nearest(E4M3, w[i] / s, 128)
-                out[i] = f32(value(E4M3, codes[i], 128) * s)
+                out[i] = value(E4M3, codes[i], 128) * s
     raw = bytes(scales) if dtype == "U8" else FLOATS[dtype][1](scales)
     t = {"weight": ("F8_E4M3", [n, k], bytes(codes)),
          name: (dtype, shape(n, k) if shape else [len(scales) // wide, wide], raw)}
     if static:
         t[static] = ("F32", [], f32s([0.01]))
-    return t, out
+    return t, rounded(out)
 
 
 def fp4(w, n, k, group, codes_of, scale_of_group):
@@ -307,8 +307,8 @@ def fp4(w, n, k, group, codes_of, scale_of_group):
         scales.append(stored)
         codes = [nearest(E2M1, v / s if s else 0, 8) for v in x]
         raw += bytes(codes[i] | codes[i + 1] << 4 for i in range(0, group, 2))
-        out += [f32(value(E2M1, c, 8) * s) for c in codes]
-    return {codes_of: ("U8", [n, k // 2], bytes(raw))}, bytes(scales), out
+        out += [value(E2M1, c, 8) * s for c in codes]
+    return {codes_of: ("U8", [n, k // 2], bytes(raw))}, bytes(scales), rounded(out)
 
 
 def nvfp4(w, n, k, modelopt=False, shared=None):
