@@ -32,6 +32,11 @@ void fw_start(struct fw *f)
 	env_start(f->e, image, image_size);
 }
 
+void fw_start_again(struct fw *f)
+{
+	env_start_again(f->e, image_size);
+}
+
 void fw_boot(struct fw *f)
 {
 	struct zw_msg_set_vm vm = {.vm = 1, .root_lo = FW_ROOT};

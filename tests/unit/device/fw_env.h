@@ -34,6 +34,8 @@ bool fw_load(int argc, char **argv);
 void fw_unload(void);
 /* Loads the image and starts it without waiting. */
 void fw_start(struct fw *f);
+/* With the image that is there, which the device may be reading right now. */
+void fw_start_again(struct fw *f);
 /*
  * Boots it, with VM 1: 2 MiB pages, VA = HBM address for the first 32 MiB; behind them a page of the
  * host.

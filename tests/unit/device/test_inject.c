@@ -481,7 +481,7 @@ static void from_everywhere(void **state)
 			w32(f->e, ZW_REG_RESET, ZW_RESET_KEY);
 		ms(3);
 		r32(f->e, ZW_REG_RESET_STATUS);
-		fw_start(f);
+		fw_start_again(f);
 		ms(2);
 	}
 	for (int i = 0; i < 2; i++)
