@@ -582,19 +582,21 @@ void zw_rt_userq_destroy(struct zw_queue *queue)
 int zw_rt_userq_get_error(struct zw_queue *queue, struct zw_queue_error *info)
 {
 	struct userq *uq = queue->user;
+	uint64_t submitted;
 	bool well;
-	int ret = 0;
+	int ret;
 
 	pthread_mutex_lock(&uq->lock);
 	reap_locked(uq);
+	submitted = uq->seq;
 	well = uq->reaped == uq->seq && !uq->failed && !atomic_load(&uq->over);
-	info->submitted = uq->seq;
+	info->submitted = submitted;
 	info->completed = uq->reaped;
 	pthread_mutex_unlock(&uq->lock);
 	/* Nobody but the device has had anything to do with it. */
 	if (well)
 		return 0;
 	ret = queue->dev->ops->queue_get_error(queue, info);
-	info->submitted = uq->seq;
+	info->submitted = submitted;
 	return ret;
 }
