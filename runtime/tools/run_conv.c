@@ -284,6 +284,12 @@ static int swap_arguments(cJSON *messages, bool out)
 	return 0;
 }
 
+static void put(FILE *f, const void *data, size_t len)
+{
+	if (len)
+		fwrite(data, 1, len, f);
+}
+
 int conv_save(const struct conv *c, char **data, size_t *len)
 {
 	struct saved h = {.magic = MAGIC};
@@ -300,11 +306,11 @@ int conv_save(const struct conv *c, char **data, size_t *len)
 	h.messages = (uint32_t)strlen(json);
 	h.rendered = (uint32_t)c->rendered_len;
 	h.text = (uint32_t)c->len;
-	fwrite(&h, sizeof(h), 1, f);
-	fwrite(c->ids, 1, h.ids, f);
-	fwrite(json, 1, h.messages, f);
-	fwrite(c->rendered, 1, h.rendered, f);
-	fwrite(c->text, 1, h.text, f);
+	put(f, &h, sizeof(h));
+	put(f, c->ids, h.ids);
+	put(f, json, h.messages);
+	put(f, c->rendered, h.rendered);
+	put(f, c->text, h.text);
 	cJSON_free(json);
 	return fclose(f) ? -ENOMEM : 0;
 }
