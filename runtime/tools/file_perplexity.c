@@ -111,7 +111,8 @@ static int open_all(struct work *w)
 	struct zw_ctx_options copt = {.size = sizeof(copt),
 				      .context = f->window,
 				      .batch = f->batch,
-				      .kv_dtype = f->kv_dtype};
+				      .kv_dtype = f->kv_dtype,
+				      .delta_chunked = f->delta_chunked};
 	struct zw_model_info info = {.size = sizeof(info)};
 	struct zw_error err;
 	uint64_t rows;

@@ -19,6 +19,7 @@ struct file_perplexity {
 	uint32_t window, stride, batch; /* 0: the defaults */
 	uint32_t kv_dtype;              /* enum zw_dtype, 0: the default */
 	struct tool_sparse sparse;
+	bool delta_chunked; /* as of struct zw_ctx_options */
 	uint64_t max_windows;
 	/* May be NULL. Non-zero from it ends the work: -ECANCELED. */
 	int (*interrupted)(void);

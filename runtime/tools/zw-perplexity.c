@@ -29,6 +29,7 @@ static const char usage_text[] =
 	"      --kv-type T     KV cache in bf16 (default), int8 or fp8\n"
 	"      --sparse KIND[,KEY=N...]   attend to some keys only: slash, blocks, model or none\n"
 	"                      (default), as for zw-run\n"
+	"      --delta-chunked delta rule in chunks of tokens, as for zw-run\n"
 	"      --device D      auto (default): first accel device, else sim; drm, drm:N, sim\n"
 	"      --profile P     chip profile 810e, m890, c12, a100-80g, h100-sxm (sim; on drm: that "
 	"chip)\n"
@@ -45,6 +46,7 @@ enum {
 	OPT_CHUNK,
 	OPT_KV_TYPE,
 	OPT_SPARSE,
+	OPT_DELTA_CHUNKED,
 	OPT_DEVICE,
 	OPT_PROFILE,
 	OPT_JSON,
@@ -60,6 +62,7 @@ static const struct option options[] = {
 	{"chunk", required_argument, NULL, OPT_CHUNK},
 	{"kv-type", required_argument, NULL, OPT_KV_TYPE},
 	{"sparse", required_argument, NULL, OPT_SPARSE},
+	{"delta-chunked", no_argument, NULL, OPT_DELTA_CHUNKED},
 	{"device", required_argument, NULL, OPT_DEVICE},
 	{"profile", required_argument, NULL, OPT_PROFILE},
 	{"json", no_argument, NULL, OPT_JSON},
@@ -94,6 +97,9 @@ static bool set_option(struct file_perplexity *f, int opt, const char *v)
 		break;
 	case OPT_SPARSE:
 		good = tool_parse_sparse(v, &f->sparse);
+		break;
+	case OPT_DELTA_CHUNKED:
+		f->delta_chunked = true;
 		break;
 	case OPT_DEVICE:
 		f->device = v;

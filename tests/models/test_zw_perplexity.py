@@ -19,6 +19,7 @@ from tap import done, ok  # noqa: E402
 
 TOOL, ZW_RUN, ZW_TOKENIZE, MODELS = sys.argv[1:5]
 KDOC = os.path.join(MODELS, "qwen3-kdoc")
+AGENT = os.path.join(MODELS, "qwen3next-agent")
 TEXT = """The device driver registers its interrupt handler when the device is probed. A lock protects
 the list of requests, and the work queue runs them one after the other. See the documentation of the
 memory allocator for what may sleep: code that holds a spinlock may not. User space reads the state of
@@ -123,6 +124,14 @@ def sliding(tmp, ids):
            (got, math.fsum(want), len(plan)))
 
 
+def delta_chunked(text):
+    a, b, c = (measure(AGENT, text, *more) for more in
+               ([], ["--delta-chunked"], ["--delta-chunked", "--chunk", "64"]))
+    ok(a != b and math.isclose(a["nll"], b["nll"], rel_tol=1e-3),
+       "--delta-chunked: other bits, the same perplexity", (a, b))
+    ok(b == c, "and those of any --chunk", (b, c))
+
+
 def command_line(tmp, text, ids):
     path = write_ids(tmp, ids)
     a = measure(KDOC, text)
@@ -148,6 +157,7 @@ def command_line(tmp, text, ids):
         ([KDOC, file("empty", "")], "0 tokens"),
         (["-c", "4000", KDOC, text], "2048"),
         (["-c", "16", "--stride", "17", KDOC, text], "stride"),
+        (["--delta-chunked", "--chunk", "63", AGENT, text], "63"),
     ]
     bad = []
     for args, word in cases:
@@ -189,6 +199,7 @@ def main():
             return done()
         stored(tmp)
         sliding(tmp, ids)
+        delta_chunked(text)
         command_line(tmp, text, ids)
     return done()
 
