@@ -220,6 +220,8 @@ void zhenwu_queue_close_ring_locked(struct zhenwu_queue *queue, int error);
 void zhenwu_queue_end_dropped_locked(struct zhenwu_queue *queue);
 bool zhenwu_queue_poll(struct zhenwu_queue *queue);
 bool zhenwu_queue_busy(struct zhenwu_queue *queue);
+void zhenwu_queue_abort(struct zhenwu_queue *queue, int error);
+int zhenwu_queue_destroy_hw(struct zhenwu_queue *queue, unsigned int flags);
 void zhenwu_queue_lose_locked(struct zhenwu_queue *queue, u32 reason, int error);
 int zhenwu_queue_kill(struct zhenwu_queue *queue);
 bool zhenwu_queue_gone(struct zhenwu_queue *queue);
