@@ -413,10 +413,10 @@ TEST_F_TIMEOUT(userq, engine_hangs, 240)
 	ASSERT_EQ(0, zw_client_submit(o, 0, 0));
 	/* The firmware completes the job as it ends the queue: who sleeps may see that first. */
 	ret = zw_userq_wait(u, 1, 2 * LONG_WAIT_NS);
-	if (ret)
-		EXPECT_EQ(-ECANCELED, ret);
-	else
-		EXPECT_EQ(ZW_JOB_CANCELED, u->done[1].status);
+	EXPECT_TRUE(ret == -ECANCELED || (!ret && u->done[1].status == ZW_JOB_CANCELED))
+	{
+		TH_LOG("wait %d, status %u", ret, u->done[1].status);
+	}
 	st = state(u);
 	EXPECT_TRUE(st.state & DRM_ZHENWU_QUEUE_STATE_TIMEDOUT);
 	EXPECT_EQ(1, st.failed_seqno);
