@@ -66,10 +66,17 @@ static int move(struct zw_mmu *mmu, unsigned int function, const struct zw_segme
 static int move_all(struct zw_mmu *mmu, const struct zw_seglist *list, uint8_t *buf, bool write,
 		    struct zw_mem_fault *fault)
 {
+	uint64_t unasked = 0;
+
 	for (size_t i = 0; i < list->n; i++) {
 		const struct zw_segment *s = &list->seg[i];
-		int ret = move(mmu, list->function, s, buf, write);
+		int ret;
 
+		/* Short pieces add up, too. */
+		if (unasked >= ZW_MEM_STEP && stopping(mmu))
+			return -ECANCELED;
+		unasked = unasked < ZW_MEM_STEP ? unasked + s->len : s->len;
+		ret = move(mmu, list->function, s, buf, write);
 		if (ret == -EIO)
 			return zw_mmu_fault(mmu, fault, s->va,
 					    write ? ZW_ACCESS_WRITE : ZW_ACCESS_READ, ZW_FAULT_DMA);
@@ -187,8 +194,16 @@ static void list_begin(struct zw_seglist *list, unsigned int function, bool unca
 	list->uncached = uncached;
 }
 
-int zw_mem_map(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, uint32_t access,
-	       struct zw_view *view, struct zw_mem_fault *fault)
+static bool all_system(const struct zw_seglist *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (list->seg[i].target != ZW_TARGET_SYSTEM)
+			return false;
+	return true;
+}
+
+static int map(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, uint32_t access,
+	       bool apart, struct zw_view *view, struct zw_mem_fault *fault)
 {
 	struct zw_seglist list;
 	struct zw_bounce *b;
@@ -219,9 +234,16 @@ int zw_mem_map(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, u
 		if (view->ptr)
 			goto out;
 	}
-	b = bounce_new(mmu, va, len, access & ZW_ACCESS_READ);
+	apart = apart && all_system(&list);
+	b = bounce_new(mmu, va, apart ? 0 : len, apart || access & ZW_ACCESS_READ);
 	if (!b) {
 		ret = -ENOMEM;
+		goto out;
+	}
+	if (apart) {
+		move_list(&b->list, &list);
+		view->bounced = true;
+		view->apart = b;
 		goto out;
 	}
 	if (access & ZW_ACCESS_READ) {
@@ -239,6 +261,30 @@ out:
 	if (ret)
 		memset(view, 0, sizeof(*view));
 	return ret;
+}
+
+int zw_mem_map(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, uint32_t access,
+	       struct zw_view *view, struct zw_mem_fault *fault)
+{
+	return map(mmu, vm, va, len, access, false, view, fault);
+}
+
+int zw_mem_map_apart(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len,
+		     uint32_t access, struct zw_view *view, struct zw_mem_fault *fault)
+{
+	return map(mmu, vm, va, len, access, true, view, fault);
+}
+
+int zw_mem_fetch(struct zw_mmu *mmu, const struct zw_view *view, void *buf,
+		 struct zw_mem_fault *fault)
+{
+	return gather(mmu, &view->apart->list, buf, fault);
+}
+
+int zw_mem_store(struct zw_mmu *mmu, const struct zw_view *view, const void *buf,
+		 struct zw_mem_fault *fault)
+{
+	return scatter(mmu, &view->apart->list, buf, fault);
 }
 
 /* The list from byte `at` of it on, `len` bytes; *seg, *seg_at: a segment at or before it and where that starts. */
@@ -301,6 +347,10 @@ static int unmap(struct zw_mmu *mmu, struct zw_view *view, bool commit,
 	struct zw_bounce *b;
 	int ret = 0;
 
+	if (view->apart) {
+		bounce_free(mmu, view->apart);
+		goto out;
+	}
 	if (!view->ptr)
 		return 0;
 	if (!view->bounced) {

@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include "zhenwu/zw_pte.h"
 
+struct zw_bounce;
 struct zw_mmu;
 
 struct zw_mem_fault {
@@ -33,6 +34,8 @@ struct zw_view {
 	uint64_t bytes[ZW_TARGET_COUNT]; /* how much of the range is where: for the cost model */
 	unsigned int target;             /* in place: where ... */
 	uint64_t addr;                   /* ... and at which address of it */
+	struct zw_bounce
+		*apart; /* not NULL: pieces of system memory without a buffer; ptr is NULL */
 };
 
 /*
@@ -43,6 +46,20 @@ struct zw_view {
  */
 int zw_mem_map(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, uint32_t access,
 	       struct zw_view *view, struct zw_mem_fault *fault);
+/*
+ * The same for a range of which every byte is moved once, by zw_mem_fetch() or zw_mem_store(): pieces of
+ * system memory get no bounce buffer, `apart` of the view says so.
+ */
+int zw_mem_map_apart(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len,
+		     uint32_t access, struct zw_view *view, struct zw_mem_fault *fault);
+/*
+ * All of a view that is `apart` to or from buf. 0, -EFAULT (DMA failed, fault filled: the part before it
+ * was moved) or -ECANCELED.
+ */
+int zw_mem_fetch(struct zw_mmu *mmu, const struct zw_view *view, void *buf,
+		 struct zw_mem_fault *fault);
+int zw_mem_store(struct zw_mmu *mmu, const struct zw_view *view, const void *buf,
+		 struct zw_mem_fault *fault);
 /*
  * Ends a view; commit=false drops bounced writes (failed packet). 0, -EFAULT (DMA write failed,
  * fault filled) or -ECANCELED; the view is gone in any case.

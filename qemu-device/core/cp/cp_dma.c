@@ -21,6 +21,11 @@ static uint32_t check_range(uint32_t rows, uint64_t stride, uint64_t bytes)
 	return extent(rows, stride, bytes) > ZW_CP_MAX_EXTENT ? ZW_REASON_LIMIT : ZW_REASON_NONE;
 }
 
+static bool is_dense(const struct zw_cp_exec *x, uint64_t stride, uint64_t bytes)
+{
+	return x->rows == 1 || stride == bytes;
+}
+
 /* Maps the rows of one side; of a destination only they are written. */
 static int map_rows(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t stride,
 		    uint64_t bytes, uint32_t access)
@@ -31,6 +36,39 @@ static int map_rows(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t 
 			.n = {1, 1, x->rows}, .stride = {0, 0, stride}, .bytes = bytes};
 	return zw_cp_map(x, i, va, extent(x->rows, stride, bytes), access,
 			 zw_cp_mul_sat(bytes, x->rows));
+}
+
+/* The view has its buffer after all. */
+static int with_buffer(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t bytes,
+		       uint32_t access)
+{
+	int err = zw_mem_unmap(x->cfg->mmu, x->vm, &x->view[i], false, &x->fault);
+
+	if (!err)
+		err = zw_mem_map(x->cfg->mmu, x->vm, va, bytes, access, &x->view[i], &x->fault);
+	x->mapped[i] = !err;
+	return zw_cp_mem_status(x, err);
+}
+
+/* Of two ranges without gaps one may be apart, unless the other is used in place and may be the same memory. */
+static int map_dense(struct zw_cp_exec *x, uint64_t dst, uint64_t src, uint64_t bytes)
+{
+	const struct zw_view *d = &x->view[DMA_DST], *s = &x->view[DMA_SRC];
+	int err = zw_cp_map_apart(x, DMA_SRC, src, bytes, ZW_ACCESS_READ, bytes);
+
+	if (err)
+		return err;
+	if (s->apart)
+		err = zw_cp_map(x, DMA_DST, dst, bytes, ZW_ACCESS_WRITE, bytes);
+	else
+		err = zw_cp_map_apart(x, DMA_DST, dst, bytes, ZW_ACCESS_WRITE, bytes);
+	if (err)
+		return err;
+	if (s->apart && !d->bounced && d->target == ZW_TARGET_SYSTEM)
+		return with_buffer(x, DMA_SRC, src, bytes, ZW_ACCESS_READ);
+	if (d->apart && !s->bounced && s->target == ZW_TARGET_SYSTEM)
+		return with_buffer(x, DMA_DST, dst, bytes, ZW_ACCESS_WRITE);
+	return 0;
 }
 
 static uint32_t copy_validate(const void *pkt)
@@ -55,6 +93,8 @@ static int copy_prepare(struct zw_cp_exec *x)
 
 	if (!p->bytes)
 		return 0;
+	if (is_dense(x, p->src_stride, p->bytes) && is_dense(x, p->dst_stride, p->bytes))
+		return map_dense(x, p->dst, p->src, zw_cp_mul_sat(p->bytes, x->rows));
 	err = map_rows(x, DMA_SRC, p->src, p->src_stride, p->bytes, ZW_ACCESS_READ);
 	return err ? err : map_rows(x, DMA_DST, p->dst, p->dst_stride, p->bytes, ZW_ACCESS_WRITE);
 }
@@ -71,6 +111,13 @@ static int copy_run(struct zw_cp_exec *x)
 		.rows = x->rows,
 	};
 
+	/* Pages of the host, as most system memory is, to where they belong without a detour. */
+	if (x->view[DMA_SRC].apart)
+		return zw_cp_mem_status(
+			x, zw_mem_fetch(x->cfg->mmu, &x->view[DMA_SRC], args.dst, &x->fault));
+	if (x->view[DMA_DST].apart)
+		return zw_cp_mem_status(
+			x, zw_mem_store(x->cfg->mmu, &x->view[DMA_DST], args.src, &x->fault));
 	return zw_cp_kernel_status(x, zw_k_copy_rows(&args, x->cfg->pool));
 }
 

@@ -163,11 +163,9 @@ void zw_cp_resident_operands(struct zw_cp_exec *x)
 		}
 }
 
-int zw_cp_map(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, uint32_t access,
-	      uint64_t bytes)
+static int mapped(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, uint64_t bytes,
+		  int err)
 {
-	int err = zw_mem_map(x->cfg->mmu, x->vm, va, len, access, &x->view[i], &x->fault);
-
 	if (err)
 		return zw_cp_mem_status(x, err);
 	x->mapped[i] = true;
@@ -175,6 +173,22 @@ int zw_cp_map(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, u
 	x->extent[i].len = len;
 	zw_cp_count(x, i, &x->view[i], bytes);
 	return 0;
+}
+
+int zw_cp_map(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, uint32_t access,
+	      uint64_t bytes)
+{
+	int err = zw_mem_map(x->cfg->mmu, x->vm, va, len, access, &x->view[i], &x->fault);
+
+	return mapped(x, i, va, len, bytes, err);
+}
+
+int zw_cp_map_apart(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len,
+		    uint32_t access, uint64_t bytes)
+{
+	int err = zw_mem_map_apart(x->cfg->mmu, x->vm, va, len, access, &x->view[i], &x->fault);
+
+	return mapped(x, i, va, len, bytes, err);
 }
 
 int zw_cp_map_late(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, uint32_t access,

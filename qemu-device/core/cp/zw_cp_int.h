@@ -410,6 +410,9 @@ int zw_cp_operands_end(struct zw_cp_exec *x, bool commit);
 /* Maps [va, va + len) as the view of operand i and counts `bytes` of traffic for it. For packets without tensors. */
 int zw_cp_map(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, uint32_t access,
 	      uint64_t bytes);
+/* The same with zw_mem_map_apart(). */
+int zw_cp_map_apart(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len,
+		    uint32_t access, uint64_t bytes);
 /*
  * Maps [va, va + len), a part of operand i, and counts `bytes` of traffic for it. *slot: its place in x->late
  * (the array moves while it grows: take pointers when all is mapped).

@@ -770,6 +770,46 @@ static void copy_fill_rows(void **state)
 	}
 }
 
+/* Bytes without gaps, which go from and to system memory without a detour: any length, any alignment. */
+static void copy_dense(void **state)
+{
+	struct cp_env *e = *state;
+	static const uint32_t lengths[] = {1, 3, 4, 8, 4095, 4096, 4097, 20000};
+
+	for (enum place from = IN_HBM; from <= IN_SYSTEM; from++) {
+		EACH_PLACE(to)
+		{
+			for (unsigned int i = 0; i < 2 * sizeof(lengths) / sizeof(lengths[0]);
+			     i++) {
+				uint32_t bytes = lengths[i / 2], rows = i % 2 ? 3 : 1;
+				struct zw_pkt_copy c = {.hdr = HDR(ZW_OP_COPY, zw_pkt_copy),
+							.bytes = bytes,
+							.rows = rows,
+							.src_stride = bytes,
+							.dst_stride = bytes};
+
+				c.src = env_alloc(e, from, rows * bytes + i) + i;
+				c.dst = env_alloc(e, to, rows * bytes + 3) + 3;
+				for (uint32_t k = 0; k < rows * bytes; k++)
+					*env_byte(e, c.src + k) = (uint8_t)(k * 7 + k / 256 + i);
+				EMIT(e, c);
+				env_run_ok(e);
+				for (uint32_t k = 0; k < rows * bytes; k++)
+					assert_int_equal(*env_byte(e, c.dst + k),
+							 (uint8_t)(k * 7 + k / 256 + i));
+				assert_int_equal(*env_byte(e, c.dst - 1), GUARD_BYTE);
+				assert_int_equal(*env_byte(e, c.dst + rows * bytes), GUARD_BYTE);
+				assert_int_equal(from == IN_SYSTEM ? e->result.sys_read
+								   : e->result.hbm_read,
+						 rows * bytes);
+				assert_int_equal(to == IN_SYSTEM ? e->result.sys_written
+								 : e->result.hbm_written,
+						 rows * bytes);
+			}
+		}
+	}
+}
+
 /* Somebody else writes between the rows of an output while the packet runs. */
 static uint64_t gap_va;
 
@@ -1079,6 +1119,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(copy_fill, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(transposed, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(transposed_in_blocks, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(copy_dense, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(copy_fill_rows, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(gaps_of_others, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(predicate, env_setup, env_teardown),

@@ -161,6 +161,64 @@ static void host_maps_less(void **state)
 	assert_int_equal(e->maps, e->unmaps);
 }
 
+/* Pieces of system memory, moved from and to where they are; of anything else, a view like others. */
+static void apart(void **state)
+{
+	struct env *e = *state;
+	struct zw_mem_fault f;
+	struct zw_view v;
+	uint8_t buf[0x2000];
+
+	map(e, 1, 0x1000, 0, SYS_BASE + 0x5000, RW | SYSTEM);
+	map(e, 1, 0x2000, 0, SYS_BASE + 0x1000, RW | SYSTEM);
+	map(e, 1, 0x3000, 0, 0x10000, RW);
+	memset(e->sys + 0x5800, 1, 0x800);
+	memset(e->sys + 0x1000, 2, 0x1000);
+	assert_int_equal(zw_mem_map_apart(e->mmu, 1, 0x1800, 0x1800, ZW_ACCESS_READ, &v, &f), 0);
+	assert_non_null(v.apart);
+	assert_true(v.bounced);
+	assert_null(v.ptr);
+	assert_int_equal(v.bytes[ZW_TARGET_SYSTEM], 0x1800);
+	assert_int_equal(e->dma_reads, 0);
+	assert_int_equal(zw_mem_fetch(e->mmu, &v, buf, &f), 0);
+	assert_int_equal(e->dma_reads, 2);
+	assert_int_equal(buf[0x7ff], 1);
+	assert_int_equal(buf[0x800], 2);
+	assert_int_equal(buf[0x17ff], 2);
+	assert_int_equal(zw_mem_unmap(e->mmu, 1, &v, true, &f), 0);
+	/* Ending one writes nothing, whatever it was for. */
+	assert_int_equal(zw_mem_map_apart(e->mmu, 1, 0x1801, 0x1000, ZW_ACCESS_WRITE, &v, &f), 0);
+	memset(buf, 3, sizeof(buf));
+	assert_int_equal(zw_mem_store(e->mmu, &v, buf, &f), 0);
+	memset(e->sys + 0x5900, 4, 1);
+	assert_int_equal(zw_mem_unmap(e->mmu, 1, &v, true, &f), 0);
+	assert_int_equal(e->sys[0x5800], 1);
+	assert_int_equal(e->sys[0x5801], 3);
+	assert_int_equal(e->sys[0x5900], 4);
+	assert_int_equal(e->sys[0x1800], 3);
+	assert_int_equal(e->sys[0x1801], 2);
+	/* Not with HBM among them. */
+	assert_int_equal(zw_mem_map_apart(e->mmu, 1, 0x2000, 0x2000, ZW_ACCESS_READ, &v, &f), 0);
+	assert_null(v.apart);
+	assert_int_equal(((uint8_t *)v.ptr)[0], 3);
+	assert_int_equal(zw_mem_unmap(e->mmu, 1, &v, true, &f), 0);
+	/* The bus says what is wrong when it is used, behind what was well. */
+	map(e, 1, 0x6000, 0, SYS_BASE + 0x1000, RW | SYSTEM);
+	map(e, 1, 0x7000, 0, SYS_BASE + SYS_SIZE, RW | SYSTEM);
+	memset(buf, 0, sizeof(buf));
+	assert_int_equal(zw_mem_map_apart(e->mmu, 1, 0x6000, 0x2000, ZW_ACCESS_READ, &v, &f), 0);
+	assert_int_equal(zw_mem_fetch(e->mmu, &v, buf, &f), -EFAULT);
+	assert_int_equal(f.va, 0x7000);
+	assert_int_equal(f.fault, ZW_FAULT_DMA);
+	assert_int_equal(buf[0xfff], 2);
+	assert_int_equal(zw_mem_unmap(e->mmu, 1, &v, false, &f), 0);
+	/* And what is missing, before. */
+	assert_int_equal(zw_mem_map_apart(e->mmu, 1, 0x7000, 0x2000, ZW_ACCESS_READ, &v, &f),
+			 -EFAULT);
+	assert_int_equal(f.va, 0x8000);
+	assert_int_equal(f.fault, ZW_FAULT_UNMAPPED);
+}
+
 /* -- copies -- */
 
 #define COPY_BASE  (16 * MIB)
@@ -300,6 +358,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(peers_and_reserved_targets, setup, teardown),
 		cmocka_unit_test_setup_teardown(system_in_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(host_maps_less, setup, teardown),
+		cmocka_unit_test_setup_teardown(apart, setup, teardown),
 		cmocka_unit_test_setup_teardown(copies_match_a_model, setup, teardown),
 		cmocka_unit_test_setup_teardown(refused_copies_write_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(copies_can_be_stopped, setup, teardown),
