@@ -12,339 +12,25 @@ With ZW_TEST_FEW in the environment it takes every third one: for builds with sa
 import json
 import math
 import os
-import random
 import re
-import struct
 import subprocess
 import sys
 import tempfile
-from array import array
-from bisect import bisect_left
 
 sys.dont_write_bytecode = True
+import checkpoint  # noqa: E402
+from checkpoint import encode, numbers, read_json, write_json  # noqa: E402
+from quant_forms import awq, fp8, fused, gptq, ints, mxfp4, nvfp4, packed  # noqa: E402
 from tap import done, ok  # noqa: E402
 
 PERPLEXITY, MODELS = sys.argv[1:3]
 ONLY = sys.argv[3] if len(sys.argv) > 3 else ""
 FEW = "ZW_TEST_FEW" in os.environ
 
-# ---- numbers ----
-
-
-def f32(x):
-    return struct.unpack("f", struct.pack("f", x))[0]
-
-
-def rounded(v):
-    """Each rounded to F32."""
-    return array("f", v).tolist()
-
-
-def f16(x):
-    return struct.unpack("e", struct.pack("e", x))[0]
-
-
-def bf16_code(x):
-    u = struct.unpack("I", struct.pack("f", x))[0]
-    return u + 0x7fff + (u >> 16 & 1) >> 16
-
-
-def bf16(x):
-    return struct.unpack("f", struct.pack("I", bf16_code(x) << 16))[0]
-
-
-def small_float(man, bias, codes):
-    """Values of a small float without a sign, by code."""
-    return [math.ldexp((1 << man) + (c & (1 << man) - 1), (c >> man) - bias - man) if c >> man
-            else math.ldexp(c, 1 - bias - man) for c in range(codes)]
-
-
-E4M3, E2M1 = small_float(3, 7, 127), small_float(1, 1, 8)
-
-
-def nearest(table, x, sign):
-    """The code of the value next to x."""
-    a = abs(x)
-    at = min(bisect_left(table, a), len(table) - 1)
-    if at and a - table[at - 1] <= table[at] - a:
-        at -= 1
-    return at | sign if x < 0 else at
-
-
-def value(table, code, sign):
-    return -table[code & (sign - 1)] if code & sign else table[code]
-
-
-# ---- files ----
-
-def read_checkpoint(folder):
-    with open(os.path.join(folder, "model.safetensors"), "rb") as f:
-        size, = struct.unpack("<Q", f.read(8))
-        header = json.loads(f.read(size))
-        data = f.read()
-    header.pop("__metadata__", None)
-    with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
-        config = json.load(f)
-    return {n: (t["dtype"], t["shape"], data[slice(*t["data_offsets"])])
-            for n, t in header.items()}, config
-
-
-def write_checkpoint(folder, tensors, config):
-    os.mkdir(folder)
-    header, data, at = {}, [], 0
-    for name, (dtype, shape, raw) in tensors.items():
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(raw)]}
-        data.append(raw)
-        at += len(raw)
-    text = json.dumps(header).encode()
-    with open(os.path.join(folder, "model.safetensors"), "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text + b"".join(data))
-    with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as f:
-        json.dump(config, f)
-
-
-def numbers(t):
-    return array("f", array("I", (h << 16 for h in array("H", t[2]))).tobytes())
-
-
-def f32s(v):
-    return array("f", v).tobytes()
-
-
-def f16s(v):
-    return struct.pack(f"<{len(v)}e", *v)
-
-
-def bf16s(v):
-    return array("H", map(bf16_code, v)).tobytes()
-
-
-FLOATS = {"F32": (f32, f32s), "F16": (f16, f16s), "BF16": (bf16, bf16s)}
-
-# ---- forms ----
-#
-# Each takes the numbers of a matrix [n, k] and returns what a file has of it, suffix to tensor, and the list of
-# the numbers that those are.
-
-
-def scale_of(x, dtype, most):
-    s = FLOATS[dtype][0](max(map(abs, x)) / most)
-    return s or 1.0
-
-
-def integers(w, n, k, bits, group, dtype, asym, lowest=0):
-    """Rounded to unsigned integers: q [n][k], zero points and scales [n][groups], and the numbers."""
-    group, half, most = group or k, 1 << bits - 1, (1 << bits) - 1
-    q, zeros, scales, out = [], [], [], []
-    for r in range(n):
-        row, zrow, srow = [], [], []
-        for g in range(0, k, group):
-            x = w[r * k + g:r * k + g + group]
-            if asym:
-                lo, hi = min(0.0, min(x)), max(0.0, max(x))
-                s = FLOATS[dtype][0]((hi - lo) / most) or 1.0
-                z = min(max(round(-lo / s), lowest), most)
-            else:
-                s, z = scale_of(x, dtype, half - 1), half
-            zrow.append(z)
-            srow.append(s)
-            for v in x:
-                c = min(max(round(v / s) + z, 0), most)
-                row.append(c)
-                out.append((c - z) * s)
-        q.append(row)
-        zeros.append(zrow)
-        scales.append(srow)
-    return q, zeros, scales, rounded(out)
-
-
-def words(values, bits):
-    """Integers to little-endian words, the first ones lowest."""
-    raw = bytearray()
-    per = 32 // bits
-    for i in range(0, len(values), per):
-        raw += struct.pack("<I", sum(v << bits * j for j, v in enumerate(values[i:i + per])))
-    return bytes(raw)
-
-
-def transpose(rows):
-    return [list(c) for c in zip(*rows)]
-
-
-def flat(rows):
-    return [v for row in rows for v in row]
-
-
-def down(rows, bits):
-    """Packed along the columns of the matrix, transposed: words [len / per, n]."""
-    per = 32 // bits
-    cols = transpose(rows)
-    out = []
-    for i in range(0, len(cols), per):
-        for c in zip(*cols[i:i + per]):
-            out += c
-    return words(out, bits)
-
-
-def scattered(w, n, k, own):
-    """An order of columns, as tools sort them by what activations weigh, and the matrix in it."""
-    order = list(range(k))
-    random.Random(k + (int(abs(w[0]) * 2 ** 40) if own else 0)).shuffle(order)
-    return order, [w[r * k + c] for r in range(n) for c in order]
-
-
-def put_back(rows, order):
-    """Columns where they were."""
-    out = [[None] * len(order) for _ in rows]
-    for r, row in enumerate(rows):
-        for j, c in enumerate(order):
-            out[r][c] = row[j]
-    return out
-
-
-def gptq(w, n, k, bits=4, group=32, asym=False, v2=False, desc_act=None):
-    """desc_act: columns are sorted before they are grouped, by an order of the matrix's own or not."""
-    order = list(range(k))
-    if desc_act:
-        order, w = scattered(w, n, k, desc_act == "own")
-    q, zeros, scales, out = integers(w, n, k, bits, group, "F16", asym)
-    q = put_back(q, order)
-    out = flat(put_back([out[r * k:r * k + k] for r in range(n)], order))
-    place = sorted(range(k), key=order.__getitem__)
-    stored = [[z if v2 else (z - 1) % (1 << bits) for z in row] for row in transpose(zeros)]
-    groups = len(stored)
-    return {
-        "qweight": ("I32", [k * bits // 32, n], down(q, bits)),
-        "qzeros": ("I32", [groups, n * bits // 32], words(flat(stored), bits)),
-        "scales": ("F16", [groups, n], f16s(flat(transpose(scales)))),
-        "g_idx": ("I32", [k], array("i", (place[c] // (group or k) for c in range(k))).tobytes()),
-    }, out
-
-
-AWQ = [0, 2, 4, 6, 1, 3, 5, 7]
-
-
-def awq(w, n, k, group=32):
-    q, zeros, scales, out = integers(w, n, k, 4, group, "F16", True)
-
-    def across(rows):
-        return words([row[i + j] for row in rows for i in range(0, n, 8) for j in AWQ], 4)
-
-    return {
-        "qweight": ("I32", [k, n // 8], across(transpose(q))),
-        "qzeros": ("I32", [k // group, n // 8], across(transpose(zeros))),
-        "scales": ("F16", [k // group, n], f16s(flat(transpose(scales)))),
-    }, out
-
-
-def packed(w, n, k, bits=4, group=32, asym=False, actorder=False):
-    order = list(range(k))
-    if actorder:
-        order, w = scattered(w, n, k, True)
-    q, zeros, scales, out = integers(w, n, k, bits, group, "BF16", asym)
-    q = put_back(q, order)
-    out = flat(put_back([out[r * k:r * k + k] for r in range(n)], order))
-    per, groups = 32 // bits, len(scales[0])
-    t = {
-        "weight_packed": ("I32", [n, k // per], words(flat(q), bits)),
-        "weight_scale": ("BF16", [n, groups], bf16s(flat(scales))),
-        "weight_shape": ("I64", [2], struct.pack("<qq", n, k)),
-    }
-    if actorder:
-        place = sorted(range(k), key=order.__getitem__)
-        t["weight_g_idx"] = ("I32", [k], array("i", (c // group for c in place)).tobytes())
-    if asym:
-        # Words of rows; the last may be cut off.
-        pad = zeros + [[0] * groups] * (-n % per)
-        t["weight_zero_point"] = ("I32", [len(pad) // per, groups], down(transpose(pad), bits))
-    return t, out
-
-
-def ints(w, n, k, asym=False, static=False):
-    q, zeros, scales, out = integers(w, n, k, 8, 0, "BF16", asym)
-    t = {
-        "weight": ("I8", [n, k], bytes((v - 128) & 255 for v in flat(q))),
-        "weight_scale": ("BF16", [n, 1], bf16s(flat(scales))),
-    }
-    if asym:
-        t["weight_zero_point"] = ("I8", [n, 1], bytes((z - 128) & 255 for z in flat(zeros)))
-    if static:
-        t["input_scale"] = ("BF16", [1], bf16s([0.03125]))
-    return t, out
-
-
-def fp8(w, n, k, block, dtype="F32", name="weight_scale", shape=None, static=None):
-    """block: rows and columns that share a scale; 0: all of them."""
-    rows, cols = block[0] or n, block[1] or k
-    wide = -(-k // cols)
-    scales, codes, out = [], bytearray(n * k), [0.0] * (n * k)
-    for r0 in range(0, n, rows):
-        for c0 in range(0, k, cols):
-            at = [r * k + c for r in range(r0, min(n, r0 + rows)) for c in range(c0, min(k, c0 + cols))]
-            if dtype == "U8":
-                e = math.frexp(max(abs(w[i]) for i in at) / 448)[1]
-                s = math.ldexp(1, e)
-                scales.append(e + 127)
-            else:
-                s = scale_of([w[i] for i in at], dtype, 448)
-                scales.append(s)
-            for i in at:
-                codes[i] = nearest(E4M3, w[i] / s, 128)
-                out[i] = value(E4M3, codes[i], 128) * s
-    raw = bytes(scales) if dtype == "U8" else FLOATS[dtype][1](scales)
-    t = {"weight": ("F8_E4M3", [n, k], bytes(codes)),
-         name: (dtype, shape(n, k) if shape else [len(scales) // wide, wide], raw)}
-    if static:
-        t[static] = ("F32", [], f32s([0.01]))
-    return t, rounded(out)
-
-
-def fp4(w, n, k, group, codes_of, scale_of_group):
-    raw, scales, out = bytearray(), [], []
-    for g in range(0, n * k, group):
-        x = w[g:g + group]
-        stored, s = scale_of_group(x)
-        scales.append(stored)
-        codes = [nearest(E2M1, v / s if s else 0, 8) for v in x]
-        raw += bytes(codes[i] | codes[i + 1] << 4 for i in range(0, group, 2))
-        out += [value(E2M1, c, 8) * s for c in codes]
-    return {codes_of: ("U8", [n, k // 2], bytes(raw))}, bytes(scales), rounded(out)
-
-
-def nvfp4(w, n, k, modelopt=False, shared=None):
-    two = f32((shared or max(map(abs, w))) / 2688)
-    stored = f32(1 / two)
-    two = two if modelopt else f32(1 / stored)
-
-    def scale(x):
-        code = nearest(E4M3, max(map(abs, x)) / 6 / two, 128)
-        return code, f32(E4M3[code] * two)
-
-    t, scales, out = fp4(w, n, k, 16, "weight" if modelopt else "weight_packed", scale)
-    t["weight_scale"] = ("F8_E4M3", [n, k // 16], scales)
-    if modelopt:
-        t["weight_scale_2"] = ("F32", [], f32s([two]))
-        t["input_scale"] = ("F32", [], f32s([0.01]))
-    else:
-        t["weight_global_scale"] = ("F32", [1], f32s([stored]))
-        t["input_global_scale"] = ("F32", [1], f32s([100.0]))
-    return t, out
-
-
-def mxfp4(w, n, k):
-    def scale(x):
-        e = math.frexp(max(map(abs, x)) or 1.0)[1] - 3
-        return e + 127, math.ldexp(1, e)
-
-    t, scales, out = fp4(w, n, k, 32, "weight_packed", scale)
-    t["weight_scale"] = ("U8", [n, k // 32], scales)
-    return t, out
-
-
 # ---- checkpoints ----
 
 def with_args(form, **kw):
-    return lambda w, n, k: form(w, n, k, **kw)
+    return lambda w: form(w, **kw)
 
 
 def ct(fmt, weights, act=None, **more):
@@ -377,13 +63,13 @@ def biases(tensors, source):
         bias = name[:-len("qweight")] + "bias"
         if bias not in source:
             n = tensors[name][1][1]
-            tensors[bias] = ("F16", [n], struct.pack("<H", 0x8000) + bytes(2 * n - 2))
+            tensors[bias] = ("F16", [n], encode([-0.0] + [0.0] * (n - 1), "F16"))
 
 
 def kv_scales(tensors, source):
     for name in [n for n in source if n.endswith("self_attn.q_proj.weight")]:
         for k in ("k_proj.k_scale", "v_proj.v_scale"):
-            tensors[name.replace("q_proj.weight", k)] = ("F32", [], f32s([1.0]))
+            tensors[name.replace("q_proj.weight", k)] = ("F32", [], encode(1.0, "F32"))
 
 
 def no_input(q):
@@ -536,20 +222,6 @@ def in_one(source):
     return out
 
 
-def fused(form):
-    """Experts [e, n, k] one after the other."""
-    def all_of(w, e, n, k):
-        t, out = {}, []
-        for i in range(e):
-            one, values = form(w[i * n * k:(i + 1) * n * k], n, k)
-            out += values
-            for suffix, (dtype, shape, raw) in one.items():
-                have = t.setdefault(suffix, (dtype, [0] + (shape if shape != [1] else [1, 1]), b""))
-                t[suffix] = (dtype, [have[1][0] + 1] + have[1][1:], have[2] + raw)
-        return t, out
-    return all_of
-
-
 FUSED = [
     ("Qwen3.5's FP8, experts in one tensor", FP8,
      with_args(fp8, block=(128, 128), name="weight_scale_inv"), True),
@@ -584,28 +256,24 @@ def perplexity(folder, ids, *args):
 
 
 def write_ids(tmp, folder):
-    with open(os.path.join(folder, "expected", "prompt_ids.json"), encoding="utf-8") as f:
-        ids = max(json.load(f), key=len)
     path = os.path.join(tmp, "ids.json")
-    with open(path, "w", encoding="utf-8") as f:
-        json.dump(ids, f)
+    write_json(max(read_json(folder, "expected", "prompt_ids.json"), key=len), path)
     return path
 
 
 def write_quantised(folder, tensors, config, quant):
     """quant: quantization_config, or the name and contents of a file beside a config.json without one."""
     if isinstance(quant, dict):
-        write_checkpoint(folder, tensors, {**config, "quantization_config": quant})
+        checkpoint.write(folder, tensors, {**config, "quantization_config": quant})
         return
-    write_checkpoint(folder, tensors, config)
-    with open(os.path.join(folder, quant[0]), "w", encoding="utf-8") as f:
-        json.dump(quant[1], f)
+    checkpoint.write(folder, tensors, config)
+    write_json(quant[1], folder, quant[0])
 
 
 def compare(tmp, name, number, ids, quantised, plain, config, quant, activations):
     a, b = (os.path.join(tmp, f"{number}-{x}") for x in "qp")
     write_quantised(a, quantised, config, quant)
-    write_checkpoint(b, plain, config)
+    checkpoint.write(b, plain, config)
     both = start(b, ids), start(a, ids, "--profile", "m890")
     want, got = map(result, both)
     if isinstance(want, str) or isinstance(got, str):
@@ -626,8 +294,8 @@ def make(source, rules):
         if not form or len(t[1]) != 2:
             quantised[name] = plain[name] = t
             continue
-        tensors, out = form(numbers(t), *t[1])
-        plain[name] = ("F32", t[1], f32s(out))
+        tensors, out = form(numbers(t))
+        plain[name] = ("F32", t[1], encode(out, "F32"))
         for suffix, tensor in tensors.items():
             quantised[name[:-len("weight")] + suffix] = tensor
     return quantised, plain
@@ -638,7 +306,7 @@ def whole_models(tmp):
         if ONLY not in name or FEW and number % 3:
             continue
         folder = os.path.join(MODELS, model)
-        source, config = read_checkpoint(folder)
+        source, config = checkpoint.read_tensors(folder), read_json(folder, "config.json")
         if "tied" in name:
             # A head that differs from the embedding, once it is quantised.
             source["lm_head.weight"] = source["model.embed_tokens.weight"]
@@ -650,7 +318,7 @@ def whole_models(tmp):
 
 def fused_experts(tmp):
     folder = os.path.join(MODELS, "tiny-qwen3_5-moe")
-    source, config = read_checkpoint(folder)
+    source, config = checkpoint.read_tensors(folder), read_json(folder, "config.json")
     source = in_one(source)
     for number, (name, quant, form, activations) in enumerate(FUSED):
         if ONLY not in name or FEW and number % 3:
@@ -660,8 +328,8 @@ def fused_experts(tmp):
             if len(t[1]) != 3 or "experts" not in tensor:
                 quantised[tensor] = plain[tensor] = t
                 continue
-            parts, out = fused(form)(numbers(t), *t[1])
-            plain[tensor] = ("F32", t[1], f32s(out))
+            parts, out = fused(form)(numbers(t))
+            plain[tensor] = ("F32", t[1], encode(out, "F32"))
             for suffix, part in parts.items():
                 if suffix != "weight_shape":
                     quantised[tensor + re.sub("^weight|^(?!weight)", lambda m: "" if m[0] else "_", suffix)] = part
@@ -672,11 +340,11 @@ def fused_experts(tmp):
 def refused(tmp):
     """What would be read wrongly is told by name."""
     folder = os.path.join(MODELS, "tiny-qwen2")
-    source, config = read_checkpoint(folder)
+    source, config = checkpoint.read_tensors(folder), read_json(folder, "config.json")
     ids = write_ids(tmp, folder)
     tensors, _ = make(source, [(PROJ, with_args(gptq))])
     bias = "model.layers.1.mlp.down_proj.bias"
-    wrong = {**tensors, bias: ("F16", [128], f16s([0.0] * 127 + [0.5]))}
+    wrong = {**tensors, bias: ("F16", [128], encode([0.0] * 127 + [0.5], "F16"))}
     stray = {**tensors, "model.layers.1.mlp.other.bias": ("F16", [128], bytes(256))}
     cases = [("a bias that is no zero", wrong, GPTQ, [bias]),
              ("a bias of nothing", stray, GPTQ, ["mlp.other.bias"]),

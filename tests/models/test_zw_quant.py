@@ -14,14 +14,15 @@ import math
 import os
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
-from array import array
 
 sys.dont_write_bytecode = True
+import checkpoint  # noqa: E402
+from checkpoint import E2M1, decode, encode, fields, np, numbers, read_file, read_json, read_tensors, rounded, value, \
+    write_json  # noqa: E402
 from tap import done, ok  # noqa: E402
 
 TOOL, PERPLEXITY, MODELS = sys.argv[1:4]
@@ -50,153 +51,65 @@ def run(*args, **kw):
                           stderr=subprocess.PIPE, timeout=300, **kw)
 
 
-# ---- files ----
+# ---- what was written ----
 
-def read_file(path):
-    """Tensors of one safetensors file: name to (dtype, shape, bytes)."""
-    with open(path, "rb") as f:
-        size, = struct.unpack("<Q", f.read(8))
-        header = json.loads(f.read(size))
-        data = f.read()
-    header.pop("__metadata__", None)
-    return {name: (t["dtype"], t["shape"], data[slice(*t["data_offsets"])])
-            for name, t in header.items()}
-
-
-def read_checkpoint(folder):
-    out = {}
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(".safetensors"):
-            out.update(read_file(os.path.join(folder, name)))
-    return out
-
-
-def write_checkpoint(folder, tensors, config):
-    header, data, at = {}, [], 0
-    for name, (dtype, shape, raw) in tensors.items():
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(raw)]}
-        data.append(raw)
-        at += len(raw)
-    text = json.dumps(header).encode()
-    with open(os.path.join(folder, "model.safetensors"), "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text + b"".join(data))
-    with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as f:
-        json.dump(config, f)
-
-
-# ---- numbers ----
-
-def f32(x):
-    return struct.unpack("f", struct.pack("f", x))[0]
-
-
-def small_float(bits, man, bias, codes):
-    """All values of a small float with a sign."""
-    out = []
-    for c in range(codes):
-        sign, exp, m = c >> (bits - 1), c >> man & ((1 << (bits - 1 - man)) - 1), c & ((1 << man) - 1)
-        v = math.ldexp((1 << man) + m, exp - bias - man) if exp else math.ldexp(m, 1 - bias - man)
-        out.append(-v if sign else v)
-    return out
-
-
-E4M3 = small_float(8, 3, 7, 256)
-E2M1 = small_float(4, 1, 1, 16)
-E4M3[0x7f] = E4M3[0xff] = math.nan
-
-
-def numbers(tensor):
-    dtype, _, raw = tensor
-    if dtype == "BF16":
-        a = array("H", raw)
-        wide = array("I", (h << 16 for h in a))
-        return array("f", wide.tobytes())
-    if dtype == "F16":
-        return array("d", struct.unpack(f"<{len(raw) // 2}e", raw))
-    if dtype == "F8_E4M3":
-        return [E4M3[b] for b in raw]
-    return array({"F32": "f", "I8": "b", "U8": "B", "I32": "I", "I64": "q"}[dtype], raw)
-
-
-def nibbles(raw):
-    out = bytearray(2 * len(raw))
-    out[0::2] = bytes(b & 15 for b in raw)
-    out[1::2] = bytes(b >> 4 for b in raw)
-    return out
-
-
-AWQ = [0, 2, 4, 6, 1, 3, 5, 7]
-
-
-def across(t, order):
-    """Words of eight integers beside each other, as rows of integers."""
-    rows, words = t[1]
-    w = numbers(t)
-    out = []
-    for r in range(rows):
-        row = [0] * (words * 8)
-        for c in range(words):
-            for i in range(8):
-                row[8 * c + order[i]] = w[r * words + c] >> 4 * i & 15
-        out.append(row)
-    return out
+def part_rows(x, k):
+    """Of groups [n, k / group] to each element [n, k]."""
+    return np.repeat(x, k // x.shape[1], 1)
 
 
 def matrix(t, name, fmt, k):
-    """(values, scales) of X: lists of rows, and the distance of neighbours at one in units of scale."""
+    """X and the distance of neighbours at one in units of scale: both [n, k]."""
     def part(suffix):
-        return t[f"{name}.{suffix}"]
+        return numbers(t[f"{name}.{suffix}"])
 
-    if fmt in ("int8", "fp8"):
-        w, n = numbers(part("weight")), part("weight")[1][0]
-        if fmt == "int8":
-            s = numbers(part("weight_scale"))
-            return [([w[r * k + c] * s[r] for c in range(k)], [s[r]] * k) for r in range(n)]
-        s, wide = numbers(part("weight_scale_inv")), -(-k // 128)
-        return [([w[r * k + c] * s[r // 128 * wide + c // 128] for c in range(k)],
-                 [s[r // 128 * wide + c // 128] for c in range(k)]) for r in range(n)]
-    if fmt == "int8-wo":
-        w, s = part("weight_packed")[2], numbers(part("weight_scale"))
-        n = part("weight_packed")[1][0]
-        assert list(numbers(part("weight_shape"))) == [n, k]
-        return [([(w[r * k + c] - 128) * s[r] for c in range(k)], [s[r]] * k) for r in range(n)]
-    if fmt in ("mxfp4", "nvfp4"):
-        q, n = nibbles(part("weight_packed")[2]), part("weight_packed")[1][0]
-        if fmt == "mxfp4":
-            s, g = [math.ldexp(1, b - 127) for b in part("weight_scale")[2]], 32
-        else:
-            # As loaders multiply: the reciprocal, and the product of both scales, in F32.
-            two = f32(1 / numbers(part("weight_global_scale"))[0])
-            s, g = [f32(v * two) for v in numbers(part("weight_scale"))], 16
-        return [([E2M1[q[r * k + c]] * s[r * (k // g) + c // g] for c in range(k)],
-                 [s[r * (k // g) + c // g] for c in range(k)]) for r in range(n)]
-    if fmt == "int4":
-        s, (n, groups) = numbers(part("weight_scale")), part("weight_scale")[1]
-        q, z, g = nibbles(part("weight_packed")[2]), numbers(part("weight_zero_point")), k // groups
-        assert list(numbers(part("weight_shape"))) == [n, k]
-        zero = [[z[r // 8 * groups + j] >> r % 8 * 4 & 15 for j in range(groups)] for r in range(n)]
-        return [([(q[r * k + c] - zero[r][c // g]) * s[r * groups + c // g] for c in range(k)],
-                 [s[r * groups + c // g] for c in range(k)]) for r in range(n)]
-    s, n = numbers(part("scales")), part("scales")[1][1]
-    g = k // part("scales")[1][0]
-    if fmt == "int4-gptq":
-        assert list(numbers(part("g_idx"))) == [c // g for c in range(k)]
-        w = numbers(part("qweight"))
-        zero = [[z + 1 for z in row] for row in across(part("qzeros"), range(8))]
-        q = [[w[c // 8 * n + r] >> c % 8 * 4 & 15 for r in range(n)] for c in range(k)]
+    def bits4(suffix):
+        return fields(t[f"{name}.{suffix}"][2], 4)
+
+    if fmt == "int8":
+        w, s = part("weight"), part("weight_scale")
+    elif fmt == "fp8":
+        w = part("weight")
+        s = part("weight_scale_inv").repeat(128, 0).repeat(128, 1)[:len(w), :k]
+    elif fmt == "int8-wo":
+        s = part("weight_scale")
+        w = fields(t[name + ".weight_packed"][2], 8).reshape(-1, k) - 128
+        assert list(part("weight_shape")) == [len(w), k]
+    elif fmt == "mxfp4":
+        w, s = value(E2M1, bits4("weight_packed"), 8).reshape(-1, k), np.ldexp(1.0, part("weight_scale") - 127)
+    elif fmt == "nvfp4":
+        # As loaders multiply: the reciprocal, and the product of both scales, in F32.
+        two = rounded(1 / part("weight_global_scale"), "F32")
+        w, s = value(E2M1, bits4("weight_packed"), 8).reshape(-1, k), rounded(part("weight_scale") * two, "F32")
+    elif fmt == "int4":
+        s = part("weight_scale")
+        # Words of eight rows.
+        zero = bits4("weight_zero_point").reshape(-1, s.shape[1], 8).swapaxes(1, 2).reshape(-1, s.shape[1])
+        w = bits4("weight_packed").reshape(-1, k) - part_rows(zero[:len(s)], k)
+        assert list(part("weight_shape")) == list(w.shape)
     else:
-        zero, q = across(part("qzeros"), AWQ), across(part("qweight"), AWQ)
-    return [([(q[c][r] - zero[c // g][r]) * s[c // g * n + r] for c in range(k)],
-             [s[c // g * n + r] for c in range(k)]) for r in range(n)]
+        s = part("scales").T
+        q, zero = bits4("qweight"), bits4("qzeros").reshape(-1, 8)
+        if fmt == "int4-gptq":
+            assert list(part("g_idx")) == [c // (k // s.shape[1]) for c in range(k)]
+            q, zero = q.reshape(-1, len(s), 8).transpose(1, 0, 2).reshape(-1, k), zero + 1
+        else:
+            # Where in a word each of eight columns is.
+            place = np.argsort([0, 2, 4, 6, 1, 3, 5, 7])
+            q, zero = q.reshape(-1, 8)[:, place].reshape(k, -1).T, zero[:, place]
+        w = q - part_rows(zero.reshape(s.shape[::-1]).T, k)
+    s = np.broadcast_to(s, w.shape) if s.shape[1] == 1 else s if s.shape == w.shape else part_rows(s, k)
+    return w * s, s
 
 
-def step(fmt, value, scale):
-    """The distance of neighbours of the format around a value."""
-    if fmt not in ("fp8", "mxfp4", "nvfp4") or not scale:
+def step(fmt, values, scale):
+    """The distance of neighbours of the format around values."""
+    if fmt not in ("fp8", "mxfp4", "nvfp4"):
         return scale
     man, low = (3, -6) if fmt == "fp8" else (1, 0)
-    exp = math.frexp(abs(value) / scale)[1] - 1 if value else low
-    return scale * math.ldexp(1, max(exp, low) - man)
+    ratio = np.divide(np.abs(values), scale, out=np.zeros(values.shape), where=scale != 0)
+    exp = np.where(ratio != 0, np.frexp(ratio)[1] - 1, low)
+    return scale * np.ldexp(1.0, np.maximum(exp, low) - man)
 
 
 # ---- tests ----
@@ -206,39 +119,32 @@ def bounds(fmt, source, converted):
     worst, bad = 0.0, []
     for name in ("model.layers.0.self_attn.k_proj", "model.layers.3.self_attn.q_proj",
                  "model.layers.4.mlp.down_proj"):
-        dtype, (n, k), _ = source[name + ".weight"]
-        w = numbers(source[name + ".weight"])
-        for r, (row, scales) in enumerate(matrix(converted, name, fmt, k)):
-            for c in range(k):
-                x, d = w[r * k + c], row[c]
-                # Half a step of the larger of both; a maximum above 6 of a power-of-two scale is cut off.
-                limit = step(fmt, max(abs(x), abs(d)), scales[c]) / 2
-                if fmt == "mxfp4" and abs(x) > 6 * scales[c]:
-                    limit = abs(x) - 6 * scales[c]
-                if fmt == "nvfp4":  # the scale was rounded after the maximum was divided by it
-                    limit = max(limit, abs(x) - 6 * scales[c])
-                if fmt.startswith("int4"):  # and so was the zero point
-                    limit = scales[c]
-                worst = max(worst, abs(x - d) / limit if limit else abs(x - d))
-                if abs(x - d) > limit * (1 + 1e-5):
-                    bad.append((name, r, c, x, d, scales[c]))
+        x = numbers(source[name + ".weight"])
+        d, scales = matrix(converted, name, fmt, x.shape[1])
+        # Half a step of the larger of both; a maximum above 6 of a power-of-two scale is cut off.
+        limit = step(fmt, np.maximum(np.abs(x), np.abs(d)), scales) / 2
+        cut = np.abs(x) - 6 * scales
+        if fmt == "mxfp4":
+            limit = np.where(cut > 0, cut, limit)
+        if fmt == "nvfp4":  # the scale was rounded after the maximum was divided by it
+            limit = np.maximum(limit, cut)
+        if fmt.startswith("int4"):  # and so was the zero point
+            limit = scales
+        off = np.abs(x - d)
+        worst = max(worst, np.divide(off, limit, out=off.copy(), where=limit != 0).max())
+        bad += [(name, r, c, x[r, c], d[r, c], scales[r, c]) for r, c in np.argwhere(~(off <= limit * (1 + 1e-5)))]
     ok(not bad, f"{fmt}: elements are at the nearest value ({worst:.3f} of the bound)", bad[:5])
 
 
 def dequantised(folder, converted, source, fmt, config, tokenizer=True):
     """The same model with plain matrices in F32."""
-    os.mkdir(folder)
     tensors = {}
     for name, t in source.items():
-        if not name.endswith(PROJECTIONS):
-            tensors[name] = t
-            continue
-        rows = matrix(converted, name[:-len(".weight")], fmt, t[1][1])
-        flat = array("f")
-        for row, _ in rows:
-            flat.extend(row)
-        tensors[name] = ("F32", t[1], flat.tobytes())
-    write_checkpoint(folder, tensors, config)
+        tensors[name] = t
+        if name.endswith(PROJECTIONS):
+            values, _ = matrix(converted, name[:-len(".weight")], fmt, t[1][1])
+            tensors[name] = ("F32", t[1], encode(values, "F32"))
+    checkpoint.write(folder, tensors, config)
     if tokenizer:
         shutil.copy(os.path.join(KDOC, "tokenizer.json"), folder)
 
@@ -250,18 +156,16 @@ def perplexity(folder, text, *args):
 
 
 def convert_kdoc(tmp, text):
-    source = read_checkpoint(KDOC)
-    with open(os.path.join(KDOC, "config.json"), encoding="utf-8") as f:
-        config = json.load(f)
+    source = read_tensors(KDOC)
+    config = read_json(KDOC, "config.json")
     before = perplexity(KDOC, text)
     for fmt, options, factor in FORMATS:
         out = os.path.join(tmp, fmt)
         p = run(KDOC, out, "--format", fmt, *options)
         ok(p.returncode == 0 and p.stderr == b"" and b"35 matrices" in p.stdout,
            f"{fmt}: converted", p)
-        converted = read_checkpoint(out)
-        with open(os.path.join(out, "config.json"), encoding="utf-8") as f:
-            written = json.load(f)
+        converted = read_tensors(out)
+        written = read_json(out, "config.json")
         quant = written.pop("quantization_config")
         same = all(converted.get(n) == t for n, t in source.items()
                    if not n.endswith("_proj.weight"))
@@ -302,14 +206,10 @@ def other_families(tmp):
     """Stacked experts, biases, heads of their own: weights alone are quantised bit by bit."""
     for model in ("tiny-qwen3-moe", "tiny-qwen2", "tiny-qwen3-next", "tiny-qwen3_5"):
         folder = os.path.join(MODELS, model)
-        source = read_checkpoint(folder)
-        with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
-            config = json.load(f)
-        with open(os.path.join(folder, "expected", "prompt_ids.json"), encoding="utf-8") as f:
-            ids = max(json.load(f), key=len)
+        source = read_tensors(folder)
+        config = read_json(folder, "config.json")
         path = os.path.join(tmp, "ids.json")
-        with open(path, "w", encoding="utf-8") as f:
-            json.dump(ids, f)
+        write_json(max(read_json(folder, "expected", "prompt_ids.json"), key=len), path)
         before = perplexity(folder, path, "--ids")
         for fmt, options, _ in FORMATS:
             out = os.path.join(tmp, f"{model}-{fmt}")
@@ -317,7 +217,7 @@ def other_families(tmp):
                 options = ["--group-size", "32"]
             p = run(folder, out, "--format", fmt, *options)
             plain = out + "-plain"
-            dequantised(plain, read_checkpoint(out), source, fmt, config, False)
+            dequantised(plain, read_tensors(out), source, fmt, config, False)
             want = perplexity(plain, path, "--ids")
             got = perplexity(out, path, "--ids", "--profile", "m890")
             # Of random models the mean of -ln p is large, and so is what activations do to it.
@@ -329,16 +229,12 @@ def other_families(tmp):
 
 def plain_types(tmp, text):
     """The same numbers in F32 are the same bits; in F16 they are the same but for the smallest."""
-    source = read_checkpoint(KDOC)
-    with open(os.path.join(KDOC, "config.json"), encoding="utf-8") as f:
-        config = json.load(f)
+    source = read_tensors(KDOC)
+    config = read_json(KDOC, "config.json")
     before = perplexity(KDOC, text)
-    for dtype, code, near in (("F32", "f", 1e-12), ("F16", "e", 1e-3)):
+    for dtype, near in (("F32", 1e-12), ("F16", 1e-3)):
         folder = os.path.join(tmp, "plain-" + dtype)
-        os.mkdir(folder)
-        write_checkpoint(folder, {n: (dtype, t[1], struct.pack(f"<{len(numbers(t))}{code}",
-                                                                *numbers(t)))
-                                  for n, t in source.items()}, config)
+        checkpoint.write(folder, {n: (dtype, t[1], encode(numbers(t), dtype)) for n, t in source.items()}, config)
         shutil.copy(os.path.join(KDOC, "tokenizer.json"), folder)
         got = perplexity(folder, text)
         ok(not isinstance(got, str) and abs(math.log(got / before)) < near,
@@ -362,47 +258,48 @@ def lacking(tmp):
 def exact(tmp):
     """Matrices of nothing but values of the format come out as they went in."""
     n, k = 16, 256
+    name = "model.layers.0.mlp.down_proj"
+    r, c = np.mgrid[:n, :k]
+    byte = (c + 3 * r) % 256
+    int4 = (c + r) % 16
     codes = {
-        "int8": lambda r, c: (c * 7 + r * 13) % 255 - 127,
-        "int8-wo": lambda r, c: (c * 7 + r * 13) % 255 - 127,
+        "int8": (c * 7 + r * 13) % 255 - 127,
+        "int8-wo": (c * 7 + r * 13) % 255 - 127,
         # -448 and so on: every code but the two that are no numbers; the scale is 2^e.
-        "fp8": lambda r, c: E4M3[(c + 3 * r) % 256] if (c + 3 * r) % 128 != 127 else 448.0,
+        "fp8": np.where(byte % 128 != 127, decode(encode(byte, "U8"), "F8_E4M3").reshape(n, k), 448.0),
         # A maximum of 4 or 6 in each group is what makes the scale be found again.
-        "mxfp4": lambda r, c: E2M1[(c + r) % 16],
-        "nvfp4": lambda r, c: E2M1[(c + r) % 16],
-        "int4-gptq": lambda r, c: (c + r) % 16 - 1 - r % 15,
-        "int4-awq": lambda r, c: (c + r) % 16 - r,
-        "int4": lambda r, c: (c + r) % 16 - r,
+        "mxfp4": value(E2M1, int4, 8),
+        "nvfp4": value(E2M1, int4, 8),
+        "int4-gptq": int4 - 1 - r % 15,
+        "int4-awq": int4 - r,
+        "int4": int4 - r,
     }
     for fmt, options, _ in FORMATS:
         src, out = os.path.join(tmp, "exact-" + fmt), os.path.join(tmp, "exact-" + fmt + "-out")
-        os.mkdir(src)
         # Scales of rows differ; in FP8 they are of blocks, in NVFP4 the second one is of the matrix.
-        values = array("f", (codes[fmt](r, c) * math.ldexp(1, -6 - (0 if fmt in ("fp8", "nvfp4")
-                                                                      else r % 3))
-                             for r in range(n) for c in range(k)))
-        write_checkpoint(src, {"model.layers.0.mlp.down_proj.weight":
-                               ("F32", [n, k], values.tobytes())}, {"model_type": "qwen3"})
+        values = np.ldexp(codes[fmt].astype(float), -6 - (0 if fmt in ("fp8", "nvfp4") else r % 3))
+        checkpoint.write(src, {name + ".weight": ("F32", [n, k], encode(values, "F32"))}, {"model_type": "qwen3"})
         p = run(src, out, "--format", fmt, *options)
         if p.returncode:
             ok(False, f"{fmt}: exact values", p)
             continue
-        got = matrix(read_checkpoint(out), "model.layers.0.mlp.down_proj", fmt, k)
-        bad = [(r, c, values[r * k + c], got[r][0][c]) for r in range(n) for c in range(k)
-               if got[r][0][c] != values[r * k + c]]
+        got, _ = matrix(read_tensors(out), name, fmt, k)
+        bad = [(*at, values[tuple(at)], got[tuple(at)]) for at in np.argwhere(got != values)]
         ok(not bad, f"{fmt}: exact values survive", bad[:5])
 
 
 def odd_values(tmp):
     """Zeros, groups of one sign, tiny and huge values: numbers all the same."""
     n, k = 16, 128
-    rows = [lambda c: 0.0, lambda c: 1.0, lambda c: -1.0, lambda c: 1e-30, lambda c: -3e38,
-            lambda c: 1e-45, lambda c: 1e4 if c == 5 else 0.0, lambda c: -0.0]
-    values = array("f", (rows[r % 8](c) for r in range(n) for c in range(k)))
+    values = np.repeat([0.0, 1.0, -1.0, 1e-30, -3e38, 1e-45, 0.0, -0.0], k).reshape(8, k)
+    values[6, 5] = 1e4
+    values = np.tile(values, (2, 1))
     src = os.path.join(tmp, "odd")
-    os.mkdir(src)
-    write_checkpoint(src, {"a.down_proj.weight": ("F32", [n, k], values.tobytes())},
-                     {"model_type": "qwen3"})
+
+    def write():
+        checkpoint.write(src, {"a.down_proj.weight": ("F32", [n, k], encode(values, "F32"))}, {"model_type": "qwen3"})
+
+    write()
     bad = []
     for fmt, options, _ in FORMATS:
         out = os.path.join(tmp, "odd-" + fmt)
@@ -410,12 +307,12 @@ def odd_values(tmp):
         if p.returncode:
             bad.append((fmt, p.stderr))
             continue
-        for r, (row, _) in enumerate(matrix(read_checkpoint(out), "a.down_proj", fmt, k)):
-            if not all(math.isfinite(v) for v in row) or (r % 8 == 0 and any(row)):
-                bad.append((fmt, r, row[:4]))
+        got, _ = matrix(read_tensors(out), "a.down_proj", fmt, k)
+        bad += [(fmt, r, row[:4]) for r, row in enumerate(got)
+                if not np.isfinite(row).all() or (r % 8 == 0 and row.any())]
     ok(not bad, "zeros, tiny and huge values become numbers", bad)
-    values[5] = math.nan
-    write_checkpoint(src, {"a.down_proj.weight": ("F32", [n, k], values.tobytes())}, {})
+    values[0, 5] = math.nan
+    write()
     p = run(src, os.path.join(tmp, "odd-nan"), "--format", "int8")
     ok(p.returncode == 1 and b"a.down_proj.weight" in p.stderr and b"[0, 5]" in p.stderr and
        not os.path.exists(os.path.join(tmp, "odd-nan")), "NaN is an error, and leaves nothing", p)
@@ -425,13 +322,12 @@ def shards(tmp):
     one, many = os.path.join(tmp, "int8"), os.path.join(tmp, "shards")
     p = run(KDOC, many, "--format", "int8", "--shard-size", "500000")
     files = [f for f in os.listdir(many) if f.endswith(".safetensors")]
-    with open(os.path.join(many, "model.safetensors.index.json"), encoding="utf-8") as f:
-        index = json.load(f)
-    tensors = read_checkpoint(many)
+    index = read_json(many, "model.safetensors.index.json")
+    tensors = read_tensors(many)
     where = {n: f for f in files for n in read_file(os.path.join(many, f))}
     sizes = [sum(len(t[2]) for t in read_file(os.path.join(many, f)).values()) for f in files]
     ok(p.returncode == 0 and len(files) > 3 and index["weight_map"] == where and
-       index["metadata"]["total_size"] == sum(sizes) and tensors == read_checkpoint(one),
+       index["metadata"]["total_size"] == sum(sizes) and tensors == read_tensors(one),
        f"{len(files)} files hold what one holds")
     ok(sum(s > 500000 for s in sizes) == 1, "only what does not fit in a file is longer", sizes)
 
@@ -441,11 +337,9 @@ def failures(tmp, text):
     os.mkdir(there)
     int8 = os.path.join(tmp, "int8")
     integers = os.path.join(tmp, "integers")
-    os.mkdir(integers)
-    write_checkpoint(integers, {"a.q_proj.weight": ("I8", [8, 8], bytes(64))}, {})
+    checkpoint.write(integers, {"a.q_proj.weight": ("I8", [8, 8], bytes(64))}, {})
     nothing = os.path.join(tmp, "nothing")
-    os.mkdir(nothing)
-    write_checkpoint(nothing, {"a.norm.weight": ("F32", [8], bytes(32))}, {})
+    checkpoint.write(nothing, {"a.norm.weight": ("F32", [8], bytes(32))}, {})
     cases = [
         ([KDOC, there, "--format", "int8"], "there"),
         ([os.path.join(tmp, "none"), os.path.join(tmp, "o"), "--format", "int8"], "none"),
