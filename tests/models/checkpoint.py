@@ -30,7 +30,7 @@ def small_float(man, bias, codes):
 
 E4M3, E2M1 = small_float(3, 7, 127), small_float(1, 1, 8)
 _E4M3_SIGNED = np.concatenate([E4M3, [np.nan], -E4M3, [np.nan]])
-_PLAIN = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I8": "i1", "U8": "u1", "I32": "<i4", "I64": "<i8"}
+_PLAIN = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I8": "i1", "U8": "u1", "I32": "<i4", "U32": "<u4", "I64": "<i8"}
 
 
 def encode(x, dtype):

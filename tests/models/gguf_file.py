@@ -2,11 +2,12 @@
 """GGUF files for tests: a writer, and encoders of the records that tensors are made of.
 
 The encoders are plain, not good: they round to the nearest value of a scale taken from the largest
-element. decode() is their inverse, written from Documentation/device/numerics.md.
+element. of_type() is their inverse, written from Documentation/device/numerics.md.
 """
 
-import array
 import struct
+
+from checkpoint import E2M1, decode, encode, np, rounded
 
 U32, F32, BOOL, STRING, ARRAY, U64 = 4, 6, 7, 8, 9, 10
 
@@ -62,199 +63,199 @@ def write(path, keys, tensors, align=32, version=3):
 
 
 # ---- elements ----
+#
+# Of many blocks at a time, an array [blocks, elements] of double precision.
 
-def f32(raw, kind):
-    """Elements of plain types as a list of floats."""
-    if kind == "BF16":
-        wide = bytearray(len(raw) * 2)
-        wide[2::4], wide[3::4] = raw[0::2], raw[1::2]
-        return array.array("f", bytes(wide)).tolist()
-    return list(struct.unpack(f"<{len(raw) // (4 if kind == 'F32' else 2)}"
-                              f"{'f' if kind == 'F32' else 'e'}", raw))
+FP4 = np.concatenate([E2M1, -E2M1])
 
 
 def half(x):
-    """Rounded to binary16, as a float, and its bytes."""
-    raw = struct.pack("<e", x)
-    return struct.unpack("<e", raw)[0], raw
+    """Rounded to binary16, and its bytes [..., 2]."""
+    return rounded(x, "F16"), as_bytes(x, "F16")
+
+
+def as_bytes(x, dtype):
+    """Each element's bytes, in one more dimension."""
+    x = np.asarray(x)
+    return np.frombuffer(encode(x, dtype), "u1").reshape(*x.shape, -1)
 
 
 def single(x):
-    """Rounded to binary32."""
-    return struct.unpack("<f", struct.pack("<f", x))[0]
+    return rounded(x, "F32")
 
 
-def bf16_bits(x):
-    u = struct.unpack("<I", struct.pack("<f", x))[0]
-    return (u + 0x7FFF + (u >> 16 & 1)) >> 16
+def ratio(x, d):
+    """x / d, and 0 where d is 0; d is one for the last dimension of x."""
+    return np.divide(x, d[..., None], out=np.zeros(x.shape), where=d[..., None] != 0)
 
 
-def clamp(v, lo, hi):
-    return lo if v < lo else hi if v > hi else v
+def integers(x, lo, hi):
+    return np.clip(np.rint(x), lo, hi).astype(int)
+
+
+def largest(x):
+    """The element of the largest magnitude, with its sign."""
+    return np.take_along_axis(x, np.abs(x).argmax(-1)[..., None], -1)[..., 0]
 
 
 def nibbles(n):
-    half_way = len(n) // 2
-    return bytes(n[i] | n[i + half_way] << 4 for i in range(half_way))
-
-
-FP4 = [0, .5, 1, 1.5, 2, 3, 4, 6, -0.0, -.5, -1, -1.5, -2, -3, -4, -6]
-
-
-def enc_q8_0(x):
-    d, raw = half(max(map(abs, x)) / 127)
-    return raw + struct.pack("32b", *(clamp(round(v / d), -128, 127) if d else 0 for v in x))
-
-
-def enc_q4_0(x):
-    top = max(x, key=abs)
-    d, raw = half(top / -8)
-    return raw + nibbles([clamp(round(v / d) + 8, 0, 15) if d else 8 for v in x])
-
-
-def enc_q4_1(x):
-    m, mraw = half(min(x))
-    d, raw = half((max(x) - min(x)) / 15)
-    return raw + mraw + nibbles([clamp(round((v - m) / d), 0, 15) if d else 0 for v in x])
+    """Pairs of the first and the second half."""
+    at = n.shape[-1] // 2
+    return n[..., :at] & 15 | (n[..., at:] & 15) << 4
 
 
 def fifth_bits(n):
-    return struct.pack("<I", sum((v >> 4) << i for i, v in enumerate(n)))
+    return as_bytes((n >> 4 << np.arange(32)).sum(-1), "U32")
+
+
+def enc_q8_0(x):
+    d, raw = half(np.abs(x).max(-1) / 127)
+    return raw, as_bytes(integers(ratio(x, d), -128, 127), "I8")[..., 0]
+
+
+def enc_q4_0(x):
+    d, raw = half(largest(x) / -8)
+    return raw, nibbles(integers(np.rint(ratio(x, d)) + 8, 0, 15))
+
+
+def enc_q4_1(x):
+    m, mraw = half(x.min(-1))
+    d, raw = half((x.max(-1) - x.min(-1)) / 15)
+    return raw, mraw, nibbles(integers(ratio(x - m[:, None], d), 0, 15))
 
 
 def enc_q5_0(x):
-    top = max(x, key=abs)
-    d, raw = half(top / -16)
-    n = [clamp(round(v / d) + 16, 0, 31) if d else 16 for v in x]
-    return raw + fifth_bits(n) + nibbles([v & 15 for v in n])
+    d, raw = half(largest(x) / -16)
+    n = integers(np.rint(ratio(x, d)) + 16, 0, 31)
+    return raw, fifth_bits(n), nibbles(n)
 
 
 def enc_q5_1(x):
-    m, mraw = half(min(x))
-    d, raw = half((max(x) - min(x)) / 31)
-    n = [clamp(round((v - m) / d), 0, 31) if d else 0 for v in x]
-    return raw + mraw + fifth_bits(n) + nibbles([v & 15 for v in n])
+    m, mraw = half(x.min(-1))
+    d, raw = half((x.max(-1) - x.min(-1)) / 31)
+    n = integers(ratio(x - m[:, None], d), 0, 31)
+    return raw, mraw, fifth_bits(n), nibbles(n)
 
 
 def enc_mxfp4(x):
-    top, e = max(map(abs, x)), 0
-    while e < 254 and 6 * 2.0 ** (e - 127) < top:
-        e += 1
-    s = 2.0 ** (e - 127)
-    return bytes([e]) + nibbles([min(range(16), key=lambda i: abs(FP4[i] * s - v)) for v in x])
+    e = np.searchsorted(6 * 2.0 ** (np.arange(254) - 127), np.abs(x).max(-1))
+    n = np.abs(FP4 * 2.0 ** (e - 127)[:, None, None] - x[..., None]).argmin(-1)
+    return e[:, None], nibbles(n)
 
 
 def enc_kq(x, levels):
-    """Scales and minima of Q4_K and Q5_K: (d, m) bytes, 12 bytes of scales, 256 numbers."""
-    groups = [x[i:i + 32] for i in range(0, 256, 32)]
-    low = [max(0, -min(g)) for g in groups]
-    wide = [(max(g) + m) / (levels - 1) for g, m in zip(groups, low)]
-    d, draw = half(max(max(wide), 0) / 63)
-    m, mraw = half(max(low) / 63)
-    s = [clamp(round(w / d), 0, 63) if d else 0 for w in wide]
-    t = [clamp(round(v / m), 0, 63) if m else 0 for v in low]
-    packed = bytes([s[i] | s[i + 4] >> 4 << 6 for i in range(4)] +
-                   [t[i] | t[i + 4] >> 4 << 6 for i in range(4)] +
-                   [s[i + 4] & 15 | (t[i + 4] & 15) << 4 for i in range(4)])
-    n = []
-    for g, values in enumerate(groups):
-        step = d * s[g]
-        n += [clamp(round((v + m * t[g]) / step), 0, levels - 1) if step else 0 for v in values]
-    return draw + mraw + packed, n
+    """Scales and minima of Q4_K and Q5_K: bytes of d and m, 12 bytes of scales; and 256 numbers."""
+    x = x.reshape(-1, 8, 32)
+    low = np.maximum(0, -x.min(-1)) + 0.0  # no -0
+    wide = (x.max(-1) + low) / (levels - 1)
+    d, draw = half(np.maximum(wide.max(-1), 0) / 63)
+    m, mraw = half(low.max(-1) / 63)
+    s, t = integers(ratio(wide, d), 0, 63), integers(ratio(low, m), 0, 63)
+    head = (draw, mraw, s[:, :4] | s[:, 4:] >> 4 << 6, t[:, :4] | t[:, 4:] >> 4 << 6, s[:, 4:] & 15 | (t[:, 4:] & 15) << 4)
+    n = integers(ratio(x + (m[:, None] * t)[..., None], d[:, None] * s), 0, levels - 1)
+    return head, n.reshape(-1, 256)
 
 
 def k_nibbles(n):
     """Pairs of groups of 32: the even one in the low nibbles."""
-    return b"".join(nibbles(n[i:i + 64]) for i in range(0, 256, 64))
+    return nibbles(n.reshape(-1, 4, 64)).reshape(-1, 128)
 
 
 def enc_q4_k(x):
     head, n = enc_kq(x, 16)
-    return head + k_nibbles(n)
+    return *head, k_nibbles(n)
 
 
 def enc_q5_k(x):
     head, n = enc_kq(x, 32)
-    high = bytes(sum((n[32 * g + c] >> 4) << g for g in range(8)) for c in range(32))
-    return head + high + k_nibbles([v & 15 for v in n])
+    high = (n.reshape(-1, 8, 32) >> 4 << np.arange(8)[:, None]).sum(1)
+    return *head, high, k_nibbles(n)
 
 
 def enc_q6_k(x):
-    groups = [x[i:i + 16] for i in range(0, 256, 16)]
-    tops = [max(g, key=abs) / -32 for g in groups]
-    d, draw = half(max(map(abs, tops)) / 127)
-    s = [clamp(round(t / d), -128, 127) if d else 0 for t in tops]
-    n = []
-    for g, values in enumerate(groups):
-        step = d * s[g]
-        n += [clamp(round(v / step) + 32, 0, 63) if step else 32 for v in values]
-    low, high = bytearray(128), bytearray(64)
-    for e in range(256):
-        a, b, c = e // 128, e // 32 % 4, e % 32
-        low[64 * a + 32 * (b % 2) + c] |= (n[e] & 15) << (4 * (b // 2))
-        high[32 * a + c] |= (n[e] >> 4) << (2 * b)
-    return bytes(low + high) + struct.pack("16b", *s) + draw
+    x = x.reshape(-1, 16, 16)
+    tops = largest(x) / -32
+    d, draw = half(np.abs(tops).max(-1) / 127)
+    s = integers(ratio(tops, d), -128, 127)
+    n = integers(np.rint(ratio(x, d[:, None] * s)) + 32, 0, 63)
+    # Halves of 128, in them four groups of 32.
+    n = n.reshape(-1, 2, 4, 32)
+    low = n[:, :, :2] & 15 | (n[:, :, 2:] & 15) << 4
+    high = (n >> 4 << 2 * np.arange(4)[:, None]).sum(2)
+    return low.reshape(-1, 128), high.reshape(-1, 64), as_bytes(s, "I8")[..., 0], draw
 
 
 ENCODERS = {"Q8_0": enc_q8_0, "Q4_0": enc_q4_0, "Q4_1": enc_q4_1, "Q5_0": enc_q5_0, "Q5_1": enc_q5_1,
             "MXFP4": enc_mxfp4, "Q4_K": enc_q4_k, "Q5_K": enc_q5_k, "Q6_K": enc_q6_k}
 
 
-def encode(x, kind):
-    """A list of floats in a type: the bytes."""
-    if kind == "F32":
-        return array.array("f", x).tobytes()
-    if kind == "F16":
-        return struct.pack(f"<{len(x)}e", *x)
-    if kind == "BF16":
-        return array.array("H", map(bf16_bits, x)).tobytes()
-    size = TYPES[kind][1]
-    return b"".join(ENCODERS[kind](x[i:i + size]) for i in range(0, len(x), size))
+def to_type(x, kind):
+    """Numbers in a type: the bytes."""
+    if kind not in ENCODERS:
+        return encode(x, kind)
+    parts = ENCODERS[kind](np.asarray(x, float).reshape(-1, TYPES[kind][1]))
+    return np.concatenate([np.asarray(p).astype("u1") for p in parts], 1).tobytes()
 
 
-def dec_block(b, kind):
-    f16 = lambda at: struct.unpack_from("<e", b, at)[0]  # noqa: E731
-    if kind == "Q8_0":
-        return [f16(0) * v for v in struct.unpack("32b", b[2:])]
-    if kind == "MXFP4":
-        s = 2.0 ** (b[0] - 127)
-        return [s * FP4[b[1 + e % 16] >> (4 * (e // 16)) & 15] for e in range(32)]
-    if kind in ("Q4_0", "Q4_1", "Q5_0", "Q5_1"):
-        at = 2 if kind[3] == "0" else 4
-        h = struct.unpack_from("<I", b, at)[0] if kind[1] == "5" else 0
-        at += 4 if kind[1] == "5" else 0
-        n = [(b[at + e % 16] >> (4 * (e // 16)) & 15) + (h >> e & 1) * 16 for e in range(32)]
-        if kind[3] == "1":
-            return [single(f16(0) * v) + f16(2) for v in n]
-        return [f16(0) * (v - (8 if kind[1] == "4" else 16)) for v in n]
-    out = []
-    for e in range(256):
-        if kind == "Q6_K":
-            a, q, c = e // 128, e // 32 % 4, e % 32
-            n = b[64 * a + 32 * (q % 2) + c] >> (4 * (q // 2)) & 15
-            n += (b[128 + 32 * a + c] >> (2 * q) & 3) * 16
-            s = struct.unpack_from("b", b, 192 + e // 16)[0]
-            out.append(single(f16(208) * s) * (n - 32))
-            continue
-        g, c, s = e // 32, e % 32, b[4:16]
-        if g < 4:
-            scale, low = s[g] & 63, s[g + 4] & 63
-        else:
-            scale, low = s[g + 4] & 15 | s[g - 4] >> 6 << 4, s[g + 4] >> 4 | s[g] >> 6 << 4
-        q = 16 if kind == "Q4_K" else 48
-        n = b[q + 32 * (g // 2) + c] >> (4 * (g % 2)) & 15
-        if kind == "Q5_K":
-            n += (b[16 + c] >> g & 1) * 16
-        out.append(single(single(f16(0) * scale) * n) - single(f16(2) * low))
-    return out
+def dec_q8_0(b):
+    return f16(b, 0) * b[:, 2:].view("i1")
 
 
-def decode(raw, kind):
-    """The inverse of encode(): a list of floats, each rounded to binary32."""
-    if kind in ("F32", "F16", "BF16"):
-        return f32(raw, kind)
-    size = TYPES[kind][2]
-    out = []
-    for i in range(0, len(raw), size):
-        out += dec_block(raw[i:i + size], kind)
-    return array.array("f", out).tolist()
+def dec_mxfp4(b):
+    return 2.0 ** (b[:, :1].astype(int) - 127) * FP4[halves(b[:, 1:])]
+
+
+def f16(b, at):
+    """A binary16 of each block."""
+    return np.ascontiguousarray(b[:, at:at + 2]).view("<f2").astype(float)
+
+
+def halves(b):
+    """The inverse of nibbles()."""
+    return np.concatenate([b & 15, b >> 4], -1).astype(int)
+
+
+def dec_legacy(kind):
+    """Q4_0 and so on: with five bits, and with a minimum."""
+    five, low = kind[1] == "5", kind[3] == "1"
+    bits, at = 4 if low else 2, (4 if low else 2) + 4 * five
+
+    def dec(b):
+        n = halves(b[:, at:])
+        if five:
+            n = n + 16 * (np.ascontiguousarray(b[:, bits:bits + 4]).view("<u4") >> np.arange(32, dtype="<u4") & 1)
+        if low:
+            return single(f16(b, 0) * n) + f16(b, 2)
+        return f16(b, 0) * (n - (16 if five else 8))
+    return dec
+
+
+def dec_kq(five):
+    def dec(b):
+        s, q = b[:, 4:16].astype(int), b[:, 48 if five else 16:]
+        scale = np.concatenate([s[:, :4] & 63, s[:, 8:] & 15 | s[:, :4] >> 6 << 4], 1)
+        low = np.concatenate([s[:, 4:8] & 63, s[:, 8:] >> 4 | s[:, 4:8] >> 6 << 4], 1)
+        n = halves(q.reshape(-1, 4, 32)).reshape(-1, 8, 32)
+        if five:
+            n = n + 16 * (b[:, 16:48].reshape(-1, 1, 32) >> np.arange(8)[:, None] & 1)
+        n = single(single(f16(b, 0) * scale)[..., None] * n) - single(f16(b, 2) * low)[..., None]
+        return n.reshape(-1, 256)
+    return dec
+
+
+def dec_q6_k(b):
+    low, high = b[:, :128].reshape(-1, 2, 2, 32), b[:, 128:192].reshape(-1, 2, 1, 32)
+    n = np.concatenate([low & 15, low >> 4], 2) + (high >> 2 * np.arange(4)[:, None] & 3) * 16
+    scale = single(f16(b, 208) * b[:, 192:208].view("i1"))
+    return (scale[..., None] * (n.reshape(-1, 16, 16) - 32)).reshape(-1, 256)
+
+
+DECODERS = {"Q8_0": dec_q8_0, "MXFP4": dec_mxfp4, "Q4_K": dec_kq(False), "Q5_K": dec_kq(True), "Q6_K": dec_q6_k,
+            **{k: dec_legacy(k) for k in ("Q4_0", "Q4_1", "Q5_0", "Q5_1")}}
+
+
+def of_type(raw, kind):
+    """The inverse of to_type(): numbers, each rounded to binary32."""
+    if kind not in DECODERS:
+        return decode(raw, kind)
+    return single(DECODERS[kind](np.frombuffer(raw, "u1").reshape(-1, TYPES[kind][2]))).reshape(-1)

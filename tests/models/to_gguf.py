@@ -8,9 +8,7 @@ Matrices whose rows are no whole blocks of TYPE become Q8_0, or F16 where that d
 converters do it; vectors and routers are F32.
 """
 
-import glob
 import json
-import math
 import os
 import re
 import struct
@@ -18,6 +16,7 @@ import sys
 
 sys.dont_write_bytecode = True
 import gguf_file  # noqa: E402
+from checkpoint import decode, encode, np, read_json, read_tensors  # noqa: E402
 
 ARCHS = {"qwen2": "qwen2", "qwen3": "qwen3", "qwen3_moe": "qwen3moe", "qwen3_next": "qwen3next",
          "qwen3_5_text": "qwen35", "qwen3_5_moe_text": "qwen35moe"}
@@ -46,20 +45,6 @@ NAMES = {
 MTP = {"mtp.fc.weight": "nextn.eh_proj.weight", "mtp.pre_fc_norm_embedding.weight": "nextn.enorm.weight",
        "mtp.pre_fc_norm_hidden.weight": "nextn.hnorm.weight", "mtp.norm.weight": "nextn.shared_head_norm.weight"}
 HYBRID = ("qwen3next", "qwen35", "qwen35moe")
-
-
-def load(folder):
-    """{name: (dtype, shape, bytes)} of all safetensors files of a folder."""
-    out = {}
-    for path in sorted(glob.glob(os.path.join(folder, "*.safetensors"))):
-        with open(path, "rb") as f:
-            data = f.read()
-        size = struct.unpack("<Q", data[:8])[0]
-        for name, t in json.loads(data[8:8 + size]).items():
-            if name != "__metadata__":
-                a, b = t["data_offsets"]
-                out[name] = (t["dtype"], t["shape"], data[8 + size + a:8 + size + b])
-    return out
 
 
 def partial_rotary(c):
@@ -118,8 +103,7 @@ def tokenizer_keys(folder, rows):
     path = os.path.join(folder, "tokenizer.json")
     if not os.path.exists(path):
         return {}
-    with open(path, encoding="utf-8") as f:
-        tok = json.load(f)
+    tok = read_json(path)
     top = max([*tok["model"]["vocab"].values(), *(t["id"] for t in tok["added_tokens"])])
     rows = max(rows, top + 1)
     names = [f"[PAD{i}]" for i in range(rows)]
@@ -145,8 +129,7 @@ def eos_keys(folder, c):
     eos = c.get("eos_token_id")
     path = os.path.join(folder, "generation_config.json")
     if eos is None and os.path.exists(path):
-        with open(path, encoding="utf-8") as f:
-            eos = json.load(f).get("eos_token_id")
+        eos = read_json(path).get("eos_token_id")
     eos = eos[0] if isinstance(eos, list) else eos
     return {} if eos is None else {"tokenizer.ggml.eos_token_id": eos}
 
@@ -216,11 +199,9 @@ def hybrid(c, src):
         layer = f"model.layers.{c['num_hidden_layers']}."
         name = layer + MTP[name] if name in MTP else name.replace("mtp.layers.0.", layer)
         if "norm" in name and "linear_attn" not in name:
-            x = [1 + v for v in gguf_file.f32(raw, dtype)]
-            dtype, raw = "F32", gguf_file.encode(x, "F32")
+            dtype, raw = "F32", encode(1 + decode(raw, dtype), "F32")
         elif name.endswith("A_log"):
-            x = [-math.exp(v) for v in gguf_file.f32(raw, dtype)]
-            dtype, raw = "F32", gguf_file.encode(x, "F32")
+            dtype, raw = "F32", encode(-np.exp(decode(raw, dtype)), "F32")
         elif name.endswith("in_proj_qkvz.weight"):
             size = len(raw) // shape[0]
             step = 2 * dk + 2 * ratio * dv
@@ -242,9 +223,8 @@ def hybrid(c, src):
 def convert(folder, path, kind="BF16", keys=None, choose=type_for):
     """Writes the file. keys are added to the metadata (None takes one out); choose(name, shape, kind)
     says the type of a tensor. Returns {gguf name: (type, shape, bytes)}."""
-    with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
-        c = json.load(f)
-    src = load(folder)
+    c = read_json(folder, "config.json")
+    src = read_tensors(folder)
     if ARCHS[c["model_type"]] in HYBRID:
         src = hybrid(c, src)
     stacks = {}
@@ -260,7 +240,7 @@ def convert(folder, path, kind="BF16", keys=None, choose=type_for):
         raw = b"".join(parts[i] for i in sorted(parts))
         to = choose(name, shape, kind)
         if to != dtype:
-            raw = gguf_file.encode(gguf_file.f32(raw, dtype), to)
+            raw = gguf_file.to_type(decode(raw, dtype), to)
         tensors[name] = (to, shape, raw)
     meta = {**config_keys(c), **tokenizer_keys(folder, c["vocab_size"]), **eos_keys(folder, c),
             **(keys or {})}
