@@ -13,9 +13,32 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "zhenwu/zw_types.h"
 
 struct zw_device;
 struct zw_profile;
+
+/* What the ports of memory are called in the settled time. */
+enum zw_port { ZW_PORT_HBM, ZW_PORT_SYS_READ, ZW_PORT_SYS_WRITE, ZW_PORTS };
+
+/* What a packet waits for; a job that begins waits for its engine, the command processor. */
+enum zw_wait {
+	ZW_WAIT_ENGINE,
+	ZW_WAIT_HBM,
+	ZW_WAIT_PCIE,
+	ZW_WAIT_TOKENS,
+	ZW_WAIT_SEMAPHORE,
+	ZW_WAITS
+};
+
+/* When a job ran, in the time of the whole device; picoseconds since its reset. */
+struct zw_settled_job {
+	unsigned int queue;
+	uint64_t seqno;
+	uint64_t release_ps; /* the job before it had ended */
+	uint64_t start_ps;   /* the command processor began it */
+	uint64_t end_ps;
+};
 
 enum zw_log_level { ZW_LOG_ERROR, ZW_LOG_GUEST_ERROR, ZW_LOG_INFO, ZW_LOG_TRACE };
 
@@ -55,6 +78,11 @@ struct zw_host_ops {
 	 * unused when the core maps HBM itself.
 	 */
 	int (*hbm_discard)(void *opaque, uint64_t off, uint64_t len);
+	/*
+	 * When a job ran is settled (Documentation/device/time.md, "One device"), in the order in which jobs end. Must not
+	 * call the core. Optional.
+	 */
+	void (*job_settled)(void *opaque, const struct zw_settled_job *job);
 	/* See zw_device_reset_begin() and zw_device_stop(); optional. */
 	void (*reset_done)(void *opaque);
 	void (*stopped)(void *opaque);
@@ -173,6 +201,18 @@ int zw_device_inject(struct zw_device *dev, enum zw_inject kind, uint64_t arg, u
  * "dma-fault=1,0x1000,4096"; without NUMBER it is 1. On failure a line in err.
  */
 int zw_device_inject_text(struct zw_device *dev, const char *text, char *err, size_t err_len);
+
+/* The time of the whole device as far as it is settled: sums over all packets that have begun by settled_ps. */
+struct zw_device_time {
+	uint64_t settled_ps; /* nothing that begins before this is still to come */
+	uint64_t jobs, packets;
+	uint64_t engine_busy_ps[ZW_ENGINE_COUNT];
+	uint64_t port_busy_ps[ZW_PORTS];
+	uint64_t wait_ps[ZW_WAITS];
+};
+
+/* Any thread; each figure is one moment's. */
+void zw_device_time(struct zw_device *dev, struct zw_device_time *out);
 
 uint64_t zw_device_hbm_size(const struct zw_device *dev);
 void *zw_device_hbm(struct zw_device *dev);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include "zhenwu/zw_queue.h"
 #include "zhenwu/zw_soc.h"
+#include "zw_core.h"
 #include "zw_mem.h"
 
 struct zw_profile;
@@ -26,17 +27,26 @@ struct zw_pmu {
 	_Atomic uint64_t energy_pj, ecc_corrected;
 	_Atomic uint64_t packets, jobs, faults;
 	_Atomic uint64_t tlb_hits, tlb_misses;
+	/* in the time of the whole device: of what is settled */
+	_Atomic uint64_t settled_ps; /* nothing that begins before this is still to come */
+	_Atomic uint64_t settled_busy_ps[ZW_ENGINE_COUNT];
+	_Atomic uint64_t port_busy_ps[ZW_PORTS];
+	_Atomic uint64_t wait_ps[ZW_WAITS];
+	_Atomic uint64_t settled_packets, settled_jobs;
 	_Atomic uint32_t progress; /* ZW_SOC_CP_PROGRESS: tiles done, moves inside long packets */
 };
 
-/* Initialiser of an array of pointers: every counter of 64 bits but busy_ps. */
+/* Initialiser of an array of pointers: every counter of 64 bits but busy_ps and settled_busy_ps. */
 #define ZW_PMU_COUNTERS(pmu)                                                                       \
 	{                                                                                          \
 		&(pmu)->hbm_read, &(pmu)->hbm_written, &(pmu)->sys_read, &(pmu)->sys_written,      \
 			&(pmu)->sram_read, &(pmu)->sram_written, &(pmu)->link_read,                \
 			&(pmu)->link_written, &(pmu)->energy_pj, &(pmu)->ecc_corrected,            \
 			&(pmu)->packets, &(pmu)->jobs, &(pmu)->faults, &(pmu)->tlb_hits,           \
-			&(pmu)->tlb_misses                                                         \
+			&(pmu)->tlb_misses, &(pmu)->settled_ps, &(pmu)->settled_packets,           \
+			&(pmu)->settled_jobs, &(pmu)->port_busy_ps[0], &(pmu)->port_busy_ps[1],    \
+			&(pmu)->port_busy_ps[2], &(pmu)->wait_ps[0], &(pmu)->wait_ps[1],           \
+			&(pmu)->wait_ps[2], &(pmu)->wait_ps[3], &(pmu)->wait_ps[4]                 \
 	}
 
 struct zw_cp_config {
@@ -55,6 +65,9 @@ struct zw_cp_config {
 	 */
 	void (*boundary)(void *opaque);
 	void *boundary_opaque;
+	/* a job was settled; with a lock held: it must not call the CP. May be NULL */
+	void (*settled)(void *opaque, const struct zw_settled_job *job);
+	void *settled_opaque;
 	/*
 	 * Packets are prepared and take their simulated time, but compute nothing: what the engines
 	 * would write keeps its contents. Index data and row counts still come from memory.
@@ -114,6 +127,12 @@ void zw_cp_report(struct zw_cp *cp, struct zw_soc_job *job);
  * latest end of any job so far. Not while it runs.
  */
 void zw_cp_queue_reset(struct zw_cp *cp, unsigned int queue);
+/*
+ * After the reset of a queue that was made: it may run jobs, with this priority, until its next reset. The settled time of
+ * others waits for what it may still run. A queue that runs a job without it opens by itself, as a queue of normal
+ * priority.
+ */
+void zw_cp_queue_open(struct zw_cp *cp, unsigned int queue, unsigned int priority);
 /* Forget all queues and semaphores, and begin simulated time anew (device reset). */
 void zw_cp_reset(struct zw_cp *cp);
 

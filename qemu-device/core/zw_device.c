@@ -126,6 +126,13 @@ static void cp_log(void *opaque, const char *msg)
 	zw_dev_log(opaque, ZW_LOG_GUEST_ERROR, "%s", msg);
 }
 
+static void cp_settled(void *opaque, const struct zw_settled_job *job)
+{
+	struct zw_device *dev = opaque;
+
+	dev->ops.job_settled(dev->opaque, job);
+}
+
 static void rv_trap(void *opaque, uint64_t cause, uint64_t epc, uint64_t tval)
 {
 	/* Interrupts are the firmware's daily life. */
@@ -144,6 +151,8 @@ static void reset_counters(struct zw_pmu *pmu)
 
 	for (unsigned int i = 0; i < ZW_ENGINE_COUNT; i++)
 		atomic_store(&pmu->busy_ps[i], 0);
+	for (unsigned int i = 0; i < ZW_ENGINE_COUNT; i++)
+		atomic_store(&pmu->settled_busy_ps[i], 0);
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		atomic_store(all[i], 0);
 	atomic_store(&pmu->progress, 0);
@@ -274,6 +283,21 @@ void zw_device_stop(struct zw_device *dev)
 
 /* -- make and free -- */
 
+void zw_device_time(struct zw_device *dev, struct zw_device_time *out)
+{
+	const struct zw_pmu *p = &dev->pmu;
+
+	out->settled_ps = p->settled_ps;
+	out->jobs = p->settled_jobs;
+	out->packets = p->settled_packets;
+	for (unsigned int i = 0; i < ZW_ENGINE_COUNT; i++)
+		out->engine_busy_ps[i] = p->settled_busy_ps[i];
+	for (unsigned int i = 0; i < ZW_PORTS; i++)
+		out->port_busy_ps[i] = p->port_busy_ps[i];
+	for (unsigned int i = 0; i < ZW_WAITS; i++)
+		out->wait_ps[i] = p->wait_ps[i];
+}
+
 uint64_t zw_device_hbm_size(const struct zw_device *dev)
 {
 	return dev->hbm.size;
@@ -350,7 +374,9 @@ static int make_parts(struct zw_device *dev, const struct zw_device_config *cfg,
 				  .log = cp_log,
 				  .log_opaque = dev,
 				  .boundary = cp_boundary,
-				  .boundary_opaque = dev};
+				  .boundary_opaque = dev,
+				  .settled = dev->ops.job_settled ? cp_settled : NULL,
+				  .settled_opaque = dev};
 	int ret;
 
 	_Static_assert(ZW_SOC_MTIME - ZW_SOC_MTIMECMP == ZW_RV_CLINT_MTIME - ZW_RV_CLINT_MTIMECMP,

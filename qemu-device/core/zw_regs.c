@@ -134,12 +134,44 @@ static uint64_t pmu_counter(struct zw_device *dev, unsigned int index)
 {
 	struct zw_pmu *p = &dev->pmu;
 	_Atomic uint64_t *const rest[ZW_PMU_COUNT - ZW_ENGINE_COUNT] = {
-		&p->hbm_read,     &p->hbm_written, &p->sys_read,      &p->sys_written,
-		&p->packets,      &p->jobs,        &p->faults,        &p->tlb_hits,
-		&p->tlb_misses,   &p->sram_read,   &p->sram_written,  &p->link_read,
-		&p->link_written, &p->energy_pj,   &p->ecc_corrected,
+		&p->hbm_read,
+		&p->hbm_written,
+		&p->sys_read,
+		&p->sys_written,
+		&p->packets,
+		&p->jobs,
+		&p->faults,
+		&p->tlb_hits,
+		&p->tlb_misses,
+		&p->sram_read,
+		&p->sram_written,
+		&p->link_read,
+		&p->link_written,
+		&p->energy_pj,
+		&p->ecc_corrected,
+		/* ABI 2.4 */
+		&p->settled_ps,
+		&p->settled_jobs,
+		&p->settled_packets,
+		&p->port_busy_ps[ZW_PORT_HBM],
+		&p->port_busy_ps[ZW_PORT_SYS_READ],
+		&p->port_busy_ps[ZW_PORT_SYS_WRITE],
+		&p->wait_ps[ZW_WAIT_ENGINE],
+		&p->wait_ps[ZW_WAIT_HBM],
+		&p->wait_ps[ZW_WAIT_PCIE],
+		&p->wait_ps[ZW_WAIT_TOKENS],
+		&p->wait_ps[ZW_WAIT_SEMAPHORE],
+		&p->settled_busy_ps[0],
+		&p->settled_busy_ps[1],
+		&p->settled_busy_ps[2],
+		&p->settled_busy_ps[3],
+		&p->settled_busy_ps[4],
+		&p->settled_busy_ps[5],
+		&p->settled_busy_ps[6],
+		&p->settled_busy_ps[7],
 	};
 
+	_Static_assert(ZW_ENGINE_COUNT == 8, "one line for each engine above");
 	return atomic_load_explicit(index < ZW_ENGINE_COUNT ? &p->busy_ps[index]
 							    : rest[index - ZW_ENGINE_COUNT],
 				    memory_order_relaxed);

@@ -102,7 +102,7 @@ ZW_STATE_SIZE(sizeof(struct zw_device) - sizeof(struct zw_host_ops) - sizeof(str
 		      sizeof(struct zw_hbm) - sizeof(struct zw_inject_state) -
 		      sizeof(struct zw_pmu) - sizeof(pthread_mutex_t) - 3 * sizeof(pthread_cond_t),
 	      976);
-ZW_STATE_SIZE(sizeof(struct zw_pmu), 192);
+ZW_STATE_SIZE(sizeof(struct zw_pmu), 344);
 ZW_STATE_SIZE(sizeof(struct zw_soc_job), 128);
 /* Of the MMU: roots and the on-chip buffer. Its cache starts empty, its run is over in a pause. */
 ZW_STATE_SIZE(sizeof(((struct zw_mmu *)0)->vm[0]), 16);
@@ -154,6 +154,8 @@ static void pmu_state(struct zw_pmu *pmu, struct zw_state *st)
 
 	for (unsigned int i = 0; i < ZW_ENGINE_COUNT; i++)
 		zw_state_atomic64(st, &pmu->busy_ps[i]);
+	for (unsigned int i = 0; i < ZW_ENGINE_COUNT; i++)
+		zw_state_atomic64(st, &pmu->settled_busy_ps[i]);
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		zw_state_atomic64(st, all[i]);
 	zw_state_atomic32(st, &pmu->progress);
@@ -375,7 +377,7 @@ uint64_t zw_device_state_max(const struct zw_device *dev)
 
 	/* Pages with their numbers, command buffers, and some room for all that has a small size. */
 	return pages + pages / ZW_PAGE_SIZE * 8 +
-	       (uint64_t)dev->num_queues * (ZW_CMD_MAX_BYTES + 4096) + (1u << 20);
+	       (uint64_t)dev->num_queues * (ZW_CMD_MAX_BYTES + 4096) + (4u << 20);
 }
 
 int zw_device_save(struct zw_device *dev, void **buf, size_t *len, char *err, size_t err_len)

@@ -329,6 +329,19 @@ static int queue_reset(struct zw_device *dev, uint32_t queue)
 	return 0;
 }
 
+static int queue_open(struct zw_device *dev, uint32_t val)
+{
+	uint32_t queue = val & 0xffff, priority = val >> 16;
+
+	if (queue >= dev->num_queues || priority >= ZW_PRIO_COUNT) {
+		zw_dev_log(dev, ZW_LOG_ERROR, "firmware: opens queue %u with priority %u", queue,
+			   priority);
+		return BUS_ERROR;
+	}
+	zw_cp_queue_open(dev->cp, queue, priority);
+	return 0;
+}
+
 static void scrub(struct zw_device *dev)
 {
 	uint64_t addr = dev->soc.scrub_addr, size = dev->soc.scrub_size;
@@ -389,6 +402,8 @@ static int store32(struct zw_device *dev, uint64_t addr, uint32_t val)
 		return cp_ctrl(dev, val);
 	case ZW_SOC_CP_QUEUE_RESET:
 		return queue_reset(dev, val);
+	case ZW_SOC_CP_QUEUE_OPEN:
+		return queue_open(dev, val);
 	case ZW_SOC_SCRUB_CTRL:
 		if (val != 1)
 			return BUS_ERROR;

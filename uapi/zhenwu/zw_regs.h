@@ -118,24 +118,40 @@ enum zw_boot_error {
 #define ZW_REG_MBOX_DOORBELL 0x0110 /* 32, W: any value: a message was placed */
 
 /* -- performance counters (read-only, 64 bits each, count since reset) ------------------------- */
-#define ZW_REG_PMU             0x1000
-#define ZW_PMU_BUSY_PS(engine) (ZW_REG_PMU + 8 * (engine)) /* simulated busy time of an engine */
-#define ZW_PMU_HBM_READ        (ZW_REG_PMU + 0x40)         /* bytes */
-#define ZW_PMU_HBM_WRITTEN     (ZW_REG_PMU + 0x48)
-#define ZW_PMU_SYS_READ        (ZW_REG_PMU + 0x50) /* bytes of system memory moved over PCIe */
-#define ZW_PMU_SYS_WRITTEN     (ZW_REG_PMU + 0x58)
-#define ZW_PMU_PACKETS         (ZW_REG_PMU + 0x60) /* packets retired */
-#define ZW_PMU_JOBS            (ZW_REG_PMU + 0x68) /* jobs completed, failed ones included */
-#define ZW_PMU_FAULTS          (ZW_REG_PMU + 0x70) /* MMU faults */
-#define ZW_PMU_TLB_HITS        (ZW_REG_PMU + 0x78)
-#define ZW_PMU_TLB_MISSES      (ZW_REG_PMU + 0x80)
-#define ZW_PMU_SRAM_READ       (ZW_REG_PMU + 0x88)
-#define ZW_PMU_SRAM_WRITTEN    (ZW_REG_PMU + 0x90)
-#define ZW_PMU_LINK_READ       (ZW_REG_PMU + 0x98)
-#define ZW_PMU_LINK_WRITTEN    (ZW_REG_PMU + 0xa0)
-#define ZW_PMU_ENERGY_PJ       (ZW_REG_PMU + 0xa8)
-#define ZW_PMU_ECC_CORRECTED   (ZW_REG_PMU + 0xb0)
-#define ZW_PMU_COUNT           23 /* registers from ZW_REG_PMU on */
+#define ZW_REG_PMU                     0x1000
+#define ZW_PMU_BUSY_PS(engine)         (ZW_REG_PMU + 8 * (engine)) /* simulated busy time of an engine */
+#define ZW_PMU_HBM_READ                (ZW_REG_PMU + 0x40)         /* bytes */
+#define ZW_PMU_HBM_WRITTEN             (ZW_REG_PMU + 0x48)
+#define ZW_PMU_SYS_READ                (ZW_REG_PMU + 0x50) /* bytes of system memory moved over PCIe */
+#define ZW_PMU_SYS_WRITTEN             (ZW_REG_PMU + 0x58)
+#define ZW_PMU_PACKETS                 (ZW_REG_PMU + 0x60) /* packets retired */
+#define ZW_PMU_JOBS                    (ZW_REG_PMU + 0x68) /* jobs completed, failed ones included */
+#define ZW_PMU_FAULTS                  (ZW_REG_PMU + 0x70) /* MMU faults */
+#define ZW_PMU_TLB_HITS                (ZW_REG_PMU + 0x78)
+#define ZW_PMU_TLB_MISSES              (ZW_REG_PMU + 0x80)
+#define ZW_PMU_SRAM_READ               (ZW_REG_PMU + 0x88)
+#define ZW_PMU_SRAM_WRITTEN            (ZW_REG_PMU + 0x90)
+#define ZW_PMU_LINK_READ               (ZW_REG_PMU + 0x98)
+#define ZW_PMU_LINK_WRITTEN            (ZW_REG_PMU + 0xa0)
+#define ZW_PMU_ENERGY_PJ               (ZW_REG_PMU + 0xa8)
+#define ZW_PMU_ECC_CORRECTED           (ZW_REG_PMU + 0xb0)
+/*
+ * In the time of the whole device, in which queues share engines and memory (ABI 2.4): sums over what is
+ * settled, that is all that has begun by SETTLED_PS.
+ */
+#define ZW_PMU_SETTLED_PS              (ZW_REG_PMU + 0xb8) /* nothing that begins earlier is to come */
+#define ZW_PMU_SETTLED_JOBS            (ZW_REG_PMU + 0xc0) /* that have ended */
+#define ZW_PMU_SETTLED_PACKETS         (ZW_REG_PMU + 0xc8)
+#define ZW_PMU_HBM_BUSY_PS             (ZW_REG_PMU + 0xd0) /* how long the ports of memory were busy */
+#define ZW_PMU_SYS_READ_BUSY_PS        (ZW_REG_PMU + 0xd8)
+#define ZW_PMU_SYS_WRITTEN_BUSY_PS     (ZW_REG_PMU + 0xe0)
+#define ZW_PMU_WAIT_ENGINE_PS          (ZW_REG_PMU + 0xe8) /* what packets waited for */
+#define ZW_PMU_WAIT_HBM_PS             (ZW_REG_PMU + 0xf0)
+#define ZW_PMU_WAIT_PCIE_PS            (ZW_REG_PMU + 0xf8)
+#define ZW_PMU_WAIT_TOKENS_PS          (ZW_REG_PMU + 0x100)
+#define ZW_PMU_WAIT_SEMAPHORE_PS       (ZW_REG_PMU + 0x108)
+#define ZW_PMU_SETTLED_BUSY_PS(engine) (ZW_REG_PMU + 0x110 + 8 * (engine))
+#define ZW_PMU_COUNT                   42 /* registers from ZW_REG_PMU on; 23 before ABI 2.4 */
 
 /* -- window on the shared part of the control core's SRAM (read-only; zw_fw.h) ----------------- */
 #define ZW_REG_FW_SHARED  0x20000

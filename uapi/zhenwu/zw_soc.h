@@ -95,18 +95,25 @@
 #define ZW_SOC_CP_PREEMPT 2u          /* stop at the next packet boundary */
 #define ZW_SOC_CP_CANCEL                                                                           \
 	3u /* stop as soon as the engines can; outputs of the packet are undefined */
-#define ZW_SOC_CP_ACK         4u /* in DONE: back to IDLE */
+#define ZW_SOC_CP_ACK               4u /* in DONE: back to IDLE */
 /*
  * In any state, for a job that is not the one that runs and is not going to run (any further): the
  * device writes its job result, with the record's status and reason, and fills start_ps and end_ps
  * of the record. Done when the store returns.
  */
-#define ZW_SOC_CP_REPORT      5u
-#define ZW_SOC_CP_STATUS      0x1000040cu /* 32, R: enum zw_soc_cp_status */
-#define ZW_SOC_CP_PROGRESS    0x10000410u /* 32, R: running count of tiles done by the engines */
-#define ZW_SOC_CP_PACKETS     0x10000414u /* 32, R: running count of packets retired */
+#define ZW_SOC_CP_REPORT            5u
+#define ZW_SOC_CP_STATUS            0x1000040cu /* 32, R: enum zw_soc_cp_status */
+#define ZW_SOC_CP_PROGRESS          0x10000410u /* 32, R: running count of tiles done by the engines */
+#define ZW_SOC_CP_PACKETS           0x10000414u /* 32, R: running count of packets retired */
 /* 32, W: queue id: forget its simulated clock and saved job state (CREATE_QUEUE, DESTROY_QUEUE). */
-#define ZW_SOC_CP_QUEUE_RESET 0x10000418u
+#define ZW_SOC_CP_QUEUE_RESET       0x10000418u
+/*
+ * 32, W: queue id | ZW_SOC_CP_QUEUE_PRIORITY(enum zw_queue_priority), after the reset of a queue that is
+ * made: it may run jobs until it is reset again. What others do is not settled before what it may still
+ * run (ABI 2.4).
+ */
+#define ZW_SOC_CP_QUEUE_OPEN        0x1000041cu
+#define ZW_SOC_CP_QUEUE_PRIORITY(p) ((p) << 16)
 
 enum zw_soc_cp_status {
 	ZW_SOC_CP_IDLE = 0,

@@ -52,9 +52,10 @@ typedef uint8_t zw_u8;
  *		SELECT_BLOCKS and SELECT_SLASH; QUANTIZE; EMBED of records
  *	2.3	REORDER; k_scale of SELECT_BLOCKS and SELECT_SLASH; CHUNKED of DELTA;
  *		queues in user memory: zw_ring_ctrl.wake, what a failure was in zw_msg_queue_info
+ *	2.4	counters of the time in which queues share the device: ZW_PMU_SETTLED_PS and those behind it
  */
 #define ZW_ABI_MAJOR            2
-#define ZW_ABI_MINOR            3
+#define ZW_ABI_MINOR            4
 #define ZW_ABI_VERSION          ((ZW_ABI_MAJOR << 16) | ZW_ABI_MINOR)
 #define ZW_ABI_VERSION_MAJOR(v) ((v) >> 16)
 #define ZW_ABI_VERSION_MINOR(v) ((v)&0xffff)

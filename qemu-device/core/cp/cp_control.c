@@ -73,7 +73,10 @@ static int sem_signal_run(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_sem *p = x->pkt;
 
-	zw_cp_sem_signalled(x->sems, x->plan, p->value, retire_time(x));
+	/* The other thread may be settling signals. */
+	pthread_mutex_lock(&x->replay->lock);
+	x->sem.signalled = zw_cp_sem_signalled(x->sems, x->plan, p->value, retire_time(x));
+	pthread_mutex_unlock(&x->replay->lock);
 	store64(x, p->value);
 	return 0;
 }
@@ -94,7 +97,9 @@ static int sem_wait_prepare(struct zw_cp_exec *x)
 	value = __atomic_load_n((const uint64_t *)x->view[TARGET].ptr, __ATOMIC_ACQUIRE);
 	if (value < p->value)
 		return ZW_CP_BLOCKED;
-	x->cost.not_before = zw_cp_sem_reached(x->sems, &place, value, p->value);
+	x->sem.waited = zw_cp_sem_find(x->sems, &place, value, p->value, &x->sem.value);
+	if (x->sem.waited)
+		x->cost.not_before = x->sem.waited->ps[x->sem.value];
 	return 0;
 }
 

@@ -9,10 +9,11 @@
 ZW_STATE_SIZE(sizeof(struct zw_cp_clock), 232);
 ZW_STATE_SIZE(sizeof(struct zw_cp_resident), 528);
 ZW_STATE_SIZE(sizeof(struct zw_cp_queue), 1000);
-ZW_STATE_SIZE(sizeof(struct zw_cp_sem), 160);
+ZW_STATE_SIZE(sizeof(struct zw_cp_sem), 256);
 /* Not in the stream: `buffers_loaded`, for tests, and `hold`, which is the device's. */
 ZW_STATE_SIZE(sizeof(struct zw_cp) - sizeof(struct zw_cp_config) - sizeof(struct zw_cp_exec) -
-		      sizeof(struct zw_cp_sems) - sizeof(pthread_mutex_t),
+		      sizeof(struct zw_cp_sems) - sizeof(struct zw_cp_replay) -
+		      sizeof(pthread_mutex_t),
 	      32);
 
 static void clock_state(struct zw_cp_clock *clk, struct zw_state *st)
@@ -135,6 +136,8 @@ static void sem_state(struct zw_cp_sem *s, struct zw_state *st)
 	for (unsigned int i = 0; i < s->n; i++) {
 		zw_state_u64(st, &s->value[i]);
 		zw_state_u64(st, &s->ps[i]);
+		zw_state_u64(st, &s->settled[i]);
+		s->entry[i] = st->loading ? ZW_CP_NO_ENTRY : s->entry[i];
 	}
 }
 
@@ -156,6 +159,8 @@ void zw_cp_state(struct zw_cp *cp, struct zw_state *st, const struct zw_soc_job 
 	zw_state_u64(st, &cp->sems.signals);
 	for (unsigned int i = 0; i < ZW_CP_SEMS && !st->err; i++)
 		sem_state(&cp->sems.sem[i], st);
+	if (!st->err)
+		zw_cp_replay_state(&cp->replay, st);
 	zw_state_bool(st, &cp->held);
 	zw_state_bool(st, &cp->progress);
 	zw_state_bool(st, &preempt);

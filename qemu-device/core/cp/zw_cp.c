@@ -18,6 +18,11 @@ struct zw_cp *zw_cp_new(const struct zw_cp_config *cfg)
 		return NULL;
 	cp->cfg = *cfg;
 	cp->num_queues = n;
+	if (zw_cp_replay_init(&cp->replay, cfg, n, &cp->sems)) {
+		zw_cp_replay_fini(&cp->replay);
+		free(cp);
+		return NULL;
+	}
 	pthread_mutex_init(&cp->lock, NULL);
 	if (cfg->pmu)
 		zw_pool_set_progress(cfg->pool, &cfg->pmu->progress);
@@ -34,6 +39,7 @@ void zw_cp_free(struct zw_cp *cp)
 	free(cp->x.late);
 	free(cp->x.mem);
 	pthread_mutex_destroy(&cp->lock);
+	zw_cp_replay_fini(&cp->replay);
 	free(cp);
 }
 
@@ -79,16 +85,27 @@ void zw_cp_arm(struct zw_cp *cp)
 	pthread_mutex_unlock(&cp->lock);
 }
 
-void zw_cp_queue_reset(struct zw_cp *cp, unsigned int queue)
+static void forget_queue(struct zw_cp *cp, unsigned int queue)
 {
-	struct zw_cp_queue *q;
+	struct zw_cp_queue *q = &cp->queue[queue];
 
-	if (queue >= cp->num_queues)
-		return;
-	q = &cp->queue[queue];
 	zw_cp_buffer_drop(&q->buffer);
 	memset(q, 0, sizeof(*q));
 	zw_cp_clock_init(&q->clk, cp->latest_end);
+}
+
+void zw_cp_queue_reset(struct zw_cp *cp, unsigned int queue)
+{
+	if (queue >= cp->num_queues)
+		return;
+	forget_queue(cp, queue);
+	zw_cp_replay_close(&cp->replay, queue);
+}
+
+void zw_cp_queue_open(struct zw_cp *cp, unsigned int queue, unsigned int priority)
+{
+	if (queue < cp->num_queues)
+		zw_cp_replay_open(&cp->replay, queue, priority);
 }
 
 void zw_cp_reset(struct zw_cp *cp)
@@ -97,7 +114,8 @@ void zw_cp_reset(struct zw_cp *cp)
 	cp->held = false;
 	memset(&cp->sems, 0, sizeof(cp->sems));
 	for (unsigned int i = 0; i < cp->num_queues; i++)
-		zw_cp_queue_reset(cp, i);
+		forget_queue(cp, i);
+	zw_cp_replay_reset(&cp->replay);
 	zw_cp_arm(cp);
 }
 
@@ -125,8 +143,12 @@ static void retire(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec *x
 {
 	const struct zw_cp_cost *cost = &x->cost;
 	uint64_t busy, energy = zw_cp_energy_pj(x->profile, cost);
+	struct zw_cp_work work;
 
-	zw_cp_clock_retire(&q->clk, x->profile, x->op->engine, x->pkt, cost, &busy);
+	zw_cp_work_of(x->profile, cost, &work);
+	zw_cp_clock_place(&q->clk, x->op->engine, x->pkt, &work, cost->not_before, &busy);
+	zw_cp_replay_packet(&cp->replay, (unsigned int)(q - cp->queue), x->op->engine, x->pkt,
+			    &work, &x->sem);
 	zw_cp_resident_operands(x);
 	account_busy(cp, q, x->op->engine, busy);
 	q->bytes.hbm_read = zw_cp_add_sat(q->bytes.hbm_read, cost->hbm_read);
@@ -304,6 +326,7 @@ static void run_packets(struct zw_cp *cp, struct zw_soc_job *job)
 			.clk = &q->clk,
 			.resident = &q->resident,
 			.sems = &cp->sems,
+			.replay = &cp->replay,
 			.vm = job->vm,
 			.op = zw_cp_op_find(hdr->opcode),
 			.late = late,
@@ -412,6 +435,7 @@ static bool start_job(struct zw_cp *cp, struct zw_soc_job *job)
 	open_job(q, job->seqno);
 	zw_cp_clock_begin(&q->clk, cp->cfg.profile->job_ps);
 	account_busy(cp, q, ZW_ENGINE_CP, q->clk.now - q->start_ps);
+	zw_cp_replay_begin(&cp->replay, job->queue, job->seqno, cp->cfg.profile->job_ps);
 	boundary(cp);
 	cp->buffers_loaded++;
 	if (zw_cp_buffer_load(&cp->cfg, job, &q->buffer, &where)) {
@@ -437,6 +461,18 @@ static void note_end(struct zw_cp *cp, uint64_t end)
 		;
 }
 
+static void job_over(struct zw_cp *cp, const struct zw_soc_job *job)
+{
+	struct zw_cp_queue *q = &cp->queue[job->queue];
+
+	q->active = false;
+	zw_cp_buffer_drop(&q->buffer);
+	note_end(cp, job->end_ps);
+	zw_cp_replay_end(&cp->replay, job->queue, job->seqno);
+	if (cp->cfg.pmu)
+		pmu_add(&cp->cfg.pmu->jobs, 1);
+}
+
 static void end_job(struct zw_cp *cp, struct zw_soc_job *job)
 {
 	struct zw_cp_queue *q = &cp->queue[job->queue];
@@ -445,11 +481,7 @@ static void end_job(struct zw_cp *cp, struct zw_soc_job *job)
 		job->packet_index = (uint32_t)q->packets;
 	if (job->result_va)
 		write_result(cp, job, q);
-	q->active = false;
-	zw_cp_buffer_drop(&q->buffer);
-	note_end(cp, job->end_ps);
-	if (cp->cfg.pmu)
-		pmu_add(&cp->cfg.pmu->jobs, 1);
+	job_over(cp, job);
 }
 
 void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job)
@@ -495,6 +527,8 @@ void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job)
 		end_job(cp, job);
 	else
 		job->next_offset = q->next_offset;
+	if (job->end == ZW_SOC_END_BLOCKED)
+		zw_cp_replay_blocked(&cp->replay, job->queue);
 	boundary(cp);
 out:
 	zw_cp_arm(cp);
@@ -520,9 +554,5 @@ void zw_cp_report(struct zw_cp *cp, struct zw_soc_job *job)
 		zw_mem_write_aside(mmu, job->vm, job->function, job->result_va, &res, RESULT_REST,
 				   &fault);
 	}
-	q->active = false;
-	zw_cp_buffer_drop(&q->buffer);
-	note_end(cp, job->end_ps);
-	if (cp->cfg.pmu)
-		pmu_add(&cp->cfg.pmu->jobs, 1);
+	job_over(cp, job);
 }

@@ -26,6 +26,7 @@
 #include "../zw_cp.h"
 #include "../zw_mem.h"
 #include "../zw_profile.h"
+#include "zw_cp_replay.h"
 
 /*
  * Limits of this implementation, part of Documentation/device/packets.md: they bound the host memory that one packet
@@ -80,8 +81,16 @@ uint64_t zw_cp_rate_ps(uint64_t amount, uint64_t per_second, uint32_t permille);
 void zw_cp_clock_init(struct zw_cp_clock *clk, uint64_t ps);
 /* A job begins: `ps` pass before its first packet. */
 void zw_cp_clock_begin(struct zw_cp_clock *clk, uint64_t ps);
+/* How long the packet occupies engine and ports. */
+void zw_cp_work_of(const struct zw_profile *p, const struct zw_cp_cost *cost,
+		   struct zw_cp_work *work);
 /*
  * Puts a packet on the time lines and returns its end. *busy_ps: how long it occupied its engine.
+ */
+uint64_t zw_cp_clock_place(struct zw_cp_clock *clk, unsigned int engine, const struct zw_pkt *hdr,
+			   const struct zw_cp_work *work, uint64_t not_before, uint64_t *busy_ps);
+/*
+ * Both. Puts a packet on the time lines and returns its end. *busy_ps: how long it occupied its engine.
  * Pure: depends on nothing but its arguments.
  */
 uint64_t zw_cp_clock_retire(struct zw_cp_clock *clk, const struct zw_profile *p,
@@ -185,6 +194,9 @@ struct zw_cp_sem {
 	uint32_t n;
 	uint64_t age; /* running number of its last signal; 0: unused */
 	uint64_t value[ZW_CP_SEM_VALUES], ps[ZW_CP_SEM_VALUES]; /* values ascend */
+	/* in the time of the whole device, or which entry of the log it waits for */
+	uint64_t settled[ZW_CP_SEM_VALUES];
+	uint32_t entry[ZW_CP_SEM_VALUES];
 };
 
 struct zw_cp_sems {
@@ -192,8 +204,15 @@ struct zw_cp_sems {
 	struct zw_cp_sem sem[ZW_CP_SEMS];
 };
 
-void zw_cp_sem_signalled(struct zw_cp_sems *sems, const struct zw_mem_place *place, uint64_t value,
-			 uint64_t ps);
+/* NULL: the value was there. Else it is the last one. */
+struct zw_cp_sem *zw_cp_sem_signalled(struct zw_cp_sems *sems, const struct zw_mem_place *place,
+				      uint64_t value, uint64_t ps);
+/*
+ * Which value of the semaphore, which holds `now`, is `wanted`; NULL if it was not the device that wrote it, or if it is
+ * forgotten.
+ */
+struct zw_cp_sem *zw_cp_sem_find(struct zw_cp_sems *sems, const struct zw_mem_place *place,
+				 uint64_t now, uint64_t wanted, unsigned int *value);
 /*
  * When the semaphore, which holds `now`, reached `wanted`; 0 if it was not the device that wrote the value, or if it is
  * forgotten.
@@ -350,6 +369,8 @@ struct zw_cp_exec {
 	const struct zw_cp_clock *clk;
 	struct zw_cp_resident *resident;
 	struct zw_cp_sems *sems;
+	struct zw_cp_replay *replay;
+	struct zw_cp_sem_use sem; /* what it did with a semaphore */
 	unsigned int vm;
 	const struct zw_cp_op *op;
 	const void *pkt; /* with all fields of op */
@@ -510,6 +531,7 @@ struct zw_cp {
 	atomic_bool cancel;
 	struct zw_cp_exec x; /* kept for its arrays */
 	struct zw_cp_sems sems;
+	struct zw_cp_replay replay;
 	/* Of all jobs that ended: when new queues start. Those are made while jobs run. */
 	_Atomic uint64_t latest_end;
 	uint64_t buffers_loaded;

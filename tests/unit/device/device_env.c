@@ -93,6 +93,12 @@ static void stopped(void *opaque)
 	atomic_fetch_add(&((struct device_env *)opaque)->stops, 1);
 }
 
+static void job_settled(void *opaque, const struct zw_settled_job *job)
+{
+	assert_true(job->release_ps <= job->start_ps && job->start_ps <= job->end_ps);
+	atomic_fetch_add(&((struct device_env *)opaque)->settled_jobs, 1);
+}
+
 struct device_env *env_new(int workers)
 {
 	return env_new_hbm(workers, HBM_SIZE);
@@ -105,6 +111,7 @@ struct device_env *env_new_hbm(int workers, uint64_t hbm_size)
 				  .dma_write = dma_write,
 				  .msix_raise = msix_raise,
 				  .log = log_line,
+				  .job_settled = job_settled,
 				  .reset_done = reset_done,
 				  .stopped = stopped};
 	struct zw_device_config cfg = {

@@ -33,6 +33,7 @@ struct device_env {
 	_Atomic unsigned int dma_calls, guest_errors, resets;
 	_Atomic bool hold_reset; /* reset_done does not end the reset: the test does */
 	_Atomic unsigned int stops;
+	_Atomic unsigned int settled_jobs;
 	uint32_t seq;
 };
 

@@ -582,6 +582,12 @@ static void jobs(void **state)
 	mon(e, MON_STORE32, ZW_SOC_CP_QUEUE_RESET, 2, NULL);
 	mon(e, MON_STORE32, ZW_SOC_CP_QUEUE_RESET, ZW_DEFAULT_QUEUES, &cause);
 	assert_int_equal(cause, STORE_FAULT);
+	mon(e, MON_STORE32, ZW_SOC_CP_QUEUE_OPEN, 2 | ZW_SOC_CP_QUEUE_PRIORITY(ZW_PRIO_HIGH), NULL);
+	mon(e, MON_STORE32, ZW_SOC_CP_QUEUE_OPEN, ZW_DEFAULT_QUEUES, &cause);
+	assert_int_equal(cause, STORE_FAULT);
+	mon(e, MON_STORE32, ZW_SOC_CP_QUEUE_OPEN, 2 | ZW_SOC_CP_QUEUE_PRIORITY(ZW_PRIO_COUNT),
+	    &cause);
+	assert_int_equal(cause, STORE_FAULT);
 	/* a VM without tables, and one that does not exist */
 	job = (struct zw_soc_job){
 		.queue = 1, .vm = 0xffffffff, .cmd_va = CMD_VA, .cmd_bytes = sizeof(fill)};

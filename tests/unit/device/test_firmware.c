@@ -501,6 +501,61 @@ static void priorities(void **state)
 	assert_int_equal(finish(&high, 4).status, ZW_JOB_OK);
 }
 
+/*
+ * The firmware tells which queues there are, and of what priority: what queues do is settled when the others have nothing
+ * earlier to add.
+ */
+static void settled_time(void **state)
+{
+	struct fw *f = *state;
+	struct ring idle = fw_create(f, 1, ZW_PRIO_NORMAL), low = fw_create(f, 2, ZW_PRIO_LOW),
+		    high = fw_create(f, 3, ZW_PRIO_HIGH);
+	struct zw_completion l, h;
+	struct zw_device_time t;
+	uint64_t busy = 0;
+
+	submit(&low, fw_cmd_of(&low), put_fills(&low, 0, 20));
+	l = finish(&low, 1);
+	submit(&high, fw_cmd_of(&high), put_fills(&high, 0, 10));
+	h = finish(&high, 1);
+	/* to each it seems to have been alone; one of the two waited for nobody */
+	assert_int_equal(l.start_ps, 0);
+	assert_int_equal(h.start_ps, 0);
+	/* the queue that does nothing may still do something at 0; only who has the higher priority goes before it */
+	assert_int_equal(r64(f->e, ZW_PMU_SETTLED_JOBS), 0);
+	assert_int_equal(f->e->settled_jobs, 0);
+	assert_int_equal(fw_on_queue(&idle, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+	assert_int_equal(fw_on_queue(&low, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+	assert_int_equal(fw_on_queue(&high, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+	assert_int_equal(r64(f->e, ZW_PMU_SETTLED_JOBS), 2);
+	assert_int_equal(f->e->settled_jobs, 2);
+	assert_int_equal(r64(f->e, ZW_PMU_SETTLED_PACKETS), r64(f->e, ZW_PMU_PACKETS));
+	assert_true(r64(f->e, ZW_PMU_SETTLED_PS) > l.end_ps);
+	for (int i = 0; i < ZW_ENGINE_COUNT; i++) {
+		uint64_t shared = r64(f->e, ZW_PMU_SETTLED_BUSY_PS(i));
+
+		/* all on one engine: it waits for no memory that another has */
+		assert_true(shared == r64(f->e, ZW_PMU_BUSY_PS(i)));
+		busy += shared;
+	}
+	assert_true(r64(f->e, ZW_PMU_WAIT_ENGINE_PS) > 0);
+	assert_true(r64(f->e, ZW_PMU_HBM_BUSY_PS) > 0);
+	assert_int_equal(r64(f->e, ZW_PMU_WAIT_HBM_PS) + r64(f->e, ZW_PMU_WAIT_PCIE_PS) +
+				 r64(f->e, ZW_PMU_WAIT_TOKENS_PS) +
+				 r64(f->e, ZW_PMU_WAIT_SEMAPHORE_PS),
+			 0);
+	/* the core says the same */
+	zw_device_time(f->e->dev, &t);
+	assert_int_equal(t.settled_ps, r64(f->e, ZW_PMU_SETTLED_PS));
+	assert_int_equal(t.jobs, 2);
+	assert_int_equal(t.packets, r64(f->e, ZW_PMU_PACKETS));
+	assert_int_equal(t.wait_ps[ZW_WAIT_ENGINE], r64(f->e, ZW_PMU_WAIT_ENGINE_PS));
+	assert_int_equal(t.port_busy_ps[ZW_PORT_HBM], r64(f->e, ZW_PMU_HBM_BUSY_PS));
+	for (int i = 0; i < ZW_ENGINE_COUNT; i++)
+		busy -= t.engine_busy_ps[i];
+	assert_int_equal(busy, 0);
+}
+
 /* Two long jobs of one priority take turns: neither waits for the other's end. */
 static void time_slices(void **state)
 {
@@ -626,10 +681,11 @@ int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, fw_setup, fw_teardown)
 	const struct CMUnitTest tests[] = {
-		T(refused_messages), T(descriptors), T(many_queues),  T(user_queue),
-		T(user_wake),        T(user_vector), T(user_failure), T(user_rings_unmapped),
-		T(results_of_all),   T(priorities),  T(time_slices),  T(signalled_by_running),
-		T(suspend_resume),   T(bad_tail),
+		T(refused_messages),     T(descriptors),         T(many_queues),
+		T(user_queue),           T(user_wake),           T(user_vector),
+		T(user_failure),         T(user_rings_unmapped), T(results_of_all),
+		T(priorities),           T(settled_time),        T(time_slices),
+		T(signalled_by_running), T(suspend_resume),      T(bad_tail),
 	};
 
 	if (!fw_load(argc, argv))

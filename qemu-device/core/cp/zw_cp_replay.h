@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The clock of the whole device. Every packet that retires goes into a log (cp_joblog.c); what it waits for and how long
+ * it occupies what is settled by a replay of the log in the order of its events (cp_replay.c), in which the queues share
+ * engines and memory. Rules: Documentation/device/time.md, "One device".
+ *
+ * The log is bounded: an entry is there from the end of its packet to the event that it is, and a queue that has nothing
+ * to add holds up the others for no more than ZW_CP_LOG_ENTRIES of theirs.
+ *
+ * Thread safe, but for new, free, reset and state.
+ */
+#ifndef ZW_CP_REPLAY_H
+#define ZW_CP_REPLAY_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "zhenwu/zw_cmd.h"
+#include "../zw_cp.h"
+
+#define ZW_CP_LOG_ENTRIES 16384u
+#define ZW_CP_NO_ENTRY    UINT32_MAX
+#define ZW_CP_NO_QUEUE    UINT32_MAX
+
+/* How long a packet occupies what, when nobody else does. */
+struct zw_cp_work {
+	uint64_t fixed_ps, lead_ps, compute_ps;
+	uint64_t port_ps[ZW_PORTS]; /* 0: it does not use the port */
+};
+
+enum zw_cp_log_kind {
+	ZW_CP_LOG_OPEN,  /* the queue was made */
+	ZW_CP_LOG_CLOSE, /* it will not run any more */
+	ZW_CP_LOG_BEGIN, /* a job begins: fixed_ps is what that takes */
+	ZW_CP_LOG_PACKET,
+	ZW_CP_LOG_WAIT, /* packets that do something with a semaphore */
+	ZW_CP_LOG_SIGNAL,
+	ZW_CP_LOG_END, /* of a job */
+	ZW_CP_LOG_KINDS
+};
+
+struct zw_cp_log_entry {
+	uint64_t seq;        /* running number, 1, 2, ... */
+	uint64_t job;        /* BEGIN, END: its number */
+	uint64_t not_before; /* WAIT: the settled time of the signal; OPEN: when the queue begins */
+	uint64_t
+		signal_seq; /* WAIT: number of the entry that signals, while it is not settled; or 0 */
+	struct zw_cp_work work;
+	uint32_t next; /* of the queue */
+	uint32_t link; /* SIGNAL, WAIT: the next that waits for it; END, OPEN: the next of these */
+	uint32_t sem;  /* SIGNAL: its place among the semaphores */
+	uint16_t wait; /* as in struct zw_pkt, and whether it looks at that */
+	uint8_t signal, deps;
+	uint8_t kind, engine;
+	uint8_t priority; /* OPEN */
+	uint32_t queue;
+	uint8_t value; /* SIGNAL, in a saved state: which value of the semaphore, or ZW_CP_SEM_VALUES */
+};
+
+/* An engine, and the packet that it has begun while it is not known when that ends. */
+struct zw_cp_server {
+	uint64_t free_ps;
+	bool held;
+	uint8_t pending; /* bit p: port p has not come to it */
+	uint32_t queue;
+	uint64_t seq;
+	uint64_t start, end; /* end: as far as it is known */
+	uint64_t port_ps[ZW_PORTS];
+	uint64_t request_ps[ZW_PORTS]; /* when it asks for the port */
+	uint8_t signal, deps;
+};
+
+/* What the replay knows of a queue. */
+struct zw_cp_line {
+	uint32_t head, tail;         /* entries that have not begun */
+	uint32_t end_head, end_tail; /* jobs' ends among them */
+	bool listed;                 /* in zw_cp_replay.list */
+	bool made, began;  /* for who adds to the log: between OPEN and CLOSE, BEGIN and END */
+	bool open, in_job; /* for the replay: between OPEN and CLOSE, BEGIN and END */
+	bool blocked;      /* its next packet waits for a semaphore that nobody signalled */
+	bool behind;       /* it was waited for long enough */
+	bool base_held;    /* the packet that all behind it wait for has not ended */
+	uint8_t priority;
+	uint8_t n_held;                    /* packets that have begun and not ended */
+	uint8_t token_held[ZW_PKT_TOKENS]; /* 1 + the engine that it waits for */
+	uint64_t token[ZW_PKT_TOKENS];
+	uint64_t now, base;  /* as in struct zw_cp_clock */
+	uint64_t last_event; /* packets are handed out in the order of the buffer */
+	uint64_t floor; /* what it adds begins no earlier: the others were settled until then */
+	uint64_t release, start; /* of the job */
+};
+
+struct zw_cp_sems;
+struct zw_cp_sem;
+
+struct zw_cp_replay {
+	pthread_mutex_t lock;
+	struct zw_pmu *pmu; /* sums; may be NULL */
+	struct zw_cp_sems *sems;
+	void (*settled)(void *opaque, const struct zw_settled_job *job);
+	void *settled_opaque;
+
+	struct zw_cp_log_entry *pool;
+	uint32_t cap, used, free_head;
+	uint64_t seq;     /* of the last entry */
+	uint64_t latest;  /* end of all jobs so far, settled */
+	uint64_t horizon; /* the last event */
+	uint32_t
+		stalled_by; /* nothing happens before this queue adds something; or ZW_CP_NO_QUEUE */
+	uint32_t unborn_head; /* OPEN entries */
+	uint32_t n_blocked;
+	struct zw_cp_server engine[ZW_ENGINE_COUNT];
+	uint32_t held; /* bit e: engine[e].held */
+	uint64_t port_free[ZW_PORTS];
+	uint32_t *list; /* queues that matter */
+	uint32_t n_list;
+	unsigned int num_queues;
+	struct zw_cp_line *line;
+};
+
+/* 0 or -ENOMEM; a replay that failed is one to free. */
+int zw_cp_replay_init(struct zw_cp_replay *r, const struct zw_cp_config *cfg,
+		      unsigned int num_queues, struct zw_cp_sems *sems);
+void zw_cp_replay_fini(struct zw_cp_replay *r);
+void zw_cp_replay_reset(struct zw_cp_replay *r);
+
+void zw_cp_replay_open(struct zw_cp_replay *r, unsigned int queue, unsigned int priority);
+void zw_cp_replay_close(struct zw_cp_replay *r, unsigned int queue);
+void zw_cp_replay_begin(struct zw_cp_replay *r, unsigned int queue, uint64_t job, uint64_t ps);
+void zw_cp_replay_end(struct zw_cp_replay *r, unsigned int queue, uint64_t job);
+/* The job's next packet waits for a semaphore. */
+void zw_cp_replay_blocked(struct zw_cp_replay *r, unsigned int queue);
+
+/* What a packet did with a semaphore. */
+struct zw_cp_sem_use {
+	struct zw_cp_sem
+		*waited; /* for its value number `value`, which a SIGNAL of the device stored */
+	unsigned int value;
+	struct zw_cp_sem *signalled; /* a new value, its last */
+};
+
+void zw_cp_replay_packet(struct zw_cp_replay *r, unsigned int queue, unsigned int engine,
+			 const struct zw_pkt *hdr, const struct zw_cp_work *work,
+			 const struct zw_cp_sem_use *sem);
+
+/* -- between cp_joblog.c and cp_replay.c; the lock is held -- */
+
+/* Takes the first entry off its queue. It is there until the next one is added. */
+uint32_t zw_cp_log_take(struct zw_cp_replay *r, uint32_t queue);
+void zw_cp_log_free(struct zw_cp_replay *r, uint32_t i);
+/* The settled time of a signal is known. `sem`: of its entry, which was at `i` and has `first` waiting. */
+void zw_cp_log_signalled(struct zw_cp_replay *r, uint32_t i, uint32_t sem, uint32_t first,
+			 uint64_t ps);
+/* Adds an entry as it was saved; settles nothing. False: no memory. */
+bool zw_cp_log_load(struct zw_cp_replay *r, const struct zw_cp_log_entry *saved);
+/* The OPEN entry at `i` is over. */
+void zw_cp_log_born(struct zw_cp_replay *r, uint32_t i);
+/* Handles what is in front of a queue and takes no time. True: another queue has come to be. */
+bool zw_cp_replay_advance(struct zw_cp_replay *r, uint32_t queue);
+/* Everything that can be settled. */
+void zw_cp_replay_settle(struct zw_cp_replay *r);
+
+struct zw_state;
+/* sems were loaded before. */
+void zw_cp_replay_state(struct zw_cp_replay *r, struct zw_state *st);
+
+#endif /* ZW_CP_REPLAY_H */
