@@ -56,6 +56,13 @@ struct zw_profile {
 	uint32_t bf16_flop_fj, f32_flop_fj, i8_op_fj, f8_flop_fj; /* femtojoules */
 	uint32_t attn_energy_permille; /* of that of a product's operations */
 	uint32_t hbm_byte_fj;
+	/* Features, which packets may do without: ZW_PKT_F_NO_*. */
+	uint64_t kv_sram_bytes; /* of the half of sram_bytes for operands: KV blocks; 0: none */
+	uint64_t kv_sram_bw;    /* bytes/s of it */
+	uint32_t kv_pinned_permille; /* of it for blocks that stay from job to job */
+	uint32_t tensor_engine;      /* 0: products run on the vector units */
+	uint32_t fused_packets;      /* 0: a packet costs what one for each primitive would */
+	uint32_t block_sparse;       /* 0: keys that lists leave out cost what others do */
 };
 
 /* "810e", "m890", "c12", "a100-80g", "h100-sxm"; NULL when unknown. Static data. */

@@ -342,7 +342,7 @@ static uint32_t check_header(const struct checked *c)
 {
 	const struct zw_pkt *hdr = &c->p->hdr;
 	const struct cmd_desc *desc = c->desc;
-	uint32_t known = desc->flags;
+	uint32_t known = desc->flags | ZW_PKT_F_WITHOUT;
 	bool rows = c->kinds & ZW_OPD_ROWS;
 
 	if (hdr->predicate_va)

@@ -123,11 +123,21 @@ static const struct {
 	{ZW_OP_DELTA, ZW_DELTA_F_CHUNKED, "chunked"},
 };
 
+static const struct {
+	uint32_t flag;
+	const char *name;
+} without[] = {
+	{ZW_PKT_F_NO_KV_CACHE, "kv_cache"},
+	{ZW_PKT_F_NO_TENSOR, "tensor"},
+	{ZW_PKT_F_NO_FUSED, "fused"},
+	{ZW_PKT_F_NO_SPARSE, "sparse"},
+};
+
 /* What the header says beyond opcode and size. */
 static void header(char *text, size_t len, const struct zw_pkt *hdr)
 {
 	size_t n = 0;
-	uint32_t flags = hdr->flags & ~(ZW_PKT_F_DEPS | ZW_PKT_F_PREDICATE_NOT);
+	uint32_t flags = hdr->flags & ~(ZW_PKT_F_DEPS | ZW_PKT_F_PREDICATE_NOT | ZW_PKT_F_WITHOUT);
 
 	text[0] = '\0';
 	if (hdr->rows_va)
@@ -143,6 +153,9 @@ static void header(char *text, size_t len, const struct zw_pkt *hdr)
 		n += (size_t)snprintf(text + n, len - n, " signal %d", hdr->signal - 1);
 	if (hdr->tag)
 		n += (size_t)snprintf(text + n, len - n, " tag 0x%" PRIx32, hdr->tag);
+	for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++)
+		if (hdr->flags & without[i].flag)
+			n += (size_t)snprintf(text + n, len - n, " without %s", without[i].name);
 	for (size_t i = 0; i < sizeof(op_flags) / sizeof(op_flags[0]); i++) {
 		if (hdr->opcode != op_flags[i].opcode || !(flags & op_flags[i].flag))
 			continue;

@@ -11,24 +11,23 @@
 #include "zw_mmu.h"
 #include "zw_pool.h"
 
-#define GIB       (UINT64_C(1) << 30)
-#define MEMORY    (256 * GIB) /* used sparsely, mapped in pages of 1 GiB */
-#define VM        1u
-#define TABLES_AT (MEMORY - 2 * ZW_PAGE_SIZE)
-#define RESULT_AT (MEMORY - 4 * ZW_PAGE_SIZE)
-#define CMD_AT    (MEMORY - 4 * ZW_PAGE_SIZE - ZW_CMD_MAX_BYTES)
-#define ALIGN     4096u
+#define GIB   (UINT64_C(1) << 30)
+#define MOST  (256 * GIB) /* used sparsely, mapped in pages of 1 GiB */
+#define VM    1u
+#define ALIGN 4096u
 
 struct machine {
 	struct zw_host_ops ops;
 	struct zw_profile profile;
 	struct zw_hbm hbm;
+	uint64_t bytes; /* of it; at its end: */
+	uint64_t tables_at, result_at, cmd_at;
 	struct zw_pmu pmu;
 	struct zw_mmu *mmu;
 	struct zw_pool *pool;
 	struct zw_cp *cp;
 	uint64_t used, seqno;
-	uint32_t cmd_bytes;
+	uint32_t cmd_bytes, without;
 	char log[256];
 };
 
@@ -41,22 +40,31 @@ static void keep_log(void *opaque, const char *msg)
 
 static void map_memory(struct machine *m)
 {
-	uint64_t *root = (uint64_t *)(m->hbm.base + TABLES_AT), *table = root + ZW_PT_ENTRIES;
+	uint64_t *root = (uint64_t *)(m->hbm.base + m->tables_at), *table = root + ZW_PT_ENTRIES;
 
-	root[0] = (TABLES_AT + ZW_PAGE_SIZE) | ZW_PTE_VALID;
-	for (uint64_t i = 0; i < MEMORY / GIB; i++)
+	root[0] = (m->tables_at + ZW_PAGE_SIZE) | ZW_PTE_VALID;
+	for (uint64_t i = 0; i < MOST / GIB; i++)
 		table[i] = i * GIB | ZW_PTE_VALID | ZW_PTE_LEAF | ZW_PTE_READ | ZW_PTE_WRITE;
 }
 
 struct machine *machine_new(const struct zw_profile *profile)
 {
+	return machine_new_sized(profile, MOST);
+}
+
+struct machine *machine_new_sized(const struct zw_profile *profile, uint64_t bytes)
+{
 	struct machine *m = calloc(1, sizeof(*m));
 
-	if (!m || zw_hbm_init(&m->hbm, NULL, MEMORY, 0, &m->ops, m)) {
-		fprintf(stderr, "fidelity: no address space for %" PRIu64 " GiB\n", MEMORY / GIB);
+	if (!m || zw_hbm_init(&m->hbm, NULL, bytes, 0, &m->ops, m)) {
+		fprintf(stderr, "machine: no address space for %" PRIu64 " GiB\n", bytes / GIB);
 		free(m);
 		return NULL;
 	}
+	m->bytes = bytes;
+	m->tables_at = bytes - 2 * ZW_PAGE_SIZE;
+	m->result_at = bytes - 4 * ZW_PAGE_SIZE;
+	m->cmd_at = m->result_at - ZW_CMD_MAX_BYTES;
 	m->profile = *profile;
 	struct zw_mmu_config mc = {.hbm = &m->hbm, .ops = &m->ops, .opaque = m, .pmu = &m->pmu};
 	m->mmu = zw_mmu_new(&mc);
@@ -72,8 +80,8 @@ struct machine *machine_new(const struct zw_profile *profile)
 	m->cp = m->mmu && m->pool ? zw_cp_new(&cc) : NULL;
 	if (m->cp)
 		map_memory(m);
-	if (!m->cp || zw_mmu_set_root(m->mmu, VM, TABLES_AT, true)) {
-		fprintf(stderr, "fidelity: no memory\n");
+	if (!m->cp || zw_mmu_set_root(m->mmu, VM, m->tables_at, true)) {
+		fprintf(stderr, "machine: no memory\n");
 		machine_free(m);
 		return NULL;
 	}
@@ -107,8 +115,8 @@ uint64_t machine_alloc(struct machine *m, uint64_t bytes)
 {
 	uint64_t va = m->used;
 
-	if (bytes > CMD_AT || va > CMD_AT - bytes) {
-		fprintf(stderr, "fidelity: a row takes more than %" PRIu64 " GiB\n", MEMORY / GIB);
+	if (bytes > m->cmd_at || va > m->cmd_at - bytes) {
+		fprintf(stderr, "machine: a job takes more than %" PRIu64 " GiB\n", m->bytes / GIB);
 		exit(2);
 	}
 	m->used = (va + bytes + ALIGN - 1) / ALIGN * ALIGN;
@@ -168,13 +176,23 @@ struct zw_tensor machine_columns(const struct zw_tensor *t, uint32_t column, uin
 	return c;
 }
 
+void machine_without(struct machine *m, uint32_t features)
+{
+	m->without = features;
+}
+
 void machine_emit(struct machine *m, const void *pkt, uint32_t bytes)
 {
+	struct zw_pkt hdr;
+
 	if (bytes > ZW_CMD_MAX_BYTES - m->cmd_bytes) {
-		fprintf(stderr, "fidelity: a row takes too many packets\n");
+		fprintf(stderr, "machine: a job takes too many packets\n");
 		exit(2);
 	}
-	machine_put(m, CMD_AT + m->cmd_bytes, pkt, bytes);
+	memcpy(&hdr, pkt, sizeof(hdr));
+	hdr.flags |= m->without;
+	machine_put(m, m->cmd_at + m->cmd_bytes, pkt, bytes);
+	machine_put(m, m->cmd_at + m->cmd_bytes, &hdr, sizeof(hdr));
 	m->cmd_bytes += bytes;
 }
 
@@ -182,9 +200,9 @@ int machine_run(struct machine *m, struct machine_time *t)
 {
 	struct zw_soc_job job = {
 		.vm = VM,
-		.cmd_va = CMD_AT,
+		.cmd_va = m->cmd_at,
 		.cmd_bytes = m->cmd_bytes,
-		.result_va = RESULT_AT,
+		.result_va = m->result_at,
 		.seqno = ++m->seqno,
 	};
 	uint64_t energy = m->pmu.energy_pj, hbm = m->pmu.hbm_read + m->pmu.hbm_written;
@@ -194,12 +212,13 @@ int machine_run(struct machine *m, struct machine_time *t)
 	zw_cp_run(m->cp, &job);
 	zw_mmu_run_end(m->mmu);
 	if (job.end != ZW_SOC_END_COMPLETE || job.status != ZW_JOB_OK) {
-		fprintf(stderr, "fidelity: packet %u failed: %s\n", job.packet_index, m->log);
+		fprintf(stderr, "machine: packet %u failed: %s\n", job.packet_index, m->log);
 		return -1;
 	}
 	t->job_ps = job.end_ps - job.start_ps;
 	t->packet_ps = t->job_ps - m->profile.job_ps;
 	t->energy_pj = m->pmu.energy_pj - energy;
 	t->hbm_bytes = m->pmu.hbm_read + m->pmu.hbm_written - hbm;
+	memcpy(&t->result, m->hbm.base + m->result_at, sizeof(t->result));
 	return 0;
 }

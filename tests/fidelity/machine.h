@@ -16,6 +16,8 @@ struct machine;
 
 /* NULL, and a line on stderr, when it cannot be made. The profile is copied. */
 struct machine *machine_new(const struct zw_profile *profile);
+/* With as much memory, a multiple of 2 MiB, of which the last 17 MiB are not for operands. */
+struct machine *machine_new_sized(const struct zw_profile *profile, uint64_t bytes);
 void machine_free(struct machine *m);
 const struct zw_profile *machine_profile(const struct machine *m);
 
@@ -37,6 +39,8 @@ struct zw_tensor machine_heads(const struct zw_tensor *t, uint32_t column, uint3
 /* Columns of it as they are. */
 struct zw_tensor machine_columns(const struct zw_tensor *t, uint32_t column, uint32_t n);
 
+/* Packets emitted from now on go without these features: ZW_PKT_F_NO_*. */
+void machine_without(struct machine *m, uint32_t features);
 void machine_emit(struct machine *m, const void *pkt, uint32_t bytes);
 
 struct machine_time {
@@ -44,6 +48,7 @@ struct machine_time {
 	uint64_t packet_ps; /* without what a job costs by itself */
 	uint64_t energy_pj; /* of operations and bytes */
 	uint64_t hbm_bytes;
+	struct zw_job_result result;
 };
 
 /* Runs what was emitted as one job. 0, or a line on stderr. */

@@ -357,6 +357,7 @@ static void test_header_fields(void **state)
 	zw_cmd_predicate(&c, 0x5000, 1);
 	zw_cmd_wait(&c, 1);
 	zw_cmd_signal(&c, 1);
+	zw_cmd_without(&c, ZW_PKT_F_WITHOUT);
 	zw_cmd_reset(&c);
 	assert_int_equal(zw_cmd_nop(&c, 0), 0);
 	assert_memory_equal(c.base, &((struct zw_pkt){.opcode = ZW_OP_NOP, .size = sizeof(nop)}),
@@ -539,7 +540,7 @@ static void test_reasons(void **state)
 		{ZW_OP_NOP, 0, 0x00100000, ZW_REASON_PACKET_SIZE, "header"},
 		{ZW_OP_NOP, 0, 0x00280000, ZW_REASON_PACKET_SIZE, "header"},
 		{ZW_OP_NOP, 0, 0xfff00000, ZW_REASON_PACKET_SIZE, "header"},
-		{ZW_OP_NOP, H(flags), 4, ZW_REASON_FLAGS, "header"},
+		{ZW_OP_NOP, H(flags), 1u << 6, ZW_REASON_FLAGS, "header"},
 		{ZW_OP_NOP, H(flags), ZW_PKT_F_PREDICATE_NOT, ZW_REASON_FLAGS, "header"},
 		{ZW_OP_NOP, H(flags), ZW_GEMM_F_TRANS_A, ZW_REASON_FLAGS, "header"},
 		{ZW_OP_BARRIER, H(flags), ZW_PKT_F_DEPS, ZW_REASON_FLAGS, "header"},
@@ -805,6 +806,43 @@ static void test_disasm(void **state)
 	zw_cmd_fini(&c);
 }
 
+/* Features that packets go without, from now on until said otherwise; every packet takes them. */
+static void test_without(void **state)
+{
+	const uint32_t two = ZW_PKT_F_NO_TENSOR | ZW_PKT_F_NO_SPARSE;
+	struct zw_pkt nop = {.opcode = ZW_OP_NOP, .size = sizeof(nop)};
+	struct text t = {.len = 0};
+	const struct zw_pkt *p;
+	union any_packet pk;
+	struct zw_cmd c;
+
+	zw_cmd_init(&c);
+	zw_cmd_without(&c, two | ZW_PKT_OPFLAG(0) | ZW_PKT_F_DEPS);
+	assert_int_equal(zw_cmd_nop(&c, 0), 0);
+	zw_cmd_wait(&c, 0);
+	assert_int_equal(zw_cmd_packet(&c, &nop), 0);
+	zw_cmd_without(&c, ZW_PKT_F_NO_KV_CACHE | ZW_PKT_F_NO_FUSED);
+	assert_int_equal(zw_cmd_barrier(&c, 0), 0);
+	zw_cmd_without(&c, 0);
+	assert_int_equal(zw_cmd_nop(&c, 0), 0);
+	p = (const struct zw_pkt *)(void *)c.base;
+	assert_int_equal(p[0].flags, two);
+	assert_int_equal(p[1].flags, two | ZW_PKT_F_DEPS);
+	assert_int_equal(p[2].flags, ZW_PKT_F_NO_KV_CACHE | ZW_PKT_F_NO_FUSED);
+	assert_int_equal(p[3].flags, 0);
+	assert_int_equal(zw_cmd_disasm(c.base, c.used, add_line, &t), 0);
+	assert_string_equal(t.buf, "   0 000000  nop without tensor without sparse\n"
+				   "   1 000020  nop deps wait 0x0 without tensor without sparse\n"
+				   "   2 000040  barrier without kv_cache without fused\n"
+				   "   3 000060  nop\n");
+	for (unsigned int i = 0; i < RT_PACKETS; i++) {
+		rt_sample(sample_ops[i].opcode, 0x100000, &pk);
+		pk.hdr.flags |= ZW_PKT_F_WITHOUT;
+		assert_int_equal(zw_cmd_check_packet(&pk, pk.hdr.size, NULL), 0);
+	}
+	zw_cmd_fini(&c);
+}
+
 static void drop_line(void *opaque, const char *line)
 {
 	size_t *longest = opaque, len = strlen(line);
@@ -898,6 +936,7 @@ int main(void)
 		cmocka_unit_test(test_overlap),
 		cmocka_unit_test(test_index_rows),
 		cmocka_unit_test(test_disasm),
+		cmocka_unit_test(test_without),
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_mutations),
 		cmocka_unit_test(test_names),

@@ -100,7 +100,18 @@ ZW_ASSERT_OFFSET(struct zw_pkt, wait, 28);
 #define ZW_PKT_TOKENS          16
 #define ZW_PKT_F_DEPS          (1u << 0)
 #define ZW_PKT_F_PREDICATE_NOT (1u << 1) /* only with a predicate_va */
-#define ZW_PKT_OPFLAG(n)       (1u << (8 + (n)))
+/*
+ * What of the chip the packet goes without, to compare: it takes the simulated time that it would take on a chip that has
+ * not got it; its results are the same. Every packet takes these flags (ABI 2.4). Where the chip has not got it anyway, or
+ * the packet has no use for it, they change nothing.
+ */
+#define ZW_PKT_F_NO_KV_CACHE   (1u << 2) /* on-chip KV cache */
+#define ZW_PKT_F_NO_TENSOR     (1u << 3) /* products on the tensor units */
+#define ZW_PKT_F_NO_FUSED      (1u << 4) /* norms, rotation and activations in one packet */
+#define ZW_PKT_F_NO_SPARSE     (1u << 5) /* keys that lists leave out cost nothing */
+#define ZW_PKT_F_WITHOUT                                                                           \
+	(ZW_PKT_F_NO_KV_CACHE | ZW_PKT_F_NO_TENSOR | ZW_PKT_F_NO_FUSED | ZW_PKT_F_NO_SPARSE)
+#define ZW_PKT_OPFLAG(n) (1u << (8 + (n)))
 
 /* -- control ----------------------------------------------------------------------------------- */
 

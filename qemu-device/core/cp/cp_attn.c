@@ -45,6 +45,9 @@ struct attention_plan {
 	struct kv_lists lists; /* n_items 0: all positions */
 	bool **used;           /* with lists: entries of each sequence that are read */
 	struct zw_cp_attn_work work;
+	bool skips;             /* with lists: what they leave out costs nothing */
+	const uint64_t *blocks; /* that are read, ascending */
+	uint32_t n_blocks;
 };
 
 /* Where window and start let each row begin; behind its position: it sees nothing. */
@@ -287,11 +290,39 @@ static int count_lists(struct zw_cp_exec *x, struct attention_plan *plan, uint64
 	return 0;
 }
 
+/*
+ * What the part of the on-chip memory for KV blocks has is not read of HBM now. Decodes only: a prompt writes what it
+ * reads, and what lists will name nobody knows before. A packet that fails behind this ends its job and its queue.
+ */
+static uint64_t kv_cache_ps(struct zw_cp_exec *x, const struct attention_plan *plan)
+{
+	static const unsigned int opds[] = {ATT_KC, ATT_VC, ATT_KS, ATT_VS};
+	const struct zw_pkt_attention *p = x->pkt;
+	uint64_t free_ps = x->clk->engine_free[x->op->engine], here;
+	struct zw_cp_kv_read r = {
+		.pool_va = p->k_cache.va,
+		.block_bytes = zw_cp_bytes(p->k_cache.dtype, p->k_cache.stride[0]),
+		.block = plan->blocks,
+		.n = plan->n_blocks,
+		.ready_ps = zw_cp_clock_ready(x->clk, &p->hdr),
+	};
+
+	if (free_ps > r.ready_ps)
+		r.ready_ps = free_ps;
+	for (unsigned int i = 0; i < sizeof(opds) / sizeof(opds[0]); i++)
+		r.bytes = zw_cp_add_sat(r.bytes, x->traffic[opds[i]].hbm_read);
+	here = zw_cp_kv_hits(x->kv, x->profile, &r, &x->cost.hbm_early);
+	x->kv_read = true;
+	x->cost.hbm_read -= here;
+	x->cost.sram_read = zw_cp_add_sat(x->cost.sram_read, here);
+	return zw_cp_rate_ps(here, x->profile->kv_sram_bw, 1000);
+}
+
 static uint64_t attention_compute(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_attention *p = x->pkt;
 	const struct attention_plan *plan = x->plan;
-	struct zw_cp_tensor_unit unit = zw_cp_tensor_unit(x->profile, p->q.dtype, p->k_cache.dtype);
+	struct zw_cp_tensor_unit unit = zw_cp_unit(x, p->q.dtype, p->k_cache.dtype);
 	/* the softmax runs beside the products */
 	uint64_t softmax = zw_cp_vector_ps(x->profile, x->scores, 5), mma, power;
 
@@ -300,11 +331,21 @@ static uint64_t attention_compute(struct zw_cp_exec *x)
 	x->cost.ops_fj = (uint32_t)((uint64_t)unit.fj * x->profile->attn_energy_permille / 1000);
 	x->cost.hbm_permille = x->profile->attn_hbm_permille;
 	x->cost.fixed_ps = zw_cp_attn_fixed_ps(x->profile, &plan->work);
-	mma = plan->lists.n_items ? zw_cp_rate_ps(x->cost.ops, unit.rate, x->profile->attn_permille)
-				  : zw_cp_attn_ps(x->profile, &plan->work, p->q.dim[2], unit.rate);
+	mma = plan->skips || unit.vector
+		      ? zw_cp_rate_ps(x->cost.ops, unit.rate, x->profile->attn_permille)
+		      : zw_cp_attn_ps(x->profile, &plan->work, p->q.dim[2], unit.rate);
 	power = zw_cp_power_ps(x->profile, x->cost.ops, x->cost.ops_fj);
 	mma = power > mma ? power : mma;
-	return mma > softmax ? mma : softmax;
+	/* one engine for both has nothing beside it */
+	if (!zw_cp_feature(x, ZW_PKT_F_NO_TENSOR))
+		mma = zw_cp_add_sat(mma, softmax);
+	mma = mma > softmax ? mma : softmax;
+	if (plan->work.packed && !plan->lists.n_items && zw_cp_feature(x, ZW_PKT_F_NO_KV_CACHE)) {
+		uint64_t on_chip = kv_cache_ps(x, plan);
+
+		mma = on_chip > mma ? on_chip : mma;
+	}
+	return mma;
 }
 
 /* -- what it reads ---------------------------------------------------------------------------------------- */
@@ -355,6 +396,8 @@ static int map_blocks(struct zw_cp_exec *x, struct attention_plan *plan, uint64_
 		}
 	m.unit = blocks;
 	m.n = zw_cp_sort_unique(blocks, n);
+	plan->blocks = blocks;
+	plan->n_blocks = m.n;
 	for (unsigned int i = 0; i < n_pools; i++) {
 		m.block_bytes = zw_cp_bytes(pools[i]->dtype, pools[i]->stride[0]);
 		if (i == 2) { /* one for each head of a key */
@@ -427,9 +470,10 @@ static int attention_prepare(struct zw_cp_exec *x)
 				       p->block_table.dim[1], t, &plan->lists);
 		if (!err)
 			err = count_lists(x, plan, head_bytes, &bytes);
-	} else {
-		bytes = count_runs(x, plan, head_bytes * p->k_cache.dim[2]);
+		plan->skips = plan->lists.n_items && zw_cp_feature(x, ZW_PKT_F_NO_SPARSE);
 	}
+	if (!err && !plan->skips)
+		bytes = count_runs(x, plan, head_bytes * p->k_cache.dim[2]);
 	return err ? err : map_blocks(x, plan, bytes);
 }
 

@@ -98,7 +98,8 @@ uint64_t zw_cp_power_ps(const struct zw_profile *p, uint64_t ops, uint32_t fj)
 
 uint64_t zw_cp_energy_pj(const struct zw_profile *p, const struct zw_cp_cost *cost)
 {
-	uint64_t hbm = zw_cp_add_sat(cost->hbm_read, cost->hbm_written);
+	uint64_t hbm =
+		zw_cp_add_sat(zw_cp_add_sat(cost->hbm_read, cost->hbm_early), cost->hbm_written);
 	u128 fj = (u128)cost->ops * cost->ops_fj + (u128)hbm * p->hbm_byte_fj;
 
 	fj /= 1000u;

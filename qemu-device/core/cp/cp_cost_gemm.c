@@ -54,6 +54,12 @@ struct zw_cp_tensor_unit zw_cp_tensor_unit(const struct zw_profile *p, unsigned 
 					  p->bf16_flop_fj, p->unit_bw};
 }
 
+struct zw_cp_tensor_unit zw_cp_vector_unit(const struct zw_profile *p)
+{
+	return (struct zw_cp_tensor_unit){p->vector_flops, p->tensor_f32_permille, p->f32_flop_fj,
+					  p->unit_bw, true};
+}
+
 uint32_t zw_cp_tile_rows(const struct zw_profile *p, unsigned int i)
 {
 	uint32_t rows = p->tile_m >> (ZW_CP_TILE_ROWS - 1 - i);
@@ -114,11 +120,25 @@ static uint64_t tile_ps(const struct costs *c, uint64_t area, uint64_t depth, ui
 	return per_mille(saturate((ps + (1u << FRACTION) - 1) >> FRACTION), edge);
 }
 
+/* On vector units operations are spread evenly, and none are made to fill a tile. */
+static uint64_t vector_product_ps(const struct zw_profile *p, const struct zw_cp_product *g)
+{
+	uint64_t work = zw_cp_rate_ps(g->ops, g->unit.rate, g->unit.permille);
+	uint64_t memory = zw_cp_rate_ps(g->bytes, p->hbm_bw, p->gemm_hbm_permille);
+	uint64_t power = zw_cp_power_ps(p, g->ops, g->unit.fj), ps;
+
+	ps = zw_cp_add_sat(work > memory ? work : memory,
+			   per_mille(work > memory ? memory : work, p->gemm_overlap_permille));
+	return power > ps ? power : ps;
+}
+
 uint64_t zw_cp_product_ps(const struct zw_profile *p, const struct zw_cp_product *g)
 {
 	const struct costs c = find_costs(p, g);
 	uint64_t best = UINT64_MAX, power;
 
+	if (g->unit.vector)
+		return vector_product_ps(p, g);
 	/* The parts of a K that is split are added up in a second pass. */
 	for (unsigned int s = 1; s <= 8; s *= 2) {
 		uint64_t k = quotient(g->k, s), depth = quotient(k, p->tile_k) * p->tile_k;

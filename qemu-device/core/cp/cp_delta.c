@@ -282,7 +282,7 @@ static uint64_t rows_compute(const struct zw_cp_exec *x, uint64_t rows)
 static uint64_t products_ps(const struct zw_cp_exec *x, uint64_t heads, uint64_t m, uint64_t n,
 			    uint64_t k)
 {
-	struct zw_cp_tensor_unit unit = zw_cp_tensor_unit(x->profile, ZW_DTYPE_F32, ZW_DTYPE_F32);
+	struct zw_cp_tensor_unit unit = zw_cp_unit(x, ZW_DTYPE_F32, ZW_DTYPE_F32);
 
 	return zw_cp_products_ps(x->profile, &unit, heads, m, n, k);
 }

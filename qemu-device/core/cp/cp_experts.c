@@ -299,7 +299,7 @@ static uint64_t experts_compute(struct zw_cp_exec *x)
 	const struct experts_plan *plan = x->plan;
 	uint64_t pairs = (uint64_t)x->rows * p->ids.dim[1];
 	struct zw_cp_product g = {
-		.unit = zw_cp_tensor_unit(x->profile, p->a.dtype, p->w.dtype),
+		.unit = zw_cp_unit(x, p->a.dtype, p->w.dtype),
 		.n = p->w.dim[1],
 		.k = p->w.dim[2],
 		.outputs = zw_cp_mul_sat(pairs, p->w.dim[1]),

@@ -150,7 +150,7 @@ void zw_cp_resident_hits(struct zw_cp_exec *x)
 
 void zw_cp_resident_operands(struct zw_cp_exec *x)
 {
-	uint64_t capacity = x->profile->sram_bytes / 2;
+	uint64_t capacity = x->profile->sram_bytes / 2 - x->profile->kv_sram_bytes;
 
 	/* What was written last is the latest. */
 	for (unsigned int out = 0; out < 2; out++)

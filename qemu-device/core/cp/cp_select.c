@@ -240,6 +240,7 @@ static int select_blocks_run(struct zw_cp_exec *x)
 static uint64_t select_blocks_compute(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_select_blocks *p = x->pkt;
+	struct zw_cp_tensor_unit unit = zw_cp_unit(x, ZW_DTYPE_F32, ZW_DTYPE_F32);
 	uint64_t scores = zw_cp_mul_sat(x->scores, p->q.dim[1]);
 	/* means of keys and queries, and the choice */
 	uint64_t vector = zw_cp_add_sat(
@@ -250,8 +251,7 @@ static uint64_t select_blocks_compute(struct zw_cp_exec *x)
 		zw_cp_vector_ps(x->profile, scores, 4));
 
 	return zw_cp_add_sat(vector, zw_cp_rate_ps(zw_cp_mul_sat(scores, 2ull * p->q.dim[2]),
-						   x->profile->tensor_f32_flops,
-						   x->profile->tensor_f32_permille));
+						   unit.rate, unit.permille));
 }
 
 const struct zw_cp_impl zw_cp_select_blocks = {
@@ -398,15 +398,17 @@ static int select_slash_run(struct zw_cp_exec *x)
 static uint64_t select_slash_compute(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_select_slash *p = x->pkt;
-	struct zw_cp_tensor_unit unit = zw_cp_tensor_unit(x->profile, p->q.dtype, p->k_cache.dtype);
+	struct zw_cp_tensor_unit unit = zw_cp_unit(x, p->q.dtype, p->k_cache.dtype);
 	uint64_t pairs = zw_cp_mul_sat(x->scores, p->q.dim[1]);
 	/* scores twice; softmax, and the sums along columns and diagonals, beside them; then the choice */
 	uint64_t mma =
 		zw_cp_rate_ps(zw_cp_mul_sat(pairs, 4ull * p->q.dim[2]), unit.rate, unit.permille);
 	uint64_t softmax = zw_cp_vector_ps(x->profile, pairs, 10);
+	uint64_t longer = mma > softmax ? mma : softmax;
 
+	/* one engine for both has nothing beside it */
 	return zw_cp_add_sat(
-		mma > softmax ? mma : softmax,
+		zw_cp_feature(x, ZW_PKT_F_NO_TENSOR) ? longer : zw_cp_add_sat(mma, softmax),
 		zw_cp_vector_ps(x->profile, zw_cp_mul_sat(x->elements, p->q.dim[1]), 8));
 }
 

@@ -8,7 +8,8 @@
 
 ZW_STATE_SIZE(sizeof(struct zw_cp_clock), 232);
 ZW_STATE_SIZE(sizeof(struct zw_cp_resident), 528);
-ZW_STATE_SIZE(sizeof(struct zw_cp_queue), 1000);
+ZW_STATE_SIZE(sizeof(struct zw_cp_kv_part), 1104);
+ZW_STATE_SIZE(sizeof(struct zw_cp_queue), 2112);
 ZW_STATE_SIZE(sizeof(struct zw_cp_sem), 256);
 /* Not in the stream: `buffers_loaded`, for tests, and `hold`, which is the device's. */
 ZW_STATE_SIZE(sizeof(struct zw_cp) - sizeof(struct zw_cp_config) - sizeof(struct zw_cp_exec) -
@@ -95,9 +96,35 @@ static void resident_state(struct zw_cp_resident *r, struct zw_state *st)
 	r->bytes = bytes;
 }
 
+static void kv_state(struct zw_cp_kv_part *kv, struct zw_state *st)
+{
+	uint64_t bytes = 0;
+
+	zw_state_u64(st, &kv->since_ps);
+	zw_state_u64(st, &kv->hbm_ps);
+	zw_state_u64(st, &kv->job_ps);
+	zw_state_u64(st, &kv->job_hbm_ps);
+	zw_state_bool(st, &kv->decoded);
+	zw_state_u64(st, &kv->next_va);
+	zw_state_u64(st, &kv->next_bytes);
+	zw_state_u64(st, &kv->used);
+	zw_state_u32(st, &kv->n);
+	if (!zw_state_check(st, kv->n <= ZW_CP_KV_PINNED, "too many KV blocks on the chip")) {
+		kv->n = 0;
+		return;
+	}
+	for (unsigned int i = 0; i < kv->n; i++) {
+		zw_state_u64(st, &kv->pinned[i].va);
+		zw_state_u64(st, &kv->pinned[i].bytes);
+		bytes = zw_cp_add_sat(bytes, kv->pinned[i].bytes);
+	}
+	kv->bytes = bytes;
+}
+
 static void queue_state(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_state *st)
 {
 	clock_state(&q->clk, st);
+	kv_state(&q->kv, st);
 	zw_state_bool(st, &q->active);
 	if (!q->active)
 		return;

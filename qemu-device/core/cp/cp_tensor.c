@@ -281,7 +281,7 @@ static uint64_t gemm_compute(struct zw_cp_exec *x)
 	const struct zw_pkt_gemm *p = x->pkt;
 	const struct gemm_plan *plan = x->plan;
 	struct zw_cp_product g = {
-		.unit = zw_cp_tensor_unit(x->profile, p->a.dtype, p->w.dtype),
+		.unit = zw_cp_unit(x, p->a.dtype, p->w.dtype),
 		.n = plan->n,
 		.k = plan->k,
 		.outputs = zw_cp_mul_sat(x->rows, plan->n),

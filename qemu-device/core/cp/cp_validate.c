@@ -311,7 +311,8 @@ static uint32_t check_header(const struct zw_pkt *hdr, const struct zw_cp_op *op
 {
 	bool fixed, rows = has_rows(op, hdr->flags, &fixed);
 
-	if (hdr->flags & ~(op->flags | (hdr->predicate_va ? ZW_PKT_F_PREDICATE_NOT : 0)))
+	if (hdr->flags &
+	    ~(op->flags | ZW_PKT_F_WITHOUT | (hdr->predicate_va ? ZW_PKT_F_PREDICATE_NOT : 0)))
 		return ZW_REASON_FLAGS;
 	if (hdr->reserved || (hdr->wait && !(hdr->flags & ZW_PKT_F_DEPS)))
 		return ZW_REASON_RESERVED;

@@ -142,16 +142,21 @@ static void account_busy(struct zw_cp *cp, struct zw_cp_queue *q, unsigned int e
 static void retire(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec *x)
 {
 	const struct zw_cp_cost *cost = &x->cost;
-	uint64_t busy, energy = zw_cp_energy_pj(x->profile, cost);
+	uint64_t busy, end, energy = zw_cp_energy_pj(x->profile, cost);
+	uint64_t hbm_read = zw_cp_add_sat(cost->hbm_read, cost->hbm_early);
 	struct zw_cp_work work;
 
 	zw_cp_work_of(x->profile, cost, &work);
-	zw_cp_clock_place(&q->clk, x->op->engine, x->pkt, &work, cost->not_before, &busy);
+	end = zw_cp_clock_place(&q->clk, x->op->engine, x->pkt, &work, cost->not_before, &busy);
 	zw_cp_replay_packet(&cp->replay, (unsigned int)(q - cp->queue), x->op->engine, x->pkt,
 			    &work, &x->sem);
 	zw_cp_resident_operands(x);
+	if (x->profile->kv_sram_bytes)
+		zw_cp_kv_retired(&q->kv, x->kv_read, end > q->clk.hbm_free ? end : q->clk.hbm_free,
+				 zw_cp_rate_ps(zw_cp_add_sat(cost->hbm_read, cost->hbm_written),
+					       x->profile->hbm_bw, cost->hbm_permille));
 	account_busy(cp, q, x->op->engine, busy);
-	q->bytes.hbm_read = zw_cp_add_sat(q->bytes.hbm_read, cost->hbm_read);
+	q->bytes.hbm_read = zw_cp_add_sat(q->bytes.hbm_read, hbm_read);
 	q->bytes.hbm_written = zw_cp_add_sat(q->bytes.hbm_written, cost->hbm_written);
 	q->bytes.sys_read = zw_cp_add_sat(q->bytes.sys_read, cost->sys_read);
 	q->bytes.sys_written = zw_cp_add_sat(q->bytes.sys_written, cost->sys_written);
@@ -162,7 +167,7 @@ static void retire(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec *x
 	if (cp->cfg.pmu) {
 		struct zw_pmu *pmu = cp->cfg.pmu;
 
-		pmu_add(&pmu->hbm_read, cost->hbm_read);
+		pmu_add(&pmu->hbm_read, hbm_read);
 		pmu_add(&pmu->hbm_written, cost->hbm_written);
 		pmu_add(&pmu->sys_read, cost->sys_read);
 		pmu_add(&pmu->sys_written, cost->sys_written);
@@ -230,6 +235,8 @@ static int prepare_packet(struct zw_cp_exec *x)
 	zw_cp_traffic_sum(x, &x->cost);
 	if (x->op->impl->compute)
 		x->cost.compute_ps = x->op->impl->compute(x);
+	if (!zw_cp_feature(x, ZW_PKT_F_NO_FUSED))
+		zw_cp_unfuse(x);
 	if (x->cost.lead_ps)
 		zw_cp_cost_on_chip(x->profile, &x->cost);
 	return 0;
@@ -325,6 +332,7 @@ static void run_packets(struct zw_cp *cp, struct zw_soc_job *job)
 			.profile = cp->cfg.profile,
 			.clk = &q->clk,
 			.resident = &q->resident,
+			.kv = &q->kv,
 			.sems = &cp->sems,
 			.replay = &cp->replay,
 			.vm = job->vm,
@@ -436,6 +444,7 @@ static bool start_job(struct zw_cp *cp, struct zw_soc_job *job)
 	zw_cp_clock_begin(&q->clk, cp->cfg.profile->job_ps);
 	account_busy(cp, q, ZW_ENGINE_CP, q->clk.now - q->start_ps);
 	zw_cp_replay_begin(&cp->replay, job->queue, job->seqno, cp->cfg.profile->job_ps);
+	zw_cp_kv_job(&q->kv, q->clk.now);
 	boundary(cp);
 	cp->buffers_loaded++;
 	if (zw_cp_buffer_load(&cp->cfg, job, &q->buffer, &where)) {

@@ -55,6 +55,7 @@ struct zw_cp_cost {
 	uint64_t lead_ps;    /* of that: what memory is at work in already */
 	uint64_t compute_ps; /* what it takes apart from that, with memory to itself */
 	uint64_t hbm_read, hbm_written, sys_read, sys_written; /* bytes */
+	uint64_t hbm_early;               /* read of HBM before the packet began, for it */
 	uint64_t sram_read, sram_written; /* on the chip, operands found there too */
 	uint32_t hbm_permille;            /* of the bandwidth of HBM */
 	uint64_t ops;                     /* that take energy, each so much */
@@ -93,6 +94,8 @@ uint64_t zw_cp_clock_place(struct zw_cp_clock *clk, unsigned int engine, const s
  * Both. Puts a packet on the time lines and returns its end. *busy_ps: how long it occupied its engine.
  * Pure: depends on nothing but its arguments.
  */
+/* When everything that a packet depends on has ended. */
+uint64_t zw_cp_clock_ready(const struct zw_cp_clock *clk, const struct zw_pkt *hdr);
 uint64_t zw_cp_clock_retire(struct zw_cp_clock *clk, const struct zw_profile *p,
 			    unsigned int engine, const struct zw_pkt *hdr,
 			    const struct zw_cp_cost *cost, uint64_t *busy_ps);
@@ -119,10 +122,13 @@ struct zw_cp_tensor_unit {
 	uint32_t permille;
 	uint32_t fj; /* of an operation */
 	uint64_t bw; /* bytes/s of HBM that one of them draws */
+	bool vector; /* no tiles: they are the vector units */
 };
 
 struct zw_cp_tensor_unit zw_cp_tensor_unit(const struct zw_profile *p, unsigned int dtype_a,
 					   unsigned int dtype_b);
+/* The vector units, as products run on them: of the rate and the energy of F32, whatever the operands. */
+struct zw_cp_tensor_unit zw_cp_vector_unit(const struct zw_profile *p);
 
 #define ZW_CP_TILE_ROWS 4u /* heights of a tile: tile_m and its halves */
 
@@ -179,6 +185,47 @@ void zw_cp_resident_clear(struct zw_cp_resident *r);
 uint64_t zw_cp_resident_bytes(const struct zw_cp_resident *r, uint64_t va, uint64_t len);
 /* [va, va + len) was moved; there is room for `capacity` bytes. */
 void zw_cp_resident_touch(struct zw_cp_resident *r, uint64_t capacity, uint64_t va, uint64_t len);
+
+/* -- KV blocks on the chip (cp_kv_part.c) ---------------------------------------------------------------- */
+
+#define ZW_CP_KV_PINNED 64u
+
+/*
+ * The part of the on-chip memory that holds KV blocks for the decodes of a queue: some stay from job to job, the rest is
+ * filled, while HBM has nothing else to do, with what the next decode will read. Zero-filled is empty.
+ */
+struct zw_cp_kv_part {
+	/* Since when there is room for the next blocks, and how long HBM has been at work since. */
+	uint64_t since_ps, hbm_ps;
+	/* The same since the job began, until its first decode: that alone counts if nobody knew what it would read. */
+	uint64_t job_ps, job_hbm_ps;
+	bool decoded; /* this job read blocks */
+	/* What the first decode of the job before read, which is what the next job's is taken to read. */
+	uint64_t next_va, next_bytes;
+	uint32_t n;
+	uint64_t bytes; /* of all that is pinned */
+	uint64_t used;  /* by index: read in this job */
+	struct {
+		uint64_t va, bytes; /* of the keys; of keys, values and scales */
+	} pinned[ZW_CP_KV_PINNED];
+};
+
+/* What a decode reads of the cache. */
+struct zw_cp_kv_read {
+	uint64_t pool_va, block_bytes; /* of keys, from block to block */
+	const uint64_t *block;         /* numbers, ascending */
+	uint32_t n;
+	uint64_t bytes; /* of HBM */
+	uint64_t ready_ps;
+};
+
+/* A job begins at `ps`: what none of the decodes of the job before read stays no longer. */
+void zw_cp_kv_job(struct zw_cp_kv_part *kv, uint64_t ps);
+/* Takes out of r->bytes what is pinned and what was fetched before; *early: the latter. Pins while there is room. */
+uint64_t zw_cp_kv_hits(struct zw_cp_kv_part *kv, const struct zw_profile *p,
+		       const struct zw_cp_kv_read *r, uint64_t *early);
+/* A packet retired at `end` that kept HBM for `hbm_ps`; read: it was a decode that took its blocks from here. */
+void zw_cp_kv_retired(struct zw_cp_kv_part *kv, bool read, uint64_t end, uint64_t hbm_ps);
 
 /* -- semaphores (cp_sem.c) ---------------------------------------------------------------------------- */
 
@@ -368,6 +415,8 @@ struct zw_cp_exec {
 	const struct zw_profile *profile;
 	const struct zw_cp_clock *clk;
 	struct zw_cp_resident *resident;
+	struct zw_cp_kv_part *kv;
+	bool kv_read; /* the packet took blocks from there */
 	struct zw_cp_sems *sems;
 	struct zw_cp_replay *replay;
 	struct zw_cp_sem_use sem; /* what it did with a semaphore */
@@ -405,6 +454,32 @@ struct zw_cp_exec {
 	uint32_t status, reason;
 	struct zw_mem_fault fault;
 };
+
+/* Whether the packet has this feature: the profile has, and the packet's flags (ZW_PKT_F_NO_*) do not say no. */
+static inline bool zw_cp_feature(const struct zw_cp_exec *x, uint32_t no)
+{
+	const struct zw_profile *p = x->profile;
+	bool has = no == ZW_PKT_F_NO_KV_CACHE ? p->kv_sram_bytes > 0
+		   : no == ZW_PKT_F_NO_TENSOR ? p->tensor_engine
+		   : no == ZW_PKT_F_NO_FUSED  ? p->fused_packets
+					      : p->block_sparse;
+
+	return has && !(((const struct zw_pkt *)x->pkt)->flags & no);
+}
+
+/* What products of these types run on. */
+static inline struct zw_cp_tensor_unit zw_cp_unit(const struct zw_cp_exec *x, unsigned int dtype_a,
+						  unsigned int dtype_b)
+{
+	return zw_cp_feature(x, ZW_PKT_F_NO_TENSOR)
+		       ? zw_cp_tensor_unit(x->profile, dtype_a, dtype_b)
+		       : zw_cp_vector_unit(x->profile);
+}
+
+/* A packet that does several primitives at once costs what one packet for each would (cp_fused.c). */
+void zw_cp_unfuse(struct zw_cp_exec *x);
+/* How many a packet does. */
+uint32_t zw_cp_primitives(const void *pkt);
 
 int zw_cp_fail(struct zw_cp_exec *x, uint32_t status, uint32_t reason);
 /* From the result of a zw_mem_*() call that filled x->fault; 0 stays 0. */
@@ -519,6 +594,7 @@ struct zw_cp_queue {
 	uint64_t packets;        /* retired */
 	uint64_t energy_pj;
 	struct zw_cp_resident resident;
+	struct zw_cp_kv_part kv;
 	/* what goes on with it: the checked buffer, and where in it */
 	struct zw_cp_buffer buffer;
 	uint32_t next_offset;

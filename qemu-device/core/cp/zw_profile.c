@@ -31,7 +31,8 @@
 	.hbm_efficiency_permille = 886, .attn_hbm_permille = 919, .tensor_f32_permille = 796,      \
 	.tensor_f8_permille = 938, .gemm_edge_permille = 43, .gemm_overlap_permille = 121,         \
 	.experts_permille = 775, .attn_permille = 640, .attn_tail_permille = 579,                  \
-	.attn_energy_permille = 1100
+	.attn_energy_permille = 1100, .tensor_engine = 1, .fused_packets = 1, .block_sparse = 1,   \
+	.kv_pinned_permille = 250
 
 static const struct zw_profile profiles[] = {
 	{
@@ -50,6 +51,7 @@ static const struct zw_profile profiles[] = {
 		.vector_flops = 20000000000000,
 		.sram_bytes = 40 * MIB,
 		.sram_bw = 2810000000000,
+		.kv_sram_bw = 2810000000000,
 		.units = 108,
 		.unit_bw = 29000000000,
 		.unit_i8_bw = 29000000000,
@@ -85,6 +87,7 @@ static const struct zw_profile profiles[] = {
 		.vector_flops = 60000000000000,
 		.sram_bytes = 80 * MIB,
 		.sram_bw = 6750000000000,
+		.kv_sram_bw = 6750000000000,
 		.units = 144,
 		.unit_bw = 52000000000,
 		.unit_i8_bw = 52000000000,
@@ -120,6 +123,7 @@ static const struct zw_profile profiles[] = {
 		.vector_flops = 400000000000,
 		.sram_bytes = 8 * MIB,
 		.sram_bw = 720000000000,
+		.kv_sram_bw = 720000000000,
 		.units = 4,
 		.unit_bw = 201000000000,
 		.unit_i8_bw = 201000000000,
@@ -155,6 +159,7 @@ static const struct zw_profile profiles[] = {
 		.vector_flops = 19500000000000,
 		.sram_bytes = 40 * MIB,
 		.sram_bw = 2870000000000,
+		.kv_sram_bw = 2870000000000,
 		.units = 108,
 		.unit_bw = 29600000000,
 		.unit_i8_bw = 29600000000,
@@ -190,6 +195,7 @@ static const struct zw_profile profiles[] = {
 		.vector_flops = 66900000000000,
 		.sram_bytes = 50 * MIB,
 		.sram_bw = 4710000000000,
+		.kv_sram_bw = 4710000000000,
 		.units = 132,
 		.unit_bw = 39760000000,
 		.unit_i8_bw = 19330000000,
@@ -293,6 +299,12 @@ static const struct zw_profile_key keys[] = {
 	U32(f8_flop_fj, 0, 100000000),
 	U32(attn_energy_permille, 0, 100000),
 	U32(hbm_byte_fj, 0, 1000000000),
+	U64(kv_sram_bytes, 0, 1ull << 39),
+	U64(kv_sram_bw, 1000000, 1ull << 62),
+	U32(kv_pinned_permille, 0, 1000),
+	U32(tensor_engine, 0, 1),
+	U32(fused_packets, 0, 1),
+	U32(block_sparse, 0, 1),
 };
 
 const struct zw_profile_key *zw_profile_key_at(size_t i)

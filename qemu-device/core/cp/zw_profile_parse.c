@@ -242,6 +242,8 @@ int zw_profile_parse(const char *text, size_t len, struct zw_profile *p, char *e
 		return fail(&s, "dtypes has i8, and tensor_i8_ops is 0");
 	if (p->dtypes & (ZW_DT(F8E4M3) | ZW_DT(F8E5M2)) && !p->tensor_f8_flops)
 		return fail(&s, "dtypes has f8e4m3 or f8e5m2, and tensor_f8_flops is 0");
+	if (p->kv_sram_bytes > p->sram_bytes / 2)
+		return fail(&s, "kv_sram_bytes is more than half of sram_bytes");
 	if (p->hbm_bytes % (2u << 20))
 		return fail(&s, "hbm_bytes is not a multiple of 2 MiB");
 	p->id = ZW_PROFILE_CUSTOM;

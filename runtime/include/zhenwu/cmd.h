@@ -215,7 +215,7 @@ ZW_API int zw_cmd_room(struct zw_cmd *cmd, size_t bytes);
  * Header fields of the packets to come. The functions for packets do not name them, as most packets
  * have none.
  *
- * zw_cmd_tag() and zw_cmd_predicate() hold for all packets from now on, until changed;
+ * zw_cmd_tag(), zw_cmd_predicate() and zw_cmd_without() hold for all packets from now on, until changed;
  * zw_cmd_wait() and zw_cmd_signal() for the next packet only. zw_cmd_reset() drops them all. What is
  * wrong with them is found when a packet is added.
  */
@@ -252,6 +252,16 @@ static inline void zw_cmd_wait(struct zw_cmd *cmd, uint32_t tokens)
 static inline void zw_cmd_signal(struct zw_cmd *cmd, unsigned int token)
 {
 	cmd->next.signal = (uint8_t)(token < ZW_PKT_TOKENS ? token + 1 : 0xff);
+}
+
+/**
+ * Packets from now on take the simulated time of a chip without these features; what they compute is the same. For
+ * comparing. A device before ABI 2.4 refuses them.
+ * @param features  ZW_PKT_F_NO_*, others are ignored; 0: all that the chip has
+ */
+static inline void zw_cmd_without(struct zw_cmd *cmd, uint32_t features)
+{
+	cmd->next.flags = (cmd->next.flags & ~ZW_PKT_F_WITHOUT) | (features & ZW_PKT_F_WITHOUT);
 }
 
 /** Adds the above to a header. For the functions that append. */

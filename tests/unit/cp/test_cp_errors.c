@@ -434,7 +434,7 @@ static void packet_fields(void **state)
 		const struct zw_cp_op *op = zw_cp_op_find(all_opcodes[o]);
 
 		MAKE(all_opcodes[o]);
-		CASE(pk.hdr.flags = 1u << 2, ZW_REASON_FLAGS);
+		CASE(pk.hdr.flags = 1u << 6, ZW_REASON_FLAGS);
 		if (!(op->flags & ZW_PKT_OPFLAG(0)))
 			CASE(pk.hdr.flags = 1u << 8, ZW_REASON_FLAGS);
 		CASE(pk.hdr.flags = 1u << 10, ZW_REASON_FLAGS);

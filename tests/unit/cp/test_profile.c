@@ -115,6 +115,20 @@ static void good_files(void **state)
 	assert_int_equal(p.dtypes, ZW_DT(F32) | ZW_DT(BF16) | ZW_DT(F16) | ZW_DT(I32));
 	assert_string_equal(zw_profile_source(&p, "hbm_bw"), "user: profile file");
 
+	/* features of the chip: all it is told to have, and no KV blocks on it */
+	for (size_t i = 0; i < N_BUILT_IN; i++) {
+		const struct zw_profile *b = zw_profile_at(i);
+
+		assert_true(b->tensor_engine && b->fused_packets && b->block_sparse);
+		assert_int_equal(b->kv_sram_bytes, 0);
+	}
+	assert_int_equal(parse("base = 810e\ntensor_engine=0\nfused_packets=0\nblock_sparse=0\n"
+			       "kv_sram_bytes = 20Mi\n",
+			       &p, err),
+			 0);
+	assert_true(!p.tensor_engine && !p.fused_packets && !p.block_sparse);
+	assert_int_equal(p.kv_sram_bytes, 20 * MIB);
+
 	/* every figure from the file: the built-in profile written out is the built-in profile */
 	const struct zw_profile *m = zw_profile_find("m890");
 	char text[4096];
@@ -175,6 +189,11 @@ static void bad_files(void **state)
 		 "dtypes has f8e4m3 or f8e5m2, and tensor_f8_flops is 0"},
 		{"base=c12\ntensor_i8_ops = 0", "dtypes has i8, and tensor_i8_ops is 0"},
 		{"base=810e\nhbm_bytes = 3000001", "hbm_bytes is not a multiple of 2 MiB"},
+		{"base=810e\nkv_sram_bytes = 20971521",
+		 "kv_sram_bytes is more than half of sram_bytes"},
+		{"base=810e\nkv_sram_bytes = 3Mi\nsram_bytes = 4Mi",
+		 "kv_sram_bytes is more than half of sram_bytes"},
+		{"base=810e\ntensor_engine = 2", "line 2: tensor_engine: 2 is not in 0..1"},
 	};
 	struct zw_profile p;
 	char err[128], line[400];
