@@ -194,6 +194,48 @@ static void tokens(void **state)
 	assert_int_equal(g->pmu.wait_ps[ZW_WAIT_TOKENS], (80 + 81) * US);
 }
 
+/* What begins at a moment may ask for memory at that moment, however it came to begin. */
+static void same_time(void **state)
+{
+	struct rig *g = *state;
+	const struct step signal = {.engine = ZW_ENGINE_CP, .sem = 1, .signal = 1},
+			  wait = {.engine = ZW_ENGINE_CP, .sem = 1, .wait = 1};
+
+	zw_cp_replay_open(&g->r, 0, ZW_PRIO_NORMAL);
+	zw_cp_replay_open(&g->r, 1, ZW_PRIO_LOW);
+	zw_cp_replay_open(&g->r, 2, ZW_PRIO_REALTIME);
+	RIG_JOB(g, 0, ON(TENSOR, 0, HBM(10)));
+	RIG_JOB(g, 1, signal);
+	RIG_JOB(g, 2, wait, ON(VECTOR, 0, HBM(10)));
+	rig_close(g, 3);
+	assert_int_equal(rig_ended(g, 2, 0), 10 * US);
+	assert_int_equal(rig_ended(g, 0, 0), 20 * US);
+}
+
+/* The packets of a queue are handed out in the order of the buffer, to engines that may have been free before. */
+static void in_order(void **state)
+{
+	struct rig *g = *state;
+	struct step p[3] = {ON(ATTN, 10), ON(VECTOR, 1), ON(DMA, 5)};
+
+	p[0].hdr.flags = p[1].hdr.flags = p[2].hdr.flags = ZW_PKT_F_DEPS;
+	p[0].hdr.signal = 1;
+	p[1].hdr.wait = 1 << 0;
+	for (unsigned int contended = 0; contended < 2; contended++) {
+		zw_cp_replay_reset(&g->r);
+		memset(g->n_done, 0, sizeof(g->n_done));
+		memset(g->jobs, 0, sizeof(g->jobs));
+		zw_cp_replay_open(&g->r, 0, ZW_PRIO_LOW);
+		zw_cp_replay_open(&g->r, 1, ZW_PRIO_HIGH);
+		rig_job(g, 0, p, 3);
+		if (contended)
+			RIG_JOB(g, 1, ON(TENSOR, 10), ON(DMA, 3));
+		rig_close(g, 2);
+		/* DMA at 0-5; or handed out at 10, after a packet of a higher priority that came then: 13-18 */
+		assert_int_equal(rig_ended(g, 0, 0), contended ? 18 * US : 11 * US);
+	}
+}
+
 /*
  * Adding a job can make another one end sooner, as on a card: here it keeps one that is in the way from being there in
  * time.
@@ -560,11 +602,19 @@ static void alone(void **state)
 	(void)state;
 	for (unsigned int round = 0; round < 200; round++) {
 		uint64_t busy[ZW_ENGINE_COUNT] = {0}, port[ZW_PORTS] = {0}, ps;
+		struct {
+			uint64_t start, end;
+		} job[8];
 		struct rig *g = rig_new();
 		struct zw_cp_clock clk;
 
 		zw_cp_clock_init(&clk, 0);
-		rig_open(g, 1);
+		/* every second time there is another queue, which does nothing */
+		rig_open(g, 1 + round % 2);
+		if (round % 2) {
+			rig_begin(g, 1, 0);
+			zw_cp_replay_blocked(&g->r, 1);
+		}
 		for (unsigned int j = 0; j < 8; j++) {
 			uint64_t start = clk.now;
 
@@ -581,10 +631,15 @@ static void alone(void **state)
 					port[p] += s.work.port_ps[p];
 			}
 			rig_end(g, 0);
+			job[j].start = start;
+			job[j].end = clk.now;
 			assert_int_equal(g->n_done[0], j + 1);
-			assert_int_equal(g->done[0][j].release_ps, start);
-			assert_int_equal(g->done[0][j].start_ps, start);
-			assert_int_equal(g->done[0][j].end_ps, clk.now);
+		}
+		rig_close(g, 2);
+		for (unsigned int j = 0; j < 8; j++) {
+			assert_int_equal(g->done[0][j].release_ps, job[j].start);
+			assert_int_equal(g->done[0][j].start_ps, job[j].start);
+			assert_int_equal(g->done[0][j].end_ps, job[j].end);
 		}
 		for (unsigned int e = 0; e < ZW_ENGINE_COUNT; e++)
 			assert_int_equal(g->pmu.settled_busy_ps[e], busy[e]);
@@ -606,6 +661,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(priority, setup, teardown),
 		cmocka_unit_test_setup_teardown(semaphore, setup, teardown),
 		cmocka_unit_test_setup_teardown(tokens, setup, teardown),
+		cmocka_unit_test_setup_teardown(same_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(in_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(anomaly, setup, teardown),
 		cmocka_unit_test_setup_teardown(idle_queue, setup, teardown),
 		cmocka_unit_test_setup_teardown(bounded, setup, teardown),

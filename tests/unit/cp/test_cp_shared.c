@@ -303,12 +303,49 @@ static void other_ends(void **state)
 	shared_free(s);
 }
 
+/* A job that waits for a semaphore holds up nobody. */
+static void waiting(void **state)
+{
+	struct shared *s = shared_new(0, false);
+	struct cp_env *e = s->e;
+	struct zw_pkt_sem wait = {.hdr = HDR(ZW_OP_SEM_WAIT, zw_pkt_sem), .value = 1};
+	const uint64_t zero = 0;
+	uint64_t at;
+
+	(void)state;
+	for (unsigned int q = 2; q < QUEUES; q++)
+		zw_cp_queue_reset(e->cp, q);
+	wait.va = env_alloc(e, IN_HBM, 8);
+	env_put(e, wait.va, &zero, 8);
+	e->cmd_va = e->result_va = 0;
+	e->cmd_bytes = 0;
+	e->job.queue = 0;
+	e->job.seqno = 0;
+	EMIT(e, wait);
+	env_run(e);
+	assert_int_equal(e->job.end, ZW_SOC_END_BLOCKED);
+	at = e->cmd_va;
+	assert_true(run_one(s, 1, 0));
+	/* somebody signalled: it is given another try */
+	e->cmd_va = at;
+	e->cmd_bytes = sizeof(wait);
+	e->result_va = 0;
+	e->job.queue = 0;
+	e->job.seqno = 1;
+	env_run_from(e, 0);
+	assert_int_equal(e->job.end, ZW_SOC_END_BLOCKED);
+	assert_int_equal(e->pmu.settled_packets, e->pmu.packets);
+	assert_int_equal(s->n_settled[1], 1);
+	shared_free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(independent_of_the_host),
 		cmocka_unit_test(sums_agree),
 		cmocka_unit_test(other_ends),
+		cmocka_unit_test(waiting),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
