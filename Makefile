@@ -20,7 +20,7 @@ QUESTION_ARGS = $(if $(filter tests/models/qwen3next-agent,$(MODEL)),--model "$(
 # make agent CALLS=100 DRAFT=mtp
 CALLS ?= 1000
 DRAFT ?= none
-# make fidelity
+# make fidelity, make claims
 SILICON ?= tests/fidelity/h100-sxm.json
 JSON ?=
 export PROFILE
@@ -37,7 +37,7 @@ DESTDIR ?=
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help packages run run-sim agent check check-debug fuzz vm kselftest bench fidelity modules firmware \
+.PHONY: help packages run run-sim agent check check-debug fuzz vm kselftest bench fidelity claims modules firmware \
 	native native-asan native-tsan qemu kselftest-build install clean distclean-cache lint
 
 help:
@@ -56,6 +56,7 @@ help:
 	@echo '  make fuzz              fuzzes until stopped: FUZZ=device|cmd|tokenizer|... TIME=seconds'
 	@echo '  make bench             benchmarks: a table, and JSON in build/bench/'
 	@echo '  make fidelity          simulated times against measured ones; SILICON=rows.json PROFILE=name|file JSON=file'
+	@echo '  make claims            what the press claims of the chips, as experiments; PROFILE=name|file JSON=file'
 	@echo
 	@echo '  make qemu              QEMU with the device       (build/qemu)'
 	@echo '  make firmware          the control core firmware  (build/firmware)'
@@ -136,6 +137,11 @@ fidelity:
 	@$(S)/build-step fidelity
 	@tests/fidelity/fidelity.py "$(SILICON)" --svg "$(BUILD)/fidelity.svg" $(if $(JSON),--json "$(JSON)") \
 		--profile "$(if $(filter file default undefined,$(origin PROFILE)),h100-sxm,$(PROFILE))"
+
+claims:
+	@$(S)/bootstrap native
+	@$(S)/build-step claims
+	@tests/claims/claims.py --profile "$(PROFILE)" --svg "$(BUILD)/claims.svg" $(if $(JSON),--json "$(JSON)")
 
 check: packages qemu firmware modules native native-asan native-tsan kselftest-build
 	@$(S)/check
