@@ -9,6 +9,7 @@
 #include "chunks.h"
 
 #define DELTA_CHUNKED_ABI_MINOR 3u
+#define WITHOUT_ABI_MINOR       4u
 
 /* ---- options ---- */
 
@@ -85,6 +86,8 @@ static int check_options(const struct zw_model *m, struct zw_ctx_options *o, str
 		ret = check_range("delta_chunked", o->delta_chunked, 0, 1, err);
 	if (!ret && o->delta_chunked)
 		ret = check_chunk(o, err);
+	if (!ret && o->without & ~ZW_PKT_F_WITHOUT)
+		ret = llm_fail(err, -EINVAL, "without 0x%x: no such feature", o->without);
 	if (ret)
 		return ret;
 	if ((uint64_t)o->batch > (uint64_t)o->max_seqs * o->context)
@@ -302,6 +305,17 @@ static int check_delta(struct zw_ctx *c, struct zw_error *err)
 	return llm_check_device(c->m->dev, &f, err);
 }
 
+/* Neither did the flags that packets go without something by exist before. */
+static int check_without(const struct zw_ctx *c, struct zw_error *err)
+{
+	struct llm_family f = *c->m->family;
+
+	if (!c->o.without)
+		return 0;
+	f.abi_minor = WITHOUT_ABI_MINOR;
+	return llm_check_device(c->m->dev, &f, err);
+}
+
 /* Pieces of a text end where chunks end and where groups of sparse attention do. */
 static int check_groups(const struct zw_ctx *c, struct zw_error *err)
 {
@@ -325,6 +339,8 @@ static int create(struct zw_ctx *c, struct zw_error *err)
 	ret = check_kv_dtype(c, err);
 	if (!ret)
 		ret = check_delta(c, err);
+	if (!ret)
+		ret = check_without(c, err);
 	if (ret)
 		return ret;
 	c->block_bytes = (uint64_t)LLM_BLOCK_TOKENS * c->needs.kv_heads * c->needs.kv_dim *

@@ -189,6 +189,7 @@ static int build(const struct zw_ctx *c, struct llm_slot *s, struct zw_cmd *cmd,
 	int ret;
 
 	zw_cmd_reset(cmd);
+	zw_cmd_without(cmd, c->o.without);
 	build_chain(c, s, cmd);
 	s->chain_bytes = (uint32_t)cmd->used;
 	build_layers(c, s, cmd);

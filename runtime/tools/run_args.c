@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <zhenwu/base.h>
+#include <zhenwu/cmd.h>
 #include <zhenwu/llm_generate.h>
 
 #include "kv_type.h"
@@ -49,6 +50,8 @@ static const char help_text[] =
 	"vertical,\n"
 	"                           slash; keep\n"
 	"      --delta-chunked      delta rule of a prompt in chunks of tokens\n"
+	"      --without LIST       simulated time of a chip without kv-cache, tensor, fused, "
+	"sparse\n"
 	"\n"
 	"A conversation:\n"
 	"      --chat, -cnv         applies the model's chat template; lines of standard input (or "
@@ -197,6 +200,7 @@ enum {
 	OPT_KV_TYPE,
 	OPT_SPARSE,
 	OPT_DELTA_CHUNKED,
+	OPT_WITHOUT,
 	OPT_LOGITS_OUT,
 	OPT_IDS_OUT,
 	OPT_STATS_JSON,
@@ -256,6 +260,7 @@ static const struct option options[] = {
 	{"kv-type", required_argument, NULL, OPT_KV_TYPE},
 	{"sparse", required_argument, NULL, OPT_SPARSE},
 	{"delta-chunked", no_argument, NULL, OPT_DELTA_CHUNKED},
+	{"without", required_argument, NULL, OPT_WITHOUT},
 	{"logits-out", required_argument, NULL, OPT_LOGITS_OUT},
 	{"ids-out", required_argument, NULL, OPT_IDS_OUT},
 	{"stats-json", required_argument, NULL, OPT_STATS_JSON},
@@ -340,6 +345,34 @@ static bool word(const char *v, const char *const *words, uint32_t n, uint32_t *
 		}
 	}
 	return false;
+}
+
+/* Names of features with commas in between. */
+static bool set_without(struct run_args *a, const char *v)
+{
+	static const struct {
+		const char *name;
+		uint32_t flag;
+	} features[] = {
+		{"kv-cache", ZW_PKT_F_NO_KV_CACHE},
+		{"tensor", ZW_PKT_F_NO_TENSOR},
+		{"fused", ZW_PKT_F_NO_FUSED},
+		{"sparse", ZW_PKT_F_NO_SPARSE},
+	};
+
+	for (size_t n;; v += n + 1) {
+		size_t i = 0;
+
+		n = strcspn(v, ",");
+		while (i < sizeof(features) / sizeof(features[0]) &&
+		       (strlen(features[i].name) != n || memcmp(features[i].name, v, n)))
+			i++;
+		if (i == sizeof(features) / sizeof(features[0]))
+			return false;
+		a->without |= features[i].flag;
+		if (!v[n])
+			return true;
+	}
 }
 
 static bool set_draft(struct run_args *a, const char *v)
@@ -446,6 +479,8 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 	case OPT_DELTA_CHUNKED:
 		a->delta_chunked = true;
 		return true;
+	case OPT_WITHOUT:
+		return set_without(a, v);
 	case OPT_LOGIT_BIAS:
 		return add_bias(a, v);
 	case OPT_LOGPROBS:

@@ -43,6 +43,7 @@ struct run_args {
 	float repetition_penalty, presence_penalty, frequency_penalty;
 	uint32_t kv_dtype; /* enum zw_dtype, 0: the default */
 	struct tool_sparse sparse;
+	uint32_t without; /* ZW_PKT_F_NO_* */
 	bool delta_chunked;
 	bool has_max_tokens, has_temperature, has_top_k, has_top_p, has_min_p, has_ngram;
 	bool has_min_tokens, has_logprobs;

@@ -269,7 +269,8 @@ static int open_context(struct run *r, const struct zw_model_info *info)
 				     .context = a->ctx,
 				     .batch = a->chunk,
 				     .kv_dtype = a->kv_dtype,
-				     .delta_chunked = a->delta_chunked};
+				     .delta_chunked = a->delta_chunked,
+				     .without = a->without};
 	struct zw_ctx_info ci = {.size = sizeof(ci)};
 	struct zw_error err;
 	uint32_t needs;

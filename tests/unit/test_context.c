@@ -402,6 +402,7 @@ static void test_options(void **state)
 		{{.steps = ZW_CTX_MAX_STEPS + 1}, "steps"},
 		{{.pool_tokens = 5}, "pool_tokens"},
 		{{.pool_tokens = UINT64_MAX}, "pool_tokens"},
+		{{.without = ZW_PKT_F_DEPS}, "without"},
 	};
 	struct zw_ctx_options o = {.size = 8};
 	struct zw_ctx *c = NULL;
@@ -425,6 +426,38 @@ static void test_options(void **state)
 	zw_ctx_destroy(c);
 	longer.tail = 1;
 	assert_int_equal(zw_ctx_create(model, &longer.o, &c, &err), -E2BIG);
+}
+
+/* Steps that go without something of the chip: the same bits later. */
+static void test_without(void **state)
+{
+	static const uint32_t without[] = {0, ZW_PKT_F_NO_KV_CACHE | ZW_PKT_F_NO_SPARSE,
+					   ZW_PKT_F_NO_FUSED,
+					   ZW_PKT_F_NO_FUSED | ZW_PKT_F_NO_TENSOR};
+	struct zw_ctx_stats s = {.size = sizeof(s)};
+	float *first = malloc(V * sizeof(*first));
+	uint64_t last = 0;
+	uint32_t ids[20];
+
+	for (uint32_t i = 0; i < 20; i++)
+		ids[i] = pick(V);
+	for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++) {
+		struct zw_ctx *c = context((struct zw_ctx_options){.without = without[i]});
+		const float *x = append(c, sequence(c), ids, 20);
+
+		if (!i)
+			memcpy(first, x, V * sizeof(*x));
+		assert_memory_equal(first, x, V * sizeof(*x));
+		assert_int_equal(zw_ctx_get_stats(c, &s), 0);
+		/* the profile has no KV blocks on the chip, and nothing here is sparse */
+		if (i == 1)
+			assert_int_equal(s.sim_ps, last);
+		else
+			assert_true(s.sim_ps > last);
+		last = s.sim_ps;
+		zw_ctx_destroy(c);
+	}
+	free(first);
 }
 
 /* ---- forks and snapshots ---- */
@@ -811,9 +844,9 @@ int main(void)
 		cmocka_unit_test(test_chosen),         cmocka_unit_test(test_not_chosen),
 		cmocka_unit_test(test_wants),          cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_refused),        cmocka_unit_test(test_options),
-		cmocka_unit_test(test_forks),          cmocka_unit_test(test_failed_step),
-		cmocka_unit_test(test_cancel),         cmocka_unit_test(test_cancel_between),
-		cmocka_unit_test(test_destroy_busy),
+		cmocka_unit_test(test_without),        cmocka_unit_test(test_forks),
+		cmocka_unit_test(test_failed_step),    cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_cancel_between), cmocka_unit_test(test_destroy_busy),
 	};
 
 	return cmocka_run_group_tests_name("context", tests, open_all, close_all);

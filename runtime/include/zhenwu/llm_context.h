@@ -126,6 +126,9 @@ struct zw_ctx_options {
 	 *  prefix_state_tokens a multiple of 64, sparse_group one or 32. What then holds of bits: "In chunks" in
 	 *  Documentation/llm.md. -EOPNOTSUPP for a device before ABI 2.3. No matter in other families. */
 	uint32_t delta_chunked;
+	/** ZW_PKT_F_NO_*: what of the chip the steps go without, in simulated time alone; for comparing.
+	 *  -EOPNOTSUPP for a device before ABI 2.4. 0: nothing. */
+	uint32_t without;
 };
 
 /**
