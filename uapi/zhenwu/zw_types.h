@@ -52,7 +52,7 @@ typedef uint8_t zw_u8;
  *		SELECT_BLOCKS and SELECT_SLASH; QUANTIZE; EMBED of records
  *	2.3	REORDER; k_scale of SELECT_BLOCKS and SELECT_SLASH; CHUNKED of DELTA;
  *		queues in user memory: zw_ring_ctrl.wake, what a failure was in zw_msg_queue_info
- *	2.4	counters of the time in which queues share the device: ZW_PMU_SETTLED_PS and those behind it
+ *	2.4	counters of the time in which queues share the device: ZW_PMU_SETTLED_PS and those behind it;
  *		ZW_PKT_F_NO_KV_CACHE, _NO_TENSOR, _NO_FUSED, _NO_SPARSE
  */
 #define ZW_ABI_MAJOR            2

@@ -63,7 +63,8 @@ void zw_cp_work_of(const struct zw_profile *p, const struct zw_cp_cost *cost,
 uint64_t zw_cp_clock_place(struct zw_cp_clock *clk, unsigned int engine, const struct zw_pkt *hdr,
 			   const struct zw_cp_work *work, uint64_t not_before, uint64_t *busy_ps)
 {
-	uint64_t start = max64(max64(zw_cp_clock_ready(clk, hdr), not_before), clk->engine_free[engine]);
+	uint64_t start =
+		max64(max64(zw_cp_clock_ready(clk, hdr), not_before), clk->engine_free[engine]);
 	uint64_t issued = zw_cp_add_sat(start, work->fixed_ps);
 	uint64_t memory = zw_cp_add_sat(start, work->fixed_ps - work->lead_ps);
 	uint64_t end = zw_cp_add_sat(issued, work->compute_ps);

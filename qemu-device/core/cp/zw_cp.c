@@ -153,8 +153,7 @@ static void retire(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec *x
 	zw_cp_resident_operands(x);
 	if (x->profile->kv_sram_bytes)
 		zw_cp_kv_retired(&q->kv, x->kv_read, end > q->clk.hbm_free ? end : q->clk.hbm_free,
-				 zw_cp_rate_ps(zw_cp_add_sat(cost->hbm_read, cost->hbm_written),
-					       x->profile->hbm_bw, cost->hbm_permille));
+				 work.port_ps[ZW_PORT_HBM]);
 	account_busy(cp, q, x->op->engine, busy);
 	q->bytes.hbm_read = zw_cp_add_sat(q->bytes.hbm_read, hbm_read);
 	q->bytes.hbm_written = zw_cp_add_sat(q->bytes.hbm_written, cost->hbm_written);
