@@ -102,6 +102,20 @@ struct zw_device_config {
 	unsigned int num_queues;    /* 1..ZW_MAX_QUEUES; 0: ZW_DEFAULT_QUEUES */
 	unsigned int num_vms;       /* 1..ZW_MAX_VMS; 0: ZW_DEFAULT_VMS */
 	uint8_t uuid[16];           /* shown in ZW_REG_UUID */
+	/*
+	 * Packets take their simulated time and compute nothing: memory keeps its contents but for what
+	 * orders jobs, so a host takes no memory for what nobody writes. See zw_cp_config.
+	 */
+	bool timing_only;
+	/*
+	 * With timing_only, in the place of a router: the experts of each row, [rows, k], below
+	 * `experts` and those of a row distinct. On the command-processor thread, in the order of the
+	 * packets. NULL: the ids that are in memory count.
+	 */
+	void (*route)(void *opaque, uint32_t rows, uint32_t experts, uint32_t k, int32_t *ids);
+	/* Without timing_only: what a router chose, row r at ids + r * ld. May be NULL. */
+	void (*routed)(void *opaque, uint32_t rows, uint32_t k, const int32_t *ids, uint64_t ld);
+	void *route_opaque; /* of both */
 };
 
 /*

@@ -73,6 +73,10 @@ struct zw_cp_config {
 	 * would write keeps its contents. Index data and row counts still come from memory.
 	 */
 	bool timing_only;
+	/* With timing_only writes the ids that a ROUTE would; else is told them; see zw_device_config. May be NULL. */
+	void (*route)(void *opaque, uint32_t rows, uint32_t experts, uint32_t k, int32_t *ids);
+	void (*routed)(void *opaque, uint32_t rows, uint32_t k, const int32_t *ids, uint64_t ld);
+	void *route_opaque;
 };
 
 struct zw_cp *zw_cp_new(const struct zw_cp_config *cfg);

@@ -376,7 +376,11 @@ static int make_parts(struct zw_device *dev, const struct zw_device_config *cfg,
 				  .boundary = cp_boundary,
 				  .boundary_opaque = dev,
 				  .settled = dev->ops.job_settled ? cp_settled : NULL,
-				  .settled_opaque = dev};
+				  .settled_opaque = dev,
+				  .timing_only = cfg->timing_only,
+				  .route = cfg->route,
+				  .routed = cfg->routed,
+				  .route_opaque = cfg->route_opaque};
 	int ret;
 
 	_Static_assert(ZW_SOC_MTIME - ZW_SOC_MTIMECMP == ZW_RV_CLINT_MTIME - ZW_RV_CLINT_MTIMECMP,

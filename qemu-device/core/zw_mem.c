@@ -194,6 +194,36 @@ static void list_begin(struct zw_seglist *list, unsigned int function, bool unca
 	list->uncached = uncached;
 }
 
+/* What a view says of its range before it has a pointer. */
+static void describe(struct zw_view *view, const struct zw_seglist *list, uint64_t va, uint64_t len,
+		     uint32_t access)
+{
+	view->va = va;
+	view->len = len;
+	view->access = access;
+	for (size_t i = 0; i < list->n; i++)
+		view->bytes[list->seg[i].target] += list->seg[i].len;
+}
+
+int zw_mem_look(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, uint32_t access,
+		struct zw_view *view, struct zw_mem_fault *fault)
+{
+	struct zw_seglist list;
+	int ret;
+
+	memset(view, 0, sizeof(*view));
+	list_begin(&list, mmu->function, false);
+	ret = zw_mmu_resolve(mmu, vm, va, len, access, &list, fault);
+	if (!ret) {
+		describe(view, &list, va, len, access);
+		view->bounced = list.n > 1;
+		view->target = list.seg[0].target;
+		view->addr = list.seg[0].addr;
+	}
+	zw_seglist_fini(&list);
+	return ret;
+}
+
 static bool all_system(const struct zw_seglist *list)
 {
 	for (size_t i = 0; i < list->n; i++)
@@ -214,11 +244,7 @@ static int map(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, u
 	ret = zw_mmu_resolve(mmu, vm, va, len, access, &list, fault);
 	if (ret)
 		goto out;
-	view->va = va;
-	view->len = len;
-	view->access = access;
-	for (size_t i = 0; i < list.n; i++)
-		view->bytes[list.seg[i].target] += list.seg[i].len;
+	describe(view, &list, va, len, access);
 	if (access & ZW_ACCESS_WRITE) {
 		ret = reserve(mmu, &list);
 		if (ret)

@@ -61,6 +61,12 @@ int zw_mem_fetch(struct zw_mmu *mmu, const struct zw_view *view, void *buf,
 int zw_mem_store(struct zw_mmu *mmu, const struct zw_view *view, const void *buf,
 		 struct zw_mem_fault *fault);
 /*
+ * The same for who needs no contents: which memory the range is, and nothing else of it. ptr is NULL, no host memory
+ * is taken and nothing is copied. A view that zw_mem_map() would have bounced says so. Ended by zw_mem_unmap().
+ */
+int zw_mem_look(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, uint32_t access,
+		struct zw_view *view, struct zw_mem_fault *fault);
+/*
  * Ends a view; commit=false drops bounced writes (failed packet). 0, -EFAULT (DMA write failed,
  * fault filled) or -ECANCELED; the view is gone in any case.
  */

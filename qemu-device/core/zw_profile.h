@@ -88,7 +88,13 @@ const char *zw_profile_field(size_t i);
  * with one line (line number and cause) in err; p is then undefined.
  */
 int zw_profile_parse(const char *text, size_t len, struct zw_profile *p, char *err, size_t err_len);
-/* The same from a file. Also -errno of reading it. */
+/*
+ * Changes figures of *p by such lines, but for base and name; "x2" and "/2" are multiples and parts of the figure as it
+ * is. On failure *p is untouched.
+ */
+int zw_profile_change(const char *text, size_t len, struct zw_profile *p, char *err,
+		      size_t err_len);
+/* A whole profile from a file. Also -errno of reading it. */
 int zw_profile_load(const char *path, struct zw_profile *p, char *err, size_t err_len);
 
 #endif /* ZW_PROFILE_H */

@@ -51,8 +51,15 @@ static int log_setup(struct zw_dev *dev, const struct zw_dev_options *opt, struc
 static int open_by_spec(struct zw_dev *dev, const char *spec, const struct zw_dev_options *opt,
 			struct zw_error *err)
 {
-	if (!strcmp(spec, "sim"))
+	bool timing = opt->flags & ZW_DEV_TIMING_ONLY;
+
+	if (!strcmp(spec, "sim") || (timing && !strcmp(spec, "auto")))
 		return zw_rt_sim_open(dev, opt, err);
+	if (timing && !strncmp(spec, "drm", 3))
+		return zw_rt_error(err, -EOPNOTSUPP,
+				   "device \"%.60s\": timing without computing is a mode of the "
+				   "simulator: device sim",
+				   spec);
 	if (!strcmp(spec, "drm"))
 		return zw_rt_drm_open(dev, SYSFS, DEVFS, 0, opt, err);
 	if (!strncmp(spec, "drm:", 4)) {
@@ -101,7 +108,7 @@ ZW_API int zw_dev_open(const char *spec, const struct zw_dev_options *options, s
 							   "not know"
 							 : "options have no sensible size");
 	}
-	if (opt.flags || opt.reserved)
+	if (opt.flags & ~ZW_DEV_TIMING_ONLY || opt.reserved)
 		return zw_rt_error(err, -EINVAL, "options have unknown flags");
 	if (!spec)
 		spec = getenv("ZW_DEVICE");

@@ -176,7 +176,7 @@ struct sim {
 	struct zw_dev *dev;
 	struct zw_device *core;
 	uint8_t *hbm_base;
-	uint32_t workers;
+	uint32_t workers, timing_only, idle_watts, tdp_watts; /* as in struct zw_dev_attrs */
 	uint32_t num_queues, num_vms;
 	_Atomic bool lost; /* the device broke its protocol or died: everything is -ENODEV */
 

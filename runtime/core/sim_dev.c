@@ -373,6 +373,29 @@ static int choose_profile(const char *name, struct zw_profile *custom,
 	return 0;
 }
 
+static int change_profile(const char *lines, struct zw_profile *custom,
+			  const struct zw_profile **profile, struct zw_error *err)
+{
+	char why[128];
+
+	if (*profile != custom)
+		*custom = **profile;
+	*profile = custom;
+	if (zw_profile_change(lines, strlen(lines), custom, why, sizeof(why)))
+		return zw_rt_error(err, -EINVAL, "sim: profile: %s", why);
+	return 0;
+}
+
+/* Who does not say how tokens are routed has them all at the same experts. */
+static void first_experts(void *opaque, uint32_t rows, uint32_t experts, uint32_t k, int32_t *ids)
+{
+	(void)opaque;
+	(void)experts;
+	for (uint32_t r = 0; r < rows; r++)
+		for (uint32_t i = 0; i < k; i++)
+			*ids++ = (int32_t)i;
+}
+
 /* Options and environment to the device's configuration; *custom is as long-lived as *cfg. */
 static int configure(const struct zw_dev_options *opt, struct zw_device_config *cfg,
 		     struct zw_profile *custom, struct zw_error *err)
@@ -386,8 +409,15 @@ static int configure(const struct zw_dev_options *opt, struct zw_device_config *
 	if (!name || !*name)
 		name = DEFAULT_PROFILE;
 	ret = choose_profile(name, custom, &cfg->profile, err);
+	if (!ret && opt->profile_lines)
+		ret = change_profile(opt->profile_lines, custom, &cfg->profile, err);
 	if (ret)
 		return ret;
+	cfg->timing_only = opt->flags & ZW_DEV_TIMING_ONLY;
+	if (cfg->timing_only)
+		cfg->route = opt->route ? opt->route : first_experts;
+	cfg->routed = opt->routed;
+	cfg->route_opaque = opt->route_opaque;
 	cfg->hbm_size = opt->hbm_bytes;
 	if (!cfg->hbm_size && hbm && *hbm && !parse_size(hbm, &cfg->hbm_size))
 		return zw_rt_error(err, -EINVAL, "sim: ZW_HBM=%.40s is no size", hbm);
@@ -488,6 +518,9 @@ static int sim_get_attrs(struct zw_dev *dev, struct zw_dev_attrs *a)
 	a->workers = sim->workers;
 	a->va_start = dev->va_start;
 	a->va_end = dev->va_end;
+	a->timing_only = sim->timing_only;
+	a->idle_watts = sim->idle_watts;
+	a->tdp_watts = sim->tdp_watts;
 	return 0;
 }
 
@@ -568,6 +601,9 @@ int zw_rt_sim_open(struct zw_dev *dev, const struct zw_dev_options *opt, struct 
 	sim->dev = dev;
 	sim->lines_end = &sim->lines;
 	sim->workers = (uint32_t)cfg.workers;
+	sim->timing_only = cfg.timing_only;
+	sim->idle_watts = cfg.profile->idle_watts;
+	sim->tdp_watts = cfg.profile->tdp_watts;
 	ret = zw_sim_mem_init(sim, cfg.hbm_size);
 	if (ret) {
 		free(sim);

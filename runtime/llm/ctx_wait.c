@@ -80,6 +80,9 @@ static void account(struct zw_ctx *c, const struct llm_slot *s)
 		st->hbm_written += r->hbm_written;
 		st->sys_read += r->sys_read;
 		st->sys_written += r->sys_written;
+		st->sram_read += r->sram_read;
+		st->sram_written += r->sram_written;
+		st->energy_pj += r->energy_pj;
 		for (unsigned int e = 0; e < ZW_ENGINE_COUNT; e++)
 			st->busy_ps[e] += r->busy_ps[e];
 	}

@@ -543,3 +543,49 @@ out:
 	free(m.seen);
 	return ret;
 }
+
+/* Of the forms in which a file may have experts. */
+static bool is_form(const struct match *m, const struct llm_tensor_row *row, bool fused)
+{
+	if (!(row->flags & (LLM_T_EXPERT | LLM_T_FUSED)))
+		return true;
+	for (size_t i = 0; i < m->f->num_tensors; i++) {
+		const struct llm_tensor_row *other = &m->f->tensors[i];
+
+		if (other->slot == row->slot && other->flags & LLM_T_FUSED)
+			return !(row->flags & LLM_T_FUSED) == !fused;
+	}
+	return true;
+}
+
+void llm_family_each(const struct llm_family *f, const struct llm_model_config *cfg, bool fused,
+		     void (*tensor)(void *opaque, const char *name,
+				    const struct llm_tensor_row *row, const uint64_t *dim,
+				    uint32_t ndim),
+		     void *opaque)
+{
+	struct match m = {.f = f, .cfg = cfg};
+
+	for (size_t i = 0; i < f->num_tensors; i++) {
+		const struct llm_tensor_row *row = &f->tensors[i];
+		uint32_t layers = row->flags & LLM_T_LAYER ? cfg->num_layers : 1, ndim = 0;
+		uint32_t experts = row->flags & LLM_T_EXPERT ? cfg->num_experts : 1;
+		uint64_t dim[ZW_ARRAY_SIZE(row->dim)];
+		struct which which;
+		char name[NAME_MAX_LEN];
+
+		if (row->flags & LLM_T_MTP || !is_form(&m, row, fused) ||
+		    (row->flags & LLM_T_HEAD && cfg->tie_word_embeddings))
+			continue;
+		for (; ndim < ZW_ARRAY_SIZE(row->dim) && row->dim[ndim]; ndim++)
+			dim[ndim] = dim_of(cfg, row->dim[ndim]);
+		for (which.layer = 0; which.layer < layers; which.layer++) {
+			if (!applies(&m, row, which.layer))
+				continue;
+			for (which.expert = 0; which.expert < experts; which.expert++) {
+				full_name(&m, row, which, name);
+				tensor(opaque, name, row, dim, ndim);
+			}
+		}
+	}
+}

@@ -22,6 +22,10 @@ static void stats_diff(struct zw_ctx_stats *d, const struct zw_ctx_stats *a,
 	d->hbm_written -= a->hbm_written;
 	d->sys_read -= a->sys_read;
 	d->sys_written -= a->sys_written;
+	d->sram_read -= a->sram_read;
+	d->sram_written -= a->sram_written;
+	d->energy_pj -= a->energy_pj;
+	d->sparse_tokens -= a->sparse_tokens;
 	d->prefix_queries -= a->prefix_queries;
 	d->prefix_hits -= a->prefix_hits;
 	for (unsigned int e = 0; e < ZW_ENGINE_COUNT; e++)

@@ -8,6 +8,9 @@
 
 #include "digest.h"
 #include "family.h"
+#include "shapes.h"
+
+#define GIB (1ull << 30)
 
 #define QUANTIZE_ABI_MINOR 2u /* the packet QUANTIZE */
 #define REORDER_ABI_MINOR  3u /* the packet REORDER */
@@ -19,6 +22,16 @@ int llm_check_hbm(struct zw_dev *dev, uint64_t bytes, const char *what, struct z
 
 	if (ret)
 		return llm_fail(err, ret, "device: %s", strerror(-ret));
+	/* Of the whole: what there is already goes to the other cards too. */
+	if (bytes > attrs.hbm_free && attrs.timing_only)
+		return llm_fail(err, -ENOSPC,
+				"%s needs %.1f GiB of device memory, %.1f of %.1f GiB are free: "
+				"%llu cards of this size have room for it all",
+				what, (double)bytes / GIB, (double)attrs.hbm_free / GIB,
+				(double)attrs.hbm_size / GIB,
+				(unsigned long long)((bytes + attrs.hbm_size - attrs.hbm_free +
+						      attrs.hbm_size - 1) /
+						     attrs.hbm_size));
 	if (bytes > attrs.hbm_free)
 		return llm_fail(err, -ENOSPC,
 				"%s needs %.1f MiB of device memory, %.1f of %.1f MiB are free",
@@ -130,6 +143,39 @@ static int stream(struct zw_model *m, const struct llm_plan *p, const struct zw_
 	return ret;
 }
 
+static double elements(const struct llm_linear *l)
+{
+	double n = 0;
+
+	for (uint32_t i = 0; i < LLM_LINEAR_PARTS && l->part[i].w.dtype; i++) {
+		const struct zw_tensor *w = &l->part[i].w;
+		double each = 1;
+
+		for (uint32_t d = 0; d < w->ndim; d++)
+			each *= w->dim[d];
+		n += each;
+	}
+	return n;
+}
+
+static uint64_t active_parameters(const struct zw_model *m)
+{
+	const struct llm_model_config *c = &m->cfg;
+	double n = 0, experts = c->num_experts;
+
+	for (uint32_t i = 0; i < c->num_layers; i++) {
+		const struct llm_layer_weights *w = &m->w.layers[i];
+
+		n += elements(&w->qkv) + elements(&w->o) + elements(&w->gate_up) +
+		     elements(&w->down) + elements(&w->router) + elements(&w->shared_gate_up) +
+		     elements(&w->shared_down) + elements(&w->delta_qkvz) + elements(&w->delta_ba);
+		if (experts > 0)
+			n += (elements(&w->experts_gate_up) + elements(&w->experts_down)) *
+			     c->experts_per_token / experts;
+	}
+	return (uint64_t)n;
+}
+
 static int load(struct zw_model *m, struct llm_source *src, const struct zw_model_options *opt,
 		struct zw_error *err)
 {
@@ -153,7 +199,10 @@ static int load(struct zw_model *m, struct llm_source *src, const struct zw_mode
 		m->info.tensors = (uint32_t)plan.num_parts;
 		m->info.parameters = plan.parameters;
 		m->info.weight_bytes = m->buf.bytes;
-		ret = stream(m, &plan, opt, err);
+		m->info.active_parameters = active_parameters(m);
+		/* Who does not compute does not ask what they are. */
+		if (!m->timing_only)
+			ret = stream(m, &plan, opt, err);
 	}
 	m->info.load_ns = llm_now_ns() - start;
 	llm_plan_fini(&plan);
@@ -173,10 +222,51 @@ static void describe(struct zw_model *m)
 	m->info.num_layers = c->num_layers;
 	m->info.num_stop = c->num_stop;
 	m->info.state_bytes = n.slab_bytes;
+	m->info.num_experts = c->num_experts;
+	m->info.experts_per_token = c->experts_per_token;
+	m->info.num_heads = c->num_heads;
+	m->info.head_dim = c->head_dim;
+	m->info.kv_layers = n.kv_layers;
 	m->info.kv_bytes_per_token = 2ull * n.kv_layers * n.kv_heads * n.kv_dim * 2;
 }
 
 /* ---- public ---- */
+
+/* Files with weights, or for a device that needs none something that says what they would be. */
+static int open_source(const struct zw_model *m, const char *dir, const struct zw_model_options *o,
+		       struct llm_source **src, struct zw_error *err)
+{
+	const struct llm_shape_ask ask = {
+		.shape = o->shape, .path = dir, .weights = o->weights, .cards = o->cards};
+	bool made_up = o->shape || o->weights || (m->timing_only && llm_is_shape(dir));
+
+	if (!m->timing_only && (o->positions || o->cards))
+		return llm_fail(err, -EINVAL,
+				"zw_model_open: positions and cards are for a device that computes "
+				"nothing (ZW_DEV_TIMING_ONLY)");
+	if (!made_up && o->cards > 1)
+		return llm_fail(err, -EINVAL,
+				"%s: weights that there are cannot be cut: name the configuration "
+				"alone",
+				dir);
+	if (!made_up)
+		return llm_source_new(dir, src, err);
+	if (!m->timing_only)
+		return llm_fail(err, -EINVAL,
+				"%s: without weights a model is for a device that computes nothing "
+				"(ZW_DEV_TIMING_ONLY)",
+				o->shape ? o->shape : dir);
+	return llm_source_new_shape(&ask, src, err);
+}
+
+static int find_timing(struct zw_model *m, struct zw_error *err)
+{
+	struct zw_dev_attrs attrs = {.size = sizeof(attrs)};
+	int ret = zw_dev_get_attrs(m->dev, &attrs);
+
+	m->timing_only = attrs.timing_only;
+	return ret ? llm_fail(err, ret, "device: %s", strerror(-ret)) : 0;
+}
 
 int zw_model_open(struct zw_dev *dev, const char *dir, const struct zw_model_options *opt,
 		  struct zw_model **out, struct zw_error *err)
@@ -186,13 +276,18 @@ int zw_model_open(struct zw_dev *dev, const char *dir, const struct zw_model_opt
 	struct zw_model *m;
 	int ret;
 
-	if (!dev || !dir || !out)
+	if (!dev || !out)
 		return llm_fail(err, -EINVAL, "zw_model_open: bad argument");
 	if (opt) {
 		ret = sized_in(&o, sizeof(o), SIZED_V0(struct zw_model_options, opaque), opt);
 		if (ret)
 			return llm_fail(err, ret, "zw_model_open: options of an unknown version");
 	}
+	if (!dir == !o.shape)
+		return llm_fail(err, -EINVAL, "zw_model_open: a path or a shape is needed");
+	if (o.positions > LLM_POSITION_MAX)
+		return llm_fail(err, -EINVAL, "zw_model_open: more than %u positions",
+				LLM_POSITION_MAX);
 	if (o.flags & ~(ZW_MODEL_MTP | ZW_MODEL_USER_QUEUES))
 		return llm_fail(err, -EINVAL, "zw_model_open: unknown flags");
 	m = calloc(1, sizeof(*m));
@@ -202,12 +297,18 @@ int zw_model_open(struct zw_dev *dev, const char *dir, const struct zw_model_opt
 	m->dev = dev;
 	m->mtp = o.flags & ZW_MODEL_MTP;
 	m->user_queues = o.flags & ZW_MODEL_USER_QUEUES;
-	ret = llm_source_new(dir, &src, err);
+	ret = find_timing(m, err);
+	if (!ret)
+		ret = open_source(m, dir, &o, &src, err);
 	if (!ret)
 		ret = src->ops->config(src, &m->cfg, err);
 	if (!ret) {
-		llm_sparse_table_load(dir, &m->cfg, &m->sparse);
+		if (dir)
+			llm_sparse_table_load(dir, &m->cfg, &m->sparse);
 		m->family = llm_family_find(m->cfg.model_type);
+		m->info.own_context = m->cfg.max_position;
+		if (m->cfg.max_position < o.positions)
+			m->cfg.max_position = o.positions;
 		describe(m);
 		ret = check_device(dev, m->family, &m->cfg, err);
 	}

@@ -88,6 +88,7 @@ struct llm_family;
 
 struct zw_model {
 	bool mtp;         /* its MTP head is loaded */
+	bool timing_only; /* the device computes nothing: nobody has written the weights */
 	bool user_queues; /* queues on its address space are user-mode queues */
 	struct zw_dev *dev;
 	const struct llm_family *family;

@@ -105,7 +105,7 @@ static int rope_new(struct zw_model *m, uint32_t positions, struct llm_rope **ou
 	r->positions = positions;
 	r->cos_table = zw_tensor_2d(ZW_DTYPE_F32, r->buf.va, positions, half);
 	r->sin_table = zw_tensor_2d(ZW_DTYPE_F32, r->buf.va + bytes / 2, positions, half);
-	ret = upload(m, r, err);
+	ret = m->timing_only ? 0 : upload(m, r, err);
 	if (ret) {
 		rope_free(r);
 		return ret;

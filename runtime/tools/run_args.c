@@ -7,10 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <zhenwu/base.h>
 #include <zhenwu/cmd.h>
 #include <zhenwu/llm_generate.h>
+#include <zhenwu/llm_shape.h>
 
 #include "kv_type.h"
 #include "tool_number.h"
@@ -52,6 +54,25 @@ static const char help_text[] =
 	"      --delta-chunked      delta rule of a prompt in chunks of tokens\n"
 	"      --without LIST       simulated time of a chip without kv-cache, tensor, fused, "
 	"sparse\n"
+	"\n"
+	"Time alone:\n"
+	"      --timing             the simulator takes its simulated time and computes nothing: "
+	"weights "
+	"are not\n"
+	"                           read, MODEL may be a config.json alone, and no text comes\n"
+	"      --shape NAME         with --timing, in place of MODEL: a published size, as "
+	"qwen3-235b-a22b;\n"
+	"                           --shape list names all\n"
+	"      --weights F          with --timing: matrices stored as bf16, fp8, int8, int4, q8_0, "
+	"q6_k or "
+	"q4_k\n"
+	"      --prompt-tokens N    with --timing: a prompt of N tokens\n"
+	"      --batch B            with --timing: B sequences at a time (default 1)\n"
+	"      --routing KIND       with --timing: which experts tokens go to: uniform (default), "
+	"zipf:S, "
+	"or\n"
+	"                           file:F, as written by --record-routing\n"
+	"      --record-routing F   writes which experts tokens went to, as a JSON list (sim)\n"
 	"\n"
 	"A conversation:\n"
 	"      --chat, -cnv         applies the model's chat template; lines of standard input (or "
@@ -217,6 +238,13 @@ enum {
 	OPT_SINGLE_TURN,
 	OPT_CHAT_TEMPLATE,
 	OPT_TRANSCRIPT,
+	OPT_TIMING,
+	OPT_SHAPE,
+	OPT_WEIGHTS,
+	OPT_PROMPT_TOKENS,
+	OPT_BATCH,
+	OPT_ROUTING,
+	OPT_RECORD_ROUTING,
 	OPT_VERSION,
 };
 
@@ -254,6 +282,7 @@ static const struct option options[] = {
 	{"no-generation-config", no_argument, NULL, OPT_NO_GENERATION_CONFIG},
 	{"ctx", required_argument, NULL, 'c'},
 	{"ctx-size", required_argument, NULL, 'c'},
+	{"context", required_argument, NULL, 'c'},
 	{"chunk", required_argument, NULL, OPT_CHUNK},
 	{"draft", required_argument, NULL, OPT_DRAFT},
 	{"draft-tokens", required_argument, NULL, OPT_DRAFT_TOKENS},
@@ -282,6 +311,13 @@ static const struct option options[] = {
 	{"st", no_argument, NULL, OPT_SINGLE_TURN},
 	{"chat-template-file", required_argument, NULL, OPT_CHAT_TEMPLATE},
 	{"transcript", required_argument, NULL, OPT_TRANSCRIPT},
+	{"timing", no_argument, NULL, OPT_TIMING},
+	{"shape", required_argument, NULL, OPT_SHAPE},
+	{"weights", required_argument, NULL, OPT_WEIGHTS},
+	{"prompt-tokens", required_argument, NULL, OPT_PROMPT_TOKENS},
+	{"batch", required_argument, NULL, OPT_BATCH},
+	{"routing", required_argument, NULL, OPT_ROUTING},
+	{"record-routing", required_argument, NULL, OPT_RECORD_ROUTING},
 	{"threads", required_argument, NULL, 't'},
 	{"predict", required_argument, NULL, 'n'},
 	{"n-predict", required_argument, NULL, 'n'},
@@ -425,20 +461,23 @@ static bool set_chat(struct run_args *a, int opt, const char *v)
 /* One option's value; false when it is out of range. */
 static bool set_option(struct run_args *a, int opt, const char *v)
 {
-	const char **text = opt == 'm'                 ? &a->model
-			    : opt == 'f'               ? &a->prompt_file
-			    : opt == OPT_PROFILE       ? &a->profile
-			    : opt == OPT_PROMPT_IDS    ? &a->prompt_ids
-			    : opt == OPT_LOGITS_OUT    ? &a->logits_out
-			    : opt == OPT_IDS_OUT       ? &a->ids_out
-			    : opt == OPT_STATS_JSON    ? &a->stats_json
-			    : opt == OPT_LOAD_SESSION  ? &a->load_session
-			    : opt == OPT_SAVE_SESSION  ? &a->save_session
-			    : opt == OPT_LOGPROBS_OUT  ? &a->logprobs_out
-			    : opt == OPT_TOOLS         ? &a->tools
-			    : opt == OPT_CHAT_TEMPLATE ? &a->chat_template_file
-			    : opt == OPT_TRANSCRIPT    ? &a->transcript
-						       : NULL;
+	const char **text = opt == 'm'                  ? &a->model
+			    : opt == 'f'                ? &a->prompt_file
+			    : opt == OPT_PROFILE        ? &a->profile
+			    : opt == OPT_PROMPT_IDS     ? &a->prompt_ids
+			    : opt == OPT_LOGITS_OUT     ? &a->logits_out
+			    : opt == OPT_IDS_OUT        ? &a->ids_out
+			    : opt == OPT_STATS_JSON     ? &a->stats_json
+			    : opt == OPT_LOAD_SESSION   ? &a->load_session
+			    : opt == OPT_SAVE_SESSION   ? &a->save_session
+			    : opt == OPT_LOGPROBS_OUT   ? &a->logprobs_out
+			    : opt == OPT_TOOLS          ? &a->tools
+			    : opt == OPT_CHAT_TEMPLATE  ? &a->chat_template_file
+			    : opt == OPT_TRANSCRIPT     ? &a->transcript
+			    : opt == OPT_SHAPE          ? &a->shape
+			    : opt == OPT_WEIGHTS        ? &a->weights
+			    : opt == OPT_RECORD_ROUTING ? &a->record_routing
+							: NULL;
 	uint64_t threads;
 
 	if (text) {
@@ -494,6 +533,16 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 	case OPT_JSON:
 		a->json_schema = "{\"type\":\"object\"}";
 		return true;
+	case OPT_TIMING:
+		a->timing = true;
+		return true;
+	case OPT_PROMPT_TOKENS:
+		return tool_parse_u32(v, 1, INT32_MAX, &a->prompt_tokens);
+	case OPT_BATCH:
+		return tool_parse_u32(v, 1, ZW_CTX_MAX_BATCH, &a->batch);
+	case OPT_ROUTING:
+		a->has_routing = true;
+		return tool_routing_parse(v, &a->routing);
 	case OPT_USER_QUEUES:
 		a->user_queues = true;
 		return true;
@@ -547,6 +596,58 @@ static int check_chat(const struct run_args *a)
 	return -1;
 }
 
+static bool is_shape(const char *name)
+{
+	for (size_t i = 0; zw_shape_name(i); i++) {
+		if (!strcasecmp(zw_shape_name(i), name))
+			return true;
+	}
+	return false;
+}
+
+/* Options that only mean something without computing; and those that mean nothing then. */
+static int check_timing(const struct run_args *a)
+{
+	const char *alone = a->shape           ? "--shape"
+			    : a->weights       ? "--weights"
+			    : a->prompt_tokens ? "--prompt-tokens"
+			    : a->batch         ? "--batch"
+			    : a->has_routing   ? "--routing"
+					       : NULL;
+	const char *not = a->chat             ? "--chat"
+			  : a->prompt         ? "--prompt"
+			  : a->prompt_file    ? "--prompt-file"
+			  : a->logits_out     ? "--logits-out"
+			  : a->ids_out        ? "--ids-out"
+			  : a->has_logprobs   ? "--logprobs"
+			  : a->json_schema    ? "--json-schema"
+			  : a->load_session   ? "--load-session"
+			  : a->save_session   ? "--save-session"
+			  : a->record_routing ? "--record-routing"
+			  : a->draft          ? "--draft"
+			  : a->sparse.kind    ? "--sparse"
+			  : a->num_stop       ? "--stop"
+					      : NULL;
+
+	if (!a->timing)
+		return alone ? usage("%s needs --timing", alone) : -1;
+	if (not )
+		return usage("%s does not go with --timing, which computes nothing", not );
+	if (!a->model == !a->shape)
+		return usage("one of %s is needed, and only one", "MODEL and --shape");
+	if (!a->prompt_tokens == !a->prompt_ids)
+		return usage("one of %s is needed, and only one",
+			     "--prompt-tokens and --prompt-ids");
+	if (a->shape && !is_shape(a->shape)) {
+		fprintf(stderr,
+			"zw-run: --shape: no published size is called \"%s\" (--shape list names "
+			"them)\n",
+			a->shape);
+		return EXIT_USAGE;
+	}
+	return -2;
+}
+
 int run_args_parse(struct run_args *a, int argc, char **argv)
 {
 	int opt, prompts;
@@ -572,8 +673,18 @@ int run_args_parse(struct run_args *a, int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
+	if (a->timing && !a->model && optind < argc)
+		a->model = argv[optind++];
 	if (optind < argc)
 		return usage("unexpected argument %s", argv[optind]);
+	if (a->shape && !strcmp(a->shape, "list")) {
+		for (size_t i = 0; zw_shape_name(i); i++)
+			puts(zw_shape_name(i));
+		return tool_finish("zw-run", EXIT_SUCCESS);
+	}
+	opt = check_timing(a);
+	if (opt != -1)
+		return opt == -2 ? -1 : opt;
 	if (!a->model)
 		return usage("%s is missing", "--model");
 	if (a->logprobs_out && !a->has_logprobs)

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tool_routing.h"
 #include "tool_sparse.h"
 
 #define EXIT_USAGE 2
@@ -29,6 +30,7 @@ struct run_args {
 	const char *logits_out, *ids_out, *stats_json, *logprobs_out;
 	const char *load_session, *save_session;
 	const char *json_schema; /* a schema or the name of a file with one */
+	const char *shape, *weights, *record_routing;
 	const char *system, *tools, *transcript, *chat_template_file;
 	const char **stop; /* texts that end the answer */
 	size_t num_stop;
@@ -44,11 +46,14 @@ struct run_args {
 	uint32_t kv_dtype; /* enum zw_dtype, 0: the default */
 	struct tool_sparse sparse;
 	uint32_t without; /* ZW_PKT_F_NO_* */
+	struct tool_routing routing;
+	uint32_t prompt_tokens, batch; /* of --timing */
 	bool delta_chunked;
 	bool has_max_tokens, has_temperature, has_top_k, has_top_p, has_min_p, has_ngram;
 	bool has_min_tokens, has_logprobs;
 	bool has_repetition, has_presence, has_frequency;
 	bool has_calls, chat, thinking, no_thinking, single_turn;
+	bool timing, has_routing;
 	bool ignore_eos, no_generation_config, quiet, user_queues;
 };
 

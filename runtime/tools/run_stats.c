@@ -42,6 +42,60 @@ static void print_phase(FILE *f, const char *name, const struct zw_ctx_stats *s,
 		s->tokens ? sim * 1e6 / (double)s->tokens : 0, per_second(s->tokens, sim));
 }
 
+void run_stats_subtract(struct zw_ctx_stats *s, const struct zw_ctx_stats *before)
+{
+	s->jobs -= before->jobs;
+	s->steps -= before->steps;
+	s->tokens -= before->tokens;
+	s->wall_ns -= before->wall_ns;
+	s->sim_ps -= before->sim_ps;
+	s->packets -= before->packets;
+	s->hbm_read -= before->hbm_read;
+	s->hbm_written -= before->hbm_written;
+	s->sys_read -= before->sys_read;
+	s->sys_written -= before->sys_written;
+	s->sram_read -= before->sram_read;
+	s->sram_written -= before->sram_written;
+	s->energy_pj -= before->energy_pj;
+	s->sparse_tokens -= before->sparse_tokens;
+	for (uint32_t e = 0; e < ZW_ENGINE_COUNT; e++)
+		s->busy_ps[e] -= before->busy_ps[e];
+}
+
+/* What the chip takes by itself while a phase runs, and with what the jobs take. */
+static double idle_joules(const struct run_report *r, const struct zw_ctx_stats *s)
+{
+	return (double)s->sim_ps * 1e-12 * r->attrs->idle_watts;
+}
+
+static double joules(const struct run_report *r, const struct zw_ctx_stats *s)
+{
+	return (double)s->energy_pj * 1e-12 + idle_joules(r, s);
+}
+
+static double per_token(double v, const struct zw_ctx_stats *s)
+{
+	return s->tokens ? v / (double)s->tokens : 0;
+}
+
+static void print_timing(const struct run_report *r, FILE *f)
+{
+	const struct zw_ctx_stats *p = r->res->prefill, *d = r->res->decode;
+
+	fprintf(f, "first token: simulated %.3f ms", (double)r->timing->first_token_ps * 1e-9);
+	if (r->timing->batch > 1)
+		fprintf(f, ", of the last of %u sequences %.3f ms", r->timing->batch,
+			(double)p->sim_ps * 1e-9);
+	fprintf(f, "\nmemory: %.1f MiB of KV cache for %u sequences of %u tokens\n",
+		(double)r->timing->kv_bytes / 1048576, r->timing->batch, r->timing->context);
+	fprintf(f,
+		"on the chip: %.2f MiB read, %.2f MiB written\n"
+		"energy: prefill %.4g J/token, decode %.4g J/token, %u W idle among it\n",
+		(double)(p->sram_read + d->sram_read) / 1048576,
+		(double)(p->sram_written + d->sram_written) / 1048576, per_token(joules(r, p), p),
+		per_token(joules(r, d), d), r->attrs->idle_watts);
+}
+
 void run_report_print(const struct run_report *r, FILE *f)
 {
 	const struct zw_ctx_stats *p = r->res->prefill, *d = r->res->decode;
@@ -70,6 +124,8 @@ void run_report_print(const struct run_report *r, FILE *f)
 		(double)(p->hbm_written + d->hbm_written) / 1048576,
 		(double)(p->sys_read + d->sys_read) / 1048576,
 		(double)(p->sys_written + d->sys_written) / 1048576);
+	if (r->timing)
+		print_timing(r, f);
 	if (r->chat)
 		fprintf(f,
 			"chat: %llu answers, %llu calls (%llu failed), %llu malformed calls, "
@@ -86,7 +142,7 @@ void run_report_print(const struct run_report *r, FILE *f)
 }
 
 /* Seconds as doubles, bytes and counts as integers (exact up to 2^53). */
-static cJSON *phase_json(const struct zw_ctx_stats *s, double wall)
+static cJSON *phase_json(const struct run_report *r, const struct zw_ctx_stats *s, double wall)
 {
 	cJSON *o = cJSON_CreateObject(), *busy = cJSON_CreateObject();
 	double sim = (double)s->sim_ps * 1e-12;
@@ -104,6 +160,10 @@ static cJSON *phase_json(const struct zw_ctx_stats *s, double wall)
 	cJSON_AddNumberToObject(o, "hbm_written_bytes", (double)s->hbm_written);
 	cJSON_AddNumberToObject(o, "sys_read_bytes", (double)s->sys_read);
 	cJSON_AddNumberToObject(o, "sys_written_bytes", (double)s->sys_written);
+	cJSON_AddNumberToObject(o, "sram_read_bytes", (double)s->sram_read);
+	cJSON_AddNumberToObject(o, "sram_written_bytes", (double)s->sram_written);
+	cJSON_AddNumberToObject(o, "energy_j", joules(r, s));
+	cJSON_AddNumberToObject(o, "energy_idle_j", idle_joules(r, s));
 	for (uint32_t e = 0; e < ZW_ENGINE_COUNT; e++) {
 		if (strcmp(zw_engine_name(e), "reserved"))
 			cJSON_AddNumberToObject(busy, zw_engine_name(e),
@@ -123,6 +183,16 @@ static cJSON *draft_json(const struct zw_generate_result *res)
 				(double)res->decode->sim_ps * 1e-12 /
 					(double)res->generated_tokens);
 	return o;
+}
+
+static void add_timing(cJSON *o, const struct run_timing_report *t)
+{
+	cJSON *timing = cJSON_AddObjectToObject(o, "timing");
+
+	cJSON_AddNumberToObject(timing, "batch", t->batch);
+	cJSON_AddNumberToObject(timing, "context", t->context);
+	cJSON_AddNumberToObject(timing, "first_token_s", (double)t->first_token_ps * 1e-12);
+	cJSON_AddNumberToObject(timing, "kv_bytes", (double)t->kv_bytes);
 }
 
 static void add_chat(cJSON *o, const struct run_chat_stats *s)
@@ -162,8 +232,10 @@ int run_report_write_json(const struct run_report *r, const char *path, struct z
 	cJSON_AddNumberToObject(load, "weight_bytes", (double)r->info->weight_bytes);
 	cJSON_AddNumberToObject(load, "parameters", (double)r->info->parameters);
 	cJSON_AddItemToObject(o, "load", load);
-	cJSON_AddItemToObject(o, "prefill", phase_json(p, (double)r->res->prefill_ns * 1e-9));
-	cJSON_AddItemToObject(o, "decode", phase_json(d, (double)r->res->decode_ns * 1e-9));
+	cJSON_AddItemToObject(o, "prefill", phase_json(r, p, (double)r->res->prefill_ns * 1e-9));
+	cJSON_AddItemToObject(o, "decode", phase_json(r, d, (double)r->res->decode_ns * 1e-9));
+	if (r->timing)
+		add_timing(o, r->timing);
 	if (r->chat)
 		add_chat(o, r->chat);
 	if (r->res->drafted_tokens)

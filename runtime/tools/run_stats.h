@@ -15,15 +15,25 @@ struct run_chat_stats {
 	bool unanswered; /* the input ended there, as the context was full */
 };
 
+/* Of a run that computes nothing. */
+struct run_timing_report {
+	uint32_t batch, context;
+	uint64_t first_token_ps; /* of the first sequence: simulated, from the start */
+	uint64_t kv_bytes;
+};
+
 struct run_report {
 	const char *model_dir;
 	const struct zw_dev_attrs *attrs;
 	const struct zw_model_info *info;
 	const struct zw_generate_result *res;
-	const struct run_chat_stats *chat; /* NULL: no conversation */
-	const char *finish;                /* why it stopped, when res does not know */
+	const struct run_chat_stats *chat;      /* NULL: no conversation */
+	const struct run_timing_report *timing; /* NULL: something was computed */
+	const char *finish;                     /* why it stopped, when res does not know */
 };
 
+/* *s, of which everything up to `before` is taken away. */
+void run_stats_subtract(struct zw_ctx_stats *s, const struct zw_ctx_stats *before);
 void run_report_print(const struct run_report *r, FILE *f);
 int run_report_write_json(const struct run_report *r, const char *path, struct zw_error *err);
 

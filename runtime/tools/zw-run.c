@@ -21,6 +21,7 @@
 #include "run_schema.h"
 #include "run_session.h"
 #include "run_stats.h"
+#include "run_timing.h"
 #include "small_files.h"
 #include "tool_interrupt.h"
 
@@ -122,11 +123,15 @@ static int load_model(struct run *r, struct zw_model_info *info, struct zw_dev_a
 	struct zw_error err;
 	int ret;
 
+	if (r->a.record_routing)
+		tool_routing_record(&r->a.routing, &dopt);
 	if (zw_dev_open(r->a.device, &dopt, &r->dev, &err))
 		return run_fail(err.msg);
 	ret = zw_dev_get_attrs(r->dev, attrs);
 	if (ret)
 		return run_fail(strerror(-ret));
+	if (r->a.record_routing && attrs->transport != ZW_TRANSPORT_SIM)
+		return run_fail("--record-routing asks the simulator: --device sim");
 	if (!r->a.quiet)
 		fprintf(stderr, "device: %s (%s), profile %s, %.1f GiB HBM, firmware %u.%u.%u\n",
 			attrs->spec, attrs->transport_name, attrs->profile_name,
@@ -495,6 +500,8 @@ static int check_files(const struct run *r)
 	if (!ret)
 		ret = check_writable(r->a.ids_out);
 	if (!ret)
+		ret = check_writable(r->a.record_routing);
+	if (!ret)
 		ret = check_writable(r->a.stats_json);
 	if (!ret)
 		ret = check_writable(r->a.save_session);
@@ -543,6 +550,8 @@ static int write_files(struct run *r, const struct zw_model_info *info,
 	    npy_write_f32(r->a.logits_out, r->logits, r->num_prompt, info->vocab_size, &err))
 		return run_fail(err.msg);
 	if (r->a.ids_out && ids_write_json(r->a.ids_out, r->out, r->num_out, &err))
+		return run_fail(err.msg);
+	if (r->a.record_routing && tool_routing_write(&r->a.routing, r->a.record_routing, &err))
 		return run_fail(err.msg);
 	if (r->a.save_session && r->a.chat && run_chat_save(r->chat, &err))
 		return run_fail(err.msg);
@@ -643,7 +652,7 @@ int main(int argc, char **argv)
 		return ret;
 	}
 	tool_catch_interrupt(true);
-	ret = run(&r);
+	ret = r.a.timing ? run_timing(&r) : run(&r);
 	run_chat_close(r.chat);
 	zw_ctx_destroy(r.ctx);
 	zw_model_close(r.model);
@@ -655,6 +664,7 @@ int main(int argc, char **argv)
 	zw_grammar_matcher_close(r.matcher);
 	zw_grammar_vocab_close(r.vocab);
 	zw_grammar_close(r.grammar);
+	tool_routing_close(&r.a.routing);
 	run_args_free(&r.a);
 	zw_detokenizer_close(r.detok);
 	zw_tokenizer_close(r.tok);

@@ -1056,7 +1056,12 @@ static void test_open_errors(void **state)
 	opt.workers = 1000;
 	open_fails("sim", &opt, -EINVAL, "workers");
 	opt.workers = ZW_DEV_WORKERS_NONE;
-	opt.flags = 1;
+	opt.flags = ZW_DEV_TIMING_ONLY;
+	open_fails("drm", &opt, -EOPNOTSUPP, "mode of the simulator");
+	opt.profile_lines = "hbm_bw = x2\nspeed = 3";
+	open_fails("sim", &opt, -EINVAL, "line 2: unknown key 'speed'");
+	opt.profile_lines = NULL;
+	opt.flags = 2;
 	open_fails("sim", &opt, -EINVAL, "flags");
 	opt.flags = 0;
 	opt.firmware = "/nonexistent/fw.bin";

@@ -409,6 +409,8 @@ static int map_blocks(struct zw_cp_exec *x, struct attention_plan *plan, uint64_
 		if (err)
 			return err;
 	}
+	if (zw_cp_timing_only(x))
+		return 0;
 	for (uint32_t s = 0; s < seqs->n; s++) {
 		struct kv_seq *q = &seqs->seq[s];
 		uint32_t entries = kv_seq_entries(q);

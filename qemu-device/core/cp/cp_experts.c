@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Mixture of experts: routing on the vector engine, products with the experts' matrices on the tensor engine. */
 #include <errno.h>
+#include <string.h>
 
 #include "zw_cp_int.h"
 
@@ -34,7 +35,41 @@ static int route_run(struct zw_cp_exec *x)
 		.weight_ld = p->weights.stride[0],
 	};
 
-	return zw_cp_kernel_status(x, zw_k_route(&args, x->cfg->pool));
+	int err = zw_cp_kernel_status(x, zw_k_route(&args, x->cfg->pool));
+
+	if (!err && x->cfg->routed)
+		x->cfg->routed(x->cfg->route_opaque, x->rows, args.k, args.index, args.index_ld);
+	return err;
+}
+
+/* The ids alone: what the experts' products take depends on them, and on nothing else that ROUTE writes. */
+static int route_stand_in(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_route *p = x->pkt;
+	uint32_t k = p->ids.dim[1];
+	struct zw_view view;
+	struct zw_mem_fault unused;
+	int32_t *ids;
+	int err;
+
+	if (!x->cfg->route)
+		return 0;
+	ids = zw_cp_alloc(x, (uint64_t)x->rows * k, sizeof(*ids));
+	if (!ids)
+		return -EIO;
+	x->cfg->route(x->cfg->route_opaque, x->rows, p->x.dim[1], k, ids);
+	err = zw_mem_map(x->cfg->mmu, x->vm, p->ids.va,
+			 zw_cp_tensor_span(&p->ids, x->rows) * sizeof(*ids),
+			 ZW_ACCESS_READ | ZW_ACCESS_WRITE, &view, &x->fault);
+	if (err)
+		return zw_cp_mem_status(x, err);
+	for (uint32_t r = 0; r < x->rows; r++)
+		memcpy((int32_t *)view.ptr + r * p->ids.stride[0], ids + (uint64_t)r * k,
+		       k * sizeof(*ids));
+	err = zw_mem_unmap(x->cfg->mmu, x->vm, &view, true, &unused);
+	if (err == -EFAULT)
+		x->fault = unused;
+	return zw_cp_mem_status(x, err);
 }
 
 static uint64_t route_compute(struct zw_cp_exec *x)
@@ -108,9 +143,15 @@ static int map_expert(struct zw_cp_exec *x, const struct experts_plan *plan, uin
 	const struct zw_pkt_gemm_experts *p = x->pkt;
 	const struct zw_tensor *w = &p->w;
 	uint64_t row = zw_cp_bytes(w->dtype, w->dim[2]);
+	uint64_t span = (w->dim[1] - 1) * zw_cp_bytes(w->dtype, w->stride[1]) + row;
 	size_t slot;
-	int err = 0;
+	bool whole;
+	int err =
+		zw_cp_map_whole(x, EXPERTS_W, w->va + zw_cp_bytes(w->dtype, expert * w->stride[0]),
+				span, w->dim[1] * row, &whole);
 
+	if (whole)
+		return err;
 	for (uint32_t r = 0, n; r < w->dim[1] && !err; r += n) {
 		uint64_t at = expert * w->stride[0] + r * w->stride[1];
 
@@ -327,8 +368,10 @@ static uint64_t experts_compute(struct zw_cp_exec *x)
 
 /* -- table -------------------------------------------------------------------------------------------- */
 
-const struct zw_cp_impl zw_cp_route = {
-	.validate = route_validate, .run = route_run, .compute = route_compute};
+const struct zw_cp_impl zw_cp_route = {.validate = route_validate,
+				       .run = route_run,
+				       .stand_in = route_stand_in,
+				       .compute = route_compute};
 const struct zw_cp_impl zw_cp_gemm_experts = {
 	.supported = experts_supported,
 	.validate = experts_validate,

@@ -163,6 +163,14 @@ void zw_cp_resident_operands(struct zw_cp_exec *x)
 		}
 }
 
+static int make_view(struct zw_cp_exec *x, uint64_t va, uint64_t len, uint32_t access,
+		     struct zw_view *view)
+{
+	if (zw_cp_timing_only(x))
+		return zw_mem_look(x->cfg->mmu, x->vm, va, len, access, view, &x->fault);
+	return zw_mem_map(x->cfg->mmu, x->vm, va, len, access, view, &x->fault);
+}
+
 static int mapped(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, uint64_t bytes,
 		  int err)
 {
@@ -178,16 +186,17 @@ static int mapped(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t le
 int zw_cp_map(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, uint32_t access,
 	      uint64_t bytes)
 {
-	int err = zw_mem_map(x->cfg->mmu, x->vm, va, len, access, &x->view[i], &x->fault);
-
-	return mapped(x, i, va, len, bytes, err);
+	return mapped(x, i, va, len, bytes, make_view(x, va, len, access, &x->view[i]));
 }
 
 int zw_cp_map_apart(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len,
 		    uint32_t access, uint64_t bytes)
 {
-	int err = zw_mem_map_apart(x->cfg->mmu, x->vm, va, len, access, &x->view[i], &x->fault);
+	int err;
 
+	if (zw_cp_timing_only(x))
+		return zw_cp_map(x, i, va, len, access, bytes);
+	err = zw_mem_map_apart(x->cfg->mmu, x->vm, va, len, access, &x->view[i], &x->fault);
 	return mapped(x, i, va, len, bytes, err);
 }
 
@@ -198,11 +207,34 @@ int zw_cp_map_late(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t l
 
 	if (grow(&x->late, x->n_late, &x->cap_late, sizeof(*x->late)))
 		return zw_cp_fail(x, ZW_JOB_NO_MEMORY, ZW_REASON_NONE);
-	err = zw_mem_map(x->cfg->mmu, x->vm, va, len, access, &x->late[x->n_late], &x->fault);
+	err = make_view(x, va, len, access, &x->late[x->n_late]);
 	if (err)
 		return zw_cp_mem_status(x, err);
 	zw_cp_count(x, i, &x->late[x->n_late], bytes);
 	*slot = x->n_late++;
+	return 0;
+}
+
+int zw_cp_map_whole(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, uint64_t bytes,
+		    bool *whole)
+{
+	struct zw_view view;
+	int err;
+
+	*whole = false;
+	if (!zw_cp_timing_only(x))
+		return 0;
+	if (grow(&x->late, x->n_late, &x->cap_late, sizeof(*x->late)))
+		return zw_cp_fail(x, ZW_JOB_NO_MEMORY, ZW_REASON_NONE);
+	/* A range that does not fit into one view may in parts. */
+	err = zw_mem_look(x->cfg->mmu, x->vm, va, len, ZW_ACCESS_READ, &view, &x->fault);
+	if (err == -ENOMEM || (!err && view.bytes[view.target] != len))
+		return 0;
+	if (err)
+		return zw_cp_mem_status(x, err);
+	zw_cp_count(x, i, &view, bytes);
+	x->late[x->n_late++] = view;
+	*whole = true;
 	return 0;
 }
 

@@ -287,6 +287,17 @@ static uint32_t select_slash_validate(const void *pkt)
 	return keys_validate(&p->q, &p->k_cache, &p->k_scale);
 }
 
+/* Dense numbers of operand i, which is mapped, as they are in memory: a view may have no contents. */
+static int read_sizes(struct zw_cp_exec *x, unsigned int i, int32_t *out, uint32_t n)
+{
+	if (x->view[i].ptr) {
+		memcpy(out, x->view[i].ptr, n * sizeof(*out));
+		return 0;
+	}
+	return zw_cp_mem_status(x, zw_mem_read(x->cfg->mmu, x->vm, x->view[i].va, out,
+					       n * sizeof(*out), &x->fault));
+}
+
 /* The numbers of columns and distances of each head, and that the lists which they make have room. */
 static int load_sizes(struct zw_cp_exec *x, struct select_plan *plan)
 {
@@ -299,9 +310,11 @@ static int load_sizes(struct zw_cp_exec *x, struct select_plan *plan)
 	plan->slash = zw_cp_alloc(x, heads, sizeof(*plan->slash));
 	if (!plan->vertical || !plan->slash)
 		return -EIO;
-	memcpy(plan->vertical, x->view[SS_VERTICAL].ptr, heads * sizeof(*plan->vertical));
-	memcpy(plan->slash, x->view[SS_SLASH].ptr, heads * sizeof(*plan->slash));
-	err = zw_cp_check_index(x, plan->vertical, heads, 1ull << 31);
+	err = read_sizes(x, SS_VERTICAL, plan->vertical, heads);
+	if (!err)
+		err = read_sizes(x, SS_SLASH, plan->slash, heads);
+	if (!err)
+		err = zw_cp_check_index(x, plan->vertical, heads, 1ull << 31);
 	if (!err)
 		err = zw_cp_check_index(x, plan->slash, heads, 1ull << 31);
 	for (uint32_t h = 0; h < heads && !err; h++) {

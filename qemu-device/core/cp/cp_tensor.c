@@ -73,7 +73,12 @@ struct gemm_plan {
 static int map_panels(struct zw_cp_exec *x, const struct zw_tensor *w, uint32_t panel)
 {
 	size_t slot;
+	bool whole;
+	int ret = zw_cp_map_whole(x, GEMM_W, w->va, x->extent[GEMM_W].len,
+				  w->dim[0] * zw_cp_bytes(w->dtype, w->dim[1]), &whole);
 
+	if (ret || whole)
+		return ret;
 	for (uint32_t r = 0; r < w->dim[0]; r += panel) {
 		uint32_t rows = w->dim[0] - r < panel ? w->dim[0] - r : panel;
 		int err = zw_cp_map_late(x, GEMM_W, w->va + zw_cp_bytes(w->dtype, r * w->stride[0]),

@@ -249,9 +249,10 @@ static int run_packet(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec
 
 	err = prepare_packet(x);
 	run = !err && !x->skipped && x->rows;
-	/* Control packets are the order of the jobs, not arithmetic. */
-	if (cp->cfg.timing_only && x->op->engine != ZW_ENGINE_CP)
+	if (run && zw_cp_timing_only(x)) {
+		err = x->op->impl->stand_in ? x->op->impl->stand_in(x) : 0;
 		run = false;
+	}
 	if (run)
 		err = x->op->impl->run(x);
 	end = zw_cp_operands_end(x, run && !err);

@@ -302,6 +302,8 @@ struct zw_cp_impl {
 	 */
 	int (*prepare)(struct zw_cp_exec *x); /* NULL: the operand list says it all */
 	int (*run)(struct zw_cp_exec *x);
+	/* In the place of run where nothing is computed, for what later packets' times depend on. */
+	int (*stand_in)(struct zw_cp_exec *x);
 	/* Adds re-reads to x->traffic; NULL: every operand is moved once. */
 	void (*traffic)(struct zw_cp_exec *x);
 	/*
@@ -487,6 +489,12 @@ int zw_cp_mem_status(struct zw_cp_exec *x, int err);
 /* From the result of a kernel; 0 stays 0. */
 int zw_cp_kernel_status(struct zw_cp_exec *x, int err);
 
+/* Whether the packet takes its time and nothing more. Control packets are the order of the jobs, not arithmetic. */
+static inline bool zw_cp_timing_only(const struct zw_cp_exec *x)
+{
+	return x->cfg->timing_only && x->op->engine != ZW_ENGINE_CP;
+}
+
 /* Zero-filled memory that zw_cp_operands_end() frees. NULL: x failed with NO_MEMORY. */
 void *zw_cp_alloc(struct zw_cp_exec *x, uint64_t count, size_t size);
 
@@ -515,6 +523,12 @@ int zw_cp_map_apart(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t 
  */
 int zw_cp_map_late(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, uint32_t access,
 		   uint64_t bytes, size_t *slot);
+/*
+ * The same of a range that only has to be cut into views because it is computed with: where nothing is, and the range
+ * is in one memory, *whole is set and it is one view. Else nothing happened. In parts or whole, the bytes are the same.
+ */
+int zw_cp_map_whole(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, uint64_t bytes,
+		    bool *whole);
 /* Counts `bytes` of operand i, split as the view is between HBM and system memory. */
 void zw_cp_count(struct zw_cp_exec *x, unsigned int i, const struct zw_view *view, uint64_t bytes);
 /* What operands read of HBM, and what is still on the chip, they read there. */

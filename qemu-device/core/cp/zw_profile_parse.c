@@ -25,6 +25,7 @@ struct parser {
 	unsigned int line;
 	uint64_t seen;
 	bool based;
+	bool change; /* figures of a profile that there is: they may be factors */
 	char *err;
 	size_t err_len;
 };
@@ -143,12 +144,38 @@ static int mark(struct parser *s, const char *key, unsigned int bit)
 	return 0;
 }
 
+/* "x2", "/2": of the figure as it is. Figures of 0 stay that. */
+static int parse_factor(struct parser *s, const struct zw_profile_key *k, char *value, uint64_t *v)
+{
+	uint64_t factor, old = 0;
+	uint32_t old32;
+	int err = parse_number(s, k->name, trim(value + 1), &factor);
+
+	if (err)
+		return err;
+	if (!factor)
+		return fail(s, "%s: '%s' is not a factor", k->name, value);
+	if (k->wide) {
+		memcpy(&old, (char *)s->p + k->offset, sizeof(old));
+	} else {
+		memcpy(&old32, (char *)s->p + k->offset, sizeof(old32));
+		old = old32;
+	}
+	if (*value == '/')
+		*v = old / factor;
+	else if (__builtin_mul_overflow(old, factor, v))
+		*v = UINT64_MAX;
+	return 0;
+}
+
 static int parse_pair(struct parser *s, const char *key, char *value)
 {
 	const struct zw_profile_key *k;
 	uint64_t v = 0;
 	int err;
 
+	if (s->change && (!strcmp(key, "base") || !strcmp(key, "name")))
+		return fail(s, "%s is not a figure", key);
 	if (!strcmp(key, "base")) {
 		const struct zw_profile *base = zw_profile_find(value);
 
@@ -172,7 +199,9 @@ static int parse_pair(struct parser *s, const char *key, char *value)
 		if (strcmp(k->name, key))
 			continue;
 		err = mark(s, key, i);
-		if (!err)
+		if (!err && s->change && (*value == 'x' || *value == '/'))
+			err = parse_factor(s, k, value, &v);
+		else if (!err)
 			err = parse_number(s, key, value, &v);
 		if (err)
 			return err;
@@ -207,47 +236,75 @@ static int parse_line(struct parser *s, char *line)
 	return parse_pair(s, trim(line), trim(eq + 1));
 }
 
-int zw_profile_parse(const char *text, size_t len, struct zw_profile *p, char *err, size_t err_len)
+static int parse_lines(struct parser *s, const char *text, size_t len)
 {
-	struct parser s = {.p = p, .err = err, .err_len = err_len};
-	const struct zw_profile_key *k;
-
-	memset(p, 0, sizeof(*p));
-	memcpy(p->name, "custom", 6);
 	for (size_t off = 0; off < len;) {
 		const char *nl = memchr(text + off, '\n', len - off);
 		size_t n = nl ? (size_t)(nl - (text + off)) : len - off;
 		char line[MAX_LINE];
 		int ret;
 
-		s.line++;
+		s->line++;
 		if (n >= sizeof(line))
-			return fail(&s, "longer than %d characters", MAX_LINE - 1);
+			return fail(s, "longer than %d characters", MAX_LINE - 1);
 		memcpy(line, text + off, n);
 		line[n] = '\0';
 		if (strlen(line) != n)
-			return fail(&s, "contains a NUL byte");
-		ret = parse_line(&s, line);
+			return fail(s, "contains a NUL byte");
+		ret = parse_line(s, line);
 		if (ret)
 			return ret;
 		off += n + 1;
 	}
-	s.line = 0;
+	s->line = 0;
+	return 0;
+}
+
+/* What no line can be wrong about by itself. */
+static int check_whole(struct parser *s)
+{
+	if (s->p->dtypes & ZW_DT(I8) && !s->p->tensor_i8_ops)
+		return fail(s, "dtypes has i8, and tensor_i8_ops is 0");
+	if (s->p->dtypes & (ZW_DT(F8E4M3) | ZW_DT(F8E5M2)) && !s->p->tensor_f8_flops)
+		return fail(s, "dtypes has f8e4m3 or f8e5m2, and tensor_f8_flops is 0");
+	if (s->p->kv_sram_bytes > s->p->sram_bytes / 2)
+		return fail(s, "kv_sram_bytes is more than half of sram_bytes");
+	if (s->p->hbm_bytes % (2u << 20))
+		return fail(s, "hbm_bytes is not a multiple of 2 MiB");
+	s->p->id = ZW_PROFILE_CUSTOM;
+	return 0;
+}
+
+int zw_profile_parse(const char *text, size_t len, struct zw_profile *p, char *err, size_t err_len)
+{
+	struct parser s = {.p = p, .err = err, .err_len = err_len};
+	const struct zw_profile_key *k;
+	int ret;
+
+	memset(p, 0, sizeof(*p));
+	memcpy(p->name, "custom", 6);
+	ret = parse_lines(&s, text, len);
+	if (ret)
+		return ret;
 	for (unsigned int i = 0; !s.based && (k = zw_profile_key_at(i)); i++)
 		if (!(s.seen >> i & 1))
 			return fail(&s, "%s is missing (no base given)", k->name);
 	if (!s.based && !(s.seen >> SEEN_DTYPES & 1))
 		return fail(&s, "dtypes is missing (no base given)");
-	if (p->dtypes & ZW_DT(I8) && !p->tensor_i8_ops)
-		return fail(&s, "dtypes has i8, and tensor_i8_ops is 0");
-	if (p->dtypes & (ZW_DT(F8E4M3) | ZW_DT(F8E5M2)) && !p->tensor_f8_flops)
-		return fail(&s, "dtypes has f8e4m3 or f8e5m2, and tensor_f8_flops is 0");
-	if (p->kv_sram_bytes > p->sram_bytes / 2)
-		return fail(&s, "kv_sram_bytes is more than half of sram_bytes");
-	if (p->hbm_bytes % (2u << 20))
-		return fail(&s, "hbm_bytes is not a multiple of 2 MiB");
-	p->id = ZW_PROFILE_CUSTOM;
-	return 0;
+	return check_whole(&s);
+}
+
+int zw_profile_change(const char *text, size_t len, struct zw_profile *p, char *err, size_t err_len)
+{
+	struct zw_profile changed = *p;
+	struct parser s = {.p = &changed, .err = err, .err_len = err_len, .change = true};
+	int ret = parse_lines(&s, text, len);
+
+	if (!ret)
+		ret = check_whole(&s);
+	if (!ret)
+		*p = changed;
+	return ret;
 }
 
 int zw_profile_load(const char *path, struct zw_profile *p, char *err, size_t err_len)

@@ -56,13 +56,20 @@ enum zw_dev_log_level {
 	ZW_DEV_LOG_DEBUG = 3,
 };
 
+/**
+ * sim: packets take their simulated time and compute nothing, memory keeps its contents, so that
+ * models larger than the host can be asked what they take. All results are meaningless, all times and
+ * counters are those of a device that computes. "auto" is then sim; -EOPNOTSUPP on drm.
+ */
+#define ZW_DEV_TIMING_ONLY (1u << 0)
+
 /** Engine work runs on the command-processor thread, no engine threads. */
 #define ZW_DEV_WORKERS_NONE (-1)
 
 /** How to open a device. All zero (but size) takes the defaults. */
 struct zw_dev_options {
 	uint32_t size;  /**< sizeof(struct zw_dev_options) */
-	uint32_t flags; /**< must be 0 */
+	uint32_t flags; /**< ZW_DEV_TIMING_ONLY */
 	/** sim: chip profile "810e", "m890", "c12", "a100-80g", "h100-sxm", or the path of a profile file (with a slash in
 	 *  it). NULL: $ZW_PROFILE, else "810e". On drm the chip is what it is: a name that differs from it is -ENODEV, so that a caller who asks for a
 	 *  profile never measures another one. */
@@ -86,6 +93,18 @@ struct zw_dev_options {
 	 */
 	void (*log)(void *opaque, enum zw_dev_log_level level, const char *msg);
 	void *log_opaque;
+	/**
+	 * With ZW_DEV_TIMING_ONLY, in the place of routers: writes which experts each row has, ids
+	 * [rows, k], below `experts` and those of a row distinct. Called on a thread of the device, in
+	 * the order of its packets. NULL: the first k experts, for all rows.
+	 */
+	void (*route)(void *opaque, uint32_t rows, uint32_t experts, uint32_t k, int32_t *ids);
+	/** sim, without ZW_DEV_TIMING_ONLY: told what routers chose, row r at ids + r * ld; may be NULL. */
+	void (*routed)(void *opaque, uint32_t rows, uint32_t k, const int32_t *ids, uint64_t ld);
+	void *route_opaque; /**< of both */
+	/** sim: NULL, or lines of a profile file without `base` and `name`, which change figures of the
+	 *  profile; a value "xN" is N times, "/N" a part of the figure as it was. */
+	const char *profile_lines;
 };
 
 /**
@@ -139,6 +158,11 @@ struct zw_dev_attrs {
 	uint64_t sram_size; /**< bytes of the on-chip buffer */
 	uint32_t num_links; /**< ports to other cards that the chip has */
 	uint32_t reserved;
+	uint32_t timing_only; /**< sim: 1 with ZW_DEV_TIMING_ONLY */
+	uint32_t
+		idle_watts; /**< sim: what the chip takes by itself, beside the energy of jobs; drm: 0 */
+	uint32_t tdp_watts; /**< sim: its limit; drm: 0 */
+	uint32_t reserved2;
 };
 
 /** Reads the attributes. -ENODEV when the device is lost. Thread safe. */

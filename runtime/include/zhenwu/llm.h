@@ -40,6 +40,7 @@
 #include "llm_perplexity.h"
 #include "llm_sampler.h"
 #include "llm_sched.h"
+#include "llm_shape.h"
 #include "llm_stop.h"
 #include "llm_tokenizer.h"
 

@@ -185,6 +185,8 @@ struct zw_ctx_stats {
 	uint64_t prefix_queries;           /**< tokens that the prefix cache was asked for */
 	uint64_t prefix_hits;              /**< of these, tokens that it had */
 	uint64_t sparse_tokens; /**< of the tokens, those that attended to a selection of keys */
+	uint64_t sram_read, sram_written; /**< bytes on the chip */
+	uint64_t energy_pj; /**< of the jobs; what the chip takes by itself is not in it */
 };
 
 ZW_API int zw_ctx_get_stats(const struct zw_ctx *ctx, struct zw_ctx_stats *stats);

@@ -38,6 +38,19 @@ struct zw_model_options {
 	 *  May be NULL. Non-zero cancels: zw_model_open() returns -ECANCELED. */
 	int (*progress)(void *opaque, uint64_t done_bytes, uint64_t total_bytes);
 	void *opaque;
+	/* The rest is for devices with ZW_DEV_TIMING_ONLY, -EINVAL on others. */
+	/** Not NULL: a published size, see zw_shape_name(), and path is NULL; -ENOENT for other names. */
+	const char *shape;
+	/** Not NULL: how matrices are stored, see zw_shape_weights(); the checkpoint's weights, if there are
+	 *  any, are not looked at. NULL: as they say or else the configuration, without both BF16. */
+	const char *weights;
+	/** Not 0: as many positions at least, whatever the model was made for: what a step takes is no
+	 *  matter of that. At most 2^26. */
+	uint32_t positions;
+	/** 2 and more: one card's share of a model that so many have, cut between heads, columns of
+	 *  feed-forwards and words of the vocabulary; what goes over links is not in it. Not where weights
+	 *  are looked at. */
+	uint32_t cards;
 };
 
 /**
@@ -47,6 +60,9 @@ struct zw_model_options {
  * there, none left over, shapes as configured, types the device computes with, and the whole not
  * larger than the HBM that is free (-ENOSPC). Weights are streamed through a few staging
  * buffers, reading from disk and DMA overlapping; no copy stays in host memory.
+ *
+ * On a device with ZW_DEV_TIMING_ONLY weights are planned and allocated and not written; path may then
+ * also be a config.json, or a folder that has one and no weights.
  *
  * @param opt  NULL for the defaults
  * Thread safety: reentrant. The device must outlive the model.
@@ -72,6 +88,12 @@ struct zw_model_info {
 	uint64_t load_sim_ps;  /**< simulated time of the copies */
 	uint64_t kv_bytes_per_token;
 	uint64_t state_bytes; /**< recurrent state of one sequence */
+	uint32_t num_experts; /**< of a layer; 0: none */
+	uint32_t experts_per_token;
+	/** Parameters that a token goes through, embedding and head not counted. */
+	uint64_t active_parameters;
+	uint32_t num_heads, head_dim, kv_layers; /**< of attention; layers with a KV cache */
+	uint32_t own_context; /**< max_context without `positions` of struct zw_model_options */
 };
 
 /** Thread safety: immutable. */

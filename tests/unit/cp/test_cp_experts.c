@@ -323,6 +323,93 @@ static void golden(void **state)
 	assert_int_equal(e->result.busy_ps[ZW_ENGINE_VECTOR], 1000000 + 600);
 }
 
+static void last_experts(void *opaque, uint32_t rows, uint32_t experts, uint32_t k, int32_t *ids)
+{
+	uint32_t *calls = opaque;
+
+	calls[0]++;
+	for (uint32_t i = 0; i < rows; i++)
+		for (uint32_t j = 0; j < k; j++)
+			ids[i * k + j] = (int32_t)(experts - 1 - j);
+}
+
+static void on_routed(void *opaque, uint32_t rows, uint32_t k, const int32_t *ids, uint64_t ld)
+{
+	int32_t *seen = opaque;
+
+	for (uint32_t i = 0; i < rows; i++)
+		memcpy(seen + i * k, ids + i * ld, k * sizeof(*ids));
+}
+
+static void timing_cp(struct cp_env *e, struct zw_cp_config cc)
+{
+	zw_cp_free(e->cp);
+	cc.profile = &e->profile;
+	cc.mmu = e->mmu;
+	cc.pool = e->pool;
+	cc.pmu = &e->pmu;
+	e->cp = zw_cp_new(&cc);
+}
+
+/*
+ * Where nothing is computed the ids of ROUTE are those that the host gives, and what comes behind it takes what it takes
+ * with these; where it is, the host is told what was chosen. Memory of all kinds, rows of ids with gaps.
+ */
+static void routed_by_host(void **state)
+{
+	struct cp_env *e = *state;
+
+	for (int p = IN_HBM; p <= IN_SYSTEM; p++) {
+		struct zw_pkt_route r = {.hdr = HDR(ZW_OP_ROUTE, zw_pkt_route)};
+		struct zw_pkt_gemm_experts g = {
+			.hdr = HDR(ZW_OP_GEMM_EXPERTS, zw_pkt_gemm_experts)};
+		int32_t seen[5 * 2], before[5 * 32], after[5 * 32];
+		struct zw_job_result computed;
+		uint32_t calls = 0;
+		uint64_t ld;
+
+		env_clear(e);
+		r.x = random_tensor(e, p, F32, 5, 9, 0, 0);
+		r.weights = tensor(e, p, F32, 5, 2, 0, 0);
+		r.ids = tensor(e, p, I32, 5, 7, 0, 0);
+		ld = r.ids.stride[0];
+		assert_in_range(ld, 7, 32);
+		r.ids.dim[1] = 2;
+		g.a = random_tensor(e, p, BF16, 5, 64, 0, 0);
+		g.w = random_tensor(e, p, BF16, 9, 48, 64, 0);
+		g.ids = r.ids;
+		g.c = tensor(e, p, BF16, 5, 2, 48, 0);
+		timing_cp(e, (struct zw_cp_config){.routed = on_routed, .route_opaque = seen});
+		EMIT(e, r);
+		EMIT(e, g);
+		env_run_ok(e);
+		computed = e->result;
+		for (uint32_t i = 0; i < 10; i++)
+			assert_int_equal(seen[i], get_i(e, &r.ids, i / 2, i % 2));
+		env_get(e, r.ids.va, before, (4 * ld + 7) * 4);
+
+		timing_cp(e, (struct zw_cp_config){.timing_only = true,
+						   .route = last_experts,
+						   .route_opaque = &calls});
+		e->cmd_bytes = 0;
+		EMIT(e, r);
+		EMIT(e, g);
+		env_run_ok(e);
+		assert_int_equal(calls, 1);
+		for (uint32_t i = 0; i < 5; i++) {
+			assert_int_equal(get_i(e, &r.ids, i, 0), 8);
+			assert_int_equal(get_i(e, &r.ids, i, 1), 7);
+		}
+		/* two experts of those that there were */
+		assert_true(e->result.hbm_read + e->result.sys_read <
+			    computed.hbm_read + computed.sys_read);
+		env_get(e, r.ids.va, after, (4 * ld + 7) * 4);
+		for (uint64_t i = 0; i < 4 * ld + 7; i++)
+			if (i % ld >= 2)
+				assert_int_equal(after[i], before[i]);
+	}
+}
+
 /* What does not fit on the chip is read again, expert by expert. */
 static void sram(void **state)
 {
@@ -364,6 +451,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(swiglu, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(golden, env_setup_plain, env_teardown),
 		cmocka_unit_test_setup_teardown(sram, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(routed_by_host, env_setup, env_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

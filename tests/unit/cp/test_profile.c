@@ -211,6 +211,45 @@ static void bad_files(void **state)
 	assert_int_equal(zw_profile_parse("x", 1, &p, NULL, 0), -EINVAL);
 }
 
+/* Figures of a profile that there is, by value or by factor; all or nothing. */
+static void changes(void **state)
+{
+	static const struct {
+		const char *text, *err;
+	} bad[] = {
+		{"tile_k = x2\nbase = 810e", "line 2: base is not a figure"},
+		{"tile_k = x2\nname = fast", "line 2: name is not a figure"},
+		{"tile_k = x2\nhbm_bw = x0", "line 2: hbm_bw: 'x0' is not a factor"},
+		{"tile_k = x2\nhbm_bw = xx", "line 2: hbm_bw: 'x' is not an unsigned integer"},
+		{"hbm_bw = x9T", "line 1: hbm_bw: 18446744073709551615 is not in "
+				 "1000000..1152921504606846976"},
+		{"hbm_bytes = /1000", "hbm_bytes is not a multiple of 2 MiB"},
+	};
+	const struct zw_profile *base = zw_profile_find("m890");
+	struct zw_profile p = *base;
+	char err[128];
+	const char *text = "hbm_bw = x2\ntile_k = /2\nidle_watts = 7\ntensor_f8_flops = x3";
+
+	(void)state;
+	assert_int_equal(zw_profile_change(text, strlen(text), &p, err, sizeof(err)), 0);
+	assert_int_equal(p.hbm_bw, 2 * base->hbm_bw);
+	assert_int_equal(p.tile_k, base->tile_k / 2);
+	assert_int_equal(p.idle_watts, 7);
+	assert_int_equal(p.tensor_f8_flops, 3 * base->tensor_f8_flops);
+	assert_int_equal(p.units, base->units);
+	assert_int_equal(p.id, ZW_PROFILE_CUSTOM);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		p = *base;
+		assert_int_equal(
+			zw_profile_change(bad[i].text, strlen(bad[i].text), &p, err, sizeof(err)),
+			-EINVAL);
+		assert_string_equal(err, bad[i].err);
+		assert_memory_equal(&p, base, sizeof(p));
+	}
+	/* a file is no change */
+	assert_int_equal(parse("base = 810e\nhbm_bw = x2", &p, err), -EINVAL);
+}
+
 static void files_on_disk(void **state)
 {
 	char path[] = "/tmp/zw-profile-XXXXXX", err[300];
@@ -277,7 +316,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(built_in),  cmocka_unit_test(good_files),
 		cmocka_unit_test(bad_files), cmocka_unit_test(files_on_disk),
-		cmocka_unit_test(fuzz),
+		cmocka_unit_test(changes),   cmocka_unit_test(fuzz),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
