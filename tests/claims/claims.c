@@ -110,9 +110,10 @@ static struct figures decode(struct machine *m, const struct model *model, uint3
 		f = run(m);
 		f.count = n;
 	}
-	/* of the attention engine: KV_WRITE, and the launch of ATTENTION with its second pass */
-	f.launch_ps =
-		model_attention_layers(model) * (p->packet_ps + p->attn_ps + p->attn_split_ps);
+	/* of the attention engine: KV_WRITE, and ATTENTION with a second pass where units share an item */
+	f.launch_ps = model_attention_layers(model) *
+		      (p->packet_ps + p->attn_ps +
+		       (p->units / model->kv_heads > 1 ? p->attn_split_ps : 0));
 	return f;
 }
 
