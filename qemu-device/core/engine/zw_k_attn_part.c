@@ -51,7 +51,7 @@ struct part {
 	float *q;    /* packed */
 	float *wide; /* of a quantised cache: keys of a block, then its values, [key][head][pd] */
 	float *k;    /* wide: a block of packed keys */
-	float *v;    /* wide: of widened values, in panels of weigh_cols columns */
+	float *v;    /* wide: of widened values */
 	float *s;    /* [head, row][SCORES]: scores, then weights */
 	float *m;    /* [head, row]: maximum after the block */
 	/* A row sees the keys of the current block from seen_from on, below seen; none: both are 0. */
@@ -280,21 +280,13 @@ static size_t panel_width(const struct attn_job *job, size_t c)
 	return job->pd - c < cols ? job->pd - c : cols;
 }
 
-/* Values of key j of the block, into panels: so a panel stays in the first-level cache. */
-static void wide_value(struct part *p, uint32_t j, const char *row)
+/* Floats from widened value to value: rows of a power of two would share few sets of the first cache. */
+static size_t value_ld(const struct attn_job *job)
 {
-	const struct attn_job *job = p->job;
-
-	for (size_t c = 0; c < job->pd; c += job->prim->weigh_cols) {
-		size_t width = panel_width(job, c), left = job->kv.d - c;
-
-		job->prim->widen[job->kv.st](p->v + c * KEY_BLOCK + j * width,
-					     row + c * zw_store_size(job->kv.st),
-					     left < width ? left : width);
-	}
+	return job->pd + 16;
 }
 
-/* Packs the block's keys, widens its values, and asks for those of the next block. */
+/* Packs the block's keys and widens its values. */
 static void wide_load(struct part *p, uint32_t count)
 {
 	const struct attn_job *job = p->job;
@@ -307,14 +299,18 @@ static void wide_load(struct part *p, uint32_t count)
 
 		for (uint32_t i = 0; i < n; i++) {
 			rows[i] = p->here.key[j + i];
-			wide_value(p, j + i, p->here.value[j + i]);
-			if (j + i < p->next.count) {
-				ask_for(p, p->next.key[j + i]);
-				ask_for(p, p->next.value[j + i]);
-			}
+			prim->widen[st](p->v + (j + i) * value_ld(job), p->here.value[j + i],
+					job->kv.d);
 		}
 		prim->pack[st](p->k + j * job->pd, prim->tile_cols, rows, n, job->kv.d);
 	}
+}
+
+/* Asks for keys and values [from, end) of the next block, counted together. */
+static void ask_next(const struct part *p, uint32_t from, uint32_t end)
+{
+	for (uint32_t i = from; i < end; i++)
+		ask_for(p, i % 2 ? p->next.value[i / 2] : p->next.key[i / 2]);
 }
 
 static int wide_scores(struct part *p, uint32_t count)
@@ -323,15 +319,23 @@ static int wide_scores(struct part *p, uint32_t count)
 	const struct zw_prim *prim = job->prim;
 	const uint32_t step = prim->tile_rows, cols = prim->tile_cols;
 	uint32_t hot = HOT_KEYS / (uint32_t)(cols * job->pd * sizeof(float)) * cols;
+	uint32_t steps, asked = 0, left = 2 * p->next.count;
 
 	if (!hot)
 		hot = cols;
+	/* A little each time: asking for a block at once takes as long as reading it. */
+	steps = (count + hot - 1) / hot * ((p->rows + step - 1) / step);
 	for (uint32_t j0 = 0; j0 < count; j0 += hot) {
 		for (uint32_t r = 0; r < p->rows; r += step) {
 			uint32_t n = min_u32(step, p->rows - r), from = UINT32_MAX, end = 0;
 
+			uint32_t some = (left - asked + steps - 1) / steps;
+
 			if (zw_pool_cancelled(job->pool))
 				return -ECANCELED;
+			ask_next(p, asked, asked + some);
+			asked += some;
+			steps--;
 			for (uint32_t i = 0; i < n; i++) {
 				end = p->seen[r + i] > end ? p->seen[r + i] : end;
 				if (p->seen[r + i])
@@ -365,8 +369,8 @@ static int wide_weigh(struct part *p)
 			if (p->seen[r])
 				prim->weigh[ZW_ST_F32](n, p->now.acc + r * pd + c, pd,
 						       p->s + r * SCORES + from, SCORES,
-						       p->v + c * KEY_BLOCK + from * width, width,
-						       p->seen[r] - from, width);
+						       p->v + from * value_ld(job) + c,
+						       value_ld(job), p->seen[r] - from, width);
 		}
 	}
 	return 0;
@@ -751,7 +755,7 @@ static size_t lay_out(struct part *p, float *mem, bool few)
 	p->s = carve(mem, &at, (n + ZW_TILE_MAX_ROWS) * SCORES);
 	p->wide = carve(mem, &at, job->kv.quantised ? 2 * KEY_BLOCK * p->task->heads * job->pd : 0);
 	p->k = carve(mem, &at, few ? 0 : (KEY_BLOCK + ZW_TILE_MAX_COLS) * job->pd);
-	p->v = carve(mem, &at, few ? 0 : KEY_BLOCK * job->pd);
+	p->v = carve(mem, &at, few ? 0 : KEY_BLOCK * value_ld(job));
 	p->m = carve(mem, &at, n);
 	p->now.m = carve(mem, &at, n);
 	p->now.l = carve(mem, &at, n);
