@@ -167,11 +167,13 @@ VEC_INLINE v8 v8_times_exp2(v8 p, v8 t, v8 magic)
 	return _mm256_mul_ps(p, _mm256_castsi256_ps(hi));
 }
 
-/* Half sums t_0..t_3 of two lane vectors, side by side. */
+/*
+ * Half sums t_0..t_3 of two lane vectors, side by side. A permutation and a blend, of which there can be
+ * more at a time than of permutations: the other operands of the same sums, a.hi b.lo and a.lo b.hi.
+ */
 VEC_INLINE v8 v8_halves(v8 a, v8 b)
 {
-	return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20),
-			     _mm256_permute2f128_ps(a, b, 0x31));
+	return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x21), _mm256_blend_ps(a, b, 0xf0));
 }
 
 /* u_0, u_1 of four: of a, c in the lower half, of b, d in the upper. */
@@ -179,8 +181,8 @@ VEC_INLINE v8 v8_quarters(v8 a, v8 b, v8 c, v8 d)
 {
 	__m256d x = _mm256_castps_pd(v8_halves(a, b)), y = _mm256_castps_pd(v8_halves(c, d));
 
-	return _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(x, y)),
-			     _mm256_castpd_ps(_mm256_unpackhi_pd(x, y)));
+	return _mm256_add_ps(_mm256_castpd_ps(_mm256_shuffle_pd(x, y, 0x5)),
+			     _mm256_castpd_ps(_mm256_blend_pd(x, y, 0xa)));
 }
 
 /* Totals of eight lane vectors, in the order in which zw_lanes_total() adds. */
