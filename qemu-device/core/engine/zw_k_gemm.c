@@ -6,9 +6,7 @@
  * blocking: where K is cut, the lanes are put aside and taken up again, never their totals. So a
  * row of a large product has the bits of the same row computed alone.
  *
- * Direct: W is read where it lies, a block of it from memory once and from cache again for every
- * group of rows of A, which are widened; meanwhile the next block is asked for, so that neither the
- * memory nor the arithmetic waits.
+ * Direct (zw_k_gemm_direct.c): W is read where it lies.
  *
  * Tiles, for short K, where a direct call has too little to do, and for K so long that only few rows of
  * A fit the second-level cache and it has to be cut: strips of W are widened too, into the first-level
@@ -27,24 +25,8 @@
 /* Bytes of widened strips of W that rows of A meet: the first-level cache. */
 #define HOT_W      (16u << 10)
 
-/* Up to so many rows of A, of so many elements altogether, W passes once: it comes from memory. */
-#define DIRECT_FEW_M 16
-#define DIRECT_FEW_A (192u << 10)
-/* Below this K, what a call costs beside its products is more than widening W. */
-#define DIRECT_MIN_K 768u
-/* Rows of A in a block: fewer are not worth another pass over W, more are of no use. */
-#define DIRECT_MIN_M 24u
-#define DIRECT_MAX_M 512u
-/* Bytes of W and of sums in a task of direct products; of W in a block that all rows of A meet. */
-#define DIRECT_TASK  (512u << 10)
-#define DIRECT_OUT   (256u << 10)
-#define DIRECT_BLOCK (96u << 10)
-/* A multiple of most numbers of rows that a level takes at a time. */
-#define DIRECT_ROWS  24u
-/* How far ahead of the loads a single pass over W asks for it, in bytes of each row. */
-#define AHEAD_BYTES  512u
 /* Multiply-adds below which waking another thread costs more than it gives. */
-#define SMALL_WORK   40000u
+#define SMALL_WORK 40000u
 
 static inline uint32_t min_u32(uint32_t a, uint32_t b)
 {
@@ -89,117 +71,7 @@ void zw_gemm_store_row(const struct gemm_job *job, float *v, uint32_t row, uint3
 			    row_of(&job->bias, 0, col), row_of(&job->residual, row, col), n);
 }
 
-/* Rows of A in group g of n_groups: as equal as can be. */
-static uint32_t group_rows(uint32_t m, uint32_t n_groups, uint32_t g)
-{
-	return m / n_groups + (g < m % n_groups);
-}
-
-/* How many groups m rows of A make in a direct product. */
-static uint32_t direct_groups(const struct gemm_job *job, uint32_t m)
-{
-	return (m + job->prim->direct_rows - 1) / job->prim->direct_rows;
-}
-
-/* Floats of m rows of A packed for direct products. */
-static size_t direct_size(const struct gemm_job *job, uint32_t m)
-{
-	uint32_t n_groups = direct_groups(job, m), rows = 0;
-
-	for (uint32_t g = 0; g < n_groups; g++)
-		rows += job->prim->direct[group_rows(m, n_groups, g) - 1].group;
-	return rows * ZW_PAD((size_t)job->k);
-}
-
-static void direct_pack(const struct gemm_job *job, float *a, uint32_t m0, uint32_t m)
-{
-	uint32_t n_groups = direct_groups(job, m);
-
-	for (uint32_t g = 0, i = 0; g < n_groups; i += group_rows(m, n_groups, g++)) {
-		uint32_t rows = group_rows(m, n_groups, g);
-		uint32_t group = job->prim->direct[rows - 1].group;
-		const void *ptrs[ZW_DIRECT_MAX_ROWS];
-
-		zw_gemm_a_ptrs(ptrs, job, m0 + i, rows, 0);
-		job->prim->pack[job->a.st](a, group, ptrs, rows, job->k);
-		a += group * ZW_PAD((size_t)job->k);
-	}
-}
-
-/*
- * m packed rows of A against rows n0.. of W, the next block of which begins @ahead bytes after it
- * (0: there is none).
- */
-static int direct_block(const struct gemm_job *job, const float *a, uint32_t m, uint32_t n0,
-			uint32_t count, size_t ahead, float *out, size_t ldo)
-{
-	uint32_t n_groups = direct_groups(job, m);
-
-	for (uint32_t g = 0, i = 0; g < n_groups; i += group_rows(m, n_groups, g++)) {
-		uint32_t rows = group_rows(m, n_groups, g);
-		const struct zw_direct *direct = &job->prim->direct[rows - 1];
-		uint32_t cols = direct->cols, apart = (count + cols - 1) / cols;
-		/* Each group asks for its share of the lines. */
-		struct zw_ahead ask = {.bytes = ahead, .first = g, .step = ahead ? n_groups : 0};
-
-		/*
-		 * The rows taken at a time lie apart: each of these streams then runs through
-		 * memory from step to step, which prefetchers follow; neighbouring short rows
-		 * they do not.
-		 */
-		for (uint32_t j = 0; j < apart; j++) {
-			ZW_UNSET float part[ZW_DIRECT_OUT];
-			ZW_UNSET const void *w[ZW_DIRECT_MAX_COLS];
-
-			if (zw_pool_cancelled(job->pool))
-				return -ECANCELED;
-			/* Beyond the last row it stands in for those that are not there. */
-			for (uint32_t c = 0; c < cols; c++)
-				w[c] = zw_k_view_at(&job->w, n0 + min_u32(c * apart + j, count - 1),
-						    0);
-			direct->fn[job->w.st](a, w, job->k, part, ask);
-			for (uint32_t r = 0; r < rows; r++)
-				for (uint32_t c = 0; c < cols && c * apart + j < count; c++)
-					out[(i + r) * ldo + c * apart + j] = part[r * cols + c];
-		}
-		a += direct->group * ZW_PAD((size_t)job->k);
-	}
-	return 0;
-}
-
-/* A block of rows of A against task_n rows of W. */
-static int direct_task(struct gemm_job *job, uint64_t task, unsigned int slot)
-{
-	uint32_t mb = (uint32_t)(task / job->tasks_n), nb = (uint32_t)(task % job->tasks_n);
-	uint32_t m0 = mb * job->task_m, m = min_u32(job->task_m, job->m - m0);
-	uint32_t n0 = nb * job->task_n;
-	uint32_t count = min_u32(job->task_n, job->n - n0);
-	size_t a_size = direct_size(job, job->task_m), ldo = job->task_n;
-	float *a, *out;
-
-	a = zw_pool_scratch(job->pool, slot, sizeof(float) * (a_size + ldo * job->task_m));
-	if (!a)
-		return -ENOMEM;
-	out = a + a_size;
-	if (job->packed[slot] != job->first_task + mb + 1) {
-		direct_pack(job, a, m0, m);
-		job->packed[slot] = job->first_task + mb + 1;
-	}
-	for (uint32_t j = 0; j < count; j += job->block_n) {
-		uint32_t n = min_u32(job->block_n, count - j);
-		size_t ahead = job->block_n == job->task_n ? AHEAD_BYTES : job->w.ld * job->block_n;
-		int err = direct_block(job, a, m, n0 + j, n, ahead, out + j, ldo);
-
-		if (err)
-			return err;
-	}
-	for (uint32_t i = 0; i < m; i++)
-		zw_gemm_store_row(job, out + i * ldo, m0 + i, n0, count);
-	return 0;
-}
-
-/* Blocks of A of equal height, at most `most` rows, whole groups; returns how many there are. */
-static uint32_t cut_rows(struct gemm_job *job, uint32_t most, uint32_t step)
+uint32_t zw_gemm_cut_rows(struct gemm_job *job, uint32_t most, uint32_t step)
 {
 	uint64_t blocks = ((uint64_t)job->m + most - 1) / most;
 
@@ -207,48 +79,6 @@ static uint32_t cut_rows(struct gemm_job *job, uint32_t most, uint32_t step)
 	if (blocks > 1)
 		job->task_m = (job->task_m + step - 1) / step * step;
 	return (uint32_t)(((uint64_t)job->m + job->task_m - 1) / job->task_m);
-}
-
-/* Most rows of A in a block of a direct product; 0: tiles are better. */
-static uint32_t direct_most(const struct gemm_job *job)
-{
-	uint64_t fit = BLOCK_A / sizeof(float) / (job->k ? ZW_PAD((uint64_t)job->k) : 1);
-	uint32_t step = job->prim->direct_rows;
-
-	if (job->m <= DIRECT_FEW_M && (uint64_t)job->m * job->k <= DIRECT_FEW_A)
-		return job->m;
-	if (job->k < DIRECT_MIN_K || fit < DIRECT_MIN_M)
-		return 0;
-	return fit < DIRECT_MAX_M ? (uint32_t)fit / step * step : DIRECT_MAX_M;
-}
-
-/* Rows of A in a task, rows of W in a block and in a task. */
-static uint64_t direct_plan(struct gemm_job *job, bool small, uint32_t most)
-{
-	uint64_t row_bytes = (uint64_t)(job->k ? job->k : 1) * job->w.size, count, share;
-	uint32_t tasks_m = cut_rows(job, most, job->prim->direct_rows);
-
-	if (job->m <= job->prim->direct_rows) {
-		/* W is needed once: long streams. */
-		job->block_n = job->prim->direct[job->m - 1].cols;
-	} else {
-		job->block_n = DIRECT_ROWS;
-		while (job->block_n * row_bytes > DIRECT_BLOCK && job->block_n > 6)
-			job->block_n /= 2;
-	}
-	/* Whole blocks, at least one; long streams, but some tasks for each worker. */
-	count = small ? job->n : DIRECT_TASK / row_bytes;
-	if (count > DIRECT_OUT / sizeof(float) / job->task_m)
-		count = DIRECT_OUT / sizeof(float) / job->task_m;
-	share = (uint64_t)job->n * tasks_m / (4u * zw_pool_workers(job->pool));
-	if (!small && count > share)
-		count = share;
-	count = (count + job->block_n - 1) / job->block_n;
-	job->task_n = (uint32_t)(count ? count : 1) * job->block_n;
-	if (job->m <= job->prim->direct_rows)
-		job->block_n = job->task_n;
-	job->tasks_n = (uint32_t)(((uint64_t)job->n + job->task_n - 1) / job->task_n);
-	return (uint64_t)tasks_m * job->tasks_n;
 }
 
 /* A block of rows of A, elements k0.., packed for tiles. */
@@ -421,7 +251,7 @@ static uint64_t block_plan(struct gemm_job *job)
 	most = BLOCK_A / (job->block_k * sizeof(float)) / step * step;
 	if (most < step)
 		most = step;
-	tasks_m = cut_rows(job, most, step);
+	tasks_m = zw_gemm_cut_rows(job, most, step);
 	job->task_n = BLOCK_N;
 	job->tasks_n = (uint32_t)(((uint64_t)job->n + BLOCK_N - 1) / BLOCK_N);
 	return tasks_m * job->tasks_n;
@@ -429,7 +259,7 @@ static uint64_t block_plan(struct gemm_job *job)
 
 uint64_t zw_gemm_plan(struct gemm_job *job, bool small)
 {
-	uint32_t most = job->q.used ? 0 : direct_most(job);
+	uint32_t most = job->q.used ? 0 : zw_gemm_direct_most(job);
 
 	if (job->scaled) {
 		job->way = GEMM_SCALED;
@@ -440,14 +270,14 @@ uint64_t zw_gemm_plan(struct gemm_job *job, bool small)
 		return zw_gemm_quant_plan(job, small);
 	}
 	job->way = most ? GEMM_DIRECT : GEMM_TILES;
-	return most ? direct_plan(job, small, most) : block_plan(job);
+	return most ? zw_gemm_direct_plan(job, small, most) : block_plan(job);
 }
 
 int zw_gemm_task(struct gemm_job *job, uint64_t task, unsigned int slot)
 {
 	switch (job->way) {
 	case GEMM_DIRECT:
-		return direct_task(job, task, slot);
+		return zw_gemm_direct_task(job, task, slot);
 	case GEMM_QUANT:
 		return zw_gemm_quant_task(job, task, slot);
 	case GEMM_SCALED:

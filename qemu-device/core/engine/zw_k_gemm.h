@@ -66,6 +66,17 @@ void zw_gemm_a_ptrs(const void *rows[], const struct gemm_job *job, uint32_t r0,
 void zw_gemm_store_row(const struct gemm_job *job, float *v, uint32_t row, uint32_t col,
 		       uint32_t n);
 
+/* Cuts A into blocks of equal height, at most `most` rows, whole steps: task_m. Returns how many. */
+uint32_t zw_gemm_cut_rows(struct gemm_job *job, uint32_t most, uint32_t step);
+
+/*
+ * Products that read W where it lies (zw_k_gemm_direct.c): how many rows of A are best taken at a time,
+ * 0 if tiles are better; the rest as above.
+ */
+uint32_t zw_gemm_direct_most(const struct gemm_job *job);
+uint64_t zw_gemm_direct_plan(struct gemm_job *job, bool small, uint32_t most);
+int zw_gemm_direct_task(struct gemm_job *job, uint64_t task, unsigned int slot);
+
 /* A and W quantised (zw_k_gemm_scaled.c): whether they go together, 0, -EINVAL or -EOPNOTSUPP. */
 int zw_gemm_scaled_check(struct gemm_job *job, uint32_t dtype, const struct zw_k_scales *scale);
 uint64_t zw_gemm_scaled_plan(struct gemm_job *job);

@@ -63,6 +63,31 @@ struct zw_ahead {
 	unsigned int first, step;
 };
 
+/*
+ * Memory that a direct product asks the second-level cache for while it reads other memory, in ascending
+ * order: @bytes from @at on, and of each @ld bytes behind it; some lines for every @step-th line of its
+ * own rows. step 0: nothing.
+ */
+struct zw_ask {
+	const char *at, *end; /* end: of the current row */
+	size_t bytes, ld;
+	unsigned int step, wait;
+};
+
+/* Neighbouring rows of W, for packed rows of A. */
+struct zw_direct_rows {
+	const char *w;
+	size_t ld;       /* bytes from row to row */
+	size_t count, k; /* rows, and elements of each */
+	/*
+	 * out[i * ldo + j] = dot(row i of A, row j of W); behind the last one, each row of out has room for
+	 * ZW_DIRECT_MAX_COLS more.
+	 */
+	float *out;
+	size_t ldo;
+	struct zw_ask ask; /* goes on from call to call */
+};
+
 /* Direct product of a fixed number of rows of A. */
 struct zw_direct {
 	/*
@@ -71,6 +96,11 @@ struct zw_direct {
 	 */
 	void (*fn[ZW_ST_COUNT])(const float *a, const void *const *w, size_t k, float *out,
 				struct zw_ahead ahead);
+	/*
+	 * The same of as many rows of W as there are. NULL for one row of A where direct_rows > 2: of more rows
+	 * none is ever left alone.
+	 */
+	void (*block[ZW_ST_COUNT])(const float *a, struct zw_direct_rows *rows);
 	unsigned int cols;  /* rows of W at a time, <= ZW_DIRECT_MAX_COLS */
 	unsigned int group; /* rows of A as packed: the rows or more */
 };

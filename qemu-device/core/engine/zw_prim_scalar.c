@@ -170,7 +170,31 @@ static inline void direct(unsigned int rows, const float *a, const void *const *
 	}
 }
 
+static inline void direct_rows(unsigned int rows, enum zw_store st, const float *a,
+			       const struct zw_direct_rows *r)
+{
+	for (size_t j = 0; j < r->count; j++) {
+		const char *w = r->w + j * r->ld;
+
+		for (unsigned int i = 0; i < rows; i++) {
+			float s[ZW_LANES] = {0};
+
+			for (size_t c = 0; c < ZW_PAD(r->k); c++) {
+				float y = c < r->k ? load(w, st, c) : 0.0f;
+				float x = a[(c / ZW_LANES * rows + i) * ZW_LANES + c % ZW_LANES];
+
+				s[c % ZW_LANES] = fmaf(x, y, s[c % ZW_LANES]);
+			}
+			r->out[i * r->ldo + j] = zw_lanes_total(s);
+		}
+	}
+}
+
 #define DIRECT(rows, st, name)                                                                     \
+	static void direct_rows_##rows##_##name(const float *a, struct zw_direct_rows *r)          \
+	{                                                                                          \
+		direct_rows(rows, st, a, r);                                                       \
+	}                                                                                          \
 	static void direct_##rows##_##name(const float *a, const void *const *w, size_t k,         \
 					   float *out, struct zw_ahead ahead)                      \
 	{                                                                                          \
@@ -377,9 +401,11 @@ const struct zw_prim zw_prim_scalar = {
 	.tiles = tiles,
 	.direct_rows = DIRECT_ROWS,
 	.direct = {{.fn = {direct_1_f32, direct_1_bf16, direct_1_f16},
+		    .block = {direct_rows_1_f32, direct_rows_1_bf16, direct_rows_1_f16},
 		    .cols = DIRECT_COLS,
 		    .group = 1},
 		   {.fn = {direct_2_f32, direct_2_bf16, direct_2_f16},
+		    .block = {direct_rows_2_f32, direct_rows_2_bf16, direct_rows_2_f16},
 		    .cols = DIRECT_COLS,
 		    .group = 2}},
 	.epilogue = epilogue,

@@ -357,15 +357,30 @@ VEC_INLINE void direct_step(const unsigned int units, const unsigned int cols, v
 	}
 }
 
-/* Several rows of A, side by side. */
-VEC_INLINE void direct_many(const unsigned int rows, const unsigned int cols,
-			    const enum zw_store st, const float *a, const void *const *w, size_t k,
-			    float *out, const struct zw_ahead ahead)
+/* A little of what is asked for, every time that a line of each of cols rows is read. */
+VEC_INLINE void ask_some(const unsigned int cols, struct zw_ask *ask)
 {
-	const unsigned int units = (rows + VEC_GROUPS - 1) / VEC_GROUPS;
+	if (!ask->step || ask->wait--)
+		return;
+	ask->wait = ask->step - 1;
+#pragma GCC unroll 8
+	for (unsigned int j = 0; j < cols; j++)
+		_mm_prefetch(ask->at + j * 64, _MM_HINT_T1);
+	ask->at += cols * 64;
+	if (ask->at >= ask->end) {
+		ask->at = ask->end - ask->bytes + ask->ld;
+		ask->end += ask->ld;
+	}
+}
+
+/* Sums of several rows of A, side by side; asks for what ask says, or ahead if that is NULL. */
+VEC_INLINE void direct_sums(const unsigned int units, const unsigned int cols,
+			    const enum zw_store st, vec s[][8], const float *a,
+			    const void *const *w, size_t k, const struct zw_ahead *ahead,
+			    struct zw_ask *ask)
+{
 	const size_t line = LINE(st), size = 64 / line;
-	unsigned int wait = ahead.first;
-	ZW_UNSET vec s[8][8];
+	unsigned int wait = ask ? 0 : ahead->first;
 	size_t c = 0;
 
 #pragma GCC unroll 8
@@ -374,7 +389,10 @@ VEC_INLINE void direct_many(const unsigned int rows, const unsigned int cols,
 		for (unsigned int j = 0; j < cols; j++)
 			s[i][j] = vec_zero();
 	while (c + line <= k) {
-		ask_ahead(cols, w, c * size, &ahead, &wait);
+		if (ask)
+			ask_some(cols, ask);
+		else
+			ask_ahead(cols, w, c * size, ahead, &wait);
 #pragma GCC unroll 4
 		for (size_t i = 0; i < line; i += ZW_LANES)
 			direct_step(units, cols, s, a + i * units * VEC_GROUPS, w, st, c + i,
@@ -386,6 +404,15 @@ VEC_INLINE void direct_many(const unsigned int rows, const unsigned int cols,
 		direct_step(units, cols, s, a, w, st, c, ZW_LANES);
 	if (c < k)
 		direct_step(units, cols, s, a, w, st, c, k - c);
+}
+
+VEC_INLINE void direct_many(const unsigned int rows, const unsigned int cols,
+			    const enum zw_store st, const float *a, const void *const *w, size_t k,
+			    float *out, const struct zw_ahead ahead)
+{
+	ZW_UNSET vec s[8][8];
+
+	direct_sums((rows + VEC_GROUPS - 1) / VEC_GROUPS, cols, st, s, a, w, k, &ahead, NULL);
 #pragma GCC unroll 8
 	for (unsigned int at = 0; at < rows * cols; at += 8) {
 		ZW_UNSET v8 t[8];
@@ -400,6 +427,66 @@ VEC_INLINE void direct_many(const unsigned int rows, const unsigned int cols,
 			v8_store(out + at, v8_totals(t));
 		else
 			_mm_storeu_ps(out + at, v8_totals4(t[0], t[1], t[2], t[3]));
+	}
+}
+
+/* Totals by rows of A; what is written behind the last column, the next ones overwrite. */
+VEC_INLINE void direct_totals(const unsigned int rows, const unsigned int cols, vec s[][8],
+			      float *out, size_t ldo)
+{
+	const unsigned int each = cols > 4 ? 1 : 2; /* rows at a time */
+
+#pragma GCC unroll 8
+	for (unsigned int r = 0; r < rows; r += each) {
+		ZW_UNSET v8 t[8];
+		v8 sums;
+
+#pragma GCC unroll 8
+		for (unsigned int i = 0; i < 8; i++) {
+			unsigned int row = r + i / (8 / each), col = i % (8 / each);
+
+			row = row < rows ? row : r;
+			col = col < cols ? col : 0;
+			t[i] = vec_group(s[row / VEC_GROUPS][col], row % VEC_GROUPS);
+		}
+		sums = v8_totals(t);
+		if (each == 1) {
+			v8_store(out + r * ldo, sums);
+			continue;
+		}
+		_mm_storeu_ps(out + r * ldo, _mm256_castps256_ps128(sums));
+		if (r + 1 < rows)
+			_mm_storeu_ps(out + (r + 1) * ldo, _mm256_extractf128_ps(sums, 1));
+	}
+}
+
+/* cols rows of W. Called, not inlined: or the compiler runs out of registers for the sums. */
+VEC_INLINE void direct_cols(const unsigned int rows, const unsigned int cols,
+			    const enum zw_store st, const float *a, const void *const *w, size_t k,
+			    float *out, size_t ldo, struct zw_ask *ask)
+{
+	struct zw_ask mine = *ask;
+	ZW_UNSET vec s[8][8];
+
+	direct_sums((rows + VEC_GROUPS - 1) / VEC_GROUPS, cols, st, s, a, w, k, NULL, &mine);
+	*ask = mine;
+	direct_totals(rows, cols, s, out, ldo);
+}
+
+typedef void direct_cols_fn(const float *a, const void *const *w, size_t k, float *out, size_t ldo,
+			    struct zw_ask *ask);
+
+VEC_INLINE void direct_rows(const unsigned int cols, direct_cols_fn *fn, const float *a,
+			    struct zw_direct_rows *r)
+{
+	for (size_t j = 0; j < r->count; j += cols) {
+		ZW_UNSET const void *w[8];
+
+		/* Beyond the last row it stands in for those that are not there. */
+#pragma GCC unroll 8
+		for (unsigned int c = 0; c < cols; c++)
+			w[c] = r->w + (j + c < r->count ? j + c : r->count - 1) * r->ld;
+		fn(a, w, r->k, r->out + j, r->ldo, &r->ask);
 	}
 }
 
@@ -421,22 +508,26 @@ VEC_FN static void direct_one_f16(const float *a, const void *const *w, size_t k
 	direct_one(ZW_ST_F16, a, w, k, out, ahead);
 }
 
-#define DIRECT_FN(rows, cols)                                                                      \
-	VEC_FN static void direct_##rows##_f32(const float *a, const void *const *w, size_t k,     \
-					       float *out, struct zw_ahead ahead)                  \
+#define DIRECT_FN_ST(rows, cols, st, name)                                                         \
+	VEC_FN static void direct_##rows##_##name(const float *a, const void *const *w, size_t k,  \
+						  float *out, struct zw_ahead ahead)               \
 	{                                                                                          \
-		direct_many(rows, cols, ZW_ST_F32, a, w, k, out, ahead);                           \
+		direct_many(rows, cols, st, a, w, k, out, ahead);                                  \
 	}                                                                                          \
-	VEC_FN static void direct_##rows##_bf16(const float *a, const void *const *w, size_t k,    \
-						float *out, struct zw_ahead ahead)                 \
+	VEC_FN __attribute__((noinline)) static void direct_cols_##rows##_##name(                  \
+		const float *a, const void *const *w, size_t k, float *out, size_t ldo,            \
+		struct zw_ask *ask)                                                                \
 	{                                                                                          \
-		direct_many(rows, cols, ZW_ST_BF16, a, w, k, out, ahead);                          \
+		direct_cols(rows, cols, st, a, w, k, out, ldo, ask);                               \
 	}                                                                                          \
-	VEC_FN static void direct_##rows##_f16(const float *a, const void *const *w, size_t k,     \
-					       float *out, struct zw_ahead ahead)                  \
+	VEC_FN static void direct_rows_##rows##_##name(const float *a, struct zw_direct_rows *r)   \
 	{                                                                                          \
-		direct_many(rows, cols, ZW_ST_F16, a, w, k, out, ahead);                           \
+		direct_rows(cols, direct_cols_##rows##_##name, a, r);                              \
 	}
+#define DIRECT_FN(rows, cols)                                                                      \
+	DIRECT_FN_ST(rows, cols, ZW_ST_F32, f32)                                                   \
+	DIRECT_FN_ST(rows, cols, ZW_ST_BF16, bf16)                                                 \
+	DIRECT_FN_ST(rows, cols, ZW_ST_F16, f16)
 DIRECT_TABLE(DIRECT_FN)
 
 /* --- attention: weights times values --- */
@@ -857,6 +948,8 @@ VEC_FN static void divide(float *x, float s, size_t n)
 #define DIRECT_ENTRY(rows, cols_)                                                                  \
 	[(rows)-1] = {                                                                             \
 		.fn = {direct_##rows##_f32, direct_##rows##_bf16, direct_##rows##_f16},            \
+		.block = {direct_rows_##rows##_f32, direct_rows_##rows##_bf16,                     \
+			  direct_rows_##rows##_f16},                                               \
 		.cols = (cols_),                                                                   \
 		.group = ((rows) + VEC_GROUPS - 1) / VEC_GROUPS * VEC_GROUPS,                      \
 	},
