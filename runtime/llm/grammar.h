@@ -182,14 +182,6 @@ bool gr_string_keys(struct gr_builder *b, const cJSON *schema, struct gr_string_
 
 /* ---- grammar_calls.c: calls of tools ---- */
 
-/* An object of the list of tools. */
-struct gr_tool {
-	const char *name;
-	const cJSON *parameters; /* a schema */
-};
-
-/* False after a failure. What $ref refer to is that tool's then. */
-bool gr_tool(struct gr_builder *b, const cJSON *it, struct gr_tool *t);
 /* {"name": ..., "arguments": ...} of any of the tools, a line break or nothing around it. */
 void gr_json_calls(struct gr_builder *b, const cJSON *tools, uint32_t from, uint32_t to);
 /* Behind "<function=": of any of the tools, up to </function> and with it. */

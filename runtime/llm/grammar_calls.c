@@ -14,7 +14,14 @@ uint32_t gr_newline(struct gr_builder *b, uint32_t from)
 	return to;
 }
 
-bool gr_tool(struct gr_builder *b, const cJSON *it, struct gr_tool *t)
+/* An object of the list of tools. */
+struct tool {
+	const char *name;
+	const cJSON *parameters; /* a schema */
+};
+
+/* False after a failure. What $ref refer to is that tool's then. */
+static bool read_tool(struct gr_builder *b, const cJSON *it, struct tool *t)
 {
 	static const char empty[] = "{\"type\":\"object\",\"additionalProperties\":false}";
 	const cJSON *f = cJSON_IsObject(it) ? gr_get(b, it, "function") : NULL, *name;
@@ -35,9 +42,31 @@ bool gr_tool(struct gr_builder *b, const cJSON *it, struct gr_tool *t)
 	return !b->ret;
 }
 
+/* A call of any of the tools, between two states. */
+static void each_tool(struct gr_builder *b, const cJSON *tools,
+		      void (*call)(struct gr_builder *b, const struct tool *t, uint32_t from,
+				   uint32_t to),
+		      uint32_t from, uint32_t to)
+{
+	const cJSON *it;
+	size_t i = 0;
+
+	if (!cJSON_IsArray(tools))
+		gr_fail(b, -EBADMSG, "the tools are no list");
+	cJSON_ArrayForEach(it, tools)
+	{
+		size_t had = gr_enter_index(b, NULL, i++);
+		struct tool t;
+
+		if (read_tool(b, it, &t))
+			call(b, &t, from, to);
+		gr_leave(b, had);
+	}
+}
+
 /* ---- as JSON ---- */
 
-static void json_call(struct gr_builder *b, const struct gr_tool *t, uint32_t from, uint32_t to)
+static void json_call(struct gr_builder *b, const struct tool *t, uint32_t from, uint32_t to)
 {
 	cJSON *name = cJSON_CreateString(t->name);
 	char *json = name ? cJSON_PrintUnformatted(name) : NULL;
@@ -60,20 +89,8 @@ static void json_call(struct gr_builder *b, const struct gr_tool *t, uint32_t fr
 void gr_json_calls(struct gr_builder *b, const cJSON *tools, uint32_t from, uint32_t to)
 {
 	uint32_t call = gr_newline(b, from), behind = gr_state(b);
-	const cJSON *it;
-	size_t i = 0;
 
-	if (!cJSON_IsArray(tools))
-		gr_fail(b, -EBADMSG, "the tools are no list");
-	cJSON_ArrayForEach(it, tools)
-	{
-		size_t had = gr_enter_index(b, NULL, i++);
-		struct gr_tool t;
-
-		if (gr_tool(b, it, &t))
-			json_call(b, &t, call, behind);
-		gr_leave(b, had);
-	}
+	each_tool(b, tools, json_call, call, behind);
 	gr_empty(b, gr_newline(b, behind), to);
 }
 
@@ -239,7 +256,7 @@ static const cJSON *named(struct gr_builder *b, const cJSON *schema)
 	return b->ret ? NULL : s;
 }
 
-static void xml_call(struct gr_builder *b, const struct gr_tool *t, uint32_t from, uint32_t to)
+static void xml_call(struct gr_builder *b, const struct tool *t, uint32_t from, uint32_t to)
 {
 	uint32_t at = gr_newline(b, tag_name(b, from, t->name)), next;
 	const cJSON *s = named(b, t->parameters), *props, *required, *it;
@@ -273,20 +290,7 @@ static void xml_call(struct gr_builder *b, const struct gr_tool *t, uint32_t fro
 
 void gr_xml_calls(struct gr_builder *b, const cJSON *tools, uint32_t from, uint32_t to)
 {
-	const cJSON *it;
-	size_t i = 0;
-
-	if (!cJSON_IsArray(tools))
-		gr_fail(b, -EBADMSG, "the tools are no list");
-	cJSON_ArrayForEach(it, tools)
-	{
-		size_t had = gr_enter_index(b, NULL, i++);
-		struct gr_tool t;
-
-		if (gr_tool(b, it, &t))
-			xml_call(b, &t, from, to);
-		gr_leave(b, had);
-	}
+	each_tool(b, tools, xml_call, from, to);
 }
 
 int zw_grammar_open_tool_calls(const char *tools, size_t len, uint32_t flags,
