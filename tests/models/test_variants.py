@@ -8,45 +8,20 @@ it, or words of the refusal.
 usage: test_variants.py ZW_RUN MODELS    (TAP on standard output; skipped without a firmware image)
 """
 
-import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
 
 sys.dont_write_bytecode = True
+from checkpoint import decode, encode, read_file, read_json, write_file, write_json  # noqa: E402
 from tap import done, ok  # noqa: E402
 
 ZW_RUN, MODELS = sys.argv[1:3]
 TIED = "tiny-qwen3-tied"
 IDS = [5, 17, 300, 2, 99, 41, 7, 8]
 PLAIN = [8, 88, 88, 88, 88, 88]  # TIED as it is
-
-
-def load(path):
-    """A safetensors file as {name: (dtype, shape, bytes)}."""
-    with open(path, "rb") as f:
-        data = f.read()
-    size = struct.unpack("<Q", data[:8])[0]
-    out = {}
-    for name, t in json.loads(data[8:8 + size]).items():
-        if name != "__metadata__":
-            a, b = t["data_offsets"]
-            out[name] = (t["dtype"], t["shape"], data[8 + size + a:8 + size + b])
-    return out
-
-
-def store(path, tensors):
-    head, data = {}, b""
-    for name, (dtype, shape, raw) in tensors.items():
-        head[name] = {"dtype": dtype, "shape": shape,
-                      "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    text = json.dumps(head).encode()
-    with open(path, "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text + data)
 
 
 class Copy:
@@ -64,22 +39,20 @@ class Copy:
         return os.path.join(self.dir, name)
 
     def read(self, name):
-        with open(self.path(name), encoding="utf-8") as f:
-            return json.load(f)
+        return read_json(self.dir, name)
 
     def write(self, name, value):
-        with open(self.path(name), "w", encoding="utf-8") as f:
-            json.dump(value, f)
+        write_json(value, self.dir, name)
 
     def update(self, name, **keys):
         self.write(name, {**self.read(name), **keys})
         return self
 
     def tensors(self):
-        return load(self.path("model.safetensors"))
+        return read_file(self.path("model.safetensors"))
 
     def store(self, tensors, name="model.safetensors"):
-        store(self.path(name), tensors)
+        write_file(self.path(name), tensors)
         return self
 
     def run(self, *args, n=6):
@@ -218,9 +191,8 @@ def padding(tmp):
     dtype, shape, raw = t["model.embed_tokens.weight"]
     row = len(raw) // shape[0]
     best = raw[want[0] * row:(want[0] + 1) * row]
-    # BF16: an exponent two higher is four times the value, so that this row's logit is, too.
-    loud = b"".join(struct.pack("<H", v + 0x100 if v & 0x7f80 else v)
-                    for (v,) in struct.iter_unpack("<H", best))
+    # Four times the value, so that this row's logit is, too.
+    loud = encode(4 * decode(best, dtype), dtype)
     t["model.embed_tokens.weight"] = (dtype, [shape[0] + 8, shape[1]], raw + loud + bytes(7 * row))
     c.store(t).update("config.json", vocab_size=shape[0] + 8)
     tok = c.read("tokenizer.json")

@@ -9,12 +9,12 @@ usage: test_zw_perplexity.py ZW_PERPLEXITY ZW_RUN ZW_TOKENIZE MODELS    (TAP on 
 import json
 import math
 import os
-import struct
 import subprocess
 import sys
 import tempfile
 
 sys.dont_write_bytecode = True
+from checkpoint import np, read_json, write_json  # noqa: E402
 from tap import done, ok  # noqa: E402
 
 TOOL, ZW_RUN, ZW_TOKENIZE, MODELS = sys.argv[1:5]
@@ -39,15 +39,8 @@ def measure(*args, **kw):
 
 
 def read_npy(path):
-    with open(path, "rb") as f:
-        data = f.read()
-    major, = struct.unpack_from("B", data, 6)
-    size, = struct.unpack_from("<H" if major == 1 else "<I", data, 8)
-    start = (10 if major == 1 else 12) + size
-    header = eval(data[12 - 2 * (major == 1):start], {"__builtins__": {}})  # a dict of literals
-    rows, cols = header["shape"]
-    flat = struct.unpack_from(f"<{rows * cols}f", data, start)
-    return [flat[i * cols:(i + 1) * cols] for i in range(rows)]
+    """Rows as lists."""
+    return np.load(path).tolist()
 
 
 def nll(row, token):
@@ -57,15 +50,13 @@ def nll(row, token):
 
 def write_ids(tmp, ids):
     path = os.path.join(tmp, "ids.json")
-    with open(path, "w", encoding="utf-8") as f:
-        json.dump(ids, f)
+    write_json(ids, path)
     return path
 
 
 def stored(tmp):
     """Logits of another implementation, in binary32: as near as BF16 noise lets it be."""
-    with open(os.path.join(KDOC, "expected", "prompt_ids.json"), encoding="utf-8") as f:
-        prompts = json.load(f)
+    prompts = read_json(KDOC, "expected", "prompt_ids.json")
     for k, ids in enumerate(prompts):
         rows = read_npy(os.path.join(KDOC, "expected", f"logits_{k}.npy"))
         want = math.fsum(nll(rows[i], ids[i + 1]) for i in range(len(ids) - 1))
