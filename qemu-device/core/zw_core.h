@@ -40,6 +40,30 @@ struct zw_settled_job {
 	uint64_t end_ps;
 };
 
+/* What a settled packet was when it is none: the command processor began the job. */
+#define ZW_SETTLED_BEGIN 0x10000u
+
+/* A packet in the time of the whole device, or the begin of a job; picoseconds since its reset. */
+struct zw_settled_packet {
+	unsigned int queue;
+	uint64_t seqno;              /* of its job */
+	uint32_t index;              /* of the packet in its job, from 0 */
+	uint32_t opcode;             /* enum zw_opcode or ZW_SETTLED_BEGIN */
+	uint32_t tag;                /* struct zw_pkt.tag */
+	uint32_t rows;               /* that it worked on; 0: none, or it has no rows */
+	unsigned int engine;         /* enum zw_engine */
+	uint64_t start_ps;           /* its engine took it */
+	uint64_t end_ps;             /* everything of it had ended */
+	uint64_t fixed_ps;           /* of that before it computes; all of a begin */
+	uint64_t compute_ps;         /* of that it computed, beside memory */
+	struct {                     /* each memory port; all 0: it did not use that */
+		uint64_t request_ps; /* asked for */
+		uint64_t start_ps;   /* served from then */
+		uint64_t end_ps;     /* ... until then */
+	} port[ZW_PORTS];
+	uint64_t wait_ps[ZW_WAITS]; /* that it waited for what; PCIe: both directions added up */
+};
+
 enum zw_log_level { ZW_LOG_ERROR, ZW_LOG_GUEST_ERROR, ZW_LOG_INFO, ZW_LOG_TRACE };
 
 /*
@@ -83,6 +107,12 @@ struct zw_host_ops {
 	 * call the core. Optional.
 	 */
 	void (*job_settled)(void *opaque, const struct zw_settled_job *job);
+	/*
+	 * What a packet took is settled: each packet once, and once the begin of its job, all before job_settled of their job.
+	 * Those of an engine come in the order in which they ran; otherwise in the order in which their end became known.
+	 * Must not call the core. Optional.
+	 */
+	void (*packet_settled)(void *opaque, const struct zw_settled_packet *packet);
 	/* See zw_device_reset_begin() and zw_device_stop(); optional. */
 	void (*reset_done)(void *opaque);
 	void (*stopped)(void *opaque);

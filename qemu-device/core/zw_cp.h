@@ -67,7 +67,9 @@ struct zw_cp_config {
 	void *boundary_opaque;
 	/* a job was settled; with a lock held: it must not call the CP. May be NULL */
 	void (*settled)(void *opaque, const struct zw_settled_job *job);
-	void *settled_opaque;
+	/* the same for a packet */
+	void (*packet_settled)(void *opaque, const struct zw_settled_packet *packet);
+	void *settled_opaque; /* of both */
 	/*
 	 * Packets are prepared and take their simulated time, but compute nothing: what the engines
 	 * would write keeps its contents. Index data and row counts still come from memory.

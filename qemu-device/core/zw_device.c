@@ -133,6 +133,13 @@ static void cp_settled(void *opaque, const struct zw_settled_job *job)
 	dev->ops.job_settled(dev->opaque, job);
 }
 
+static void cp_packet_settled(void *opaque, const struct zw_settled_packet *packet)
+{
+	struct zw_device *dev = opaque;
+
+	dev->ops.packet_settled(dev->opaque, packet);
+}
+
 static void rv_trap(void *opaque, uint64_t cause, uint64_t epc, uint64_t tval)
 {
 	/* Interrupts are the firmware's daily life. */
@@ -376,6 +383,8 @@ static int make_parts(struct zw_device *dev, const struct zw_device_config *cfg,
 				  .boundary = cp_boundary,
 				  .boundary_opaque = dev,
 				  .settled = dev->ops.job_settled ? cp_settled : NULL,
+				  .packet_settled =
+					  dev->ops.packet_settled ? cp_packet_settled : NULL,
 				  .settled_opaque = dev,
 				  .timing_only = cfg->timing_only,
 				  .route = cfg->route,

@@ -311,16 +311,19 @@ static void signal_value(struct zw_cp_replay *r, struct zw_cp_log_entry *e,
 	sem->signalled->entry[sem->signalled->n - 1] = (uint32_t)(e - r->pool);
 }
 
-void zw_cp_replay_packet(struct zw_cp_replay *r, unsigned int queue, unsigned int engine,
-			 const struct zw_pkt *hdr, const struct zw_cp_work *work,
-			 const struct zw_cp_sem_use *sem)
+void zw_cp_replay_packet(struct zw_cp_replay *r, unsigned int queue,
+			 const struct zw_cp_retired *packet)
 {
+	const struct zw_cp_sem_use *sem = &packet->sem;
+	const struct zw_pkt *hdr = packet->hdr;
 	struct zw_cp_log_entry *e;
 
 	pthread_mutex_lock(&r->lock);
 	e = new_entry(r, queue, ZW_CP_LOG_PACKET);
-	e->work = *work;
-	e->engine = (uint8_t)engine;
+	e->job = packet->job;
+	e->work = *packet->work;
+	e->engine = (uint8_t)packet->engine;
+	e->name = (struct zw_cp_name){packet->index, hdr->opcode, hdr->tag, packet->rows};
 	e->wait = hdr->wait;
 	e->signal = hdr->signal;
 	e->deps = hdr->flags & ZW_PKT_F_DEPS ? 1 : 0;
@@ -359,6 +362,7 @@ int zw_cp_replay_init(struct zw_cp_replay *r, const struct zw_cp_config *cfg,
 	*r = (struct zw_cp_replay){.pmu = cfg->pmu,
 				   .sems = sems,
 				   .settled = cfg->settled,
+				   .packet_settled = cfg->packet_settled,
 				   .settled_opaque = cfg->settled_opaque,
 				   .free_head = NONE,
 				   .num_queues = num_queues};

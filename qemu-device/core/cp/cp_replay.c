@@ -31,6 +31,11 @@ static void sum(struct zw_cp_replay *r, size_t offset, uint64_t n)
 }
 #define SUM(r, counter, n) sum((r), offsetof(struct zw_pmu, counter), (n))
 
+static enum zw_wait port_wait(unsigned int port)
+{
+	return port == ZW_PORT_HBM ? ZW_WAIT_HBM : ZW_WAIT_PCIE;
+}
+
 /* When something that could begin at `from` begins, as it waits for `until`. */
 static uint64_t wait_until(struct zw_cp_replay *r, enum zw_wait why, uint64_t from, uint64_t until)
 {
@@ -164,6 +169,34 @@ static bool next_event(const struct zw_cp_replay *r, struct event *best)
 
 /* -- what happens ----------------------------------------------------------------------------------------- */
 
+/* Only for who wants to know. */
+static void tell_packet(const struct zw_cp_replay *r, unsigned int engine)
+{
+	const struct zw_cp_server *s = &r->engine[engine];
+	struct zw_settled_packet p = {.queue = s->queue,
+				      .seqno = s->job,
+				      .index = s->name.index,
+				      .opcode = s->name.opcode,
+				      .tag = s->name.tag,
+				      .rows = s->name.rows,
+				      .engine = engine,
+				      .start_ps = s->start,
+				      .end_ps = s->end,
+				      .fixed_ps = s->fixed_ps,
+				      .compute_ps = s->compute_ps};
+
+	memcpy(p.wait_ps, s->waited_ps, sizeof(p.wait_ps));
+	for (unsigned int i = 0; i < ZW_PORTS; i++) {
+		if (!s->port_ps[i])
+			continue;
+		p.port[i].request_ps = s->request_ps[i];
+		p.port[i].start_ps = s->served_ps[i];
+		p.port[i].end_ps = zw_cp_add_sat(s->served_ps[i], s->port_ps[i]);
+		p.wait_ps[port_wait(i)] += s->served_ps[i] - s->request_ps[i];
+	}
+	r->packet_settled(r->settled_opaque, &p);
+}
+
 /* All of the packet that the engine has is known. */
 static void complete(struct zw_cp_replay *r, unsigned int engine)
 {
@@ -186,6 +219,23 @@ static void complete(struct zw_cp_replay *r, unsigned int engine)
 	sum(r, offsetof(struct zw_pmu, settled_busy_ps) + engine * sizeof(uint64_t),
 	    s->end - s->start);
 	SUM(r, settled_packets, 1);
+	if (r->packet_settled)
+		tell_packet(r, engine);
+}
+
+static void tell_begin(const struct zw_cp_replay *r, const struct zw_cp_line *l,
+		       const struct zw_cp_log_entry *e)
+{
+	struct zw_settled_packet p = {.queue = e->queue,
+				      .seqno = e->job,
+				      .opcode = ZW_SETTLED_BEGIN,
+				      .engine = ZW_ENGINE_CP,
+				      .start_ps = l->start,
+				      .end_ps = l->now,
+				      .fixed_ps = l->now - l->start};
+
+	p.wait_ps[ZW_WAIT_ENGINE] = l->start - l->release;
+	r->packet_settled(r->settled_opaque, &p);
 }
 
 static void begin_job(struct zw_cp_replay *r, struct zw_cp_line *l, const struct zw_cp_log_entry *e)
@@ -197,18 +247,27 @@ static void begin_job(struct zw_cp_replay *r, struct zw_cp_line *l, const struct
 	l->now = l->base = cp->free_ps = zw_cp_add_sat(l->start, e->work.fixed_ps);
 	l->in_job = true;
 	SUM(r, settled_busy_ps[ZW_ENGINE_CP], l->now - l->start);
+	if (r->packet_settled)
+		tell_begin(r, l, e);
 }
 
 static void begin_packet(struct zw_cp_replay *r, uint32_t queue, const struct zw_cp_log_entry *e)
 {
 	struct zw_cp_line *l = &r->line[queue];
 	struct zw_cp_server *s = &r->engine[e->engine];
-	uint64_t at_engine, issued, start, tokens = 0;
+	uint64_t at_engine, issued, start, signalled, tokens = 0;
 
 	ready(l, e, &tokens);
 	start = wait_until(r, ZW_WAIT_TOKENS, l->base, tokens);
-	start = wait_until(r, ZW_WAIT_SEMAPHORE, start, e->not_before);
-	at_engine = wait_until(r, ZW_WAIT_ENGINE, max64(start, l->floor), s->free_ps);
+	signalled = wait_until(r, ZW_WAIT_SEMAPHORE, start, e->not_before);
+	at_engine = wait_until(r, ZW_WAIT_ENGINE, max64(signalled, l->floor), s->free_ps);
+	s->waited_ps[ZW_WAIT_TOKENS] = start - l->base;
+	s->waited_ps[ZW_WAIT_SEMAPHORE] = signalled - start;
+	s->waited_ps[ZW_WAIT_ENGINE] = at_engine - max64(signalled, l->floor);
+	s->job = e->job;
+	s->name = e->name;
+	s->fixed_ps = e->work.fixed_ps;
+	s->compute_ps = e->work.compute_ps;
 	issued = zw_cp_add_sat(at_engine, e->work.fixed_ps);
 	s->held = true;
 	r->held |= 1u << e->engine;
@@ -253,11 +312,11 @@ static void starts(struct zw_cp_replay *r, const struct event *ev)
 static void at_port(struct zw_cp_replay *r, const struct event *ev)
 {
 	struct zw_cp_server *s = &r->engine[ev->engine];
-	enum zw_wait why = ev->port == ZW_PORT_HBM ? ZW_WAIT_HBM : ZW_WAIT_PCIE;
-	uint64_t start = wait_until(r, why, ev->time, r->port_free[ev->port]);
+	uint64_t start = wait_until(r, port_wait(ev->port), ev->time, r->port_free[ev->port]);
 	uint64_t end = zw_cp_add_sat(start, s->port_ps[ev->port]);
 
 	r->port_free[ev->port] = end;
+	s->served_ps[ev->port] = start;
 	sum(r, offsetof(struct zw_pmu, port_busy_ps) + ev->port * sizeof(uint64_t), end - start);
 	s->end = max64(s->end, end);
 	s->pending &= (uint8_t) ~(1u << ev->port);

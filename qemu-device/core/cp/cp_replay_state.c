@@ -8,8 +8,8 @@
 
 #define NONE ZW_CP_NO_ENTRY
 
-ZW_STATE_SIZE(sizeof(struct zw_cp_log_entry), 112);
-ZW_STATE_SIZE(sizeof(struct zw_cp_server), 96);
+ZW_STATE_SIZE(sizeof(struct zw_cp_log_entry), 128);
+ZW_STATE_SIZE(sizeof(struct zw_cp_server), 200);
 ZW_STATE_SIZE(sizeof(struct zw_cp_line), 224);
 /*
  * Not in the stream: lock, configuration, what follows from the queues (lists, counts, who holds up), which entry of the
@@ -17,7 +17,7 @@ ZW_STATE_SIZE(sizeof(struct zw_cp_line), 224);
  */
 ZW_STATE_SIZE(sizeof(struct zw_cp_replay) - sizeof(pthread_mutex_t) -
 		      sizeof(((struct zw_cp_replay *)0)->engine),
-	      152);
+	      160);
 
 static void u8_state(struct zw_state *st, uint8_t *v)
 {
@@ -26,6 +26,14 @@ static void u8_state(struct zw_state *st, uint8_t *v)
 	zw_state_u32(st, &w);
 	if (zw_state_check(st, w <= UINT8_MAX, "a number of the clock is out of range"))
 		*v = (uint8_t)w;
+}
+
+static void name_state(struct zw_cp_name *n, struct zw_state *st)
+{
+	zw_state_u32(st, &n->index);
+	zw_state_u32(st, &n->opcode);
+	zw_state_u32(st, &n->tag);
+	zw_state_u32(st, &n->rows);
 }
 
 static void server_state(struct zw_cp_replay *r, unsigned int i, struct zw_state *st)
@@ -47,6 +55,14 @@ static void server_state(struct zw_cp_replay *r, unsigned int i, struct zw_state
 	}
 	u8_state(st, &s->signal);
 	u8_state(st, &s->deps);
+	zw_state_u64(st, &s->job);
+	zw_state_u64(st, &s->fixed_ps);
+	zw_state_u64(st, &s->compute_ps);
+	for (unsigned int p = 0; p < ZW_PORTS; p++)
+		zw_state_u64(st, &s->served_ps[p]);
+	for (unsigned int w = 0; w < ZW_WAITS; w++)
+		zw_state_u64(st, &s->waited_ps[w]);
+	name_state(&s->name, st);
 	if (!zw_state_check(st,
 			    s->pending && s->pending < 1u << ZW_PORTS && s->queue < r->num_queues &&
 				    s->end >= s->start && s->signal <= ZW_PKT_TOKENS &&
@@ -128,6 +144,7 @@ static void entry_fields(struct zw_cp_log_entry *e, struct zw_state *st)
 	u8_state(st, &e->engine);
 	u8_state(st, &e->priority);
 	u8_state(st, &e->value);
+	name_state(&e->name, st);
 }
 
 static void save_entries(struct zw_cp_replay *r, uint32_t queue, struct zw_state *st)

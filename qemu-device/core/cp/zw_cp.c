@@ -148,8 +148,14 @@ static void retire(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec *x
 
 	zw_cp_work_of(x->profile, cost, &work);
 	end = zw_cp_clock_place(&q->clk, x->op->engine, x->pkt, &work, cost->not_before, &busy);
-	zw_cp_replay_packet(&cp->replay, (unsigned int)(q - cp->queue), x->op->engine, x->pkt,
-			    &work, &x->sem);
+	zw_cp_replay_packet(&cp->replay, (unsigned int)(q - cp->queue),
+			    &(struct zw_cp_retired){.job = q->seqno,
+						    .index = (uint32_t)q->packets,
+						    .rows = x->skipped ? 0 : x->rows,
+						    .engine = x->op->engine,
+						    .hdr = x->pkt,
+						    .work = &work,
+						    .sem = x->sem});
 	zw_cp_resident_operands(x);
 	if (x->profile->kv_sram_bytes)
 		zw_cp_kv_retired(&q->kv, x->kv_read, end > q->clk.hbm_free ? end : q->clk.hbm_free,

@@ -40,9 +40,15 @@ enum zw_cp_log_kind {
 	ZW_CP_LOG_KINDS
 };
 
+/* What a packet is; the replay looks at nothing of it but tells it. */
+struct zw_cp_name {
+	uint32_t index; /* in its job */
+	uint32_t opcode, tag, rows;
+};
+
 struct zw_cp_log_entry {
 	uint64_t seq;        /* running number, 1, 2, ... */
-	uint64_t job;        /* BEGIN, END: its number */
+	uint64_t job;        /* its number; not of OPEN and CLOSE */
 	uint64_t not_before; /* WAIT: the settled time of the signal; OPEN: when the queue begins */
 	uint64_t
 		signal_seq; /* WAIT: number of the entry that signals, while it is not settled; or 0 */
@@ -56,6 +62,7 @@ struct zw_cp_log_entry {
 	uint8_t priority; /* OPEN */
 	uint32_t queue;
 	uint8_t value; /* SIGNAL, in a saved state: which value of the semaphore, or ZW_CP_SEM_VALUES */
+	struct zw_cp_name name; /* of a packet */
 };
 
 /* An engine, and the packet that it has begun while it is not known when that ends. */
@@ -69,6 +76,11 @@ struct zw_cp_server {
 	uint64_t port_ps[ZW_PORTS];
 	uint64_t request_ps[ZW_PORTS]; /* when it asks for the port */
 	uint8_t signal, deps;
+	/* to be told with it */
+	uint64_t job, fixed_ps, compute_ps;
+	uint64_t served_ps[ZW_PORTS]; /* from when, of those that are not pending */
+	uint64_t waited_ps[ZW_WAITS]; /* what it did before it began */
+	struct zw_cp_name name;
 };
 
 /* What the replay knows of a queue. */
@@ -99,6 +111,7 @@ struct zw_cp_replay {
 	struct zw_pmu *pmu; /* sums; may be NULL */
 	struct zw_cp_sems *sems;
 	void (*settled)(void *opaque, const struct zw_settled_job *job);
+	void (*packet_settled)(void *opaque, const struct zw_settled_packet *packet);
 	void *settled_opaque;
 
 	struct zw_cp_log_entry *pool;
@@ -140,9 +153,18 @@ struct zw_cp_sem_use {
 	struct zw_cp_sem *signalled; /* a new value, its last */
 };
 
-void zw_cp_replay_packet(struct zw_cp_replay *r, unsigned int queue, unsigned int engine,
-			 const struct zw_pkt *hdr, const struct zw_cp_work *work,
-			 const struct zw_cp_sem_use *sem);
+/* A packet that retired. */
+struct zw_cp_retired {
+	uint64_t job;         /* number of its job */
+	uint32_t index, rows; /* as in struct zw_settled_packet */
+	unsigned int engine;
+	const struct zw_pkt *hdr;
+	const struct zw_cp_work *work;
+	struct zw_cp_sem_use sem;
+};
+
+void zw_cp_replay_packet(struct zw_cp_replay *r, unsigned int queue,
+			 const struct zw_cp_retired *packet);
 
 /* -- between cp_joblog.c and cp_replay.c; the lock is held -- */
 

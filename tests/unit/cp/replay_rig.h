@@ -82,7 +82,12 @@ static inline void rig_packet(struct rig *g, unsigned int queue, const struct st
 			use.waited = zw_cp_sem_find(&g->sems, &place,
 						    g->sems.sem[i].value[g->sems.sem[i].n - 1],
 						    s->wait, &use.value);
-	zw_cp_replay_packet(&g->r, queue, s->engine, &s->hdr, &s->work, &use);
+	zw_cp_replay_packet(&g->r, queue,
+			    &(struct zw_cp_retired){.job = g->jobs[queue],
+						    .engine = s->engine,
+						    .hdr = &s->hdr,
+						    .work = &s->work,
+						    .sem = use});
 }
 
 static inline void rig_open(struct rig *g, unsigned int n)

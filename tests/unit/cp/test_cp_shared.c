@@ -10,6 +10,8 @@
 #define JOBS    3u
 #define PACKETS 8u
 
+#define PACKETS_MAX (PACKETS + 3) /* of a job, with its semaphores and its begin */
+
 /* A job's packets, in memory of its own. */
 struct shared_job {
 	uint64_t cmd_va, result_va;
@@ -21,6 +23,9 @@ struct shared {
 	struct shared_job job[QUEUES][JOBS];
 	struct zw_settled_job settled[QUEUES][JOBS];
 	unsigned int n_settled[QUEUES];
+	/* with [PACKETS_MAX - 1] of each job its begin */
+	struct zw_settled_packet packet[QUEUES][JOBS][PACKETS_MAX];
+	uint64_t engine_end[ZW_ENGINE_COUNT];
 };
 
 static void settled(void *opaque, const struct zw_settled_job *job)
@@ -38,6 +43,37 @@ static void settled(void *opaque, const struct zw_settled_job *job)
 	to->end_ps = job->end_ps;
 }
 
+/* Each packet once, none before the one before it on its engine has ended. */
+static void packet_settled(void *opaque, const struct zw_settled_packet *p)
+{
+	struct shared *s = opaque;
+	uint32_t at = p->opcode == ZW_SETTLED_BEGIN ? PACKETS_MAX - 1 : p->index;
+	struct zw_settled_packet *to;
+
+	assert_true(p->queue < QUEUES && p->seqno - 1 < JOBS && at < PACKETS_MAX);
+	assert_int_equal(s->n_settled[p->queue], p->seqno - 1);
+	to = &s->packet[p->queue][p->seqno - 1][at];
+	assert_int_equal(to->opcode, 0);
+	assert_true(s->engine_end[p->engine] <= p->start_ps);
+	s->engine_end[p->engine] = p->end_ps;
+	/* nothing between the fields: they are compared as memory */
+	to->queue = p->queue;
+	to->seqno = p->seqno;
+	to->index = p->index;
+	to->opcode = p->opcode + 1;
+	to->tag = p->tag;
+	to->rows = p->rows;
+	to->engine = p->engine;
+	to->start_ps = p->start_ps;
+	to->end_ps = p->end_ps;
+	to->fixed_ps = p->fixed_ps;
+	to->compute_ps = p->compute_ps;
+	for (int i = 0; i < ZW_PORTS; i++)
+		to->port[i] = p->port[i];
+	for (int i = 0; i < ZW_WAITS; i++)
+		to->wait_ps[i] = p->wait_ps[i];
+}
+
 static void emit_random(struct cp_env *e)
 {
 	for (unsigned int i = 0; i < PACKETS; i++) {
@@ -50,6 +86,7 @@ static void emit_random(struct cp_env *e)
 			pk.hdr.wait = (uint16_t)test_rand(&e->rng);
 		}
 		pk.hdr.signal = (uint8_t)(test_rand(&e->rng) % (ZW_PKT_TOKENS + 1));
+		pk.hdr.tag = 0x1000 + i;
 		emit(e, &pk, pk.hdr.size);
 	}
 }
@@ -73,6 +110,7 @@ static struct shared *shared_new(unsigned int workers, bool timing_only)
 				  .num_queues = QUEUES + 1,
 				  .timing_only = timing_only,
 				  .settled = settled,
+				  .packet_settled = packet_settled,
 				  .settled_opaque = s};
 	uint64_t sems = env_alloc(e, IN_HBM, 8 * QUEUES), zero = 0;
 
@@ -185,6 +223,46 @@ static struct sums sums_of(const struct zw_pmu *p)
 	return s;
 }
 
+/* All packets were told, and what was told of them adds up to the counters. */
+static void packets_agree(const struct shared *s)
+{
+	struct sums want = sums_of(&s->e->pmu);
+	struct sums got = {.settled_ps = want.settled_ps};
+
+	for (unsigned int q = 0; q < QUEUES; q++) {
+		for (unsigned int j = 0; j < s->n_settled[q]; j++) {
+			const struct zw_settled_packet *p = s->packet[q][j];
+			struct zw_job_result res;
+
+			env_get(s->e, s->job[q][j].result_va, &res, sizeof(res));
+			assert_int_equal(p[PACKETS_MAX - 1].start_ps, s->settled[q][j].start_ps);
+			assert_int_equal(p[PACKETS_MAX - 1].opcode, ZW_SETTLED_BEGIN + 1);
+			for (unsigned int i = 0; i < PACKETS_MAX; i++) {
+				uint64_t end = p[i].start_ps + p[i].fixed_ps + p[i].compute_ps;
+
+				assert_int_equal(!p[i].opcode,
+						 i >= res.packets && i != PACKETS_MAX - 1);
+				if (!p[i].opcode)
+					continue;
+				got.packets += i != PACKETS_MAX - 1;
+				got.busy[p[i].engine] += p[i].end_ps - p[i].start_ps;
+				for (int w = 0; w < ZW_WAITS; w++)
+					got.wait[w] += p[i].wait_ps[w];
+				for (int n = 0; n < ZW_PORTS; n++) {
+					assert_true(p[i].port[n].request_ps <=
+						    p[i].port[n].start_ps);
+					got.port[n] += p[i].port[n].end_ps - p[i].port[n].start_ps;
+					if (p[i].port[n].end_ps > end)
+						end = p[i].port[n].end_ps;
+				}
+				assert_int_equal(p[i].end_ps, end);
+			}
+			got.jobs++;
+		}
+	}
+	assert_memory_equal(&got, &want, sizeof(got));
+}
+
 static void independent_of_the_host(void **state)
 {
 	static const struct {
@@ -211,8 +289,14 @@ static void independent_of_the_host(void **state)
 		assert_memory_equal(s->n_settled, want->n_settled, sizeof(s->n_settled));
 		assert_memory_equal(s->settled, want->settled, sizeof(s->settled));
 		assert_memory_equal(&sums, &want_sums, sizeof(sums));
+		assert_memory_equal(s->packet, want->packet, sizeof(s->packet));
 		shared_free(s);
 	}
+	packets_agree(want);
+	/* they have their names */
+	assert_int_equal(want->packet[0][0][3].tag, 0x1003);
+	assert_int_equal(want->packet[0][0][PACKETS].opcode, ZW_OP_SEM_SIGNAL + 1);
+	assert_int_equal(want->packet[1][1][0].opcode, ZW_OP_SEM_WAIT + 1);
 	/* and it was no queue's own time */
 	for (unsigned int q = 0; q < QUEUES; q++) {
 		struct zw_job_result res;
