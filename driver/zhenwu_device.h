@@ -26,7 +26,7 @@
 #define ZHENWU_DRIVER_NAME	"zhenwu"
 #define ZHENWU_DRIVER_DESC	"Zhenwu LLM accelerator"
 #define ZHENWU_DRIVER_MAJOR	2
-#define ZHENWU_DRIVER_MINOR	1
+#define ZHENWU_DRIVER_MINOR	2
 
 /**
  * struct zhenwu_device - one accelerator

@@ -28,6 +28,7 @@
 #include "zhenwu_reset.h"
 #include "zhenwu_submit.h"
 #include "zhenwu_sysfs.h"
+#include "zhenwu_userptr.h"
 #include "zhenwu_userq.h"
 #include "zhenwu_vm.h"
 #include "zhenwu_watchdog.h"
@@ -253,6 +254,7 @@ static const struct drm_ioctl_desc zhenwu_ioctls[] = {
 	ZHENWU_IOCTL(QUEUE_GET_STATE, queue_get_state),
 	ZHENWU_IOCTL(SUBMIT, submit),
 	ZHENWU_IOCTL(QUEUE_WAIT, queue_wait),
+	ZHENWU_IOCTL(BO_CREATE_USERPTR, bo_create_userptr),
 };
 
 static bool zhenwu_file_alive(struct file *filp)
@@ -309,6 +311,7 @@ static const struct file_operations zhenwu_fops = {
  * Versions of the user interface:
  * - 2.0 - first of the second interface
  * - 2.1 - user-mode queues: VM_CREATE_LR, rings of QUEUE_CREATE, QUEUE_WAIT
+ * - 2.2 - BO_CREATE_USERPTR
  */
 static const struct drm_driver zhenwu_drm_driver = {
 	.driver_features = DRIVER_COMPUTE_ACCEL | DRIVER_GEM | DRIVER_GEM_GPUVA | DRIVER_SYNCOBJ |

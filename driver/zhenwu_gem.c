@@ -32,23 +32,53 @@
 /* Pages mapped by one fault: a fault costs more than the entries. */
 #define ZHENWU_FAULT_AROUND_PAGES 512
 
-static void zhenwu_bo_track(struct zhenwu_device *zdev, struct zhenwu_bo *bo)
+/**
+ * zhenwu_bo_track() - put a buffer on the device's list
+ * @zdev: device
+ * @bo: buffer
+ */
+void zhenwu_bo_track(struct zhenwu_device *zdev, struct zhenwu_bo *bo)
 {
 	mutex_lock(&zdev->bos.lock);
 	list_add_tail(&bo->node, &zdev->bos.list);
 	mutex_unlock(&zdev->bos.lock);
 }
 
-static void zhenwu_bo_untrack(struct zhenwu_device *zdev, struct zhenwu_bo *bo)
+/* Under the lock of the list: removal of the device and the end of a buffer may meet. */
+static void zhenwu_bo_unmap_dma(struct zhenwu_device *zdev, struct zhenwu_bo *bo)
+{
+	struct sg_table *sgt = bo->shmem.sgt;
+
+	lockdep_assert_held(&zdev->bos.lock);
+
+	if (IS_ERR_OR_NULL(sgt))
+		return;
+	bo->shmem.sgt = NULL;
+	dma_unmap_sgtable(zdev->drm.dev, sgt, zhenwu_bo_dma_direction(bo), 0);
+	sg_free_table(sgt);
+	kfree(sgt);
+}
+
+/**
+ * zhenwu_bo_untrack() - take a buffer off the device's list, and away from the device
+ * @zdev: device
+ * @bo: buffer without users, whose memory is freed next
+ */
+void zhenwu_bo_untrack(struct zhenwu_device *zdev, struct zhenwu_bo *bo)
 {
 	mutex_lock(&zdev->bos.lock);
 	list_del_init(&bo->node);
+	zhenwu_bo_unmap_dma(zdev, bo);
 	mutex_unlock(&zdev->bos.lock);
 	kfree(bo->label);
 }
 
-/* Before anything else knows the buffer. */
-static void zhenwu_bo_set_vm(struct zhenwu_bo *bo, struct zhenwu_vm *vm)
+/**
+ * zhenwu_bo_set_vm() - let a buffer share the reservation of the only VM it may be mapped in
+ * @bo: buffer that nothing else knows yet
+ * @vm: VM or NULL
+ */
+void zhenwu_bo_set_vm(struct zhenwu_bo *bo, struct zhenwu_vm *vm)
 {
 	if (!vm)
 		return;
@@ -57,8 +87,16 @@ static void zhenwu_bo_set_vm(struct zhenwu_bo *bo, struct zhenwu_vm *vm)
 	bo->shmem.base.resv = bo->vm_resv->resv;
 }
 
-/* Sharing between devices needs rules for caches and for peers that this version does not have. */
-static struct dma_buf *zhenwu_gem_export(struct drm_gem_object *obj, int flags)
+/**
+ * zhenwu_gem_export() - refuse to make a dma-buf
+ * @obj: buffer
+ * @flags: of the descriptor
+ *
+ * Sharing between devices needs rules for caches and for peers that this version does not have.
+ *
+ * Return: -EOPNOTSUPP.
+ */
+struct dma_buf *zhenwu_gem_export(struct drm_gem_object *obj, int flags)
 {
 	return ERR_PTR(-EOPNOTSUPP);
 }
@@ -118,32 +156,12 @@ static bool zhenwu_fault_range(const struct vm_fault *vmf, struct zhenwu_fault_r
 
 /* -- system memory ---------------------------------------------------------------------------- */
 
-/* Under the lock of the list: removal of the device and the end of a buffer may meet. */
-static void zhenwu_system_unmap_dma(struct zhenwu_device *zdev, struct zhenwu_bo *bo)
-{
-	struct sg_table *sgt = bo->shmem.sgt;
-
-	lockdep_assert_held(&zdev->bos.lock);
-
-	if (IS_ERR_OR_NULL(sgt))
-		return;
-	bo->shmem.sgt = NULL;
-	dma_unmap_sgtable(zdev->drm.dev, sgt, DMA_BIDIRECTIONAL, 0);
-	sg_free_table(sgt);
-	kfree(sgt);
-}
-
 static void zhenwu_system_free(struct drm_gem_object *obj)
 {
-	struct zhenwu_device *zdev = to_zhenwu_device(obj->dev);
 	struct zhenwu_bo *bo = to_zhenwu_bo(obj);
 	struct drm_gem_object *vm_resv = bo->vm_resv;
 
-	mutex_lock(&zdev->bos.lock);
-	list_del_init(&bo->node);
-	zhenwu_system_unmap_dma(zdev, bo);
-	mutex_unlock(&zdev->bos.lock);
-	kfree(bo->label);
+	zhenwu_bo_untrack(to_zhenwu_device(obj->dev), bo);
 	drm_gem_shmem_free(&bo->shmem);
 	if (vm_resv)
 		drm_gem_object_put(vm_resv);
@@ -162,7 +180,7 @@ void zhenwu_gem_unmap_dma(struct zhenwu_device *zdev)
 
 	mutex_lock(&zdev->bos.lock);
 	list_for_each_entry(bo, &zdev->bos.list, node)
-		zhenwu_system_unmap_dma(zdev, bo);
+		zhenwu_bo_unmap_dma(zdev, bo);
 	mutex_unlock(&zdev->bos.lock);
 }
 
@@ -554,7 +572,8 @@ int zhenwu_ioctl_bo_mmap_offset(struct drm_device *drm, void *data, struct drm_f
 		return -ENOENT;
 	bo = to_zhenwu_bo(obj);
 	/* Wherever it is now: what can be done with a buffer does not change when it moves. */
-	if (bo->flags & DRM_ZHENWU_BO_HBM && !(bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE)) {
+	if ((bo->flags & DRM_ZHENWU_BO_HBM && !(bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE)) ||
+	    bo->flags & DRM_ZHENWU_BO_USERPTR) {
 		ret = -EACCES;
 		goto out;
 	}
@@ -729,7 +748,9 @@ void zhenwu_gem_show(struct zhenwu_device *zdev, struct seq_file *m)
 	list_for_each_entry(bo, &zdev->bos.list, node) {
 		const char *place = "hbm";
 
-		if (bo->placement == DRM_ZHENWU_BO_SYSTEM)
+		if (bo->flags & DRM_ZHENWU_BO_USERPTR)
+			place = "userptr";
+		else if (bo->placement == DRM_ZHENWU_BO_SYSTEM)
 			place = "system";
 		else if (bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE)
 			place = "hbm-visible";

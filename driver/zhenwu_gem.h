@@ -2,21 +2,27 @@
 #ifndef __ZHENWU_GEM_H__
 #define __ZHENWU_GEM_H__
 
+#include <linux/dma-direction.h>
+
 #include <drm/drm_gem_shmem_helper.h>
 #include <drm/drm_gpuvm.h>
 
+#include "drm/zhenwu_accel.h"
 #include "zhenwu_hbm.h"
 
+struct dma_buf;
 struct drm_file;
 struct seq_file;
+struct zhenwu_pins;
+struct zhenwu_vm;
 
 /**
  * struct zhenwu_bo - a buffer object in system memory or in HBM
  */
 struct zhenwu_bo {
 	/**
-	 * @shmem: GEM object. For HBM only @shmem.base is in use; one type for both placements
-	 * keeps every other place free of the difference.
+	 * @shmem: GEM object. For HBM only @shmem.base is in use, for memory of a process that and
+	 * @shmem.sgt; one type for all keeps every other place free of the difference.
 	 */
 	struct drm_gem_shmem_object shmem;
 
@@ -31,6 +37,9 @@ struct zhenwu_bo {
 
 	/** @vm_resv: Whose reservation it shares, of the only VM it may be mapped in; or NULL. */
 	struct drm_gem_object *vm_resv;
+
+	/** @pins: Memory of a process, or NULL. */
+	struct zhenwu_pins *pins;
 
 	/** @blocks: HBM blocks in the order of the buffer. */
 	struct list_head blocks;
@@ -68,6 +77,17 @@ static inline struct zhenwu_bo *to_zhenwu_bo(struct drm_gem_object *obj)
 }
 
 /**
+ * zhenwu_bo_dma_direction() - what the device may do with a buffer in system memory
+ * @bo: buffer
+ *
+ * Return: the direction its memory is DMA mapped with.
+ */
+static inline enum dma_data_direction zhenwu_bo_dma_direction(const struct zhenwu_bo *bo)
+{
+	return bo->flags & DRM_ZHENWU_BO_READONLY ? DMA_TO_DEVICE : DMA_BIDIRECTIONAL;
+}
+
+/**
  * zhenwu_bo_may_be_in() - may a buffer be mapped in a VM
  * @bo: buffer
  * @gpuvm: gpuvm of the VM
@@ -80,10 +100,14 @@ static inline bool zhenwu_bo_may_be_in(struct zhenwu_bo *bo, struct drm_gpuvm *g
 }
 
 struct drm_gem_object *zhenwu_gem_create_object(struct drm_device *drm, size_t size);
+struct dma_buf *zhenwu_gem_export(struct drm_gem_object *obj, int flags);
 struct drm_gem_object *zhenwu_gem_prime_import(struct drm_device *drm, struct dma_buf *buf);
 void zhenwu_gem_unmap_dma(struct zhenwu_device *zdev);
 void zhenwu_gem_show(struct zhenwu_device *zdev, struct seq_file *m);
 
+void zhenwu_bo_track(struct zhenwu_device *zdev, struct zhenwu_bo *bo);
+void zhenwu_bo_untrack(struct zhenwu_device *zdev, struct zhenwu_bo *bo);
+void zhenwu_bo_set_vm(struct zhenwu_bo *bo, struct zhenwu_vm *vm);
 int zhenwu_bo_charge(struct zhenwu_client *client, u64 bytes, bool visible);
 void zhenwu_bo_uncharge(struct zhenwu_client *client, u64 bytes, bool visible);
 

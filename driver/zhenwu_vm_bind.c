@@ -395,6 +395,10 @@ static int zhenwu_bind_op(struct zhenwu_vm *vm, struct drm_file *file,
 		bind.bo = to_zhenwu_bo(obj);
 		bind.offset = op->bo_offset;
 		bind.readonly = flags & DRM_ZHENWU_VM_BIND_OP_MAP_READONLY;
+		if (bind.bo->flags & DRM_ZHENWU_BO_READONLY && !bind.readonly) {
+			drm_gem_object_put(obj);
+			return -EACCES;
+		}
 		break;
 	case DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP:
 		if (flags || op->bo_handle || op->bo_offset)

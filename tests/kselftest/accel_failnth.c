@@ -232,6 +232,37 @@ TEST_F_TIMEOUT(failnth, system_buffer, 300)
 	EVERY_FAULT(system_buffer, &self->c, 7, ret_ < 0);
 }
 
+struct own_memory {
+	struct zw_client *c;
+	void *ptr; /* 1 MiB */
+};
+
+static int own_memory(void *arg)
+{
+	struct own_memory *own = arg;
+	struct drm_zhenwu_bo_create_userptr u = {.addr = (uintptr_t)own->ptr, .size = MIB};
+	struct zw_client *c = own->c;
+	int ret = zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_BO_CREATE_USERPTR, &u);
+
+	if (!ret) {
+		ret = zw_bind(c->fd, c->vm, u.handle, 0, 1024 * MIB, MIB, 0);
+		zw_unbind(c->fd, c->vm, 1024 * MIB, MIB);
+		zw_bo_close(c->fd, u.handle);
+	}
+	return ret;
+}
+
+/* Memory that is there: what fails is pinning it, not getting it. */
+TEST_F_TIMEOUT(failnth, own_memory, 300)
+{
+	struct own_memory own = {.c = &self->c};
+
+	own.ptr = mmap(NULL, MIB, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	ASSERT_NE(MAP_FAILED, own.ptr);
+	EVERY_FAULT(own_memory, &own, 1, ret_ < 0);
+}
+
 static int queue(void *arg)
 {
 	struct zw_client *c = arg;

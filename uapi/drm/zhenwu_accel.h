@@ -17,6 +17,7 @@ extern "C" {
  * - The driver minor grows with every addition; user space reads it with DRM_IOCTL_VERSION.
  *   2.0 - first version of the second interface. There is no way to speak the first one.
  *   2.1 - user-mode queues: DRM_ZHENWU_VM_CREATE_LR, rings of QUEUE_CREATE, QUEUE_WAIT
+ *   2.2 - buffer objects over memory of the process: BO_CREATE_USERPTR
  * - Structures are aligned on 64 bits and have the same layout for 32- and 64-bit user space.
  * - Fields are only added at the end. Longer structures from newer user space are accepted when the
  *   unknown part is zero; shorter ones are zero-extended.
@@ -112,6 +113,8 @@ enum drm_zhenwu_ioctl_id {
 	DRM_ZHENWU_SUBMIT,
 	/** @DRM_ZHENWU_QUEUE_WAIT: Sleep until a user-mode queue got somewhere. */
 	DRM_ZHENWU_QUEUE_WAIT,
+	/** @DRM_ZHENWU_BO_CREATE_USERPTR: Create a buffer object over memory of the process. */
+	DRM_ZHENWU_BO_CREATE_USERPTR,
 };
 
 /**
@@ -332,7 +335,7 @@ enum drm_zhenwu_vm_bind_op_flags {
 	DRM_ZHENWU_VM_BIND_OP_TYPE_SYNC_ONLY = 2 << 28,
 	/**
 	 * @DRM_ZHENWU_VM_BIND_OP_TYPE_MAP_USERPTR: Map memory of the process, whose address is in
-	 * bo_offset. Reserved: -EOPNOTSUPP.
+	 * bo_offset, without pinning it. Reserved: -EOPNOTSUPP; see BO_CREATE_USERPTR.
 	 */
 	DRM_ZHENWU_VM_BIND_OP_TYPE_MAP_USERPTR = 3 << 28,
 };
@@ -432,6 +435,16 @@ enum drm_zhenwu_bo_flags {
 	 * among its placements when others need the room, which jobs do not notice.
 	 */
 	DRM_ZHENWU_BO_NO_EVICT = 1 << 3,
+	/**
+	 * @DRM_ZHENWU_BO_USERPTR: Memory of a process: made by BO_CREATE_USERPTR, returned by
+	 * QUERY_INFO, given to neither.
+	 */
+	DRM_ZHENWU_BO_USERPTR = 1 << 4,
+	/**
+	 * @DRM_ZHENWU_BO_READONLY: The device may only read it: a map without
+	 * DRM_ZHENWU_VM_BIND_OP_MAP_READONLY is -EACCES. BO_CREATE_USERPTR only.
+	 */
+	DRM_ZHENWU_BO_READONLY = 1 << 5,
 };
 
 /**
@@ -454,6 +467,38 @@ struct drm_zhenwu_bo_create {
 	__u32 pad;
 };
 
+/**
+ * struct drm_zhenwu_bo_create_userptr - argument of DRM_IOCTL_ZHENWU_BO_CREATE_USERPTR.
+ *
+ * A buffer in system memory whose memory is that of the calling process. Its pages are pinned until
+ * the buffer is gone: its handle is closed and no VM maps it. What the process unmaps, maps anew or
+ * leaves to a child meanwhile does not change what the device sees. It cannot be mapped by
+ * BO_MMAP_OFFSET (-EACCES) nor shared.
+ *
+ * The pages count against RLIMIT_MEMLOCK of the process, as VmPin and apart from what it locked,
+ * unless it has CAP_IPC_LOCK: -ENOMEM. -EFAULT for what is not there, is not the process's to write
+ * (to read, with DRM_ZHENWU_BO_READONLY), or cannot be pinned: mappings of devices and of buffer
+ * objects, secret memory, DAX, and for writing shared mappings of files on most file systems, but
+ * not of tmpfs.
+ *
+ * With DRM_ZHENWU_BO_READONLY the device reads the very pages of a file that is mapped MAP_SHARED;
+ * a private mapping gets a copy of them.
+ */
+struct drm_zhenwu_bo_create_userptr {
+	/** @addr: First address, page aligned. */
+	__u64 addr;
+	/** @size: Bytes, page aligned, not 0. */
+	__u64 size;
+	/** @flags: 0 or DRM_ZHENWU_BO_READONLY. */
+	__u32 flags;
+	/** @handle: Returned GEM handle; MBZ on input. */
+	__u32 handle;
+	/** @exclusive_vm_id: As in &struct drm_zhenwu_bo_create. */
+	__u32 exclusive_vm_id;
+	/** @pad: MBZ. */
+	__u32 pad;
+};
+
 /** struct drm_zhenwu_bo_mmap_offset - argument of DRM_IOCTL_ZHENWU_BO_MMAP_OFFSET. */
 struct drm_zhenwu_bo_mmap_offset {
 	/** @handle: GEM handle. */
@@ -462,7 +507,7 @@ struct drm_zhenwu_bo_mmap_offset {
 	__u32 pad;
 	/**
 	 * @offset: Returned offset; MBZ on input. -EACCES for a buffer that may be in HBM and is
-	 * not CPU visible.
+	 * not CPU visible, and for memory of a process.
 	 */
 	__u64 offset;
 };
@@ -730,6 +775,8 @@ struct drm_zhenwu_queue_wait {
 #define DRM_IOCTL_ZHENWU_QUEUE_GET_STATE DRM_IOCTL_ZHENWU(WR, QUEUE_GET_STATE, queue_get_state)
 #define DRM_IOCTL_ZHENWU_SUBMIT		DRM_IOCTL_ZHENWU(WR, SUBMIT, submit)
 #define DRM_IOCTL_ZHENWU_QUEUE_WAIT	DRM_IOCTL_ZHENWU(WR, QUEUE_WAIT, queue_wait)
+#define DRM_IOCTL_ZHENWU_BO_CREATE_USERPTR \
+	DRM_IOCTL_ZHENWU(WR, BO_CREATE_USERPTR, bo_create_userptr)
 
 #if defined(__cplusplus)
 }
