@@ -46,6 +46,34 @@ int zw_rt_bo_create(struct zw_dev *dev, struct zw_vm *vm, uint64_t size, uint32_
 	return 0;
 }
 
+ZW_API int zw_bo_from_ptr(struct zw_dev *dev, void *ptr, uint64_t size, uint32_t flags,
+			  struct zw_bo **out)
+{
+	struct zw_bo *bo;
+	int ret;
+
+	*out = NULL;
+	if (flags & ~(uint32_t)ZW_BO_READONLY || !size || size % ZW_PAGE_SIZE ||
+	    (uintptr_t)ptr % ZW_PAGE_SIZE || size > UINTPTR_MAX - (uintptr_t)ptr)
+		return -EINVAL;
+	bo = calloc(1, sizeof(*bo));
+	if (!bo)
+		return -ENOMEM;
+	bo->dev = dev;
+	bo->size = size;
+	bo->flags = flags | ZW_BO_USERPTR | ZW_BO_SYSTEM;
+	bo->user = ptr;
+	ret = dev->ops->bo_from_ptr(bo);
+	if (ret) {
+		free(bo);
+		return ret;
+	}
+	pthread_mutex_init(&bo->lock, NULL);
+	atomic_fetch_add(&dev->children, 1);
+	*out = bo;
+	return 0;
+}
+
 ZW_API void zw_bo_destroy(struct zw_bo *bo)
 {
 	struct zw_dev *dev;
@@ -65,6 +93,10 @@ ZW_API int zw_bo_map(struct zw_bo *bo, void **ptr)
 {
 	int ret = 0;
 
+	if (bo->flags & ZW_BO_USERPTR) {
+		*ptr = bo->user;
+		return 0;
+	}
 	if ((bo->flags & ZW_BO_HBM) && !(bo->flags & ZW_BO_CPU_VISIBLE))
 		return -EACCES;
 	pthread_mutex_lock(&bo->lock);
@@ -101,8 +133,8 @@ ZW_API int zw_bo_set_label(struct zw_bo *bo, const char *label)
 ZW_API int zw_bo_export(struct zw_bo *bo, int *fd)
 {
 	*fd = -1;
-	/* what one VM alone maps is nobody else's */
-	if (bo->vm)
+	/* what one VM alone maps is nobody else's, and memory of the process stays with it */
+	if (bo->vm || bo->flags & ZW_BO_USERPTR)
 		return -EOPNOTSUPP;
 	return bo->dev->ops->bo_export(bo, fd);
 }

@@ -20,7 +20,9 @@
 #define DRIVER_MINOR  0u
 #define DRIVER_NEEDED (DRIVER_MAJOR << 16 | DRIVER_MINOR) /* oldest this file works with */
 
-#define USER_QUEUES_SINCE (2u << 16 | 1u) /* version of the driver */
+/* Versions of the driver. */
+#define USER_QUEUES_SINCE (2u << 16 | 1u)
+#define USERPTR_SINCE     (2u << 16 | 2u)
 
 struct drm_dev {
 	int fd;
@@ -136,6 +138,22 @@ static int drm_bo_create(struct zw_bo *bo)
 	bo->size = c.size;
 	bo->id = c.handle;
 	return 0;
+}
+
+static int drm_bo_from_ptr(struct zw_bo *bo)
+{
+	struct drm_zhenwu_bo_create_userptr c = {
+		.addr = (uintptr_t)bo->user,
+		.size = bo->size,
+		.flags = bo->flags & ZW_BO_READONLY ? DRM_ZHENWU_BO_READONLY : 0,
+	};
+	int ret;
+
+	if (drm(bo->dev)->version < USERPTR_SINCE)
+		return -EOPNOTSUPP;
+	ret = call(bo->dev, DRM_IOCTL_ZHENWU_BO_CREATE_USERPTR, &c);
+	bo->id = c.handle;
+	return ret;
 }
 
 static void drm_bo_destroy(struct zw_bo *bo)
@@ -576,6 +594,7 @@ static const struct transport_ops drm_ops = {
 	.get_counters = drm_get_counters,
 	.close = drm_close,
 	.bo_create = drm_bo_create,
+	.bo_from_ptr = drm_bo_from_ptr,
 	.bo_destroy = drm_bo_destroy,
 	.bo_map = drm_bo_map,
 	.bo_unmap = drm_bo_unmap,

@@ -43,6 +43,8 @@ struct sim_region {
 	uint64_t dma; /* address for the device; what is next to it is never handed out */
 	uint64_t bytes;
 	uint8_t *ptr;
+	bool user;     /* the program's, see sim_user.c */
+	bool readonly; /* the device may not write */
 };
 
 struct sim_dma {
@@ -241,6 +243,8 @@ void zw_sim_mem_fini(struct sim *sim);
 int zw_sim_region_new(struct sim *sim, uint64_t bytes, struct sim_region *out);
 /* The same, of memory that is mapped at ptr already; unmapped by zw_sim_region_free(). */
 int zw_sim_region_add(struct sim *sim, void *ptr, uint64_t bytes, struct sim_region *out);
+/* The same with everything but the address for the device filled in. */
+int zw_sim_region_insert(struct sim *sim, struct sim_region *region);
 /* The device must not be using it any more. */
 void zw_sim_region_free(struct sim *sim, struct sim_region *region);
 int zw_sim_dma_read(void *sim, unsigned int function, uint64_t addr, void *buf, size_t len);
@@ -251,6 +255,10 @@ void zw_sim_hbm_free(struct sim *sim, uint64_t addr, uint64_t bytes, bool dirty)
 void zw_sim_bo_get(struct sim_bo *bo);
 void zw_sim_bo_put(struct sim_bo *bo);
 int zw_sim_bo_create(struct zw_bo *bo);
+int zw_sim_bo_from_ptr(struct zw_bo *bo);
+/* Of memory of the program; 0 or -EIO. */
+int zw_sim_user_read(const struct sim_region *r, uint64_t offset, void *buf, size_t len);
+int zw_sim_user_write(const struct sim_region *r, uint64_t offset, const void *buf, size_t len);
 void zw_sim_bo_destroy(struct zw_bo *bo);
 int zw_sim_bo_map(struct zw_bo *bo, void **ptr);
 void zw_sim_bo_unmap(struct zw_bo *bo, void *ptr);

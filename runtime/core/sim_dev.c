@@ -551,6 +551,7 @@ static const struct transport_ops sim_ops = {
 	.get_counters = sim_get_counters,
 	.close = sim_close,
 	.bo_create = zw_sim_bo_create,
+	.bo_from_ptr = zw_sim_bo_from_ptr,
 	.bo_destroy = zw_sim_bo_destroy,
 	.bo_map = zw_sim_bo_map,
 	.bo_unmap = zw_sim_bo_unmap,

@@ -43,7 +43,8 @@ void zw_sim_mem_fini(struct sim *sim)
 		free(e);
 	}
 	for (size_t i = 0; i < sim->dma.count; i++)
-		munmap(sim->dma.regions[i].ptr, sim->dma.regions[i].bytes);
+		if (!sim->dma.regions[i].user)
+			munmap(sim->dma.regions[i].ptr, sim->dma.regions[i].bytes);
 	free(sim->dma.regions);
 	pthread_mutex_destroy(&sim->hbm.lock);
 	pthread_rwlock_destroy(&sim->dma.lock);
@@ -51,7 +52,7 @@ void zw_sim_mem_fini(struct sim *sim)
 
 /* -- system memory --------------------------------------------------------------------------- */
 
-int zw_sim_region_add(struct sim *sim, void *ptr, uint64_t bytes, struct sim_region *out)
+int zw_sim_region_insert(struct sim *sim, struct sim_region *region)
 {
 	struct sim_dma *d = &sim->dma;
 	int ret = 0;
@@ -70,17 +71,21 @@ int zw_sim_region_add(struct sim *sim, void *ptr, uint64_t bytes, struct sim_reg
 	}
 	/* Addresses only grow (52 bits of them are enough), so a stale one never names somebody
 	 * else's memory. */
-	if (!ret && d->next + bytes + DMA_GUARD > ZW_PTE_ADDR_MASK)
+	if (!ret && d->next + region->bytes + DMA_GUARD > ZW_PTE_ADDR_MASK)
 		ret = -ENOMEM;
 	if (!ret) {
-		out->dma = d->next;
-		out->bytes = bytes;
-		out->ptr = ptr;
-		d->regions[d->count++] = *out;
-		d->next = (d->next + bytes + DMA_GUARD + BIG_PAGE - 1) & ~(BIG_PAGE - 1);
+		region->dma = d->next;
+		d->regions[d->count++] = *region;
+		d->next = (d->next + region->bytes + DMA_GUARD + BIG_PAGE - 1) & ~(BIG_PAGE - 1);
 	}
 	pthread_rwlock_unlock(&d->lock);
 	return ret;
+}
+
+int zw_sim_region_add(struct sim *sim, void *ptr, uint64_t bytes, struct sim_region *out)
+{
+	*out = (struct sim_region){.bytes = bytes, .ptr = ptr};
+	return zw_sim_region_insert(sim, out);
 }
 
 int zw_sim_region_new(struct sim *sim, uint64_t bytes, struct sim_region *out)
@@ -133,7 +138,8 @@ void zw_sim_region_free(struct sim *sim, struct sim_region *region)
 		d->count--;
 	}
 	pthread_rwlock_unlock(&d->lock);
-	munmap(region->ptr, region->bytes);
+	if (!region->user)
+		munmap(region->ptr, region->bytes);
 	memset(region, 0, sizeof(*region));
 }
 
@@ -149,8 +155,11 @@ int zw_sim_dma_read(void *opaque, unsigned int function, uint64_t addr, void *bu
 	pthread_rwlock_rdlock(&sim->dma.lock);
 	r = find(&sim->dma, addr);
 	if (r && len <= r->bytes - (addr - r->dma)) {
-		zw_copy_from(buf, r->ptr + (addr - r->dma), len);
 		ret = 0;
+		if (r->user)
+			ret = zw_sim_user_read(r, addr - r->dma, buf, len);
+		else
+			zw_copy_from(buf, r->ptr + (addr - r->dma), len);
 	}
 	pthread_rwlock_unlock(&sim->dma.lock);
 	return ret;
@@ -168,8 +177,11 @@ int zw_sim_dma_write(void *opaque, unsigned int function, uint64_t addr, const v
 	pthread_rwlock_rdlock(&sim->dma.lock);
 	r = find(&sim->dma, addr);
 	if (r && len <= r->bytes - (addr - r->dma)) {
-		zw_copy_to(r->ptr + (addr - r->dma), buf, len);
 		ret = 0;
+		if (r->user)
+			ret = zw_sim_user_write(r, addr - r->dma, buf, len);
+		else
+			zw_copy_to(r->ptr + (addr - r->dma), buf, len);
 	}
 	pthread_rwlock_unlock(&sim->dma.lock);
 	return ret;
@@ -436,10 +448,12 @@ void zw_sim_bo_put(struct sim_bo *bo)
 	if (atomic_fetch_sub(&bo->refs, 1) != 1)
 		return;
 	if (bo->system) {
-		struct sim_region r = {.dma = bo->addr, .bytes = bo->bytes, .ptr = bo->ptr};
+		struct sim_region r = {
+			.dma = bo->addr, .bytes = bo->bytes, .ptr = bo->ptr, .user = bo->fd < 0};
 
 		zw_sim_region_free(bo->sim, &r);
-		close(bo->fd);
+		if (bo->fd >= 0)
+			close(bo->fd);
 	} else {
 		zw_sim_hbm_free(bo->sim, bo->addr, bo->bytes, true);
 	}

@@ -27,7 +27,8 @@ struct transport_ops {
 	int (*get_counters)(struct zw_dev *dev, struct zw_dev_counters *c);
 	void (*close)(struct zw_dev *dev); /* no child exists; frees priv */
 
-	int (*bo_create)(struct zw_bo *bo); /* size, flags, vm set */
+	int (*bo_create)(struct zw_bo *bo);   /* size, flags, vm set */
+	int (*bo_from_ptr)(struct zw_bo *bo); /* size, flags, user set */
 	void (*bo_destroy)(struct zw_bo *bo);
 	int (*bo_map)(struct zw_bo *bo, void **ptr); /* called once */
 	void (*bo_unmap)(struct zw_bo *bo, void *ptr);
@@ -108,6 +109,7 @@ struct zw_bo {
 	struct zw_vm *vm; /* the only one it may be mapped in; NULL: any */
 	uint64_t size;
 	uint32_t flags;
+	void *user; /* ZW_BO_USERPTR: where it is */
 	uint32_t id;
 	void *priv;
 	pthread_mutex_t lock; /* of ptr */

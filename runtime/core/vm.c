@@ -91,6 +91,8 @@ static int map_checked(struct zw_vm *vm, struct zw_bo *bo, uint64_t bo_offset, u
 	    !page_aligned(bo_offset | va, bytes) || bo_offset > bo->size ||
 	    bytes > bo->size - bo_offset)
 		return -EINVAL;
+	if (bo->flags & ZW_BO_READONLY && !(flags & ZW_VM_MAP_READONLY))
+		return -EACCES;
 	return vm->dev->ops->vm_map(vm, bo, bo_offset, va, bytes, flags);
 }
 

@@ -22,6 +22,8 @@ enum zw_bo_flags {
 	ZW_BO_SYSTEM = 1 << 1,      /**< host memory, reached by DMA; alone it is always mappable */
 	ZW_BO_CPU_VISIBLE = 1 << 2, /**< with HBM: where the host can map it */
 	ZW_BO_NO_EVICT = 1 << 3,    /**< stays where it was made, also when others need the room */
+	ZW_BO_USERPTR = 1 << 4,     /**< memory of the process: zw_bo_from_ptr() makes such */
+	ZW_BO_READONLY = 1 << 5,    /**< of zw_bo_from_ptr(): the device may only read it */
 };
 
 /**
@@ -33,6 +35,30 @@ enum zw_bo_flags {
  * Thread safe.
  */
 ZW_API int zw_bo_create(struct zw_dev *dev, uint64_t size, uint32_t flags, struct zw_bo **out);
+
+/**
+ * A buffer over memory that the process has: nothing is copied, device and host see each other's
+ * writes as with zw_bo_map(), which gives `ptr`. It is placed in SYSTEM memory.
+ *
+ * On drm the pages are pinned until the buffer is gone, that is destroyed and not mapped by any VM:
+ * the device keeps them, whatever becomes of the addresses. They count against RLIMIT_MEMLOCK. On
+ * sim the device reads and writes at these addresses: what is unmapped is a bus error of the job.
+ *
+ * With ZW_BO_READONLY the device reads the very pages of a file that is mapped MAP_SHARED; of a
+ * private mapping the pages become the process's own first. zw_vm_map() of such a buffer needs
+ * ZW_VM_MAP_READONLY, otherwise it is -EACCES.
+ *
+ * @param ptr    page aligned
+ * @param size   bytes, whole pages, not 0
+ * @param flags  0 or ZW_BO_READONLY
+ * @return 0; -EINVAL misaligned, empty or unknown flags; -EFAULT when not all of it is there with the
+ *         rights that are needed, or it is memory of a device or of a buffer, or, to be written to, a
+ *         shared mapping of a file whose file system does not allow it; -ENOMEM, also for more than
+ *         RLIMIT_MEMLOCK; -EOPNOTSUPP on a driver before 2.2; -ENODEV
+ * Thread safe.
+ */
+ZW_API int zw_bo_from_ptr(struct zw_dev *dev, void *ptr, uint64_t size, uint32_t flags,
+			  struct zw_bo **out);
 
 /**
  * Gives up the handle and its CPU mapping. Address spaces that map the buffer keep the memory alive

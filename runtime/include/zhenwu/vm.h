@@ -68,7 +68,8 @@ ZW_API int zw_vm_destroy(struct zw_vm *vm);
  *
  * @param flags  enum zw_vm_map_flags
  * @return 0; -EINVAL misaligned, empty, outside of the buffer, below va_start, above 2^47 or a
- *         buffer of another VM; -ENOMEM; -ENODEV
+ *         buffer of another VM; -EACCES a ZW_BO_READONLY buffer without ZW_VM_MAP_READONLY; -ENOMEM;
+ *         -ENODEV
  * Thread safe. Submitted jobs may be running: a replaced mapping is gone for them, too.
  */
 ZW_API int zw_vm_map(struct zw_vm *vm, struct zw_bo *bo, uint64_t bo_offset, uint64_t va,
