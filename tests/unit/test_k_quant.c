@@ -64,13 +64,34 @@ static void fill_records(struct qgemm *g, uint32_t dtype, uint32_t n, uint32_t k
 		}
 }
 
+/* What the scales and zero points are like, on which it depends how a product takes them up; whether F8 has infinities and NaN. */
+static enum { OF_BOTH_SIGNS, POSITIVE, FRACTIONS, EXTREME } factors;
+static bool special;
+
+static float factor(bool zero)
+{
+	static const float extreme[] = {0.0f,  -0.0f,  1e-40f,   0x1p-126f,
+					1e30f, -3e38f, INFINITY, NAN};
+
+	switch (factors) {
+	case POSITIVE:
+		return zero ? (float)(k_rng() % 17) : 0.01f + fabsf(k_uniform());
+	case FRACTIONS:
+		return zero ? 3 * k_uniform() : 0.01f + fabsf(k_uniform());
+	case EXTREME:
+		return zero ? (float)(k_rng() % 17) : extreme[k_rng() % N_OF(extreme)];
+	default:
+		return zero ? (float)(k_rng() % 17) : k_uniform();
+	}
+}
+
 /* A scale or zero point: element (i, j) of [.., ld] gets something random; its value. */
 static float put_factor(uint8_t *p, uint32_t dtype, size_t at, bool zero)
 {
 	unsigned int c;
 
 	if (zw_dtype_block_elements(dtype) == 1 && ZW_DT_FLOAT >> dtype & 1) {
-		k_set(p, dtype, at, zero ? (float)(k_rng() % 17) : k_uniform());
+		k_set(p, dtype, at, factor(zero));
 		return k_get(p, dtype, at);
 	}
 	c = dtype == ZW_DTYPE_E8M0     ? 110 + k_rng() % 20
@@ -120,9 +141,9 @@ static void fill_scaled(struct qgemm *g, const struct quant_shape *q, uint32_t n
 			unsigned int code = k_rng() % (half_byte(q->dtype) ? 16 : 256);
 			float v, t = s[r / q->rows * even + c / q->group];
 
-			if (q->dtype == ZW_DTYPE_F8E4M3 && (code & 127) == 127)
+			if (q->dtype == ZW_DTYPE_F8E4M3 && (code & 127) == 127 && !special)
 				code ^= 1; /* no NaN */
-			if (q->dtype == ZW_DTYPE_F8E5M2 && (code >> 2 & 31) == 31)
+			if (q->dtype == ZW_DTYPE_F8E5M2 && (code >> 2 & 31) == 31 && !special)
 				code ^= 64;
 			code_put(q->dtype, g->w, r * ld + c, code);
 			v = code_value(q->dtype, code);
@@ -328,6 +349,37 @@ static void test_scaled_products(void **state)
 	}
 }
 
+/* Scales and zero points that products can take up early, and those that they cannot. */
+static void test_factors(void **state)
+{
+	static const struct quant_shape shapes[] = {
+		{ZW_DTYPE_I8, BF16, 0, 1, 4096, false},
+		{ZW_DTYPE_I8, F32, F16, 1, 32, false},
+		{ZW_DTYPE_I8, F16, ZW_DTYPE_I8, 3, 128, false},
+		{ZW_DTYPE_I4, F16, 0, 1, 128, false},
+		{ZW_DTYPE_I4, F32, 0, 1, 64, false},
+		{ZW_DTYPE_I4, F16, ZW_DTYPE_I4, 3, 16, false},
+		{ZW_DTYPE_U4, BF16, 0, 2, 4096, false},
+		{ZW_DTYPE_U4, F16, ZW_DTYPE_U8, 1, 32, false},
+		{ZW_DTYPE_U4, F32, F16, 1, 96, false},
+		{ZW_DTYPE_F8E4M3, F32, 0, 128, 128, false},
+		{ZW_DTYPE_F8E5M2, BF16, 0, 1, 32, false},
+		{ZW_DTYPE_F4E2M1, F32, 0, 1, 16, true},
+	};
+	static const uint32_t ks[] = {24, 96, 130, 320}, rows[] = {1, 3, 8};
+
+	for (factors = POSITIVE; factors <= EXTREME; factors++)
+		for (size_t t = 0; t < N_OF(shapes); t++)
+			for (size_t i = 0; i < N_OF(ks); i++)
+				for (size_t j = 0; j < N_OF(rows); j++) {
+					special = i % 2 || factors == FRACTIONS;
+					check_product(&shapes[t], rows[j], 11, ks[i],
+						      j % 2 ? F32 : BF16);
+				}
+	factors = OF_BOTH_SIGNS;
+	special = false;
+}
+
 /*
  * The error of a product with weights as the formats round them, against the weights before: half a step of the format for
  * each element, times what it meets.
@@ -464,7 +516,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_codes),           cmocka_unit_test(test_records),
 		cmocka_unit_test(test_record_products), cmocka_unit_test(test_scaled_products),
-		cmocka_unit_test(test_error_bound),     cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_factors),         cmocka_unit_test(test_error_bound),
+		cmocka_unit_test(test_refusals),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,8 @@
 #define FEW_A      (128u << 10)
 /* Floats of sums. */
 #define TASK_OUT   (64u << 10)
+/* More rows of A are worth writing W out for; so are these of numbers that zero points and offsets are taken off. */
+#define FEW_M      8u
 
 static inline uint32_t min_u32(uint32_t a, uint32_t b)
 {
@@ -31,7 +33,10 @@ static const struct zw_q_direct *direct_for(const struct gemm_job *job)
 
 bool zw_gemm_quant_direct(const struct gemm_job *job)
 {
-	return job->q.used && job->m <= job->prim->quant->direct[1].rows &&
+	enum zw_q_format f = job->q.format;
+	bool offset = f == ZW_Q_I4 || f == ZW_Q_I4Z || f == ZW_Q_U4 || f == ZW_Q_U4Z;
+
+	return job->q.used && job->m <= (offset ? job->prim->quant->direct[1].rows : FEW_M) &&
 	       (uint64_t)job->m * job->k <= FEW_A &&
 	       (job->q.format >= ZW_Q_FIRST_RECORD ||
 		zw_q_direct_group(job->q.scale.group, job->k));
@@ -55,47 +60,72 @@ uint64_t zw_gemm_quant_plan(struct gemm_job *job, bool small)
 	return job->tasks_n;
 }
 
+/* Floats of the packed rows of A. */
+static size_t a_floats(const struct gemm_job *job, const struct zw_q_direct *direct)
+{
+	return (job->m + direct->rows - 1) / direct->rows * direct->rows * ZW_PAD((size_t)job->k);
+}
+
+static void pack_rows(const struct gemm_job *job, const struct zw_q_direct *direct, float *a)
+{
+	const struct zw_q_prim *quant = job->prim->quant;
+	size_t floats = direct->rows * ZW_PAD((size_t)job->k);
+
+	for (uint32_t i = 0; i < job->m; i += direct->rows, a += floats) {
+		uint32_t rows = min_u32(direct->rows, job->m - i);
+		const void *ptrs[ZW_DIRECT_MAX_ROWS];
+
+		zw_gemm_a_ptrs(ptrs, job, i, rows, 0);
+		job->prim->pack[job->a.st](a, direct->rows, ptrs, rows, job->k);
+		if (quant->arrange)
+			quant->arrange(job->q.format, a, floats);
+	}
+}
+
 int zw_gemm_quant_task(struct gemm_job *job, uint64_t task, unsigned int slot)
 {
 	const struct zw_q_direct *direct = direct_for(job);
 	const struct zw_q_matrix *q = &job->q;
 	uint32_t n0 = (uint32_t)task * job->task_n, count = min_u32(job->task_n, job->n - n0);
 	uint32_t cols = direct->cols, apart = (count + cols - 1) / cols;
-	size_t pk = ZW_PAD((size_t)job->k), scales = zw_q_scale_floats(q, job->k);
+	size_t a_size = a_floats(job, direct), scales = zw_q_scales_floats(q, job->task_n, job->k);
 	float *a = zw_pool_scratch(
-		job->pool, slot,
-		sizeof(float) * (direct->rows * pk + cols * scales + (size_t)job->m * job->task_n));
-	float *s = a + direct->rows * pk, *out = s + cols * scales;
+		job->pool, slot, sizeof(float) * (a_size + scales + (size_t)job->m * job->task_n));
+	float *s = a + a_size, *out = s + scales;
+	struct zw_q_scales sc;
 
 	if (!a)
 		return -ENOMEM;
 	if (job->packed[slot] != job->first_task + 1) {
-		const void *ptrs[ZW_DIRECT_MAX_ROWS];
-
-		zw_gemm_a_ptrs(ptrs, job, 0, job->m, 0);
-		job->prim->pack[job->a.st](a, direct->rows, ptrs, job->m, job->k);
+		pack_rows(job, direct, a);
 		job->packed[slot] = job->first_task + 1;
 	}
-	/* The rows taken at a time lie apart, so that each is a stream through memory. */
-	for (uint32_t j = 0; j < apart; j++) {
-		ZW_UNSET float part[ZW_Q_DIRECT_OUT];
-		ZW_UNSET struct zw_q_row w[ZW_Q_DIRECT_MAX_COLS];
-		size_t phase;
+	zw_q_scales_load(&sc, q, job->prim, n0, count, job->k, s);
+	/*
+	 * The first rows of A read W from memory, the others find it in a cache. The rows of W taken at a time lie apart,
+	 * so that each is a stream through memory.
+	 */
+	for (uint32_t i = 0; i < job->m;
+	     i += direct->rows, a += direct->rows * ZW_PAD((size_t)job->k))
+		for (uint32_t j = 0; j < apart; j++) {
+			ZW_UNSET float part[ZW_Q_DIRECT_OUT];
+			ZW_UNSET struct zw_q_row w[ZW_Q_DIRECT_MAX_COLS];
 
-		if (zw_pool_cancelled(job->pool))
-			return -ECANCELED;
-		for (uint32_t c = 0; c < cols; c++) {
+			if (zw_pool_cancelled(job->pool))
+				return -ECANCELED;
 			/* Beyond the last row it stands in for those that are not there. */
-			uint32_t row = n0 + min_u32(c * apart + j, count - 1);
+			for (uint32_t c = 0; c < cols; c++) {
+				uint32_t row = min_u32(c * apart + j, count - 1);
 
-			w[c] = zw_q_row_at(q, job->prim, zw_k_view_at(&job->w, row, 0), row, 0,
-					   job->k, s + c * scales, &phase);
+				w[c] = zw_q_scales_row(&sc, zw_k_view_at(&job->w, n0 + row, 0),
+						       row);
+			}
+			direct->fn[sc.way][q->format](a, w, job->k, q->scale.group, part);
+			for (uint32_t r = 0; r < direct->rows && i + r < job->m; r++)
+				for (uint32_t c = 0; c < cols && c * apart + j < count; c++)
+					out[(i + r) * job->task_n + c * apart + j] =
+						part[r * cols + c];
 		}
-		direct->fn[q->format](a, w, job->k, q->scale.group, part);
-		for (uint32_t r = 0; r < job->m; r++)
-			for (uint32_t c = 0; c < cols && c * apart + j < count; c++)
-				out[r * job->task_n + c * apart + j] = part[r * cols + c];
-	}
 	for (uint32_t i = 0; i < job->m; i++)
 		zw_gemm_store_row(job, out + (size_t)i * job->task_n, i, n0, count);
 	return 0;

@@ -250,7 +250,10 @@ static int part_f8_few(const struct scaled *t, const char *a, uint32_t k0, uint3
 {
 	const struct gemm_job *job = t->job;
 	const struct zw_q_direct *direct = direct_of(job);
-	static const float one = 1.0f;
+	const struct zw_q_prim *quant = job->prim->quant;
+	float one[ZW_LANES] = {1.0f}, zero[ZW_LANES] = {0};
+	enum zw_q_way way =
+		quant->prepare ? quant->prepare(job->q.format, one, zero, 1) : ZW_Q_PLAIN;
 
 	for (uint32_t j = from; j < end; j += direct->cols) {
 		ZW_UNSET struct zw_q_row w[ZW_Q_DIRECT_MAX_COLS];
@@ -263,9 +266,10 @@ static int part_f8_few(const struct scaled *t, const char *a, uint32_t k0, uint3
 
 			w[c] = (struct zw_q_row){
 				.ptr = (const uint8_t *)zw_k_view_at(&job->w, row, 0) + k0,
-				.scale = &one};
+				.scale = one,
+				.zero = zero};
 		}
-		direct->fn[job->q.format]((const float *)(const void *)a, w, kc, kc, out);
+		direct->fn[way][job->q.format]((const float *)(const void *)a, w, kc, kc, out);
 		for (uint32_t r = 0; r < t->rows; r++)
 			for (uint32_t c = 0; c < direct->cols && j + c < end; c++)
 				t->part[r * t->ldo + j + c] = out[r * direct->cols + c];

@@ -113,49 +113,58 @@ size_t zw_q_scale_floats(const struct zw_q_matrix *q, uint32_t k)
 	return q->format >= ZW_Q_FIRST_RECORD ? 0 : 2 * ZW_PAD(k / q->scale.group + 2ull);
 }
 
-static void widen(float *dst, const struct zw_prim *prim, const struct zw_k_scales *s, uint64_t row,
-		  uint64_t first, size_t n)
+/* n elements of scales or zero points from element `at` on. */
+static void widen_from(float *dst, const struct zw_prim *prim, const struct zw_k_scales *s,
+		       uint64_t at, size_t n)
 {
-	uint64_t at = row / s->rows * s->ld + first;
+	static const float one = 1.0f;
 	const uint8_t *p = s->ptr;
+	struct zw_q_row all = {.ptr = p + at, .scale = &one};
 	enum zw_store st;
 
 	if (!zw_store_of(s->dtype, &st)) {
 		prim->widen[st](dst, p + at * zw_store_size(st), n);
 		return;
 	}
-	/* Those that there are many of. */
-	if (s->dtype == ZW_DTYPE_F8E4M3) {
-		static const float one = 1.0f;
-		struct zw_q_row all = {.ptr = p + at, .scale = &one};
-
+	switch (s->dtype) {
+	case ZW_DTYPE_F8E4M3:
 		if (n)
 			prim->quant->dequant[ZW_Q_F8E4M3](dst, &all, 0, n, n);
-		return;
-	}
-	if (s->dtype == ZW_DTYPE_E8M0) {
+		break;
+	case ZW_DTYPE_I8:
+		if (n)
+			prim->quant->dequant[ZW_Q_I8](dst, &all, 0, n, n);
+		break;
+	case ZW_DTYPE_E8M0:
 		for (size_t i = 0; i < n; i++)
 			dst[i] = zw_e8m0_to_f32(p[at + i]);
-		return;
-	}
-	if (s->dtype == ZW_DTYPE_I8) {
+		break;
+	case ZW_DTYPE_U8:
 		for (size_t i = 0; i < n; i++)
-			dst[i] = (float)(int8_t)p[at + i];
-		return;
-	}
-	for (size_t i = 0; i < n; i++, at++) {
-		switch (s->dtype) {
-		case ZW_DTYPE_U8:
-			dst[i] = (float)p[at];
-			break;
-		case ZW_DTYPE_I4:
-			dst[i] = (float)(((p[at / 2] >> at % 2 * 4 & 15) ^ 8) - 8);
-			break;
-		default: /* U4 */
-			dst[i] = (float)(p[at / 2] >> at % 2 * 4 & 15);
+			dst[i] = (float)p[at + i];
+		break;
+	default: /* I4, U4 */
+		if (n && at % 2 == 0) {
+			/* Whole bytes: the row has room. */
+			all.ptr = p + at / 2;
+			n += n % 2;
+			prim->quant->dequant[s->dtype == ZW_DTYPE_I4 ? ZW_Q_I4 : ZW_Q_U4](dst, &all,
+											  0, n, n);
 			break;
 		}
+		for (size_t i = 0; i < n; i++, at++) {
+			int v = p[at / 2] >> at % 2 * 4 & 15;
+
+			dst[i] = (float)(s->dtype == ZW_DTYPE_I4 ? (v ^ 8) - 8 : v);
+		}
+		break;
 	}
+}
+
+static void widen(float *dst, const struct zw_prim *prim, const struct zw_k_scales *s, uint64_t row,
+		  uint64_t first, size_t n)
+{
+	widen_from(dst, prim, s, row / s->rows * s->ld + first, n);
 }
 
 struct zw_q_row zw_q_row_at(const struct zw_q_matrix *q, const struct zw_prim *prim,
@@ -177,4 +186,77 @@ struct zw_q_row zw_q_row_at(const struct zw_q_matrix *q, const struct zw_prim *p
 		widen(scratch + ZW_PAD(n), prim, &q->zero, q->row0 + row, k0 / q->scale.group, n);
 	}
 	return r;
+}
+
+/* Rows of W that share a row of scales and, if there are some, of zero points. */
+static uint32_t rows_alike(const struct zw_q_matrix *q)
+{
+	return q->zero.ptr && q->zero.rows != q->scale.rows ? 1 : q->scale.rows;
+}
+
+/* Rows of scales that rows row.. of the matrix that these are of have. */
+static size_t scale_rows(const struct zw_q_matrix *q, uint64_t row, uint32_t rows)
+{
+	uint32_t alike = rows_alike(q);
+
+	return (size_t)((row + rows - 1) / alike - row / alike + 1);
+}
+
+size_t zw_q_scales_floats(const struct zw_q_matrix *q, uint32_t rows, uint32_t k)
+{
+	size_t most;
+
+	if (q->format >= ZW_Q_FIRST_RECORD || !rows)
+		return 0;
+	/* Wherever the rows begin. */
+	most = scale_rows(q, rows_alike(q) - 1u, rows);
+	return 2 * ZW_PAD(most * groups_of(q, 0, k) + 1);
+}
+
+/* So many rows of scales from the one of that row on, each of n elements. */
+static void widen_rows(float *dst, const struct zw_prim *prim, const struct zw_k_scales *s,
+		       uint64_t row, size_t rows, uint64_t alike, size_t n)
+{
+	if (alike == s->rows && s->ld == n) {
+		widen_from(dst, prim, s, row / alike * n, rows * n);
+		return;
+	}
+	for (size_t i = 0; i < rows; i++) {
+		ZW_UNSET float some[ZW_LANES];
+		size_t whole = n / ZW_LANES * ZW_LANES;
+		uint64_t at = (row / alike + i) * alike / s->rows * s->ld;
+
+		/* Widening fills up the last vector, where the next row may already be. */
+		widen_from(dst + i * n, prim, s, at, whole);
+		widen_from(some, prim, s, at + whole, n - whole);
+		memcpy(dst + i * n + whole, some, (n - whole) * sizeof(*dst));
+	}
+}
+
+void zw_q_scales_load(struct zw_q_scales *s, const struct zw_q_matrix *q,
+		      const struct zw_prim *prim, uint64_t row, uint32_t rows, uint32_t k,
+		      float *scratch)
+{
+	size_t n_rows, n;
+	float *zero;
+
+	*s = (struct zw_q_scales){.scale = scratch, .zero = scratch, .rows = 1, .way = ZW_Q_PLAIN};
+	if (q->format >= ZW_Q_FIRST_RECORD)
+		return;
+	row += q->row0;
+	s->rows = rows_alike(q);
+	s->first = (uint32_t)(row % s->rows);
+	s->groups = groups_of(q, 0, k);
+	n_rows = scale_rows(q, row, rows);
+	n = n_rows * s->groups;
+	zero = scratch + ZW_PAD(n);
+	widen_rows(scratch, prim, &q->scale, row, n_rows, s->rows, s->groups);
+	if (q->scaled2)
+		for (size_t i = 0; i < n; i++)
+			scratch[i] = scratch[i] * q->scale2;
+	if (q->zero.ptr)
+		widen_rows(zero, prim, &q->zero, row, n_rows, s->rows, s->groups);
+	s->zero = zero;
+	if (prim->quant->prepare)
+		s->way = prim->quant->prepare(q->format, scratch, zero, n);
 }

@@ -52,6 +52,14 @@ struct zw_q_row {
 	const float *scale, *zero; /* unused by records */
 };
 
+/* What direct products take for scales and zero points: these, or what prepare() makes of them. */
+enum zw_q_way {
+	ZW_Q_PLAIN,
+	ZW_Q_FOLDED, /* as the level wants them */
+	ZW_Q_OFFSET, /* the same zero points or, where the type has none, zeros */
+	ZW_Q_WAYS,
+};
+
 /* What activations become. */
 enum zw_q_target {
 	ZW_Q_TO_I8,
@@ -76,19 +84,32 @@ struct zw_q_prim {
 	void (*dequant[ZW_Q_COUNT])(float *dst, const struct zw_q_row *row, size_t phase,
 				    size_t group, size_t n);
 	/*
+	 * Overwrites n scales and zero points, padded, by those of the way that it returns; there is room for the latter also
+	 * where the type has none. NULL: there is the plain way only.
+	 */
+	enum zw_q_way (*prepare)(enum zw_q_format f, float *scale, float *zero, size_t n);
+	/* Puts n packed elements of A in the order that direct products with the format want. NULL: as they are. */
+	void (*arrange)(enum zw_q_format f, float *a, size_t n);
+	const struct zw_q_direct *direct; /* two, by rows, ascending */
+};
+
+/* Direct products of a number of rows of A and of W. */
+struct zw_q_direct {
+	/*
 	 * out[i * cols + j] = dot(packed row i of a, the k elements of w[j]) for i < rows, j < cols.
 	 * Groups as zw_q_direct_group() says.
 	 */
-	struct zw_q_direct {
-		void (*fn[ZW_Q_COUNT])(const float *a, const struct zw_q_row *w, size_t k,
-				       size_t group, float *out);
-		unsigned int rows, cols;
-	} direct[2]; /* by rows, ascending */
+	void (*fn[ZW_Q_WAYS][ZW_Q_COUNT])(const float *a, const struct zw_q_row *w, size_t k,
+					  size_t group, float *out);
+	unsigned int rows, cols;
 };
 
 extern const struct zw_q_prim zw_q_scalar;
 #if defined(__x86_64__)
 extern const struct zw_q_prim zw_q_avx2;
+extern const struct zw_q_direct zw_q_direct_avx2[2];
+enum zw_q_way zw_q_prepare_avx2(enum zw_q_format f, float *scale, float *zero, size_t n);
+void zw_q_arrange_avx2(enum zw_q_format f, float *a, size_t n);
 #endif
 
 #define ZW_Q_DIRECT_MAX_COLS 8
@@ -132,6 +153,35 @@ size_t zw_q_scale_floats(const struct zw_q_matrix *q, uint32_t k);
 struct zw_q_row zw_q_row_at(const struct zw_q_matrix *q, const struct zw_prim *prim,
 			    const char *ptr, uint64_t row, uint32_t k0, uint32_t k, float *scratch,
 			    size_t *phase);
+
+/* Scales and zero points of rows of a matrix, prepared for direct products. */
+struct zw_q_scales {
+	const float *scale, *zero;
+	uint32_t rows,
+		first; /* rows of W that share a row of them; the first one's place among these */
+	size_t groups;
+	enum zw_q_way way;
+};
+
+/* Floats of scratch for those of so many rows of k elements. */
+size_t zw_q_scales_floats(const struct zw_q_matrix *q, uint32_t rows, uint32_t k);
+void zw_q_scales_load(struct zw_q_scales *s, const struct zw_q_matrix *q,
+		      const struct zw_prim *prim, uint64_t row, uint32_t rows, uint32_t k,
+		      float *scratch);
+
+/* A row of them, whose bytes start at ptr. */
+static inline struct zw_q_row zw_q_scales_row(const struct zw_q_scales *s, const char *ptr,
+					      uint32_t row)
+{
+	/* A division is a tenth of a short product. */
+	size_t at = (s->rows == 1 ? row : ((uint64_t)s->first + row) / s->rows) * s->groups;
+
+	return (struct zw_q_row){
+		.ptr = (const uint8_t *)ptr,
+		.scale = s->scale + at,
+		.zero = s->zero + at,
+	};
+}
 
 /* 0 or -EOPNOTSUPP. */
 int zw_q_target_of(uint32_t dtype, enum zw_q_target *to);

@@ -287,10 +287,14 @@ ZW_Q_FORMATS(FORMAT)
 #define DIRECT_1(name)    [ZW_Q_##name] = direct_1_##name,
 #define DIRECT_MANY(name) [ZW_Q_##name] = direct_many_##name,
 
+static const struct zw_q_direct directs[2] = {
+	{.fn = {[ZW_Q_PLAIN] = {ZW_Q_FORMATS(DIRECT_1)}}, .rows = 1, .cols = COLS},
+	{.fn = {[ZW_Q_PLAIN] = {ZW_Q_FORMATS(DIRECT_MANY)}}, .rows = ROWS, .cols = COLS},
+};
+
 const struct zw_q_prim zw_q_scalar = {
 	.absmax = absmax,
 	.narrow = {narrow_i8, narrow_e4m3, narrow_e5m2},
 	.dequant = {ZW_Q_FORMATS(DEQUANT)},
-	.direct = {{.fn = {ZW_Q_FORMATS(DIRECT_1)}, .rows = 1, .cols = COLS},
-		   {.fn = {ZW_Q_FORMATS(DIRECT_MANY)}, .rows = ROWS, .cols = COLS}},
+	.direct = directs,
 };
