@@ -19,6 +19,7 @@
 	0x100000000ull /* not 0, and not what fits 32 bits: truncation shows up as a bus error */
 #define DMA_GUARD (1ull << 20) /* never handed out, between regions */
 #define BIG_PAGE  (2ull << 20)
+#define HUGE_PAGE (1ull << 30)
 
 int zw_sim_mem_init(struct sim *sim, uint64_t hbm_bytes)
 {
@@ -329,7 +330,10 @@ static int place(struct sim_bo *b, uint32_t flags)
 	struct sim *sim = b->sim;
 	int ret = -ENOMEM;
 
-	if (flags & ZW_BO_HBM)
+	/* The larger the pages, the fewer translations; where a whole one does not fit smaller ones may. */
+	if (flags & ZW_BO_HBM && b->bytes >= HUGE_PAGE)
+		ret = zw_sim_hbm_alloc(sim, b->bytes, HUGE_PAGE, &b->addr);
+	if (flags & ZW_BO_HBM && ret)
 		ret = zw_sim_hbm_alloc(sim, b->bytes,
 				       b->bytes >= BIG_PAGE ? BIG_PAGE : ZW_PAGE_SIZE, &b->addr);
 	if (!ret) {

@@ -9,6 +9,7 @@
 
 #define PAGE_MASK ((uint64_t)ZW_PAGE_SIZE - 1)
 #define BIG_PAGE  (2ull << 20)
+#define HUGE_PAGE (1ull << 30)
 
 ZW_API int zw_vm_create(struct zw_dev *dev, struct zw_vm **out)
 {
@@ -119,7 +120,9 @@ ZW_API int zw_vm_unmap(struct zw_vm *vm, uint64_t va, uint64_t bytes)
  */
 static int va_alloc(struct zw_vm *vm, uint64_t bytes, uint64_t *va)
 {
-	uint64_t align = bytes >= BIG_PAGE ? BIG_PAGE : ZW_PAGE_SIZE;
+	uint64_t align = bytes >= HUGE_PAGE  ? HUGE_PAGE
+			 : bytes >= BIG_PAGE ? BIG_PAGE
+					     : ZW_PAGE_SIZE;
 	uint64_t need = bytes + ZW_PAGE_SIZE;
 	struct va_hole **link, *h, *rest = malloc(sizeof(*rest));
 	struct va_block *b = malloc(sizeof(*b));

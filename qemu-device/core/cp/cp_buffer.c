@@ -2,6 +2,7 @@
 /* Command buffers: copied once, checked once, before any packet of them runs. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "zw_cp_int.h"
 
@@ -57,4 +58,52 @@ int zw_cp_buffer_load(const struct zw_cp_config *cfg, struct zw_soc_job *job,
 	}
 	zw_cp_validate(buf->bytes, buf->size, cfg->profile, &form);
 	return form.reason ? refuse(buf, job, &form, where) : 0;
+}
+
+void zw_cp_buffer_keep(struct zw_cp_kept *kept, struct zw_cp_buffer *buf)
+{
+	struct zw_cp_buffer *slot = NULL;
+
+	for (unsigned int i = 0; i < ZW_CP_KEPT && !slot; i++)
+		if (!kept->buffer[i].bytes)
+			slot = &kept->buffer[i];
+	if (!slot)
+		slot = &kept->buffer[kept->next++ % ZW_CP_KEPT];
+	free(slot->bytes);
+	*slot = *buf;
+	*buf = (struct zw_cp_buffer){0};
+}
+
+static bool same_bytes(const struct zw_cp_config *cfg, const struct zw_cp_buffer *buf)
+{
+	struct zw_mem_fault fault;
+	struct zw_view view;
+	bool same;
+
+	if (zw_mem_map(cfg->mmu, buf->vm, buf->va, buf->size, ZW_ACCESS_READ, &view, &fault))
+		return false; /* who loads it is told why */
+	same = !memcmp(view.ptr, buf->bytes, buf->size);
+	zw_mem_unmap(cfg->mmu, buf->vm, &view, false, &fault);
+	return same;
+}
+
+bool zw_cp_buffer_again(const struct zw_cp_config *cfg, struct zw_cp_kept *kept,
+			const struct zw_soc_job *job, struct zw_cp_buffer *buf)
+{
+	for (unsigned int i = 0; i < ZW_CP_KEPT; i++) {
+		struct zw_cp_buffer *b = &kept->buffer[i];
+
+		if (!b->bytes || !zw_cp_buffer_is_of(b, job) || !same_bytes(cfg, b))
+			continue;
+		*buf = *b;
+		*b = (struct zw_cp_buffer){0};
+		return true;
+	}
+	return false;
+}
+
+void zw_cp_kept_drop(struct zw_cp_kept *kept)
+{
+	for (unsigned int i = 0; i < ZW_CP_KEPT; i++)
+		zw_cp_buffer_drop(&kept->buffer[i]);
 }

@@ -163,6 +163,21 @@ static int map_expert(struct zw_cp_exec *x, const struct experts_plan *plan, uin
 	return err;
 }
 
+static int map_experts(struct zw_cp_exec *x, const struct experts_plan *plan)
+{
+	const struct zw_tensor *w = &((const struct zw_pkt_gemm_experts *)x->pkt)->w;
+	uint64_t matrix = (uint64_t)w->dim[1] * zw_cp_bytes(w->dtype, w->dim[2]);
+	bool whole;
+	int err = zw_cp_map_whole(x, EXPERTS_W, w->va,
+				  zw_cp_bytes(w->dtype, zw_cp_tensor_span(w, w->dim[0])),
+				  plan->hit * matrix, &whole);
+
+	for (uint32_t e = 0; e < w->dim[0] && !err && !whole; e++)
+		if (plan->rows[e])
+			err = map_expert(x, plan, e);
+	return err;
+}
+
 /* Scales or zero points, operand i, of the experts hit. */
 static int map_scales(struct zw_cp_exec *x, const struct experts_plan *plan, unsigned int i,
 		      uint32_t experts)
@@ -204,12 +219,9 @@ static int experts_prepare(struct zw_cp_exec *x)
 		plan->rows[ids[i]]++;
 	plan->panel = row < PANEL_BYTES ? (uint32_t)(PANEL_BYTES / row) : 1;
 	plan->panels = p->w.dim[1] / plan->panel + !!(p->w.dim[1] % plan->panel);
-	for (uint32_t e = 0; e < p->w.dim[0] && !err; e++) {
-		if (!plan->rows[e])
-			continue;
-		plan->hit++;
-		err = map_expert(x, plan, e);
-	}
+	for (uint32_t e = 0; e < p->w.dim[0]; e++)
+		plan->hit += !!plan->rows[e];
+	err = map_experts(x, plan);
 	plan->scales = x->n_late;
 	if (!err)
 		err = map_scales(x, plan, EXPERTS_W_SCALE, p->w.dim[0]);
@@ -349,12 +361,9 @@ static uint64_t experts_compute(struct zw_cp_exec *x)
 	uint64_t ps;
 
 	/* Tiles are those of one expert. */
-	for (unsigned int i = 0; i < ZW_CP_TILE_ROWS; i++) {
-		uint32_t rows = zw_cp_tile_rows(x->profile, i);
-
-		for (uint32_t e = 0; e < p->w.dim[0]; e++)
-			g.row_tiles[i] += quotient(plan->rows[e], rows);
-	}
+	for (uint32_t e = 0; e < p->w.dim[0]; e++)
+		for (unsigned int i = 0; plan->rows[e] && i < ZW_CP_TILE_ROWS; i++)
+			g.row_tiles[i] += quotient(plan->rows[e], zw_cp_tile_rows(x->profile, i));
 	g.ops = zw_cp_mul_sat(zw_cp_mul_sat(g.outputs, g.k), 2);
 	g.unit.permille =
 		(uint32_t)((uint64_t)g.unit.permille * x->profile->experts_permille / 1000);

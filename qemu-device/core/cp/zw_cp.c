@@ -36,6 +36,7 @@ void zw_cp_free(struct zw_cp *cp)
 	zw_pool_set_progress(cp->cfg.pool, NULL);
 	for (unsigned int i = 0; i < cp->num_queues; i++)
 		zw_cp_buffer_drop(&cp->queue[i].buffer);
+	zw_cp_kept_drop(&cp->kept);
 	free(cp->x.late);
 	free(cp->x.mem);
 	pthread_mutex_destroy(&cp->lock);
@@ -300,6 +301,33 @@ static void boundary(struct zw_cp *cp)
 		cp->cfg.boundary(cp->cfg.boundary_opaque);
 }
 
+/* Everything but the arrays that grow is of the packet before. */
+static void begin_packet(struct zw_cp *cp, struct zw_cp_queue *q, const struct zw_soc_job *job,
+			 const struct zw_pkt *hdr)
+{
+	const struct zw_cp_op *op = zw_cp_op_find(hdr->opcode);
+	bool runs = !cp->cfg.timing_only || op->engine == ZW_ENGINE_CP;
+	struct zw_cp_exec *x = &cp->x;
+	struct zw_view *late = x->late;
+	void **mem = x->mem;
+	size_t cap_late = x->cap_late, cap_mem = x->cap_mem;
+
+	memset(x, 0, runs ? sizeof(*x) : offsetof(struct zw_cp_exec, view));
+	x->cfg = &cp->cfg;
+	x->profile = cp->cfg.profile;
+	x->clk = &q->clk;
+	x->resident = &q->resident;
+	x->kv = &q->kv;
+	x->sems = &cp->sems;
+	x->replay = &cp->replay;
+	x->vm = job->vm;
+	x->op = op;
+	x->late = late;
+	x->cap_late = cap_late;
+	x->mem = mem;
+	x->cap_mem = cap_mem;
+}
+
 /* Runs packets of the queue's buffer from where it stands on; fills how the run ended. */
 static void run_packets(struct zw_cp *cp, struct zw_soc_job *job)
 {
@@ -310,9 +338,6 @@ static void run_packets(struct zw_cp *cp, struct zw_soc_job *job)
 		const struct zw_pkt *hdr =
 			(const struct zw_pkt *)(q->buffer.bytes + q->next_offset);
 		uint32_t index = (uint32_t)q->packets;
-		struct zw_view *late = x->late;
-		void **mem = x->mem;
-		size_t cap_late = x->cap_late, cap_mem = x->cap_mem;
 		int err;
 
 		if (hang(cp)) {
@@ -333,21 +358,7 @@ static void run_packets(struct zw_cp *cp, struct zw_soc_job *job)
 			job->end = ZW_SOC_END_PREEMPTED;
 			return;
 		}
-		*x = (struct zw_cp_exec){
-			.cfg = &cp->cfg,
-			.profile = cp->cfg.profile,
-			.clk = &q->clk,
-			.resident = &q->resident,
-			.kv = &q->kv,
-			.sems = &cp->sems,
-			.replay = &cp->replay,
-			.vm = job->vm,
-			.op = zw_cp_op_find(hdr->opcode),
-			.late = late,
-			.cap_late = cap_late,
-			.mem = mem,
-			.cap_mem = cap_mem,
-		};
+		begin_packet(cp, q, job, hdr);
 		x->pkt = zw_cp_packet_whole(x->op, hdr, &x->copy);
 		err = run_packet(cp, q, x);
 		if (err == ZW_CP_BLOCKED) {
@@ -452,6 +463,8 @@ static bool start_job(struct zw_cp *cp, struct zw_soc_job *job)
 	zw_cp_replay_begin(&cp->replay, job->queue, job->seqno, cp->cfg.profile->job_ps);
 	zw_cp_kv_job(&q->kv, q->clk.now);
 	boundary(cp);
+	if (cp->cfg.timing_only && zw_cp_buffer_again(&cp->cfg, &cp->kept, job, &q->buffer))
+		return true;
 	cp->buffers_loaded++;
 	if (zw_cp_buffer_load(&cp->cfg, job, &q->buffer, &where)) {
 		zw_cp_log_failure(&cp->cfg, job, where);
@@ -481,6 +494,8 @@ static void job_over(struct zw_cp *cp, const struct zw_soc_job *job)
 	struct zw_cp_queue *q = &cp->queue[job->queue];
 
 	q->active = false;
+	if (cp->cfg.timing_only && job->status == ZW_JOB_OK && q->buffer.bytes)
+		zw_cp_buffer_keep(&cp->kept, &q->buffer);
 	zw_cp_buffer_drop(&q->buffer);
 	note_end(cp, job->end_ps);
 	zw_cp_replay_end(&cp->replay, job->queue, job->seqno);

@@ -425,14 +425,11 @@ struct zw_cp_exec {
 	unsigned int vm;
 	const struct zw_cp_op *op;
 	const void *pkt; /* with all fields of op */
-	union zw_cp_packet copy;
-	bool skipped;  /* by its predicate */
-	uint32_t rows; /* dim[0] of the [rows] operands, or the indirect count */
+	bool skipped;    /* by its predicate */
+	uint32_t rows;   /* dim[0] of the [rows] operands, or the indirect count */
 
 	/* by operand */
-	struct zw_view view[ZW_OP_MAX_TENSORS];
 	bool mapped[ZW_OP_MAX_TENSORS];
-	struct zw_mem_pieces pieces[ZW_OP_MAX_TENSORS]; /* what is written of it; bytes 0: all */
 	int32_t *index[ZW_OP_MAX_TENSORS];
 	struct zw_cp_traffic traffic[ZW_OP_MAX_TENSORS];
 	/* what these bytes are part of, if it may stay on the chip; len 0: it streams by */
@@ -455,6 +452,14 @@ struct zw_cp_exec {
 	/* why it failed */
 	uint32_t status, reason;
 	struct zw_mem_fault fault;
+
+	/*
+	 * From here on what nobody looks at, where nothing runs, unless something above says so: by operand, if it is
+	 * mapped; and the copy, if pkt points there.
+	 */
+	struct zw_view view[ZW_OP_MAX_TENSORS];
+	struct zw_mem_pieces pieces[ZW_OP_MAX_TENSORS]; /* what is written of it; bytes 0: all */
+	union zw_cp_packet copy;
 };
 
 /* Whether the packet has this feature: the profile has, and the packet's flags (ZW_PKT_F_NO_*) do not say no. */
@@ -590,6 +595,21 @@ struct zw_cp_buffer {
  */
 int zw_cp_buffer_load(const struct zw_cp_config *cfg, struct zw_soc_job *job,
 		      struct zw_cp_buffer *buf, const char **where);
+/*
+ * Checked copies of jobs that are over: where nothing is computed the check would be a good part of what a job takes.
+ * The next load takes one when memory still holds the very same bytes.
+ */
+#define ZW_CP_KEPT 8u
+struct zw_cp_kept {
+	struct zw_cp_buffer buffer[ZW_CP_KEPT];
+	uint32_t next; /* the one that makes room */
+};
+/* Takes the buffer over. */
+void zw_cp_buffer_keep(struct zw_cp_kept *kept, struct zw_cp_buffer *buf);
+/* Whether one of them is the job's; then it is in *buf. */
+bool zw_cp_buffer_again(const struct zw_cp_config *cfg, struct zw_cp_kept *kept,
+			const struct zw_soc_job *job, struct zw_cp_buffer *buf);
+void zw_cp_kept_drop(struct zw_cp_kept *kept);
 void zw_cp_buffer_drop(struct zw_cp_buffer *buf);
 /* Whether this is the job's. */
 bool zw_cp_buffer_is_of(const struct zw_cp_buffer *buf, const struct zw_soc_job *job);
@@ -625,6 +645,7 @@ struct zw_cp {
 	/* Of all jobs that ended: when new queues start. Those are made while jobs run. */
 	_Atomic uint64_t latest_end;
 	uint64_t buffers_loaded;
+	struct zw_cp_kept kept; /* with timing_only */
 	atomic_bool hold; /* stop between packets, unseen by the firmware */
 	bool held;        /* that happened: the next zw_cp_run() goes on with the job ... */
 	bool progress;    /* ... and a packet of this run was done */
