@@ -25,10 +25,10 @@ uint32_t zw_cp_sort_unique(uint64_t *v, uint32_t n)
 	bool sorted = true;
 
 	for (uint32_t i = 1; i < n && sorted; i++)
-		sorted = v[i - 1] < v[i];
-	if (sorted)
-		return n;
-	qsort(v, n, sizeof(*v), cmp_u64);
+		sorted = v[i - 1] <= v[i];
+	/* Rows of one text after the other come in order. */
+	if (!sorted)
+		qsort(v, n, sizeof(*v), cmp_u64);
 	for (uint32_t i = 0; i < n; i++)
 		if (!out || v[out - 1] != v[i])
 			v[out++] = v[i];
