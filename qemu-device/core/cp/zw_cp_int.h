@@ -646,9 +646,9 @@ struct zw_cp {
 	_Atomic uint64_t latest_end;
 	uint64_t buffers_loaded;
 	struct zw_cp_kept kept; /* with timing_only */
-	atomic_bool hold; /* stop between packets, unseen by the firmware */
-	bool held;        /* that happened: the next zw_cp_run() goes on with the job ... */
-	bool progress;    /* ... and a packet of this run was done */
+	atomic_bool hold;       /* stop between packets, unseen by the firmware */
+	bool held;              /* that happened: the next zw_cp_run() goes on with the job ... */
+	bool progress;          /* ... and a packet of this run was done */
 	unsigned int num_queues;
 	struct zw_cp_queue queue[]; /* num_queues of them */
 };
