@@ -48,6 +48,14 @@ static int log_setup(struct zw_dev *dev, const struct zw_dev_options *opt, struc
 	return zw_rt_error(err, -EINVAL, "ZW_LOG=%.40s: not none, error, warn, info or debug", env);
 }
 
+/* The clock of a card is in the card. */
+static int no_trace(struct zw_error *err)
+{
+	return zw_rt_error(err, -EOPNOTSUPP,
+			   "drm: no trace: the driver does not show the device's own clock yet; "
+			   "traces are of sim");
+}
+
 static int open_by_spec(struct zw_dev *dev, const char *spec, const struct zw_dev_options *opt,
 			struct zw_error *err)
 {
@@ -60,6 +68,8 @@ static int open_by_spec(struct zw_dev *dev, const char *spec, const struct zw_de
 				   "device \"%.60s\": timing without computing is a mode of the "
 				   "simulator: device sim",
 				   spec);
+	if (!strncmp(spec, "drm", 3) && (opt->flags & ZW_DEV_TRACE))
+		return no_trace(err);
 	if (!strcmp(spec, "drm"))
 		return zw_rt_drm_open(dev, SYSFS, DEVFS, 0, opt, err);
 	if (!strncmp(spec, "drm:", 4)) {
@@ -108,7 +118,7 @@ ZW_API int zw_dev_open(const char *spec, const struct zw_dev_options *options, s
 							   "not know"
 							 : "options have no sensible size");
 	}
-	if (opt.flags & ~ZW_DEV_TIMING_ONLY || opt.reserved)
+	if (opt.flags & ~(uint32_t)(ZW_DEV_TIMING_ONLY | ZW_DEV_TRACE) || opt.reserved)
 		return zw_rt_error(err, -EINVAL, "options have unknown flags");
 	if (!spec)
 		spec = getenv("ZW_DEVICE");
@@ -125,6 +135,11 @@ ZW_API int zw_dev_open(const char *spec, const struct zw_dev_options *options, s
 	ret = log_setup(dev, &opt, err);
 	if (!ret)
 		ret = open_by_spec(dev, spec, &opt, err);
+	/* "auto" found one. */
+	if (!ret && (opt.flags & ZW_DEV_TRACE) && !dev->ops->read_trace) {
+		ret = no_trace(err);
+		dev->ops->close(dev);
+	}
 	if (!ret) {
 		struct zw_dev_attrs a;
 
@@ -195,6 +210,22 @@ ZW_API int zw_dev_get_counters(struct zw_dev *dev, struct zw_dev_counters *count
 	if (ret)
 		return ret;
 	return sized_out(counters, SIZED_V0(struct zw_dev_counters, fw_heartbeat), &c, sizeof(c));
+}
+
+ZW_API int zw_dev_read_trace(struct zw_dev *dev, struct zw_trace_record *records, size_t max,
+			     size_t record_size, uint64_t *lost)
+{
+	int ret;
+
+	if (record_size > UINT32_MAX || (max && !records))
+		return -EINVAL;
+	ret = sized_check((uint32_t)record_size, SIZED_V0(struct zw_trace_record, host_ns));
+	if (ret)
+		return ret;
+	if (!dev->ops->read_trace)
+		return -EOPNOTSUPP;
+	return dev->ops->read_trace(dev, records, max > INT32_MAX ? INT32_MAX : max, record_size,
+				    lost);
 }
 
 ZW_API int zw_dev_list(struct zw_dev_entry *entries, size_t max, size_t entry_size)

@@ -16,9 +16,9 @@
  *	sim_vm.lock (page tables of one VM)
  *	sim.mbox.lock
  *	sim.lock (jobs, fences, mappings)
- *	sim.hbm.lock, sim.dma.lock, sim.irq_lock: leaves
+ *	sim.hbm.lock, sim.dma.lock, sim.irq_lock, sim.trace.lock: leaves
  *
- * Device callbacks take only sim.dma.lock and sim.irq_lock. The log callback is called by the
+ * Device callbacks take only sim.dma.lock, sim.irq_lock and sim.trace.lock. The log callback is called by the
  * interrupt thread, without any of them.
  */
 #ifndef ZW_RT_SIM_H
@@ -151,6 +151,16 @@ struct sim_queue {
 	struct zw_queue_error error; /* status .. failed_job */
 };
 
+/* -- trace (sim_trace.c) --------------------------------------------------------------------- */
+
+struct sim_trace {
+	bool on;              /* set before the device is made */
+	pthread_mutex_t lock; /* of the rest */
+	struct sim_trace_chunk *head, *tail;
+	uint32_t held; /* records in there */
+	uint64_t lost;
+};
+
 /* -- device (sim_dev.c), mailbox (sim_mbox.c) ------------------------------------------------ */
 
 struct sim_mbox {
@@ -185,6 +195,7 @@ struct sim {
 	struct sim_dma dma;
 	struct sim_hbm hbm;
 	struct sim_mbox mbox;
+	struct sim_trace trace;
 
 	pthread_mutex_t lock;   /* queues, jobs, fences, ids, lists of mappings */
 	pthread_cond_t changed; /* a fence, a queue or lost changed */
@@ -316,6 +327,16 @@ void zw_sim_userq_ring(struct zw_queue *queue);
 void zw_sim_userq_stop(struct zw_queue *queue);
 int zw_sim_userq_wait(struct zw_queue *queue, const uint64_t *word, uint64_t value,
 		      int64_t deadline_ns);
+struct zw_settled_packet;
+struct zw_settled_job;
+void zw_sim_trace_init(struct sim *sim, bool on);
+void zw_sim_trace_fini(struct sim *sim);
+/* Callbacks of the device; opaque is the struct sim. */
+void zw_sim_trace_packet(void *opaque, const struct zw_settled_packet *packet);
+void zw_sim_trace_job(void *opaque, const struct zw_settled_job *job);
+/* SUBMIT or DONE of a job, now; nothing when there is no trace. Any locks held. */
+void zw_sim_trace_host(struct sim *sim, enum zw_trace_kind kind, unsigned int queue, uint64_t job);
+int zw_sim_read_trace(struct zw_dev *dev, void *records, size_t max, size_t size, uint64_t *lost);
 /* Looks at the completions of the queues on these vectors. Interrupt thread. */
 void zw_sim_queue_interrupt(struct sim *sim, uint32_t vectors);
 

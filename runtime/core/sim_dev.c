@@ -464,6 +464,7 @@ static void destroy(struct sim *sim, bool irq_running)
 	pthread_mutex_lock(&sim->irq_lock);
 	say_lines(sim); /* what the end itself had to say */
 	pthread_mutex_unlock(&sim->irq_lock);
+	zw_sim_trace_fini(sim);
 	pthread_cond_destroy(&sim->changed);
 	pthread_cond_destroy(&sim->irq_cond);
 	pthread_mutex_destroy(&sim->lock);
@@ -549,6 +550,7 @@ static const struct transport_ops sim_ops = {
 	.name = "sim",
 	.get_attrs = sim_get_attrs,
 	.get_counters = sim_get_counters,
+	.read_trace = zw_sim_read_trace,
 	.close = sim_close,
 	.bo_create = zw_sim_bo_create,
 	.bo_from_ptr = zw_sim_bo_from_ptr,
@@ -582,7 +584,7 @@ static const struct transport_ops sim_ops = {
 
 int zw_rt_sim_open(struct zw_dev *dev, const struct zw_dev_options *opt, struct zw_error *err)
 {
-	const struct zw_host_ops host = {
+	struct zw_host_ops host = {
 		.dma_read = zw_sim_dma_read,
 		.dma_write = zw_sim_dma_write,
 		.msix_raise = msix_raise,
@@ -614,6 +616,11 @@ int zw_rt_sim_open(struct zw_dev *dev, const struct zw_dev_options *opt, struct 
 	pthread_mutex_init(&sim->irq_lock, NULL);
 	cond_init(&sim->changed);
 	cond_init(&sim->irq_cond);
+	zw_sim_trace_init(sim, opt->flags & ZW_DEV_TRACE);
+	if (sim->trace.on) {
+		host.packet_settled = zw_sim_trace_packet;
+		host.job_settled = zw_sim_trace_job;
+	}
 
 	sim->core = zw_device_new(&cfg, &host, sim, why, sizeof(why));
 	if (!sim->core) {

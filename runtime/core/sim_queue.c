@@ -73,6 +73,7 @@ static bool reap(struct sim_queue *q)
 		q->ring_head = job->next;
 		if (!q->ring_head)
 			q->ring_tail = NULL;
+		zw_sim_trace_host(q->sim, ZW_TRACE_DONE, q->id, job->number);
 		job_finish(q, job);
 		any = true;
 	}
@@ -114,6 +115,7 @@ static bool push(struct sim_queue *q)
 		else
 			q->ring_head = job;
 		q->ring_tail = job;
+		zw_sim_trace_host(q->sim, ZW_TRACE_SUBMIT, q->id, job->number);
 		rang = true;
 	}
 	if (!q->wait_head)

@@ -25,6 +25,9 @@ struct transport_ops {
 	/* all fields of *a are zero; spec, transport and name are filled in above */
 	int (*get_attrs)(struct zw_dev *dev, struct zw_dev_attrs *a);
 	int (*get_counters)(struct zw_dev *dev, struct zw_dev_counters *c);
+	/* Records of record_size bytes; NULL: this transport has no traces. */
+	int (*read_trace)(struct zw_dev *dev, void *records, size_t max, size_t record_size,
+			  uint64_t *lost);
 	void (*close)(struct zw_dev *dev); /* no child exists; frees priv */
 
 	int (*bo_create)(struct zw_bo *bo);   /* size, flags, vm set */

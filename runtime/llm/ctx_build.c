@@ -190,10 +190,12 @@ static int build(const struct zw_ctx *c, struct llm_slot *s, struct zw_cmd *cmd,
 
 	zw_cmd_reset(cmd);
 	zw_cmd_without(cmd, c->o.without);
+	zw_cmd_tag(cmd, zw_llm_tag(ZW_LLM_PART_IDS, -1));
 	build_chain(c, s, cmd);
 	s->chain_bytes = (uint32_t)cmd->used;
 	build_layers(c, s, cmd);
 	s->end_body = (uint32_t)cmd->used - s->chain_bytes;
+	zw_cmd_tag(cmd, zw_llm_tag(ZW_LLM_PART_OUTPUT, -1));
 	build_outputs(c, s, cmd, &h);
 	if (c->o.draft)
 		llm_mtp_build(c, s, cmd);

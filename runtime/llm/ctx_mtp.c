@@ -80,6 +80,7 @@ static void build_drafts(const struct zw_ctx *c, struct llm_slot *s, struct zw_c
 
 void llm_mtp_build(const struct zw_ctx *c, struct llm_slot *s, struct zw_cmd *cmd)
 {
+	zw_cmd_tag(cmd, zw_llm_tag(ZW_LLM_PART_DRAFT, -1));
 	build_drafts(c, s, cmd);
 	build_rows(c, s, cmd);
 }

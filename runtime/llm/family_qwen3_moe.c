@@ -101,11 +101,14 @@ static void qwen3_moe_build(const struct llm_build *b)
 		.act = b->scratch[EXPERTS_ACT],
 	};
 
+	llm_tag(b, ZW_LLM_PART_EMBED, -1);
 	zw_cmd_embed(b->cmd, &b->ids, &b->w->embed, &b->h, b->rows_va, 0);
 	for (uint32_t n = 0; n < b->cfg->num_layers; n++) {
 		const struct llm_layer_weights *w = &b->w->layers[n];
 
+		llm_tag(b, ZW_LLM_PART_MIXER, (int)n);
 		llm_build_attention(b, w, n, &b->scratch[X_ATTENTION], &b->scratch[QKV]);
+		llm_tag(b, ZW_LLM_PART_FEED_FORWARD, (int)n);
 		if (llm_layer_has_experts(b->cfg, n)) {
 			s.ids = zw_tensor_slice(b->scratch[IDS], 1, n * k, k);
 			llm_build_experts(b, w, &s);

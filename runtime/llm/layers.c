@@ -352,11 +352,14 @@ void llm_dense_needs(const struct llm_model_config *c, struct llm_needs *n)
 
 void llm_dense_build(const struct llm_build *b)
 {
+	llm_tag(b, ZW_LLM_PART_EMBED, -1);
 	zw_cmd_embed(b->cmd, &b->ids, &b->w->embed, &b->h, b->rows_va, 0);
 	for (uint32_t n = 0; n < b->cfg->num_layers; n++) {
 		const struct llm_layer_weights *w = &b->w->layers[n];
 
+		llm_tag(b, ZW_LLM_PART_MIXER, (int)n);
 		llm_build_attention(b, w, n, &b->scratch[X], &b->scratch[QKV]);
+		llm_tag(b, ZW_LLM_PART_FEED_FORWARD, (int)n);
 		llm_build_swiglu(b, w, &b->scratch[X], &b->scratch[GATE_UP]);
 	}
 }

@@ -3,6 +3,8 @@
 #ifndef LLM_LAYERS_H
 #define LLM_LAYERS_H
 
+#include <zhenwu/llm_tag.h>
+
 #include "family.h"
 
 /* c = a . W^T (+ bias) (+ residual), these two optional: GEMM with the matrix of a linear layer. */
@@ -59,6 +61,12 @@ void llm_build_delta(const struct llm_build *b, const struct llm_layer_weights *
 		     const struct zw_tensor *ba);
 /* Bytes of state of one recurrent layer. */
 uint64_t llm_delta_bytes(const struct llm_model_config *c);
+
+/* The packets to come belong there. */
+static inline void llm_tag(const struct llm_build *b, enum zw_llm_part part, int layer)
+{
+	zw_cmd_tag(b->cmd, zw_llm_tag(part, layer));
+}
 
 /* x [M, H] and qkv of llm_build_attention() as scratch 0 and 1, and all layers' KV cache. */
 void llm_attention_needs(const struct llm_model_config *c, struct llm_needs *n);

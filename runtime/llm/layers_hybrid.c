@@ -102,15 +102,18 @@ void llm_hybrid_build(const struct llm_build *b)
 {
 	uint32_t kv = 0, linear = 0;
 
+	llm_tag(b, ZW_LLM_PART_EMBED, -1);
 	zw_cmd_embed(b->cmd, &b->ids, &b->w->embed, &b->h, b->rows_va, 0);
 	for (uint32_t n = 0; n < b->cfg->num_layers; n++) {
 		const struct llm_layer_weights *w = &b->w->layers[n];
 
+		llm_tag(b, ZW_LLM_PART_MIXER, (int)n);
 		if (llm_layer_is_linear(b->cfg, n))
 			llm_build_delta(b, w, linear++, &b->scratch[X_MIXER], &b->scratch[QKVZ],
 					&b->scratch[BA]);
 		else
 			llm_build_attention(b, w, kv++, &b->scratch[X_MIXER], &b->scratch[QKV]);
+		llm_tag(b, ZW_LLM_PART_FEED_FORWARD, (int)n);
 		feed_forward(b, w, n);
 	}
 }
@@ -131,7 +134,10 @@ void llm_hybrid_mtp(const struct llm_build *b, const struct zw_tensor *hidden)
 	zw_cmd_rmsnorm(b->cmd, &b->h, &m->norm_embed, &token, eps, b->rows_va, 0);
 	zw_cmd_rmsnorm(b->cmd, hidden, &m->norm_hidden, &state, eps, b->rows_va, 0);
 	llm_build_linear(b, &b->scratch[MTP_INPUT], &m->fc, &b->h, NULL, NULL);
+	llm_tag(b, ZW_LLM_PART_MIXER, (int)n);
 	llm_build_attention(b, w, kv, &b->scratch[X_MIXER], &b->scratch[QKV]);
+	llm_tag(b, ZW_LLM_PART_FEED_FORWARD, (int)n);
 	feed_forward(b, w, n);
+	llm_tag(b, ZW_LLM_PART_DRAFT, -1);
 	zw_cmd_rmsnorm(b->cmd, &b->h, &m->norm, hidden, eps, b->rows_va, 0);
 }

@@ -1061,7 +1061,7 @@ static void test_open_errors(void **state)
 	opt.profile_lines = "hbm_bw = x2\nspeed = 3";
 	open_fails("sim", &opt, -EINVAL, "line 2: unknown key 'speed'");
 	opt.profile_lines = NULL;
-	opt.flags = 2;
+	opt.flags = 1u << 31;
 	open_fails("sim", &opt, -EINVAL, "flags");
 	opt.flags = 0;
 	opt.firmware = "/nonexistent/fw.bin";

@@ -63,13 +63,19 @@ enum zw_dev_log_level {
  */
 #define ZW_DEV_TIMING_ONLY (1u << 0)
 
+/**
+ * sim: keeps what the device does for zw_dev_read_trace(). On drm, "auto" included, -EOPNOTSUPP: the
+ * driver does not show the device's own clock yet.
+ */
+#define ZW_DEV_TRACE (1u << 1)
+
 /** Engine work runs on the command-processor thread, no engine threads. */
 #define ZW_DEV_WORKERS_NONE (-1)
 
 /** How to open a device. All zero (but size) takes the defaults. */
 struct zw_dev_options {
 	uint32_t size;  /**< sizeof(struct zw_dev_options) */
-	uint32_t flags; /**< ZW_DEV_TIMING_ONLY */
+	uint32_t flags; /**< ZW_DEV_TIMING_ONLY, ZW_DEV_TRACE */
 	/** sim: chip profile "810e", "m890", "c12", "a100-80g", "h100-sxm", or the path of a profile file (with a slash in
 	 *  it). NULL: $ZW_PROFILE, else "810e". On drm the chip is what it is: a name that differs from it is -ENODEV, so that a caller who asks for a
 	 *  profile never measures another one. */
@@ -116,7 +122,8 @@ struct zw_dev_options {
  * @param opt   NULL for the defaults
  * @param err   may be NULL; one line that says what failed and on which device
  * @return 0; -ENODEV no such device, wrong driver version or other profile; -EACCES no permission;
- *         -ENOENT no firmware image; -EPROTO the firmware did not come up; -EINVAL, -ENOMEM
+ *         -ENOENT no firmware image; -EPROTO the firmware did not come up;
+ *         -EOPNOTSUPP a flag that the transport has not got; -EINVAL, -ENOMEM
  * Thread safe. The handle must be closed by the process that opened it; it does not survive fork().
  */
 ZW_API int zw_dev_open(const char *spec, const struct zw_dev_options *opt, struct zw_dev **out,

@@ -42,6 +42,7 @@
 #include "llm_sched.h"
 #include "llm_shape.h"
 #include "llm_stop.h"
+#include "llm_tag.h"
 #include "llm_tokenizer.h"
 
 #endif /* ZHENWU_LLM_H */

@@ -3,7 +3,7 @@
  * @file
  * libzhenwu: everything.
  *
- * Device, address space, buffer, queue, fence, command buffer, copier, counters; in the order in which a
+ * Device, address space, buffer, queue, fence, command buffer, copier, counters, traces; in the order in which a
  * program meets them. See Documentation/runtime.md for a guide with a complete program and
  * zhenwu(7) for the environment.
  */
@@ -19,5 +19,6 @@
 #include "cmd.h"
 #include "copier.h"
 #include "perf.h"
+#include "trace.h"
 
 #endif /* ZHENWU_ZHENWU_H */
