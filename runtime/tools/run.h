@@ -10,11 +10,13 @@
 #include <zhenwu/zhenwu.h>
 
 #include "run_args.h"
+#include "run_trace.h"
 
 struct run {
 	struct run_args a;
 	struct zw_generation_config *gc; /* NULL with --no-generation-config */
 	struct zw_dev *dev;
+	struct run_trace *trace; /* NULL without --trace */
 	struct zw_model *model;
 	struct zw_ctx *ctx;
 	uint32_t seq;

@@ -120,6 +120,9 @@ static const char help_text[] =
 	"                           most probable ones\n"
 	"      --logprobs-out F     the file for these (default: standard error)\n"
 	"      --stats-json F       times, rates and counters\n"
+	"      --trace F            what the device did when (sim): Perfetto's form, JSON when F "
+	"ends in "
+	".json\n"
 	"      --save-session F     prompt and answer as the model has them, to go on from\n"
 	"      --load-session F     goes on from there: the prompt comes behind it\n"
 	"  -t, --threads N          of the device model in this process (sim)\n"
@@ -225,6 +228,7 @@ enum {
 	OPT_LOGITS_OUT,
 	OPT_IDS_OUT,
 	OPT_STATS_JSON,
+	OPT_TRACE,
 	OPT_LOAD_SESSION,
 	OPT_SAVE_SESSION,
 	OPT_CHAT,
@@ -293,6 +297,7 @@ static const struct option options[] = {
 	{"logits-out", required_argument, NULL, OPT_LOGITS_OUT},
 	{"ids-out", required_argument, NULL, OPT_IDS_OUT},
 	{"stats-json", required_argument, NULL, OPT_STATS_JSON},
+	{"trace", required_argument, NULL, OPT_TRACE},
 	{"load-session", required_argument, NULL, OPT_LOAD_SESSION},
 	{"save-session", required_argument, NULL, OPT_SAVE_SESSION},
 	{"chat", no_argument, NULL, OPT_CHAT},
@@ -468,6 +473,7 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 			    : opt == OPT_LOGITS_OUT     ? &a->logits_out
 			    : opt == OPT_IDS_OUT        ? &a->ids_out
 			    : opt == OPT_STATS_JSON     ? &a->stats_json
+			    : opt == OPT_TRACE          ? &a->trace
 			    : opt == OPT_LOAD_SESSION   ? &a->load_session
 			    : opt == OPT_SAVE_SESSION   ? &a->save_session
 			    : opt == OPT_LOGPROBS_OUT   ? &a->logprobs_out

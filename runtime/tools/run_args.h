@@ -27,7 +27,7 @@ enum run_calls {
 
 struct run_args {
 	const char *model, *device, *profile, *prompt, *prompt_file, *prompt_ids;
-	const char *logits_out, *ids_out, *stats_json, *logprobs_out;
+	const char *logits_out, *ids_out, *stats_json, *logprobs_out, *trace;
 	const char *load_session, *save_session;
 	const char *json_schema; /* a schema or the name of a file with one */
 	const char *shape, *weights, *record_routing;

@@ -51,12 +51,15 @@ static int open_model(struct timing *t)
 	};
 	struct zw_error err;
 
+	if (r->trace)
+		dopt.flags |= ZW_DEV_TRACE;
 	if (!mopt.positions)
 		mopt.positions = (uint32_t)(r->num_prompt + t->tokens);
 	if (tool_routing_open(&r->a.routing, a->seed, &dopt, &err) ||
 	    zw_dev_open(a->device, &dopt, &r->dev, &err) ||
 	    zw_model_open(r->dev, a->model, &mopt, &r->model, &err))
 		return run_fail(err.msg);
+	run_trace_device(r->trace, r->dev);
 	zw_dev_get_attrs(r->dev, &t->attrs);
 	zw_model_get_info(r->model, &t->info);
 	if (tool_routing_check(&a->routing, t->info.num_experts, &err))
@@ -207,6 +210,7 @@ static int decode(struct timing *t)
 		else if (!ret && before)
 			ret = wait(t, before);
 		before = step;
+		run_trace_step(t->r->trace, "step", "number", i);
 	}
 	if (!ret && ahead && step)
 		ret = wait(t, step);

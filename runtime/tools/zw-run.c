@@ -64,9 +64,12 @@ static int load_progress(void *opaque, uint64_t done, uint64_t total)
 
 int run_prompt_progress(void *opaque, uint64_t done, uint64_t total)
 {
-	if (progress_due(opaque, done, total))
+	struct run *r = opaque;
+
+	if (progress_due(r, done, total))
 		fprintf(stderr, "\rprompt: %llu of %llu tokens%s", (unsigned long long)done,
 			(unsigned long long)total, done == total ? "\n" : "");
+	run_trace_step(r->trace, done ? "prompt" : NULL, "tokens", done);
 	return tool_interrupts;
 }
 
@@ -125,8 +128,11 @@ static int load_model(struct run *r, struct zw_model_info *info, struct zw_dev_a
 
 	if (r->a.record_routing)
 		tool_routing_record(&r->a.routing, &dopt);
+	if (r->trace)
+		dopt.flags |= ZW_DEV_TRACE;
 	if (zw_dev_open(r->a.device, &dopt, &r->dev, &err))
 		return run_fail(err.msg);
+	run_trace_device(r->trace, r->dev);
 	ret = zw_dev_get_attrs(r->dev, attrs);
 	if (ret)
 		return run_fail(strerror(-ret));
@@ -145,6 +151,7 @@ static int load_model(struct run *r, struct zw_model_info *info, struct zw_dev_a
 	if (zw_model_open(r->dev, r->a.model, &mopt, &r->model, &err))
 		return run_fail(err.msg);
 	zw_model_get_info(r->model, info);
+	run_trace_step(r->trace, "load", "bytes", info->weight_bytes);
 	return 0;
 }
 
@@ -193,6 +200,7 @@ static int on_mask_idle(void *opaque)
 
 void run_accept(struct run *r, uint32_t id)
 {
+	run_trace_step(r->trace, "token", "id", id);
 	if (!r->matcher)
 		return;
 	/* A choice is one that the mask let through. */
@@ -512,6 +520,32 @@ static int check_files(const struct run *r)
 	return ret;
 }
 
+static int open_trace(struct run *r)
+{
+	int ret = r->a.trace ? run_trace_open(r->a.trace, &r->trace) : 0;
+
+	if (!ret)
+		return 0;
+	fprintf(stderr, "zw-run: %s: %s\n", r->a.trace, strerror(-ret));
+	return EXIT_FAILURE;
+}
+
+/* Everything that ran is settled now: the queues are gone. An error before is the exit status. */
+static int close_trace(struct run *r, int status)
+{
+	uint64_t lost;
+	int ret = run_trace_close(r->trace, &lost);
+
+	if (status && status != EXIT_INTERRUPTED)
+		return status;
+	if (ret)
+		fprintf(stderr, "zw-run: %s: %s\n", r->a.trace, strerror(-ret));
+	else if (lost)
+		fprintf(stderr, "zw-run: %s: %llu records were lost\n", r->a.trace,
+			(unsigned long long)lost);
+	return ret || lost ? EXIT_FAILURE : status;
+}
+
 static void print_note(void *opaque, const char *line)
 {
 	fprintf(stderr, "note: %s\n", line);
@@ -652,10 +686,13 @@ int main(int argc, char **argv)
 		return ret;
 	}
 	tool_catch_interrupt(true);
-	ret = r.a.timing ? run_timing(&r) : run(&r);
+	ret = open_trace(&r);
+	if (!ret)
+		ret = r.a.timing ? run_timing(&r) : run(&r);
 	run_chat_close(r.chat);
 	zw_ctx_destroy(r.ctx);
 	zw_model_close(r.model);
+	ret = close_trace(&r, ret);
 	if (r.dev)
 		zw_dev_close(r.dev);
 	zw_sampler_close(r.sampler);
