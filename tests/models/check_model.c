@@ -37,15 +37,17 @@
 struct prompt {
 	uint32_t *ids;
 	size_t n;
-	double rms;        /* of the reference's BF16 run */
-	double mtp_rms;    /* the same for the MTP head; 0: there is none */
-	uint32_t flips;    /* choices of experts that are not those of exact arithmetic */
+	double rms;                 /* of the reference's BF16 run */
+	double mtp_rms;             /* the same for the MTP head; 0: there is none */
+	uint32_t flips;             /* choices of experts that are not those of exact arithmetic */
+	struct experts_exact exact; /* which makes these, if the model has experts */
 	size_t rows;       /* of the expected logits: those of the last tokens, often of all */
 	float *want, *got; /* [rows, V]; [n, V] */
 };
 
 struct check {
 	const char *dir, *name, *device, *digest_out;
+	const char *exact; /* what names of files with exact passes begin with, or NULL */
 	int workers;
 	struct zw_model_info info;
 	struct prompt *prompts;
@@ -225,13 +227,12 @@ static void check_experts(struct check *c, struct zw_ctx *ctx, size_t k)
 	struct experts_diff diff;
 	struct zw_error err;
 
-	if (experts_compare(ctx, c->dir, p->ids, (uint32_t)p->n, p->want, (uint32_t)p->rows, &diff,
-			    &err))
+	if (experts_compare(ctx, &p->exact, &diff, &err))
 		die("%s: %s", c->dir, err.msg);
 	p->flips = diff.flips;
-	result(c, diff.rms <= EXACT_RMS * p->rms,
+	result(c, p->exact.rms <= EXACT_RMS * p->rms,
 	       "prompt %zu: the exact pass has the expected logits, rms difference %.2g", k,
-	       diff.rms);
+	       p->exact.rms);
 	result(c, diff.flips <= FLIPS_MAX * diff.choices,
 	       "prompt %zu: %u of %u choices of experts are not the exact ones, by up to %.3g", k,
 	       diff.flips, diff.choices, diff.widest);
@@ -542,9 +543,7 @@ static void check_delta_chunked(struct check *c, struct device *d)
 		uint32_t edges = 0, same = 0, pieces = 0;
 
 		eval(ctx, p, want);
-		if (experts_model(d->model) &&
-		    experts_compare(ctx, c->dir, p->ids, (uint32_t)p->n, p->want, (uint32_t)p->rows,
-				    &diff, &err))
+		if (experts_model(d->model) && experts_compare(ctx, &p->exact, &diff, &err))
 			die("%s: %s", c->dir, err.msg);
 		if (diff.flips)
 			factor = FLIP_FACTOR;
@@ -771,6 +770,20 @@ static void check_drafts(struct check *c)
 	device_close(&d);
 }
 
+static void pass_experts(struct check *c, const struct device *d)
+{
+	for (size_t k = 0; k < c->num_prompts; k++) {
+		struct prompt *p = &c->prompts[k];
+		char keep[4096];
+		struct zw_error err;
+
+		snprintf(keep, sizeof(keep), "%s-%zu", c->exact ? c->exact : "", k);
+		if (experts_pass(d->model, c->dir, p->ids, (uint32_t)p->n, p->want,
+				 (uint32_t)p->rows, c->exact ? keep : NULL, &p->exact, &err))
+			die("%s: %s", c->dir, err.msg);
+	}
+}
+
 static void write_digests(const struct check *c)
 {
 	FILE *f = fopen(c->digest_out, "w");
@@ -791,6 +804,7 @@ static int parse_args(struct check *c, int argc, char **argv)
 		{"model", required_argument, NULL, 'm'},
 		{"device", required_argument, NULL, 'd'},
 		{"digest-out", required_argument, NULL, 'o'},
+		{"exact", required_argument, NULL, 'e'},
 		{"workers", required_argument, NULL, 'w'},
 		{NULL, 0, NULL, 0},
 	};
@@ -804,6 +818,8 @@ static int parse_args(struct check *c, int argc, char **argv)
 			c->device = optarg;
 		else if (opt == 'o')
 			c->digest_out = optarg;
+		else if (opt == 'e')
+			c->exact = optarg;
 		else if (opt == 'w')
 			c->workers = atoi(optarg);
 		else
@@ -824,13 +840,15 @@ int main(int argc, char **argv)
 
 	if (parse_args(&c, argc, argv)) {
 		fprintf(stderr, "usage: check_model --model DIR [--device D] [--digest-out FILE] "
-				"[--workers N]\n");
+				"[--exact FILES] [--workers N]\n");
 		return 2;
 	}
 	printf("TAP version 13\n");
 	device_open(&c, &d, c.workers);
 	zw_model_get_info(d.model, &c.info);
 	load_expected(&c);
+	if (experts_model(d.model))
+		pass_experts(&c, &d);
 	ctx = context_open(&d, CONTEXT, true); /* above every prompt: one step */
 	for (size_t k = 0; k < c.num_prompts; k++) {
 		eval(ctx, &c.prompts[k], c.prompts[k].got);
@@ -857,6 +875,7 @@ int main(int argc, char **argv)
 		free(c.prompts[k].ids);
 		free(c.prompts[k].want);
 		free(c.prompts[k].got);
+		experts_exact_free(&c.prompts[k].exact);
 	}
 	free(c.prompts);
 	printf("1..%u\n", c.count);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -148,54 +149,137 @@ static bool same_set(const uint32_t *a, const int32_t *b, uint32_t k)
 	return true;
 }
 
-static void compare(const struct fixture *f, const int32_t *ids, uint32_t n, const double *logits,
-		    const float *want, uint32_t rows, struct experts_diff *diff)
+int experts_compare(struct zw_ctx *ctx, const struct experts_exact *exact,
+		    struct experts_diff *diff, struct zw_error *err)
 {
-	const struct shape *s = &f->s;
-	double sum = 0;
+	uint32_t choices = exact->n * exact->layers, k = exact->k;
+	int32_t *ids = calloc((size_t)choices * k, sizeof(*ids));
+	int ret = ids ? read_chosen(ctx, ids, exact->n, err)
+		      : llm_fail(err, -ENOMEM, "out of memory");
 
-	*diff = (struct experts_diff){.choices = n * s->layers};
-	for (uint32_t i = 0; i < diff->choices; i++) {
-		if (same_set(f->chosen + (size_t)i * s->k, ids + (size_t)i * s->k, s->k))
+	*diff = (struct experts_diff){.choices = choices};
+	for (uint32_t i = 0; i < choices && !ret; i++) {
+		if (same_set(exact->chosen + (size_t)i * k, ids + (size_t)i * k, k))
 			continue;
 		diff->flips++;
-		diff->widest = fmax(diff->widest, f->lead[i]);
+		diff->widest = fmax(diff->widest, exact->lead[i]);
 	}
-	logits += (size_t)(n - rows) * s->v;
-	for (size_t i = 0; i < (size_t)rows * s->v; i++)
-		sum += (logits[i] - (double)want[i]) * (logits[i] - (double)want[i]);
-	diff->rms = sqrt(sum / ((double)rows * s->v));
+	free(ids);
+	return ret;
 }
 
-int experts_compare(struct zw_ctx *ctx, const char *dir, const uint32_t *ids, uint32_t n,
-		    const float *want, uint32_t rows, struct experts_diff *diff,
-		    struct zw_error *err)
-{
-	const struct llm_model_config *c = &ctx->m->cfg;
-	struct fixture f = {.s = shape_of(c)};
-	size_t choices = (size_t)n * c->num_layers;
-	int32_t *chosen = calloc(choices * c->experts_per_token, sizeof(*chosen));
-	double *logits = calloc((size_t)n * c->vocab_size, sizeof(*logits));
-	int ret;
+/* ---- the exact pass ---- */
 
-	f.chosen = calloc(choices * c->experts_per_token, sizeof(*f.chosen));
-	f.lead = calloc(choices, sizeof(*f.lead));
-	ret = chosen && logits && f.chosen && f.lead ? 0 : llm_fail(err, -ENOMEM, "out of memory");
-	if (!ret)
-		ret = check_shape(c, n, err);
+#define MAGIC "ZWEXACT"
+
+struct kept {
+	char magic[8];
+	uint64_t model[2];
+	uint32_t n, layers, k, pad;
+	double rms;
+};
+
+/* In the file behind it: the ids, chosen, lead. */
+static struct kept kept_of(const struct zw_model *m, const struct experts_exact *e)
+{
+	struct kept h = {.magic = MAGIC, .n = e->n, .layers = e->layers, .k = e->k, .rms = e->rms};
+
+	memcpy(h.model, m->digest, sizeof(h.model));
+	return h;
+}
+
+static bool recall(const struct zw_model *m, const uint32_t *ids, const char *keep,
+		   struct experts_exact *e)
+{
+	size_t choices = (size_t)e->n * e->layers;
+	uint32_t *same = calloc(e->n, sizeof(*same));
+	FILE *f = same ? fopen(keep, "rb") : NULL;
+	struct kept h, want;
+	bool good = f && fread(&h, sizeof(h), 1, f) == 1;
+
+	if (good) {
+		e->rms = h.rms;
+		want = kept_of(m, e);
+		good = !memcmp(&h, &want, sizeof(h)) &&
+		       fread(same, sizeof(*same), e->n, f) == e->n &&
+		       !memcmp(same, ids, e->n * sizeof(*ids)) &&
+		       fread(e->chosen, sizeof(*e->chosen), choices * e->k, f) == choices * e->k &&
+		       fread(e->lead, sizeof(*e->lead), choices, f) == choices;
+	}
+	if (f)
+		fclose(f);
+	free(same);
+	return good;
+}
+
+static int remember(const struct zw_model *m, const uint32_t *ids, const char *keep,
+		    const struct experts_exact *e, struct zw_error *err)
+{
+	size_t choices = (size_t)e->n * e->layers;
+	struct kept h = kept_of(m, e);
+	FILE *f = fopen(keep, "wb");
+	bool good;
+
+	if (!f)
+		return llm_fail(err, -errno, "%s: %s", keep, strerror(errno));
+	good = fwrite(&h, sizeof(h), 1, f) == 1 && fwrite(ids, sizeof(*ids), e->n, f) == e->n &&
+	       fwrite(e->chosen, sizeof(*e->chosen), choices * e->k, f) == choices * e->k &&
+	       fwrite(e->lead, sizeof(*e->lead), choices, f) == choices;
+	if (fclose(f) || !good)
+		return llm_fail(err, -EIO, "%s: cannot be written", keep);
+	return 0;
+}
+
+static double rms_of(const double *x, const float *want, size_t n)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += (x[i] - (double)want[i]) * (x[i] - (double)want[i]);
+	return sqrt(sum / (double)n);
+}
+
+static int compute(const struct zw_model *m, const char *dir, const uint32_t *ids,
+		   const float *want, uint32_t rows, struct experts_exact *e, struct zw_error *err)
+{
+	struct fixture f = {.s = shape_of(&m->cfg), .chosen = e->chosen, .lead = e->lead};
+	double *logits = calloc((size_t)e->n * f.s.v, sizeof(*logits));
+	int ret =
+		logits ? check_shape(&m->cfg, e->n, err) : llm_fail(err, -ENOMEM, "out of memory");
+
 	if (!ret)
 		ret = load(&f, dir, err);
-	if (!ret)
-		ret = read_chosen(ctx, chosen, n, err);
 	if (!ret) {
-		fixture_reference(&f, ids, n, logits);
-		compare(&f, chosen, n, logits, want, rows, diff);
+		fixture_reference(&f, ids, e->n, logits);
+		e->rms = rms_of(logits + (size_t)(e->n - rows) * f.s.v, want, (size_t)rows * f.s.v);
 	}
 	for (size_t i = 0; i < f.n; i++)
 		free(f.t[i].x);
-	free(f.chosen);
-	free(f.lead);
-	free(chosen);
 	free(logits);
 	return ret;
+}
+
+int experts_pass(const struct zw_model *m, const char *dir, const uint32_t *ids, uint32_t n,
+		 const float *want, uint32_t rows, const char *keep, struct experts_exact *e,
+		 struct zw_error *err)
+{
+	size_t choices = (size_t)n * m->cfg.num_layers;
+	int ret;
+
+	*e = (struct experts_exact){
+		.n = n, .layers = m->cfg.num_layers, .k = m->cfg.experts_per_token};
+	e->chosen = calloc(choices * e->k, sizeof(*e->chosen));
+	e->lead = calloc(choices, sizeof(*e->lead));
+	if (!e->chosen || !e->lead)
+		return llm_fail(err, -ENOMEM, "out of memory");
+	if (keep && recall(m, ids, keep, e))
+		return 0;
+	ret = compute(m, dir, ids, want, rows, e, err);
+	return ret || !keep ? ret : remember(m, ids, keep, e, err);
+}
+
+void experts_exact_free(struct experts_exact *e)
+{
+	free(e->chosen);
+	free(e->lead);
 }
