@@ -298,6 +298,27 @@ def delta_chunked(tmp):
     ok(logits[0] != logits[1] and logits[1] == logits[2], "with other bits, which are those of any --chunk")
 
 
+def without(tmp):
+    stats, text, sims = os.path.join(tmp, "w.json"), [], []
+    for features in ([], ["--without", "kv-cache,sparse"], ["--without", "fused"],
+                     ["--without", "fused,tensor"]):
+        p = sim(KDOC, "--prompt", "The device driver", "--max-tokens", "8", "--temp", "0", "--stats-json",
+                stats, *features)
+        with open(stats, encoding="utf-8") as f:
+            s = json.load(f)
+        text.append(p.stdout)
+        sims.append(s["prefill"]["sim_ps"] + s["decode"]["sim_ps"])
+    ok(len(set(text)) == 1 and len(text[0]) > 8 and sims[0] == sims[1] < sims[2] and sims[3] != sims[2],
+       "--without: the same text at other simulated times, of what the chip has and the model uses",
+       (text, sims))
+    bad = []
+    for v in ("", "bogus", "fused,", "fused,,tensor", "fused tensor"):
+        p = run("--device", "sim", "--model", KDOC, "--prompt", "a", "--without", v)
+        if p.returncode != 2 or p.stdout or not one_line(p) or "--without" not in p.stderr.decode():
+            bad.append((v, p.returncode, p.stderr))
+    ok(not bad, "a list that is none is wrong usage", bad)
+
+
 def interrupted(tmp):
     """One SIGINT: the text so far, the statistics, 130."""
     stats, ids = os.path.join(tmp, "i.json"), os.path.join(tmp, "i-ids.json")
@@ -490,6 +511,7 @@ def main():
             constrained(tmp)
             drafts(tmp)
             delta_chunked(tmp)
+            without(tmp)
             interrupted(tmp)
             terminal()
             files(tmp)
