@@ -9,6 +9,19 @@
 #define BO_FLAGS  (ZW_BO_HBM | ZW_BO_SYSTEM | ZW_BO_CPU_VISIBLE | ZW_BO_NO_EVICT)
 #define LABEL_MAX 4096
 
+/* The transport has made it, or said why not. */
+static int made(struct zw_bo *bo, int ret, struct zw_bo **out)
+{
+	if (ret) {
+		free(bo);
+		return ret;
+	}
+	pthread_mutex_init(&bo->lock, NULL);
+	atomic_fetch_add(&bo->dev->children, 1);
+	*out = bo;
+	return 0;
+}
+
 ZW_API int zw_bo_create(struct zw_dev *dev, uint64_t size, uint32_t flags, struct zw_bo **out)
 {
 	return zw_rt_bo_create(dev, NULL, size, flags, out);
@@ -18,7 +31,6 @@ int zw_rt_bo_create(struct zw_dev *dev, struct zw_vm *vm, uint64_t size, uint32_
 		    struct zw_bo **out)
 {
 	struct zw_bo *bo;
-	int ret;
 
 	*out = NULL;
 	if (flags & ~(uint32_t)BO_FLAGS || !(flags & (ZW_BO_HBM | ZW_BO_SYSTEM)) ||
@@ -35,22 +47,13 @@ int zw_rt_bo_create(struct zw_dev *dev, struct zw_vm *vm, uint64_t size, uint32_
 	bo->vm = vm;
 	bo->size = (size + ZW_PAGE_SIZE - 1) & ~(uint64_t)(ZW_PAGE_SIZE - 1);
 	bo->flags = flags;
-	ret = dev->ops->bo_create(bo);
-	if (ret) {
-		free(bo);
-		return ret;
-	}
-	pthread_mutex_init(&bo->lock, NULL);
-	atomic_fetch_add(&dev->children, 1);
-	*out = bo;
-	return 0;
+	return made(bo, dev->ops->bo_create(bo), out);
 }
 
 ZW_API int zw_bo_from_ptr(struct zw_dev *dev, void *ptr, uint64_t size, uint32_t flags,
 			  struct zw_bo **out)
 {
 	struct zw_bo *bo;
-	int ret;
 
 	*out = NULL;
 	if (flags & ~(uint32_t)ZW_BO_READONLY || !size || size % ZW_PAGE_SIZE ||
@@ -63,15 +66,7 @@ ZW_API int zw_bo_from_ptr(struct zw_dev *dev, void *ptr, uint64_t size, uint32_t
 	bo->size = size;
 	bo->flags = flags | ZW_BO_USERPTR | ZW_BO_SYSTEM;
 	bo->user = ptr;
-	ret = dev->ops->bo_from_ptr(bo);
-	if (ret) {
-		free(bo);
-		return ret;
-	}
-	pthread_mutex_init(&bo->lock, NULL);
-	atomic_fetch_add(&dev->children, 1);
-	*out = bo;
-	return 0;
+	return made(bo, dev->ops->bo_from_ptr(bo), out);
 }
 
 ZW_API void zw_bo_destroy(struct zw_bo *bo)
@@ -142,19 +137,10 @@ ZW_API int zw_bo_export(struct zw_bo *bo, int *fd)
 ZW_API int zw_bo_import(struct zw_dev *dev, int fd, struct zw_bo **out)
 {
 	struct zw_bo *bo = calloc(1, sizeof(*bo));
-	int ret;
 
 	*out = NULL;
 	if (!bo)
 		return -ENOMEM;
 	bo->dev = dev;
-	ret = dev->ops->bo_import(bo, fd);
-	if (ret) {
-		free(bo);
-		return ret;
-	}
-	pthread_mutex_init(&bo->lock, NULL);
-	atomic_fetch_add(&dev->children, 1);
-	*out = bo;
-	return 0;
+	return made(bo, dev->ops->bo_import(bo, fd), out);
 }

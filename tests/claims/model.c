@@ -2,6 +2,7 @@
 /* Steps of dense models and of Qwen3-Next: one job, packets one after the other. */
 #include <string.h>
 
+#include "../fidelity/qwen3_shapes.h"
 #include "cp/zw_cp_int.h"
 #include "model.h"
 
@@ -12,13 +13,11 @@
 
 #define EPS 0x358637bd /* 1e-6 */
 
+#define DENSE(...) {__VA_ARGS__, false},
+
 static const struct model models[] = {
-	{"0.6b", 28, 1024, 16, 8, 128, 3072, 151936, false},
-	{"1.7b", 28, 2048, 16, 8, 128, 6144, 151936, false},
-	{"4b", 36, 2560, 32, 8, 128, 9728, 151936, false},
-	{"8b", 36, 4096, 32, 8, 128, 12288, 151936, false},
-	{"14b", 40, 5120, 40, 8, 128, 17408, 151936, false},
-	{"32b", 64, 5120, 64, 8, 128, 25600, 151936, false},
+	QWEN3_SHAPES(DENSE)
+	/* every fourth layer has attention */
 	{"next-80b-a3b", 48, 2048, 16, 2, 256, 512, 151936, true},
 };
 

@@ -3,25 +3,23 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "qwen3_shapes.h"
 #include "rows.h"
 
 #define BF16 ZW_DTYPE_BF16
 #define I32  ZW_DTYPE_I32
 
-/* From the configurations of the published models. */
 struct shape {
 	const char *name;
 	uint32_t layers, hidden, heads, kv_heads, d, inner, vocabulary;
 	bool qk_norm;
 };
 
+#define WITH_QK_NORM(...) {__VA_ARGS__, true},
+
 static const struct shape shapes[] = {
-	{"0.6b", 28, 1024, 16, 8, 128, 3072, 151936, true},
-	{"1.7b", 28, 2048, 16, 8, 128, 6144, 151936, true},
-	{"4b", 36, 2560, 32, 8, 128, 9728, 151936, true},
-	{"8b", 36, 4096, 32, 8, 128, 12288, 151936, true},
-	{"14b", 40, 5120, 40, 8, 128, 17408, 151936, true},
-	{"32b", 64, 5120, 64, 8, 128, 25600, 151936, true},
+	QWEN3_SHAPES(WITH_QK_NORM)
+	/* no norms of q and k */
 	{"llama-7b", 32, 4096, 32, 32, 128, 11008, 32000, false},
 	{"llama-13b", 40, 5120, 40, 40, 128, 13824, 32000, false},
 	/* one card's share of four, without what goes over their links */

@@ -48,7 +48,6 @@ static int route_stand_in(struct zw_cp_exec *x)
 	const struct zw_pkt_route *p = x->pkt;
 	uint32_t k = p->ids.dim[1];
 	struct zw_view view;
-	struct zw_mem_fault unused;
 	int32_t *ids;
 	int err;
 
@@ -66,10 +65,7 @@ static int route_stand_in(struct zw_cp_exec *x)
 	for (uint32_t r = 0; r < x->rows; r++)
 		memcpy((int32_t *)view.ptr + r * p->ids.stride[0], ids + (uint64_t)r * k,
 		       k * sizeof(*ids));
-	err = zw_mem_unmap(x->cfg->mmu, x->vm, &view, true, &unused);
-	if (err == -EFAULT)
-		x->fault = unused;
-	return zw_cp_mem_status(x, err);
+	return zw_cp_mem_status(x, zw_mem_unmap(x->cfg->mmu, x->vm, &view, true, &x->fault));
 }
 
 static uint64_t route_compute(struct zw_cp_exec *x)
