@@ -49,6 +49,7 @@ void zw_mmu_reset(struct zw_mmu *mmu)
 		atomic_store(&mmu->vm[vm].gen, 1);
 	}
 	memset(mmu->tlb, 0, sizeof(mmu->tlb));
+	memset(mmu->spans, 0, sizeof(mmu->spans));
 	/* The buffer loses its contents, and its pages go back to the host. */
 	if (mmu->sram && madvise(mmu->sram, mmu->cfg.sram_bytes, MADV_DONTNEED))
 		memset(mmu->sram, 0, mmu->cfg.sram_bytes);
@@ -174,8 +175,35 @@ static enum zw_fault check_target(const struct zw_mmu *mmu, uint64_t pte, uint64
 	return inside ? ZW_FAULT_NONE : ZW_FAULT_TARGET;
 }
 
-/* Walks the tables for va; 0 and the leaf, or the fault. */
-static enum zw_fault walk(struct zw_mmu *mmu, uint64_t root, uint64_t va, struct zw_leaf *leaf)
+/*
+ * Adds the neighbours of a 2 MiB page that continue it. A large buffer is one piece of HBM as a rule: its
+ * pages are found once, not one by one each time that a packet walks all of it. An address that runs over
+ * ends in the bits of the card, which check_target() refuses.
+ */
+static void extend(struct zw_mmu *mmu, uint64_t table, unsigned int index, struct zw_span *span)
+{
+	const uint64_t size = UINT64_C(1) << ZW_PT_SHIFT(1);
+
+	for (unsigned int i = index + 1; i < ZW_PT_ENTRIES; i++) {
+		uint64_t pte = span->pte + span->len;
+
+		if (load_entry(mmu, table, i) != pte || check_target(mmu, pte, size))
+			break;
+		span->len += size;
+	}
+	for (unsigned int i = index; i > 0; i--) {
+		uint64_t pte = span->pte - size;
+
+		if (load_entry(mmu, table, i - 1) != pte || check_target(mmu, pte, size))
+			break;
+		span->pte = pte;
+		span->va -= size;
+		span->len += size;
+	}
+}
+
+/* Walks the tables for va; 0 and the page with what continues it, or the fault. */
+static enum zw_fault walk(struct zw_mmu *mmu, uint64_t root, uint64_t va, struct zw_span *span)
 {
 	uint64_t table = root & ZW_PTE_ADDR_MASK, bad;
 	enum zw_fault why;
@@ -203,8 +231,12 @@ static enum zw_fault walk(struct zw_mmu *mmu, uint64_t root, uint64_t va, struct
 		why = check_target(mmu, pte, UINT64_C(1) << shift);
 		if (why)
 			return why;
-		leaf->pte = pte;
-		leaf->shift = shift;
+		span->pte = pte;
+		span->shift = shift;
+		span->len = UINT64_C(1) << shift;
+		span->va = va & ~(span->len - 1);
+		if (level == 1)
+			extend(mmu, table, (va >> shift) % ZW_PT_ENTRIES, span);
 		return ZW_FAULT_NONE;
 	}
 	return ZW_FAULT_TABLE; /* level 0 has to be a leaf */
@@ -220,17 +252,30 @@ static struct zw_tlb_entry *tlb_set(struct zw_mmu *mmu, unsigned int vm, uint64_
 static const unsigned int tlb_shift[ZW_TLB_SIZES] = {ZW_PT_SHIFT(0), ZW_PT_SHIFT(1),
 						     ZW_PT_SHIFT(2)};
 
-static bool tlb_lookup(struct zw_mmu *mmu, unsigned int vm, uint64_t gen, uint64_t va,
-		       struct zw_leaf *leaf)
+static struct zw_tlb_span *tlb_span(struct zw_mmu *mmu, unsigned int vm, uint64_t va)
 {
+	return &mmu->spans[((va >> ZW_PT_SHIFT(2)) + vm * 37u) % ZW_TLB_SPANS];
+}
+
+static bool tlb_lookup(struct zw_mmu *mmu, unsigned int vm, uint64_t gen, uint64_t va,
+		       struct zw_span *span)
+{
+	const struct zw_tlb_span *r = tlb_span(mmu, vm, va);
+
+	if (r->gen == gen && r->vm == vm && va - r->span.va < r->span.len) {
+		*span = r->span;
+		return true;
+	}
 	for (unsigned int s = 0; s < ZW_TLB_SIZES; s++) {
 		uint64_t page = va >> tlb_shift[s];
 		struct zw_tlb_entry *set = tlb_set(mmu, vm, page, s);
 
 		for (unsigned int w = 0; w < ZW_TLB_WAYS; w++) {
 			if (set[w].gen == gen && set[w].page == page && set[w].vm == vm) {
-				leaf->pte = set[w].pte;
-				leaf->shift = tlb_shift[s];
+				span->pte = set[w].pte;
+				span->shift = tlb_shift[s];
+				span->va = page << tlb_shift[s];
+				span->len = UINT64_C(1) << tlb_shift[s];
 				return true;
 			}
 		}
@@ -238,15 +283,21 @@ static bool tlb_lookup(struct zw_mmu *mmu, unsigned int vm, uint64_t gen, uint64
 	return false;
 }
 
-static void tlb_insert(struct zw_mmu *mmu, unsigned int vm, uint64_t gen, uint64_t va,
-		       const struct zw_leaf *leaf)
+static void tlb_insert(struct zw_mmu *mmu, unsigned int vm, uint64_t gen,
+		       const struct zw_span *span)
 {
-	unsigned int s = (leaf->shift - ZW_PAGE_SHIFT) / 9;
-	uint64_t page = va >> leaf->shift;
-	struct zw_tlb_entry *set = tlb_set(mmu, vm, page, s);
-	unsigned int way = mmu->tlb_victim++ % ZW_TLB_WAYS;
+	unsigned int s = (span->shift - ZW_PAGE_SHIFT) / 9;
+	uint64_t page = span->va >> span->shift;
+	unsigned int way;
 
-	set[way] = (struct zw_tlb_entry){.gen = gen, .page = page, .pte = leaf->pte, .vm = vm};
+	if (span->len >> span->shift > 1) {
+		*tlb_span(mmu, vm, span->va) =
+			(struct zw_tlb_span){.gen = gen, .span = *span, .vm = vm};
+		return;
+	}
+	way = mmu->tlb_victim++ % ZW_TLB_WAYS;
+	tlb_set(mmu, vm, page, s)[way] =
+		(struct zw_tlb_entry){.gen = gen, .page = page, .pte = span->pte, .vm = vm};
 }
 
 static int fail(struct zw_mmu *mmu, struct zw_mem_fault *fault, uint64_t va, uint32_t access,
@@ -339,13 +390,13 @@ int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t le
 
 	for (end = va + len; va < end;) {
 		uint64_t addr, off, n, bad;
-		struct zw_leaf leaf;
+		struct zw_span span;
 		uint32_t lacks;
 
-		if (!list->uncached && tlb_lookup(mmu, vm, gen, va, &leaf)) {
+		if (!list->uncached && tlb_lookup(mmu, vm, gen, va, &span)) {
 			hits++;
 		} else {
-			enum zw_fault why = walk(mmu, root, va, &leaf);
+			enum zw_fault why = walk(mmu, root, va, &span);
 
 			misses++;
 			if (why) {
@@ -353,28 +404,28 @@ int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t le
 				break;
 			}
 			if (!list->uncached)
-				tlb_insert(mmu, vm, gen, va, &leaf);
+				tlb_insert(mmu, vm, gen, &span);
 		}
 		lacks = 0;
-		if ((access & ZW_ACCESS_READ) && !(leaf.pte & ZW_PTE_READ))
+		if ((access & ZW_ACCESS_READ) && !(span.pte & ZW_PTE_READ))
 			lacks |= ZW_ACCESS_READ;
-		if ((access & ZW_ACCESS_WRITE) && !(leaf.pte & ZW_PTE_WRITE))
+		if ((access & ZW_ACCESS_WRITE) && !(span.pte & ZW_PTE_WRITE))
 			lacks |= ZW_ACCESS_WRITE;
 		if (lacks) {
 			ret = fail(mmu, fault, va, lacks, ZW_FAULT_PERMISSION);
 			break;
 		}
-		off = va & ((UINT64_C(1) << leaf.shift) - 1);
-		n = (UINT64_C(1) << leaf.shift) - off;
+		off = va - span.va;
+		n = span.len - off;
 		if (n > end - va)
 			n = end - va;
-		addr = (leaf.pte & ZW_PTE_ADDR_MASK) + off;
-		if (target_of(leaf.pte) == ZW_TARGET_HBM &&
+		addr = (span.pte & ZW_PTE_ADDR_MASK) + off;
+		if (target_of(span.pte) == ZW_TARGET_HBM &&
 		    zw_hbm_bad_page(mmu->cfg.hbm, addr, n, &bad)) {
 			ret = fail(mmu, fault, va - addr + bad, access, ZW_FAULT_ECC);
 			break;
 		}
-		ret = add_segment(list, va, addr, n, target_of(leaf.pte));
+		ret = add_segment(list, va, addr, n, target_of(span.pte));
 		/*
 		 * What cannot be used in place takes a bounce buffer, and there is a limit to those: stop
 		 * here. Tables that share subtrees can make 2^36 pages valid, and walking them all would
@@ -386,9 +437,9 @@ int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t le
 			break;
 		va += n;
 	}
-	if (mmu->cfg.pmu) {
+	if (mmu->cfg.pmu && hits)
 		atomic_fetch_add_explicit(&mmu->cfg.pmu->tlb_hits, hits, memory_order_relaxed);
+	if (mmu->cfg.pmu && misses)
 		atomic_fetch_add_explicit(&mmu->cfg.pmu->tlb_misses, misses, memory_order_relaxed);
-	}
 	return ret;
 }

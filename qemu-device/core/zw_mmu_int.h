@@ -16,9 +16,12 @@
 #define ZW_TLB_SIZES 3 /* 4 KiB, 2 MiB, 1 GiB */
 #define ZW_TLB_SETS  128
 #define ZW_TLB_WAYS  4
+#define ZW_TLB_SPANS 256 /* each within the 1 GiB of one table of 2 MiB pages */
 
-struct zw_leaf {
-	uint64_t pte;
+/* Pages that follow each other in both address spaces and have the same rights: one, or more of 2 MiB. */
+struct zw_span {
+	uint64_t va, len;
+	uint64_t pte;       /* of the first */
 	unsigned int shift; /* log2 of the page size */
 };
 
@@ -26,6 +29,12 @@ struct zw_tlb_entry {
 	uint64_t gen;  /* valid while equal to the VM's generation */
 	uint64_t page; /* va >> shift */
 	uint64_t pte;
+	unsigned int vm;
+};
+
+struct zw_tlb_span {
+	uint64_t gen; /* as above */
+	struct zw_span span;
 	unsigned int vm;
 };
 
@@ -73,6 +82,7 @@ struct zw_mmu {
 	uint64_t bounce_bytes;
 	struct zw_bounce *bounces;
 	struct zw_tlb_entry tlb[ZW_TLB_SIZES][ZW_TLB_SETS][ZW_TLB_WAYS];
+	struct zw_tlb_span spans[ZW_TLB_SPANS];
 };
 
 /* Where the device keeps the bytes of a piece; NULL for system memory. */

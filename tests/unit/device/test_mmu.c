@@ -193,6 +193,59 @@ static void tlb(void **state)
 	expect_place(e, 1, 0, 16, 0x9000);
 }
 
+/* Pages of 2 MiB that continue each other are found by one miss, with no page more than those. */
+static void neighbours(void **state)
+{
+	struct env *e = *state;
+	const uint64_t va = 4 * GIB + 100 * 2 * MIB, to = 2 * GIB + 2 * MIB;
+	struct zw_mem_fault f;
+	struct zw_view v;
+	uint64_t misses;
+
+	for (unsigned int i = 0; i < 8; i++)
+		map(e, 1, va + i * 2 * MIB, 1, to + i * 2 * MIB, RW);
+	expect_place(e, 1, va + 5 * 2 * MIB, 16, to + 5 * 2 * MIB);
+	misses = e->pmu.tlb_misses;
+	expect_place(e, 1, va, 8 * 2 * MIB, to);
+	expect_place(e, 1, va + 3, 9 * MIB, to + 3);
+	assert_int_equal(e->pmu.tlb_misses, misses);
+	/* What is mapped beside them later needs no invalidation, whether it continues them or not. */
+	expect_fault(e, 1, va, 8 * 2 * MIB + 1, ZW_ACCESS_READ, ZW_FAULT_UNMAPPED,
+		     va + 8 * 2 * MIB);
+	expect_fault(e, 1, va - 1, 2, ZW_ACCESS_READ, ZW_FAULT_UNMAPPED, va - 1);
+	map(e, 1, va - 2 * MIB, 1, to - 2 * MIB, ZW_PTE_READ);
+	map(e, 1, va + 8 * 2 * MIB, 1, to + 8 * 2 * MIB, RW);
+	expect_place(e, 1, va, 9 * 2 * MIB, to);
+	expect_fault(e, 1, va - 1, 2, ZW_ACCESS_WRITE, ZW_FAULT_PERMISSION, va - 1);
+	/* Nor does anything of the time before a reset count, although generations begin anew. */
+	zw_mmu_reset(e->mmu);
+	expect_fault(e, 1, va, 1, ZW_ACCESS_READ, ZW_FAULT_NO_VM, va);
+	map(e, 1, va, 1, to + 64 * MIB, RW);
+	assert_int_equal(zw_mmu_set_root(e->mmu, 1, e->root[1], true), 0);
+	expect_place(e, 1, va, 2 * MIB, to + 64 * MIB);
+	map(e, 1, va, 1, to, RW);
+	assert_int_equal(zw_mmu_invalidate(e->mmu, 1), 0);
+	/* A page that changes is another one as soon as that is said. */
+	map(e, 1, va + 3 * 2 * MIB, 1, to, RW);
+	assert_int_equal(zw_mmu_invalidate(e->mmu, 1), 0);
+	expect_place(e, 1, va, 3 * 2 * MIB, to);
+	expect_place(e, 1, va + 3 * 2 * MIB, 2 * MIB, to);
+	expect_place(e, 1, va + 4 * 2 * MIB, 5 * 2 * MIB, to + 4 * 2 * MIB);
+	/* One that lies outside is the fault of whoever goes there, also where it continues others. */
+	for (unsigned int i = 0; i < 3; i++)
+		map(e, 1, 6 * GIB + i * 2 * MIB, 1, HBM_SIZE + (i - UINT64_C(2)) * 2 * MIB, RW);
+	expect_place(e, 1, 6 * GIB, 4 * MIB, HBM_SIZE - 4 * MIB);
+	expect_fault(e, 1, 6 * GIB, 4 * MIB + 1, ZW_ACCESS_READ, ZW_FAULT_TARGET,
+		     6 * GIB + 4 * MIB);
+	/* A bad page is found in the middle of good ones. */
+	assert_int_equal(zw_hbm_poison(&e->hbm, to + 4 * 2 * MIB + 8192), 0);
+	expect_place(e, 1, va + 2 * 2 * MIB, 2 * MIB, to + 2 * 2 * MIB);
+	assert_int_equal(zw_mem_map(e->mmu, 1, va + 4 * 2 * MIB, 2 * MIB, ZW_ACCESS_READ, &v, &f),
+			 -EFAULT);
+	assert_int_equal(f.fault, ZW_FAULT_ECC);
+	assert_int_equal(f.va, va + 4 * 2 * MIB + 8192);
+}
+
 static void invalidate_while_running(void **state)
 {
 	struct env *e = *state;
@@ -770,6 +823,7 @@ int main(void)
 		T(permissions),
 		T(malformed),
 		T(tlb),
+		T(neighbours),
 		T(invalidate_while_running),
 		T(invalidate_race),
 		T(isolation),
