@@ -13,6 +13,8 @@
 #include "zw_k_i8.h"
 #include "zw_k_prim.h"
 
+#define I8_STEP 32 /* elements taken at a time */
+
 #define I8_FN     __attribute__((target(I8_TARGET)))
 #define I8_INLINE I8_FN __attribute__((always_inline)) static inline
 
@@ -96,7 +98,7 @@ I8_INLINE void i8_dot(const unsigned int rows, const unsigned int cols, const ch
 		for (unsigned int i = 0; i < rows; i++)
 			s[i][j] = _mm256_setzero_si256();
 	}
-	for (; k + ZW_I8_STEP <= n; k += ZW_I8_STEP) {
+	for (; k + I8_STEP <= n; k += I8_STEP) {
 		ZW_UNSET const int8_t *at[4];
 
 #pragma GCC unroll 4
@@ -105,7 +107,7 @@ I8_INLINE void i8_dot(const unsigned int rows, const unsigned int cols, const ch
 		i8_step(rows, cols, s, sum_w, a + k * I8_SIZE, lda, at);
 	}
 	if (k < n) {
-		ZW_UNSET int8_t rest[4][ZW_I8_STEP];
+		ZW_UNSET int8_t rest[4][I8_STEP];
 		ZW_UNSET const int8_t *at[4];
 
 		for (unsigned int j = 0; j < cols; j++) {

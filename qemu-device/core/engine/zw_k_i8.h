@@ -10,8 +10,8 @@
 
 /* Elements of a sum: 2^14 times as much is below 2^31. */
 #define ZW_I8_MAX_K    (1u << 16)
-/* Elements taken at a time: packed rows are continued by zeros to a multiple. */
-#define ZW_I8_STEP     32u
+/* Packed rows are continued to a multiple, as far as one step of any table goes. */
+#define ZW_I8_STEP     64u
 #define ZW_I8_MAX_ROWS 4
 #define ZW_I8_MAX_COLS 4
 
