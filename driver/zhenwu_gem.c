@@ -54,7 +54,8 @@ static void zhenwu_bo_unmap_dma(struct zhenwu_device *zdev, struct zhenwu_bo *bo
 	if (IS_ERR_OR_NULL(sgt))
 		return;
 	bo->shmem.sgt = NULL;
-	dma_unmap_sgtable(zdev->drm.dev, sgt, zhenwu_bo_dma_direction(bo), 0);
+	dma_unmap_sgtable(zdev->drm.dev, sgt, zhenwu_bo_dma_direction(bo),
+			  zhenwu_bo_dma_attrs(bo));
 	sg_free_table(sgt);
 	kfree(sgt);
 }

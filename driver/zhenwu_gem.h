@@ -2,7 +2,7 @@
 #ifndef __ZHENWU_GEM_H__
 #define __ZHENWU_GEM_H__
 
-#include <linux/dma-direction.h>
+#include <linux/dma-mapping.h>
 
 #include <drm/drm_gem_shmem_helper.h>
 #include <drm/drm_gpuvm.h>
@@ -85,6 +85,21 @@ static inline struct zhenwu_bo *to_zhenwu_bo(struct drm_gem_object *obj)
 static inline enum dma_data_direction zhenwu_bo_dma_direction(const struct zhenwu_bo *bo)
 {
 	return bo->flags & DRM_ZHENWU_BO_READONLY ? DMA_TO_DEVICE : DMA_BIDIRECTIONAL;
+}
+
+/**
+ * zhenwu_bo_dma_attrs() - how a buffer in system memory is DMA mapped
+ * @bo: buffer
+ *
+ * Pages of a process may be those of several buffers at a time. Then no mapping may move what is
+ * in the CPU's caches or in a bounce buffer: it would be another mapping's too. Nothing has to,
+ * this driver counts on coherent DMA.
+ *
+ * Return: attributes to map and unmap its memory with.
+ */
+static inline unsigned long zhenwu_bo_dma_attrs(const struct zhenwu_bo *bo)
+{
+	return bo->pins ? DMA_ATTR_SKIP_CPU_SYNC : 0;
 }
 
 /**

@@ -163,7 +163,8 @@ static int zhenwu_userptr_map_dma(struct zhenwu_device *zdev, struct zhenwu_bo *
 	sgt = drm_prime_pages_to_sg(&zdev->drm, bo->pins->pages, bo->pins->num);
 	if (IS_ERR(sgt))
 		return PTR_ERR(sgt);
-	ret = dma_map_sgtable(zdev->drm.dev, sgt, zhenwu_bo_dma_direction(bo), 0);
+	ret = dma_map_sgtable(zdev->drm.dev, sgt, zhenwu_bo_dma_direction(bo),
+			      zhenwu_bo_dma_attrs(bo));
 	if (ret) {
 		sg_free_table(sgt);
 		kfree(sgt);

@@ -193,6 +193,32 @@ TEST_F(userptr, both_ways)
 	EXPECT_EQ(5, *(uint32_t *)self->other.ptr);
 }
 
+/* Buffers may share pages, in part and as often as one likes; each keeps them on its own. */
+TEST_F(userptr, pages_of_several_buffers)
+{
+	struct zw_client *c = &self->c;
+	uint32_t bo[10], *p = anon(2 * MIB);
+
+	ASSERT_NE(NULL, p);
+	for (int i = 0; i < 10; i++)
+		ASSERT_EQ(0, create(c->fd, (char *)p + i * 4 * PAGE, MIB, 0, &bo[i]));
+	EXPECT_EQ(10 * MIB / PAGE, pinned());
+	/* Written through the one, read through the other, which begins four pages further on. */
+	ASSERT_EQ(0, zw_bind(c->fd, c->vm, bo[0], 0, VA, MIB, 0));
+	ASSERT_EQ(0, fill(c, MIB, 0x600df00d));
+	ASSERT_EQ(0, zw_bind(c->fd, c->vm, bo[1], 0, VA, MIB, 0));
+	p[MIB / 4] = 8;
+	ASSERT_EQ(0, copy_out(c, MIB));
+	EXPECT_EQ(0x600df00d, ((uint32_t *)self->other.ptr)[0]);
+	EXPECT_EQ(8, ((uint32_t *)self->other.ptr)[(MIB - 4 * PAGE) / 4]);
+	ASSERT_EQ(0, zw_bo_close(c->fd, bo[0]));
+	p[4 * PAGE / 4] = 9;
+	ASSERT_EQ(0, copy_out(c, MIB));
+	EXPECT_EQ(9, ((uint32_t *)self->other.ptr)[0]);
+	for (int i = 1; i < 10; i++)
+		ASSERT_EQ(0, zw_bo_close(c->fd, bo[i]));
+}
+
 TEST_F(userptr, exclusive_to_a_vm)
 {
 	struct zw_client *c = &self->c;
