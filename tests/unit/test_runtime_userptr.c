@@ -80,7 +80,8 @@ static void *anonymous(void)
  */
 static void take_away(void *p, size_t bytes)
 {
-	assert_ptr_equal(mmap(p, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0), p);
+	assert_ptr_equal(mmap(p, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+			 p);
 }
 
 static int copy(struct fixture *f, uint64_t dst, uint64_t src, uint64_t bytes)
