@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * A cancelled kernel returns within 10 ms of processor time, whichever it is and however little of
- * it the shape lets the pool cut into tasks: single long rows, deep products, long contexts. With the
- * scalar primitives too, the slowest there are.
+ * A cancelled kernel returns soon, whichever it is, wherever the cancel finds it and however little of it
+ * the shape lets the pool cut into tasks: single long rows, deep products, long contexts. With the scalar
+ * primitives too, the slowest there are.
+ *
+ * Soon is what zw_pool.h promises in milliseconds of a processor of today, and here a number of scalar
+ * multiplications that takes about as long: a slow or busy machine, or a sanitizer, slows both alike.
  */
 #include "test_k_util.h"
 
@@ -11,12 +14,7 @@
 #include <unistd.h>
 
 #define WORKERS 2
-/* Under a sanitizer everything is slower, by an unknown factor. */
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define LIMIT_S 0.2
-#else
-#define LIMIT_S 0.010
-#endif
+#define SOON    (2u << 20) /* multiplications */
 
 #define BIG (1u << 24) /* elements of the memory that all operands share */
 
@@ -740,8 +738,22 @@ static double cpu_time(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
 }
 
+/* Processor time of SOON multiplications, here and now. */
+static double soon(void)
+{
+	enum { N = 256, KEYS = 64, MOST = ZW_WEIGH_MAX_ROWS };
+	static float acc[MOST * N], p[MOST * KEYS], v[KEYS * N];
+	uint32_t rows = zw_prim_scalar.weigh_rows[ZW_ST_F32];
+	double start = cpu_time();
+
+	for (uint32_t done = 0; done < SOON; done += rows * KEYS * N)
+		zw_prim_scalar.weigh[ZW_ST_F32](rows, acc, N, p, KEYS, v, N, KEYS, N);
+	return cpu_time() - start;
+}
+
 struct canceller {
 	struct zw_pool *pool;
+	unsigned int after_us;
 	double at;
 };
 
@@ -749,16 +761,17 @@ static void *cancel_later(void *arg)
 {
 	struct canceller *c = arg;
 
-	usleep(1000);
+	usleep(c->after_us);
 	c->at = cpu_time();
 	zw_pool_cancel(c->pool);
 	return NULL;
 }
 
 /* Processor time from a cancel to the kernel's return; negative: it was over before. */
-static double cancelled_after(struct zw_pool *pool, int (*run)(struct zw_pool *pool))
+static double cancelled_after(struct zw_pool *pool, int (*run)(struct zw_pool *pool),
+			      unsigned int after_us)
 {
-	struct canceller c = {.pool = pool};
+	struct canceller c = {.pool = pool, .after_us = after_us};
 	pthread_t thread;
 	double end;
 	int err;
@@ -772,25 +785,49 @@ static double cancelled_after(struct zw_pool *pool, int (*run)(struct zw_pool *p
 	return err ? end - c.at : -1;
 }
 
+/* Returns whether a cancel after that time found the kernel at work. */
+static bool check_cancel(struct zw_pool *pool, size_t kernel, unsigned int after_us,
+			 const char *level)
+{
+	static double limit;
+	double best = INFINITY;
+	bool found = false;
+
+	/* A thread may be put off the processor between the two readings, and the caches be another's. */
+	for (int n = 0; n < 20 && (n < 2 || found); n++) {
+		double t = cancelled_after(pool, kernels[kernel].run, after_us);
+
+		if (t < 0)
+			continue;
+		found = true;
+		best = t < best ? t : best;
+		if (best < limit)
+			return true;
+		/* The machine may have become slower since. */
+		limit = soon() * WORKERS;
+	}
+	if (found && !(best < limit))
+		fail_msg("%s, %s: %.1f ms of processor time after a cancel at %u us, limit %.1f ms",
+			 kernels[kernel].name, level, best * 1e3, after_us, limit * 1e3);
+	return found;
+}
+
 static void test_all(void **state)
 {
+	static const unsigned int after_us[] = {200, 1000, 3000, 8000};
 	struct zw_pool *pool = zw_pool_new(WORKERS);
 	const char *level;
 
 	assert_non_null(pool);
 	for (int table = 0; k_use_table(table, &level); table++) {
 		for (size_t i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++) {
-			double best = INFINITY;
+			bool found = false;
 
-			/* A thread may be put off the processor between the two readings. */
-			for (int n = 0; n < 20 && !(best < LIMIT_S); n++) {
-				double t = cancelled_after(pool, kernels[i].run);
-
-				best = t >= 0 && t < best ? t : best;
-			}
-			if (!(best < LIMIT_S * WORKERS))
-				fail_msg("%s, %s: %.1f ms of processor time after a cancel",
-					 kernels[i].name, level, best * 1e3);
+			for (size_t t = 0; t < sizeof(after_us) / sizeof(after_us[0]); t++)
+				found |= check_cancel(pool, i, after_us[t], level);
+			if (!found)
+				fail_msg("%s, %s: too short to be cancelled", kernels[i].name,
+					 level);
 		}
 	}
 	zw_pool_free(pool);

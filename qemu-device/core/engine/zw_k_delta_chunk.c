@@ -32,14 +32,17 @@ size_t zw_delta_chunk_floats(uint32_t d, uint32_t e, uint32_t width)
 	return (size_t)d * (N + width) + 5 * N * N + N * (2 * width + columns);
 }
 
-/* acc += p . v, acc [rows, n], p [rows, keys], v [keys, n]: terms in the order of keys. */
+/*
+ * acc += p . v, acc [rows, n], p [rows, keys], v [keys, n]: terms in the order of keys. Ends early when the
+ * pool is cancelled: nobody reads what comes of it then.
+ */
 static void product(const struct chunk *c, uint32_t rows, float *acc, size_t lda, const float *p,
 		    size_t ldp, const float *v, size_t ldv, size_t keys, size_t n)
 {
 	const struct zw_prim *prim = c->p->job->prim;
 	uint32_t most = prim->weigh_rows[ZW_ST_F32];
 
-	for (uint32_t r = 0; r < rows; r += most)
+	for (uint32_t r = 0; r < rows && !zw_pool_cancelled(c->p->job->pool); r += most)
 		prim->weigh[ZW_ST_F32](rows - r < most ? rows - r : most, acc + r * lda, lda,
 				       p + r * ldp, ldp, v, ldv, keys, n);
 }
@@ -92,7 +95,7 @@ static void pairs(const struct chunk *c)
 		for (uint32_t l = 0; l < p->d; l++)
 			c->kt[(size_t)l * N + i] = p->k[i * p->pad + l];
 	memset(c->g, 0, 2 * n * N * sizeof(float));
-	for (uint32_t r = 0; r < 2 * n; r += most) {
+	for (uint32_t r = 0; r < 2 * n && !zw_pool_cancelled(p->job->pool); r += most) {
 		uint32_t rows = 2 * n - r < most ? 2 * n - r : most, last = (r + rows - 1) % n;
 		/* Of no row more columns than whole vectors up to its diagonal. */
 		uint32_t cols = r < n && r + rows > n ? n : last / p->width * p->width + p->width;
@@ -178,7 +181,7 @@ static int one_head(struct chunk *c, struct zw_delta_part *p)
 			return -ECANCELED;
 		columns(c, first);
 	}
-	return 0;
+	return zw_pool_cancelled(p->job->pool) ? -ECANCELED : 0;
 }
 
 int zw_delta_chunk(struct zw_delta_part *p, uint32_t group, float *scratch, uint64_t row,
