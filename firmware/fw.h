@@ -20,8 +20,8 @@
 #include "zhenwu/zw_regs.h"
 #include "zhenwu/zw_soc.h"
 
-#define FW_VERSION         ZW_FW_VERSION(2, 1, 0)
-#define FW_MIN_MINOR       0       /* least ABI minor of a device it runs on */
+#define FW_VERSION         ZW_FW_VERSION(2, 2, 0)
+#define FW_MIN_MINOR       4       /* least ABI minor of a device it runs on: CP_QUEUE_OPEN */
 #define FW_CAPS            0       /* what it needs of the device */
 #define FW_TIME_SLICE_US   2000u   /* round robin among queues of one priority */
 #define FW_BLOCKED_POLL_US 200u    /* how often a job that waits for a semaphore is tried again */
