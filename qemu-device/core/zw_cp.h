@@ -33,6 +33,8 @@ struct zw_pmu {
 	_Atomic uint64_t port_busy_ps[ZW_PORTS];
 	_Atomic uint64_t wait_ps[ZW_WAITS];
 	_Atomic uint64_t settled_packets, settled_jobs;
+	_Atomic uint64_t settled_energy_uj, settled_capped_ps;
+	_Atomic int32_t temperature_mc; /* no sum: zw_cp_reset() sets it */
 	_Atomic uint32_t progress; /* ZW_SOC_CP_PROGRESS: tiles done, moves inside long packets */
 };
 
@@ -46,7 +48,8 @@ struct zw_pmu {
 			&(pmu)->tlb_misses, &(pmu)->settled_ps, &(pmu)->settled_packets,           \
 			&(pmu)->settled_jobs, &(pmu)->port_busy_ps[0], &(pmu)->port_busy_ps[1],    \
 			&(pmu)->port_busy_ps[2], &(pmu)->wait_ps[0], &(pmu)->wait_ps[1],           \
-			&(pmu)->wait_ps[2], &(pmu)->wait_ps[3], &(pmu)->wait_ps[4]                 \
+			&(pmu)->wait_ps[2], &(pmu)->wait_ps[3], &(pmu)->wait_ps[4],                \
+			&(pmu)->settled_energy_uj, &(pmu)->settled_capped_ps                       \
 	}
 
 struct zw_cp_config {
@@ -139,6 +142,11 @@ void zw_cp_queue_reset(struct zw_cp *cp, unsigned int queue);
  * priority.
  */
 void zw_cp_queue_open(struct zw_cp *cp, unsigned int queue, unsigned int priority);
+/*
+ * While held, nothing is settled: the counters of the settled time belong together. For a few instructions; any thread.
+ */
+void zw_cp_settled_lock(struct zw_cp *cp);
+void zw_cp_settled_unlock(struct zw_cp *cp);
 /* Forget all queues and semaphores, and begin simulated time anew (device reset). */
 void zw_cp_reset(struct zw_cp *cp);
 

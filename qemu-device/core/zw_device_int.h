@@ -158,6 +158,14 @@ void *zw_dev_cp_main(void *dev);
  * thread. */
 void zw_dev_cp_start(struct zw_device *dev);
 
+/* -- zw_regs.c -- */
+
+/* All counters, in the order of their registers; those of the settled time belong together. */
+void zw_dev_pmu_snapshot(struct zw_device *dev, uint64_t counter[ZW_PMU_COUNT]);
+/* As ZW_REG_TEMPERATURE_MC and ZW_REG_CAP_MW read. */
+uint32_t zw_dev_temperature_mc(struct zw_device *dev);
+uint32_t zw_dev_cap_mw(const struct zw_device *dev);
+
 /* -- zw_soc.c -- */
 
 int zw_soc_load(void *dev, uint64_t addr, unsigned int size, uint64_t *val);

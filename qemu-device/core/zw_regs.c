@@ -89,6 +89,15 @@ static bool read32(struct zw_device *dev, uint64_t off, uint32_t *val)
 	case ZW_REG_FW_HEARTBEAT:
 		*val = atomic_load(&dev->fw_heartbeat);
 		return true;
+	case ZW_REG_TEMPERATURE_MC:
+		*val = zw_dev_temperature_mc(dev);
+		return true;
+	case ZW_REG_IDLE_MW:
+		*val = dev->profile.idle_watts * 1000;
+		return true;
+	case ZW_REG_CAP_MW:
+		*val = zw_dev_cap_mw(dev);
+		return true;
 	case ZW_REG_FW_TRAP_CAUSE:
 		*val = atomic_load(&dev->fw_trap_cause);
 		return true;
@@ -130,10 +139,10 @@ static bool read64(struct zw_device *dev, uint64_t off, uint64_t *val)
 	}
 }
 
-static uint64_t pmu_counter(struct zw_device *dev, unsigned int index)
+static uint64_t pmu_sum(struct zw_device *dev, unsigned int index)
 {
 	struct zw_pmu *p = &dev->pmu;
-	_Atomic uint64_t *const rest[ZW_PMU_COUNT - ZW_ENGINE_COUNT] = {
+	_Atomic uint64_t *const rest[] = {
 		&p->hbm_read,
 		&p->hbm_written,
 		&p->sys_read,
@@ -169,12 +178,52 @@ static uint64_t pmu_counter(struct zw_device *dev, unsigned int index)
 		&p->settled_busy_ps[5],
 		&p->settled_busy_ps[6],
 		&p->settled_busy_ps[7],
+		/* ABI 2.5 */
+		&p->settled_energy_uj,
+		&p->settled_capped_ps,
 	};
 
 	_Static_assert(ZW_ENGINE_COUNT == 8, "one line for each engine above");
+	_Static_assert(sizeof(rest) / sizeof(rest[0]) == ZW_PMU_COUNT - ZW_ENGINE_COUNT,
+		       "one line for each counter above");
 	return atomic_load_explicit(index < ZW_ENGINE_COUNT ? &p->busy_ps[index]
 							    : rest[index - ZW_ENGINE_COUNT],
 				    memory_order_relaxed);
+}
+
+/* What the chip takes by itself: 1 W is 1 pJ each ps. */
+static uint64_t idle_uj(struct zw_device *dev)
+{
+	unsigned __int128 pj = atomic_load_explicit(&dev->pmu.settled_ps, memory_order_relaxed);
+
+	return (uint64_t)(pj * dev->profile.idle_watts / 1000000u);
+}
+
+static uint64_t pmu_counter(struct zw_device *dev, unsigned int index)
+{
+	uint64_t n = pmu_sum(dev, index);
+
+	return index == (ZW_PMU_CHIP_ENERGY_UJ - ZW_REG_PMU) / 8 ? n + idle_uj(dev) : n;
+}
+
+void zw_dev_pmu_snapshot(struct zw_device *dev, uint64_t counter[ZW_PMU_COUNT])
+{
+	zw_cp_settled_lock(dev->cp);
+	for (unsigned int i = 0; i < ZW_PMU_COUNT; i++)
+		counter[i] = pmu_counter(dev, i);
+	zw_cp_settled_unlock(dev->cp);
+}
+
+uint32_t zw_dev_temperature_mc(struct zw_device *dev)
+{
+	return (uint32_t)atomic_load_explicit(&dev->pmu.temperature_mc, memory_order_relaxed);
+}
+
+uint32_t zw_dev_cap_mw(const struct zw_device *dev)
+{
+	const struct zw_profile *p = &dev->profile;
+
+	return p->tdp_watts > p->idle_watts ? p->tdp_watts * 1000 : 0;
 }
 
 /* Two 32-bit reads, low half first, give one moment's value: the low one keeps the other half. */

@@ -102,7 +102,7 @@ ZW_STATE_SIZE(sizeof(struct zw_device) - sizeof(struct zw_host_ops) - sizeof(str
 		      sizeof(struct zw_hbm) - sizeof(struct zw_inject_state) -
 		      sizeof(struct zw_pmu) - sizeof(pthread_mutex_t) - 3 * sizeof(pthread_cond_t),
 	      976);
-ZW_STATE_SIZE(sizeof(struct zw_pmu), 344);
+ZW_STATE_SIZE(sizeof(struct zw_pmu), 360);
 ZW_STATE_SIZE(sizeof(struct zw_soc_job), 128);
 /* Of the MMU: roots and the on-chip buffer. Its cache starts empty, its run is over in a pause. */
 ZW_STATE_SIZE(sizeof(((struct zw_mmu *)0)->vm[0]), 16);

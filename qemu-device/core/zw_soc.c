@@ -105,6 +105,15 @@ static int load32(struct zw_device *dev, uint64_t addr, uint64_t *val)
 	case ZW_SOC_CP_PACKETS:
 		*val = (uint32_t)atomic_load_explicit(&dev->pmu.packets, memory_order_relaxed);
 		return 0;
+	case ZW_SOC_TEMPERATURE_MC:
+		*val = zw_dev_temperature_mc(dev);
+		return 0;
+	case ZW_SOC_IDLE_MW:
+		*val = dev->profile.idle_watts * 1000;
+		return 0;
+	case ZW_SOC_CAP_MW:
+		*val = zw_dev_cap_mw(dev);
+		return 0;
 	case ZW_SOC_SCRUB_STATUS:
 		*val = dev->soc.scrub_status;
 		return 0;
@@ -354,6 +363,18 @@ static void scrub(struct zw_device *dev)
 		dev->soc.scrub_status = 0;
 }
 
+static int pmu_snapshot(struct zw_device *dev, uint64_t addr)
+{
+	uint64_t counter[ZW_PMU_COUNT];
+
+	if (addr % 8 || !in_sram(addr, sizeof(counter)))
+		return BUS_ERROR;
+	zw_dev_pmu_snapshot(dev, counter);
+	memcpy(dev->sram + (addr - ZW_SOC_SRAM_BASE), counter, sizeof(counter));
+	zw_rv_invalidate(dev->rv, addr, sizeof(counter));
+	return 0;
+}
+
 static int store32(struct zw_device *dev, uint64_t addr, uint32_t val)
 {
 	switch (addr) {
@@ -429,6 +450,8 @@ static int store64(struct zw_device *dev, uint64_t addr, uint64_t val)
 	case ZW_SOC_CP_JOB:
 		dev->soc.cp_job = val;
 		return 0;
+	case ZW_SOC_PMU_SNAPSHOT:
+		return pmu_snapshot(dev, val);
 	case ZW_SOC_SCRUB_ADDR:
 		dev->soc.scrub_addr = val;
 		return 0;

@@ -117,6 +117,11 @@ enum zw_boot_error {
 #define ZW_REG_MBOX_F2H      0x0108 /* 64, RW: DMA address of the firmware-to-host message ring */
 #define ZW_REG_MBOX_DOORBELL 0x0110 /* 32, W: any value: a message was placed */
 
+/* -- telemetry (ABI 2.5, read-only) ------------------------------------------------------------ */
+#define ZW_REG_TEMPERATURE_MC 0x0120 /* 32: thousandths of a degree Celsius, two's complement */
+#define ZW_REG_IDLE_MW        0x0124 /* 32: milliwatts that the chip takes by itself */
+#define ZW_REG_CAP_MW         0x0128 /* 32: milliwatts that it takes at most; 0: no limit */
+
 /* -- performance counters (read-only, 64 bits each, count since reset) ------------------------- */
 #define ZW_REG_PMU                     0x1000
 #define ZW_PMU_BUSY_PS(engine)         (ZW_REG_PMU + 8 * (engine)) /* simulated busy time of an engine */
@@ -151,7 +156,11 @@ enum zw_boot_error {
 #define ZW_PMU_WAIT_TOKENS_PS          (ZW_REG_PMU + 0x100)
 #define ZW_PMU_WAIT_SEMAPHORE_PS       (ZW_REG_PMU + 0x108)
 #define ZW_PMU_SETTLED_BUSY_PS(engine) (ZW_REG_PMU + 0x110 + 8 * (engine))
-#define ZW_PMU_COUNT                   42 /* registers from ZW_REG_PMU on; 23 before ABI 2.4 */
+#define ZW_PMU_CHIP_ENERGY_UJ                                                                      \
+	(ZW_REG_PMU + 0x150) /* microjoules, what it takes by itself too (ABI 2.5) */
+#define ZW_PMU_CAPPED_PS                                                                           \
+	(ZW_REG_PMU + 0x158) /* of products that the power limit slows down (ABI 2.5) */
+#define ZW_PMU_COUNT 44      /* registers from ZW_REG_PMU on; 23 before ABI 2.4, 42 in it */
 
 /* -- window on the shared part of the control core's SRAM (read-only; zw_fw.h) ----------------- */
 #define ZW_REG_FW_SHARED  0x20000

@@ -166,4 +166,14 @@ ZW_ASSERT_OFFSET(struct zw_soc_job, end, 64);
 #define ZW_SOC_SCRUB_CTRL   0x10000510u /* 32, W: 1 starts */
 #define ZW_SOC_SCRUB_STATUS 0x10000514u /* 32, R: 0 done, 2 bad range */
 
+/* -- telemetry (ABI 2.5) ----------------------------------------------------------------------- */
+/*
+ * 64, W: SRAM address, 8-byte aligned: the device stores the ZW_PMU_COUNT counters there, in the order of their
+ * registers. Those of the settled time are of one moment of it. Done when the store returns.
+ */
+#define ZW_SOC_PMU_SNAPSHOT   0x10000600u
+#define ZW_SOC_TEMPERATURE_MC 0x10000608u /* 32, R; these as the host's */
+#define ZW_SOC_IDLE_MW        0x1000060cu /* 32, R */
+#define ZW_SOC_CAP_MW         0x10000610u /* 32, R */
+
 #endif /* ZW_SOC_H */

@@ -354,6 +354,8 @@ static void forget(struct zw_cp_replay *r)
 	r->n_blocked = r->n_list = r->held = 0;
 	memset(r->engine, 0, sizeof(r->engine));
 	memset(r->port_free, 0, sizeof(r->port_free));
+	zw_cp_thermal_init(&r->thermal, r->thermal.profile);
+	zw_cp_replay_show_temperature(r);
 }
 
 int zw_cp_replay_init(struct zw_cp_replay *r, const struct zw_cp_config *cfg,
@@ -364,6 +366,7 @@ int zw_cp_replay_init(struct zw_cp_replay *r, const struct zw_cp_config *cfg,
 				   .settled = cfg->settled,
 				   .packet_settled = cfg->packet_settled,
 				   .settled_opaque = cfg->settled_opaque,
+				   .thermal = {.profile = cfg->profile},
 				   .free_head = NONE,
 				   .num_queues = num_queues};
 	pthread_mutex_init(&r->lock, NULL);

@@ -285,6 +285,8 @@ static void begin_packet(struct zw_cp_replay *r, uint32_t queue, const struct zw
 			s->pending |= 1u << p;
 	}
 	s->request_ps[ZW_PORT_HBM] = zw_cp_add_sat(at_engine, e->work.fixed_ps - e->work.lead_ps);
+	SUM(r, settled_energy_uj, zw_cp_thermal_heat(&r->thermal, e->work.energy_pj));
+	SUM(r, settled_capped_ps, e->work.capped_ps);
 	l->n_held++;
 	l->base_held = !e->deps;
 	if (e->signal)
@@ -426,11 +428,22 @@ bool zw_cp_replay_advance(struct zw_cp_replay *r, uint32_t queue)
 	return born;
 }
 
+void zw_cp_replay_show_temperature(struct zw_cp_replay *r)
+{
+	if (r->pmu)
+		atomic_store_explicit(&r->pmu->temperature_mc, zw_cp_thermal_mc(&r->thermal),
+				      memory_order_relaxed);
+}
+
 static void note_event(struct zw_cp_replay *r, uint64_t time)
 {
 	if (time <= r->horizon)
 		return;
 	r->horizon = time;
+	if (time >= r->thermal.next_ps) {
+		zw_cp_thermal_advance(&r->thermal, time);
+		zw_cp_replay_show_temperature(r);
+	}
 	if (r->pmu)
 		atomic_store_explicit(&r->pmu->settled_ps, time, memory_order_relaxed);
 }

@@ -8,7 +8,7 @@
 
 #define NONE ZW_CP_NO_ENTRY
 
-ZW_STATE_SIZE(sizeof(struct zw_cp_log_entry), 128);
+ZW_STATE_SIZE(sizeof(struct zw_cp_log_entry), 144);
 ZW_STATE_SIZE(sizeof(struct zw_cp_server), 200);
 ZW_STATE_SIZE(sizeof(struct zw_cp_line), 224);
 /*
@@ -17,7 +17,7 @@ ZW_STATE_SIZE(sizeof(struct zw_cp_line), 224);
  */
 ZW_STATE_SIZE(sizeof(struct zw_cp_replay) - sizeof(pthread_mutex_t) -
 		      sizeof(((struct zw_cp_replay *)0)->engine),
-	      160);
+	      200);
 
 static void u8_state(struct zw_state *st, uint8_t *v)
 {
@@ -136,6 +136,8 @@ static void entry_fields(struct zw_cp_log_entry *e, struct zw_state *st)
 	zw_state_u64(st, &e->work.compute_ps);
 	for (unsigned int p = 0; p < ZW_PORTS; p++)
 		zw_state_u64(st, &e->work.port_ps[p]);
+	zw_state_u64(st, &e->work.energy_pj);
+	zw_state_u64(st, &e->work.capped_ps);
 	zw_state_u32(st, &e->sem);
 	zw_state_u32(st, &wait);
 	e->wait = (uint16_t)wait;
@@ -298,6 +300,18 @@ static void lines_state(struct zw_cp_replay *r, struct zw_state *st)
 	}
 }
 
+static void thermal_state(struct zw_cp_replay *r, struct zw_state *st)
+{
+	struct zw_cp_thermal *t = &r->thermal;
+
+	zw_state_u64(st, &t->next_ps);
+	zw_state_u64(st, &t->step_pj);
+	zw_state_u64(st, &t->excess_nk);
+	zw_state_u64(st, &t->rest_pj);
+	zw_state_check(st, zw_cp_thermal_possible(t, r->horizon), "the temperature is impossible");
+	zw_cp_replay_show_temperature(r);
+}
+
 void zw_cp_replay_state(struct zw_cp_replay *r, struct zw_state *st)
 {
 	zw_state_u64(st, &r->seq);
@@ -305,6 +319,7 @@ void zw_cp_replay_state(struct zw_cp_replay *r, struct zw_state *st)
 	zw_state_u64(st, &r->horizon);
 	for (unsigned int p = 0; p < ZW_PORTS; p++)
 		zw_state_u64(st, &r->port_free[p]);
+	thermal_state(r, st);
 	lines_state(r, st);
 	for (unsigned int i = 0; i < ZW_ENGINE_COUNT && !st->err; i++)
 		server_state(r, i, st);

@@ -58,6 +58,9 @@ void zw_cp_work_of(const struct zw_profile *p, const struct zw_cp_cost *cost,
 	if (cost->sys_written)
 		work->port_ps[ZW_PORT_SYS_WRITE] =
 			zw_cp_rate_ps(cost->sys_written, p->pcie_bw, 1000);
+	work->energy_pj = zw_cp_energy_pj(p, cost);
+	if (cost->ops && cost->compute_ps <= zw_cp_power_ps(p, cost->ops, cost->ops_fj))
+		work->capped_ps = cost->compute_ps;
 }
 
 uint64_t zw_cp_clock_place(struct zw_cp_clock *clk, unsigned int engine, const struct zw_pkt *hdr,

@@ -120,6 +120,16 @@ void zw_cp_reset(struct zw_cp *cp)
 	zw_cp_arm(cp);
 }
 
+void zw_cp_settled_lock(struct zw_cp *cp)
+{
+	pthread_mutex_lock(&cp->replay.lock);
+}
+
+void zw_cp_settled_unlock(struct zw_cp *cp)
+{
+	pthread_mutex_unlock(&cp->replay.lock);
+}
+
 uint64_t zw_cp_buffers_loaded(const struct zw_cp *cp)
 {
 	return cp->buffers_loaded;
@@ -143,7 +153,7 @@ static void account_busy(struct zw_cp *cp, struct zw_cp_queue *q, unsigned int e
 static void retire(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec *x)
 {
 	const struct zw_cp_cost *cost = &x->cost;
-	uint64_t busy, end, energy = zw_cp_energy_pj(x->profile, cost);
+	uint64_t busy, end;
 	uint64_t hbm_read = zw_cp_add_sat(cost->hbm_read, cost->hbm_early);
 	struct zw_cp_work work;
 
@@ -168,7 +178,7 @@ static void retire(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec *x
 	q->bytes.sys_written = zw_cp_add_sat(q->bytes.sys_written, cost->sys_written);
 	q->bytes.sram_read = zw_cp_add_sat(q->bytes.sram_read, cost->sram_read);
 	q->bytes.sram_written = zw_cp_add_sat(q->bytes.sram_written, cost->sram_written);
-	q->energy_pj = zw_cp_add_sat(q->energy_pj, energy);
+	q->energy_pj = zw_cp_add_sat(q->energy_pj, work.energy_pj);
 	q->packets++;
 	if (cp->cfg.pmu) {
 		struct zw_pmu *pmu = cp->cfg.pmu;
@@ -179,7 +189,7 @@ static void retire(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec *x
 		pmu_add(&pmu->sys_written, cost->sys_written);
 		pmu_add(&pmu->sram_read, cost->sram_read);
 		pmu_add(&pmu->sram_written, cost->sram_written);
-		pmu_add(&pmu->energy_pj, energy);
+		pmu_add(&pmu->energy_pj, work.energy_pj);
 		pmu_add(&pmu->packets, 1);
 		atomic_fetch_add_explicit(&pmu->progress, 1, memory_order_relaxed);
 	}

@@ -82,7 +82,7 @@ uint64_t zw_cp_rate_ps(uint64_t amount, uint64_t per_second, uint32_t permille);
 void zw_cp_clock_init(struct zw_cp_clock *clk, uint64_t ps);
 /* A job begins: `ps` pass before its first packet. */
 void zw_cp_clock_begin(struct zw_cp_clock *clk, uint64_t ps);
-/* How long the packet occupies engine and ports. */
+/* How long the packet occupies engine and ports, and the energy that it takes. */
 void zw_cp_work_of(const struct zw_profile *p, const struct zw_cp_cost *cost,
 		   struct zw_cp_work *work);
 /*

@@ -23,10 +23,21 @@
 #define ZW_CP_NO_ENTRY    UINT32_MAX
 #define ZW_CP_NO_QUEUE    UINT32_MAX
 
-/* How long a packet occupies what, when nobody else does. */
+/* How long a packet occupies what, when nobody else does, and what it takes. */
 struct zw_cp_work {
 	uint64_t fixed_ps, lead_ps, compute_ps;
 	uint64_t port_ps[ZW_PORTS]; /* 0: it does not use the port */
+	uint64_t energy_pj;
+	uint64_t capped_ps; /* compute_ps, if the power limit sets it, else 0 */
+};
+
+/* Temperature over settled time, in steps of a millisecond (cp_thermal.c). */
+struct zw_cp_thermal {
+	const struct zw_profile *profile; /* NULL: none */
+	uint64_t next_ps;                 /* end of the step */
+	uint64_t step_pj;                 /* energy in it so far */
+	uint64_t excess_nk; /* above what an idle chip has, at the beginning of the step */
+	uint64_t rest_pj;   /* of all energy: below a microjoule */
 };
 
 enum zw_cp_log_kind {
@@ -126,6 +137,7 @@ struct zw_cp_replay {
 	struct zw_cp_server engine[ZW_ENGINE_COUNT];
 	uint32_t held; /* bit e: engine[e].held */
 	uint64_t port_free[ZW_PORTS];
+	struct zw_cp_thermal thermal;
 	uint32_t *list; /* queues that matter */
 	uint32_t n_list;
 	unsigned int num_queues;
@@ -182,6 +194,21 @@ void zw_cp_log_born(struct zw_cp_replay *r, uint32_t i);
 bool zw_cp_replay_advance(struct zw_cp_replay *r, uint32_t queue);
 /* Everything that can be settled. */
 void zw_cp_replay_settle(struct zw_cp_replay *r);
+/* Copies the temperature to the counters. */
+void zw_cp_replay_show_temperature(struct zw_cp_replay *r);
+
+/* -- temperature (cp_thermal.c) -- */
+
+/* A chip that has been idle for long; or of a profile NULL, which has no temperature. */
+void zw_cp_thermal_init(struct zw_cp_thermal *t, const struct zw_profile *profile);
+/* Time goes on to `ps`, which is at least next_ps. */
+void zw_cp_thermal_advance(struct zw_cp_thermal *t, uint64_t ps);
+/* Energy that something takes now. Returns the microjoules that are full. */
+uint64_t zw_cp_thermal_heat(struct zw_cp_thermal *t, uint64_t pj);
+/* Whether these are values of a chip whose time is `ps`. */
+bool zw_cp_thermal_possible(const struct zw_cp_thermal *t, uint64_t ps);
+/* Thousandths of a degree Celsius. */
+int32_t zw_cp_thermal_mc(const struct zw_cp_thermal *t);
 
 struct zw_state;
 /* sems were loaded before. */

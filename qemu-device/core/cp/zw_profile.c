@@ -32,7 +32,7 @@
 	.tensor_f8_permille = 938, .gemm_edge_permille = 43, .gemm_overlap_permille = 121,         \
 	.experts_permille = 775, .attn_permille = 640, .attn_tail_permille = 579,                  \
 	.attn_energy_permille = 1100, .tensor_engine = 1, .fused_packets = 1, .block_sparse = 1,   \
-	.kv_pinned_permille = 250
+	.kv_pinned_permille = 250, .ambient_c = 25, .thermal_ms = 10000
 
 static const struct zw_profile profiles[] = {
 	{
@@ -60,6 +60,7 @@ static const struct zw_profile profiles[] = {
 		.tile_k = 64,
 		.attn_tile = 128,
 		.tdp_watts = 400,
+		.thermal_mk_per_w = 137,
 		.idle_watts = 73,
 		.bf16_flop_fj = 1150,
 		.f32_flop_fj = 16000,
@@ -96,6 +97,7 @@ static const struct zw_profile profiles[] = {
 		.tile_k = 64,
 		.attn_tile = 128,
 		.tdp_watts = 700,
+		.thermal_mk_per_w = 79,
 		.idle_watts = 128,
 		.bf16_flop_fj = 789,
 		.f32_flop_fj = 11000,
@@ -132,6 +134,7 @@ static const struct zw_profile profiles[] = {
 		.tile_k = 32,
 		.attn_tile = 16,
 		.tdp_watts = 75,
+		.thermal_mk_per_w = 733,
 		.idle_watts = 14,
 		.bf16_flop_fj = 767,
 		.f32_flop_fj = 10667,
@@ -168,6 +171,7 @@ static const struct zw_profile profiles[] = {
 		.tile_k = 64,
 		.attn_tile = 128,
 		.tdp_watts = 400,
+		.thermal_mk_per_w = 137,
 		.idle_watts = 73,
 		.bf16_flop_fj = 1150,
 		.f32_flop_fj = 16000,
@@ -204,6 +208,7 @@ static const struct zw_profile profiles[] = {
 		.tile_k = 64,
 		.attn_tile = 128,
 		.tdp_watts = 700,
+		.thermal_mk_per_w = 79,
 		.idle_watts = 128,
 		.bf16_flop_fj = 789,
 		.f32_flop_fj = 11000,
@@ -299,6 +304,9 @@ static const struct zw_profile_key keys[] = {
 	U32(f8_flop_fj, 0, 100000000),
 	U32(attn_energy_permille, 0, 100000),
 	U32(hbm_byte_fj, 0, 1000000000),
+	U32(ambient_c, 0, 1000),
+	U32(thermal_mk_per_w, 0, 1000000),
+	U32(thermal_ms, 1, 1000000000),
 	U64(kv_sram_bytes, 0, 1ull << 39),
 	U64(kv_sram_bw, 1000000, 1ull << 62),
 	U32(kv_pinned_permille, 0, 1000),

@@ -12,6 +12,7 @@
 #define US         UINT64_C(1000000)
 
 struct rig {
+	const struct zw_profile *profile; /* of its temperature; may be NULL */
 	struct zw_pmu pmu;
 	struct zw_cp_sems sems;
 	struct zw_cp_replay r;
@@ -37,15 +38,21 @@ static inline void rig_settled(void *opaque, const struct zw_settled_job *job)
 	done->end_ps = job->end_ps;
 }
 
-static inline struct rig *rig_new(void)
+static inline struct rig *rig_new_of(const struct zw_profile *profile)
 {
 	struct rig *g = calloc(1, sizeof(*g));
-	struct zw_cp_config cfg = {.settled = rig_settled, .settled_opaque = g};
+	struct zw_cp_config cfg = {.profile = profile, .settled = rig_settled, .settled_opaque = g};
 
 	assert_non_null(g);
+	g->profile = profile;
 	cfg.pmu = &g->pmu;
 	assert_int_equal(zw_cp_replay_init(&g->r, &cfg, MAX_QUEUES, &g->sems), 0);
 	return g;
+}
+
+static inline struct rig *rig_new(void)
+{
+	return rig_new_of(NULL);
 }
 
 static inline void rig_free(struct rig *g)
@@ -133,7 +140,8 @@ static inline uint64_t rig_ended(const struct rig *g, unsigned int queue, unsign
 /* Saves it, and goes on as another one that loaded it. */
 static inline void rig_migrate(struct rig *g)
 {
-	struct zw_cp_config cfg = {.settled = rig_settled, .settled_opaque = g, .pmu = &g->pmu};
+	struct zw_cp_config cfg = {
+		.profile = g->profile, .settled = rig_settled, .settled_opaque = g, .pmu = &g->pmu};
 	struct zw_cp_replay other;
 	struct zw_state st;
 	char err[256] = "";

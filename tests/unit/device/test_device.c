@@ -55,6 +55,10 @@ static void identity(void **state)
 	assert_int_equal(r32(e, ZW_REG_NUM_VMS), ZW_DEFAULT_VMS);
 	assert_int_equal(r32(e, ZW_REG_NUM_VECTORS), ZW_NUM_VECTORS);
 	assert_true(r32(e, ZW_REG_PROGRESS_MS) >= 1000);
+	assert_int_equal(r32(e, ZW_REG_IDLE_MW), 73000);
+	assert_int_equal(r32(e, ZW_REG_CAP_MW), 400000);
+	/* idle for long: 137 mK for each of 73 W */
+	assert_int_equal(r32(e, ZW_REG_TEMPERATURE_MC), 25000 + 137 * 73);
 	for (int i = 0; i < 4; i++) {
 		uint32_t w = r32(e, ZW_REG_PROFILE_NAME + 4 * i);
 
@@ -302,6 +306,19 @@ static void basics(void **state)
 	mon(e, MON_LOAD64, ZW_SOC_SRAM_BASE + ZW_SOC_SRAM_SIZE, 0, &cause);
 	assert_int_equal(cause, LOAD_FAULT);
 	mon(e, MON_LOAD32, 0, 0, &cause);
+	assert_int_equal(cause, LOAD_FAULT);
+	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_IDLE_MW, 0, NULL), 73000);
+	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_CAP_MW, 0, NULL), 400000);
+	assert_int_equal(mon(e, MON_LOAD32, ZW_SOC_TEMPERATURE_MC, 0, NULL), 25000 + 137 * 73);
+	/* Counters go to aligned SRAM, all of them. */
+	mon(e, MON_STORE64, ZW_SOC_PMU_SNAPSHOT, MON_BUF + 4, &cause);
+	assert_int_equal(cause, STORE_FAULT);
+	mon(e, MON_STORE64, ZW_SOC_PMU_SNAPSHOT, MON_BUF - ZW_SOC_SRAM_BASE, &cause);
+	assert_int_equal(cause, STORE_FAULT);
+	mon(e, MON_STORE64, ZW_SOC_PMU_SNAPSHOT,
+	    ZW_SOC_SRAM_BASE + ZW_SOC_SRAM_SIZE - 8 * ZW_PMU_COUNT + 8, &cause);
+	assert_int_equal(cause, STORE_FAULT);
+	mon(e, MON_LOAD64, ZW_SOC_PMU_SNAPSHOT, 0, &cause);
 	assert_int_equal(cause, LOAD_FAULT);
 	/* Vectors: good ones arrive, others fault. */
 	mon(e, MON_STORE32, ZW_SOC_MSIX_RAISE, 31, NULL);
@@ -552,6 +569,15 @@ static void jobs(void **state)
 		assert_int_equal(((uint32_t *)(e->hbm + DATA_VA))[i], 0xcafef00d);
 	assert_int_equal(r64(e, ZW_PMU_PACKETS), 1);
 	assert_int_equal(r64(e, ZW_PMU_HBM_WRITTEN), 4096);
+	/* the firmware sees the counters that the host does, and what the chip takes by itself */
+	mon(e, MON_STORE64, ZW_SOC_PMU_SNAPSHOT, MON_BUF + 1024, NULL);
+	for (unsigned int i = 0; i < ZW_PMU_COUNT; i++)
+		assert_int_equal(mon(e, MON_LOAD64, MON_BUF + 1024 + 8 * i, 0, NULL),
+				 r64(e, ZW_REG_PMU + 8 * i));
+	assert_true(r64(e, ZW_PMU_SETTLED_PS) > 1000000);
+	assert_in_range(r64(e, ZW_PMU_CHIP_ENERGY_UJ) - r64(e, ZW_PMU_ENERGY_PJ) / 1000000,
+			r64(e, ZW_PMU_SETTLED_PS) * 73 / 1000000,
+			r64(e, ZW_PMU_SETTLED_PS) * 73 / 1000000 + 1);
 	/* a fault is reported with its place */
 	fill.dst = 64 * MIB;
 	memcpy(e->hbm + CMD_VA, &fill, sizeof(fill));

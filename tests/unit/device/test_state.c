@@ -210,6 +210,7 @@ static void wait_all(struct side *s, uint32_t jobs)
 struct outcome {
 	uint64_t hbm, completions[QUEUES];
 	uint64_t pmu[ZW_PMU_COUNT];
+	uint32_t temperature;
 };
 
 /* A real hash of all of HBM would take minutes where every access is watched (TSan). */
@@ -233,6 +234,7 @@ static struct outcome outcome_of(struct side *s)
 	o.hbm = mix(s->e->hbm, HBM_SIZE);
 	for (uint32_t q = 1; q <= QUEUES; q++)
 		o.completions[q - 1] = mix(s->e->sys + (ring_of(q) + 0x2000 - SYS_BASE), 0x1000);
+	o.temperature = r32(s->e, ZW_REG_TEMPERATURE_MC);
 	for (unsigned int i = 0; i < ZW_PMU_COUNT; i++) {
 		uint64_t reg = ZW_REG_PMU + 8 * i;
 
@@ -248,6 +250,7 @@ static void assert_same(const struct outcome *a, const struct outcome *b)
 		if (a->pmu[i] != b->pmu[i])
 			fail_msg("counter %u: %llu, not %llu", i, (unsigned long long)b->pmu[i],
 				 (unsigned long long)a->pmu[i]);
+	assert_int_equal(a->temperature, b->temperature);
 	assert_memory_equal(a->completions, b->completions, sizeof(a->completions));
 	assert_true(a->hbm == b->hbm);
 }
