@@ -7,6 +7,7 @@
  *
  * Layers; each calls only those to its right:
  *   main -> mbox -> ctl -> sched -> queue -> reply -> dma, log
+ *   main, mbox -> telemetry -> dma, log
  */
 #ifndef FW_H
 #define FW_H
@@ -21,7 +22,7 @@
 #include "zhenwu/zw_soc.h"
 
 #define FW_VERSION         ZW_FW_VERSION(2, 2, 0)
-#define FW_MIN_MINOR       4       /* least ABI minor of a device it runs on: CP_QUEUE_OPEN */
+#define FW_MIN_MINOR       5       /* least ABI minor of a device it runs on: PMU_SNAPSHOT */
 #define FW_CAPS            0       /* what it needs of the device */
 #define FW_TIME_SLICE_US   2000u   /* round robin among queues of one priority */
 #define FW_BLOCKED_POLL_US 200u    /* how often a job that waits for a semaphore is tried again */

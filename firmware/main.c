@@ -4,6 +4,7 @@
 #include "log.h"
 #include "mbox.h"
 #include "sched.h"
+#include "telemetry.h"
 #include "vm.h"
 
 void fw_main(void);
@@ -57,7 +58,7 @@ void fw_main(void)
 
 	for (;;) {
 		uint32_t pending = rd32(ZW_SOC_IRQ_PENDING);
-		uint64_t wake, limit;
+		uint64_t wake, limit, sample;
 
 		/* Acknowledge before looking: what arrives meanwhile raises the line again. */
 		if (pending & (ZW_SOC_IRQ_MBOX | ZW_SOC_IRQ_TLB))
@@ -71,6 +72,9 @@ void fw_main(void)
 		if (pending & (ZW_SOC_IRQ_MBOX | ZW_SOC_IRQ_TLB))
 			vm_tlb_done();
 		wake = sched_run();
+		sample = telemetry_run();
+		if (sample < wake)
+			wake = sample;
 
 		fw_shared->loops++;
 		wr32(ZW_SOC_HEARTBEAT, ++heartbeat);

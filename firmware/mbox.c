@@ -6,6 +6,7 @@
 #include "mbox.h"
 #include "queue.h"
 #include "reply.h"
+#include "telemetry.h"
 #include "vm.h"
 
 static uint64_t h2f;
@@ -66,6 +67,8 @@ static uint32_t payload_size(uint32_t type)
 		return sizeof(struct zw_msg_queue);
 	case ZW_MSG_SCRUB_HBM:
 		return sizeof(struct zw_msg_scrub);
+	case ZW_MSG_TELEMETRY:
+		return sizeof(struct zw_msg_telemetry);
 	default:
 		return 0;
 	}
@@ -163,6 +166,9 @@ static void handle(const struct zw_msg *msg)
 		return;
 	case ZW_MSG_SCRUB_HBM:
 		status = scrub(p);
+		break;
+	case ZW_MSG_TELEMETRY:
+		status = telemetry_set(p);
 		break;
 	}
 	mbox_reply(msg->type, msg->seq, status, NULL, 0);

@@ -25,6 +25,7 @@ static const char *const names[ZW_INJECT_COUNT] = {
 	[ZW_INJECT_LIE_SEQNO] = "lie-seqno",
 	[ZW_INJECT_LINK_DOWN] = "link-down",
 	[ZW_INJECT_STUCK_RESET] = "stuck-reset",
+	[ZW_INJECT_LIE_SAMPLE] = "lie-sample",
 };
 
 void zw_inject_init(struct zw_inject_state *inj)
@@ -57,9 +58,9 @@ static bool take_locked(struct zw_inject_state *inj, enum zw_inject kind)
 
 void zw_inject_reset(struct zw_inject_state *inj)
 {
-	static const enum zw_inject gone[] = {ZW_INJECT_HANG, ZW_INJECT_FW_TRAP,
+	static const enum zw_inject gone[] = {ZW_INJECT_HANG,       ZW_INJECT_FW_TRAP,
 					      ZW_INJECT_FW_SILENCE, ZW_INJECT_LIE_STATUS,
-					      ZW_INJECT_LIE_SEQNO};
+					      ZW_INJECT_LIE_SEQNO,  ZW_INJECT_LIE_SAMPLE};
 
 	pthread_mutex_lock(&inj->lock);
 	for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
@@ -121,8 +122,8 @@ bool zw_inject_dma_armed(struct zw_inject_state *inj, uint64_t addr, uint64_t le
 }
 
 /*
- * The contract about completions (zw_queue.h) is what tells them from other writes: everything but
- * the number first, the number last. Messages are divided elsewhere.
+ * The contracts about completions (zw_queue.h) and samples (zw_fw.h) are what tells them from other writes: everything
+ * but the number first, the number last, which begins a sample and ends a completion. Messages are divided elsewhere.
  */
 const uint8_t *zw_inject_write(struct zw_inject_state *inj, uint64_t addr, const uint8_t *p,
 			       size_t len, uint8_t buf[64])
@@ -138,6 +139,8 @@ const uint8_t *zw_inject_write(struct zw_inject_state *inj, uint64_t addr, const
 		kind = ZW_INJECT_LIE_STATUS;
 	else if (addr % 64 == body && len == sizeof(seqno))
 		kind = ZW_INJECT_LIE_SEQNO;
+	else if (addr % 64 == 0 && len == sizeof(seqno))
+		kind = ZW_INJECT_LIE_SAMPLE;
 	else
 		return p;
 	if (!zw_inject_armed(inj, kind))
@@ -234,6 +237,7 @@ static int inject(struct zw_device *dev, enum zw_inject kind, uint64_t arg, uint
 	case ZW_INJECT_LIE_STATUS:
 		return arg <= UINT32_MAX ? arm(inj, kind, 1, arg) : -EINVAL;
 	case ZW_INJECT_LIE_SEQNO:
+	case ZW_INJECT_LIE_SAMPLE:
 		return arg ? arm(inj, kind, 1, arg) : -EINVAL;
 	case ZW_INJECT_LINK_DOWN:
 		return -EOPNOTSUPP;
@@ -254,7 +258,7 @@ int zw_device_inject(struct zw_device *dev, enum zw_inject kind, uint64_t arg, u
 
 /* -- saved state -- */
 
-ZW_STATE_SIZE(sizeof(struct zw_inject_state) - sizeof(pthread_mutex_t), 216);
+ZW_STATE_SIZE(sizeof(struct zw_inject_state) - sizeof(pthread_mutex_t), 232);
 
 void zw_inject_stream(struct zw_inject_state *inj, struct zw_state *st)
 {

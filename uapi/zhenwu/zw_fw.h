@@ -75,6 +75,7 @@ enum zw_msg_type {
 	ZW_MSG_RESUME_QUEUE = 0x13,   /* struct zw_msg_queue */
 	ZW_MSG_QUERY_QUEUE = 0x14,    /* struct zw_msg_queue; reply: struct zw_msg_queue_info */
 	ZW_MSG_SCRUB_HBM = 0x20,      /* struct zw_msg_scrub: zero a physical HBM range */
+	ZW_MSG_TELEMETRY = 0x30,      /* struct zw_msg_telemetry: sample counters (ABI 2.5) */
 	ZW_MSG_EVENT_BASE = 0x8000,
 	ZW_MSG_EVENT_ECC = 0x8001,      /* struct zw_msg_event_ecc */
 	ZW_MSG_EVENT_LINK = 0x8002,     /* reserved: a port went up or down */
@@ -186,6 +187,44 @@ struct zw_msg_scrub {
 	zw_le32 addr_lo, addr_hi; /* HBM address and length, 4 KiB aligned */
 	zw_le32 size_lo, size_hi;
 };
+
+/*
+ * Samples every interval_us, into a ring of `slots` records of struct zw_telemetry: number n (1, 2, 3, ...) is in slot n
+ * mod slots. Nobody takes them away: one that is not read in time is overwritten by the one that is `slots` later. Each
+ * raises ZW_VECTOR_MBOX. What was asked for before is replaced, and numbers begin anew; the first sample comes one
+ * interval after the answer. All zero stops: after the answer the ring is not written any more. It also stops, for good,
+ * when the ring cannot be written.
+ */
+struct zw_msg_telemetry {
+	zw_le32 ring_lo, ring_hi; /* DMA address, 64-byte aligned, not 0 */
+	zw_le32 slots;            /* power of two, 2..ZW_TELEMETRY_MAX_SLOTS */
+	zw_le32 interval_us; /* ZW_TELEMETRY_MIN_US..ZW_TELEMETRY_MAX_US, of the host's clock */
+};
+
+#define ZW_TELEMETRY_MAX_SLOTS 1024
+#define ZW_TELEMETRY_MIN_US    1000u
+#define ZW_TELEMETRY_MAX_US    60000000u
+#define ZW_TELEMETRY_COUNTERS  56 /* that a record has room for */
+
+/* The power limit made products take longer since the sample before. */
+#define ZW_THROTTLE_POWER (1u << 0)
+
+/* A sample. Counters are of one moment of the settled time, counter[ZW_PMU_SETTLED_PS's]. */
+struct zw_telemetry {
+	zw_le64 seq;          /* written last, whole */
+	zw_le32 size;         /* bytes of the record that mean anything, from its start */
+	zw_le32 num_counters; /* of them */
+	zw_le64 host_us;      /* when it was taken: the control core's clock */
+	zw_le32 power_mw; /* mean over the simulated time since the sample before; idle power if none passed */
+	zw_le32 temperature_mc; /* two's complement */
+	zw_le32 cap_mw;         /* 0: no limit */
+	zw_le32 throttle;       /* ZW_THROTTLE_* */
+	zw_le32 reserved[6];
+	zw_le64 counter
+		[ZW_TELEMETRY_COUNTERS]; /* in the order of the registers from ZW_REG_PMU on */
+};
+ZW_ASSERT_OFFSET(struct zw_telemetry, counter, 64);
+ZW_ASSERT_SIZE(struct zw_telemetry, 512);
 
 struct zw_msg_event_ecc {
 	zw_le32 addr_lo, addr_hi; /* HBM address of the page */

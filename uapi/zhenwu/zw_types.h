@@ -54,7 +54,8 @@ typedef uint8_t zw_u8;
  *		queues in user memory: zw_ring_ctrl.wake, what a failure was in zw_msg_queue_info
  *	2.4	counters of the time in which queues share the device: ZW_PMU_SETTLED_PS and those behind it;
  *		ZW_PKT_F_NO_KV_CACHE, _NO_TENSOR, _NO_FUSED, _NO_SPARSE
- *	2.5	telemetry: ZW_REG_TEMPERATURE_MC, ZW_PMU_CHIP_ENERGY_UJ, ZW_PMU_CAPPED_PS
+ *	2.5	telemetry: ZW_REG_TEMPERATURE_MC, ZW_PMU_CHIP_ENERGY_UJ, ZW_PMU_CAPPED_PS;
+ *		ZW_MSG_TELEMETRY
  */
 #define ZW_ABI_MAJOR            2
 #define ZW_ABI_MINOR            5

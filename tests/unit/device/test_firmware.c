@@ -93,11 +93,11 @@ static void wait_running(struct ring *q)
 
 static void refused_messages(void **state)
 {
-	static const uint32_t types[] = {ZW_MSG_PING,           ZW_MSG_QUERY_FW,
-					 ZW_MSG_SET_VM,         ZW_MSG_CLEAR_VM,
-					 ZW_MSG_TLB_INVALIDATE, ZW_MSG_DESTROY_QUEUE,
-					 ZW_MSG_SUSPEND_QUEUE,  ZW_MSG_RESUME_QUEUE,
-					 ZW_MSG_QUERY_QUEUE,    ZW_MSG_SCRUB_HBM};
+	static const uint32_t types[] = {
+		ZW_MSG_PING,          ZW_MSG_QUERY_FW,       ZW_MSG_SET_VM,
+		ZW_MSG_CLEAR_VM,      ZW_MSG_TLB_INVALIDATE, ZW_MSG_DESTROY_QUEUE,
+		ZW_MSG_SUSPEND_QUEUE, ZW_MSG_RESUME_QUEUE,   ZW_MSG_QUERY_QUEUE,
+		ZW_MSG_SCRUB_HBM,     ZW_MSG_TELEMETRY};
 	struct fw *f = *state;
 	struct ring q = fw_ring(f, 1);
 	struct zw_queue_desc d = fw_desc(&q, ZW_PRIO_NORMAL);
@@ -677,6 +677,117 @@ static void bad_tail(void **state)
 	assert_true(seen > 0);
 }
 
+/* -- telemetry -- */
+
+#define SAMPLES (SYS_BASE + 0x380000) /* a ring of 4 */
+
+static uint32_t sampling(struct fw *f, uint64_t ring, uint32_t slots, uint32_t us)
+{
+	struct zw_msg_telemetry m = {ZW_LO32(ring), ZW_HI32(ring), slots, us};
+
+	return fw_request(f, ZW_MSG_TELEMETRY, &m, sizeof(m), NULL);
+}
+
+static struct zw_telemetry sample(struct fw *f, uint64_t seq)
+{
+	struct zw_telemetry t;
+	uint64_t at = SAMPLES + seq % 4 * sizeof(t);
+
+	WAIT_FOR((fw_get(f, &t.seq, at, sizeof(t.seq)), t.seq >= seq));
+	fw_get(f, &t, at, sizeof(t));
+	return t;
+}
+
+static void bad_telemetry(void **state)
+{
+	struct fw *f = *state;
+	static const struct {
+		uint64_t ring;
+		uint32_t slots, us;
+	} bad[] = {
+		{0, 4, 1000},
+		{SAMPLES + 32, 4, 1000},
+		{SAMPLES, 0, 1000},
+		{SAMPLES, 1, 1000},
+		{SAMPLES, 3, 1000},
+		{SAMPLES, 2 * ZW_TELEMETRY_MAX_SLOTS, 1000},
+		{SAMPLES, 4, 0},
+		{SAMPLES, 4, ZW_TELEMETRY_MIN_US - 1},
+		{SAMPLES, 4, ZW_TELEMETRY_MAX_US + 1},
+		{SAMPLES, 0, 0},
+	};
+	uint8_t payload[ZW_MSG_PAYLOAD] = {[sizeof(struct zw_msg_telemetry)] = 1};
+	uint64_t seq;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(sampling(f, bad[i].ring, bad[i].slots, bad[i].us), ZW_MSG_ERR_ARG);
+	assert_int_equal(fw_request(f, ZW_MSG_TELEMETRY, payload, sizeof(payload), NULL),
+			 ZW_MSG_ERR_ARG);
+	usleep(5000);
+	fw_get(f, &seq, SAMPLES + sizeof(struct zw_telemetry), sizeof(seq));
+	assert_int_equal(seq, 0);
+	/* what is asked for wrongly changes nothing */
+	assert_int_equal(sampling(f, SAMPLES, 4, 1000), ZW_MSG_OK);
+	assert_int_equal(sampling(f, SAMPLES, 4, 999), ZW_MSG_ERR_ARG);
+	assert_true(sample(f, 9).seq >= 9);
+}
+
+static void telemetry(void **state)
+{
+	struct fw *f = *state;
+	struct ring q = fw_create(f, 1, ZW_PRIO_NORMAL);
+	struct zw_telemetry a, b, old[4];
+	uint32_t irqs = f->e->irqs[ZW_VECTOR_MBOX];
+	const struct zw_profile *p = zw_profile_find("810e");
+
+	assert_int_equal(sampling(f, SAMPLES, 4, 20000), ZW_MSG_OK);
+	a = sample(f, 1);
+	assert_int_equal(a.size, offsetof(struct zw_telemetry, counter) + 8 * ZW_PMU_COUNT);
+	assert_int_equal(a.num_counters, ZW_PMU_COUNT);
+	assert_int_equal(a.power_mw, p->idle_watts * 1000);
+	assert_int_equal(a.cap_mw, p->tdp_watts * 1000);
+	assert_int_equal(a.temperature_mc, r32(f->e, ZW_REG_TEMPERATURE_MC));
+	assert_int_equal(a.throttle, 0);
+	for (unsigned int i = 0; i < ZW_TELEMETRY_COUNTERS; i++)
+		if (a.counter[i])
+			assert_int_equal(a.counter[i], r64(f->e, ZW_REG_PMU + 8 * i));
+	WAIT_FOR(f->e->irqs[ZW_VECTOR_MBOX] >= irqs + 2); /* reply and sample */
+	/* 300 fills of 2 MiB: HBM at work, so more than idle and less than the limit */
+	submit(&q, fw_cmd_of(&q), put_fills_of(&q, 0, 300, 2 << 20));
+	assert_int_equal(finish(&q, 1).status, ZW_JOB_OK);
+	do {
+		b = sample(f, ++a.seq);
+		assert_true(b.host_us >= a.host_us);
+		a.host_us = b.host_us;
+	} while (b.counter[(ZW_PMU_SETTLED_PACKETS - ZW_REG_PMU) / 8] < 300);
+	for (unsigned int i = 0; i < ZW_PMU_COUNT; i++)
+		if (i != (ZW_PMU_TLB_HITS - ZW_REG_PMU) / 8 &&
+		    i != (ZW_PMU_TLB_MISSES - ZW_REG_PMU) / 8)
+			assert_int_equal(b.counter[i], r64(f->e, ZW_REG_PMU + 8 * i));
+	assert_in_range(b.power_mw, p->idle_watts * 1000 + 1, p->tdp_watts * 1000);
+	/* nothing any more once it was answered; numbers begin anew */
+	assert_int_equal(sampling(f, 0, 0, 0), ZW_MSG_OK);
+	fw_get(f, old, SAMPLES, sizeof(old));
+	usleep(50000);
+	for (unsigned int i = 0; i < 4; i++) {
+		fw_get(f, &b, SAMPLES + i * sizeof(b), sizeof(b));
+		assert_memory_equal(&b, &old[i], sizeof(b));
+	}
+	memset(old, 0, sizeof(old));
+	fw_put(f, SAMPLES, old, sizeof(old));
+	assert_int_equal(sampling(f, SAMPLES, 4, 1000), ZW_MSG_OK);
+	assert_int_equal(sample(f, 1).power_mw, p->idle_watts * 1000);
+	/* a ring that cannot be written: it stops, and all else goes on */
+	assert_int_equal(sampling(f, UINT64_C(1) << 45, 4, 1000), ZW_MSG_OK);
+	usleep(5000);
+	memset(old, 0, sizeof(old));
+	fw_put(f, SAMPLES, old, sizeof(old));
+	submit(&q, fw_cmd_of(&q), put_fills(&q, 0, 1));
+	assert_int_equal(finish(&q, 2).status, ZW_JOB_OK);
+	assert_int_equal(sampling(f, SAMPLES, 4, 1000), ZW_MSG_OK);
+	assert_true(sample(f, 1).seq >= 1);
+}
+
 int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, fw_setup, fw_teardown)
@@ -686,6 +797,7 @@ int main(int argc, char **argv)
 		T(user_failure),         T(user_rings_unmapped), T(results_of_all),
 		T(priorities),           T(settled_time),        T(time_slices),
 		T(signalled_by_running), T(suspend_resume),      T(bad_tail),
+		T(bad_telemetry),        T(telemetry),
 	};
 
 	if (!fw_load(argc, argv))

@@ -355,6 +355,9 @@ static void lies(void **state)
 	struct fw *f = *state;
 	struct ring q = fw_create(f, 1, ZW_PRIO_NORMAL);
 	struct zw_job_result res;
+	const uint64_t samples = SYS_BASE + 0x380000;
+	struct zw_msg_telemetry sampling = {ZW_LO32(samples), ZW_HI32(samples), 1024, 1000};
+	uint64_t seq;
 
 	inject(f, "lie-status=0xdead");
 	submit(&q, FW_DATA);
@@ -369,6 +372,15 @@ static void lies(void **state)
 	WAIT_FOR(fw_slot(&q, 3).seqno == 8);
 	works(&q);
 	assert_int_equal(fw_slot(&q, 3).seqno, 8);
+	/* a sample of telemetry, and that alone */
+	inject(f, "lie-sample=0x100");
+	works(&q);
+	assert_int_equal(fw_request(f, ZW_MSG_TELEMETRY, &sampling, sizeof(sampling), NULL),
+			 ZW_MSG_OK);
+	WAIT_FOR((fw_get(f, &seq, samples + 2 * sizeof(struct zw_telemetry), sizeof(seq)), seq));
+	assert_int_equal(seq, 2);
+	fw_get(f, &seq, samples + sizeof(struct zw_telemetry), sizeof(seq));
+	assert_int_equal(seq, 0x101);
 	/* forgotten in a reset */
 	inject(f, "lie-seqno=5");
 	inject(f, "lie-status=7");
@@ -429,6 +441,7 @@ static void refused(void **state)
 		{"dma-fault=1,0xffffffffffffffff,2", "out of range", -EINVAL},
 		{"lie-status=0x100000000", "out of range", -EINVAL},
 		{"lie-seqno=0", "out of range", -EINVAL},
+		{"lie-sample=0", "out of range", -EINVAL},
 		{"ecc-corrected", "want FAULT=ADDRESS", -EINVAL},
 		{"ecc-uncorrected", "want FAULT=ADDRESS", -EINVAL},
 		{"ecc-corrected=0x4000000", "out of range", -EINVAL},
