@@ -159,7 +159,7 @@ static void plan_memory(struct zw_ctx *c)
 	a->logits = take(&a->bytes, o->outputs, cfg->vocab_size, 4, LLM_ALIGN);
 	if (o->draft) {
 		a->mtp = take(&a->bytes, o->batch, cfg->hidden_size, 4, LLM_ALIGN);
-		a->draft = take(&a->bytes, 1, cfg->hidden_size, 4, LLM_ALIGN);
+		a->draft = take(&a->bytes, o->outputs, cfg->hidden_size, 4, LLM_ALIGN);
 	}
 	a->act = take(&a->bytes, o->batch, c->m->w.act_cols, 1, LLM_ALIGN);
 	a->act_scale = take(&a->bytes, o->batch, c->m->w.act_scales, 4, LLM_ALIGN);
@@ -184,9 +184,13 @@ static void plan_memory(struct zw_ctx *c)
 		p->mtp_seq = take(&p->bytes, o->batch, 1, 4, 64);
 		p->mtp_rows = take(&p->bytes, o->batch, 1, 4, 64);
 		p->mtp_chosen = take(&p->bytes, o->outputs, 1, 4, 64);
-		p->draft_row = take(&p->bytes, 1, 1, 4, 64);
-		p->draft_pos = take(&p->bytes, o->draft, 1, 4, 64);
-		p->draft_seq = take(&p->bytes, 1, 1, 4, 64);
+		p->num_drafts = take(&p->bytes, o->draft, 1, 4, 64);
+		p->draft_rows = take(&p->bytes, o->outputs, 1, 4, 64);
+		p->draft_seq = take(&p->bytes, o->outputs, 1, 4, 64);
+		p->draft_pos = take(&p->bytes, o->draft, o->outputs, 4, 64);
+		p->draft_ids =
+			take(&p->bytes, (uint64_t)o->draft * o->outputs + o->batch, 1, 4, 64);
+		p->draft_from = take(&p->bytes, o->batch, 1, 4, 64);
 	}
 	for (int i = 0; i < LLM_RANGES && llm_has_chunks(cfg, o->context); i++) {
 		p->chunks[i].rope = take(&p->bytes, o->batch, 1, 4, 64);
@@ -358,6 +362,7 @@ static int create(struct zw_ctx *c, struct zw_error *err)
 	else if (!c->o.prefix_states)
 		c->o.prefix_states = c->o.max_seqs;
 	c->seqs = calloc(c->o.max_seqs, sizeof(*c->seqs));
+	c->chains = calloc(c->o.outputs, sizeof(*c->chains));
 	if (!c->seqs ||
 	    llm_kv_init(&c->pool,
 			(uint32_t)((c->o.pool_tokens + LLM_BLOCK_TOKENS - 1) / LLM_BLOCK_TOKENS),
@@ -447,6 +452,7 @@ void zw_ctx_destroy(struct zw_ctx *c)
 	}
 	llm_kv_fini(&c->pool);
 	free(c->seqs);
+	free(c->chains);
 	zw_cmd_fini(&c->copies);
 	zw_cmd_fini(&c->after);
 	pthread_mutex_destroy(&c->lock);
@@ -491,12 +497,14 @@ void zw_ctx_disasm(const struct zw_ctx *c, void (*line)(void *opaque, const char
 		   void *opaque)
 {
 	const struct llm_slot *s = &c->slot[0];
-	const char *code = (const char *)c->code.ptr + s->code_off - s->chain_bytes;
+	const char *code =
+		(const char *)c->code.ptr + s->code_off - s->chain_bytes - s->place_bytes;
 	uint32_t passes = c->o.draft > 1 ? s->draft_end[c->o.draft - 2] : 0;
 	const struct {
 		const char *title;
 		uint32_t bytes;
 	} part[] = {
+		{"# ids that were drafted", s->place_bytes},
 		{"# ids that the device chose", s->chain_bytes},
 		{"# layers", s->end_body},
 		{"# head on the rows wanted, best token", s->end_choice - s->end_body},
@@ -507,7 +515,7 @@ void zw_ctx_disasm(const struct zw_ctx *c, void (*line)(void *opaque, const char
 		{"# best token on the rows wanted: drafts", s->mtp_end_draft - s->mtp_end},
 	};
 
-	for (size_t i = 0; i < (c->o.draft ? ZW_ARRAY_SIZE(part) : 5); i++) {
+	for (size_t i = !c->o.draft; i < (c->o.draft ? ZW_ARRAY_SIZE(part) : 6); i++) {
 		line(opaque, part[i].title);
 		zw_cmd_disasm(code, part[i].bytes, line, opaque);
 		code += part[i].bytes;

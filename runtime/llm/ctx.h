@@ -42,6 +42,8 @@ struct llm_choice {
 	uint32_t row;
 };
 
+struct llm_chain;
+
 struct llm_seq {
 	bool live;
 	bool lost;          /* a step failed that may have changed its slab */
@@ -106,8 +108,9 @@ enum llm_slot_state {
 
 /*
  * A step: parameters and command buffers that the host writes, results that the device writes. The
- * command buffer of a step is one: it begins with the packet that fetches ids which the device chose,
- * for a step that has none behind it; each end below is where a step that wants no more stops.
+ * command buffer of a step is one: it begins with the packet that puts drafted ids into their rows, then
+ * that which fetches ids which the device chose, for a step that has none behind it; each end below is where
+ * a step that wants no more stops.
  */
 struct llm_slot {
 	enum llm_slot_state state;
@@ -126,7 +129,8 @@ struct llm_slot {
 	/* Behind them, in a context with an MTP head: passes that draft token by token, so many bytes up to
 	 * the end of each; and the pass over the rows of the step, without and with drafts. */
 	uint32_t draft_off, draft_end[ZW_CTX_MAX_REWIND], mtp_off, mtp_end, mtp_end_draft;
-	uint32_t drafts; /* passes that the step began with */
+	uint32_t place_bytes; /* before chain_bytes: the packet that puts drafts into their rows */
+	uint32_t drafts;      /* passes that the step began with */
 	struct zw_error error;
 };
 
@@ -150,9 +154,11 @@ struct llm_param_layout {
 	/* With an MTP head, for its rows: as the above, rows of the step whose hidden states they take, and
 	 * for the first num_mtp_chosen of them rows of the choices, which are their ids. */
 	uint64_t num_mtp_chosen, mtp_ids, mtp_pos, mtp_seq, mtp_rows, mtp_chosen;
-	/* For passes that draft token by token: the row of the hidden states that they begin with; their
-	 * positions, and the sequence. */
-	uint64_t draft_row, draft_pos, draft_seq;
+	/* For passes that draft token by token, a row for each text: how many texts have each of them (u32
+	 * [draft]), rows of the hidden states that the first begins with and sequences [outputs]; of each
+	 * pass positions and ids [draft, outputs]: a pass reads its own and leaves those of the next. Then
+	 * where each row of the step finds its id: behind all of these are those that the host knows. */
+	uint64_t num_drafts, draft_rows, draft_seq, draft_pos, draft_ids, draft_from;
 	/* Command buffers: of blocks before the step, of states behind it. */
 	uint64_t copies, after;
 	uint64_t bytes;
@@ -177,7 +183,7 @@ struct llm_act_layout {
 	uint64_t sparse_y, blocks, counts, columns, column_counts;
 	uint64_t out_h, out_x;   /* rows that something is wanted of: [outputs, H] F32, BF16 */
 	uint64_t logits;         /* [outputs, V] F32 */
-	uint64_t mtp, draft;     /* hidden states of the MTP head: [batch, H], [1, H] F32 */
+	uint64_t mtp, draft;     /* hidden states of the MTP head: [batch, H], [outputs, H] F32 */
 	uint64_t act, act_scale; /* [batch, the model's act_cols], [batch, act_scales] F32 */
 	uint64_t order;          /* [batch, order_cols], room for F32 */
 	uint64_t bytes;
@@ -224,8 +230,10 @@ struct zw_ctx {
 
 	/* Copies that the next step begins with, and ends with; packets for host-written memory. */
 	struct zw_cmd copies, after;
-	uint64_t stamp;      /* of the batch being checked */
-	bool drafting;       /* it may have LLM_ID_DRAFTED */
+	uint64_t stamp; /* of the batch being checked */
+	bool drafting;  /* it may have LLM_ID_DRAFTED */
+	/* Texts that are drafted on, those with more drafts first: [outputs]. */
+	struct llm_chain *chains;
 	uint64_t busy_since; /* when the first of the steps in flight was submitted */
 	struct zw_ctx_stats stats;
 };
@@ -289,6 +297,8 @@ void llm_build_gather(struct zw_cmd *cmd, uint64_t rows_va, uint32_t num, uint64
 /* ctx_mtp.c: what an MTP head needs, its command buffers, its parameters. */
 struct llm_tally;
 void llm_mtp_build(const struct zw_ctx *c, struct llm_slot *s, struct zw_cmd *cmd);
+/* The packet that gives each row of a step its id, from those that the host knows and those drafted. */
+void llm_mtp_build_ids(const struct zw_ctx *c, const struct llm_slot *s, struct zw_cmd *cmd);
 struct llm_submit;
 void llm_mtp_write(struct zw_ctx *c, struct llm_slot *s, const struct zw_batch *b,
 		   const struct llm_tally *n, const struct llm_submit *how);
@@ -349,17 +359,23 @@ void llm_slot_learn(struct zw_ctx *c, const struct llm_slot *slot);
 /* Tokens of a text, to be appended to an idle sequence, that it now has without computing them. */
 uint32_t llm_seq_take_prefix(struct zw_ctx *c, struct llm_seq *s, const uint32_t *ids, size_t n);
 
+/*
+ * Drafts of one sequence in a batch: token `index` of it, whose id is known, and behind it `n` that are
+ * LLM_ID_DRAFTED, one after the other. row: where the state behind that id's own draft is, of the last step.
+ */
+struct llm_chain {
+	uint32_t index, n, row;
+};
+
 /* What steps have beside their batch. */
 struct llm_submit {
 	/* Refused with -ECANCELED when zw_ctx_cancel() was called since c->cancels was that; NULL: whenever. */
 	const uint64_t *cancels;
 	/* The id behind the last token, for the MTP head, when the caller knows it, or LLM_NO_ROW. */
 	uint32_t next;
-	/*
-	 * The batch, of one sequence alone, ends with so many LLM_ID_DRAFTED, which are drafted one after the
-	 * other from the token before them on; draft_row: where the state behind that token's draft is.
-	 */
-	uint32_t drafts, draft_row;
+	/* All LLM_ID_DRAFTED of the batch; no more chains than outputs, none longer than draft - 1. */
+	const struct llm_chain *chains;
+	uint32_t num_chains;
 };
 /* ctx_step.c */
 int llm_ctx_submit(struct zw_ctx *c, const struct zw_batch *b, const struct llm_submit *how,

@@ -2,14 +2,15 @@
 /*
  * The command buffers of a step, one per slot:
  *
+ *	put drafted ids into their rows               place_bytes (with an MTP head)
  *	fetch the ids that the device chose           chain_bytes
  *	layers                                        end_body
  *	gather the rows wanted, norm, head, argmax    end_choice
  *	top-k                                         end_top
  *	logits to the host                            end_logits
  *
- * A step submits the front part that it needs, without the first packet where the host knows all ids. How many rows each part works on is data that the
- * packets read when they run.
+ * A step submits the front part that it needs, without the first packets where the host knows all ids. How
+ * many rows each part works on is data that the packets read when they run.
  */
 #include "ctx.h"
 
@@ -167,7 +168,7 @@ static void build_outputs(const struct zw_ctx *c, struct llm_slot *s, struct zw_
 	zw_cmd_argmax(cmd, &allowed, &argmax, num_out, 0);
 	/* An argmax cannot say that its row was no numbers: one logit beside it can. */
 	llm_build_gather(cmd, param + c->p.iota, rows, num_out, &first, &probe);
-	s->end_choice = (uint32_t)cmd->used - s->chain_bytes;
+	s->end_choice = (uint32_t)cmd->used - s->place_bytes - s->chain_bytes;
 	if (k) {
 		struct zw_tensor values =
 			zw_tensor_2d(ZW_DTYPE_F32, res + c->r.top_logits, rows, k);
@@ -175,10 +176,10 @@ static void build_outputs(const struct zw_ctx *c, struct llm_slot *s, struct zw_
 
 		zw_cmd_topk(cmd, &allowed, &values, &ids, param + c->p.num_top, 0);
 	}
-	s->end_top = (uint32_t)cmd->used - s->chain_bytes;
+	s->end_top = (uint32_t)cmd->used - s->place_bytes - s->chain_bytes;
 	llm_build_gather(cmd, param + c->p.logit_rows, c->o.logits, param + c->p.num_logits,
 			 &logits, &host);
-	s->end_logits = (uint32_t)cmd->used - s->chain_bytes;
+	s->end_logits = (uint32_t)cmd->used - s->place_bytes - s->chain_bytes;
 }
 
 static int build(const struct zw_ctx *c, struct llm_slot *s, struct zw_cmd *cmd,
@@ -191,10 +192,13 @@ static int build(const struct zw_ctx *c, struct llm_slot *s, struct zw_cmd *cmd,
 	zw_cmd_reset(cmd);
 	zw_cmd_without(cmd, c->o.without);
 	zw_cmd_tag(cmd, zw_llm_tag(ZW_LLM_PART_IDS, -1));
+	if (c->o.draft)
+		llm_mtp_build_ids(c, s, cmd);
+	s->place_bytes = (uint32_t)cmd->used;
 	build_chain(c, s, cmd);
-	s->chain_bytes = (uint32_t)cmd->used;
+	s->chain_bytes = (uint32_t)cmd->used - s->place_bytes;
 	build_layers(c, s, cmd);
-	s->end_body = (uint32_t)cmd->used - s->chain_bytes;
+	s->end_body = (uint32_t)cmd->used - s->place_bytes - s->chain_bytes;
 	zw_cmd_tag(cmd, zw_llm_tag(ZW_LLM_PART_OUTPUT, -1));
 	build_outputs(c, s, cmd, &h);
 	if (c->o.draft)
@@ -248,7 +252,7 @@ int llm_ctx_compile(struct zw_ctx *c, struct zw_error *err)
 				zw_bo_set_label(c->code.bo, "command buffers");
 		}
 		if (!ret) {
-			s->code_off = i * bytes + s->chain_bytes;
+			s->code_off = i * bytes + s->place_bytes + s->chain_bytes;
 			memcpy((char *)c->code.ptr + i * bytes, cmd.base, cmd.used);
 		}
 	}

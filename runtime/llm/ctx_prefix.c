@@ -44,7 +44,7 @@ void llm_seq_know(struct zw_ctx *c, struct llm_seq *s, uint32_t length)
 	}
 }
 
-/* Ids that the device chose or drafted, the front rows and the last ones, are known when their step is done. */
+/* Ids that the device chose, in the front rows, or drafted are known when their step is done. */
 void llm_slot_learn(struct zw_ctx *c, const struct llm_slot *slot)
 {
 	const char *param = llm_param(c, slot);
@@ -53,8 +53,10 @@ void llm_slot_learn(struct zw_ctx *c, const struct llm_slot *slot)
 	const int32_t *seq = (const int32_t *)(const void *)(param + c->p.seq);
 
 	for (uint32_t i = 0; i < slot->tokens; i++) {
-		if (i < slot->chosen || i >= slot->tokens - slot->drafts)
-			c->seqs[seq[i]].ids[pos[i]] = (uint32_t)ids[i];
+		uint32_t *id = &c->seqs[seq[i]].ids[pos[i]];
+
+		if (i < slot->chosen || *id == LLM_ID_DRAFTED)
+			*id = (uint32_t)ids[i];
 	}
 }
 

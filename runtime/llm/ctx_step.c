@@ -315,6 +315,10 @@ static int submit_jobs(struct zw_ctx *c, struct llm_slot *s, const struct llm_ta
 		       struct zw_error *err)
 {
 	struct zw_sync sync = {.fence = c->fence, .point = c->point + 1, .flags = ZW_SYNC_SIGNAL};
+	/* Ids that were drafted are put in their place before those that the device chose. */
+	uint32_t front = s->drafts   ? s->place_bytes + s->chain_bytes
+			 : n->chosen ? s->chain_bytes
+				     : 0;
 	struct zw_job job[5];
 	uint32_t jobs = 0;
 	int ret = zw_cmd_finish(&c->copies);
@@ -332,8 +336,7 @@ static int submit_jobs(struct zw_ctx *c, struct llm_slot *s, const struct llm_ta
 	if (s->drafts)
 		add_job(job, &jobs, c->code.va + s->code_off + s->draft_off,
 			s->draft_end[s->drafts - 1]);
-	add_job(job, &jobs, c->code.va + s->code_off - (n->chosen ? s->chain_bytes : 0),
-		code_end(s, n) + (n->chosen ? s->chain_bytes : 0));
+	add_job(job, &jobs, c->code.va + s->code_off - front, code_end(s, n) + front);
 	if (c->after.used) {
 		memcpy(llm_param(c, s) + c->p.after, c->after.base, c->after.used);
 		add_job(job, &jobs, llm_param_va(c, s) + c->p.after, c->after.used);
@@ -379,14 +382,14 @@ int llm_ctx_submit(struct zw_ctx *c, const struct zw_batch *batch, const struct 
 		ret = llm_fail(err, -EAGAIN, "%u steps are in flight", c->o.steps);
 		goto out;
 	}
-	c->drafting = how->drafts;
+	c->drafting = how->num_chains;
 	ret = llm_batch_check(c, &b, &n, err);
 	if (ret)
 		goto out;
 	s->state = LLM_SLOT_FREE;
 	apply(c, s, &b);
 	write_params(c, s, &b, &n);
-	s->drafts = how->drafts;
+	s->drafts = 0;
 	if (c->o.draft)
 		llm_mtp_write(c, s, &b, &n, how);
 	ret = submit_jobs(c, s, &n, err);

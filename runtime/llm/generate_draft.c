@@ -112,10 +112,11 @@ static int run_step(struct llm_run *g, struct drafts *d, uint64_t *step, struct 
 	struct zw_batch_token t[1 + ZW_CTX_MAX_REWIND];
 	struct zw_batch b = {
 		.size = sizeof(b), .count = 1 + d->n, .token_size = sizeof(t[0]), .tokens = t};
+	const struct llm_chain chain = {.index = 1, .n = d->on_device, .row = d->row};
 	struct llm_submit how = {.cancels = &g->cancels,
 				 .next = LLM_NO_ROW,
-				 .drafts = d->on_device,
-				 .draft_row = d->row};
+				 .chains = &chain,
+				 .num_chains = d->on_device != 0};
 	uint32_t length = (uint32_t)zw_seq_length(g->c, g->p.seq);
 	int ret;
 

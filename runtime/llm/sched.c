@@ -55,12 +55,14 @@ int zw_sched_create(struct zw_ctx *c, const struct zw_sched_options *opt, struct
 	if (!ret) {
 		s->tokens = calloc(s->o.step_tokens, sizeof(*s->tokens));
 		s->leaving = calloc(c->o.max_seqs, sizeof(*s->leaving));
-		if (!s->tokens || !s->leaving)
+		s->chains = calloc(s->most, sizeof(*s->chains));
+		if (!s->tokens || !s->leaving || !s->chains)
 			ret = llm_fail(err, -ENOMEM, "out of memory");
 	}
 	if (ret) {
 		free(s->tokens);
 		free(s->leaving);
+		free(s->chains);
 		free(s);
 		return ret;
 	}
@@ -85,6 +87,7 @@ void zw_sched_destroy(struct zw_sched *s)
 	free(s->plan.at);
 	free(s->leaving);
 	free(s->tokens);
+	free(s->chains);
 	free(s->cancel);
 	pthread_mutex_destroy(&s->lock);
 	free(s);

@@ -187,8 +187,11 @@ static uint32_t draft_room(const struct zw_sched *s, const struct plan *p,
 
 	if (!max || !e->want || e->tokens != 1 || !llm_can_draft(s->c, r->p.sampler, false))
 		return 0;
-	if (r->p.draft == ZW_DRAFT_MTP)
-		max = r->guess != LLM_NO_GUESS;
+	/* The head goes on from its own state, which is there for as long as no other step has been. */
+	if (r->p.draft == ZW_DRAFT_MTP && r->guess == LLM_NO_GUESS)
+		return 0;
+	if (r->p.draft == ZW_DRAFT_MTP && r->guess_step != s->c->last_step)
+		max = 1;
 	max = room < max ? room : max;
 	max = left <= max ? (uint32_t)left - 1 : max;
 	while (max &&
@@ -196,6 +199,24 @@ static uint32_t draft_room(const struct zw_sched *s, const struct plan *p,
 		p->blocks + need(s, r, 1 + max) - need(s, r, 1) > llm_kv_available(&s->c->pool)))
 		max--;
 	return max;
+}
+
+/*
+ * n tokens that may follow those of a request, as far as they are known here: of what the MTP head drafts
+ * that is the first, the others the device puts in. Their number.
+ */
+static uint32_t find_drafts(struct zw_sched *s, const struct plan *p, const struct llm_request *r,
+			    uint32_t *ids, uint32_t n)
+{
+	if (!n || r->p.draft == ZW_DRAFT_NGRAM)
+		return n ? llm_draft_ngram(r->ids, r->n - 1, r->ids[r->n - 1], ids, n) : 0;
+	ids[0] = r->guess;
+	for (uint32_t i = 1; i < n; i++)
+		ids[i] = LLM_ID_DRAFTED;
+	if (n > 1)
+		s->chains[s->num_chains++] =
+			(struct llm_chain){.index = p->tokens, .n = n - 1, .row = r->guess_row};
+	return n;
 }
 
 /* Behind the tokens of those that decode; prompts that wait have at least half of what is left. */
@@ -214,11 +235,7 @@ static void put_drafts(struct zw_sched *s, struct plan *p)
 		struct llm_request *r = e->r;
 		uint32_t n = draft_room(s, p, e);
 
-		n = n < most ? n : most;
-		if (n && r->p.draft == ZW_DRAFT_NGRAM)
-			n = llm_draft_ngram(r->ids, r->n - 1, r->ids[r->n - 1], ids, n);
-		else if (n)
-			ids[0] = r->guess;
+		n = find_drafts(s, p, r, ids, n < most ? n : most);
 		if (!n)
 			continue;
 		e->drafts = n;
@@ -327,7 +344,7 @@ int llm_sched_plan(struct zw_sched *s, uint32_t *tokens, struct zw_error *err)
 
 	for (;;) {
 		p = (struct plan){0};
-		s->plan.n = 0;
+		s->plan.n = s->num_chains = 0;
 		make_room(s);
 		ret = admit(s, err);
 		if (ret)
@@ -398,7 +415,7 @@ uint32_t llm_sched_plan_ahead(struct zw_sched *s)
 	if (!(s->o.flags & ZW_SCHED_AHEAD) || s->c->o.steps < 2 ||
 	    (s->waiting.n && s->running.n < s->most))
 		return 0;
-	s->plan.n = 0;
+	s->plan.n = s->num_chains = 0;
 	for (size_t i = 0; i < s->running.n; i++) {
 		struct llm_request *r = s->running.at[i];
 

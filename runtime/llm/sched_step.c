@@ -70,8 +70,10 @@ static int submit(struct zw_sched *s, uint32_t tokens, struct zw_error *err)
 			     .count = tokens,
 			     .token_size = sizeof(*s->tokens),
 			     .tokens = s->tokens};
+	const struct llm_submit how = {
+		.next = LLM_NO_ROW, .chains = s->chains, .num_chains = s->num_chains};
 	struct llm_flight *f = &s->flight[s->num_flights], old = *f;
-	int ret = zw_ctx_submit(s->c, &b, &s->plan.step, err);
+	int ret = llm_ctx_submit(s->c, &b, &how, &s->plan.step, err);
 
 	if (ret)
 		return ret;
@@ -174,9 +176,9 @@ static enum zw_finish next_tokens(struct zw_sched *s, uint64_t step, const struc
 		index = e->first_draft + right;
 	}
 	if (*error != -EAGAIN) {
-		uint32_t row;
-
-		if (r->p.draft == ZW_DRAFT_MTP && llm_mtp_draft(s->c, step, index, &r->guess, &row))
+		r->guess_step = step;
+		if (r->p.draft == ZW_DRAFT_MTP &&
+		    llm_mtp_draft(s->c, step, index, &r->guess, &r->guess_row))
 			r->guess = LLM_NO_GUESS;
 		finish = take(s, r, id, error);
 		if (finish)

@@ -28,6 +28,9 @@ struct llm_request {
 	struct zw_snapshot *snap; /* waiting, in system memory */
 	uint64_t system_bytes;    /* of it */
 	uint32_t guess;           /* the MTP head's draft behind its last token, or LLM_NO_GUESS */
+	/* The step that it is of, and where its state is until there is another step. */
+	uint64_t guess_step;
+	uint32_t guess_row;
 };
 
 #define LLM_NO_GUESS UINT32_MAX
@@ -65,6 +68,8 @@ struct zw_sched {
 	uint32_t num_leaving;
 	uint32_t rotate; /* whom the last step had no room for is first in the next */
 	struct zw_batch_token *tokens;
+	struct llm_chain *chains; /* of the step that is planned: [most] */
+	uint32_t num_chains;
 	uint64_t last_id;
 	struct zw_sched_stats stats;
 

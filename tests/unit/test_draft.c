@@ -421,7 +421,7 @@ static void test_disasm(void **state)
 	for (uint32_t draft = 0; draft < 4; draft++)
 		l[draft] = disassembled(m, draft);
 	assert_int_equal(l[0].titles, 5);
-	assert_int_equal(l[1].titles, 8);
+	assert_int_equal(l[1].titles, 9);
 	assert_true(l[1].all > l[0].all + 10);
 	/* In front of the first pass a row is fetched. */
 	assert_true(l[2].all - l[1].all > l[3].all - l[2].all);

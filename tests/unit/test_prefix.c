@@ -434,7 +434,8 @@ static void drafted_ids(struct zw_ctx *c)
 	struct zw_eval_options opt = {.size = sizeof(opt), .want = ZW_WANT_ARGMAX};
 	struct zw_output out = {.size = sizeof(out)};
 	uint32_t a = sequence(c), b = sequence(c), whole[40], id;
-	struct llm_submit how = {.next = LLM_NO_ROW, .drafts = 2};
+	struct llm_chain chain = {.index = 1, .n = 2};
+	const struct llm_submit how = {.next = LLM_NO_ROW, .chains = &chain, .num_chains = 1};
 	struct zw_batch_token t[4];
 	struct zw_batch batch = {
 		.size = sizeof(batch), .count = 4, .token_size = sizeof(t[0]), .tokens = t};
@@ -447,7 +448,7 @@ static void drafted_ids(struct zw_ctx *c)
 	if (zw_ctx_eval(c, a, text[4], 29, &opt, &out, &err))
 		fail_msg("%s", err.msg);
 	step = c->last_step;
-	assert_int_equal(llm_mtp_draft(c, step, 28, &id, &how.draft_row), 0);
+	assert_int_equal(llm_mtp_draft(c, step, 28, &id, &chain.row), 0);
 	for (uint32_t i = 0; i < 4; i++)
 		t[i] = (struct zw_batch_token){LLM_ID_DRAFTED, 29 + i, a, ZW_WANT_ARGMAX};
 	t[0].id = (uint32_t)out.argmax;

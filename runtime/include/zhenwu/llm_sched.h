@@ -80,8 +80,10 @@ struct zw_request_params {
 	void *opaque;
 	/**
 	 * With a greedy sampler: so many tokens are drafted for each step that has room for them, else
-	 * nothing is. The tokens are those without drafts. The context has `rewind` at least as large and,
-	 * for ZW_DRAFT_MTP, `draft` (-EINVAL otherwise); its head drafts one token in a step that others share.
+	 * nothing is: each takes a token and an output of the step (`outputs` of the context). The tokens
+	 * are those without drafts. The context has `rewind` at least as large and, for ZW_DRAFT_MTP,
+	 * `draft` (-EINVAL otherwise). Its head drafts but one token behind a step that the request had no
+	 * part in, or that has another one behind it already (ZW_SCHED_AHEAD).
 	 */
 	uint32_t draft;        /**< enum zw_draft */
 	uint32_t draft_tokens; /**< 0..ZW_CTX_MAX_REWIND */
