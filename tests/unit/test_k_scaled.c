@@ -7,23 +7,31 @@
 #define N_OF(a) (sizeof(a) / sizeof((a)[0]))
 
 #if defined(__x86_64__)
-extern const struct zw_i8 zw_i8_vnni_emulated; /* simd/zw_i8_vnni_emulated.c */
+extern const struct zw_i8 zw_i8_vnni_single, zw_i8_vnni_pair; /* simd/ */
 #endif
 
 /* Every table of I8 products that runs here; NULL: there are no more. */
 static const struct zw_i8 *i8_table(int i)
 {
-	const struct zw_i8 *tables[4] = {&zw_i8_scalar};
+	const struct zw_i8 *tables[8] = {&zw_i8_scalar};
 	int n = 1;
 
 #if defined(__x86_64__)
-	assert_int_equal(zw_simd_set(zw_simd_best()), 0);
 	if (zw_simd_best() >= ZW_SIMD_AVX2) {
 		tables[n++] = &zw_i8_avx2;
-		tables[n++] = &zw_i8_vnni_emulated;
+		tables[n++] = &zw_i8_vnni_single;
+		tables[n++] = &zw_i8_vnni_pair;
 	}
-	if (zw_i8_get() != &zw_i8_scalar && zw_i8_get() != &zw_i8_avx2)
-		tables[n++] = zw_i8_get();
+	/* And those that levels choose on this CPU. */
+	for (int level = 0; level <= (int)zw_simd_best(); level++) {
+		bool known = false;
+
+		assert_int_equal(zw_simd_set((enum zw_simd)level), 0);
+		for (int k = 0; k < n; k++)
+			known |= tables[k] == zw_i8_get();
+		if (!known)
+			tables[n++] = zw_i8_get();
+	}
 #endif
 	return i < n ? tables[i] : NULL;
 }
@@ -226,8 +234,8 @@ static void test_products(void **state)
 			for (int table = 0; i8_table(table); table++) {
 				zw_i8_override(i8_table(table));
 				k_all_configs(run, &g, reset, g.c, g.c_bytes);
-				scaled_verify(&g);
 				zw_i8_override(NULL);
+				scaled_verify(&g);
 				if (pairs[t][0] != ZW_DTYPE_I8)
 					break;
 			}

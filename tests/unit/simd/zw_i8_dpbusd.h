@@ -1,9 +1,11 @@
-// SPDX-License-Identifier: MIT
-/* The source of the VNNI products with the instruction written out: what the tests run in its place on a CPU without. */
-#if defined(__x86_64__)
+/* SPDX-License-Identifier: MIT */
+/* The instruction of VNNI written out, for the tests on a CPU without. */
+#ifndef ZW_I8_DPBUSD_H
+#define ZW_I8_DPBUSD_H
+
 #include <immintrin.h>
 
-/* s + the sums of four products each, exact. */
+/* s + the sums of four products each of unsigned u and signed w, exact. */
 __attribute__((target("avx2"), always_inline)) static inline __m256i dpbusd(__m256i s, __m256i u,
 									    __m256i w)
 {
@@ -20,11 +22,4 @@ __attribute__((target("avx2"), always_inline)) static inline __m256i dpbusd(__m2
 				_mm256_permute4x64_epi64(_mm256_hadd_epi32(sum[0], sum[1]), 0xd8));
 }
 
-#define I8_NAME            zw_i8_vnni_emulated
-#define I8_TEXT            "vnni source over avx2"
-#define I8_TARGET          "avx2"
-#define I8_DPBUSD(s, u, w) dpbusd(s, u, w)
-#include "zw_k_i8.h"
-extern const struct zw_i8 zw_i8_vnni_emulated;
-#include "zw_i8_vec.h"
 #endif
