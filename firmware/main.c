@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Main loop of the control-core firmware. */
 #include "ctl.h"
+#include "event.h"
 #include "log.h"
 #include "mbox.h"
 #include "sched.h"
@@ -71,6 +72,8 @@ void fw_main(void)
 			mbox_poll();
 		if (pending & (ZW_SOC_IRQ_MBOX | ZW_SOC_IRQ_TLB))
 			vm_tlb_done();
+		if (pending & ZW_SOC_IRQ_ECC)
+			event_run();
 		wake = sched_run();
 		sample = telemetry_run();
 		if (sample < wake)

@@ -2,6 +2,7 @@
 /* Mailbox: typed, numbered requests from the driver; every one is answered exactly once. */
 #include "ctl.h"
 #include "dma.h"
+#include "event.h"
 #include "log.h"
 #include "mbox.h"
 #include "queue.h"
@@ -69,6 +70,8 @@ static uint32_t payload_size(uint32_t type)
 		return sizeof(struct zw_msg_scrub);
 	case ZW_MSG_TELEMETRY:
 		return sizeof(struct zw_msg_telemetry);
+	case ZW_MSG_EVENTS:
+		return sizeof(struct zw_msg_events);
 	default:
 		return 0;
 	}
@@ -169,6 +172,9 @@ static void handle(const struct zw_msg *msg)
 		break;
 	case ZW_MSG_TELEMETRY:
 		status = telemetry_set(p);
+		break;
+	case ZW_MSG_EVENTS:
+		status = event_allow(p);
 		break;
 	}
 	mbox_reply(msg->type, msg->seq, status, NULL, 0);

@@ -6,7 +6,7 @@
 
 /* The firmware's half of the mailbox. */
 void reply_init(void);
-/* Answers request number reply_to. payload may be NULL. */
+/* Answers request number reply_to; 0: an event. payload may be NULL. */
 void mbox_reply(uint32_t type, uint32_t reply_to, uint32_t status, const void *payload,
 		uint32_t len);
 

@@ -68,6 +68,21 @@ void zw_dev_irq(struct zw_device *dev, uint32_t set, uint32_t clear)
 	pthread_mutex_unlock(&dev->lock);
 }
 
+void zw_dev_ecc_locked(struct zw_device *dev)
+{
+	bool any = dev->ecc[ZW_ECC_CORRECTED].num || dev->ecc[ZW_ECC_UNCORRECTABLE].num;
+
+	zw_dev_irq_locked(dev, any ? ZW_SOC_IRQ_ECC : 0, any ? 0 : ZW_SOC_IRQ_ECC);
+}
+
+void zw_dev_ecc(struct zw_device *dev, enum zw_ecc_kind kind, uint64_t addr)
+{
+	pthread_mutex_lock(&dev->lock);
+	zw_ecc_add(&dev->ecc[kind], addr & ~(uint64_t)(ZW_PAGE_SIZE - 1));
+	zw_dev_ecc_locked(dev);
+	pthread_mutex_unlock(&dev->lock);
+}
+
 void zw_dev_raise(struct zw_device *dev, unsigned int function, unsigned int vector)
 {
 	if (dev->ops.msix_raise && !zw_inject_take(&dev->inject, ZW_INJECT_LOST_IRQ))
@@ -185,7 +200,9 @@ void zw_dev_reset_state(struct zw_device *dev)
 	dev->db_summary = 0;
 	memset(dev->db_pending, 0, sizeof(dev->db_pending));
 	dev->pmu_latch_off = 0;
-	zw_dev_irq_locked(dev, 0, 0);
+	/* Counters begin anew. What is lost of HBM's contents stays lost. */
+	dev->ecc[ZW_ECC_CORRECTED].num = 0;
+	zw_dev_ecc_locked(dev);
 	atomic_store(&dev->cp_start, false);
 	atomic_store(&dev->cp_status, ZW_SOC_CP_IDLE);
 	atomic_store(&dev->boot_status, ZW_BOOT_IDLE);
@@ -225,6 +242,10 @@ void zw_dev_clean(struct zw_device *dev)
 		return; /* what came meanwhile starts over */
 	zw_dev_reset_state(dev);
 	pthread_mutex_lock(&dev->lock);
+	if (scrub) {
+		dev->ecc[ZW_ECC_UNCORRECTABLE].num = 0;
+		zw_dev_ecc_locked(dev);
+	}
 	hold = dev->hold;
 	if (dev->run == ZW_RUN_CLEAN && zw_inject_armed(&dev->inject, ZW_INJECT_STUCK_RESET)) {
 		zw_dev_enter_locked(dev, ZW_RUN_STUCK);

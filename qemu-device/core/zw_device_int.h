@@ -20,11 +20,13 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "zhenwu/zw_fw.h"
 #include "zhenwu/zw_regs.h"
 #include "zhenwu/zw_soc.h"
 #include "rv/zw_rv.h"
 #include "zw_core.h"
 #include "zw_cp.h"
+#include "zw_ecc.h"
 #include "zw_hbm.h"
 #include "zw_inject.h"
 #include "zw_mmu.h"
@@ -89,6 +91,7 @@ struct zw_device {
 	uint32_t irq_pending, irq_enable;
 	uint64_t db_summary;               /* bit b: db_pending[b] is not zero */
 	uint64_t db_pending[ZW_SOC_BANKS]; /* bit i of bank b: queue 64 * b + i rang */
+	struct zw_ecc_log ecc[2]; /* enum zw_ecc_kind; zw_dev_ecc_locked() after a change */
 	/* upper half that goes with the lower half read last */
 	uint32_t pmu_latch_off, pmu_latch_val;
 
@@ -127,6 +130,10 @@ zw_dev_log(struct zw_device *dev, enum zw_log_level level, const char *fmt, ...)
 void zw_dev_irq(struct zw_device *dev, uint32_t set, uint32_t clear);
 /* The same with the lock held. */
 void zw_dev_irq_locked(struct zw_device *dev, uint32_t set, uint32_t clear);
+/* The interrupt line of errors of HBM follows their logs. Lock held. */
+void zw_dev_ecc_locked(struct zw_device *dev);
+/* An error of HBM was found in the page of addr, which is inside. Takes the lock. */
+void zw_dev_ecc(struct zw_device *dev, enum zw_ecc_kind kind, uint64_t addr);
 /* The one way from state to state: stops and wakes whom it concerns. Lock held. */
 void zw_dev_enter_locked(struct zw_device *dev, enum zw_run run);
 /* Interrupts the host. No lock held. */

@@ -8,6 +8,7 @@
 #include "zw_device_int.h"
 #include "zw_inject.h"
 #include "zw_state.h"
+#include "zhenwu/zw_fw.h"
 #include "zhenwu/zw_queue.h"
 
 #define ALWAYS UINT64_MAX
@@ -26,6 +27,7 @@ static const char *const names[ZW_INJECT_COUNT] = {
 	[ZW_INJECT_LINK_DOWN] = "link-down",
 	[ZW_INJECT_STUCK_RESET] = "stuck-reset",
 	[ZW_INJECT_LIE_SAMPLE] = "lie-sample",
+	[ZW_INJECT_LIE_EVENT] = "lie-event",
 };
 
 void zw_inject_init(struct zw_inject_state *inj)
@@ -60,7 +62,8 @@ void zw_inject_reset(struct zw_inject_state *inj)
 {
 	static const enum zw_inject gone[] = {ZW_INJECT_HANG,       ZW_INJECT_FW_TRAP,
 					      ZW_INJECT_FW_SILENCE, ZW_INJECT_LIE_STATUS,
-					      ZW_INJECT_LIE_SEQNO,  ZW_INJECT_LIE_SAMPLE};
+					      ZW_INJECT_LIE_SEQNO,  ZW_INJECT_LIE_SAMPLE,
+					      ZW_INJECT_LIE_EVENT};
 
 	pthread_mutex_lock(&inj->lock);
 	for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
@@ -121,15 +124,24 @@ bool zw_inject_dma_armed(struct zw_inject_state *inj, uint64_t addr, uint64_t le
 	return dma_fault(inj, addr, len, false);
 }
 
+static bool is_event(const uint8_t *msg)
+{
+	uint32_t type;
+
+	memcpy(&type, msg + offsetof(struct zw_msg, type), sizeof(type));
+	return type == ZW_MSG_EVENT_ECC;
+}
+
 /*
- * The contracts about completions (zw_queue.h) and samples (zw_fw.h) are what tells them from other writes: everything
- * but the number first, the number last, which begins a sample and ends a completion. Messages are divided elsewhere.
+ * The contracts about completions (zw_queue.h), samples and messages (zw_fw.h) are what tells them from other writes:
+ * everything but the number first, the number last, which begins a sample and ends the others, elsewhere in a message.
  */
 const uint8_t *zw_inject_write(struct zw_inject_state *inj, uint64_t addr, const uint8_t *p,
 			       size_t len, uint8_t buf[64])
 {
 	const size_t body = offsetof(struct zw_completion, seqno);
 	const size_t at = offsetof(struct zw_completion, status);
+	struct zw_msg_event_ecc event;
 	enum zw_inject kind;
 	uint64_t seqno;
 	uint32_t status;
@@ -141,6 +153,8 @@ const uint8_t *zw_inject_write(struct zw_inject_state *inj, uint64_t addr, const
 		kind = ZW_INJECT_LIE_SEQNO;
 	else if (addr % 64 == 0 && len == sizeof(seqno))
 		kind = ZW_INJECT_LIE_SAMPLE;
+	else if (addr % 64 == 0 && len == offsetof(struct zw_msg, seq) && is_event(p))
+		kind = ZW_INJECT_LIE_EVENT;
 	else
 		return p;
 	if (!zw_inject_armed(inj, kind))
@@ -151,6 +165,12 @@ const uint8_t *zw_inject_write(struct zw_inject_state *inj, uint64_t addr, const
 	if (lie && kind == ZW_INJECT_LIE_STATUS) {
 		status = (uint32_t)inj->value[kind];
 		memcpy(buf + at, &status, sizeof(status));
+	} else if (lie && kind == ZW_INJECT_LIE_EVENT) {
+		event.addr_lo = ZW_LO32(inj->value[kind]);
+		event.addr_hi = ZW_HI32(inj->value[kind]);
+		event.uncorrectable = ZW_ECC_UNCORRECTABLE;
+		event.count = 1;
+		memcpy(buf + offsetof(struct zw_msg, payload), &event, sizeof(event));
 	} else if (lie) {
 		memcpy(&seqno, buf, sizeof(seqno));
 		seqno += inj->value[kind];
@@ -208,6 +228,7 @@ static int inject(struct zw_device *dev, enum zw_inject kind, uint64_t arg, uint
 		  uint64_t len)
 {
 	struct zw_inject_state *inj = &dev->inject;
+	int ret;
 
 	if (kind != ZW_INJECT_DMA_FAULT && (addr || len))
 		return -EINVAL;
@@ -230,10 +251,16 @@ static int inject(struct zw_device *dev, enum zw_inject kind, uint64_t arg, uint
 		if (arg >= dev->hbm.size)
 			return -EINVAL;
 		atomic_fetch_add(&dev->pmu.ecc_corrected, 1);
+		zw_dev_ecc(dev, ZW_ECC_CORRECTED, arg);
 		zw_dev_log(dev, ZW_LOG_INFO, "HBM: error at 0x%" PRIx64 " corrected", arg);
 		return 0;
 	case ZW_INJECT_ECC_UNCORRECTED:
-		return zw_hbm_poison(&dev->hbm, arg);
+		ret = zw_hbm_poison(&dev->hbm, arg);
+		if (!ret)
+			zw_dev_ecc(dev, ZW_ECC_UNCORRECTABLE, arg);
+		return ret;
+	case ZW_INJECT_LIE_EVENT:
+		return arm(inj, kind, 1, arg);
 	case ZW_INJECT_LIE_STATUS:
 		return arg <= UINT32_MAX ? arm(inj, kind, 1, arg) : -EINVAL;
 	case ZW_INJECT_LIE_SEQNO:
@@ -258,7 +285,7 @@ int zw_device_inject(struct zw_device *dev, enum zw_inject kind, uint64_t arg, u
 
 /* -- saved state -- */
 
-ZW_STATE_SIZE(sizeof(struct zw_inject_state) - sizeof(pthread_mutex_t), 232);
+ZW_STATE_SIZE(sizeof(struct zw_inject_state) - sizeof(pthread_mutex_t), 248);
 
 void zw_inject_stream(struct zw_inject_state *inj, struct zw_state *st)
 {
@@ -317,7 +344,8 @@ int zw_device_inject_text(struct zw_device *dev, const char *text, char *err, si
 			return refuse(err, err_len, -EINVAL, text,
 				      "want FAULT[=NUMBER[,ADDRESS,BYTES]]");
 	}
-	if (!given && (kind == ZW_INJECT_ECC_CORRECTED || kind == ZW_INJECT_ECC_UNCORRECTED))
+	if (!given && (kind == ZW_INJECT_ECC_CORRECTED || kind == ZW_INJECT_ECC_UNCORRECTED ||
+		       kind == ZW_INJECT_LIE_EVENT))
 		return refuse(err, err_len, -EINVAL, text, "want FAULT=ADDRESS");
 	ret = zw_device_inject(dev, kind, n[0], n[1], n[2]);
 	switch (ret) {

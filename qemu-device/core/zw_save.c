@@ -101,7 +101,7 @@ static void thaw(struct zw_device *dev)
 ZW_STATE_SIZE(sizeof(struct zw_device) - sizeof(struct zw_host_ops) - sizeof(struct zw_profile) -
 		      sizeof(struct zw_hbm) - sizeof(struct zw_inject_state) -
 		      sizeof(struct zw_pmu) - sizeof(pthread_mutex_t) - 3 * sizeof(pthread_cond_t),
-	      976);
+	      976 + 2 * sizeof(struct zw_ecc_log));
 ZW_STATE_SIZE(sizeof(struct zw_pmu), 360);
 ZW_STATE_SIZE(sizeof(struct zw_soc_job), 128);
 /* Of the MMU: roots and the on-chip buffer. Its cache starts empty, its run is over in a pause. */
@@ -220,8 +220,10 @@ static void irq_state(struct zw_device *dev, struct zw_state *st)
 		if (dev->db_pending[b])
 			dev->db_summary |= UINT64_C(1) << b;
 	}
+	for (unsigned int k = 0; k < 2; k++)
+		zw_ecc_state(&dev->ecc[k], st, dev->hbm.size);
 	if (st->loading && !st->err)
-		zw_dev_irq_locked(dev, 0, 0);
+		zw_dev_ecc_locked(dev);
 }
 
 static void hart_state(struct zw_device *dev, struct zw_state *st)
@@ -418,6 +420,15 @@ static int freeze_in_reset(struct zw_device *dev)
 	return ret;
 }
 
+static void forget_ecc(struct zw_device *dev)
+{
+	pthread_mutex_lock(&dev->lock);
+	for (unsigned int k = 0; k < 2; k++)
+		dev->ecc[k].num = 0;
+	zw_dev_ecc_locked(dev);
+	pthread_mutex_unlock(&dev->lock);
+}
+
 int zw_device_load(struct zw_device *dev, const void *buf, size_t len, char *err, size_t err_len)
 {
 	struct zw_state st;
@@ -436,6 +447,7 @@ int zw_device_load(struct zw_device *dev, const void *buf, size_t len, char *err
 	if (ret) {
 		set_busy(dev, false);
 		zw_dev_reset_state(dev);
+		forget_ecc(dev);
 		zw_inject_forget(&dev->inject);
 		zw_hbm_heal(&dev->hbm, 0, dev->hbm.size);
 	}

@@ -57,8 +57,44 @@ static uint32_t irq_register(struct zw_device *dev, const uint32_t *reg)
 	return val;
 }
 
+/* The log whose register this is; NULL: it is none. */
+static struct zw_ecc_log *ecc_log(struct zw_device *dev, uint64_t addr, uint64_t first)
+{
+	uint64_t kind = (addr - first) / (ZW_SOC_ECC_ADDR(1) - ZW_SOC_ECC_ADDR(0));
+
+	if (addr < first || kind > ZW_ECC_UNCORRECTABLE || addr != first + 16 * kind)
+		return NULL;
+	return &dev->ecc[kind];
+}
+
+static uint32_t ecc_count(struct zw_device *dev, const struct zw_ecc_log *log)
+{
+	uint32_t count;
+
+	pthread_mutex_lock(&dev->lock);
+	count = zw_ecc_count(log);
+	pthread_mutex_unlock(&dev->lock);
+	return count;
+}
+
+static uint64_t ecc_addr(struct zw_device *dev, const struct zw_ecc_log *log)
+{
+	uint64_t addr;
+
+	pthread_mutex_lock(&dev->lock);
+	addr = zw_ecc_addr(log);
+	pthread_mutex_unlock(&dev->lock);
+	return addr;
+}
+
 static int load32(struct zw_device *dev, uint64_t addr, uint64_t *val)
 {
+	const struct zw_ecc_log *log = ecc_log(dev, addr, ZW_SOC_ECC_COUNT(0));
+
+	if (log) {
+		*val = ecc_count(dev, log);
+		return 0;
+	}
 	switch (addr) {
 	case ZW_SOC_IRQ_PENDING:
 		*val = irq_register(dev, &dev->irq_pending);
@@ -125,6 +161,7 @@ static int load32(struct zw_device *dev, uint64_t addr, uint64_t *val)
 static int load64(struct zw_device *dev, uint64_t addr, uint64_t *val)
 {
 	int bank = bank_of(addr, ZW_SOC_DB_CLAIM(0));
+	const struct zw_ecc_log *log;
 
 	if (bank >= 0) {
 		*val = claim_doorbells(dev, (unsigned int)bank);
@@ -133,6 +170,11 @@ static int load64(struct zw_device *dev, uint64_t addr, uint64_t *val)
 	bank = bank_of(addr, ZW_SOC_MMU_BUSY(0));
 	if (bank >= 0) {
 		*val = zw_mmu_busy(dev->mmu, (unsigned int)bank);
+		return 0;
+	}
+	log = ecc_log(dev, addr, ZW_SOC_ECC_ADDR(0));
+	if (log) {
+		*val = ecc_addr(dev, log);
 		return 0;
 	}
 	switch (addr) {
@@ -375,8 +417,23 @@ static int pmu_snapshot(struct zw_device *dev, uint64_t addr)
 	return 0;
 }
 
+static int ecc_take(struct zw_device *dev, struct zw_ecc_log *log, uint32_t count)
+{
+	bool taken;
+
+	pthread_mutex_lock(&dev->lock);
+	taken = zw_ecc_take(log, count);
+	zw_dev_ecc_locked(dev);
+	pthread_mutex_unlock(&dev->lock);
+	return taken ? 0 : BUS_ERROR;
+}
+
 static int store32(struct zw_device *dev, uint64_t addr, uint32_t val)
 {
+	struct zw_ecc_log *log = ecc_log(dev, addr, ZW_SOC_ECC_COUNT(0));
+
+	if (log)
+		return ecc_take(dev, log, val);
 	switch (addr) {
 	case ZW_SOC_IRQ_PENDING:
 		/* The others follow from a state that has a register of its own. */

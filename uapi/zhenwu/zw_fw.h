@@ -59,9 +59,12 @@ ZW_ASSERT_SIZE(struct zw_fw_header, 240);
  * message, barrier, ring ZW_REG_MBOX_DOORBELL. The firmware answers every request exactly once, in
  * any order, in the other ring; a reply carries the request's seq in reply_to and its own running
  * number in seq, and raises ZW_VECTOR_MBOX. The host keeps at most ZW_MBOX_SLOTS / 2 requests
- * outstanding. Messages from ZW_MSG_EVENT_BASE on are unsolicited.
+ * outstanding. Messages from ZW_MSG_EVENT_BASE on are unsolicited: events, of which the firmware posts no more than the
+ * host allowed (struct zw_msg_events). Replies that are not read take at most half of the ring, events the other half:
+ * nothing is ever overwritten that was not read.
  */
-#define ZW_MBOX_SLOTS 64
+#define ZW_MBOX_SLOTS  64
+#define ZW_MBOX_EVENTS (ZW_MBOX_SLOTS / 2) /* most events that are not read */
 
 enum zw_msg_type {
 	ZW_MSG_PING = 0x01,           /* reply: struct zw_msg_ping */
@@ -76,8 +79,9 @@ enum zw_msg_type {
 	ZW_MSG_QUERY_QUEUE = 0x14,    /* struct zw_msg_queue; reply: struct zw_msg_queue_info */
 	ZW_MSG_SCRUB_HBM = 0x20,      /* struct zw_msg_scrub: zero a physical HBM range */
 	ZW_MSG_TELEMETRY = 0x30,      /* struct zw_msg_telemetry: sample counters (ABI 2.5) */
+	ZW_MSG_EVENTS = 0x31,         /* struct zw_msg_events: allow events (ABI 2.6) */
 	ZW_MSG_EVENT_BASE = 0x8000,
-	ZW_MSG_EVENT_ECC = 0x8001,      /* struct zw_msg_event_ecc */
+	ZW_MSG_EVENT_ECC = 0x8001,      /* struct zw_msg_event_ecc (ABI 2.6) */
 	ZW_MSG_EVENT_LINK = 0x8002,     /* reserved: a port went up or down */
 	ZW_MSG_EVENT_THROTTLE = 0x8003, /* reserved: power or temperature */
 };
@@ -226,9 +230,28 @@ struct zw_telemetry {
 ZW_ASSERT_OFFSET(struct zw_telemetry, counter, 64);
 ZW_ASSERT_SIZE(struct zw_telemetry, 512);
 
+/*
+ * Events. None is posted before the first of these messages. `allowed` is the number of the last event since the boot,
+ * the first being 1, that may be posted; modulo 2^32. The host sets it to at most ZW_MBOX_EVENTS more than it has read,
+ * and never to less than before. What happens meanwhile is kept and summed up in the device, so that an event later
+ * stands for all of it. ZW_MSG_ERR_ARG: more than ZW_MBOX_EVENTS ahead of what was posted.
+ */
+struct zw_msg_events {
+	zw_le32 allowed;
+};
+
+enum zw_ecc_kind {
+	ZW_ECC_CORRECTED = 0,
+	ZW_ECC_UNCORRECTABLE = 1, /* what was in the page is lost */
+};
+
+#define ZW_ECC_NO_ADDR 0xffffffffffffffffull /* in pages that there was no room to tell */
+
+/* Errors of HBM in one page, since the last event about it. */
 struct zw_msg_event_ecc {
-	zw_le32 addr_lo, addr_hi; /* HBM address of the page */
-	zw_le32 uncorrectable;    /* 0: corrected */
+	zw_le32 addr_lo, addr_hi; /* HBM address of the page of 4 KiB, or ZW_ECC_NO_ADDR */
+	zw_le32 uncorrectable;    /* enum zw_ecc_kind */
+	zw_le32 count;            /* how many; 0xffffffff: that many or more */
 };
 
 /* -- shared window (read-only for the host at ZW_REG_FW_SHARED) -------------------------------- */

@@ -30,6 +30,8 @@
 #define ZW_SOC_IRQ_DOORBELL (1u << 1)   /* a bit in DB_PENDING is set; cleared by claiming them */
 #define ZW_SOC_IRQ_CP       (1u << 2)   /* CP_STATUS is DONE; cleared by CP_ACK */
 #define ZW_SOC_IRQ_TLB      (1u << 3)   /* a TLB invalidation finished; W1C in PENDING */
+#define ZW_SOC_IRQ_ECC                                                                             \
+	(1u << 4) /* an ECC_COUNT is not 0; cleared by taking the records (ABI 2.6) */
 
 /* -- mirror of host registers ------------------------------------------------------------------ */
 #define ZW_SOC_MBOX_H2F    0x10000010u /* 64, R */
@@ -175,5 +177,23 @@ ZW_ASSERT_OFFSET(struct zw_soc_job, end, 64);
 #define ZW_SOC_TEMPERATURE_MC 0x10000608u /* 32, R; these as the host's */
 #define ZW_SOC_IDLE_MW        0x1000060cu /* 32, R */
 #define ZW_SOC_CAP_MW         0x10000610u /* 32, R */
+
+/* -- errors of HBM (ABI 2.6) ------------------------------------------------------------------- */
+/*
+ * A log for each enum zw_ecc_kind (zw_fw.h): records of a page of 4 KiB and how many errors were found in it, oldest
+ * first. An error in a page that has a record already is counted there. There are ZW_SOC_ECC_PAGES records of pages;
+ * errors in further pages are counted in one last record, whose address is ZW_ECC_NO_ADDR. Records stay until they are
+ * taken. ZW_REG_RESET forgets corrected errors, as it does counters, and keeps uncorrectable ones, as it keeps HBM; a
+ * reset that zeroes HBM forgets both.
+ */
+#define ZW_SOC_ECC_PAGES 16
+#define ZW_SOC_ECC_ADDR(kind)                                                                      \
+	(0x10000700u + 16 * (kind)) /* 64, R: of the oldest record; 0 without one */
+/*
+ * 32, RW: errors of the oldest record, 0xffffffff: that many or more; 0: there is none. To take it what was read is written
+ * back: that is subtracted, so what was counted in between is not lost, and when nothing is left the record goes. More
+ * than there are: access fault.
+ */
+#define ZW_SOC_ECC_COUNT(kind) (0x10000708u + 16 * (kind))
 
 #endif /* ZW_SOC_H */

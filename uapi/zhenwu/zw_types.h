@@ -56,9 +56,10 @@ typedef uint8_t zw_u8;
  *		ZW_PKT_F_NO_KV_CACHE, _NO_TENSOR, _NO_FUSED, _NO_SPARSE
  *	2.5	telemetry: ZW_REG_TEMPERATURE_MC, ZW_PMU_CHIP_ENERGY_UJ, ZW_PMU_CAPPED_PS;
  *		ZW_MSG_TELEMETRY
+ *	2.6	errors of HBM: ZW_SOC_IRQ_ECC; ZW_MSG_EVENTS, ZW_MSG_EVENT_ECC
  */
 #define ZW_ABI_MAJOR            2
-#define ZW_ABI_MINOR            5
+#define ZW_ABI_MINOR            6
 #define ZW_ABI_VERSION          ((ZW_ABI_MAJOR << 16) | ZW_ABI_MINOR)
 #define ZW_ABI_VERSION_MAJOR(v) ((v) >> 16)
 #define ZW_ABI_VERSION_MINOR(v) ((v)&0xffff)

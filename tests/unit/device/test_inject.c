@@ -442,6 +442,7 @@ static void refused(void **state)
 		{"lie-status=0x100000000", "out of range", -EINVAL},
 		{"lie-seqno=0", "out of range", -EINVAL},
 		{"lie-sample=0", "out of range", -EINVAL},
+		{"lie-event", "want FAULT=ADDRESS", -EINVAL},
 		{"ecc-corrected", "want FAULT=ADDRESS", -EINVAL},
 		{"ecc-uncorrected", "want FAULT=ADDRESS", -EINVAL},
 		{"ecc-corrected=0x4000000", "out of range", -EINVAL},
@@ -470,7 +471,7 @@ static void *injector(void *arg)
 	static const char *const texts[] = {
 		"hang",        "lost-irq=3",        "fw-silence", "clear",
 		"dma-fault",   "ecc-corrected=0",   "fw-trap",    "lie-seqno",
-		"stuck-reset", "ecc-uncorrected=0", "clear",      "lie-status"};
+		"stuck-reset", "ecc-uncorrected=0", "clear",      "lie-event=0"};
 	struct fw *f = arg;
 
 	for (int i = 0; i < 600; i++) {

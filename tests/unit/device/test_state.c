@@ -492,6 +492,37 @@ static void faults(void **state)
 	env_free(first.e);
 }
 
+/* Errors of HBM that the firmware could not tell yet are told by the device that goes on. */
+static void pending_errors(void **state)
+{
+	const struct zw_msg_events allow = {.allowed = 8};
+	struct zw_msg_event_ecc event;
+	struct side first, second;
+	struct zw_msg r;
+
+	start(&first);
+	zw_device_pause(first.e->dev);
+	inject(&first, "ecc-corrected=0x5008");
+	inject(&first, "ecc-uncorrected=0x6000");
+	inject(&first, "ecc-corrected=0x5000");
+	second = twin_of(&first);
+	env_free(first.e);
+	zw_device_continue(second.e->dev);
+	request(&second, ZW_MSG_EVENTS, &allow, sizeof(allow));
+	for (unsigned int i = 0; i < 2; i++) {
+		uint32_t next = ++second.replies;
+
+		WAIT_FOR((get(&second, &r, F2H + next % ZW_MBOX_SLOTS * sizeof(r), sizeof(r)),
+			  r.seq == next));
+		assert_int_equal(r.type, ZW_MSG_EVENT_ECC);
+		memcpy(&event, r.payload, sizeof(event));
+		assert_int_equal(event.addr_lo, i ? 0x5000 : 0x6000);
+		assert_int_equal(event.uncorrectable, i ? ZW_ECC_CORRECTED : ZW_ECC_UNCORRECTABLE);
+		assert_int_equal(event.count, i ? 2 : 1);
+	}
+	env_free(second.e);
+}
+
 #ifdef __SANITIZE_THREAD__
 #define ROUNDS 10 /* every byte is watched, and one thread does nearly all */
 #else
@@ -600,7 +631,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(present_pages),  cmocka_unit_test(long_job),
 		cmocka_unit_test(random_moments), cmocka_unit_test(pause_and_reset),
-		cmocka_unit_test(faults),         cmocka_unit_test(bad_streams),
+		cmocka_unit_test(faults),         cmocka_unit_test(pending_errors),
+		cmocka_unit_test(bad_streams),
 	};
 	FILE *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
 	int ret;
