@@ -170,6 +170,9 @@ static int zhenwu_device_init_sw(struct zhenwu_device *zdev)
 	ret = drmm_add_action_or_reset(&zdev->drm, zhenwu_device_release, zdev);
 	if (ret)
 		return ret;
+	ret = zhenwu_telemetry_init_sw(zdev);
+	if (ret)
+		return ret;
 	/*
 	 * Bound to the CPU that submits: the worker runs when the task goes to wait, and the
 	 * interrupt of the queue arrives there too. With high priority it would push the task off
@@ -238,9 +241,12 @@ int zhenwu_device_init(struct zhenwu_device *zdev)
 	ret = zhenwu_ipc_init(zdev);
 	if (ret)
 		goto err_hbm;
-	ret = zhenwu_irq_init(zdev);
+	ret = zhenwu_telemetry_init(zdev);
 	if (ret)
 		goto err_ipc;
+	ret = zhenwu_irq_init(zdev);
+	if (ret)
+		goto err_telemetry;
 	ret = zhenwu_fw_load(zdev);
 	if (ret)
 		goto err_irq;
@@ -263,6 +269,8 @@ err_fw:
 	zhenwu_fw_unload(zdev);
 err_irq:
 	zhenwu_irq_fini(zdev);
+err_telemetry:
+	zhenwu_telemetry_fini(zdev);
 err_ipc:
 	zhenwu_ipc_fini(zdev);
 err_hbm:
@@ -287,6 +295,7 @@ void zhenwu_device_fini(struct zhenwu_device *zdev)
 	zhenwu_queue_unmap_all(zdev);
 	zhenwu_hbm_stop(zdev);
 	zhenwu_irq_fini(zdev);
+	zhenwu_telemetry_fini(zdev);
 	zhenwu_ipc_fini(zdev);
 	zhenwu_fw_unload(zdev);
 	destroy_workqueue(zdev->reset.wq);

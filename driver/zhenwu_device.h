@@ -22,11 +22,12 @@
 #include "zhenwu_ipc.h"
 #include "zhenwu_irq.h"
 #include "zhenwu_reset.h"
+#include "zhenwu_telemetry.h"
 
 #define ZHENWU_DRIVER_NAME	"zhenwu"
 #define ZHENWU_DRIVER_DESC	"Zhenwu LLM accelerator"
 #define ZHENWU_DRIVER_MAJOR	2
-#define ZHENWU_DRIVER_MINOR	2
+#define ZHENWU_DRIVER_MINOR	3
 
 /**
  * struct zhenwu_device - one accelerator
@@ -132,6 +133,9 @@ struct zhenwu_device {
 	/** @reset: State of the device, and how it changes. */
 	struct zhenwu_reset reset;
 
+	/** @telemetry: Samples of the device. */
+	struct zhenwu_telemetry telemetry;
+
 	/** @watchdog: Progress check, on @reset.wq. */
 	struct delayed_work watchdog;
 
@@ -148,6 +152,9 @@ struct zhenwu_file {
 
 	/** @client: Who opened it. */
 	struct zhenwu_client *client;
+
+	/** @telemetry: The samples it wants. */
+	struct zhenwu_telemetry_wish telemetry;
 
 	/** @refs: The open file, and its release. */
 	struct kref refs;

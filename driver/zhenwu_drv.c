@@ -28,6 +28,7 @@
 #include "zhenwu_reset.h"
 #include "zhenwu_submit.h"
 #include "zhenwu_sysfs.h"
+#include "zhenwu_telemetry.h"
 #include "zhenwu_userptr.h"
 #include "zhenwu_userq.h"
 #include "zhenwu_vm.h"
@@ -187,6 +188,7 @@ static void zhenwu_file_release_work(struct work_struct *work)
 	struct zhenwu_file *zfile = container_of(work, struct zhenwu_file, release);
 	struct zhenwu_device *zdev = zfile->zdev;
 
+	zhenwu_telemetry_release(zfile);
 	zhenwu_queue_release_all(zfile);
 	zhenwu_vm_release_all(zfile);
 	zhenwu_client_put(zfile->client);
@@ -255,6 +257,8 @@ static const struct drm_ioctl_desc zhenwu_ioctls[] = {
 	ZHENWU_IOCTL(SUBMIT, submit),
 	ZHENWU_IOCTL(QUEUE_WAIT, queue_wait),
 	ZHENWU_IOCTL(BO_CREATE_USERPTR, bo_create_userptr),
+	ZHENWU_IOCTL(TELEMETRY_SET, telemetry_set),
+	ZHENWU_IOCTL(TELEMETRY_READ, telemetry_read),
 };
 
 static bool zhenwu_file_alive(struct file *filp)
@@ -312,6 +316,7 @@ static const struct file_operations zhenwu_fops = {
  * - 2.0 - first of the second interface
  * - 2.1 - user-mode queues: VM_CREATE_LR, rings of QUEUE_CREATE, QUEUE_WAIT
  * - 2.2 - BO_CREATE_USERPTR
+ * - 2.3 - TELEMETRY_SET, TELEMETRY_READ
  */
 static const struct drm_driver zhenwu_drm_driver = {
 	.driver_features = DRIVER_COMPUTE_ACCEL | DRIVER_GEM | DRIVER_GEM_GPUVA | DRIVER_SYNCOBJ |

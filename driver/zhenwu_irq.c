@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Interrupts: one vector for the mailbox, the others shared by the queues.
+ * Interrupts: one vector for the mailbox and telemetry, the others shared by the queues.
  *
  * Completions are read from memory and fences signalled right in the handler: a wake-up of a thread
  * in between would dominate the round trip of a short job. The work is bounded by the jobs that
@@ -22,6 +22,7 @@ static irqreturn_t zhenwu_irq_mbox(int irq, void *data)
 	struct zhenwu_vector *vec = data;
 
 	zhenwu_ipc_poll(vec->zdev);
+	zhenwu_telemetry_poll(vec->zdev);
 	return IRQ_HANDLED;
 }
 

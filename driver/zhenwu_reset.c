@@ -53,8 +53,10 @@ static bool zhenwu_state_set(struct zhenwu_device *zdev, enum zhenwu_state to)
 	if (ok)
 		WRITE_ONCE(zdev->reset.state, to);
 	spin_unlock_irqrestore(&zdev->reset.lock, flags);
-	if (ok)
+	if (ok) {
 		wake_up_all(&zdev->reset.wait);
+		wake_up_all(&zdev->telemetry.wait);
+	}
 	return ok;
 }
 
@@ -141,7 +143,10 @@ static int zhenwu_reset_restart(struct zhenwu_device *zdev)
 			return ret;
 		}
 	}
-	return 0;
+	ret = zhenwu_telemetry_restart(zdev);
+	if (ret)
+		zhenwu_ipc_down(zdev);
+	return ret;
 }
 
 /* The end of a reset. @ret says how it went. */

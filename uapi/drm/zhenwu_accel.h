@@ -18,6 +18,7 @@ extern "C" {
  *   2.0 - first version of the second interface. There is no way to speak the first one.
  *   2.1 - user-mode queues: DRM_ZHENWU_VM_CREATE_LR, rings of QUEUE_CREATE, QUEUE_WAIT
  *   2.2 - buffer objects over memory of the process: BO_CREATE_USERPTR
+ *   2.3 - samples of the device: TELEMETRY_SET, TELEMETRY_READ
  * - Structures are aligned on 64 bits and have the same layout for 32- and 64-bit user space.
  * - Fields are only added at the end. Longer structures from newer user space are accepted when the
  *   unknown part is zero; shorter ones are zero-extended.
@@ -115,6 +116,10 @@ enum drm_zhenwu_ioctl_id {
 	DRM_ZHENWU_QUEUE_WAIT,
 	/** @DRM_ZHENWU_BO_CREATE_USERPTR: Create a buffer object over memory of the process. */
 	DRM_ZHENWU_BO_CREATE_USERPTR,
+	/** @DRM_ZHENWU_TELEMETRY_SET: Want samples of the device. */
+	DRM_ZHENWU_TELEMETRY_SET,
+	/** @DRM_ZHENWU_TELEMETRY_READ: Read samples of the device. */
+	DRM_ZHENWU_TELEMETRY_READ,
 };
 
 /**
@@ -757,6 +762,113 @@ struct drm_zhenwu_queue_wait {
 	__s64 timeout_ns;
 };
 
+/* -- telemetry -------------------------------------------------------------------------------- */
+
+/** DRM_ZHENWU_TELEMETRY_MIN_US - shortest interval. */
+#define DRM_ZHENWU_TELEMETRY_MIN_US	1000u
+/** DRM_ZHENWU_TELEMETRY_MAX_US - longest interval. */
+#define DRM_ZHENWU_TELEMETRY_MAX_US	60000000u
+/** DRM_ZHENWU_TELEMETRY_COUNTERS - counters a sample has room for. */
+#define DRM_ZHENWU_TELEMETRY_COUNTERS	56
+/** DRM_ZHENWU_TELEMETRY_MAX_READ - most samples of one call. */
+#define DRM_ZHENWU_TELEMETRY_MAX_READ	1024
+
+/**
+ * struct drm_zhenwu_telemetry_set - argument of DRM_IOCTL_ZHENWU_TELEMETRY_SET.
+ *
+ * Samples are taken while there is an open file that wants some, at the shortest of the intervals
+ * that are wanted, so there may be more than a file asked for; of the host's clock, not of
+ * simulated time. They go on after a reset of the device, and end with the last file that wants
+ * them.
+ *
+ * Samples tell what other clients do: -EACCES without CAP_PERFMON, but for @interval_us 0.
+ * -EOPNOTSUPP when device or firmware have none.
+ */
+struct drm_zhenwu_telemetry_set {
+	/**
+	 * @interval_us: Microseconds between two samples, DRM_ZHENWU_TELEMETRY_MIN_US to
+	 * DRM_ZHENWU_TELEMETRY_MAX_US; 0: this file wants none any more.
+	 */
+	__u32 interval_us;
+	/** @flags: MBZ. */
+	__u32 flags;
+};
+
+/** enum drm_zhenwu_throttle - what slowed the device down. */
+enum drm_zhenwu_throttle {
+	/** @DRM_ZHENWU_THROTTLE_POWER: The power limit, since the sample before. */
+	DRM_ZHENWU_THROTTLE_POWER = 1 << 0,
+};
+
+/**
+ * struct drm_zhenwu_telemetry_sample - what the device was doing.
+ *
+ * All but @seq, @time_ns and @reset_count is what the device says.
+ */
+struct drm_zhenwu_telemetry_sample {
+	/** @seq: Number, from 1 on; goes on after a reset. */
+	__u64 seq;
+	/** @time_ns: CLOCK_MONOTONIC, when the kernel took it in. */
+	__u64 time_ns;
+	/** @device_us: The clock of the control core when it was taken; 0 at its reset. */
+	__u64 device_us;
+	/**
+	 * @power_mw: Mean power over the simulated time since the sample before; idle power if none
+	 * passed.
+	 */
+	__u32 power_mw;
+	/** @temperature_mc: Thousandths of a degree Celsius. */
+	__s32 temperature_mc;
+	/** @cap_mw: Power limit; 0: none. */
+	__u32 cap_mw;
+	/** @throttle: &enum drm_zhenwu_throttle. */
+	__u32 throttle;
+	/** @reset_count: &drm_zhenwu_dev_info.reset_count; counters begin anew when it changes. */
+	__u32 reset_count;
+	/** @num_counters: Counters that the device has; the rest are 0. */
+	__u32 num_counters;
+	/**
+	 * @counter: Counters of one moment, in the order of the registers from ZW_REG_PMU on in
+	 * zw_regs.h: the one at ZW_PMU_x is (ZW_PMU_x - ZW_REG_PMU) / 8.
+	 */
+	__u64 counter[DRM_ZHENWU_TELEMETRY_COUNTERS];
+};
+
+/**
+ * struct drm_zhenwu_telemetry_read - argument of DRM_IOCTL_ZHENWU_TELEMETRY_READ.
+ *
+ * The kernel keeps the last samples (at least 256) for all readers together. Each reader has its
+ * position to itself, in @seq. It need not want samples itself as long as some file does.
+ *
+ * Returns 0 as soon as there is a sample, with as many as there are and fit, and also when none
+ * came in time: @count is 0 then. -EACCES without CAP_PERFMON; -ENODATA when nothing is there and
+ * nobody wants samples any more; -EINTR, then the same call may be repeated; -ENODEV when the
+ * device is gone. A reset is no error: it takes a while until the next sample, and numbers go on.
+ */
+struct drm_zhenwu_telemetry_read {
+	/**
+	 * @samples: Array of &struct drm_zhenwu_telemetry_sample, 1..DRM_ZHENWU_TELEMETRY_MAX_READ
+	 * of them.
+	 */
+	struct drm_zhenwu_obj_array samples;
+	/**
+	 * @seq: Number of the first sample that is wanted; 0: of the next one that is taken.
+	 * Returned number of the next one to read. One that cannot be the next yet is -EINVAL.
+	 */
+	__u64 seq;
+	/**
+	 * @lost: Returned number of samples between the two numbers that are not there: they were
+	 * read too late, or the device did not get them across. MBZ on input.
+	 */
+	__u64 lost;
+	/** @timeout_ns: Absolute CLOCK_MONOTONIC time to wait for a sample; 0 polls. */
+	__s64 timeout_ns;
+	/** @count: Returned number of samples; MBZ on input. */
+	__u32 count;
+	/** @flags: MBZ. */
+	__u32 flags;
+};
+
 #define DRM_IOCTL_ZHENWU(access, id, type) \
 	DRM_IO ## access(DRM_COMMAND_BASE + DRM_ZHENWU_ ## id, struct drm_zhenwu_ ## type)
 
@@ -777,6 +889,8 @@ struct drm_zhenwu_queue_wait {
 #define DRM_IOCTL_ZHENWU_QUEUE_WAIT	DRM_IOCTL_ZHENWU(WR, QUEUE_WAIT, queue_wait)
 #define DRM_IOCTL_ZHENWU_BO_CREATE_USERPTR \
 	DRM_IOCTL_ZHENWU(WR, BO_CREATE_USERPTR, bo_create_userptr)
+#define DRM_IOCTL_ZHENWU_TELEMETRY_SET	DRM_IOCTL_ZHENWU(WR, TELEMETRY_SET, telemetry_set)
+#define DRM_IOCTL_ZHENWU_TELEMETRY_READ	DRM_IOCTL_ZHENWU(WR, TELEMETRY_READ, telemetry_read)
 
 #if defined(__cplusplus)
 }
