@@ -5,7 +5,11 @@
 
 #include <cjson/cJSON.h>
 
+#include <zhenwu/base.h>
+
 /* Adds a text to an object; what is not a character becomes U+FFFD. */
 void json_add_text(cJSON *o, const char *key, const char *text);
+/* Writes it to a file, and frees it; -ENOMEM, what opening and writing files can give. */
+int json_write(cJSON *o, const char *path, struct zw_error *err);
 
 #endif

@@ -41,6 +41,8 @@ struct run {
 int run_fail(const char *msg);
 /* Progress of a prompt, for zw_generate(); opaque is the struct run. */
 int run_prompt_progress(void *opaque, uint64_t done, uint64_t total);
+/* Of so many calls so many are over, which took so many simulated seconds. */
+void run_calls_progress(struct run *r, uint32_t done, uint32_t total, double sim_s);
 /* A token was chosen: sets json_done behind the last one of a document. */
 void run_accept(struct run *r, uint32_t id);
 

@@ -72,6 +72,18 @@ static const char help_text[] =
 	"zipf:S, "
 	"or\n"
 	"                           file:F, as written by --record-routing\n"
+	"      --agent-calls N      with --timing: N calls of tools: an answer, the tool, its "
+	"result, and again\n"
+	"      --answer-tokens D    tokens of an answer (default lognormal:400:0.6); D is "
+	"fixed:V,\n"
+	"                           exp:MEAN or lognormal:MEAN:SIGMA\n"
+	"      --result-tokens D    of what a tool says (default lognormal:600:1)\n"
+	"      --tool-latency D     seconds that a tool takes (default lognormal:100:1)\n"
+	"      --every-step         run every step of decoding, not only samples\n"
+	"      --price X            price of a card, --power-price Y of a kWh, --years N (default "
+	"4): cost\n"
+	"                           of a million tokens\n"
+	"      --agent-csv F        what each answer, call and result took\n"
 	"      --record-routing F   writes which experts tokens went to, as a JSON list (sim)\n"
 	"\n"
 	"A conversation:\n"
@@ -248,6 +260,15 @@ enum {
 	OPT_PROMPT_TOKENS,
 	OPT_BATCH,
 	OPT_ROUTING,
+	OPT_AGENT_CALLS,
+	OPT_ANSWER_TOKENS,
+	OPT_RESULT_TOKENS,
+	OPT_TOOL_LATENCY,
+	OPT_EVERY_STEP,
+	OPT_PRICE,
+	OPT_POWER_PRICE,
+	OPT_YEARS,
+	OPT_AGENT_CSV,
 	OPT_RECORD_ROUTING,
 	OPT_VERSION,
 };
@@ -322,6 +343,15 @@ static const struct option options[] = {
 	{"prompt-tokens", required_argument, NULL, OPT_PROMPT_TOKENS},
 	{"batch", required_argument, NULL, OPT_BATCH},
 	{"routing", required_argument, NULL, OPT_ROUTING},
+	{"agent-calls", required_argument, NULL, OPT_AGENT_CALLS},
+	{"answer-tokens", required_argument, NULL, OPT_ANSWER_TOKENS},
+	{"result-tokens", required_argument, NULL, OPT_RESULT_TOKENS},
+	{"tool-latency", required_argument, NULL, OPT_TOOL_LATENCY},
+	{"every-step", no_argument, NULL, OPT_EVERY_STEP},
+	{"price", required_argument, NULL, OPT_PRICE},
+	{"power-price", required_argument, NULL, OPT_POWER_PRICE},
+	{"years", required_argument, NULL, OPT_YEARS},
+	{"agent-csv", required_argument, NULL, OPT_AGENT_CSV},
 	{"record-routing", required_argument, NULL, OPT_RECORD_ROUTING},
 	{"threads", required_argument, NULL, 't'},
 	{"predict", required_argument, NULL, 'n'},
@@ -463,6 +493,34 @@ static bool set_chat(struct run_args *a, int opt, const char *v)
 	}
 }
 
+/* An option of a model that calls tools. */
+static bool set_agent(struct agent_args *g, int opt, const char *v)
+{
+	if (opt == OPT_AGENT_CALLS)
+		return tool_parse_u32(v, 1, AGENT_MAX_CALLS, &g->calls);
+	g->given = name_of(opt);
+	switch (opt) {
+	case OPT_ANSWER_TOKENS:
+		return tool_dist_parse(v, AGENT_MAX_TOKENS, &g->answer);
+	case OPT_RESULT_TOKENS:
+		return tool_dist_parse(v, AGENT_MAX_TOKENS, &g->result);
+	case OPT_TOOL_LATENCY:
+		return tool_dist_parse(v, AGENT_MAX_SECONDS, &g->latency);
+	case OPT_PRICE:
+		return tool_parse_double(v, 0, &g->cost.price);
+	case OPT_POWER_PRICE:
+		return tool_parse_double(v, 0, &g->cost.power_price);
+	case OPT_YEARS:
+		return tool_parse_double(v, 0.01, &g->cost.years);
+	case OPT_AGENT_CSV:
+		g->csv = v;
+		return *v;
+	default:
+		g->every_step = true;
+		return true;
+	}
+}
+
 /* One option's value; false when it is out of range. */
 static bool set_option(struct run_args *a, int opt, const char *v)
 {
@@ -549,6 +607,16 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 	case OPT_ROUTING:
 		a->has_routing = true;
 		return tool_routing_parse(v, &a->routing);
+	case OPT_AGENT_CALLS:
+	case OPT_ANSWER_TOKENS:
+	case OPT_RESULT_TOKENS:
+	case OPT_TOOL_LATENCY:
+	case OPT_EVERY_STEP:
+	case OPT_PRICE:
+	case OPT_POWER_PRICE:
+	case OPT_YEARS:
+	case OPT_AGENT_CSV:
+		return set_agent(&a->agent, opt, v);
 	case OPT_USER_QUEUES:
 		a->user_queues = true;
 		return true;
@@ -619,6 +687,7 @@ static int check_timing(const struct run_args *a)
 			    : a->prompt_tokens ? "--prompt-tokens"
 			    : a->batch         ? "--batch"
 			    : a->has_routing   ? "--routing"
+			    : a->agent.calls   ? "--agent-calls"
 					       : NULL;
 	const char *not = a->chat             ? "--chat"
 			  : a->prompt         ? "--prompt"
@@ -635,10 +704,15 @@ static int check_timing(const struct run_args *a)
 			  : a->num_stop       ? "--stop"
 					      : NULL;
 
+	if (a->agent.given && !a->agent.calls)
+		return usage("--%s needs --agent-calls", a->agent.given);
 	if (!a->timing)
 		return alone ? usage("%s needs --timing", alone) : -1;
 	if (not )
 		return usage("%s does not go with --timing, which computes nothing", not );
+	if (a->agent.calls && (a->has_max_tokens || a->batch > 1))
+		return usage("%s does not go with --agent-calls",
+			     a->batch > 1 ? "--batch" : "--max-tokens");
 	if (!a->model == !a->shape)
 		return usage("one of %s is needed, and only one", "MODEL and --shape");
 	if (!a->prompt_tokens == !a->prompt_ids)
@@ -658,8 +732,14 @@ int run_args_parse(struct run_args *a, int argc, char **argv)
 {
 	int opt, prompts;
 
-	*a = (struct run_args){
-		.device = "auto", .draft_tokens = 2, .max_calls = 100, .tool_timeout = 30};
+	*a = (struct run_args){.device = "auto",
+			       .draft_tokens = 2,
+			       .max_calls = 100,
+			       .tool_timeout = 30,
+			       .agent = {.answer = {TOOL_DIST_LOGNORMAL, 400, 0.6, 0},
+					 .result = {TOOL_DIST_LOGNORMAL, 600, 1, 0},
+					 .latency = {TOOL_DIST_LOGNORMAL, 100, 1, 0},
+					 .cost.years = TOOL_COST_YEARS}};
 	opterr = 0;
 	while ((opt = getopt_long_only(argc, argv, short_options, options, NULL)) != -1) {
 		if (opt == '?' || opt == ':')

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent_args.h"
 #include "tool_routing.h"
 #include "tool_sparse.h"
 
@@ -48,6 +49,7 @@ struct run_args {
 	uint32_t without; /* ZW_PKT_F_NO_* */
 	struct tool_routing routing;
 	uint32_t prompt_tokens, batch; /* of --timing */
+	struct agent_args agent;       /* the same */
 	bool delta_chunked;
 	bool has_max_tokens, has_temperature, has_top_k, has_top_p, has_min_p, has_ngram;
 	bool has_min_tokens, has_logprobs;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "run_stats.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cjson/cJSON.h>
@@ -212,9 +210,7 @@ int run_report_write_json(const struct run_report *r, const char *path, struct z
 {
 	cJSON *o = cJSON_CreateObject(), *load = cJSON_CreateObject();
 	const struct zw_ctx_stats *p = r->res->prefill, *d = r->res->decode;
-	char fw[32], *text;
-	int ret = 0;
-	FILE *f;
+	char fw[32];
 
 	snprintf(fw, sizeof(fw), "%u.%u.%u", ZW_FW_VERSION_MAJOR(r->attrs->fw_version),
 		 ZW_FW_VERSION_MINOR(r->attrs->fw_version),
@@ -240,15 +236,5 @@ int run_report_write_json(const struct run_report *r, const char *path, struct z
 		add_chat(o, r->chat);
 	if (r->res->drafted_tokens)
 		cJSON_AddItemToObject(o, "draft", draft_json(r->res));
-	text = cJSON_Print(o);
-	cJSON_Delete(o);
-	f = text ? fopen(path, "w") : NULL;
-	if (!f || fprintf(f, "%s\n", text) < 0)
-		ret = text ? -errno : -ENOMEM;
-	if (f && fclose(f) && !ret)
-		ret = -errno;
-	cJSON_free(text);
-	if (ret)
-		snprintf(err->msg, sizeof(err->msg), "%s: %s", path, strerror(-ret));
-	return ret;
+	return json_write(o, path, err);
 }

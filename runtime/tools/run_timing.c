@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "run_agent.h"
 #include "run_stats.h"
 #include "small_files.h"
 #include "tool_interrupt.h"
@@ -24,6 +25,7 @@ struct timing {
 	struct zw_ctx_stats prefill, decode;
 	struct zw_generate_result res;
 	struct run_timing_report report;
+	struct run_agent *agent; /* NULL: no calls of tools */
 };
 
 static uint64_t now_ns(void)
@@ -127,6 +129,9 @@ static int open_context(struct timing *t)
 		return EXIT_FAILURE;
 	if (!opt.context)
 		opt.context = (uint32_t)(r->num_prompt + t->tokens);
+	/* Where the text goes back to its prompt, the two have the prompt's last block apart. */
+	if (t->agent && a->ctx)
+		opt.pool_tokens = opt.context + 64ull;
 	if (opt.batch < t->batch)
 		opt.batch = t->batch;
 	if (zw_ctx_create(r->model, &opt, &r->ctx, &err))
@@ -235,6 +240,32 @@ static int run_all(struct timing *t)
 	return 0;
 }
 
+/* What there is to say of a run without calls. */
+static int report_all(struct timing *t)
+{
+	struct run *r = t->r;
+	struct run_report report = {.model_dir = r->a.shape ? r->a.shape : r->a.model,
+				    .attrs = &t->attrs,
+				    .info = &t->info,
+				    .res = &t->res,
+				    .timing = &t->report};
+	struct zw_error err;
+
+	t->report.batch = t->batch;
+	t->res.prefill = &t->prefill;
+	t->res.decode = &t->decode;
+	t->res.prompt_tokens = (uint64_t)r->num_prompt * t->batch;
+	t->res.generated_tokens = t->tokens * t->batch;
+	t->res.finish = ZW_FINISH_LENGTH;
+	if (tool_interrupts)
+		report.finish = "interrupted";
+	if (!r->a.quiet)
+		run_report_print(&report, stderr);
+	if (r->a.stats_json && run_report_write_json(&report, r->a.stats_json, &err))
+		return run_fail(err.msg);
+	return tool_interrupts ? EXIT_INTERRUPTED : 0;
+}
+
 int run_timing(struct run *r)
 {
 	struct timing t = {
@@ -244,39 +275,25 @@ int run_timing(struct run *r)
 		.batch = r->a.batch ? r->a.batch : 1,
 		.tokens = r->a.has_max_tokens ? r->a.max_tokens : 128,
 	};
-	struct run_report report = {.model_dir = r->a.shape ? r->a.shape : r->a.model,
-				    .attrs = &t.attrs,
-				    .info = &t.info,
-				    .res = &t.res,
-				    .timing = &t.report};
 	struct zw_error err;
 	int ret;
 
 	if (r->a.shape && zw_shape_note(r->a.shape))
 		fprintf(stderr, "note: %s\n", zw_shape_note(r->a.shape));
 	ret = make_prompt(r);
+	if (!ret && r->a.agent.calls)
+		ret = run_agent_open(r, &t.agent, &t.tokens);
 	if (!ret)
 		ret = open_model(&t);
 	if (!ret)
 		ret = open_context(&t);
 	if (!ret)
-		ret = run_all(&t);
+		ret = t.agent ? run_agent(t.agent, t.seqs[0], &t.attrs, &t.info) : run_all(&t);
+	run_agent_close(t.agent);
 	free(t.seqs);
 	if (!ret && tool_routing_result(&r->a.routing, &err))
 		ret = run_fail(err.msg);
 	if (ret)
 		return tool_interrupts ? EXIT_INTERRUPTED : ret;
-	t.report.batch = t.batch;
-	t.res.prefill = &t.prefill;
-	t.res.decode = &t.decode;
-	t.res.prompt_tokens = (uint64_t)r->num_prompt * t.batch;
-	t.res.generated_tokens = t.tokens * t.batch;
-	t.res.finish = ZW_FINISH_LENGTH;
-	if (tool_interrupts)
-		report.finish = "interrupted";
-	if (!r->a.quiet)
-		run_report_print(&report, stderr);
-	if (r->a.stats_json && run_report_write_json(&report, r->a.stats_json, &err))
-		return run_fail(err.msg);
-	return tool_interrupts ? EXIT_INTERRUPTED : 0;
+	return t.agent ? 0 : report_all(&t);
 }

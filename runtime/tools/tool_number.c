@@ -28,3 +28,12 @@ bool tool_parse_u32(const char *s, uint32_t min, uint32_t max, uint32_t *v)
 	*v = (uint32_t)u;
 	return true;
 }
+
+bool tool_parse_double(const char *s, double min, double *v)
+{
+	char *end;
+
+	*v = strtod(s, &end);
+	/* Written so that NaN fails. */
+	return end != s && !*end && *v >= min && *v < 1e15;
+}

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "small_files.h"
+#include "tool_random.h"
 
 #define MAX_SKEW 16.0
 
@@ -27,16 +28,6 @@ bool tool_routing_parse(const char *text, struct tool_routing *r)
 	r->skew = strtod(text + 5, &end);
 	/* Written so that NaN fails. */
 	return end != text + 5 && !*end && r->skew >= 0 && r->skew <= MAX_SKEW;
-}
-
-/* splitmix64 */
-static uint64_t draw(struct tool_routing *r)
-{
-	uint64_t z = r->state += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
 }
 
 /*
@@ -94,7 +85,7 @@ static uint32_t draw_expert(struct tool_routing *r)
 	uint32_t e = 0;
 
 	for (int tries = 0; tries < 64; tries++) {
-		uint64_t v = draw(r);
+		uint64_t v = tool_random(&r->state);
 
 		e = (uint32_t)((v & UINT32_MAX) * r->experts >> 32);
 		if (v >> 32 > r->keep[e])

@@ -12,6 +12,7 @@
 
 #include "json_text.h"
 #include "kv_type.h"
+#include "tool_cost.h"
 #include "tool_number.h"
 #include "tool_output.h"
 #include "tool_routing.h"
@@ -52,7 +53,7 @@ static const char usage_text[] =
 struct plan {
 	const char *model, *shape, *profile, *weights;
 	uint32_t batch, context, kv_dtype, cards;
-	double price, power_price, years;
+	struct tool_cost cost;
 	bool json;
 	struct tool_routing routing;
 
@@ -239,10 +240,7 @@ static double joules(const struct plan *p)
 
 static double cost(const struct plan *p)
 {
-	double life = p->years * 365.25 * 24 * 3600;
-
-	return 1e6 * (p->price * p->cards / life * seconds(p) / p->batch +
-		      joules(p) / 3.6e6 * p->power_price);
+	return 1e6 * tool_cost(&p->cost, p->cards * seconds(p) / p->batch, joules(p));
 }
 
 /* ---- saying it ---- */
@@ -268,9 +266,9 @@ static void print_text(const struct plan *p, const double *gain, int binds, bool
 	for (int i = 0; i < RESOURCES; i++)
 		printf("%s %s gives %+.0f %%", i ? "," : "", resources[i].what, gain[i]);
 	printf("\n");
-	if (p->price > 0 || p->power_price > 0)
+	if (p->cost.price > 0 || p->cost.power_price > 0)
 		printf("  a million tokens cost %.4g: %.4g a card over %g years, %.4g a kWh\n",
-		       cost(p), p->price, p->years, p->power_price);
+		       cost(p), p->cost.price, p->cost.years, p->cost.power_price);
 	if (p->cards > 1)
 		printf("  what goes over links is not in it\n");
 }
@@ -300,7 +298,7 @@ static void print_json(const struct plan *p, const double *gain, int binds, bool
 	gains = cJSON_AddObjectToObject(o, "gain_percent");
 	for (int i = 0; i < RESOURCES; i++)
 		cJSON_AddNumberToObject(gains, resources[i].name, gain[i]);
-	if (p->price > 0 || p->power_price > 0)
+	if (p->cost.price > 0 || p->cost.power_price > 0)
 		cJSON_AddNumberToObject(o, "cost_per_million_tokens", cost(p));
 	text = cJSON_Print(o);
 	puts(text ? text : "{}");
@@ -372,15 +370,6 @@ static const struct option options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-static bool parse_double(const char *s, double min, double *v)
-{
-	char *end;
-
-	*v = strtod(s, &end);
-	/* Written so that NaN fails. */
-	return end != s && !*end && *v >= min && *v < 1e15;
-}
-
 static bool set_option(struct plan *p, int opt, const char *v)
 {
 	switch (opt) {
@@ -405,11 +394,11 @@ static bool set_option(struct plan *p, int opt, const char *v)
 	case OPT_ROUTING:
 		return tool_routing_parse(v, &p->routing) && !p->routing.file;
 	case OPT_PRICE:
-		return parse_double(v, 0, &p->price);
+		return tool_parse_double(v, 0, &p->cost.price);
 	case OPT_POWER:
-		return parse_double(v, 0, &p->power_price);
+		return tool_parse_double(v, 0, &p->cost.power_price);
 	case OPT_YEARS:
-		return parse_double(v, 0.01, &p->years);
+		return tool_parse_double(v, 0.01, &p->cost.years);
 	default:
 		p->json = true;
 		return true;
@@ -418,7 +407,7 @@ static bool set_option(struct plan *p, int opt, const char *v)
 
 int main(int argc, char **argv)
 {
-	struct plan p = {.batch = 1, .context = 4096, .cards = 1, .years = 4};
+	struct plan p = {.batch = 1, .context = 4096, .cards = 1, .cost.years = TOOL_COST_YEARS};
 	int opt, ret;
 
 	signal(SIGPIPE, SIG_IGN);

@@ -73,6 +73,13 @@ int run_prompt_progress(void *opaque, uint64_t done, uint64_t total)
 	return tool_interrupts;
 }
 
+void run_calls_progress(struct run *r, uint32_t done, uint32_t total, double sim_s)
+{
+	if (progress_due(r, done, total))
+		fprintf(stderr, "\rcall %u of %u, %.2f h simulated%s", done, total, sim_s / 3600,
+			done == total ? "\n" : "");
+}
+
 static int load_prompt(struct run *r)
 {
 	const struct run_args *a = &r->a;
