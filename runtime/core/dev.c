@@ -228,6 +228,34 @@ ZW_API int zw_dev_read_trace(struct zw_dev *dev, struct zw_trace_record *records
 				    lost);
 }
 
+ZW_API int zw_dev_set_telemetry(struct zw_dev *dev, uint32_t interval_us)
+{
+	if (interval_us && (interval_us < ZW_TELEMETRY_MIN_US || interval_us > ZW_TELEMETRY_MAX_US))
+		return -EINVAL;
+	return dev->ops->set_telemetry(dev, interval_us);
+}
+
+ZW_API int zw_dev_read_telemetry(struct zw_dev *dev, struct zw_dev_sample *samples, size_t max,
+				 size_t sample_size, uint64_t *seq, uint64_t *lost,
+				 int64_t deadline_ns)
+{
+	uint64_t missing = 0;
+	int ret;
+
+	if (!max || !samples || !seq || deadline_ns < 0 || sample_size > UINT32_MAX ||
+	    sample_size % 8)
+		return -EINVAL;
+	ret = sized_check((uint32_t)sample_size, SIZED_V0(struct zw_dev_sample, counter));
+	if (ret)
+		return ret;
+	ret = dev->ops->read_telemetry(dev, samples,
+				       max < ZW_RT_MAX_SAMPLES ? (uint32_t)max : ZW_RT_MAX_SAMPLES,
+				       sample_size, seq, &missing, deadline_ns);
+	if (ret >= 0 && lost)
+		*lost = missing;
+	return ret;
+}
+
 ZW_API int zw_dev_list(struct zw_dev_entry *entries, size_t max, size_t entry_size)
 {
 	struct zw_dev_entry *own = NULL;

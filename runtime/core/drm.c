@@ -23,6 +23,7 @@
 /* Versions of the driver. */
 #define USER_QUEUES_SINCE (2u << 16 | 1u)
 #define USERPTR_SINCE     (2u << 16 | 2u)
+#define TELEMETRY_SINCE   (2u << 16 | 3u)
 
 struct drm_dev {
 	int fd;
@@ -106,6 +107,47 @@ static int drm_get_counters(struct zw_dev *dev, struct zw_dev_counters *c)
 	c->tlb_misses = k.tlb_misses;
 	c->fw_heartbeat = k.fw_heartbeat;
 	return 0;
+}
+
+#define SAME_AT(field)                                                                             \
+	_Static_assert(offsetof(struct zw_dev_sample, field) ==                                    \
+			       offsetof(struct drm_zhenwu_telemetry_sample, field),                \
+		       "the kernel fills in what the caller gave us")
+SAME_AT(device_us);
+SAME_AT(temperature_mc);
+SAME_AT(throttle);
+SAME_AT(num_counters);
+SAME_AT(counter);
+_Static_assert(sizeof(struct zw_dev_sample) == sizeof(struct drm_zhenwu_telemetry_sample),
+	       "the kernel fills in what the caller gave us");
+
+static int drm_set_telemetry(struct zw_dev *dev, uint32_t interval_us)
+{
+	struct drm_zhenwu_telemetry_set t = {.interval_us = interval_us};
+
+	if (drm(dev)->version < TELEMETRY_SINCE)
+		return interval_us ? -EOPNOTSUPP : 0;
+	return call(dev, DRM_IOCTL_ZHENWU_TELEMETRY_SET, &t);
+}
+
+static int drm_read_telemetry(struct zw_dev *dev, void *samples, uint32_t max, size_t sample_size,
+			      uint64_t *seq, uint64_t *lost, int64_t deadline_ns)
+{
+	struct drm_zhenwu_telemetry_read t = {
+		.samples = {(uint32_t)sample_size, max, (uintptr_t)samples},
+		.seq = *seq,
+		.timeout_ns = deadline_ns,
+	};
+	int ret;
+
+	if (drm(dev)->version < TELEMETRY_SINCE)
+		return -EOPNOTSUPP;
+	ret = call(dev, DRM_IOCTL_ZHENWU_TELEMETRY_READ, &t);
+	if (ret)
+		return ret;
+	*seq = t.seq;
+	*lost = t.lost;
+	return (int)t.count;
 }
 
 static void drm_close(struct zw_dev *dev)
@@ -592,6 +634,8 @@ static const struct transport_ops drm_ops = {
 	.name = "drm",
 	.get_attrs = drm_get_attrs,
 	.get_counters = drm_get_counters,
+	.set_telemetry = drm_set_telemetry,
+	.read_telemetry = drm_read_telemetry,
 	.close = drm_close,
 	.bo_create = drm_bo_create,
 	.bo_from_ptr = drm_bo_from_ptr,

@@ -13,6 +13,7 @@
  *
  * Locks, outermost first; each file says what its own ones guard:
  *
+ *	sim.telemetry.lock
  *	sim_vm.lock (page tables of one VM)
  *	sim.mbox.lock
  *	sim.lock (jobs, fences, mappings)
@@ -170,6 +171,18 @@ struct sim_mbox {
 	uint32_t sent, received;
 };
 
+/* -- telemetry (sim_telemetry.c) ------------------------------------------------------------- */
+
+struct sim_telemetry {
+	pthread_mutex_t lock;          /* of all of it */
+	struct sim_region mem;         /* the device's ring; none before the first wish */
+	struct zw_dev_sample *history; /* by number */
+	uint32_t interval_us;
+	uint64_t last;    /* number in the ring of the sample that was taken in last */
+	uint64_t last_ns; /* when, or since when there may have been any */
+	uint64_t seq;     /* our number of the newest */
+};
+
 /* An eventfd that waits for a point. */
 struct sim_event {
 	struct sim_event *next;
@@ -196,6 +209,7 @@ struct sim {
 	struct sim_hbm hbm;
 	struct sim_mbox mbox;
 	struct sim_trace trace;
+	struct sim_telemetry telemetry;
 
 	pthread_mutex_t lock;   /* queues, jobs, fences, ids, lists of mappings */
 	pthread_cond_t changed; /* a fence, a queue or lost changed */
@@ -327,6 +341,12 @@ void zw_sim_userq_ring(struct zw_queue *queue);
 void zw_sim_userq_stop(struct zw_queue *queue);
 int zw_sim_userq_wait(struct zw_queue *queue, const uint64_t *word, uint64_t value,
 		      int64_t deadline_ns);
+void zw_sim_telemetry_init(struct sim *sim);
+/* The device is gone. */
+void zw_sim_telemetry_fini(struct sim *sim);
+int zw_sim_set_telemetry(struct zw_dev *dev, uint32_t interval_us);
+int zw_sim_read_telemetry(struct zw_dev *dev, void *samples, uint32_t max, size_t size,
+			  uint64_t *seq, uint64_t *lost, int64_t deadline_ns);
 struct zw_settled_packet;
 struct zw_settled_job;
 void zw_sim_trace_init(struct sim *sim, bool on);

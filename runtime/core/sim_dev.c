@@ -460,6 +460,7 @@ static void destroy(struct sim *sim, bool irq_running)
 		zw_device_free(sim->core); /* its threads are gone from here on */
 	zw_sim_events_drop(sim);
 	zw_sim_mbox_fini(sim);
+	zw_sim_telemetry_fini(sim);
 	zw_sim_mem_fini(sim);
 	pthread_mutex_lock(&sim->irq_lock);
 	say_lines(sim); /* what the end itself had to say */
@@ -550,6 +551,8 @@ static const struct transport_ops sim_ops = {
 	.name = "sim",
 	.get_attrs = sim_get_attrs,
 	.get_counters = sim_get_counters,
+	.set_telemetry = zw_sim_set_telemetry,
+	.read_telemetry = zw_sim_read_telemetry,
 	.read_trace = zw_sim_read_trace,
 	.close = sim_close,
 	.bo_create = zw_sim_bo_create,
@@ -616,6 +619,7 @@ int zw_rt_sim_open(struct zw_dev *dev, const struct zw_dev_options *opt, struct 
 	pthread_mutex_init(&sim->irq_lock, NULL);
 	cond_init(&sim->changed);
 	cond_init(&sim->irq_cond);
+	zw_sim_telemetry_init(sim);
 	zw_sim_trace_init(sim, opt->flags & ZW_DEV_TRACE);
 	if (sim->trace.on) {
 		host.packet_settled = zw_sim_trace_packet;

@@ -28,6 +28,10 @@ struct transport_ops {
 	/* Records of record_size bytes; NULL: this transport has no traces. */
 	int (*read_trace)(struct zw_dev *dev, void *records, size_t max, size_t record_size,
 			  uint64_t *lost);
+	int (*set_telemetry)(struct zw_dev *dev, uint32_t interval_us); /* in range or 0 */
+	/* 1 to ZW_RT_MAX_SAMPLES records, sample_size bytes apart. Writes *seq and *lost on success. */
+	int (*read_telemetry)(struct zw_dev *dev, void *samples, uint32_t max, size_t sample_size,
+			      uint64_t *seq, uint64_t *lost, int64_t deadline_ns);
 	void (*close)(struct zw_dev *dev); /* no child exists; frees priv */
 
 	int (*bo_create)(struct zw_bo *bo);   /* size, flags, vm set */
@@ -170,6 +174,8 @@ int zw_rt_take_points(const struct zw_job *jobs, uint32_t count);
 int zw_rt_drm_open(struct zw_dev *dev, const char *sysfs, const char *devfs, int index,
 		   const struct zw_dev_options *opt, struct zw_error *err);
 int zw_rt_sim_open(struct zw_dev *dev, const struct zw_dev_options *opt, struct zw_error *err);
+
+#define ZW_RT_MAX_SAMPLES 1024u
 
 /* Most accelerator nodes the kernel makes: minors of accel are 0..255. */
 #define ZW_RT_MAX_NODES 256

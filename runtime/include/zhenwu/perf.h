@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * @file
- * libzhenwu: counters. What a single job cost stands in its struct zw_job_result (zw_queue.h).
+ * libzhenwu: counters and samples of a device. What a single job cost stands in its struct zw_job_result (zw_queue.h).
  */
 #ifndef ZHENWU_PERF_H
 #define ZHENWU_PERF_H
 
 #include "base.h"
 #include "device.h"
+#include "zhenwu/zw_fw.h"
+#include "zhenwu/zw_regs.h"
 #include "zhenwu/zw_types.h"
 
 #ifdef __cplusplus
@@ -35,6 +37,62 @@ struct zw_dev_counters {
 /** Reads the counters; they are read one by one, not as a snapshot. -EACCES without
  * CAP_PERFMON, on drm: they cover all users. -ENODEV. Thread safe. */
 ZW_API int zw_dev_get_counters(struct zw_dev *dev, struct zw_dev_counters *counters);
+
+/**
+ * What a device was doing: a sample of its telemetry. Counters are those of one moment of the settled time
+ * (Documentation/device/time.md), since the last reset, all clients together.
+ */
+struct zw_dev_sample {
+	uint64_t seq;           /**< number, from 1 on; goes on after a reset */
+	uint64_t time_ns;       /**< CLOCK_MONOTONIC, when the host took it in */
+	uint64_t device_us;     /**< the device's clock when it was taken; 0 at its reset */
+	uint32_t power_mw;      /**< mean over the simulated time since the sample before; idle
+				    power if none passed */
+	int32_t temperature_mc; /**< thousandths of a degree Celsius */
+	uint32_t cap_mw;        /**< power limit; 0: none */
+	uint32_t throttle;      /**< ZW_THROTTLE_* (zw_fw.h), since the sample before */
+	uint32_t reset_count;   /**< resets so far: counters begin anew when it changes */
+	uint32_t num_counters;  /**< that the device has; the rest are 0 */
+	uint64_t counter[ZW_TELEMETRY_COUNTERS]; /**< see zw_dev_sample_counter() */
+};
+
+/** A counter of a sample by its register, ZW_PMU_* of zw_regs.h; 0 for one that the device has not. Thread safe. */
+static inline uint64_t zw_dev_sample_counter(const struct zw_dev_sample *sample, uint32_t reg)
+{
+	uint32_t i = (reg - ZW_REG_PMU) / 8;
+
+	return reg >= ZW_REG_PMU && i < sample->num_counters && i < ZW_TELEMETRY_COUNTERS
+		       ? sample->counter[i]
+		       : 0;
+}
+
+/**
+ * Wants samples of the device, at most interval_us apart: ZW_TELEMETRY_MIN_US to ZW_TELEMETRY_MAX_US of the host's clock,
+ * or 0 for none any more, which is how a device is opened. On drm others may want some, too: they come at the shortest of
+ * the intervals. Thread safe.
+ *
+ * -EINVAL for another interval; -EACCES without CAP_PERFMON, on drm: they tell what others do; -EOPNOTSUPP when driver,
+ * device or firmware are too old; -ENODEV.
+ */
+ZW_API int zw_dev_set_telemetry(struct zw_dev *dev, uint32_t interval_us);
+
+/**
+ * Reads samples, oldest first; waits for the first. The last 256 are kept for all readers, whose position is their own.
+ * Thread safe; readers with a position each do not disturb each other.
+ *
+ * @param samples      room for max of them, sample_size bytes apart: sizeof(struct zw_dev_sample) as the caller knows it
+ * @param seq          in: number of the first sample that is wanted, 0 for the next one that is taken; out: of the next
+ *                     one to read
+ * @param lost         out, may be NULL: how many samples in between are missing, because they were read too late or the
+ *                     device did not get them across
+ * @param deadline_ns  absolute, see zw_deadline(); 0 polls
+ * @return how many were read, 0 when none came in time. -EINVAL for no samples, a bad size, or a position that cannot be
+ *         the next one yet; -ENODATA when nothing is there and nobody wants samples; -EACCES, -EOPNOTSUPP, -ENODEV as
+ *         above. Position and lost are unchanged on failure.
+ */
+ZW_API int zw_dev_read_telemetry(struct zw_dev *dev, struct zw_dev_sample *samples, size_t max,
+				 size_t sample_size, uint64_t *seq, uint64_t *lost,
+				 int64_t deadline_ns);
 
 /** "tensor", "vector", ... of an enum zw_engine; "reserved" for others. Thread safe. */
 ZW_API const char *zw_engine_name(uint32_t engine);
