@@ -213,7 +213,8 @@ def tools(tmp):
     p = run("-m", AGENT, "--chat", "--tools", few, "-st", "--tool-timeout", "2", "-p", question, "--stats-json", stats, env=env)
     with open(stats, encoding="utf-8") as f:
         s = json.load(f)
-    ok(p.returncode == 0 and '{"error": "timeout"}' in p.stderr and s["chat"]["failed_calls"] == 1, "a tool that takes too long", p.stderr)
+    # On a busy machine it may be too slow once more.
+    ok(p.returncode == 0 and s["chat"]["failed_calls"] == p.stderr.count('{"error": "timeout"}') > 0, "a tool that takes too long", p.stderr)
     ok("50236" in p.stdout, "the model calls again after a timeout", p.stdout, p.stderr)
     p = agent(tmp, "--calls", "24", "--chain", "12")
     ok(p.returncode == 0 and "48 right" in p.stdout and "4 of 4" in p.stdout, "tests/agent/run: chains in one conversation", p.stdout, p.stderr)

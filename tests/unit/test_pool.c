@@ -18,7 +18,7 @@ struct count_job {
 	atomic_uint slots_used;
 	unsigned int n_slots;
 	uint64_t fail_from;
-	bool cancel_at_10, slow;
+	bool cancel_at_10, all_workers;
 };
 
 static int count_task(void *arg, uint64_t task, unsigned int slot)
@@ -31,8 +31,11 @@ static int count_task(void *arg, uint64_t task, unsigned int slot)
 		return -EIO;
 	if (job->cancel_at_10 && task == 10)
 		zw_pool_cancel(job->pool);
-	if (job->slow)
-		usleep(200);
+	/* However late this one is with its cancel, others do not run on to the end meanwhile. */
+	while (job->cancel_at_10 && task > 10 && !zw_pool_cancelled(job->pool))
+		sched_yield();
+	while (job->all_workers && atomic_load(&job->slots_used) != (1u << job->n_slots) - 1)
+		sched_yield();
 	return task >= job->fail_from ? -(int)task : 0;
 }
 
@@ -59,14 +62,16 @@ static void test_every_task_once(void **state)
 	}
 }
 
-/* With slow tasks, every worker gets some; alone, only the caller does. */
+/* Tasks run on all workers at a time, or else these wait for ever; alone, only the caller has some. */
 static void test_shares_work(void **state)
 {
 	struct zw_pool *pool = zw_pool_new(4);
-	struct count_job job = {.pool = pool, .n_slots = 4, .fail_from = UINT64_MAX, .slow = true};
+	struct count_job job = {
+		.pool = pool, .n_slots = 4, .fail_from = UINT64_MAX, .all_workers = true};
 
 	assert_int_equal(zw_pool_run(pool, count_task, &job, 200), 0);
 	assert_int_equal(atomic_load(&job.slots_used), 15);
+	job.all_workers = false;
 	atomic_store(&job.slots_used, 0);
 	assert_int_equal(zw_pool_run_alone(pool, count_task, &job, 20), 0);
 	assert_int_equal(atomic_load(&job.slots_used), 1);
@@ -115,7 +120,7 @@ static void test_cancel(void **state)
 
 	assert_int_equal(zw_pool_run(pool, count_task, &job, 1000), -ECANCELED);
 	assert_int_equal(atomic_load(&job.hits[10]), 1);
-	assert_int_equal(atomic_load(&job.hits[999]), 0);
+	assert_int_equal(atomic_load(&job.hits[12]), 0);
 	assert_true(zw_pool_cancelled(pool));
 	memset(job.hits, 0, sizeof(job.hits));
 	assert_int_equal(zw_pool_run(pool, count_task, &job, 5), -ECANCELED);
@@ -221,18 +226,21 @@ static void test_concurrent_callers(void **state)
 	zw_pool_free(pool);
 }
 
-/* An idle pool costs no processor time. */
+/* An idle pool costs no processor time, once its workers had enough of it to see that there is nothing to do. */
 static void test_idle_sleeps(void **state)
 {
 	struct zw_pool *pool = zw_pool_new(4);
 	struct count_job job = {.pool = pool, .n_slots = 4, .fail_from = UINT64_MAX};
-	clock_t before;
+	clock_t cost = CLOCKS_PER_SEC;
 
 	assert_int_equal(zw_pool_run(pool, count_task, &job, 1000), 0);
-	usleep(20000);
-	before = clock();
-	usleep(100000);
-	assert_true(clock() - before < CLOCKS_PER_SEC / 100);
+	for (int n = 0; n < 50 && cost >= CLOCKS_PER_SEC / 100; n++) {
+		clock_t before = clock();
+
+		usleep(100000);
+		cost = clock() - before;
+	}
+	assert_true(cost < CLOCKS_PER_SEC / 100);
 	zw_pool_free(pool);
 }
 
@@ -260,7 +268,7 @@ static double cost(struct zw_pool *pool,
  */
 static void test_waiting_gives_way(void **state)
 {
-	double shared = 0, alone = 0;
+	double shared = INFINITY, alone = INFINITY;
 	cpu_set_t saved, one;
 	struct zw_pool *pool;
 
@@ -272,9 +280,10 @@ static void test_waiting_gives_way(void **state)
 	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
 	pool = zw_pool_new(4);
 	assert_non_null(pool);
+	/* The least of many: what else runs on the machine makes both dearer, each at its time. */
 	for (int n = 0; n < 20; n++) {
-		shared += cost(pool, zw_pool_run);
-		alone += cost(pool, zw_pool_run_alone);
+		shared = fmin(shared, cost(pool, zw_pool_run));
+		alone = fmin(alone, cost(pool, zw_pool_run_alone));
 	}
 	if (shared > 1.4 * alone)
 		fail_msg("four workers on one processor cost %.2f times one", shared / alone);

@@ -115,9 +115,10 @@ static void test_stop(void **state)
 static void *stopper(void *arg)
 {
 	struct hart *h = arg;
-	struct timespec ts = {.tv_nsec = 20 * 1000 * 1000};
+	volatile uint64_t *count = (void *)(h->ram + (DATA - RAM_BASE));
 
-	nanosleep(&ts, NULL);
+	while (!__atomic_load_n(count, __ATOMIC_RELAXED))
+		sched_yield();
 	zw_rv_request_stop(h->rv);
 	return NULL;
 }
@@ -127,7 +128,10 @@ static void test_stop_thread(void **state)
 	struct hart *h = *state;
 	pthread_t t;
 
-	emit_count_loop(h);
+	emit(h, ADDI(10, 10, 1));
+	emit(h, SD(10, 11, 0));
+	emit(h, JAL(0, -8));
+	zw_rv_set_reg(h->rv, 11, DATA);
 	assert_int_equal(pthread_create(&t, NULL, stopper, h), 0);
 	assert_int_equal(zw_rv_run(h->rv, UINT64_MAX), ZW_RV_STOP_EXTERNAL);
 	assert_int_equal(pthread_join(t, NULL), 0);
