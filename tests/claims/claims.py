@@ -12,8 +12,12 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../../runtime/plot"))
+sys.dont_write_bytecode = True
+
+from zw_plot.claims import NAMES, draw  # noqa: E402
+
 FREES = ("hbm", "compute", "launches", "sram")
-NAMES = {"hbm": "HBM", "compute": "compute", "launches": "launches", "sram": "SRAM"}
 FIELDS = ("ps", "attn_ps", "vector_ps", "launch_ps", "pj", "packets", "primitives")
 
 
@@ -108,7 +112,8 @@ def table(data, idle):
     for claim in CLAIMS:
         for case, frees in data.get(claim.key, {}).items():
             gain = ratio(claim.metric, frees["none"], idle)
-            rows.append({"claim": claim.key, "claimed": claim.text(), "case": case, "unit": claim.unit, "gain": gain,
+            rows.append({"claim": claim.key, "title": claim.title, "claimed": claim.text(), "low": claim.low,
+                         "high": claim.high, "case": case, "unit": claim.unit, "gain": gain,
                          "others": {n: ratio(f, frees["none"], idle) for n, f in claim.others},
                          "made_by": made_by(claim.metric, frees, idle), "verdict": claim.verdict(gain),
                          "measured": frees["none"]})
@@ -128,48 +133,6 @@ def print_table(rows):
         gains = [r["gain"] for r in mine]
         given = sum(r["verdict"] != "not given" for r in mine)
         print(f"  simulated {min(gains):.2f}x to {max(gains):.2f}x: given, or more, in {given} of {len(mine)} cases")
-
-
-def svg(rows, title):
-    """A bar for each case, the range of the claim behind them; one logarithmic axis for all."""
-    import math
-    colours = {"kv": "#4477aa", "kv-more": "#66ccee", "tensor": "#ee6677", "fused": "#228833", "sparse": "#ccbb44"}
-    left, width, step = 250, 620, 16
-    most = max(64.0, max(r["gain"] for r in rows))
-
-    def place(g):
-        return left + max(0.0, math.log2(max(g, 0.5))) / math.log2(most) * width
-
-    o, y = [], 50
-    for claim in CLAIMS:
-        mine = [r for r in rows if r["claim"] == claim.key]
-        if not mine:
-            continue
-        y += 30
-        low = place(claim.low if claim.low is not None else 1)
-        o.append(f'<text x="12" y="{y - 8}" font-weight="bold">{claim.title}: claimed {claim.text()}</text>')
-        o.append(f'<rect x="{low:.1f}" y="{y}" width="{place(claim.high) - low:.1f}" height="{len(mine) * step}" '
-                 'fill="#ddd"/>')
-        for r in mine:
-            x = place(r["gain"])
-            why = next(iter(r["made_by"]), None)
-            o.append(f'<text x="{left - 8}" y="{y + 12}" text-anchor="end">{r["case"]}</text>')
-            o.append(f'<rect x="{left}" y="{y + 3}" width="{max(x - left, 1):.1f}" height="{step - 6}" '
-                     f'fill="{colours[claim.key]}"/>')
-            o.append(f'<text x="{max(x, left) + 6:.1f}" y="{y + 12}">{r["gain"]:.2f}x'
-                     f'{", " + NAMES[why] if why else ""}</text>')
-            y += step
-    top, bottom, g = 58, y + 6, 1
-    grid = []
-    while g <= most:
-        grid.append(f'<path d="M{place(g):.1f} {top}V{bottom}" stroke="#ccc" fill="none"/>'
-                    f'<text x="{place(g):.1f}" y="{bottom + 14}" text-anchor="middle">{g}x</text>')
-        g *= 2
-    head = [f'<svg xmlns="http://www.w3.org/2000/svg" width="1000" height="{bottom + 30}" font-family="sans-serif" '
-            'font-size="11">', '<rect width="100%" height="100%" fill="white"/>',
-            f'<text x="12" y="26" font-size="16">{title}</text>',
-            '<text x="12" y="44">simulated gain, and the resource that made most of it; grey: what is claimed</text>']
-    return "\n".join(head + grid + o + ["</svg>", ""])
 
 
 def check(rows):
@@ -215,7 +178,7 @@ def main():
             f.write("\n")
     if args.svg:
         with open(args.svg, "w", encoding="utf-8") as f:
-            f.write(svg(rows, f"Claims of the press on profile {name}"))
+            f.write(draw(rows, f"Claims of the press on profile {name}"))
     return check(rows) if args.check else 0
 
 

@@ -8,12 +8,16 @@ The form of the rows is described in README.md. --check: exit status 1 if a mean
 """
 import argparse
 import json
-import math
 import os
 import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../../runtime/plot"))
+sys.dont_write_bytecode = True
+
+from zw_plot.fidelity import draw, label  # noqa: E402
+
 # The kernel that a row of attention was measured with is not the machine's: the fastest is.
 SHAPE = ("op", "hq", "hkv", "d", "s", "b", "ctx", "dtype")
 # What runs on other kernels of attention than the fastest ones.
@@ -56,13 +60,6 @@ def fastest(rows):
 
 def line_of(row):
     return " ".join(f"{k}={v}" for k, v in row.items() if k != "note" and not isinstance(v, float))
-
-
-def label(row):
-    words = [row["op"]] + [str(row[k]) for k in ("what", "dtype", "name") if k in row]
-    words += [f"{k.rstrip('_')}{row[k]}" for k in ("m", "n_", "k", "h", "i", "v", "hq", "hkv", "b", "s", "ctx", "hit",
-                                                   "bytes") if k in row]
-    return " ".join(words)
 
 
 def simulate(program, profile, rows, keys):
@@ -155,45 +152,6 @@ def check(groups):
     return bad
 
 
-def svg(figs, groups, title):
-    """Simulated against measured on logarithmic axes; beside it the error of each group: mean, and up to p90."""
-    colours = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#000000", "#ee8866"]
-    names = [n for n in groups if n != "all operations" and not n.startswith("gemm ") and n != "power"]
-    points = [f for f in figs if f["error"] is not None and f["unit"] == "us" and f["measured"] > 0]
-    lo = math.floor(min(math.log10(min(f["measured"], f["simulated"])) for f in points))
-    hi = math.ceil(max(math.log10(max(f["measured"], f["simulated"])) for f in points))
-    side, left, top = 520, 70, 50
-
-    def place(v):
-        return (math.log10(v) - lo) / (hi - lo) * side
-
-    o = [f'<svg xmlns="http://www.w3.org/2000/svg" width="1120" height="{side + 130}" font-family="sans-serif" '
-         'font-size="12">', '<rect width="100%" height="100%" fill="white"/>',
-         f'<text x="{left}" y="28" font-size="16">{title}</text>']
-    for e in range(lo, hi + 1):
-        p = place(10 ** e)
-        o.append(f'<path d="M{left + p:.1f} {top}v{side}M{left} {top + side - p:.1f}h{side}" stroke="#ddd" fill="none"/>')
-        o.append(f'<text x="{left + p:.1f}" y="{top + side + 18}" text-anchor="middle">{10 ** e:g}</text>')
-        o.append(f'<text x="{left - 6}" y="{top + side - p + 4:.1f}" text-anchor="end">{10 ** e:g}</text>')
-    o.append(f'<path d="M{left} {top + side}l{side} {-side}" stroke="#888" fill="none"/>')
-    o.append(f'<text x="{left + side / 2}" y="{top + side + 40}" text-anchor="middle">measured, us</text>')
-    o.append(f'<text transform="translate(18 {top + side / 2}) rotate(-90)" text-anchor="middle">simulated, us</text>')
-    for f in points:
-        o.append(f'<circle cx="{left + place(f["measured"]):.1f}" cy="{top + side - place(f["simulated"]):.1f}" r="3" '
-                 f'fill="{colours[names.index(f["group"]) % len(colours)]}" fill-opacity="0.7"><title>'
-                 f'{label(f["row"])}: {f["error"]:+.1f} %</title></circle>')
-    x0, width, worst = 770, 300, max(groups[n]["p90"] for n in names) or 1
-    for i, n in enumerate(names):
-        g, y = groups[n], top + 20 + i * 44
-        mean, p90 = g["mean"] / worst * width, g["p90"] / worst * width
-        o.append(f'<text x="{x0 - 10}" y="{y + 14}" text-anchor="end">{n} ({g["rows"]})</text>')
-        o.append(f'<rect x="{x0}" y="{y}" width="{mean:.1f}" height="18" fill="{colours[i % len(colours)]}"/>')
-        o.append(f'<path d="M{x0 + mean:.1f} {y + 9}H{x0 + p90:.1f}M{x0 + p90:.1f} {y + 3}v12" stroke="#333" fill="none"/>')
-        o.append(f'<text x="{x0 + 2}" y="{y + 32}" font-size="10">mean {g["mean"]:.1f} %, 90th percentile '
-                 f'{g["p90"]:.1f} %</text>')
-    return "\n".join(o + ["</svg>", ""])
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows")
@@ -221,7 +179,7 @@ def main():
             f.write("\n")
     if args.svg:
         with open(args.svg, "w", encoding="utf-8") as f:
-            f.write(svg(figs, groups, f"{os.path.basename(args.rows)} on profile {args.profile}"))
+            f.write(draw(figs, groups, f"{os.path.basename(args.rows)} on profile {args.profile}"))
     return check(groups) if args.check else 0
 
 
