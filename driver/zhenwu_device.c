@@ -165,6 +165,7 @@ static int zhenwu_device_init_sw(struct zhenwu_device *zdev)
 	ida_init(&zdev->queue_ids);
 	ida_init(&zdev->vm_ids);
 	zhenwu_reset_init(zdev);
+	zhenwu_ras_init(zdev);
 	INIT_DELAYED_WORK(&zdev->watchdog, zhenwu_watchdog_work);
 
 	ret = drmm_add_action_or_reset(&zdev->drm, zhenwu_device_release, zdev);
@@ -266,6 +267,7 @@ int zhenwu_device_init(struct zhenwu_device *zdev)
 	return 0;
 
 err_fw:
+	zhenwu_ras_fini(zdev);
 	zhenwu_fw_unload(zdev);
 err_irq:
 	zhenwu_irq_fini(zdev);
@@ -291,6 +293,7 @@ void zhenwu_device_fini(struct zhenwu_device *zdev)
 {
 	zhenwu_reset_stop(zdev);
 	cancel_work_sync(&zdev->reset.work);
+	zhenwu_ras_fini(zdev);
 	cancel_delayed_work_sync(&zdev->watchdog);
 	zhenwu_queue_unmap_all(zdev);
 	zhenwu_hbm_stop(zdev);

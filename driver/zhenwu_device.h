@@ -21,13 +21,14 @@
 #include "zhenwu_hbm.h"
 #include "zhenwu_ipc.h"
 #include "zhenwu_irq.h"
+#include "zhenwu_ras.h"
 #include "zhenwu_reset.h"
 #include "zhenwu_telemetry.h"
 
 #define ZHENWU_DRIVER_NAME	"zhenwu"
 #define ZHENWU_DRIVER_DESC	"Zhenwu LLM accelerator"
 #define ZHENWU_DRIVER_MAJOR	2
-#define ZHENWU_DRIVER_MINOR	3
+#define ZHENWU_DRIVER_MINOR	4
 
 /**
  * struct zhenwu_device - one accelerator
@@ -94,6 +95,9 @@ struct zhenwu_device {
 
 	/** @hbm: HBM allocator. */
 	struct zhenwu_hbm hbm;
+
+	/** @ras: Errors of HBM. */
+	struct zhenwu_ras ras;
 
 	/** @clients: Who holds what. */
 	struct zhenwu_clients clients;

@@ -317,6 +317,7 @@ static const struct file_operations zhenwu_fops = {
  * - 2.1 - user-mode queues: VM_CREATE_LR, rings of QUEUE_CREATE, QUEUE_WAIT
  * - 2.2 - BO_CREATE_USERPTR
  * - 2.3 - TELEMETRY_SET, TELEMETRY_READ
+ * - 2.4 - DRM_ZHENWU_BO_FAILED
  */
 static const struct drm_driver zhenwu_drm_driver = {
 	.driver_features = DRIVER_COMPUTE_ACCEL | DRIVER_GEM | DRIVER_GEM_GPUVA | DRIVER_SYNCOBJ |

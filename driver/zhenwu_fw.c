@@ -324,6 +324,12 @@ int zhenwu_fw_boot(struct zhenwu_device *zdev)
 		goto err_down;
 	}
 
+	ret = zhenwu_ras_start(zdev);
+	if (ret) {
+		drm_err(drm, "firmware does not take leave to post events: %d\n", ret);
+		goto err_down;
+	}
+
 	zdev->fw.version = le32_to_cpu(info.fw_version);
 	zdev->fw.abi = abi;
 	return 0;

@@ -709,15 +709,19 @@ int zhenwu_ioctl_bo_query_info(struct drm_device *drm, void *data, struct drm_fi
 {
 	struct drm_zhenwu_bo_query_info *args = data;
 	struct drm_gem_object *obj;
+	struct zhenwu_bo *bo;
 
 	if (args->flags || args->size || args->placement || args->pad)
 		return -EINVAL;
 	obj = drm_gem_object_lookup(file, args->handle);
 	if (!obj)
 		return -ENOENT;
-	args->flags = to_zhenwu_bo(obj)->flags;
+	bo = to_zhenwu_bo(obj);
+	args->flags = bo->flags;
+	if (zhenwu_hbm_has_bad(to_zhenwu_device(drm), &bo->blocks))
+		args->flags |= DRM_ZHENWU_BO_FAILED;
 	args->size = obj->size;
-	args->placement = to_zhenwu_bo(obj)->placement;
+	args->placement = bo->placement;
 	drm_gem_object_put(obj);
 	return 0;
 }

@@ -90,6 +90,7 @@ static void zhenwu_hbm_scrub_work(struct work_struct *work)
 			gpu_buddy_free_block(&hbm->mm, block);
 		else
 			list_add(&block->link, &hbm->reserved);
+		zhenwu_hbm_settle_bad(hbm);
 		hbm->scrubbed++;
 		mutex_unlock(&hbm->lock);
 		wake_up_all(&hbm->wait);
@@ -292,6 +293,7 @@ void zhenwu_hbm_free_clean(struct zhenwu_device *zdev, struct list_head *blocks)
 
 	mutex_lock(&hbm->lock);
 	gpu_buddy_free_list(&hbm->mm, blocks, 0);
+	zhenwu_hbm_settle_bad(hbm);
 	mutex_unlock(&hbm->lock);
 }
 
@@ -328,7 +330,8 @@ void zhenwu_hbm_free_table(struct zhenwu_device *zdev, u64 addr)
 	struct zhenwu_hbm *hbm = &zdev->hbm;
 
 	mutex_lock(&hbm->lock);
-	__clear_bit((addr - hbm->tables.base) / ZW_PAGE_SIZE, hbm->tables.map);
+	if (!zhenwu_hbm_keep_bad_table(hbm, addr))
+		__clear_bit((addr - hbm->tables.base) / ZW_PAGE_SIZE, hbm->tables.map);
 	mutex_unlock(&hbm->lock);
 }
 

@@ -21,6 +21,20 @@ enum zhenwu_hbm_place {
 	ZHENWU_HBM_VISIBLE,
 };
 
+/* Most pages that are retired; with more a device is of no use. */
+#define ZHENWU_HBM_MAX_BAD 256
+
+/**
+ * struct zhenwu_bad_page - a page that failed
+ */
+struct zhenwu_bad_page {
+	/** @addr: Its HBM address. */
+	u64 addr;
+
+	/** @retired: Nobody has it or will get it; else it is waited for. */
+	bool retired;
+};
+
 /**
  * struct zhenwu_hbm - HBM allocator
  *
@@ -34,7 +48,10 @@ struct zhenwu_hbm {
 	/** @mm: Buddy allocator over HBM addresses. */
 	struct gpu_buddy mm;
 
-	/** @reserved: First page: zero is never a valid address. And the page tables' part. */
+	/**
+	 * @reserved: First page: zero is never a valid address. And the page tables' part, what
+	 * cannot be scrubbed, and retired pages.
+	 */
 	struct list_head reserved;
 
 	/** @tables: Memory for page tables that no buffer can take. */
@@ -46,6 +63,16 @@ struct zhenwu_hbm {
 		/** @tables.map: Which are in use. */
 		unsigned long *map;
 	} tables;
+
+	/** @bad: Pages that failed: zhenwu_hbm_bad.c. */
+	struct {
+		/** @bad.pages: The pages, in the order in which they did. */
+		struct zhenwu_bad_page pages[ZHENWU_HBM_MAX_BAD];
+		/** @bad.count: Number of them. */
+		unsigned int count;
+		/** @bad.retired: How many are retired. */
+		unsigned int retired;
+	} bad;
 
 	/** @dirty: Freed blocks that wait for @scrub. */
 	struct list_head dirty;
@@ -76,5 +103,10 @@ void zhenwu_hbm_free_clean(struct zhenwu_device *zdev, struct list_head *blocks)
 int zhenwu_hbm_alloc_table(struct zhenwu_device *zdev, u64 *addr);
 void zhenwu_hbm_free_table(struct zhenwu_device *zdev, u64 addr);
 u64 zhenwu_hbm_free_bytes(struct zhenwu_device *zdev);
+
+int zhenwu_hbm_retire(struct zhenwu_device *zdev, u64 page);
+void zhenwu_hbm_settle_bad(struct zhenwu_hbm *hbm);
+bool zhenwu_hbm_keep_bad_table(struct zhenwu_hbm *hbm, u64 page);
+bool zhenwu_hbm_has_bad(struct zhenwu_device *zdev, struct list_head *blocks);
 
 #endif /* __ZHENWU_HBM_H__ */

@@ -181,7 +181,7 @@ void zhenwu_ipc_poll(struct zhenwu_device *zdev)
 		ipc->f2h_seq = next;
 
 		if (le32_to_cpu(msg.type) >= ZW_MSG_EVENT_BASE) {
-			drm_dbg(&zdev->drm, "firmware event 0x%x ignored\n", le32_to_cpu(msg.type));
+			zhenwu_ras_event(zdev, &msg);
 			continue;
 		}
 

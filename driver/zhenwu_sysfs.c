@@ -50,5 +50,6 @@ static const struct attribute_group zhenwu_sysfs_group = {
 /* All attributes of the PCI function; made and removed by the driver core. */
 const struct attribute_group *zhenwu_sysfs_groups[] = {
 	&zhenwu_sysfs_group,
+	&zhenwu_ras_group,
 	NULL
 };

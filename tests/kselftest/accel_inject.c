@@ -14,6 +14,8 @@
 #include "zw_kst.h"
 
 #define DRIVER    "/sys/bus/pci/drivers/zhenwu/"
+/* In debugfs, before how much it is. */
+#define SCRUB     "to be scrubbed "
 /* Tells its buffer from all others. */
 #define DATA_SIZE 94208
 
@@ -268,16 +270,202 @@ TEST_F_TIMEOUT(inject, uncorrectable_error, 400)
 	EXPECT_EQ(count, zw_reset_count(c));
 }
 
-/* A correctable one is nobody's business. */
+/* Counter of the PCI function's directory "ras". */
+static uint64_t ras(const char *pci, const char *name)
+{
+	char path[400], text[64] = "";
+
+	snprintf(path, sizeof(path), "%s/ras/%s", pci, name);
+	if (zw_read_file(path, text, sizeof(text)))
+		return UINT64_MAX;
+	return strtoull(text, NULL, 10);
+}
+
+/* What it says when it gets there, or after a while. */
+static uint64_t ras_wait(const char *pci, const char *name, uint64_t value)
+{
+	for (int i = 0; i < 600 && ras(pci, name) != value; i++)
+		usleep(100000);
+	return ras(pci, name);
+}
+
+/* How many pages failed, once those of tests before are retired. */
+static uint64_t settled(const char *pci)
+{
+	return ras_wait(pci, "retired_pages", ras(pci, "failed_pages"));
+}
+
+static int inject_at(const char *fault, uint64_t addr)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%s=%#llx", fault, (unsigned long long)addr);
+	return zw_inject(text);
+}
+
+static uint32_t bo_flags(int fd, uint32_t bo)
+{
+	struct drm_zhenwu_bo_query_info q = {.handle = bo};
+
+	return zw_ioctl(fd, DRM_IOCTL_ZHENWU_BO_QUERY_INFO, &q) ? 0 : q.flags;
+}
+
+/* Until all that was freed can be had again. */
+static bool all_scrubbed(const char *bdf)
+{
+	char path[320], text[256];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/accel/%s/hbm", bdf);
+	for (int i = 0; i < 600; i++) {
+		char *at = zw_read_file(path, text, sizeof(text)) ? NULL : strstr(text, SCRUB);
+
+		if (at && !strcmp(at, SCRUB "0"))
+			return true;
+		usleep(100000);
+	}
+	return false;
+}
+
+/* A corrected one is counted, and nobody's business. */
 TEST_F_TIMEOUT(inject, corrected_error, 400)
 {
-	uint64_t before = zw_counter("ecc-corrected");
+	uint64_t before = zw_counter("ecc-corrected"), seen = ras(self->pci, "corrected");
+	uint64_t failed = ras(self->pci, "failed_pages");
 
 	ASSERT_NE(UINT64_MAX, before);
+	ASSERT_NE(UINT64_MAX, seen);
 	ASSERT_EQ(0, zw_inject("ecc-corrected=0x1000"));
-	EXPECT_EQ(before + 1, zw_counter("ecc-corrected"));
+	ASSERT_EQ(0, zw_inject("ecc-corrected=0x2000"));
+	ASSERT_EQ(0, zw_inject("ecc-corrected=0x1fff"));
+	EXPECT_EQ(before + 3, zw_counter("ecc-corrected"));
+	EXPECT_EQ(seen + 3, ras_wait(self->pci, "corrected", seen + 3));
+	EXPECT_EQ(failed, ras(self->pci, "failed_pages"));
 	EXPECT_TRUE(zw_client_works(&self->c));
 	EXPECT_EQ(0, state(&self->c).state);
+}
+
+/* The same page is had again and again, until it fails. */
+TEST_F_TIMEOUT(inject, uncorrectable_error_in_a_free_page, 400)
+{
+	uint64_t retired = settled(self->pci), failed = retired;
+	uint64_t seen = ras(self->pci, "uncorrectable"), page;
+	struct zw_client *c = &self->c;
+	uint32_t bo[64];
+
+	ASSERT_NE(UINT64_MAX, retired);
+	ASSERT_TRUE(all_scrubbed(self->bdf));
+	bo[0] = zw_bo(c->fd, 4096, DRM_ZHENWU_BO_HBM);
+	page = address_of(self->bdf, 4096);
+	ASSERT_NE(0, page);
+	ASSERT_EQ(0, zw_bo_close(c->fd, bo[0]));
+	ASSERT_TRUE(all_scrubbed(self->bdf));
+	bo[0] = zw_bo(c->fd, 4096, DRM_ZHENWU_BO_HBM);
+	ASSERT_EQ(page, address_of(self->bdf, 4096));
+	ASSERT_EQ(0, zw_bo_close(c->fd, bo[0]));
+	ASSERT_TRUE(all_scrubbed(self->bdf));
+
+	ASSERT_EQ(0, inject_at("ecc-uncorrected", page + 8));
+	EXPECT_EQ(retired + 1, ras_wait(self->pci, "retired_pages", retired + 1));
+	EXPECT_EQ(failed + 1, ras(self->pci, "failed_pages"));
+	EXPECT_EQ(seen + 1, ras(self->pci, "uncorrectable"));
+	for (int i = 0; i < 64; i++) {
+		bo[i] = zw_bo(c->fd, 4096, DRM_ZHENWU_BO_HBM);
+		ASSERT_NE(0, bo[i]);
+		EXPECT_NE(page, address_of(self->bdf, 4096));
+		EXPECT_EQ(DRM_ZHENWU_BO_HBM, bo_flags(c->fd, bo[i]));
+	}
+	for (int i = 0; i < 64; i++)
+		EXPECT_EQ(0, zw_bo_close(c->fd, bo[i]));
+	/* once is enough */
+	ASSERT_EQ(0, inject_at("ecc-uncorrected", page));
+	EXPECT_EQ(seen + 2, ras_wait(self->pci, "uncorrectable", seen + 2));
+	EXPECT_EQ(retired + 1, ras(self->pci, "retired_pages"));
+	EXPECT_EQ(failed + 1, ras(self->pci, "failed_pages"));
+	EXPECT_TRUE(zw_client_works(c));
+}
+
+/* In use it is retired by who gives it back; until then the buffer says so. */
+TEST_F_TIMEOUT(inject, uncorrectable_error_in_a_buffer, 400)
+{
+	uint64_t retired = settled(self->pci), failed = retired, addr;
+	struct zw_client *c = &self->c, *o = &self->other;
+	const uint64_t size = 8192;
+	struct zw_buf hbm;
+	uint32_t bo;
+
+	ASSERT_NE(UINT64_MAX, retired);
+	ASSERT_TRUE(zw_buf(c->fd, c->vm, size, DRM_ZHENWU_BO_HBM, 128 * MIB, &hbm));
+	addr = address_of(self->bdf, size);
+	ASSERT_NE(0, addr);
+	EXPECT_EQ(DRM_ZHENWU_BO_HBM, bo_flags(c->fd, hbm.bo));
+	ASSERT_EQ(0, inject_at("ecc-uncorrected", addr + 4096));
+	EXPECT_EQ(failed + 1, ras_wait(self->pci, "failed_pages", failed + 1));
+	EXPECT_EQ(retired, ras(self->pci, "retired_pages"));
+	EXPECT_EQ(DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_FAILED, bo_flags(c->fd, hbm.bo));
+	ASSERT_EQ(0, submit_fill(c, hbm.va));
+	EXPECT_EQ(1, outcome(c));
+	ASSERT_EQ(0, submit_fill(c, hbm.va + 4096));
+	EXPECT_EQ(-EIO, outcome(c));
+	EXPECT_EQ(ZW_JOB_ECC, state(c).status);
+	EXPECT_TRUE(zw_client_works(o));
+	EXPECT_TRUE(goes_on(c));
+
+	EXPECT_EQ(0, zw_unbind(c->fd, c->vm, hbm.va, size));
+	EXPECT_EQ(0, zw_bo_close(c->fd, hbm.bo));
+	EXPECT_EQ(retired + 1, ras_wait(self->pci, "retired_pages", retired + 1));
+	/* Half of the place is good; the whole cannot be had any more. */
+	ASSERT_TRUE(all_scrubbed(self->bdf));
+	bo = zw_bo(c->fd, size, DRM_ZHENWU_BO_HBM);
+	ASSERT_NE(0, bo);
+	EXPECT_NE(addr, address_of(self->bdf, size));
+	EXPECT_EQ(DRM_ZHENWU_BO_HBM, bo_flags(c->fd, bo));
+	EXPECT_EQ(0, zw_bo_close(c->fd, bo));
+}
+
+/* Whatever an event says, it is about HBM that exists. */
+TEST_F_TIMEOUT(inject, event_with_a_wrong_address, 400)
+{
+	static const uint64_t wrong[] = {1ull << 40, 0xfffffffffffff000, 0x1001, 1ull << 63};
+	uint64_t failed = ras(self->pci, "failed_pages");
+	uint64_t dropped = ras(self->pci, "dropped_events");
+	uint32_t count = zw_reset_count(&self->c);
+
+	ASSERT_NE(UINT64_MAX, dropped);
+	for (int i = 0; i < 4; i++) {
+		ASSERT_EQ(0, inject_at("lie-event", wrong[i]));
+		ASSERT_EQ(0, zw_inject("ecc-corrected=0x1000"));
+		EXPECT_EQ(dropped + i + 1, ras_wait(self->pci, "dropped_events", dropped + i + 1));
+	}
+	EXPECT_EQ(failed, ras(self->pci, "failed_pages"));
+	EXPECT_TRUE(zw_client_works(&self->c));
+	EXPECT_EQ(0, state(&self->c).state);
+	EXPECT_EQ(count, zw_reset_count(&self->c));
+}
+
+/* More errors than events: all are counted, and jobs and messages go on; also with a new firmware. */
+TEST_F_TIMEOUT(inject, many_errors, 900)
+{
+	enum { ERRORS = 200 };
+	uint64_t seen = ras(self->pci, "corrected"), dropped = ras(self->pci, "dropped_events");
+	struct zw_client *c = &self->c;
+	uint32_t count = zw_reset_count(c);
+
+	ASSERT_NE(UINT64_MAX, seen);
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < ERRORS; i++)
+			ASSERT_EQ(0, inject_at("ecc-corrected", i % 50 * 4096));
+		EXPECT_TRUE(zw_client_works(c));
+		seen += ERRORS;
+		EXPECT_EQ(seen, ras_wait(self->pci, "corrected", seen));
+		EXPECT_EQ(count + round, zw_reset_count(c));
+		if (round)
+			break;
+		ASSERT_EQ(0, zw_inject("fw-trap"));
+		EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
+		EXPECT_TRUE(goes_on(c));
+	}
+	EXPECT_EQ(dropped, ras(self->pci, "dropped_events"));
+	EXPECT_TRUE(zw_client_works(c));
 }
 
 /* Whatever a completion says, it is about a job of its own queue. */

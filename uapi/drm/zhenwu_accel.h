@@ -19,6 +19,7 @@ extern "C" {
  *   2.1 - user-mode queues: DRM_ZHENWU_VM_CREATE_LR, rings of QUEUE_CREATE, QUEUE_WAIT
  *   2.2 - buffer objects over memory of the process: BO_CREATE_USERPTR
  *   2.3 - samples of the device: TELEMETRY_SET, TELEMETRY_READ
+ *   2.4 - DRM_ZHENWU_BO_FAILED
  * - Structures are aligned on 64 bits and have the same layout for 32- and 64-bit user space.
  * - Fields are only added at the end. Longer structures from newer user space are accepted when the
  *   unknown part is zero; shorter ones are zero-extended.
@@ -450,6 +451,12 @@ enum drm_zhenwu_bo_flags {
 	 * DRM_ZHENWU_VM_BIND_OP_MAP_READONLY is -EACCES. BO_CREATE_USERPTR only.
 	 */
 	DRM_ZHENWU_BO_READONLY = 1 << 5,
+	/**
+	 * @DRM_ZHENWU_BO_FAILED: A page of it in HBM had an uncorrectable error: what was there is
+	 * lost, and a job that touches it fails with ZW_JOB_ECC. Nothing mends that; a buffer that
+	 * is made anew has other pages. Returned by QUERY_INFO, given to nothing.
+	 */
+	DRM_ZHENWU_BO_FAILED = 1 << 6,
 };
 
 /**
@@ -544,7 +551,10 @@ struct drm_zhenwu_bo_set_label {
 struct drm_zhenwu_bo_query_info {
 	/** @handle: GEM handle. */
 	__u32 handle;
-	/** @flags: Returned &enum drm_zhenwu_bo_flags it was made with; MBZ on input. */
+	/**
+	 * @flags: Returned &enum drm_zhenwu_bo_flags it was made with, and DRM_ZHENWU_BO_FAILED;
+	 * MBZ on input.
+	 */
 	__u32 flags;
 	/** @size: Returned bytes; MBZ on input. */
 	__u64 size;
