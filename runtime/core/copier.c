@@ -241,6 +241,27 @@ ZW_API int zw_copier_read(struct zw_copier *c, void *dst, uint64_t src_va, uint6
 	return transfer(c, src_va, NULL, dst, bytes, point);
 }
 
+ZW_API int zw_copier_copy(struct zw_copier *c, uint64_t dst_va, uint64_t src_va, uint64_t bytes,
+			  uint64_t *point)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&c->lock);
+	/* Pieces as everywhere: a slot is needed for its command buffer. */
+	for (uint64_t off = 0, n; off < bytes && !ret; off += n) {
+		uint32_t i;
+
+		n = bytes - off < c->slot_bytes ? bytes - off : c->slot_bytes;
+		ret = take_slot(c, &i);
+		if (!ret)
+			ret = submit(c, i, dst_va + off, src_va + off, n);
+	}
+	if (!ret && point)
+		*point = c->last;
+	pthread_mutex_unlock(&c->lock);
+	return ret;
+}
+
 ZW_API int zw_copier_lend(struct zw_copier *c, void **ptr, uint64_t *bytes)
 {
 	int ret = -EBUSY;

@@ -188,6 +188,39 @@ static void test_lend(void **state)
 	zw_copier_destroy(c);
 }
 
+/* From memory of the program, in order with what is staged, in more pieces than there are slots. */
+static void test_copy(void **state)
+{
+	struct fixture *f = *state;
+	struct zw_copier *c = make(f, 2, 4096);
+	uint8_t *src = aligned_alloc(4096, 65536), *got = malloc(65536), mark[16];
+	uint64_t va, point = 0;
+	struct zw_bo *bo;
+	uint32_t seed = 3;
+
+	fill(src, 65536, &seed);
+	memset(mark, 0x5c, sizeof(mark));
+	assert_int_equal(zw_bo_from_ptr(f->dev, src, 65536, ZW_BO_READONLY, &bo), 0);
+	assert_int_equal(zw_vm_map_auto(f->vm, bo, ZW_VM_MAP_READONLY, &va), 0);
+	assert_int_equal(zw_copier_write(c, f->hbm.va + 100, mark, sizeof(mark), NULL), 0);
+	assert_int_equal(zw_copier_copy(c, f->hbm.va + 3, va + 1, 60001, &point), 0);
+	assert_true(point);
+	assert_int_equal(zw_copier_write(c, f->hbm.va + 30000, mark, sizeof(mark), NULL), 0);
+	assert_int_equal(zw_copier_read(c, got, f->hbm.va + 3, 60001, NULL), 0);
+	assert_int_equal(zw_copier_flush(c, LIMIT), 0);
+	memcpy(src + 1 + 30000 - 3, mark, sizeof(mark));
+	assert_memory_equal(got, src + 1, 60001);
+	/* Nothing is done; and the source is not there. */
+	assert_int_equal(zw_copier_copy(c, 0, 0, 0, NULL), 0);
+	assert_int_equal(zw_vm_unmap_auto(f->vm, va), 0);
+	zw_bo_destroy(bo);
+	assert_int_equal(zw_copier_copy(c, f->hbm.va, va, 16, NULL), 0);
+	assert_int_equal(zw_copier_flush(c, LIMIT), -EIO);
+	zw_copier_destroy(c);
+	free(src);
+	free(got);
+}
+
 /* A job of another queue that waits for a write by the copier's fence. */
 static void test_fence(void **state)
 {
@@ -310,7 +343,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_order),   T(test_delivery), T(test_lend),    T(test_fence),
-		T(test_failure), T(test_options),  T(test_threads),
+		T(test_failure), T(test_copy),     T(test_options), T(test_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,6 +73,19 @@ ZW_API int zw_copier_read(struct zw_copier *copier, void *dst, uint64_t src_va, 
 			  uint64_t *point);
 
 /**
+ * Copies from one address of the VM to another: what is in memory of the program goes without a
+ * staging buffer from where zw_bo_from_ptr() has mapped it. The source keeps its bytes and its
+ * mapping until a zw_copier_wait() for *point returned 0 or the copier is destroyed. Waits only for
+ * a free slot, of which each `slot_bytes` of it take one.
+ *
+ * @param src_va  source in the VM, any alignment; does not overlap the destination
+ * @param point   may be NULL: receives the point of zw_copier_fence() at which the bytes are there
+ * @return as zw_copier_write(). Thread safe.
+ */
+ZW_API int zw_copier_copy(struct zw_copier *copier, uint64_t dst_va, uint64_t src_va,
+			  uint64_t bytes, uint64_t *point);
+
+/**
  * Lends a staging buffer to be filled in place, e.g. by read(2), and then sent with
  * zw_copier_send(). Only one may be on loan at a time (-EBUSY).
  * @param bytes  receives its size
