@@ -137,7 +137,7 @@ static int stream(struct zw_model *m, const struct llm_plan *p, const struct zw_
 
 	if (ret)
 		return llm_fail(err, ret, "creating a copier: %s", strerror(-ret));
-	ret = llm_plan_run(p, c, m->buf.va, opt->progress, opt->opaque, err);
+	ret = llm_plan_run(p, m->dev, m->vm, c, m->buf.va, opt->progress, opt->opaque, err);
 	m->info.load_sim_ps = zw_copier_sim_ps(c);
 	zw_copier_destroy(c);
 	return ret;

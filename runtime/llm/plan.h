@@ -138,10 +138,13 @@ void llm_plan_place(struct llm_plan *p, uint64_t va);
 void llm_plan_fini(struct llm_plan *p);
 
 /*
- * Carries the plan out: reads, converts, and copies to the buffer at va. Whole tensors that are not
- * converted are read straight into the copier's staging memory. progress() as in struct zw_model_options.
+ * Carries the plan out: reads, converts, and copies to the buffer at va of vm. Whole tensors that are
+ * not converted are copied by the device from the host's page cache where they are in it, and else read
+ * straight into the copier's staging memory; dev NULL: always read. progress() as in struct
+ * zw_model_options.
  */
-int llm_plan_run(const struct llm_plan *p, struct zw_copier *c, uint64_t va,
+int llm_plan_run(const struct llm_plan *p, struct zw_dev *dev, struct zw_vm *vm,
+		 struct zw_copier *c, uint64_t va,
 		 int (*progress)(void *opaque, uint64_t done, uint64_t total), void *opaque,
 		 struct zw_error *err);
 

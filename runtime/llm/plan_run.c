@@ -25,7 +25,7 @@ int llm_plan_count(struct llm_plan_run *r, uint64_t bytes, struct zw_error *err)
 	return r->done < r->p->read_bytes ? report(r, err) : 0;
 }
 
-static int copy_failed(int ret, struct zw_error *err)
+int llm_copy_failed(int ret, struct zw_error *err)
 {
 	return llm_fail(err, ret, "copying to device memory: %s", strerror(-ret));
 }
@@ -42,33 +42,45 @@ int llm_plan_write(struct llm_plan_run *r, uint64_t off, uint64_t bytes, struct 
 {
 	int ret = zw_copier_write(r->c, r->va + off, r->dense, bytes, NULL);
 
-	return ret ? copy_failed(ret, err) : 0;
+	return ret ? llm_copy_failed(ret, err) : 0;
+}
+
+static int read_piece(struct llm_plan_run *r, const struct llm_plan_part *part, uint64_t from,
+		      uint64_t off, uint64_t *len, struct zw_error *err)
+{
+	const struct llm_source *src = r->p->src;
+	uint64_t room;
+	void *ptr;
+	int ret = zw_copier_lend(r->c, &ptr, &room);
+
+	if (ret)
+		return llm_copy_failed(ret, err);
+	if (*len > room)
+		*len = room;
+	ret = src->ops->read(src, part->take.tensor, from, ptr, *len, err);
+	if (ret) {
+		zw_copier_send(r->c, 0, 0, NULL);
+		return ret;
+	}
+	ret = zw_copier_send(r->c, r->va + off, *len, NULL);
+	return ret ? llm_copy_failed(ret, err) : 0;
 }
 
 /* Whole rows, one after the other, as they are: no byte passes through here. */
 static int run_plain(struct llm_plan_run *r, const struct llm_plan_part *part, struct zw_error *err)
 {
-	const struct llm_source *src = r->p->src;
 	uint64_t row = llm_dtype_bytes(part->from, part->src_cols);
-	uint64_t from = part->take.first * row, bytes = part->take.run * row, len, room;
+	uint64_t from = part->take.first * row, bytes = part->take.run * row, len;
 	int ret = 0;
 
+	/* The same pieces either way: simulated time does not depend on what the host has cached. */
 	for (uint64_t at = 0; at < bytes && !ret; at += len) {
-		void *ptr;
-
-		ret = zw_copier_lend(r->c, &ptr, &room);
-		if (ret)
-			return copy_failed(ret, err);
-		len = bytes - at < room ? bytes - at : room;
-		ret = src->ops->read(src, part->take.tensor, from + at, ptr, len, err);
-		if (ret) {
-			zw_copier_send(r->c, 0, 0, NULL);
-			return ret;
-		}
-		ret = zw_copier_send(r->c, r->va + part->off + at, len, NULL);
-		if (ret)
-			return copy_failed(ret, err);
-		ret = llm_plan_count(r, len, err);
+		len = bytes - at < LLM_PIECE_BYTES ? bytes - at : LLM_PIECE_BYTES;
+		ret = llm_place_copy(r, part, from + at, part->off + at, len, err);
+		if (ret > 0)
+			ret = read_piece(r, part, from + at, part->off + at, &len, err);
+		if (!ret)
+			ret = llm_plan_count(r, len, err);
 	}
 	return ret;
 }
@@ -270,11 +282,18 @@ static int run_part(struct llm_plan_run *r, const struct llm_plan_part *part, st
 	}
 }
 
-int llm_plan_run(const struct llm_plan *p, struct zw_copier *c, uint64_t va,
+int llm_plan_run(const struct llm_plan *p, struct zw_dev *dev, struct zw_vm *vm,
+		 struct zw_copier *c, uint64_t va,
 		 int (*progress)(void *opaque, uint64_t done, uint64_t total), void *opaque,
 		 struct zw_error *err)
 {
-	struct llm_plan_run r = {.p = p, .c = c, .va = va, .progress = progress, .opaque = opaque};
+	struct llm_plan_run r = {.p = p,
+				 .dev = dev,
+				 .vm = vm,
+				 .c = c,
+				 .va = va,
+				 .progress = progress,
+				 .opaque = opaque};
 	int ret = report(&r, err);
 
 	for (size_t i = 0; i < p->num_parts && !ret; i++)
@@ -282,8 +301,9 @@ int llm_plan_run(const struct llm_plan *p, struct zw_copier *c, uint64_t va,
 	if (!ret) {
 		ret = zw_copier_flush(c, ZW_FOREVER);
 		if (ret)
-			copy_failed(ret, err);
+			llm_copy_failed(ret, err);
 	}
+	ret = llm_place_end(&r, ret, err);
 	free(r.raw);
 	free(r.dense);
 	return ret ? ret : report(&r, err);

@@ -27,6 +27,13 @@ struct llm_source_tensor {
 
 struct llm_source;
 
+/* Where bytes of a tensor are. */
+struct llm_source_file {
+	int fd;           /* of the source, open as long as that is */
+	const char *path; /* for error lines */
+	uint64_t off;
+};
+
 struct llm_source_ops {
 	/* The model's configuration from the source's metadata. */
 	int (*config)(struct llm_source *s, struct llm_model_config *cfg, struct zw_error *err);
@@ -39,6 +46,12 @@ struct llm_source_ops {
 	/* Bytes [off, off + len) of a tensor; dst may be device memory mapped into the process. */
 	int (*read)(const struct llm_source *s, size_t i, uint64_t off, void *dst, uint64_t len,
 		    struct zw_error *err);
+	/*
+	 * Where [off, off + len) of a tensor is in a file, as read() would give it; false when it is
+	 * not there as it is. NULL: never.
+	 */
+	bool (*file)(const struct llm_source *s, size_t i, uint64_t off, uint64_t len,
+		     struct llm_source_file *file);
 	/* How the files spell a tensor's name, for error lines; NULL: as it is. */
 	void (*spell)(const struct llm_source *s, const char *name, char *out, size_t size);
 	void (*close)(struct llm_source *s);

@@ -221,6 +221,7 @@ static const struct llm_source_ops gguf_ops = {
 	.get = gguf_get,
 	.find = gguf_find,
 	.read = gguf_source_read,
+	.file = gguf_source_file,
 	.spell = gguf_spell_name,
 	.close = gguf_close,
 };

@@ -39,5 +39,8 @@ bool gguf_is_wide(const struct gguf_source *gs, const struct gguf_view *v);
 /* read() of struct llm_source_ops: values and order as others have them. */
 int gguf_source_read(const struct llm_source *s, size_t i, uint64_t off, void *dst, uint64_t len,
 		     struct zw_error *err);
+/* file() of struct llm_source_ops: of what is not changed. */
+bool gguf_source_file(const struct llm_source *s, size_t i, uint64_t off, uint64_t len,
+		      struct llm_source_file *file);
 
 #endif

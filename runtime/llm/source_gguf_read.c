@@ -178,3 +178,18 @@ int gguf_source_read(const struct llm_source *s, size_t i, uint64_t off, void *d
 	return is_tiled(gs, v) ? read_ordered(gs, v, off, dst, len, err)
 			       : read_plain(gs, v, off, dst, len, err);
 }
+
+bool gguf_source_file(const struct llm_source *s, size_t i, uint64_t off, uint64_t len,
+		      struct llm_source_file *file)
+{
+	const struct gguf_source *gs = gguf_of(s);
+	const struct gguf_view *v = &gs->views[i];
+	const struct gguf_tensor *t = tensor_of(gs, v);
+	const struct gguf_file *f = &gs->g->files[t->file];
+
+	if (v->flags & GGUF_N_MINUS_EXP || v->wide || is_tiled(gs, v) || v->off > t->nbytes ||
+	    off > t->nbytes - v->off || len > t->nbytes - v->off - off)
+		return false;
+	*file = (struct llm_source_file){f->fd, f->path, f->data + t->off + v->off + off};
+	return true;
+}

@@ -85,6 +85,19 @@ static int hf_read(const struct llm_source *s, size_t i, uint64_t off, void *dst
 	return zw_safetensors_read(hf_of(s)->st, i, off, dst, len, err);
 }
 
+static bool hf_file(const struct llm_source *s, size_t i, uint64_t off, uint64_t len,
+		    struct llm_source_file *file)
+{
+	const struct zw_safetensors *st = hf_of(s)->st;
+	const struct st_tensor *t = &st->tensors[i];
+	const struct st_shard *sh = &st->shards[t->shard];
+
+	if (off > t->end - t->begin || len > t->end - t->begin - off)
+		return false;
+	*file = (struct llm_source_file){sh->fd, sh->path, sh->data + t->begin + off};
+	return true;
+}
+
 static void hf_close(struct llm_source *s)
 {
 	struct hf *hf = (struct hf *)s;
@@ -101,6 +114,7 @@ static const struct llm_source_ops hf_ops = {
 	.get = hf_get,
 	.find = hf_find,
 	.read = hf_read,
+	.file = hf_file,
 	.close = hf_close,
 };
 

@@ -58,8 +58,10 @@ struct zw_model_options {
  *
  * Configuration and checkpoint are checked completely before memory is allocated: every tensor
  * there, none left over, shapes as configured, types the device computes with, and the whole not
- * larger than the HBM that is free (-ENOSPC). Weights are streamed through a few staging
- * buffers, reading from disk and DMA overlapping; no copy stays in host memory.
+ * larger than the HBM that is free (-ENOSPC). What the kernel has of the files in memory is read by
+ * the device from there, up to 96 MiB of it pinned at a time, where RLIMIT_MEMLOCK and the driver
+ * allow that; the rest is streamed through a few staging buffers, reading from disk and DMA
+ * overlapping. No copy stays in host memory.
  *
  * On a device with ZW_DEV_TIMING_ONLY weights are planned and allocated and not written; path may then
  * also be a config.json, or a folder that has one and no weights.
