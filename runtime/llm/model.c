@@ -129,6 +129,17 @@ static int allocate(struct zw_model *m, const struct llm_plan *p, const char *pa
 	return 0;
 }
 
+/*
+ * Whether files may be mapped for the device. The driver pins their pages. The simulator reads them in this
+ * process, which a file that is cut meanwhile would end with SIGBUS.
+ */
+static bool pins_pages(struct zw_dev *dev)
+{
+	struct zw_dev_attrs attrs = {.size = sizeof(attrs)};
+
+	return !zw_dev_get_attrs(dev, &attrs) && attrs.transport == ZW_TRANSPORT_DRM;
+}
+
 static int stream(struct zw_model *m, const struct llm_plan *p, const struct zw_model_options *opt,
 		  struct zw_error *err)
 {
@@ -137,7 +148,8 @@ static int stream(struct zw_model *m, const struct llm_plan *p, const struct zw_
 
 	if (ret)
 		return llm_fail(err, ret, "creating a copier: %s", strerror(-ret));
-	ret = llm_plan_run(p, m->dev, m->vm, c, m->buf.va, opt->progress, opt->opaque, err);
+	ret = llm_plan_run(p, pins_pages(m->dev) ? m->dev : NULL, m->vm, c, m->buf.va,
+			   opt->progress, opt->opaque, err);
 	m->info.load_sim_ps = zw_copier_sim_ps(c);
 	zw_copier_destroy(c);
 	return ret;

@@ -59,7 +59,7 @@ struct zw_model_options {
  * Configuration and checkpoint are checked completely before memory is allocated: every tensor
  * there, none left over, shapes as configured, types the device computes with, and the whole not
  * larger than the HBM that is free (-ENOSPC). What the kernel has of the files in memory is read by
- * the device from there, up to 96 MiB of it pinned at a time, where RLIMIT_MEMLOCK and the driver
+ * a drm device from there, up to 96 MiB of it pinned at a time, where RLIMIT_MEMLOCK and the driver
  * allow that; the rest is streamed through a few staging buffers, reading from disk and DMA
  * overlapping. No copy stays in host memory.
  *
