@@ -3,6 +3,8 @@
  * What a product of matrices costs: the best of a few tile shapes and splits of K, in waves over the units of the
  * chip. Integers only.
  */
+#include <string.h>
+
 #include "zw_cp_int.h"
 
 typedef unsigned __int128 u128;
@@ -173,6 +175,30 @@ uint64_t zw_cp_product_ps(const struct zw_profile *p, const struct zw_cp_product
 		best = 0; /* no rows */
 	power = zw_cp_power_ps(p, g->ops, g->unit.fj);
 	return power > best ? power : best;
+}
+
+static bool same(const struct zw_cp_product *a, const struct zw_cp_product *b)
+{
+	return a->unit.rate == b->unit.rate && a->unit.permille == b->unit.permille &&
+	       a->unit.fj == b->unit.fj && a->unit.bw == b->unit.bw &&
+	       a->unit.vector == b->unit.vector &&
+	       !memcmp(a->row_tiles, b->row_tiles, sizeof(a->row_tiles)) && a->n == b->n &&
+	       a->k == b->k && a->outputs == b->outputs && a->bytes == b->bytes && a->ops == b->ops;
+}
+
+uint64_t zw_cp_product_again(struct zw_cp_products *known, const struct zw_profile *p,
+			     const struct zw_cp_product *g)
+{
+	/* What products differ in is in these. */
+	uint64_t hash = (g->bytes * 31 + g->ops) * UINT64_C(0x9e3779b97f4a7c15);
+	size_t i = (size_t)(hash >> 32) % ZW_CP_KNOWN_PRODUCTS;
+
+	if (known->slot[i].run != known->run + 1 || !same(&known->slot[i].g, g)) {
+		known->slot[i].g = *g;
+		known->slot[i].ps = zw_cp_product_ps(p, g);
+		known->slot[i].run = known->run + 1;
+	}
+	return known->slot[i].ps;
 }
 
 uint64_t zw_cp_products_ps(const struct zw_profile *p, const struct zw_cp_tensor_unit *unit,

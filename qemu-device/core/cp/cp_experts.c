@@ -367,7 +367,7 @@ static uint64_t experts_compute(struct zw_cp_exec *x)
 	x->cost.hbm_permille = x->profile->gemm_hbm_permille;
 	x->cost.ops = g.ops;
 	x->cost.ops_fj = g.unit.fj;
-	ps = zw_cp_product_ps(x->profile, &g);
+	ps = zw_cp_product_again(x->products, x->profile, &g);
 	return zw_cp_add_sat(ps, zw_cp_mul_sat(x->profile->expert_ps, plan->hit));
 }
 

@@ -493,7 +493,7 @@ int zw_cp_operands_clash(struct zw_cp_exec *x)
 {
 	size_t views = ZW_OP_MAX_TENSORS + x->n_late, n = 0;
 	const struct zw_view *v;
-	struct span *written;
+	struct span few[4], *written = few; /* nearly always enough */
 	bool clash = false;
 
 	/* A bounce buffer is memory of its own: what is read was read, what is written goes out at the end. */
@@ -503,7 +503,8 @@ int zw_cp_operands_clash(struct zw_cp_exec *x)
 	}
 	if (!n)
 		return 0;
-	written = zw_cp_alloc(x, n, sizeof(*written));
+	if (n > sizeof(few) / sizeof(few[0]))
+		written = zw_cp_alloc(x, n, sizeof(*written));
 	if (!written)
 		return -EIO;
 	n = 0;

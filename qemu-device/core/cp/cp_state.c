@@ -11,10 +11,11 @@ ZW_STATE_SIZE(sizeof(struct zw_cp_resident), 528);
 ZW_STATE_SIZE(sizeof(struct zw_cp_kv_part), 1104);
 ZW_STATE_SIZE(sizeof(struct zw_cp_queue), 2112);
 ZW_STATE_SIZE(sizeof(struct zw_cp_sem), 256);
-/* Not in the stream: `buffers_loaded`, for tests, `kept`, a cache, and `hold`, which is the device's. */
+/* Not in the stream: `buffers_loaded`, for tests, `kept` and `products`, caches, and `hold`, which is the device's. */
 ZW_STATE_SIZE(sizeof(struct zw_cp) - sizeof(struct zw_cp_config) - sizeof(struct zw_cp_exec) -
 		      sizeof(struct zw_cp_sems) - sizeof(struct zw_cp_replay) -
-		      sizeof(struct zw_cp_kept) - sizeof(pthread_mutex_t),
+		      sizeof(struct zw_cp_kept) - sizeof(struct zw_cp_products) -
+		      sizeof(pthread_mutex_t),
 	      32);
 
 static void clock_state(struct zw_cp_clock *clk, struct zw_state *st)

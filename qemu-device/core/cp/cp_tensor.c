@@ -303,7 +303,7 @@ static uint64_t gemm_compute(struct zw_cp_exec *x)
 	x->cost.hbm_permille = x->profile->gemm_hbm_permille;
 	x->cost.ops = g.ops;
 	x->cost.ops_fj = g.unit.fj;
-	return zw_cp_product_ps(x->profile, &g);
+	return zw_cp_product_again(x->products, x->profile, &g);
 }
 
 const struct zw_cp_impl zw_cp_gemm = {

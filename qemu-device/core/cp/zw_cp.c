@@ -330,6 +330,7 @@ static void begin_packet(struct zw_cp *cp, struct zw_cp_queue *q, const struct z
 	x->kv = &q->kv;
 	x->sems = &cp->sems;
 	x->replay = &cp->replay;
+	x->products = &cp->products;
 	x->vm = job->vm;
 	x->op = op;
 	x->late = late;
@@ -530,6 +531,7 @@ void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job)
 	struct zw_cp_queue *q;
 
 	cp->held = false;
+	cp->products.run++;
 	if (!goes_on)
 		cp->progress = false;
 	job->end = ZW_SOC_END_COMPLETE;

@@ -143,8 +143,27 @@ struct zw_cp_product {
 
 /* Rows of a tile of the i-th height; they ascend. */
 uint32_t zw_cp_tile_rows(const struct zw_profile *p, unsigned int i);
-/* With all of the memory's bandwidth to itself. */
+/* With all of the memory's bandwidth to itself. Pure. */
 uint64_t zw_cp_product_ps(const struct zw_profile *p, const struct zw_cp_product *g);
+
+#define ZW_CP_KNOWN_PRODUCTS 256u
+
+/*
+ * Products and what they cost, of a run of the command processor: a step has the same few in each of its layers.
+ * Zero-filled is empty; when `run` changes it is empty again. One thread at a time.
+ */
+struct zw_cp_products {
+	uint64_t run;
+	struct {
+		uint64_t run; /* plus 1; 0: never */
+		struct zw_cp_product g;
+		uint64_t ps;
+	} slot[ZW_CP_KNOWN_PRODUCTS];
+};
+
+/* zw_cp_product_ps(), of products that came before without computing it again. */
+uint64_t zw_cp_product_again(struct zw_cp_products *known, const struct zw_profile *p,
+			     const struct zw_cp_product *g);
 /* `count` products of m x n x k at once, with operands that are on the chip. */
 uint64_t zw_cp_products_ps(const struct zw_profile *p, const struct zw_cp_tensor_unit *unit,
 			   uint64_t count, uint64_t m, uint64_t n, uint64_t k);
@@ -421,6 +440,7 @@ struct zw_cp_exec {
 	bool kv_read; /* the packet took blocks from there */
 	struct zw_cp_sems *sems;
 	struct zw_cp_replay *replay;
+	struct zw_cp_products *products;
 	struct zw_cp_sem_use sem; /* what it did with a semaphore */
 	unsigned int vm;
 	const struct zw_cp_op *op;
@@ -646,9 +666,10 @@ struct zw_cp {
 	_Atomic uint64_t latest_end;
 	uint64_t buffers_loaded;
 	struct zw_cp_kept kept; /* with timing_only */
-	atomic_bool hold;       /* stop between packets, unseen by the firmware */
-	bool held;              /* that happened: the next zw_cp_run() goes on with the job ... */
-	bool progress;          /* ... and a packet of this run was done */
+	struct zw_cp_products products;
+	atomic_bool hold; /* stop between packets, unseen by the firmware */
+	bool held;        /* that happened: the next zw_cp_run() goes on with the job ... */
+	bool progress;    /* ... and a packet of this run was done */
 	unsigned int num_queues;
 	struct zw_cp_queue queue[]; /* num_queues of them */
 };

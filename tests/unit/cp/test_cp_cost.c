@@ -297,6 +297,53 @@ static void monotonic(void **state)
 	}
 }
 
+/* A product that is known costs what it costs; one that differs in a single figure is another. */
+static void again(void **state)
+{
+	static struct zw_cp_products known;
+	struct zw_profile p = simple();
+	struct zw_cp_product g[12], base;
+
+	(void)state;
+	p.gemm_overlap_permille = 100;
+	p.bf16_flop_fj = 700;
+	p.tdp_watts = 110;
+	p.idle_watts = 10;
+	base = product(&p, 2, 8, 8000);
+	for (size_t i = 0; i < 12; i++)
+		g[i] = base;
+	g[1].unit.rate /= 2;
+	g[2].unit.permille /= 2;
+	g[3].unit.fj *= 4000;
+	g[4].unit.bw /= 50;
+	g[4].bytes = g[5].bytes = 100000000;
+	g[6].unit.vector = true;
+	for (unsigned int i = 0; i < ZW_CP_TILE_ROWS; i++)
+		g[7].row_tiles[i] *= 3;
+	g[8].n *= 2;
+	g[9].k *= 2;
+	g[10].outputs *= 1000;
+	g[11].ops *= 1000000;
+	for (int round = 0; round < 3; round++)
+		for (size_t i = 0; i < 12; i++)
+			for (size_t j = 0; j < 12; j++) {
+				assert_int_equal(zw_cp_product_again(&known, &p, &g[i]),
+						 zw_cp_product_ps(&p, &g[i]));
+				assert_int_equal(zw_cp_product_again(&known, &p, &g[j]),
+						 zw_cp_product_ps(&p, &g[j]));
+			}
+	/* Nothing is known any more in the next run: of another profile, too. */
+	zw_cp_product_again(&known, &p, &g[0]);
+	known.run++;
+	p.gemm_overlap_permille = 1000;
+	assert_int_equal(zw_cp_product_again(&known, &p, &g[0]), zw_cp_product_ps(&p, &g[0]));
+	p.gemm_overlap_permille = 100;
+	/* Each figure matters; that of a unit's bandwidth where memory does. */
+	for (size_t i = 1; i < 12; i++)
+		assert_int_not_equal(zw_cp_product_ps(&p, &g[i]),
+				     zw_cp_product_ps(&p, &g[i == 4 ? 5 : 0]));
+}
+
 /* Figures of a profile file that make no sense give a time, and no division by zero. */
 static void extremes(void **state)
 {
@@ -330,6 +377,7 @@ int main(void)
 		cmocka_unit_test(residency),
 		cmocka_unit_test_setup_teardown(written_and_read, env_setup, env_teardown),
 		cmocka_unit_test(monotonic),
+		cmocka_unit_test(again),
 		cmocka_unit_test(extremes),
 	};
 
