@@ -256,6 +256,7 @@ int zw_hbm_poison(struct zw_hbm *hbm, uint64_t addr)
 	} else if (i == n) {
 		hbm->bad[n] = page;
 		atomic_store(&hbm->num_bad, n + 1);
+		atomic_fetch_add(&hbm->bad_changes, 1);
 	}
 	pthread_mutex_unlock(&hbm->lock);
 	return ret;
@@ -276,6 +277,7 @@ void zw_hbm_heal(struct zw_hbm *hbm, uint64_t off, uint64_t len)
 			hbm->bad[kept++] = page;
 	}
 	atomic_store(&hbm->num_bad, kept);
+	atomic_fetch_add(&hbm->bad_changes, kept != n);
 	pthread_mutex_unlock(&hbm->lock);
 }
 
@@ -335,7 +337,7 @@ int zw_hbm_scrub(struct zw_hbm *hbm, uint64_t off, uint64_t len, bool (*stop)(vo
 /* -- saved state -- */
 
 /* Saved: the bad pages. The rest is configuration, or says what the host's memory is like. */
-ZW_STATE_SIZE(sizeof(struct zw_hbm) - sizeof(pthread_mutex_t), 224);
+ZW_STATE_SIZE(sizeof(struct zw_hbm) - sizeof(pthread_mutex_t), 232);
 
 void zw_hbm_state(struct zw_hbm *hbm, struct zw_state *st)
 {
@@ -353,6 +355,7 @@ void zw_hbm_state(struct zw_hbm *hbm, struct zw_state *st)
 	}
 	if (st->loading) {
 		atomic_store(&hbm->num_bad, st->err ? 0 : n);
+		atomic_fetch_add(&hbm->bad_changes, 1);
 		hbm->recount_at = 0;
 	}
 	pthread_mutex_unlock(&hbm->lock);

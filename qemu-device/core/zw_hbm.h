@@ -38,6 +38,7 @@ struct zw_hbm {
 	uint16_t *charged;   /* per chunk: 4 KiB pages of it that are in counted */
 
 	_Atomic unsigned int num_bad;
+	_Atomic uint64_t bad_changes;   /* of what follows, and of how many they are */
 	uint64_t bad[ZW_HBM_BAD_PAGES]; /* under lock; addresses of pages */
 };
 
@@ -92,6 +93,11 @@ int zw_hbm_scrub(struct zw_hbm *hbm, uint64_t off, uint64_t len, bool (*stop)(vo
 int zw_hbm_poison(struct zw_hbm *hbm, uint64_t addr);
 void zw_hbm_heal(struct zw_hbm *hbm, uint64_t off, uint64_t len);
 bool zw_hbm_bad_page(struct zw_hbm *hbm, uint64_t off, uint64_t len, uint64_t *bad);
+/* Another number whenever other pages are bad. */
+static inline uint64_t zw_hbm_bad_changes(const struct zw_hbm *hbm)
+{
+	return atomic_load(&hbm->bad_changes);
+}
 
 struct zw_state;
 /*

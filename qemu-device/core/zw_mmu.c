@@ -50,6 +50,7 @@ void zw_mmu_reset(struct zw_mmu *mmu)
 	}
 	memset(mmu->tlb, 0, sizeof(mmu->tlb));
 	memset(mmu->spans, 0, sizeof(mmu->spans));
+	mmu->hits = mmu->misses = 0;
 	/* The buffer loses its contents, and its pages go back to the host. */
 	if (mmu->sram && madvise(mmu->sram, mmu->cfg.sram_bytes, MADV_DONTNEED))
 		memset(mmu->sram, 0, mmu->cfg.sram_bytes);
@@ -125,15 +126,50 @@ static void acknowledge(struct zw_mmu *mmu, unsigned int run_vm)
 		idle(mmu);
 }
 
+static void count(struct zw_mmu *mmu, uint64_t hits, uint64_t misses)
+{
+	struct zw_pmu *pmu = mmu->cfg.pmu;
+
+	if (pmu && hits)
+		atomic_fetch_add_explicit(&pmu->tlb_hits, hits, memory_order_relaxed);
+	if (pmu && misses)
+		atomic_fetch_add_explicit(&pmu->tlb_misses, misses, memory_order_relaxed);
+}
+
+/* One step of shared counters for all of a packet. */
+static void count_own(struct zw_mmu *mmu)
+{
+	count(mmu, mmu->hits, mmu->misses);
+	mmu->hits = mmu->misses = 0;
+}
+
 void zw_mmu_boundary(struct zw_mmu *mmu)
 {
+	count_own(mmu);
 	if (atomic_load_explicit(&mmu->busy, memory_order_relaxed))
 		acknowledge(mmu, mmu->run_vm);
 }
 
 void zw_mmu_run_end(struct zw_mmu *mmu)
 {
+	count_own(mmu);
 	acknowledge(mmu, ZW_MMU_NO_VM);
+}
+
+struct zw_mmu_epoch zw_mmu_epoch(const struct zw_mmu *mmu, unsigned int vm)
+{
+	return (struct zw_mmu_epoch){.tables = atomic_load(&mmu->vm[vm].gen),
+				     .bad_pages = zw_hbm_bad_changes(mmu->cfg.hbm)};
+}
+
+uint64_t zw_mmu_lookups(const struct zw_mmu *mmu)
+{
+	return mmu->hits + mmu->misses;
+}
+
+void zw_mmu_looked_up(struct zw_mmu *mmu, uint64_t n)
+{
+	mmu->hits += n;
 }
 
 /* -- translation -- */
@@ -252,18 +288,30 @@ static struct zw_tlb_entry *tlb_set(struct zw_mmu *mmu, unsigned int vm, uint64_
 static const unsigned int tlb_shift[ZW_TLB_SIZES] = {ZW_PT_SHIFT(0), ZW_PT_SHIFT(1),
 						     ZW_PT_SHIFT(2)};
 
-static struct zw_tlb_span *tlb_span(struct zw_mmu *mmu, unsigned int vm, uint64_t va)
+/* The spans that an address may be in. */
+static struct zw_tlb_span *span_set(struct zw_mmu *mmu, unsigned int vm, uint64_t va)
 {
-	return &mmu->spans[((va >> ZW_PT_SHIFT(2)) + vm * 37u) % ZW_TLB_SPANS];
+	return mmu->spans[((va >> ZW_PT_SHIFT(2)) + vm * 37u) % ZW_TLB_SPANS];
+}
+
+static const struct zw_span *find_span(struct zw_mmu *mmu, unsigned int vm, uint64_t gen,
+				       uint64_t va)
+{
+	const struct zw_tlb_span *set = span_set(mmu, vm, va);
+
+	for (unsigned int w = 0; w < ZW_TLB_WAYS; w++)
+		if (set[w].gen == gen && set[w].vm == vm && va - set[w].span.va < set[w].span.len)
+			return &set[w].span;
+	return NULL;
 }
 
 static bool tlb_lookup(struct zw_mmu *mmu, unsigned int vm, uint64_t gen, uint64_t va,
 		       struct zw_span *span)
 {
-	const struct zw_tlb_span *r = tlb_span(mmu, vm, va);
+	const struct zw_span *known = find_span(mmu, vm, gen, va);
 
-	if (r->gen == gen && r->vm == vm && va - r->span.va < r->span.len) {
-		*span = r->span;
+	if (known) {
+		*span = *known;
 		return true;
 	}
 	for (unsigned int s = 0; s < ZW_TLB_SIZES; s++) {
@@ -288,14 +336,13 @@ static void tlb_insert(struct zw_mmu *mmu, unsigned int vm, uint64_t gen,
 {
 	unsigned int s = (span->shift - ZW_PAGE_SHIFT) / 9;
 	uint64_t page = span->va >> span->shift;
-	unsigned int way;
+	unsigned int way = mmu->tlb_victim++ % ZW_TLB_WAYS;
 
 	if (span->len >> span->shift > 1) {
-		*tlb_span(mmu, vm, span->va) =
+		span_set(mmu, vm, span->va)[way] =
 			(struct zw_tlb_span){.gen = gen, .span = *span, .vm = vm};
 		return;
 	}
-	way = mmu->tlb_victim++ % ZW_TLB_WAYS;
 	tlb_set(mmu, vm, page, s)[way] =
 		(struct zw_tlb_entry){.gen = gen, .page = page, .pte = span->pte, .vm = vm};
 }
@@ -365,10 +412,38 @@ void zw_seglist_fini(struct zw_seglist *list)
 		free(list->seg);
 }
 
+static uint32_t rights_missing(uint64_t pte, uint32_t access)
+{
+	uint32_t lacks = 0;
+
+	if ((access & ZW_ACCESS_READ) && !(pte & ZW_PTE_READ))
+		lacks |= ZW_ACCESS_READ;
+	if ((access & ZW_ACCESS_WRITE) && !(pte & ZW_PTE_WRITE))
+		lacks |= ZW_ACCESS_WRITE;
+	return lacks;
+}
+
+/* What the cache has as one piece of HBM, with these rights and no page bad: nearly all that is asked for. */
+static bool resolve_span(struct zw_mmu *mmu, const struct zw_span *span, uint64_t va, uint64_t len,
+			 uint32_t access, struct zw_seglist *list)
+{
+	uint64_t off = va - span->va, addr = (span->pte & ZW_PTE_ADDR_MASK) + off, bad;
+
+	if (len > span->len - off || target_of(span->pte) != ZW_TARGET_HBM ||
+	    rights_missing(span->pte, access) || zw_hbm_bad_page(mmu->cfg.hbm, addr, len, &bad))
+		return false;
+	list->seg[0] =
+		(struct zw_segment){.va = va, .addr = addr, .len = len, .target = ZW_TARGET_HBM};
+	list->n = 1;
+	mmu->hits++;
+	return true;
+}
+
 int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, uint32_t access,
 		   struct zw_seglist *list, struct zw_mem_fault *fault)
 {
 	const uint64_t limit = UINT64_C(1) << ZW_VA_BITS;
+	const struct zw_span *known = NULL;
 	uint64_t hits = 0, misses = 0;
 	uint64_t gen, root, end;
 	int ret = 0;
@@ -387,6 +462,10 @@ int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t le
 	root = atomic_load(&mmu->vm[vm].root);
 	if (!root)
 		return fail(mmu, fault, va, access, ZW_FAULT_NO_VM);
+	if (!list->uncached)
+		known = find_span(mmu, vm, gen, va);
+	if (known && resolve_span(mmu, known, va, len, access, list))
+		return 0;
 
 	for (end = va + len; va < end;) {
 		uint64_t addr, off, n, bad;
@@ -406,11 +485,7 @@ int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t le
 			if (!list->uncached)
 				tlb_insert(mmu, vm, gen, &span);
 		}
-		lacks = 0;
-		if ((access & ZW_ACCESS_READ) && !(span.pte & ZW_PTE_READ))
-			lacks |= ZW_ACCESS_READ;
-		if ((access & ZW_ACCESS_WRITE) && !(span.pte & ZW_PTE_WRITE))
-			lacks |= ZW_ACCESS_WRITE;
+		lacks = rights_missing(span.pte, access);
 		if (lacks) {
 			ret = fail(mmu, fault, va, lacks, ZW_FAULT_PERMISSION);
 			break;
@@ -437,9 +512,11 @@ int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t le
 			break;
 		va += n;
 	}
-	if (mmu->cfg.pmu && hits)
-		atomic_fetch_add_explicit(&mmu->cfg.pmu->tlb_hits, hits, memory_order_relaxed);
-	if (mmu->cfg.pmu && misses)
-		atomic_fetch_add_explicit(&mmu->cfg.pmu->tlb_misses, misses, memory_order_relaxed);
+	if (!list->uncached) {
+		mmu->hits += hits;
+		mmu->misses += misses;
+	} else {
+		count(mmu, hits, misses);
+	}
 	return ret;
 }

@@ -70,4 +70,17 @@ void zw_mmu_run_begin(struct zw_mmu *mmu, unsigned int vm, unsigned int function
 void zw_mmu_boundary(struct zw_mmu *mmu);
 void zw_mmu_run_end(struct zw_mmu *mmu);
 
+/*
+ * What was translated keeps its translation, and pages that were good are good, as long as this is the same; not beyond a
+ * reset. Take it before translating. Any thread.
+ */
+struct zw_mmu_epoch {
+	uint64_t tables, bad_pages; /* tables is never 0 */
+};
+struct zw_mmu_epoch zw_mmu_epoch(const struct zw_mmu *mmu, unsigned int vm);
+
+/* Translating thread: translations since the last boundary; and that `n` were not asked for because they are known. */
+uint64_t zw_mmu_lookups(const struct zw_mmu *mmu);
+void zw_mmu_looked_up(struct zw_mmu *mmu, uint64_t n);
+
 #endif /* ZW_MMU_INTERNAL_H */

@@ -16,7 +16,7 @@
 #define ZW_TLB_SIZES 3 /* 4 KiB, 2 MiB, 1 GiB */
 #define ZW_TLB_SETS  128
 #define ZW_TLB_WAYS  4
-#define ZW_TLB_SPANS 256 /* each within the 1 GiB of one table of 2 MiB pages */
+#define ZW_TLB_SPANS 512 /* sets; a span is within the 1 GiB of one table of 2 MiB pages */
 
 /* Pages that follow each other in both address spaces and have the same rights: one, or more of 2 MiB. */
 struct zw_span {
@@ -79,10 +79,11 @@ struct zw_mmu {
 
 	/* Translating thread only. */
 	unsigned int tlb_victim;
+	uint64_t hits, misses; /* of the cache, that are not in the counters yet */
 	uint64_t bounce_bytes;
 	struct zw_bounce *bounces;
 	struct zw_tlb_entry tlb[ZW_TLB_SIZES][ZW_TLB_SETS][ZW_TLB_WAYS];
-	struct zw_tlb_span spans[ZW_TLB_SPANS];
+	struct zw_tlb_span spans[ZW_TLB_SPANS][ZW_TLB_WAYS];
 };
 
 /* Where the device keeps the bytes of a piece; NULL for system memory. */

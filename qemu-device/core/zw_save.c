@@ -104,12 +104,15 @@ ZW_STATE_SIZE(sizeof(struct zw_device) - sizeof(struct zw_host_ops) - sizeof(str
 	      976 + 2 * sizeof(struct zw_ecc_log));
 ZW_STATE_SIZE(sizeof(struct zw_pmu), 360);
 ZW_STATE_SIZE(sizeof(struct zw_soc_job), 128);
-/* Of the MMU: roots and the on-chip buffer. Its cache starts empty, its run is over in a pause. */
+/*
+ * Of the MMU: roots and the on-chip buffer. Its cache starts empty, with its counts since
+ * the last boundary, its run is over in a pause.
+ */
 ZW_STATE_SIZE(sizeof(((struct zw_mmu *)0)->vm[0]), 16);
 ZW_STATE_SIZE(sizeof(struct zw_mmu) - sizeof(struct zw_mmu_config) -
 		      sizeof(((struct zw_mmu *)0)->vm) - sizeof(((struct zw_mmu *)0)->tlb) -
 		      sizeof(((struct zw_mmu *)0)->spans) - sizeof(pthread_mutex_t),
-	      56);
+	      72);
 
 /* What the two devices have to have in common: all that a guest can see. */
 static void config_state(struct zw_device *dev, struct zw_state *st)

@@ -9,6 +9,7 @@
 void zw_cp_buffer_drop(struct zw_cp_buffer *buf)
 {
 	free(buf->bytes);
+	zw_cp_known_drop(buf);
 	*buf = (struct zw_cp_buffer){0};
 }
 
@@ -69,7 +70,7 @@ void zw_cp_buffer_keep(struct zw_cp_kept *kept, struct zw_cp_buffer *buf)
 			slot = &kept->buffer[i];
 	if (!slot)
 		slot = &kept->buffer[kept->next++ % ZW_CP_KEPT];
-	free(slot->bytes);
+	zw_cp_buffer_drop(slot);
 	*slot = *buf;
 	*buf = (struct zw_cp_buffer){0};
 }

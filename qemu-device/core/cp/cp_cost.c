@@ -9,20 +9,6 @@
 
 typedef unsigned __int128 u128;
 
-uint64_t zw_cp_add_sat(uint64_t a, uint64_t b)
-{
-	uint64_t r;
-
-	return __builtin_add_overflow(a, b, &r) ? UINT64_MAX : r;
-}
-
-uint64_t zw_cp_mul_sat(uint64_t a, uint64_t b)
-{
-	uint64_t r;
-
-	return __builtin_mul_overflow(a, b, &r) ? UINT64_MAX : r;
-}
-
 uint64_t zw_cp_rate_ps(uint64_t amount, uint64_t per_second, uint32_t permille)
 {
 	/* amount * 10^12 * 1000 < 2^64 * 2^50: fits into 128 bits */

@@ -127,7 +127,8 @@ static bool experts_supported(const void *pkt)
 
 struct experts_plan {
 	uint32_t *rows;  /* by expert: rows that were given to it */
-	uint32_t hit;    /* experts that have some */
+	uint32_t *some;  /* numbers of those that have some, ascending */
+	uint32_t hit;    /* how many these are */
 	uint32_t panel;  /* rows of a matrix in a late view */
 	uint32_t panels; /* late views of a matrix */
 	struct zw_k_expert_part *parts;
@@ -168,27 +169,25 @@ static int map_experts(struct zw_cp_exec *x, const struct experts_plan *plan)
 				  zw_cp_bytes(w->dtype, zw_cp_tensor_span(w, w->dim[0])),
 				  plan->hit * matrix, &whole);
 
-	for (uint32_t e = 0; e < w->dim[0] && !err && !whole; e++)
-		if (plan->rows[e])
-			err = map_expert(x, plan, e);
+	for (uint32_t i = 0; i < plan->hit && !err && !whole; i++)
+		err = map_expert(x, plan, plan->some[i]);
 	return err;
 }
 
 /* Scales or zero points, operand i, of the experts hit. */
-static int map_scales(struct zw_cp_exec *x, const struct experts_plan *plan, unsigned int i,
-		      uint32_t experts)
+static int map_scales(struct zw_cp_exec *x, const struct experts_plan *plan, unsigned int i)
 {
 	const struct zw_tensor *t = zw_cp_tensor_at(x->op, x->pkt, i);
 	size_t slot;
 	int err = 0;
 
-	for (uint32_t e = 0; t->dtype && e < experts && !err; e++) {
+	for (uint32_t j = 0; t->dtype && j < plan->hit && !err; j++) {
 		uint64_t span = (t->dim[1] - 1) * t->stride[1] + t->dim[2];
+		uint64_t first = plan->some[j] * t->stride[0];
 
-		if (plan->rows[e])
-			err = zw_cp_map_late(x, i, t->va + zw_cp_bytes(t->dtype, e * t->stride[0]),
-					     zw_cp_bytes(t->dtype, span), ZW_ACCESS_READ,
-					     t->dim[1] * zw_cp_bytes(t->dtype, t->dim[2]), &slot);
+		err = zw_cp_map_late(x, i, t->va + zw_cp_bytes(t->dtype, first),
+				     zw_cp_bytes(t->dtype, span), ZW_ACCESS_READ,
+				     t->dim[1] * zw_cp_bytes(t->dtype, t->dim[2]), &slot);
 	}
 	return err;
 }
@@ -212,18 +211,22 @@ static int experts_prepare(struct zw_cp_exec *x)
 	if (!plan->rows)
 		return -EIO;
 	for (uint32_t i = 0; i < pairs; i++)
-		plan->rows[ids[i]]++;
+		plan->hit += !plan->rows[ids[i]]++;
+	plan->some = zw_cp_alloc(x, plan->hit, sizeof(*plan->some));
+	if (!plan->some)
+		return -EIO;
+	for (uint32_t e = 0, n = 0; n < plan->hit; e++)
+		if (plan->rows[e])
+			plan->some[n++] = e;
 	plan->panel = row < PANEL_BYTES ? (uint32_t)(PANEL_BYTES / row) : 1;
 	plan->panels = p->w.dim[1] / plan->panel + !!(p->w.dim[1] % plan->panel);
-	for (uint32_t e = 0; e < p->w.dim[0]; e++)
-		plan->hit += !!plan->rows[e];
 	err = map_experts(x, plan);
 	plan->scales = x->n_late;
 	if (!err)
-		err = map_scales(x, plan, EXPERTS_W_SCALE, p->w.dim[0]);
+		err = map_scales(x, plan, EXPERTS_W_SCALE);
 	plan->zeros = x->n_late;
 	if (!err)
-		err = map_scales(x, plan, EXPERTS_W_ZERO, p->w.dim[0]);
+		err = map_scales(x, plan, EXPERTS_W_ZERO);
 	if (err)
 		return err;
 	plan->parts = zw_cp_alloc(x, x->n_late, sizeof(*plan->parts));
@@ -236,13 +239,14 @@ static uint64_t join_panels(const struct zw_cp_exec *x, const struct experts_pla
 	const struct zw_pkt_gemm_experts *p = x->pkt;
 	uint64_t panel_bytes = plan->panel * zw_cp_bytes(p->w.dtype, p->w.stride[1]);
 	struct zw_k_expert_part *part = plan->parts;
-	uint64_t late = 0, parts = 0, hit = 0;
+	uint64_t late = 0, parts = 0;
 
-	for (uint32_t e = 0; e < p->w.dim[0]; hit += !!plan->rows[e++]) {
+	for (uint32_t hit = 0; hit < plan->hit; hit++) {
+		uint32_t e = plan->some[hit];
 		const void *scale = p->w_scale.dtype ? x->late[plan->scales + hit].ptr : NULL;
 		const void *zero = p->w_zero.dtype ? x->late[plan->zeros + hit].ptr : NULL;
 
-		for (uint32_t i = 0; plan->rows[e] && i < plan->panels; i++, late++) {
+		for (uint32_t i = 0; i < plan->panels; i++, late++) {
 			const char *ptr = x->late[late].ptr;
 			uint32_t first = i * plan->panel, left = p->w.dim[1] - first;
 			uint32_t count = left < plan->panel ? left : plan->panel;
@@ -314,13 +318,11 @@ static void reread(struct zw_cp_exec *x, const struct experts_plan *plan, uint64
 	uint64_t row = p->w.dim[2] * (uint64_t)zw_cp_dtype_size(p->a.dtype);
 	uint64_t bytes_w = counted_w / plan->hit, all_a = 0, all_w = 0;
 
-	for (uint32_t e = 0; e < p->w.dim[0]; e++) {
-		uint64_t bytes_a = plan->rows[e] * row;
+	for (uint32_t i = 0; i < plan->hit; i++) {
+		uint64_t bytes_a = plan->rows[plan->some[i]] * row;
 		uint64_t stream_w = zw_cp_mul_sat(bytes_w, quotient(bytes_a, half));
 		uint64_t stream_a = zw_cp_mul_sat(bytes_a, quotient(bytes_w, half));
 
-		if (!plan->rows[e])
-			continue;
 		if (zw_cp_add_sat(bytes_a, stream_w) <= zw_cp_add_sat(bytes_w, stream_a)) {
 			all_a = zw_cp_add_sat(all_a, bytes_a);
 			all_w = zw_cp_add_sat(all_w, stream_w);
@@ -357,9 +359,12 @@ static uint64_t experts_compute(struct zw_cp_exec *x)
 	uint64_t ps;
 
 	/* Tiles are those of one expert. */
-	for (uint32_t e = 0; e < p->w.dim[0]; e++)
-		for (unsigned int i = 0; plan->rows[e] && i < ZW_CP_TILE_ROWS; i++)
-			g.row_tiles[i] += quotient(plan->rows[e], zw_cp_tile_rows(x->profile, i));
+	for (unsigned int i = 0; i < ZW_CP_TILE_ROWS; i++) {
+		uint32_t tile = zw_cp_tile_rows(x->profile, i);
+
+		for (uint32_t j = 0; j < plan->hit; j++)
+			g.row_tiles[i] += quotient(plan->rows[plan->some[j]], tile);
+	}
 	g.ops = zw_cp_mul_sat(zw_cp_mul_sat(g.outputs, g.k), 2);
 	g.unit.permille =
 		(uint32_t)((uint64_t)g.unit.permille * x->profile->experts_permille / 1000);
@@ -376,7 +381,8 @@ static uint64_t experts_compute(struct zw_cp_exec *x)
 const struct zw_cp_impl zw_cp_route = {.validate = route_validate,
 				       .run = route_run,
 				       .stand_in = route_stand_in,
-				       .compute = route_compute};
+				       .compute = route_compute,
+				       .constant = true};
 const struct zw_cp_impl zw_cp_gemm_experts = {
 	.supported = experts_supported,
 	.validate = experts_validate,

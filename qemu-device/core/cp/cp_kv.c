@@ -161,36 +161,30 @@ int zw_cp_map_units(struct zw_cp_exec *x, unsigned int opd, const struct kv_unit
 {
 	const struct zw_tensor *t = zw_cp_tensor_at(x->op, x->pkt, opd);
 	bool dense = m->block_bytes == m->per_block * m->unit_bytes;
-	uint64_t counted = 0;
-	size_t *slot = zw_cp_alloc(x, m->n, sizeof(*slot));
-	uint32_t *at = zw_cp_alloc(x, m->n, sizeof(*at));
+	/* Nobody follows pointers where nothing is computed, and views have none. */
+	bool look = zw_cp_timing_only(x);
+	uint64_t counted = 0, share = m->n ? m->count_bytes / m->n : 0;
 
-	if (!slot || !at)
-		return -EIO;
 	for (uint32_t i = 0, j; i < m->n; i = j) {
 		uint64_t u = m->unit[i], bytes;
+		size_t slot;
 		int err;
 
 		for (j = i + 1; j < m->n && m->unit[j] == m->unit[j - 1] + 1; j++)
 			if (!dense && m->unit[j] % m->per_block == 0)
 				break;
 		/* Each view its share; the division's remainder goes to the last. */
-		bytes = j == m->n ? m->count_bytes - counted : m->count_bytes / m->n * (j - i);
+		bytes = j == m->n ? m->count_bytes - counted : share * (j - i);
 		counted += bytes;
 		err = zw_cp_map_late(x, opd,
 				     t->va + u / m->per_block * m->block_bytes +
 					     u % m->per_block * m->unit_bytes,
-				     (j - i) * m->unit_bytes, m->access, bytes, &slot[i]);
+				     (j - i) * m->unit_bytes, m->access, bytes, &slot);
 		if (err)
 			return err;
-		for (uint32_t k = i; k < j; k++) {
-			slot[k] = slot[i];
-			at[k] = k - i;
-		}
+		for (uint32_t k = i; k < j && !look; k++)
+			ptr[k] = (char *)x->late[slot].ptr + (k - i) * m->unit_bytes;
 	}
-	/* Nobody follows pointers where nothing is computed, and views have none. */
-	for (uint32_t i = 0; i < m->n && !zw_cp_timing_only(x); i++)
-		ptr[i] = (char *)x->late[slot[i]].ptr + at[i] * m->unit_bytes;
 	return 0;
 }
 

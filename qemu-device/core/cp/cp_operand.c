@@ -73,10 +73,39 @@ static int grow(void *array, size_t n, size_t *cap, size_t size)
 	return 0;
 }
 
+/*
+ * A packet needs a dozen small pieces, and many packets do nothing else that takes as long as finding these on the heap.
+ * AddressSanitizer sees no borders in here.
+ */
+#ifdef __SANITIZE_ADDRESS__
+#define SMALL 0u
+#else
+#define SMALL (64u << 10)
+#endif
+#define SMALL_ALIGN 16u
+
+static void *alloc_small(struct zw_cp_exec *x, uint64_t count, size_t size)
+{
+	size_t bytes = (count * size + SMALL_ALIGN - 1) / SMALL_ALIGN * SMALL_ALIGN;
+	void *p;
+
+	if (!x->small)
+		x->small = aligned_alloc(SMALL_ALIGN, SMALL);
+	if (!x->small || bytes > SMALL - x->n_small)
+		return NULL;
+	p = x->small + x->n_small;
+	x->n_small += bytes;
+	return memset(p, 0, bytes);
+}
+
 void *zw_cp_alloc(struct zw_cp_exec *x, uint64_t count, size_t size)
 {
 	void *p = NULL;
 
+	if (count < SMALL / 8 / size)
+		p = alloc_small(x, count, size);
+	if (p)
+		return p;
 	if (!grow(&x->mem, x->n_mem, &x->cap_mem, sizeof(*x->mem)))
 		p = calloc(count ? count : 1, size);
 	if (!p) {
@@ -100,11 +129,19 @@ static uint64_t share(const struct zw_view *view, unsigned int target, uint64_t 
 	return (uint64_t)((unsigned __int128)bytes * view->bytes[target] / view->len);
 }
 
+static void counted(struct zw_cp_exec *x, unsigned int i)
+{
+	if (i >= x->n_counted)
+		x->n_counted = i + 1;
+}
+
 void zw_cp_count(struct zw_cp_exec *x, unsigned int i, const struct zw_view *view, uint64_t bytes)
 {
 	struct zw_cp_traffic *t = &x->traffic[i];
 	uint64_t sys = share(view, ZW_TARGET_SYSTEM, bytes);
 	uint64_t sram = share(view, ZW_TARGET_SRAM, bytes), hbm = bytes - sys - sram;
+
+	counted(x, i);
 
 	/* As the packet uses it: an operand that is read and written moves both ways. */
 	if (view->access & ZW_ACCESS_READ) {
@@ -121,7 +158,7 @@ void zw_cp_count(struct zw_cp_exec *x, unsigned int i, const struct zw_view *vie
 
 void zw_cp_traffic_sum(const struct zw_cp_exec *x, struct zw_cp_cost *cost)
 {
-	for (unsigned int i = 0; i < ZW_OP_MAX_TENSORS; i++) {
+	for (unsigned int i = 0; i < x->n_counted; i++) {
 		const struct zw_cp_traffic *t = &x->traffic[i];
 
 		plus(&cost->hbm_read, t->hbm_read);
@@ -135,7 +172,7 @@ void zw_cp_traffic_sum(const struct zw_cp_exec *x, struct zw_cp_cost *cost)
 
 void zw_cp_resident_hits(struct zw_cp_exec *x)
 {
-	for (unsigned int i = 0; i < ZW_OP_MAX_TENSORS; i++) {
+	for (unsigned int i = 0; i < x->n_counted; i++) {
 		struct zw_cp_traffic *t = &x->traffic[i];
 		uint64_t len = x->extent[i].len, hit;
 
@@ -154,7 +191,7 @@ void zw_cp_resident_operands(struct zw_cp_exec *x)
 
 	/* What was written last is the latest. */
 	for (unsigned int out = 0; out < 2; out++)
-		for (unsigned int i = 0; i < ZW_OP_MAX_TENSORS; i++) {
+		for (unsigned int i = 0; i < x->n_counted; i++) {
 			const struct zw_cp_traffic *t = &x->traffic[i];
 
 			if (x->extent[i].len && (out ? t->hbm_written : t->hbm_read) > 0)
@@ -422,8 +459,13 @@ int zw_cp_operands_begin(struct zw_cp_exec *x)
 
 	if (!err && !x->skipped)
 		err = read_rows(x);
-	if (err || x->skipped || !x->rows)
-		return err;
+	return err;
+}
+
+int zw_cp_operands_map(struct zw_cp_exec *x)
+{
+	int err;
+
 	for (unsigned int i = 0; i < x->op->n_operands; i++) {
 		if (!zw_cp_tensor_at(x->op, x->pkt, i)->dtype)
 			continue;
@@ -457,10 +499,11 @@ static bool meet(const struct span *a, const struct span *b)
 	return a->target == b->target && a->start < b->end && b->start < a->end;
 }
 
+/* Of operands and, behind them, parts of these. */
 static const struct zw_view *view_at(const struct zw_cp_exec *x, size_t i)
 {
-	if (i >= ZW_OP_MAX_TENSORS)
-		return &x->late[i - ZW_OP_MAX_TENSORS];
+	if (i >= x->n_counted)
+		return &x->late[i - x->n_counted];
 	return x->mapped[i] ? &x->view[i] : NULL;
 }
 
@@ -491,7 +534,7 @@ static bool meets(const struct span *written, size_t n, const struct span *s)
 
 int zw_cp_operands_clash(struct zw_cp_exec *x)
 {
-	size_t views = ZW_OP_MAX_TENSORS + x->n_late, n = 0;
+	size_t views = x->n_counted + x->n_late, n = 0;
 	const struct zw_view *v;
 	struct span few[4], *written = few; /* nearly always enough */
 	bool clash = false;
@@ -536,14 +579,14 @@ int zw_cp_operands_end(struct zw_cp_exec *x, bool commit)
 	int ret = 0;
 
 	/* Last mapped, first gone: the MMU finds the latest bounce buffers first, and there may be many. */
-	for (size_t i = ZW_OP_MAX_TENSORS + x->n_late; i-- > 0;) {
+	for (size_t i = x->n_counted + x->n_late; i-- > 0;) {
 		struct zw_view *view = (struct zw_view *)view_at(x, i);
 		struct zw_mem_fault fault;
 		int err;
 
 		if (!view)
 			continue;
-		if (commit && i < ZW_OP_MAX_TENSORS && x->pieces[i].bytes)
+		if (commit && i < x->n_counted && x->pieces[i].bytes)
 			err = zw_mem_unmap_pieces(x->cfg->mmu, x->vm, view, &x->pieces[i], &fault);
 		else
 			err = zw_mem_unmap(x->cfg->mmu, x->vm, view, commit, &fault);
@@ -557,6 +600,7 @@ int zw_cp_operands_end(struct zw_cp_exec *x, bool commit)
 		free(x->mem[i]);
 	x->n_late = 0;
 	x->n_mem = 0;
+	x->n_small = 0;
 	memset(x->mapped, 0, sizeof(x->mapped));
 	memset(x->index, 0, sizeof(x->index));
 	return ret;

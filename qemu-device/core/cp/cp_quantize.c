@@ -38,4 +38,5 @@ const struct zw_cp_impl zw_cp_quantize = {
 	.validate = quantize_validate,
 	.run = quantize_run,
 	.compute = quantize_compute,
+	.constant = true,
 };

@@ -24,7 +24,9 @@
 	},
 
 static const struct zw_cp_op ops[] = {ZW_OPS(ROW)};
-#define N_OPS (sizeof(ops) / sizeof(ops[0]))
+
+#define AT(NAME, name, number, engine, type, flags) AT_##NAME,
+enum { ZW_OPS(AT) };
 
 const struct zw_pkt *zw_cp_packet_whole(const struct zw_cp_op *op, const struct zw_pkt *hdr,
 					union zw_cp_packet *copy)
@@ -38,8 +40,12 @@ const struct zw_pkt *zw_cp_packet_whole(const struct zw_cp_op *op, const struct 
 
 const struct zw_cp_op *zw_cp_op_find(unsigned int opcode)
 {
-	for (size_t i = 0; i < N_OPS; i++)
-		if (ops[i].opcode == opcode)
-			return &ops[i];
-	return NULL;
+	switch (opcode) {
+#define FIND(NAME, name, number, engine, type, flags)                                              \
+	case ZW_OP_##NAME:                                                                         \
+		return &ops[AT_##NAME];
+		ZW_OPS(FIND)
+	default:
+		return NULL;
+	}
 }

@@ -284,12 +284,13 @@ static void gemm_traffic(struct zw_cp_exec *x)
 static uint64_t gemm_compute(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_gemm *p = x->pkt;
-	const struct gemm_plan *plan = x->plan;
+	bool trans_w = p->hdr.flags & ZW_GEMM_F_TRANS_W;
+	uint32_t n = p->w.dim[trans_w ? 1 : 0], k = p->w.dim[trans_w ? 0 : 1];
 	struct zw_cp_product g = {
 		.unit = zw_cp_unit(x, p->a.dtype, p->w.dtype),
-		.n = plan->n,
-		.k = plan->k,
-		.outputs = zw_cp_mul_sat(x->rows, plan->n),
+		.n = n,
+		.k = k,
+		.outputs = zw_cp_mul_sat(x->rows, n),
 		.bytes = zw_cp_add_sat(x->cost.hbm_read, x->cost.hbm_written),
 	};
 
@@ -298,7 +299,7 @@ static uint64_t gemm_compute(struct zw_cp_exec *x)
 
 		g.row_tiles[i] = x->rows / rows + !!(x->rows % rows);
 	}
-	g.ops = zw_cp_mul_sat(zw_cp_mul_sat(g.outputs, plan->k), 2);
+	g.ops = zw_cp_mul_sat(zw_cp_mul_sat(g.outputs, k), 2);
 	x->cost.fixed_ps = x->profile->gemm_ps;
 	x->cost.hbm_permille = x->profile->gemm_hbm_permille;
 	x->cost.ops = g.ops;
@@ -314,4 +315,5 @@ const struct zw_cp_impl zw_cp_gemm = {
 	.run = gemm_run,
 	.traffic = gemm_traffic,
 	.compute = gemm_compute,
+	.constant = true,
 };

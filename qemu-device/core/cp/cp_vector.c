@@ -437,21 +437,28 @@ static uint64_t topk_compute(struct zw_cp_exec *x)
 
 /* -- table ------------------------------------------------------------------------------------------------- */
 
-const struct zw_cp_impl zw_cp_rmsnorm = {
-	.validate = rmsnorm_validate, .run = rmsnorm_run, .compute = rmsnorm_compute};
+const struct zw_cp_impl zw_cp_rmsnorm = {.validate = rmsnorm_validate,
+					 .run = rmsnorm_run,
+					 .compute = rmsnorm_compute,
+					 .constant = true};
 const struct zw_cp_impl zw_cp_rope = {.validate = rope_validate,
 				      .prepare = rope_prepare,
 				      .run = rope_run,
 				      .compute = rope_compute};
-const struct zw_cp_impl zw_cp_swiglu = {.run = swiglu_run, .compute = swiglu_compute};
-const struct zw_cp_impl zw_cp_gated_norm = {
-	.validate = gated_norm_validate, .run = gated_norm_run, .compute = gated_norm_compute};
-const struct zw_cp_impl zw_cp_mul_sigmoid = {.run = mul_sigmoid_run,
-					     .compute = mul_sigmoid_compute};
+const struct zw_cp_impl zw_cp_swiglu = {
+	.run = swiglu_run, .compute = swiglu_compute, .constant = true};
+const struct zw_cp_impl zw_cp_gated_norm = {.validate = gated_norm_validate,
+					    .run = gated_norm_run,
+					    .compute = gated_norm_compute,
+					    .constant = true};
+const struct zw_cp_impl zw_cp_mul_sigmoid = {
+	.run = mul_sigmoid_run, .compute = mul_sigmoid_compute, .constant = true};
 const struct zw_cp_impl zw_cp_embed = {.prepare = embed_prepare, .run = embed_run};
-const struct zw_cp_impl zw_cp_add = {.run = add_run, .compute = add_compute};
-const struct zw_cp_impl zw_cp_argmax = {.run = argmax_run, .compute = argmax_compute};
+const struct zw_cp_impl zw_cp_add = {.run = add_run, .compute = add_compute, .constant = true};
+const struct zw_cp_impl zw_cp_argmax = {
+	.run = argmax_run, .compute = argmax_compute, .constant = true};
 const struct zw_cp_impl zw_cp_topk = {.validate = topk_validate,
 				      .prepare = topk_prepare,
 				      .run = topk_run,
-				      .compute = topk_compute};
+				      .compute = topk_compute,
+				      .constant = true};

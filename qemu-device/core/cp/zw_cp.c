@@ -39,6 +39,7 @@ void zw_cp_free(struct zw_cp *cp)
 	zw_cp_kept_drop(&cp->kept);
 	free(cp->x.late);
 	free(cp->x.mem);
+	free(cp->x.small);
 	pthread_mutex_destroy(&cp->lock);
 	zw_cp_replay_fini(&cp->replay);
 	free(cp);
@@ -116,6 +117,8 @@ void zw_cp_reset(struct zw_cp *cp)
 	memset(&cp->sems, 0, sizeof(cp->sems));
 	for (unsigned int i = 0; i < cp->num_queues; i++)
 		forget_queue(cp, i);
+	/* What is known of packets does not outlive the translations. */
+	zw_cp_kept_drop(&cp->kept);
 	zw_cp_replay_reset(&cp->replay);
 	zw_cp_arm(cp);
 }
@@ -137,9 +140,13 @@ uint64_t zw_cp_buffers_loaded(const struct zw_cp *cp)
 
 /* -- accounting ------------------------------------------------------------------------------------------- */
 
+/* Only this thread writes these counters while it is not at rest; anybody may read them. */
 static void pmu_add(_Atomic uint64_t *counter, uint64_t n)
 {
-	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+	uint64_t was = atomic_load_explicit(counter, memory_order_relaxed);
+
+	if (n)
+		atomic_store_explicit(counter, was + n, memory_order_relaxed);
 }
 
 static void account_busy(struct zw_cp *cp, struct zw_cp_queue *q, unsigned int engine, uint64_t ps)
@@ -153,24 +160,23 @@ static void account_busy(struct zw_cp *cp, struct zw_cp_queue *q, unsigned int e
 static void retire(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec *x)
 {
 	const struct zw_cp_cost *cost = &x->cost;
+	const struct zw_cp_work *work = &x->work;
 	uint64_t busy, end;
 	uint64_t hbm_read = zw_cp_add_sat(cost->hbm_read, cost->hbm_early);
-	struct zw_cp_work work;
 
-	zw_cp_work_of(x->profile, cost, &work);
-	end = zw_cp_clock_place(&q->clk, x->op->engine, x->pkt, &work, cost->not_before, &busy);
+	end = zw_cp_clock_place(&q->clk, x->op->engine, x->pkt, work, cost->not_before, &busy);
 	zw_cp_replay_packet(&cp->replay, (unsigned int)(q - cp->queue),
 			    &(struct zw_cp_retired){.job = q->seqno,
 						    .index = (uint32_t)q->packets,
 						    .rows = x->skipped ? 0 : x->rows,
 						    .engine = x->op->engine,
 						    .hdr = x->pkt,
-						    .work = &work,
+						    .work = work,
 						    .sem = x->sem});
 	zw_cp_resident_operands(x);
 	if (x->profile->kv_sram_bytes)
 		zw_cp_kv_retired(&q->kv, x->kv_read, end > q->clk.hbm_free ? end : q->clk.hbm_free,
-				 work.port_ps[ZW_PORT_HBM]);
+				 work->port_ps[ZW_PORT_HBM]);
 	account_busy(cp, q, x->op->engine, busy);
 	q->bytes.hbm_read = zw_cp_add_sat(q->bytes.hbm_read, hbm_read);
 	q->bytes.hbm_written = zw_cp_add_sat(q->bytes.hbm_written, cost->hbm_written);
@@ -178,7 +184,7 @@ static void retire(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec *x
 	q->bytes.sys_written = zw_cp_add_sat(q->bytes.sys_written, cost->sys_written);
 	q->bytes.sram_read = zw_cp_add_sat(q->bytes.sram_read, cost->sram_read);
 	q->bytes.sram_written = zw_cp_add_sat(q->bytes.sram_written, cost->sram_written);
-	q->energy_pj = zw_cp_add_sat(q->energy_pj, work.energy_pj);
+	q->energy_pj = zw_cp_add_sat(q->energy_pj, work->energy_pj);
 	q->packets++;
 	if (cp->cfg.pmu) {
 		struct zw_pmu *pmu = cp->cfg.pmu;
@@ -189,7 +195,7 @@ static void retire(struct zw_cp *cp, struct zw_cp_queue *q, struct zw_cp_exec *x
 		pmu_add(&pmu->sys_written, cost->sys_written);
 		pmu_add(&pmu->sram_read, cost->sram_read);
 		pmu_add(&pmu->sram_written, cost->sram_written);
-		pmu_add(&pmu->energy_pj, work.energy_pj);
+		pmu_add(&pmu->energy_pj, work->energy_pj);
 		pmu_add(&pmu->packets, 1);
 		atomic_fetch_add_explicit(&pmu->progress, 1, memory_order_relaxed);
 	}
@@ -228,6 +234,22 @@ void zw_cp_set_mem_error(struct zw_soc_job *job, int err, const struct zw_mem_fa
 				 ZW_REASON_NONE, packet, 0);
 }
 
+static int look_at_operands(struct zw_cp_exec *x)
+{
+	int err = zw_cp_operands_map(x);
+
+	if (!err && x->op->impl->prepare)
+		err = x->op->impl->prepare(x);
+	if (!err)
+		err = zw_cp_operands_clash(x);
+	if (err)
+		return err;
+	if (x->op->impl->traffic)
+		x->op->impl->traffic(x);
+	zw_cp_known_note_operands(x);
+	return 0;
+}
+
 /*
  * Everything of a packet but its arithmetic. After it x->cost is all that the packet costs, and nothing is written.
  */
@@ -237,17 +259,16 @@ static int prepare_packet(struct zw_cp_exec *x)
 
 	zw_cp_cost_begin(x->profile, x->op->engine, &x->cost);
 	err = zw_cp_operands_begin(x);
-	if (err || x->skipped || !x->rows)
+	if (err || x->skipped || !x->rows) {
+		zw_cp_work_of(x->profile, &x->cost, &x->work);
 		return err;
-	if (x->op->impl->prepare)
-		err = x->op->impl->prepare(x);
-	if (!err)
-		err = zw_cp_operands_clash(x);
+	}
+	err = zw_cp_known_operands(x) ? 0 : look_at_operands(x);
 	if (err)
 		return err;
-	if (x->op->impl->traffic)
-		x->op->impl->traffic(x);
 	zw_cp_resident_hits(x);
+	if (zw_cp_known_cost(x))
+		return 0;
 	zw_cp_traffic_sum(x, &x->cost);
 	if (x->op->impl->compute)
 		x->cost.compute_ps = x->op->impl->compute(x);
@@ -255,6 +276,8 @@ static int prepare_packet(struct zw_cp_exec *x)
 		zw_cp_unfuse(x);
 	if (x->cost.lead_ps)
 		zw_cp_cost_on_chip(x->profile, &x->cost);
+	zw_cp_work_of(x->profile, &x->cost, &x->work);
+	zw_cp_known_note_cost(x);
 	return 0;
 }
 
@@ -320,6 +343,7 @@ static void begin_packet(struct zw_cp *cp, struct zw_cp_queue *q, const struct z
 	struct zw_cp_exec *x = &cp->x;
 	struct zw_view *late = x->late;
 	void **mem = x->mem;
+	char *small = x->small;
 	size_t cap_late = x->cap_late, cap_mem = x->cap_mem;
 
 	memset(x, 0, runs ? sizeof(*x) : offsetof(struct zw_cp_exec, view));
@@ -332,10 +356,12 @@ static void begin_packet(struct zw_cp *cp, struct zw_cp_queue *q, const struct z
 	x->replay = &cp->replay;
 	x->products = &cp->products;
 	x->vm = job->vm;
+	x->known = zw_cp_known_packet(&q->buffer, q->packets, op);
 	x->op = op;
 	x->late = late;
 	x->cap_late = cap_late;
 	x->mem = mem;
+	x->small = small;
 	x->cap_mem = cap_mem;
 }
 
@@ -474,8 +500,10 @@ static bool start_job(struct zw_cp *cp, struct zw_soc_job *job)
 	zw_cp_replay_begin(&cp->replay, job->queue, job->seqno, cp->cfg.profile->job_ps);
 	zw_cp_kv_job(&q->kv, q->clk.now);
 	boundary(cp);
-	if (cp->cfg.timing_only && zw_cp_buffer_again(&cp->cfg, &cp->kept, job, &q->buffer))
+	if (cp->cfg.timing_only && zw_cp_buffer_again(&cp->cfg, &cp->kept, job, &q->buffer)) {
+		zw_cp_known_begin(&q->buffer);
 		return true;
+	}
 	cp->buffers_loaded++;
 	if (zw_cp_buffer_load(&cp->cfg, job, &q->buffer, &where)) {
 		zw_cp_log_failure(&cp->cfg, job, where);
@@ -511,7 +539,7 @@ static void job_over(struct zw_cp *cp, const struct zw_soc_job *job)
 	note_end(cp, job->end_ps);
 	zw_cp_replay_end(&cp->replay, job->queue, job->seqno);
 	if (cp->cfg.pmu)
-		pmu_add(&cp->cfg.pmu->jobs, 1);
+		atomic_fetch_add_explicit(&cp->cfg.pmu->jobs, 1, memory_order_relaxed);
 }
 
 static void end_job(struct zw_cp *cp, struct zw_soc_job *job)
@@ -523,6 +551,13 @@ static void end_job(struct zw_cp *cp, struct zw_soc_job *job)
 	if (job->result_va)
 		write_result(cp, job, q);
 	job_over(cp, job);
+}
+
+/* As many jobs can be interrupted as there are queues: they keep what they need, not what makes them faster. */
+static void interrupt_job(struct zw_cp_queue *q, struct zw_soc_job *job)
+{
+	job->next_offset = q->next_offset;
+	zw_cp_known_drop(&q->buffer);
 }
 
 void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job)
@@ -568,7 +603,7 @@ void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job)
 	if (job->end == ZW_SOC_END_COMPLETE)
 		end_job(cp, job);
 	else
-		job->next_offset = q->next_offset;
+		interrupt_job(q, job);
 	if (job->end == ZW_SOC_END_BLOCKED)
 		zw_cp_replay_blocked(&cp->replay, job->queue);
 	boundary(cp);

@@ -25,6 +25,7 @@
 #include "../engine/zw_kernels.h"
 #include "../zw_cp.h"
 #include "../zw_mem.h"
+#include "../zw_mmu.h"
 #include "../zw_profile.h"
 #include "zw_cp_replay.h"
 
@@ -73,8 +74,20 @@ struct zw_cp_clock {
 	uint64_t hbm_free, sys_read_free, sys_write_free;
 };
 
-uint64_t zw_cp_add_sat(uint64_t a, uint64_t b);
-uint64_t zw_cp_mul_sat(uint64_t a, uint64_t b);
+static inline uint64_t zw_cp_add_sat(uint64_t a, uint64_t b)
+{
+	uint64_t r;
+
+	return __builtin_add_overflow(a, b, &r) ? UINT64_MAX : r;
+}
+
+static inline uint64_t zw_cp_mul_sat(uint64_t a, uint64_t b)
+{
+	uint64_t r;
+
+	return __builtin_mul_overflow(a, b, &r) ? UINT64_MAX : r;
+}
+
 /* Picoseconds for `amount` units at `per_second` * permille / 1000 units per second, rounded up, saturating. */
 uint64_t zw_cp_rate_ps(uint64_t amount, uint64_t per_second, uint32_t permille);
 
@@ -330,6 +343,11 @@ struct zw_cp_impl {
 	 * zw_cp_cost_begin() gave is set here. NULL: bytes are all it costs.
 	 */
 	uint64_t (*compute)(struct zw_cp_exec *x);
+	/*
+	 * prepare and traffic look at the packet, its rows and the translations of its operands and at nothing else, and
+	 * compute at no more than these, traffic and cost: what was found holds as long as these are the same.
+	 */
+	bool constant;
 };
 
 #define ZW_CP_BLOCKED 1
@@ -431,6 +449,47 @@ struct zw_cp_traffic {
 	uint64_t hbm_read, hbm_written, sys_read, sys_written, sram_read, sram_written;
 };
 
+struct zw_cp_extent {
+	uint64_t va, len;
+};
+
+/* -- what a packet came to before (cp_known.c) -- */
+
+#define ZW_CP_KNOWN_OPERANDS 6u
+
+struct zw_cp_known {
+	struct zw_mmu_epoch epoch;
+	uint64_t lookups; /* translations that it took */
+	uint32_t rows;
+	uint8_t n; /* operands; 0: nothing is known */
+	uint8_t n_counted;
+	bool costed; /* cost and work are of operands of which so much is read of HBM as `hbm_read` says */
+	struct {
+		uint8_t index;
+		struct zw_cp_extent extent;
+		struct zw_cp_traffic traffic; /* nothing of it found on the chip */
+		uint64_t hbm_read;            /* the rest was found there */
+	} operand[ZW_CP_KNOWN_OPERANDS];
+	struct zw_cp_cost cost;
+	struct zw_cp_work work;
+};
+
+struct zw_cp_buffer;
+/* The buffer ran before, and will run again: its packets are kept from now on. */
+void zw_cp_known_begin(struct zw_cp_buffer *buf);
+void zw_cp_known_drop(struct zw_cp_buffer *buf);
+/* NULL: the packet is one that has to be looked at. */
+struct zw_cp_known *zw_cp_known_packet(const struct zw_cp_buffer *buf, uint64_t index,
+				       const struct zw_cp_op *op);
+/* In the place of translating and preparing, when rows are read. False: do that. */
+bool zw_cp_known_operands(struct zw_cp_exec *x);
+/* That was done, and nothing was looked for on the chip yet. */
+void zw_cp_known_note_operands(struct zw_cp_exec *x);
+/* In the place of costing, when what is on the chip was found. False: do that. */
+bool zw_cp_known_cost(struct zw_cp_exec *x);
+/* That was done. */
+void zw_cp_known_note_cost(const struct zw_cp_exec *x);
+
 struct zw_cp_exec {
 	const struct zw_cp_config *cfg;
 	const struct zw_profile *profile;
@@ -443,19 +502,21 @@ struct zw_cp_exec {
 	struct zw_cp_products *products;
 	struct zw_cp_sem_use sem; /* what it did with a semaphore */
 	unsigned int vm;
+	struct zw_cp_known *known; /* NULL: look at it */
+	struct zw_mmu_epoch epoch; /* with known: when its operands were looked at */
+	uint64_t lookups;
 	const struct zw_cp_op *op;
 	const void *pkt; /* with all fields of op */
 	bool skipped;    /* by its predicate */
 	uint32_t rows;   /* dim[0] of the [rows] operands, or the indirect count */
 
 	/* by operand */
+	unsigned int n_counted; /* those from here on have no view, traffic or extent */
 	bool mapped[ZW_OP_MAX_TENSORS];
 	int32_t *index[ZW_OP_MAX_TENSORS];
 	struct zw_cp_traffic traffic[ZW_OP_MAX_TENSORS];
 	/* what these bytes are part of, if it may stay on the chip; len 0: it streams by */
-	struct {
-		uint64_t va, len;
-	} extent[ZW_OP_MAX_TENSORS];
+	struct zw_cp_extent extent[ZW_OP_MAX_TENSORS];
 
 	/* views that prepare made, any number */
 	struct zw_view *late;
@@ -463,11 +524,14 @@ struct zw_cp_exec {
 	/* memory that lives as long as the packet */
 	void **mem;
 	size_t n_mem, cap_mem;
+	char *small; /* the same for what is small, NULL: nothing yet */
+	size_t n_small;
 	void *plan; /* from prepare to run; among mem */
 
 	uint64_t scores;   /* attention: query-key pairs of all heads; selection: of one head */
 	uint64_t elements; /* selection: what else it goes through */
 	struct zw_cp_cost cost;
+	struct zw_cp_work work; /* the same, as time lines take it */
 
 	/* why it failed */
 	uint32_t status, reason;
@@ -520,14 +584,13 @@ static inline bool zw_cp_timing_only(const struct zw_cp_exec *x)
 	return x->cfg->timing_only && x->op->engine != ZW_ENGINE_CP;
 }
 
-/* Zero-filled memory that zw_cp_operands_end() frees. NULL: x failed with NO_MEMORY. */
+/* Zero-filled memory that is the packet's until zw_cp_operands_end(). NULL: x failed with NO_MEMORY. */
 void *zw_cp_alloc(struct zw_cp_exec *x, uint64_t count, size_t size);
 
-/*
- * Reads predicate and row count, copies the indexes, maps all operands that are not late. x->skipped or x->rows == 0:
- * nothing to do.
- */
+/* Reads predicate and row count. x->skipped or x->rows == 0: nothing to do. */
 int zw_cp_operands_begin(struct zw_cp_exec *x);
+/* Copies the indexes, maps all operands that are not late. */
+int zw_cp_operands_map(struct zw_cp_exec *x);
 /*
  * After prepare: fails x (INVALID, OVERLAP) if something that will be written is, by two mappings of one page, also
  * something else.
@@ -607,6 +670,8 @@ struct zw_cp_buffer {
 	uint64_t va;
 	uint32_t size;
 	unsigned int vm;
+	struct zw_cp_known *known; /* n_known of its first packets; NULL: none */
+	uint32_t n_known;
 };
 
 /*

@@ -944,6 +944,7 @@ static void in_out(void **state)
 		float was = get_f(e, &pkt.a, 3, 4, 0, 0);
 		zw_mmu_run_begin(e->mmu, VM, 0);
 		assert_int_equal(zw_cp_operands_begin(&x), 0);
+		assert_int_equal(zw_cp_operands_map(&x), 0);
 		assert_int_equal(zw_cp_operands_clash(&x), 0);
 		assert_int_equal(x.traffic[0].hbm_read + x.traffic[0].sys_read, 4 * 5 * 4);
 		assert_int_equal(x.traffic[0].hbm_written + x.traffic[0].sys_written, 4 * 5 * 4);
@@ -959,6 +960,7 @@ static void in_out(void **state)
 		expect_gaps(e, &pkt.a);
 		env_check_guards(e);
 		free(x.mem);
+		free(x.small);
 		free(x.late);
 	}
 }
