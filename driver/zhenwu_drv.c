@@ -24,6 +24,7 @@
 #include "zhenwu_device.h"
 #include "zhenwu_drv.h"
 #include "zhenwu_gem.h"
+#include "zhenwu_prime.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
 #include "zhenwu_submit.h"
@@ -325,7 +326,8 @@ static const struct drm_driver zhenwu_drm_driver = {
 	.open = zhenwu_open,
 	.postclose = zhenwu_postclose,
 	.gem_create_object = zhenwu_gem_create_object,
-	.gem_prime_import = zhenwu_gem_prime_import,
+	.gem_prime_import = zhenwu_prime_import,
+	.gem_prime_import_sg_table = zhenwu_prime_import_sg_table,
 	.ioctls = zhenwu_ioctls,
 	.num_ioctls = ARRAY_SIZE(zhenwu_ioctls),
 	.fops = &zhenwu_fops,

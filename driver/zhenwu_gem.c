@@ -22,6 +22,7 @@
 #include "drm/zhenwu_accel.h"
 #include "zhenwu_device.h"
 #include "zhenwu_gem.h"
+#include "zhenwu_prime.h"
 #include "zhenwu_reset.h"
 #include "zhenwu_vm.h"
 
@@ -86,32 +87,6 @@ void zhenwu_bo_set_vm(struct zhenwu_bo *bo, struct zhenwu_vm *vm)
 	bo->vm_resv = drm_gpuvm_resv_obj(&vm->base);
 	drm_gem_object_get(bo->vm_resv);
 	bo->shmem.base.resv = bo->vm_resv->resv;
-}
-
-/**
- * zhenwu_gem_export() - refuse to make a dma-buf
- * @obj: buffer
- * @flags: of the descriptor
- *
- * Sharing between devices needs rules for caches and for peers that this version does not have.
- *
- * Return: -EOPNOTSUPP.
- */
-struct dma_buf *zhenwu_gem_export(struct drm_gem_object *obj, int flags)
-{
-	return ERR_PTR(-EOPNOTSUPP);
-}
-
-/**
- * zhenwu_gem_prime_import() - refuse dma-bufs
- * @drm: device
- * @buf: buffer
- *
- * Return: -EOPNOTSUPP.
- */
-struct drm_gem_object *zhenwu_gem_prime_import(struct drm_device *drm, struct dma_buf *buf)
-{
-	return ERR_PTR(-EOPNOTSUPP);
 }
 
 /* -- faults ----------------------------------------------------------------------------------- */
@@ -181,8 +156,10 @@ void zhenwu_gem_unmap_dma(struct zhenwu_device *zdev)
 
 	mutex_lock(&zdev->bos.lock);
 	list_for_each_entry(bo, &zdev->bos.list, node)
-		zhenwu_bo_unmap_dma(zdev, bo);
+		if (!(bo->flags & DRM_ZHENWU_BO_IMPORTED))
+			zhenwu_bo_unmap_dma(zdev, bo);
 	mutex_unlock(&zdev->bos.lock);
+	zhenwu_prime_unmap_dma(zdev);
 }
 
 static int zhenwu_system_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
@@ -227,7 +204,10 @@ static const struct drm_gem_object_funcs zhenwu_system_funcs = {
 	.free = zhenwu_system_free,
 	.print_info = drm_gem_shmem_object_print_info,
 	.mmap = zhenwu_system_mmap,
-	.export = zhenwu_gem_export,
+	.export = zhenwu_prime_export,
+	.get_sg_table = drm_gem_shmem_object_get_sg_table,
+	.vmap = drm_gem_shmem_object_vmap,
+	.vunmap = drm_gem_shmem_object_vunmap,
 	.vm_ops = &zhenwu_system_vm_ops,
 };
 
@@ -385,7 +365,7 @@ static const struct vm_operations_struct zhenwu_hbm_vm_ops = {
 static const struct drm_gem_object_funcs zhenwu_hbm_funcs = {
 	.free = zhenwu_hbm_bo_free,
 	.mmap = zhenwu_hbm_bo_mmap,
-	.export = zhenwu_gem_export,
+	.export = zhenwu_prime_export,
 	.vm_ops = &zhenwu_hbm_vm_ops,
 };
 
@@ -574,7 +554,7 @@ int zhenwu_ioctl_bo_mmap_offset(struct drm_device *drm, void *data, struct drm_f
 	bo = to_zhenwu_bo(obj);
 	/* Wherever it is now: what can be done with a buffer does not change when it moves. */
 	if ((bo->flags & DRM_ZHENWU_BO_HBM && !(bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE)) ||
-	    bo->flags & DRM_ZHENWU_BO_USERPTR) {
+	    bo->flags & (DRM_ZHENWU_BO_USERPTR | DRM_ZHENWU_BO_IMPORTED)) {
 		ret = -EACCES;
 		goto out;
 	}
@@ -755,6 +735,8 @@ void zhenwu_gem_show(struct zhenwu_device *zdev, struct seq_file *m)
 
 		if (bo->flags & DRM_ZHENWU_BO_USERPTR)
 			place = "userptr";
+		else if (bo->flags & DRM_ZHENWU_BO_IMPORTED)
+			place = "imported";
 		else if (bo->placement == DRM_ZHENWU_BO_SYSTEM)
 			place = "system";
 		else if (bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE)

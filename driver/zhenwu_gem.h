@@ -21,8 +21,8 @@ struct zhenwu_vm;
  */
 struct zhenwu_bo {
 	/**
-	 * @shmem: GEM object. For HBM only @shmem.base is in use, for memory of a process that and
-	 * @shmem.sgt; one type for all keeps every other place free of the difference.
+	 * @shmem: GEM object. For HBM only @shmem.base is in use, for memory of a process and of a
+	 * dma-buf that and @shmem.sgt; one type for all keeps every other place free of the difference.
 	 */
 	struct drm_gem_shmem_object shmem;
 
@@ -40,6 +40,9 @@ struct zhenwu_bo {
 
 	/** @pins: Memory of a process, or NULL. */
 	struct zhenwu_pins *pins;
+
+	/** @imported: dma-buf that it came in as, or NULL. */
+	struct dma_buf *imported;
 
 	/** @blocks: HBM blocks in the order of the buffer. */
 	struct list_head blocks;
@@ -115,8 +118,6 @@ static inline bool zhenwu_bo_may_be_in(struct zhenwu_bo *bo, struct drm_gpuvm *g
 }
 
 struct drm_gem_object *zhenwu_gem_create_object(struct drm_device *drm, size_t size);
-struct dma_buf *zhenwu_gem_export(struct drm_gem_object *obj, int flags);
-struct drm_gem_object *zhenwu_gem_prime_import(struct drm_device *drm, struct dma_buf *buf);
 void zhenwu_gem_unmap_dma(struct zhenwu_device *zdev);
 void zhenwu_gem_show(struct zhenwu_device *zdev, struct seq_file *m);
 

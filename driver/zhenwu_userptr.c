@@ -24,6 +24,7 @@
 #include "drm/zhenwu_accel.h"
 #include "zhenwu_device.h"
 #include "zhenwu_gem.h"
+#include "zhenwu_prime.h"
 #include "zhenwu_userptr.h"
 #include "zhenwu_vm.h"
 
@@ -152,7 +153,7 @@ static void zhenwu_userptr_free(struct drm_gem_object *obj)
 /* No mmap: who made it has the memory, and nobody else gets it by a handle. */
 static const struct drm_gem_object_funcs zhenwu_userptr_funcs = {
 	.free = zhenwu_userptr_free,
-	.export = zhenwu_gem_export,
+	.export = zhenwu_prime_export,
 };
 
 static int zhenwu_userptr_map_dma(struct zhenwu_device *zdev, struct zhenwu_bo *bo)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <xf86drm.h>
 
+#include "drm_handles.h"
 #include "drm_node.h"
 #include "drm/zhenwu_accel.h"
 
@@ -28,6 +29,7 @@
 struct drm_dev {
 	int fd;
 	uint32_t version; /* (major << 16) | minor */
+	struct zw_drm_handles handles;
 };
 
 static struct drm_dev *drm(const struct zw_dev *dev)
@@ -152,6 +154,7 @@ static int drm_read_telemetry(struct zw_dev *dev, void *samples, uint32_t max, s
 
 static void drm_close(struct zw_dev *dev)
 {
+	zw_drm_handles_fini(&drm(dev)->handles);
 	close(drm(dev)->fd);
 	free(dev->priv);
 }
@@ -179,7 +182,7 @@ static int drm_bo_create(struct zw_bo *bo)
 		return ret == -ENOSPC ? -ENOMEM : ret;
 	bo->size = c.size;
 	bo->id = c.handle;
-	return 0;
+	return zw_drm_handle_made(&drm(bo->dev)->handles, bo->id);
 }
 
 static int drm_bo_from_ptr(struct zw_bo *bo)
@@ -195,25 +198,34 @@ static int drm_bo_from_ptr(struct zw_bo *bo)
 		return -EOPNOTSUPP;
 	ret = call(bo->dev, DRM_IOCTL_ZHENWU_BO_CREATE_USERPTR, &c);
 	bo->id = c.handle;
-	return ret;
+	return ret ? ret : zw_drm_handle_made(&drm(bo->dev)->handles, bo->id);
 }
+
+/* Of a buffer that came in as a dma-buf of somebody else. */
+struct imported {
+	int fd;
+};
 
 static void drm_bo_destroy(struct zw_bo *bo)
 {
-	struct drm_gem_close c = {.handle = bo->id};
+	struct imported *in = bo->priv;
 
-	call(bo->dev, DRM_IOCTL_GEM_CLOSE, &c);
+	zw_drm_handle_drop(&drm(bo->dev)->handles, bo->id);
+	if (in)
+		close(in->fd);
+	free(in);
 }
 
 static int drm_bo_map(struct zw_bo *bo, void **ptr)
 {
 	struct drm_zhenwu_bo_mmap_offset m = {.handle = bo->id};
-	int ret = call(bo->dev, DRM_IOCTL_ZHENWU_BO_MMAP_OFFSET, &m);
+	const struct imported *in = bo->priv;
+	int ret = in ? 0 : call(bo->dev, DRM_IOCTL_ZHENWU_BO_MMAP_OFFSET, &m);
 	void *p;
 
 	if (ret)
 		return ret;
-	p = mmap(NULL, bo->size, PROT_READ | PROT_WRITE, MAP_SHARED, drm(bo->dev)->fd,
+	p = mmap(NULL, bo->size, PROT_READ | PROT_WRITE, MAP_SHARED, in ? in->fd : drm(bo->dev)->fd,
 		 (off_t)m.offset);
 	if (p == MAP_FAILED)
 		return -errno;
@@ -249,17 +261,38 @@ static int drm_bo_export(struct zw_bo *bo, int *fd)
 	return ret == -ENOSYS || ret == -ENOTTY ? -EOPNOTSUPP : ret;
 }
 
+/* Memory of others is mapped by what it came in as. */
+static int keep_dma_buf(struct zw_bo *bo, int fd)
+{
+	struct imported *in = malloc(sizeof(*in));
+
+	if (!in)
+		return -ENOMEM;
+	in->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (in->fd < 0) {
+		int err = -errno;
+
+		free(in);
+		return err;
+	}
+	bo->priv = in;
+	return 0;
+}
+
 static int drm_bo_import(struct zw_bo *bo, int fd)
 {
+	int ret = zw_drm_handle_import(&drm(bo->dev)->handles, fd, &bo->id);
 	struct drm_zhenwu_bo_query_info q = {0};
-	int ret;
 
-	if (drmPrimeFDToHandle(drm(bo->dev)->fd, fd, &bo->id)) {
-		ret = -errno;
+	/* what the core says of a number that is no file */
+	if (ret == -EBADF)
+		return -EINVAL;
+	if (ret)
 		return ret == -ENOSYS || ret == -ENOTTY ? -EOPNOTSUPP : ret;
-	}
 	q.handle = bo->id;
 	ret = call(bo->dev, DRM_IOCTL_ZHENWU_BO_QUERY_INFO, &q);
+	if (!ret && q.flags & DRM_ZHENWU_BO_IMPORTED)
+		ret = keep_dma_buf(bo, fd);
 	if (ret) {
 		drm_bo_destroy(bo);
 		return ret;
@@ -696,6 +729,7 @@ static int open_entry(struct zw_dev *dev, const struct zw_dev_entry *e,
 	}
 	d->fd = fd;
 	d->version = major << 16 | minor;
+	zw_drm_handles_init(&d->handles, fd);
 	dev->priv = d;
 	dev->ops = &drm_ops;
 	dev->transport = ZW_TRANSPORT_DRM;

@@ -6,11 +6,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#include <linux/udmabuf.h>
 
 #include "kselftest_harness.h"
 #include "zw_kst.h"
@@ -151,35 +148,6 @@ TEST_F(mem, exclusive_buffers)
 	struct drm_zhenwu_bo_create c = {
 		.size = MIB, .flags = VISIBLE, .exclusive_vm_id = self->vm};
 	EXPECT_EQ(-ENOENT, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_BO_CREATE, &c));
-}
-
-/* Buffers are not shared with other devices: neither out nor in. */
-TEST_F(mem, prime_is_refused)
-{
-	uint32_t bo = zw_bo(self->fd, 4096, DRM_ZHENWU_BO_SYSTEM), handle;
-	struct udmabuf_create u = {.size = 4096};
-	int fd = -1, dev, mem;
-
-	EXPECT_NE(0, drmPrimeHandleToFD(self->fd, bo, DRM_CLOEXEC | DRM_RDWR, &fd));
-	EXPECT_EQ(EOPNOTSUPP, errno);
-	/* A file that is no dma-buf, then one that is. */
-	mem = memfd_create("prime", MFD_ALLOW_SEALING);
-	ASSERT_LE(0, mem);
-	EXPECT_NE(0, drmPrimeFDToHandle(self->fd, mem, &handle));
-	EXPECT_EQ(EINVAL, errno);
-	dev = open("/dev/udmabuf", O_RDWR);
-	if (dev < 0)
-		SKIP(return, "no udmabuf to import");
-	ASSERT_EQ(0, ftruncate(mem, 4096));
-	ASSERT_EQ(0, fcntl(mem, F_ADD_SEALS, F_SEAL_SHRINK));
-	u.memfd = mem;
-	fd = ioctl(dev, UDMABUF_CREATE, &u);
-	ASSERT_LE(0, fd);
-	EXPECT_NE(0, drmPrimeFDToHandle(self->fd, fd, &handle));
-	EXPECT_EQ(EOPNOTSUPP, errno);
-	close(fd);
-	close(dev);
-	close(mem);
 }
 
 /* What one file has is nothing to another, not even of the same process. */

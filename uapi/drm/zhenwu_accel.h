@@ -20,6 +20,7 @@ extern "C" {
  *   2.2 - buffer objects over memory of the process: BO_CREATE_USERPTR
  *   2.3 - samples of the device: TELEMETRY_SET, TELEMETRY_READ
  *   2.4 - DRM_ZHENWU_BO_FAILED
+ *   2.5 - dma-bufs in and out: DRM_ZHENWU_BO_IMPORTED
  * - Structures are aligned on 64 bits and have the same layout for 32- and 64-bit user space.
  * - Fields are only added at the end. Longer structures from newer user space are accepted when the
  *   unknown part is zero; shorter ones are zero-extended.
@@ -81,6 +82,20 @@ extern "C" {
  * A job may wait in a semaphore packet as long as it likes. One that runs and makes no progress is
  * ended like any other. The device trusts nothing in these rings: nonsense in them ends the queue,
  * and nothing else.
+ */
+
+/**
+ * DOC: Zhenwu dma-bufs
+ *
+ * DRM_IOCTL_PRIME_HANDLE_TO_FD makes a dma-buf of a buffer that can only be in system memory:
+ * -EOPNOTSUPP for one that may be in HBM and for memory of a process, -EINVAL for one that belongs
+ * to a VM. What comes in by DRM_IOCTL_PRIME_FD_TO_HANDLE is a buffer in system memory; it has to
+ * consist of whole pages (-EINVAL), BO_MMAP_OFFSET of it is -EACCES, as the dma-buf itself is
+ * mapped. A dma-buf of this device becomes the buffer that it was made of.
+ *
+ * The memory stays where it is and as it is until the last mapping in a VM is gone. Jobs put no
+ * fences on dma-bufs and wait for none there: a syncobj's sync file is carried over with
+ * DMA_BUF_IOCTL_IMPORT_SYNC_FILE, what others put there with DMA_BUF_IOCTL_EXPORT_SYNC_FILE.
  */
 
 /** enum drm_zhenwu_ioctl_id - numbers of the ioctls, from DRM_COMMAND_BASE on. */
@@ -457,6 +472,11 @@ enum drm_zhenwu_bo_flags {
 	 * is made anew has other pages. Returned by QUERY_INFO, given to nothing.
 	 */
 	DRM_ZHENWU_BO_FAILED = 1 << 6,
+	/**
+	 * @DRM_ZHENWU_BO_IMPORTED: It came in as a dma-buf, by DRM_IOCTL_PRIME_FD_TO_HANDLE.
+	 * Returned by QUERY_INFO, given to nothing.
+	 */
+	DRM_ZHENWU_BO_IMPORTED = 1 << 7,
 };
 
 /**
@@ -519,7 +539,7 @@ struct drm_zhenwu_bo_mmap_offset {
 	__u32 pad;
 	/**
 	 * @offset: Returned offset; MBZ on input. -EACCES for a buffer that may be in HBM and is
-	 * not CPU visible, and for memory of a process.
+	 * not CPU visible, for memory of a process and for what was imported.
 	 */
 	__u64 offset;
 };
