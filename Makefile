@@ -23,6 +23,7 @@ DRAFT ?= none
 # make fidelity, make claims
 SILICON ?= tests/fidelity/h100-sxm.json
 JSON ?=
+SENSITIVITY ?=
 export PROFILE
 
 # make vm QEMU_ARGS="-m 4G", make kselftest TESTS="bo vm", make modules KDIR=/lib/modules/...,
@@ -55,7 +56,8 @@ help:
 	@echo '                         without and with an IOMMU; KERNEL=vm|next TESTS="name..."'
 	@echo '  make fuzz              fuzzes until stopped: FUZZ=device|cmd|tokenizer|... TIME=seconds'
 	@echo '  make bench             benchmarks: a table, and JSON in build/bench/'
-	@echo '  make fidelity          simulated times against measured ones; SILICON=rows.json PROFILE=name|file JSON=file'
+	@echo '  make fidelity          simulated times against measured ones; SILICON=rows.json PROFILE=name|file JSON=file;'
+	@echo '                         SENSITIVITY=1: what moves when a coefficient doubles or halves'
 	@echo '  make claims            what the press claims of the chips, as experiments; PROFILE=name|file JSON=file'
 	@echo
 	@echo '  make qemu              QEMU with the device       (build/qemu)'
@@ -135,8 +137,8 @@ bench: packages qemu firmware modules native
 fidelity:
 	@$(S)/bootstrap native
 	@$(S)/build-step fidelity
-	@tests/fidelity/fidelity.py "$(SILICON)" --svg "$(BUILD)/fidelity.svg" $(if $(JSON),--json "$(JSON)") \
-		--profile "$(if $(filter file default undefined,$(origin PROFILE)),h100-sxm,$(PROFILE))"
+	@tests/fidelity/$(if $(SENSITIVITY),sensitivity.py,fidelity.py) "$(SILICON)" $(if $(JSON),--json "$(JSON)") \
+		$(if $(SENSITIVITY),,--svg "$(BUILD)/fidelity.svg") --profile "$(if $(filter file default undefined,$(origin PROFILE)),h100-sxm,$(PROFILE))"
 
 claims:
 	@$(S)/bootstrap native

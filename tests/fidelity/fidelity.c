@@ -4,9 +4,14 @@
  * a line: "<picoseconds> <picojoules> <bytes of HBM>", or "-" if the device has no packet for it.
  *
  *	zw-fidelity PROFILE [KEYS]
+ *	zw-fidelity --figures PROFILE
  *
  * PROFILE: a built-in profile, or a profile file (a name with a slash). KEYS: a file with further keys, which replace
- * those of the profile: other kernels on the same card.
+ * those of the profile: other kernels on the same card. A line "change KEY = VALUE; KEY = VALUE..." changes keys of that
+ * for the rows behind it ("x2" and "/2": as many times as much), and "change" alone ends it. First of all, and for each
+ * such line, a line comes: "<tdp_watts> <idle_watts>".
+ *
+ * --figures: a line for each figure of the profile instead, "<name> <value> <least> <most> <source>".
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -62,35 +67,6 @@ unsigned int row_dtype(const struct row *r, const char *key)
 	return 0;
 }
 
-static int append(const char *data, size_t n, char **text, size_t *len)
-{
-	char *more = realloc(*text, *len + n);
-
-	if (!more)
-		return -1;
-	memcpy(more + *len, data, n);
-	*text = more;
-	*len += n;
-	return 0;
-}
-
-static int append_file(const char *path, char **text, size_t *len)
-{
-	FILE *f = fopen(path, "rb");
-	char buf[4096];
-	int ret = 0;
-	size_t n;
-
-	if (!f) {
-		fprintf(stderr, "fidelity: %s: %s\n", path, strerror(errno));
-		return -1;
-	}
-	while (!ret && (n = fread(buf, 1, sizeof(buf), f)))
-		ret = append(buf, n, text, len);
-	fclose(f);
-	return ret;
-}
-
 /* A built-in profile, or a profile file (a name with a slash). */
 static int load_profile(const char *name, struct zw_profile *p)
 {
@@ -111,41 +87,71 @@ static int load_profile(const char *name, struct zw_profile *p)
 	return 0;
 }
 
-static bool has_key(const char *text, size_t len, const char *key)
-{
-	size_t n = strlen(key);
-
-	for (const char *line = text; line;) {
-		size_t left = len - (size_t)(line - text);
-
-		if (left > n && !memcmp(line, key, n) && strchr(" \t=", line[n]))
-			return true;
-		line = memchr(line, '\n', left);
-		line = line && (size_t)(line - text) + 1 < len ? line + 1 : NULL;
-	}
-	return false;
-}
-
 /* The figures that a file of keys names replace those of the profile, whether that is built-in or from a file. */
 static int replace_keys(const char *path, struct zw_profile *p)
 {
-	const struct zw_profile_key *k;
-	char err[300], *text = NULL;
-	struct zw_profile q;
-	size_t len = 0;
-	int ret = append("base = 810e\n", strlen("base = 810e\n"), &text, &len);
+	FILE *f = fopen(path, "rb");
+	char text[16384], err[300];
+	size_t n;
 
-	ret = ret ? ret : append_file(path, &text, &len);
-	if (!ret && zw_profile_parse(text, len, &q, err, sizeof(err))) {
-		fprintf(stderr, "fidelity: %s: %s\n", path, err);
-		ret = -1;
+	if (!f) {
+		fprintf(stderr, "fidelity: %s: %s\n", path, strerror(errno));
+		return -1;
 	}
-	for (size_t i = 0; !ret && (k = zw_profile_key_at(i)); i++)
-		if (has_key(text, len, k->name))
-			memcpy((char *)p + k->offset, (const char *)&q + k->offset,
-			       k->wide ? sizeof(uint64_t) : sizeof(uint32_t));
-	free(text);
-	return ret;
+	n = fread(text, 1, sizeof(text), f);
+	fclose(f);
+	if (n == sizeof(text)) {
+		fprintf(stderr, "fidelity: %s: longer than %zu bytes\n", path, sizeof(text) - 1);
+		return -1;
+	}
+	if (!zw_profile_change(text, n, p, err, sizeof(err)))
+		return 0;
+	fprintf(stderr, "fidelity: %s: %s\n", path, err);
+	return -1;
+}
+
+static uint64_t figure(const struct zw_profile *p, const struct zw_profile_key *k)
+{
+	uint32_t narrow;
+	uint64_t wide;
+
+	memcpy(&narrow, (const char *)p + k->offset, sizeof(narrow));
+	if (!k->wide)
+		return narrow;
+	memcpy(&wide, (const char *)p + k->offset, sizeof(wide));
+	return wide;
+}
+
+static int print_figures(const struct zw_profile *p)
+{
+	const struct zw_profile_key *k;
+
+	for (size_t i = 0; (k = zw_profile_key_at(i)); i++) {
+		const char *source = zw_profile_source(p, k->name);
+
+		printf("%s %" PRIu64 " %" PRIu64 " %" PRIu64 " %s\n", k->name, figure(p, k), k->min,
+		       k->max, source ? source : "-");
+	}
+	return 0;
+}
+
+/* Keys of `base`, parted by ';', for the rows to come. */
+static int change(struct machine *m, const struct zw_profile *base, char *keys)
+{
+	struct zw_profile p = *base;
+	char err[300];
+
+	for (char *c = keys; *c; c++)
+		if (*c == ';')
+			*c = '\n';
+	if (zw_profile_change(keys, strlen(keys), &p, err, sizeof(err))) {
+		fprintf(stderr, "fidelity: change: %s\n", err);
+		return -1;
+	}
+	if (machine_set_profile(m, &p))
+		return -1;
+	printf("%" PRIu32 " %" PRIu32 "\n", p.tdp_watts, p.idle_watts);
+	return 0;
 }
 
 static int answer(struct machine *m, const struct row *r)
@@ -167,32 +173,47 @@ static int answer(struct machine *m, const struct row *r)
 	return 0;
 }
 
-int main(int argc, char **argv)
+/* 0, or the exit status. */
+static int answer_all(const struct zw_profile *profile)
 {
+	static const char word[] = "change";
+	struct machine *m = machine_new(profile);
 	char line[1024];
-	struct zw_profile profile;
-	struct machine *m;
 	int ret = 0;
 
-	if (argc != 2 && argc != 3) {
-		fprintf(stderr, "usage: zw-fidelity PROFILE [KEYS] <ROWS\n");
-		return 2;
-	}
-	if (load_profile(argv[1], &profile) || (argc == 3 && replace_keys(argv[2], &profile)))
-		return 2;
-	m = machine_new(&profile);
 	if (!m)
 		return 2;
-	printf("%" PRIu32 " %" PRIu32 "\n", profile.tdp_watts, profile.idle_watts);
+	printf("%" PRIu32 " %" PRIu32 "\n", profile->tdp_watts, profile->idle_watts);
 	while (!ret && fgets(line, sizeof(line), stdin)) {
 		struct row r = {.text = line};
 
 		line[strcspn(line, "\n")] = '\0';
-		if (answer(m, &r)) {
+		if (!strncmp(line, word, strlen(word))) {
+			ret = change(m, profile, line + strlen(word)) ? 1 : 0;
+		} else if (answer(m, &r)) {
 			fprintf(stderr, "fidelity: in row: %s\n", line);
 			ret = 1;
 		}
 	}
 	machine_free(m);
 	return ret;
+}
+
+int main(int argc, char **argv)
+{
+	bool figures = argc == 3 && !strcmp(argv[1], "--figures");
+	struct zw_profile profile;
+
+	if (argc != 2 && argc != 3) {
+		fprintf(stderr, "usage: zw-fidelity PROFILE [KEYS] <ROWS\n"
+				"       zw-fidelity --figures PROFILE\n");
+		return 2;
+	}
+	if (load_profile(argv[figures ? 2 : 1], &profile))
+		return 2;
+	if (figures)
+		return print_figures(&profile);
+	if (argc == 3 && replace_keys(argv[2], &profile))
+		return 2;
+	return answer_all(&profile);
 }

@@ -22,6 +22,7 @@ from zw_plot.fidelity import draw, label  # noqa: E402
 SHAPE = ("op", "hq", "hkv", "d", "s", "b", "ctx", "dtype")
 # What runs on other kernels of attention than the fastest ones.
 STEPS = ("prefill", "decode")
+DEFAULT_PROGRAM = os.path.join(HERE, "../../build/native/tests/fidelity/zw-fidelity")
 OTHER_KERNELS = "flash-attention-2.keys"
 
 # Limits in per cent: group, mean, 90th percentile.
@@ -62,12 +63,20 @@ def line_of(row):
     return " ".join(f"{k}={v}" for k, v in row.items() if k != "note" and not isinstance(v, float))
 
 
+def on_other_kernels(row):
+    return row["op"] in STEPS or (row["op"] == "power" and row["what"] == "attn_prefill")
+
+
+def profile_path(name):
+    """A path without a slash would be taken for a built-in profile."""
+    return "./" + name if "/" not in name and os.path.exists(name) else name
+
+
 def simulate(program, profile, rows, keys):
     """[(us, joule) or None], tdp, idle: each row on the kernels that it was measured with, which `keys` describes."""
     out, tdp, idle = [None] * len(rows), 0, 0
     for other in (False, True):
-        mine = [i for i, r in enumerate(rows)
-                if other == (r["op"] in STEPS or (r["op"] == "power" and r["what"] == "attn_prefill"))]
+        mine = [i for i, r in enumerate(rows) if on_other_kernels(r) == other]
         run = subprocess.run([program, profile] + ([keys] if other and keys else []), text=True, capture_output=True,
                              input="".join(line_of(rows[i]) + "\n" for i in mine), check=False)
         if run.returncode:
@@ -156,16 +165,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows")
     parser.add_argument("--profile", default="h100-sxm", help="a built-in profile, or a profile file")
-    parser.add_argument("--program", default=os.path.join(HERE, "../../build/native/tests/fidelity/zw-fidelity"))
+    parser.add_argument("--program", default=DEFAULT_PROGRAM)
     parser.add_argument("--json", help="writes the figures there")
     parser.add_argument("--svg", help="draws them there")
     parser.add_argument("--quiet", action="store_true", help="the groups only")
     parser.add_argument("--check", action="store_true", help="fails if a limit is exceeded")
     args = parser.parse_args()
-    profile = args.profile
-    # A path without a slash would be taken for a built-in profile.
-    if "/" not in profile and os.path.exists(profile):
-        profile = "./" + profile
+    profile = profile_path(args.profile)
     with open(args.rows, encoding="utf-8") as f:
         data = json.load(f)
     rows = fastest(data["rows"])
@@ -175,7 +181,8 @@ def main():
     print_table([] if args.quiet else figs, groups)
     if args.json:
         with open(args.json, "w", encoding="utf-8") as f:
-            json.dump({"rows": args.rows, "profile": args.profile, "groups": groups, "figures": figs}, f, indent=1)
+            json.dump({"rows": args.rows, "profile": args.profile, "groups": groups, "figures": figs}, f, indent=1,
+                      allow_nan=False)
             f.write("\n")
     if args.svg:
         with open(args.svg, "w", encoding="utf-8") as f:

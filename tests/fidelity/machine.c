@@ -52,6 +52,24 @@ struct machine *machine_new(const struct zw_profile *profile)
 	return machine_new_sized(profile, MOST);
 }
 
+/* The command processor that stands for the profile: it is what all of it goes into. */
+static bool make_cp(struct machine *m)
+{
+	struct zw_cp_config cc = {.profile = &m->profile,
+				  .num_queues = 1,
+				  .mmu = m->mmu,
+				  .pool = m->pool,
+				  .pmu = &m->pmu,
+				  .log = keep_log,
+				  .log_opaque = m,
+				  .timing_only = true};
+
+	m->cp = m->mmu && m->pool ? zw_cp_new(&cc) : NULL;
+	if (!m->cp)
+		fprintf(stderr, "machine: no memory\n");
+	return m->cp;
+}
+
 struct machine *machine_new_sized(const struct zw_profile *profile, uint64_t bytes)
 {
 	struct machine *m = calloc(1, sizeof(*m));
@@ -69,24 +87,26 @@ struct machine *machine_new_sized(const struct zw_profile *profile, uint64_t byt
 	struct zw_mmu_config mc = {.hbm = &m->hbm, .ops = &m->ops, .opaque = m, .pmu = &m->pmu};
 	m->mmu = zw_mmu_new(&mc);
 	m->pool = zw_pool_new(0);
-	struct zw_cp_config cc = {.profile = &m->profile,
-				  .num_queues = 1,
-				  .mmu = m->mmu,
-				  .pool = m->pool,
-				  .pmu = &m->pmu,
-				  .log = keep_log,
-				  .log_opaque = m,
-				  .timing_only = true};
-	m->cp = m->mmu && m->pool ? zw_cp_new(&cc) : NULL;
-	if (m->cp)
-		map_memory(m);
-	if (!m->cp || zw_mmu_set_root(m->mmu, VM, m->tables_at, true)) {
+	if (!make_cp(m)) {
+		machine_free(m);
+		return NULL;
+	}
+	map_memory(m);
+	if (zw_mmu_set_root(m->mmu, VM, m->tables_at, true)) {
 		fprintf(stderr, "machine: no memory\n");
 		machine_free(m);
 		return NULL;
 	}
 	machine_clear(m);
 	return m;
+}
+
+int machine_set_profile(struct machine *m, const struct zw_profile *profile)
+{
+	zw_cp_free(m->cp);
+	m->profile = *profile;
+	machine_clear(m);
+	return make_cp(m) ? 0 : -1;
 }
 
 void machine_free(struct machine *m)

@@ -20,6 +20,8 @@ struct machine *machine_new(const struct zw_profile *profile);
 struct machine *machine_new_sized(const struct zw_profile *profile, uint64_t bytes);
 void machine_free(struct machine *m);
 const struct zw_profile *machine_profile(const struct machine *m);
+/* Another chip on the same memory, which is forgotten. -1, and a line on stderr: out of memory, and there is only machine_free(). */
+int machine_set_profile(struct machine *m, const struct zw_profile *profile);
 
 /* Forgets all memory and all packets. */
 void machine_clear(struct machine *m);
