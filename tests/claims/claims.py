@@ -7,6 +7,7 @@ is lost when a resource costs nothing on both sides (shares need not add up: sev
 """
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../runtime/plot"))
 sys.dont_write_bytecode = True
 
-from zw_plot.claims import NAMES, draw  # noqa: E402
+from zw_plot.claims import ENDLESS, NAMES, draw  # noqa: E402
 
 FREES = ("hbm", "compute", "launches", "sram")
 FIELDS = ("ps", "attn_ps", "vector_ps", "launch_ps", "pj", "packets", "primitives")
@@ -33,7 +34,7 @@ class Claim:
 
     def verdict(self, gain):
         low = self.low if self.low is not None else 1.01
-        if gain > self.high * 1.005:
+        if gain is None or gain > self.high * 1.005:
             return "more"
         return "given" if gain >= low * 0.995 else "not given"
 
@@ -91,8 +92,11 @@ def measure(program, profile, models):
 
 
 def ratio(metric, sides, idle):
+    """Without the feature over with it. None: something over nothing, more than any number."""
     off, on = metric(sides["off"], idle), metric(sides["on"], idle)
-    return off / on if on > 0 else float("inf")
+    if on > 0:
+        return off / on
+    return None if off > 0 else 1.0
 
 
 def made_by(metric, frees, idle):
@@ -120,6 +124,10 @@ def table(data, idle):
     return rows
 
 
+def times(gain):
+    return f"{gain:.2f}x" if gain is not None else ENDLESS
+
+
 def print_table(rows):
     for claim in CLAIMS:
         mine = [r for r in rows if r["claim"] == claim.key]
@@ -127,12 +135,12 @@ def print_table(rows):
             continue
         print(f"\n{claim.title}: claimed {claim.text()}")
         for r in mine:
-            others = ", ".join(f"{n} {g:.2f}x" for n, g in r["others"].items())
+            others = ", ".join(f"{n} {times(g)}" for n, g in r["others"].items())
             why = ", ".join(f"{NAMES[n]} {100 * s:.0f} %" for n, s in r["made_by"].items() if s >= 0.1)
-            print(f"  {r['case']:24} {r['unit']} {r['gain']:6.2f}x  {r['verdict']:9}  {others:44} {why or '-'}")
-        gains = [r["gain"] for r in mine]
+            print(f"  {r['case']:24} {r['unit']} {times(r['gain']):>7}  {r['verdict']:9}  {others:44} {why or '-'}")
+        gains = sorted((r["gain"] for r in mine), key=lambda g: (g is None, g))
         given = sum(r["verdict"] != "not given" for r in mine)
-        print(f"  simulated {min(gains):.2f}x to {max(gains):.2f}x: given, or more, in {given} of {len(mine)} cases")
+        print(f"  simulated {times(gains[0])} to {times(gains[-1])}: given, or more, in {given} of {len(mine)} cases")
 
 
 def check(rows):
@@ -145,9 +153,9 @@ def check(rows):
         for r in mine:
             for name, gain in [(r["unit"], r["gain"]), *r["others"].items()]:
                 # a product of one row fills no tile, and vector units have none to fill
-                if gain < 0.98:
+                if gain is not None and gain < 0.98:
                     bad.append(f"{claim.key} {r['case']}: {name} {gain:.4f}x")
-        best = max(mine, key=lambda r: r["gain"], default=None)
+        best = max(mine, key=lambda r: math.inf if r["gain"] is None else r["gain"], default=None)
         if best and best["made_by"].get(claim.expect, 0) < 0.5:
             bad.append(f"{claim.key} {best['case']}: not made by {claim.expect}: {best['made_by']}")
     for line in bad:
@@ -174,7 +182,7 @@ def main():
     print_table(rows)
     if args.json:
         with open(args.json, "w", encoding="utf-8") as f:
-            json.dump({"profile": name, "idle_watts": idle, "rows": rows}, f, indent=1)
+            json.dump({"profile": name, "idle_watts": idle, "rows": rows}, f, indent=1, allow_nan=False)
             f.write("\n")
     if args.svg:
         with open(args.svg, "w", encoding="utf-8") as f:

@@ -43,6 +43,28 @@ def group_of(row):
     return "vector"
 
 
+def read_rows(path):
+    """The rows of a file, and the keys of what ran on other kernels. What no error can be told of ends the program."""
+    def no_constant(name):
+        raise ValueError(f"{name} is no JSON")
+
+    try:
+        with open(path, encoding="utf-8") as f:
+            data = json.load(f, parse_constant=no_constant)
+        rows = data["rows"]
+        for i, row in enumerate(rows):
+            measured = "watts" if row["op"] == "power" else "us"
+            # 1e999 is a number of JSON, too
+            if isinstance(row[measured], bool) or not 0 < float(row[measured]) < 1e300 or float(row[measured]) < 1e-300:
+                raise ValueError(f"{measured} of row {i + 1}, {row[measured]}, is not above 0, or has no end")
+    except KeyError as e:
+        sys.exit(f"fidelity: {path}: a row, or the file, has no {e}")
+    except (OSError, ValueError, TypeError) as e:
+        sys.exit(f"fidelity: {path}: {e}")
+    keys = data.get("step_keys", OTHER_KERNELS)
+    return fastest(rows), keys and os.path.join(HERE, keys)
+
+
 def fastest(rows):
     """Of rows that differ by their backend alone the fastest one."""
     best, out = {}, []
@@ -172,11 +194,8 @@ def main():
     parser.add_argument("--check", action="store_true", help="fails if a limit is exceeded")
     args = parser.parse_args()
     profile = profile_path(args.profile)
-    with open(args.rows, encoding="utf-8") as f:
-        data = json.load(f)
-    rows = fastest(data["rows"])
-    keys = data.get("step_keys", OTHER_KERNELS)
-    figs = figures(rows, *simulate(args.program, profile, rows, keys and os.path.join(HERE, keys)))
+    rows, keys = read_rows(args.rows)
+    figs = figures(rows, *simulate(args.program, profile, rows, keys))
     groups = summary(figs)
     print_table([] if args.quiet else figs, groups)
     if args.json:

@@ -16,8 +16,7 @@ import sys
 
 sys.dont_write_bytecode = True
 
-from fidelity import (DEFAULT_PROGRAM, HERE, OTHER_KERNELS, fastest, figures, line_of,  # noqa: E402
-                      on_other_kernels, profile_path)
+from fidelity import DEFAULT_PROGRAM, figures, line_of, on_other_kernels, profile_path, read_rows  # noqa: E402
 
 LEAST = 0.5  # per cent: less is not said
 # The order of the groups, and how a table calls them.
@@ -215,10 +214,7 @@ def main():
     parser.add_argument("--page", metavar="F", help="writes the table there")
     parser.add_argument("--check", action="store_true", help="fails if the table of --page is another one")
     args = parser.parse_args()
-    with open(args.rows, encoding="utf-8") as f:
-        data = json.load(f)
-    keys = data.get("step_keys", OTHER_KERNELS)
-    found, base = measure(args.program, profile_path(args.profile), fastest(data["rows"]), keys and os.path.join(HERE, keys))
+    found, base = measure(args.program, profile_path(args.profile), *read_rows(args.rows))
     if not args.check:
         for figure, columns in found:
             print(f"{figure.name} = {text_of(figure.name, figure.value)} ({figure.source})")

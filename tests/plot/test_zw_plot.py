@@ -161,7 +161,43 @@ def scripts(tmp):
             ok(len(s.all("row", "circle")) == sum(f["unit"] == "us" and f["simulated"] is not None for f in o["figures"]),
                "fidelity: a point for each row")
         out[kind] = data
+    endless(tmp)
+    wrong_rows(tmp)
     return out
+
+
+def wrong_rows(tmp):
+    """Rows that no error can be told of are refused: one of a measured time of 0 would be without end."""
+    for us, why in (("0", "is not above 0"), ("-1", "is not above 0"), ("1e999", "has no end"), ("NaN", "NaN is no JSON"),
+                    ("1e-320", "is not above 0"), ("true", "is not above 0"), ("[]", "not 'list'")):
+        rows, data = (os.path.join(tmp, f"wrong-{e}.json") for e in ("rows", "data"))
+        with open(rows, "w") as f:
+            f.write(f'{{"rows": [{{"op": "node", "us": {us}}}]}}')
+        p = run(sys.executable, os.path.join(TESTS, "fidelity/fidelity.py"), rows, "--program", ZW_FIDELITY, "--json", data)
+        text = p.stderr.decode()
+        ok(p.returncode == 1 and text.count("\n") == 1 and f"fidelity: {rows}: " in text and why in text and not os.path.exists(data),
+           f"fidelity: a row that took {us}", text)
+
+
+def no_constant(name):
+    raise ValueError(name)
+
+
+def endless(tmp):
+    """A chip whose tensor engine takes no energy: what it gains has no number, and JSON has none for it."""
+    profile, data = (os.path.join(tmp, f"endless.{e}") for e in ("profile", "json"))
+    with open(profile, "w") as f:
+        f.write("base = 810e\nbf16_flop_fj = 0\ni8_op_fj = 0\nhbm_byte_fj = 0\nidle_watts = 0\n")
+    p = run(sys.executable, os.path.join(TESTS, "claims/claims.py"), "0.6b", "--program", ZW_CLAIMS, "--profile", profile, "--json",
+            data)
+    with open(data) as f:
+        rows = json.load(f, parse_constant=no_constant)["rows"]
+    none = [r for r in rows if r["gain"] is None]
+    ok(p.returncode == 0 and none and all(r["claim"] == "tensor" and r["verdict"] == "more" for r in none),
+       "claims: a gain without end is null", p.stderr.decode())
+    drawn = run(ZW_PLOT, "claims", data)
+    ok(drawn.returncode == 0 and drawn.stdout.decode().count(">endless, ") == len(none), "claims: it is drawn",
+       drawn.stderr.decode())
 
 
 # ---- what is wrong ----
