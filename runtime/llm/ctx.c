@@ -345,11 +345,6 @@ static int create(struct zw_ctx *c, struct zw_error *err)
 		ret = check_delta(c, err);
 	if (!ret)
 		ret = check_without(c, err);
-	/* Which keys are selected is a result of computing, and so is what attending to them takes. */
-	if (!ret && c->m->timing_only && c->o.sparse)
-		ret = llm_fail(err, -EOPNOTSUPP,
-			       "sparse attention needs a device that computes: what it takes "
-			       "depends on the keys that it selects");
 	if (ret)
 		return ret;
 	c->block_bytes = (uint64_t)LLM_BLOCK_TOKENS * c->needs.kv_heads * c->needs.kv_dim *

@@ -700,7 +700,6 @@ static int check_timing(const struct run_args *a)
 			  : a->save_session   ? "--save-session"
 			  : a->record_routing ? "--record-routing"
 			  : a->draft          ? "--draft"
-			  : a->sparse.kind    ? "--sparse"
 			  : a->num_stop       ? "--stop"
 					      : NULL;
 

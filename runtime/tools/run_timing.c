@@ -125,6 +125,7 @@ static int open_context(struct timing *t)
 	};
 	struct zw_error err;
 
+	tool_set_sparse(&a->sparse, &opt);
 	if (choose_vocab(t, &opt.vocab))
 		return EXIT_FAILURE;
 	if (!opt.context)

@@ -128,6 +128,11 @@ const struct zw_profile *machine_profile(const struct machine *m)
 void machine_clear(struct machine *m)
 {
 	m->used = ALIGN;
+	machine_clear_packets(m);
+}
+
+void machine_clear_packets(struct machine *m)
+{
 	m->cmd_bytes = 0;
 }
 

@@ -25,6 +25,8 @@ int machine_set_profile(struct machine *m, const struct zw_profile *profile);
 
 /* Forgets all memory and all packets. */
 void machine_clear(struct machine *m);
+/* Forgets all packets, and no memory. */
+void machine_clear_packets(struct machine *m);
 /* Addresses of `bytes` bytes that nothing has touched; where memory is reserved ends the program if there are none. */
 uint64_t machine_alloc(struct machine *m, uint64_t bytes);
 /* Index operands are read also when only time counts. */

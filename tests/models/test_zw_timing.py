@@ -79,6 +79,27 @@ def equal():
                f"{name}: routing is a matter of time")
 
 
+def sparse():
+    """Lists that nobody chose are as long as chosen ones: of blocks nearly to the byte, of distances as far as these lie together."""
+    ids = os.path.join(TMP, "long.json")
+    with open(ids, "w") as f:
+        json.dump([(37 * i + 5) % 500 for i in range(1500)], f)
+    times = {}
+    for kind, least, most in (("none", 1, 1), ("blocks,keep=6", 0.999, 1.001), ("slash,vertical=60,slash=200", 0.97, 1.01)):
+        common = ["--prompt-ids", ids, "-n", "4", "--chunk", "256", "--ctx", "1600", "--quiet", "--sparse", kind]
+        a, _ = stats("--device", "sim", "--model", TINY, *common, "--temp", "0", "--ignore-eos")
+        b, _ = stats("--timing", TINY, *common)
+        for phase in ("prefill", "decode"):
+            ok(least <= b[phase]["sim_ps"] / a[phase]["sim_ps"] <= most, f"{kind}: {phase} as computed",
+               (a[phase]["sim_ps"], b[phase]["sim_ps"]))
+        ok(a["prefill"]["sparse_tokens"] == b["prefill"]["sparse_tokens"] == (0 if kind == "none" else 1472), f"{kind}: tokens")
+        times[kind] = b["prefill"]["sim_ps"]
+    # nothing else than the attention differs
+    base = ["--timing", "--shape", "qwen3-8b", "--prompt-tokens", "16384", "-n", "1", "--chunk", "2048", "--quiet", "--sparse"]
+    dense, few, some = (stats(*base, kind)[0]["prefill"]["sim_ps"] for kind in ("none", "blocks,keep=20", "blocks,keep=100"))
+    ok(few < some < dense, "the fewer keys, the faster", (few, some, dense))
+
+
 def routing():
     """Drawn experts: as many as they should be, the same for the same seed."""
     base = ["--timing", "--shape", "qwen3-30b-a3b", "--prompt-tokens", "64", "-n", "3", "--quiet"]
@@ -144,7 +165,8 @@ def refused():
             (["--timing", TINY], "--prompt-tokens and --prompt-ids", 2),
             ([*base, "--prompt-ids", IDS], "--prompt-tokens and --prompt-ids", 2),
             ([*base, "--chat"], "--chat does not go", 2),
-            ([*base, "--sparse", "slash"], "--sparse does not go", 2),
+            ([*base, "--sparse", "model"], "sparse", 1),
+            ([*base, "--sparse", "blocks,keep=1"], "at least", 1),
             ([*base, "--draft", "ngram"], "--draft does not go", 2),
             ([*base, "--routing", "zipf:x"], "bad value", 2),
             ([*base, "--routing", "zipf:-1"], "bad value", 2),
@@ -179,7 +201,7 @@ def main():
         print("1..0 # SKIP no firmware image")
         return 0
     try:
-        for part in (equal, routing, large, shapes, refused):
+        for part in (equal, sparse, routing, large, shapes, refused):
             part()
     finally:
         shutil.rmtree(TMP)

@@ -171,8 +171,10 @@ static uint64_t list_pairs(const struct zw_cp_exec *x, const struct attention_pl
 
 		if (from >= end)
 			continue;
-		pairs += zw_k_list_blocks_below(l, t, end) - zw_k_list_blocks_below(l, t, from);
-		pairs += zw_k_list_columns_below(l, end) - zw_k_list_columns_below(l, from);
+		pairs += zw_k_list_blocks_below(l, t, end) + zw_k_list_columns_below(l, end);
+		if (from)
+			pairs -= zw_k_list_blocks_below(l, t, from) +
+				 zw_k_list_columns_below(l, from);
 	}
 	return pairs;
 }
@@ -189,9 +191,44 @@ static uint32_t overlap(uint64_t block, uint32_t t, uint32_t from, uint32_t end)
 struct key_union {
 	uint32_t *stamp; /* of the entries of a sequence: who counted it last */
 	uint32_t now;
-	uint64_t *column;
+	uint32_t *column, *spare; /* ascending, each once; as much memory */
 	uint64_t n_columns, cap_columns;
 };
+
+/* Columns first..end - 1 of a list, which ascend, among those that there are. */
+static int union_merge(struct zw_cp_exec *x, struct key_union *u, const int32_t *list,
+		       uint32_t first, uint32_t end)
+{
+	uint64_t i = 0, n = 0, cap = u->n_columns + (end - first);
+	uint32_t *more;
+
+	if (cap > u->cap_columns) {
+		cap += u->cap_columns;
+		more = zw_cp_alloc(x, cap, sizeof(*more));
+		u->spare = zw_cp_alloc(x, cap, sizeof(*u->spare));
+		if (!more || !u->spare)
+			return -EIO;
+		if (u->n_columns)
+			memcpy(more, u->column, u->n_columns * sizeof(*more));
+		u->column = more;
+		u->cap_columns = cap;
+	}
+	for (uint32_t c = first; c < end; c++) {
+		uint32_t v = (uint32_t)list[c];
+
+		while (i < u->n_columns && u->column[i] < v)
+			u->spare[n++] = u->column[i++];
+		i += i < u->n_columns && u->column[i] == v;
+		u->spare[n++] = v;
+	}
+	while (i < u->n_columns)
+		u->spare[n++] = u->column[i++];
+	more = u->column;
+	u->column = u->spare;
+	u->spare = more;
+	u->n_columns = n;
+	return 0;
+}
 
 static int union_add(struct zw_cp_exec *x, const struct attention_plan *plan,
 		     const struct kv_item *item, const struct zw_k_attn_list *l, uint32_t t,
@@ -212,32 +249,17 @@ static int union_add(struct zw_cp_exec *x, const struct attention_plan *plan,
 		*keys += u->stamp[b - q->first] == u->now ? 0 : n;
 		u->stamp[b - q->first] = u->now;
 	}
-	if (u->n_columns + (c_end - c) > u->cap_columns) {
-		uint64_t cap = u->n_columns + (c_end - c), *more;
-
-		cap += u->cap_columns;
-		more = zw_cp_alloc(x, cap, sizeof(*more));
-		if (!more)
-			return -EIO;
-		if (u->n_columns)
-			memcpy(more, u->column, u->n_columns * sizeof(*more));
-		u->column = more;
-		u->cap_columns = cap;
-	}
-	for (; c < c_end; c++) {
-		plan->used[s][(uint32_t)l->columns[c] / t - q->first] = true;
-		u->column[u->n_columns++] = (uint32_t)l->columns[c];
-	}
-	return 0;
+	for (uint32_t k = c; k < c_end; k++)
+		plan->used[s][(uint32_t)l->columns[k] / t - q->first] = true;
+	return union_merge(x, u, l->columns, c, c_end);
 }
 
 /* Columns that lie in no counted block, each once. */
-static uint64_t union_columns(const struct kv_seq *q, uint32_t t, struct key_union *u)
+static uint64_t union_columns(const struct kv_seq *q, uint32_t t, const struct key_union *u)
 {
-	uint32_t n = zw_cp_sort_unique(u->column, (uint32_t)u->n_columns);
 	uint64_t keys = 0;
 
-	for (uint32_t i = 0; i < n; i++)
+	for (uint64_t i = 0; i < u->n_columns; i++)
 		keys += u->stamp[u->column[i] / t - q->first] != u->now;
 	return keys;
 }

@@ -86,4 +86,30 @@ int zw_cp_load_lists(struct zw_cp_exec *x, const struct kv_list_opds *o, uint32_
 		     const int32_t *pos, const int32_t *from, const uint32_t *of_row,
 		     uint32_t max_blocks, uint32_t t, struct kv_lists *out);
 
+/* -- lists that nobody chose (cp_select_lists.c) ---------------------------------------------------------- */
+
+/* Whose they are. */
+struct kv_made_up {
+	uint32_t head, heads;
+};
+
+/*
+ * In place of SELECT_BLOCKS, for rows whose lowest and highest position lie in blocks first and last: those in between, the
+ * first one, and as many more as the packet would choose, evenly spread. Return how many they are; they ascend.
+ */
+uint32_t zw_cp_made_up_blocks(const struct kv_made_up *m, uint32_t first, uint32_t last,
+			      uint32_t most, int32_t *out);
+/*
+ * In place of SELECT_SLASH: what so many distances below len reach from positions first to last, in blocks of t. Half of
+ * them, and no fewer than `nearest`, are the nearest, the others lie in evenly spread bands of 64.
+ */
+uint32_t zw_cp_made_up_reach(const struct kv_made_up *m, uint32_t first, uint32_t last, uint32_t t,
+			     uint32_t distances, uint32_t nearest, uint32_t len, int32_t *out);
+/* So many columns below len: the first `always` of all, and others evenly spread. */
+void zw_cp_made_up_columns(const struct kv_made_up *m, uint32_t columns, uint32_t always,
+			   uint32_t len, int32_t *out);
+/* Those of them up to `last` that lie in no block. All ascend. */
+uint32_t zw_cp_columns_apart(const int32_t *column, uint32_t columns, uint32_t last, uint32_t t,
+			     const int32_t *block, uint32_t n_blocks, int32_t *out);
+
 #endif

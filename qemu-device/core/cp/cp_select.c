@@ -254,10 +254,66 @@ static uint64_t select_blocks_compute(struct zw_cp_exec *x)
 						   unit.rate, unit.permille));
 }
 
+/* A list of a group and head: counts[g][h], and the numbers that count. */
+static int write_list(struct zw_cp_exec *x, const struct zw_tensor *lists,
+		      const struct zw_tensor *counts, uint32_t group, uint32_t head,
+		      const int32_t *list, uint32_t n)
+{
+	int32_t count = (int32_t)n;
+	int err = zw_mem_write(x->cfg->mmu, x->vm,
+			       counts->va + (group * counts->stride[0] + head) * sizeof(count),
+			       &count, sizeof(count), &x->fault);
+
+	if (!err && n)
+		err = zw_mem_write(x->cfg->mmu, x->vm,
+				   lists->va +
+					   (group * lists->stride[0] + head * lists->stride[1]) *
+						   sizeof(*list),
+				   list, n * sizeof(*list), &x->fault);
+	return zw_cp_mem_status(x, err);
+}
+
+/* Lowest and highest position of a group; false: it has no rows. */
+static bool group_span(const struct zw_cp_exec *x, const int32_t *pos, uint32_t rows,
+		       uint32_t group, uint32_t *first, uint32_t *last)
+{
+	*first = UINT32_MAX;
+	*last = 0;
+	for (uint64_t r = (uint64_t)group * rows; r < (group + 1ull) * rows && r < x->rows; r++) {
+		*first = (uint32_t)pos[r] < *first ? (uint32_t)pos[r] : *first;
+		*last = (uint32_t)pos[r] > *last ? (uint32_t)pos[r] : *last;
+	}
+	return (uint64_t)group * rows < x->rows;
+}
+
+/* What later packets take depends on the lists: there are such ones, of keys that nobody compared. */
+static int select_blocks_stand_in(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_select_blocks *p = x->pkt;
+	uint32_t rows = group_rows(&p->q, &p->counts), t = p->k_cache.dim[1], first, last;
+	int32_t *list = zw_cp_alloc(x, p->blocks.dim[2], sizeof(*list));
+	int err = list ? 0 : -EIO;
+
+	for (uint32_t g = 0; g < p->counts.dim[0] && !err; g++) {
+		bool any = group_span(x, x->index[SB_POS], rows, g, &first, &last);
+
+		for (uint32_t h = 0; h < p->q.dim[1] && !err; h++) {
+			const struct kv_made_up m = {h, p->q.dim[1]};
+
+			err = write_list(x, &p->blocks, &p->counts, g, h, list,
+					 any ? zw_cp_made_up_blocks(&m, first / t, last / t,
+								    p->blocks.dim[2], list)
+					     : 0);
+		}
+	}
+	return err;
+}
+
 const struct zw_cp_impl zw_cp_select_blocks = {
 	.validate = select_blocks_validate,
 	.prepare = select_blocks_prepare,
 	.run = select_blocks_run,
+	.stand_in = select_blocks_stand_in,
 	.compute = select_blocks_compute,
 };
 
@@ -425,9 +481,57 @@ static uint64_t select_slash_compute(struct zw_cp_exec *x)
 		zw_cp_vector_ps(x->profile, zw_cp_mul_sat(x->elements, p->q.dim[1]), 8));
 }
 
+/* Memory of the lists of one head. */
+struct head_lists {
+	int32_t *all, *columns, *blocks;
+};
+
+static int made_up_head(struct zw_cp_exec *x, uint32_t h, const struct head_lists *l)
+{
+	const struct zw_pkt_select_slash *p = x->pkt;
+	const struct select_plan *plan = x->plan;
+	const struct kv_made_up m = {h, p->q.dim[1]};
+	uint32_t rows = group_rows(&p->q, &p->counts), t = p->k_cache.dim[1];
+	uint32_t len = (uint32_t)x->index[SS_POS][x->rows - 1] + 1;
+	uint32_t columns = zw_k_slash_wanted((uint32_t)plan->vertical[h], p->first, len);
+	uint32_t distances = zw_k_slash_wanted((uint32_t)plan->slash[h], p->nearest, len);
+	int err = 0;
+
+	zw_cp_made_up_columns(&m, columns, p->first, len, l->all);
+	for (uint32_t g = 0; g < p->counts.dim[0] && !err; g++) {
+		uint32_t first, last, n = 0, c = 0;
+
+		if (group_span(x, x->index[SS_POS], rows, g, &first, &last)) {
+			n = zw_cp_made_up_reach(&m, first, last, t, distances, p->nearest, len,
+						l->blocks);
+			c = zw_cp_columns_apart(l->all, columns, last, t, l->blocks, n, l->columns);
+		}
+		err = write_list(x, &p->blocks, &p->counts, g, h, l->blocks, n);
+		if (!err)
+			err = write_list(x, &p->columns, &p->column_counts, g, h, l->columns, c);
+	}
+	return err;
+}
+
+static int select_slash_stand_in(struct zw_cp_exec *x)
+{
+	const struct zw_pkt_select_slash *p = x->pkt;
+	const struct head_lists l = {
+		.all = zw_cp_alloc(x, p->columns.dim[2], sizeof(int32_t)),
+		.columns = zw_cp_alloc(x, p->columns.dim[2], sizeof(int32_t)),
+		.blocks = zw_cp_alloc(x, p->blocks.dim[2], sizeof(int32_t)),
+	};
+	int err = l.all && l.columns && l.blocks ? 0 : -EIO;
+
+	for (uint32_t h = 0; h < p->q.dim[1] && !err; h++)
+		err = made_up_head(x, h, &l);
+	return err;
+}
+
 const struct zw_cp_impl zw_cp_select_slash = {
 	.validate = select_slash_validate,
 	.prepare = select_slash_prepare,
 	.run = select_slash_run,
+	.stand_in = select_slash_stand_in,
 	.compute = select_slash_compute,
 };

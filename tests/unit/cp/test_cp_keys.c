@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* MERGE, SELECT_BLOCKS and SELECT_SLASH as packets: places, fewer rows, what is read, time, and lists that ATTENTION takes. */
 #include "cp/zw_cp_int.h"
+#include "cp/cp_kv.h"
 #include "cp_packets.h"
 #include <math.h>
 
@@ -381,6 +382,118 @@ static void slash_refused(void **state)
 	env_run_ok(e);
 }
 
+static void timing_cp(struct cp_env *e)
+{
+	struct zw_cp_config cc = {.profile = &e->profile,
+				  .mmu = e->mmu,
+				  .pool = e->pool,
+				  .pmu = &e->pmu,
+				  .timing_only = true};
+
+	zw_cp_free(e->cp);
+	e->cp = zw_cp_new(&cc);
+}
+
+static void expect_list(struct cp_env *e, const struct zw_tensor *lists,
+			const struct zw_tensor *counts, uint32_t g, uint32_t h, const int32_t *want,
+			uint32_t n)
+{
+	assert_int_equal(get_i(e, counts, g, h), n);
+	for (uint32_t i = 0; i < n; i++) {
+		int32_t v;
+
+		env_get(e, at(lists, g, h, i, 0), &v, sizeof(v));
+		assert_int_equal(v, want[i]);
+	}
+}
+
+/*
+ * Where nothing is computed there are lists of as many keys as would be chosen, in places that are made up: by hand, for the
+ * first and the last head of the first group. ATTENTION takes them, in memory of all kinds.
+ */
+static void made_up(void **state)
+{
+	/* positions 60..66, blocks 7 and 8 of 8: these, 0, and 2 of 1..6: at 0 and 3 of 6, a head at a quarter of 3 more */
+	static const int32_t blocks[2][5] = {{0, 1, 4, 7, 8}, {0, 3, 6, 7, 8}};
+	struct cp_env *e = *state;
+
+	EACH_PLACE(p)
+	{
+		struct pool a = make_pool(e, p);
+		struct zw_pkt_attention sparse = make_attention(e, p, &a);
+		struct zw_pkt_select_blocks b = {
+			.hdr = HDR(ZW_OP_SELECT_BLOCKS, zw_pkt_select_blocks),
+			.q = a.q,
+			.pos = a.pos,
+			.block_table = a.table,
+			.k_cache = a.k,
+			.blocks = tensor_gap(e, p, I32, 3, 3, Q, 5),
+			.counts = tensor_gap(e, p, I32, 1, 3, Q, 0)};
+		struct zw_pkt_select_slash s = make_slash(e, p, &a, 12, 6);
+		uint64_t few;
+
+		timing_cp(e);
+		sparse.sparse_blocks = b.blocks;
+		sparse.sparse_counts = b.counts;
+		EMIT(e, b);
+		EMIT(e, sparse);
+		env_run_ok(e);
+		expect_list(e, &b.blocks, &b.counts, 0, 0, blocks[0], 5);
+		expect_list(e, &b.blocks, &b.counts, 0, Q - 1, blocks[1], 5);
+		expect_gaps(e, &b.counts);
+
+		/* 6 distances: the nearest, which are too few for a band; 12 columns: 0 to 2, and 9 of 77 */
+		sparse.sparse_blocks = s.blocks;
+		sparse.sparse_counts = s.counts;
+		sparse.sparse_columns = s.columns;
+		sparse.sparse_column_counts = s.column_counts;
+		e->cmd_bytes = 0;
+		EMIT(e, s);
+		EMIT(e, sparse);
+		env_run_ok(e);
+		expect_list(e, &s.blocks, &s.counts, 0, 0, (int32_t[]){6, 7, 8}, 3);
+		expect_list(e, &s.columns, &s.column_counts, 0, 0,
+			    (int32_t[]){0, 1, 2, 3, 11, 20, 28, 37, 45}, 9);
+		expect_list(e, &s.columns, &s.column_counts, 0, Q - 1,
+			    (int32_t[]){0, 1, 2, 9, 17, 26, 35, 43}, 8);
+		expect_gaps(e, &s.counts);
+		expect_gaps(e, &s.column_counts);
+		few = e->result.hbm_read + e->result.sys_read;
+
+		for (uint32_t h = 0; h < Q; h++)
+			put_i(e, &s.slash, h, 0, 70);
+		e->cmd_bytes = 0;
+		EMIT(e, s);
+		EMIT(e, sparse);
+		env_run_ok(e);
+		expect_list(e, &s.blocks, &s.counts, 0, 0, (int32_t[]){0, 1, 2, 3, 4, 5, 6, 7, 8},
+			    9);
+		assert_int_equal(get_i(e, &s.column_counts, 0, 0), 0);
+		assert_true(e->result.hbm_read + e->result.sys_read > few);
+	}
+}
+
+/*
+ * Of 1,000 positions 256 distances: the nearest 128, and two bands of 64 with 744 positions between and behind them, of
+ * which a head of four leaves an eighth more in front of each band than the one before it.
+ */
+static void made_up_bands(void **state)
+{
+	/* bands 657..720 and 221..284, seen from 900..963; 936..999, which begins at 963 - 936, and 500..563 */
+	static const int32_t want[2][10] = {{2, 3, 4, 9, 10, 11, 12, 13, 14, 15},
+					    {0, 5, 6, 7, 12, 13, 14, 15}};
+	int32_t list[16];
+
+	(void)state;
+	for (uint32_t i = 0; i < 2; i++) {
+		const struct kv_made_up m = {3 * i, 4};
+		uint32_t n = zw_cp_made_up_reach(&m, 900, 963, 64, 256, 100, 1000, list);
+
+		assert_int_equal(n, 10 - 2 * i);
+		assert_memory_equal(list, want[i], n * sizeof(*list));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -391,6 +504,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(slash_for_attention, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(slash_cost, env_setup_plain, env_teardown),
 		cmocka_unit_test_setup_teardown(slash_refused, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(made_up, env_setup, env_teardown),
+		cmocka_unit_test(made_up_bands),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
