@@ -558,7 +558,8 @@ static bool is_form(const struct match *m, const struct llm_tensor_row *row, boo
 	return true;
 }
 
-void llm_family_each(const struct llm_family *f, const struct llm_model_config *cfg, bool fused,
+void llm_family_each(const struct llm_family *f, const struct llm_model_config *cfg, bool mtp,
+		     bool fused,
 		     void (*tensor)(void *opaque, const char *name,
 				    const struct llm_tensor_row *row, const uint64_t *dim,
 				    uint32_t ndim),
@@ -566,15 +567,16 @@ void llm_family_each(const struct llm_family *f, const struct llm_model_config *
 {
 	struct match m = {.f = f, .cfg = cfg};
 
+	mtp = mtp && f->mtp_prefix;
 	for (size_t i = 0; i < f->num_tensors; i++) {
 		const struct llm_tensor_row *row = &f->tensors[i];
-		uint32_t layers = row->flags & LLM_T_LAYER ? cfg->num_layers : 1, ndim = 0;
+		uint32_t layers = row->flags & LLM_T_LAYER ? cfg->num_layers + mtp : 1, ndim = 0;
 		uint32_t experts = row->flags & LLM_T_EXPERT ? cfg->num_experts : 1;
 		uint64_t dim[ZW_ARRAY_SIZE(row->dim)];
 		struct which which;
 		char name[NAME_MAX_LEN];
 
-		if (row->flags & LLM_T_MTP || !is_form(&m, row, fused) ||
+		if ((row->flags & LLM_T_MTP && !mtp) || !is_form(&m, row, fused) ||
 		    (row->flags & LLM_T_HEAD && cfg->tie_word_embeddings))
 			continue;
 		for (; ndim < ZW_ARRAY_SIZE(row->dim) && row->dim[ndim]; ndim++)

@@ -188,10 +188,11 @@ extern const struct llm_family llm_family_qwen2, llm_family_qwen3, llm_family_qw
 const struct llm_family *llm_family_find(const char *model_type);
 
 /*
- * Calls tensor() for each tensor that a checkpoint of the configuration has, but for an MTP head; one that several rows
- * are parts of, once for each. fused: experts are in one tensor where the family has that form.
+ * Calls tensor() for each tensor that a checkpoint of the configuration has, of an MTP head if mtp and the family has one; one that
+ * several rows are parts of, once for each. fused: experts are in one tensor where the family has that form.
  */
-void llm_family_each(const struct llm_family *f, const struct llm_model_config *cfg, bool fused,
+void llm_family_each(const struct llm_family *f, const struct llm_model_config *cfg, bool mtp,
+		     bool fused,
 		     void (*tensor)(void *opaque, const char *name,
 				    const struct llm_tensor_row *row, const uint64_t *dim,
 				    uint32_t ndim),

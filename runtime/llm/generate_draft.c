@@ -17,6 +17,8 @@ struct drafts {
 	uint32_t n;                         /* that follow */
 	uint32_t on_device;                 /* the last so many of them are not known here */
 	uint32_t row;                       /* where the MTP head goes on from */
+	bool room;                          /* for any */
+	uint32_t right;                     /* of them, where nothing is computed */
 };
 
 int llm_draft_check(const struct llm_run *g, struct zw_error *err)
@@ -29,6 +31,11 @@ int llm_draft_check(const struct llm_run *g, struct zw_error *err)
 				n);
 	if (!g->p.draft || !n)
 		return 0;
+	if (g->c->m->timing_only && !g->p.guess)
+		return llm_fail(err, -EINVAL,
+				"draft_tokens %u: the device computes nothing, and there is no "
+				"guess() of which are right",
+				n);
 	if (g->p.draft == ZW_DRAFT_MTP && o->draft < n)
 		return llm_fail(err, -EINVAL, "draft_tokens %u: the context was made for %u", n,
 				o->draft);
@@ -72,6 +79,14 @@ uint32_t llm_draft_ngram(const uint32_t *ids, uint32_t end, uint32_t last, uint3
 	return n;
 }
 
+/* How many are drafted and how many of them right, where no token is what a model would choose. */
+static uint32_t guess(const struct llm_run *g, uint32_t max, struct drafts *d)
+{
+	uint32_t n = g->p.guess(g->p.drafts_opaque, max, &d->right);
+
+	return n < max && g->p.draft == ZW_DRAFT_NGRAM ? n : max;
+}
+
 /* id[0] was chosen behind token `index` of the step. */
 static int draft(const struct llm_run *g, uint64_t step, uint32_t index, struct drafts *d,
 		 struct zw_error *err)
@@ -88,12 +103,18 @@ static int draft(const struct llm_run *g, uint64_t step, uint32_t index, struct 
 	if (sampler_masks(g->p.sampler) && max > g->c->o.logits - 1)
 		max = g->c->o.logits - 1;
 	d->n = d->on_device = 0;
+	d->room = max;
 	if (!max)
 		return 0;
+	if (g->c->m->timing_only)
+		max = guess(g, max, d);
 	if (g->p.draft == ZW_DRAFT_NGRAM) {
 		const struct llm_seq *q = llm_seq_of(g->c, g->p.seq);
 
-		d->n = llm_draft_ngram(q->ids, q->length, d->id[0], &d->id[1], max);
+		memset(&d->id[1], 0, max * sizeof(d->id[1]));
+		d->n = max;
+		if (!g->c->m->timing_only)
+			d->n = llm_draft_ngram(q->ids, q->length, d->id[0], &d->id[1], max);
 		return 0;
 	}
 	ret = llm_mtp_draft(g->c, step, index, &d->id[1], &d->row);
@@ -165,6 +186,15 @@ static int take(struct llm_run *g, uint32_t id, bool *more, struct zw_error *err
 	return 0;
 }
 
+/* Whether the draft behind so many right ones is what was chosen. */
+static bool is_right(const struct llm_run *g, const struct drafts *d, uint32_t right,
+		     uint32_t chosen)
+{
+	if (right == d->n)
+		return false;
+	return g->c->m->timing_only ? right < d->right : d->id[1 + right] == chosen;
+}
+
 /*
  * Of a step that began at `length`: takes what was right, and cuts the rest off. `index` is then the token
  * behind which id[0] was chosen. *again: id[0] was taken already, but not what comes behind it, as a mask is
@@ -173,12 +203,13 @@ static int take(struct llm_run *g, uint32_t id, bool *more, struct zw_error *err
 static int accept(struct llm_run *g, struct drafts *d, uint64_t step, uint32_t length,
 		  uint32_t *index, bool *more, bool *again, struct zw_error *err)
 {
+	uint64_t accepted = g->r.accepted_tokens;
 	uint32_t right = 0, next, keep;
 	int ret = choice(g, step, 0, &next, err);
 
 	*more = true;
 	g->r.drafted_tokens += d->n;
-	while (!ret && right < d->n && d->id[1 + right] == next) {
+	while (!ret && is_right(g, d, right, next)) {
 		g->r.accepted_tokens++;
 		ret = take(g, next, more, err);
 		if (ret || !*more)
@@ -186,6 +217,8 @@ static int accept(struct llm_run *g, struct drafts *d, uint64_t step, uint32_t l
 		right++;
 		ret = choice(g, step, right, &next, err);
 	}
+	if (d->room && g->p.checked)
+		g->p.checked(g->p.drafts_opaque, d->n, (uint32_t)(g->r.accepted_tokens - accepted));
 	/* Behind the first there are logits, when a mask was at work. */
 	*again = ret == -EAGAIN && right;
 	if (*again) {

@@ -248,8 +248,11 @@ static void describe(struct zw_model *m)
 static int open_source(const struct zw_model *m, const char *dir, const struct zw_model_options *o,
 		       struct llm_source **src, struct zw_error *err)
 {
-	const struct llm_shape_ask ask = {
-		.shape = o->shape, .path = dir, .weights = o->weights, .cards = o->cards};
+	const struct llm_shape_ask ask = {.shape = o->shape,
+					  .path = dir,
+					  .weights = o->weights,
+					  .cards = o->cards,
+					  .mtp = m->mtp};
 	bool made_up = o->shape || o->weights || (m->timing_only && llm_is_shape(dir));
 
 	if (!m->timing_only && (o->positions || o->cards))

@@ -31,6 +31,7 @@ struct llm_shape_ask {
 	/* Format of the matrices (llm_shape_format()), or NULL: as quantization_config says, else BF16. */
 	const char *weights;
 	uint32_t cards; /* one card's share of so many; 0: all of it */
+	bool mtp;       /* with an MTP head, where the family has one */
 };
 
 /* Tensors with names, types and shapes, of the family's table; reading them gives zeroes. */

@@ -70,6 +70,7 @@ struct shape_source {
 	const struct llm_shape *shape; /* NULL: base.path is a file, or its folder */
 	const char *weights;
 	uint32_t cards;
+	bool mtp;
 	const struct format *format;
 	const struct llm_family *family;
 	struct llm_model_config cfg;
@@ -293,7 +294,7 @@ static int shape_open(struct llm_source *src, struct zw_error *err)
 	struct shape_source *s = shape_of(src);
 	size_t n = 0;
 
-	llm_family_each(s->family, &s->cfg, !s->format->weight, on_tensor, s);
+	llm_family_each(s->family, &s->cfg, s->mtp, !s->format->weight, on_tensor, s);
 	if (s->no_memory)
 		return llm_fail(err, -ENOMEM, "out of memory");
 	qsort(s->tensors, s->num, sizeof(*s->tensors), by_name);
@@ -388,6 +389,7 @@ int llm_source_new_shape(const struct llm_shape_ask *ask, struct llm_source **ou
 	s->shape = shape;
 	s->weights = ask->weights;
 	s->cards = ask->cards;
+	s->mtp = ask->mtp;
 	s->base.path = strdup(shape ? shape->name : ask->path);
 	if (!s->base.path) {
 		free(s);

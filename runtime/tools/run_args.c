@@ -72,6 +72,11 @@ static const char help_text[] =
 	"zipf:S, "
 	"or\n"
 	"                           file:F, as written by --record-routing\n"
+	"      --draft-accept KIND  with --timing and --draft: how many drafted tokens are right: "
+	"P[:P...], how\n"
+	"                           likely the first, the second... is when those before it are, "
+	"or\n"
+	"                           file:F, as written by --record-drafts\n"
 	"      --agent-calls N      with --timing: N calls of tools: an answer, the tool, its "
 	"result, and again\n"
 	"      --answer-tokens D    tokens of an answer (default lognormal:400:0.6); D is "
@@ -85,6 +90,8 @@ static const char help_text[] =
 	"                           of a million tokens\n"
 	"      --agent-csv F        what each answer, call and result took\n"
 	"      --record-routing F   writes which experts tokens went to, as a JSON list (sim)\n"
+	"      --record-drafts F    writes how many drafted tokens were tried and right, as a JSON "
+	"list\n"
 	"\n"
 	"A conversation:\n"
 	"      --chat, -cnv         applies the model's chat template; lines of standard input (or "
@@ -260,6 +267,8 @@ enum {
 	OPT_PROMPT_TOKENS,
 	OPT_BATCH,
 	OPT_ROUTING,
+	OPT_DRAFT_ACCEPT,
+	OPT_RECORD_DRAFTS,
 	OPT_AGENT_CALLS,
 	OPT_ANSWER_TOKENS,
 	OPT_RESULT_TOKENS,
@@ -343,6 +352,8 @@ static const struct option options[] = {
 	{"prompt-tokens", required_argument, NULL, OPT_PROMPT_TOKENS},
 	{"batch", required_argument, NULL, OPT_BATCH},
 	{"routing", required_argument, NULL, OPT_ROUTING},
+	{"draft-accept", required_argument, NULL, OPT_DRAFT_ACCEPT},
+	{"record-drafts", required_argument, NULL, OPT_RECORD_DRAFTS},
 	{"agent-calls", required_argument, NULL, OPT_AGENT_CALLS},
 	{"answer-tokens", required_argument, NULL, OPT_ANSWER_TOKENS},
 	{"result-tokens", required_argument, NULL, OPT_RESULT_TOKENS},
@@ -541,6 +552,7 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 			    : opt == OPT_SHAPE          ? &a->shape
 			    : opt == OPT_WEIGHTS        ? &a->weights
 			    : opt == OPT_RECORD_ROUTING ? &a->record_routing
+			    : opt == OPT_RECORD_DRAFTS  ? &a->record_drafts
 							: NULL;
 	uint64_t threads;
 
@@ -607,6 +619,9 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 	case OPT_ROUTING:
 		a->has_routing = true;
 		return tool_routing_parse(v, &a->routing);
+	case OPT_DRAFT_ACCEPT:
+		a->has_drafts = true;
+		return tool_drafts_parse(v, &a->drafts);
 	case OPT_AGENT_CALLS:
 	case OPT_ANSWER_TOKENS:
 	case OPT_RESULT_TOKENS:
@@ -679,6 +694,21 @@ static bool is_shape(const char *name)
 	return false;
 }
 
+/* An option about what is chosen, or NULL. */
+static const char *sampling_given(const struct run_args *a)
+{
+	return a->has_temperature  ? "--temperature"
+	       : a->has_top_k      ? "--top-k"
+	       : a->has_top_p      ? "--top-p"
+	       : a->has_min_p      ? "--min-p"
+	       : a->has_ngram      ? "--no-repeat-ngram"
+	       : a->has_min_tokens ? "--min-tokens"
+	       : a->has_repetition ? "--repetition-penalty"
+	       : a->has_presence   ? "--presence-penalty"
+	       : a->has_frequency  ? "--frequency-penalty"
+				   : NULL;
+}
+
 /* Options that only mean something without computing; and those that mean nothing then. */
 static int check_timing(const struct run_args *a)
 {
@@ -687,6 +717,7 @@ static int check_timing(const struct run_args *a)
 			    : a->prompt_tokens ? "--prompt-tokens"
 			    : a->batch         ? "--batch"
 			    : a->has_routing   ? "--routing"
+			    : a->has_drafts    ? "--draft-accept"
 			    : a->agent.calls   ? "--agent-calls"
 					       : NULL;
 	const char *not = a->chat             ? "--chat"
@@ -699,9 +730,13 @@ static int check_timing(const struct run_args *a)
 			  : a->load_session   ? "--load-session"
 			  : a->save_session   ? "--save-session"
 			  : a->record_routing ? "--record-routing"
-			  : a->draft          ? "--draft"
+			  : a->record_drafts  ? "--record-drafts"
 			  : a->num_stop       ? "--stop"
-					      : NULL;
+			  : a->num_bias       ? "--logit-bias"
+			  : a->tools          ? "--tools"
+			  : a->system         ? "--system"
+			  : a->transcript     ? "--transcript"
+					      : sampling_given(a);
 
 	if (a->agent.given && !a->agent.calls)
 		return usage("--%s needs --agent-calls", a->agent.given);
@@ -712,6 +747,14 @@ static int check_timing(const struct run_args *a)
 	if (a->agent.calls && (a->has_max_tokens || a->batch > 1))
 		return usage("%s does not go with --agent-calls",
 			     a->batch > 1 ? "--batch" : "--max-tokens");
+	if (a->draft && (a->agent.calls || a->batch > 1))
+		return usage("--draft does not go with %s in simulated time alone",
+			     a->agent.calls ? "--agent-calls" : "--batch");
+	if (!a->draft != !a->has_drafts)
+		return usage("with --timing %s, as which drafted tokens are right is a result of "
+			     "computing",
+			     a->draft ? "--draft needs --draft-accept"
+				      : "--draft-accept needs --draft");
 	if (!a->model == !a->shape)
 		return usage("one of %s is needed, and only one", "MODEL and --shape");
 	if (!a->prompt_tokens == !a->prompt_ids)
@@ -772,6 +815,9 @@ int run_args_parse(struct run_args *a, int argc, char **argv)
 		return opt == -2 ? -1 : opt;
 	if (!a->model)
 		return usage("%s is missing", "--model");
+	if (a->record_drafts && (!a->draft || a->chat))
+		return usage("--record-drafts %s",
+			     a->chat ? "does not go with --chat" : "needs --draft");
 	if (a->logprobs_out && !a->has_logprobs)
 		return usage("%s needs --logprobs", "--logprobs-out");
 	prompts = !!a->prompt + !!a->prompt_file + !!a->prompt_ids;

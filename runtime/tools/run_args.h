@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "agent_args.h"
+#include "tool_drafts.h"
 #include "tool_routing.h"
 #include "tool_sparse.h"
 
@@ -31,7 +32,7 @@ struct run_args {
 	const char *logits_out, *ids_out, *stats_json, *logprobs_out, *trace;
 	const char *load_session, *save_session;
 	const char *json_schema; /* a schema or the name of a file with one */
-	const char *shape, *weights, *record_routing;
+	const char *shape, *weights, *record_routing, *record_drafts;
 	const char *system, *tools, *transcript, *chat_template_file;
 	const char **stop; /* texts that end the answer */
 	size_t num_stop;
@@ -48,6 +49,7 @@ struct run_args {
 	struct tool_sparse sparse;
 	uint32_t without; /* ZW_PKT_F_NO_* */
 	struct tool_routing routing;
+	struct tool_drafts drafts;     /* of --timing; what --record-drafts writes */
 	uint32_t prompt_tokens, batch; /* of --timing */
 	struct agent_args agent;       /* the same */
 	bool delta_chunked;
@@ -55,7 +57,7 @@ struct run_args {
 	bool has_min_tokens, has_logprobs;
 	bool has_repetition, has_presence, has_frequency;
 	bool has_calls, chat, thinking, no_thinking, single_turn;
-	bool timing, has_routing;
+	bool timing, has_routing, has_drafts;
 	bool ignore_eos, no_generation_config, quiet, user_queues;
 };
 

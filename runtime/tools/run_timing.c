@@ -46,7 +46,8 @@ static int open_model(struct timing *t)
 		.size = sizeof(dopt), .flags = ZW_DEV_TIMING_ONLY, .profile = a->profile};
 	struct zw_model_options mopt = {
 		.size = sizeof(mopt),
-		.flags = a->user_queues ? ZW_MODEL_USER_QUEUES : 0,
+		.flags = (a->user_queues ? ZW_MODEL_USER_QUEUES : 0) |
+			 (a->draft == ZW_DRAFT_MTP ? ZW_MODEL_MTP : 0),
 		.shape = a->shape,
 		.weights = a->weights,
 		.positions = a->ctx,
@@ -58,6 +59,7 @@ static int open_model(struct timing *t)
 	if (!mopt.positions)
 		mopt.positions = (uint32_t)(r->num_prompt + t->tokens);
 	if (tool_routing_open(&r->a.routing, a->seed, &dopt, &err) ||
+	    tool_drafts_open(&r->a.drafts, a->seed, &err) ||
 	    zw_dev_open(a->device, &dopt, &r->dev, &err) ||
 	    zw_model_open(r->dev, a->model, &mopt, &r->model, &err))
 		return run_fail(err.msg);
@@ -122,6 +124,10 @@ static int open_context(struct timing *t)
 		.batch = a->chunk ? a->chunk : DEFAULT_CHUNK,
 		.kv_dtype = a->kv_dtype,
 		.delta_chunked = a->delta_chunked,
+		.without = a->without,
+		.rewind = a->draft ? a->draft_tokens : 0,
+		.draft = a->draft == ZW_DRAFT_MTP ? a->draft_tokens : 0,
+		.outputs = a->draft ? a->draft_tokens + 1 : 0,
 	};
 	struct zw_error err;
 
@@ -224,11 +230,55 @@ static int decode(struct timing *t)
 	return ret;
 }
 
+/* Ends what was interrupted. */
+static int on_token(void *opaque, uint32_t id)
+{
+	(void)opaque;
+	(void)id;
+	return tool_interrupts != 0;
+}
+
+/* The steps of a run that computes, with as many right drafts as were drawn or recorded. */
+static int run_drafts(struct timing *t)
+{
+	struct run *r = t->r;
+	struct zw_generate_params p = {.size = sizeof(p),
+				       .seq = t->seqs[0],
+				       .flags = ZW_GENERATE_IGNORE_STOP,
+				       .max_tokens = t->tokens,
+				       .progress = run_prompt_progress,
+				       .opaque = r,
+				       .draft = r->a.draft,
+				       .draft_tokens = r->a.draft_tokens,
+				       .guess = tool_drafts_guess,
+				       .drafts_opaque = &r->a.drafts};
+	struct zw_sampling_params greedy = {.size = sizeof(greedy), .top_p = 1};
+	struct zw_error err;
+
+	t->res.size = sizeof(t->res);
+	t->prefill.size = sizeof(t->prefill);
+	t->decode.size = sizeof(t->decode);
+	t->res.prefill = &t->prefill;
+	t->res.decode = &t->decode;
+	p.token = on_token;
+	if (zw_sampler_open(&greedy, &r->sampler, &err))
+		return run_fail(err.msg);
+	p.sampler = r->sampler;
+	if (zw_generate(r->ctx, &p, r->prompt, r->num_prompt, &t->res, &err))
+		return run_fail(err.msg);
+	t->report.first_token_ps = t->prefill.sim_ps;
+	t->tokens = t->res.generated_tokens;
+	return 0;
+}
+
 static int run_all(struct timing *t)
 {
 	uint64_t start = now_ns(), middle;
-	int ret = prefill(t);
+	int ret;
 
+	if (t->r->a.draft)
+		return run_drafts(t);
+	ret = prefill(t);
 	middle = now_ns();
 	if (!ret)
 		ret = decode(t);

@@ -431,6 +431,8 @@ static int generate(struct run *r, struct zw_generate_result *res)
 	if (r->a.draft) {
 		p.draft = r->a.draft;
 		p.draft_tokens = r->a.draft_tokens;
+		p.checked = r->a.record_drafts ? tool_drafts_checked : NULL;
+		p.drafts_opaque = &r->a.drafts;
 	}
 	if (r->logprobs) {
 		p.logprobs = on_logprobs;
@@ -517,6 +519,8 @@ static int check_files(const struct run *r)
 	if (!ret)
 		ret = check_writable(r->a.record_routing);
 	if (!ret)
+		ret = check_writable(r->a.record_drafts);
+	if (!ret)
 		ret = check_writable(r->a.stats_json);
 	if (!ret)
 		ret = check_writable(r->a.save_session);
@@ -593,6 +597,8 @@ static int write_files(struct run *r, const struct zw_model_info *info,
 	if (r->a.ids_out && ids_write_json(r->a.ids_out, r->out, r->num_out, &err))
 		return run_fail(err.msg);
 	if (r->a.record_routing && tool_routing_write(&r->a.routing, r->a.record_routing, &err))
+		return run_fail(err.msg);
+	if (r->a.record_drafts && tool_drafts_write(&r->a.drafts, r->a.record_drafts, &err))
 		return run_fail(err.msg);
 	if (r->a.save_session && r->a.chat && run_chat_save(r->chat, &err))
 		return run_fail(err.msg);
@@ -709,6 +715,7 @@ int main(int argc, char **argv)
 	zw_grammar_vocab_close(r.vocab);
 	zw_grammar_close(r.grammar);
 	tool_routing_close(&r.a.routing);
+	tool_drafts_close(&r.a.drafts);
 	run_args_free(&r.a);
 	zw_detokenizer_close(r.detok);
 	zw_tokenizer_close(r.tok);

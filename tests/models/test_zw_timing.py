@@ -100,6 +100,56 @@ def sparse():
     ok(few < some < dense, "the fewer keys, the faster", (few, some, dense))
 
 
+def drafts():
+    """Steps of a run with drafts, recorded: equal to the picosecond. Drawn: as many right as were asked for."""
+    agent, recorded, routes, ids = (os.path.join(*p) for p in ((MODELS, "qwen3next-agent"), (TMP, "drafts.json"),
+                                                             (TMP, "routes.json"), (TMP, "repeats.json")))
+    with open(ids, "w") as f:
+        json.dump([i % 7 + 5 for i in range(150)], f)
+    for name, kind in ((agent, "mtp"), (agent, "ngram"), (TINY, "ngram")):
+        common = ["--prompt-ids", ids, "-n", "30", "--ctx", "300", "--chunk", "48", "--draft", kind, "--draft-tokens", "3",
+                  "--quiet"]
+        a, _ = stats("--device", "sim", "--model", name, *common, "--temp", "0", "--ignore-eos", "--record-drafts", recorded,
+                     "--record-routing", routes)
+        with open(routes) as f:
+            routing = ["--routing", "file:" + routes] if json.load(f) else []
+        config = config_of(name)
+        if name == agent:
+            shutil.copy(os.path.join(name, "tokenizer.json"), config)
+        for model in (name, config):
+            b, _ = stats("--timing", model, *common, "--draft-accept", "file:" + recorded, *routing)
+            ok(not same(a, b) and a["draft"]["drafted_tokens"] == b["draft"]["drafted_tokens"] > 0
+               and a["draft"]["accepted_tokens"] == b["draft"]["accepted_tokens"],
+               f"{os.path.basename(name)}, {kind}: as computed{'' if model == name else ', of the configuration alone'}",
+               (same(a, b), a.get("draft"), b.get("draft")))
+    base = ["--timing", "--shape", "qwen3-8b", "--prompt-tokens", "100", "-n", "600", "--quiet"]
+    plain, _ = stats(*base)
+    times = {}
+    for accept in ("0", "0.5", "0.9:0.3", "1"):
+        s, _ = stats(*base, "--draft", "ngram", "--draft-tokens", "2", "--draft-accept", accept)
+        d = s["draft"]
+        times[accept] = s["decode"]["sim_ps"], d["accepted_tokens"] / d["drafted_tokens"]
+    # of two drafts (p + p^2) / 2, and (0.9 + 0.9 * 0.3) / 2
+    for accept, share in (("0", 0), ("0.5", 0.375), ("0.9:0.3", 0.585), ("1", 1)):
+        ok(abs(times[accept][1] - share) < 0.05, f"{accept}: {share} of the drafts are right", times)
+    ok(times["1"][0] < times["0.9:0.3"][0] < times["0.5"][0] < plain["decode"]["sim_ps"] < times["0"][0],
+       "the more are right, the faster", (times, plain["decode"]["sim_ps"]))
+    again, _ = stats(*base, "--draft", "ngram", "--draft-tokens", "2", "--draft-accept", "0.5")
+    ok(again["decode"]["sim_ps"] == times["0.5"][0], "the same seed, the same steps")
+    mtp, _ = stats("--timing", "--shape", "qwen3-next-80b-a3b", "--profile", BIG, "--prompt-tokens", "20", "-n", "20", "--draft",
+                   "mtp", "--draft-accept", "0.8", "--quiet")
+    none, _ = stats("--timing", "--shape", "qwen3-next-80b-a3b", "--profile", BIG, "--prompt-tokens", "20", "-n", "20", "--quiet")
+    ok(mtp["load"]["parameters"] > none["load"]["parameters"] and mtp["draft"]["drafted_tokens"] > 0, "a shape with its MTP head",
+       (mtp["load"], none["load"]))
+
+
+def without():
+    """Features of the chip are switches here, too."""
+    base = ["--timing", "--shape", "qwen3-0.6b", "--prompt-tokens", "100", "-n", "4", "--quiet"]
+    a, b = stats(*base)[0], stats(*base, "--without", "fused")[0]
+    ok(b["decode"]["sim_ps"] > a["decode"]["sim_ps"] and b["prefill"]["sim_ps"] > a["prefill"]["sim_ps"], "--without fused")
+
+
 def routing():
     """Drawn experts: as many as they should be, the same for the same seed."""
     base = ["--timing", "--shape", "qwen3-30b-a3b", "--prompt-tokens", "64", "-n", "3", "--quiet"]
@@ -167,7 +217,21 @@ def refused():
             ([*base, "--chat"], "--chat does not go", 2),
             ([*base, "--sparse", "model"], "sparse", 1),
             ([*base, "--sparse", "blocks,keep=1"], "at least", 1),
-            ([*base, "--draft", "ngram"], "--draft does not go", 2),
+            ([*base, "--draft", "ngram"], "--draft needs --draft-accept", 2),
+            ([*base, "--draft-accept", "0.5"], "--draft-accept needs --draft", 2),
+            ([*base, "--draft", "ngram", "--draft-accept", "1.01"], "bad value", 2),
+            ([*base, "--draft", "ngram", "--draft-accept", "nan"], "bad value", 2),
+            ([*base, "--draft", "ngram", "--draft-accept", "0.5:"], "bad value", 2),
+            ([*base, "--draft", "ngram", "--draft-accept", "file:" + few], "more right than tried", 1),
+            ([*base, "--draft", "ngram", "--draft-accept", "file:" + few + "x"], "few.jsonx", 1),
+            ([*base, "--draft", "ngram", "--draft-accept", "0.5", "--batch", "2"], "does not go with --batch", 2),
+            ([*base, "--draft", "ngram", "--draft-accept", "0.5", "--agent-calls", "2"], "does not go with --agent-calls", 2),
+            ([*base, "--draft", "mtp", "--draft-accept", "0.5"], "no MTP head", 1),
+            ([*base, "--record-drafts", few], "--record-drafts does not go", 2),
+            ([*base, "--temp", "1"], "--temperature does not go", 2),
+            ([*base, "--top-k", "5"], "--top-k does not go", 2),
+            (["--model", TINY, "--prompt-ids", IDS, "--record-drafts", few], "--record-drafts needs --draft", 2),
+            (["--model", TINY, "--prompt-ids", IDS, "--draft-accept", "0.5"], "--draft-accept needs --timing", 2),
             ([*base, "--routing", "zipf:x"], "bad value", 2),
             ([*base, "--routing", "zipf:-1"], "bad value", 2),
             ([*base, "--routing", "file:"], "bad value", 2),
@@ -201,7 +265,7 @@ def main():
         print("1..0 # SKIP no firmware image")
         return 0
     try:
-        for part in (equal, sparse, routing, large, shapes, refused):
+        for part in (equal, sparse, drafts, without, routing, large, shapes, refused):
             part()
     finally:
         shutil.rmtree(TMP)

@@ -62,6 +62,13 @@ struct zw_generate_params {
 	 *  ZW_DRAFT_MTP, `draft` at least as large. */
 	uint32_t draft;        /**< enum zw_draft */
 	uint32_t draft_tokens; /**< 0..ZW_CTX_MAX_REWIND */
+	/** On a device that computes nothing (ZW_DEV_TIMING_ONLY), where it has to be there if tokens are drafted:
+	 *  how many are drafted for the next step, of `most` that there is room for (of ZW_DRAFT_MTP always
+	 *  that many), and in *right how many of them, from the first on, are what is chosen. */
+	uint32_t (*guess)(void *opaque, uint32_t most, uint32_t *right);
+	/** NULL, or told of each step that had room for drafts how many were tried, and how many of them right. */
+	void (*checked)(void *opaque, uint32_t tried, uint32_t right);
+	void *drafts_opaque; /**< of these two */
 };
 
 struct zw_generate_result {
