@@ -139,6 +139,10 @@ fidelity:
 	@$(S)/build-step fidelity
 	@tests/fidelity/$(if $(SENSITIVITY),sensitivity.py,fidelity.py) "$(SILICON)" $(if $(JSON),--json "$(JSON)") \
 		$(if $(SENSITIVITY),,--svg "$(BUILD)/fidelity.svg") --profile "$(if $(filter file default undefined,$(origin PROFILE)),h100-sxm,$(PROFILE))"
+ifeq ($(origin SILICON)$(origin PROFILE)$(SENSITIVITY),filefile)
+	@for rows in a100-80g a100-80g-serving; do echo; echo "$$rows:"; \
+		tests/fidelity/fidelity.py tests/fidelity/$$rows.json --profile a100-80g || exit; done
+endif
 
 claims:
 	@$(S)/bootstrap native

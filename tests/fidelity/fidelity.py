@@ -25,7 +25,7 @@ STEPS = ("prefill", "decode")
 DEFAULT_PROGRAM = os.path.join(HERE, "../../build/native/tests/fidelity/zw-fidelity")
 OTHER_KERNELS = "flash-attention-2.keys"
 
-# Limits in per cent: group, mean, 90th percentile.
+# Limits in per cent, where a file of rows has no "limits" of its own: group, mean, 90th percentile; of a part its error.
 LIMITS = {"gemm": (4, None), "all operations": (6, 12), "whole steps": (3, None), "power": (10, None)}
 
 
@@ -40,11 +40,13 @@ def group_of(row):
         return "memory"
     if row["op"] in ("argmax", "topk", "softmax"):
         return "sampling"
+    if row["op"] == "allreduce":
+        return "links"
     return "vector"
 
 
 def read_rows(path):
-    """The rows of a file, and the keys of what ran on other kernels. What no error can be told of ends the program."""
+    """The rows of a file, the keys of what ran on other kernels, and limits. What no error can be told of ends the program."""
     def no_constant(name):
         raise ValueError(f"{name} is no JSON")
 
@@ -62,7 +64,7 @@ def read_rows(path):
     except (OSError, ValueError, TypeError) as e:
         sys.exit(f"fidelity: {path}: {e}")
     keys = data.get("step_keys", OTHER_KERNELS)
-    return fastest(rows), keys and os.path.join(HERE, keys)
+    return fastest(rows), keys and os.path.join(HERE, keys), data.get("limits", LIMITS)
 
 
 def fastest(rows):
@@ -161,6 +163,26 @@ def summary(figs):
     return out
 
 
+def parts(figs):
+    """Rows that name the same part are of one whole: {part: (rows that are simulated, all rows, measured, simulated)}, of the former."""
+    out = {}
+    for f in figs:
+        if "part" not in f["row"]:
+            continue
+        n, rows, measured, simulated = out.get(f["row"]["part"], (0, 0, 0, 0))
+        if f["simulated"] is not None:
+            n, measured, simulated = n + 1, measured + f["measured"], simulated + f["simulated"]
+        out[f["row"]["part"]] = (n, rows + 1, measured, simulated)
+    return out
+
+
+def print_parts(figs):
+    for part, (n, rows, measured, simulated) in parts(figs).items():
+        if n:
+            print(f"{part:16} {n:4} of {rows} rows, together {measured:12.3f} us, simulated {simulated:12.3f} "
+                  f"{100 * (simulated / measured - 1):+7.1f} %")
+
+
 def print_table(figs, groups):
     for f in figs:
         sim = "no packet" if f["simulated"] is None else f"{f['simulated']:12.3f} {f['error']:+7.1f} %"
@@ -171,9 +193,15 @@ def print_table(figs, groups):
               f"{g['worst']:+8.1f}   {g['worst_row']}")
 
 
-def check(groups):
+def check(groups, wholes, limits):
     bad = 0
-    for name, (mean, p90) in LIMITS.items():
+    for name, (mean, p90) in limits.items():
+        if name in wholes:
+            _, _, measured, simulated = wholes[name]
+            error = 100 * (simulated / measured - 1)
+            if abs(error) > mean:
+                print(f"fidelity: {name}: {error:+.2f} % is more than {mean} %", file=sys.stderr)
+                bad = 1
         for what, limit in (("mean", mean), ("p90", p90)):
             if limit is None or name not in groups:
                 continue
@@ -194,19 +222,21 @@ def main():
     parser.add_argument("--check", action="store_true", help="fails if a limit is exceeded")
     args = parser.parse_args()
     profile = profile_path(args.profile)
-    rows, keys = read_rows(args.rows)
+    rows, keys, limits = read_rows(args.rows)
     figs = figures(rows, *simulate(args.program, profile, rows, keys))
     groups = summary(figs)
     print_table([] if args.quiet else figs, groups)
+    print_parts(figs)
     if args.json:
         with open(args.json, "w", encoding="utf-8") as f:
-            json.dump({"rows": args.rows, "profile": args.profile, "groups": groups, "figures": figs}, f, indent=1,
+            json.dump({"rows": args.rows, "profile": args.profile, "groups": groups, "parts": parts(figs),
+                       "figures": figs}, f, indent=1,
                       allow_nan=False)
             f.write("\n")
     if args.svg:
         with open(args.svg, "w", encoding="utf-8") as f:
             f.write(draw(figs, groups, f"{os.path.basename(args.rows)} on profile {args.profile}"))
-    return check(groups) if args.check else 0
+    return check(groups, parts(figs), limits) if args.check else 0
 
 
 if __name__ == "__main__":

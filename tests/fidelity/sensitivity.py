@@ -214,7 +214,7 @@ def main():
     parser.add_argument("--page", metavar="F", help="writes the table there")
     parser.add_argument("--check", action="store_true", help="fails if the table of --page is another one")
     args = parser.parse_args()
-    found, base = measure(args.program, profile_path(args.profile), *read_rows(args.rows))
+    found, base = measure(args.program, profile_path(args.profile), *read_rows(args.rows)[:2])
     if not args.check:
         for figure, columns in found:
             print(f"{figure.name} = {text_of(figure.name, figure.value)} ({figure.source})")
