@@ -142,7 +142,16 @@ static void added(struct zw_sched *s, struct job *j, int32_t priority)
 static uint32_t drafts_of; /* kinds of drafts that random jobs may have */
 static bool all_greedy;
 
-static struct job random_job(void)
+static void random_draft(struct job *j)
+{
+	if (drafts_of && pick(2)) {
+		/* Without the head there is but one kind. */
+		j->draft = drafts_of == 1 ? ZW_DRAFT_NGRAM : 1 + pick(2);
+		j->draft_tokens = 1 + pick(3);
+	}
+}
+
+static struct job random_text(void)
 {
 	struct job j = {.kind = pick(KINDS), .seed = pick(1 << 30), .max_tokens = 1 + pick(TOKENS)};
 
@@ -154,11 +163,14 @@ static struct job random_job(void)
 		j.prompt[i] = i < same ? (i * 7 + 3) % V : pick(V);
 	if (!pick(8))
 		j.stop_at = 1 + pick(10);
-	if (drafts_of && pick(2)) {
-		/* Without the head there is but one kind. */
-		j.draft = drafts_of == 1 ? ZW_DRAFT_NGRAM : 1 + pick(2);
-		j.draft_tokens = 1 + pick(3);
-	}
+	return j;
+}
+
+static struct job random_job(void)
+{
+	struct job j = random_text();
+
+	random_draft(&j);
 	return j;
 }
 
@@ -191,8 +203,8 @@ static struct zw_sched_stats stats_of(const struct zw_sched *s)
 	return st;
 }
 
-/* The same alone: the whole of it, or as far as it came. */
-static void check_alone(struct job *j, uint32_t length)
+/* The same alone, whatever became of it among others; the caller frees. */
+static struct job *run_alone(const struct job *j, uint32_t length)
 {
 	struct zw_ctx *c = context(
 		(struct zw_ctx_options){.context = length, .batch = 64, .top_k = 4, .max_seqs = 1});
@@ -208,21 +220,39 @@ static void check_alone(struct job *j, uint32_t length)
 	a->sampler = p.sampler = sampler_of(a);
 	p.max_tokens = a->max_tokens;
 	p.flags = a->flags;
-	/* No need to go on where the other one ended. */
-	if (j->finish == ZW_FINISH_CANCEL)
-		p.max_tokens = j->num;
 	if (zw_generate(c, &p, a->prompt, a->n, &r, &err))
 		fail_msg("%s", err.msg);
-	if (j->finish != ZW_FINISH_CANCEL)
-		assert_int_equal(j->finish, r.finish);
-	assert_int_equal(j->num, a->num);
-	assert_memory_equal(j->got, a->got, a->num * sizeof(a->got[0]));
-	assert_true(j->num_seen >= a->num_seen);
-	if (memcmp(j->seen, a->seen, a->num_seen * sizeof(a->seen[0])))
+	a->finish = r.finish;
+	zw_sampler_close(p.sampler);
+	a->sampler = NULL;
+	zw_ctx_destroy(c);
+	return a;
+}
+
+/* Of one that was cancelled the beginning. */
+static void check_same(const struct job *j, const struct job *a)
+{
+	uint32_t seen = j->num_seen < a->num_seen ? j->num_seen : a->num_seen;
+
+	if (j->finish != ZW_FINISH_CANCEL) {
+		assert_int_equal(j->finish, a->finish);
+		assert_int_equal(j->num, a->num);
+		assert_true(j->num_seen >= a->num_seen);
+	}
+	assert_true(j->num <= a->num);
+	assert_memory_equal(j->got, a->got, j->num * sizeof(a->got[0]));
+	/* Each of its tokens was chosen by logits that it saw. */
+	assert_true(j->kind != MASKED || j->num_seen >= j->num);
+	if (memcmp(j->seen, a->seen, seen * sizeof(a->seen[0])))
 		fail_msg("request %llu: logits differ from those of the solo run",
 			 (unsigned long long)j->id);
-	zw_sampler_close(p.sampler);
-	zw_ctx_destroy(c);
+}
+
+static void check_alone(const struct job *j, uint32_t length)
+{
+	struct job *a = run_alone(j, length);
+
+	check_same(j, a);
 	free(a);
 }
 
@@ -264,6 +294,32 @@ static void random_fork(struct zw_sched *s, struct job *from, struct job *j)
 
 static uint64_t seed0;
 
+/* Job i of any of the rounds, but for forks: its choices are its own, so that one solo run is there for all rounds. */
+static struct job numbered_job(uint32_t i)
+{
+	uint64_t between = rng;
+	struct job j;
+
+	rng = (seed0 + 1) * 0x9e3779b97f4a7c15ull + i * 0xbf58476d1ce4e5b9ull;
+	pick(1);
+	j = random_text();
+	if (i < 64) {
+		/* As many as there are sequences, which all grow beyond what they begin with. */
+		for (j.n = 0; j.n < 30; j.n++)
+			j.prompt[j.n] = pick(V);
+		j.max_tokens = TOKENS - pick(10);
+		j.stop_at = 0;
+		j.flags = IGNORE;
+	}
+	/* Those with drafts end early: at first few, so that the pool is short as ever. */
+	if (i >= 64 || i % 4 == 0)
+		random_draft(&j);
+	rng = between;
+	return j;
+}
+
+static struct job *alone[JOBS]; /* solo runs of numbered jobs, when there was one */
+
 static void many(uint32_t cached, uint32_t flags, uint32_t drafts)
 {
 	struct zw_ctx *c = context((struct zw_ctx_options){.context = LENGTH,
@@ -279,6 +335,7 @@ static void many(uint32_t cached, uint32_t flags, uint32_t drafts)
 	struct zw_sched *s =
 		sched(c, (struct zw_sched_options){.flags = flags, .prompt_tokens = 48});
 	struct job *j = calloc(JOBS, sizeof(*j));
+	bool forked[JOBS] = {false};
 	uint32_t n = 0, all = blocks_free(c), most = 0, finishes[8] = {0};
 	struct zw_ctx_stats cs = {.size = sizeof(cs)};
 	struct zw_sched_stats st;
@@ -286,22 +343,13 @@ static void many(uint32_t cached, uint32_t flags, uint32_t drafts)
 
 	rng = seed0 + 2 * cached + flags + 16 * drafts;
 	drafts_of = drafts;
-	/* At first as many as there are sequences, which all grow beyond what they begin with. */
 	for (; n < 64; n++) {
-		j[n] = random_job();
-		for (j[n].n = 0; j[n].n < 30; j[n].n++)
-			j[n].prompt[j[n].n] = pick(V);
-		j[n].max_tokens = TOKENS - pick(10);
-		j[n].stop_at = 0;
-		j[n].flags = IGNORE;
-		/* Those with drafts end early: few, so that the pool is short as ever. */
-		if (n % 4)
-			j[n].draft = 0;
+		j[n] = numbered_job(n);
 		added(s, &j[n], (int32_t)pick(3));
 	}
 	while (n < JOBS || left) {
 		for (uint32_t k = pick(12); k && n < JOBS; k--) {
-			j[n] = random_job();
+			j[n] = numbered_job(n);
 			added(s, &j[n++], (int32_t)pick(3));
 		}
 		for (uint32_t k = 0; k < 3; k++) {
@@ -311,8 +359,10 @@ static void many(uint32_t cached, uint32_t flags, uint32_t drafts)
 				continue;
 			if (pick(40) == 0)
 				assert_int_equal(zw_sched_cancel(s, one->id), 0);
-			else if (n < JOBS && pick(4) == 0)
+			else if (n < JOBS && pick(4) == 0) {
+				forked[n] = true;
 				random_fork(s, one, &j[n++]);
+			}
 		}
 		left = stepped(s);
 		st = stats_of(s);
@@ -328,7 +378,12 @@ static void many(uint32_t cached, uint32_t flags, uint32_t drafts)
 		assert_int_equal(j[i].ends, 1);
 		assert_int_equal(j[i].error, 0);
 		finishes[j[i].finish]++;
-		check_alone(&j[i], LENGTH);
+		if (!forked[i] && !alone[i])
+			alone[i] = run_alone(&j[i], LENGTH);
+		if (forked[i])
+			check_alone(&j[i], LENGTH);
+		else
+			check_same(&j[i], alone[i]);
 		zw_sampler_close(j[i].sampler);
 	}
 	zw_ctx_get_stats(c, &cs);
