@@ -14,10 +14,12 @@ import subprocess
 MODULES = [
     "9p", "9pnet_virtio",
     "drm", "gpu-sched", "drm_gpuvm", "drm_exec", "drm_buddy", "drm_shmem_helper",
-    "nvme", "aer_inject",
+    "nvme", "aer_inject", "virtio_blk", "ext4", "crc32c_generic",
 ]
-# Wanted where the kernel has them as modules (7.x splits and renames some).
-OPTIONAL = {"drm_exec", "drm_buddy", "gpu-buddy", "drm_shmem_helper", "aer_inject"}
+# Wanted where the kernel has them as modules (7.x splits and renames some, the one with all checkers
+# has no disks).
+OPTIONAL = {"drm_exec", "drm_buddy", "gpu-buddy", "drm_shmem_helper", "aer_inject",
+            "virtio_blk", "ext4", "crc32c_generic"}
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -63,6 +64,7 @@ class Config:
         self.extra = []             # QEMU arguments
         self.append = ""            # kernel command line
         self.shares = []            # host folders the guest reads, besides the project itself
+        self.disks = []             # the same, copied to a disk each
         self.shell = False
         self.qmp_socket = None      # path of an additional QMP socket for other programs
         self.debug = True           # slab debugging and KFENCE: off where time is measured
@@ -289,6 +291,12 @@ class Vm:
                 conf.mkdir(path)
         conf.file("etc/zw/mounts", "".join(f"{t}\t{p}\t{o}\n" for t, p, o, _ in self.mounts)
                   .encode())
+        disks = [(f"zwdisk{i}", os.path.realpath(d)) for i, d in enumerate(self.config.disks)]
+        for tag, path in disks:
+            self.build_disk(tag, path)
+            if not path.startswith(ROOT + "/"):
+                conf.mkdir(path)
+        conf.file("etc/zw/disks", "".join(f"{t}\t{p}\n" for t, p in disks).encode())
         env = {"ZW_ROOT": ROOT, "ZW_BUILD": BUILD, "ZW_LIBS": self.libs, "ZW_OUT": out,
                "ZW_MODULE": os.path.join(BUILD, "modules", kernel, "zhenwu.ko"),
                "ZW_SHELL": "1" if self.config.shell else ""}
@@ -302,6 +310,18 @@ class Vm:
             shutil.copyfileobj(b, f)
             f.write(conf.bytes())
         return initrd
+
+    def build_disk(self, tag, path):
+        """A file system with what is in a folder, as large as that and half again."""
+        image = os.path.join(self.dir, tag)
+        used = subprocess.run(["du", "-sk", "--apparent-size", path], check=True,
+                              stdout=subprocess.PIPE, text=True).stdout.split()[0]
+        r = subprocess.run(["mke2fs", "-q", "-t", "ext4", "-m", "0", "-O", "^has_journal", "-d", path,
+                            image, f"{int(used) * 3 // 2 + 16384}k"], stdout=subprocess.DEVNULL,
+                           stderr=subprocess.PIPE, text=True, check=False,
+                           env=dict(os.environ, PATH=os.environ.get("PATH", "") + ":/sbin:/usr/sbin"))
+        if r.returncode:
+            raise VmError(f"no disk of {path}: {r.stderr.strip()}")
 
     def device_args(self):
         if not self.config.device:
@@ -371,6 +391,9 @@ class Vm:
         if c.nvme:
             argv += ["-blockdev", "null-co,node-name=null0,size=1073741824,read-zeroes=off",
                      "-device", "nvme,serial=zwnull,drive=null0"]
+        for i in range(len(c.disks)):
+            argv += ["-blockdev", f"file,node-name=disk{i},filename={self.dir}/zwdisk{i},read-only=on",
+                     "-device", f"virtio-blk-pci,drive=disk{i},serial=zwdisk{i}"]
         return argv + self.device_args() + c.extra
 
     def boot(self, accel, limit):
@@ -397,6 +420,9 @@ class Vm:
         self.pending = b""
         self.read_until(b"zw-agent ready\n", start + limit)
         self.boot_seconds = time.monotonic() - start
+        for path in map(os.path.realpath, self.config.disks):
+            if self.run(f"grep -qF {shlex.quote(f' {path} ext4 ')} /proc/mounts")[0]:
+                raise VmError(f"the guest has not mounted the disk of {path}")
 
     def connect(self, name, until):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
