@@ -28,7 +28,7 @@
 #define ZHENWU_DRIVER_NAME	"zhenwu"
 #define ZHENWU_DRIVER_DESC	"Zhenwu LLM accelerator"
 #define ZHENWU_DRIVER_MAJOR	2
-#define ZHENWU_DRIVER_MINOR	5
+#define ZHENWU_DRIVER_MINOR	6
 
 /**
  * struct zhenwu_device - one accelerator

@@ -135,6 +135,7 @@ static int zhenwu_ioctl_dev_query(struct drm_device *drm, void *data, struct drm
 	union {
 		struct drm_zhenwu_dev_info info;
 		struct drm_zhenwu_dev_counters counters;
+		struct drm_zhenwu_dev_resets resets;
 	} u = {};
 	size_t size;
 	int idx;
@@ -145,6 +146,9 @@ static int zhenwu_ioctl_dev_query(struct drm_device *drm, void *data, struct drm
 		break;
 	case DRM_ZHENWU_DEV_QUERY_COUNTERS:
 		size = sizeof(u.counters);
+		break;
+	case DRM_ZHENWU_DEV_QUERY_RESETS:
+		size = sizeof(u.resets);
 		break;
 	case DRM_ZHENWU_DEV_QUERY_LINKS:
 		/* No device that there is has any. */
@@ -171,6 +175,8 @@ static int zhenwu_ioctl_dev_query(struct drm_device *drm, void *data, struct drm
 		zhenwu_query_info(zdev, &u.info);
 	else if (args->type == DRM_ZHENWU_DEV_QUERY_COUNTERS)
 		zhenwu_query_counters(zdev, &u.counters);
+	else if (args->type == DRM_ZHENWU_DEV_QUERY_RESETS)
+		zhenwu_reset_query(zdev, &u.resets);
 	drm_dev_exit(idx);
 
 	args->size = min_t(size_t, args->size, size);
@@ -319,6 +325,7 @@ static const struct file_operations zhenwu_fops = {
  * - 2.2 - BO_CREATE_USERPTR
  * - 2.3 - TELEMETRY_SET, TELEMETRY_READ
  * - 2.4 - DRM_ZHENWU_BO_FAILED
+ * - 2.5 - DRM_ZHENWU_DEV_QUERY_RESETS
  */
 static const struct drm_driver zhenwu_drm_driver = {
 	.driver_features = DRIVER_COMPUTE_ACCEL | DRIVER_GEM | DRIVER_GEM_GPUVA | DRIVER_SYNCOBJ |

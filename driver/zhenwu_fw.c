@@ -134,6 +134,44 @@ out:
 }
 
 /**
+ * zhenwu_fw_fetch() - get the image from the file system once more
+ * @zdev: device
+ *
+ * For a device that does not boot with the copy there is. Nobody in user space is waited for.
+ *
+ * Return: the image, to be given to zhenwu_fw_replace() and released; NULL when there is none that
+ * fits.
+ */
+const struct firmware *zhenwu_fw_fetch(struct zhenwu_device *zdev)
+{
+	const struct firmware *fw;
+	int ret;
+
+	ret = request_firmware_direct(&fw, ZHENWU_FW_NAME, &zdev->pdev->dev);
+	if (ret) {
+		drm_err(&zdev->drm, "firmware %s: cannot be loaded: %d\n", ZHENWU_FW_NAME, ret);
+		return NULL;
+	}
+	/* Memory for another size cannot be had now; another version may be what the disk has. */
+	if (fw->size == zdev->fw.size && !zhenwu_fw_check(zdev, fw))
+		return fw;
+	drm_err(&zdev->drm, "firmware %s: is another one now\n", ZHENWU_FW_NAME);
+	release_firmware(fw);
+	return NULL;
+}
+
+/**
+ * zhenwu_fw_replace() - put a fresh image in the place of the one there is
+ * @zdev: device in reset
+ * @fw: image from zhenwu_fw_fetch(), or NULL: it stays
+ */
+void zhenwu_fw_replace(struct zhenwu_device *zdev, const struct firmware *fw)
+{
+	if (fw)
+		memcpy(zdev->fw.image, fw->data, fw->size);
+}
+
+/**
  * zhenwu_fw_unload() - free the image
  * @zdev: device; has to be in reset
  */

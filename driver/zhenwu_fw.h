@@ -4,6 +4,7 @@
 
 #include <linux/types.h>
 
+struct firmware;
 struct seq_file;
 struct zhenwu_device;
 
@@ -28,6 +29,8 @@ struct zhenwu_fw {
 };
 
 int zhenwu_fw_load(struct zhenwu_device *zdev);
+const struct firmware *zhenwu_fw_fetch(struct zhenwu_device *zdev);
+void zhenwu_fw_replace(struct zhenwu_device *zdev, const struct firmware *fw);
 void zhenwu_fw_unload(struct zhenwu_device *zdev);
 int zhenwu_fw_boot(struct zhenwu_device *zdev);
 bool zhenwu_fw_running(struct zhenwu_device *zdev);

@@ -13,6 +13,7 @@
 #include <drm/drm_drv.h>
 #include <drm/drm_print.h>
 
+#include "drm/zhenwu_accel.h"
 #include "zhenwu_device.h"
 #include "zhenwu_ipc.h"
 #include "zhenwu_reset.h"
@@ -281,6 +282,10 @@ static int zhenwu_ipc_wait_once(struct zhenwu_ipc_wait *w, unsigned int flags)
 	return ret < 0 ? ret : !ret;
 }
 
+/*
+ * Return: 0, what ended the request, -ERESTARTSYS, -ETIMEDOUT for a firmware that is silent or
+ * -EHOSTDOWN for one that cannot run.
+ */
 static int zhenwu_ipc_wait_reply(struct zhenwu_device *zdev, struct zhenwu_ipc_wait *w,
 				 unsigned int flags)
 {
@@ -305,10 +310,12 @@ static int zhenwu_ipc_wait_reply(struct zhenwu_device *zdev, struct zhenwu_ipc_w
 			if (now != heartbeat)
 				beat = jiffies;
 			heartbeat = now;
-			if (zhenwu_fw_running(zdev) && time_before(jiffies, beat + dead) &&
-			    time_before(jiffies, end))
+			if (!zhenwu_fw_running(zdev))
+				ret = -EHOSTDOWN;
+			else if (time_before(jiffies, beat + dead) && time_before(jiffies, end))
 				continue;
-			ret = -ETIMEDOUT;
+			else
+				ret = -ETIMEDOUT;
 		}
 		zhenwu_ipc_forget(zdev, w, ret == -ERESTARTSYS);
 		/* It may have been answered or aborted just before it was forgotten. */
@@ -406,7 +413,7 @@ static int zhenwu_ipc_exchange(struct zhenwu_device *zdev, u32 session, unsigned
 	ret = again;
 	if (!ret)
 		ret = zhenwu_ipc_wait_reply(zdev, &w, flags);
-	if (ret == -ETIMEDOUT)
+	if (ret == -ETIMEDOUT || ret == -EHOSTDOWN)
 		drm_err(&zdev->drm, "firmware does not answer message 0x%x\n", type);
 	if (!ret) {
 		ret = zhenwu_ipc_status_to_errno(le32_to_cpu(w.reply.status));
@@ -446,7 +453,10 @@ int zhenwu_ipc_request_in(struct zhenwu_device *zdev, u32 session, unsigned int 
 		ret = zhenwu_ipc_exchange(zdev, session, flags, type, payload, len, reply,
 					  reply_len);
 		if (ret == -ETIMEDOUT) {
-			zhenwu_reset_schedule(zdev);
+			zhenwu_reset_schedule(zdev, DRM_ZHENWU_RESET_FW_SILENT);
+			ret = -EIO;
+		} else if (ret == -EHOSTDOWN) {
+			zhenwu_reset_schedule(zdev, DRM_ZHENWU_RESET_FW_STOPPED);
 			ret = -EIO;
 		}
 		drm_dev_exit(idx);

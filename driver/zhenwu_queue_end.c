@@ -255,7 +255,7 @@ int zhenwu_queue_destroy_hw(struct zhenwu_queue *queue, unsigned int flags)
 	if (ret && ret != -EIO && ret != -ENODEV) {
 		drm_err(&zdev->drm, "firmware refuses to destroy queue %u: %d\n", queue->hw_id,
 			ret);
-		zhenwu_reset_schedule(zdev);
+		zhenwu_reset_schedule(zdev, DRM_ZHENWU_RESET_FW_REFUSED);
 		if (!(flags & ZHENWU_IPC_NOWAIT))
 			wait_event(zdev->reset.wait,
 				   zhenwu_ipc_session_over(zdev, queue->session));
@@ -293,7 +293,7 @@ int zhenwu_queue_kill(struct zhenwu_queue *queue)
 		if (le32_to_cpu(queue->watchdog.info.state) != ZW_QUEUE_DRAINING)
 			return 0;
 		drm_err(&zdev->drm, "queue %u does not drain\n", queue->hw_id);
-		zhenwu_reset_schedule(zdev);
+		zhenwu_reset_schedule(zdev, DRM_ZHENWU_RESET_QUEUE_STUCK);
 		return -EIO;
 	}
 

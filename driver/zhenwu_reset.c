@@ -6,16 +6,21 @@
  * on. A function level reset loses HBM, and with it the VMs. When the device does not come back it
  * is wedged: nothing works any more, and nothing hangs.
  *
- * All of this makes fences signal, so nothing here allocates memory or waits for a fence.
+ * A device reset is a ladder: with the firmware image there is; with the image read anew; a function
+ * level reset; the end. Jobs are over after the first rung. Until then fences are to be signalled,
+ * so nothing allocates memory or waits for a fence; nobody's fence depends on the rungs after it.
  *
  * The state is changed only here, and only along the arrows of zhenwu_state_next[].
  */
 
 #include <linux/dma-fence.h>
+#include <linux/firmware.h>
+#include <linux/kobject.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
 
 #include <drm/drm_drv.h>
+#include <drm/drm_file.h>
 #include <drm/drm_print.h>
 
 #include "drm/zhenwu_accel.h"
@@ -112,7 +117,6 @@ static void zhenwu_reset_lose_queues(struct zhenwu_device *zdev, u32 reason, int
 
 	lockdep_assert_held(&zdev->hw_lock);
 
-	WRITE_ONCE(zdev->reset.count, zdev->reset.count + 1);
 	/* What was completed before the device stopped was completed. */
 	zhenwu_irq_sync(zdev);
 	list_for_each_entry(queue, &zdev->queues, node)
@@ -149,12 +153,13 @@ static int zhenwu_reset_restart(struct zhenwu_device *zdev)
 	return ret;
 }
 
-/* The end of a reset. @ret says how it went. */
-static void zhenwu_reset_end(struct zhenwu_device *zdev, int ret)
+/* The end of a reset. @ret says how it went, @rung what was tried last. */
+static void zhenwu_reset_end(struct zhenwu_device *zdev, int ret, enum drm_zhenwu_reset_rung rung)
 {
 	lockdep_assert_held(&zdev->hw_lock);
 
 	if (!ret) {
+		zhenwu_reset_note_rung(zdev, rung);
 		/* False when the device is being removed meanwhile. */
 		if (zhenwu_state_set(zdev, ZHENWU_STATE_LIVE))
 			drm_info(&zdev->drm, "the device works again\n");
@@ -162,40 +167,140 @@ static void zhenwu_reset_end(struct zhenwu_device *zdev, int ret)
 		/* It may still run: it must not reach memory that is given back from now on. */
 		pci_clear_master(zdev->pdev);
 		zhenwu_ipc_down(zdev);
+		zhenwu_reset_note_rung(zdev, DRM_ZHENWU_RESET_LOST);
 		if (zhenwu_state_set(zdev, ZHENWU_STATE_WEDGED))
 			drm_err(&zdev->drm, "the device is lost; unbind it or reboot\n");
 	}
 	zhenwu_reset_announce(zdev);
 }
 
-static void zhenwu_reset_work(struct work_struct *work)
+/*
+ * Tells user space that the device is lost, once. drm_dev_wedged_event() would do it, but it sends
+ * on the primary node, which an accel device has not.
+ */
+static void zhenwu_reset_tell(struct zhenwu_device *zdev)
 {
-	struct zhenwu_device *zdev = container_of(work, struct zhenwu_device, reset.work);
+	static char wedged[] = "WEDGED=rebind,bus-reset";
+	char *env[] = { wedged, NULL };
+	int idx;
+
+	if (zhenwu_device_state(zdev) != ZHENWU_STATE_WEDGED ||
+	    atomic_xchg(&zdev->reset.told, 1))
+		return;
+	zhenwu_aperture_revoke(zdev);
+	if (!drm_dev_enter(&zdev->drm, &idx))
+		return;
+	kobject_uevent_env(&zdev->drm.accel->kdev->kobj, KOBJ_CHANGE, env);
+	drm_dev_exit(idx);
+}
+
+/*
+ * First rung: with the image the driver has. Whatever comes of it, jobs are over afterwards and the
+ * device does no DMA for them.
+ *
+ * Return: 0 when the reset is over or somebody else's; -ETIMEDOUT or -ENODEV when the device does
+ * not reset, -EIO when its firmware does not start.
+ */
+static int zhenwu_reset_warm(struct zhenwu_device *zdev)
+{
 	bool cookie;
-	int ret;
+	int ret = 0;
 
 	cookie = dma_fence_begin_signalling();
 	mutex_lock(&zdev->hw_lock);
 	/* A function level reset may have done it meanwhile, or the device is being removed. */
-	if (zhenwu_device_state(zdev) == ZHENWU_STATE_RESETTING) {
-		drm_warn(&zdev->drm, "resetting the device\n");
-		ret = zhenwu_fw_reset_device(zdev);
-		if (ret) {
-			drm_err(&zdev->drm, "the device does not reset: %d\n", ret);
-			/* Before jobs end: what they used is given back then. */
-			pci_clear_master(zdev->pdev);
-		}
-		zhenwu_reset_lose_queues(zdev, DRM_ZHENWU_QUEUE_STATE_INNOCENT, -ECANCELED);
-		if (!ret)
-			ret = zhenwu_reset_restart(zdev);
-		zhenwu_reset_end(zdev, ret);
+	if (zhenwu_device_state(zdev) != ZHENWU_STATE_RESETTING)
+		goto out;
+	drm_warn(&zdev->drm, "resetting the device: %s\n",
+		 zhenwu_reset_reason_name(zdev->reset.reason));
+	ret = zhenwu_fw_reset_device(zdev);
+	if (ret) {
+		drm_err(&zdev->drm, "the device does not reset: %d\n", ret);
+		/* Before jobs end: what they used is given back then. */
+		pci_clear_master(zdev->pdev);
 	}
+	zhenwu_reset_note_reason(zdev);
+	zhenwu_reset_lose_queues(zdev, DRM_ZHENWU_QUEUE_STATE_INNOCENT, -ECANCELED);
+	if (ret)
+		goto out;
+	if (zhenwu_reset_restart(zdev)) {
+		pci_clear_master(zdev->pdev);
+		ret = -EIO;
+		goto out;
+	}
+	zhenwu_reset_end(zdev, 0, DRM_ZHENWU_RESET_WARM);
+out:
 	mutex_unlock(&zdev->hw_lock);
 	dma_fence_end_signalling(cookie);
+	return ret;
+}
 
-	if (zhenwu_device_state(zdev) == ZHENWU_STATE_WEDGED)
-		zhenwu_aperture_revoke(zdev);
+/*
+ * Second rung: with the image read anew. The device could write to the first copy.
+ *
+ * Return: as above.
+ */
+static int zhenwu_reset_cold(struct zhenwu_device *zdev)
+{
+	const struct firmware *fw = zhenwu_fw_fetch(zdev);
+	int ret = 0;
+
+	mutex_lock(&zdev->hw_lock);
+	if (zhenwu_device_state(zdev) != ZHENWU_STATE_RESETTING)
+		goto out;
+	drm_warn(&zdev->drm, "resetting the device once more, with %s firmware image\n",
+		 fw ? "a fresh" : "the same");
+	ret = zhenwu_fw_reset_device(zdev);
+	if (!ret) {
+		zhenwu_fw_replace(zdev, fw);
+		ret = zhenwu_reset_restart(zdev) ? -EIO : 0;
+	}
+	if (ret)
+		pci_clear_master(zdev->pdev);
 	else
+		zhenwu_reset_end(zdev, 0, DRM_ZHENWU_RESET_COLD);
+out:
+	mutex_unlock(&zdev->hw_lock);
+	release_firmware(fw);
+	return ret;
+}
+
+/*
+ * Third rung, and the end of the ladder. The PCI core calls zhenwu_reset_flr_prepare() and _done(),
+ * which say how it went. It is not waited for the lock of the PCI function: who has it may be
+ * removing the device, which waits for this work, or recovering the bus, which does the same.
+ */
+static void zhenwu_reset_function(struct zhenwu_device *zdev)
+{
+	int ret = -ENODEV;
+
+	if (pci_device_is_present(zdev->pdev))
+		ret = pci_try_reset_function(zdev->pdev);
+	if (!ret)
+		return;
+
+	mutex_lock(&zdev->hw_lock);
+	if (zhenwu_device_state(zdev) == ZHENWU_STATE_RESETTING) {
+		drm_err(&zdev->drm, "the function cannot be reset: %d\n", ret);
+		zhenwu_reset_end(zdev, ret, DRM_ZHENWU_RESET_LOST);
+	}
+	mutex_unlock(&zdev->hw_lock);
+}
+
+static void zhenwu_reset_work(struct work_struct *work)
+{
+	struct zhenwu_device *zdev = container_of(work, struct zhenwu_device, reset.work);
+	int ret;
+
+	ret = zhenwu_reset_warm(zdev);
+	/* One that does not even get quiet needs something stronger. */
+	if (ret == -EIO)
+		ret = zhenwu_reset_cold(zdev);
+	if (ret)
+		zhenwu_reset_function(zdev);
+
+	zhenwu_reset_tell(zdev);
+	if (zhenwu_device_state(zdev) != ZHENWU_STATE_WEDGED)
 		queue_work(zhenwu_release_wq, &zdev->reset.revoke);
 }
 
@@ -216,6 +321,7 @@ void zhenwu_reset_init(struct zhenwu_device *zdev)
 	INIT_WORK(&zdev->reset.work, zhenwu_reset_work);
 	INIT_WORK(&zdev->reset.revoke, zhenwu_reset_revoke_work);
 	zdev->reset.state = ZHENWU_STATE_BOOTING;
+	zhenwu_reset_stats_init(zdev);
 }
 
 /**
@@ -230,14 +336,16 @@ void zhenwu_reset_live(struct zhenwu_device *zdev)
 /**
  * zhenwu_reset_schedule() - ask for a device reset
  * @zdev: device
+ * @reason: why
  *
- * Any context; several requests are one reset. Ends all requests to the firmware: who made them
+ * Any context; several requests are one reset, for the reason of the first. Ends all requests to the firmware: who made them
  * waits for the reset.
  */
-void zhenwu_reset_schedule(struct zhenwu_device *zdev)
+void zhenwu_reset_schedule(struct zhenwu_device *zdev, enum drm_zhenwu_reset_reason reason)
 {
 	if (!zhenwu_state_set(zdev, ZHENWU_STATE_RESETTING))
 		return;
+	WRITE_ONCE(zdev->reset.reason, reason);
 	zhenwu_ipc_down(zdev);
 	queue_work(zdev->reset.wq, &zdev->reset.work);
 }
@@ -342,8 +450,9 @@ int zhenwu_reset_resume(struct zhenwu_device *zdev)
 	ret = zhenwu_fw_reset_device(zdev);
 	if (!ret)
 		ret = zhenwu_reset_restart(zdev);
-	zhenwu_reset_end(zdev, ret);
+	zhenwu_reset_end(zdev, ret, DRM_ZHENWU_RESET_WARM);
 	mutex_unlock(&zdev->hw_lock);
+	zhenwu_reset_tell(zdev);
 	/* Free memory is zero before anybody can get it: tasks are still frozen. */
 	return ret ?: zhenwu_hbm_scrub_all(zdev);
 }
@@ -374,6 +483,9 @@ void zhenwu_reset_flr_prepare(struct pci_dev *pdev)
 	cookie = dma_fence_begin_signalling();
 	/* A device reset that runs ends first: its end would be taken for the end of this one. */
 	mutex_lock(&zdev->hw_lock);
+	/* One that is a rung of a device reset has the reason of that. */
+	if (zhenwu_device_state(zdev) != ZHENWU_STATE_RESETTING)
+		zdev->reset.reason = DRM_ZHENWU_RESET_FUNCTION;
 	/* Fails when the device is lost, which it stays, or was never used. */
 	zhenwu_state_set(zdev, ZHENWU_STATE_FLR);
 	zhenwu_ipc_down(zdev);
@@ -402,14 +514,19 @@ void zhenwu_reset_flr_done(struct pci_dev *pdev)
 	zhenwu_irq_enable(zdev);
 	/* Also those whose announcement was answered just before and noted just now. */
 	zhenwu_reset_lose_vms(zdev);
+	if (zhenwu_device_state(zdev) == ZHENWU_STATE_FLR)
+		zhenwu_reset_note_reason(zdev);
 	zhenwu_reset_lose_queues(zdev, DRM_ZHENWU_QUEUE_STATE_FLR, -ECANCELED);
 	if (zhenwu_device_state(zdev) == ZHENWU_STATE_FLR) {
 		int ret = zhenwu_fw_wait_reset(zdev);
 
-		zhenwu_reset_end(zdev, ret ? ret : zhenwu_reset_restart(zdev));
+		if (!ret)
+			ret = zhenwu_reset_restart(zdev);
+		zhenwu_reset_end(zdev, ret, DRM_ZHENWU_RESET_FLR);
 	} else {
 		zhenwu_reset_announce(zdev);
 	}
 	mutex_unlock(&zdev->hw_lock);
 	dma_fence_end_signalling(cookie);
+	zhenwu_reset_tell(zdev);
 }

@@ -2,12 +2,16 @@
 #ifndef __ZHENWU_RESET_H__
 #define __ZHENWU_RESET_H__
 
+#include <linux/atomic.h>
 #include <linux/rwsem.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
+#include "drm/zhenwu_accel.h"
+
+struct attribute_group;
 struct pci_dev;
 struct zhenwu_device;
 
@@ -35,6 +39,27 @@ enum zhenwu_state {
 	ZHENWU_STATE_STOPPED,
 	/** @ZHENWU_STATE_COUNT: Number of states. */
 	ZHENWU_STATE_COUNT,
+};
+
+/* Reasons and rungs there are. */
+#define ZHENWU_RESET_REASONS	(DRM_ZHENWU_RESET_PCI_ERROR + 1)
+#define ZHENWU_RESET_RUNGS	(DRM_ZHENWU_RESET_LOST + 1)
+
+/**
+ * struct zhenwu_reset_stats - resets since the driver was bound
+ */
+struct zhenwu_reset_stats {
+	/** @reasons: How many by &enum drm_zhenwu_reset_reason. */
+	u64 reasons[ZHENWU_RESET_REASONS];
+
+	/** @rungs: How many by &enum drm_zhenwu_reset_rung. */
+	u64 rungs[ZHENWU_RESET_RUNGS];
+
+	/** @last_ns: When the last began, CLOCK_BOOTTIME. */
+	u64 last_ns;
+
+	/** @last_reason: Its reason, or DRM_ZHENWU_RESET_NEVER. */
+	u32 last_reason;
 };
 
 /**
@@ -68,19 +93,39 @@ struct zhenwu_reset {
 	/** @count: Resets, for user space: grows before jobs are told. */
 	u32 count;
 
+	/** @reason: &enum drm_zhenwu_reset_reason of the reset that is under way. */
+	u32 reason;
+
+	/** @noted: It is in @count and @stats. */
+	bool noted;
+
+	/** @stats: Resets in detail; under @lock. */
+	struct zhenwu_reset_stats stats;
+
+	/** @told: User space was told that the device is lost. */
+	atomic_t told;
+
 	/** @gen: Resets that are over. */
 	u32 gen;
 };
 
 void zhenwu_reset_init(struct zhenwu_device *zdev);
 void zhenwu_reset_live(struct zhenwu_device *zdev);
-void zhenwu_reset_schedule(struct zhenwu_device *zdev);
+void zhenwu_reset_schedule(struct zhenwu_device *zdev, enum drm_zhenwu_reset_reason reason);
 void zhenwu_reset_wait(struct zhenwu_device *zdev, u32 gen);
 void zhenwu_reset_stop(struct zhenwu_device *zdev);
 int zhenwu_reset_suspend(struct zhenwu_device *zdev);
 int zhenwu_reset_resume(struct zhenwu_device *zdev);
 void zhenwu_reset_flr_prepare(struct pci_dev *pdev);
 void zhenwu_reset_flr_done(struct pci_dev *pdev);
+
+void zhenwu_reset_stats_init(struct zhenwu_device *zdev);
+void zhenwu_reset_note_reason(struct zhenwu_device *zdev);
+void zhenwu_reset_note_rung(struct zhenwu_device *zdev, enum drm_zhenwu_reset_rung rung);
+const char *zhenwu_reset_reason_name(u32 reason);
+void zhenwu_reset_query(struct zhenwu_device *zdev, struct drm_zhenwu_dev_resets *out);
+
+extern const struct attribute_group zhenwu_resets_group;
 
 bool zhenwu_aperture_enter(struct zhenwu_device *zdev);
 void zhenwu_aperture_exit(struct zhenwu_device *zdev);

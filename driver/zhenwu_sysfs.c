@@ -51,5 +51,6 @@ static const struct attribute_group zhenwu_sysfs_group = {
 const struct attribute_group *zhenwu_sysfs_groups[] = {
 	&zhenwu_sysfs_group,
 	&zhenwu_ras_group,
+	&zhenwu_resets_group,
 	NULL
 };

@@ -135,7 +135,7 @@ void zhenwu_vm_flush_tlb(struct zhenwu_vm *vm)
 			return;
 		drm_err(&zdev->drm, "firmware refuses to invalidate the TLB of VM %u: %d\n",
 			vm->hw_id, ret);
-		zhenwu_reset_schedule(zdev);
+		zhenwu_reset_schedule(zdev, DRM_ZHENWU_RESET_FW_REFUSED);
 	}
 	zhenwu_reset_wait(zdev, gen);
 }
@@ -239,7 +239,7 @@ static void zhenwu_vm_teardown(struct kref *ref)
 	/* Whatever it was: memory is given back only when the device cannot reach it. */
 	if (ret && ret != -EIO && ret != -ENODEV) {
 		drm_err(&zdev->drm, "firmware refuses to drop VM %u: %d\n", vm->hw_id, ret);
-		zhenwu_reset_schedule(zdev);
+		zhenwu_reset_schedule(zdev, DRM_ZHENWU_RESET_FW_REFUSED);
 		wait_event(zdev->reset.wait, zhenwu_ipc_session_over(zdev, session));
 	}
 

@@ -18,6 +18,7 @@
 #include <drm/drm_drv.h>
 #include <drm/drm_print.h>
 
+#include "drm/zhenwu_accel.h"
 #include "zhenwu_device.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
@@ -197,7 +198,7 @@ void zhenwu_watchdog_work(struct work_struct *work)
 		return;
 	cookie = dma_fence_begin_signalling();
 	if (zhenwu_device_state(zdev) == ZHENWU_STATE_LIVE && !zhenwu_fw_running(zdev))
-		zhenwu_reset_schedule(zdev);
+		zhenwu_reset_schedule(zdev, DRM_ZHENWU_RESET_FW_STOPPED);
 	busy = zhenwu_watchdog_check_all(zdev);
 	dma_fence_end_signalling(cookie);
 

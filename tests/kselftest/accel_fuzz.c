@@ -214,7 +214,7 @@ struct call {
 
 static const struct call calls[] = {
 	{"DEV_QUERY", DRM_IOCTL_ZHENWU_DEV_QUERY, 2, NOTHING, END, 0,
-	 FIELDS(FIELD(drm_zhenwu_dev_query, type, BELOW, 4),
+	 FIELDS(FIELD(drm_zhenwu_dev_query, type, BELOW, 5),
 		FIELD(drm_zhenwu_dev_query, size, LENGTH, 0),
 		FIELD(drm_zhenwu_dev_query, pointer, POINTER, 0),
 		FIELD(drm_zhenwu_dev_query, object_id, MBZ, 0),

@@ -21,6 +21,7 @@ extern "C" {
  *   2.3 - samples of the device: TELEMETRY_SET, TELEMETRY_READ
  *   2.4 - DRM_ZHENWU_BO_FAILED
  *   2.5 - dma-bufs in and out: DRM_ZHENWU_BO_IMPORTED
+ *   2.6 - DRM_ZHENWU_DEV_QUERY_RESETS
  * - Structures are aligned on 64 bits and have the same layout for 32- and 64-bit user space.
  * - Fields are only added at the end. Longer structures from newer user space are accepted when the
  *   unknown part is zero; shorter ones are zero-extended.
@@ -188,6 +189,8 @@ enum drm_zhenwu_dev_query_type {
 	 * is named by &drm_zhenwu_dev_query.object_id.
 	 */
 	DRM_ZHENWU_DEV_QUERY_PERF = 3,
+	/** @DRM_ZHENWU_DEV_QUERY_RESETS: &struct drm_zhenwu_dev_resets. */
+	DRM_ZHENWU_DEV_QUERY_RESETS = 4,
 };
 
 /**
@@ -298,6 +301,54 @@ struct drm_zhenwu_dev_counters {
 	__u64 tlb_misses;
 	/** @fw_heartbeat: Firmware heartbeat counter. */
 	__u64 fw_heartbeat;
+};
+
+/** enum drm_zhenwu_reset_reason - why the device was reset. */
+enum drm_zhenwu_reset_reason {
+	/** @DRM_ZHENWU_RESET_FW_STOPPED: Its firmware trapped, or could not reach memory. */
+	DRM_ZHENWU_RESET_FW_STOPPED = 0,
+	/** @DRM_ZHENWU_RESET_FW_SILENT: Its firmware did not answer. */
+	DRM_ZHENWU_RESET_FW_SILENT,
+	/** @DRM_ZHENWU_RESET_FW_REFUSED: Its firmware refused what it has to do. */
+	DRM_ZHENWU_RESET_FW_REFUSED,
+	/** @DRM_ZHENWU_RESET_QUEUE_STUCK: A queue that was destroyed did not let go. */
+	DRM_ZHENWU_RESET_QUEUE_STUCK,
+	/** @DRM_ZHENWU_RESET_FUNCTION: A function level reset was asked for. */
+	DRM_ZHENWU_RESET_FUNCTION,
+	/** @DRM_ZHENWU_RESET_PCI_ERROR: PCI Express reported an error that is not survived. */
+	DRM_ZHENWU_RESET_PCI_ERROR,
+};
+
+/** enum drm_zhenwu_reset_rung - what brought the device back. Each comes when the one before failed. */
+enum drm_zhenwu_reset_rung {
+	/** @DRM_ZHENWU_RESET_WARM: Device reset with the firmware image there was; HBM survives. */
+	DRM_ZHENWU_RESET_WARM = 0,
+	/** @DRM_ZHENWU_RESET_COLD: The same with the image read anew; HBM survives. */
+	DRM_ZHENWU_RESET_COLD,
+	/** @DRM_ZHENWU_RESET_FLR: Reset of the function, or of the bus; HBM is lost. */
+	DRM_ZHENWU_RESET_FLR,
+	/** @DRM_ZHENWU_RESET_LOST: Nothing: the device is lost. */
+	DRM_ZHENWU_RESET_LOST,
+};
+
+/** DRM_ZHENWU_RESET_NEVER - &drm_zhenwu_dev_resets.last_reason of a device that was never reset. */
+#define DRM_ZHENWU_RESET_NEVER 0xffffffffu
+
+/** struct drm_zhenwu_dev_resets - resets since the driver was bound. */
+struct drm_zhenwu_dev_resets {
+	/**
+	 * @reasons: How many by &enum drm_zhenwu_reset_reason; zero beyond what the kernel knows.
+	 * The sum is &drm_zhenwu_dev_info.reset_count.
+	 */
+	__u64 reasons[16];
+	/** @rungs: How many by &enum drm_zhenwu_reset_rung; those that are over. */
+	__u64 rungs[8];
+	/** @last_ns: When the last began, CLOCK_BOOTTIME in nanoseconds. */
+	__u64 last_ns;
+	/** @last_reason: &enum drm_zhenwu_reset_reason of the last, or DRM_ZHENWU_RESET_NEVER. */
+	__u32 last_reason;
+	/** @pad: Zero. */
+	__u32 pad;
 };
 
 /* -- VM --------------------------------------------------------------------------------------- */
