@@ -7,6 +7,8 @@
 #include <linux/mutex.h>
 #include <linux/types.h>
 
+#include "zhenwu_usage.h"
+
 struct seq_file;
 struct zhenwu_device;
 struct zhenwu_share;
@@ -53,6 +55,9 @@ struct zhenwu_client {
 
 	/** @shares: Shares it takes from. */
 	struct zhenwu_share *shares[ZHENWU_NUM_LEVELS];
+
+	/** @usage: What it has had of the device's time; under the lock of &struct zhenwu_usage. */
+	struct zhenwu_client_usage usage;
 };
 
 /**

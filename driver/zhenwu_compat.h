@@ -45,6 +45,11 @@
 #define DRIVER_GEM_GPUVA 0
 #endif
 
+#ifndef ZW_HAVE_GEM_OBJECT_ACTIVE
+/* Older kernels always print what is in use. */
+#define DRM_GEM_OBJECT_ACTIVE 0
+#endif
+
 #ifndef ZW_HAVE_WQ_PERCPU
 /* Older kernels take it for granted unless WQ_UNBOUND is given. */
 #define WQ_PERCPU 0

@@ -38,6 +38,11 @@ static int zhenwu_debugfs_vms(struct seq_file *m, void *data)
 	return 0;
 }
 
+static int zhenwu_debugfs_gpuvas(struct seq_file *m, void *data)
+{
+	return zhenwu_vm_show_gpuvas(zhenwu_debugfs_device(m), m);
+}
+
 static int zhenwu_debugfs_bos(struct seq_file *m, void *data)
 {
 	zhenwu_gem_show(zhenwu_debugfs_device(m), m);
@@ -66,6 +71,7 @@ static const struct drm_debugfs_info zhenwu_debugfs_files[] = {
 	{ "fw_log", zhenwu_debugfs_fw_log },
 	{ "queues", zhenwu_debugfs_queues },
 	{ "vms", zhenwu_debugfs_vms },
+	{ "gpuvas", zhenwu_debugfs_gpuvas },
 	{ "bos", zhenwu_debugfs_bos },
 	{ "hbm", zhenwu_debugfs_hbm },
 	{ "clients", zhenwu_debugfs_clients },

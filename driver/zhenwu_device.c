@@ -120,6 +120,8 @@ static int zhenwu_device_identify(struct zhenwu_device *zdev)
 	zdev->info.dtypes = zhenwu_read64(zdev, ZW_REG_DTYPES);
 	zdev->info.sram_size = zhenwu_read64(zdev, ZW_REG_SRAM_SIZE);
 	zdev->info.num_links = zhenwu_read32(zdev, ZW_REG_NUM_LINKS);
+	if (ZW_ABI_VERSION_MINOR(zdev->info.abi_version) >= ZHENWU_TELEMETRY_ABI_MINOR)
+		zdev->info.cap_mw = zhenwu_read32(zdev, ZW_REG_CAP_MW);
 	for (i = 0; i < 4; i++) {
 		__le32 word = cpu_to_le32(zhenwu_read32(zdev, ZW_REG_UUID + 4 * i));
 
@@ -166,6 +168,7 @@ static int zhenwu_device_init_sw(struct zhenwu_device *zdev)
 	ida_init(&zdev->vm_ids);
 	zhenwu_reset_init(zdev);
 	zhenwu_ras_init(zdev);
+	zhenwu_usage_init(zdev);
 	INIT_DELAYED_WORK(&zdev->watchdog, zhenwu_watchdog_work);
 
 	ret = drmm_add_action_or_reset(&zdev->drm, zhenwu_device_release, zdev);

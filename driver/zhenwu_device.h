@@ -19,11 +19,13 @@
 #include "zhenwu_compat.h"
 #include "zhenwu_fw.h"
 #include "zhenwu_hbm.h"
+#include "zhenwu_hwmon.h"
 #include "zhenwu_ipc.h"
 #include "zhenwu_irq.h"
 #include "zhenwu_ras.h"
 #include "zhenwu_reset.h"
 #include "zhenwu_telemetry.h"
+#include "zhenwu_usage.h"
 
 #define ZHENWU_DRIVER_NAME	"zhenwu"
 #define ZHENWU_DRIVER_DESC	"Zhenwu LLM accelerator"
@@ -81,6 +83,8 @@ struct zhenwu_device {
 		u32 num_queues;
 		/** @info.num_vms: Address spaces. */
 		u32 num_vms;
+		/** @info.cap_mw: Power that it takes at most; 0: no limit. */
+		u32 cap_mw;
 		/** @info.progress_ms: Pause between two progress checks. */
 		u32 progress_ms;
 		/** @info.profile_name: Name of the profile, NUL-terminated. */
@@ -139,6 +143,12 @@ struct zhenwu_device {
 
 	/** @telemetry: Samples of the device. */
 	struct zhenwu_telemetry telemetry;
+
+	/** @hwmon: Sensors. */
+	struct zhenwu_hwmon hwmon;
+
+	/** @usage: How long it was busy. */
+	struct zhenwu_usage usage;
 
 	/** @watchdog: Progress check, on @reset.wq. */
 	struct delayed_work watchdog;

@@ -23,13 +23,16 @@
 #include "zhenwu_debugfs.h"
 #include "zhenwu_device.h"
 #include "zhenwu_drv.h"
+#include "zhenwu_fdinfo.h"
 #include "zhenwu_gem.h"
+#include "zhenwu_hwmon.h"
 #include "zhenwu_prime.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
 #include "zhenwu_submit.h"
 #include "zhenwu_sysfs.h"
 #include "zhenwu_telemetry.h"
+#include "zhenwu_trace.h"
 #include "zhenwu_userptr.h"
 #include "zhenwu_userq.h"
 #include "zhenwu_vm.h"
@@ -315,6 +318,7 @@ static const struct file_operations zhenwu_fops = {
 	.read = drm_read,
 	.llseek = noop_llseek,
 	.mmap = zhenwu_drm_mmap,
+	.show_fdinfo = drm_show_fdinfo,
 	.fop_flags = FOP_UNSIGNED_OFFSET,
 };
 
@@ -332,6 +336,7 @@ static const struct drm_driver zhenwu_drm_driver = {
 			   DRIVER_SYNCOBJ_TIMELINE,
 	.open = zhenwu_open,
 	.postclose = zhenwu_postclose,
+	.show_fdinfo = zhenwu_show_fdinfo,
 	.gem_create_object = zhenwu_gem_create_object,
 	.gem_prime_import = zhenwu_prime_import,
 	.gem_prime_import_sg_table = zhenwu_prime_import_sg_table,
@@ -367,6 +372,7 @@ static int zhenwu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		zhenwu_device_fini(zdev);
 		return ret;
 	}
+	zhenwu_hwmon_init(zdev);
 	return 0;
 }
 
@@ -376,6 +382,7 @@ static void zhenwu_remove(struct pci_dev *pdev)
 
 	/* First the device, so that nobody who waits for it keeps the second step waiting. */
 	zhenwu_reset_stop(zdev);
+	zhenwu_hwmon_fini(zdev);
 	drm_dev_unplug(&zdev->drm);
 	zhenwu_gem_unmap_dma(zdev);
 	zhenwu_device_fini(zdev);
@@ -391,12 +398,20 @@ static void zhenwu_shutdown(struct pci_dev *pdev)
 
 static int zhenwu_suspend(struct device *dev)
 {
-	return zhenwu_reset_suspend(dev_get_drvdata(dev));
+	struct zhenwu_device *zdev = dev_get_drvdata(dev);
+	int ret = zhenwu_reset_suspend(zdev);
+
+	trace_zhenwu_pm(zdev, false, ret);
+	return ret;
 }
 
 static int zhenwu_resume(struct device *dev)
 {
-	return zhenwu_reset_resume(dev_get_drvdata(dev));
+	struct zhenwu_device *zdev = dev_get_drvdata(dev);
+	int ret = zhenwu_reset_resume(zdev);
+
+	trace_zhenwu_pm(zdev, true, ret);
+	return ret;
 }
 
 static DEFINE_SIMPLE_DEV_PM_OPS(zhenwu_pm_ops, zhenwu_suspend, zhenwu_resume);

@@ -17,6 +17,7 @@
 #include "zhenwu_device.h"
 #include "zhenwu_ipc.h"
 #include "zhenwu_reset.h"
+#include "zhenwu_trace.h"
 
 #define ZHENWU_IPC_RING_BYTES	(ZW_MBOX_SLOTS * sizeof(struct zw_msg))
 #define ZHENWU_IPC_MAX_PENDING	(ZW_MBOX_SLOTS / 2)
@@ -420,6 +421,7 @@ static int zhenwu_ipc_exchange(struct zhenwu_device *zdev, u32 session, unsigned
 		if (!ret && reply)
 			memcpy(reply, w.reply.payload, reply_len);
 	}
+	trace_zhenwu_ipc(zdev, w.seq, type, ret);
 	return ret;
 }
 

@@ -16,11 +16,13 @@
 #include "zhenwu_device.h"
 #include "zhenwu_irq.h"
 #include "zhenwu_queue.h"
+#include "zhenwu_trace.h"
 
 static irqreturn_t zhenwu_irq_mbox(int irq, void *data)
 {
 	struct zhenwu_vector *vec = data;
 
+	trace_zhenwu_irq(vec->zdev, ZW_VECTOR_MBOX);
 	zhenwu_ipc_poll(vec->zdev);
 	zhenwu_telemetry_poll(vec->zdev);
 	return IRQ_HANDLED;
@@ -32,6 +34,7 @@ static irqreturn_t zhenwu_irq_queue(int irq, void *data)
 	struct zhenwu_queue *queue;
 	unsigned long flags;
 
+	trace_zhenwu_irq(vec->zdev, vec - vec->zdev->irq.vectors);
 	spin_lock_irqsave(&vec->lock, flags);
 	list_for_each_entry(queue, &vec->queues, vector_node)
 		zhenwu_queue_poll(queue);

@@ -13,6 +13,7 @@
 #include "zhenwu_device.h"
 #include "zhenwu_job.h"
 #include "zhenwu_queue.h"
+#include "zhenwu_trace.h"
 #include "zhenwu_watchdog.h"
 
 /**
@@ -158,12 +159,18 @@ void zhenwu_job_push(struct zhenwu_job *job)
 void zhenwu_job_end_locked(struct zhenwu_job *job, int error)
 {
 	struct dma_fence *done = dma_fence_get(job->done);
+	struct zhenwu_queue *queue = job->queue;
+	struct zhenwu_job *next;
 
-	lockdep_assert_held(&job->queue->lock);
+	lockdep_assert_held(&queue->lock);
 
 	list_del_init(&job->node);
-	if (job->in_ring)
-		job->queue->completed = job->seqno;
+	if (job->in_ring) {
+		queue->completed = job->seqno;
+		/* Those behind the last one in the ring are not the device's work. */
+		next = list_first_entry_or_null(&queue->inflight, struct zhenwu_job, node);
+		zhenwu_usage_set(queue, next && next->in_ring);
+	}
 	if (error)
 		dma_fence_set_error(done, error);
 	/* From here on the job may be freed at any time. */
@@ -232,6 +239,8 @@ static struct dma_fence *zhenwu_sched_run_job(struct drm_sched_job *base)
 		job->in_ring = true;
 		if (list_is_singular(&queue->inflight))
 			zhenwu_watchdog_start_locked(queue);
+		zhenwu_usage_set(queue, true);
+		trace_zhenwu_job_run(job);
 		zhenwu_job_ring_locked(job);
 	}
 	spin_unlock_irqrestore(&queue->lock, flags);

@@ -12,6 +12,7 @@
 #include "zhenwu/zw_fw.h"
 #include "zhenwu/zw_queue.h"
 #include "zhenwu_compat.h"
+#include "zhenwu_usage.h"
 
 struct drm_file;
 struct seq_file;
@@ -171,6 +172,9 @@ struct zhenwu_queue {
 	 * it was closed.
 	 */
 	struct list_head inflight;
+
+	/** @usage: Whether it counts as busy. */
+	struct zhenwu_queue_usage usage;
 
 	/** @error: What user space is told. */
 	struct {

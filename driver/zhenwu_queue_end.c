@@ -15,6 +15,7 @@
 #include "zhenwu_job.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
+#include "zhenwu_trace.h"
 #include "zhenwu_watchdog.h"
 
 static int zhenwu_status_to_errno(u32 status)
@@ -49,8 +50,10 @@ void zhenwu_queue_close_ring_locked(struct zhenwu_queue *queue, int error)
 	WRITE_ONCE(queue->dead, error);
 	list_for_each_entry(job, &queue->waiting, node)
 		zhenwu_gate_force(&job->gate);
-	if (queue->user)
+	if (queue->user) {
+		zhenwu_usage_set(queue, false);
 		wake_up_all(&queue->userq.wait);
+	}
 }
 
 /**
@@ -83,6 +86,7 @@ static void zhenwu_queue_fail_locked(struct zhenwu_queue *queue, const struct zw
 	queue->error.fault_access = le32_to_cpu(c->fault_access);
 	queue->error.fault_va = le64_to_cpu(c->fault_va);
 	queue->error.seqno = le64_to_cpu(c->seqno);
+	trace_zhenwu_fault(queue);
 	drm_dbg(&queue->zdev->drm,
 		"queue %u job %llu failed: status %u reason %u packet %u va 0x%llx\n",
 		queue->hw_id, queue->error.seqno, queue->error.status, queue->error.reason,
@@ -124,6 +128,8 @@ static bool zhenwu_queue_poll_job_locked(struct zhenwu_queue *queue, struct zhen
 		else if (job->error)
 			error = -ECANCELED;
 		job->error = zhenwu_queue_job_error(queue, seqno, error);
+		zhenwu_usage_job(queue, le64_to_cpu(c.start_ps), le64_to_cpu(c.end_ps));
+		trace_zhenwu_job_done(queue, seqno, &c);
 		job->ended++;
 		queue->completed = seqno;
 	}

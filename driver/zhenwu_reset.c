@@ -28,6 +28,7 @@
 #include "zhenwu_drv.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
+#include "zhenwu_trace.h"
 #include "zhenwu_userq.h"
 #include "zhenwu_vm.h"
 
@@ -50,15 +51,18 @@ static const u8 zhenwu_state_next[ZHENWU_STATE_COUNT] = {
 /* Return: false, and nothing changed, when there is no way from here to there. */
 static bool zhenwu_state_set(struct zhenwu_device *zdev, enum zhenwu_state to)
 {
+	enum zhenwu_state from;
 	unsigned long flags;
 	bool ok;
 
 	spin_lock_irqsave(&zdev->reset.lock, flags);
+	from = zdev->reset.state;
 	ok = zhenwu_state_next[zdev->reset.state] & BIT(to);
 	if (ok)
 		WRITE_ONCE(zdev->reset.state, to);
 	spin_unlock_irqrestore(&zdev->reset.lock, flags);
 	if (ok) {
+		trace_zhenwu_state(zdev, from, to);
 		wake_up_all(&zdev->reset.wait);
 		wake_up_all(&zdev->telemetry.wait);
 	}

@@ -11,7 +11,8 @@
  * the last one, and not larger than the time that has passed allows: then a device that lies makes
  * samples missing, and nothing else. The values of a sample are nobody's business but the reader's.
  *
- * Samples are taken while there is a file that wants some, at the shortest of the intervals.
+ * Samples are taken while somebody wants some, an open file or who reads the sensors, at the
+ * shortest of the intervals.
  */
 
 #include <linux/dma-mapping.h>
@@ -123,6 +124,29 @@ static bool zhenwu_telemetry_copy(struct zhenwu_telemetry *t, u64 n, u64 now,
 		       n + ZHENWU_TELEMETRY_SLOTS - 1;
 }
 
+/*
+ * Sensors show the newest sample. The counter of energy begins anew with a reset; what was taken
+ * between the last sample and the reset is in no sum.
+ */
+static void zhenwu_telemetry_sum_locked(struct zhenwu_telemetry *t,
+					const struct drm_zhenwu_telemetry_sample *sample)
+{
+	u64 uj = sample->counter[(ZW_PMU_CHIP_ENERGY_UJ - ZW_REG_PMU) / 8];
+
+	lockdep_assert_held(&t->lock);
+
+	if (t->energy.resets != sample->reset_count)
+		t->energy.uj = 0;
+	t->energy.resets = sample->reset_count;
+	/* It never falls, whatever a device says. */
+	if (uj > t->energy.uj)
+		t->newest.energy_uj += uj - t->energy.uj;
+	t->energy.uj = uj;
+	t->newest.power_mw = sample->power_mw;
+	t->newest.temperature_mc = sample->temperature_mc;
+	WRITE_ONCE(t->newest.time_ns, sample->time_ns);
+}
+
 static bool zhenwu_telemetry_poll_locked(struct zhenwu_device *zdev)
 {
 	struct zhenwu_telemetry *t = &zdev->telemetry;
@@ -147,10 +171,12 @@ static bool zhenwu_telemetry_poll_locked(struct zhenwu_device *zdev)
 		t->last_ns = now;
 		any = true;
 		out = &t->history[t->seq % ZHENWU_TELEMETRY_HISTORY];
-		if (zhenwu_telemetry_copy(t, n, now, out))
+		if (zhenwu_telemetry_copy(t, n, now, out)) {
 			out->seq = t->seq;
-		else
+			zhenwu_telemetry_sum_locked(t, out);
+		} else {
 			out->seq = 0;
+		}
 	}
 	return any;
 }
@@ -292,7 +318,7 @@ static int zhenwu_telemetry_ask(struct zhenwu_device *zdev, u32 interval_us, uns
 	return ret;
 }
 
-/* Does what the files wish, all together. */
+/* Does what all wish together. */
 static int zhenwu_telemetry_update(struct zhenwu_device *zdev, unsigned int flags)
 {
 	struct zhenwu_telemetry *t = &zdev->telemetry;
@@ -321,6 +347,69 @@ static void zhenwu_telemetry_set_wish(struct zhenwu_telemetry *t,
 	else if (wish->interval_us && !interval_us)
 		list_del(&wish->node);
 	wish->interval_us = interval_us;
+}
+
+/**
+ * zhenwu_telemetry_want() - want samples for the kernel's own use
+ * @zdev: device
+ * @wish: wish of the caller
+ * @interval_us: longest time between two samples; 0: none any more
+ *
+ * Return: 0, -EINTR, -ENODEV, -EOPNOTSUPP.
+ */
+int zhenwu_telemetry_want(struct zhenwu_device *zdev, struct zhenwu_telemetry_wish *wish,
+			  u32 interval_us)
+{
+	struct zhenwu_telemetry *t = &zdev->telemetry;
+	int ret = 0;
+
+	mutex_lock(&t->mutex);
+	if (wish->interval_us != interval_us || READ_ONCE(t->interval_us) == 0) {
+		zhenwu_telemetry_set_wish(t, wish, interval_us);
+		ret = zhenwu_telemetry_update(zdev, interval_us ? ZHENWU_IPC_KILLABLE : 0);
+		if (ret)
+			zhenwu_telemetry_set_wish(t, wish, 0);
+	}
+	mutex_unlock(&t->mutex);
+	return ret;
+}
+
+/**
+ * zhenwu_telemetry_newest() - what the newest sample says
+ * @zdev: device
+ * @not_before_ns: CLOCK_MONOTONIC; older ones do not count
+ * @timeout: jiffies to wait for one
+ * @values: set to it
+ *
+ * Return: 0, -ENODATA when none came, -ENODEV, -ERESTARTSYS.
+ */
+int zhenwu_telemetry_newest(struct zhenwu_device *zdev, u64 not_before_ns, unsigned long timeout,
+			    struct zhenwu_telemetry_values *values)
+{
+	const unsigned long poll = msecs_to_jiffies(ZHENWU_TELEMETRY_POLL_MS);
+	struct zhenwu_telemetry *t = &zdev->telemetry;
+	unsigned long end = jiffies + timeout;
+	long ret = 0;
+
+	do {
+		/* The interrupt may have been lost. */
+		zhenwu_telemetry_poll(zdev);
+		spin_lock_irq(&t->lock);
+		*values = t->newest;
+		spin_unlock_irq(&t->lock);
+		if (values->time_ns && values->time_ns >= not_before_ns)
+			return 0;
+		if (!zhenwu_device_alive(zdev))
+			return -ENODEV;
+		if (time_after_eq(jiffies, end) || !READ_ONCE(t->interval_us))
+			return -ENODATA;
+		ret = wait_event_interruptible_timeout(t->wait,
+						       READ_ONCE(t->newest.time_ns) >
+							       values->time_ns ||
+						       !READ_ONCE(t->interval_us) ||
+						       !zhenwu_device_alive(zdev), poll);
+	} while (ret >= 0);
+	return ret;
 }
 
 /**

@@ -6,6 +6,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 
+#include <drm/drm_debugfs.h>
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>
 #include <drm/drm_print.h>
@@ -428,4 +429,30 @@ void zhenwu_vm_show(struct zhenwu_device *zdev, struct seq_file *m)
 		mutex_unlock(&vm->lock);
 		zhenwu_vm_put(vm);
 	}
+}
+
+/**
+ * zhenwu_vm_show_gpuvas() - list mappings in the form of the DRM core
+ * @zdev: device
+ * @m: where to print
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_vm_show_gpuvas(struct zhenwu_device *zdev, struct seq_file *m)
+{
+	int ret = 0;
+	u32 i;
+
+	for (i = 0; !ret && i < zdev->info.num_vms; i++) {
+		struct zhenwu_vm *vm = zhenwu_vm_by_hw_id(zdev, i);
+
+		if (!vm)
+			continue;
+		mutex_lock(&vm->lock);
+		ret = drm_debugfs_gpuva_info(m, &vm->base);
+		mutex_unlock(&vm->lock);
+		seq_putc(m, '\n');
+		zhenwu_vm_put(vm);
+	}
+	return ret;
 }

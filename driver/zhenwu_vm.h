@@ -76,6 +76,7 @@ int zhenwu_vm_register_locked(struct zhenwu_vm *vm);
 void zhenwu_vm_lose_locked(struct zhenwu_vm *vm);
 void zhenwu_vm_flush_tlb(struct zhenwu_vm *vm);
 void zhenwu_vm_show(struct zhenwu_device *zdev, struct seq_file *m);
+int zhenwu_vm_show_gpuvas(struct zhenwu_device *zdev, struct seq_file *m);
 
 extern const struct drm_gpuvm_ops zhenwu_gpuvm_ops;
 void zhenwu_vm_free(struct drm_gpuvm *gpuvm);

@@ -22,6 +22,7 @@
 #include "zhenwu_drv.h"
 #include "zhenwu_gem.h"
 #include "zhenwu_pt.h"
+#include "zhenwu_trace.h"
 #include "zhenwu_vm.h"
 
 #define ZHENWU_BIND_MAX_OPS	4096
@@ -429,6 +430,7 @@ static int zhenwu_bind_ops(struct zhenwu_vm *vm, struct drm_file *file,
 	while (*done < count) {
 		ret = fatal_signal_pending(current) ?
 			      -EINTR : zhenwu_bind_op(vm, file, &ops[*done], !*done);
+		trace_zhenwu_bind(vm, &ops[*done], ret);
 		if (ret)
 			break;
 		++*done;

@@ -72,6 +72,9 @@ static bool zhenwu_watchdog_moved(struct zhenwu_queue *queue, const struct zw_ms
 		zhenwu_watchdog_start_locked(queue);
 	else
 		queue->watchdog.stalls++;
+	/* Of what goes through its ring the kernel sees no more than this. */
+	if (queue->user && !queue->dead)
+		zhenwu_usage_set(queue, moved);
 	spin_unlock_irqrestore(&queue->lock, flags);
 	return moved;
 }
