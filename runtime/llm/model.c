@@ -130,8 +130,8 @@ static int allocate(struct zw_model *m, const struct llm_plan *p, const char *pa
 }
 
 /*
- * Whether files may be mapped for the device. The driver pins their pages. The simulator reads them in this
- * process, which a file that is cut meanwhile would end with SIGBUS.
+ * Whether files are mapped and read directly for the device, which then reads the pages where they are. The
+ * simulator's engine would do so by system calls, all of it in one thread: reading beside it takes turns.
  */
 static bool pins_pages(struct zw_dev *dev)
 {
@@ -143,13 +143,17 @@ static bool pins_pages(struct zw_dev *dev)
 static int stream(struct zw_model *m, const struct llm_plan *p, const struct zw_model_options *opt,
 		  struct zw_error *err)
 {
+	struct llm_plan_ways ways;
 	struct zw_copier *c;
 	int ret = zw_copier_create(m->vm, NULL, &c);
 
 	if (ret)
 		return llm_fail(err, ret, "creating a copier: %s", strerror(-ret));
 	ret = llm_plan_run(p, pins_pages(m->dev) ? m->dev : NULL, m->vm, c, m->buf.va,
-			   opt->progress, opt->opaque, err);
+			   opt->progress, opt->opaque, &ways, err);
+	m->info.load_direct_bytes = ways.direct;
+	m->info.load_mapped_bytes = ways.mapped;
+	m->info.load_direct_refused = ways.refused;
 	m->info.load_sim_ps = zw_copier_sim_ps(c);
 	zw_copier_destroy(c);
 	return ret;

@@ -137,15 +137,22 @@ int llm_plan_add_integers(struct llm_plan *p, struct zw_tensor *dst, const int32
 void llm_plan_place(struct llm_plan *p, uint64_t va);
 void llm_plan_fini(struct llm_plan *p);
 
+/* How the bytes of a plan came that are copied as they are in files; the rest was read. */
+struct llm_plan_ways {
+	uint64_t direct; /* with O_DIRECT into memory that the device reads */
+	uint64_t mapped; /* by the device from the page cache */
+	int refused;     /* errno of the first refusal to be read with O_DIRECT, or 0 */
+};
+
 /*
  * Carries the plan out: reads, converts, and copies to the buffer at va of vm. Whole tensors that are
- * not converted are copied by the device from the host's page cache where they are in it, and else read
- * straight into the copier's staging memory; dev NULL: always read. progress() as in struct
- * zw_model_options.
+ * not converted are copied by the device from the host's page cache or from where O_DIRECT has put them,
+ * and read straight into the copier's staging memory where both are refused; dev NULL: always read.
+ * progress() as in struct zw_model_options. *ways is filled in, unless NULL, whatever is returned.
  */
 int llm_plan_run(const struct llm_plan *p, struct zw_dev *dev, struct zw_vm *vm,
 		 struct zw_copier *c, uint64_t va,
 		 int (*progress)(void *opaque, uint64_t done, uint64_t total), void *opaque,
-		 struct zw_error *err);
+		 struct llm_plan_ways *ways, struct zw_error *err);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Load plans carried out: source to device memory, converted on the way where the plan says so. */
-#include "plan_run.h"
+#include "plan_direct.h"
 #include "dequant.h"
 
 #include <errno.h>
@@ -285,7 +285,7 @@ static int run_part(struct llm_plan_run *r, const struct llm_plan_part *part, st
 int llm_plan_run(const struct llm_plan *p, struct zw_dev *dev, struct zw_vm *vm,
 		 struct zw_copier *c, uint64_t va,
 		 int (*progress)(void *opaque, uint64_t done, uint64_t total), void *opaque,
-		 struct zw_error *err)
+		 struct llm_plan_ways *ways, struct zw_error *err)
 {
 	struct llm_plan_run r = {.p = p,
 				 .dev = dev,
@@ -298,12 +298,16 @@ int llm_plan_run(const struct llm_plan *p, struct zw_dev *dev, struct zw_vm *vm,
 
 	for (size_t i = 0; i < p->num_parts && !ret; i++)
 		ret = run_part(&r, &p->parts[i], err);
+	if (!ret)
+		ret = llm_direct_finish(&r, err);
 	if (!ret) {
 		ret = zw_copier_flush(c, ZW_FOREVER);
 		if (ret)
 			llm_copy_failed(ret, err);
 	}
 	ret = llm_place_end(&r, ret, err);
+	if (ways)
+		*ways = r.ways;
 	free(r.raw);
 	free(r.dense);
 	return ret ? ret : report(&r, err);

@@ -16,6 +16,7 @@ struct llm_plan_window {
 	uint64_t va;
 	uint64_t point; /* of the copier, when its last copy is done */
 	uint64_t end;   /* in the file, of what was copied */
+	size_t tensor;  /* that reaches it */
 };
 
 struct llm_plan_run {
@@ -29,8 +30,14 @@ struct llm_plan_run {
 	char *raw, *dense; /* what was read, what is copied */
 	size_t raw_bytes, dense_bytes;
 	struct llm_plan_window windows[3];
-	unsigned int next_window; /* to open */
-	bool no_windows;          /* they were refused */
+	unsigned int next_window;  /* to open */
+	bool no_windows;           /* they were refused */
+	struct llm_direct *direct; /* plan_direct.c, once it was asked for something */
+	bool no_direct;            /* its ring was refused */
+	struct {
+		uint64_t ns, bytes; /* of the loading thread's time, and what came */
+	} tried[2];                 /* by mapping, by reading directly */
+	struct llm_plan_ways ways;
 };
 
 /* What is said when the copier says ret. */
@@ -50,7 +57,9 @@ void llm_plan_convert(char *dst, const char *src, const struct llm_plan_part *pa
  */
 int llm_place_copy(struct llm_plan_run *r, const struct llm_plan_part *part, uint64_t from,
 		   uint64_t off, uint64_t len, struct zw_error *err);
-/* Closes the windows, at the end of a load that says ret. What the load says. */
+/* Whether what libzhenwu says means that memory cannot be given to the device, rather than a failure. */
+bool llm_place_is_refusal(int ret);
+/* Closes the windows and the ring, at the end of a load that says ret. What the load says. */
 int llm_place_end(struct llm_plan_run *r, int ret, struct zw_error *err);
 
 /* plan_unpack.c: parts whose take has an unpack of these kinds. */

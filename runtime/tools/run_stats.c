@@ -94,12 +94,26 @@ static void print_timing(const struct run_report *r, FILE *f)
 		per_token(joules(r, d), d), r->attrs->idle_watts);
 }
 
+static void print_load(const struct zw_model_info *info, FILE *f)
+{
+	fprintf(f, "\nload: %.1f MiB of weights in %.3f s", (double)info->weight_bytes / 1048576,
+		(double)info->load_ns * 1e-9);
+	if (info->load_direct_bytes)
+		fprintf(f, ", %.1f MiB past the page cache",
+			(double)info->load_direct_bytes / 1048576);
+	if (info->load_mapped_bytes)
+		fprintf(f, ", %.1f MiB by the device from it",
+			(double)info->load_mapped_bytes / 1048576);
+	if (info->load_direct_refused)
+		fprintf(f, ", O_DIRECT refused (%s)", strerror(info->load_direct_refused));
+	fputc('\n', f);
+}
+
 void run_report_print(const struct run_report *r, FILE *f)
 {
 	const struct zw_ctx_stats *p = r->res->prefill, *d = r->res->decode;
 
-	fprintf(f, "\nload: %.1f MiB of weights in %.3f s\n",
-		(double)r->info->weight_bytes / 1048576, (double)r->info->load_ns * 1e-9);
+	print_load(r->info, f);
 	print_phase(f, "prefill", p, (double)r->res->prefill_ns * 1e-9);
 	if (p->sparse_tokens)
 		fprintf(f, "sparse attention: %llu of the prompt's tokens\n",
@@ -225,6 +239,9 @@ int run_report_write_json(const struct run_report *r, const char *path, struct z
 	cJSON_AddNumberToObject(o, "generated_tokens", (double)r->res->generated_tokens);
 	cJSON_AddNumberToObject(load, "wall_s", (double)r->info->load_ns * 1e-9);
 	cJSON_AddNumberToObject(load, "sim_s", (double)r->info->load_sim_ps * 1e-12);
+	cJSON_AddNumberToObject(load, "direct_bytes", (double)r->info->load_direct_bytes);
+	cJSON_AddNumberToObject(load, "mapped_bytes", (double)r->info->load_mapped_bytes);
+	cJSON_AddNumberToObject(load, "direct_refused", r->info->load_direct_refused);
 	cJSON_AddNumberToObject(load, "weight_bytes", (double)r->info->weight_bytes);
 	cJSON_AddNumberToObject(load, "parameters", (double)r->info->parameters);
 	cJSON_AddItemToObject(o, "load", load);

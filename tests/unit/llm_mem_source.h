@@ -94,7 +94,7 @@ static inline char *mem_run(struct zw_vm *vm, struct llm_plan *p, struct zw_buff
 	assert_int_equal(zw_buffer_create(vm, 4096, ZW_BO_SYSTEM, &code), 0);
 	llm_plan_place(p, buf->va);
 	assert_int_equal(zw_copier_create(vm, NULL, &c), 0);
-	if (llm_plan_run(p, NULL, NULL, c, buf->va, NULL, NULL, &err))
+	if (llm_plan_run(p, NULL, NULL, c, buf->va, NULL, NULL, NULL, &err))
 		fail_msg("%s", err.msg);
 	zw_copier_destroy(c);
 	zw_cmd_init_fixed(&cmd, code.ptr, 4096);

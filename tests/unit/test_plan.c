@@ -694,10 +694,11 @@ static void test_ends(void **state)
 	assert_int_equal(zw_buffer_create(vm, p.bytes, ZW_BO_HBM, &buf), 0);
 	assert_int_equal(zw_copier_create(vm, NULL, &c), 0);
 	s.broken = B;
-	assert_int_equal(llm_plan_run(&p, NULL, NULL, c, buf.va, NULL, NULL, &err), -EIO);
+	assert_int_equal(llm_plan_run(&p, NULL, NULL, c, buf.va, NULL, NULL, NULL, &err), -EIO);
 	expect_words("broken", &err, "mem: broken");
 	s.broken = -1;
-	assert_int_equal(llm_plan_run(&p, NULL, NULL, c, buf.va, stop_at, &last, &err), -ECANCELED);
+	assert_int_equal(llm_plan_run(&p, NULL, NULL, c, buf.va, stop_at, &last, NULL, &err),
+			 -ECANCELED);
 	assert_int_equal(last, 480); /* the first tensor */
 	zw_copier_destroy(c);
 	zw_buffer_destroy(&buf);

@@ -58,10 +58,11 @@ struct zw_model_options {
  *
  * Configuration and checkpoint are checked completely before memory is allocated: every tensor
  * there, none left over, shapes as configured, types the device computes with, and the whole not
- * larger than the HBM that is free (-ENOSPC). What the kernel has of the files in memory is read by
- * a drm device from there, up to 96 MiB of it pinned at a time, where RLIMIT_MEMLOCK and the driver
- * allow that; the rest is streamed through a few staging buffers, reading from disk and DMA
- * overlapping. No copy stays in host memory.
+ * larger than the HBM that is free (-ENOSPC). For a drm device files are read with O_DIRECT into 26 MiB
+ * of memory that it copies from; what the kernel has of them in its page cache is copied from there, up
+ * to 96 MiB pinned at a time, when that takes less time. Where RLIMIT_MEMLOCK, the driver or the file
+ * system refuse both, and for other devices, they are streamed through a few staging buffers, reading
+ * and DMA overlapping. No copy stays in host memory.
  *
  * On a device with ZW_DEV_TIMING_ONLY weights are planned and allocated and not written; path may then
  * also be a config.json, or a folder that has one and no weights.
@@ -96,6 +97,9 @@ struct zw_model_info {
 	uint64_t active_parameters;
 	uint32_t num_heads, head_dim, kv_layers; /**< of attention; layers with a KV cache */
 	uint32_t own_context; /**< max_context without `positions` of struct zw_model_options */
+	/** Bytes that came past the page cache (O_DIRECT), and that the device took from it. */
+	uint64_t load_direct_bytes, load_mapped_bytes;
+	int32_t load_direct_refused; /**< errno of the first refusal of O_DIRECT, or 0 */
 };
 
 /** Thread safety: immutable. */
