@@ -11,6 +11,7 @@
 #include <drm/drm_print.h>
 
 #include "zhenwu/zw_pte.h"
+#include "zhenwu_coredump.h"
 #include "zhenwu_device.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
@@ -236,6 +237,9 @@ int zhenwu_device_init(struct zhenwu_device *zdev)
 	zdev->reset.wq = alloc_ordered_workqueue("zhenwu-reset", WQ_MEM_RECLAIM);
 	if (!zdev->reset.wq)
 		return -ENOMEM;
+	ret = zhenwu_coredump_init(zdev);
+	if (ret)
+		goto err_hbm;
 	ret = zhenwu_hbm_init(zdev);
 	if (ret)
 		goto err_hbm;
@@ -282,6 +286,7 @@ err_hbm:
 	zhenwu_hbm_stop(zdev);
 	destroy_workqueue(zdev->reset.wq);
 	cancel_work_sync(&zdev->reset.revoke);
+	zhenwu_coredump_fini(zdev);
 	return ret;
 }
 
@@ -301,6 +306,7 @@ void zhenwu_device_fini(struct zhenwu_device *zdev)
 	zhenwu_queue_unmap_all(zdev);
 	zhenwu_hbm_stop(zdev);
 	zhenwu_irq_fini(zdev);
+	zhenwu_coredump_fini(zdev);
 	zhenwu_telemetry_fini(zdev);
 	zhenwu_ipc_fini(zdev);
 	zhenwu_fw_unload(zdev);

@@ -32,6 +32,8 @@
 #define ZHENWU_DRIVER_MAJOR	2
 #define ZHENWU_DRIVER_MINOR	6
 
+struct zhenwu_snapshot;
+
 /**
  * struct zhenwu_device - one accelerator
  *
@@ -137,6 +139,9 @@ struct zhenwu_device {
 		/** @bos.list: List of &struct zhenwu_bo. */
 		struct list_head list;
 	} bos;
+
+	/** @snapshot: State of a failure, for a coredump; NULL when the kernel has none. */
+	struct zhenwu_snapshot *snapshot;
 
 	/** @reset: State of the device, and how it changes. */
 	struct zhenwu_reset reset;

@@ -10,6 +10,7 @@
 #include <drm/drm_print.h>
 
 #include "drm/zhenwu_accel.h"
+#include "zhenwu_coredump.h"
 #include "zhenwu_device.h"
 #include "zhenwu_ipc.h"
 #include "zhenwu_job.h"
@@ -91,6 +92,15 @@ static void zhenwu_queue_fail_locked(struct zhenwu_queue *queue, const struct zw
 		"queue %u job %llu failed: status %u reason %u packet %u va 0x%llx\n",
 		queue->hw_id, queue->error.seqno, queue->error.status, queue->error.reason,
 		queue->error.packet_index, queue->error.fault_va);
+
+	switch (queue->error.status) {
+	case ZW_JOB_INTERNAL:
+	case ZW_JOB_ECC:
+	case ZW_JOB_LINK:
+	case ZW_JOB_TIMEOUT:
+		/* Of the others the job is to blame, and whoever likes can have them. */
+		zhenwu_coredump_job_locked(queue);
+	}
 }
 
 static int zhenwu_queue_job_error(struct zhenwu_queue *queue, u64 seqno, int error)
@@ -321,6 +331,8 @@ int zhenwu_queue_kill(struct zhenwu_queue *queue)
 	}
 	spin_unlock_irqrestore(&queue->lock, flags);
 
+	if (hangs)
+		zhenwu_coredump_take(zdev, ZHENWU_COREDUMP_HANG, queue);
 	ret = hangs ? zhenwu_queue_destroy_hw(queue, ZHENWU_IPC_NOWAIT) : 0;
 	if (!ret && hangs)
 		zhenwu_queue_abort(queue, -ECANCELED);

@@ -6,9 +6,10 @@
  * on. A function level reset loses HBM, and with it the VMs. When the device does not come back it
  * is wedged: nothing works any more, and nothing hangs.
  *
- * A device reset is a ladder: with the firmware image there is; with the image read anew; a function
- * level reset; the end. Jobs are over after the first rung. Until then fences are to be signalled,
- * so nothing allocates memory or waits for a fence; nobody's fence depends on the rungs after it.
+ * A device reset is a ladder: with the firmware image there is; with the image read anew; a
+ * function level reset; the end. Jobs are over after the first rung. Until then fences are to be
+ * signalled, so nothing allocates memory or waits for a fence; nobody's fence depends on the rungs
+ * after it.
  *
  * The state is changed only here, and only along the arrows of zhenwu_state_next[].
  */
@@ -24,6 +25,7 @@
 #include <drm/drm_print.h>
 
 #include "drm/zhenwu_accel.h"
+#include "zhenwu_coredump.h"
 #include "zhenwu_device.h"
 #include "zhenwu_drv.h"
 #include "zhenwu_queue.h"
@@ -184,8 +186,7 @@ static void zhenwu_reset_end(struct zhenwu_device *zdev, int ret, enum drm_zhenw
  */
 static void zhenwu_reset_tell(struct zhenwu_device *zdev)
 {
-	static char wedged[] = "WEDGED=rebind,bus-reset";
-	char *env[] = { wedged, NULL };
+	char wedged[] = "WEDGED=rebind,bus-reset", *env[2] = { wedged };
 	int idx;
 
 	if (zhenwu_device_state(zdev) != ZHENWU_STATE_WEDGED ||
@@ -211,6 +212,7 @@ static int zhenwu_reset_warm(struct zhenwu_device *zdev)
 	int ret = 0;
 
 	cookie = dma_fence_begin_signalling();
+	zhenwu_coredump_take(zdev, ZHENWU_COREDUMP_RESET, NULL);
 	mutex_lock(&zdev->hw_lock);
 	/* A function level reset may have done it meanwhile, or the device is being removed. */
 	if (zhenwu_device_state(zdev) != ZHENWU_STATE_RESETTING)
@@ -342,8 +344,8 @@ void zhenwu_reset_live(struct zhenwu_device *zdev)
  * @zdev: device
  * @reason: why
  *
- * Any context; several requests are one reset, for the reason of the first. Ends all requests to the firmware: who made them
- * waits for the reset.
+ * Any context; several requests are one reset, for the reason of the first. Ends
+ * all requests to the firmware: who made them waits for the reset.
  */
 void zhenwu_reset_schedule(struct zhenwu_device *zdev, enum drm_zhenwu_reset_reason reason)
 {
@@ -471,25 +473,24 @@ static void zhenwu_reset_lose_vms(struct zhenwu_device *zdev)
 		zhenwu_vm_lose_locked(vm);
 }
 
-/**
- * zhenwu_reset_flr_prepare() - a function level reset is about to happen
- * @pdev: PCI function
- *
- * From here to zhenwu_reset_flr_done() it is the state that keeps everybody off. hw_lock is not
- * held: jobs end under it, and the PCI core allocates memory under locks it takes in between.
+/* -- resets from outside: function level, bus ------------------------------------------------- */
+
+/*
+ * Something else is about to reset the device. From here to zhenwu_reset_outside_end() it is the
+ * state that keeps everybody off. hw_lock is not held: jobs end under it, and the PCI core
+ * allocates memory under locks it takes in between.
  */
-void zhenwu_reset_flr_prepare(struct pci_dev *pdev)
+static void zhenwu_reset_outside_begin(struct zhenwu_device *zdev,
+				       enum drm_zhenwu_reset_reason reason)
 {
-	struct zhenwu_device *zdev = pci_get_drvdata(pdev);
 	bool cookie;
 
-	drm_warn(&zdev->drm, "function level reset, HBM contents are lost\n");
 	cookie = dma_fence_begin_signalling();
 	/* A device reset that runs ends first: its end would be taken for the end of this one. */
 	mutex_lock(&zdev->hw_lock);
 	/* One that is a rung of a device reset has the reason of that. */
 	if (zhenwu_device_state(zdev) != ZHENWU_STATE_RESETTING)
-		zdev->reset.reason = DRM_ZHENWU_RESET_FUNCTION;
+		zdev->reset.reason = reason;
 	/* Fails when the device is lost, which it stays, or was never used. */
 	zhenwu_state_set(zdev, ZHENWU_STATE_FLR);
 	zhenwu_ipc_down(zdev);
@@ -504,13 +505,9 @@ void zhenwu_reset_flr_prepare(struct pci_dev *pdev)
 	zhenwu_aperture_revoke(zdev);
 }
 
-/**
- * zhenwu_reset_flr_done() - a function level reset is over
- * @pdev: PCI function
- */
-void zhenwu_reset_flr_done(struct pci_dev *pdev)
+/* It is over. @ret: 0, or why the device is not to be started again. */
+static void zhenwu_reset_outside_end(struct zhenwu_device *zdev, int ret)
 {
-	struct zhenwu_device *zdev = pci_get_drvdata(pdev);
 	bool cookie;
 
 	cookie = dma_fence_begin_signalling();
@@ -518,12 +515,16 @@ void zhenwu_reset_flr_done(struct pci_dev *pdev)
 	zhenwu_irq_enable(zdev);
 	/* Also those whose announcement was answered just before and noted just now. */
 	zhenwu_reset_lose_vms(zdev);
-	if (zhenwu_device_state(zdev) == ZHENWU_STATE_FLR)
+	if (zhenwu_device_state(zdev) == ZHENWU_STATE_FLR) {
+		if (ret)
+			/* Before jobs end: what they used is given back then. */
+			pci_clear_master(zdev->pdev);
 		zhenwu_reset_note_reason(zdev);
+	}
 	zhenwu_reset_lose_queues(zdev, DRM_ZHENWU_QUEUE_STATE_FLR, -ECANCELED);
 	if (zhenwu_device_state(zdev) == ZHENWU_STATE_FLR) {
-		int ret = zhenwu_fw_wait_reset(zdev);
-
+		if (!ret)
+			ret = zhenwu_fw_wait_reset(zdev);
 		if (!ret)
 			ret = zhenwu_reset_restart(zdev);
 		zhenwu_reset_end(zdev, ret, DRM_ZHENWU_RESET_FLR);
@@ -533,4 +534,25 @@ void zhenwu_reset_flr_done(struct pci_dev *pdev)
 	mutex_unlock(&zdev->hw_lock);
 	dma_fence_end_signalling(cookie);
 	zhenwu_reset_tell(zdev);
+}
+
+/**
+ * zhenwu_reset_flr_prepare() - a function level reset is about to happen
+ * @pdev: PCI function
+ */
+void zhenwu_reset_flr_prepare(struct pci_dev *pdev)
+{
+	struct zhenwu_device *zdev = pci_get_drvdata(pdev);
+
+	drm_warn(&zdev->drm, "function level reset, HBM contents are lost\n");
+	zhenwu_reset_outside_begin(zdev, DRM_ZHENWU_RESET_FUNCTION);
+}
+
+/**
+ * zhenwu_reset_flr_done() - a function level reset is over
+ * @pdev: PCI function
+ */
+void zhenwu_reset_flr_done(struct pci_dev *pdev)
+{
+	zhenwu_reset_outside_end(pci_get_drvdata(pdev), 0);
 }

@@ -3,6 +3,7 @@
 #define __ZHENWU_RESET_H__
 
 #include <linux/atomic.h>
+#include <linux/pci.h>
 #include <linux/rwsem.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
@@ -12,7 +13,6 @@
 #include "drm/zhenwu_accel.h"
 
 struct attribute_group;
-struct pci_dev;
 struct zhenwu_device;
 
 /**

@@ -114,7 +114,7 @@ void zhenwu_reset_query(struct zhenwu_device *zdev, struct drm_zhenwu_dev_resets
 static ssize_t name##_show(struct device *dev, struct device_attribute *attr, char *buf) \
 { \
 	struct zhenwu_reset_stats s = zhenwu_reset_stats_read(dev_get_drvdata(dev)); \
- \
+\
 	return sysfs_emit(buf, "%llu\n", s.value); \
 } \
 static DEVICE_ATTR_RO(name)

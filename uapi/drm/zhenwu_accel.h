@@ -319,7 +319,9 @@ enum drm_zhenwu_reset_reason {
 	DRM_ZHENWU_RESET_PCI_ERROR,
 };
 
-/** enum drm_zhenwu_reset_rung - what brought the device back. Each comes when the one before failed. */
+/**
+ * enum drm_zhenwu_reset_rung - what brought the device back. Each comes when the one before failed.
+ */
 enum drm_zhenwu_reset_rung {
 	/** @DRM_ZHENWU_RESET_WARM: Device reset with the firmware image there was; HBM survives. */
 	DRM_ZHENWU_RESET_WARM = 0,
@@ -332,7 +334,7 @@ enum drm_zhenwu_reset_rung {
 };
 
 /** DRM_ZHENWU_RESET_NEVER - &drm_zhenwu_dev_resets.last_reason of a device that was never reset. */
-#define DRM_ZHENWU_RESET_NEVER 0xffffffffu
+#define DRM_ZHENWU_RESET_NEVER	0xffffffffu
 
 /** struct drm_zhenwu_dev_resets - resets since the driver was bound. */
 struct drm_zhenwu_dev_resets {

@@ -1,0 +1,871 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Device coredumps: the state of the device when something failed, for who is to find out why.
+ * Documentation/coredump.md has the format.
+ *
+ * In two steps. When the failure is found its state is copied into memory that was allocated when
+ * the driver was bound: fences wait for the end of the failure, so there is nothing to be allocated
+ * and nothing to be waited for. A work makes text of the copy afterwards and gives it to the
+ * devcoredump class, which keeps the first until it was read or is five minutes old.
+ *
+ * A dump is for root. Of the memory of clients it has the command buffer that failed, of no other
+ * client more than the numbers of its queues; there are no addresses of the kernel in it.
+ */
+
+#include <linux/devcoredump.h>
+#include <linux/kref.h>
+#include <linux/scatterlist.h>
+#include <linux/timekeeping.h>
+#include <linux/utsname.h>
+#include <linux/vmalloc.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_gpuvm.h>
+#include <drm/drm_print.h>
+
+#include "drm/zhenwu_accel.h"
+#include "zhenwu/zw_fw.h"
+#include "zhenwu_coredump.h"
+#include "zhenwu_device.h"
+#include "zhenwu_drv.h"
+#include "zhenwu_gem.h"
+#include "zhenwu_job.h"
+#include "zhenwu_pt.h"
+#include "zhenwu_queue.h"
+#include "zhenwu_reset.h"
+#include "zhenwu_vm.h"
+
+#define ZHENWU_COREDUMP_VERSION	1
+
+/* What there is room for; the dump says how much there was. */
+#define ZHENWU_SNAP_QUEUES	256
+#define ZHENWU_SNAP_SLOTS	64
+#define ZHENWU_SNAP_MAPS	1024
+#define ZHENWU_SNAP_CMD_BYTES	(256u << 10)
+
+/* Registers in a dump, in its order. */
+static const struct {
+	const char *name;
+	u32 reg;
+	bool wide;
+} zhenwu_coredump_regs[] = {
+	{ "magic", ZW_REG_MAGIC },
+	{ "reset_status", ZW_REG_RESET_STATUS },
+	{ "boot_status", ZW_REG_BOOT_STATUS },
+	{ "boot_error", ZW_REG_BOOT_ERROR },
+	{ "boot_detail", ZW_REG_BOOT_DETAIL },
+	{ "fw_version", ZW_REG_FW_VERSION },
+	{ "fw_heartbeat", ZW_REG_FW_HEARTBEAT },
+	{ "fw_trap_cause", ZW_REG_FW_TRAP_CAUSE },
+	{ "fw_trap_pc", ZW_REG_FW_TRAP_PC, true },
+	{ "temperature_mc", ZW_REG_TEMPERATURE_MC },
+	{ "hbm_read", ZW_PMU_HBM_READ, true },
+	{ "hbm_written", ZW_PMU_HBM_WRITTEN, true },
+	{ "sys_read", ZW_PMU_SYS_READ, true },
+	{ "sys_written", ZW_PMU_SYS_WRITTEN, true },
+	{ "packets", ZW_PMU_PACKETS, true },
+	{ "jobs", ZW_PMU_JOBS, true },
+	{ "faults", ZW_PMU_FAULTS, true },
+	{ "ecc_corrected", ZW_PMU_ECC_CORRECTED, true },
+	{ "settled_ps", ZW_PMU_SETTLED_PS, true },
+};
+
+/**
+ * struct zhenwu_snap_queue - a queue, whoever it belongs to
+ */
+struct zhenwu_snap_queue {
+	/** @hw_id: Number of the device for it. */
+	u32 hw_id;
+	/** @vm: Number of its VM. */
+	u32 vm;
+	/** @priority: &enum drm_zhenwu_queue_priority. */
+	u32 priority;
+	/** @state: &enum drm_zhenwu_queue_state_flags. */
+	u32 state;
+	/** @fw_state: &enum zw_queue_state when the firmware was last asked. */
+	u32 fw_state;
+	/** @seqno: Last job put into the ring. */
+	u64 seqno;
+	/** @completed: Last job that ended. */
+	u64 completed;
+	/** @user: Is a user-mode queue. */
+	bool user;
+};
+
+/**
+ * struct zhenwu_snap_map - a mapping of the VM
+ */
+struct zhenwu_snap_map {
+	/** @va: Address. */
+	u64 va;
+	/** @range: Bytes. */
+	u64 range;
+	/** @offset: Where in the buffer it starts. */
+	u64 offset;
+	/** @size: Bytes of the buffer. */
+	u64 size;
+	/** @placement: DRM_ZHENWU_BO_HBM or DRM_ZHENWU_BO_SYSTEM. */
+	u32 placement;
+	/** @readonly: The device may not write. */
+	bool readonly;
+};
+
+/**
+ * struct zhenwu_snapshot - a failure, as it was found
+ */
+struct zhenwu_snapshot {
+	/** @zdev: Device. */
+	struct zhenwu_device *zdev;
+
+	/** @busy: Somebody fills it, or @work has not come to its end. */
+	atomic_t busy;
+
+	/** @work: Makes text of it. */
+	struct work_struct work;
+
+	/** @cause: What happened. */
+	enum zhenwu_coredump_cause cause;
+
+	/** @queue: The queue it happened to, with a reference; or NULL. */
+	struct zhenwu_queue *queue;
+
+	/** @vm: Its VM, of which this is a user, while the mappings are still to be copied. */
+	struct zhenwu_vm *vm;
+
+	/** @taken: The device's state was copied. */
+	bool taken;
+
+	/** @mapped: So were the mappings and the command buffer. */
+	bool mapped;
+
+	/** @real_ns: When, CLOCK_REALTIME. */
+	u64 real_ns;
+
+	/** @boot_ns: When, CLOCK_BOOTTIME. */
+	u64 boot_ns;
+
+	/** @state: State of the device. */
+	enum zhenwu_state state;
+
+	/** @reset_reason: &enum drm_zhenwu_reset_reason when a reset is why. */
+	u32 reset_reason;
+
+	/** @reset_count: Resets before. */
+	u32 reset_count;
+
+	/** @pci_command: PCI command register. */
+	u16 pci_command;
+
+	/** @regs: Registers. */
+	u64 regs[ARRAY_SIZE(zhenwu_coredump_regs)];
+
+	/** @shared: The firmware's shared window. */
+	__le32 shared[ZW_FW_SHARED_SIZE / 4];
+
+	/** @mbox: Mailbox rings: requests, replies. */
+	struct zw_msg mbox[2][ZW_MBOX_SLOTS];
+
+	/** @mbox_seq: Number of the last message of each. */
+	u32 mbox_seq[2];
+
+	/** @outstanding: Requests without a reply. */
+	u32 outstanding;
+
+	/** @queues: Queues of the device. */
+	struct zhenwu_snap_queue queues[ZHENWU_SNAP_QUEUES];
+
+	/** @num_queues: How many there are, which may be more. */
+	u32 num_queues;
+
+	/** @suspect: It is only one that had jobs when the device failed. */
+	bool suspect;
+
+	/** @hw_id: The queue that failed. */
+	u32 hw_id;
+
+	/** @vm_id: Its VM. */
+	u32 vm_id;
+
+	/** @seqno: Job that it failed in. */
+	u64 seqno;
+
+	/** @error: What is known of the failure. */
+	struct {
+		/** @error.status: &enum zw_job_status. */
+		u32 status;
+		/** @error.reason: &enum zw_reason or &enum zw_fault. */
+		u32 reason;
+		/** @error.packet_index: Packet. */
+		u32 packet_index;
+		/** @error.fault_va: Address of a fault. */
+		u64 fault_va;
+	} error;
+
+	/** @info: What the firmware last said of it. */
+	struct zw_msg_queue_info info;
+
+	/** @slots: Slots of its ring. */
+	u32 slots;
+
+	/** @tail: Control block: tail. */
+	u32 tail;
+
+	/** @first: Number of the first job in @ring. */
+	u64 first;
+
+	/** @num_slots: Jobs in @ring. */
+	u32 num_slots;
+
+	/** @ring: Ring entries from @first on. */
+	struct zw_ring_entry ring[ZHENWU_SNAP_SLOTS];
+
+	/** @compl: Completions of the same jobs. */
+	struct zw_completion compl[ZHENWU_SNAP_SLOTS];
+
+	/** @cmd_va: Command buffer of the job. */
+	u64 cmd_va;
+
+	/** @cmd_bytes: Its bytes. */
+	u32 cmd_bytes;
+
+	/** @cmd_taken: How many of them are in @cmd. */
+	u32 cmd_taken;
+
+	/** @cmd: Command buffer. */
+	u8 cmd[ZHENWU_SNAP_CMD_BYTES];
+
+	/** @maps: Mappings of the VM. */
+	struct zhenwu_snap_map maps[ZHENWU_SNAP_MAPS];
+
+	/** @num_maps: How many there are, which may be more. */
+	u32 num_maps;
+};
+
+/* -- first step: nothing is allocated, nobody is waited for ------------------------------------ */
+
+static void zhenwu_snap_device(struct zhenwu_snapshot *snap)
+{
+	struct zhenwu_device *zdev = snap->zdev;
+	struct zhenwu_ipc *ipc = &zdev->ipc;
+	unsigned long flags;
+	unsigned int i;
+
+	snap->real_ns = ktime_get_real_ns();
+	snap->boot_ns = ktime_get_boottime_ns();
+	snap->state = zhenwu_device_state(zdev);
+	snap->reset_reason = snap->cause == ZHENWU_COREDUMP_RESET ? READ_ONCE(zdev->reset.reason) :
+								    DRM_ZHENWU_RESET_NEVER;
+	snap->reset_count = READ_ONCE(zdev->reset.count);
+	pci_read_config_word(zdev->pdev, PCI_COMMAND, &snap->pci_command);
+	for (i = 0; i < ARRAY_SIZE(zhenwu_coredump_regs); i++)
+		snap->regs[i] = i && snap->regs[0] != ZW_MAGIC ? 0 :
+				zhenwu_coredump_regs[i].wide ?
+					zhenwu_read64(zdev, zhenwu_coredump_regs[i].reg) :
+					zhenwu_read32(zdev, zhenwu_coredump_regs[i].reg);
+	/* Each read of a device that is not there takes its time. */
+	if (snap->regs[0] == ZW_MAGIC)
+		for (i = 0; i < ARRAY_SIZE(snap->shared); i++)
+			snap->shared[i] = cpu_to_le32(zhenwu_read32(zdev,
+								    ZW_REG_FW_SHARED + 4 * i));
+	else
+		memset(snap->shared, 0, sizeof(snap->shared));
+
+	spin_lock_irqsave(&ipc->lock, flags);
+	memcpy(snap->mbox[0], ipc->h2f, sizeof(snap->mbox[0]));
+	memcpy(snap->mbox[1], ipc->f2h, sizeof(snap->mbox[1]));
+	snap->mbox_seq[0] = ipc->h2f_seq;
+	snap->mbox_seq[1] = ipc->f2h_seq;
+	snap->outstanding = ipc->outstanding;
+	spin_unlock_irqrestore(&ipc->lock, flags);
+}
+
+static void zhenwu_snap_queues(struct zhenwu_snapshot *snap)
+{
+	struct zhenwu_device *zdev = snap->zdev;
+	struct zhenwu_queue *queue;
+
+	lockdep_assert_held(&zdev->hw_lock);
+
+	snap->num_queues = 0;
+	list_for_each_entry(queue, &zdev->queues, node) {
+		struct zhenwu_snap_queue *q = &snap->queues[snap->num_queues];
+
+		if (snap->num_queues++ >= ZHENWU_SNAP_QUEUES)
+			continue;
+		spin_lock_irq(&queue->lock);
+		*q = (struct zhenwu_snap_queue) {
+			.hw_id = queue->hw_id,
+			.vm = queue->vm->hw_id,
+			.priority = queue->priority,
+			.state = queue->error.state,
+			.fw_state = le32_to_cpu(queue->watchdog.info.state),
+			.seqno = queue->seqno,
+			.completed = queue->completed,
+			.user = queue->user,
+		};
+		spin_unlock_irq(&queue->lock);
+	}
+}
+
+/* The job a queue is at: the one it failed in, else the oldest that has not ended. */
+static u64 zhenwu_snap_seqno(struct zhenwu_queue *queue)
+{
+	struct zhenwu_job *job;
+
+	lockdep_assert_held(&queue->lock);
+
+	if (queue->error.seqno)
+		return queue->error.seqno;
+	job = list_first_entry_or_null(&queue->inflight, struct zhenwu_job, node);
+	return job && job->in_ring ? zhenwu_job_current(job) : 0;
+}
+
+static void zhenwu_snap_queue(struct zhenwu_snapshot *snap)
+{
+	struct zhenwu_queue *queue = snap->queue;
+	u64 seqno;
+
+	lockdep_assert_held(&snap->zdev->hw_lock);
+
+	spin_lock_irq(&queue->lock);
+	snap->hw_id = queue->hw_id;
+	snap->vm_id = queue->vm->hw_id;
+	snap->seqno = zhenwu_snap_seqno(queue);
+	snap->error.status = queue->error.status;
+	snap->error.reason = queue->error.reason;
+	snap->error.packet_index = queue->error.packet_index;
+	snap->error.fault_va = queue->error.fault_va;
+	snap->info = queue->watchdog.info;
+	snap->slots = queue->slots;
+	snap->num_slots = 0;
+	snap->cmd_bytes = 0;
+	snap->cmd_va = 0;
+	/* Rings of user-mode queues are the client's, and not looked at. */
+	if (!queue->user && queue->mem && queue->seqno) {
+		u64 last = queue->seqno;
+
+		snap->tail = le32_to_cpu(READ_ONCE(queue->ctrl->tail));
+		/* The one that failed, and what there is behind it; else the last. */
+		snap->first = snap->seqno ?: last;
+		if (last - snap->first >= queue->slots)
+			snap->first = last - queue->slots + 1;
+		snap->num_slots = min_t(u64, last - snap->first + 1, ZHENWU_SNAP_SLOTS);
+		for (seqno = 0; seqno < snap->num_slots; seqno++) {
+			u32 slot = (snap->first + seqno) % queue->slots;
+
+			snap->ring[seqno] = queue->ring[slot];
+			snap->compl[seqno] = queue->compl[slot];
+		}
+		if (snap->seqno == snap->first) {
+			snap->cmd_va = le64_to_cpu(snap->ring[0].cmd_va);
+			snap->cmd_bytes = le32_to_cpu(snap->ring[0].cmd_bytes);
+		}
+	}
+	spin_unlock_irq(&queue->lock);
+}
+
+/* Copies from a buffer as far as the CPU reaches it. Return: bytes copied. */
+static u32 zhenwu_snap_read_bo(struct zhenwu_device *zdev, struct zhenwu_bo *bo, u64 offset,
+			       void *to, u32 bytes)
+{
+	struct zhenwu_bo_cursor cur;
+	u32 done = 0;
+
+	if (offset >= bo->shmem.base.size)
+		return 0;
+	bytes = min_t(u64, bytes, bo->shmem.base.size - offset);
+	if (bo->placement != DRM_ZHENWU_BO_HBM) {
+		struct sg_table *sgt = bo->shmem.sgt;
+
+		return IS_ERR_OR_NULL(sgt) ? 0 : sg_pcopy_to_buffer(sgt->sgl, sgt->orig_nents, to,
+								    bytes, offset);
+	}
+	zhenwu_bo_cursor_start(&cur, bo, round_down(offset, PAGE_SIZE));
+	zhenwu_bo_cursor_advance(&cur, offset_in_page(offset));
+	while (done < bytes && cur.len) {
+		u32 n = min_t(u64, cur.len, bytes - done);
+
+		if (cur.addr >= zdev->info.aperture_size ||
+		    n > zdev->info.aperture_size - cur.addr)
+			break;
+		memcpy_fromio(to + done, zdev->aperture + cur.addr, n);
+		done += n;
+		zhenwu_bo_cursor_advance(&cur, n);
+	}
+	return done;
+}
+
+static u32 zhenwu_snap_read_va(struct zhenwu_vm *vm, u64 va, void *to, u32 bytes)
+{
+	u32 done = 0;
+
+	lockdep_assert_held(&vm->lock);
+
+	while (done < bytes) {
+		u64 at = va + done;
+		struct drm_gpuva *map = drm_gpuva_find_first(&vm->base, at, 1);
+		u32 got, n;
+
+		if (!map)
+			break;
+		n = min_t(u64, bytes - done, map->va.addr + map->va.range - at);
+		got = zhenwu_snap_read_bo(vm->zdev, to_zhenwu_bo(map->gem.obj),
+					  map->gem.offset + (at - map->va.addr), to + done, n);
+		done += got;
+		if (got != n)
+			break;
+	}
+	return done;
+}
+
+/* Mappings and command buffer. hw_lock: the aperture stays where it is meanwhile. */
+static void zhenwu_snap_vm(struct zhenwu_snapshot *snap, struct zhenwu_vm *vm)
+{
+	struct drm_gpuva *va;
+
+	lockdep_assert_held(&vm->lock);
+	lockdep_assert_held(&vm->zdev->hw_lock);
+
+	drm_gpuvm_for_each_va(va, &vm->base) {
+		struct zhenwu_snap_map *map = &snap->maps[snap->num_maps];
+
+		if (snap->num_maps++ >= ZHENWU_SNAP_MAPS)
+			continue;
+		*map = (struct zhenwu_snap_map) {
+			.va = va->va.addr,
+			.range = va->va.range,
+			.offset = va->gem.offset,
+			.size = va->gem.obj->size,
+			.placement = to_zhenwu_bo(va->gem.obj)->placement,
+			.readonly = va->flags & ZHENWU_VA_READONLY,
+		};
+	}
+	if (READ_ONCE(vm->unusable))
+		return;
+	snap->cmd_taken = zhenwu_snap_read_va(vm, snap->cmd_va, snap->cmd,
+					      min(snap->cmd_bytes, ZHENWU_SNAP_CMD_BYTES));
+}
+
+/* Nobody moves the device away under hw_lock in these; in others it is not to be looked at. */
+static bool zhenwu_snap_reachable(struct zhenwu_device *zdev)
+{
+	enum zhenwu_state state = zhenwu_device_state(zdev);
+
+	return state == ZHENWU_STATE_LIVE || state == ZHENWU_STATE_RESETTING;
+}
+
+/* A queue that has jobs is where to look first when the device as a whole failed. */
+static struct zhenwu_queue *zhenwu_snap_suspect(struct zhenwu_device *zdev)
+{
+	struct zhenwu_queue *queue;
+	bool busy;
+
+	lockdep_assert_held(&zdev->hw_lock);
+
+	list_for_each_entry(queue, &zdev->queues, node) {
+		spin_lock_irq(&queue->lock);
+		busy = zhenwu_snap_seqno(queue) && !queue->error.state;
+		spin_unlock_irq(&queue->lock);
+		if (busy)
+			return zhenwu_queue_get(queue);
+	}
+	return NULL;
+}
+
+/* Return: false when the device is not in a state to be looked at. */
+static bool zhenwu_snap_take(struct zhenwu_snapshot *snap)
+{
+	struct zhenwu_device *zdev = snap->zdev;
+	bool ok;
+
+	mutex_lock(&zdev->hw_lock);
+	ok = zhenwu_snap_reachable(zdev);
+	if (!ok)
+		goto out;
+	zhenwu_snap_device(snap);
+	zhenwu_snap_queues(snap);
+	snap->suspect = !snap->queue;
+	if (!snap->queue)
+		snap->queue = zhenwu_snap_suspect(zdev);
+	if (!snap->queue)
+		goto out;
+	/* One that was closed meanwhile has no VM any more. */
+	if (list_empty(&snap->queue->node)) {
+		zhenwu_queue_put(snap->queue);
+		snap->queue = NULL;
+		goto out;
+	}
+	zhenwu_snap_queue(snap);
+	if (!kref_get_unless_zero(&snap->queue->vm->users))
+		goto out;
+	snap->vm = snap->queue->vm;
+	/* Who binds may wait for the end of this failure. Then they come in the second step. */
+	if (mutex_trylock(&snap->vm->lock)) {
+		zhenwu_snap_vm(snap, snap->vm);
+		snap->mapped = true;
+		mutex_unlock(&snap->vm->lock);
+	}
+out:
+	mutex_unlock(&zdev->hw_lock);
+	snap->taken = ok;
+	return ok;
+}
+
+static bool zhenwu_snap_claim(struct zhenwu_snapshot *snap, enum zhenwu_coredump_cause cause)
+{
+	/* NULL: the device is being removed. */
+	if (!snap || atomic_cmpxchg(&snap->busy, 0, 1))
+		return false;
+	snap->cause = cause;
+	snap->queue = NULL;
+	snap->vm = NULL;
+	snap->taken = false;
+	snap->mapped = false;
+	snap->num_maps = 0;
+	snap->cmd_taken = 0;
+	snap->seqno = 0;
+	return true;
+}
+
+static void zhenwu_snap_release(struct zhenwu_snapshot *snap)
+{
+	zhenwu_vm_put(snap->vm);
+	if (snap->queue)
+		zhenwu_queue_put(snap->queue);
+	atomic_set_release(&snap->busy, 0);
+}
+
+/**
+ * zhenwu_coredump_take() - keep the state of the device as it is now
+ * @zdev: device; neither hw_lock nor the lock of a VM is held
+ * @cause: what happened
+ * @queue: the queue it happened to, known to the firmware; or NULL
+ *
+ * Sleeps for hw_lock only and allocates nothing: for paths that make fences signal.
+ */
+void zhenwu_coredump_take(struct zhenwu_device *zdev, enum zhenwu_coredump_cause cause,
+			  struct zhenwu_queue *queue)
+{
+	struct zhenwu_snapshot *snap = zdev->snapshot;
+	bool taken = false;
+	int idx;
+
+	if (!zhenwu_snap_claim(snap, cause))
+		return;
+	if (queue)
+		snap->queue = zhenwu_queue_get(queue);
+	/* Buffers are mapped for DMA while somebody is inside. */
+	if (drm_dev_enter(&zdev->drm, &idx)) {
+		taken = zhenwu_snap_take(snap);
+		if (taken)
+			queue_work(zhenwu_release_wq, &snap->work);
+		drm_dev_exit(idx);
+	}
+	if (!taken)
+		zhenwu_snap_release(snap);
+}
+
+/**
+ * zhenwu_coredump_job_locked() - a job failed that the device is to blame for
+ * @queue: its queue; the lock of the queue is held and its error noted
+ *
+ * Any context. All of the state is copied later.
+ */
+void zhenwu_coredump_job_locked(struct zhenwu_queue *queue)
+{
+	struct zhenwu_snapshot *snap = queue->zdev->snapshot;
+
+	lockdep_assert_held(&queue->lock);
+
+	if (!zhenwu_snap_claim(snap, ZHENWU_COREDUMP_JOB))
+		return;
+	snap->queue = zhenwu_queue_get(queue);
+	queue_work(zhenwu_release_wq, &snap->work);
+}
+
+/* -- second step: text ------------------------------------------------------------------------- */
+
+static const char *const zhenwu_coredump_causes[] = {
+	[ZHENWU_COREDUMP_HANG] = "hang",
+	[ZHENWU_COREDUMP_JOB] = "job",
+	[ZHENWU_COREDUMP_RESET] = "reset",
+	[ZHENWU_COREDUMP_PCI] = "pci-error",
+};
+
+static const char *const zhenwu_coredump_states[ZHENWU_STATE_COUNT] = {
+	[ZHENWU_STATE_BOOTING] = "booting",   [ZHENWU_STATE_LIVE] = "live",
+	[ZHENWU_STATE_RESETTING] = "resetting", [ZHENWU_STATE_FLR] = "flr",
+	[ZHENWU_STATE_SUSPENDED] = "suspended", [ZHENWU_STATE_WEDGED] = "wedged",
+	[ZHENWU_STATE_STOPPING] = "stopping", [ZHENWU_STATE_STOPPED] = "stopped",
+};
+
+/* Lines of four words, the last filled up with zeroes. */
+static void zhenwu_print_words(struct drm_printer *p, const void *data, u32 bytes)
+{
+	u32 at;
+
+	for (at = 0; at < bytes; at += 16) {
+		__le32 w[4] = {};
+
+		memcpy(w, data + at, min(bytes - at, 16u));
+		drm_printf(p, " %06x %08x %08x %08x %08x\n", at, le32_to_cpu(w[0]),
+			   le32_to_cpu(w[1]), le32_to_cpu(w[2]), le32_to_cpu(w[3]));
+	}
+}
+
+static void zhenwu_print_device(struct drm_printer *p, struct zhenwu_snapshot *snap)
+{
+	struct zhenwu_device *zdev = snap->zdev;
+	unsigned int i;
+
+	drm_printf(p, "zhenwu-coredump %u\n", ZHENWU_COREDUMP_VERSION);
+	drm_printf(p, "time_ns: %llu\n", snap->real_ns);
+	drm_printf(p, "boottime_ns: %llu\n", snap->boot_ns);
+	drm_printf(p, "kernel: %s\n", init_utsname()->release);
+	drm_printf(p, "driver: %u.%u\n", ZHENWU_DRIVER_MAJOR, ZHENWU_DRIVER_MINOR);
+	drm_printf(p, "pci: %s\n", pci_name(zdev->pdev));
+	drm_printf(p, "cause: %s\n", zhenwu_coredump_causes[snap->cause]);
+	drm_printf(p, "reset_reason: %s\n", zhenwu_reset_reason_name(snap->reset_reason));
+
+	drm_puts(p, "[device]\n");
+	drm_printf(p, "profile: %s\n", zdev->info.profile_name);
+	drm_printf(p, "abi: %u.%u\n", ZW_ABI_VERSION_MAJOR(zdev->info.abi_version),
+		   ZW_ABI_VERSION_MINOR(zdev->info.abi_version));
+	drm_printf(p, "firmware: %u.%u.%u\n", ZW_FW_VERSION_MAJOR(zdev->fw.version),
+		   ZW_FW_VERSION_MINOR(zdev->fw.version), ZW_FW_VERSION_PATCH(zdev->fw.version));
+	drm_printf(p, "hbm_size: %llu\n", zdev->info.hbm_size);
+	drm_printf(p, "progress_ms: %u\n", zdev->info.progress_ms);
+	drm_printf(p, "state: %s\n", zhenwu_coredump_states[snap->state]);
+	drm_printf(p, "resets: %u\n", snap->reset_count);
+	drm_printf(p, "pci_command: 0x%04x\n", snap->pci_command);
+
+	drm_puts(p, "[registers]\n");
+	for (i = 0; i < ARRAY_SIZE(zhenwu_coredump_regs); i++)
+		drm_printf(p, "%s: 0x%llx\n", zhenwu_coredump_regs[i].name, snap->regs[i]);
+}
+
+static void zhenwu_print_queues(struct drm_printer *p, struct zhenwu_snapshot *snap)
+{
+	u32 i;
+
+	drm_puts(p, "[queues]\n");
+	drm_printf(p, "total: %u\n", snap->num_queues);
+	for (i = 0; i < min(snap->num_queues, ZHENWU_SNAP_QUEUES); i++) {
+		const struct zhenwu_snap_queue *q = &snap->queues[i];
+
+		drm_printf(p,
+			   "queue: %u vm %u priority %u ring %llu completed %llu state 0x%x fw_state %u%s\n",
+			   q->hw_id, q->vm, q->priority, q->seqno, q->completed, q->state,
+			   q->fw_state, q->user ? " user" : "");
+	}
+}
+
+static void zhenwu_print_failed(struct drm_printer *p, struct zhenwu_snapshot *snap)
+{
+	u32 i;
+
+	drm_puts(p, "[failed]\n");
+	drm_printf(p, "suspect: %u\n", snap->suspect);
+	drm_printf(p, "queue: %u\n", snap->hw_id);
+	drm_printf(p, "vm: %u\n", snap->vm_id);
+	drm_printf(p, "job: %llu\n", snap->seqno);
+	drm_printf(p, "status: %u\n", snap->error.status);
+	drm_printf(p, "reason: %u\n", snap->error.reason);
+	drm_printf(p, "packet_index: %u\n", snap->error.packet_index);
+	drm_printf(p, "fault_va: 0x%llx\n", snap->error.fault_va);
+	drm_printf(p, "fw_state: %u\n", le32_to_cpu(snap->info.state));
+	drm_printf(p, "fw_completed: %u\n", le32_to_cpu(snap->info.completed));
+	drm_printf(p, "fw_fetched: %u\n", le32_to_cpu(snap->info.fetched));
+	drm_printf(p, "fw_packets: %u\n", le32_to_cpu(snap->info.packets_retired));
+	drm_printf(p, "fw_progress: %u\n", le32_to_cpu(snap->info.progress));
+	drm_printf(p, "slots: %u\n", snap->slots);
+	if (snap->num_slots)
+		drm_printf(p, "tail: %u\n", snap->tail);
+
+	drm_puts(p, "[ring]\n");
+	for (i = 0; i < snap->num_slots; i++) {
+		drm_printf(p, "entry: %llu\n", snap->first + i);
+		zhenwu_print_words(p, &snap->ring[i], sizeof(snap->ring[i]));
+	}
+	drm_puts(p, "[completions]\n");
+	for (i = 0; i < snap->num_slots; i++) {
+		drm_printf(p, "entry: %llu\n", snap->first + i);
+		zhenwu_print_words(p, &snap->compl[i], sizeof(snap->compl[i]));
+	}
+
+	drm_puts(p, "[commands]\n");
+	drm_printf(p, "va: 0x%llx\n", snap->cmd_va);
+	drm_printf(p, "bytes: %u\n", snap->cmd_bytes);
+	drm_printf(p, "taken: %u\n", snap->cmd_taken);
+	zhenwu_print_words(p, snap->cmd, snap->cmd_taken);
+
+	drm_puts(p, "[maps]\n");
+	drm_printf(p, "total: %u\n", snap->num_maps);
+	for (i = 0; i < min(snap->num_maps, ZHENWU_SNAP_MAPS); i++) {
+		const struct zhenwu_snap_map *map = &snap->maps[i];
+
+		drm_printf(p, "map: 0x%llx 0x%llx %s %s offset 0x%llx of 0x%llx\n", map->va,
+			   map->range, map->readonly ? "r-" : "rw",
+			   map->placement == DRM_ZHENWU_BO_HBM ? "hbm" : "system", map->offset,
+			   map->size);
+	}
+}
+
+static void zhenwu_print_mailbox(struct drm_printer *p, struct zhenwu_snapshot *snap)
+{
+	static const char *const names[] = { "requests", "replies" };
+	unsigned int ring, i;
+
+	for (ring = 0; ring < 2; ring++) {
+		drm_printf(p, "[%s]\n", names[ring]);
+		drm_printf(p, "seq: %u\n", snap->mbox_seq[ring]);
+		if (!ring)
+			drm_printf(p, "outstanding: %u\n", snap->outstanding);
+		for (i = 0; i < ZW_MBOX_SLOTS; i++) {
+			/* Oldest first. */
+			u32 slot = (snap->mbox_seq[ring] + 1 + i) % ZW_MBOX_SLOTS;
+			const struct zw_msg *msg = &snap->mbox[ring][slot];
+
+			if (!msg->seq)
+				continue;
+			drm_printf(p, "slot: %u\n", slot);
+			zhenwu_print_words(p, msg, sizeof(*msg));
+		}
+	}
+}
+
+/* Everything in the window was written by the firmware and is bounded before use. */
+static void zhenwu_print_log(struct drm_printer *p, struct zhenwu_snapshot *snap)
+{
+	const struct zw_fw_shared *sh = (const void *)snap->shared;
+	const u8 *win = (const void *)snap->shared;
+	u32 off = le32_to_cpu(sh->log_offset), size = le32_to_cpu(sh->log_size);
+	u32 head = le32_to_cpu(sh->log_head), i;
+	char line[100];
+	u32 len = 0;
+
+	drm_puts(p, "[log]\n");
+	if (le32_to_cpu(sh->magic) != ZW_FW_SHARED_MAGIC || !is_power_of_2(size) ||
+	    off > ZW_FW_SHARED_SIZE || size > ZW_FW_SHARED_SIZE - off) {
+		drm_puts(p, "valid: 0\n");
+		return;
+	}
+	drm_puts(p, "valid: 1\n");
+	drm_printf(p, "jobs_done: %u\n", le32_to_cpu(sh->jobs_done));
+	drm_printf(p, "jobs_failed: %u\n", le32_to_cpu(sh->jobs_failed));
+	drm_printf(p, "messages: %u\n", le32_to_cpu(sh->messages));
+	drm_printf(p, "loops: %u\n", le32_to_cpu(sh->loops));
+	for (i = head < size ? 0 : head - size; i != head; i++) {
+		char c = win[off + (i & (size - 1))];
+
+		if (c != '\n')
+			line[len++] = c >= ' ' && c < 0x7f ? c : '.';
+		if (c == '\n' || len == sizeof(line) - 1 || i + 1 == head) {
+			line[len] = '\0';
+			drm_printf(p, "|%s\n", line);
+			len = 0;
+		}
+	}
+}
+
+/* Longest text of a snapshot. */
+static size_t zhenwu_coredump_room(const struct zhenwu_snapshot *snap)
+{
+	const size_t word_line = 48, line = 128;
+
+	return 100 * line + min(snap->num_queues, ZHENWU_SNAP_QUEUES) * line +
+	       snap->num_slots * 2 * (line + 4 * word_line) +
+	       (snap->cmd_taken / 16 + 1) * word_line +
+	       min(snap->num_maps, ZHENWU_SNAP_MAPS) * line +
+	       2 * ZW_MBOX_SLOTS * (line + 4 * word_line) + 3 * ZW_FW_SHARED_SIZE;
+}
+
+static void zhenwu_coredump_give(struct zhenwu_snapshot *snap)
+{
+	struct zhenwu_device *zdev = snap->zdev;
+	struct drm_print_iterator it = {};
+	struct drm_printer p;
+	size_t room = zhenwu_coredump_room(snap);
+	void *text = vzalloc(room);
+
+	if (!text)
+		return;
+	it.data = text;
+	it.remain = room;
+	p = drm_coredump_printer(&it);
+	zhenwu_print_device(&p, snap);
+	zhenwu_print_queues(&p, snap);
+	if (snap->queue)
+		zhenwu_print_failed(&p, snap);
+	zhenwu_print_mailbox(&p, snap);
+	zhenwu_print_log(&p, snap);
+	drm_puts(&p, "[end]\n");
+	if (WARN_ON_ONCE(it.remain <= 0)) {
+		vfree(text);
+		return;
+	}
+	drm_info(&zdev->drm, "state at the failure (%s) is in /sys/class/devcoredump, unless an older one is\n",
+		 zhenwu_coredump_causes[snap->cause]);
+	/* Frees it, when it was read or there is an older one. */
+	dev_coredumpv(zdev->drm.dev, text, room - it.remain, GFP_KERNEL);
+}
+
+static void zhenwu_coredump_work(struct work_struct *work)
+{
+	struct zhenwu_snapshot *snap = container_of(work, struct zhenwu_snapshot, work);
+	struct zhenwu_device *zdev = snap->zdev;
+	int idx;
+
+	if (drm_dev_enter(&zdev->drm, &idx)) {
+		if (!snap->taken)
+			zhenwu_snap_take(snap);
+		if (snap->vm && !snap->mapped) {
+			mutex_lock(&snap->vm->lock);
+			mutex_lock(&zdev->hw_lock);
+			if (zhenwu_snap_reachable(zdev))
+				zhenwu_snap_vm(snap, snap->vm);
+			mutex_unlock(&zdev->hw_lock);
+			mutex_unlock(&snap->vm->lock);
+		}
+		drm_dev_exit(idx);
+	}
+	if (snap->taken)
+		zhenwu_coredump_give(snap);
+	zhenwu_snap_release(snap);
+}
+
+/**
+ * zhenwu_coredump_init() - get the memory for the state of a failure
+ * @zdev: device
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int zhenwu_coredump_init(struct zhenwu_device *zdev)
+{
+	struct zhenwu_snapshot *snap = vzalloc(sizeof(*snap));
+
+	if (!snap)
+		return -ENOMEM;
+	snap->zdev = zdev;
+	INIT_WORK(&snap->work, zhenwu_coredump_work);
+	zdev->snapshot = snap;
+	return 0;
+}
+
+/**
+ * zhenwu_coredump_fini() - free it
+ * @zdev: device, stopped: nothing fails any more
+ *
+ * Dumps that were made stay until they are read.
+ */
+void zhenwu_coredump_fini(struct zhenwu_device *zdev)
+{
+	struct zhenwu_snapshot *snap = zdev->snapshot;
+
+	if (!snap)
+		return;
+	if (cancel_work_sync(&snap->work))
+		zhenwu_snap_release(snap);
+	zdev->snapshot = NULL;
+	vfree(snap);
+}
