@@ -208,6 +208,7 @@ static int zhenwu_device_start(struct zhenwu_device *zdev)
 		drm_err(&zdev->drm, "HBM cannot be scrubbed: %d\n", ret);
 		goto err_stop;
 	}
+	pci_save_state(zdev->pdev);
 	return 0;
 
 err_stop:
@@ -301,6 +302,7 @@ void zhenwu_device_fini(struct zhenwu_device *zdev)
 {
 	zhenwu_reset_stop(zdev);
 	cancel_work_sync(&zdev->reset.work);
+	cancel_delayed_work_sync(&zdev->reset.rescue);
 	zhenwu_ras_fini(zdev);
 	cancel_delayed_work_sync(&zdev->watchdog);
 	zhenwu_queue_unmap_all(zdev);

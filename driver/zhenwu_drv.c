@@ -419,6 +419,10 @@ static DEFINE_SIMPLE_DEV_PM_OPS(zhenwu_pm_ops, zhenwu_suspend, zhenwu_resume);
 static const struct pci_error_handlers zhenwu_err_handlers = {
 	.reset_prepare = zhenwu_reset_flr_prepare,
 	.reset_done = zhenwu_reset_flr_done,
+	.error_detected = zhenwu_reset_pci_error,
+	.mmio_enabled = zhenwu_reset_pci_mmio,
+	.slot_reset = zhenwu_reset_pci_slot,
+	.resume = zhenwu_reset_pci_resume,
 };
 
 static const struct pci_device_id zhenwu_pci_ids[] = {

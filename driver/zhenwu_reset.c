@@ -34,6 +34,9 @@
 #include "zhenwu_userq.h"
 #include "zhenwu_vm.h"
 
+/* The PCI core waits up to 60 s for a device to come back from a reset of its bus. */
+#define ZHENWU_BUS_TIMEOUT_MS	90000
+
 /* Where one gets from a state. */
 static const u8 zhenwu_state_next[ZHENWU_STATE_COUNT] = {
 	[ZHENWU_STATE_BOOTING] = BIT(ZHENWU_STATE_LIVE) | BIT(ZHENWU_STATE_RESETTING) |
@@ -156,6 +159,9 @@ static int zhenwu_reset_restart(struct zhenwu_device *zdev)
 	ret = zhenwu_telemetry_restart(zdev);
 	if (ret)
 		zhenwu_ipc_down(zdev);
+	else
+		/* For a reset of the bus, which takes it away without warning. */
+		pci_save_state(zdev->pdev);
 	return ret;
 }
 
@@ -315,6 +321,8 @@ static void zhenwu_reset_revoke_work(struct work_struct *work)
 	zhenwu_userq_revoke_all(container_of(work, struct zhenwu_device, reset.revoke));
 }
 
+static void zhenwu_reset_rescue_work(struct work_struct *work);
+
 /**
  * zhenwu_reset_init() - first state
  * @zdev: device
@@ -326,6 +334,7 @@ void zhenwu_reset_init(struct zhenwu_device *zdev)
 	init_rwsem(&zdev->reset.aperture);
 	INIT_WORK(&zdev->reset.work, zhenwu_reset_work);
 	INIT_WORK(&zdev->reset.revoke, zhenwu_reset_revoke_work);
+	INIT_DELAYED_WORK(&zdev->reset.rescue, zhenwu_reset_rescue_work);
 	zdev->reset.state = ZHENWU_STATE_BOOTING;
 	zhenwu_reset_stats_init(zdev);
 }
@@ -555,4 +564,106 @@ void zhenwu_reset_flr_prepare(struct pci_dev *pdev)
 void zhenwu_reset_flr_done(struct pci_dev *pdev)
 {
 	zhenwu_reset_outside_end(pci_get_drvdata(pdev), 0);
+}
+
+/* The bus is to be reset, or somebody finds out in time that it was not. */
+static void zhenwu_reset_bus_begin(struct zhenwu_device *zdev)
+{
+	zhenwu_reset_outside_begin(zdev, DRM_ZHENWU_RESET_PCI_ERROR);
+	atomic_set(&zdev->reset.bus, 1);
+	queue_delayed_work(zdev->reset.wq, &zdev->reset.rescue,
+			   msecs_to_jiffies(ZHENWU_BUS_TIMEOUT_MS));
+}
+
+static void zhenwu_reset_rescue_work(struct work_struct *work)
+{
+	struct zhenwu_device *zdev = container_of(to_delayed_work(work), struct zhenwu_device,
+						  reset.rescue);
+
+	if (!atomic_xchg(&zdev->reset.bus, 0))
+		return;
+	drm_err(&zdev->drm, "the bus was not reset\n");
+	zhenwu_reset_outside_end(zdev, -EIO);
+}
+
+/**
+ * zhenwu_reset_pci_error() - PCI Express reported an error that was not corrected
+ * @pdev: PCI function
+ * @channel: whether the device can still be reached
+ *
+ * Of an error that is not fatal one transfer is lost, at most. The device says by itself which job
+ * that was, and goes on.
+ *
+ * Return: what to do next.
+ */
+pci_ers_result_t zhenwu_reset_pci_error(struct pci_dev *pdev, pci_channel_state_t channel)
+{
+	struct zhenwu_device *zdev = pci_get_drvdata(pdev);
+
+	zhenwu_coredump_take(zdev, ZHENWU_COREDUMP_PCI, NULL);
+	switch (channel) {
+	case pci_channel_io_normal:
+		drm_warn(&zdev->drm, "PCI Express error that is not fatal\n");
+		return PCI_ERS_RESULT_CAN_RECOVER;
+	case pci_channel_io_frozen:
+		drm_err(&zdev->drm, "fatal PCI Express error, HBM contents are lost\n");
+		zhenwu_reset_bus_begin(zdev);
+		return PCI_ERS_RESULT_NEED_RESET;
+	default:
+		drm_err(&zdev->drm, "PCI Express error that is not recovered from\n");
+		zhenwu_reset_outside_begin(zdev, DRM_ZHENWU_RESET_PCI_ERROR);
+		zhenwu_reset_outside_end(zdev, -EIO);
+		return PCI_ERS_RESULT_DISCONNECT;
+	}
+}
+
+/**
+ * zhenwu_reset_pci_mmio() - the device can be reached again after an error
+ * @pdev: PCI function
+ *
+ * Return: whether that is enough.
+ */
+pci_ers_result_t zhenwu_reset_pci_mmio(struct pci_dev *pdev)
+{
+	struct zhenwu_device *zdev = pci_get_drvdata(pdev);
+	bool well;
+
+	/* Not in the middle of a device reset. */
+	mutex_lock(&zdev->hw_lock);
+	well = zhenwu_read32(zdev, ZW_REG_MAGIC) == ZW_MAGIC && zhenwu_fw_running(zdev);
+	mutex_unlock(&zdev->hw_lock);
+	if (well)
+		return PCI_ERS_RESULT_RECOVERED;
+	zhenwu_reset_bus_begin(zdev);
+	return PCI_ERS_RESULT_NEED_RESET;
+}
+
+/**
+ * zhenwu_reset_pci_slot() - the bus was reset after an error
+ * @pdev: PCI function
+ *
+ * Return: whether the device came back.
+ */
+pci_ers_result_t zhenwu_reset_pci_slot(struct pci_dev *pdev)
+{
+	struct zhenwu_device *zdev = pci_get_drvdata(pdev);
+
+	if (!atomic_xchg(&zdev->reset.bus, 0))
+		return PCI_ERS_RESULT_DISCONNECT;
+	cancel_delayed_work(&zdev->reset.rescue);
+	/* BARs and MSI-X; as zhenwu_reset_restart() left them. */
+	pci_restore_state(pdev);
+	zhenwu_reset_outside_end(zdev, 0);
+	return zhenwu_device_alive(zdev) ? PCI_ERS_RESULT_RECOVERED : PCI_ERS_RESULT_DISCONNECT;
+}
+
+/**
+ * zhenwu_reset_pci_resume() - recovery from an error is over
+ * @pdev: PCI function
+ */
+void zhenwu_reset_pci_resume(struct pci_dev *pdev)
+{
+	struct zhenwu_device *zdev = pci_get_drvdata(pdev);
+
+	drm_info(&zdev->drm, "PCI Express error recovered from\n");
 }

@@ -102,6 +102,15 @@ struct zhenwu_reset {
 	/** @stats: Resets in detail; under @lock. */
 	struct zhenwu_reset_stats stats;
 
+	/**
+	 * @rescue: Gives the device up when a reset of the bus does not come: of one that fails
+	 * the PCI core does not tell.
+	 */
+	struct delayed_work rescue;
+
+	/** @bus: A reset of the bus is waited for; who takes it away ends the wait. */
+	atomic_t bus;
+
 	/** @told: User space was told that the device is lost. */
 	atomic_t told;
 
@@ -118,6 +127,10 @@ int zhenwu_reset_suspend(struct zhenwu_device *zdev);
 int zhenwu_reset_resume(struct zhenwu_device *zdev);
 void zhenwu_reset_flr_prepare(struct pci_dev *pdev);
 void zhenwu_reset_flr_done(struct pci_dev *pdev);
+pci_ers_result_t zhenwu_reset_pci_error(struct pci_dev *pdev, pci_channel_state_t channel);
+pci_ers_result_t zhenwu_reset_pci_mmio(struct pci_dev *pdev);
+pci_ers_result_t zhenwu_reset_pci_slot(struct pci_dev *pdev);
+void zhenwu_reset_pci_resume(struct pci_dev *pdev);
 
 void zhenwu_reset_stats_init(struct zhenwu_device *zdev);
 void zhenwu_reset_note_reason(struct zhenwu_device *zdev);

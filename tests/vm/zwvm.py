@@ -327,8 +327,9 @@ class Vm:
         if not self.config.device:
             return []
         opts = {"id": "zw0", "bus": "zwport", **self.config.device_options}
-        # Behind a root port: FLR, AER and unplugging work as in a real slot.
-        return ["-device", "pcie-root-port,id=zwport,bus=pcie.0,chassis=1,slot=1",
+        # Behind a root port: FLR, AER and unplugging work as in a real slot. With ACPI's hot-plug QEMU does
+        # not show the link of a faster port as active, and a reset of the bus waits for that in vain.
+        return ["-device", "pcie-root-port,id=zwport,bus=pcie.0,chassis=1,slot=1,x-speed=2_5",
                 "-device", "zhenwu," + ",".join(f"{k}={v}" for k, v in opts.items())]
 
     def command(self, accel, initrd):
