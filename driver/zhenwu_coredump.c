@@ -371,7 +371,8 @@ static u32 zhenwu_snap_read_bo(struct zhenwu_device *zdev, struct zhenwu_bo *bo,
 	struct zhenwu_bo_cursor cur;
 	u32 done = 0;
 
-	if (offset >= bo->shmem.base.size)
+	/* What was imported need not be memory of this machine. */
+	if (bo->flags & DRM_ZHENWU_BO_IMPORTED || offset >= bo->shmem.base.size)
 		return 0;
 	bytes = min_t(u64, bytes, bo->shmem.base.size - offset);
 	if (bo->placement != DRM_ZHENWU_BO_HBM) {

@@ -8,9 +8,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/udmabuf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -333,6 +336,43 @@ TEST_F_TIMEOUT(coredump, not_for_bad_jobs, 240)
 	EXPECT_EQ(-EIO, outcome(c));
 	usleep(500000);
 	EXPECT_EQ(NULL, read_dump(1));
+}
+
+/* Memory of somebody else's device is not looked at; here it is udmabuf's, which would not mind. */
+TEST_F_TIMEOUT(coredump, not_imported_memory, 400)
+{
+	struct udmabuf_create u = {.flags = UDMABUF_FLAGS_CLOEXEC, .size = 4096};
+	struct zw_client *c = &self->c;
+	int dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC), buf;
+	uint32_t handle, pos = 0;
+	char *text;
+	void *mem;
+
+	if (dev < 0)
+		SKIP(return, "no udmabuf to import");
+	u.memfd = memfd_create("commands", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	ASSERT_EQ(0, ftruncate(u.memfd, 4096));
+	ASSERT_EQ(0, fcntl(u.memfd, F_ADD_SEALS, F_SEAL_SHRINK));
+	mem = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, u.memfd, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	buf = ioctl(dev, UDMABUF_CREATE, &u);
+	ASSERT_LE(0, buf);
+	ASSERT_EQ(0, drmPrimeFDToHandle(c->fd, buf, &handle));
+	ASSERT_EQ(0, zw_bind(c->fd, c->vm, handle, 0, 256 * MIB, 4096, 0));
+	zw_put_fill(mem, &pos, self->hbm.va, 4, PATTERN);
+	ASSERT_EQ(0, zw_inject("hang"));
+	ASSERT_EQ(0, zw_submit(c->fd, c->queue, 256 * MIB, pos, 0, c->timeline, ++c->point));
+	ASSERT_EQ(-ETIME, outcome(c));
+	text = read_dump(300);
+	ASSERT_NE(NULL, text);
+	expect_whole(_metadata, text);
+	EXPECT_TRUE(has_line(text, "va: 0x10000000"));
+	EXPECT_TRUE(has_line(text, "taken: 0"));
+	EXPECT_FALSE(has_word(text, PATTERN));
+	free(text);
+	close(buf);
+	close(u.memfd);
+	close(dev);
 }
 
 /* It outlives the driver, and does not keep it. */
