@@ -6,16 +6,13 @@ in double precision, which has every value of each dtype, so that a program's ow
 it asks for that.
 """
 
-import importlib.util
 import json
 import os
 import struct
-import sys
 
-if not importlib.util.find_spec("numpy") and os.path.realpath(sys.executable) != os.path.realpath("/usr/bin/python3"):
-    # Debian's module belongs to Debian's Python.
-    os.execv("/usr/bin/python3", ["/usr/bin/python3", *sys.argv])
+import debian_python
 
+debian_python.need("numpy")
 import numpy as np  # noqa: E402
 
 # ---- numbers ----

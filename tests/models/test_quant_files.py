@@ -6,7 +6,7 @@ alone to the last bits, with quantised activations nearly.
 
 usage: test_quant_files.py ZW_PERPLEXITY MODELS [PART OF A NAME]    (TAP on standard output)
 
-With ZW_TEST_FEW in the environment it takes every third one: for builds with sanitizers.
+Of a share (share.py) as many as it says.
 """
 
 import json
@@ -19,13 +19,13 @@ import tempfile
 
 sys.dont_write_bytecode = True
 import checkpoint  # noqa: E402
+import share  # noqa: E402
 from checkpoint import encode, numbers, read_json, write_json  # noqa: E402
 from quant_forms import awq, fp8, fused, gptq, ints, mxfp4, nvfp4, packed  # noqa: E402
 from tap import done, ok  # noqa: E402
 
 PERPLEXITY, MODELS = sys.argv[1:3]
 ONLY = sys.argv[3] if len(sys.argv) > 3 else ""
-FEW = "ZW_TEST_FEW" in os.environ
 
 # ---- checkpoints ----
 
@@ -303,7 +303,7 @@ def make(source, rules):
 
 def whole_models(tmp):
     for number, (name, model, quant, rules, activations, more) in enumerate(CASES):
-        if ONLY not in name or FEW and number % 3:
+        if ONLY not in name or number % share.N:
             continue
         folder = os.path.join(MODELS, model)
         source, config = checkpoint.read_tensors(folder), read_json(folder, "config.json")
@@ -321,7 +321,7 @@ def fused_experts(tmp):
     source, config = checkpoint.read_tensors(folder), read_json(folder, "config.json")
     source = in_one(source)
     for number, (name, quant, form, activations) in enumerate(FUSED):
-        if ONLY not in name or FEW and number % 3:
+        if ONLY not in name or number % share.N:
             continue
         quantised, plain = {}, {}
         for tensor, t in source.items():

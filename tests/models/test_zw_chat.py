@@ -19,6 +19,7 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
+import share  # noqa: E402
 import tap  # noqa: E402
 
 ZW_RUN, MODELS, TOOLS = (os.path.realpath(a) for a in sys.argv[1:4])
@@ -351,7 +352,7 @@ def constrained(tmp):
 
     for kind in ("json", "xml", "auto"):
         seen, bad, names = 0, [], set()
-        for more in [["--temp", "1", "--seed", str(i)] for i in range(4)] + [["--temp", "1", "--top-k", "50", "--seed", "9"],
+        for more in [["--temp", "1", "--seed", str(i)] for i in share.of(range(4))] + [["--temp", "1", "--top-k", "50", "--seed", "9"],
                                                                             ["--temp", "0", "--logit-bias", "6147+1"]]:
             s, err, calls = calls_of("--tool-calls", kind, *more)
             # The greedy one never ends by itself: its last call is cut off.

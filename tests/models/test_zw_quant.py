@@ -5,7 +5,7 @@ is and, where the device has the types, of what the device makes of it.
 
 usage: test_zw_quant.py ZW_QUANT ZW_PERPLEXITY MODELS    (TAP on standard output)
 
-With ZW_TEST_FEW in the environment the files of large models are not taken apart again: for builds with
+In a share (share.py) the files of large models are not taken apart again: for builds with
 sanitizers, where that same work of this program's would be most of the time.
 """
 
@@ -21,12 +21,12 @@ import time
 
 sys.dont_write_bytecode = True
 import checkpoint  # noqa: E402
+import share  # noqa: E402
 from checkpoint import E2M1, decode, encode, fields, np, numbers, read_file, read_json, read_tensors, rounded, value, \
     write_json  # noqa: E402
 from tap import done, ok  # noqa: E402
 
 TOOL, PERPLEXITY, MODELS = sys.argv[1:4]
-FEW = "ZW_TEST_FEW" in os.environ
 KDOC = os.path.join(MODELS, "qwen3-kdoc")
 TEXT = """The device driver registers its interrupt handler when the device is probed. A lock protects
 the list of requests, and the work queue runs them one after the other. See the documentation of the
@@ -172,7 +172,7 @@ def convert_kdoc(tmp, text):
         ok(written == config and quant["quant_method"] and same and
            sorted(os.listdir(out)) == sorted(f for f in os.listdir(KDOC) if f != "expected"),
            f"{fmt}: everything else is as it was", (quant, os.listdir(out)))
-        if FEW:
+        if not share.WHOLE:
             got = perplexity(out, text, "--profile", "m890")
             ok(not isinstance(got, str) and got < before * (factor + 0.02),
                f"{fmt}: on the device {got}, before {before:.3f}")

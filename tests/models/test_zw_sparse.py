@@ -5,7 +5,7 @@ bit; what a stated part of the keys costs in logits and perplexity; the command 
 
 usage: test_zw_sparse.py ZW_RUN ZW_PERPLEXITY ZW_BENCH MODELS    (TAP on standard output)
 
-With ZW_TEST_FEW in the environment long texts are left out: for builds with sanitizers.
+In a share (share.py) long texts are left out: for builds with sanitizers.
 """
 
 import json
@@ -17,6 +17,7 @@ import tempfile
 
 sys.dont_write_bytecode = True
 from checkpoint import np, read_json, write_json  # noqa: E402
+import share  # noqa: E402
 from tap import done, ok  # noqa: E402
 
 ZW_RUN, ZW_PERPLEXITY, ZW_BENCH, MODELS = sys.argv[1:5]
@@ -131,7 +132,7 @@ def main():
         ids = written_text(tmp)
         texts = {"kdoc": (KDOC, ids), "agent": (AGENT, max(prompts, key=len))}
         everything(tmp, {"kdoc": (KDOC, ids[:700]), "agent": texts["agent"]})
-        if "ZW_TEST_FEW" not in os.environ:
+        if share.WHOLE:
             a_part(tmp, texts)
             perplexity(tmp, ids)
         command_line(tmp)

@@ -8,15 +8,20 @@ usage: check_grammar.py GRAMMAR_WALK TOKENIZER [SEED [SCHEMAS]]    (TAP on stand
 import datetime
 import ipaddress
 import json
+import os
 import random
 import re
 import subprocess
 import sys
 import uuid
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "models"))
+import share  # noqa: E402
+
 WALK, TOKENIZER = sys.argv[1:3]
 SEED = int(sys.argv[3]) if len(sys.argv) > 3 else 1
-SCHEMAS = int(sys.argv[4]) if len(sys.argv) > 4 else 400
+SCHEMAS = int(sys.argv[4]) if len(sys.argv) > 4 else 400 // share.N
 
 try:
     import jsonschema

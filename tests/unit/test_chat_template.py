@@ -13,7 +13,6 @@ import datetime
 import errno
 import functools
 import glob
-import importlib.util
 import json
 import os
 import random
@@ -21,17 +20,19 @@ import subprocess
 import sys
 import warnings
 
-if not importlib.util.find_spec("jinja2") and os.path.realpath(sys.executable) != os.path.realpath("/usr/bin/python3"):
-    # Debian's module belongs to Debian's Python.
-    os.execv("/usr/bin/python3", ["/usr/bin/python3", *sys.argv])
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "models"))
+import debian_python  # noqa: E402
+import share  # noqa: E402
 
-import jinja2
-import jinja2.ext
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+debian_python.need("jinja2")
+import jinja2  # noqa: E402
+import jinja2.ext  # noqa: E402
+from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: E402
 
 CHAT_APPLY, DATA = sys.argv[1:3]
 SEED = int(sys.argv[3]) if len(sys.argv) > 3 else 1
-CASES = int(sys.argv[4]) if len(sys.argv) > 4 else 400
+CASES = (int(sys.argv[4]) if len(sys.argv) > 4 else 400) // share.N
 NOW = 1765432100
 GENERATION_PROMPT, THINKING, NO_THINKING = 1, 2, 4
 

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* What a build with sanitizers runs of many cases of one kind (Documentation/testing.md, "Shares"). */
+#ifndef TEST_SHARE_H
+#define TEST_SHARE_H
+
+#include <stdlib.h>
+
+/* Case @i of many that take the same code: true for one of $ZW_TEST_SHARE, for all without it. */
+static inline int in_share(unsigned long i)
+{
+	const char *text = getenv("ZW_TEST_SHARE");
+	unsigned long n = text ? strtoul(text, NULL, 10) : 1;
+
+	return !n || i % n == 0;
+}
+
+#endif /* TEST_SHARE_H */
