@@ -203,12 +203,31 @@ static void note_refusal(struct llm_plan_run *r, int error)
 		r->ways.refused = error;
 }
 
+/*
+ * Whether a file system reads straight from a disk, in blocks no larger than ours. Others take the flag, too,
+ * and are slow with it: 9p is.
+ */
+static int check_direct(int fd)
+{
+	struct statx sx;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &sx))
+		return -errno;
+	if (!(sx.stx_mask & STATX_DIOALIGN) || !sx.stx_dio_mem_align || !sx.stx_dio_offset_align ||
+	    BLOCK % sx.stx_dio_mem_align || BLOCK % sx.stx_dio_offset_align)
+		return -EOPNOTSUPP;
+	return 0;
+}
+
 /* By its name, as a descriptor's flags can be changed for all who have it only; the same file it must be. */
 static int open_direct(const struct llm_source_file *f)
 {
 	struct stat a, b;
-	int fd = open(f->path, O_RDONLY | O_DIRECT | O_CLOEXEC), ret;
+	int ret = check_direct(f->fd), fd;
 
+	if (ret)
+		return ret;
+	fd = open(f->path, O_RDONLY | O_DIRECT | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	ret = fstat(f->fd, &a) || fstat(fd, &b) ? -errno : 0;
@@ -253,7 +272,7 @@ static int read_failed(const struct llm_plan_run *r, const struct slot *s, struc
 }
 
 /* Gives pieces to the copier until it has `until` of them, and what is there besides. */
-static int send(struct llm_plan_run *r, uint64_t until, struct zw_error *err)
+static int pass_on(struct llm_plan_run *r, uint64_t until, struct zw_error *err)
 {
 	struct llm_direct *d = r->direct;
 
@@ -311,7 +330,7 @@ int llm_direct_copy(struct llm_plan_run *r, const struct llm_source_file *f, siz
 		return llm_fail(err, (int)which, "out of memory");
 	/* The slot's piece before: to the copier, and through it. */
 	s = &d->slots[d->asked % SLOTS];
-	ret = send(r, d->asked < SLOTS ? 0 : d->asked - SLOTS + 1, err);
+	ret = pass_on(r, d->asked < SLOTS ? 0 : d->asked - SLOTS + 1, err);
 	if (ret)
 		return ret;
 	/* Maybe by what was read just now. */
@@ -341,5 +360,5 @@ bool llm_direct_is_full(const struct llm_plan_run *r)
 
 int llm_direct_finish(struct llm_plan_run *r, struct zw_error *err)
 {
-	return r->direct ? send(r, r->direct->asked, err) : 0;
+	return r->direct ? pass_on(r, r->direct->asked, err) : 0;
 }

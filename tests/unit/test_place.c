@@ -41,7 +41,7 @@ struct file_source {
 
 /* ---- what the kernel may do ---- */
 
-enum disturb { SMOOTH, SHORT, BROKEN, REFUSED, SLOW_DISK, SLOW_MAPPING };
+enum disturb { SMOOTH, SILENT, LARGE_BLOCKS, SHORT, BROKEN, REFUSED, SLOW_DISK, SLOW_MAPPING };
 
 static enum disturb disturb;
 static uint64_t broken_at;
@@ -90,6 +90,18 @@ ssize_t pread(int fd, void *buf, size_t len, off_t off)
 		break;
 	}
 	return real_pread(fd, buf, len, off);
+}
+
+/* In the place of libc's, too. A file system that does not say. */
+int statx(int fd, const char *path, int flags, unsigned int mask, struct statx *sx)
+{
+	int ret = (int)syscall(SYS_statx, fd, path, flags, mask, sx);
+
+	if (!ret && disturb == SILENT)
+		sx->stx_mask &= ~STATX_DIOALIGN;
+	if (!ret && disturb == LARGE_BLOCKS)
+		sx->stx_dio_offset_align = 16384;
+	return ret;
 }
 
 int mincore(void *addr, size_t len, unsigned char *vec)
@@ -201,18 +213,13 @@ static void destroy(struct file_source *f)
 	free(f);
 }
 
-/* Some file systems in memory have no such reads. */
+/* File systems in memory have no such reads. */
 static void need_direct(void)
 {
-	char path[4096];
-	int fd;
+	struct statx sx;
 
-	snprintf(path, sizeof(path), "%s/direct", dir);
-	fd = open(path, O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
-	if (fd < 0)
+	if (statx(AT_FDCWD, dir, 0, STATX_BASIC_STATS, &sx) || !sx.stx_dev_major)
 		skip();
-	close(fd);
-	unlink(path);
 }
 
 static int lowest_free_fd(void)
@@ -378,6 +385,22 @@ static void test_renamed(void **state)
 	}
 }
 
+/* Before it is opened: 9p says nothing of alignment, and some disks want more of it. */
+static void test_not_asked(void **state)
+{
+	for (enum disturb how = SILENT; how <= LARGE_BLOCKS; how++) {
+		struct file_source *f = create(ON_DISK);
+
+		disturb = how;
+		load(f);
+		assert_int_equal(f->ways.direct, 0);
+		assert_int_equal(f->ways.refused, EOPNOTSUPP);
+		assert_int_equal(f->reads, COUNT);
+		assert_int_equal(atomic_load(&direct_reads), 0);
+		destroy(f);
+	}
+}
+
 /* What is in the cache comes by the way that takes less time. */
 static void test_chooser(void **state)
 {
@@ -429,11 +452,12 @@ static void test_ends(void **state)
 			need_direct();
 		f = create(w);
 		assert_int_equal(run(f, cut, &err), -EIO);
-		/* Which one the file no longer has is known by a look at the end, or by the read. */
+		/* A read says which one; of a window the latest that was asked for when it is closed. */
 		expect_words("cut", &err,
-			     w == ON_DISK
-				     ? "weights: tensor t5: file became shorter while it was read"
-				     : "weights: tensor t7: file became shorter while it was read");
+			     w == ON_DISK ? "weights: tensor t5: file became"
+					  : "weights: tensor t");
+		expect_words("cut", &err, ": file became shorter while it was read");
+		assert_in_range(strstr(err.msg, "tensor t")[8], '5', '7');
 		assert_int_equal(f->reads, 0);
 		destroy(f);
 		f = create(w);
@@ -487,9 +511,9 @@ static int close_device(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_cached),  T(test_not_cached),     T(test_short),
-		T(test_refused), T(test_direct_refused), T(test_renamed),
-		T(test_chooser), T(test_ends),           T(test_broken),
+		T(test_cached),         T(test_not_cached), T(test_short),     T(test_refused),
+		T(test_direct_refused), T(test_renamed),    T(test_not_asked), T(test_chooser),
+		T(test_ends),           T(test_broken),
 	};
 
 	return cmocka_run_group_tests_name("place", tests, NULL, NULL);
