@@ -10,7 +10,6 @@ more, by how much in the mean, and the mean error that the group then has. --pag
 """
 import argparse
 import json
-import os
 import subprocess
 import sys
 
