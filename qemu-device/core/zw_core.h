@@ -62,6 +62,14 @@ struct zw_settled_packet {
 		uint64_t end_ps;     /* ... until then */
 	} port[ZW_PORTS];
 	uint64_t wait_ps[ZW_WAITS]; /* that it waited for what; PCIe: both directions added up */
+	uint64_t energy_pj;         /* that it took; what the chip takes by itself is not in it */
+	uint64_t ops;               /* operations of products that it did */
+	uint64_t hbm_bytes;         /* read and written */
+	uint64_t sys_bytes;         /* of system memory, likewise */
+	/* as in struct zw_pkt: what it waited for in its job, and what others may wait for */
+	uint16_t wait;
+	uint8_t signal;
+	bool ordered; /* without ZW_PKT_F_DEPS: waits for all before it, and all behind it for it */
 };
 
 enum zw_log_level { ZW_LOG_ERROR, ZW_LOG_GUEST_ERROR, ZW_LOG_INFO, ZW_LOG_TRACE };

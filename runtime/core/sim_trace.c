@@ -66,6 +66,13 @@ void zw_sim_trace_packet(void *opaque, const struct zw_settled_packet *p)
 		.end_ps = p->end_ps,
 		.fixed_ps = p->fixed_ps,
 		.compute_ps = p->compute_ps,
+		.energy_pj = p->energy_pj,
+		.ops = p->ops,
+		.hbm_bytes = p->hbm_bytes,
+		.sys_bytes = p->sys_bytes,
+		.wait = p->wait,
+		.signal = p->signal,
+		.ordered = p->ordered,
 	};
 
 	if (p->opcode == ZW_SETTLED_BEGIN) {

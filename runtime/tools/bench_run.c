@@ -18,6 +18,7 @@ struct bench {
 	struct zw_batch_token *tokens;
 	struct zw_snapshot *begin; /* a sequence of `depth` tokens */
 	int (*interrupted)(void);
+	struct run_trace *trace;
 };
 
 static int fail(struct zw_error *err, int code, const char *msg)
@@ -38,8 +39,8 @@ static int on_progress(void *opaque, uint64_t done, uint64_t total)
 {
 	const struct bench *b = opaque;
 
-	(void)done;
 	(void)total;
+	run_trace_step(b->trace, done ? "prompt" : NULL, "tokens", done);
 	return b->interrupted();
 }
 
@@ -105,6 +106,8 @@ static int decode(struct bench *b, uint32_t n, struct zw_error *err)
 			ret = fail(err, -ECANCELED, "interrupted");
 		if (!ret)
 			ret = zw_ctx_submit(b->ctx, &batch, &steps[i % AHEAD], err);
+		if (!ret)
+			run_trace_step(b->trace, "decode", "step", i);
 	}
 	/* The last one is done when those before it are. */
 	if (!ret && n)
@@ -198,9 +201,9 @@ static int create(struct bench *b, struct zw_model *model, struct zw_error *err)
 }
 
 int bench_run(struct zw_model *model, const struct bench_test *t, int (*interrupted)(void),
-	      struct bench_sample *samples, struct zw_error *err)
+	      struct run_trace *trace, struct bench_sample *samples, struct zw_error *err)
 {
-	struct bench b = {.t = t, .interrupted = interrupted};
+	struct bench b = {.t = t, .interrupted = interrupted, .trace = trace};
 	int ret = create(&b, model, err);
 
 	if (!ret)

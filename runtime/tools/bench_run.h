@@ -5,6 +5,7 @@
 
 #include <zhenwu/llm.h>
 
+#include "run_trace.h"
 #include "tool_sparse.h"
 
 struct bench_test {
@@ -25,9 +26,10 @@ struct bench_sample {
 };
 
 /*
+ * With a trace, which may be NULL, each prompt and each step of decoding is a step of it.
  * Fills samples[0..runs). interrupted() is asked between steps; non-zero ends with -ECANCELED.
  */
 int bench_run(struct zw_model *model, const struct bench_test *t, int (*interrupted)(void),
-	      struct bench_sample *samples, struct zw_error *err);
+	      struct run_trace *trace, struct bench_sample *samples, struct zw_error *err);
 
 #endif

@@ -16,6 +16,9 @@
 #include <zhenwu/llm_tag.h>
 #include <zhenwu/zw_regs.h>
 
+#include "run_chakra.h"
+#include "run_power.h"
+#include "tool_interrupt.h"
 #include "trace_file.h"
 
 #define TAKE 1024u /* records at once */
@@ -25,7 +28,8 @@ enum { PID_DEVICE = 1, PID_HOST = 2 };
 /* Tracks: of the process, of the device, and some for each queue. */
 enum {
 	TRACK_STEPS = 1,
-	TRACK_PORT = 2,                               /* + enum zw_trace_port_id */
+	TRACK_POWER = 2,
+	TRACK_PORT = 3,                               /* + enum zw_trace_port_id */
 	TRACK_ENGINE = TRACK_PORT + ZW_TRACE_PORTS,   /* + enum zw_engine */
 	TRACK_QUEUES = TRACK_ENGINE + ZW_ENGINE_COUNT /* + QUEUE_TRACKS * queue + ... */
 };
@@ -41,12 +45,17 @@ struct uses {
 };
 
 struct run_trace {
-	struct trace_file *f;
+	const char *tool, *path;
+	struct trace_file *f; /* NULL: a Chakra trace, which has no tracks */
+	FILE *et;
+	struct chakra *chakra;
 	struct zw_dev *dev;
+	struct zw_dev_attrs attrs;
 	struct zw_trace_record *rec; /* of open jobs, and of those that ended meanwhile */
 	size_t n, cap;
 	struct uses device_uses[ZW_MAX_QUEUES], host_uses[ZW_MAX_QUEUES];
 	uint32_t open_jobs;
+	struct power *power;
 	uint64_t lost;
 	uint64_t base_ns; /* time 0 of this process's tracks */
 	uint64_t step_ns; /* the last step's end */
@@ -61,22 +70,36 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-int run_trace_open(const char *path, struct run_trace **out)
+static int open_file(struct run_trace *t, const char *path)
+{
+	size_t len = strlen(path);
+
+	if (len < 3 || strcmp(path + len - 3, ".et"))
+		return trace_file_open(path, &t->f);
+	t->et = fopen(path, "we");
+	return t->et ? 0 : -errno;
+}
+
+int run_trace_open(const char *tool, const char *path, struct run_trace **out)
 {
 	struct run_trace *t = calloc(1, sizeof(*t));
-	int ret;
+	int ret = t ? open_file(t, path) : -ENOMEM;
+	char name[64];
 
 	*out = NULL;
-	if (!t)
-		return -ENOMEM;
-	ret = trace_file_open(path, &t->f);
 	if (ret) {
+		fprintf(stderr, "%s: %s: %s\n", tool, path, strerror(-ret));
 		free(t);
 		return ret;
 	}
+	t->tool = tool;
+	t->path = path;
+	snprintf(name, sizeof(name), "%s (clock of the host)", tool);
 	t->base_ns = t->step_ns = now_ns();
-	trace_file_process(t->f, PID_HOST, "zw-run (clock of the host)");
-	trace_file_track(t->f, PID_HOST, TRACK_STEPS, "steps", 0);
+	if (t->f) {
+		trace_file_process(t->f, PID_HOST, name);
+		trace_file_track(t->f, PID_HOST, TRACK_STEPS, "steps", 0);
+	}
 	*out = t;
 	return 0;
 }
@@ -84,14 +107,20 @@ int run_trace_open(const char *path, struct run_trace **out)
 void run_trace_device(struct run_trace *t, struct zw_dev *dev)
 {
 	static const char *const ports[] = {"HBM", "PCIe to device", "PCIe from device"};
-	struct zw_dev_attrs a = {.size = sizeof(a)};
 	char name[64];
 
 	if (!t)
 		return;
 	t->dev = dev;
-	zw_dev_get_attrs(dev, &a);
-	snprintf(name, sizeof(name), "%s (clock of the device)", a.profile_name);
+	t->attrs.size = sizeof(t->attrs);
+	zw_dev_get_attrs(dev, &t->attrs);
+	if (!t->f) {
+		t->chakra = chakra_begin(t->et, t->attrs.profile_name);
+		if (!t->chakra)
+			t->error = -ENOMEM;
+		return;
+	}
+	snprintf(name, sizeof(name), "%s (clock of the device)", t->attrs.profile_name);
 	trace_file_process(t->f, PID_DEVICE, name);
 	for (uint32_t e = 0; e < ZW_ENGINE_COUNT; e++) {
 		if (e == ZW_ENGINE_CP)
@@ -102,6 +131,9 @@ void run_trace_device(struct run_trace *t, struct zw_dev *dev)
 	}
 	for (uint32_t p = 0; p < ZW_TRACE_PORTS; p++)
 		trace_file_track(t->f, PID_DEVICE, TRACK_PORT + p, ports[p], 200 + p);
+	t->power = power_begin(t->f, PID_DEVICE, TRACK_POWER, 300, t->attrs.idle_watts);
+	if (!t->power)
+		t->error = -ENOMEM;
 }
 
 /* The track of a queue; it comes to be when something is on it. */
@@ -174,7 +206,7 @@ static void write_on_engine(struct run_trace *t, const struct zw_trace_record *r
 	static const char *const waits[] = {"waited_engine_ps", "waited_hbm_ps", "waited_pcie_ps",
 					    "waited_tokens_ps", "waited_semaphore_ps"};
 	static const char *const ports[] = {"hbm_ps", "pcie_to_device_ps", "pcie_from_device_ps"};
-	struct trace_arg args[13 + ZW_TRACE_WAITS + ZW_TRACE_PORTS];
+	struct trace_arg args[14 + ZW_TRACE_WAITS + ZW_TRACE_PORTS];
 	size_t n = 0;
 
 	args[n++] = (struct trace_arg){"queue", r->queue, NULL};
@@ -193,6 +225,7 @@ static void write_on_engine(struct run_trace *t, const struct zw_trace_record *r
 	args[n++] = (struct trace_arg){"end_ps", r->end_ps, NULL};
 	args[n++] = (struct trace_arg){"fixed_ps", r->fixed_ps, NULL};
 	args[n++] = (struct trace_arg){"compute_ps", r->compute_ps, NULL};
+	args[n++] = (struct trace_arg){"energy_pj", r->energy_pj, NULL};
 	for (int i = 0; i < ZW_TRACE_PORTS; i++)
 		if (r->port[i].end_ps)
 			args[n++] = (struct trace_arg){
@@ -341,7 +374,10 @@ static void flush(struct run_trace *t)
 			write_job(t, &t->rec[i]);
 		else
 			write_on_engine(t, &t->rec[i]);
+		if (t->power && !power_add(t->power, &t->rec[i]))
+			t->error = -ENOMEM;
 	}
+	power_write(t->power, false);
 	for (int p = 0; p < ZW_TRACE_PORTS; p++) {
 		n = pick(t, list, p);
 		for (size_t i = 0; i < n; i++)
@@ -374,6 +410,12 @@ static void write_host(struct run_trace *t, struct zw_trace_record *r)
 
 static void keep(struct run_trace *t, const struct zw_trace_record *r)
 {
+	int ret = t->chakra ? chakra_add(t->chakra, r) : 0;
+
+	if (ret)
+		t->error = ret;
+	if (!t->f)
+		return;
 	if (t->n == t->cap) {
 		size_t cap = t->cap ? 2 * t->cap : TAKE;
 		struct zw_trace_record *rec = realloc(t->rec, cap * sizeof(*rec));
@@ -407,10 +449,10 @@ static void take(struct run_trace *t)
 	}
 	while ((n = zw_dev_read_trace(t->dev, r, TAKE, sizeof(*r), &t->lost)) > 0) {
 		for (int i = 0; i < n; i++) {
-			if (r[i].kind == ZW_TRACE_SUBMIT || r[i].kind == ZW_TRACE_DONE)
-				write_host(t, &r[i]);
-			else
+			if (r[i].kind != ZW_TRACE_SUBMIT && r[i].kind != ZW_TRACE_DONE)
 				keep(t, &r[i]);
+			else if (t->f)
+				write_host(t, &r[i]);
 		}
 	}
 	if (n < 0)
@@ -426,7 +468,7 @@ void run_trace_step(struct run_trace *t, const char *name, const char *arg, uint
 	if (!t)
 		return;
 	now = now_ns();
-	if (name && now > t->step_ns)
+	if (t->f && name && now > t->step_ns)
 		trace_file_slice(t->f, &(struct trace_slice){
 					       TRACK_STEPS, name, (t->step_ns - t->base_ns) * 1000,
 					       (now - t->base_ns) * 1000, &args, 1, 0, 0});
@@ -434,19 +476,43 @@ void run_trace_step(struct run_trace *t, const char *name, const char *arg, uint
 	t->step_ns = now_ns();
 }
 
-int run_trace_close(struct run_trace *t, uint64_t *lost)
+/* 0 or -errno. */
+static int end_file(struct run_trace *t)
 {
-	int ret, error;
+	int ret;
 
-	*lost = 0;
+	if (t->f) {
+		flush(t);
+		power_end(t->power);
+		return trace_file_close(t->f);
+	}
+	ret = chakra_end(t->chakra);
+	errno = 0;
+	if ((ferror(t->et) | fclose(t->et)) && !ret)
+		ret = errno ? -errno : -EIO;
+	return ret;
+}
+
+int run_trace_close(struct run_trace *t, int status)
+{
+	bool failed = status && status != EXIT_INTERRUPTED;
+	int ret;
+
 	if (!t)
-		return 0;
+		return status;
 	take(t);
-	flush(t);
-	*lost = t->lost;
-	error = t->error;
-	ret = trace_file_close(t->f);
+	ret = end_file(t);
+	ret = t->error ? t->error : ret;
+	if (ret == -ENODATA && !failed)
+		fprintf(stderr, "%s: %s: no step ran\n", t->tool, t->path);
+	else if (ret && !failed)
+		fprintf(stderr, "%s: %s: %s\n", t->tool, t->path, strerror(-ret));
+	else if (t->lost && !failed)
+		fprintf(stderr, "%s: %s: %" PRIu64 " records were lost\n", t->tool, t->path,
+			t->lost);
+	if (!failed && (ret || t->lost))
+		status = EXIT_FAILURE;
 	free(t->rec);
 	free(t);
-	return error ? error : ret;
+	return status;
 }

@@ -48,6 +48,25 @@ void trace_file_slice(struct trace_file *t, const struct trace_slice *s)
 		t->error = errno ? -errno : -EIO;
 }
 
+void trace_file_counter(struct trace_file *t, uint32_t pid, uint32_t track, const char *name,
+			const char *unit, uint32_t rank)
+{
+	if (track >= TRACE_MAX_TRACKS || t->pid_of[track])
+		return;
+	t->pid_of[track] = pid;
+	t->counter = name;
+	t->unit = unit;
+	t->form->counter(t, pid, track, name, unit, rank);
+}
+
+void trace_file_value(struct trace_file *t, uint32_t track, uint64_t ps, uint64_t nano)
+{
+	if (!t->error)
+		t->form->value(t, track, ps, nano);
+	if (!t->error && ferror(t->f))
+		t->error = errno ? -errno : -EIO;
+}
+
 int trace_file_close(struct trace_file *t)
 {
 	int ret;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A trace as a file: processes with tracks, slices and moments on them, flows between these. Two forms:
+ * A trace as a file: processes with tracks, slices and moments on them, flows between these, and counters. Two forms:
  * Chrome's trace events in JSON (trace_json.c) and Perfetto's native protobuf (trace_proto.c). Times are picoseconds;
  * JSON has them as they are, Perfetto whole nanoseconds.
  *
@@ -39,6 +39,9 @@ struct trace_form {
 	void (*track)(struct trace_file *t, uint32_t pid, uint32_t track, const char *name,
 		      uint32_t rank);
 	void (*slice)(struct trace_file *t, const struct trace_slice *s);
+	void (*counter)(struct trace_file *t, uint32_t pid, uint32_t track, const char *name,
+			const char *unit, uint32_t rank);
+	void (*value)(struct trace_file *t, uint32_t track, uint64_t ps, uint64_t nano);
 	void (*end)(struct trace_file *t);
 };
 
@@ -51,6 +54,7 @@ struct trace_file {
 	FILE *f;
 	int error;                         /* -errno, 0: none so far */
 	uint32_t pid_of[TRACE_MAX_TRACKS]; /* by track; 0: there is no such track */
+	const char *counter, *unit;        /* of the counter; NULL: there is none */
 	void *priv;                        /* the form's own; free() ends it */
 };
 
@@ -61,6 +65,14 @@ void trace_file_process(struct trace_file *t, uint32_t pid, const char *name);
 void trace_file_track(struct trace_file *t, uint32_t pid, uint32_t track, const char *name,
 		      uint32_t rank);
 void trace_file_slice(struct trace_file *t, const struct trace_slice *s);
+/*
+ * A track with a value in place of slices, of which a file has one; name and unit stay the caller's and last as long as
+ * the file. A value holds from `ps` until the next one; times do not fall.
+ */
+void trace_file_counter(struct trace_file *t, uint32_t pid, uint32_t track, const char *name,
+			const char *unit, uint32_t rank);
+/* nano: billionths of the unit. */
+void trace_file_value(struct trace_file *t, uint32_t track, uint64_t ps, uint64_t nano);
 /* 0, or the first error. NULL is nothing. */
 int trace_file_close(struct trace_file *t);
 

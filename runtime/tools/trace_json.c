@@ -92,9 +92,33 @@ static void json_slice(struct trace_file *t, const struct trace_slice *s)
 	}
 }
 
+/* Counters of this form come to be with their first value. */
+static void json_counter(struct trace_file *t, uint32_t pid, uint32_t track, const char *name,
+			 const char *unit, uint32_t rank)
+{
+	(void)t;
+	(void)pid;
+	(void)track;
+	(void)name;
+	(void)unit;
+	(void)rank;
+}
+
+static void json_value(struct trace_file *t, uint32_t track, uint64_t ps, uint64_t nano)
+{
+	fputs(",\n{\"ph\":\"C\",\"cat\":\"zhenwu\",\"name\":", t->f);
+	text(t->f, t->counter);
+	fprintf(t->f, ",\"pid\":%" PRIu32 ",\"tid\":%" PRIu32, t->pid_of[track], track);
+	micros(t->f, "ts", ps);
+	fputs(",\"args\":{", t->f);
+	text(t->f, t->unit);
+	fprintf(t->f, ":%" PRIu64 ".%09" PRIu64 "}}", nano / 1000000000, nano % 1000000000);
+}
+
 static void json_end(struct trace_file *t)
 {
 	fputs("\n]}\n", t->f);
 }
 
-const struct trace_form trace_json = {json_begin, json_process, json_track, json_slice, json_end};
+const struct trace_form trace_json = {json_begin,   json_process, json_track, json_slice,
+				      json_counter, json_value,   json_end};

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto_message.h"
 #include "trace_file.h"
 
 /* Numbers of fields, from Perfetto's protos/perfetto/trace; they never change. */
@@ -29,8 +30,11 @@ enum {
 	TRACK_NAME = 2,
 	TRACK_PROCESS = 3,
 	TRACK_PARENT = 5,
+	TRACK_COUNTER = 8,
 	TRACK_CHILD_ORDERING = 11,
 	TRACK_RANK = 12,
+	/* track_event/counter_descriptor.proto */
+	COUNTER_UNIT_NAME = 6,
 	/* track_event/process_descriptor.proto */
 	PROCESS_PID = 1,
 	PROCESS_NAME = 6,
@@ -41,6 +45,7 @@ enum {
 	EVENT_TRACK = 11,
 	EVENT_CATEGORY = 22,
 	EVENT_NAME = 23,
+	EVENT_COUNTER_VALUE = 44, /* double */
 	EVENT_FLOW = 47,
 	EVENT_FLOW_END = 48,
 	/* track_event/debug_annotation.proto */
@@ -55,19 +60,13 @@ enum {
 	NAME_TEXT = 2,
 };
 
-enum { SLICE_BEGIN = 1, SLICE_END = 2, INSTANT = 3 };
+enum { SLICE_BEGIN = 1, SLICE_END = 2, INSTANT = 3, COUNTER = 4 };
 enum { ORDER_EXPLICIT = 3 };
 enum { SEQUENCE_CLEARED = 1, SEQUENCE_NEEDS_STATE = 2 };
 
-#define MESSAGE_MAX 4096u
-#define NAMES_MAX   512u
-#define NAME_MAX    48u
-#define ROOT(pid)   (1000000u + (pid)) /* the track of a process */
-
-struct message {
-	size_t n;
-	uint8_t bytes[MESSAGE_MAX];
-};
+#define NAMES_MAX 512u
+#define NAME_MAX  48u
+#define ROOT(pid) (1000000u + (pid)) /* the track of a process */
 
 struct name {
 	uint32_t field; /* of InternedData; 0: none here */
@@ -77,77 +76,18 @@ struct name {
 struct proto {
 	struct name name[NAMES_MAX]; /* by hash; the place is 1 less than the number */
 	uint32_t num_names;
-	struct message interned; /* of the packet under construction */
+	struct proto_message interned; /* of the packet under construction */
 };
-
-static void bytes(struct trace_file *t, struct message *m, const void *p, size_t n)
-{
-	if (n > MESSAGE_MAX - m->n) {
-		t->error = -EOVERFLOW;
-		return;
-	}
-	memcpy(m->bytes + m->n, p, n);
-	m->n += n;
-}
-
-static void varint(struct trace_file *t, struct message *m, uint64_t v)
-{
-	uint8_t buf[10];
-	size_t n = 0;
-
-	do {
-		buf[n] = (uint8_t)(v & 0x7f) | (v > 0x7f ? 0x80 : 0);
-		n++;
-		v >>= 7;
-	} while (v);
-	bytes(t, m, buf, n);
-}
-
-enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2 };
-
-static void number(struct trace_file *t, struct message *m, uint32_t field, uint64_t v)
-{
-	varint(t, m, (uint64_t)field << 3 | WIRE_VARINT);
-	varint(t, m, v);
-}
-
-static void fixed64(struct trace_file *t, struct message *m, uint32_t field, uint64_t v)
-{
-	uint8_t le[8];
-
-	for (int i = 0; i < 8; i++)
-		le[i] = (uint8_t)(v >> 8 * i);
-	varint(t, m, (uint64_t)field << 3 | WIRE_FIXED64);
-	bytes(t, m, le, sizeof(le));
-}
-
-static void blob(struct trace_file *t, struct message *m, uint32_t field, const void *p, size_t n)
-{
-	varint(t, m, (uint64_t)field << 3 | WIRE_BYTES);
-	varint(t, m, n);
-	bytes(t, m, p, n);
-}
-
-static void string(struct trace_file *t, struct message *m, uint32_t field, const char *s)
-{
-	blob(t, m, field, s, strlen(s));
-}
-
-static void message(struct trace_file *t, struct message *m, uint32_t field,
-		    const struct message *sub)
-{
-	blob(t, m, field, sub->bytes, sub->n);
-}
 
 /* The number of a name, which this packet says when it is new; 0: there is no room, or it is long. */
 static uint64_t intern(struct trace_file *t, uint32_t field, const char *text)
 {
 	struct proto *p = t->priv;
 	uint32_t h = 2166136261u ^ field;
-	struct message m;
+	struct proto_message m;
 	struct name *name;
 
-	m.n = 0;
+	proto_clear(&m);
 	if (strlen(text) >= NAME_MAX)
 		return 0;
 	for (const char *c = text; *c; c++)
@@ -161,25 +101,27 @@ static uint64_t intern(struct trace_file *t, uint32_t field, const char *text)
 	name = &p->name[h];
 	name->field = field;
 	memcpy(name->text, text, strlen(text) + 1);
-	number(t, &m, NAME_IID, h + 1);
-	string(t, &m, NAME_TEXT, text);
-	message(t, &p->interned, field, &m);
+	proto_number(&m, NAME_IID, h + 1);
+	proto_string(&m, NAME_TEXT, text);
+	proto_sub(&p->interned, field, &m);
 	return h + 1;
 }
 
-static void write_packet(struct trace_file *t, struct message *packet, uint32_t flags)
+static void write_packet(struct trace_file *t, struct proto_message *packet, uint32_t flags)
 {
 	struct proto *p = t->priv;
-	struct message head;
+	struct proto_message head;
 
-	head.n = 0;
-	number(t, packet, PACKET_SEQUENCE_ID, 1);
-	number(t, packet, PACKET_SEQUENCE_FLAGS, flags);
+	proto_clear(&head);
+	proto_number(packet, PACKET_SEQUENCE_ID, 1);
+	proto_number(packet, PACKET_SEQUENCE_FLAGS, flags);
 	if (p->interned.n)
-		message(t, packet, PACKET_INTERNED_DATA, &p->interned);
-	p->interned.n = 0;
-	varint(t, &head, TRACE_PACKET << 3 | WIRE_BYTES);
-	varint(t, &head, packet->n);
+		proto_sub(packet, PACKET_INTERNED_DATA, &p->interned);
+	proto_clear(&p->interned);
+	proto_varint(&head, TRACE_PACKET << 3 | PROTO_BYTES);
+	proto_varint(&head, packet->n);
+	if (packet->full)
+		t->error = -EOVERFLOW;
 	if (t->error)
 		return;
 	fwrite(head.bytes, 1, head.n, t->f);
@@ -188,9 +130,9 @@ static void write_packet(struct trace_file *t, struct message *packet, uint32_t 
 
 static void proto_begin(struct trace_file *t)
 {
-	struct message packet;
+	struct proto_message packet;
 
-	packet.n = 0;
+	proto_clear(&packet);
 	t->priv = calloc(1, sizeof(struct proto));
 	if (!t->priv)
 		t->error = -ENOMEM;
@@ -198,69 +140,70 @@ static void proto_begin(struct trace_file *t)
 		write_packet(t, &packet, SEQUENCE_CLEARED);
 }
 
-static void write_track(struct trace_file *t, const struct message *track)
+static void write_track(struct trace_file *t, const struct proto_message *track)
 {
-	struct message packet;
+	struct proto_message packet;
 
-	packet.n = 0;
-	message(t, &packet, PACKET_TRACK_DESCRIPTOR, track);
+	proto_clear(&packet);
+	proto_sub(&packet, PACKET_TRACK_DESCRIPTOR, track);
 	write_packet(t, &packet, SEQUENCE_NEEDS_STATE);
 }
 
 static void proto_process(struct trace_file *t, uint32_t pid, const char *name)
 {
-	struct message process, track;
+	struct proto_message process, track;
 
-	process.n = track.n = 0;
+	proto_clear(&process);
+	proto_clear(&track);
 	if (t->error)
 		return;
-	number(t, &process, PROCESS_PID, pid);
-	string(t, &process, PROCESS_NAME, name);
-	number(t, &track, TRACK_UUID, ROOT(pid));
-	message(t, &track, TRACK_PROCESS, &process);
-	number(t, &track, TRACK_CHILD_ORDERING, ORDER_EXPLICIT);
+	proto_number(&process, PROCESS_PID, pid);
+	proto_string(&process, PROCESS_NAME, name);
+	proto_number(&track, TRACK_UUID, ROOT(pid));
+	proto_sub(&track, TRACK_PROCESS, &process);
+	proto_number(&track, TRACK_CHILD_ORDERING, ORDER_EXPLICIT);
 	write_track(t, &track);
 }
 
 static void proto_track(struct trace_file *t, uint32_t pid, uint32_t id, const char *name,
 			uint32_t rank)
 {
-	struct message track;
+	struct proto_message track;
 
-	track.n = 0;
+	proto_clear(&track);
 	if (t->error)
 		return;
-	number(t, &track, TRACK_UUID, id);
-	string(t, &track, TRACK_NAME, name);
-	number(t, &track, TRACK_PARENT, ROOT(pid));
-	number(t, &track, TRACK_RANK, rank);
+	proto_number(&track, TRACK_UUID, id);
+	proto_string(&track, TRACK_NAME, name);
+	proto_number(&track, TRACK_PARENT, ROOT(pid));
+	proto_number(&track, TRACK_RANK, rank);
 	write_track(t, &track);
 }
 
-static void add_arg(struct trace_file *t, struct message *event, const struct trace_arg *a)
+static void add_arg(struct trace_file *t, struct proto_message *event, const struct trace_arg *a)
 {
 	uint64_t iid = intern(t, INTERNED_ARG_NAME, a->name);
-	struct message m;
+	struct proto_message m;
 
-	m.n = 0;
+	proto_clear(&m);
 	if (iid)
-		number(t, &m, ARG_NAME_IID, iid);
+		proto_number(&m, ARG_NAME_IID, iid);
 	else
-		string(t, &m, ARG_NAME, a->name);
+		proto_string(&m, ARG_NAME, a->name);
 	if (a->text)
-		string(t, &m, ARG_STRING, a->text);
+		proto_string(&m, ARG_STRING, a->text);
 	else
-		number(t, &m, ARG_UINT, a->value);
-	message(t, event, EVENT_ARG, &m);
+		proto_number(&m, ARG_UINT, a->value);
+	proto_sub(event, EVENT_ARG, &m);
 }
 
-static void write_event(struct trace_file *t, uint64_t ps, const struct message *event)
+static void write_event(struct trace_file *t, uint64_t ps, const struct proto_message *event)
 {
-	struct message packet;
+	struct proto_message packet;
 
-	packet.n = 0;
-	number(t, &packet, PACKET_TIMESTAMP, ps / 1000);
-	message(t, &packet, PACKET_TRACK_EVENT, event);
+	proto_clear(&packet);
+	proto_number(&packet, PACKET_TIMESTAMP, ps / 1000);
+	proto_sub(&packet, PACKET_TRACK_EVENT, event);
 	write_packet(t, &packet, SEQUENCE_NEEDS_STATE);
 }
 
@@ -268,28 +211,61 @@ static void proto_slice(struct trace_file *t, const struct trace_slice *s)
 {
 	uint64_t iid = intern(t, INTERNED_EVENT_NAME, s->name);
 	bool moment = s->start_ps == s->end_ps;
-	struct message event, end;
+	struct proto_message event, end;
 
-	event.n = end.n = 0;
-	number(t, &event, EVENT_TYPE, moment ? INSTANT : SLICE_BEGIN);
-	number(t, &event, EVENT_TRACK, s->track);
+	proto_clear(&event);
+	proto_clear(&end);
+	proto_number(&event, EVENT_TYPE, moment ? INSTANT : SLICE_BEGIN);
+	proto_number(&event, EVENT_TRACK, s->track);
 	if (iid)
-		number(t, &event, EVENT_NAME_IID, iid);
+		proto_number(&event, EVENT_NAME_IID, iid);
 	else
-		string(t, &event, EVENT_NAME, s->name);
-	string(t, &event, EVENT_CATEGORY, "zhenwu");
+		proto_string(&event, EVENT_NAME, s->name);
+	proto_string(&event, EVENT_CATEGORY, "zhenwu");
 	for (size_t i = 0; i < s->num_args; i++)
 		add_arg(t, &event, &s->args[i]);
 	if (s->flow_from)
-		fixed64(t, &event, EVENT_FLOW, s->flow_from);
+		proto_fixed64(&event, EVENT_FLOW, s->flow_from);
 	if (s->flow_to)
-		fixed64(t, &event, EVENT_FLOW_END, s->flow_to);
+		proto_fixed64(&event, EVENT_FLOW_END, s->flow_to);
 	write_event(t, s->start_ps, &event);
 	if (moment)
 		return;
-	number(t, &end, EVENT_TYPE, SLICE_END);
-	number(t, &end, EVENT_TRACK, s->track);
+	proto_number(&end, EVENT_TYPE, SLICE_END);
+	proto_number(&end, EVENT_TRACK, s->track);
 	write_event(t, s->end_ps, &end);
+}
+
+static void proto_counter(struct trace_file *t, uint32_t pid, uint32_t id, const char *name,
+			  const char *unit, uint32_t rank)
+{
+	struct proto_message track, counter;
+
+	proto_clear(&track);
+	proto_clear(&counter);
+	if (t->error)
+		return;
+	proto_string(&counter, COUNTER_UNIT_NAME, unit);
+	proto_number(&track, TRACK_UUID, id);
+	proto_string(&track, TRACK_NAME, name);
+	proto_number(&track, TRACK_PARENT, ROOT(pid));
+	proto_sub(&track, TRACK_COUNTER, &counter);
+	proto_number(&track, TRACK_RANK, rank);
+	write_track(t, &track);
+}
+
+static void proto_value(struct trace_file *t, uint32_t track, uint64_t ps, uint64_t nano)
+{
+	double value = (double)nano / 1e9;
+	struct proto_message event;
+	uint64_t bits;
+
+	proto_clear(&event);
+	memcpy(&bits, &value, sizeof(bits));
+	proto_number(&event, EVENT_TYPE, COUNTER);
+	proto_number(&event, EVENT_TRACK, track);
+	proto_fixed64(&event, EVENT_COUNTER_VALUE, bits);
+	write_event(t, ps, &event);
 }
 
 static void proto_end(struct trace_file *t)
@@ -297,5 +273,5 @@ static void proto_end(struct trace_file *t)
 	(void)t;
 }
 
-const struct trace_form trace_proto = {proto_begin, proto_process, proto_track, proto_slice,
-				       proto_end};
+const struct trace_form trace_proto = {proto_begin,   proto_process, proto_track, proto_slice,
+				       proto_counter, proto_value,   proto_end};

@@ -38,6 +38,8 @@ static const char usage_text[] =
 	"      --profile P          chip profile 810e, m890, c12, a100-80g, h100-sxm (sim; on drm "
 	"it must be that "
 	"chip)\n"
+	"      --trace F            what the device did when (sim), as zw-run --trace; tests take "
+	"longer\n"
 	"  -h, --help, --version\n"
 	"\n"
 	"Exit status: 0 done, 1 failure, 2 usage, 130 interrupted.\n";
@@ -49,6 +51,7 @@ enum {
 	OPT_NO_WARMUP,
 	OPT_DEVICE,
 	OPT_PROFILE,
+	OPT_TRACE,
 	OPT_VERSION
 };
 
@@ -66,6 +69,7 @@ static const struct option options[] = {
 	{"output", required_argument, NULL, 'o'},
 	{"device", required_argument, NULL, OPT_DEVICE},
 	{"profile", required_argument, NULL, OPT_PROFILE},
+	{"trace", required_argument, NULL, OPT_TRACE},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPT_VERSION},
 	{NULL, 0, NULL, 0},
@@ -82,7 +86,7 @@ struct args {
 	const char *models[LIST_MAX];
 	size_t num_models;
 	struct list prompt, gen, depth, batch, seqs, runs;
-	const char *device, *profile;
+	const char *device, *profile, *trace;
 	enum bench_format format;
 	bool warmup, delta_chunked;
 	struct tool_sparse sparse;
@@ -157,6 +161,9 @@ static bool set_option(struct args *a, int opt, const char *v)
 	case OPT_PROFILE:
 		a->profile = v;
 		return *v;
+	case OPT_TRACE:
+		a->trace = v;
+		return *v;
 	default:
 		a->warmup = false;
 		return true;
@@ -207,6 +214,7 @@ struct bench_state {
 	const struct args *a;
 	struct zw_dev_attrs attrs;
 	struct bench_output out;
+	struct run_trace *trace;
 };
 
 static int one_test(struct bench_state *s, const char *name, struct zw_model *model,
@@ -226,7 +234,7 @@ static int one_test(struct bench_state *s, const char *name, struct zw_model *mo
 	}
 	zw_model_get_info(model, &info);
 	strftime(r.time, sizeof(r.time), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
-	ret = bench_run(model, t, tool_interrupted, samples, err);
+	ret = bench_run(model, t, tool_interrupted, s->trace, samples, err);
 	if (!ret)
 		bench_print(&s->out, &r);
 	free(samples);
@@ -255,15 +263,16 @@ static int tests_of(struct bench_state *s, const char *name, struct zw_model *mo
 	return ret;
 }
 
-static int one_model(struct bench_state *s, struct zw_dev *dev, const char *name,
-		     struct zw_error *err)
+static int one_model(struct bench_state *s, struct zw_dev *dev, size_t index, struct zw_error *err)
 {
 	const struct args *a = s->a;
+	const char *name = a->models[index];
 	struct zw_model *model;
 	int ret = zw_model_open(dev, name, NULL, &model, err);
 
 	if (ret)
 		return ret;
+	run_trace_step(s->trace, "load", "model", (uint64_t)index);
 	for (size_t i = 0; i < a->batch.n * a->seqs.n * a->depth.n && !ret; i++) {
 		struct bench_test t = {.depth = a->depth.v[i % a->depth.n],
 				       .seqs = a->seqs.v[i / a->depth.n % a->seqs.n],
@@ -279,11 +288,13 @@ static int one_model(struct bench_state *s, struct zw_dev *dev, const char *name
 	return ret;
 }
 
-static int run(const struct args *a)
+static int run(const struct args *a, struct run_trace *trace)
 {
-	struct zw_dev_options dopt = {.size = sizeof(dopt), .profile = a->profile};
+	struct zw_dev_options dopt = {
+		.size = sizeof(dopt), .profile = a->profile, .flags = trace ? ZW_DEV_TRACE : 0};
 	struct bench_state s = {
 		.a = a,
+		.trace = trace,
 		.attrs = {.size = sizeof(s.attrs)},
 		.out = {.f = stdout,
 			.format = a->format,
@@ -291,31 +302,32 @@ static int run(const struct args *a)
 			.with_seqs = a->seqs.n > 1 || a->seqs.v[0] != 1}};
 	struct zw_error err = {""};
 	struct zw_dev *dev;
-	int ret = zw_dev_open(a->device, &dopt, &dev, &err);
+	int ret = zw_dev_open(a->device, &dopt, &dev, &err), status;
 
 	if (ret) {
 		fprintf(stderr, "zw-bench: %s\n", err.msg);
-		return EXIT_FAILURE;
+		return run_trace_close(trace, EXIT_FAILURE);
 	}
+	run_trace_device(trace, dev);
 	ret = zw_dev_get_attrs(dev, &s.attrs);
 	if (ret)
 		snprintf(err.msg, sizeof(err.msg), "%s", strerror(-ret));
 	if (!ret)
 		bench_begin(&s.out);
 	for (size_t i = 0; i < a->num_models && !ret; i++)
-		ret = one_model(&s, dev, a->models[i], &err);
+		ret = one_model(&s, dev, i, &err);
 	bench_end(&s.out);
+	status = !ret ? EXIT_SUCCESS : tool_interrupts ? EXIT_INTERRUPTED : EXIT_FAILURE;
+	if (status == EXIT_FAILURE)
+		fprintf(stderr, "zw-bench: %s\n", err.msg);
+	status = run_trace_close(trace, status);
 	zw_dev_close(dev);
-	if (!ret)
-		return tool_finish("zw-bench", EXIT_SUCCESS);
-	if (tool_interrupts)
-		return EXIT_INTERRUPTED;
-	fprintf(stderr, "zw-bench: %s\n", err.msg);
-	return EXIT_FAILURE;
+	return status ? status : tool_finish("zw-bench", EXIT_SUCCESS);
 }
 
 int main(int argc, char **argv)
 {
+	struct run_trace *trace = NULL;
 	struct args a;
 	int ret;
 
@@ -323,6 +335,8 @@ int main(int argc, char **argv)
 	ret = parse_args(&a, argc, argv);
 	if (ret >= 0)
 		return ret;
+	if (a.trace && run_trace_open("zw-bench", a.trace, &trace))
+		return EXIT_FAILURE;
 	tool_catch_interrupt(true);
-	return run(&a);
+	return run(&a, trace);
 }

@@ -531,32 +531,6 @@ static int check_files(const struct run *r)
 	return ret;
 }
 
-static int open_trace(struct run *r)
-{
-	int ret = r->a.trace ? run_trace_open(r->a.trace, &r->trace) : 0;
-
-	if (!ret)
-		return 0;
-	fprintf(stderr, "zw-run: %s: %s\n", r->a.trace, strerror(-ret));
-	return EXIT_FAILURE;
-}
-
-/* Everything that ran is settled now: the queues are gone. An error before is the exit status. */
-static int close_trace(struct run *r, int status)
-{
-	uint64_t lost;
-	int ret = run_trace_close(r->trace, &lost);
-
-	if (status && status != EXIT_INTERRUPTED)
-		return status;
-	if (ret)
-		fprintf(stderr, "zw-run: %s: %s\n", r->a.trace, strerror(-ret));
-	else if (lost)
-		fprintf(stderr, "zw-run: %s: %llu records were lost\n", r->a.trace,
-			(unsigned long long)lost);
-	return ret || lost ? EXIT_FAILURE : status;
-}
-
 static void print_note(void *opaque, const char *line)
 {
 	fprintf(stderr, "note: %s\n", line);
@@ -699,13 +673,14 @@ int main(int argc, char **argv)
 		return ret;
 	}
 	tool_catch_interrupt(true);
-	ret = open_trace(&r);
+	ret = r.a.trace && run_trace_open("zw-run", r.a.trace, &r.trace) ? EXIT_FAILURE : 0;
 	if (!ret)
 		ret = r.a.timing ? run_timing(&r) : run(&r);
 	run_chat_close(r.chat);
 	zw_ctx_destroy(r.ctx);
 	zw_model_close(r.model);
-	ret = close_trace(&r, ret);
+	/* Everything that ran is settled now: the queues are gone. */
+	ret = run_trace_close(r.trace, ret);
 	if (r.dev)
 		zw_dev_close(r.dev);
 	zw_sampler_close(r.sampler);

@@ -49,6 +49,31 @@ def usage():
     ok(p.returncode == 0 and p.stdout.startswith(b"zw-bench "), "--version")
 
 
+def trace():
+    with tempfile.TemporaryDirectory() as tmp:
+        path = os.path.join(tmp, "t.json")
+        args = ["-m", TINY, "-p", "8", "-n", "4", "-r", "1", "-o", "json"]
+        plain, traced = json.loads(bench(*args)), json.loads(bench(*args, "--trace", path))
+        ok([r["sim_ns"] for r in plain] == [r["sim_ns"] for r in traced], "--trace changes no simulated time")
+        with open(path) as f:
+            events = json.load(f)["traceEvents"]
+        names = [e["name"] for e in events if e["ph"] == "X"]
+        # a prompt of 8 in the warm-up and the run; decoding: begin of each test, warm-up, 4 steps
+        ok(names.count("prompt") == 2 and names.count("decode") == 2 + 1 + 4 and names.count("load") == 1,
+           "--trace: the host's steps", {n: names.count(n) for n in ("prompt", "decode", "load")})
+        energy = sum(e["args"].get("energy_pj", 0) for e in events if e["ph"] == "X")
+        power = [e for e in events if e["ph"] == "C"]
+        area = sum(a["args"]["W"] * (b["ts"] - a["ts"]) for a, b in zip(power, power[1:])) * 1e6
+        idle = power[0]["args"]["W"] * power[-1]["ts"] * 1e6
+        ok(energy and abs(area - idle - energy) < 1e-6 * area, "--trace: what is under the power is the energy",
+           f"{area - idle} {energy}")
+        p = run("--device", "drm", "-m", TINY, "--trace", path)
+        ok(p.returncode == 1 and b"traces are of sim" in p.stderr, "--trace: drm is refused by name", p.stderr)
+        p = run("--device", "sim", "-m", TINY, "-p", "8", "-n", "0", "-r", "1", "--trace", "/dev/full")
+        ok(p.returncode == 1 and p.stderr.count(b"\n") == 1 and b"No space left" in p.stderr, "--trace: a full disk",
+           p.stderr)
+
+
 def formats():
     args = ["-m", TINY, "-p", "8,20", "-n", "4", "-r", "3"]
     records = json.loads(bench(*args, "-o", "json"))
@@ -126,6 +151,7 @@ def main():
             formats()
             figures(tmp)
             chunked()
+            trace()
             failures(tmp)
     return done()
 

@@ -7,11 +7,13 @@ usage: test_zw_trace.py ZW_RUN MODELS    (TAP on standard output; skipped withou
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import tempfile
 
 sys.dont_write_bytecode = True
+from protobuf import fields  # noqa: E402
 from tap import done, ok  # noqa: E402
 
 ZW_RUN, MODELS = sys.argv[1:3]
@@ -28,44 +30,13 @@ def run(tmp, path, *args):
                            "-q", "--trace", path, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
 
 
-# ---- protobuf: https://protobuf.dev/programming-guides/encoding, without a schema ----
-
-def varint(data, at):
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7f) << shift
-        shift += 7
-        if byte < 0x80:
-            return value, at
-
-
-def fields(data):
-    """{number: [values]} of a message; raises when it does not end where its last field does."""
-    out, at = {}, 0
-    while at < len(data):
-        key, at = varint(data, at)
-        if key & 7 == 0:
-            value, at = varint(data, at)
-        elif key & 7 == 1:
-            value, at = int.from_bytes(data[at:at + 8], "little"), at + 8
-        elif key & 7 == 2:
-            size, at = varint(data, at)
-            value, at = data[at:at + size], at + size
-        else:
-            raise ValueError(f"wire type {key & 7}")
-        if at > len(data):
-            raise ValueError("a field is cut short")
-        out.setdefault(key >> 3, []).append(value)
-    return out
-
-
 class Trace:
-    """tracks {id: (process, name)}; slices {track: [(name, start, end, args)]}; flows {id: [ends, begins]}"""
+    """tracks {id: (process, name)}; slices {track: [(name, start, end, args)]}; flows {id: [ends, begins]};
+    power [(ns, nW)], its unit"""
 
     def __init__(self):
         self.tracks, self.slices, self.starts, self.ends = {}, {}, {}, {}
+        self.power, self.unit = [], None
 
     def of(self, process, name):
         ids = [i for i, t in self.tracks.items() if t[1] == name and process in t[0]]
@@ -78,7 +49,7 @@ class Trace:
 
 
 def read_proto(path):
-    t, names, processes, open_slices = Trace(), {2: {}, 3: {}}, {}, {}
+    t, names, processes, open_slices, counter = Trace(), {2: {}, 3: {}}, {}, {}, None
     with open(path, "rb") as f:
         packets = fields(f.read())
     assert list(packets) == [1]
@@ -92,12 +63,20 @@ def read_proto(path):
             d = fields(p[60][0])
             if 3 in d:
                 processes[d[1][0]] = fields(d[3][0])[6][0].decode()
+            elif 8 in d:
+                assert counter is None and d[2] == [b"power"] and "device" in processes[d[5][0]]
+                counter, t.unit = d[1][0], fields(d[8][0])[6][0].decode()
             else:
                 t.tracks[d[1][0]] = processes[d[5][0]], d[2][0].decode()
         if 11 not in p:
             continue
         e, ns = fields(p[11][0]), p[8][0]
         kind, track = e[9][0], e[11][0]
+        if kind == 4:
+            assert track == counter
+            watts = struct.unpack("<d", e[44][0].to_bytes(8, "little"))[0]
+            t.power.append((ns, round(watts * 1e9)))
+            continue
         if kind == 2:
             t.slices.setdefault(track, []).append((*open_slices.pop(track)[:2], ns, open_slices_args.pop(track)))
             continue
@@ -122,21 +101,27 @@ def read_proto(path):
 open_slices_args = {}
 
 
-def picos(text):
+def decimal(text):
+    """Six digits behind the point are picoseconds, nine a counter's."""
     whole, _, part = text.partition(".")
-    return int(whole) * 1000000 + int(part.ljust(6, "0"))
+    assert len(part) in (6, 9)
+    return int(whole + part)
 
 
 def read_json(path):
     t, processes = Trace(), {}
     with open(path) as f:
-        events = json.load(f, parse_float=picos)["traceEvents"]
+        events = json.load(f, parse_float=decimal)["traceEvents"]
     for e in events:
         if e["ph"] == "M":
             if e["name"] == "process_name":
                 processes[e["pid"]] = e["args"]["name"]
             elif e["name"] == "thread_name":
                 t.tracks[e["tid"]] = processes[e["pid"]], e["args"]["name"]
+        elif e["ph"] == "C":
+            assert e["name"] == "power" and "device" in processes[e["pid"]]
+            (t.unit, value), = e["args"].items()
+            t.power.append((e["ts"] // 1000, value))
         elif e["ph"] == "X":
             t.slices.setdefault(e["tid"], []).append((e["name"], e["ts"] // 1000, (e["ts"] + e["dur"]) // 1000,
                                                       e["args"]))
@@ -160,6 +145,27 @@ def by_ps(s):
     return s[3]["start_ps"], s[3]["end_ps"]
 
 
+def integral(power):
+    """nW * ns = 10^-6 pJ, of a counter that holds until its next value."""
+    return sum(a[1] * (b[0] - a[0]) for a, b in zip(power, power[1:]))
+
+
+def check_power(t, stats, steps, idle_watts, what):
+    """All energy of all packets, and the idle chip's for all the time, is under the counter; and in the job results."""
+    packets = [s for e in ENGINES for s in t.of("device", e) if "packet" in s[3]]
+    pj = sum(s[3]["energy_pj"] for s in packets)
+    end = max(s[2] for e in ENGINES for s in t.of("device", e))
+    ok(t.unit == "W" and t.power[0] == (0, idle_watts * 10**9) and t.power[-1] == (max(end, t.power[-2][0]), idle_watts * 10**9)
+       and all(a[0] <= b[0] for a, b in zip(t.power, t.power[1:])) and min(v for _, v in t.power) >= idle_watts * 10**9,
+       f"{what}: power of an idle chip at the begin and the end, never less", t.power[-3:])
+    want = pj + idle_watts * 1000 * t.power[-1][0]
+    ok(pj and abs(integral(t.power) / 1e6 - want) < 1e-6 * pj, f"{what}: what is under the power is the energy",
+       f"{integral(t.power) / 1e6} {want}")
+    got = sum(s[3]["energy_pj"] for s in packets if job(s) in steps) * 1e-12
+    joules = sum(stats[p]["energy_j"] - stats[p]["energy_idle_j"] for p in ("prefill", "decode"))
+    ok(got and abs(got - joules) < 1e-9 * joules, f"{what}: energy of the steps is that of the job results", f"{got} {joules}")
+
+
 def check(t, stats, what):
     device = {name: t.of("device", name) for name in [*ENGINES, "HBM", "PCIe to device", "PCIe from device"]}
     packets = [s for e in ENGINES for s in device[e] if "packet" in s[3]]
@@ -174,6 +180,9 @@ def check(t, stats, what):
         got = sum(s[3]["end_ps"] - s[3]["start_ps"] for s in device[track] if job(s) in steps)
         busy = stats["prefill"]["engine_busy_s"][engine] + stats["decode"]["engine_busy_s"][engine]
         ok(abs(got - busy * 1e12) < 1, f"{what}: {track} is as busy as the job results say", f"{got} {busy}")
+    idle = sum(stats[p]["energy_idle_j"] for p in ("prefill", "decode"))
+    idle_watts = round(idle / sum(stats[p]["sim_s"] for p in ("prefill", "decode")))
+    check_power(t, stats, steps, idle_watts, what)
     ok(all(ordered(s, by_ps) and ordered(s) for s in device.values()), f"{what}: slices of a track do not overlap")
     for name, arg in (("HBM", "hbm_ps"), ("PCIe to device", "pcie_to_device_ps")):
         port = sum(s[3]["end_ps"] - s[3]["start_ps"] for s in device[name])
@@ -210,6 +219,7 @@ def forms():
         a, b = ([{i: n for i, n in t.tracks.items()}, {i: s for i, s in t.slices.items() if "device" in t.tracks[i][0]}]
                 for t in traces.values())
         ok(a == b, "both forms say the same of the device")
+        ok(traces["trace"].power == traces["json"].power, "both forms have the same power")
         ok(traces["trace"].starts.keys() == traces["json"].starts.keys(), "both forms have the same flows")
 
 

@@ -183,7 +183,14 @@ static void tell_packet(const struct zw_cp_replay *r, unsigned int engine)
 				      .start_ps = s->start,
 				      .end_ps = s->end,
 				      .fixed_ps = s->fixed_ps,
-				      .compute_ps = s->compute_ps};
+				      .compute_ps = s->compute_ps,
+				      .energy_pj = s->energy_pj,
+				      .ops = s->ops,
+				      .hbm_bytes = s->hbm_bytes,
+				      .sys_bytes = s->sys_bytes,
+				      .wait = s->deps ? s->wait : 0,
+				      .signal = s->signal,
+				      .ordered = !s->deps};
 
 	memcpy(p.wait_ps, s->waited_ps, sizeof(p.wait_ps));
 	for (unsigned int i = 0; i < ZW_PORTS; i++) {
@@ -232,7 +239,8 @@ static void tell_begin(const struct zw_cp_replay *r, const struct zw_cp_line *l,
 				      .engine = ZW_ENGINE_CP,
 				      .start_ps = l->start,
 				      .end_ps = l->now,
-				      .fixed_ps = l->now - l->start};
+				      .fixed_ps = l->now - l->start,
+				      .ordered = true};
 
 	p.wait_ps[ZW_WAIT_ENGINE] = l->start - l->release;
 	r->packet_settled(r->settled_opaque, &p);
@@ -268,6 +276,11 @@ static void begin_packet(struct zw_cp_replay *r, uint32_t queue, const struct zw
 	s->name = e->name;
 	s->fixed_ps = e->work.fixed_ps;
 	s->compute_ps = e->work.compute_ps;
+	s->energy_pj = e->work.energy_pj;
+	s->ops = e->work.ops;
+	s->hbm_bytes = e->work.hbm_bytes;
+	s->sys_bytes = e->work.sys_bytes;
+	s->wait = e->wait;
 	issued = zw_cp_add_sat(at_engine, e->work.fixed_ps);
 	s->held = true;
 	r->held |= 1u << e->engine;

@@ -8,8 +8,8 @@
 
 #define NONE ZW_CP_NO_ENTRY
 
-ZW_STATE_SIZE(sizeof(struct zw_cp_log_entry), 144);
-ZW_STATE_SIZE(sizeof(struct zw_cp_server), 200);
+ZW_STATE_SIZE(sizeof(struct zw_cp_log_entry), 168);
+ZW_STATE_SIZE(sizeof(struct zw_cp_server), 232);
 ZW_STATE_SIZE(sizeof(struct zw_cp_line), 224);
 /*
  * Not in the stream: lock, configuration, what follows from the queues (lists, counts, who holds up), which entry of the
@@ -39,6 +39,7 @@ static void name_state(struct zw_cp_name *n, struct zw_state *st)
 static void server_state(struct zw_cp_replay *r, unsigned int i, struct zw_state *st)
 {
 	struct zw_cp_server *s = &r->engine[i];
+	uint32_t wait = s->wait;
 
 	zw_state_u64(st, &s->free_ps);
 	zw_state_bool(st, &s->held);
@@ -58,6 +59,12 @@ static void server_state(struct zw_cp_replay *r, unsigned int i, struct zw_state
 	zw_state_u64(st, &s->job);
 	zw_state_u64(st, &s->fixed_ps);
 	zw_state_u64(st, &s->compute_ps);
+	zw_state_u64(st, &s->energy_pj);
+	zw_state_u64(st, &s->ops);
+	zw_state_u64(st, &s->hbm_bytes);
+	zw_state_u64(st, &s->sys_bytes);
+	zw_state_u32(st, &wait);
+	s->wait = (uint16_t)wait;
 	for (unsigned int p = 0; p < ZW_PORTS; p++)
 		zw_state_u64(st, &s->served_ps[p]);
 	for (unsigned int w = 0; w < ZW_WAITS; w++)
@@ -138,6 +145,9 @@ static void entry_fields(struct zw_cp_log_entry *e, struct zw_state *st)
 		zw_state_u64(st, &e->work.port_ps[p]);
 	zw_state_u64(st, &e->work.energy_pj);
 	zw_state_u64(st, &e->work.capped_ps);
+	zw_state_u64(st, &e->work.ops);
+	zw_state_u64(st, &e->work.hbm_bytes);
+	zw_state_u64(st, &e->work.sys_bytes);
 	zw_state_u32(st, &e->sem);
 	zw_state_u32(st, &wait);
 	e->wait = (uint16_t)wait;

@@ -50,7 +50,10 @@ void zw_cp_work_of(const struct zw_profile *p, const struct zw_cp_cost *cost,
 
 	*work = (struct zw_cp_work){.fixed_ps = cost->fixed_ps,
 				    .lead_ps = cost->lead_ps,
-				    .compute_ps = cost->compute_ps};
+				    .compute_ps = cost->compute_ps,
+				    .ops = cost->ops,
+				    .hbm_bytes = hbm,
+				    .sys_bytes = zw_cp_add_sat(cost->sys_read, cost->sys_written)};
 	if (hbm)
 		work->port_ps[ZW_PORT_HBM] = zw_cp_rate_ps(hbm, p->hbm_bw, cost->hbm_permille);
 	if (cost->sys_read)

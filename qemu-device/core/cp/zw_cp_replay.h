@@ -28,7 +28,8 @@ struct zw_cp_work {
 	uint64_t fixed_ps, lead_ps, compute_ps;
 	uint64_t port_ps[ZW_PORTS]; /* 0: it does not use the port */
 	uint64_t energy_pj;
-	uint64_t capped_ps; /* compute_ps, if the power limit sets it, else 0 */
+	uint64_t capped_ps;                 /* compute_ps, if the power limit sets it, else 0 */
+	uint64_t ops, hbm_bytes, sys_bytes; /* to be told */
 };
 
 /* Temperature over settled time, in steps of a millisecond (cp_thermal.c). */
@@ -87,8 +88,9 @@ struct zw_cp_server {
 	uint64_t port_ps[ZW_PORTS];
 	uint64_t request_ps[ZW_PORTS]; /* when it asks for the port */
 	uint8_t signal, deps;
-	/* to be told with it */
-	uint64_t job, fixed_ps, compute_ps;
+	uint16_t wait; /* to be told, as all below */
+	uint64_t job, fixed_ps, compute_ps, energy_pj;
+	uint64_t ops, hbm_bytes, sys_bytes;
 	uint64_t served_ps[ZW_PORTS]; /* from when, of those that are not pending */
 	uint64_t waited_ps[ZW_WAITS]; /* what it did before it began */
 	struct zw_cp_name name;

@@ -73,6 +73,16 @@ struct zw_trace_record {
 	uint64_t
 		wait_ps[ZW_TRACE_WAITS]; /**< PACKET, BEGIN: waited for what, one after the other */
 	uint64_t host_ns;                /**< SUBMIT, DONE */
+	/* since records were first there; a smaller record_size leaves them out */
+	uint64_t energy_pj; /**< PACKET: that it took; what the chip takes by itself is not in it */
+	uint64_t ops;       /**< PACKET: operations of products that it did */
+	uint64_t hbm_bytes; /**< PACKET: read and written */
+	uint64_t sys_bytes; /**< PACKET: of system memory, likewise */
+	uint16_t
+		wait; /**< PACKET: bit t: of packets of its job, the last before it that signalled t + 1 */
+	uint8_t signal; /**< PACKET: which token it signals, from 1; 0: none */
+	uint8_t ordered; /**< PACKET: 1: waits for all before it, and all behind it for it; BEGIN: 1 */
+	uint32_t reserved2;
 };
 
 /**

@@ -72,6 +72,13 @@ static void packet_settled(void *opaque, const struct zw_settled_packet *p)
 		to->port[i] = p->port[i];
 	for (int i = 0; i < ZW_WAITS; i++)
 		to->wait_ps[i] = p->wait_ps[i];
+	to->energy_pj = p->energy_pj;
+	to->ops = p->ops;
+	to->hbm_bytes = p->hbm_bytes;
+	to->sys_bytes = p->sys_bytes;
+	to->wait = p->wait;
+	to->signal = p->signal;
+	to->ordered = p->ordered;
 }
 
 static void emit_random(struct cp_env *e)
@@ -228,11 +235,13 @@ static void packets_agree(const struct shared *s)
 {
 	struct sums want = sums_of(&s->e->pmu);
 	struct sums got = {.settled_ps = want.settled_ps};
+	uint64_t energy_pj = 0;
 
 	for (unsigned int q = 0; q < QUEUES; q++) {
 		for (unsigned int j = 0; j < s->n_settled[q]; j++) {
 			const struct zw_settled_packet *p = s->packet[q][j];
 			struct zw_job_result res;
+			uint64_t energy = 0, hbm = 0, sys = 0;
 
 			env_get(s->e, s->job[q][j].result_va, &res, sizeof(res));
 			assert_int_equal(p[PACKETS_MAX - 1].start_ps, s->settled[q][j].start_ps);
@@ -256,11 +265,21 @@ static void packets_agree(const struct shared *s)
 						end = p[i].port[n].end_ps;
 				}
 				assert_int_equal(p[i].end_ps, end);
+				energy += p[i].energy_pj;
+				hbm += p[i].hbm_bytes;
+				sys += p[i].sys_bytes;
 			}
+			assert_int_equal(energy, res.energy_pj);
+			assert_int_equal(hbm, res.hbm_read + res.hbm_written);
+			assert_int_equal(sys, res.sys_read + res.sys_written);
+			energy_pj += energy;
 			got.jobs++;
 		}
 	}
 	assert_memory_equal(&got, &want, sizeof(got));
+	assert_true(energy_pj);
+	assert_int_equal(s->e->pmu.energy_pj, energy_pj);
+	assert_int_equal(s->e->pmu.settled_energy_uj, energy_pj / 1000000);
 }
 
 static void independent_of_the_host(void **state)
