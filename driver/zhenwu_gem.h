@@ -22,7 +22,8 @@ struct zhenwu_vm;
 struct zhenwu_bo {
 	/**
 	 * @shmem: GEM object. For HBM only @shmem.base is in use, for memory of a process and of a
-	 * dma-buf that and @shmem.sgt; one type for all keeps every other place free of the difference.
+	 * dma-buf that and @shmem.sgt; one type for all keeps every other place free of the
+	 * difference.
 	 */
 	struct drm_gem_shmem_object shmem;
 

@@ -90,7 +90,7 @@ static void zhenwu_prime_free(struct drm_gem_object *obj)
 	kfree(bo);
 }
 
-/* No mmap: its memory is mapped by the dma-buf. The core exports what was imported as what it was. */
+/* No mmap: its memory is mapped by the dma-buf. No export: the core gives out what came in. */
 static const struct drm_gem_object_funcs zhenwu_prime_funcs = {
 	.free = zhenwu_prime_free,
 };
