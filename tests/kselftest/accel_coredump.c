@@ -20,9 +20,10 @@
 #include "kselftest_harness.h"
 #include "zw_kst.h"
 
-#define CLASS   "/sys/class/devcoredump"
-#define PATTERN 0x5a17c0deu /* of the job that fails */
-#define SECRET  0x0badbeefu /* in the commands of somebody else */
+#define CLASS         "/sys/class/devcoredump"
+#define TIMEOUT_PARAM "/sys/module/zhenwu/parameters/job_timeout_ms"
+#define PATTERN       0x5a17c0deu /* of the job that fails */
+#define SECRET        0x0badbeefu /* in the commands of somebody else */
 
 FIXTURE(coredump)
 {
@@ -325,6 +326,7 @@ TEST_F_TIMEOUT(coredump, job, 400)
 TEST_F_TIMEOUT(coredump, not_for_bad_jobs, 240)
 {
 	struct zw_client *c = &self->c;
+	char timeout[32];
 	uint32_t from;
 
 	ASSERT_EQ(0, submit_fill(c, 0x123456789000, PATTERN));
@@ -334,6 +336,13 @@ TEST_F_TIMEOUT(coredump, not_for_bad_jobs, 240)
 	zw_put_raw(c->cmd.ptr, &c->pos, 0xfff0, 64);
 	ASSERT_EQ(0, zw_client_submit(c, from, 0));
 	EXPECT_EQ(-EIO, outcome(c));
+	/* Nor does one that waits for what nobody will do. */
+	EXPECT_TRUE(goes_on(c));
+	ASSERT_EQ(0, zw_read_file(TIMEOUT_PARAM, timeout, sizeof(timeout)));
+	ASSERT_EQ(0, zw_write_file(TIMEOUT_PARAM, "2000"));
+	EXPECT_EQ(0, zw_client_submit_stuck(c));
+	EXPECT_EQ(-ETIME, outcome(c));
+	EXPECT_EQ(0, zw_write_file(TIMEOUT_PARAM, timeout));
 	usleep(500000);
 	EXPECT_EQ(NULL, read_dump(1));
 }
