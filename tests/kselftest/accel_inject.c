@@ -422,6 +422,58 @@ TEST_F_TIMEOUT(inject, uncorrectable_error_in_a_buffer, 400)
 	EXPECT_EQ(0, zw_bo_close(c->fd, bo));
 }
 
+/* HBM address of the root table of the VM that has this range mapped; 0: not found. */
+static uint64_t root_of(const char *bdf, uint64_t va, uint64_t size)
+{
+	char path[320], range[64], line[256];
+	uint64_t root = 0, found = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/accel/%s/vms", bdf);
+	snprintf(range, sizeof(range), "  0x%llx-0x%llx ", (unsigned long long)va,
+		 (unsigned long long)(va + size));
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		char *at = strstr(line, "root 0x");
+
+		if (at)
+			root = strtoull(at + 5, NULL, 16);
+		else if (!strncmp(line, range, strlen(range)))
+			found = root;
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* Then its VM is of no use any more, and no other; the page goes when the VM does. */
+TEST_F_TIMEOUT(inject, uncorrectable_error_in_a_page_table, 400)
+{
+	uint64_t retired = settled(self->pci), failed = retired, root;
+	uint32_t count = zw_reset_count(&self->c);
+	struct zw_client v;
+	struct zw_buf hbm;
+
+	ASSERT_NE(UINT64_MAX, retired);
+	ASSERT_TRUE(zw_client_open(&v));
+	ASSERT_TRUE(zw_buf(v.fd, v.vm, 12288, DRM_ZHENWU_BO_HBM, 512 * MIB, &hbm));
+	root = root_of(self->bdf, hbm.va, 12288);
+	ASSERT_NE(0, root);
+	ASSERT_EQ(0, inject_at("ecc-uncorrected", root + 16));
+	EXPECT_EQ(failed + 1, ras_wait(self->pci, "failed_pages", failed + 1));
+	EXPECT_EQ(retired, ras(self->pci, "retired_pages"));
+	ASSERT_EQ(0, submit_fill(&v, hbm.va));
+	EXPECT_EQ(-EIO, outcome(&v));
+	EXPECT_EQ(ZW_JOB_ECC, state(&v).status);
+	EXPECT_FALSE(goes_on(&v));
+	EXPECT_TRUE(zw_client_works(&self->c));
+	EXPECT_TRUE(zw_client_works(&self->other));
+	zw_client_close(&v);
+	EXPECT_EQ(retired + 1, ras_wait(self->pci, "retired_pages", retired + 1));
+	EXPECT_TRUE(zw_fresh_client_works(1));
+	EXPECT_EQ(count, zw_reset_count(&self->c));
+}
+
 /* Whatever an event says, it is about HBM that exists. */
 TEST_F_TIMEOUT(inject, event_with_a_wrong_address, 400)
 {
@@ -527,6 +579,36 @@ TEST_F_TIMEOUT(inject, reset_that_does_not_end, 600)
 	ASSERT_EQ(0, zw_inject("clear"));
 	ASSERT_EQ(0, zw_write_file(DRIVER "bind", self->bdf));
 	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
+}
+
+/* There is an end to the pages that are taken out of use, and nothing else happens then. */
+TEST_F_TIMEOUT(inject, too_many_failed_pages, 1200)
+{
+	enum { MOST = 256 };
+	uint64_t failed = settled(self->pci), dropped = ras(self->pci, "dropped_events");
+	struct drm_zhenwu_dev_info before, after;
+	struct zw_client *c = &self->c;
+
+	ASSERT_NE(UINT64_MAX, failed);
+	ASSERT_LT(failed, MOST);
+	ASSERT_TRUE(all_scrubbed(self->bdf));
+	ASSERT_EQ(0, zw_info(c->fd, &before));
+	/* Nobody has the end of HBM, and the device need not have such errors to speak of them. */
+	for (uint64_t i = 0; i < MOST + 10 - failed; i++) {
+		uint64_t seen = ras(self->pci, "uncorrectable");
+
+		ASSERT_EQ(0, inject_at("lie-event", before.hbm_size - 4096 * (i + 1)));
+		ASSERT_EQ(0, zw_inject("ecc-corrected=0x1000"));
+		ASSERT_EQ(seen + 1, ras_wait(self->pci, "uncorrectable", seen + 1));
+	}
+	EXPECT_EQ(MOST, ras(self->pci, "failed_pages"));
+	EXPECT_EQ(MOST, ras_wait(self->pci, "retired_pages", MOST));
+	EXPECT_EQ(dropped, ras(self->pci, "dropped_events"));
+	ASSERT_EQ(0, zw_info(c->fd, &after));
+	EXPECT_EQ((MOST - failed) * 4096, before.hbm_free - after.hbm_free);
+	EXPECT_EQ(before.reset_count, after.reset_count);
+	EXPECT_TRUE(zw_client_works(c));
+	EXPECT_TRUE(zw_fresh_client_works(1));
 }
 
 /* What makes no sense is refused by the device, and changes nothing. */
