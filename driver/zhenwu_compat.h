@@ -9,6 +9,7 @@
 #ifndef __ZHENWU_COMPAT_H__
 #define __ZHENWU_COMPAT_H__
 
+#include <linux/dma-mapping.h>
 #include <linux/workqueue.h>
 
 #include <drm/drm_drv.h>
@@ -38,6 +39,11 @@
 #define ZHENWU_IMPORT_NS_DMA_BUF	MODULE_IMPORT_NS(DMA_BUF)
 #else
 #define ZHENWU_IMPORT_NS_DMA_BUF	MODULE_IMPORT_NS("DMA_BUF")
+#endif
+
+#ifndef DMA_ATTR_DEBUGGING_IGNORE_CACHELINES
+/* Older kernels with CONFIG_DMA_API_DEBUG warn of the eighth mapping of a page, whatever it is for. */
+#define DMA_ATTR_DEBUGGING_IGNORE_CACHELINES 0
 #endif
 
 #ifndef ZW_HAVE_DRIVER_GEM_GPUVA

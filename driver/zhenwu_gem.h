@@ -8,6 +8,7 @@
 #include <drm/drm_gpuvm.h>
 
 #include "drm/zhenwu_accel.h"
+#include "zhenwu_compat.h"
 #include "zhenwu_hbm.h"
 
 struct dma_buf;
@@ -103,7 +104,7 @@ static inline enum dma_data_direction zhenwu_bo_dma_direction(const struct zhenw
  */
 static inline unsigned long zhenwu_bo_dma_attrs(const struct zhenwu_bo *bo)
 {
-	return bo->pins ? DMA_ATTR_SKIP_CPU_SYNC : 0;
+	return bo->pins ? DMA_ATTR_SKIP_CPU_SYNC | DMA_ATTR_DEBUGGING_IGNORE_CACHELINES : 0;
 }
 
 /**

@@ -21,7 +21,7 @@
 #define IDS        12
 #define ARG_MAX    4096u
 #define ELEMENTS   6u
-#define USER_BYTES (16 * 4096u)
+#define USER_BYTES (64 * MIB) /* used in turn: no page is in many buffers at a time */
 #define FIRST_VA   (2 * MIB)
 #define MOST_CALLS 32
 
@@ -69,6 +69,7 @@ struct fuzz {
 	unsigned int wrong;      /* fields yet to be made wrong */
 	uint8_t *arg, *array[2]; /* each ends where memory that cannot be touched begins */
 	uint8_t *user;
+	uint64_t user_at;
 	uint64_t done[MOST_CALLS][2]; /* by call: refused, done */
 };
 
@@ -338,6 +339,13 @@ static uint8_t *guarded(void)
 	return p + ARG_MAX;
 }
 
+/* Where the next buffer over memory of the process begins. */
+static uint64_t next_pages(struct fuzz *f)
+{
+	f->user_at = (f->user_at + 4096ull * (1 + pick(f, 128))) % (USER_BYTES - MIB);
+	return f->user_at;
+}
+
 static uint64_t soon(struct fuzz *f)
 {
 	return (uint64_t)zw_deadline(pick(f, 3) * 500000);
@@ -370,9 +378,9 @@ static uint64_t right(struct fuzz *f, const struct field *d)
 	case VA:
 		return pick(f, 8) ? FIRST_VA + 65536ull * pick(f, 16) : 0;
 	case POINTER:
-		return (uintptr_t)f->user + (d->arg == 4096 ? 4096ull * pick(f, 8)
-					     : d->arg       ? d->arg * pick(f, 64)
-							    : 0);
+		if (d->arg == 4096)
+			return (uintptr_t)f->user + next_pages(f);
+		return (uintptr_t)f->user + (d->arg ? d->arg * pick(f, 64) : 0);
 	case LENGTH:
 		return pick(f, 1024);
 	case WHEN:
