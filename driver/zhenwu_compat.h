@@ -42,7 +42,7 @@
 #endif
 
 #ifndef DMA_ATTR_DEBUGGING_IGNORE_CACHELINES
-/* Older kernels with CONFIG_DMA_API_DEBUG warn of the eighth mapping of a page, whatever it is for. */
+/* With CONFIG_DMA_API_DEBUG older kernels warn of the eighth mapping of a page, whoever's it is. */
 #define DMA_ATTR_DEBUGGING_IGNORE_CACHELINES 0
 #endif
 

@@ -331,7 +331,7 @@ int zhenwu_queue_kill(struct zhenwu_queue *queue)
 	}
 	spin_unlock_irqrestore(&queue->lock, flags);
 
-	/* Anybody can have a queue wait for what does not come: that is no failure of the device. */
+	/* Anybody can have a queue wait in vain: that is no failure of the device. */
 	if (hangs && le32_to_cpu(queue->watchdog.info.state) != ZW_QUEUE_BLOCKED)
 		zhenwu_coredump_take(zdev, ZHENWU_COREDUMP_HANG, queue);
 	ret = hangs ? zhenwu_queue_destroy_hw(queue, ZHENWU_IPC_NOWAIT) : 0;
