@@ -134,13 +134,6 @@ static int outcome(struct zw_client *c)
 	return zw_fence_status_wait(c->fd, c->timeline, c->point, 3 * LONG_WAIT_NS);
 }
 
-static bool goes_on(struct zw_client *c)
-{
-	zw_queue_destroy(c->fd, c->queue);
-	c->queue = zw_queue(c->fd, c->vm);
-	return c->queue && zw_client_works(c);
-}
-
 static int submit_fill(struct zw_client *c, uint64_t va, uint32_t pattern)
 {
 	uint32_t from = c->pos;
@@ -239,7 +232,7 @@ TEST_F_TIMEOUT(coredump, hang, 400)
 	EXPECT_EQ(0600, mode.st_mode & 0777);
 
 	/* The first is kept until it was read. */
-	EXPECT_TRUE(goes_on(c));
+	EXPECT_TRUE(zw_client_goes_on(c));
 	ASSERT_EQ(0, zw_inject("hang"));
 	ASSERT_EQ(0, submit_fill(c, self->hbm.va, 2));
 	ASSERT_EQ(-ETIME, outcome(c));
@@ -252,7 +245,7 @@ TEST_F_TIMEOUT(coredump, hang, 400)
 	EXPECT_EQ(NULL, read_dump(1));
 
 	/* Then there is room for the next. */
-	EXPECT_TRUE(goes_on(c));
+	EXPECT_TRUE(zw_client_goes_on(c));
 	ASSERT_EQ(0, zw_inject("hang"));
 	ASSERT_EQ(0, submit_fill(c, self->hbm.va, 3));
 	ASSERT_EQ(-ETIME, outcome(c));
@@ -260,7 +253,7 @@ TEST_F_TIMEOUT(coredump, hang, 400)
 	ASSERT_NE(NULL, second);
 	expect_whole(_metadata, second);
 	EXPECT_FALSE(has_word(second, PATTERN));
-	EXPECT_TRUE(goes_on(c));
+	EXPECT_TRUE(zw_client_goes_on(c));
 	free(second);
 	free(first);
 }
@@ -318,7 +311,7 @@ TEST_F_TIMEOUT(coredump, job, 400)
 	EXPECT_TRUE(has_line(dump, text));
 	EXPECT_TRUE(has_line(dump, "fault_va: 0x4000000"));
 	EXPECT_TRUE(has_word(dump, PATTERN));
-	EXPECT_TRUE(goes_on(c));
+	EXPECT_TRUE(zw_client_goes_on(c));
 	free(dump);
 }
 
@@ -331,13 +324,13 @@ TEST_F_TIMEOUT(coredump, not_for_bad_jobs, 240)
 
 	ASSERT_EQ(0, submit_fill(c, 0x123456789000, PATTERN));
 	EXPECT_EQ(-EIO, outcome(c));
-	EXPECT_TRUE(goes_on(c));
+	EXPECT_TRUE(zw_client_goes_on(c));
 	from = c->pos;
 	zw_put_raw(c->cmd.ptr, &c->pos, 0xfff0, 64);
 	ASSERT_EQ(0, zw_client_submit(c, from, 0));
 	EXPECT_EQ(-EIO, outcome(c));
 	/* Nor does one that waits for what nobody will do. */
-	EXPECT_TRUE(goes_on(c));
+	EXPECT_TRUE(zw_client_goes_on(c));
 	ASSERT_EQ(0, zw_read_file(TIMEOUT_PARAM, timeout, sizeof(timeout)));
 	ASSERT_EQ(0, zw_write_file(TIMEOUT_PARAM, "2000"));
 	EXPECT_EQ(0, zw_client_submit_stuck(c));

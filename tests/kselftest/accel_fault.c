@@ -202,29 +202,6 @@ TEST_F(fault, vms_do_not_share_addresses)
 	EXPECT_EQ(0, zw_client_run(c, 0));
 }
 
-TEST_F(fault, foreign_ids_do_not_work)
-{
-	struct zw_client *c = &self->c, *o = &self->other;
-	struct drm_zhenwu_queue_get_state st;
-	uint32_t extra_vm = zw_vm(c->fd), extra_queue = zw_queue(c->fd, extra_vm);
-	uint32_t extra_bo = 0;
-
-	/* Ids that exist in the first file only. */
-	for (int i = 0; i < 8; i++)
-		extra_bo = zw_bo(c->fd, 4096, DRM_ZHENWU_BO_SYSTEM);
-	ASSERT_NE(0, extra_queue);
-	ASSERT_NE(0, extra_bo);
-	EXPECT_EQ(-ENOENT, zw_vm_destroy(o->fd, extra_vm));
-	EXPECT_EQ(0, zw_queue(o->fd, extra_vm));
-	EXPECT_EQ(-ENOENT, zw_queue_state(o->fd, extra_queue, &st));
-	EXPECT_EQ(-ENOENT, zw_queue_destroy(o->fd, extra_queue));
-	EXPECT_EQ(-ENOENT, zw_submit(o->fd, extra_queue, 0, 0, 0, 0, 0));
-	EXPECT_EQ(-ENOENT, zw_bind(o->fd, o->vm, extra_bo, 0, MIB, 4096, 0));
-	EXPECT_EQ(-ENOENT, zw_bind(o->fd, extra_vm, o->cmd.bo, 0, MIB, 4096, 0));
-	/* and what they named is still there */
-	EXPECT_EQ(0, zw_queue_state(c->fd, extra_queue, &st));
-}
-
 static uint32_t last_hang_ms;
 
 static bool short_timeout(void)

@@ -4,7 +4,7 @@
  * were destroyed, or belong to another file. A seed gives the same calls again. After each call the result has to be one
  * that the interface documents; after all of them memory, VMs and queues are back, and the device was never reset.
  *
- * ZW_FUZZ_CALLS: how many (20000); ZW_FUZZ_SEED: instead of the one that changes with the day.
+ * ZW_FUZZ_CALLS: how many (60000); ZW_FUZZ_SEED: instead of the one that changes with the day.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -291,7 +291,7 @@ static const struct call calls[] = {
 	 FIELDS(FIELD(drm_zhenwu_submit, queue_id, QUEUE, 0), FIELD(drm_zhenwu_submit, pad, MBZ, 0),
 		FIELD(drm_zhenwu_submit, jobs, ARRAY, JOB),
 		FIELD(drm_zhenwu_submit, first_seqno, MBZ, 0))},
-	{"QUEUE_WAIT", DRM_IOCTL_ZHENWU_QUEUE_WAIT, 1, NOTHING, END, 0,
+	{"QUEUE_WAIT", DRM_IOCTL_ZHENWU_QUEUE_WAIT, 4, NOTHING, END, 0,
 	 FIELDS(FIELD(drm_zhenwu_queue_wait, queue_id, LR_QUEUE, 0),
 		FIELD(drm_zhenwu_queue_wait, flags, MBZ, 0),
 		FIELD(drm_zhenwu_queue_wait, addr, POINTER, 8),
@@ -641,7 +641,7 @@ FIXTURE_TEARDOWN(fuzz)
 TEST_F_TIMEOUT(fuzz, documented_results, 36000)
 {
 	uint64_t seed = number_of("ZW_FUZZ_SEED", (uint64_t)time(NULL) / 86400);
-	uint64_t n = number_of("ZW_FUZZ_CALLS", 20000), hbm_free = 0;
+	uint64_t n = number_of("ZW_FUZZ_CALLS", 60000), hbm_free = 0;
 	struct drm_zhenwu_dev_info after;
 	struct fuzz *f = &self->f;
 	int fd;
@@ -658,7 +658,7 @@ TEST_F_TIMEOUT(fuzz, documented_results, 36000)
 	}
 	report(f);
 	/* Each call was made, went well and was refused: else it is not what was tested. */
-	for (unsigned int i = 0; i < N_CALLS && n >= 20000; i++) {
+	for (unsigned int i = 0; i < N_CALLS && n >= 60000; i++) {
 		EXPECT_GT(f->done[i][0], 0)
 		TH_LOG("%s was never refused", calls[i].name);
 		EXPECT_GT(f->done[i][1], 0)

@@ -54,14 +54,6 @@ FIXTURE_TEARDOWN(inject)
 	zw_client_close(&self->c);
 }
 
-/* With a new queue on its VM in place of one that failed. */
-static bool goes_on(struct zw_client *c)
-{
-	zw_queue_destroy(c->fd, c->queue);
-	c->queue = zw_queue(c->fd, c->vm);
-	return c->queue && zw_client_works(c);
-}
-
 /* One job that fills 4 bytes at va. */
 static int submit_fill(struct zw_client *c, uint64_t va)
 {
@@ -129,7 +121,7 @@ TEST_F_TIMEOUT(inject, engine_hang, 400)
 	EXPECT_EQ(count, zw_reset_count(c));
 	EXPECT_EQ(hung == c, *(uint32_t *)self->data.ptr == 0);
 	EXPECT_TRUE(zw_client_works(well));
-	EXPECT_TRUE(goes_on(hung));
+	EXPECT_TRUE(zw_client_goes_on(hung));
 }
 
 /* The firmware is lost, with jobs in flight: a device reset brings it back. Nobody is to blame. */
@@ -145,8 +137,8 @@ static void firmware_lost(struct __test_metadata *_metadata, struct zw_client *c
 	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 	EXPECT_EQ(DRM_ZHENWU_QUEUE_STATE_INNOCENT, state(c).state);
 	EXPECT_EQ(count + 1, zw_reset_count(c));
-	EXPECT_TRUE(goes_on(c));
-	EXPECT_TRUE(goes_on(o));
+	EXPECT_TRUE(zw_client_goes_on(c));
+	EXPECT_TRUE(zw_client_goes_on(o));
 }
 
 TEST_F_TIMEOUT(inject, firmware_trap, 400)
@@ -170,7 +162,7 @@ TEST_F_TIMEOUT(inject, firmware_silence_while_asked, 400)
 	EXPECT_NE(0, q);
 	EXPECT_EQ(count + 1, zw_reset_count(c));
 	zw_queue_destroy(c->fd, q);
-	EXPECT_TRUE(goes_on(c));
+	EXPECT_TRUE(zw_client_goes_on(c));
 }
 
 TEST_F_TIMEOUT(inject, lost_interrupts, 400)
@@ -221,7 +213,7 @@ TEST_F_TIMEOUT(inject, dma_fault_of_a_job, 400)
 	EXPECT_EQ(self->data.va + 64, st.fault_va);
 	EXPECT_EQ(ZW_ACCESS_WRITE, st.fault_access);
 	EXPECT_TRUE(zw_client_works(o));
-	EXPECT_TRUE(goes_on(c));
+	EXPECT_TRUE(zw_client_goes_on(c));
 	/* It was the one time. */
 	ASSERT_EQ(0, submit_fill(c, self->data.va + 64));
 	EXPECT_EQ(1, outcome(c));
@@ -238,7 +230,7 @@ TEST_F_TIMEOUT(inject, dma_fault_of_the_firmware, 400)
 	EXPECT_GT(0, outcome(c));
 	EXPECT_NE(0, state(c).state);
 	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
-	EXPECT_TRUE(goes_on(c));
+	EXPECT_TRUE(zw_client_goes_on(c));
 }
 
 TEST_F_TIMEOUT(inject, uncorrectable_error, 400)
@@ -266,7 +258,7 @@ TEST_F_TIMEOUT(inject, uncorrectable_error, 400)
 	EXPECT_EQ(ZW_FAULT_ECC, st.reason);
 	EXPECT_EQ(hbm.va + 8192, st.fault_va);
 	EXPECT_TRUE(zw_client_works(o));
-	EXPECT_TRUE(goes_on(c));
+	EXPECT_TRUE(zw_client_goes_on(c));
 	EXPECT_EQ(count, zw_reset_count(c));
 }
 
@@ -408,7 +400,7 @@ TEST_F_TIMEOUT(inject, uncorrectable_error_in_a_buffer, 400)
 	EXPECT_EQ(-EIO, outcome(c));
 	EXPECT_EQ(ZW_JOB_ECC, state(c).status);
 	EXPECT_TRUE(zw_client_works(o));
-	EXPECT_TRUE(goes_on(c));
+	EXPECT_TRUE(zw_client_goes_on(c));
 
 	EXPECT_EQ(0, zw_unbind(c->fd, c->vm, hbm.va, size));
 	EXPECT_EQ(0, zw_bo_close(c->fd, hbm.bo));
@@ -465,7 +457,7 @@ TEST_F_TIMEOUT(inject, uncorrectable_error_in_a_page_table, 400)
 	ASSERT_EQ(0, submit_fill(&v, hbm.va));
 	EXPECT_EQ(-EIO, outcome(&v));
 	EXPECT_EQ(ZW_JOB_ECC, state(&v).status);
-	EXPECT_FALSE(goes_on(&v));
+	EXPECT_FALSE(zw_client_goes_on(&v));
 	EXPECT_TRUE(zw_client_works(&self->c));
 	EXPECT_TRUE(zw_client_works(&self->other));
 	zw_client_close(&v);
@@ -514,7 +506,7 @@ TEST_F_TIMEOUT(inject, many_errors, 900)
 			break;
 		ASSERT_EQ(0, zw_inject("fw-trap"));
 		EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
-		EXPECT_TRUE(goes_on(c));
+		EXPECT_TRUE(zw_client_goes_on(c));
 	}
 	EXPECT_EQ(dropped, ras(self->pci, "dropped_events"));
 	EXPECT_TRUE(zw_client_works(c));
@@ -532,7 +524,7 @@ TEST_F_TIMEOUT(inject, completion_with_a_wrong_status, 400)
 	EXPECT_TRUE(state(c).state & DRM_ZHENWU_QUEUE_STATE_FAILED);
 	EXPECT_EQ(0xdeadbeef, state(c).status);
 	EXPECT_TRUE(zw_client_works(o));
-	EXPECT_TRUE(goes_on(c));
+	EXPECT_TRUE(zw_client_goes_on(c));
 	EXPECT_EQ(count, zw_reset_count(c));
 }
 
@@ -550,7 +542,7 @@ TEST_F_TIMEOUT(inject, completion_with_a_wrong_number, 400)
 		EXPECT_EQ(-ETIME, outcome(c)) TH_LOG("%s", by[i]);
 		EXPECT_TRUE(state(c).state & DRM_ZHENWU_QUEUE_STATE_TIMEDOUT);
 		EXPECT_TRUE(zw_client_works(o));
-		EXPECT_TRUE(goes_on(c)) TH_LOG("%s", by[i]);
+		EXPECT_TRUE(zw_client_goes_on(c)) TH_LOG("%s", by[i]);
 	}
 	EXPECT_EQ(count, zw_reset_count(c));
 }

@@ -99,13 +99,6 @@ static int outcome(struct zw_client *c)
 	return zw_fence_status_wait(c->fd, c->timeline, c->point, 3 * LONG_WAIT_NS);
 }
 
-static bool goes_on(struct zw_client *c)
-{
-	zw_queue_destroy(c->fd, c->queue);
-	c->queue = zw_queue(c->fd, c->vm);
-	return c->queue && zw_client_works(c);
-}
-
 static bool vm_usable(struct zw_client *c)
 {
 	struct drm_zhenwu_vm_get_state st = {.vm_id = c->vm};
@@ -181,8 +174,8 @@ TEST_F_TIMEOUT(recovery, cold, 600)
 	one_more(_metadata, c, &before, DRM_ZHENWU_RESET_FW_SILENT, DRM_ZHENWU_RESET_COLD);
 	EXPECT_EQ(MARK, *hbm);
 	EXPECT_TRUE(vm_usable(c));
-	EXPECT_TRUE(goes_on(c));
-	EXPECT_TRUE(goes_on(o));
+	EXPECT_TRUE(zw_client_goes_on(c));
+	EXPECT_TRUE(zw_client_goes_on(o));
 }
 
 /* Not even then: the function is reset, and HBM is lost. */

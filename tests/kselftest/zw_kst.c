@@ -407,6 +407,13 @@ bool zw_client_works(struct zw_client *c)
 	       *(volatile uint32_t *)((char *)c->cmd.ptr + 32768) == from + 1;
 }
 
+bool zw_client_goes_on(struct zw_client *c)
+{
+	zw_queue_destroy(c->fd, c->queue);
+	c->queue = zw_queue(c->fd, c->vm);
+	return c->queue && zw_client_works(c);
+}
+
 bool zw_fresh_client_works(unsigned int tries)
 {
 	for (unsigned int i = 0; i < tries; i++) {

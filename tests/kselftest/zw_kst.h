@@ -96,6 +96,8 @@ int zw_client_run(struct zw_client *c, uint32_t from);
 int zw_client_submit(struct zw_client *c, uint32_t from, uint64_t result_va);
 /* A fill of a client's runs well, and did what it was to do. */
 bool zw_client_works(struct zw_client *c);
+/* The same with a new queue on its VM, in place of one that failed. */
+bool zw_client_goes_on(struct zw_client *c);
 /* A new client can be made, and works, at the latest at that try; they are 100 ms apart. */
 bool zw_fresh_client_works(unsigned int tries);
 #define PATIENT_TRIES 300

@@ -83,7 +83,7 @@ static void emit_packet(struct pair *p, unsigned int opcode, enum place place)
 	}
 }
 
-/* y = norm(x), c = y w: the second finds what the first wrote on the chip. rows: of the first; NULL: none said. */
+/* y = norm(x), c = y w: the second finds what the first wrote on the chip. */
 struct chain {
 	struct zw_pkt_rmsnorm norm;
 	struct zw_pkt_gemm gemm;
