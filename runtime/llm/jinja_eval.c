@@ -471,7 +471,7 @@ static __attribute__((noinline)) int eval_call(struct jctx *c, const struct jnod
 {
 	struct jval v;
 	struct jargs *a = jarena_alloc(&c->arena, sizeof(*a));
-	bool is;
+	bool is = false;
 	int ret = a ? jinja_eval(c, n->a, &v)
 		    : jfail(c, -EFBIG, "rendering takes more memory than is allowed");
 

@@ -56,7 +56,8 @@ static void request(struct side *s, uint32_t type, const void *payload, size_t l
 	struct zw_msg m = {.type = type, .seq = ++s->requests}, r;
 	uint32_t next = ++s->replies;
 
-	memcpy(m.payload, payload, len);
+	if (len)
+		memcpy(m.payload, payload, len);
 	put(s, H2F + m.seq % ZW_MBOX_SLOTS * sizeof(m), &m, sizeof(m));
 	w32(s->e, ZW_REG_MBOX_DOORBELL, 1);
 	WAIT_FOR((get(s, &r, F2H + next % ZW_MBOX_SLOTS * sizeof(r), sizeof(r)), r.seq == next));
