@@ -22,7 +22,7 @@
 /* Bounds of what a level may choose, for arrays of the kernels. */
 #define ZW_TILE_MAX_ROWS   16 /* rows of A in a tile */
 #define ZW_TILE_MAX_COLS   8  /* rows of W in a tile */
-#define ZW_DIRECT_MAX_ROWS 8  /* rows of A in a direct product */
+#define ZW_DIRECT_MAX_ROWS 16 /* rows of A in a direct product */
 #define ZW_DIRECT_MAX_COLS 8
 #define ZW_DIRECT_OUT      (ZW_DIRECT_MAX_ROWS * ZW_DIRECT_MAX_COLS)
 #define ZW_WEIGH_MAX_ROWS  4
