@@ -16,7 +16,6 @@
 #include <linux/kref.h>
 #include <linux/scatterlist.h>
 #include <linux/timekeeping.h>
-#include <linux/utsname.h>
 #include <linux/vmalloc.h>
 
 #include <drm/drm_drv.h>
@@ -24,7 +23,6 @@
 #include <drm/drm_print.h>
 
 #include "drm/zhenwu_accel.h"
-#include "zhenwu/zw_fw.h"
 #include "zhenwu_coredump.h"
 #include "zhenwu_device.h"
 #include "zhenwu_drv.h"
@@ -32,23 +30,11 @@
 #include "zhenwu_job.h"
 #include "zhenwu_pt.h"
 #include "zhenwu_queue.h"
-#include "zhenwu_reset.h"
+#include "zhenwu_snapshot.h"
 #include "zhenwu_vm.h"
 
-#define ZHENWU_COREDUMP_VERSION	1
-
-/* What there is room for; the dump says how much there was. */
-#define ZHENWU_SNAP_QUEUES	256
-#define ZHENWU_SNAP_SLOTS	64
-#define ZHENWU_SNAP_MAPS	1024
-#define ZHENWU_SNAP_CMD_BYTES	(256u << 10)
-
 /* Registers in a dump, in its order. */
-static const struct {
-	const char *name;
-	u32 reg;
-	bool wide;
-} zhenwu_coredump_regs[] = {
+const struct zhenwu_snap_reg zhenwu_snap_regs[ZHENWU_SNAP_REGS] = {
 	{ "magic", ZW_REG_MAGIC },
 	{ "reset_status", ZW_REG_RESET_STATUS },
 	{ "boot_status", ZW_REG_BOOT_STATUS },
@@ -70,177 +56,6 @@ static const struct {
 	{ "settled_ps", ZW_PMU_SETTLED_PS, true },
 };
 
-/**
- * struct zhenwu_snap_queue - a queue, whoever it belongs to
- */
-struct zhenwu_snap_queue {
-	/** @hw_id: Number of the device for it. */
-	u32 hw_id;
-	/** @vm: Number of its VM. */
-	u32 vm;
-	/** @priority: &enum drm_zhenwu_queue_priority. */
-	u32 priority;
-	/** @state: &enum drm_zhenwu_queue_state_flags. */
-	u32 state;
-	/** @fw_state: &enum zw_queue_state when the firmware was last asked. */
-	u32 fw_state;
-	/** @seqno: Last job put into the ring. */
-	u64 seqno;
-	/** @completed: Last job that ended. */
-	u64 completed;
-	/** @user: Is a user-mode queue. */
-	bool user;
-};
-
-/**
- * struct zhenwu_snap_map - a mapping of the VM
- */
-struct zhenwu_snap_map {
-	/** @va: Address. */
-	u64 va;
-	/** @range: Bytes. */
-	u64 range;
-	/** @offset: Where in the buffer it starts. */
-	u64 offset;
-	/** @size: Bytes of the buffer. */
-	u64 size;
-	/** @placement: DRM_ZHENWU_BO_HBM or DRM_ZHENWU_BO_SYSTEM. */
-	u32 placement;
-	/** @readonly: The device may not write. */
-	bool readonly;
-};
-
-/**
- * struct zhenwu_snapshot - a failure, as it was found
- */
-struct zhenwu_snapshot {
-	/** @zdev: Device. */
-	struct zhenwu_device *zdev;
-
-	/** @busy: Somebody fills it, or @work has not come to its end. */
-	atomic_t busy;
-
-	/** @work: Makes text of it. */
-	struct work_struct work;
-
-	/** @cause: What happened. */
-	enum zhenwu_coredump_cause cause;
-
-	/** @queue: The queue it happened to, with a reference; or NULL. */
-	struct zhenwu_queue *queue;
-
-	/** @vm: Its VM, of which this is a user, while the mappings are still to be copied. */
-	struct zhenwu_vm *vm;
-
-	/** @taken: The device's state was copied. */
-	bool taken;
-
-	/** @mapped: So were the mappings and the command buffer. */
-	bool mapped;
-
-	/** @real_ns: When, CLOCK_REALTIME. */
-	u64 real_ns;
-
-	/** @boot_ns: When, CLOCK_BOOTTIME. */
-	u64 boot_ns;
-
-	/** @state: State of the device. */
-	enum zhenwu_state state;
-
-	/** @reset_reason: &enum drm_zhenwu_reset_reason when a reset is why. */
-	u32 reset_reason;
-
-	/** @reset_count: Resets before. */
-	u32 reset_count;
-
-	/** @pci_command: PCI command register. */
-	u16 pci_command;
-
-	/** @regs: Registers. */
-	u64 regs[ARRAY_SIZE(zhenwu_coredump_regs)];
-
-	/** @shared: The firmware's shared window. */
-	__le32 shared[ZW_FW_SHARED_SIZE / 4];
-
-	/** @mbox: Mailbox rings: requests, replies. */
-	struct zw_msg mbox[2][ZW_MBOX_SLOTS];
-
-	/** @mbox_seq: Number of the last message of each. */
-	u32 mbox_seq[2];
-
-	/** @outstanding: Requests without a reply. */
-	u32 outstanding;
-
-	/** @queues: Queues of the device. */
-	struct zhenwu_snap_queue queues[ZHENWU_SNAP_QUEUES];
-
-	/** @num_queues: How many there are, which may be more. */
-	u32 num_queues;
-
-	/** @suspect: It is only one that had jobs when the device failed. */
-	bool suspect;
-
-	/** @hw_id: The queue that failed. */
-	u32 hw_id;
-
-	/** @vm_id: Its VM. */
-	u32 vm_id;
-
-	/** @seqno: Job that it failed in. */
-	u64 seqno;
-
-	/** @error: What is known of the failure. */
-	struct {
-		/** @error.status: &enum zw_job_status. */
-		u32 status;
-		/** @error.reason: &enum zw_reason or &enum zw_fault. */
-		u32 reason;
-		/** @error.packet_index: Packet. */
-		u32 packet_index;
-		/** @error.fault_va: Address of a fault. */
-		u64 fault_va;
-	} error;
-
-	/** @info: What the firmware last said of it. */
-	struct zw_msg_queue_info info;
-
-	/** @slots: Slots of its ring. */
-	u32 slots;
-
-	/** @tail: Control block: tail. */
-	u32 tail;
-
-	/** @first: Number of the first job in @ring. */
-	u64 first;
-
-	/** @num_slots: Jobs in @ring. */
-	u32 num_slots;
-
-	/** @ring: Ring entries from @first on. */
-	struct zw_ring_entry ring[ZHENWU_SNAP_SLOTS];
-
-	/** @compl: Completions of the same jobs. */
-	struct zw_completion compl[ZHENWU_SNAP_SLOTS];
-
-	/** @cmd_va: Command buffer of the job. */
-	u64 cmd_va;
-
-	/** @cmd_bytes: Its bytes. */
-	u32 cmd_bytes;
-
-	/** @cmd_taken: How many of them are in @cmd. */
-	u32 cmd_taken;
-
-	/** @cmd: Command buffer. */
-	u8 cmd[ZHENWU_SNAP_CMD_BYTES];
-
-	/** @maps: Mappings of the VM. */
-	struct zhenwu_snap_map maps[ZHENWU_SNAP_MAPS];
-
-	/** @num_maps: How many there are, which may be more. */
-	u32 num_maps;
-};
-
 /* -- first step: nothing is allocated, nobody is waited for ------------------------------------ */
 
 static void zhenwu_snap_device(struct zhenwu_snapshot *snap)
@@ -257,11 +72,11 @@ static void zhenwu_snap_device(struct zhenwu_snapshot *snap)
 								    DRM_ZHENWU_RESET_NEVER;
 	snap->reset_count = READ_ONCE(zdev->reset.count);
 	pci_read_config_word(zdev->pdev, PCI_COMMAND, &snap->pci_command);
-	for (i = 0; i < ARRAY_SIZE(zhenwu_coredump_regs); i++)
+	for (i = 0; i < ZHENWU_SNAP_REGS; i++)
 		snap->regs[i] = i && snap->regs[0] != ZW_MAGIC ? 0 :
-				zhenwu_coredump_regs[i].wide ?
-					zhenwu_read64(zdev, zhenwu_coredump_regs[i].reg) :
-					zhenwu_read32(zdev, zhenwu_coredump_regs[i].reg);
+				zhenwu_snap_regs[i].wide ?
+					zhenwu_read64(zdev, zhenwu_snap_regs[i].reg) :
+					zhenwu_read32(zdev, zhenwu_snap_regs[i].reg);
 	/* Each read of a device that is not there takes its time. */
 	if (snap->regs[0] == ZW_MAGIC)
 		for (i = 0; i < ARRAY_SIZE(snap->shared); i++)
@@ -584,231 +399,20 @@ void zhenwu_coredump_job_locked(struct zhenwu_queue *queue)
 	queue_work(zhenwu_release_wq, &snap->work);
 }
 
-/* -- second step: text ------------------------------------------------------------------------- */
-
-static const char *const zhenwu_coredump_causes[] = {
-	[ZHENWU_COREDUMP_HANG] = "hang",
-	[ZHENWU_COREDUMP_JOB] = "job",
-	[ZHENWU_COREDUMP_RESET] = "reset",
-	[ZHENWU_COREDUMP_PCI] = "pci-error",
-};
-
-static const char *const zhenwu_coredump_states[ZHENWU_STATE_COUNT] = {
-	[ZHENWU_STATE_BOOTING] = "booting",   [ZHENWU_STATE_LIVE] = "live",
-	[ZHENWU_STATE_RESETTING] = "resetting", [ZHENWU_STATE_FLR] = "flr",
-	[ZHENWU_STATE_SUSPENDED] = "suspended", [ZHENWU_STATE_WEDGED] = "wedged",
-	[ZHENWU_STATE_STOPPING] = "stopping", [ZHENWU_STATE_STOPPED] = "stopped",
-};
-
-/* Lines of four words, the last filled up with zeroes. */
-static void zhenwu_print_words(struct drm_printer *p, const void *data, u32 bytes)
-{
-	u32 at;
-
-	for (at = 0; at < bytes; at += 16) {
-		__le32 w[4] = {};
-
-		memcpy(w, data + at, min(bytes - at, 16u));
-		drm_printf(p, " %06x %08x %08x %08x %08x\n", at, le32_to_cpu(w[0]),
-			   le32_to_cpu(w[1]), le32_to_cpu(w[2]), le32_to_cpu(w[3]));
-	}
-}
-
-static void zhenwu_print_device(struct drm_printer *p, struct zhenwu_snapshot *snap)
-{
-	struct zhenwu_device *zdev = snap->zdev;
-	unsigned int i;
-
-	drm_printf(p, "zhenwu-coredump %u\n", ZHENWU_COREDUMP_VERSION);
-	drm_printf(p, "time_ns: %llu\n", snap->real_ns);
-	drm_printf(p, "boottime_ns: %llu\n", snap->boot_ns);
-	drm_printf(p, "kernel: %s\n", init_utsname()->release);
-	drm_printf(p, "driver: %u.%u\n", ZHENWU_DRIVER_MAJOR, ZHENWU_DRIVER_MINOR);
-	drm_printf(p, "pci: %s\n", pci_name(zdev->pdev));
-	drm_printf(p, "cause: %s\n", zhenwu_coredump_causes[snap->cause]);
-	drm_printf(p, "reset_reason: %s\n", zhenwu_reset_reason_name(snap->reset_reason));
-
-	drm_puts(p, "[device]\n");
-	drm_printf(p, "profile: %s\n", zdev->info.profile_name);
-	drm_printf(p, "abi: %u.%u\n", ZW_ABI_VERSION_MAJOR(zdev->info.abi_version),
-		   ZW_ABI_VERSION_MINOR(zdev->info.abi_version));
-	drm_printf(p, "firmware: %u.%u.%u\n", ZW_FW_VERSION_MAJOR(zdev->fw.version),
-		   ZW_FW_VERSION_MINOR(zdev->fw.version), ZW_FW_VERSION_PATCH(zdev->fw.version));
-	drm_printf(p, "hbm_size: %llu\n", zdev->info.hbm_size);
-	drm_printf(p, "progress_ms: %u\n", zdev->info.progress_ms);
-	drm_printf(p, "state: %s\n", zhenwu_coredump_states[snap->state]);
-	drm_printf(p, "resets: %u\n", snap->reset_count);
-	drm_printf(p, "pci_command: 0x%04x\n", snap->pci_command);
-
-	drm_puts(p, "[registers]\n");
-	for (i = 0; i < ARRAY_SIZE(zhenwu_coredump_regs); i++)
-		drm_printf(p, "%s: 0x%llx\n", zhenwu_coredump_regs[i].name, snap->regs[i]);
-}
-
-static void zhenwu_print_queues(struct drm_printer *p, struct zhenwu_snapshot *snap)
-{
-	u32 i;
-
-	drm_puts(p, "[queues]\n");
-	drm_printf(p, "total: %u\n", snap->num_queues);
-	for (i = 0; i < min(snap->num_queues, ZHENWU_SNAP_QUEUES); i++) {
-		const struct zhenwu_snap_queue *q = &snap->queues[i];
-
-		drm_printf(p,
-			   "queue: %u vm %u priority %u ring %llu completed %llu state 0x%x fw_state %u%s\n",
-			   q->hw_id, q->vm, q->priority, q->seqno, q->completed, q->state,
-			   q->fw_state, q->user ? " user" : "");
-	}
-}
-
-static void zhenwu_print_failed(struct drm_printer *p, struct zhenwu_snapshot *snap)
-{
-	u32 i;
-
-	drm_puts(p, "[failed]\n");
-	drm_printf(p, "suspect: %u\n", snap->suspect);
-	drm_printf(p, "queue: %u\n", snap->hw_id);
-	drm_printf(p, "vm: %u\n", snap->vm_id);
-	drm_printf(p, "job: %llu\n", snap->seqno);
-	drm_printf(p, "status: %u\n", snap->error.status);
-	drm_printf(p, "reason: %u\n", snap->error.reason);
-	drm_printf(p, "packet_index: %u\n", snap->error.packet_index);
-	drm_printf(p, "fault_va: 0x%llx\n", snap->error.fault_va);
-	drm_printf(p, "fw_state: %u\n", le32_to_cpu(snap->info.state));
-	drm_printf(p, "fw_completed: %u\n", le32_to_cpu(snap->info.completed));
-	drm_printf(p, "fw_fetched: %u\n", le32_to_cpu(snap->info.fetched));
-	drm_printf(p, "fw_packets: %u\n", le32_to_cpu(snap->info.packets_retired));
-	drm_printf(p, "fw_progress: %u\n", le32_to_cpu(snap->info.progress));
-	drm_printf(p, "slots: %u\n", snap->slots);
-	if (snap->num_slots)
-		drm_printf(p, "tail: %u\n", snap->tail);
-
-	drm_puts(p, "[ring]\n");
-	for (i = 0; i < snap->num_slots; i++) {
-		drm_printf(p, "entry: %llu\n", snap->first + i);
-		zhenwu_print_words(p, &snap->ring[i], sizeof(snap->ring[i]));
-	}
-	drm_puts(p, "[completions]\n");
-	for (i = 0; i < snap->num_slots; i++) {
-		drm_printf(p, "entry: %llu\n", snap->first + i);
-		zhenwu_print_words(p, &snap->compl[i], sizeof(snap->compl[i]));
-	}
-
-	drm_puts(p, "[commands]\n");
-	drm_printf(p, "va: 0x%llx\n", snap->cmd_va);
-	drm_printf(p, "bytes: %u\n", snap->cmd_bytes);
-	drm_printf(p, "taken: %u\n", snap->cmd_taken);
-	zhenwu_print_words(p, snap->cmd, snap->cmd_taken);
-
-	drm_puts(p, "[maps]\n");
-	drm_printf(p, "total: %u\n", snap->num_maps);
-	for (i = 0; i < min(snap->num_maps, ZHENWU_SNAP_MAPS); i++) {
-		const struct zhenwu_snap_map *map = &snap->maps[i];
-
-		drm_printf(p, "map: 0x%llx 0x%llx %s %s offset 0x%llx of 0x%llx\n", map->va,
-			   map->range, map->readonly ? "r-" : "rw",
-			   map->placement == DRM_ZHENWU_BO_HBM ? "hbm" : "system", map->offset,
-			   map->size);
-	}
-}
-
-static void zhenwu_print_mailbox(struct drm_printer *p, struct zhenwu_snapshot *snap)
-{
-	static const char *const names[] = { "requests", "replies" };
-	unsigned int ring, i;
-
-	for (ring = 0; ring < 2; ring++) {
-		drm_printf(p, "[%s]\n", names[ring]);
-		drm_printf(p, "seq: %u\n", snap->mbox_seq[ring]);
-		if (!ring)
-			drm_printf(p, "outstanding: %u\n", snap->outstanding);
-		for (i = 0; i < ZW_MBOX_SLOTS; i++) {
-			/* Oldest first. */
-			u32 slot = (snap->mbox_seq[ring] + 1 + i) % ZW_MBOX_SLOTS;
-			const struct zw_msg *msg = &snap->mbox[ring][slot];
-
-			if (!msg->seq)
-				continue;
-			drm_printf(p, "slot: %u\n", slot);
-			zhenwu_print_words(p, msg, sizeof(*msg));
-		}
-	}
-}
-
-/* Everything in the window was written by the firmware and is bounded before use. */
-static void zhenwu_print_log(struct drm_printer *p, struct zhenwu_snapshot *snap)
-{
-	const struct zw_fw_shared *sh = (const void *)snap->shared;
-	const u8 *win = (const void *)snap->shared;
-	u32 off = le32_to_cpu(sh->log_offset), size = le32_to_cpu(sh->log_size);
-	u32 head = le32_to_cpu(sh->log_head), i;
-	char line[100];
-	u32 len = 0;
-
-	drm_puts(p, "[log]\n");
-	if (le32_to_cpu(sh->magic) != ZW_FW_SHARED_MAGIC || !is_power_of_2(size) ||
-	    off > ZW_FW_SHARED_SIZE || size > ZW_FW_SHARED_SIZE - off) {
-		drm_puts(p, "valid: 0\n");
-		return;
-	}
-	drm_puts(p, "valid: 1\n");
-	drm_printf(p, "jobs_done: %u\n", le32_to_cpu(sh->jobs_done));
-	drm_printf(p, "jobs_failed: %u\n", le32_to_cpu(sh->jobs_failed));
-	drm_printf(p, "messages: %u\n", le32_to_cpu(sh->messages));
-	drm_printf(p, "loops: %u\n", le32_to_cpu(sh->loops));
-	for (i = head < size ? 0 : head - size; i != head; i++) {
-		char c = win[off + (i & (size - 1))];
-
-		if (c != '\n')
-			line[len++] = c >= ' ' && c < 0x7f ? c : '.';
-		if (c == '\n' || len == sizeof(line) - 1 || i + 1 == head) {
-			line[len] = '\0';
-			drm_printf(p, "|%s\n", line);
-			len = 0;
-		}
-	}
-}
-
-/* Longest text of a snapshot. */
-static size_t zhenwu_coredump_room(const struct zhenwu_snapshot *snap)
-{
-	const size_t word_line = 48, line = 128;
-
-	return 100 * line + min(snap->num_queues, ZHENWU_SNAP_QUEUES) * line +
-	       snap->num_slots * 2 * (line + 4 * word_line) +
-	       (snap->cmd_taken / 16 + 1) * word_line +
-	       min(snap->num_maps, ZHENWU_SNAP_MAPS) * line +
-	       2 * ZW_MBOX_SLOTS * (line + 4 * word_line) + 3 * ZW_FW_SHARED_SIZE;
-}
+/* -- second step: text (zhenwu_coredump_print.c) ----------------------------------------------- */
 
 static void zhenwu_coredump_give(struct zhenwu_snapshot *snap)
 {
 	struct zhenwu_device *zdev = snap->zdev;
-	struct drm_print_iterator it = {};
-	struct drm_printer p;
-	size_t room = zhenwu_coredump_room(snap);
-	void *text = vzalloc(room);
+	size_t len;
+	void *text = zhenwu_coredump_print(snap, &len);
 
 	if (!text)
 		return;
-	it.data = text;
-	it.remain = room;
-	p = drm_coredump_printer(&it);
-	zhenwu_print_device(&p, snap);
-	zhenwu_print_queues(&p, snap);
-	if (snap->queue)
-		zhenwu_print_failed(&p, snap);
-	zhenwu_print_mailbox(&p, snap);
-	zhenwu_print_log(&p, snap);
-	drm_puts(&p, "[end]\n");
-	if (WARN_ON_ONCE(it.remain <= 0)) {
-		vfree(text);
-		return;
-	}
 	drm_info(&zdev->drm, "state at the failure (%s) is in /sys/class/devcoredump, unless an older one is\n",
-		 zhenwu_coredump_causes[snap->cause]);
+		 zhenwu_coredump_cause_name(snap->cause));
 	/* Frees it, when it was read or there is an older one. */
-	dev_coredumpv(zdev->drm.dev, text, room - it.remain, GFP_KERNEL);
+	dev_coredumpv(zdev->drm.dev, text, len, GFP_KERNEL);
 }
 
 static void zhenwu_coredump_work(struct work_struct *work)
