@@ -3,9 +3,7 @@
  * Errors of the device's memory: the firmware's events, what is done about them, and counters.
  */
 
-#include <linux/device.h>
 #include <linux/jiffies.h>
-#include <linux/sysfs.h>
 
 #include <drm/drm_print.h>
 
@@ -14,6 +12,7 @@
 #include "zhenwu_hbm.h"
 #include "zhenwu_ipc.h"
 #include "zhenwu_ras.h"
+#include "zhenwu_sysfs.h"
 
 /* Shortest time between two messages that allow more events. */
 #define ZHENWU_RAS_REFILL_MS	100
@@ -199,57 +198,21 @@ int zhenwu_ras_start(struct zhenwu_device *zdev)
 
 /* -- sysfs ------------------------------------------------------------------------------------ */
 
-static ssize_t zhenwu_ras_emit(struct device *dev, const u64 *counter, char *buf)
+static u64 zhenwu_ras_read(struct zhenwu_device *zdev, const u64 *counter)
 {
-	struct zhenwu_device *zdev = dev_get_drvdata(dev);
 	u64 n;
 
 	spin_lock_irq(&zdev->ras.lock);
 	n = *counter;
 	spin_unlock_irq(&zdev->ras.lock);
-	return sysfs_emit(buf, "%llu\n", n);
+	return n;
 }
 
-static struct zhenwu_ras *zhenwu_ras_of(struct device *dev)
-{
-	struct zhenwu_device *zdev = dev_get_drvdata(dev);
-
-	return &zdev->ras;
-}
-
-static ssize_t corrected_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	return zhenwu_ras_emit(dev, &zhenwu_ras_of(dev)->corrected, buf);
-}
-static DEVICE_ATTR_RO(corrected);
-
-static ssize_t uncorrectable_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	return zhenwu_ras_emit(dev, &zhenwu_ras_of(dev)->uncorrectable, buf);
-}
-static DEVICE_ATTR_RO(uncorrectable);
-
-static ssize_t dropped_events_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	return zhenwu_ras_emit(dev, &zhenwu_ras_of(dev)->dropped, buf);
-}
-static DEVICE_ATTR_RO(dropped_events);
-
-static ssize_t retired_pages_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	struct zhenwu_device *zdev = dev_get_drvdata(dev);
-
-	return sysfs_emit(buf, "%u\n", READ_ONCE(zdev->hbm.bad.retired));
-}
-static DEVICE_ATTR_RO(retired_pages);
-
-static ssize_t failed_pages_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	struct zhenwu_device *zdev = dev_get_drvdata(dev);
-
-	return sysfs_emit(buf, "%u\n", READ_ONCE(zdev->hbm.bad.count));
-}
-static DEVICE_ATTR_RO(failed_pages);
+ZHENWU_ATTR_RO(corrected, "%llu", zhenwu_ras_read(zdev, &zdev->ras.corrected));
+ZHENWU_ATTR_RO(uncorrectable, "%llu", zhenwu_ras_read(zdev, &zdev->ras.uncorrectable));
+ZHENWU_ATTR_RO(dropped_events, "%llu", zhenwu_ras_read(zdev, &zdev->ras.dropped));
+ZHENWU_ATTR_RO(retired_pages, "%u", READ_ONCE(zdev->hbm.bad.retired));
+ZHENWU_ATTR_RO(failed_pages, "%u", READ_ONCE(zdev->hbm.bad.count));
 
 static struct attribute *zhenwu_ras_attrs[] = {
 	&dev_attr_corrected.attr,

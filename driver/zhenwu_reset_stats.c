@@ -3,12 +3,11 @@
  * Why the device was reset, and what brought it back: DEV_QUERY, and resets/ in sysfs.
  */
 
-#include <linux/device.h>
-#include <linux/sysfs.h>
 #include <linux/timekeeping.h>
 
 #include "zhenwu_device.h"
 #include "zhenwu_reset.h"
+#include "zhenwu_sysfs.h"
 
 static const char *const zhenwu_reset_reasons[ZHENWU_RESET_REASONS] = {
 	[DRM_ZHENWU_RESET_FW_STOPPED] = "fw_stopped",
@@ -110,33 +109,28 @@ void zhenwu_reset_query(struct zhenwu_device *zdev, struct drm_zhenwu_dev_resets
 	out->last_reason = stats.last_reason;
 }
 
-#define ZHENWU_RESETS_ATTR(name, value) \
-static ssize_t name##_show(struct device *dev, struct device_attribute *attr, char *buf) \
-{ \
-	struct zhenwu_reset_stats s = zhenwu_reset_stats_read(dev_get_drvdata(dev)); \
-\
-	return sysfs_emit(buf, "%llu\n", s.value); \
-} \
-static DEVICE_ATTR_RO(name)
-
-ZHENWU_RESETS_ATTR(fw_stopped, reasons[DRM_ZHENWU_RESET_FW_STOPPED]);
-ZHENWU_RESETS_ATTR(fw_silent, reasons[DRM_ZHENWU_RESET_FW_SILENT]);
-ZHENWU_RESETS_ATTR(fw_refused, reasons[DRM_ZHENWU_RESET_FW_REFUSED]);
-ZHENWU_RESETS_ATTR(queue_stuck, reasons[DRM_ZHENWU_RESET_QUEUE_STUCK]);
-ZHENWU_RESETS_ATTR(function, reasons[DRM_ZHENWU_RESET_FUNCTION]);
-ZHENWU_RESETS_ATTR(pci_error, reasons[DRM_ZHENWU_RESET_PCI_ERROR]);
-ZHENWU_RESETS_ATTR(warm, rungs[DRM_ZHENWU_RESET_WARM]);
-ZHENWU_RESETS_ATTR(cold, rungs[DRM_ZHENWU_RESET_COLD]);
-ZHENWU_RESETS_ATTR(flr, rungs[DRM_ZHENWU_RESET_FLR]);
-ZHENWU_RESETS_ATTR(lost, rungs[DRM_ZHENWU_RESET_LOST]);
-
-static ssize_t last_reason_show(struct device *dev, struct device_attribute *attr, char *buf)
+static u64 zhenwu_resets_for(struct zhenwu_device *zdev, enum drm_zhenwu_reset_reason reason)
 {
-	struct zhenwu_reset_stats s = zhenwu_reset_stats_read(dev_get_drvdata(dev));
-
-	return sysfs_emit(buf, "%s\n", zhenwu_reset_reason_name(s.last_reason));
+	return zhenwu_reset_stats_read(zdev).reasons[reason];
 }
-static DEVICE_ATTR_RO(last_reason);
+
+static u64 zhenwu_resets_by(struct zhenwu_device *zdev, enum drm_zhenwu_reset_rung rung)
+{
+	return zhenwu_reset_stats_read(zdev).rungs[rung];
+}
+
+ZHENWU_ATTR_RO(fw_stopped, "%llu", zhenwu_resets_for(zdev, DRM_ZHENWU_RESET_FW_STOPPED));
+ZHENWU_ATTR_RO(fw_silent, "%llu", zhenwu_resets_for(zdev, DRM_ZHENWU_RESET_FW_SILENT));
+ZHENWU_ATTR_RO(fw_refused, "%llu", zhenwu_resets_for(zdev, DRM_ZHENWU_RESET_FW_REFUSED));
+ZHENWU_ATTR_RO(queue_stuck, "%llu", zhenwu_resets_for(zdev, DRM_ZHENWU_RESET_QUEUE_STUCK));
+ZHENWU_ATTR_RO(function, "%llu", zhenwu_resets_for(zdev, DRM_ZHENWU_RESET_FUNCTION));
+ZHENWU_ATTR_RO(pci_error, "%llu", zhenwu_resets_for(zdev, DRM_ZHENWU_RESET_PCI_ERROR));
+ZHENWU_ATTR_RO(warm, "%llu", zhenwu_resets_by(zdev, DRM_ZHENWU_RESET_WARM));
+ZHENWU_ATTR_RO(cold, "%llu", zhenwu_resets_by(zdev, DRM_ZHENWU_RESET_COLD));
+ZHENWU_ATTR_RO(flr, "%llu", zhenwu_resets_by(zdev, DRM_ZHENWU_RESET_FLR));
+ZHENWU_ATTR_RO(lost, "%llu", zhenwu_resets_by(zdev, DRM_ZHENWU_RESET_LOST));
+ZHENWU_ATTR_RO(last_reason, "%s",
+	       zhenwu_reset_reason_name(zhenwu_reset_stats_read(zdev).last_reason));
 
 static struct attribute *zhenwu_resets_attrs[] = {
 	&dev_attr_fw_stopped.attr,

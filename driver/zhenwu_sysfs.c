@@ -3,14 +3,35 @@
  * sysfs attributes of the PCI function.
  */
 
-#include <linux/device.h>
 #include <linux/math64.h>
-#include <linux/sysfs.h>
 
 #include "zhenwu/zw_fw.h"
 #include "zhenwu_device.h"
 #include "zhenwu_sysfs.h"
 
+static const char *zhenwu_health(struct zhenwu_device *zdev)
+{
+	switch (zhenwu_device_state(zdev)) {
+	case ZHENWU_STATE_BOOTING:
+		return "booting";
+	case ZHENWU_STATE_LIVE:
+		/* Pages of HBM that could not be taken out of use yet, or not at all. */
+		if (READ_ONCE(zdev->hbm.bad.count) != READ_ONCE(zdev->hbm.bad.retired))
+			return "degraded";
+		return "ok";
+	case ZHENWU_STATE_RESETTING:
+	case ZHENWU_STATE_FLR:
+		return "resetting";
+	case ZHENWU_STATE_SUSPENDED:
+		return "suspended";
+	case ZHENWU_STATE_WEDGED:
+		return "lost";
+	default:
+		return "removed";
+	}
+}
+
+/* Read once: a reset may boot another one meanwhile. */
 static ssize_t fw_version_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	struct zhenwu_device *zdev = dev_get_drvdata(dev);
@@ -21,101 +42,17 @@ static ssize_t fw_version_show(struct device *dev, struct device_attribute *attr
 }
 static DEVICE_ATTR_RO(fw_version);
 
-static ssize_t profile_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	struct zhenwu_device *zdev = dev_get_drvdata(dev);
-
-	return sysfs_emit(buf, "%s\n", zdev->info.profile_name);
-}
-static DEVICE_ATTR_RO(profile);
-
-static ssize_t reset_count_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	struct zhenwu_device *zdev = dev_get_drvdata(dev);
-
-	return sysfs_emit(buf, "%u\n", READ_ONCE(zdev->reset.count));
-}
-static DEVICE_ATTR_RO(reset_count);
-
-static ssize_t abi_version_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	struct zhenwu_device *zdev = dev_get_drvdata(dev);
-	u32 v = zdev->info.abi_version;
-
-	return sysfs_emit(buf, "%u.%u\n", ZW_ABI_VERSION_MAJOR(v), ZW_ABI_VERSION_MINOR(v));
-}
-static DEVICE_ATTR_RO(abi_version);
-
-static ssize_t driver_version_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	return sysfs_emit(buf, "%u.%u\n", ZHENWU_DRIVER_MAJOR, ZHENWU_DRIVER_MINOR);
-}
-static DEVICE_ATTR_RO(driver_version);
-
-static ssize_t uuid_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	struct zhenwu_device *zdev = dev_get_drvdata(dev);
-
-	return sysfs_emit(buf, "%pUb\n", zdev->info.uuid);
-}
-static DEVICE_ATTR_RO(uuid);
-
-static ssize_t num_links_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	struct zhenwu_device *zdev = dev_get_drvdata(dev);
-
-	return sysfs_emit(buf, "%u\n", zdev->info.num_links);
-}
-static DEVICE_ATTR_RO(num_links);
-
-static ssize_t hbm_total_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	struct zhenwu_device *zdev = dev_get_drvdata(dev);
-
-	return sysfs_emit(buf, "%llu\n", zdev->info.hbm_size);
-}
-static DEVICE_ATTR_RO(hbm_total);
-
-static ssize_t hbm_used_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	struct zhenwu_device *zdev = dev_get_drvdata(dev);
-
-	return sysfs_emit(buf, "%llu\n", zdev->info.hbm_size - zhenwu_hbm_free_bytes(zdev));
-}
-static DEVICE_ATTR_RO(hbm_used);
-
-static ssize_t busy_time_us_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	struct zhenwu_device *zdev = dev_get_drvdata(dev);
-
-	return sysfs_emit(buf, "%llu\n", div_u64(zhenwu_usage_busy_ns(zdev), NSEC_PER_USEC));
-}
-static DEVICE_ATTR_RO(busy_time_us);
-
-static ssize_t health_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	struct zhenwu_device *zdev = dev_get_drvdata(dev);
-
-	switch (zhenwu_device_state(zdev)) {
-	case ZHENWU_STATE_BOOTING:
-		return sysfs_emit(buf, "booting\n");
-	case ZHENWU_STATE_LIVE:
-		/* Pages of HBM that could not be taken out of use yet, or not at all. */
-		if (READ_ONCE(zdev->hbm.bad.count) != READ_ONCE(zdev->hbm.bad.retired))
-			return sysfs_emit(buf, "degraded\n");
-		return sysfs_emit(buf, "ok\n");
-	case ZHENWU_STATE_RESETTING:
-	case ZHENWU_STATE_FLR:
-		return sysfs_emit(buf, "resetting\n");
-	case ZHENWU_STATE_SUSPENDED:
-		return sysfs_emit(buf, "suspended\n");
-	case ZHENWU_STATE_WEDGED:
-		return sysfs_emit(buf, "lost\n");
-	default:
-		return sysfs_emit(buf, "removed\n");
-	}
-}
-static DEVICE_ATTR_RO(health);
+ZHENWU_ATTR_RO(abi_version, "%u.%u", ZW_ABI_VERSION_MAJOR(zdev->info.abi_version),
+	       ZW_ABI_VERSION_MINOR(zdev->info.abi_version));
+ZHENWU_ATTR_RO(busy_time_us, "%llu", div_u64(zhenwu_usage_busy_ns(zdev), NSEC_PER_USEC));
+ZHENWU_ATTR_RO(driver_version, "%u.%u", ZHENWU_DRIVER_MAJOR, ZHENWU_DRIVER_MINOR);
+ZHENWU_ATTR_RO(hbm_total, "%llu", zdev->info.hbm_size);
+ZHENWU_ATTR_RO(hbm_used, "%llu", zdev->info.hbm_size - zhenwu_hbm_free_bytes(zdev));
+ZHENWU_ATTR_RO(health, "%s", zhenwu_health(zdev));
+ZHENWU_ATTR_RO(num_links, "%u", zdev->info.num_links);
+ZHENWU_ATTR_RO(profile, "%s", zdev->info.profile_name);
+ZHENWU_ATTR_RO(reset_count, "%u", READ_ONCE(zdev->reset.count));
+ZHENWU_ATTR_RO(uuid, "%pUb", zdev->info.uuid);
 
 static struct attribute *zhenwu_sysfs_attrs[] = {
 	&dev_attr_abi_version.attr,
