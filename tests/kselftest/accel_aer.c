@@ -10,8 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-#include "zw_kst.h"
+#include "zw_faults.h"
 
 FIXTURE(aer)
 {
@@ -36,28 +35,20 @@ FIXTURE_SETUP(aer)
 {
 	char path[400], text[1024];
 
-	if (!zw_client_open(&self->c)) {
-		if (self->c.fd < 0)
-			SKIP(return, KSFT_SKIP_NO_DEVICE);
-		ASSERT_TRUE(false) TH_LOG("cannot make a client");
-	}
-	if (geteuid() != 0)
-		SKIP(return, "needs root");
-	if (!zw_has_host())
-		SKIP(return, "not in the test VM");
-	ASSERT_EQ(0, zw_pci_path(self->pci, sizeof(self->pci)));
+	const char *why = zw_faults_open(_metadata, &self->c, &self->other, self->pci);
+
+	if (why)
+		SKIP(return, "%s", why);
 	snprintf(path, sizeof(path), "%s/aer_dev_fatal", self->pci);
 	if (zw_read_file(path, text, sizeof(text)))
 		SKIP(return, "a kernel without CONFIG_PCIEAER");
 	if (!ports())
 		SKIP(return, "the firmware keeps errors of PCI Express (needs CONFIG_PCIEASPM)");
-	ASSERT_TRUE(zw_client_open(&self->other));
 }
 
 FIXTURE_TEARDOWN(aer)
 {
-	zw_client_close(&self->other);
-	zw_client_close(&self->c);
+	zw_faults_close(&self->c, &self->other);
 }
 
 static int inject(const char *error)
@@ -93,19 +84,6 @@ static bool seen_one_more(const char *pci, const char *kind, unsigned long befor
 	for (int i = 0; i < 300 && seen(pci, kind) == before; i++)
 		usleep(100000);
 	return seen(pci, kind) == before + 1;
-}
-
-static struct drm_zhenwu_dev_resets resets(int fd)
-{
-	struct drm_zhenwu_dev_resets r = {0};
-	struct drm_zhenwu_dev_query q = {
-		.type = DRM_ZHENWU_DEV_QUERY_RESETS,
-		.size = sizeof(r),
-		.pointer = (uintptr_t)&r,
-	};
-
-	zw_ioctl(fd, DRM_IOCTL_ZHENWU_DEV_QUERY, &q);
-	return r;
 }
 
 /* The device goes on: jobs that run are not touched. */
@@ -146,7 +124,7 @@ TEST_F_TIMEOUT(aer, fatal, 600)
 	struct zw_client *c = &self->c;
 
 	for (int i = 0; i < 3; i++) {
-		struct drm_zhenwu_dev_resets was = resets(c->fd), is;
+		struct drm_zhenwu_dev_resets was = zw_resets(c->fd), is;
 		struct drm_zhenwu_vm_get_state vm;
 		struct zw_client load;
 
@@ -159,7 +137,7 @@ TEST_F_TIMEOUT(aer, fatal, 600)
 		vm = (struct drm_zhenwu_vm_get_state){.vm_id = load.vm};
 		ASSERT_EQ(0, zw_ioctl(load.fd, DRM_IOCTL_ZHENWU_VM_GET_STATE, &vm));
 		EXPECT_EQ(DRM_ZHENWU_VM_STATE_UNUSABLE, vm.state);
-		is = resets(c->fd);
+		is = zw_resets(c->fd);
 		EXPECT_EQ(was.reasons[DRM_ZHENWU_RESET_PCI_ERROR] + 1,
 			  is.reasons[DRM_ZHENWU_RESET_PCI_ERROR]);
 		EXPECT_EQ(was.rungs[DRM_ZHENWU_RESET_FLR] + 1, is.rungs[DRM_ZHENWU_RESET_FLR]);
@@ -179,7 +157,7 @@ TEST_F_TIMEOUT(aer, interrupts_after_a_fatal_one, 240)
 	ASSERT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 	/* The recovery may only be about to begin. */
 	for (int i = 0; i < 300; i++) {
-		if (resets(self->c.fd).last_reason == DRM_ZHENWU_RESET_PCI_ERROR)
+		if (zw_resets(self->c.fd).last_reason == DRM_ZHENWU_RESET_PCI_ERROR)
 			break;
 		usleep(100000);
 	}

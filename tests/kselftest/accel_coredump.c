@@ -17,8 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-#include "zw_kst.h"
+#include "zw_faults.h"
 
 #define CLASS         "/sys/class/devcoredump"
 #define TIMEOUT_PARAM "/sys/module/zhenwu/parameters/job_timeout_ms"
@@ -28,6 +27,7 @@
 FIXTURE(coredump)
 {
 	struct zw_client c, other;
+	char pci[300];
 	struct zw_buf hbm; /* of the first client */
 };
 
@@ -102,36 +102,22 @@ static void keep(const char *text, const char *name)
 
 FIXTURE_SETUP(coredump)
 {
-	if (!zw_client_open(&self->c)) {
-		if (self->c.fd < 0)
-			SKIP(return, KSFT_SKIP_NO_DEVICE);
-		ASSERT_TRUE(false) TH_LOG("cannot make a client");
-	}
-	if (geteuid() != 0)
-		SKIP(return, "needs root");
-	if (!zw_has_host())
-		SKIP(return, "not in the test VM");
+	const char *why = zw_faults_open(_metadata, &self->c, &self->other, self->pci);
+
+	if (why)
+		SKIP(return, "%s", why);
 	if (access(CLASS, F_OK))
 		SKIP(return, "a kernel without CONFIG_DEV_COREDUMP");
-	ASSERT_TRUE(zw_client_open(&self->other));
 	ASSERT_TRUE(zw_buf(self->c.fd, self->c.vm, MIB,
 			   DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_CPU_VISIBLE, 64 * MIB, &self->hbm));
-	ASSERT_EQ(0, zw_inject("clear"));
+
 	drop_dump();
 }
 
 FIXTURE_TEARDOWN(coredump)
 {
-	if (zw_has_host())
-		zw_inject("clear");
 	drop_dump();
-	zw_client_close(&self->other);
-	zw_client_close(&self->c);
-}
-
-static int outcome(struct zw_client *c)
-{
-	return zw_fence_status_wait(c->fd, c->timeline, c->point, 3 * LONG_WAIT_NS);
+	zw_faults_close(&self->c, &self->other);
 }
 
 static int submit_fill(struct zw_client *c, uint64_t va, uint32_t pattern)
@@ -202,12 +188,12 @@ TEST_F_TIMEOUT(coredump, hang, 400)
 
 	/* Somebody else's, and not to be seen. */
 	ASSERT_EQ(0, submit_fill(o, o->cmd.va + 32768, SECRET));
-	ASSERT_EQ(1, outcome(o));
+	ASSERT_EQ(1, zw_client_outcome(o));
 	ASSERT_EQ(0, submit_fill(c, self->hbm.va, 1));
-	ASSERT_EQ(1, outcome(c));
+	ASSERT_EQ(1, zw_client_outcome(c));
 	ASSERT_EQ(0, zw_inject("hang"));
 	ASSERT_EQ(0, submit_fill(c, self->hbm.va, PATTERN));
-	ASSERT_EQ(-ETIME, outcome(c));
+	ASSERT_EQ(-ETIME, zw_client_outcome(c));
 	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
 	first = read_dump(300);
 	ASSERT_NE(NULL, first);
@@ -235,7 +221,7 @@ TEST_F_TIMEOUT(coredump, hang, 400)
 	EXPECT_TRUE(zw_client_goes_on(c));
 	ASSERT_EQ(0, zw_inject("hang"));
 	ASSERT_EQ(0, submit_fill(c, self->hbm.va, 2));
-	ASSERT_EQ(-ETIME, outcome(c));
+	ASSERT_EQ(-ETIME, zw_client_outcome(c));
 	usleep(500000);
 	second = read_dump(1);
 	ASSERT_NE(NULL, second);
@@ -248,7 +234,7 @@ TEST_F_TIMEOUT(coredump, hang, 400)
 	EXPECT_TRUE(zw_client_goes_on(c));
 	ASSERT_EQ(0, zw_inject("hang"));
 	ASSERT_EQ(0, submit_fill(c, self->hbm.va, 3));
-	ASSERT_EQ(-ETIME, outcome(c));
+	ASSERT_EQ(-ETIME, zw_client_outcome(c));
 	second = read_dump(300);
 	ASSERT_NE(NULL, second);
 	expect_whole(_metadata, second);
@@ -266,7 +252,7 @@ TEST_F_TIMEOUT(coredump, reset, 400)
 
 	ASSERT_EQ(0, zw_client_submit_stuck(o));
 	ASSERT_EQ(0, zw_inject("fw-trap"));
-	EXPECT_EQ(-ECANCELED, outcome(o));
+	EXPECT_EQ(-ECANCELED, zw_client_outcome(o));
 	text = read_dump(300);
 	ASSERT_NE(NULL, text);
 	keep(text, "reset");
@@ -284,24 +270,14 @@ TEST_F_TIMEOUT(coredump, reset, 400)
 TEST_F_TIMEOUT(coredump, job, 400)
 {
 	struct zw_client *c = &self->c;
-	uint64_t addr = 0;
+	uint64_t addr = zw_bo_address(MIB);
 	char text[128], *dump;
-	char pci[300], line[512];
-	FILE *f;
 
-	ASSERT_EQ(0, zw_pci_path(pci, sizeof(pci)));
-	snprintf(line, sizeof(line), "/sys/kernel/debug/accel/%s/bos", strrchr(pci, '/') + 1);
-	f = fopen(line, "r");
-	ASSERT_NE(NULL, f);
-	while (fgets(line, sizeof(line), f))
-		if (strtoull(line, NULL, 10) == MIB && strstr(line, " at 0x"))
-			addr = strtoull(strstr(line, " at 0x") + 4, NULL, 16);
-	fclose(f);
 	ASSERT_NE(0, addr);
 	snprintf(text, sizeof(text), "ecc-uncorrected=%#llx", (unsigned long long)addr);
 	ASSERT_EQ(0, zw_inject(text));
 	ASSERT_EQ(0, submit_fill(c, self->hbm.va, PATTERN));
-	EXPECT_EQ(-EIO, outcome(c));
+	EXPECT_EQ(-EIO, zw_client_outcome(c));
 	dump = read_dump(300);
 	ASSERT_NE(NULL, dump);
 	keep(dump, "job");
@@ -323,18 +299,18 @@ TEST_F_TIMEOUT(coredump, not_for_bad_jobs, 240)
 	uint32_t from;
 
 	ASSERT_EQ(0, submit_fill(c, 0x123456789000, PATTERN));
-	EXPECT_EQ(-EIO, outcome(c));
+	EXPECT_EQ(-EIO, zw_client_outcome(c));
 	EXPECT_TRUE(zw_client_goes_on(c));
 	from = c->pos;
 	zw_put_raw(c->cmd.ptr, &c->pos, 0xfff0, 64);
 	ASSERT_EQ(0, zw_client_submit(c, from, 0));
-	EXPECT_EQ(-EIO, outcome(c));
+	EXPECT_EQ(-EIO, zw_client_outcome(c));
 	/* Nor does one that waits for what nobody will do. */
 	EXPECT_TRUE(zw_client_goes_on(c));
 	ASSERT_EQ(0, zw_read_file(TIMEOUT_PARAM, timeout, sizeof(timeout)));
 	ASSERT_EQ(0, zw_write_file(TIMEOUT_PARAM, "2000"));
 	EXPECT_EQ(0, zw_client_submit_stuck(c));
-	EXPECT_EQ(-ETIME, outcome(c));
+	EXPECT_EQ(-ETIME, zw_client_outcome(c));
 	EXPECT_EQ(0, zw_write_file(TIMEOUT_PARAM, timeout));
 	usleep(500000);
 	EXPECT_EQ(NULL, read_dump(1));
@@ -364,7 +340,7 @@ TEST_F_TIMEOUT(coredump, not_imported_memory, 400)
 	zw_put_fill(mem, &pos, self->hbm.va, 4, PATTERN);
 	ASSERT_EQ(0, zw_inject("hang"));
 	ASSERT_EQ(0, zw_submit(c->fd, c->queue, 256 * MIB, pos, 0, c->timeline, ++c->point));
-	ASSERT_EQ(-ETIME, outcome(c));
+	ASSERT_EQ(-ETIME, zw_client_outcome(c));
 	text = read_dump(300);
 	ASSERT_NE(NULL, text);
 	expect_whole(_metadata, text);
@@ -381,21 +357,21 @@ TEST_F_TIMEOUT(coredump, not_imported_memory, 400)
 TEST_F_TIMEOUT(coredump, stays_after_unbind, 400)
 {
 	struct zw_client *c = &self->c;
-	char pci[300], *text;
+	const char *bdf = strrchr(self->pci, '/') + 1;
+	char *text;
 
 	ASSERT_EQ(0, zw_inject("hang"));
 	ASSERT_EQ(0, submit_fill(c, self->hbm.va, PATTERN));
-	ASSERT_EQ(-ETIME, outcome(c));
+	ASSERT_EQ(-ETIME, zw_client_outcome(c));
 	text = read_dump(300);
 	ASSERT_NE(NULL, text);
 	free(text);
-	ASSERT_EQ(0, zw_pci_path(pci, sizeof(pci)));
-	ASSERT_EQ(0, zw_write_file("/sys/bus/pci/drivers/zhenwu/unbind", strrchr(pci, '/') + 1));
+	ASSERT_EQ(0, zw_write_file("/sys/bus/pci/drivers/zhenwu/unbind", bdf));
 	text = read_dump(1);
 	ASSERT_NE(NULL, text);
 	expect_whole(_metadata, text);
 	free(text);
-	ASSERT_EQ(0, zw_write_file("/sys/bus/pci/drivers/zhenwu/bind", strrchr(pci, '/') + 1));
+	ASSERT_EQ(0, zw_write_file("/sys/bus/pci/drivers/zhenwu/bind", bdf));
 	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }
 

@@ -10,8 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-#include "zw_kst.h"
+#include "zw_faults.h"
 
 #define DRIVER    "/sys/bus/pci/drivers/zhenwu/"
 /* In debugfs, before how much it is. */
@@ -29,29 +28,18 @@ FIXTURE(inject)
 
 FIXTURE_SETUP(inject)
 {
-	if (!zw_client_open(&self->c)) {
-		if (self->c.fd < 0)
-			SKIP(return, KSFT_SKIP_NO_DEVICE);
-		ASSERT_TRUE(false) TH_LOG("cannot make a client");
-	}
-	if (geteuid() != 0)
-		SKIP(return, "needs root");
-	if (!zw_has_host())
-		SKIP(return, "not in the test VM");
-	ASSERT_TRUE(zw_client_open(&self->other));
+	const char *why = zw_faults_open(_metadata, &self->c, &self->other, self->pci);
+
+	if (why)
+		SKIP(return, "%s", why);
 	ASSERT_TRUE(zw_buf(self->c.fd, self->c.vm, DATA_SIZE, DRM_ZHENWU_BO_SYSTEM, 64 * MIB,
 			   &self->data));
-	ASSERT_EQ(0, zw_pci_path(self->pci, sizeof(self->pci)));
 	self->bdf = strrchr(self->pci, '/') + 1;
-	ASSERT_EQ(0, zw_inject("clear"));
 }
 
 FIXTURE_TEARDOWN(inject)
 {
-	if (zw_has_host())
-		zw_inject("clear");
-	zw_client_close(&self->other);
-	zw_client_close(&self->c);
+	zw_faults_close(&self->c, &self->other);
 }
 
 /* One job that fills 4 bytes at va. */
@@ -63,41 +51,12 @@ static int submit_fill(struct zw_client *c, uint64_t va)
 	return zw_client_submit(c, from, 0);
 }
 
-/* How the last job of a client ended; 0: it did not. */
-static int outcome(struct zw_client *c)
-{
-	return zw_fence_status_wait(c->fd, c->timeline, c->point, 3 * LONG_WAIT_NS);
-}
-
 static struct drm_zhenwu_queue_get_state state(struct zw_client *c)
 {
 	struct drm_zhenwu_queue_get_state st = {0};
 
 	zw_queue_state(c->fd, c->queue, &st);
 	return st;
-}
-
-/*
- * HBM or DMA address of the start of a buffer of this size, which no other has; 0 when the kernel
- * does not say. DMA addresses are whatever the device uses, with an IOMMU or without.
- */
-static uint64_t address_of(const char *bdf, uint64_t size)
-{
-	char path[320], line[512];
-	uint64_t addr = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/sys/kernel/debug/accel/%s/bos", bdf);
-	f = fopen(path, "r");
-	while (f && fgets(line, sizeof(line), f)) {
-		char *at = strstr(line, " at 0x");
-
-		if (at && strtoull(line, NULL, 10) == size)
-			addr = strtoull(at + 4, NULL, 16);
-	}
-	if (f)
-		fclose(f);
-	return addr;
 }
 
 /*
@@ -112,10 +71,10 @@ TEST_F_TIMEOUT(inject, engine_hang, 400)
 	ASSERT_EQ(0, zw_inject("hang"));
 	ASSERT_EQ(0, submit_fill(c, self->data.va));
 	ASSERT_EQ(0, submit_fill(o, o->cmd.va + 32768));
-	hung = outcome(c) == -ETIME ? c : o;
+	hung = zw_client_outcome(c) == -ETIME ? c : o;
 	well = hung == c ? o : c;
-	EXPECT_EQ(-ETIME, outcome(hung));
-	EXPECT_EQ(1, outcome(well));
+	EXPECT_EQ(-ETIME, zw_client_outcome(hung));
+	EXPECT_EQ(1, zw_client_outcome(well));
 	EXPECT_TRUE(state(hung).state & DRM_ZHENWU_QUEUE_STATE_TIMEDOUT);
 	EXPECT_EQ(0, state(well).state);
 	EXPECT_EQ(count, zw_reset_count(c));
@@ -132,7 +91,7 @@ static void firmware_lost(struct __test_metadata *_metadata, struct zw_client *c
 
 	ASSERT_EQ(0, zw_client_submit_stuck(o));
 	ASSERT_EQ(0, zw_inject(fault));
-	EXPECT_EQ(-ECANCELED, outcome(o));
+	EXPECT_EQ(-ECANCELED, zw_client_outcome(o));
 	EXPECT_EQ(DRM_ZHENWU_QUEUE_STATE_INNOCENT, state(o).state);
 	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 	EXPECT_EQ(DRM_ZHENWU_QUEUE_STATE_INNOCENT, state(c).state);
@@ -199,13 +158,13 @@ TEST_F_TIMEOUT(inject, dma_fault_of_a_job, 400)
 	uint64_t addr;
 	char text[64];
 
-	addr = address_of(self->bdf, DATA_SIZE);
+	addr = zw_bo_address(DATA_SIZE);
 	ASSERT_NE(0, addr);
 	snprintf(text, sizeof(text), "dma-fault=1,%#llx,4096", (unsigned long long)addr);
 	ASSERT_EQ(0, zw_inject(text));
 	EXPECT_TRUE(zw_client_works(o));
 	ASSERT_EQ(0, submit_fill(c, self->data.va + 64));
-	EXPECT_EQ(-EIO, outcome(c));
+	EXPECT_EQ(-EIO, zw_client_outcome(c));
 	st = state(c);
 	EXPECT_TRUE(st.state & DRM_ZHENWU_QUEUE_STATE_FAILED);
 	EXPECT_EQ(ZW_JOB_FAULT, st.status);
@@ -216,7 +175,7 @@ TEST_F_TIMEOUT(inject, dma_fault_of_a_job, 400)
 	EXPECT_TRUE(zw_client_goes_on(c));
 	/* It was the one time. */
 	ASSERT_EQ(0, submit_fill(c, self->data.va + 64));
-	EXPECT_EQ(1, outcome(c));
+	EXPECT_EQ(1, zw_client_outcome(c));
 	EXPECT_EQ(count, zw_reset_count(c));
 }
 
@@ -227,7 +186,7 @@ TEST_F_TIMEOUT(inject, dma_fault_of_the_firmware, 400)
 
 	ASSERT_EQ(0, zw_inject("dma-fault"));
 	ASSERT_EQ(0, submit_fill(c, self->data.va));
-	EXPECT_GT(0, outcome(c));
+	EXPECT_GT(0, zw_client_outcome(c));
 	EXPECT_NE(0, state(c).state);
 	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 	EXPECT_TRUE(zw_client_goes_on(c));
@@ -243,15 +202,15 @@ TEST_F_TIMEOUT(inject, uncorrectable_error, 400)
 	char text[64];
 
 	ASSERT_TRUE(zw_buf(c->fd, c->vm, 2 * DATA_SIZE, DRM_ZHENWU_BO_HBM, 128 * MIB, &hbm));
-	addr = address_of(self->bdf, 2 * DATA_SIZE);
+	addr = zw_bo_address(2 * DATA_SIZE);
 	ASSERT_NE(0, addr);
 	snprintf(text, sizeof(text), "ecc-uncorrected=%#llx", (unsigned long long)addr + 8192);
 	ASSERT_EQ(0, zw_inject(text));
 	/* beside it */
 	ASSERT_EQ(0, submit_fill(c, hbm.va + 4096));
-	EXPECT_EQ(1, outcome(c));
+	EXPECT_EQ(1, zw_client_outcome(c));
 	ASSERT_EQ(0, submit_fill(c, hbm.va + 8192 + 64));
-	EXPECT_EQ(-EIO, outcome(c));
+	EXPECT_EQ(-EIO, zw_client_outcome(c));
 	st = state(c);
 	EXPECT_TRUE(st.state & DRM_ZHENWU_QUEUE_STATE_FAILED);
 	EXPECT_EQ(ZW_JOB_ECC, st.status);
@@ -347,12 +306,12 @@ TEST_F_TIMEOUT(inject, uncorrectable_error_in_a_free_page, 400)
 	ASSERT_NE(UINT64_MAX, retired);
 	ASSERT_TRUE(all_scrubbed(self->bdf));
 	bo[0] = zw_bo(c->fd, 4096, DRM_ZHENWU_BO_HBM);
-	page = address_of(self->bdf, 4096);
+	page = zw_bo_address(4096);
 	ASSERT_NE(0, page);
 	ASSERT_EQ(0, zw_bo_close(c->fd, bo[0]));
 	ASSERT_TRUE(all_scrubbed(self->bdf));
 	bo[0] = zw_bo(c->fd, 4096, DRM_ZHENWU_BO_HBM);
-	ASSERT_EQ(page, address_of(self->bdf, 4096));
+	ASSERT_EQ(page, zw_bo_address(4096));
 	ASSERT_EQ(0, zw_bo_close(c->fd, bo[0]));
 	ASSERT_TRUE(all_scrubbed(self->bdf));
 
@@ -363,7 +322,7 @@ TEST_F_TIMEOUT(inject, uncorrectable_error_in_a_free_page, 400)
 	for (int i = 0; i < 64; i++) {
 		bo[i] = zw_bo(c->fd, 4096, DRM_ZHENWU_BO_HBM);
 		ASSERT_NE(0, bo[i]);
-		EXPECT_NE(page, address_of(self->bdf, 4096));
+		EXPECT_NE(page, zw_bo_address(4096));
 		EXPECT_EQ(DRM_ZHENWU_BO_HBM, bo_flags(c->fd, bo[i]));
 	}
 	for (int i = 0; i < 64; i++)
@@ -387,7 +346,7 @@ TEST_F_TIMEOUT(inject, uncorrectable_error_in_a_buffer, 400)
 
 	ASSERT_NE(UINT64_MAX, retired);
 	ASSERT_TRUE(zw_buf(c->fd, c->vm, size, DRM_ZHENWU_BO_HBM, 128 * MIB, &hbm));
-	addr = address_of(self->bdf, size);
+	addr = zw_bo_address(size);
 	ASSERT_NE(0, addr);
 	EXPECT_EQ(DRM_ZHENWU_BO_HBM, bo_flags(c->fd, hbm.bo));
 	ASSERT_EQ(0, inject_at("ecc-uncorrected", addr + 4096));
@@ -395,9 +354,9 @@ TEST_F_TIMEOUT(inject, uncorrectable_error_in_a_buffer, 400)
 	EXPECT_EQ(retired, ras(self->pci, "retired_pages"));
 	EXPECT_EQ(DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_FAILED, bo_flags(c->fd, hbm.bo));
 	ASSERT_EQ(0, submit_fill(c, hbm.va));
-	EXPECT_EQ(1, outcome(c));
+	EXPECT_EQ(1, zw_client_outcome(c));
 	ASSERT_EQ(0, submit_fill(c, hbm.va + 4096));
-	EXPECT_EQ(-EIO, outcome(c));
+	EXPECT_EQ(-EIO, zw_client_outcome(c));
 	EXPECT_EQ(ZW_JOB_ECC, state(c).status);
 	EXPECT_TRUE(zw_client_works(o));
 	EXPECT_TRUE(zw_client_goes_on(c));
@@ -409,7 +368,7 @@ TEST_F_TIMEOUT(inject, uncorrectable_error_in_a_buffer, 400)
 	ASSERT_TRUE(all_scrubbed(self->bdf));
 	bo = zw_bo(c->fd, size, DRM_ZHENWU_BO_HBM);
 	ASSERT_NE(0, bo);
-	EXPECT_NE(addr, address_of(self->bdf, size));
+	EXPECT_NE(addr, zw_bo_address(size));
 	EXPECT_EQ(DRM_ZHENWU_BO_HBM, bo_flags(c->fd, bo));
 	EXPECT_EQ(0, zw_bo_close(c->fd, bo));
 }
@@ -455,7 +414,7 @@ TEST_F_TIMEOUT(inject, uncorrectable_error_in_a_page_table, 400)
 	EXPECT_EQ(failed + 1, ras_wait(self->pci, "failed_pages", failed + 1));
 	EXPECT_EQ(retired, ras(self->pci, "retired_pages"));
 	ASSERT_EQ(0, submit_fill(&v, hbm.va));
-	EXPECT_EQ(-EIO, outcome(&v));
+	EXPECT_EQ(-EIO, zw_client_outcome(&v));
 	EXPECT_EQ(ZW_JOB_ECC, state(&v).status);
 	EXPECT_FALSE(zw_client_goes_on(&v));
 	EXPECT_TRUE(zw_client_works(&self->c));
@@ -520,7 +479,7 @@ TEST_F_TIMEOUT(inject, completion_with_a_wrong_status, 400)
 
 	ASSERT_EQ(0, zw_inject("lie-status=0xdeadbeef"));
 	ASSERT_EQ(0, submit_fill(c, self->data.va));
-	EXPECT_EQ(-EIO, outcome(c));
+	EXPECT_EQ(-EIO, zw_client_outcome(c));
 	EXPECT_TRUE(state(c).state & DRM_ZHENWU_QUEUE_STATE_FAILED);
 	EXPECT_EQ(0xdeadbeef, state(c).status);
 	EXPECT_TRUE(zw_client_works(o));
@@ -539,7 +498,7 @@ TEST_F_TIMEOUT(inject, completion_with_a_wrong_number, 400)
 		ASSERT_EQ(0, zw_inject(by[i]));
 		ASSERT_EQ(0, submit_fill(c, self->data.va));
 		/* It never completes, as far as the driver can tell. */
-		EXPECT_EQ(-ETIME, outcome(c)) TH_LOG("%s", by[i]);
+		EXPECT_EQ(-ETIME, zw_client_outcome(c)) TH_LOG("%s", by[i]);
 		EXPECT_TRUE(state(c).state & DRM_ZHENWU_QUEUE_STATE_TIMEDOUT);
 		EXPECT_TRUE(zw_client_works(o));
 		EXPECT_TRUE(zw_client_goes_on(c)) TH_LOG("%s", by[i]);
@@ -558,7 +517,7 @@ TEST_F_TIMEOUT(inject, reset_that_does_not_end, 600)
 	ASSERT_EQ(0, zw_inject("stuck-reset"));
 	snprintf(path, sizeof(path), "%s/reset", self->pci);
 	zw_write_file(path, "1");
-	EXPECT_EQ(-ECANCELED, outcome(o));
+	EXPECT_EQ(-ECANCELED, zw_client_outcome(o));
 	for (int i = 0; i < 600 && zw_info(c->fd, &info) != -ENODEV; i++)
 		usleep(100000);
 	EXPECT_EQ(-ENODEV, zw_info(c->fd, &info));

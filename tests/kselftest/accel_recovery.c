@@ -13,8 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-#include "zw_kst.h"
+#include "zw_faults.h"
 
 #define DRIVER "/sys/bus/pci/drivers/zhenwu/"
 
@@ -27,41 +26,16 @@ FIXTURE(recovery)
 
 FIXTURE_SETUP(recovery)
 {
-	if (!zw_client_open(&self->c)) {
-		if (self->c.fd < 0)
-			SKIP(return, KSFT_SKIP_NO_DEVICE);
-		ASSERT_TRUE(false) TH_LOG("cannot make a client");
-	}
-	if (geteuid() != 0)
-		SKIP(return, "needs root");
-	if (!zw_has_host())
-		SKIP(return, "not in the test VM");
-	ASSERT_TRUE(zw_client_open(&self->other));
-	ASSERT_EQ(0, zw_pci_path(self->pci, sizeof(self->pci)));
+	const char *why = zw_faults_open(_metadata, &self->c, &self->other, self->pci);
+
+	if (why)
+		SKIP(return, "%s", why);
 	self->bdf = strrchr(self->pci, '/') + 1;
-	ASSERT_EQ(0, zw_inject("clear"));
 }
 
 FIXTURE_TEARDOWN(recovery)
 {
-	if (zw_has_host())
-		zw_inject("clear");
-	zw_client_close(&self->other);
-	zw_client_close(&self->c);
-}
-
-static struct drm_zhenwu_dev_resets resets(int fd)
-{
-	struct drm_zhenwu_dev_resets r = {.pad = 1};
-	struct drm_zhenwu_dev_query q = {
-		.type = DRM_ZHENWU_DEV_QUERY_RESETS,
-		.size = sizeof(r),
-		.pointer = (uintptr_t)&r,
-	};
-
-	if (zw_ioctl(fd, DRM_IOCTL_ZHENWU_DEV_QUERY, &q) || q.size != sizeof(r))
-		memset(&r, 0xee, sizeof(r));
-	return r;
+	zw_faults_close(&self->c, &self->other);
 }
 
 /* Which reasons and rungs differ by how much, and nothing else does. */
@@ -74,7 +48,7 @@ static void one_more(struct __test_metadata *_metadata, struct zw_client *c,
 
 	/* A rung is counted when the reset is over, which is after its jobs are. */
 	for (int i = 0; i < 600; i++) {
-		after = resets(c->fd);
+		after = zw_resets(c->fd);
 		if (after.rungs[rung] != before->rungs[rung])
 			break;
 		usleep(100000);
@@ -91,12 +65,6 @@ static void one_more(struct __test_metadata *_metadata, struct zw_client *c,
 	EXPECT_LT(before->last_ns, after.last_ns);
 	EXPECT_EQ(0, after.pad);
 	EXPECT_EQ(sum, zw_reset_count(c));
-}
-
-/* How the last job of a client ended; 0: it did not. */
-static int outcome(struct zw_client *c)
-{
-	return zw_fence_status_wait(c->fd, c->timeline, c->point, 3 * LONG_WAIT_NS);
 }
 
 static bool vm_usable(struct zw_client *c)
@@ -131,25 +99,25 @@ static uint32_t silence(struct zw_client *c, const char *and)
 TEST_F_TIMEOUT(recovery, reasons, 600)
 {
 	struct zw_client *c = &self->c, *o = &self->other;
-	struct drm_zhenwu_dev_resets before = resets(c->fd);
+	struct drm_zhenwu_dev_resets before = zw_resets(c->fd);
 	char path[400], text[64], name[32];
 
 	ASSERT_EQ(0, zw_client_submit_stuck(o));
 	ASSERT_EQ(0, zw_inject("fw-trap"));
-	EXPECT_EQ(-ECANCELED, outcome(o));
+	EXPECT_EQ(-ECANCELED, zw_client_outcome(o));
 	one_more(_metadata, c, &before, DRM_ZHENWU_RESET_FW_STOPPED, DRM_ZHENWU_RESET_WARM);
 
-	before = resets(c->fd);
+	before = zw_resets(c->fd);
 	EXPECT_NE(0, silence(c, NULL));
 	one_more(_metadata, c, &before, DRM_ZHENWU_RESET_FW_SILENT, DRM_ZHENWU_RESET_WARM);
 
-	before = resets(c->fd);
+	before = zw_resets(c->fd);
 	snprintf(path, sizeof(path), "%s/reset", self->pci);
 	ASSERT_EQ(0, zw_write_file(path, "1"));
 	one_more(_metadata, c, &before, DRM_ZHENWU_RESET_FUNCTION, DRM_ZHENWU_RESET_FLR);
 
 	/* sysfs says the same. */
-	before = resets(c->fd);
+	before = zw_resets(c->fd);
 	snprintf(path, sizeof(path), "%s/resets/function", self->pci);
 	ASSERT_EQ(0, zw_read_file(path, text, sizeof(text)));
 	EXPECT_EQ(before.reasons[DRM_ZHENWU_RESET_FUNCTION], strtoull(text, NULL, 10));
@@ -166,7 +134,7 @@ TEST_F_TIMEOUT(recovery, reasons, 600)
 TEST_F_TIMEOUT(recovery, cold, 600)
 {
 	struct zw_client *c = &self->c, *o = &self->other;
-	struct drm_zhenwu_dev_resets before = resets(c->fd);
+	struct drm_zhenwu_dev_resets before = zw_resets(c->fd);
 	volatile uint32_t *hbm = marked(c);
 
 	ASSERT_NE(NULL, hbm);
@@ -182,13 +150,13 @@ TEST_F_TIMEOUT(recovery, cold, 600)
 TEST_F_TIMEOUT(recovery, function_level, 600)
 {
 	struct zw_client *c = &self->c, *o = &self->other;
-	struct drm_zhenwu_dev_resets before = resets(c->fd);
+	struct drm_zhenwu_dev_resets before = zw_resets(c->fd);
 	struct drm_zhenwu_queue_get_state st = {0};
 
 	ASSERT_EQ(0, zw_client_submit_stuck(o));
 	ASSERT_EQ(0, zw_inject("fw-silence"));
 	ASSERT_EQ(0, zw_inject("dma-fault=2"));
-	EXPECT_EQ(-ECANCELED, outcome(o));
+	EXPECT_EQ(-ECANCELED, zw_client_outcome(o));
 	one_more(_metadata, c, &before, DRM_ZHENWU_RESET_FW_SILENT, DRM_ZHENWU_RESET_FLR);
 	EXPECT_FALSE(vm_usable(c));
 	/* The reset lost it, nobody did wrong. */
@@ -267,7 +235,7 @@ TEST_F_TIMEOUT(recovery, lost, 900)
 	ASSERT_EQ(0, zw_client_submit_stuck(o));
 	ASSERT_EQ(0, zw_inject("fw-silence"));
 	ASSERT_EQ(0, zw_inject("dma-fault=all"));
-	EXPECT_EQ(-ECANCELED, outcome(o));
+	EXPECT_EQ(-ECANCELED, zw_client_outcome(o));
 	for (int i = 0; i < 1200 && zw_info(c->fd, &info) != -ENODEV; i++)
 		usleep(100000);
 	for (unsigned int i = 0; i < sizeof(all_ioctls) / sizeof(all_ioctls[0]); i++) {

@@ -397,6 +397,11 @@ int zw_client_run(struct zw_client *c, uint32_t from)
 	return ret ? ret : zw_wait(c->fd, c->timeline, c->point, LONG_WAIT_NS);
 }
 
+int zw_client_outcome(struct zw_client *c)
+{
+	return zw_fence_status_wait(c->fd, c->timeline, c->point, 3 * LONG_WAIT_NS);
+}
+
 bool zw_client_works(struct zw_client *c)
 {
 	uint32_t from = c->pos;
@@ -443,6 +448,41 @@ uint32_t zw_reset_count(struct zw_client *c)
 	struct drm_zhenwu_dev_info info;
 
 	return zw_info(c->fd, &info) ? 0 : info.reset_count;
+}
+
+struct drm_zhenwu_dev_resets zw_resets(int fd)
+{
+	struct drm_zhenwu_dev_resets r = {.pad = 1};
+	struct drm_zhenwu_dev_query q = {
+		.type = DRM_ZHENWU_DEV_QUERY_RESETS,
+		.size = sizeof(r),
+		.pointer = (uintptr_t)&r,
+	};
+
+	if (zw_ioctl(fd, DRM_IOCTL_ZHENWU_DEV_QUERY, &q) || q.size != sizeof(r))
+		memset(&r, 0xee, sizeof(r));
+	return r;
+}
+
+uint64_t zw_bo_address(uint64_t size)
+{
+	char pci[300], path[400], line[512];
+	uint64_t addr = 0;
+	FILE *f;
+
+	if (zw_pci_path(pci, sizeof(pci)))
+		return 0;
+	snprintf(path, sizeof(path), "/sys/kernel/debug/accel/%s/bos", strrchr(pci, '/') + 1);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		char *at = strstr(line, " at 0x");
+
+		if (at && strtoull(line, NULL, 10) == size)
+			addr = strtoull(at + 4, NULL, 16);
+	}
+	if (f)
+		fclose(f);
+	return addr;
 }
 
 int zw_write_file(const char *path, const char *text)

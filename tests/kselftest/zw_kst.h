@@ -94,6 +94,8 @@ void zw_client_close(struct zw_client *c);
 /* Submits what was written since `from` and waits. 0 or -errno of submit or wait. */
 int zw_client_run(struct zw_client *c, uint32_t from);
 int zw_client_submit(struct zw_client *c, uint32_t from, uint64_t result_va);
+/* How the last job of a client ended, as zw_fence_status(); 0: it did not, in a long time. */
+int zw_client_outcome(struct zw_client *c);
 /* A fill of a client's runs well, and did what it was to do. */
 bool zw_client_works(struct zw_client *c);
 /* The same with a new queue on its VM, in place of one that failed. */
@@ -105,6 +107,14 @@ bool zw_fresh_client_works(unsigned int tries);
 int zw_client_submit_stuck(struct zw_client *c);
 /* How often the device was reset; 0 when it does not say. */
 uint32_t zw_reset_count(struct zw_client *c);
+/* Why, and what helped; nonsense when it does not say. */
+struct drm_zhenwu_dev_resets zw_resets(int fd);
+
+/*
+ * HBM or DMA address of the start of a buffer of this size, which no other has; 0 when debugfs does
+ * not say. DMA addresses are whatever the device uses, with an IOMMU or without.
+ */
+uint64_t zw_bo_address(uint64_t size);
 
 /* Small file access for sysfs. 0 or -errno. */
 int zw_write_file(const char *path, const char *text);
