@@ -204,6 +204,7 @@ static void clear(struct zw_view *view)
 	for (unsigned int i = 0; i < ZW_TARGET_COUNT; i++)
 		view->bytes[i] = 0;
 	view->apart = NULL;
+	view->units = NULL;
 }
 
 /* What a view says of its range before it has a pointer. */
@@ -234,6 +235,28 @@ int zw_mem_look(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, 
 	}
 	zw_seglist_fini(&list);
 	return ret;
+}
+
+int zw_mem_look_units(struct zw_mmu *mmu, unsigned int vm, const struct zw_mem_units *units,
+		      uint32_t access, struct zw_view *view, uint32_t *taken,
+		      struct zw_mem_fault *fault)
+{
+	uint64_t va = units->va + units->unit[0] * units->stride, addr;
+
+	*taken = zw_mmu_known_units(mmu, vm, units, access, &addr);
+	if (*taken <= 1) {
+		*taken = 1;
+		return zw_mem_look(mmu, vm, va, units->len, access, view, fault);
+	}
+	clear(view);
+	view->va = va;
+	view->len = (units->unit[*taken - 1] - units->unit[0]) * units->stride + units->len;
+	view->access = access;
+	view->bytes[ZW_TARGET_HBM] = view->len;
+	view->target = ZW_TARGET_HBM;
+	view->addr = addr;
+	view->units = units;
+	return 0;
 }
 
 static bool all_system(const struct zw_seglist *list)

@@ -25,6 +25,13 @@ struct zw_mem_fault {
 	uint32_t fault;  /* enum zw_fault */
 };
 
+/* Ranges of one length: i is the `len` bytes at va + unit[i] * stride. Units ascend. */
+struct zw_mem_units {
+	uint64_t va, stride, len;
+	const uint64_t *unit;
+	uint32_t n;
+};
+
 struct zw_view {
 	void *ptr; /* host pointer to the byte at va */
 	uint64_t va;
@@ -36,6 +43,7 @@ struct zw_view {
 	uint64_t addr;                   /* ... and at which address of it */
 	struct zw_bounce
 		*apart; /* not NULL: pieces of system memory without a buffer; ptr is NULL */
+	const struct zw_mem_units *units; /* not NULL: of the range these and nothing else */
 };
 
 /*
@@ -66,6 +74,14 @@ int zw_mem_store(struct zw_mmu *mmu, const struct zw_view *view, const void *buf
  */
 int zw_mem_look(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, uint32_t access,
 		struct zw_view *view, struct zw_mem_fault *fault);
+/*
+ * The same for the first of the units, and with it those behind it that are known to be in the same piece of HBM: *taken of
+ * them. The view is from the first to the last; what is between them nobody looked at. units and what it points to
+ * outlive the view, unless *taken is 1.
+ */
+int zw_mem_look_units(struct zw_mmu *mmu, unsigned int vm, const struct zw_mem_units *units,
+		      uint32_t access, struct zw_view *view, uint32_t *taken,
+		      struct zw_mem_fault *fault);
 /*
  * Ends a view; commit=false drops bounced writes (failed packet). 0, -EFAULT (DMA write failed,
  * fault filled) or -ECANCELED; the view is gone in any case.

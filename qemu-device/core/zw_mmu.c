@@ -439,6 +439,51 @@ static bool resolve_span(struct zw_mmu *mmu, const struct zw_span *span, uint64_
 	return true;
 }
 
+/* How many of the units, which ascend, are `most` at most. */
+static uint32_t units_up_to(const struct zw_mem_units *u, uint64_t most)
+{
+	uint32_t lo = 0, hi = u->n;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (u->unit[mid] <= most)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+uint32_t zw_mmu_known_units(struct zw_mmu *mmu, unsigned int vm, const struct zw_mem_units *u,
+			    uint32_t access, uint64_t *addr)
+{
+	uint64_t va = u->va + u->unit[0] * u->stride, off, gen, bad;
+	struct zw_span span;
+	uint32_t n;
+
+	if (!u->len || !u->stride || vm >= ZW_MAX_VMS)
+		return 0;
+	/* In the order of zw_mmu_resolve(). */
+	gen = atomic_load(&mmu->vm[vm].gen);
+	if (!atomic_load(&mmu->vm[vm].root))
+		return 0;
+	if (!tlb_lookup(mmu, vm, gen, va, &span) || target_of(span.pte) != ZW_TARGET_HBM ||
+	    rights_missing(span.pte, access))
+		return 0;
+	off = va - span.va;
+	if (u->len > span.len - off)
+		return 0;
+	n = units_up_to(u, u->unit[0] + (span.len - off - u->len) / u->stride);
+	*addr = (span.pte & ZW_PTE_ADDR_MASK) + off;
+	if (n < 2 ||
+	    zw_hbm_bad_page(mmu->cfg.hbm, *addr,
+			    (u->unit[n - 1] - u->unit[0]) * u->stride + u->len, &bad))
+		return 0;
+	mmu->hits += n;
+	return n;
+}
+
 int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, uint32_t access,
 		   struct zw_seglist *list, struct zw_mem_fault *fault)
 {

@@ -110,6 +110,14 @@ void zw_seglist_fini(struct zw_seglist *list);
 int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t len, uint32_t access,
 		   struct zw_seglist *list, struct zw_mem_fault *fault);
 
+/*
+ * How many of the units, from the first on, the translation cache has in one piece of HBM, with these rights and no page
+ * bad; *addr: where the first of them is. What is more than one is counted as found there, one by one. 0 or 1: they have
+ * to be translated.
+ */
+uint32_t zw_mmu_known_units(struct zw_mmu *mmu, unsigned int vm, const struct zw_mem_units *units,
+			    uint32_t access, uint64_t *addr);
+
 /* Counts and fills a fault; returns -EFAULT. */
 int zw_mmu_fault(struct zw_mmu *mmu, struct zw_mem_fault *fault, uint64_t va, uint32_t access,
 		 enum zw_fault why);

@@ -377,6 +377,26 @@ static bool is_used(const struct attention_plan *plan, uint32_t s, uint32_t entr
 	return !plan->used || plan->used[s][entry];
 }
 
+/* Appends the blocks of sequence s that are read. */
+static int take_blocks(struct zw_cp_exec *x, const struct attention_plan *plan, uint32_t s,
+		       uint64_t *blocks, uint32_t *n)
+{
+	const struct zw_pkt_attention *p = x->pkt;
+	const struct kv_seq *q = &plan->seqs.seq[s];
+	uint32_t entries = kv_seq_entries(q);
+	/* What is not read may be anything. */
+	int err = plan->used ? 0 : zw_cp_check_index(x, q->blocks, entries, p->k_cache.dim[0]);
+
+	for (uint32_t i = 0; i < entries && !err; i++) {
+		if (!is_used(plan, s, i))
+			continue;
+		if (plan->used)
+			err = zw_cp_check_index(x, &q->blocks[i], 1, p->k_cache.dim[0]);
+		blocks[(*n)++] = (uint64_t)q->blocks[i];
+	}
+	return err;
+}
+
 /* Maps the blocks that are read and gives each run its pages. */
 static int map_blocks(struct zw_cp_exec *x, struct attention_plan *plan, uint64_t bytes)
 {
@@ -396,6 +416,7 @@ static int map_blocks(struct zw_cp_exec *x, struct attention_plan *plan, uint64_
 	const struct zw_tensor *pools[] = {&p->k_cache, &p->v_cache, &p->k_scale, &p->v_scale};
 	unsigned int n_pools = p->k_scale.dtype ? 4 : 2;
 	uint64_t head_bytes = (uint64_t)p->k_cache.dim[3] * esize;
+	bool look = zw_cp_timing_only(x); /* nobody follows pointers */
 	void **ptr[4];
 	uint32_t n = 0;
 	int err = 0;
@@ -403,19 +424,15 @@ static int map_blocks(struct zw_cp_exec *x, struct attention_plan *plan, uint64_
 	if (!blocks)
 		return -EIO;
 	for (unsigned int i = 0; i < n_pools; i++) {
-		ptr[i] = zw_cp_alloc(x, seqs->refs, sizeof(**ptr));
-		if (!ptr[i])
+		ptr[i] = look ? NULL : zw_cp_alloc(x, seqs->refs, sizeof(**ptr));
+		if (!ptr[i] && !look)
 			return -EIO;
 	}
-	for (uint32_t s = 0; s < seqs->n; s++)
-		for (uint32_t i = 0; i < kv_seq_entries(&seqs->seq[s]); i++) {
-			if (!is_used(plan, s, i))
-				continue;
-			err = zw_cp_check_index(x, &seqs->seq[s].blocks[i], 1, p->k_cache.dim[0]);
-			if (err)
-				return err;
-			blocks[n++] = (uint64_t)seqs->seq[s].blocks[i];
-		}
+	for (uint32_t s = 0; s < seqs->n; s++) {
+		err = take_blocks(x, plan, s, blocks, &n);
+		if (err)
+			return err;
+	}
 	m.unit = blocks;
 	m.n = zw_cp_sort_unique(blocks, n);
 	plan->blocks = blocks;
@@ -431,7 +448,7 @@ static int map_blocks(struct zw_cp_exec *x, struct attention_plan *plan, uint64_
 		if (err)
 			return err;
 	}
-	if (zw_cp_timing_only(x))
+	if (look)
 		return 0;
 	for (uint32_t s = 0; s < seqs->n; s++) {
 		struct kv_seq *q = &seqs->seq[s];

@@ -21,12 +21,16 @@ static int cmp_u64(const void *a, const void *b)
 
 uint32_t zw_cp_sort_unique(uint64_t *v, uint32_t n)
 {
+	bool sorted = true, unique = true;
 	uint32_t out = 0;
-	bool sorted = true;
 
-	for (uint32_t i = 1; i < n && sorted; i++)
-		sorted = v[i - 1] <= v[i];
-	/* Rows of one text after the other come in order. */
+	for (uint32_t i = 1; i < n; i++) {
+		sorted &= v[i - 1] <= v[i];
+		unique &= v[i - 1] < v[i];
+	}
+	/* Rows of one text after the other come in order, and so do its blocks. */
+	if (unique)
+		return n;
 	if (!sorted)
 		qsort(v, n, sizeof(*v), cmp_u64);
 	for (uint32_t i = 0; i < n; i++)
@@ -92,6 +96,12 @@ static void note_rows(struct zw_cp_exec *x, const int32_t *pos, const int32_t *f
 			continue;
 		q->pos_first = lo < q->pos_first ? lo : q->pos_first;
 		q->pos_end = hi >= q->pos_end ? hi + 1 : q->pos_end;
+	}
+	for (uint32_t s = 0; s < out->n; s++) {
+		struct kv_seq *q = &out->seq[s];
+
+		if (!q->pos_end)
+			continue;
 		q->first = q->pos_first / t;
 		q->end = (q->pos_end - 1) / t + 1;
 	}
@@ -157,6 +167,35 @@ int zw_cp_load_seqs(struct zw_cp_exec *x, const int32_t *pos, const int32_t *fro
 	return 0;
 }
 
+/* Where nobody follows pointers: as many in one view as there are in one piece of memory. */
+static int look_at_blocks(struct zw_cp_exec *x, unsigned int opd, const struct kv_units *m)
+{
+	const struct zw_tensor *t = zw_cp_tensor_at(x->op, x->pkt, opd);
+	uint64_t share = m->n ? m->count_bytes / m->n : 0;
+	struct zw_mem_units *u = NULL;
+
+	for (uint32_t i = 0, taken; i < m->n; i += taken) {
+		uint64_t left = m->count_bytes - share * i;
+		int err;
+
+		u = u ? u : zw_cp_alloc(x, 1, sizeof(*u));
+		if (!u)
+			return -EIO;
+		*u = (struct zw_mem_units){.va = t->va,
+					   .stride = m->block_bytes,
+					   .len = m->unit_bytes,
+					   .unit = m->unit + i,
+					   .n = m->n - i};
+		err = zw_cp_look_late(x, opd, u, m->access, share, left, &taken);
+		if (err)
+			return err;
+		/* A view of one does not need it. */
+		u->n = taken;
+		u = taken > 1 ? NULL : u;
+	}
+	return 0;
+}
+
 int zw_cp_map_units(struct zw_cp_exec *x, unsigned int opd, const struct kv_units *m, void **ptr)
 {
 	const struct zw_tensor *t = zw_cp_tensor_at(x->op, x->pkt, opd);
@@ -165,13 +204,15 @@ int zw_cp_map_units(struct zw_cp_exec *x, unsigned int opd, const struct kv_unit
 	bool look = zw_cp_timing_only(x);
 	uint64_t counted = 0, share = m->n ? m->count_bytes / m->n : 0;
 
+	if (look && m->access == ZW_ACCESS_READ && m->per_block == 1 && !dense)
+		return look_at_blocks(x, opd, m);
 	for (uint32_t i = 0, j; i < m->n; i = j) {
 		uint64_t u = m->unit[i], bytes;
 		size_t slot;
 		int err;
 
 		for (j = i + 1; j < m->n && m->unit[j] == m->unit[j - 1] + 1; j++)
-			if (!dense && m->unit[j] % m->per_block == 0)
+			if (!dense && !(m->unit[j] & (m->per_block - 1)))
 				break;
 		/* Each view its share; the division's remainder goes to the last. */
 		bytes = j == m->n ? m->count_bytes - counted : share * (j - i);
@@ -204,6 +245,25 @@ struct kv_write_plan {
 	struct zw_k_kv_seq all;
 	const int32_t *target;
 };
+
+/* The slot of the pool of each row. */
+static int find_slots(struct zw_cp_exec *x, const int32_t *pos, const struct kv_seqs *seqs,
+		      uint64_t *slot)
+{
+	const struct zw_pkt_kv_write *p = x->pkt;
+	uint32_t t = p->k_cache.dim[1], blocks = p->k_cache.dim[0];
+	unsigned int shift = (unsigned int)__builtin_ctz(t); /* a power of two */
+	bool inside = true;
+
+	for (uint32_t i = 0; i < x->rows; i++) {
+		const struct kv_seq *q = &seqs->seq[seqs->of_row[i]];
+		int32_t block = q->blocks[((uint32_t)pos[i] >> shift) - q->first];
+
+		inside &= block >= 0 && (uint32_t)block < blocks;
+		slot[i] = ((uint64_t)block << shift) + ((uint32_t)pos[i] & (t - 1));
+	}
+	return inside ? 0 : zw_cp_fail(x, ZW_JOB_DATA, ZW_REASON_INDEX);
+}
 
 /* The scales of the slots of m. */
 static int map_scale_units(struct zw_cp_exec *x, const struct kv_units *slots, uint32_t rows,
@@ -239,8 +299,9 @@ static int kv_write_prepare(struct zw_cp_exec *x)
 	};
 	struct kv_write_plan *plan = zw_cp_alloc(x, 1, sizeof(*plan));
 	uint64_t *slot, *unique;
-	int32_t *target;
-	void **k_ptr, **v_ptr, **ks_ptr = NULL, **vs_ptr = NULL;
+	int32_t *target = NULL;
+	bool look = zw_cp_timing_only(x); /* nobody follows pointers */
+	void **k_ptr = NULL, **v_ptr = NULL, **ks_ptr = NULL, **vs_ptr = NULL;
 	int err;
 
 	if (!plan)
@@ -251,20 +312,16 @@ static int kv_write_prepare(struct zw_cp_exec *x)
 		return err;
 	slot = zw_cp_alloc(x, rows, sizeof(*slot));
 	unique = zw_cp_alloc(x, rows, sizeof(*unique));
-	target = zw_cp_alloc(x, rows, sizeof(*target));
-	k_ptr = zw_cp_alloc(x, rows, sizeof(*k_ptr));
-	v_ptr = zw_cp_alloc(x, rows, sizeof(*v_ptr));
-	if (!slot || !unique || !target || !k_ptr || !v_ptr)
-		return -EIO;
-	for (uint32_t i = 0; i < rows; i++) {
-		const struct kv_seq *q = &seqs.seq[seqs.of_row[i]];
-		int32_t block = q->blocks[(uint32_t)pos[i] / t - q->first];
-
-		err = zw_cp_check_index(x, &block, 1, p->k_cache.dim[0]);
-		if (err)
-			return err;
-		slot[i] = (uint64_t)block * t + (uint32_t)pos[i] % t;
+	if (!look) {
+		target = zw_cp_alloc(x, rows, sizeof(*target));
+		k_ptr = zw_cp_alloc(x, rows, sizeof(*k_ptr));
+		v_ptr = zw_cp_alloc(x, rows, sizeof(*v_ptr));
 	}
+	if (!slot || !unique || (!look && (!target || !k_ptr || !v_ptr)))
+		return -EIO;
+	err = find_slots(x, pos, &seqs, slot);
+	if (err)
+		return err;
 	/*
 	 * To the kernel it is one sequence of one-token pages: sequences may share blocks, and of two rows for one slot
 	 * the later has to win whichever sequence they name.
@@ -272,7 +329,7 @@ static int kv_write_prepare(struct zw_cp_exec *x)
 	memcpy(unique, slot, rows * sizeof(*slot));
 	m.unit = unique;
 	m.n = zw_cp_sort_unique(unique, rows);
-	for (uint32_t i = 0; i < rows; i++)
+	for (uint32_t i = 0; i < rows && !look; i++)
 		target[i] = (int32_t)zw_cp_find(unique, m.n, slot[i]);
 	m.count_bytes = zw_cp_mul_sat(m.unit_bytes, rows);
 	m.block_bytes = p->k_cache.stride[0] * esize;

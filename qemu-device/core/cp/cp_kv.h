@@ -48,7 +48,7 @@ int zw_cp_load_seqs(struct zw_cp_exec *x, const int32_t *pos, const int32_t *fro
 struct kv_units {
 	const uint64_t *unit;
 	uint32_t n;
-	uint32_t per_block; /* units in a block */
+	uint32_t per_block; /* units in a block, a power of two */
 	uint64_t unit_bytes;
 	uint64_t block_bytes; /* from one block to the next */
 	uint32_t access;

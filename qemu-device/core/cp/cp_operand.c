@@ -252,6 +252,22 @@ int zw_cp_map_late(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t l
 	return 0;
 }
 
+int zw_cp_look_late(struct zw_cp_exec *x, unsigned int i, const struct zw_mem_units *units,
+		    uint32_t access, uint64_t each, uint64_t all, uint32_t *taken)
+{
+	int err;
+
+	if (grow(&x->late, x->n_late, &x->cap_late, sizeof(*x->late)))
+		return zw_cp_fail(x, ZW_JOB_NO_MEMORY, ZW_REASON_NONE);
+	err = zw_mem_look_units(x->cfg->mmu, x->vm, units, access, &x->late[x->n_late], taken,
+				&x->fault);
+	if (err)
+		return zw_cp_mem_status(x, err);
+	/* The remainder of a division goes to the last. */
+	zw_cp_count(x, i, &x->late[x->n_late++], *taken == units->n ? all : each * *taken);
+	return 0;
+}
+
 int zw_cp_map_whole(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, uint64_t bytes,
 		    bool *whole)
 {
@@ -291,10 +307,12 @@ int zw_cp_read_index(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint32_t
 
 int zw_cp_check_index(struct zw_cp_exec *x, const int32_t *v, uint32_t n, uint64_t limit)
 {
+	/* One that is below 0 is above these. */
+	uint32_t end = limit < 1u << 31 ? (uint32_t)limit : 1u << 31, wrong = 0;
+
 	for (uint32_t i = 0; i < n; i++)
-		if (v[i] < 0 || (uint64_t)v[i] >= limit)
-			return zw_cp_fail(x, ZW_JOB_DATA, ZW_REASON_INDEX);
-	return 0;
+		wrong |= (uint32_t)v[i] >= end;
+	return wrong ? zw_cp_fail(x, ZW_JOB_DATA, ZW_REASON_INDEX) : 0;
 }
 
 /* The packet's predicate: sets x->skipped. */
@@ -532,6 +550,24 @@ static bool meets(const struct span *written, size_t n, const struct span *s)
 	return false;
 }
 
+/* A view that meets one of the written spans. Of one with gaps it has to be in none of these. */
+static bool view_meets(const struct span *written, size_t n, const struct zw_view *v)
+{
+	const struct zw_mem_units *u = v->units;
+	struct span s = span_of_view(v);
+	uint64_t start = s.start;
+
+	if (!meets(written, n, &s))
+		return false;
+	for (uint32_t i = 0; u && i < u->n; i++) {
+		s.start = start + (u->unit[i] - u->unit[0]) * u->stride;
+		s.end = s.start + u->len;
+		if (meets(written, n, &s))
+			return true;
+	}
+	return !u;
+}
+
 int zw_cp_operands_clash(struct zw_cp_exec *x)
 {
 	size_t views = x->n_counted + x->n_late, n = 0;
@@ -561,13 +597,9 @@ int zw_cp_operands_clash(struct zw_cp_exec *x)
 	for (size_t i = 1; i < n; i++)
 		clash |= meet(&written[i - 1], &written[i]);
 	for (size_t i = 0; i < views && !clash; i++) {
-		struct span s;
-
 		v = view_at(x, i);
-		if (!v || v->bounced || v->access & ZW_ACCESS_WRITE)
-			continue;
-		s = span_of_view(v);
-		clash = meets(written, n, &s);
+		if (v && !v->bounced && !(v->access & ZW_ACCESS_WRITE))
+			clash = view_meets(written, n, v);
 	}
 	return clash ? zw_cp_fail(x, ZW_JOB_INVALID, ZW_REASON_OVERLAP) : 0;
 }

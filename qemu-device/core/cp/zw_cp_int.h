@@ -612,6 +612,12 @@ int zw_cp_map_apart(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t 
 int zw_cp_map_late(struct zw_cp_exec *x, unsigned int i, uint64_t va, uint64_t len, uint32_t access,
 		   uint64_t bytes, size_t *slot);
 /*
+ * Where nothing is computed: looks at the first of these parts of operand i, and at those behind it that are in the same
+ * piece of memory, *taken of them. They count `each` bytes of traffic; with all of them taken, `all`.
+ */
+int zw_cp_look_late(struct zw_cp_exec *x, unsigned int i, const struct zw_mem_units *units,
+		    uint32_t access, uint64_t each, uint64_t all, uint32_t *taken);
+/*
  * The same of a range that only has to be cut into views because it is computed with: where nothing is, and the range
  * is in one memory, *whole is set and it is one view. Else nothing happened. In parts or whole, the bytes are the same.
  */

@@ -533,6 +533,119 @@ static void workers(void **state)
 	}
 }
 
+/* -- where nothing is computed blocks are not looked at one by one -- */
+
+static struct cp_env *timing_env(void)
+{
+	struct cp_env *e = env_new("810e", 0);
+	struct zw_cp_config cc = e->cp->cfg;
+
+	cc.timing_only = true;
+	zw_cp_free(e->cp);
+	e->cp = zw_cp_new(&cc);
+	assert_non_null(e->cp);
+	return e;
+}
+
+/* Pools of which each block has its keys, its values and a gap; all three of the same size. */
+static void interleave(struct cp_env *e, struct zw_pkt_attention *a, enum place p)
+{
+	uint64_t block = T * HKV * D * (uint64_t)esize(a->k_cache.dtype);
+
+	a->k_cache.va = env_alloc(e, p, 3 * B * block);
+	a->v_cache.va = a->k_cache.va + block;
+	a->k_cache.stride[0] = a->v_cache.stride[0] = 3 * (uint64_t)T * HKV * D;
+}
+
+/* Runs the packet on both: they must not differ in anything that is told. Status of the job. */
+static uint32_t run_both(struct cp_env *e[2], const struct zw_pkt_attention a[2])
+{
+	for (int i = 0; i < 2; i++) {
+		e[i]->cmd_bytes = 0;
+		emit(e[i], &a[i], a[i].hdr.size);
+		/* to compare buffers takes translations, too */
+		zw_cp_kept_drop(&e[i]->cp->kept);
+		env_run(e[i]);
+		e[i]->pmu.progress = 0; /* of the engines' threads */
+	}
+	assert_memory_equal(&e[0]->job, &e[1]->job, sizeof(e[0]->job));
+	assert_memory_equal(&e[0]->result, &e[1]->result, sizeof(e[0]->result));
+	assert_memory_equal(&e[0]->pmu, &e[1]->pmu, sizeof(e[0]->pmu));
+	return e[0]->job.status;
+}
+
+static void blocks_together(void **state)
+{
+	static const unsigned int kinds[] = {0, START, WINDOW, BLOCKS, BLOCKS | COLUMNS};
+	struct cp_env *e[2] = {env_new("810e", 0), timing_env()};
+
+	(void)state;
+	for (unsigned int i = 0; i < 5; i++)
+		for (enum place p = IN_HBM; p <= IN_SYSTEM; p++)
+			for (unsigned int inter = 0; inter < 2; inter++) {
+				struct zw_pkt_attention a[2];
+
+				for (int j = 0; j < 2; j++) {
+					env_clear(e[j]);
+					e[j]->rng = i + 1;
+					draw_lists(e[j]);
+					a[j] = make(e[j], p, BF16, kinds[i]);
+					if (inter)
+						interleave(e[j], &a[j], p);
+				}
+				assert_int_equal(run_both(e, a), ZW_JOB_OK);
+				/* one that is in no pool */
+				for (int j = 0; j < 2; j++)
+					for (uint32_t s = 0; s < S; s++)
+						put_i(e[j], &a[j].block_table, s, 4, B);
+				assert_int_equal(run_both(e, a), ZW_JOB_DATA);
+			}
+	env_free(e[0]);
+	env_free(e[1]);
+}
+
+/* What is written by another mapping may lie between blocks that are read, not in them. */
+static void gaps(void **state)
+{
+	const uint64_t alias = NOWHERE + (UINT64_C(1) << 30);
+	uint64_t block = T * HKV * D * (uint64_t)esize(BF16);
+	struct cp_env *e[2] = {env_new("810e", 0), timing_env()};
+	unsigned int met = 0, apart = 0;
+	struct zw_pkt_attention a[2];
+	uint64_t page;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		draw_lists(e[i]);
+		a[i] = make(e[i], IN_HBM, BF16, WINDOW);
+		interleave(e[i], &a[i], IN_HBM);
+		page = a[i].k_cache.va & ~UINT64_C(4095);
+		for (uint64_t off = 0; off <= 3 * B * block; off += 4096)
+			env_map_page(e[i], alias + off, page - AREA_VA(IN_HBM) + off,
+				     ZW_PTE_READ | ZW_PTE_WRITE);
+		e[i]->no_guards = true;
+	}
+	for (uint64_t at = 0; at + block <= 3 * B * block; at += block / 2) {
+		bool gap = at / block % 3 == 2 && at % block == 0;
+		uint32_t status;
+
+		a[0].lse.va = a[1].lse.va = alias + a[0].k_cache.va % 4096 + at;
+		status = run_both(e, a);
+		if (status) {
+			assert_int_equal(status, ZW_JOB_INVALID);
+			assert_int_equal(e[1]->job.reason, ZW_REASON_OVERLAP);
+			assert_false(gap);
+		}
+		met += status != 0;
+		apart += gap;
+	}
+	assert_int_equal(apart, B);
+	/* not the blocks before the window, either */
+	assert_in_range(met, 4, 4 * B - 4);
+	env_free(e[0]);
+	env_free(e[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -545,6 +658,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(unmapped_lists, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(limits, env_setup, env_teardown),
 		cmocka_unit_test(workers),
+		cmocka_unit_test(blocks_together),
+		cmocka_unit_test(gaps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

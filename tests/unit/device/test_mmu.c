@@ -819,6 +819,146 @@ static void long_copies(void **state)
 	assert_int_equal(e->copies_left, 1);
 }
 
+/* Looks at units one by one; what the first that fails says, or 0. */
+static int look_one_by_one(struct env *e, const struct zw_mem_units *u, struct zw_view *v,
+			   struct zw_mem_fault *f)
+{
+	for (uint32_t i = 0; i < u->n; i++) {
+		int ret = zw_mem_look(e->mmu, 1, u->va + u->unit[i] * u->stride, u->len,
+				      ZW_ACCESS_READ, &v[i], f);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* The same as many at a time as there are in one piece. *views: how many it were. */
+static int look_together(struct env *e, const struct zw_mem_units *u, struct zw_view *v,
+			 uint32_t *views, struct zw_mem_fault *f)
+{
+	*views = 0;
+	for (uint32_t i = 0, taken; i < u->n; i += taken, (*views)++) {
+		struct zw_mem_units left = *u;
+		struct zw_view all;
+		int ret;
+
+		left.unit += i;
+		left.n -= i;
+		ret = zw_mem_look_units(e->mmu, 1, &left, ZW_ACCESS_READ, &all, &taken, f);
+		if (ret)
+			return ret;
+		assert_in_range(taken, 1, left.n);
+		assert_true(!all.units == (taken == 1));
+		if (taken == 1) {
+			v[i] = all;
+			continue;
+		}
+		assert_ptr_equal(all.units, &left);
+		assert_int_equal(all.va, u->va + u->unit[i] * u->stride);
+		assert_int_equal(all.va + all.len,
+				 u->va + u->unit[i + taken - 1] * u->stride + u->len);
+		assert_int_equal(all.bytes[ZW_TARGET_HBM], all.len);
+		assert_false(all.bounced);
+		for (uint32_t j = 0; j < taken; j++) {
+			v[i + j] = all;
+			v[i + j].units = NULL;
+			v[i + j].va = u->va + u->unit[i + j] * u->stride;
+			v[i + j].addr += v[i + j].va - all.va;
+			v[i + j].len = v[i + j].bytes[ZW_TARGET_HBM] = u->len;
+		}
+	}
+	return 0;
+}
+
+/* Units looked at together are what they are by themselves, and cost the cache's counters the same. */
+static void units(void **state)
+{
+	enum { N = 400 };
+	static const uint64_t starts[] = {0x1800, 2 * MIB - 0x800};
+	struct env *one = *state, *all = env_new(0);
+	struct env *envs[] = {one, all};
+	uint64_t unit[N], rng = 5;
+	struct zw_view a[N], b[N];
+	struct zw_mem_fault f, g;
+	uint32_t views;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		struct env *e = envs[i];
+
+		/* a piece of five pages, one by itself, one of system memory, small pages, one of 1 GiB */
+		for (unsigned int p = 0; p < 5; p++)
+			map(e, 1, p * 2 * MIB, 1, (16 + 2 * p) * MIB, RW);
+		map(e, 1, 10 * MIB, 1, 100 * MIB, RW);
+		map(e, 1, 12 * MIB, 1, SYS_BASE, RW | ZW_PTE_TARGET(ZW_TARGET_SYSTEM));
+		for (unsigned int p = 0; p < 512; p++)
+			map(e, 1, 14 * MIB + p * 4 * KIB, 0, 200 * MIB + (p ^ 1) * 4 * KIB, RW);
+		map(e, 1, 16 * MIB, 1, 120 * MIB, RW);
+		map(e, 1, GIB, 2, 2 * GIB, RW);
+	}
+	for (unsigned int c = 0; c < 24; c++) {
+		uint64_t most = c % 3 == 2 ? 500 : 50, at = 0;
+		struct zw_mem_units u = {.va = c % 4 == 3 ? GIB + 0x123 : starts[c % 2],
+					 .stride = 2048 + c * 16,
+					 .len = 3 + c * 64,
+					 .unit = unit,
+					 .n = N};
+		uint64_t hits, misses, bad;
+
+		for (uint32_t i = 0; i < N; i++)
+			unit[i] = at += 1 + test_rand(&rng) % (c % 3 ? 24 : 1);
+		if (c == 20) /* the second half of them lies nowhere */
+			unit[N - 1] = most * MIB;
+		/* one that is bad, and a page between two of them that is */
+		bad = u.va + unit[100] * u.stride - (c == 14 ? 2 * ZW_PAGE_SIZE : 0);
+		for (unsigned int i = 0; i < 2 && (c == 13 || c == 14); i++) {
+			assert_in_range(bad, 0, 10 * MIB - 1);
+			assert_int_equal(zw_hbm_poison(&envs[i]->hbm, 16 * MIB + bad), 0);
+		}
+		memset(a, 0, sizeof(a));
+		memset(b, 0, sizeof(b));
+		memset(&f, 0, sizeof(f));
+		memset(&g, 0, sizeof(g));
+		assert_int_equal(look_one_by_one(one, &u, a, &f),
+				 look_together(all, &u, b, &views, &g));
+		assert_int_equal(f.va, g.va);
+		assert_int_equal(f.fault, g.fault);
+		if (!f.fault)
+			assert_memory_equal(a, b, sizeof(a));
+		assert_true(views < N || f.fault);
+		assert_true(!f.fault == (c != 13 && c != 20));
+		for (unsigned int i = 0; i < 2; i++)
+			zw_hbm_heal(&envs[i]->hbm, 0, 64 * MIB);
+		zw_mmu_boundary(one->mmu);
+		zw_mmu_boundary(all->mmu);
+		hits = one->pmu.tlb_hits;
+		misses = one->pmu.tlb_misses;
+		assert_int_equal(all->pmu.tlb_hits, hits);
+		assert_int_equal(all->pmu.tlb_misses, misses);
+		assert_true(hits && misses);
+	}
+	/* Rights, and what was forgotten. */
+	for (unsigned int i = 0; i < 2; i++) {
+		struct zw_mem_units u = {.stride = 4096, .len = 64, .unit = unit, .n = 4};
+		uint32_t taken;
+
+		for (uint32_t j = 0; j < 4; j++)
+			unit[j] = j;
+		*entry(all, 1, 0, 1) &= ~ZW_PTE_WRITE;
+		zw_mmu_invalidate(all->mmu, 1);
+		assert_int_equal(zw_mem_look_units(all->mmu, 1, &u, ZW_ACCESS_WRITE, a, &taken, &f),
+				 -EFAULT);
+		assert_int_equal(f.fault, ZW_FAULT_PERMISSION);
+		assert_int_equal(zw_mmu_set_root(all->mmu, 1, 0, false), 0);
+		assert_int_equal(zw_mem_look_units(all->mmu, 1, &u, ZW_ACCESS_READ, a, &taken, &f),
+				 -EFAULT);
+		assert_int_equal(f.fault, ZW_FAULT_NO_VM);
+		assert_int_equal(zw_mmu_set_root(all->mmu, 1, all->root[1], true), 0);
+	}
+	void *s = all;
+	teardown(&s);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -828,6 +968,7 @@ int main(void)
 		T(ranges),
 		T(permissions),
 		T(malformed),
+		T(units),
 		T(tlb),
 		T(neighbours),
 		T(invalidate_while_running),
