@@ -17,6 +17,14 @@
 /* Shortest time between two messages that allow more events. */
 #define ZHENWU_RAS_REFILL_MS	100
 
+/* How many events may still come; negative when there were more than might. */
+static int zhenwu_ras_leave_locked(struct zhenwu_ras *ras)
+{
+	lockdep_assert_held(&ras->lock);
+
+	return (s32)(ras->allowed - ras->read);
+}
+
 /**
  * zhenwu_ras_event() - take in an event of the firmware
  * @zdev: device
@@ -28,16 +36,18 @@ void zhenwu_ras_event(struct zhenwu_device *zdev, const struct zw_msg *msg)
 {
 	struct zhenwu_ras *ras = &zdev->ras;
 	unsigned long flags;
+	bool leave;
 
 	spin_lock_irqsave(&ras->lock, flags);
-	if (le32_to_cpu(msg->type) != ZW_MSG_EVENT_ECC || ras->read == ras->allowed ||
-	    ras->num == ARRAY_SIZE(ras->events)) {
-		ras->dropped++;
-	} else {
-		ras->read++;
+	leave = zhenwu_ras_leave_locked(ras) > 0;
+	/* Each counts, also one that is dropped: the firmware has numbered it. */
+	ras->read++;
+	if (leave && le32_to_cpu(msg->type) == ZW_MSG_EVENT_ECC &&
+	    ras->num < ARRAY_SIZE(ras->events))
 		memcpy(&ras->events[ras->num++], msg->payload, sizeof(ras->events[0]));
-		queue_delayed_work(zhenwu_release_wq, &ras->work, 0);
-	}
+	else
+		ras->dropped++;
+	queue_delayed_work(zhenwu_release_wq, &ras->work, 0);
 	spin_unlock_irqrestore(&ras->lock, flags);
 }
 
@@ -117,7 +127,7 @@ static void zhenwu_ras_refill(struct zhenwu_device *zdev)
 		return;
 	spin_lock_irq(&ras->lock);
 	next = ras->refilled + msecs_to_jiffies(ZHENWU_RAS_REFILL_MS);
-	if (ras->allowed - ras->read > ZHENWU_RAS_EVENTS / 2) {
+	if (zhenwu_ras_leave_locked(ras) > ZHENWU_RAS_EVENTS / 2) {
 		spin_unlock_irq(&ras->lock);
 		return;
 	}

@@ -240,6 +240,7 @@ enum zw_inject {
 	ZW_INJECT_STUCK_RESET,     /* a reset does not end: ZW_REG_RESET_STATUS stays 1 */
 	ZW_INJECT_LIE_SAMPLE,      /* the next telemetry sample's number is `arg` too large */
 	ZW_INJECT_LIE_EVENT, /* the next event says that HBM address `arg` has an uncorrectable error */
+	ZW_INJECT_LIE_ALLOWED, /* the next ZW_MSG_EVENTS reads as if it allowed `arg` more events */
 	ZW_INJECT_COUNT
 };
 

@@ -28,6 +28,7 @@ static const char *const names[ZW_INJECT_COUNT] = {
 	[ZW_INJECT_STUCK_RESET] = "stuck-reset",
 	[ZW_INJECT_LIE_SAMPLE] = "lie-sample",
 	[ZW_INJECT_LIE_EVENT] = "lie-event",
+	[ZW_INJECT_LIE_ALLOWED] = "lie-allowed",
 };
 
 void zw_inject_init(struct zw_inject_state *inj)
@@ -180,6 +181,25 @@ const uint8_t *zw_inject_write(struct zw_inject_state *inj, uint64_t addr, const
 	return buf;
 }
 
+void zw_inject_read(struct zw_inject_state *inj, uint8_t *p, size_t len)
+{
+	struct zw_msg_events events;
+	struct zw_msg msg;
+
+	if (!zw_inject_armed(inj, ZW_INJECT_LIE_ALLOWED) || len != sizeof(msg))
+		return;
+	memcpy(&msg, p, sizeof(msg));
+	if (msg.type != ZW_MSG_EVENTS)
+		return;
+	pthread_mutex_lock(&inj->lock);
+	if (take_locked(inj, ZW_INJECT_LIE_ALLOWED)) {
+		memcpy(&events, msg.payload, sizeof(events));
+		events.allowed += (uint32_t)inj->value[ZW_INJECT_LIE_ALLOWED];
+		memcpy(p + offsetof(struct zw_msg, payload), &events, sizeof(events));
+	}
+	pthread_mutex_unlock(&inj->lock);
+}
+
 /* -- arming -- */
 
 /* The control core looks at its state again; a reset that stands still begins anew. */
@@ -263,6 +283,8 @@ static int inject(struct zw_device *dev, enum zw_inject kind, uint64_t arg, uint
 		return arm(inj, kind, 1, arg);
 	case ZW_INJECT_LIE_STATUS:
 		return arg <= UINT32_MAX ? arm(inj, kind, 1, arg) : -EINVAL;
+	case ZW_INJECT_LIE_ALLOWED:
+		return arg && arg <= UINT32_MAX ? arm(inj, kind, 1, arg) : -EINVAL;
 	case ZW_INJECT_LIE_SEQNO:
 	case ZW_INJECT_LIE_SAMPLE:
 		return arg ? arm(inj, kind, 1, arg) : -EINVAL;
@@ -285,7 +307,7 @@ int zw_device_inject(struct zw_device *dev, enum zw_inject kind, uint64_t arg, u
 
 /* -- saved state -- */
 
-ZW_STATE_SIZE(sizeof(struct zw_inject_state) - sizeof(pthread_mutex_t), 248);
+ZW_STATE_SIZE(sizeof(struct zw_inject_state) - sizeof(pthread_mutex_t), 264);
 
 void zw_inject_stream(struct zw_inject_state *inj, struct zw_state *st)
 {

@@ -57,4 +57,7 @@ bool zw_inject_dma_armed(struct zw_inject_state *inj, uint64_t addr, uint64_t le
 const uint8_t *zw_inject_write(struct zw_inject_state *inj, uint64_t addr, const uint8_t *p,
 			       size_t len, uint8_t buf[64]);
 
+/* A message that the control core read: makes of it what the firmware is to see. */
+void zw_inject_read(struct zw_inject_state *inj, uint8_t *p, size_t len);
+
 #endif /* ZW_INJECT_H */

@@ -246,6 +246,12 @@ static void fw_status(struct zw_device *dev, uint32_t val)
 			   val & ~ZW_SOC_FW_FAIL);
 }
 
+/* Is this in the ring of requests. */
+static bool in_h2f(struct zw_device *dev, uint64_t addr)
+{
+	return addr - atomic_load(&dev->mbox_h2f) < ZW_MBOX_SLOTS * sizeof(struct zw_msg);
+}
+
 /* One transfer of the DMA port, over the bus or through the MMU. 0, or an error. */
 static int dma_move(struct zw_device *dev, bool to_sram, bool vm, uint8_t *p)
 {
@@ -254,13 +260,18 @@ static int dma_move(struct zw_device *dev, bool to_sram, bool vm, uint8_t *p)
 	struct zw_mem_fault fault;
 	uint8_t altered[64];
 	const uint8_t *out;
+	int ret;
 
 	if (vm && to_sram)
 		return zw_mem_read_aside(dev->mmu, dev->soc.dma_vm, function, addr, p, len, &fault);
 	if (!vm && zw_inject_dma(&dev->inject, addr, len))
 		return -EIO;
-	if (to_sram)
-		return dev->ops.dma_read(dev->opaque, function, addr, p, len);
+	if (to_sram) {
+		ret = dev->ops.dma_read(dev->opaque, function, addr, p, len);
+		if (!ret && in_h2f(dev, addr))
+			zw_inject_read(&dev->inject, p, len);
+		return ret;
+	}
 	out = zw_inject_write(&dev->inject, addr, p, len, altered);
 	if (vm)
 		return zw_mem_write_aside(dev->mmu, dev->soc.dma_vm, function, addr, out, len,

@@ -445,6 +445,54 @@ TEST_F_TIMEOUT(inject, event_with_a_wrong_address, 400)
 	EXPECT_EQ(count, zw_reset_count(&self->c));
 }
 
+/*
+ * A device that posts more than it may has the rest dropped, and later ones count again. It believes
+ * so from the first message on; nobody is told of events meanwhile, so that they come all at once.
+ */
+TEST_F_TIMEOUT(inject, more_events_than_allowed, 600)
+{
+	enum { LEAVE = 16, EVENTS = 2 * LEAVE };
+	uint64_t seen = ras(self->pci, "corrected"), dropped = ras(self->pci, "dropped_events");
+	struct zw_client *c = &self->c;
+	uint32_t count, q;
+
+	ASSERT_NE(UINT64_MAX, seen);
+	ASSERT_EQ(0, zw_inject("lie-allowed=16"));
+	ASSERT_EQ(0, zw_inject("fw-trap"));
+	ASSERT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
+	ASSERT_TRUE(zw_client_goes_on(c));
+	count = zw_reset_count(c);
+
+	ASSERT_EQ(0, zw_inject("lost-irq=all"));
+	for (int i = 0; i < EVENTS; i++)
+		ASSERT_EQ(0, inject_at("ecc-corrected", i * 4096));
+	/* Who waits for an answer looks into the mailbox by itself. */
+	q = zw_queue(c->fd, c->vm);
+	EXPECT_NE(0, q);
+	zw_queue_destroy(c->fd, q);
+	ASSERT_EQ(0, zw_inject("clear"));
+	for (int i = 0; i < 600; i++) {
+		if (ras(self->pci, "corrected") - seen + ras(self->pci, "dropped_events") -
+			    dropped == EVENTS)
+			break;
+		usleep(100000);
+	}
+	EXPECT_EQ(EVENTS, ras(self->pci, "corrected") - seen +
+				  ras(self->pci, "dropped_events") - dropped);
+	EXPECT_LE(seen + LEAVE, ras(self->pci, "corrected"));
+	EXPECT_LT(dropped, ras(self->pci, "dropped_events"));
+
+	/* No harm was done, and none is left. */
+	seen = ras(self->pci, "corrected");
+	dropped = ras(self->pci, "dropped_events");
+	for (int i = 0; i < EVENTS; i++)
+		ASSERT_EQ(0, inject_at("ecc-corrected", i * 4096));
+	EXPECT_EQ(seen + EVENTS, ras_wait(self->pci, "corrected", seen + EVENTS));
+	EXPECT_EQ(dropped, ras(self->pci, "dropped_events"));
+	EXPECT_TRUE(zw_client_works(c));
+	EXPECT_EQ(count, zw_reset_count(c));
+}
+
 /* More errors than events: all are counted, and jobs and messages go on; also with a new firmware. */
 TEST_F_TIMEOUT(inject, many_errors, 900)
 {

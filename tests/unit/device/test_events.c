@@ -192,11 +192,34 @@ static void lie(void **state)
 	expect(f, ZW_ECC_UNCORRECTABLE, 0x123456789abcdef0, 1);
 }
 
+/* The firmware believes that it may post more than it may. */
+static void lie_allowed(void **state)
+{
+	struct fw *f = *state;
+
+	for (uint64_t i = 0; i < 8; i++)
+		hbm_error(f, ZW_INJECT_ECC_CORRECTED, i * PAGE);
+	assert_int_equal(zw_device_inject(f->e->dev, ZW_INJECT_LIE_ALLOWED, 3, 0, 0), 0);
+	/* Another message is none of its business. */
+	assert_int_equal(fw_request(f, ZW_MSG_PING, "abcd", 4, NULL), ZW_MSG_OK);
+	assert_int_equal(allow(f, 2), ZW_MSG_OK);
+	for (uint64_t i = 0; i < 5; i++)
+		expect(f, ZW_ECC_CORRECTED, i * PAGE, 1);
+	silence(f);
+	/* It was the one time. */
+	assert_int_equal(allow(f, 6), ZW_MSG_OK);
+	expect(f, ZW_ECC_CORRECTED, 5 * PAGE, 1);
+	silence(f);
+	assert_int_equal(zw_device_inject(f->e->dev, ZW_INJECT_LIE_ALLOWED, 1, 0, 0), 0);
+	assert_int_equal(allow(f, 6 + ZW_MBOX_EVENTS), ZW_MSG_ERR_ARG);
+}
+
 int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, fw_setup, fw_teardown)
 	const struct CMUnitTest tests[] = {
-		T(unasked), T(as_many_as_allowed), T(flood), T(over_a_reset), T(lie),
+		T(unasked), T(as_many_as_allowed), T(flood), T(over_a_reset),
+		T(lie),     T(lie_allowed),
 	};
 
 	if (!fw_load(argc, argv))

@@ -442,6 +442,8 @@ static void refused(void **state)
 		{"lie-status=0x100000000", "out of range", -EINVAL},
 		{"lie-seqno=0", "out of range", -EINVAL},
 		{"lie-sample=0", "out of range", -EINVAL},
+		{"lie-allowed=0", "out of range", -EINVAL},
+		{"lie-allowed=0x100000000", "out of range", -EINVAL},
 		{"lie-event", "want FAULT=ADDRESS", -EINVAL},
 		{"ecc-corrected", "want FAULT=ADDRESS", -EINVAL},
 		{"ecc-uncorrected", "want FAULT=ADDRESS", -EINVAL},

@@ -448,8 +448,9 @@ static void inject(struct side *s, const char *text)
 static void faults(void **state)
 {
 	static const char *const all[] = {
-		"lost-irq=3", "dma-fault=2,0x1000,4096",   "lie-status=3", "lie-seqno=2",
-		"fw-silence", "ecc-uncorrected=0x3000000", "fw-trap",      "ecc-corrected=0"};
+		"lost-irq=3",   "dma-fault=2,0x1000,4096",   "lie-status=3", "lie-seqno=2",
+		"fw-silence",   "ecc-uncorrected=0x3000000", "fw-trap",      "ecc-corrected=0",
+		"lie-allowed=5"};
 	const struct timespec nap = {.tv_nsec = 50000000};
 	struct side first, second;
 	size_t len, len2;
