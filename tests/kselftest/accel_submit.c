@@ -34,21 +34,6 @@ FIXTURE_TEARDOWN(submit)
 	zw_client_close(&self->c);
 }
 
-/* One job with these sync operations. */
-static int submit_syncs(int fd, uint32_t queue, uint64_t cmd_va, uint32_t cmd_bytes,
-			struct drm_zhenwu_sync_op *syncs, uint32_t n)
-{
-	struct drm_zhenwu_job job = {
-		.cmd_va = cmd_va,
-		.cmd_bytes = cmd_bytes,
-	};
-	struct drm_zhenwu_submit s = {.queue_id = queue, .jobs = DRM_ZHENWU_OBJ_ARRAY(1, &job)};
-
-	if (n)
-		job.syncs = (struct drm_zhenwu_obj_array)DRM_ZHENWU_OBJ_ARRAY(n, syncs);
-	return zw_ioctl(fd, DRM_IOCTL_ZHENWU_SUBMIT, &s);
-}
-
 /* The first jobs of a client, the last of which signals point 1. */
 static int submit_array(struct zw_client *c, struct drm_zhenwu_job *jobs, uint32_t n)
 {
@@ -403,7 +388,7 @@ TEST_F(submit, bad_jobs_change_nothing)
 	EXPECT_EQ(0, st.submitted);
 	/* Nor did the good job of each run, or leave a fence. A job that does comes behind it. */
 	EXPECT_EQ(-1, sync_file_of(c->fd, sync.handle));
-	ASSERT_EQ(0, submit_syncs(c->fd, c->queue, 0, 0, &sync, 1));
+	ASSERT_EQ(0, zw_submit_syncs(c->fd, c->queue, 0, 0, &sync, 1));
 	ASSERT_EQ(0, drmSyncobjWait(c->fd, &sync.handle, 1, zw_deadline(LONG_WAIT_NS), 0, NULL));
 	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
 	EXPECT_EQ(1, st.submitted);
@@ -492,13 +477,13 @@ TEST_F_TIMEOUT(submit, fences_of_jobs_never_run_outlive_the_queue, 120)
 	ASSERT_NE(0, q);
 	ASSERT_EQ(0, drmSyncobjCreate(c->fd, 0, &sig.handle));
 	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, self->data.va + 4096, 1);
-	ASSERT_EQ(0, submit_syncs(c->fd, q, c->cmd.va, c->pos, NULL, 0));
+	ASSERT_EQ(0, zw_submit_syncs(c->fd, q, c->cmd.va, c->pos, NULL, 0));
 	from = c->pos;
 	zw_put_fill(c->cmd.ptr, &c->pos, 0x123456789000, 4, 1);
-	ASSERT_EQ(0, submit_syncs(c->fd, q, c->cmd.va + from, c->pos - from, NULL, 0));
+	ASSERT_EQ(0, zw_submit_syncs(c->fd, q, c->cmd.va + from, c->pos - from, NULL, 0));
 	/* More than the ring holds: the scheduler keeps the last ones. */
 	for (int i = 0; i < 40; i++)
-		ASSERT_EQ(0, submit_syncs(c->fd, q, 0, 0, &sig, 1));
+		ASSERT_EQ(0, zw_submit_syncs(c->fd, q, 0, 0, &sig, 1));
 	sf[0] = sync_file_of(c->fd, sig.handle);
 	ASSERT_LE(0, sf[0]);
 	EXPECT_EQ(0, sync_file_status(sf[0], &fence));
@@ -514,7 +499,7 @@ TEST_F_TIMEOUT(submit, fences_of_jobs_never_run_outlive_the_queue, 120)
 	from = c->pos;
 	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, self->data.va + 8192, 1);
 	for (int i = 0; i < 40; i++)
-		ASSERT_EQ(0, submit_syncs(c->fd, q, c->cmd.va + from, c->pos - from, &sig, 1));
+		ASSERT_EQ(0, zw_submit_syncs(c->fd, q, c->cmd.va + from, c->pos - from, &sig, 1));
 	sf[1] = sync_file_of(c->fd, sig.handle);
 	ASSERT_LE(0, sf[1]);
 	ASSERT_EQ(0, zw_queue_destroy(c->fd, q));
@@ -548,12 +533,12 @@ TEST_F_TIMEOUT(submit, destroy_with_unsignalled_dependencies, 120)
 	ASSERT_EQ(0, drmSyncobjCreate(c->fd, 0, &held.handle));
 	ASSERT_EQ(0, drmSyncobjCreate(c->fd, 0, &syncs[1].handle));
 	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, self->data.va + 4096, 1);
-	ASSERT_EQ(0, submit_syncs(c->fd, c->queue, c->cmd.va, c->pos, &held, 1));
+	ASSERT_EQ(0, zw_submit_syncs(c->fd, c->queue, c->cmd.va, c->pos, &held, 1));
 	sf_held = sync_file_of(c->fd, held.handle);
 	ASSERT_LE(0, sf_held);
 	syncs[0].handle = held.handle;
 	for (int i = 0; i < 3; i++)
-		ASSERT_EQ(0, submit_syncs(c->fd, q, 0, 0, syncs, 2));
+		ASSERT_EQ(0, zw_submit_syncs(c->fd, q, 0, 0, syncs, 2));
 	sf = sync_file_of(c->fd, syncs[1].handle);
 	ASSERT_LE(0, sf);
 	ASSERT_EQ(0, zw_queue_destroy(c->fd, q));
@@ -584,14 +569,14 @@ TEST_F_TIMEOUT(submit, failed_queue_cancels_jobs_that_wait, 120)
 	ASSERT_EQ(0, drmSyncobjCreate(c->fd, 0, &held.handle));
 	ASSERT_EQ(0, drmSyncobjCreate(c->fd, 0, &syncs[1].handle));
 	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, self->data.va + 4096, 1);
-	ASSERT_EQ(0, submit_syncs(c->fd, c->queue, c->cmd.va, c->pos, &held, 1));
+	ASSERT_EQ(0, zw_submit_syncs(c->fd, c->queue, c->cmd.va, c->pos, &held, 1));
 	/* A bad job that starts when told to, and one behind it that waits for the first queue. */
 	from = c->pos;
 	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, self->data.va + 8192, 1);
 	zw_put_fill(c->cmd.ptr, &c->pos, 0x123456789000, 4, 1);
-	ASSERT_EQ(0, submit_syncs(c->fd, q, c->cmd.va + from, c->pos - from, NULL, 0));
+	ASSERT_EQ(0, zw_submit_syncs(c->fd, q, c->cmd.va + from, c->pos - from, NULL, 0));
 	syncs[0].handle = held.handle;
-	ASSERT_EQ(0, submit_syncs(c->fd, q, 0, 0, syncs, 2));
+	ASSERT_EQ(0, zw_submit_syncs(c->fd, q, 0, 0, syncs, 2));
 	sf = sync_file_of(c->fd, syncs[1].handle);
 	ASSERT_LE(0, sf);
 	EXPECT_EQ(0, sync_file_status(sf, &fence));
@@ -636,7 +621,7 @@ TEST_F(submit, wait_for_job_of_the_same_submission)
 	zw_put_fill(c->cmd.ptr, &c->pos, self->data.va, 4, 5);
 	jobs[1].cmd_bytes = c->pos - jobs[0].cmd_bytes;
 	ASSERT_EQ(0, zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_SUBMIT, &s));
-	ASSERT_EQ(0, submit_syncs(c->fd, c->queue, 0, 0, syncs, 1));
+	ASSERT_EQ(0, zw_submit_syncs(c->fd, c->queue, 0, 0, syncs, 1));
 	EXPECT_EQ(0, *(volatile uint32_t *)self->data.ptr);
 	set_sem(&self->data, 4096, 1);
 	ASSERT_EQ(0,
@@ -698,17 +683,17 @@ TEST_F(submit, limit_of_syncs)
 		syncs[i] = (struct drm_zhenwu_sync_op){.flags = DRM_ZHENWU_SYNC_OP_SIGNAL};
 		ASSERT_EQ(0, drmSyncobjCreate(c->fd, 0, &syncs[i].handle));
 	}
-	EXPECT_EQ(-EINVAL, submit_syncs(c->fd, c->queue, 0, 0, syncs, 65));
+	EXPECT_EQ(-EINVAL, zw_submit_syncs(c->fd, c->queue, 0, 0, syncs, 65));
 	ASSERT_EQ(0, zw_queue_state(c->fd, c->queue, &st));
 	EXPECT_EQ(0, st.submitted);
-	ASSERT_EQ(0, submit_syncs(c->fd, c->queue, 0, 0, syncs, 64));
+	ASSERT_EQ(0, zw_submit_syncs(c->fd, c->queue, 0, 0, syncs, 64));
 	for (int i = 0; i < 64; i++)
 		EXPECT_EQ(0, drmSyncobjWait(c->fd, &syncs[i].handle, 1, zw_deadline(LONG_WAIT_NS),
 					    0, NULL));
 	/* and as many to wait for */
 	for (int i = 0; i < 64; i++)
 		syncs[i].flags = DRM_ZHENWU_SYNC_OP_WAIT;
-	EXPECT_EQ(0, submit_syncs(c->fd, c->queue, 0, 0, syncs, 64));
+	EXPECT_EQ(0, zw_submit_syncs(c->fd, c->queue, 0, 0, syncs, 64));
 }
 
 TEST_F(submit, queue_outlives_vm_id)

@@ -276,6 +276,20 @@ int zw_submit(int fd, uint32_t queue, uint64_t cmd_va, uint32_t cmd_bytes, uint6
 	return ret;
 }
 
+int zw_submit_syncs(int fd, uint32_t queue, uint64_t cmd_va, uint32_t cmd_bytes,
+		    struct drm_zhenwu_sync_op *syncs, uint32_t n)
+{
+	struct drm_zhenwu_job job = {
+		.cmd_va = cmd_va,
+		.cmd_bytes = cmd_bytes,
+	};
+	struct drm_zhenwu_submit s = {.queue_id = queue, .jobs = DRM_ZHENWU_OBJ_ARRAY(1, &job)};
+
+	if (n)
+		job.syncs = (struct drm_zhenwu_obj_array)DRM_ZHENWU_OBJ_ARRAY(n, syncs);
+	return zw_ioctl(fd, DRM_IOCTL_ZHENWU_SUBMIT, &s);
+}
+
 int64_t zw_deadline(int64_t from_now_ns)
 {
 	struct timespec ts;

@@ -60,6 +60,9 @@ bool zw_buf(int fd, uint32_t vm, uint64_t size, uint32_t flags, uint64_t va, str
  */
 int zw_submit(int fd, uint32_t queue, uint64_t cmd_va, uint32_t cmd_bytes, uint64_t result_va,
 	      uint32_t timeline, uint64_t out);
+/* Submits one job with these sync operations. 0 or -errno. */
+int zw_submit_syncs(int fd, uint32_t queue, uint64_t cmd_va, uint32_t cmd_bytes,
+		    struct drm_zhenwu_sync_op *syncs, uint32_t n);
 /* Waits for a point. 0, -ETIME, or -errno; says nothing about how the job ended. */
 int zw_wait(int fd, uint32_t timeline, uint64_t point, int64_t timeout_ns);
 int64_t zw_deadline(int64_t from_now_ns);
