@@ -12,6 +12,7 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True
+import share  # noqa: E402
 from tap import done, ok  # noqa: E402
 
 ZW_PLAN, ZW_RUN, MODELS = sys.argv[1:4]
@@ -30,7 +31,7 @@ def plan(*args):
 
 def as_run():
     """A step of a batch is what zw-run takes for one: all sequences read their own cache."""
-    for shape, batch in (("qwen3-0.6b", 8), ("qwen3.5-0.8b", 3)):
+    for shape, batch in share.of((("qwen3.5-0.8b", 3), ("qwen3-0.6b", 8))):
         with tempfile.NamedTemporaryFile() as f:
             subprocess.run([ZW_RUN, "--timing", "--shape", shape, "--prompt-tokens", "4064", "-n", "3",
                             "--ctx", "4096", "--batch", str(batch), "--quiet", "--stats-json", f.name],

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <pthread.h>
 
+#include "share.h"
 #include "siphash.h"
 #include "snapshot.h"
 
@@ -378,6 +379,10 @@ static void many(uint32_t cached, uint32_t flags, uint32_t drafts)
 		assert_int_equal(j[i].ends, 1);
 		assert_int_equal(j[i].error, 0);
 		finishes[j[i].finish]++;
+		if (!in_share(i)) {
+			zw_sampler_close(j[i].sampler);
+			continue;
+		}
 		if (!forked[i] && !alone[i])
 			alone[i] = run_alone(&j[i], LENGTH);
 		if (forked[i])
@@ -434,8 +439,11 @@ static void test_many(void **state)
 
 	seed0 = seed ? strtoull(seed, NULL, 0) : 11;
 	print_message("seed %llu (ZW_TEST_SEED)\n", (unsigned long long)seed0);
-	for (uint32_t k = 0; k < 4; k++)
-		many(k & 1, k & 2 ? ZW_SCHED_RECOMPUTE : 0, 0);
+	/* Of a share the first and the last: each of both is on once and off once. */
+	for (uint32_t k = 0; k < 4; k++) {
+		if (in_share(k))
+			many(k & 1, k & 2 ? ZW_SCHED_RECOMPUTE : 0, 0);
+	}
 }
 
 static void many_drafted(void)
@@ -521,7 +529,8 @@ static void drafts_of_head(void)
 	for (uint32_t i = 0; i < N; i++) {
 		struct job *a = calloc(1, sizeof(*a));
 
-		check_alone(&j[i], LENGTH);
+		if (in_share(i))
+			check_alone(&j[i], LENGTH);
 		*a = j[i];
 		a->id = a->num = 0;
 		generate_drafted(a, &drafted, &accepted);
