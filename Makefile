@@ -140,7 +140,7 @@ fidelity:
 	@tests/fidelity/$(if $(SENSITIVITY),sensitivity.py,fidelity.py) "$(SILICON)" $(if $(JSON),--json "$(JSON)") \
 		$(if $(SENSITIVITY),,--svg "$(BUILD)/fidelity.svg") --profile "$(if $(filter file default undefined,$(origin PROFILE)),h100-sxm,$(PROFILE))"
 ifeq ($(origin SILICON)$(origin PROFILE)$(SENSITIVITY),filefile)
-	@for rows in a100-80g a100-80g-serving; do echo; echo "$$rows:"; \
+	@for rows in a100-80g a100-80g-llama a100-80g-serving; do echo; echo "$$rows:"; \
 		tests/fidelity/fidelity.py tests/fidelity/$$rows.json --profile a100-80g || exit; done
 endif
 

@@ -36,7 +36,7 @@ struct zw_profile {
 	uint64_t unit_i8_bw;       /* ... of operands of I8 */
 	uint32_t gemm_hbm_permille, attn_hbm_permille; /* as hbm_efficiency_permille, of these */
 	/* As tensor_efficiency_permille (BF16), of the other rates. */
-	uint32_t tensor_f32_permille, tensor_i8_permille, tensor_f8_permille;
+	uint32_t tensor_f16_permille, tensor_f32_permille, tensor_i8_permille, tensor_f8_permille;
 	uint32_t gemm_edge_permille;    /* overhead of a tile of tile_m rows, each way */
 	uint32_t gemm_overlap_permille; /* share of the shorter of work and memory that shows */
 	uint64_t gemm_ps;               /* fixed cost of GEMM */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Simulated times of rows: reads one row a line from standard input, words of the form key=value, and answers each with
- * a line: "<picoseconds> <picojoules> <bytes of HBM>", or "-" if the device has no packet for it.
+ * a line: "<picoseconds> <picojoules> <bytes of HBM> <picoseconds of the host> <picoseconds of links>", the first three
+ * of the device, or "-" if it has no packet for it.
  *
  *	zw-fidelity PROFILE [KEYS]
  *	zw-fidelity --figures PROFILE
@@ -19,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cp/zw_cp_int.h"
 #include "cp/zw_profile_int.h"
 #include "rows.h"
 
@@ -47,6 +49,11 @@ bool row_is(const struct row *r, const char *key, const char *value)
 	size_t n = strlen(value);
 
 	return v && !strncmp(v, value, n) && (v[n] == ' ' || !v[n]);
+}
+
+bool row_has(const struct row *r, const char *key)
+{
+	return value_of(r, key);
 }
 
 unsigned int row_dtype(const struct row *r, const char *key)
@@ -154,22 +161,109 @@ static int change(struct machine *m, const struct zw_profile *base, char *keys)
 	return 0;
 }
 
-static int answer(struct machine *m, const struct row *r)
+/* All that a row takes, in the device and around it. */
+struct answer {
+	uint64_t device_ps, energy_pj, hbm_bytes, host_ps, links_ps;
+};
+
+static void add(uint64_t *sum, uint64_t times, uint64_t v)
 {
-	bool step = row_is(r, "op", "prefill") || row_is(r, "op", "decode");
+	*sum = zw_cp_add_sat(*sum, zw_cp_mul_sat(times, v));
+}
+
+static int one_step(struct machine *m, const struct row *r, const struct step_of *of,
+		    uint64_t times, struct answer *a)
+{
+	struct machine_time t;
+	struct sums sums;
+	uint64_t ps = 0;
+
+	machine_clear(m);
+	if (emit_step(m, r, of, &sums) || machine_run(m, &t))
+		return -1;
+	if (sums.count && row_number(r, "hop_ns", 0) &&
+	    row_sum_ps(machine_profile(m), r, sums.cards, sums.bytes, &ps))
+		return -1;
+	add(&a->device_ps, times, t.job_ps);
+	add(&a->energy_pj, times, t.energy_pj);
+	add(&a->hbm_bytes, times, t.hbm_bytes);
+	add(&a->host_ps, times, row_step_ps(r));
+	add(&a->links_ps, times * sums.count, ps);
+	return 0;
+}
+
+/* steps=prefill:TOKENS:TIMES,decode:TOKENS:TIMES... */
+static int request(struct machine *m, const struct row *r, struct answer *a)
+{
+	const char *v = value_of(r, "steps");
+	unsigned int tokens, times;
+	char kind[8];
+	int n;
+
+	for (; v && sscanf(v, "%7[a-z]:%u:%u%n", kind, &tokens, &times, &n) == 3; v += n + 1) {
+		struct step_of of = {.prefill = !strcmp(kind, "prefill"), .tokens = tokens};
+
+		if (!tokens || (!of.prefill && strcmp(kind, "decode")))
+			break;
+		if (one_step(m, r, &of, times, a))
+			return -1;
+		if (v[n] != ',')
+			return 0;
+	}
+	fprintf(stderr, "fidelity: no steps of the form KIND:TOKENS:TIMES: %s\n", r->text);
+	return -1;
+}
+
+static int sum_over_cards(struct machine *m, const struct row *r, struct answer *a)
+{
+	if (row_sum_ps(machine_profile(m), r, (uint32_t)row_number(r, "cards", 1),
+		       row_number(r, "bytes", 1), &a->links_ps))
+		return -1;
+	return 0;
+}
+
+/* `times` of it, one after another, each launched by the host. */
+static int operation(struct machine *m, const struct row *r, struct answer *a)
+{
+	uint64_t times = row_number(r, "times", 1);
 	struct machine_time t;
 	int ret;
 
 	machine_clear(m);
-	ret = step ? emit_step(m, r) : emit_operation(m, r);
-	if (ret > 0) {
-		puts("-");
-		return 0;
-	}
-	if (ret || machine_run(m, &t))
+	ret = emit_operation(m, r);
+	if (ret)
+		return ret;
+	if (machine_run(m, &t))
 		return -1;
-	printf("%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", step ? t.job_ps : t.packet_ps, t.energy_pj,
-	       t.hbm_bytes);
+	add(&a->device_ps, times, t.packet_ps);
+	add(&a->energy_pj, times, t.energy_pj);
+	add(&a->hbm_bytes, times, t.hbm_bytes);
+	add(&a->host_ps, times, row_launch_ps(r));
+	return 0;
+}
+
+static int answer(struct machine *m, const struct row *r)
+{
+	struct step_of of = {.prefill = row_is(r, "op", "prefill"),
+			     .tokens = (uint32_t)row_number(r, "s", 1)};
+	struct answer a = {0};
+	int ret;
+
+	if (row_is(r, "op", "request"))
+		ret = request(m, r, &a);
+	else if (of.prefill || row_is(r, "op", "decode"))
+		ret = one_step(m, r, &of, 1, &a);
+	else if (row_is(r, "op", "allreduce"))
+		ret = sum_over_cards(m, r, &a);
+	else
+		ret = operation(m, r, &a);
+	if (ret < 0)
+		return -1;
+	if (ret)
+		puts("-");
+	else
+		printf("%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", a.device_ps,
+		       a.energy_pj, a.hbm_bytes, a.host_ps, a.links_ps);
 	return 0;
 }
 

@@ -21,7 +21,10 @@ from zw_plot.fidelity import draw, label  # noqa: E402
 # The kernel that a row of attention was measured with is not the machine's: the fastest is.
 SHAPE = ("op", "hq", "hkv", "d", "s", "b", "ctx", "dtype")
 # What runs on other kernels of attention than the fastest ones.
-STEPS = ("prefill", "decode")
+STEPS = ("prefill", "decode", "request")
+# What a setup says; of the numbers, "launch_ns" is by operation. What is text is for who reads the file.
+SETUP_TEXT = ("what", "source")
+SETUP_NUMBERS = ("cards", "hop_ns", "link_permille", "wait_ns", "step_ns")
 DEFAULT_PROGRAM = os.path.join(HERE, "../../build/native/tests/fidelity/zw-fidelity")
 OTHER_KERNELS = "flash-attention-2.keys"
 
@@ -45,6 +48,26 @@ def group_of(row):
     return "vector"
 
 
+def with_setup(row, setups):
+    """The row, and under "around" what its setup says of host and links."""
+    if "setup" not in row:
+        return row
+    setup = setups[row["setup"]]
+    around = {k: setup[k] for k in SETUP_NUMBERS if k in setup}
+    launches, by = setup.get("launch_ns", {}), row.get("launch", row["op"])
+    if by in launches:
+        around["launch_ns"] = launches[by]
+    elif "launch" in row:
+        raise KeyError(by)
+    for k in setup:
+        if k not in SETUP_TEXT + SETUP_NUMBERS + ("launch_ns",):
+            raise ValueError(f"a setup says {k}, which nothing depends on")
+    for k, v in around.items():
+        if type(v) is not int or not 0 <= v < 10**12:
+            raise ValueError(f"{k} of a setup, {v}, is no whole number of nanoseconds, cards or thousandths")
+    return {**row, "around": around}
+
+
 def read_rows(path):
     """The rows of a file, the keys of what ran on other kernels, and limits. What no error can be told of ends the program."""
     def no_constant(name):
@@ -53,7 +76,7 @@ def read_rows(path):
     try:
         with open(path, encoding="utf-8") as f:
             data = json.load(f, parse_constant=no_constant)
-        rows = data["rows"]
+        rows = [with_setup(row, data.get("setups", {})) for row in data["rows"]]
         for i, row in enumerate(rows):
             measured = "watts" if row["op"] == "power" else "us"
             # 1e999 is a number of JSON, too
@@ -61,7 +84,7 @@ def read_rows(path):
                 raise ValueError(f"{measured} of row {i + 1}, {row[measured]}, is not above 0, or has no end")
     except KeyError as e:
         sys.exit(f"fidelity: {path}: a row, or the file, has no {e}")
-    except (OSError, ValueError, TypeError) as e:
+    except (OSError, ValueError, TypeError, AttributeError) as e:
         sys.exit(f"fidelity: {path}: {e}")
     keys = data.get("step_keys", OTHER_KERNELS)
     return fastest(rows), keys and os.path.join(HERE, keys), data.get("limits", LIMITS)
@@ -84,7 +107,19 @@ def fastest(rows):
 
 
 def line_of(row):
-    return " ".join(f"{k}={v}" for k, v in row.items() if k != "note" and not isinstance(v, float))
+    words = {k: v for k, v in row.items() if k not in ("note", "around") and not isinstance(v, float)}
+    if "name" in words:
+        words["name"] = words["name"].replace(" ", "")
+    words.update(row.get("around", {}))
+    return " ".join(f"{k}={v}" for k, v in words.items())
+
+
+def answer_of(line):
+    """What zw-fidelity says of a row: (us, joule, us of the device, of the host, of links); None: no packet."""
+    if line == "-":
+        return None
+    device, pj, _, host, links = map(int, line.split())
+    return (device + host + links) / 1e6, pj / 1e12, device / 1e6, host / 1e6, links / 1e6
 
 
 def on_other_kernels(row):
@@ -97,7 +132,7 @@ def profile_path(name):
 
 
 def simulate(program, profile, rows, keys):
-    """[(us, joule) or None], tdp, idle: each row on the kernels that it was measured with, which `keys` describes."""
+    """[answer_of() of each row], tdp, idle: on the kernels that it was measured with, which `keys` describes."""
     out, tdp, idle = [None] * len(rows), 0, 0
     for other in (False, True):
         mine = [i for i, r in enumerate(rows) if on_other_kernels(r) == other]
@@ -108,9 +143,7 @@ def simulate(program, profile, rows, keys):
         lines = run.stdout.splitlines()
         tdp, idle = map(int, lines[0].split())
         for i, line in zip(mine, lines[1:], strict=True):
-            if line != "-":
-                ps, pj, _ = map(int, line.split())
-                out[i] = (ps / 1e6, pj / 1e12)
+            out[i] = answer_of(line)
     return out, tdp, idle
 
 
@@ -128,7 +161,8 @@ def figures(rows, times, tdp, idle):
             out.append({"row": row, "group": "power", "unit": "W", "measured": row["watts"], "simulated": watts,
                         "sustained_us": us})
         elif time:
-            out.append({"row": row, "group": group_of(row), "unit": "us", "measured": row["us"], "simulated": time[0]})
+            out.append({"row": row, "group": group_of(row), "unit": "us", "measured": row["us"], "simulated": time[0],
+                        "device_us": time[2], "host_us": time[3], "links_us": time[4]})
         else:
             out.append({"row": row, "group": group_of(row), "unit": "us", "measured": row["us"], "simulated": None})
     for f in out:
@@ -179,13 +213,19 @@ def parts(figs):
 def print_parts(figs):
     for part, (n, rows, measured, simulated) in parts(figs).items():
         if n:
-            print(f"{part:16} {n:4} of {rows} rows, together {measured:12.3f} us, simulated {simulated:12.3f} "
+            print(f"{part:24} {n:4} of {rows} rows, together {measured:12.3f} us, simulated {simulated:12.3f} "
                   f"{100 * (simulated / measured - 1):+7.1f} %")
+
+
+def includes(figure):
+    """What of a row's simulated time is the device's, if not all of it."""
+    words = [f"{figure[k + '_us']:.1f} {k}" for k in ("device", "host", "links") if figure.get(k + "_us")]
+    return f"  = {' + '.join(words)}" if "around" in figure["row"] else ""
 
 
 def print_table(figs, groups):
     for f in figs:
-        sim = "no packet" if f["simulated"] is None else f"{f['simulated']:12.3f} {f['error']:+7.1f} %"
+        sim = "no packet" if f["simulated"] is None else f"{f['simulated']:12.3f} {f['error']:+7.1f} %{includes(f)}"
         print(f"{label(f['row']):64.64} {f['measured']:12.3f} {f['unit']:2} {sim}")
     print(f"\n{'group':16} {'rows':>4} {'mean':>7} {'median':>7} {'p90':>7} {'bias':>7} {'worst':>8}   per cent")
     for name, g in groups.items():

@@ -15,7 +15,7 @@ import sys
 
 sys.dont_write_bytecode = True
 
-from fidelity import DEFAULT_PROGRAM, figures, line_of, on_other_kernels, profile_path, read_rows  # noqa: E402
+from fidelity import DEFAULT_PROGRAM, answer_of, figures, line_of, on_other_kernels, profile_path, read_rows  # noqa: E402
 
 LEAST = 0.5  # per cent: less is not said
 # The order of the groups, and how a table calls them.
@@ -26,7 +26,7 @@ GROUPS = {"decode": "decode step", "prefill": "prefill step", "gemm": "GEMM", "g
 SILENT = {"pcie_bw": "all operands are in HBM", "hbm_bytes": "what fits", "links": "links are not simulated",
           "link_bw": "links are not simulated", "ambient_c": "the temperature alone", "thermal_mk_per_w": "the temperature alone",
           "thermal_ms": "the temperature alone", "block_sparse": "no row has lists",
-          "tile_k": "K of all rows is a multiple"}
+          "tile_k": "K of all rows is a multiple", "tensor_f16_permille": "no row is of F16"}
 # What only counts beside another figure is changed beside that.
 BESIDE = {"kv_sram_bw": "kv_sram_bytes", "kv_pinned_permille": "kv_sram_bytes"}
 HEADS = ("coefficient", "value", "source", "doubled", "halved")
@@ -95,10 +95,7 @@ def simulate(program, profile, rows, keys, changes):
         for at in range(len(changes)):
             watts[at] = tuple(map(int, next(lines).split()))
             for i in mine:
-                line = next(lines)
-                if line != "-":
-                    ps, pj, _ = map(int, line.split())
-                    answers[at][i] = (ps / 1e6, pj / 1e12)
+                answers[at][i] = answer_of(next(lines))
     return [figures(rows, a, *w) for a, w in zip(answers, watts, strict=True)]
 
 

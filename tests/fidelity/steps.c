@@ -6,30 +6,31 @@
 #include "qwen3_shapes.h"
 #include "rows.h"
 
-#define BF16 ZW_DTYPE_BF16
-#define I32  ZW_DTYPE_I32
+#define I32 ZW_DTYPE_I32
 
 struct shape {
 	const char *name;
 	uint32_t layers, hidden, heads, kv_heads, d, inner, vocabulary;
 	bool qk_norm;
+	uint32_t cards; /* of which the sizes are one's share */
 };
 
-#define WITH_QK_NORM(...) {__VA_ARGS__, true},
+#define WITH_QK_NORM(...) {__VA_ARGS__, true, 1},
 
 static const struct shape shapes[] = {
 	QWEN3_SHAPES(WITH_QK_NORM)
 	/* no norms of q and k */
-	{"llama-7b", 32, 4096, 32, 32, 128, 11008, 32000, false},
-	{"llama-13b", 40, 5120, 40, 40, 128, 13824, 32000, false},
-	/* one card's share of four, without what goes over their links */
-	{"llama-70b/4", 80, 8192, 16, 2, 128, 7168, 8000, false},
+	{"llama-7b", 32, 4096, 32, 32, 128, 11008, 32000, false, 1},
+	{"llama-13b", 40, 5120, 40, 40, 128, 13824, 32000, false, 1},
+	{"llama-70b/4", 80, 8192, 16, 2, 128, 7168, 8000, false, 4},
+	{"internlm-20b/2", 60, 5120, 20, 20, 128, 6912, 51584, false, 2},
 };
 
 struct step {
 	struct machine *m;
 	struct shape shape;
 	uint32_t rows;
+	unsigned int dtype;
 	struct cache cache;
 	struct zw_tensor pos, seq, cos, sin; /* of each row */
 	struct zw_tensor x, norm, qkv, q, y, gate_up, glu;
@@ -41,7 +42,7 @@ static void rmsnorm(struct step *s, const struct zw_tensor *x, const struct zw_t
 	struct zw_pkt_rmsnorm p = {
 		.hdr = HDR(ZW_OP_RMSNORM, zw_pkt_rmsnorm), .x = *x, .y = *y, .eps_f32 = 0x358637bd};
 
-	p.w = machine_tensor(s->m, BF16, n, 0, 0, 0);
+	p.w = machine_tensor(s->m, s->dtype, n, 0, 0, 0);
 	EMIT(s->m, p);
 }
 
@@ -50,7 +51,7 @@ static void gemm(struct step *s, const struct zw_tensor *a, const struct zw_tens
 {
 	struct zw_pkt_gemm p = {.hdr = HDR(ZW_OP_GEMM, zw_pkt_gemm), .a = *a, .c = *c};
 
-	p.w = machine_tensor(s->m, BF16, c->dim[1], a->dim[1], 0, 0);
+	p.w = machine_tensor(s->m, s->dtype, c->dim[1], a->dim[1], 0, 0);
 	if (residual)
 		p.residual = *residual;
 	EMIT(s->m, p);
@@ -128,7 +129,7 @@ static void head(struct step *s, uint32_t rows)
 
 	x.dim[0] = norm.dim[0] = rows;
 	rmsnorm(s, &x, &norm, s->shape.hidden);
-	p.x = machine_tensor(s->m, BF16, rows, s->shape.vocabulary, 0, 0);
+	p.x = machine_tensor(s->m, s->dtype, rows, s->shape.vocabulary, 0, 0);
 	gemm(s, &norm, &p.x, NULL);
 	p.ids = machine_tensor(s->m, I32, rows, 0, 0, 0);
 	EMIT(s->m, p);
@@ -146,16 +147,22 @@ static int shape_of(const struct row *r, struct shape *shape)
 	return -1;
 }
 
-int emit_step(struct machine *m, const struct row *r)
+int emit_step(struct machine *m, const struct row *r, const struct step_of *of, struct sums *sums)
 {
-	bool prefill = row_is(r, "op", "prefill");
-	uint32_t seqs = (uint32_t)row_number(r, "b", 1), tokens = (uint32_t)row_number(r, "s", 1);
+	bool prefill = of->prefill;
+	uint32_t seqs = (uint32_t)row_number(r, "b", 1), tokens = of->tokens;
 	struct step s = {.m = m, .rows = prefill ? seqs * tokens : seqs};
 	struct shape *h = &s.shape;
 	int32_t v;
 
-	if (shape_of(r, h))
+	s.dtype = row_has(r, "dtype") ? row_dtype(r, "dtype") : ZW_DTYPE_BF16;
+	if (shape_of(r, h) || !s.dtype)
 		return -1;
+	if (s.dtype != ZW_DTYPE_BF16 && s.dtype != ZW_DTYPE_F16) {
+		fprintf(stderr, "fidelity: a step of another type than bf16 and f16: %s\n",
+			r->text);
+		return -1;
+	}
 	s.pos = machine_tensor(m, I32, s.rows, 0, 0, 0);
 	s.seq = machine_tensor(m, I32, s.rows, 0, 0, 0);
 	for (uint32_t i = 0; i < s.rows; i++) {
@@ -166,16 +173,22 @@ int emit_step(struct machine *m, const struct row *r)
 	}
 	s.cos = machine_tensor(m, ZW_DTYPE_F32, tokens, h->d / 2, 0, 0);
 	s.sin = machine_tensor(m, ZW_DTYPE_F32, tokens, h->d / 2, 0, 0);
-	s.x = machine_tensor(m, BF16, s.rows, h->hidden, 0, 0);
-	s.norm = machine_tensor(m, BF16, s.rows, h->hidden, 0, 0);
-	s.qkv = machine_tensor(m, BF16, s.rows, (h->heads + 2 * h->kv_heads) * h->d, 0, 0);
-	s.y = machine_tensor(m, BF16, s.rows, h->heads * h->d, 0, 0);
-	s.gate_up = machine_tensor(m, BF16, s.rows, 2 * h->inner, 0, 0);
-	s.glu = machine_tensor(m, BF16, s.rows, h->inner, 0, 0);
+	s.x = machine_tensor(m, s.dtype, s.rows, h->hidden, 0, 0);
+	s.norm = machine_tensor(m, s.dtype, s.rows, h->hidden, 0, 0);
+	s.qkv = machine_tensor(m, s.dtype, s.rows, (h->heads + 2 * h->kv_heads) * h->d, 0, 0);
+	s.y = machine_tensor(m, s.dtype, s.rows, h->heads * h->d, 0, 0);
+	s.gate_up = machine_tensor(m, s.dtype, s.rows, 2 * h->inner, 0, 0);
+	s.glu = machine_tensor(m, s.dtype, s.rows, h->inner, 0, 0);
 	for (uint32_t i = 0; i < h->layers; i++) {
-		s.cache = make_cache(m, BF16, seqs, tokens, h->kv_heads, h->d);
+		s.cache = make_cache(m, s.dtype, seqs, tokens, h->kv_heads, h->d);
 		layer(&s);
 	}
 	head(&s, seqs);
+	*sums = (struct sums){.cards = h->cards};
+	if (h->cards > 1) {
+		/* behind the products of attention's output and of the inner size */
+		sums->count = 2 * h->layers;
+		sums->bytes = (uint64_t)s.rows * h->hidden * zw_dtype_block_bytes(s.dtype);
+	}
 	return 0;
 }

@@ -177,6 +177,23 @@ def wrong_rows(tmp):
         text = p.stderr.decode()
         ok(p.returncode == 1 and text.count("\n") == 1 and f"fidelity: {rows}: " in text and why in text and not os.path.exists(data),
            f"fidelity: a row that took {us}", text)
+    row = '"op": "node", "us": 1, "setup": "a"'
+    for setups, row, why in (
+            ("{}", row, "no 'a'"), ("[]", row, "not str"), ('{"a": []}', row, "has no attribute"),
+            ('{"a": {"hop_ns": -1}}', row, "hop_ns of a setup, -1,"), ('{"a": {"hop_ns": 1.5}}', row, "hop_ns of a setup, 1.5,"),
+            ('{"a": {"hops": 1}}', row, "hops, which nothing depends on"), ('{"a": {"launch_ns": {"node": true}}}', row, "launch_ns"),
+            ('{"a": {}}', row + ', "launch": "gemm"', "no 'gemm'"),
+            ('{"a": {}}', '"op": "allreduce", "us": 1, "bytes": 8, "setup": "a"', "needs two of them, and links"),
+            ('{"a": {}}', '"op": "request", "us": 1, "setup": "a"', "no steps of the form"),
+            ('{"a": {}}', '"op": "request", "us": 1, "name": "8b", "steps": "decode:8:1,prefil:8:1"', "no steps of the form"),
+            ('{"a": {}}', '"op": "request", "us": 1, "name": "8b", "steps": "decode:0:1"', "no steps of the form"),
+            ('{"a": {}}', '"op": "decode", "us": 1, "name": "8b", "dtype": "fp8"', "another type than bf16 and f16")):
+        rows = os.path.join(tmp, "wrong-setups.json")
+        with open(rows, "w") as f:
+            f.write(f'{{"setups": {setups}, "rows": [{{{row}}}]}}')
+        p = run(sys.executable, os.path.join(TESTS, "fidelity/fidelity.py"), rows, "--program", ZW_FIDELITY)
+        text = p.stderr.decode()
+        ok(p.returncode == 1 and "Traceback" not in text and why in text, f"fidelity: setups {setups}, a row of {row}", text)
 
 
 def no_constant(name):

@@ -51,8 +51,11 @@ struct zw_cp_tensor_unit zw_cp_tensor_unit(const struct zw_profile *p, unsigned 
 	if (is_f8(dtype_a) && is_f8(dtype_b))
 		return (struct zw_cp_tensor_unit){p->tensor_f8_flops, p->tensor_f8_permille,
 						  p->f8_flop_fj, p->unit_bw};
-	/* Storage formats are widened where they come in. */
-	return (struct zw_cp_tensor_unit){p->tensor_bf16_flops, p->tensor_efficiency_permille,
+	/* Storage formats are widened where they come in, to the type that they are beside. */
+	return (struct zw_cp_tensor_unit){p->tensor_bf16_flops,
+					  dtype_a == ZW_DTYPE_F16 || dtype_b == ZW_DTYPE_F16
+						  ? p->tensor_f16_permille
+						  : p->tensor_efficiency_permille,
 					  p->bf16_flop_fj, p->unit_bw};
 }
 

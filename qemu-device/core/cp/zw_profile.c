@@ -21,22 +21,23 @@
 
 /*
  * What was fitted to the rows of an H100 (tests/fidelity) and holds for all: shares of what a data sheet promises, and
- * times that depend on none of its figures. slow: of the command processor, as many times that of a GPU.
+ * times that depend on none of its figures. slow: what takes cycles of the chip and of its command processor, in
+ * thousandths of what it takes on that card.
  */
 #define COEFFICIENTS(slow)                                                                         \
-	.packet_ps = (slow)*1235000, .job_ps = (slow)*5000000, .gemm_ps = (slow)*3045000,          \
-	.gemm_split_ps = (slow)*1720000, .experts_ps = (slow)*10700000, .expert_ps = (slow)*80600, \
-	.attn_ps = (slow)*4030000, .attn_split_ps = (slow)*3110000,                                \
-	.attn_prefill_ps = (slow)*6155000, .reduce_ps = (slow)*320000, .topk_ps = (slow)*410000,   \
-	.hbm_efficiency_permille = 886, .attn_hbm_permille = 919, .tensor_f32_permille = 796,      \
-	.tensor_f8_permille = 938, .gemm_edge_permille = 43, .gemm_overlap_permille = 121,         \
-	.experts_permille = 775, .attn_permille = 640, .attn_tail_permille = 579,                  \
-	.attn_energy_permille = 1100, .tensor_engine = 1, .fused_packets = 1, .block_sparse = 1,   \
-	.kv_pinned_permille = 250, .ambient_c = 25, .thermal_ms = 10000
+	.packet_ps = (slow)*1235, .job_ps = (slow)*5000, .gemm_ps = (slow)*3045,                   \
+	.gemm_split_ps = (slow)*1720, .experts_ps = (slow)*10700, .expert_ps = (slow)*806 / 10,    \
+	.attn_ps = (slow)*4030, .attn_split_ps = (slow)*3110, .attn_prefill_ps = (slow)*6155,      \
+	.reduce_ps = (slow)*320, .topk_ps = (slow)*410, .hbm_efficiency_permille = 886,            \
+	.attn_hbm_permille = 919, .tensor_f32_permille = 796, .tensor_f8_permille = 938,           \
+	.gemm_edge_permille = 43, .gemm_overlap_permille = 121, .experts_permille = 775,           \
+	.attn_permille = 640, .attn_tail_permille = 579, .attn_energy_permille = 1100,             \
+	.tensor_engine = 1, .fused_packets = 1, .block_sparse = 1, .kv_pinned_permille = 250,      \
+	.ambient_c = 25, .thermal_ms = 10000
 
 static const struct zw_profile profiles[] = {
 	{
-		COEFFICIENTS(1),
+		COEFFICIENTS(1000),
 		.name = "810e",
 		.id = ZW_PROFILE_810E,
 		.hbm_bytes = 96 * GIB,
@@ -69,11 +70,12 @@ static const struct zw_profile profiles[] = {
 		.hbm_byte_fj = 150000,
 		.gemm_hbm_permille = 866,
 		.tensor_efficiency_permille = 862,
+		.tensor_f16_permille = 862,
 		.tensor_i8_permille = 862,
 		.dtypes = FLOATS | INTS | NIBBLES | ZW_DT_BLOCKED,
 	},
 	{
-		COEFFICIENTS(1),
+		COEFFICIENTS(1000),
 		.name = "m890",
 		.id = ZW_PROFILE_M890,
 		.hbm_bytes = 144 * GIB,
@@ -106,11 +108,12 @@ static const struct zw_profile profiles[] = {
 		.hbm_byte_fj = 137000,
 		.gemm_hbm_permille = 866,
 		.tensor_efficiency_permille = 862,
+		.tensor_f16_permille = 862,
 		.tensor_i8_permille = 862,
 		.dtypes = FLOATS | INTS | NIBBLES | ZW_DT_BLOCKED | SMALL,
 	},
 	{
-		COEFFICIENTS(2),
+		COEFFICIENTS(2000),
 		.name = "c12",
 		.id = ZW_PROFILE_C12,
 		.hbm_bytes = 32 * GIB,
@@ -143,11 +146,12 @@ static const struct zw_profile profiles[] = {
 		.hbm_byte_fj = 100000,
 		.gemm_hbm_permille = 866,
 		.tensor_efficiency_permille = 862,
+		.tensor_f16_permille = 862,
 		.tensor_i8_permille = 862,
 		.dtypes = ZW_DT(F32) | ZW_DT(BF16) | ZW_DT(I32) | INTS,
 	},
 	{
-		COEFFICIENTS(1),
+		COEFFICIENTS(1404),
 		.name = "a100-80g",
 		.id = ZW_PROFILE_A100_80G,
 		.hbm_bytes = 80 * GIB,
@@ -180,11 +184,12 @@ static const struct zw_profile profiles[] = {
 		.hbm_byte_fj = 150000,
 		.gemm_hbm_permille = 830,
 		.tensor_efficiency_permille = 990,
+		.tensor_f16_permille = 827,
 		.tensor_i8_permille = 862,
 		.dtypes = FLOATS | INTS | NIBBLES | ZW_DT_BLOCKED,
 	},
 	{
-		COEFFICIENTS(1),
+		COEFFICIENTS(1000),
 		.name = "h100-sxm",
 		.id = ZW_PROFILE_H100_SXM,
 		.hbm_bytes = 80 * GIB,
@@ -217,6 +222,7 @@ static const struct zw_profile profiles[] = {
 		.hbm_byte_fj = 137000,
 		.gemm_hbm_permille = 866,
 		.tensor_efficiency_permille = 862,
+		.tensor_f16_permille = 862,
 		.tensor_i8_permille = 429,
 		.dtypes = FLOATS | INTS | NIBBLES | ZW_DT_BLOCKED | ZW_DT(F8E4M3) | ZW_DT(F8E5M2) |
 			  ZW_DT(E8M0),
@@ -279,6 +285,7 @@ static const struct zw_profile_key keys[] = {
 	U64(unit_i8_bw, 1000000, 1ull << 60),
 	U32(gemm_hbm_permille, 1, 1000),
 	U32(attn_hbm_permille, 1, 1000),
+	U32(tensor_f16_permille, 1, 1000),
 	U32(tensor_f32_permille, 1, 1000),
 	U32(tensor_i8_permille, 1, 1000),
 	U32(tensor_f8_permille, 1, 1000),

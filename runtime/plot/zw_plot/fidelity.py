@@ -13,6 +13,7 @@ def label(row):
     words = [row["op"]] + [str(row[k]) for k in ("what", "dtype", "name") if k in row]
     words += [f"{k.rstrip('_')}{row[k]}" for k in ("m", "n_", "k", "h", "i", "v", "hq", "hkv", "b", "s", "ctx", "hit",
                                                    "bytes") if k in row]
+    words += [row["steps"]] if "steps" in row else []
     return " ".join(words)
 
 

@@ -436,7 +436,7 @@ static inline void env_plain(struct cp_env *e)
 	p->tile_m = 8;
 	p->tile_n = 32;
 	p->tile_k = 64;
-	p->tensor_efficiency_permille = p->tensor_f32_permille = 850;
+	p->tensor_efficiency_permille = p->tensor_f16_permille = p->tensor_f32_permille = 850;
 	p->tensor_i8_permille = p->tensor_f8_permille = p->attn_permille = 850;
 	p->packet_ps = p->gemm_ps = p->experts_ps = p->attn_ps = p->attn_prefill_ps = 1000000;
 	p->gemm_split_ps = p->expert_ps = p->attn_split_ps = p->reduce_ps = p->topk_ps = 0;

@@ -79,6 +79,26 @@ static void tiles_and_waves(void **state)
 	assert_int_equal(product_ps(&p, 16, 160, 8, 0), 5 * (2048 * 1300 / 1000));
 }
 
+/* F16 has BF16's rate and an efficiency of its own; what it is stored beside is widened to it. */
+static void types_of_16_bits(void **state)
+{
+	struct zw_profile p = simple();
+	struct zw_cp_product g = product(&p, 16, 128, 8);
+
+	(void)state;
+	p.tensor_f16_permille = 800;
+	g.bytes = 0;
+	g.unit = zw_cp_tensor_unit(&p, ZW_DTYPE_F16, ZW_DTYPE_F16);
+	assert_int_equal(g.unit.rate, p.tensor_bf16_flops);
+	assert_int_equal(zw_cp_product_ps(&p, &g), 8192 * 10 / 8);
+	g.unit = zw_cp_tensor_unit(&p, ZW_DTYPE_F16, ZW_DTYPE_I4);
+	assert_int_equal(zw_cp_product_ps(&p, &g), 8192 * 10 / 8);
+	g.unit = zw_cp_tensor_unit(&p, BF16, ZW_DTYPE_I4);
+	assert_int_equal(zw_cp_product_ps(&p, &g), 8192);
+	assert_int_equal(zw_cp_tensor_unit(&p, ZW_DTYPE_F16, ZW_DTYPE_F32).permille,
+			 p.tensor_f32_permille);
+}
+
 static void memory(void **state)
 {
 	struct zw_profile p = simple();
@@ -369,6 +389,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tiles_and_waves),
+		cmocka_unit_test(types_of_16_bits),
 		cmocka_unit_test(memory),
 		cmocka_unit_test(split_k),
 		cmocka_unit_test(power),
