@@ -475,8 +475,14 @@ static int mem_read(struct zw_mmu *mmu, struct zw_seglist *list, unsigned int vm
 		    void *buf, size_t len, struct zw_mem_fault *fault)
 {
 	int ret = zw_mmu_resolve(mmu, vm, va, len, ZW_ACCESS_READ, list, fault);
+	const uint8_t *own = ret || list->n > 1 || len > ZW_MEM_STEP
+				     ? NULL
+				     : zw_mmu_host(mmu, list->seg[0].target, list->seg[0].addr);
 
-	if (!ret)
+	/* Nearly always a word of HBM. */
+	if (own)
+		zw_copy_from(buf, own, len);
+	else if (!ret)
 		ret = gather(mmu, list, buf, fault);
 	zw_seglist_fini(list);
 	return ret;

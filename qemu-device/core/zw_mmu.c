@@ -305,6 +305,41 @@ static const struct zw_span *find_span(struct zw_mmu *mmu, unsigned int vm, uint
 	return NULL;
 }
 
+static void span_of_page(const struct zw_tlb_entry *e, unsigned int shift, struct zw_span *span)
+{
+	span->pte = e->pte;
+	span->shift = shift;
+	span->va = e->page << shift;
+	span->len = UINT64_C(1) << shift;
+}
+
+/* The page that an address is in. */
+static bool find_page(struct zw_mmu *mmu, unsigned int vm, uint64_t gen, uint64_t va,
+		      struct zw_span *span)
+{
+	const unsigned int h = (va >> ZW_PAGE_SHIFT) % ZW_TLB_HINTS;
+	const struct zw_tlb_entry *e = mmu->hint[h].entry;
+
+	if (e && e->gen == gen && e->page == va >> mmu->hint[h].shift && e->vm == vm) {
+		span_of_page(e, mmu->hint[h].shift, span);
+		return true;
+	}
+	for (unsigned int s = 0; s < ZW_TLB_SIZES; s++) {
+		uint64_t page = va >> tlb_shift[s];
+
+		e = tlb_set(mmu, vm, page, s);
+		for (unsigned int w = 0; w < ZW_TLB_WAYS; w++, e++) {
+			if (e->gen != gen || e->page != page || e->vm != vm)
+				continue;
+			mmu->hint[h].entry = e;
+			mmu->hint[h].shift = tlb_shift[s];
+			span_of_page(e, tlb_shift[s], span);
+			return true;
+		}
+	}
+	return false;
+}
+
 static bool tlb_lookup(struct zw_mmu *mmu, unsigned int vm, uint64_t gen, uint64_t va,
 		       struct zw_span *span)
 {
@@ -314,21 +349,7 @@ static bool tlb_lookup(struct zw_mmu *mmu, unsigned int vm, uint64_t gen, uint64
 		*span = *known;
 		return true;
 	}
-	for (unsigned int s = 0; s < ZW_TLB_SIZES; s++) {
-		uint64_t page = va >> tlb_shift[s];
-		struct zw_tlb_entry *set = tlb_set(mmu, vm, page, s);
-
-		for (unsigned int w = 0; w < ZW_TLB_WAYS; w++) {
-			if (set[w].gen == gen && set[w].page == page && set[w].vm == vm) {
-				span->pte = set[w].pte;
-				span->shift = tlb_shift[s];
-				span->va = page << tlb_shift[s];
-				span->len = UINT64_C(1) << tlb_shift[s];
-				return true;
-			}
-		}
-	}
-	return false;
+	return find_page(mmu, vm, gen, va, span);
 }
 
 static void tlb_insert(struct zw_mmu *mmu, unsigned int vm, uint64_t gen,
@@ -476,9 +497,8 @@ uint32_t zw_mmu_known_units(struct zw_mmu *mmu, unsigned int vm, const struct zw
 		return 0;
 	n = units_up_to(u, u->unit[0] + (span.len - off - u->len) / u->stride);
 	*addr = (span.pte & ZW_PTE_ADDR_MASK) + off;
-	if (n < 2 ||
-	    zw_hbm_bad_page(mmu->cfg.hbm, *addr,
-			    (u->unit[n - 1] - u->unit[0]) * u->stride + u->len, &bad))
+	if (n < 2 || zw_hbm_bad_page(mmu->cfg.hbm, *addr,
+				     (u->unit[n - 1] - u->unit[0]) * u->stride + u->len, &bad))
 		return 0;
 	mmu->hits += n;
 	return n;
@@ -489,6 +509,7 @@ int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t le
 {
 	const uint64_t limit = UINT64_C(1) << ZW_VA_BITS;
 	const struct zw_span *known = NULL;
+	struct zw_span page;
 	uint64_t hits = 0, misses = 0;
 	uint64_t gen, root, end;
 	int ret = 0;
@@ -507,8 +528,11 @@ int zw_mmu_resolve(struct zw_mmu *mmu, unsigned int vm, uint64_t va, uint64_t le
 	root = atomic_load(&mmu->vm[vm].root);
 	if (!root)
 		return fail(mmu, fault, va, access, ZW_FAULT_NO_VM);
-	if (!list->uncached)
+	if (!list->uncached) {
 		known = find_span(mmu, vm, gen, va);
+		if (!known && find_page(mmu, vm, gen, va, &page))
+			known = &page;
+	}
 	if (known && resolve_span(mmu, known, va, len, access, list))
 		return 0;
 

@@ -16,6 +16,7 @@
 #define ZW_TLB_SIZES 3 /* 4 KiB, 2 MiB, 1 GiB */
 #define ZW_TLB_SETS  128
 #define ZW_TLB_WAYS  4
+#define ZW_TLB_HINTS 16
 #define ZW_TLB_SPANS 512 /* sets; a span is within the 1 GiB of one table of 2 MiB pages */
 
 /* Pages that follow each other in both address spaces and have the same rights: one, or more of 2 MiB. */
@@ -82,6 +83,11 @@ struct zw_mmu {
 	uint64_t hits, misses; /* of the cache, that are not in the counters yet */
 	uint64_t bounce_bytes;
 	struct zw_bounce *bounces;
+	/* By the last bits of a page's number, where one was found last: it is looked at there first. */
+	struct {
+		const struct zw_tlb_entry *entry; /* NULL: none */
+		unsigned int shift;
+	} hint[ZW_TLB_HINTS];
 	struct zw_tlb_entry tlb[ZW_TLB_SIZES][ZW_TLB_SETS][ZW_TLB_WAYS];
 	struct zw_tlb_span spans[ZW_TLB_SPANS][ZW_TLB_WAYS];
 };

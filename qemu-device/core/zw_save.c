@@ -111,7 +111,8 @@ ZW_STATE_SIZE(sizeof(struct zw_soc_job), 128);
 ZW_STATE_SIZE(sizeof(((struct zw_mmu *)0)->vm[0]), 16);
 ZW_STATE_SIZE(sizeof(struct zw_mmu) - sizeof(struct zw_mmu_config) -
 		      sizeof(((struct zw_mmu *)0)->vm) - sizeof(((struct zw_mmu *)0)->tlb) -
-		      sizeof(((struct zw_mmu *)0)->spans) - sizeof(pthread_mutex_t),
+		      sizeof(((struct zw_mmu *)0)->spans) - sizeof(((struct zw_mmu *)0)->hint) -
+		      sizeof(pthread_mutex_t),
 	      72);
 
 /* What the two devices have to have in common: all that a guest can see. */

@@ -192,6 +192,31 @@ static int map_scales(struct zw_cp_exec *x, const struct experts_plan *plan, uns
 	return err;
 }
 
+/* Those that have rows, ascending. */
+static void list_experts(struct experts_plan *plan, const int32_t *ids, uint32_t pairs)
+{
+	uint32_t n = 0;
+
+	/* Of the few of a decode each finds its place sooner than all that there are are gone through. */
+	if (pairs <= 16) {
+		for (uint32_t i = 0; i < pairs; i++) {
+			uint32_t e = (uint32_t)ids[i], at = n;
+
+			while (at && plan->some[at - 1] > e)
+				at--;
+			if (at && plan->some[at - 1] == e)
+				continue;
+			memmove(&plan->some[at + 1], &plan->some[at],
+				(n++ - at) * sizeof(*plan->some));
+			plan->some[at] = e;
+		}
+		return;
+	}
+	for (uint32_t e = 0; n < plan->hit; e++)
+		if (plan->rows[e])
+			plan->some[n++] = e;
+}
+
 static int experts_prepare(struct zw_cp_exec *x)
 {
 	const struct zw_pkt_gemm_experts *p = x->pkt;
@@ -215,9 +240,7 @@ static int experts_prepare(struct zw_cp_exec *x)
 	plan->some = zw_cp_alloc(x, plan->hit, sizeof(*plan->some));
 	if (!plan->some)
 		return -EIO;
-	for (uint32_t e = 0, n = 0; n < plan->hit; e++)
-		if (plan->rows[e])
-			plan->some[n++] = e;
+	list_experts(plan, ids, pairs);
 	plan->panel = row < PANEL_BYTES ? (uint32_t)(PANEL_BYTES / row) : 1;
 	plan->panels = p->w.dim[1] / plan->panel + !!(p->w.dim[1] % plan->panel);
 	err = map_experts(x, plan);
@@ -362,8 +385,12 @@ static uint64_t experts_compute(struct zw_cp_exec *x)
 	for (unsigned int i = 0; i < ZW_CP_TILE_ROWS; i++) {
 		uint32_t tile = zw_cp_tile_rows(x->profile, i);
 
-		for (uint32_t j = 0; j < plan->hit; j++)
-			g.row_tiles[i] += quotient(plan->rows[plan->some[j]], tile);
+		for (uint32_t j = 0; j < plan->hit; j++) {
+			uint32_t rows = plan->rows[plan->some[j]];
+
+			/* of a decode a tile is more than enough */
+			g.row_tiles[i] += rows <= tile ? 1 : quotient(rows, tile);
+		}
 	}
 	g.ops = zw_cp_mul_sat(zw_cp_mul_sat(g.outputs, g.k), 2);
 	g.unit.permille =

@@ -57,16 +57,32 @@ bool zw_cp_known_operands(struct zw_cp_exec *x)
 		unsigned int i = k->operand[j].index;
 
 		x->extent[i] = k->operand[j].extent;
-		x->traffic[i] = k->operand[j].traffic;
+		for (unsigned int m = k->operand[j].kinds; m; m &= m - 1)
+			x->traffic[i].kind[__builtin_ctz(m)] = k->operand[j].bytes;
 	}
 	x->n_counted = k->n_counted;
 	zw_mmu_looked_up(x->cfg->mmu, k->lookups);
 	return true;
 }
 
+/* False: more than can be kept, as what is partly in system memory. */
+static bool pack(const struct zw_cp_traffic *t, uint64_t *bytes, uint8_t *kinds)
+{
+	*bytes = 0;
+	*kinds = 0;
+	for (unsigned int i = 0; i < ZW_CP_TRAFFIC_KINDS; i++) {
+		if (!t->kind[i])
+			continue;
+		if (*kinds && t->kind[i] != *bytes)
+			return false;
+		*bytes = t->kind[i];
+		*kinds |= (uint8_t)(1u << i);
+	}
+	return true;
+}
+
 void zw_cp_known_note_operands(struct zw_cp_exec *x)
 {
-	static const struct zw_cp_traffic none;
 	struct zw_cp_known *k = x->known;
 	unsigned int n = 0;
 
@@ -75,13 +91,19 @@ void zw_cp_known_note_operands(struct zw_cp_exec *x)
 	k->n = 0;
 	k->costed = false;
 	for (unsigned int i = 0; i < x->n_counted; i++) {
-		if (!x->extent[i].len && !memcmp(&x->traffic[i], &none, sizeof(none)))
+		uint64_t bytes;
+		uint8_t kinds;
+
+		if (!pack(&x->traffic[i], &bytes, &kinds))
+			return;
+		if (!x->extent[i].len && !kinds)
 			continue;
 		if (n == ZW_CP_KNOWN_OPERANDS)
 			return;
 		k->operand[n].index = (uint8_t)i;
 		k->operand[n].extent = x->extent[i];
-		k->operand[n++].traffic = x->traffic[i];
+		k->operand[n].bytes = bytes;
+		k->operand[n++].kinds = kinds;
 	}
 	k->n = (uint8_t)n;
 	k->n_counted = (uint8_t)x->n_counted;

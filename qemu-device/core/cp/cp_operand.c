@@ -610,8 +610,11 @@ int zw_cp_operands_end(struct zw_cp_exec *x, bool commit)
 {
 	int ret = 0;
 
-	/* Last mapped, first gone: the MMU finds the latest bounce buffers first, and there may be many. */
-	for (size_t i = x->n_counted + x->n_late; i-- > 0;) {
+	/*
+	 * Last mapped, first gone: the MMU finds the latest bounce buffers first, and there may be many. What was only looked
+	 * at holds nothing.
+	 */
+	for (size_t i = zw_cp_timing_only(x) ? 0 : x->n_counted + x->n_late; i-- > 0;) {
 		struct zw_view *view = (struct zw_view *)view_at(x, i);
 		struct zw_mem_fault fault;
 		int err;

@@ -22,13 +22,14 @@ void zw_cp_resident_clear(struct zw_cp_resident *r)
 
 uint64_t zw_cp_resident_bytes(const struct zw_cp_resident *r, uint64_t va, uint64_t len)
 {
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, end = va + len;
 
 	for (unsigned int i = 0; i < r->n; i++) {
-		uint64_t lo = r->range[i].va > va ? r->range[i].va : va;
-		uint64_t hi = r->range[i].end < va + len ? r->range[i].end : va + len;
-
-		bytes += hi > lo ? hi - lo : 0;
+		/* Most are elsewhere. */
+		if (r->range[i].va >= end || r->range[i].end <= va)
+			continue;
+		bytes += (r->range[i].end < end ? r->range[i].end : end) -
+			 (r->range[i].va > va ? r->range[i].va : va);
 	}
 	return bytes;
 }
@@ -36,6 +37,9 @@ uint64_t zw_cp_resident_bytes(const struct zw_cp_resident *r, uint64_t va, uint6
 void zw_cp_resident_touch(struct zw_cp_resident *r, uint64_t capacity, uint64_t va, uint64_t len)
 {
 	if (!len)
+		return;
+	/* As it was, and the latest already. */
+	if (r->n && r->range[0].va == va && r->range[0].end == va + len && len <= capacity)
 		return;
 	/* What it overlaps is part of it, or, for simplicity, gone. */
 	for (unsigned int i = r->n; i-- > 0;)

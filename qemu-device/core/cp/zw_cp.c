@@ -334,6 +334,20 @@ static void boundary(struct zw_cp *cp)
 		cp->cfg.boundary(cp->cfg.boundary_opaque);
 }
 
+/* Of arrays by operand those that the packet has; packets without tensors count theirs as the first ones. */
+static void clear_exec(struct zw_cp_exec *x, unsigned int operands)
+{
+	const size_t before = offsetof(struct zw_cp_exec, traffic);
+	const size_t behind = offsetof(struct zw_cp_exec, late);
+
+	if (operands < 4)
+		operands = 4;
+	memset(x, 0, before);
+	memset(x->traffic, 0, operands * sizeof(x->traffic[0]));
+	memset(x->extent, 0, operands * sizeof(x->extent[0]));
+	memset((char *)x + behind, 0, offsetof(struct zw_cp_exec, view) - behind);
+}
+
 /* Everything but the arrays that grow is of the packet before. */
 static void begin_packet(struct zw_cp *cp, struct zw_cp_queue *q, const struct zw_soc_job *job,
 			 const struct zw_pkt *hdr)
@@ -346,7 +360,10 @@ static void begin_packet(struct zw_cp *cp, struct zw_cp_queue *q, const struct z
 	char *small = x->small;
 	size_t cap_late = x->cap_late, cap_mem = x->cap_mem;
 
-	memset(x, 0, runs ? sizeof(*x) : offsetof(struct zw_cp_exec, view));
+	if (runs)
+		memset(x, 0, sizeof(*x));
+	else
+		clear_exec(x, op->n_operands);
 	x->cfg = &cp->cfg;
 	x->profile = cp->cfg.profile;
 	x->clk = &q->clk;

@@ -444,9 +444,17 @@ void zw_cp_validate(const void *buf, uint32_t bytes, const struct zw_profile *pr
 
 /* -- one packet being run (cp_operand.c) ---------------------------------------------------------------- */
 
+#define ZW_CP_TRAFFIC_KINDS 6u
+
 /* Bytes, by the cost model's accounting. */
 struct zw_cp_traffic {
-	uint64_t hbm_read, hbm_written, sys_read, sys_written, sram_read, sram_written;
+	union {
+		struct {
+			uint64_t hbm_read, hbm_written, sys_read, sys_written, sram_read,
+				sram_written;
+		};
+		uint64_t kind[ZW_CP_TRAFFIC_KINDS];
+	};
 };
 
 struct zw_cp_extent {
@@ -464,14 +472,16 @@ struct zw_cp_known {
 	uint8_t n; /* operands; 0: nothing is known */
 	uint8_t n_counted;
 	bool costed; /* cost and work are of operands of which so much is read of HBM as `hbm_read` says */
-	struct {
-		uint8_t index;
-		struct zw_cp_extent extent;
-		struct zw_cp_traffic traffic; /* nothing of it found on the chip */
-		uint64_t hbm_read;            /* the rest was found there */
-	} operand[ZW_CP_KNOWN_OPERANDS];
 	struct zw_cp_cost cost;
 	struct zw_cp_work work;
+	/* Last, and small: of all packets of a step this is more than caches hold. */
+	struct {
+		struct zw_cp_extent extent;
+		uint64_t
+			bytes; /* of each kind of traffic that it has, nothing of it found on the chip */
+		uint64_t hbm_read;    /* the rest was found there */
+		uint8_t index, kinds; /* kinds: bit i is the i-th of struct zw_cp_traffic */
+	} operand[ZW_CP_KNOWN_OPERANDS];
 };
 
 struct zw_cp_buffer;

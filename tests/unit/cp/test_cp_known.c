@@ -312,6 +312,36 @@ static void preempted(void **state)
 	assert_int_equal(p->e[0]->result.energy_pj, whole.energy_pj);
 }
 
+/* An operand of which a part is in system memory is more than is kept: it is looked at every time. */
+static void operands_in_two_memories(void **state)
+{
+	struct pair *p = *state;
+	const uint64_t split = NOWHERE + (UINT64_C(1) << 30);
+
+	for (int i = 0; i < 2; i++) {
+		struct cp_env *e = p->e[i];
+		struct zw_pkt_add add = {.hdr = HDR(ZW_OP_ADD, zw_pkt_add)};
+
+		for (uint64_t at = 0; at < 8 * ZW_PAGE_SIZE; at += ZW_PAGE_SIZE)
+			env_map_page(e, split + at,
+				     (at < 3 * ZW_PAGE_SIZE
+					      ? 40 * MIB
+					      : SYS_AT | ZW_PTE_TARGET(ZW_TARGET_SYSTEM)) +
+					     at,
+				     ZW_PTE_READ | ZW_PTE_WRITE);
+		add.a = tensor_at(split, F32, 8, 1024, 0, 0);
+		add.b = tensor(e, IN_HBM, F32, 8, 1024, 0, 0);
+		add.y = tensor(e, IN_HBM, F32, 8, 1024, 0, 0);
+		EMIT(e, add);
+		add.a = add.y;
+		EMIT(e, add);
+	}
+	for (unsigned int run = 0; run < 3; run++)
+		assert_int_equal(run_both(p), ZW_JOB_OK);
+	assert_int_equal(known(p->e[0]), 1);
+	assert_int_equal(p->e[0]->result.sys_read, 5 * ZW_PAGE_SIZE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -323,6 +353,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(bad_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(preempted, setup, teardown),
+		cmocka_unit_test_setup_teardown(operands_in_two_memories, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
