@@ -8,6 +8,7 @@
  * Layers; each calls only those to its right:
  *   main -> mbox -> ctl -> sched -> queue -> reply -> dma, log
  *   main, mbox -> telemetry -> dma, log
+ *   main, mbox -> perf -> dma, log
  *   main, mbox -> event -> reply
  */
 #ifndef FW_H
@@ -22,8 +23,8 @@
 #include "zhenwu/zw_regs.h"
 #include "zhenwu/zw_soc.h"
 
-#define FW_VERSION         ZW_FW_VERSION(2, 3, 0)
-#define FW_MIN_MINOR       6       /* least ABI minor of a device it runs on: ECC_COUNT */
+#define FW_VERSION         ZW_FW_VERSION(2, 4, 0)
+#define FW_MIN_MINOR       7       /* least ABI minor of a device it runs on: PERF_HELD */
 #define FW_CAPS            0       /* what it needs of the device */
 #define FW_TIME_SLICE_US   2000u   /* round robin among queues of one priority */
 #define FW_BLOCKED_POLL_US 200u    /* how often a job that waits for a semaphore is tried again */

@@ -4,6 +4,7 @@
 #include "event.h"
 #include "log.h"
 #include "mbox.h"
+#include "perf.h"
 #include "sched.h"
 #include "telemetry.h"
 #include "vm.h"
@@ -48,8 +49,8 @@ void fw_main(void)
 		return;
 	}
 	mbox_init();
-	wr32(ZW_SOC_IRQ_ENABLE,
-	     ZW_SOC_IRQ_MBOX | ZW_SOC_IRQ_DOORBELL | ZW_SOC_IRQ_CP | ZW_SOC_IRQ_TLB);
+	wr32(ZW_SOC_IRQ_ENABLE, ZW_SOC_IRQ_MBOX | ZW_SOC_IRQ_DOORBELL | ZW_SOC_IRQ_CP |
+					ZW_SOC_IRQ_TLB | ZW_SOC_IRQ_PERF);
 	/* External and timer interrupts end WFI; with mstatus.MIE clear they do not trap. */
 	__asm__ volatile("csrw mie, %0" ::"r"((1ul << 11) | (1ul << 7)));
 	fw_log("firmware %u.%u.%u up, ABI %u.%u", ZW_FW_VERSION_MAJOR(FW_VERSION),
@@ -75,6 +76,7 @@ void fw_main(void)
 		if (pending & ZW_SOC_IRQ_ECC)
 			event_run();
 		wake = sched_run();
+		perf_run();
 		sample = telemetry_run();
 		if (sample < wake)
 			wake = sample;

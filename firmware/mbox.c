@@ -5,6 +5,7 @@
 #include "event.h"
 #include "log.h"
 #include "mbox.h"
+#include "perf.h"
 #include "queue.h"
 #include "reply.h"
 #include "telemetry.h"
@@ -72,6 +73,8 @@ static uint32_t payload_size(uint32_t type)
 		return sizeof(struct zw_msg_telemetry);
 	case ZW_MSG_EVENTS:
 		return sizeof(struct zw_msg_events);
+	case ZW_MSG_PERF:
+		return sizeof(struct zw_msg_perf);
 	default:
 		return 0;
 	}
@@ -79,7 +82,7 @@ static uint32_t payload_size(uint32_t type)
 
 static bool known(uint32_t type)
 {
-	return payload_size(type) || type == ZW_MSG_QUERY_FW;
+	return payload_size(type) || type == ZW_MSG_QUERY_FW || type == ZW_MSG_SETTLE;
 }
 
 static bool reserved_clear(const struct zw_msg *msg)
@@ -175,6 +178,12 @@ static void handle(const struct zw_msg *msg)
 		break;
 	case ZW_MSG_EVENTS:
 		status = event_allow(p);
+		break;
+	case ZW_MSG_PERF:
+		status = perf_set(p);
+		break;
+	case ZW_MSG_SETTLE:
+		status = perf_settle();
 		break;
 	}
 	mbox_reply(msg->type, msg->seq, status, NULL, 0);

@@ -121,7 +121,10 @@ uint32_t queue_create(uint32_t id, const struct zw_queue_desc *d)
 	ids_add(&queues_live, id);
 	ids_add(&queues_of_priority[q->priority], id);
 	wr32(ZW_SOC_CP_QUEUE_RESET, id);
-	if (ZW_ABI_VERSION_MINOR(rd32(ZW_SOC_ABI_VERSION)) >= 4)
+	if (d->owner)
+		wr64(ZW_SOC_CP_QUEUE_OPEN_OWNED,
+		     id | ZW_SOC_CP_QUEUE_PRIORITY(q->priority) | (uint64_t)d->owner << 32);
+	else
 		wr32(ZW_SOC_CP_QUEUE_OPEN, id | ZW_SOC_CP_QUEUE_PRIORITY(q->priority));
 	fw_log("queue %u: created, vm %u, priority %u, %u slots", id, q->vm, q->priority,
 	       queue_slots(q));

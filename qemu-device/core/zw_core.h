@@ -31,9 +31,21 @@ enum zw_wait {
 	ZW_WAITS
 };
 
+/* What a queue with an owner has done so far. */
+struct zw_settled_sums {
+	uint64_t packets;
+	uint64_t engine_busy_ps[ZW_ENGINE_COUNT];
+	uint64_t port_busy_ps[ZW_PORTS];
+	uint64_t wait_ps[ZW_WAITS];
+	uint64_t energy_pj, ops, hbm_bytes, sys_bytes; /* as of a packet */
+};
+
 /* When a job ran, in the time of the whole device; picoseconds since its reset. */
 struct zw_settled_job {
 	unsigned int queue;
+	uint32_t owner; /* zw_queue_desc.owner of the queue */
+	const struct zw_settled_sums
+		*sums; /* of the queue, this job included; NULL without an owner */
 	uint64_t seqno;
 	uint64_t release_ps; /* the job before it had ended */
 	uint64_t start_ps;   /* the command processor began it */
@@ -46,6 +58,7 @@ struct zw_settled_job {
 /* A packet in the time of the whole device, or the begin of a job; picoseconds since its reset. */
 struct zw_settled_packet {
 	unsigned int queue;
+	uint32_t owner;              /* zw_queue_desc.owner of the queue */
 	uint64_t seqno;              /* of its job */
 	uint32_t index;              /* of the packet in its job, from 0 */
 	uint32_t opcode;             /* enum zw_opcode or ZW_SETTLED_BEGIN */
@@ -241,6 +254,8 @@ enum zw_inject {
 	ZW_INJECT_LIE_SAMPLE,      /* the next telemetry sample's number is `arg` too large */
 	ZW_INJECT_LIE_EVENT, /* the next event says that HBM address `arg` has an uncorrectable error */
 	ZW_INJECT_LIE_ALLOWED, /* the next ZW_MSG_EVENTS reads as if it allowed `arg` more events */
+	ZW_INJECT_LIE_RECORD, /* the next record of a packet or job has a number that is `arg` too large */
+	ZW_INJECT_LIE_OWNER, /* the next record of a packet or job has the owner `arg` */
 	ZW_INJECT_COUNT
 };
 

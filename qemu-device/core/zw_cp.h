@@ -72,7 +72,10 @@ struct zw_cp_config {
 	void (*settled)(void *opaque, const struct zw_settled_job *job);
 	/* the same for a packet */
 	void (*packet_settled)(void *opaque, const struct zw_settled_packet *packet);
-	void *settled_opaque; /* of both */
+	/* the same: a queue with an owner is gone, and everything of it was told */
+	void (*queue_settled)(void *opaque, unsigned int queue, uint32_t owner);
+	void *settled_opaque; /* of the three */
+	bool settled_owned;   /* they are told of queues with an owner only */
 	/*
 	 * Packets are prepared and take their simulated time, but compute nothing: what the engines
 	 * would write keeps its contents. Index data and row counts still come from memory.
@@ -139,9 +142,14 @@ void zw_cp_queue_reset(struct zw_cp *cp, unsigned int queue);
 /*
  * After the reset of a queue that was made: it may run jobs, with this priority, until its next reset. The settled time of
  * others waits for what it may still run. A queue that runs a job without it opens by itself, as a queue of normal
- * priority.
+ * priority. owner: zw_queue_desc.owner; 0: none.
  */
-void zw_cp_queue_open(struct zw_cp *cp, unsigned int queue, unsigned int priority);
+void zw_cp_queue_open(struct zw_cp *cp, unsigned int queue, unsigned int priority, uint32_t owner);
+/*
+ * Queues that have no job begun are not waited for: what the others have done is settled, and what such a queue adds later
+ * begins no earlier. Any thread.
+ */
+void zw_cp_settle(struct zw_cp *cp);
 /*
  * While held, nothing is settled: the counters of the settled time belong together. For a few instructions; any thread.
  */

@@ -145,14 +145,28 @@ static void cp_settled(void *opaque, const struct zw_settled_job *job)
 {
 	struct zw_device *dev = opaque;
 
-	dev->ops.job_settled(dev->opaque, job);
+	if (dev->ops.job_settled)
+		dev->ops.job_settled(dev->opaque, job);
+	if (job->owner && zw_perf_job(&dev->perf, job))
+		zw_dev_irq(dev, ZW_SOC_IRQ_PERF, 0);
 }
 
 static void cp_packet_settled(void *opaque, const struct zw_settled_packet *packet)
 {
 	struct zw_device *dev = opaque;
 
-	dev->ops.packet_settled(dev->opaque, packet);
+	if (dev->ops.packet_settled)
+		dev->ops.packet_settled(dev->opaque, packet);
+	if (packet->owner && zw_perf_packet(&dev->perf, packet))
+		zw_dev_irq(dev, ZW_SOC_IRQ_PERF, 0);
+}
+
+static void cp_queue_settled(void *opaque, unsigned int queue, uint32_t owner)
+{
+	struct zw_device *dev = opaque;
+
+	if (zw_perf_end(&dev->perf, queue, owner))
+		zw_dev_irq(dev, ZW_SOC_IRQ_PERF, 0);
 }
 
 static void rv_trap(void *opaque, uint64_t cause, uint64_t epc, uint64_t tval)
@@ -193,6 +207,7 @@ void zw_dev_reset_state(struct zw_device *dev)
 	zw_rv_reset(dev->rv, ZW_SOC_SRAM_BASE);
 	zw_rv_invalidate(dev->rv, ZW_SOC_SRAM_BASE, ZW_SOC_SRAM_SIZE);
 	zw_inject_reset(&dev->inject);
+	zw_perf_reset(&dev->perf);
 
 	pthread_mutex_lock(&dev->lock);
 	dev->irq_pending = 0;
@@ -403,10 +418,12 @@ static int make_parts(struct zw_device *dev, const struct zw_device_config *cfg,
 				  .log_opaque = dev,
 				  .boundary = cp_boundary,
 				  .boundary_opaque = dev,
-				  .settled = dev->ops.job_settled ? cp_settled : NULL,
-				  .packet_settled =
-					  dev->ops.packet_settled ? cp_packet_settled : NULL,
+				  .settled = cp_settled,
+				  .packet_settled = cp_packet_settled,
+				  .queue_settled = cp_queue_settled,
 				  .settled_opaque = dev,
+				  .settled_owned =
+					  !dev->ops.job_settled && !dev->ops.packet_settled,
 				  .timing_only = cfg->timing_only,
 				  .route = cfg->route,
 				  .routed = cfg->routed,
@@ -491,6 +508,11 @@ struct zw_device *zw_device_new(const struct zw_device_config *cfg, const struct
 	pthread_cond_init(&dev->cp_cond, &attr);
 	pthread_cond_init(&dev->rest_cond, &attr);
 	pthread_condattr_destroy(&attr);
+	if (!zw_perf_init(&dev->perf, &dev->inject)) {
+		refuse(err, err_len, "no memory for records");
+		zw_device_free(dev);
+		return NULL;
+	}
 	if (make_parts(dev, cfg, hbm_size, err, err_len) || start_threads(dev, err, err_len)) {
 		zw_device_free(dev);
 		return NULL;
@@ -519,6 +541,7 @@ void zw_device_free(struct zw_device *dev)
 	pthread_cond_destroy(&dev->cp_cond);
 	pthread_cond_destroy(&dev->rest_cond);
 	pthread_mutex_destroy(&dev->lock);
+	zw_perf_fini(&dev->perf);
 	zw_inject_fini(&dev->inject);
 	free(dev);
 }

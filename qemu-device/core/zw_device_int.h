@@ -30,6 +30,7 @@
 #include "zw_hbm.h"
 #include "zw_inject.h"
 #include "zw_mmu.h"
+#include "zw_perf.h"
 #include "zw_profile.h"
 
 struct zw_pool;
@@ -63,6 +64,7 @@ struct zw_device {
 	struct zw_hbm hbm;
 	struct zw_inject_state inject;
 	struct zw_pmu pmu;
+	struct zw_perf perf;
 	struct zw_mmu *mmu;
 	struct zw_pool *pool;
 	struct zw_cp *cp;

@@ -29,6 +29,8 @@ static const char *const names[ZW_INJECT_COUNT] = {
 	[ZW_INJECT_LIE_SAMPLE] = "lie-sample",
 	[ZW_INJECT_LIE_EVENT] = "lie-event",
 	[ZW_INJECT_LIE_ALLOWED] = "lie-allowed",
+	[ZW_INJECT_LIE_RECORD] = "lie-record",
+	[ZW_INJECT_LIE_OWNER] = "lie-owner",
 };
 
 void zw_inject_init(struct zw_inject_state *inj)
@@ -61,10 +63,10 @@ static bool take_locked(struct zw_inject_state *inj, enum zw_inject kind)
 
 void zw_inject_reset(struct zw_inject_state *inj)
 {
-	static const enum zw_inject gone[] = {ZW_INJECT_HANG,       ZW_INJECT_FW_TRAP,
-					      ZW_INJECT_FW_SILENCE, ZW_INJECT_LIE_STATUS,
-					      ZW_INJECT_LIE_SEQNO,  ZW_INJECT_LIE_SAMPLE,
-					      ZW_INJECT_LIE_EVENT};
+	static const enum zw_inject gone[] = {
+		ZW_INJECT_HANG,       ZW_INJECT_FW_TRAP,    ZW_INJECT_FW_SILENCE,
+		ZW_INJECT_LIE_STATUS, ZW_INJECT_LIE_SEQNO,  ZW_INJECT_LIE_SAMPLE,
+		ZW_INJECT_LIE_EVENT,  ZW_INJECT_LIE_RECORD, ZW_INJECT_LIE_OWNER};
 
 	pthread_mutex_lock(&inj->lock);
 	for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
@@ -89,6 +91,16 @@ bool zw_inject_take(struct zw_inject_state *inj, enum zw_inject kind)
 	taken = take_locked(inj, kind);
 	pthread_mutex_unlock(&inj->lock);
 	return taken;
+}
+
+uint64_t zw_inject_lie(struct zw_inject_state *inj, enum zw_inject kind, uint64_t truth)
+{
+	uint64_t value;
+
+	pthread_mutex_lock(&inj->lock);
+	value = take_locked(inj, kind) ? inj->value[kind] : truth;
+	pthread_mutex_unlock(&inj->lock);
+	return value;
 }
 
 void zw_inject_return(struct zw_inject_state *inj, enum zw_inject kind, unsigned int releases)
@@ -281,12 +293,14 @@ static int inject(struct zw_device *dev, enum zw_inject kind, uint64_t arg, uint
 		return ret;
 	case ZW_INJECT_LIE_EVENT:
 		return arm(inj, kind, 1, arg);
+	case ZW_INJECT_LIE_OWNER:
 	case ZW_INJECT_LIE_STATUS:
 		return arg <= UINT32_MAX ? arm(inj, kind, 1, arg) : -EINVAL;
 	case ZW_INJECT_LIE_ALLOWED:
 		return arg && arg <= UINT32_MAX ? arm(inj, kind, 1, arg) : -EINVAL;
 	case ZW_INJECT_LIE_SEQNO:
 	case ZW_INJECT_LIE_SAMPLE:
+	case ZW_INJECT_LIE_RECORD:
 		return arg ? arm(inj, kind, 1, arg) : -EINVAL;
 	case ZW_INJECT_LINK_DOWN:
 		return -EOPNOTSUPP;
@@ -307,7 +321,7 @@ int zw_device_inject(struct zw_device *dev, enum zw_inject kind, uint64_t arg, u
 
 /* -- saved state -- */
 
-ZW_STATE_SIZE(sizeof(struct zw_inject_state) - sizeof(pthread_mutex_t), 264);
+ZW_STATE_SIZE(sizeof(struct zw_inject_state) - sizeof(pthread_mutex_t), 296);
 
 void zw_inject_stream(struct zw_inject_state *inj, struct zw_state *st)
 {

@@ -36,6 +36,8 @@ bool zw_inject_armed(const struct zw_inject_state *inj, enum zw_inject kind);
 /* It happens now: one less to come. False: it does not. */
 bool zw_inject_take(struct zw_inject_state *inj, enum zw_inject kind);
 
+/* The value of a lie that is told now; `truth` when there is none. */
+uint64_t zw_inject_lie(struct zw_inject_state *inj, enum zw_inject kind, uint64_t truth);
 /* What was taken did not come to pass; releases: as they were when it was taken. */
 void zw_inject_return(struct zw_inject_state *inj, enum zw_inject kind, unsigned int releases);
 /* Nothing is to fail any more. What stands still goes on. */

@@ -100,7 +100,8 @@ static void thaw(struct zw_device *dev)
  */
 ZW_STATE_SIZE(sizeof(struct zw_device) - sizeof(struct zw_host_ops) - sizeof(struct zw_profile) -
 		      sizeof(struct zw_hbm) - sizeof(struct zw_inject_state) -
-		      sizeof(struct zw_pmu) - sizeof(pthread_mutex_t) - 3 * sizeof(pthread_cond_t),
+		      sizeof(struct zw_pmu) - sizeof(struct zw_perf) - sizeof(pthread_mutex_t) -
+		      3 * sizeof(pthread_cond_t),
 	      976 + 2 * sizeof(struct zw_ecc_log));
 ZW_STATE_SIZE(sizeof(struct zw_pmu), 360);
 ZW_STATE_SIZE(sizeof(struct zw_soc_job), 128);
@@ -362,6 +363,9 @@ static uint32_t device_state(struct zw_device *dev, struct zw_state *st)
 	zw_state_check(st, !zw_cp_held(dev->cp) || dev->cp_busy, "a job is held that nobody runs");
 	zw_state_check(st, !dev->cp_busy || run == ZW_RUN_FIRMWARE, "a job runs without firmware");
 	zw_state_section_end(st);
+	zw_state_section(st, "PERF");
+	zw_perf_state(&dev->perf, st);
+	zw_state_section_end(st);
 	/* Last: the parts before raise lines of their own while they load. */
 	pthread_mutex_lock(&dev->lock);
 	zw_state_section(st, "IRQ ");
@@ -383,7 +387,8 @@ uint64_t zw_device_state_max(const struct zw_device *dev)
 
 	/* Pages with their numbers, command buffers, and some room for all that has a small size. */
 	return pages + pages / ZW_PAGE_SIZE * 8 +
-	       (uint64_t)dev->num_queues * (ZW_CMD_MAX_BYTES + 4096) + (4u << 20);
+	       (uint64_t)dev->num_queues * (ZW_CMD_MAX_BYTES + 4096) +
+	       ZW_SOC_PERF_HELD_MAX * sizeof(struct zw_perf_record) + (4u << 20);
 }
 
 int zw_device_save(struct zw_device *dev, void **buf, size_t *len, char *err, size_t err_len)

@@ -153,6 +153,15 @@ static int load32(struct zw_device *dev, uint64_t addr, uint64_t *val)
 	case ZW_SOC_SCRUB_STATUS:
 		*val = dev->soc.scrub_status;
 		return 0;
+	case ZW_SOC_PERF_SLOTS:
+		*val = zw_perf_slots(&dev->perf);
+		return 0;
+	case ZW_SOC_PERF_HELD:
+		*val = zw_perf_held(&dev->perf);
+		return 0;
+	case ZW_SOC_PERF_STATUS:
+		*val = dev->perf.status;
+		return 0;
 	default:
 		return BUS_ERROR;
 	}
@@ -204,6 +213,12 @@ static int load64(struct zw_device *dev, uint64_t addr, uint64_t *val)
 		return 0;
 	case ZW_SOC_SCRUB_SIZE:
 		*val = dev->soc.scrub_size;
+		return 0;
+	case ZW_SOC_PERF_RING:
+		*val = dev->perf.ring;
+		return 0;
+	case ZW_SOC_PERF_WRITTEN:
+		*val = dev->perf.written;
 		return 0;
 	default:
 		return BUS_ERROR;
@@ -391,7 +406,7 @@ static int queue_reset(struct zw_device *dev, uint32_t queue)
 	return 0;
 }
 
-static int queue_open(struct zw_device *dev, uint32_t val)
+static int queue_open(struct zw_device *dev, uint32_t val, uint32_t owner)
 {
 	uint32_t queue = val & 0xffff, priority = val >> 16;
 
@@ -400,7 +415,7 @@ static int queue_open(struct zw_device *dev, uint32_t val)
 			   priority);
 		return BUS_ERROR;
 	}
-	zw_cp_queue_open(dev->cp, queue, priority);
+	zw_cp_queue_open(dev->cp, queue, priority, owner);
 	return 0;
 }
 
@@ -426,6 +441,32 @@ static int pmu_snapshot(struct zw_device *dev, uint64_t addr)
 	memcpy(dev->sram + (addr - ZW_SOC_SRAM_BASE), counter, sizeof(counter));
 	zw_rv_invalidate(dev->rv, addr, sizeof(counter));
 	return 0;
+}
+
+static int perf_slots(struct zw_device *dev, uint32_t slots)
+{
+	bool ok = zw_perf_set(&dev->perf, slots);
+
+	zw_dev_irq(dev, 0, ZW_SOC_IRQ_PERF);
+	return ok ? 0 : BUS_ERROR;
+}
+
+static int perf_dma(void *opaque, uint64_t addr, const void *buf, size_t len)
+{
+	struct zw_device *dev = opaque;
+
+	if (zw_inject_dma(&dev->inject, addr, len))
+		return -EIO;
+	return dev->ops.dma_write(dev->opaque, 0, addr, buf, len);
+}
+
+static void perf_write(struct zw_device *dev, uint32_t n)
+{
+	zw_perf_write(&dev->perf, n, perf_dma, dev);
+	/* What comes from here on raises it again. */
+	zw_dev_irq(dev, 0, ZW_SOC_IRQ_PERF);
+	if (zw_perf_held(&dev->perf))
+		zw_dev_irq(dev, ZW_SOC_IRQ_PERF, 0);
 }
 
 static int ecc_take(struct zw_device *dev, struct zw_ecc_log *log, uint32_t count)
@@ -492,7 +533,15 @@ static int store32(struct zw_device *dev, uint64_t addr, uint32_t val)
 	case ZW_SOC_CP_QUEUE_RESET:
 		return queue_reset(dev, val);
 	case ZW_SOC_CP_QUEUE_OPEN:
-		return queue_open(dev, val);
+		return queue_open(dev, val, 0);
+	case ZW_SOC_CP_SETTLE:
+		zw_cp_settle(dev->cp);
+		return 0;
+	case ZW_SOC_PERF_SLOTS:
+		return perf_slots(dev, val);
+	case ZW_SOC_PERF_WRITE:
+		perf_write(dev, val);
+		return 0;
 	case ZW_SOC_SCRUB_CTRL:
 		if (val != 1)
 			return BUS_ERROR;
@@ -520,6 +569,12 @@ static int store64(struct zw_device *dev, uint64_t addr, uint64_t val)
 		return 0;
 	case ZW_SOC_PMU_SNAPSHOT:
 		return pmu_snapshot(dev, val);
+	case ZW_SOC_CP_QUEUE_OPEN_OWNED:
+		return val >> 32 ? queue_open(dev, (uint32_t)val, (uint32_t)(val >> 32))
+				 : BUS_ERROR;
+	case ZW_SOC_PERF_RING:
+		dev->perf.ring = val;
+		return 0;
 	case ZW_SOC_SCRUB_ADDR:
 		dev->soc.scrub_addr = val;
 		return 0;

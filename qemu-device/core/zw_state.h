@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define ZW_STATE_MAGIC   UINT64_C(0x004554415453575a) /* "ZWSTATE" */
-#define ZW_STATE_VERSION 8u
+#define ZW_STATE_VERSION 9u
 
 struct zw_state {
 	bool loading;

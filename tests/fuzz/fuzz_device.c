@@ -41,6 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define AT_F2H    0x101000u
 #define AT_QUEUE  0x110000u /* ring, control block, completions of one queue after the other */
 #define QUEUE_AT  0x4000u
+#define AT_PERF   0x180000u /* 32 KiB of records, and what was read of them in front */
 #define AT_CMD    0x200000u
 #define CMD_BYTES 0x1000u
 #define CMD_COUNT 64u
@@ -332,6 +333,7 @@ static void make_message(struct host *h, uint32_t type, uint32_t n, struct zw_ms
 			.ring = n & 8 ? VA_DATA : base,
 			.ctrl = (n & 8 ? VA_DATA : base) + 0x1000,
 			.completions = (n & 8 ? VA_DATA : base) + 0x2000,
+			.owner = n & 16 ? n : 0,
 		};
 		struct zw_msg_create_queue p = {
 			.queue = n % N_QUEUES,
@@ -349,6 +351,24 @@ static void make_message(struct host *h, uint32_t type, uint32_t n, struct zw_ms
 		memcpy(m->payload, &p, sizeof(p));
 		break;
 	}
+	case ZW_MSG_PERF: {
+		struct zw_msg_perf p = {
+			.ring_lo = ZW_LO32(SYS_BASE + AT_PERF),
+			.ring_hi = ZW_HI32(SYS_BASE + AT_PERF),
+			.slots = ZW_PERF_MIN_SLOTS << n % 4,
+			.ctrl_lo = ZW_LO32(SYS_BASE + AT_PERF - 64),
+			.ctrl_hi = ZW_HI32(SYS_BASE + AT_PERF - 64),
+		};
+		const struct zw_perf_ctrl ctrl = {.taken = n & 64 ? n : 0};
+
+		put(h, AT_PERF - 64, &ctrl, sizeof(ctrl));
+		if (n & 128)
+			memset(&p, 0, sizeof(p));
+		memcpy(m->payload, &p, sizeof(p));
+		break;
+	}
+	case ZW_MSG_SETTLE:
+		break;
 	default: /* a queue, a VM, or a cookie */
 		memcpy(m->payload, &n, sizeof(n));
 	}
@@ -558,7 +578,8 @@ static void one(struct host *h, struct input *in)
 		ZW_MSG_PING,          ZW_MSG_QUERY_FW,       ZW_MSG_SET_VM,
 		ZW_MSG_CLEAR_VM,      ZW_MSG_TLB_INVALIDATE, ZW_MSG_CREATE_QUEUE,
 		ZW_MSG_DESTROY_QUEUE, ZW_MSG_SUSPEND_QUEUE,  ZW_MSG_RESUME_QUEUE,
-		ZW_MSG_QUERY_QUEUE,   ZW_MSG_SCRUB_HBM,
+		ZW_MSG_QUERY_QUEUE,   ZW_MSG_SCRUB_HBM,      ZW_MSG_PERF,
+		ZW_MSG_SETTLE,
 	};
 	struct zw_msg m;
 	uint32_t n;

@@ -80,6 +80,8 @@ enum zw_msg_type {
 	ZW_MSG_SCRUB_HBM = 0x20,      /* struct zw_msg_scrub: zero a physical HBM range */
 	ZW_MSG_TELEMETRY = 0x30,      /* struct zw_msg_telemetry: sample counters (ABI 2.5) */
 	ZW_MSG_EVENTS = 0x31,         /* struct zw_msg_events: allow events (ABI 2.6) */
+	ZW_MSG_PERF = 0x32,           /* struct zw_msg_perf: record single packets (ABI 2.7) */
+	ZW_MSG_SETTLE = 0x33, /* no payload: queues without a job are not waited for (ABI 2.7) */
 	ZW_MSG_EVENT_BASE = 0x8000,
 	ZW_MSG_EVENT_ECC = 0x8001,      /* struct zw_msg_event_ecc (ABI 2.6) */
 	ZW_MSG_EVENT_LINK = 0x8002,     /* reserved: a port went up or down */
@@ -229,6 +231,103 @@ struct zw_telemetry {
 };
 ZW_ASSERT_OFFSET(struct zw_telemetry, counter, 64);
 ZW_ASSERT_SIZE(struct zw_telemetry, 512);
+
+/*
+ * Records of what queues with an owner do (zw_queue_desc.owner), into a ring of `slots` records of struct zw_perf_record:
+ * number n (1, 2, 3, ... without gaps) is in slot n mod slots. They come when their times are final
+ * (Documentation/device/time.md, "One device"), those of a job at the latest with that of its end. The driver says in a
+ * control block which it has read; none is overwritten before. The device waits for nobody: what it has no room for is
+ * dropped, and counted in the records behind. ZW_VECTOR_MBOX is raised when some were written. Who makes room in a ring that
+ * was full rings ZW_REG_MBOX_DOORBELL.
+ *
+ * What was asked for before is replaced, and numbers begin anew; `taken` has to be 0. All zero stops: after the answer the
+ * ring is not written any more. It also stops, for good, when ring or control block cannot be reached, or `taken` makes no
+ * sense.
+ *
+ * ZW_MSG_SETTLE: what queues without a job add later begins no earlier than what the others have done by now, so that this
+ * becomes final. When it is answered, what is final is in the ring, as far as there is room.
+ */
+struct zw_msg_perf {
+	zw_le32 ring_lo, ring_hi; /* DMA address, 64-byte aligned, not 0 */
+	zw_le32 slots;            /* power of two, ZW_PERF_MIN_SLOTS..ZW_PERF_MAX_SLOTS */
+	zw_le32 ctrl_lo, ctrl_hi; /* DMA address of struct zw_perf_ctrl, 64-byte aligned, not 0 */
+};
+
+struct zw_perf_ctrl {
+	zw_le64 taken; /* number of the last record that was read; the driver's */
+	zw_le64 reserved[7];
+};
+ZW_ASSERT_SIZE(struct zw_perf_ctrl, 64);
+
+#define ZW_PERF_MIN_SLOTS 16u
+#define ZW_PERF_MAX_SLOTS 65536u
+#define ZW_PERF_PORTS     3 /* HBM; system memory to the device; the other way */
+#define ZW_PERF_WAITS     5 /* for the engine, HBM, PCIe, tokens, a semaphore */
+
+enum zw_perf_kind {
+	ZW_PERF_BEGIN =
+		1, /* the command processor began a job: fields as of a packet, without a name */
+	ZW_PERF_PACKET = 2, /* a packet ran */
+	ZW_PERF_JOB = 3,    /* a job ended; all its packets were told before */
+	ZW_PERF_END = 4,    /* the queue is gone: the last record of this owner. No fields */
+};
+
+/* Of a packet: struct zw_settled_packet of the device model says what is what. Picoseconds of the device's clock. */
+struct zw_perf_packet {
+	zw_le64 fixed_ps;
+	zw_le64 compute_ps;
+	struct {
+		zw_le64 request_ps, start_ps, end_ps; /* all 0: it did not use the port */
+	} port[ZW_PERF_PORTS];
+	zw_le64 wait_ps[ZW_PERF_WAITS];
+	zw_le64 energy_pj;
+	zw_le64 ops;
+	zw_le64 hbm_bytes;
+	zw_le64 sys_bytes;
+	zw_le16 wait; /* as in struct zw_pkt */
+	zw_u8 signal;
+	zw_u8 ordered;
+	zw_le32 reserved0;
+	zw_le64 reserved[2];
+};
+
+/* Of a job. The sums are over all that its queue has done so far, this job included. */
+struct zw_perf_job {
+	zw_le64 release_ps; /* the job before it had ended */
+	zw_le64 packets;
+	zw_le64 busy_ps[ZW_ENGINE_COUNT];
+	zw_le64 port_busy_ps[ZW_PERF_PORTS];
+	zw_le64 wait_ps[ZW_PERF_WAITS];
+	zw_le64 energy_pj;
+	zw_le64 ops;
+	zw_le64 hbm_bytes;
+	zw_le64 sys_bytes;
+	zw_le64 reserved;
+};
+
+struct zw_perf_record {
+	zw_le64 seq;     /* written last, whole */
+	zw_le64 dropped; /* records that there was no room for, before this one, of any owner */
+	zw_le32 kind;    /* enum zw_perf_kind */
+	zw_le32 owner;   /* zw_queue_desc.owner */
+	zw_le32 queue;   /* its number */
+	zw_le32 engine;  /* enum zw_engine; of BEGIN and PACKET, as the next four */
+	zw_le64 job;     /* number in its queue */
+	zw_le32 index;   /* of the packet in its job, from 0 */
+	zw_le32 opcode;
+	zw_le32 tag;
+	zw_le32 rows;
+	zw_le64 start_ps; /* its engine took it; of a job: the command processor did */
+	zw_le64 end_ps;
+	union {
+		struct zw_perf_packet packet; /* BEGIN, PACKET */
+		struct zw_perf_job done;      /* JOB */
+	} u;
+};
+ZW_ASSERT_OFFSET(struct zw_perf_record, u, 72);
+ZW_ASSERT_SIZE(struct zw_perf_packet, 184);
+ZW_ASSERT_SIZE(struct zw_perf_job, 184);
+ZW_ASSERT_SIZE(struct zw_perf_record, 256);
 
 /*
  * Events. None is posted before the first of these messages. `allowed` is the number of the last event since the boot,

@@ -54,7 +54,12 @@ struct zw_queue_desc {
 	zw_le64 ring;       /* the three are 64-byte aligned */
 	zw_le64 ctrl;
 	zw_le64 completions;
-	zw_le64 reserved;
+	/*
+	 * What the driver knows it by in records of what it did (struct zw_perf_record, ABI 2.7); 0: there are
+	 * to be none.
+	 */
+	zw_le32 owner;
+	zw_le32 reserved;
 };
 ZW_ASSERT_SIZE(struct zw_queue_desc, 64);
 

@@ -32,6 +32,8 @@
 #define ZW_SOC_IRQ_TLB      (1u << 3)   /* a TLB invalidation finished; W1C in PENDING */
 #define ZW_SOC_IRQ_ECC                                                                             \
 	(1u << 4) /* an ECC_COUNT is not 0; cleared by taking the records (ABI 2.6) */
+#define ZW_SOC_IRQ_PERF                                                                            \
+	(1u << 5) /* records are to be written; cleared when PERF_HELD is 0 (ABI 2.7) */
 
 /* -- mirror of host registers ------------------------------------------------------------------ */
 #define ZW_SOC_MBOX_H2F    0x10000010u /* 64, R */
@@ -117,6 +119,17 @@
 #define ZW_SOC_CP_QUEUE_OPEN        0x1000041cu
 #define ZW_SOC_CP_QUEUE_PRIORITY(p) ((p) << 16)
 
+/*
+ * 64, W: the same, | owner << 32: what the queue does is recorded, and the records carry this number; not 0
+ * (ABI 2.7).
+ */
+#define ZW_SOC_CP_QUEUE_OPEN_OWNED 0x10000420u
+/*
+ * 32, W: any value: what queues that have no job begun add later begins no earlier than what the others
+ * have done, which is settled as far as it can be without them. Done when the store returns (ABI 2.7).
+ */
+#define ZW_SOC_CP_SETTLE           0x10000428u
+
 enum zw_soc_cp_status {
 	ZW_SOC_CP_IDLE = 0,
 	ZW_SOC_CP_RUNNING = 1,
@@ -195,5 +208,29 @@ ZW_ASSERT_OFFSET(struct zw_soc_job, end, 64);
  * than there are: access fault.
  */
 #define ZW_SOC_ECC_COUNT(kind) (0x10000708u + 16 * (kind))
+
+/* -- records of single packets (ABI 2.7) ------------------------------------------------------- */
+/*
+ * The device holds up to ZW_SOC_PERF_HELD_MAX records (struct zw_perf_record) that were not written yet; those that come
+ * when there is no room for more are dropped and counted. The last ZW_SOC_PERF_HELD_ENDS are for ends of queues.
+ */
+#define ZW_SOC_PERF_HELD_MAX  32768
+#define ZW_SOC_PERF_HELD_ENDS 4096
+#define ZW_SOC_PERF_RING                                                                           \
+	0x10000800u /* 64, RW: DMA address, 64-byte aligned; takes effect by SLOTS */
+/*
+ * 32, RW: power of two, ZW_PERF_MIN_SLOTS..ZW_PERF_MAX_SLOTS: records are made from now on, from number 1
+ * on; 0: none. What was held is dropped. Another number, or a ring that is not aligned or goes beyond 64 bits:
+ * access fault.
+ */
+#define ZW_SOC_PERF_SLOTS   0x10000808u
+#define ZW_SOC_PERF_HELD    0x1000080cu /* 32, R: records that are held */
+/*
+ * 32, W: writes so many of the records that are held, or all there are, into the ring, the oldest first. Done
+ * when the store returns.
+ */
+#define ZW_SOC_PERF_WRITE   0x10000810u
+#define ZW_SOC_PERF_STATUS  0x10000814u /* 32, R: of the last write: 0 done, 1 bus error */
+#define ZW_SOC_PERF_WRITTEN 0x10000818u /* 64, R: number of the last record that was written */
 
 #endif /* ZW_SOC_H */

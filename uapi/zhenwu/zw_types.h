@@ -57,9 +57,10 @@ typedef uint8_t zw_u8;
  *	2.5	telemetry: ZW_REG_TEMPERATURE_MC, ZW_PMU_CHIP_ENERGY_UJ, ZW_PMU_CAPPED_PS;
  *		ZW_MSG_TELEMETRY
  *	2.6	errors of HBM: ZW_SOC_IRQ_ECC; ZW_MSG_EVENTS, ZW_MSG_EVENT_ECC
+ *	2.7	records of single packets: ZW_MSG_PERF, ZW_MSG_SETTLE, zw_queue_desc.owner
  */
 #define ZW_ABI_MAJOR            2
-#define ZW_ABI_MINOR            6
+#define ZW_ABI_MINOR            7
 #define ZW_ABI_VERSION          ((ZW_ABI_MAJOR << 16) | ZW_ABI_MINOR)
 #define ZW_ABI_VERSION_MAJOR(v) ((v) >> 16)
 #define ZW_ABI_VERSION_MINOR(v) ((v)&0xffff)

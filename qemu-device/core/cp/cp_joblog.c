@@ -55,14 +55,19 @@ static void unlist_queue(struct zw_cp_replay *r, uint32_t queue)
  * There is always room for one more. A queue that holds the others up is left behind when there is no room for what they
  * add.
  */
+static void leave_behind(struct zw_cp_replay *r, uint32_t queue)
+{
+	r->line[queue].behind = true;
+	unlist_queue(r, queue);
+}
+
 static void make_room(struct zw_cp_replay *r)
 {
 	while (r->free_head == NONE && !grow(r)) {
 		zw_cp_replay_settle(r);
 		if (r->free_head != NONE)
 			break;
-		r->line[r->stalled_by].behind = true;
-		unlist_queue(r, r->stalled_by);
+		leave_behind(r, r->stalled_by);
 	}
 }
 
@@ -202,11 +207,13 @@ void zw_cp_log_signalled(struct zw_cp_replay *r, uint32_t i, uint32_t sem, uint3
 
 /* -- what the command processor adds ---------------------------------------------------------------------- */
 
-static void open_queue(struct zw_cp_replay *r, uint32_t queue, unsigned int priority)
+static void open_queue(struct zw_cp_replay *r, uint32_t queue, unsigned int priority,
+		       uint32_t owner)
 {
 	struct zw_cp_log_entry *e = new_entry(r, queue, ZW_CP_LOG_OPEN);
 
 	e->priority = (uint8_t)priority;
+	e->owner = owner;
 	e->not_before = r->latest > r->horizon ? r->latest : r->horizon;
 	r->line[queue].made = true;
 	append(r, e);
@@ -220,11 +227,12 @@ static void close_queue(struct zw_cp_replay *r, uint32_t queue)
 	append(r, new_entry(r, queue, ZW_CP_LOG_CLOSE));
 }
 
-void zw_cp_replay_open(struct zw_cp_replay *r, unsigned int queue, unsigned int priority)
+void zw_cp_replay_open(struct zw_cp_replay *r, unsigned int queue, unsigned int priority,
+		       uint32_t owner)
 {
 	pthread_mutex_lock(&r->lock);
 	close_queue(r, queue);
-	open_queue(r, queue, priority);
+	open_queue(r, queue, priority, owner);
 	pthread_mutex_unlock(&r->lock);
 }
 
@@ -242,7 +250,7 @@ void zw_cp_replay_begin(struct zw_cp_replay *r, unsigned int queue, uint64_t job
 	pthread_mutex_lock(&r->lock);
 	/* Nobody said that there is such a queue: firmware of ABI 2.3. */
 	if (!r->line[queue].made)
-		open_queue(r, queue, ZW_PRIO_NORMAL);
+		open_queue(r, queue, ZW_PRIO_NORMAL, 0);
 	r->line[queue].began = true;
 	e = new_entry(r, queue, ZW_CP_LOG_BEGIN);
 	e->job = job;
@@ -277,6 +285,20 @@ void zw_cp_replay_blocked(struct zw_cp_replay *r, unsigned int queue)
 		r->n_blocked++;
 		if (r->stalled_by == queue)
 			zw_cp_replay_settle(r);
+	}
+	pthread_mutex_unlock(&r->lock);
+}
+
+void zw_cp_replay_leave_idle(struct zw_cp_replay *r)
+{
+	pthread_mutex_lock(&r->lock);
+	zw_cp_replay_settle(r);
+	/* One after the other, while somebody waits for them. */
+	while ((r->used || r->held) && r->stalled_by != ZW_CP_NO_QUEUE &&
+	       !r->line[r->stalled_by].began && r->line[r->stalled_by].head == NONE &&
+	       !r->line[r->stalled_by].behind) {
+		leave_behind(r, r->stalled_by);
+		zw_cp_replay_settle(r);
 	}
 	pthread_mutex_unlock(&r->lock);
 }
@@ -365,7 +387,9 @@ int zw_cp_replay_init(struct zw_cp_replay *r, const struct zw_cp_config *cfg,
 				   .sems = sems,
 				   .settled = cfg->settled,
 				   .packet_settled = cfg->packet_settled,
+				   .queue_settled = cfg->queue_settled,
 				   .settled_opaque = cfg->settled_opaque,
+				   .settled_owned = cfg->settled_owned,
 				   .thermal = {.profile = cfg->profile},
 				   .free_head = NONE,
 				   .num_queues = num_queues};

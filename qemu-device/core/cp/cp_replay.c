@@ -169,11 +169,43 @@ static bool next_event(const struct zw_cp_replay *r, struct event *best)
 
 /* -- what happens ----------------------------------------------------------------------------------------- */
 
+/* Whether somebody wants to know of what a queue does. */
+static bool told(const struct zw_cp_replay *r, const struct zw_cp_line *l)
+{
+	return l->owner || !r->settled_owned;
+}
+
+static void add(uint64_t *sum, uint64_t n)
+{
+	*sum = zw_cp_add_sat(*sum, n);
+}
+
+/* To the sums of a queue with an owner. */
+static void add_packet(struct zw_cp_line *l, const struct zw_settled_packet *p)
+{
+	struct zw_settled_sums *s = &l->sums;
+
+	if (!l->owner)
+		return;
+	if (p->opcode != ZW_SETTLED_BEGIN)
+		add(&s->packets, 1);
+	add(&s->engine_busy_ps[p->engine], p->end_ps - p->start_ps);
+	for (unsigned int i = 0; i < ZW_PORTS; i++)
+		add(&s->port_busy_ps[i], p->port[i].end_ps - p->port[i].start_ps);
+	for (unsigned int i = 0; i < ZW_WAITS; i++)
+		add(&s->wait_ps[i], p->wait_ps[i]);
+	add(&s->energy_pj, p->energy_pj);
+	add(&s->ops, p->ops);
+	add(&s->hbm_bytes, p->hbm_bytes);
+	add(&s->sys_bytes, p->sys_bytes);
+}
+
 /* Only for who wants to know. */
-static void tell_packet(const struct zw_cp_replay *r, unsigned int engine)
+static void tell_packet(struct zw_cp_replay *r, unsigned int engine)
 {
 	const struct zw_cp_server *s = &r->engine[engine];
 	struct zw_settled_packet p = {.queue = s->queue,
+				      .owner = r->line[s->queue].owner,
 				      .seqno = s->job,
 				      .index = s->name.index,
 				      .opcode = s->name.opcode,
@@ -201,6 +233,7 @@ static void tell_packet(const struct zw_cp_replay *r, unsigned int engine)
 		p.port[i].end_ps = zw_cp_add_sat(s->served_ps[i], s->port_ps[i]);
 		p.wait_ps[port_wait(i)] += s->served_ps[i] - s->request_ps[i];
 	}
+	add_packet(&r->line[s->queue], &p);
 	r->packet_settled(r->settled_opaque, &p);
 }
 
@@ -226,14 +259,15 @@ static void complete(struct zw_cp_replay *r, unsigned int engine)
 	sum(r, offsetof(struct zw_pmu, settled_busy_ps) + engine * sizeof(uint64_t),
 	    s->end - s->start);
 	SUM(r, settled_packets, 1);
-	if (r->packet_settled)
+	if (r->packet_settled && told(r, l))
 		tell_packet(r, engine);
 }
 
-static void tell_begin(const struct zw_cp_replay *r, const struct zw_cp_line *l,
+static void tell_begin(struct zw_cp_replay *r, struct zw_cp_line *l,
 		       const struct zw_cp_log_entry *e)
 {
 	struct zw_settled_packet p = {.queue = e->queue,
+				      .owner = l->owner,
 				      .seqno = e->job,
 				      .opcode = ZW_SETTLED_BEGIN,
 				      .engine = ZW_ENGINE_CP,
@@ -243,6 +277,7 @@ static void tell_begin(const struct zw_cp_replay *r, const struct zw_cp_line *l,
 				      .ordered = true};
 
 	p.wait_ps[ZW_WAIT_ENGINE] = l->start - l->release;
+	add_packet(l, &p);
 	r->packet_settled(r->settled_opaque, &p);
 }
 
@@ -255,7 +290,7 @@ static void begin_job(struct zw_cp_replay *r, struct zw_cp_line *l, const struct
 	l->now = l->base = cp->free_ps = zw_cp_add_sat(l->start, e->work.fixed_ps);
 	l->in_job = true;
 	SUM(r, settled_busy_ps[ZW_ENGINE_CP], l->now - l->start);
-	if (r->packet_settled)
+	if (r->packet_settled && told(r, l))
 		tell_begin(r, l, e);
 }
 
@@ -346,6 +381,8 @@ static void end_job(struct zw_cp_replay *r, uint32_t queue, const struct zw_cp_l
 	struct zw_cp_line *l = &r->line[queue];
 	struct zw_settled_job job = {
 		.queue = queue,
+		.owner = l->owner,
+		.sums = l->owner ? &l->sums : NULL,
 		.seqno = e->job,
 		.release_ps = l->release,
 		.start_ps = l->start,
@@ -359,8 +396,19 @@ static void end_job(struct zw_cp_replay *r, uint32_t queue, const struct zw_cp_l
 		if (r->pool[i].seq > e->seq)
 			r->pool[i].not_before = max64(r->pool[i].not_before, l->now);
 	SUM(r, settled_jobs, 1);
-	if (r->settled)
+	if (r->settled && told(r, l))
 		r->settled(r->settled_opaque, &job);
+}
+
+static void end_queue(struct zw_cp_replay *r, uint32_t queue)
+{
+	struct zw_cp_line *l = &r->line[queue];
+
+	l->open = false;
+	l->in_job = false;
+	if (l->owner && r->queue_settled)
+		r->queue_settled(r->settled_opaque, queue, l->owner);
+	l->owner = 0;
 }
 
 /* Whether all jobs that had ended when the queue was made have ended here. */
@@ -380,6 +428,8 @@ static void be_born(struct zw_cp_line *l, const struct zw_cp_log_entry *e)
 	l->open = true;
 	l->in_job = false;
 	l->priority = e->priority;
+	l->owner = e->owner;
+	l->sums = (struct zw_settled_sums){0};
 	l->now = l->base = l->last_event = e->not_before;
 	l->floor = 0;
 	memset(l->token, 0, sizeof(l->token));
@@ -403,8 +453,7 @@ static bool advance_one(struct zw_cp_replay *r, uint32_t queue)
 		zw_cp_log_born(r, at);
 		break;
 	case ZW_CP_LOG_CLOSE:
-		l->open = false;
-		l->in_job = false;
+		end_queue(r, queue);
 		break;
 	case ZW_CP_LOG_END:
 		end_job(r, queue, e);

@@ -10,14 +10,14 @@
 
 ZW_STATE_SIZE(sizeof(struct zw_cp_log_entry), 168);
 ZW_STATE_SIZE(sizeof(struct zw_cp_server), 232);
-ZW_STATE_SIZE(sizeof(struct zw_cp_line), 224);
+ZW_STATE_SIZE(sizeof(struct zw_cp_line), 400);
 /*
  * Not in the stream: lock, configuration, what follows from the queues (lists, counts, who holds up), which entry of the
  * pool is where.
  */
 ZW_STATE_SIZE(sizeof(struct zw_cp_replay) - sizeof(pthread_mutex_t) -
 		      sizeof(((struct zw_cp_replay *)0)->engine),
-	      200);
+	      216);
 
 static void u8_state(struct zw_state *st, uint8_t *v)
 {
@@ -84,6 +84,26 @@ static void server_state(struct zw_cp_replay *r, unsigned int i, struct zw_state
 	r->line[s->queue].n_held++;
 }
 
+static void sums_state(struct zw_cp_line *l, struct zw_state *st)
+{
+	struct zw_settled_sums *s = &l->sums;
+
+	zw_state_u32(st, &l->owner);
+	if (!l->owner)
+		return;
+	zw_state_u64(st, &s->packets);
+	for (unsigned int e = 0; e < ZW_ENGINE_COUNT; e++)
+		zw_state_u64(st, &s->engine_busy_ps[e]);
+	for (unsigned int p = 0; p < ZW_PORTS; p++)
+		zw_state_u64(st, &s->port_busy_ps[p]);
+	for (unsigned int w = 0; w < ZW_WAITS; w++)
+		zw_state_u64(st, &s->wait_ps[w]);
+	zw_state_u64(st, &s->energy_pj);
+	zw_state_u64(st, &s->ops);
+	zw_state_u64(st, &s->hbm_bytes);
+	zw_state_u64(st, &s->sys_bytes);
+}
+
 static void line_fields(struct zw_cp_line *l, struct zw_state *st)
 {
 	zw_state_bool(st, &l->made);
@@ -94,6 +114,7 @@ static void line_fields(struct zw_cp_line *l, struct zw_state *st)
 	zw_state_bool(st, &l->behind);
 	zw_state_bool(st, &l->base_held);
 	u8_state(st, &l->priority);
+	sums_state(l, st);
 	for (unsigned int t = 0; t < ZW_PKT_TOKENS; t++) {
 		zw_state_u64(st, &l->token[t]);
 		u8_state(st, &l->token_held[t]);
@@ -155,6 +176,7 @@ static void entry_fields(struct zw_cp_log_entry *e, struct zw_state *st)
 	u8_state(st, &e->deps);
 	u8_state(st, &e->engine);
 	u8_state(st, &e->priority);
+	zw_state_u32(st, &e->owner);
 	u8_state(st, &e->value);
 	name_state(&e->name, st);
 }

@@ -104,10 +104,15 @@ void zw_cp_queue_reset(struct zw_cp *cp, unsigned int queue)
 	zw_cp_replay_close(&cp->replay, queue);
 }
 
-void zw_cp_queue_open(struct zw_cp *cp, unsigned int queue, unsigned int priority)
+void zw_cp_queue_open(struct zw_cp *cp, unsigned int queue, unsigned int priority, uint32_t owner)
 {
 	if (queue < cp->num_queues)
-		zw_cp_replay_open(&cp->replay, queue, priority);
+		zw_cp_replay_open(&cp->replay, queue, priority, owner);
+}
+
+void zw_cp_settle(struct zw_cp *cp)
+{
+	zw_cp_replay_leave_idle(&cp->replay);
 }
 
 void zw_cp_reset(struct zw_cp *cp)

@@ -72,6 +72,7 @@ struct zw_cp_log_entry {
 	uint8_t signal, deps;
 	uint8_t kind, engine;
 	uint8_t priority; /* OPEN */
+	uint32_t owner;   /* OPEN */
 	uint32_t queue;
 	uint8_t value; /* SIGNAL, in a saved state: which value of the semaphore, or ZW_CP_SEM_VALUES */
 	struct zw_cp_name name; /* of a packet */
@@ -107,13 +108,15 @@ struct zw_cp_line {
 	bool behind;       /* it was waited for long enough */
 	bool base_held;    /* the packet that all behind it wait for has not ended */
 	uint8_t priority;
+	uint32_t owner;                    /* between OPEN and CLOSE, for the replay; 0: none */
 	uint8_t n_held;                    /* packets that have begun and not ended */
 	uint8_t token_held[ZW_PKT_TOKENS]; /* 1 + the engine that it waits for */
 	uint64_t token[ZW_PKT_TOKENS];
 	uint64_t now, base;  /* as in struct zw_cp_clock */
 	uint64_t last_event; /* packets are handed out in the order of the buffer */
 	uint64_t floor; /* what it adds begins no earlier: the others were settled until then */
-	uint64_t release, start; /* of the job */
+	uint64_t release, start;     /* of the job */
+	struct zw_settled_sums sums; /* while it has an owner */
 };
 
 struct zw_cp_sems;
@@ -125,7 +128,9 @@ struct zw_cp_replay {
 	struct zw_cp_sems *sems;
 	void (*settled)(void *opaque, const struct zw_settled_job *job);
 	void (*packet_settled)(void *opaque, const struct zw_settled_packet *packet);
+	void (*queue_settled)(void *opaque, unsigned int queue, uint32_t owner);
 	void *settled_opaque;
+	bool settled_owned; /* tells of queues with an owner only */
 
 	struct zw_cp_log_entry *pool;
 	uint32_t cap, used, free_head;
@@ -152,12 +157,16 @@ int zw_cp_replay_init(struct zw_cp_replay *r, const struct zw_cp_config *cfg,
 void zw_cp_replay_fini(struct zw_cp_replay *r);
 void zw_cp_replay_reset(struct zw_cp_replay *r);
 
-void zw_cp_replay_open(struct zw_cp_replay *r, unsigned int queue, unsigned int priority);
+void zw_cp_replay_open(struct zw_cp_replay *r, unsigned int queue, unsigned int priority,
+		       uint32_t owner);
 void zw_cp_replay_close(struct zw_cp_replay *r, unsigned int queue);
 void zw_cp_replay_begin(struct zw_cp_replay *r, unsigned int queue, uint64_t job, uint64_t ps);
 void zw_cp_replay_end(struct zw_cp_replay *r, unsigned int queue, uint64_t job);
 /* The job's next packet waits for a semaphore. */
 void zw_cp_replay_blocked(struct zw_cp_replay *r, unsigned int queue);
+
+/* Settles what it can without the queues that have no job begun: they are left behind. */
+void zw_cp_replay_leave_idle(struct zw_cp_replay *r);
 
 /* What a packet did with a semaphore. */
 struct zw_cp_sem_use {

@@ -100,7 +100,7 @@ static inline void rig_packet(struct rig *g, unsigned int queue, const struct st
 static inline void rig_open(struct rig *g, unsigned int n)
 {
 	for (unsigned int q = 0; q < n; q++)
-		zw_cp_replay_open(&g->r, q, ZW_PRIO_NORMAL);
+		zw_cp_replay_open(&g->r, q, ZW_PRIO_NORMAL, 0);
 }
 
 static inline void rig_close(struct rig *g, unsigned int n)

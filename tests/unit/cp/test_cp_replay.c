@@ -131,8 +131,8 @@ static void priority(void **state)
 	struct rig *g = *state;
 	struct step p = ON(TENSOR, 10);
 
-	zw_cp_replay_open(&g->r, 0, ZW_PRIO_LOW);
-	zw_cp_replay_open(&g->r, 1, ZW_PRIO_HIGH);
+	zw_cp_replay_open(&g->r, 0, ZW_PRIO_LOW, 0);
+	zw_cp_replay_open(&g->r, 1, ZW_PRIO_HIGH, 0);
 	RIG_JOB(g, 0, ON(TENSOR, 10), ON(TENSOR, 10), ON(TENSOR, 10));
 	RIG_JOB(g, 1, ON(DMA, 5), ON(TENSOR, 10), ON(TENSOR, 10));
 	rig_begin(g, 1, 0);
@@ -144,8 +144,8 @@ static void priority(void **state)
 	assert_int_equal(rig_ended(g, 1, 1), 40 * US);
 	assert_int_equal(rig_ended(g, 0, 0), 60 * US);
 	/* memory, too: both ask at 61 */
-	zw_cp_replay_open(&g->r, 2, ZW_PRIO_LOW);
-	zw_cp_replay_open(&g->r, 3, ZW_PRIO_REALTIME);
+	zw_cp_replay_open(&g->r, 2, ZW_PRIO_LOW, 0);
+	zw_cp_replay_open(&g->r, 3, ZW_PRIO_REALTIME, 0);
 	RIG_JOB(g, 2, ON(TENSOR, 1, HBM(10)));
 	RIG_JOB(g, 3, ON(VECTOR, 1, HBM(10)));
 	rig_close(g, 4);
@@ -201,9 +201,9 @@ static void same_time(void **state)
 	const struct step signal = {.engine = ZW_ENGINE_CP, .sem = 1, .signal = 1},
 			  wait = {.engine = ZW_ENGINE_CP, .sem = 1, .wait = 1};
 
-	zw_cp_replay_open(&g->r, 0, ZW_PRIO_NORMAL);
-	zw_cp_replay_open(&g->r, 1, ZW_PRIO_LOW);
-	zw_cp_replay_open(&g->r, 2, ZW_PRIO_REALTIME);
+	zw_cp_replay_open(&g->r, 0, ZW_PRIO_NORMAL, 0);
+	zw_cp_replay_open(&g->r, 1, ZW_PRIO_LOW, 0);
+	zw_cp_replay_open(&g->r, 2, ZW_PRIO_REALTIME, 0);
 	RIG_JOB(g, 0, ON(TENSOR, 0, HBM(10)));
 	RIG_JOB(g, 1, signal);
 	RIG_JOB(g, 2, wait, ON(VECTOR, 0, HBM(10)));
@@ -225,8 +225,8 @@ static void in_order(void **state)
 		zw_cp_replay_reset(&g->r);
 		memset(g->n_done, 0, sizeof(g->n_done));
 		memset(g->jobs, 0, sizeof(g->jobs));
-		zw_cp_replay_open(&g->r, 0, ZW_PRIO_LOW);
-		zw_cp_replay_open(&g->r, 1, ZW_PRIO_HIGH);
+		zw_cp_replay_open(&g->r, 0, ZW_PRIO_LOW, 0);
+		zw_cp_replay_open(&g->r, 1, ZW_PRIO_HIGH, 0);
 		rig_job(g, 0, p, 3);
 		if (contended)
 			RIG_JOB(g, 1, ON(TENSOR, 10), ON(DMA, 3));
@@ -282,6 +282,38 @@ static void idle_queue(void **state)
 	rig_close(g, 2);
 	assert_int_equal(rig_ended(g, 0, 1), 21 * US);
 	assert_int_equal(rig_ended(g, 1, 1), 31 * US);
+}
+
+/* Queues without a job need not be waited for; one that has begun a job is. */
+static void left_idle(void **state)
+{
+	struct rig *g = *state;
+	struct step nop = ON(CP, 1);
+
+	rig_open(g, 3);
+	/* nobody waits for anybody: nobody is left behind */
+	zw_cp_replay_leave_idle(&g->r);
+	assert_int_equal(g->r.n_list, 3);
+	RIG_JOB(g, 1, nop, nop);
+	assert_int_equal(g->pmu.settled_packets, 0);
+	zw_cp_replay_leave_idle(&g->r);
+	assert_int_equal(g->pmu.settled_jobs, 1);
+	assert_int_equal(g->pmu.settled_packets, 2);
+	/* what it does later begins no earlier than what was settled, the second packet's begin */
+	RIG_JOB(g, 0, nop);
+	zw_cp_replay_leave_idle(&g->r);
+	assert_int_equal(g->pmu.settled_jobs, 2);
+	assert_int_equal(g->done[0][0].release_ps, 1 * US);
+	assert_int_equal(g->done[0][0].start_ps, 2 * US);
+	assert_int_equal(rig_ended(g, 0, 0), 3 * US);
+	rig_begin(g, 2, 0);
+	RIG_JOB(g, 1, nop, nop, nop);
+	zw_cp_replay_leave_idle(&g->r);
+	assert_int_equal(g->pmu.settled_jobs, 2);
+	rig_packet(g, 2, &nop);
+	rig_end(g, 2);
+	rig_close(g, 3);
+	assert_int_equal(g->pmu.settled_jobs, 4);
 }
 
 /* A queue with nothing to do holds up the others for ZW_CP_LOG_ENTRIES; then it comes when it comes. */
@@ -378,7 +410,7 @@ static void new_queue(void **state)
 	rig_open(g, 2);
 	RIG_JOB(g, 1, ON(TENSOR, 10));
 	RIG_JOB(g, 1, ON(TENSOR, 10));
-	zw_cp_replay_open(&g->r, 2, ZW_PRIO_NORMAL);
+	zw_cp_replay_open(&g->r, 2, ZW_PRIO_NORMAL, 0);
 	RIG_JOB(g, 1, ON(TENSOR, 100));
 	RIG_JOB(g, 2, ON(DMA, 10));
 	RIG_JOB(g, 0, ON(TENSOR, 15));
@@ -389,7 +421,7 @@ static void new_queue(void **state)
 	assert_int_equal(rig_ended(g, 2, 0), 45 * US);
 	assert_int_equal(rig_ended(g, 1, 2), 135 * US);
 	/* made again: its old self is over */
-	zw_cp_replay_open(&g->r, 2, ZW_PRIO_NORMAL);
+	zw_cp_replay_open(&g->r, 2, ZW_PRIO_NORMAL, 0);
 	RIG_JOB(g, 2, ON(DMA, 10));
 	assert_int_equal(g->done[2][1].release_ps, 135 * US);
 	rig_close(g, 3);
@@ -542,9 +574,9 @@ static struct rig *run_scripts(const struct script *scripts, unsigned int n, uin
 	unsigned int left = n;
 
 	if (how == AT_ONCE)
-		zw_cp_replay_open(&g->r, n, ZW_PRIO_REALTIME);
+		zw_cp_replay_open(&g->r, n, ZW_PRIO_REALTIME, 0);
 	for (unsigned int q = 0; q < n; q++)
-		zw_cp_replay_open(&g->r, q, q % ZW_PRIO_REALTIME);
+		zw_cp_replay_open(&g->r, q, q % ZW_PRIO_REALTIME, 0);
 	while (left) {
 		unsigned int q = (unsigned int)pick(rng, n);
 		/* now and then one runs for long */
@@ -665,6 +697,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(in_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(anomaly, setup, teardown),
 		cmocka_unit_test_setup_teardown(idle_queue, setup, teardown),
+		cmocka_unit_test_setup_teardown(left_idle, setup, teardown),
 		cmocka_unit_test_setup_teardown(bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(blocked, setup, teardown),
 		cmocka_unit_test_setup_teardown(new_queue, setup, teardown),

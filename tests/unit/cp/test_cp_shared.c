@@ -133,7 +133,7 @@ static struct shared *shared_new(unsigned int workers, bool timing_only)
 	for (unsigned int q = 0; q < QUEUES; q++) {
 		env_put(e, sems + 8ull * q, &zero, 8);
 		zw_cp_queue_reset(e->cp, q);
-		zw_cp_queue_open(e->cp, q, q % 2);
+		zw_cp_queue_open(e->cp, q, q % 2, 0);
 		for (unsigned int j = 0; j < JOBS; j++) {
 			struct shared_job *job = &s->job[q][j];
 			struct zw_pkt_sem sem = {.hdr = HDR(ZW_OP_SEM_WAIT, zw_pkt_sem),

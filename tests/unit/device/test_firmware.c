@@ -114,7 +114,8 @@ static void refused_messages(void **state)
 		ZW_MSG_PING,          ZW_MSG_QUERY_FW,       ZW_MSG_SET_VM,
 		ZW_MSG_CLEAR_VM,      ZW_MSG_TLB_INVALIDATE, ZW_MSG_DESTROY_QUEUE,
 		ZW_MSG_SUSPEND_QUEUE, ZW_MSG_RESUME_QUEUE,   ZW_MSG_QUERY_QUEUE,
-		ZW_MSG_SCRUB_HBM,     ZW_MSG_TELEMETRY};
+		ZW_MSG_SCRUB_HBM,     ZW_MSG_TELEMETRY,      ZW_MSG_PERF,
+		ZW_MSG_SETTLE};
 	struct fw *f = *state;
 	struct ring q = fw_ring(f, 1);
 	struct zw_queue_desc d = fw_desc(&q, ZW_PRIO_NORMAL);
