@@ -178,6 +178,9 @@ static int zhenwu_device_init_sw(struct zhenwu_device *zdev)
 	ret = zhenwu_telemetry_init_sw(zdev);
 	if (ret)
 		return ret;
+	ret = zhenwu_perf_init_sw(zdev);
+	if (ret)
+		return ret;
 	/*
 	 * Bound to the CPU that submits: the worker runs when the task goes to wait, and the
 	 * interrupt of the queue arrives there too. With high priority it would push the task off
@@ -310,6 +313,7 @@ void zhenwu_device_fini(struct zhenwu_device *zdev)
 	zhenwu_irq_fini(zdev);
 	zhenwu_coredump_fini(zdev);
 	zhenwu_telemetry_fini(zdev);
+	zhenwu_perf_fini(zdev);
 	zhenwu_ipc_fini(zdev);
 	zhenwu_fw_unload(zdev);
 	destroy_workqueue(zdev->reset.wq);

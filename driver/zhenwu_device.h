@@ -23,6 +23,7 @@
 #include "zhenwu_ipc.h"
 #include "zhenwu_irq.h"
 #include "zhenwu_ras.h"
+#include "zhenwu_perf.h"
 #include "zhenwu_reset.h"
 #include "zhenwu_telemetry.h"
 #include "zhenwu_usage.h"
@@ -30,7 +31,7 @@
 #define ZHENWU_DRIVER_NAME	"zhenwu"
 #define ZHENWU_DRIVER_DESC	"Zhenwu LLM accelerator"
 #define ZHENWU_DRIVER_MAJOR	2
-#define ZHENWU_DRIVER_MINOR	6
+#define ZHENWU_DRIVER_MINOR	7
 
 struct zhenwu_snapshot;
 
@@ -149,6 +150,9 @@ struct zhenwu_device {
 	/** @telemetry: Samples of the device. */
 	struct zhenwu_telemetry telemetry;
 
+	/** @perf: Records of single packets. */
+	struct zhenwu_perf perf;
+
 	/** @hwmon: Sensors. */
 	struct zhenwu_hwmon hwmon;
 
@@ -174,6 +178,9 @@ struct zhenwu_file {
 
 	/** @telemetry: The samples it wants. */
 	struct zhenwu_telemetry_wish telemetry;
+
+	/** @perf: Its stream of records; NULL before it has one, and never again after. */
+	struct zhenwu_perf_stream *perf;
 
 	/** @refs: The open file, and its release. */
 	struct kref refs;

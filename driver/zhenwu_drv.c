@@ -26,6 +26,7 @@
 #include "zhenwu_fdinfo.h"
 #include "zhenwu_gem.h"
 #include "zhenwu_hwmon.h"
+#include "zhenwu_perf.h"
 #include "zhenwu_prime.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
@@ -131,6 +132,18 @@ static void zhenwu_query_counters(struct zhenwu_device *zdev, struct drm_zhenwu_
 	cnt->fw_heartbeat = zhenwu_read32(zdev, ZW_REG_FW_HEARTBEAT);
 }
 
+static int zhenwu_query_perf(struct zhenwu_file *zfile, u32 id, struct drm_zhenwu_queue_perf *perf)
+{
+	struct zhenwu_queue *queue = zhenwu_queue_lookup(zfile, id);
+	int ret;
+
+	if (!queue)
+		return -ENOENT;
+	ret = zhenwu_perf_query(queue, perf);
+	zhenwu_queue_put(queue);
+	return ret;
+}
+
 static int zhenwu_ioctl_dev_query(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct zhenwu_device *zdev = to_zhenwu_device(drm);
@@ -139,9 +152,10 @@ static int zhenwu_ioctl_dev_query(struct drm_device *drm, void *data, struct drm
 		struct drm_zhenwu_dev_info info;
 		struct drm_zhenwu_dev_counters counters;
 		struct drm_zhenwu_dev_resets resets;
+		struct drm_zhenwu_queue_perf perf;
 	} u = {};
 	size_t size;
-	int idx;
+	int idx, ret = 0;
 
 	switch (args->type) {
 	case DRM_ZHENWU_DEV_QUERY_INFO:
@@ -158,11 +172,13 @@ static int zhenwu_ioctl_dev_query(struct drm_device *drm, void *data, struct drm
 		size = 0;
 		break;
 	case DRM_ZHENWU_DEV_QUERY_PERF:
-		return -EOPNOTSUPP;
+		size = sizeof(u.perf);
+		break;
 	default:
 		return -EINVAL;
 	}
-	if (args->object_id || args->pad || (!args->pointer && args->size))
+	if ((args->object_id && args->type != DRM_ZHENWU_DEV_QUERY_PERF) || args->pad ||
+	    (!args->pointer && args->size))
 		return -EINVAL;
 	if (!args->pointer) {
 		args->size = size;
@@ -180,7 +196,11 @@ static int zhenwu_ioctl_dev_query(struct drm_device *drm, void *data, struct drm
 		zhenwu_query_counters(zdev, &u.counters);
 	else if (args->type == DRM_ZHENWU_DEV_QUERY_RESETS)
 		zhenwu_reset_query(zdev, &u.resets);
+	else if (args->type == DRM_ZHENWU_DEV_QUERY_PERF)
+		ret = zhenwu_query_perf(file->driver_priv, args->object_id, &u.perf);
 	drm_dev_exit(idx);
+	if (ret)
+		return ret;
 
 	args->size = min_t(size_t, args->size, size);
 	return copy_to_user(u64_to_user_ptr(args->pointer), &u, args->size) ? -EFAULT : 0;
@@ -200,6 +220,7 @@ static void zhenwu_file_release_work(struct work_struct *work)
 
 	zhenwu_telemetry_release(zfile);
 	zhenwu_queue_release_all(zfile);
+	zhenwu_perf_release(zfile);
 	zhenwu_vm_release_all(zfile);
 	zhenwu_client_put(zfile->client);
 	complete_all(&zfile->released);
@@ -269,6 +290,8 @@ static const struct drm_ioctl_desc zhenwu_ioctls[] = {
 	ZHENWU_IOCTL(BO_CREATE_USERPTR, bo_create_userptr),
 	ZHENWU_IOCTL(TELEMETRY_SET, telemetry_set),
 	ZHENWU_IOCTL(TELEMETRY_READ, telemetry_read),
+	ZHENWU_IOCTL(PERF_OPEN, perf_open),
+	ZHENWU_IOCTL(PERF_READ, perf_read),
 };
 
 static bool zhenwu_file_alive(struct file *filp)
@@ -329,7 +352,9 @@ static const struct file_operations zhenwu_fops = {
  * - 2.2 - BO_CREATE_USERPTR
  * - 2.3 - TELEMETRY_SET, TELEMETRY_READ
  * - 2.4 - DRM_ZHENWU_BO_FAILED
- * - 2.5 - DRM_ZHENWU_DEV_QUERY_RESETS
+ * - 2.5 - dma-bufs in and out
+ * - 2.6 - DRM_ZHENWU_DEV_QUERY_RESETS
+ * - 2.7 - PERF_OPEN, PERF_READ, DRM_ZHENWU_QUEUE_PERF, DRM_ZHENWU_DEV_QUERY_PERF
  */
 static const struct drm_driver zhenwu_drm_driver = {
 	.driver_features = DRIVER_COMPUTE_ACCEL | DRIVER_GEM | DRIVER_GEM_GPUVA | DRIVER_SYNCOBJ |

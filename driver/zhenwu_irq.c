@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Interrupts: one vector for the mailbox and telemetry, the others shared by the queues.
+ * Interrupts: one vector for the mailbox, telemetry and records, the others shared by the queues.
  *
  * Completions are read from memory and fences signalled right in the handler: a wake-up of a thread
  * in between would dominate the round trip of a short job. The work is bounded by the jobs that
@@ -25,6 +25,7 @@ static irqreturn_t zhenwu_irq_mbox(int irq, void *data)
 	trace_zhenwu_irq(vec->zdev, ZW_VECTOR_MBOX);
 	zhenwu_ipc_poll(vec->zdev);
 	zhenwu_telemetry_poll(vec->zdev);
+	zhenwu_perf_interrupt(vec->zdev);
 	return IRQ_HANDLED;
 }
 

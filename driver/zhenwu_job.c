@@ -12,6 +12,7 @@
 
 #include "zhenwu_device.h"
 #include "zhenwu_job.h"
+#include "zhenwu_perf.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_trace.h"
 #include "zhenwu_watchdog.h"
@@ -199,6 +200,7 @@ static void zhenwu_job_ring_locked(struct zhenwu_job *job)
 		entry->flags = cpu_to_le32(seqno == job->seqno ? ZW_RING_F_IRQ : 0);
 		entry->result_va = cpu_to_le64(from->result_va);
 		entry->cookie = cpu_to_le64(seqno);
+		zhenwu_perf_submit(queue, seqno);
 	}
 	/* The device reads the entries when it sees the tail. */
 	dma_wmb();

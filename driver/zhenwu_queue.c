@@ -20,6 +20,7 @@
 #include "zhenwu_ipc.h"
 #include "zhenwu_irq.h"
 #include "zhenwu_job.h"
+#include "zhenwu_perf.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_userq.h"
 #include "zhenwu_vm.h"
@@ -85,6 +86,7 @@ static void zhenwu_queue_free(struct kref *ref)
 
 	mutex_destroy(&queue->submit_lock);
 	mutex_destroy(&queue->destroy_lock);
+	zhenwu_perf_queue_put(queue->perf);
 	if (queue->userq.dummy)
 		__free_page(queue->userq.dummy);
 	/* Names of fences, of which the scheduler's is one, are read under RCU. */
@@ -153,6 +155,7 @@ static int zhenwu_queue_announce(struct zhenwu_queue *queue)
 		.priority = cpu_to_le32(queue->priority),
 		.log2_slots = cpu_to_le32(ilog2(queue->slots)),
 		.vector = cpu_to_le32(queue->vector),
+		.owner = cpu_to_le32(zhenwu_perf_queue_owner(queue->perf)),
 	};
 	if (queue->user) {
 		desc->flags = cpu_to_le32(ZW_QUEUE_F_USER);
@@ -333,6 +336,9 @@ static void zhenwu_queue_close(struct zhenwu_queue *queue)
 	zhenwu_queue_destroy_hw(queue, 0);
 	mutex_unlock(&queue->destroy_lock);
 
+	/* Otherwise it says so itself, when all its times are final. */
+	if (zhenwu_ipc_session_over(zdev, queue->session))
+		zhenwu_perf_queue_over(zdev, queue->perf);
 	zhenwu_irq_remove_queue(zdev, queue);
 	zhenwu_queue_abort(queue, -ECANCELED);
 	zhenwu_queue_free_ring(queue);
@@ -368,17 +374,24 @@ static void zhenwu_queue_close_async(struct zhenwu_queue *queue)
 	queue_work(zhenwu_release_wq, &queue->close_work);
 }
 
-/* @user: rings of a user-mode queue; NULL: they are the kernel's. */
+/*
+ * @user: rings of a user-mode queue; NULL: they are the kernel's. @perf: it is recorded, or NULL.
+ * The caller's reference to it is the queue's then, whatever comes of it.
+ */
 static struct zhenwu_queue *zhenwu_queue_create(struct zhenwu_device *zdev, struct zhenwu_vm *vm,
 						u32 priority, u32 slots,
-						const struct zhenwu_user_rings *user)
+						const struct zhenwu_user_rings *user,
+						struct zhenwu_perf_queue *perf)
 {
 	struct zhenwu_queue *queue;
 	int ret;
 
 	queue = kzalloc(sizeof(*queue), GFP_KERNEL_ACCOUNT);
-	if (!queue)
+	if (!queue) {
+		zhenwu_perf_queue_over(zdev, perf);
+		zhenwu_perf_queue_put(perf);
 		return ERR_PTR(-ENOMEM);
+	}
 	kref_init(&queue->refs);
 	__module_get(THIS_MODULE);
 	mutex_init(&queue->submit_lock);
@@ -395,6 +408,7 @@ static struct zhenwu_queue *zhenwu_queue_create(struct zhenwu_device *zdev, stru
 	queue->vm = vm;
 	queue->priority = priority;
 	queue->slots = slots;
+	queue->perf = perf;
 	queue->fence_ctx = dma_fence_context_alloc(1);
 	if (user) {
 		ret = zhenwu_userq_init(queue, user);
@@ -428,6 +442,7 @@ err_sched:
 err_ring:
 	zhenwu_queue_free_ring(queue);
 err_put:
+	zhenwu_perf_queue_over(zdev, perf);
 	zhenwu_queue_put(queue);
 	return ERR_PTR(ret);
 }
@@ -467,17 +482,26 @@ int zhenwu_ioctl_queue_create(struct drm_device *drm, void *data, struct drm_fil
 		.ctrl = args->ctrl_va,
 		.completions = args->completions_va,
 	};
+	struct zhenwu_perf_stream *stream = NULL;
+	struct zhenwu_perf_queue *perf = NULL;
 	struct zhenwu_queue *queue;
 	struct zhenwu_vm *vm;
 	int ret, idx;
 	u32 id;
 
-	if (args->flags || args->pad || args->queue_id || args->doorbell_offset ||
-	    args->priority > DRM_ZHENWU_QUEUE_PRIORITY_REALTIME || !is_power_of_2(slots) ||
-	    slots < 1u << ZW_RING_MIN_LOG2 || slots > 1u << ZW_RING_MAX_LOG2)
+	if (args->flags & ~(u32)DRM_ZHENWU_QUEUE_PERF || args->pad || args->queue_id ||
+	    args->doorbell_offset || args->priority > DRM_ZHENWU_QUEUE_PRIORITY_REALTIME ||
+	    !is_power_of_2(slots) || slots < 1u << ZW_RING_MIN_LOG2 ||
+	    slots > 1u << ZW_RING_MAX_LOG2)
 		return -EINVAL;
 	if (args->priority > DRM_ZHENWU_QUEUE_PRIORITY_NORMAL && !capable(CAP_SYS_NICE))
 		return -EACCES;
+	if (args->flags & DRM_ZHENWU_QUEUE_PERF) {
+		/* Pairs with zhenwu_perf_open_locked(). */
+		stream = smp_load_acquire(&zfile->perf);
+		if (!stream)
+			return -EINVAL;
+	}
 	if (!drm_dev_enter(drm, &idx))
 		return -ENODEV;
 	vm = zhenwu_vm_lookup(zfile, args->vm_id);
@@ -497,7 +521,15 @@ int zhenwu_ioctl_queue_create(struct drm_device *drm, void *data, struct drm_fil
 	ret = xa_alloc(&zfile->queues, &id, NULL, xa_limit_31b, GFP_KERNEL);
 	if (ret)
 		goto out_vm;
-	queue = zhenwu_queue_create(zdev, vm, args->priority, slots, vm->lr ? &user : NULL);
+	if (stream) {
+		perf = zhenwu_perf_queue_add(zdev, stream, id);
+		if (IS_ERR(perf)) {
+			xa_erase(&zfile->queues, id);
+			ret = PTR_ERR(perf);
+			goto out_vm;
+		}
+	}
+	queue = zhenwu_queue_create(zdev, vm, args->priority, slots, vm->lr ? &user : NULL, perf);
 	if (IS_ERR(queue)) {
 		xa_erase(&zfile->queues, id);
 		ret = PTR_ERR(queue);

@@ -19,6 +19,7 @@ struct seq_file;
 struct zhenwu_device;
 struct zhenwu_file;
 struct zhenwu_job;
+struct zhenwu_perf_queue;
 struct zhenwu_vm;
 
 /**
@@ -109,6 +110,9 @@ struct zhenwu_queue {
 
 	/** @slots: Ring slots. */
 	u32 slots;
+
+	/** @perf: It is recorded; NULL: it is not. */
+	struct zhenwu_perf_queue *perf;
 
 	/** @node: Entry in the device's list; under its hw_lock. */
 	struct list_head node;

@@ -14,6 +14,7 @@
 #include "zhenwu_device.h"
 #include "zhenwu_ipc.h"
 #include "zhenwu_job.h"
+#include "zhenwu_perf.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
 #include "zhenwu_trace.h"
@@ -140,6 +141,7 @@ static bool zhenwu_queue_poll_job_locked(struct zhenwu_queue *queue, struct zhen
 		job->error = zhenwu_queue_job_error(queue, seqno, error);
 		zhenwu_usage_job(queue, le64_to_cpu(c.start_ps), le64_to_cpu(c.end_ps));
 		trace_zhenwu_job_done(queue, seqno, &c);
+		zhenwu_perf_done(queue, seqno);
 		job->ended++;
 		queue->completed = seqno;
 	}

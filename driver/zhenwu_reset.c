@@ -157,6 +157,8 @@ static int zhenwu_reset_restart(struct zhenwu_device *zdev)
 		}
 	}
 	ret = zhenwu_telemetry_restart(zdev);
+	if (!ret)
+		ret = zhenwu_perf_restart(zdev);
 	if (ret)
 		zhenwu_ipc_down(zdev);
 	else

@@ -96,7 +96,7 @@ static uint32_t some_id(struct fuzz *f, enum kind kind, bool other_file)
 		offsetof(struct s, member), sizeof(((struct s *)0)->member), kind, arg             \
 	}
 
-enum element { SYNC_OP, BIND_OP, JOB, SAMPLE };
+enum element { SYNC_OP, BIND_OP, JOB, SAMPLE, RECORD };
 
 static const struct field sync_op[] = {
 	FIELD(drm_zhenwu_sync_op, flags, FLAGS, DRM_ZHENWU_SYNC_OP_SIGNAL | 1),
@@ -159,6 +159,7 @@ static void mend_job(struct fuzz *f, void *element)
 		j->cmd_va = 0;
 }
 
+/* What is only written. */
 static const struct field sample[] = {{0}};
 
 /* mend: makes fields fit each other, before some are made wrong. */
@@ -171,6 +172,7 @@ static const struct {
 	[BIND_OP] = {bind_op, sizeof(struct drm_zhenwu_vm_bind_op), mend_bind},
 	[JOB] = {job, sizeof(struct drm_zhenwu_job), mend_job},
 	[SAMPLE] = {sample, sizeof(struct drm_zhenwu_telemetry_sample), NULL},
+	[RECORD] = {sample, sizeof(struct drm_zhenwu_perf_record), NULL},
 };
 
 static void mend_bo(struct fuzz *f, void *arg)
@@ -218,7 +220,7 @@ static const struct call calls[] = {
 	 FIELDS(FIELD(drm_zhenwu_dev_query, type, BELOW, 5),
 		FIELD(drm_zhenwu_dev_query, size, LENGTH, 0),
 		FIELD(drm_zhenwu_dev_query, pointer, POINTER, 0),
-		FIELD(drm_zhenwu_dev_query, object_id, MBZ, 0),
+		FIELD(drm_zhenwu_dev_query, object_id, QUEUE, 0),
 		FIELD(drm_zhenwu_dev_query, pad, MBZ, 0))},
 	{"VM_CREATE", DRM_IOCTL_ZHENWU_VM_CREATE, 3, ID(drm_zhenwu_vm_create, id, ADDS, VM),
 	 FIELDS(FIELD(drm_zhenwu_vm_create, flags, FLAGS, DRM_ZHENWU_VM_CREATE_LR),
@@ -271,7 +273,7 @@ static const struct call calls[] = {
 	 FIELDS(FIELD(drm_zhenwu_queue_create, vm_id, VM, 0),
 		FIELD(drm_zhenwu_queue_create, priority, BELOW, 4),
 		FIELD(drm_zhenwu_queue_create, ring_slots, FLAGS, 8 | 64),
-		FIELD(drm_zhenwu_queue_create, flags, MBZ, 0),
+		FIELD(drm_zhenwu_queue_create, flags, FLAGS, DRM_ZHENWU_QUEUE_PERF),
 		FIELD(drm_zhenwu_queue_create, queue_id, MBZ, 0),
 		FIELD(drm_zhenwu_queue_create, pad, MBZ, 0),
 		FIELD(drm_zhenwu_queue_create, ring_va, VA, 0),
@@ -307,6 +309,15 @@ static const struct call calls[] = {
 		FIELD(drm_zhenwu_telemetry_read, timeout_ns, WHEN, 0),
 		FIELD(drm_zhenwu_telemetry_read, count, MBZ, 0),
 		FIELD(drm_zhenwu_telemetry_read, flags, MBZ, 0))},
+	{"PERF_OPEN", DRM_IOCTL_ZHENWU_PERF_OPEN, 1, NOTHING, END, 0,
+	 FIELDS(FIELD(drm_zhenwu_perf_open, records, FLAGS, 64 | 4096),
+		FIELD(drm_zhenwu_perf_open, flags, MBZ, 0))},
+	{"PERF_READ", DRM_IOCTL_ZHENWU_PERF_READ, 2, NOTHING, END, 0,
+	 FIELDS(FIELD(drm_zhenwu_perf_read, records, ARRAY, RECORD),
+		FIELD(drm_zhenwu_perf_read, lost, MBZ, 0),
+		FIELD(drm_zhenwu_perf_read, timeout_ns, WHEN, 0),
+		FIELD(drm_zhenwu_perf_read, count, MBZ, 0),
+		FIELD(drm_zhenwu_perf_read, flags, FLAGS, DRM_ZHENWU_PERF_READ_SETTLE))},
 	{"GEM_CLOSE", DRM_IOCTL_GEM_CLOSE, 2, ID(drm_gem_close, handle, REMOVES, BO),
 	 FIELDS(FIELD(drm_gem_close, handle, BO, 0), FIELD(drm_gem_close, pad, MBZ, 0))},
 	{"SYNCOBJ_CREATE", DRM_IOCTL_SYNCOBJ_CREATE, 2,

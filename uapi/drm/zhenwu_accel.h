@@ -22,6 +22,8 @@ extern "C" {
  *   2.4 - DRM_ZHENWU_BO_FAILED
  *   2.5 - dma-bufs in and out: DRM_ZHENWU_BO_IMPORTED
  *   2.6 - DRM_ZHENWU_DEV_QUERY_RESETS
+ *   2.7 - records of single packets: PERF_OPEN, PERF_READ, DRM_ZHENWU_QUEUE_PERF,
+ *         DRM_ZHENWU_DEV_QUERY_PERF
  * - Structures are aligned on 64 bits and have the same layout for 32- and 64-bit user space.
  * - Fields are only added at the end. Longer structures from newer user space are accepted when the
  *   unknown part is zero; shorter ones are zero-extended.
@@ -137,6 +139,10 @@ enum drm_zhenwu_ioctl_id {
 	DRM_ZHENWU_TELEMETRY_SET,
 	/** @DRM_ZHENWU_TELEMETRY_READ: Read samples of the device. */
 	DRM_ZHENWU_TELEMETRY_READ,
+	/** @DRM_ZHENWU_PERF_OPEN: Have what queues do recorded. */
+	DRM_ZHENWU_PERF_OPEN,
+	/** @DRM_ZHENWU_PERF_READ: Read records of what queues did. */
+	DRM_ZHENWU_PERF_READ,
 };
 
 /**
@@ -185,8 +191,9 @@ enum drm_zhenwu_dev_query_type {
 	 */
 	DRM_ZHENWU_DEV_QUERY_LINKS = 2,
 	/**
-	 * @DRM_ZHENWU_DEV_QUERY_PERF: Reserved for counters of one object: -EOPNOTSUPP. The queue
-	 * is named by &drm_zhenwu_dev_query.object_id.
+	 * @DRM_ZHENWU_DEV_QUERY_PERF: &struct drm_zhenwu_queue_perf of the queue that
+	 * &drm_zhenwu_dev_query.object_id names: -ENOENT without one, -EINVAL when it was not made
+	 * with DRM_ZHENWU_QUEUE_PERF. (2.7; -EOPNOTSUPP before)
 	 */
 	DRM_ZHENWU_DEV_QUERY_PERF = 3,
 	/** @DRM_ZHENWU_DEV_QUERY_RESETS: &struct drm_zhenwu_dev_resets. */
@@ -654,6 +661,15 @@ enum drm_zhenwu_queue_priority {
 	DRM_ZHENWU_QUEUE_PRIORITY_REALTIME = 3,
 };
 
+/** enum drm_zhenwu_queue_flags - flags of a queue. */
+enum drm_zhenwu_queue_flags {
+	/**
+	 * @DRM_ZHENWU_QUEUE_PERF: What it does is recorded, for the stream of this file: -EINVAL
+	 * before PERF_OPEN. (2.7)
+	 */
+	DRM_ZHENWU_QUEUE_PERF = 1 << 0,
+};
+
 /** struct drm_zhenwu_queue_create - argument of DRM_IOCTL_ZHENWU_QUEUE_CREATE. */
 struct drm_zhenwu_queue_create {
 	/** @vm_id: VM the jobs run in. */
@@ -662,7 +678,7 @@ struct drm_zhenwu_queue_create {
 	__u32 priority;
 	/** @ring_slots: Power of two, 8..1024; 0 takes the default of 64. */
 	__u32 ring_slots;
-	/** @flags: MBZ. */
+	/** @flags: &enum drm_zhenwu_queue_flags. */
 	__u32 flags;
 	/** @queue_id: Returned queue id, never 0; MBZ on input. */
 	__u32 queue_id;
@@ -952,6 +968,200 @@ struct drm_zhenwu_telemetry_read {
 	__u32 flags;
 };
 
+/* -- records of single packets ---------------------------------------------------------------- */
+
+/**
+ * DOC: Zhenwu records of single packets
+ *
+ * A file that has opened a stream gets records of the queues that it makes with
+ * DRM_ZHENWU_QUEUE_PERF, and of no others: when a job began, what each packet took and waited for,
+ * when the job ended, by the simulated clock of the whole device, in which queues share engines and
+ * memory (Documentation/device/time.md); and when the kernel handed a job to the device and saw its
+ * end. It takes no privilege. How long a packet waited tells that others were there, as a clock
+ * does.
+ *
+ * Times of the device are final. So a record comes when no other queue can add anything that runs
+ * earlier, which may be later than the job's fence, and after the queue was destroyed: an idle
+ * queue, of whichever client, holds up the records of others for some thousand packets.
+ * DRM_ZHENWU_PERF_READ_SETTLE does not wait for queues that have no job.
+ *
+ * A device reset ends all queues; what was not final then is in no record. The stream goes on.
+ */
+
+/** DRM_ZHENWU_PERF_MIN_RECORDS - fewest records that a stream keeps. */
+#define DRM_ZHENWU_PERF_MIN_RECORDS	64u
+/** DRM_ZHENWU_PERF_MAX_RECORDS - most records that a stream keeps, and most of one PERF_READ. */
+#define DRM_ZHENWU_PERF_MAX_RECORDS	65536u
+
+/**
+ * struct drm_zhenwu_perf_open - argument of DRM_IOCTL_ZHENWU_PERF_OPEN.
+ *
+ * A file has one stream (-EEXIST), which lasts as long as the file. -EOPNOTSUPP when device or
+ * firmware make no records.
+ */
+struct drm_zhenwu_perf_open {
+	/**
+	 * @records: What the kernel keeps for this file until it is read,
+	 * DRM_ZHENWU_PERF_MIN_RECORDS to DRM_ZHENWU_PERF_MAX_RECORDS; 0 takes the default of 16384.
+	 * Records that come when it is full are lost.
+	 */
+	__u32 records;
+	/** @flags: MBZ. */
+	__u32 flags;
+};
+
+/** enum drm_zhenwu_perf_kind - what a record tells of. */
+enum drm_zhenwu_perf_kind {
+	/** @DRM_ZHENWU_PERF_BEGIN: The command processor began a job. */
+	DRM_ZHENWU_PERF_BEGIN = 1,
+	/** @DRM_ZHENWU_PERF_PACKET: A packet ran. */
+	DRM_ZHENWU_PERF_PACKET = 2,
+	/** @DRM_ZHENWU_PERF_JOB: A job ended; all its packets come before. */
+	DRM_ZHENWU_PERF_JOB = 3,
+	/** @DRM_ZHENWU_PERF_SUBMIT: The kernel rang the doorbell for a job. */
+	DRM_ZHENWU_PERF_SUBMIT = 4,
+	/** @DRM_ZHENWU_PERF_DONE: The kernel saw that a job is over. */
+	DRM_ZHENWU_PERF_DONE = 5,
+};
+
+/** DRM_ZHENWU_PERF_PORTS - memory ports: HBM; system memory to the device, and the other way. */
+#define DRM_ZHENWU_PERF_PORTS	3
+/** DRM_ZHENWU_PERF_WAITS - what is waited for: engine, HBM, PCIe, tokens, semaphore. */
+#define DRM_ZHENWU_PERF_WAITS	5
+
+/** struct drm_zhenwu_perf_port - how a packet used a memory port; all 0: not at all. */
+struct drm_zhenwu_perf_port {
+	/** @request_ps: It asked for it, picoseconds of the device's clock as the others. */
+	__u64 request_ps;
+	/** @start_ps: It was served from then ... */
+	__u64 start_ps;
+	/** @end_ps: ... until then. */
+	__u64 end_ps;
+};
+
+/**
+ * struct drm_zhenwu_perf_record - a record.
+ *
+ * All but @queue, and @host_ns with its job, is what the device says; picoseconds are of its clock.
+ * Fields that a kind does not name are 0. SUBMIT and DONE are of queues with a ring of the kernel.
+ */
+struct drm_zhenwu_perf_record {
+	/** @kind: &enum drm_zhenwu_perf_kind. */
+	__u32 kind;
+	/** @queue: Queue id; used again after the queue was destroyed. */
+	__u32 queue;
+	/** @job: Number of the job, as counted by &drm_zhenwu_submit.first_seqno. */
+	__u64 job;
+	/** @index: PACKET: number in its job, from 0. */
+	__u32 index;
+	/** @opcode: PACKET: &enum zw_opcode. */
+	__u32 opcode;
+	/** @tag: PACKET: &struct zw_pkt.tag. */
+	__u32 tag;
+	/** @rows: PACKET: rows worked on; 0: none, or it has no rows. */
+	__u32 rows;
+	/** @engine: BEGIN, PACKET: &enum zw_engine. */
+	__u32 engine;
+	/** @pad: Zero. */
+	__u32 pad;
+	/** @release_ps: JOB: the job before it in its queue had ended. */
+	__u64 release_ps;
+	/** @start_ps: BEGIN, PACKET: its engine took it; JOB: the command processor did. */
+	__u64 start_ps;
+	/** @end_ps: All of it had ended. */
+	__u64 end_ps;
+	/** @fixed_ps: BEGIN, PACKET: fixed cost. */
+	__u64 fixed_ps;
+	/** @compute_ps: PACKET: arithmetic, beside memory. */
+	__u64 compute_ps;
+	/** @port: PACKET: memory. */
+	struct drm_zhenwu_perf_port port[DRM_ZHENWU_PERF_PORTS];
+	/** @wait_ps: BEGIN, PACKET: waited for what, one after the other. */
+	__u64 wait_ps[DRM_ZHENWU_PERF_WAITS];
+	/** @host_ns: SUBMIT, DONE: CLOCK_MONOTONIC. */
+	__u64 host_ns;
+	/** @energy_pj: PACKET: energy that it took. */
+	__u64 energy_pj;
+	/** @ops: PACKET: operations of products that it did. */
+	__u64 ops;
+	/** @hbm_bytes: PACKET: read and written. */
+	__u64 hbm_bytes;
+	/** @sys_bytes: PACKET: of system memory, likewise. */
+	__u64 sys_bytes;
+	/** @wait: PACKET: as in &struct zw_pkt; 0 when @ordered. */
+	__u16 wait;
+	/** @signal: PACKET: as in &struct zw_pkt. */
+	__u8 signal;
+	/** @ordered: BEGIN, PACKET: waits for all before it, and all behind it for it. */
+	__u8 ordered;
+	/** @pad2: Zero. */
+	__u32 pad2;
+};
+
+/** enum drm_zhenwu_perf_read_flags - flags of PERF_READ. */
+enum drm_zhenwu_perf_read_flags {
+	/**
+	 * @DRM_ZHENWU_PERF_READ_SETTLE: First do not wait for queues that have no job, of whichever
+	 * client: what they do later begins behind what others have done by now.
+	 */
+	DRM_ZHENWU_PERF_READ_SETTLE = 1 << 0,
+};
+
+/**
+ * struct drm_zhenwu_perf_read - argument of DRM_IOCTL_ZHENWU_PERF_READ.
+ *
+ * Returns 0 as soon as there is a record, with as many as there are and fit, and also when none
+ * came in time: @count is 0 then. Each record is given out once. Those of an engine come in the
+ * order in which it ran them, others in the order in which their times became final. -EINVAL before
+ * PERF_OPEN; -EINTR, then the same call may be repeated; -ENODEV when the device is gone.
+ */
+struct drm_zhenwu_perf_read {
+	/**
+	 * @records: Array of &struct drm_zhenwu_perf_record, 1..DRM_ZHENWU_PERF_MAX_RECORDS of
+	 * them.
+	 */
+	struct drm_zhenwu_obj_array records;
+	/**
+	 * @lost: Returned number of records since PERF_OPEN that are missing: there was no room for
+	 * them here, or on their way (then they may have been of another stream). MBZ on input.
+	 */
+	__u64 lost;
+	/** @timeout_ns: Absolute CLOCK_MONOTONIC time to wait for a record; 0 polls. */
+	__s64 timeout_ns;
+	/** @count: Returned number of records; MBZ on input. */
+	__u32 count;
+	/** @flags: &enum drm_zhenwu_perf_read_flags. */
+	__u32 flags;
+};
+
+/**
+ * struct drm_zhenwu_queue_perf - what a queue has done, up to the last job whose end is final.
+ *
+ * Sums of what records tell, and complete even if some of these were lost.
+ */
+struct drm_zhenwu_queue_perf {
+	/** @job: Number of that job; 0: none yet. */
+	__u64 job;
+	/** @end_ps: When it ended. */
+	__u64 end_ps;
+	/** @packets: Packets. */
+	__u64 packets;
+	/** @busy_ps: Time by engine. */
+	__u64 busy_ps[8];
+	/** @port_busy_ps: Time of memory ports. */
+	__u64 port_busy_ps[DRM_ZHENWU_PERF_PORTS];
+	/** @wait_ps: What was waited for. */
+	__u64 wait_ps[DRM_ZHENWU_PERF_WAITS];
+	/** @energy_pj: Energy of packets. */
+	__u64 energy_pj;
+	/** @ops: Operations of products. */
+	__u64 ops;
+	/** @hbm_bytes: Bytes of HBM, read and written. */
+	__u64 hbm_bytes;
+	/** @sys_bytes: Bytes of system memory, likewise. */
+	__u64 sys_bytes;
+};
+
 #define DRM_IOCTL_ZHENWU(access, id, type) \
 	DRM_IO ## access(DRM_COMMAND_BASE + DRM_ZHENWU_ ## id, struct drm_zhenwu_ ## type)
 
@@ -974,6 +1184,8 @@ struct drm_zhenwu_telemetry_read {
 	DRM_IOCTL_ZHENWU(WR, BO_CREATE_USERPTR, bo_create_userptr)
 #define DRM_IOCTL_ZHENWU_TELEMETRY_SET	DRM_IOCTL_ZHENWU(WR, TELEMETRY_SET, telemetry_set)
 #define DRM_IOCTL_ZHENWU_TELEMETRY_READ	DRM_IOCTL_ZHENWU(WR, TELEMETRY_READ, telemetry_read)
+#define DRM_IOCTL_ZHENWU_PERF_OPEN	DRM_IOCTL_ZHENWU(WR, PERF_OPEN, perf_open)
+#define DRM_IOCTL_ZHENWU_PERF_READ	DRM_IOCTL_ZHENWU(WR, PERF_READ, perf_read)
 
 #if defined(__cplusplus)
 }
