@@ -48,14 +48,6 @@ static int log_setup(struct zw_dev *dev, const struct zw_dev_options *opt, struc
 	return zw_rt_error(err, -EINVAL, "ZW_LOG=%.40s: not none, error, warn, info or debug", env);
 }
 
-/* The clock of a card is in the card. */
-static int no_trace(struct zw_error *err)
-{
-	return zw_rt_error(err, -EOPNOTSUPP,
-			   "drm: no trace: the driver does not show the device's own clock yet; "
-			   "traces are of sim");
-}
-
 static int open_by_spec(struct zw_dev *dev, const char *spec, const struct zw_dev_options *opt,
 			struct zw_error *err)
 {
@@ -68,8 +60,6 @@ static int open_by_spec(struct zw_dev *dev, const char *spec, const struct zw_de
 				   "device \"%.60s\": timing without computing is a mode of the "
 				   "simulator: device sim",
 				   spec);
-	if (!strncmp(spec, "drm", 3) && (opt->flags & ZW_DEV_TRACE))
-		return no_trace(err);
 	if (!strcmp(spec, "drm"))
 		return zw_rt_drm_open(dev, SYSFS, DEVFS, 0, opt, err);
 	if (!strncmp(spec, "drm:", 4)) {
@@ -135,11 +125,6 @@ ZW_API int zw_dev_open(const char *spec, const struct zw_dev_options *options, s
 	ret = log_setup(dev, &opt, err);
 	if (!ret)
 		ret = open_by_spec(dev, spec, &opt, err);
-	/* "auto" found one. */
-	if (!ret && (opt.flags & ZW_DEV_TRACE) && !dev->ops->read_trace) {
-		ret = no_trace(err);
-		dev->ops->close(dev);
-	}
 	if (!ret) {
 		struct zw_dev_attrs a;
 
@@ -222,8 +207,6 @@ ZW_API int zw_dev_read_trace(struct zw_dev *dev, struct zw_trace_record *records
 	ret = sized_check((uint32_t)record_size, SIZED_V0(struct zw_trace_record, host_ns));
 	if (ret)
 		return ret;
-	if (!dev->ops->read_trace)
-		return -EOPNOTSUPP;
 	return dev->ops->read_trace(dev, records, max > INT32_MAX ? INT32_MAX : max, record_size,
 				    lost);
 }

@@ -25,10 +25,13 @@
 #define USER_QUEUES_SINCE (2u << 16 | 1u)
 #define USERPTR_SINCE     (2u << 16 | 2u)
 #define TELEMETRY_SINCE   (2u << 16 | 3u)
+#define PERF_SINCE        (2u << 16 | 7u)
 
 struct drm_dev {
 	int fd;
 	uint32_t version; /* (major << 16) | minor */
+	bool trace;       /* ZW_DEV_TRACE */
+	_Atomic unsigned int queues;
 	struct zw_drm_handles handles;
 };
 
@@ -150,6 +153,94 @@ static int drm_read_telemetry(struct zw_dev *dev, void *samples, uint32_t max, s
 	*seq = t.seq;
 	*lost = t.lost;
 	return (int)t.count;
+}
+
+#define RECORD_AT(field)                                                                           \
+	_Static_assert(offsetof(struct zw_trace_record, field) ==                                  \
+			       offsetof(struct drm_zhenwu_perf_record, field),                     \
+		       "records of the kernel are records of the API")
+RECORD_AT(job);
+RECORD_AT(engine);
+RECORD_AT(release_ps);
+RECORD_AT(compute_ps);
+RECORD_AT(port);
+RECORD_AT(wait_ps);
+RECORD_AT(host_ns);
+RECORD_AT(sys_bytes);
+RECORD_AT(wait);
+RECORD_AT(ordered);
+_Static_assert(sizeof(struct zw_trace_record) == sizeof(struct drm_zhenwu_perf_record),
+	       "records of the kernel are records of the API");
+#define SAME_KIND(kind)                                                                            \
+	_Static_assert((int)ZW_TRACE_##kind == (int)DRM_ZHENWU_PERF_##kind,                        \
+		       "kinds of the kernel are kinds of the API")
+SAME_KIND(BEGIN);
+SAME_KIND(PACKET);
+SAME_KIND(JOB);
+SAME_KIND(SUBMIT);
+SAME_KIND(DONE);
+
+/* Records of the kernel's size, as many as there are and fit. */
+static int read_records(struct zw_dev *dev, struct zw_trace_record *records, uint32_t max,
+			uint64_t *lost)
+{
+	struct drm_zhenwu_perf_read p = {
+		.records = {sizeof(*records), max, (uintptr_t)records},
+		/* Nobody of this program could still add something: it waits for nobody else, either. */
+		.flags = atomic_load(&drm(dev)->queues) ? 0 : DRM_ZHENWU_PERF_READ_SETTLE,
+	};
+	int ret = call(dev, DRM_IOCTL_ZHENWU_PERF_READ, &p);
+
+	if (ret)
+		return ret;
+	if (lost)
+		*lost = p.lost;
+	return (int)p.count;
+}
+
+static int drm_read_trace(struct zw_dev *dev, void *records, size_t max, size_t record_size,
+			  uint64_t *lost)
+{
+	struct zw_trace_record own[64];
+	size_t n = 0, size = record_size < sizeof(own[0]) ? record_size : sizeof(own[0]);
+	int got;
+
+	if (!drm(dev)->trace)
+		return -EOPNOTSUPP;
+	while (n < max) {
+		uint32_t want = max - n < 64 ? (uint32_t)(max - n) : 64;
+
+		got = read_records(dev, own, want, lost);
+		if (got <= 0)
+			return n ? (int)n : got;
+		for (int i = 0; i < got; i++) {
+			char *to = (char *)records + n++ * record_size;
+
+			memset(to, 0, record_size);
+			memcpy(to, &own[i], size);
+		}
+	}
+	return (int)n;
+}
+
+/* Queues that are made later are recorded. */
+static int trace_begin(struct zw_dev *dev, struct zw_error *err)
+{
+	struct drm_zhenwu_perf_open o = {.records = DRM_ZHENWU_PERF_MAX_RECORDS};
+	uint32_t version = drm(dev)->version;
+	int ret;
+
+	if (version < PERF_SINCE)
+		return zw_rt_error(err, -EOPNOTSUPP,
+				   "%s: no trace: driver version %u.%u, 2.7 needed", dev->spec,
+				   version >> 16, version & 0xffff);
+	ret = call(dev, DRM_IOCTL_ZHENWU_PERF_OPEN, &o);
+	if (ret)
+		return zw_rt_error(err, ret, "%s: no trace: %s", dev->spec,
+				   ret == -EOPNOTSUPP ? "the device's firmware makes no records"
+						      : strerror(-ret));
+	drm(dev)->trace = true;
+	return 0;
 }
 
 static void drm_close(struct zw_dev *dev)
@@ -500,6 +591,19 @@ static int drm_fence_foreign(struct zw_dev *dev, const struct zw_fence_point *th
 
 /* -- queues ---------------------------------------------------------------------------------- */
 
+static int queue_create(struct zw_queue *q, struct drm_zhenwu_queue_create *c)
+{
+	int ret;
+
+	c->flags = drm(q->dev)->trace ? DRM_ZHENWU_QUEUE_PERF : 0;
+	ret = call(q->dev, DRM_IOCTL_ZHENWU_QUEUE_CREATE, c);
+	if (ret)
+		return ret == -EPERM ? -EACCES : ret;
+	q->id = c->queue_id;
+	atomic_fetch_add(&drm(q->dev)->queues, 1);
+	return 0;
+}
+
 static int drm_queue_create(struct zw_queue *q, const struct zw_queue_options *opt)
 {
 	struct drm_zhenwu_queue_create c = {
@@ -507,10 +611,8 @@ static int drm_queue_create(struct zw_queue *q, const struct zw_queue_options *o
 		.priority = opt->priority,
 		.ring_slots = opt->ring_slots,
 	};
-	int ret = call(q->dev, DRM_IOCTL_ZHENWU_QUEUE_CREATE, &c);
 
-	q->id = c.queue_id;
-	return ret == -EPERM ? -EACCES : ret;
+	return queue_create(q, &c);
 }
 
 static void drm_queue_destroy(struct zw_queue *q)
@@ -518,6 +620,7 @@ static void drm_queue_destroy(struct zw_queue *q)
 	struct drm_zhenwu_queue_destroy d = {.queue_id = q->id};
 
 	call(q->dev, DRM_IOCTL_ZHENWU_QUEUE_DESTROY, &d);
+	atomic_fetch_sub(&drm(q->dev)->queues, 1);
 	if (q->priv)
 		munmap(q->priv, DOORBELL_BYTES);
 }
@@ -533,12 +636,11 @@ static int drm_userq_create(struct zw_queue *q, const struct zw_queue_options *o
 		.ctrl_va = rings->ctrl_va,
 		.completions_va = rings->completions_va,
 	};
-	int ret = call(q->dev, DRM_IOCTL_ZHENWU_QUEUE_CREATE, &c);
+	int ret = queue_create(q, &c);
 	void *bell;
 
 	if (ret)
-		return ret == -EPERM ? -EACCES : ret;
-	q->id = c.queue_id;
+		return ret;
 	bell = mmap(NULL, DOORBELL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, drm(q->dev)->fd,
 		    (off_t)c.doorbell_offset);
 	if (bell == MAP_FAILED) {
@@ -667,6 +769,7 @@ static const struct transport_ops drm_ops = {
 	.name = "drm",
 	.get_attrs = drm_get_attrs,
 	.get_counters = drm_get_counters,
+	.read_trace = drm_read_trace,
 	.set_telemetry = drm_set_telemetry,
 	.read_telemetry = drm_read_telemetry,
 	.close = drm_close,
@@ -748,6 +851,8 @@ static int open_entry(struct zw_dev *dev, const struct zw_dev_entry *e,
 	}
 	dev->va_start = info.va_start;
 	dev->va_end = info.va_end;
+	if (!ret && (opt->flags & ZW_DEV_TRACE))
+		ret = trace_begin(dev, err);
 	if (ret)
 		drm_close(dev);
 	else

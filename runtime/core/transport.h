@@ -25,7 +25,7 @@ struct transport_ops {
 	/* all fields of *a are zero; spec, transport and name are filled in above */
 	int (*get_attrs)(struct zw_dev *dev, struct zw_dev_attrs *a);
 	int (*get_counters)(struct zw_dev *dev, struct zw_dev_counters *c);
-	/* Records of record_size bytes; NULL: this transport has no traces. */
+	/* Records of record_size bytes. -EOPNOTSUPP: opened without ZW_DEV_TRACE. */
 	int (*read_trace)(struct zw_dev *dev, void *records, size_t max, size_t record_size,
 			  uint64_t *lost);
 	int (*set_telemetry)(struct zw_dev *dev, uint32_t interval_us); /* in range or 0 */

@@ -139,7 +139,7 @@ static const char help_text[] =
 	"                           most probable ones\n"
 	"      --logprobs-out F     the file for these (default: standard error)\n"
 	"      --stats-json F       times, rates and counters\n"
-	"      --trace F            what the device did when (sim): Perfetto's form, JSON when F "
+	"      --trace F            what the device did when: Perfetto's form, JSON when F "
 	"ends in "
 	".json,\n"
 	"                           the last step as a Chakra trace when in .et\n"

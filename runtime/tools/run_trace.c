@@ -18,6 +18,7 @@
 
 #include "run_chakra.h"
 #include "run_power.h"
+#include "run_tracefs.h"
 #include "tool_interrupt.h"
 #include "trace_file.h"
 
@@ -29,7 +30,8 @@ enum { PID_DEVICE = 1, PID_HOST = 2 };
 enum {
 	TRACK_STEPS = 1,
 	TRACK_POWER = 2,
-	TRACK_PORT = 3,                               /* + enum zw_trace_port_id */
+	TRACK_DRIVER = 3,
+	TRACK_PORT = 4,                               /* + enum zw_trace_port_id */
 	TRACK_ENGINE = TRACK_PORT + ZW_TRACE_PORTS,   /* + enum zw_engine */
 	TRACK_QUEUES = TRACK_ENGINE + ZW_ENGINE_COUNT /* + QUEUE_TRACKS * queue + ... */
 };
@@ -56,6 +58,7 @@ struct run_trace {
 	struct uses device_uses[ZW_MAX_QUEUES], host_uses[ZW_MAX_QUEUES];
 	uint32_t open_jobs;
 	struct power *power;
+	struct tracefs *driver; /* NULL: no track of the driver */
 	uint64_t lost;
 	uint64_t base_ns; /* time 0 of this process's tracks */
 	uint64_t step_ns; /* the last step's end */
@@ -104,6 +107,56 @@ int run_trace_open(const char *tool, const char *path, struct run_trace **out)
 	return 0;
 }
 
+/* The PCI address of a device of the driver; empty: it is none. */
+static void find_bus(const char *spec, char bus[32])
+{
+	struct zw_dev_entry list[64];
+	int n = zw_dev_list(list, 64, sizeof(list[0]));
+
+	*bus = '\0';
+	for (int i = 0; i < n && i < 64; i++)
+		if (!strcmp(list[i].spec, spec))
+			memcpy(bus, list[i].bus, sizeof(list[i].bus));
+}
+
+/* Where the kernel lets us see them. */
+static void begin_driver(struct run_trace *t)
+{
+	const char *why = "its PCI address is not known";
+	char bus[32];
+
+	if (t->attrs.transport != ZW_TRANSPORT_DRM)
+		return;
+	find_bus(t->attrs.spec, bus);
+	if (*bus)
+		t->driver = tracefs_begin(t->tool, bus, &why);
+	if (!t->driver)
+		fprintf(stderr, "%s: %s: no track of the driver: %s\n", t->tool, t->path, why);
+}
+
+static void write_driver_event(void *opaque, const struct tracefs_event *e)
+{
+	struct run_trace *t = opaque;
+	uint64_t ps = e->ns > t->base_ns ? (e->ns - t->base_ns) * 1000 : 0;
+
+	trace_file_slice(t->f, &(struct trace_slice){TRACK_DRIVER, e->name, ps, ps, e->args,
+						     e->num_args, 0, 0});
+}
+
+static void end_driver(struct run_trace *t)
+{
+	uint64_t lost;
+
+	if (!t->driver)
+		return;
+	trace_file_track(t->f, PID_HOST, TRACK_DRIVER, "driver", 0);
+	lost = tracefs_end(t->driver, write_driver_event, t);
+	t->driver = NULL;
+	if (lost)
+		fprintf(stderr, "%s: %s: %" PRIu64 " events of the driver were lost\n", t->tool,
+			t->path, lost);
+}
+
 void run_trace_device(struct run_trace *t, struct zw_dev *dev)
 {
 	static const char *const ports[] = {"HBM", "PCIe to device", "PCIe from device"};
@@ -134,6 +187,7 @@ void run_trace_device(struct run_trace *t, struct zw_dev *dev)
 	t->power = power_begin(t->f, PID_DEVICE, TRACK_POWER, 300, t->attrs.idle_watts);
 	if (!t->power)
 		t->error = -ENOMEM;
+	begin_driver(t);
 }
 
 /* The track of a queue; it comes to be when something is on it. */
@@ -484,6 +538,7 @@ static int end_file(struct run_trace *t)
 	if (t->f) {
 		flush(t);
 		power_end(t->power);
+		end_driver(t);
 		return trace_file_close(t->f);
 	}
 	ret = chakra_end(t->chakra);

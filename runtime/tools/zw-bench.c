@@ -38,7 +38,7 @@ static const char usage_text[] =
 	"      --profile P          chip profile 810e, m890, c12, a100-80g, h100-sxm (sim; on drm "
 	"it must be that "
 	"chip)\n"
-	"      --trace F            what the device did when (sim), as zw-run --trace; tests take "
+	"      --trace F            what the device did when, as zw-run --trace; tests take "
 	"longer\n"
 	"  -h, --help, --version\n"
 	"\n"

@@ -64,8 +64,8 @@ enum zw_dev_log_level {
 #define ZW_DEV_TIMING_ONLY (1u << 0)
 
 /**
- * sim: keeps what the device does for zw_dev_read_trace(). On drm, "auto" included, -EOPNOTSUPP: the
- * driver does not show the device's own clock yet.
+ * Keeps what the device does for queues of this zw_dev, for zw_dev_read_trace(). On drm it needs driver 2.7 and firmware that
+ * makes records (-EOPNOTSUPP), and no privilege; the kernel's memory for them counts as the program's.
  */
 #define ZW_DEV_TRACE (1u << 1)
 

@@ -38,8 +38,8 @@ enum zw_trace_kind {
 		1, /**< the command processor began a job; fields as of a packet, without a name */
 	ZW_TRACE_PACKET = 2, /**< a packet ran */
 	ZW_TRACE_JOB = 3,    /**< a job ended: all its packets were told before */
-	ZW_TRACE_SUBMIT = 4, /**< this process rang the doorbell for a job */
-	ZW_TRACE_DONE = 5,   /**< this process saw that a job is over */
+	ZW_TRACE_SUBMIT = 4, /**< the library, or the driver, rang the doorbell for a job */
+	ZW_TRACE_DONE = 5,   /**< it saw that a job is over */
 };
 
 /** How a packet used a memory port, picoseconds of the device's clock. All 0: it did not. */
@@ -51,12 +51,13 @@ struct zw_trace_port {
 
 /**
  * One record. Times in picoseconds are of the device's clock, in which its queues contend
- * (Documentation/device/time.md, "One device"), and final; those of the host of CLOCK_MONOTONIC. Fields that a kind does
+ * (Documentation/device/time.md, "One device"), and final; those of the host of CLOCK_MONOTONIC, on drm taken in the kernel. Fields that a kind does
  * not name are 0.
  */
 struct zw_trace_record {
-	uint32_t kind;   /**< enum zw_trace_kind */
-	uint32_t queue;  /**< number of the queue in the device; used again after the queue's end */
+	uint32_t kind; /**< enum zw_trace_kind */
+	uint32_t
+		queue; /**< number of the queue, on sim from 0, on drm from 1; used again after the queue's end */
 	uint64_t job;    /**< number of the job in its queue, from 1 */
 	uint32_t index;  /**< PACKET: number in its job, from 0 */
 	uint32_t opcode; /**< PACKET: enum zw_opcode */
@@ -88,14 +89,15 @@ struct zw_trace_record {
 /**
  * Takes records of a device that was opened with ZW_DEV_TRACE. Those of an engine come in the order in which it ran them;
  * others when their times are final, which may be later than the job's fence: when no queue can add anything that runs
- * earlier. When all queues are destroyed, everything is there. User-mode queues have no SUBMIT and DONE. The library keeps
- * at most 2^20 records (about 256 MiB) that nobody took; those that come then are lost, and counted.
+ * earlier: on drm queues of other programs hold them up, too. When all queues of the program are destroyed, everything is
+ * there. User-mode queues have no SUBMIT and DONE. Of records that nobody took at most 2^20 are kept (about 256 MiB), on drm
+ * 2^16; those that come then are lost, and counted.
  *
  * @param records      the caller's, max of them; filled in
  * @param record_size  sizeof(struct zw_trace_record) (rules as for `size`, see base.h)
  * @param lost         may be NULL: records lost since the device was opened
  * @return number of records taken, 0: there are none now; -EOPNOTSUPP without ZW_DEV_TRACE; -EINVAL, -E2BIG for
- *         record_size. Works on a device that is lost, too. Thread safe: each record goes to one caller.
+ *         record_size; on drm -ENODEV when the device is lost. Thread safe: each record goes to one caller.
  */
 ZW_API int zw_dev_read_trace(struct zw_dev *dev, struct zw_trace_record *records, size_t max,
 			     size_t record_size, uint64_t *lost);
