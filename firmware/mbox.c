@@ -106,7 +106,9 @@ static uint32_t create_queue(const struct zw_msg_create_queue *m)
 		return ZW_MSG_ERR_ARG;
 	if (dma_read(&dma_host, buf, addr, m->desc_bytes))
 		return ZW_MSG_ERR_DMA;
-	memcpy(&desc, buf, sizeof(desc));
+	/* A shorter one is an earlier driver's, which wants none of what it does not know. */
+	memset(&desc, 0, sizeof(desc));
+	memcpy(&desc, buf, m->desc_bytes < sizeof(desc) ? m->desc_bytes : sizeof(desc));
 	if (desc.size != m->desc_bytes)
 		return ZW_MSG_ERR_ARG;
 	for (uint32_t i = sizeof(desc); i < m->desc_bytes; i++)

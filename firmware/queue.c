@@ -69,7 +69,8 @@ static uint32_t check_desc(const struct zw_queue_desc *d)
 {
 	uint32_t caps = rd32(ZW_SOC_CAPS);
 
-	if (d->flags & ~ZW_QUEUE_F_KNOWN || d->reserved || d->priority >= ZW_PRIO_COUNT ||
+	if (d->flags & ~ZW_QUEUE_F_KNOWN || d->reserved || d->reserved2 || d->resume_offset & 15 ||
+	    d->resume_offset >= ZW_CMD_MAX_BYTES || d->priority >= ZW_PRIO_COUNT ||
 	    d->log2_slots < ZW_RING_MIN_LOG2 || d->log2_slots > ZW_RING_MAX_LOG2 ||
 	    d->vector == ZW_VECTOR_MBOX || d->vector >= ZW_NUM_VECTORS ||
 	    (d->ring | d->ctrl | d->completions) & 63)
@@ -116,6 +117,10 @@ uint32_t queue_create(uint32_t id, const struct zw_queue_desc *d)
 		.ring = d->ring,
 		.ctrl = d->ctrl,
 		.compl_ring = d->completions,
+		.tail = d->completed,
+		.completed = d->completed,
+		.fetched = d->completed,
+		.continue_at = d->resume_offset,
 	};
 	vm_get(q->vm);
 	ids_add(&queues_live, id);
@@ -311,7 +316,9 @@ bool queue_fetch(struct queue *q)
 		return false;
 	}
 	q->fetched = seq;
-	q->resume_offset = 0;
+	q->resume_offset = q->continue_at;
+	q->continues = q->continue_at;
+	q->continue_at = 0;
 	q->have_job = read_entry(q, seq);
 	if (q->have_job)
 		return true;
@@ -354,6 +361,12 @@ void queue_complete(struct queue *q, const struct zw_soc_job *job)
 void queue_settle(struct queue *q)
 {
 	uint32_t reply_to = q->reply_to, type = q->reply_type;
+	struct zw_msg_queue_stop stop = {
+		.completed_lo = ZW_LO32(q->completed),
+		.completed_hi = ZW_HI32(q->completed),
+		/* One that was to go on and did not begin still is. */
+		.resume_offset = q->have_job ? q->resume_offset : q->continue_at,
+	};
 
 	q->reply_to = 0;
 	if (q->dying) {
@@ -368,7 +381,11 @@ void queue_settle(struct queue *q)
 	} else if (q->suspended && q->state != ZW_QUEUE_ERROR) {
 		q->state = ZW_QUEUE_SUSPENDED;
 	}
-	if (reply_to)
+	if (!reply_to)
+		return;
+	if (type == ZW_MSG_SUSPEND_QUEUE)
+		mbox_reply(type, reply_to, ZW_MSG_OK, &stop, sizeof(stop));
+	else
 		mbox_reply(type, reply_to, ZW_MSG_OK, NULL, 0);
 }
 

@@ -24,7 +24,9 @@ struct queue {
 	uint64_t fetched;                /* highest job number fetched */
 	struct zw_ring_entry entry;
 	uint32_t resume_offset;
-	uint32_t wake; /* what the driver asked for last in zw_ring_ctrl.wake */
+	uint32_t continue_at; /* resume_offset of the first job, which began before a reset */
+	bool continues;       /* entry is that job */
+	uint32_t wake;        /* what the driver asked for last in zw_ring_ctrl.wake */
 	uint32_t last_status;
 	struct {                /* the job that stopped it */
 		uint32_t seqno; /* low 32 bits; 0: none did */

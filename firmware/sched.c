@@ -131,6 +131,7 @@ static void start(struct queue *q, uint64_t now)
 		.cmd_bytes = q->entry.cmd_bytes,
 		.resume_offset = q->resume_offset,
 		.result_va = q->entry.result_va,
+		.flags = q->continues ? ZW_SOC_JOB_CONTINUE : 0,
 	};
 	q->state = ZW_QUEUE_RUNNING;
 	set_running(q);

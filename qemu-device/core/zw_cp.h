@@ -97,7 +97,8 @@ void zw_cp_free(struct zw_cp *cp);
  *
  * The command buffer is copied and checked when a job starts; the copy serves until the job is over
  * (or its queue is reset, or another job starts on it). A resume has to be of the job that was
- * interrupted, with the next_offset that the run before it gave, else the status is INTERNAL.
+ * interrupted, with the next_offset that the run before it gave, else the status is INTERNAL; with ZW_SOC_JOB_CONTINUE one
+ * that is not known is begun behind the packets in front of there.
  */
 void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job);
 /*

@@ -74,13 +74,14 @@ enum zw_msg_type {
 	ZW_MSG_TLB_INVALIDATE = 0x05, /* struct zw_msg_tlb; reply when no engine uses old entries */
 	ZW_MSG_CREATE_QUEUE = 0x10,   /* struct zw_msg_create_queue */
 	ZW_MSG_DESTROY_QUEUE = 0x11,  /* struct zw_msg_queue; cancels jobs, reply when drained */
-	ZW_MSG_SUSPEND_QUEUE = 0x12,  /* struct zw_msg_queue; reply when it no longer runs */
-	ZW_MSG_RESUME_QUEUE = 0x13,   /* struct zw_msg_queue */
-	ZW_MSG_QUERY_QUEUE = 0x14,    /* struct zw_msg_queue; reply: struct zw_msg_queue_info */
-	ZW_MSG_SCRUB_HBM = 0x20,      /* struct zw_msg_scrub: zero a physical HBM range */
-	ZW_MSG_TELEMETRY = 0x30,      /* struct zw_msg_telemetry: sample counters (ABI 2.5) */
-	ZW_MSG_EVENTS = 0x31,         /* struct zw_msg_events: allow events (ABI 2.6) */
-	ZW_MSG_PERF = 0x32,           /* struct zw_msg_perf: record single packets (ABI 2.7) */
+	/* struct zw_msg_queue; reply, when it no longer runs: struct zw_msg_queue_stop (ABI 2.7) */
+	ZW_MSG_SUSPEND_QUEUE = 0x12,
+	ZW_MSG_RESUME_QUEUE = 0x13, /* struct zw_msg_queue */
+	ZW_MSG_QUERY_QUEUE = 0x14,  /* struct zw_msg_queue; reply: struct zw_msg_queue_info */
+	ZW_MSG_SCRUB_HBM = 0x20,    /* struct zw_msg_scrub: zero a physical HBM range */
+	ZW_MSG_TELEMETRY = 0x30,    /* struct zw_msg_telemetry: sample counters (ABI 2.5) */
+	ZW_MSG_EVENTS = 0x31,       /* struct zw_msg_events: allow events (ABI 2.6) */
+	ZW_MSG_PERF = 0x32,         /* struct zw_msg_perf: record single packets (ABI 2.7) */
 	ZW_MSG_SETTLE = 0x33, /* no payload: queues without a job are not waited for (ABI 2.7) */
 	ZW_MSG_EVENT_BASE = 0x8000,
 	ZW_MSG_EVENT_ECC = 0x8001,      /* struct zw_msg_event_ecc (ABI 2.6) */
@@ -153,6 +154,12 @@ struct zw_msg_create_queue {
 
 struct zw_msg_queue {
 	zw_le32 queue;
+};
+
+/* Where a suspended queue stands: what zw_queue_desc takes to go on there after a reset. */
+struct zw_msg_queue_stop {
+	zw_le32 completed_lo, completed_hi; /* number of the last completed job */
+	zw_le32 resume_offset; /* of the packet with which the next job goes on; 0: it did not begin */
 };
 
 enum zw_queue_state {

@@ -60,8 +60,16 @@ struct zw_queue_desc {
 	 */
 	zw_le32 owner;
 	zw_le32 reserved;
+	/*
+	 * ABI 2.7: where a queue goes on that was suspended before a reset, both as ZW_MSG_SUSPEND_QUEUE answered; 0 for
+	 * a new one. The job after `completed` begins at that packet of its command buffer, which is read anew. Its
+	 * result counts from there.
+	 */
+	zw_le64 completed;
+	zw_le32 resume_offset;
+	zw_le32 reserved2;
 };
-ZW_ASSERT_SIZE(struct zw_queue_desc, 64);
+ZW_ASSERT_SIZE(struct zw_queue_desc, 80);
 
 #define ZW_QUEUE_DESC_MIN 64
 #define ZW_QUEUE_DESC_MAX 256

@@ -147,6 +147,12 @@ enum zw_soc_cp_end {
  * Job record in SRAM. The firmware fills the first half and starts; the device fills the second
  * half before it raises ZW_SOC_IRQ_CP.
  */
+/*
+ * The job was interrupted at resume_offset before a reset of the device, which has forgotten it: its buffer is read
+ * anew, and what is in front of there is not run. Of one that is not forgotten it means nothing (ABI 2.7).
+ */
+#define ZW_SOC_JOB_CONTINUE (1u << 0)
+
 struct zw_soc_job {
 	zw_le32 queue;
 	zw_le32 vm;
@@ -156,7 +162,7 @@ struct zw_soc_job {
 	zw_le32 resume_offset; /* 0 for a fresh job */
 	zw_le64 result_va;
 	zw_le32 function;
-	zw_le32 flags; /* 0 */
+	zw_le32 flags; /* ZW_SOC_JOB_* */
 	zw_le64 reserved[2];
 	/* written by the device */
 	zw_le32 end;    /* enum zw_soc_cp_end */

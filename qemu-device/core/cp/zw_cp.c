@@ -534,6 +534,25 @@ static bool start_job(struct zw_cp *cp, struct zw_soc_job *job)
 	return true;
 }
 
+/* Begins a job that was interrupted before the device was reset, behind what it had done. */
+static bool continue_job(struct zw_cp *cp, struct zw_soc_job *job)
+{
+	struct zw_cp_queue *q = &cp->queue[job->queue];
+
+	if (!start_job(cp, job))
+		return false;
+	/* The buffer was checked: packets have sizes that lead to its end. */
+	while (q->next_offset < job->resume_offset && q->next_offset < q->buffer.size) {
+		q->next_offset += ((const struct zw_pkt *)(q->buffer.bytes + q->next_offset))->size;
+		q->packets++;
+	}
+	if (q->next_offset == job->resume_offset)
+		return true;
+	zw_cp_set_failed(job, ZW_JOB_INVALID, ZW_REASON_CMD_SIZE, (uint32_t)q->packets, 0);
+	zw_cp_log_failure(&cp->cfg, job, "(no packet where it was interrupted)");
+	return false;
+}
+
 /* The job that this queue was interrupted in, at the place where it was. */
 static bool resumes(const struct zw_cp_queue *q, const struct zw_soc_job *job)
 {
@@ -610,6 +629,9 @@ void zw_cp_run(struct zw_cp *cp, struct zw_soc_job *job)
 	q = &cp->queue[job->queue];
 	if (goes_on || resumes(q, job)) {
 		run_packets(cp, job);
+	} else if (job->flags & ZW_SOC_JOB_CONTINUE) {
+		if (continue_job(cp, job))
+			run_packets(cp, job);
 	} else if (job->resume_offset) {
 		/* Nothing was interrupted there: firmware and command processor disagree. */
 		zw_cp_set_failed(job, ZW_JOB_INTERNAL, ZW_REASON_NONE, 0, 0);

@@ -706,6 +706,73 @@ static void suspend_resume(void **state)
 	assert_int_equal(fw_on_queue(&q, ZW_MSG_RESUME_QUEUE, NULL), ZW_MSG_ERR_NOENT);
 }
 
+/* A queue goes on behind a reset where it was suspended, in the middle of a job, and only there. */
+static void outlives_a_reset(void **state)
+{
+	static uint8_t rings[0x3000];
+	struct fw *f = *state;
+	struct ring q = fw_create(f, 1, ZW_PRIO_NORMAL);
+	uint32_t *data = (void *)(f->e->hbm + FW_DATA + 4 * MIB), place, bytes;
+	struct zw_msg_queue_stop stop;
+	struct zw_queue_desc d = fw_desc(&q, ZW_PRIO_NORMAL);
+	struct zw_completion c;
+	struct zw_msg r;
+
+	submit(&q, fw_cmd_of(&q), 0);
+	assert_int_equal(finish(&q, 1).status, ZW_JOB_OK);
+	set_sem(f, SEM_GO, 0);
+	place = put_fills_of(&q, 0, 3, 4096);
+	bytes = put_sem_at(&q, place, ZW_OP_SEM_WAIT, SEM_GO, 1);
+	bytes = put_fills_of(&q, bytes, 1, 64);
+	submit(&q, fw_cmd_of(&q), bytes);
+	submit(&q, fw_cmd_of(&q), 0);
+	WAIT_FOR(fw_queue_state(&q) == ZW_QUEUE_BLOCKED);
+	assert_int_equal(fw_on_queue(&q, ZW_MSG_SUSPEND_QUEUE, &r), ZW_MSG_OK);
+	memcpy(&stop, r.payload, sizeof(stop));
+	assert_int_equal(stop.completed_lo, 1);
+	assert_int_equal(stop.completed_hi, 0);
+	assert_int_equal(stop.resume_offset, place);
+
+	memset(data, 0, 4096);
+	fw_get(f, rings, q.ring, sizeof(rings));
+	w32(f->e, ZW_REG_RESET, ZW_RESET_KEY);
+	env_wait_reg(f->e, ZW_REG_RESET_STATUS, 0);
+	fw_boot(f);
+	fw_put(f, q.ring, rings, sizeof(rings));
+	d.completed = 1;
+	d.resume_offset = 8;
+	assert_int_equal(fw_create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_ARG);
+	d.resume_offset = place;
+	d.reserved2 = 1;
+	assert_int_equal(fw_create_with(&q, &d, sizeof(d)), ZW_MSG_ERR_ARG);
+	d.reserved2 = 0;
+	assert_int_equal(fw_create_with(&q, &d, sizeof(d)), ZW_MSG_OK);
+	/* Suspended once more before it began, it stands where it stood. */
+	assert_int_equal(fw_on_queue(&q, ZW_MSG_SUSPEND_QUEUE, &r), ZW_MSG_OK);
+	assert_memory_equal(r.payload, &stop, sizeof(stop));
+	assert_int_equal(fw_on_queue(&q, ZW_MSG_RESUME_QUEUE, NULL), ZW_MSG_OK);
+	fw_ring_bell(&q, 3);
+	WAIT_FOR(fw_queue_state(&q) == ZW_QUEUE_BLOCKED);
+	assert_int_equal(data[0], 0);
+	set_sem(f, SEM_GO, 1);
+	c = finish(&q, 2);
+	assert_int_equal(c.status, ZW_JOB_OK);
+	assert_int_equal(c.packet_index, 5);
+	assert_int_equal(finish(&q, 3).status, ZW_JOB_OK);
+	assert_int_equal(data[0], q.id);
+	assert_int_equal(data[16], 0);
+
+	/* A place where no packet begins. */
+	assert_int_equal(fw_on_queue(&q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+	d.completed = 3;
+	d.resume_offset = 16;
+	assert_int_equal(fw_create_with(&q, &d, sizeof(d)), ZW_MSG_OK);
+	submit(&q, fw_cmd_of(&q), bytes);
+	c = finish(&q, 4);
+	assert_int_equal(c.status, ZW_JOB_INVALID);
+	assert_int_equal(c.reason, ZW_REASON_CMD_SIZE);
+}
+
 /* A tail that makes no sense, with a job running and with one that waits: the queue stops once. */
 static void bad_tail(void **state)
 {
@@ -868,12 +935,24 @@ int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, fw_setup, fw_teardown)
 	const struct CMUnitTest tests[] = {
-		T(refused_messages),     T(descriptors),         T(many_queues),
-		T(user_queue),           T(user_wake),           T(user_vector),
-		T(user_failure),         T(user_rings_unmapped), T(results_of_all),
-		T(priorities),           T(settled_time),        T(time_slices),
-		T(signalled_by_running), T(suspend_resume),      T(bad_tail),
-		T(bad_telemetry),        T(telemetry),
+		T(refused_messages),
+		T(descriptors),
+		T(many_queues),
+		T(user_queue),
+		T(user_wake),
+		T(user_vector),
+		T(user_failure),
+		T(user_rings_unmapped),
+		T(results_of_all),
+		T(priorities),
+		T(settled_time),
+		T(time_slices),
+		T(signalled_by_running),
+		T(suspend_resume),
+		T(outlives_a_reset),
+		T(bad_tail),
+		T(bad_telemetry),
+		T(telemetry),
 	};
 
 	if (!fw_load(argc, argv))
