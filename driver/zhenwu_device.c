@@ -262,9 +262,12 @@ int zhenwu_device_init(struct zhenwu_device *zdev)
 	ret = zhenwu_fw_load(zdev);
 	if (ret)
 		goto err_irq;
-	ret = zhenwu_device_start(zdev);
+	ret = zhenwu_pm_init(zdev);
 	if (ret)
 		goto err_fw;
+	ret = zhenwu_device_start(zdev);
+	if (ret)
+		goto err_pm;
 	zhenwu_reset_live(zdev);
 
 	drm_info(&zdev->drm,
@@ -277,8 +280,10 @@ int zhenwu_device_init(struct zhenwu_device *zdev)
 		 ZW_FW_VERSION_PATCH(zdev->fw.version));
 	return 0;
 
-err_fw:
+err_pm:
+	zhenwu_pm_fini(zdev);
 	zhenwu_ras_fini(zdev);
+err_fw:
 	zhenwu_fw_unload(zdev);
 err_irq:
 	zhenwu_irq_fini(zdev);
@@ -304,6 +309,7 @@ err_hbm:
 void zhenwu_device_fini(struct zhenwu_device *zdev)
 {
 	zhenwu_reset_stop(zdev);
+	zhenwu_pm_fini(zdev);
 	cancel_work_sync(&zdev->reset.work);
 	cancel_delayed_work_sync(&zdev->reset.rescue);
 	zhenwu_ras_fini(zdev);

@@ -19,9 +19,11 @@
 #include "zhenwu_compat.h"
 #include "zhenwu_fw.h"
 #include "zhenwu_hbm.h"
+#include "zhenwu_hbm_save.h"
 #include "zhenwu_hwmon.h"
 #include "zhenwu_ipc.h"
 #include "zhenwu_irq.h"
+#include "zhenwu_pm.h"
 #include "zhenwu_ras.h"
 #include "zhenwu_perf.h"
 #include "zhenwu_reset.h"
@@ -102,6 +104,12 @@ struct zhenwu_device {
 
 	/** @hbm: HBM allocator. */
 	struct zhenwu_hbm hbm;
+
+	/** @save: HBM while there is no power. */
+	struct zhenwu_hbm_save save;
+
+	/** @pm: Power management. */
+	struct zhenwu_pm pm;
 
 	/** @ras: Errors of HBM. */
 	struct zhenwu_ras ras;

@@ -27,13 +27,13 @@
 #include "zhenwu_gem.h"
 #include "zhenwu_hwmon.h"
 #include "zhenwu_perf.h"
+#include "zhenwu_pm.h"
 #include "zhenwu_prime.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
 #include "zhenwu_submit.h"
 #include "zhenwu_sysfs.h"
 #include "zhenwu_telemetry.h"
-#include "zhenwu_trace.h"
 #include "zhenwu_userptr.h"
 #include "zhenwu_userq.h"
 #include "zhenwu_vm.h"
@@ -421,26 +421,6 @@ static void zhenwu_shutdown(struct pci_dev *pdev)
 	zhenwu_reset_stop(zdev);
 }
 
-static int zhenwu_suspend(struct device *dev)
-{
-	struct zhenwu_device *zdev = dev_get_drvdata(dev);
-	int ret = zhenwu_reset_suspend(zdev);
-
-	trace_zhenwu_pm(zdev, false, ret);
-	return ret;
-}
-
-static int zhenwu_resume(struct device *dev)
-{
-	struct zhenwu_device *zdev = dev_get_drvdata(dev);
-	int ret = zhenwu_reset_resume(zdev);
-
-	trace_zhenwu_pm(zdev, true, ret);
-	return ret;
-}
-
-static DEFINE_SIMPLE_DEV_PM_OPS(zhenwu_pm_ops, zhenwu_suspend, zhenwu_resume);
-
 static const struct pci_error_handlers zhenwu_err_handlers = {
 	.reset_prepare = zhenwu_reset_flr_prepare,
 	.reset_done = zhenwu_reset_flr_done,
@@ -464,7 +444,7 @@ static struct pci_driver zhenwu_pci_driver = {
 	.shutdown = zhenwu_shutdown,
 	.err_handler = &zhenwu_err_handlers,
 	.dev_groups = zhenwu_sysfs_groups,
-	.driver.pm = pm_sleep_ptr(&zhenwu_pm_ops),
+	.driver.pm = pm_ptr(&zhenwu_pm_ops),
 };
 
 struct workqueue_struct *zhenwu_release_wq;
@@ -473,7 +453,8 @@ static int __init zhenwu_module_init(void)
 {
 	int ret;
 
-	zhenwu_release_wq = alloc_workqueue("zhenwu-release", WQ_UNBOUND, 0);
+	/* Nobody is let go while the system goes to sleep. */
+	zhenwu_release_wq = alloc_workqueue("zhenwu-release", WQ_UNBOUND | WQ_FREEZABLE, 0);
 	if (!zhenwu_release_wq)
 		return -ENOMEM;
 	ret = pci_register_driver(&zhenwu_pci_driver);

@@ -12,6 +12,7 @@
 #include <drm/drm_print.h>
 
 #include "zhenwu/zw_pte.h"
+#include "zhenwu_copy.h"
 #include "zhenwu_device.h"
 #include "zhenwu_hbm.h"
 #include "zhenwu_reset.h"
@@ -25,18 +26,23 @@
 /* Device resets a message is sent again after. A device that needs more of them is of no use. */
 #define ZHENWU_SCRUB_RETRIES	3
 
+static struct zw_msg_scrub zhenwu_hbm_scrub_message(u64 addr, u64 size)
+{
+	return (struct zw_msg_scrub) {
+		.addr_lo = cpu_to_le32(ZW_LO32(addr)),
+		.addr_hi = cpu_to_le32(ZW_HI32(addr)),
+		.size_lo = cpu_to_le32(ZW_LO32(size)),
+		.size_hi = cpu_to_le32(ZW_HI32(size)),
+	};
+}
+
 static int zhenwu_hbm_scrub_range(struct zhenwu_device *zdev, u64 addr, u64 size)
 {
 	unsigned int retries = 0;
 
 	while (size) {
 		u64 n = min(size, ZHENWU_SCRUB_CHUNK);
-		struct zw_msg_scrub msg = {
-			.addr_lo = cpu_to_le32(ZW_LO32(addr)),
-			.addr_hi = cpu_to_le32(ZW_HI32(addr)),
-			.size_lo = cpu_to_le32(ZW_LO32(n)),
-			.size_hi = cpu_to_le32(ZW_HI32(n)),
-		};
+		struct zw_msg_scrub msg = zhenwu_hbm_scrub_message(addr, n);
 		u32 gen = READ_ONCE(zdev->reset.gen);
 		int ret;
 
@@ -160,15 +166,20 @@ int zhenwu_hbm_init(struct zhenwu_device *zdev)
 	if (ret)
 		return ret;
 
-	/* A zero in a message or a table is then never an address somebody owns. */
-	ret = gpu_buddy_alloc_blocks(&hbm->mm, 0, ZW_PAGE_SIZE, ZW_PAGE_SIZE, ZW_PAGE_SIZE,
-				     &hbm->reserved, GPU_BUDDY_RANGE_ALLOCATION);
+	/*
+	 * The driver's own. And a zero in a message or a table is then never an address somebody
+	 * owns.
+	 */
+	ret = gpu_buddy_alloc_blocks(&hbm->mm, 0, ZHENWU_COPY_HBM_BYTES, ZHENWU_COPY_HBM_BYTES,
+				     ZHENWU_COPY_HBM_BYTES, &hbm->reserved,
+				     GPU_BUDDY_RANGE_ALLOCATION);
 	if (!ret)
 		ret = zhenwu_hbm_init_tables(zdev);
 	if (ret)
 		return ret;
 
-	hbm->wq = alloc_workqueue("zhenwu-scrub", WQ_UNBOUND, 0);
+	/* Not while the system goes to sleep: what waits then waits until it wakes up. */
+	hbm->wq = alloc_workqueue("zhenwu-scrub", WQ_UNBOUND | WQ_FREEZABLE, 0);
 	return hbm->wq ? 0 : -ENOMEM;
 }
 
@@ -198,6 +209,27 @@ void zhenwu_hbm_stop(struct zhenwu_device *zdev)
 int zhenwu_hbm_scrub_all(struct zhenwu_device *zdev)
 {
 	return zhenwu_hbm_scrub_range(zdev, 0, zdev->info.hbm_size);
+}
+
+/**
+ * zhenwu_hbm_scrub_boot() - the same for who boots the firmware
+ * @zdev: device; the caller is who resets it
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_hbm_scrub_boot(struct zhenwu_device *zdev)
+{
+	u64 addr, n;
+	int ret = 0;
+
+	for (addr = 0; !ret && addr < zdev->info.hbm_size; addr += n) {
+		struct zw_msg_scrub msg;
+
+		n = min(zdev->info.hbm_size - addr, ZHENWU_SCRUB_CHUNK);
+		msg = zhenwu_hbm_scrub_message(addr, n);
+		ret = zhenwu_ipc_request_boot(zdev, ZW_MSG_SCRUB_HBM, &msg, sizeof(msg), NULL, 0);
+	}
+	return ret;
 }
 
 static int zhenwu_hbm_try_alloc(struct zhenwu_device *zdev, u64 size, enum zhenwu_hbm_place place,

@@ -49,8 +49,8 @@ struct zhenwu_hbm {
 	struct gpu_buddy mm;
 
 	/**
-	 * @reserved: First page: zero is never a valid address. And the page tables' part, what
-	 * cannot be scrubbed, and retired pages.
+	 * @reserved: The first pages, which are zhenwu_copy.c's: zero is never a valid address. And
+	 * the page tables' part, what cannot be scrubbed, and retired pages.
 	 */
 	struct list_head reserved;
 
@@ -96,6 +96,7 @@ struct zhenwu_hbm {
 int zhenwu_hbm_init(struct zhenwu_device *zdev);
 void zhenwu_hbm_stop(struct zhenwu_device *zdev);
 int zhenwu_hbm_scrub_all(struct zhenwu_device *zdev);
+int zhenwu_hbm_scrub_boot(struct zhenwu_device *zdev);
 int zhenwu_hbm_alloc(struct zhenwu_device *zdev, u64 size, enum zhenwu_hbm_place place,
 		     struct list_head *blocks);
 void zhenwu_hbm_free(struct zhenwu_device *zdev, struct list_head *blocks);
@@ -107,6 +108,7 @@ u64 zhenwu_hbm_free_bytes(struct zhenwu_device *zdev);
 int zhenwu_hbm_retire(struct zhenwu_device *zdev, u64 page);
 void zhenwu_hbm_settle_bad(struct zhenwu_hbm *hbm);
 bool zhenwu_hbm_keep_bad_table(struct zhenwu_hbm *hbm, u64 page);
+bool zhenwu_hbm_page_bad(struct zhenwu_device *zdev, u64 page);
 bool zhenwu_hbm_has_bad(struct zhenwu_device *zdev, struct list_head *blocks);
 
 #endif /* __ZHENWU_HBM_H__ */

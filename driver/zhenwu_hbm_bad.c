@@ -24,8 +24,8 @@ static bool zhenwu_hbm_take_bad(struct zhenwu_hbm *hbm, u64 page)
 
 	lockdep_assert_held(&hbm->lock);
 
-	/* Nobody ever gets the first one. */
-	if (!page)
+	/* Nobody ever gets the first ones. */
+	if (page < ZHENWU_COPY_HBM_BYTES)
 		return true;
 	if (page >= hbm->tables.base && page < end)
 		return !__test_and_set_bit((page - hbm->tables.base) / ZW_PAGE_SIZE,
@@ -115,6 +115,23 @@ bool zhenwu_hbm_keep_bad_table(struct zhenwu_hbm *hbm, u64 page)
 	bad->retired = true;
 	hbm->bad.retired++;
 	return true;
+}
+
+/**
+ * zhenwu_hbm_page_bad() - has a page failed
+ * @zdev: device
+ * @page: address of its first byte
+ *
+ * Return: true when what was in it is lost.
+ */
+bool zhenwu_hbm_page_bad(struct zhenwu_device *zdev, u64 page)
+{
+	bool bad;
+
+	mutex_lock(&zdev->hbm.lock);
+	bad = zhenwu_hbm_find_bad(&zdev->hbm, page);
+	mutex_unlock(&zdev->hbm.lock);
+	return bad;
 }
 
 /**

@@ -499,6 +499,26 @@ int zhenwu_ipc_request(struct zhenwu_device *zdev, enum zw_msg_type type, const 
 }
 
 /**
+ * zhenwu_ipc_request_sleep() - the same for who puts the device to sleep
+ * @zdev: device; the caller is the only one who asks
+ * @type: message type
+ * @payload: request payload, or NULL
+ * @len: its bytes, at most ZW_MSG_PAYLOAD
+ * @reply: where to put the reply's payload, or NULL
+ * @reply_len: bytes wanted, at most ZW_MSG_PAYLOAD
+ *
+ * Waits as long as for any request, but asks for no reset.
+ *
+ * Return: 0 or a negative error; -ETIMEDOUT and -EHOSTDOWN of a firmware that will not answer.
+ */
+int zhenwu_ipc_request_sleep(struct zhenwu_device *zdev, enum zw_msg_type type,
+			     const void *payload, size_t len, void *reply, size_t reply_len)
+{
+	return zhenwu_ipc_exchange(zdev, READ_ONCE(zdev->ipc.session), 0, type, payload, len,
+				   reply, reply_len);
+}
+
+/**
  * zhenwu_ipc_request_boot() - the same for who boots the firmware
  * @zdev: device; the caller is who resets it
  * @type: message type

@@ -71,6 +71,8 @@ int zhenwu_ipc_request_in(struct zhenwu_device *zdev, u32 session, unsigned int 
 			  size_t reply_len);
 int zhenwu_ipc_request(struct zhenwu_device *zdev, enum zw_msg_type type, const void *payload,
 		       size_t len, void *reply, size_t reply_len);
+int zhenwu_ipc_request_sleep(struct zhenwu_device *zdev, enum zw_msg_type type,
+			     const void *payload, size_t len, void *reply, size_t reply_len);
 int zhenwu_ipc_request_boot(struct zhenwu_device *zdev, enum zw_msg_type type, const void *payload,
 			    size_t len, void *reply, size_t reply_len);
 

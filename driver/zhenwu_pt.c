@@ -235,6 +235,31 @@ void zhenwu_pt_destroy_root(struct zhenwu_device *zdev, struct zhenwu_pt *root)
 }
 
 /**
+ * zhenwu_pt_walk() - call a function with the memory of each table
+ * @zdev: device
+ * @pt: root table; nobody changes the tree meanwhile
+ * @fn: function
+ *
+ * Return: 0, or what the function returned first that is not.
+ */
+int zhenwu_pt_walk(struct zhenwu_device *zdev, const struct zhenwu_pt *pt,
+		   int (*fn)(struct zhenwu_device *zdev, u64 addr, u64 size))
+{
+	unsigned int i;
+	int ret;
+
+	ret = fn(zdev, pt->addr, ZW_PAGE_SIZE);
+	/* At most three levels below: the recursion is bounded by the format. */
+	for (i = 0; !ret && pt->level && i < ZW_PT_ENTRIES; i++) {
+		struct zhenwu_pt *child = zhenwu_pt_child(pt, i);
+
+		if (child)
+			ret = zhenwu_pt_walk(zdev, child, fn);
+	}
+	return ret;
+}
+
+/**
  * zhenwu_pt_addr() - where a table is
  * @pt: table
  *

@@ -13,6 +13,8 @@ struct zhenwu_pt;
 struct zhenwu_pt *zhenwu_pt_create_root(struct zhenwu_device *zdev, struct zhenwu_client *client);
 void zhenwu_pt_destroy_root(struct zhenwu_device *zdev, struct zhenwu_pt *root);
 u64 zhenwu_pt_addr(const struct zhenwu_pt *pt);
+int zhenwu_pt_walk(struct zhenwu_device *zdev, const struct zhenwu_pt *pt,
+		   int (*fn)(struct zhenwu_device *zdev, u64 addr, u64 size));
 
 int zhenwu_pt_prepare_map(struct zhenwu_device *zdev, struct zhenwu_pt *root, u64 va, u64 size,
 			  struct zhenwu_bo *bo, u64 offset, bool *changed);

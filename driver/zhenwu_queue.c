@@ -137,15 +137,11 @@ struct zhenwu_queue *zhenwu_queue_lookup(struct zhenwu_file *zfile, u32 id)
 	return queue;
 }
 
-static int zhenwu_queue_announce(struct zhenwu_queue *queue)
+/* Fills in the descriptor, and the message that names it. */
+static void zhenwu_queue_describe(struct zhenwu_queue *queue, struct zw_msg_create_queue *msg)
 {
-	struct zhenwu_device *zdev = queue->zdev;
 	struct zw_queue_desc *desc;
-	struct zw_msg_create_queue msg;
 	u64 at = queue->dma;
-	unsigned int tries;
-	int ret = -EIO;
-	u32 session;
 
 	/* The descriptor comes last: the firmware reads it once. */
 	desc = queue->mem + queue->mem_bytes - sizeof(*desc);
@@ -156,6 +152,8 @@ static int zhenwu_queue_announce(struct zhenwu_queue *queue)
 		.log2_slots = cpu_to_le32(ilog2(queue->slots)),
 		.vector = cpu_to_le32(queue->vector),
 		.owner = cpu_to_le32(zhenwu_perf_queue_owner(queue->perf)),
+		.completed = cpu_to_le64(queue->place.completed),
+		.resume_offset = cpu_to_le32(queue->place.offset),
 	};
 	if (queue->user) {
 		desc->flags = cpu_to_le32(ZW_QUEUE_F_USER);
@@ -170,13 +168,23 @@ static int zhenwu_queue_announce(struct zhenwu_queue *queue)
 		desc->ctrl = cpu_to_le64(at);
 		at += sizeof(struct zw_ring_ctrl);
 	}
-	msg = (struct zw_msg_create_queue) {
+	*msg = (struct zw_msg_create_queue) {
 		.queue = cpu_to_le32(queue->hw_id),
 		.desc_bytes = cpu_to_le32(sizeof(*desc)),
 		.desc_lo = cpu_to_le32(ZW_LO32(at)),
 		.desc_hi = cpu_to_le32(ZW_HI32(at)),
 	};
+}
 
+static int zhenwu_queue_announce(struct zhenwu_queue *queue)
+{
+	struct zhenwu_device *zdev = queue->zdev;
+	struct zw_msg_create_queue msg;
+	unsigned int tries;
+	int ret = -EIO;
+	u32 session;
+
+	zhenwu_queue_describe(queue, &msg);
 	for (tries = 0; ret == -EIO && tries < ZHENWU_ANNOUNCE_TRIES; tries++) {
 		ret = zhenwu_ipc_session(zdev, &session, ZHENWU_IPC_KILLABLE);
 		if (ret)
@@ -202,6 +210,79 @@ static int zhenwu_queue_announce(struct zhenwu_queue *queue)
 		mutex_unlock(&zdev->hw_lock);
 	}
 	return ret;
+}
+
+/**
+ * zhenwu_queue_suspend_locked() - stop a queue, and find out where it stands
+ * @queue: queue; hw_lock is held, its scheduler stopped
+ * @ask: the firmware answers
+ *
+ * When that cannot be found out, or the queue has failed, it does not go on after the sleep.
+ *
+ * Return: false when the firmware does not answer any more.
+ */
+bool zhenwu_queue_suspend_locked(struct zhenwu_queue *queue, bool ask)
+{
+	struct zw_msg_queue msg = { .queue = cpu_to_le32(queue->hw_id) };
+	struct zhenwu_device *zdev = queue->zdev;
+	struct zw_msg_queue_info info;
+	struct zw_msg_queue_stop stop;
+	u64 completed;
+	int ret;
+
+	lockdep_assert_held(&zdev->hw_lock);
+
+	queue->place.known = false;
+	if (!queue->on_hw || !ask)
+		return ask;
+	ret = zhenwu_ipc_request_sleep(zdev, ZW_MSG_SUSPEND_QUEUE, &msg, sizeof(msg), &stop,
+				       sizeof(stop));
+	if (ret == -EBUSY && queue->user) {
+		/* It has failed: what happened to it is all there is to it. */
+		ret = zhenwu_ipc_request_sleep(zdev, ZW_MSG_QUERY_QUEUE, &msg, sizeof(msg), &info,
+					       sizeof(info));
+		if (!ret)
+			zhenwu_userq_note(queue, &info);
+		ret = ret ?: -EBUSY;
+	}
+	if (ret)
+		return ret != -EIO && ret != -ETIMEDOUT && ret != -EHOSTDOWN;
+	/* What it had completed by then. */
+	zhenwu_queue_poll(queue);
+	completed = (u64)le32_to_cpu(stop.completed_hi) << 32 | le32_to_cpu(stop.completed_lo);
+	if (READ_ONCE(queue->dead) || (!queue->user && completed != queue->completed))
+		return true;
+	queue->place.completed = completed;
+	queue->place.offset = le32_to_cpu(stop.resume_offset);
+	queue->place.known = true;
+	return true;
+}
+
+/**
+ * zhenwu_queue_resume_locked() - make a queue again that went to sleep
+ * @queue: queue; hw_lock is held, the caller is who resets the device
+ *
+ * Its doorbell is still to be rung. Allocates nothing.
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_queue_resume_locked(struct zhenwu_queue *queue)
+{
+	struct zhenwu_device *zdev = queue->zdev;
+	struct zw_msg_create_queue msg;
+	int ret;
+
+	lockdep_assert_held(&zdev->hw_lock);
+
+	zhenwu_queue_describe(queue, &msg);
+	ret = zhenwu_ipc_request_boot(zdev, ZW_MSG_CREATE_QUEUE, &msg, sizeof(msg), NULL, 0);
+	if (ret)
+		return ret;
+	queue->session = READ_ONCE(zdev->ipc.session);
+	spin_lock_irq(&queue->lock);
+	zhenwu_watchdog_start_locked(queue);
+	spin_unlock_irq(&queue->lock);
+	return 0;
 }
 
 /* The device does not use it any more; hw_lock is held or nobody else knows the queue. */

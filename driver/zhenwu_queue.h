@@ -123,6 +123,16 @@ struct zhenwu_queue {
 	/** @session: Session of the mailbox it was announced in. */
 	u32 session;
 
+	/** @place: Where it goes on after a sleep without power; under the device's hw_lock. */
+	struct zhenwu_queue_place {
+		/** @place.known: It was suspended, and stands there. */
+		bool known;
+		/** @place.completed: Jobs that the firmware completed. */
+		u64 completed;
+		/** @place.offset: Offset in the command buffer of the next. */
+		u32 offset;
+	} place;
+
 	/** @destroy_lock: Held by who asks the firmware to destroy it; outside of hw_lock. */
 	struct mutex destroy_lock;
 
@@ -230,6 +240,8 @@ bool zhenwu_queue_poll(struct zhenwu_queue *queue);
 bool zhenwu_queue_busy(struct zhenwu_queue *queue);
 void zhenwu_queue_abort(struct zhenwu_queue *queue, int error);
 int zhenwu_queue_destroy_hw(struct zhenwu_queue *queue, unsigned int flags);
+bool zhenwu_queue_suspend_locked(struct zhenwu_queue *queue, bool ask);
+int zhenwu_queue_resume_locked(struct zhenwu_queue *queue);
 void zhenwu_queue_lose_locked(struct zhenwu_queue *queue, u32 reason, int error);
 int zhenwu_queue_kill(struct zhenwu_queue *queue);
 bool zhenwu_queue_gone(struct zhenwu_queue *queue);

@@ -120,7 +120,13 @@ static void zhenwu_reset_announce(struct zhenwu_device *zdev)
 	wake_up_all(&zdev->reset.wait);
 }
 
-static void zhenwu_reset_lose_queues(struct zhenwu_device *zdev, u32 reason, int error)
+/**
+ * zhenwu_reset_lose_queues() - the device was reset: end all queues
+ * @zdev: device; hw_lock is held
+ * @reason: &enum drm_zhenwu_queue_state_flags that those get that had not failed before
+ * @error: what their jobs get
+ */
+void zhenwu_reset_lose_queues(struct zhenwu_device *zdev, u32 reason, int error)
 {
 	struct zhenwu_queue *queue;
 
@@ -132,19 +138,43 @@ static void zhenwu_reset_lose_queues(struct zhenwu_device *zdev, u32 reason, int
 		zhenwu_queue_lose_locked(queue, reason, error);
 }
 
-/* Boots the firmware again. Return: 0 or a negative error. */
-static int zhenwu_reset_restart(struct zhenwu_device *zdev)
+/* Return: 0 or a negative error, of a firmware that does not answer. */
+static int zhenwu_reset_announce_queue(struct zhenwu_queue *queue)
 {
-	struct zhenwu_vm *vm;
 	int ret;
+
+	if (!queue->on_hw)
+		return 0;
+	ret = zhenwu_queue_resume_locked(queue);
+	switch (ret) {
+	case 0:
+	case -EIO:
+	case -ETIMEDOUT:
+	case -EHOSTDOWN:
+		return ret;
+	}
+	/* Its own fault, as of a user-mode queue whose rings are not mapped any more. */
+	drm_dbg(&queue->zdev->drm, "queue %u cannot be restored: %d\n", queue->hw_id, ret);
+	zhenwu_queue_lose_locked(queue, DRM_ZHENWU_QUEUE_STATE_INNOCENT, -ECANCELED);
+	return 0;
+}
+
+/**
+ * zhenwu_reset_announce_all() - tell a firmware that was just booted what there is
+ * @zdev: device; hw_lock is held, the caller is who resets it
+ *
+ * VMs, records, queues that went to sleep, and samples; a reset ends the queues.
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_reset_announce_all(struct zhenwu_device *zdev)
+{
+	struct zhenwu_queue *queue;
+	struct zhenwu_vm *vm;
+	int ret = 0;
 
 	lockdep_assert_held(&zdev->hw_lock);
 
-	/* Somebody may have switched it off, which is then why there is a reset. */
-	pci_set_master(zdev->pdev);
-	ret = zhenwu_fw_boot(zdev);
-	if (ret)
-		return ret;
 	list_for_each_entry(vm, &zdev->vms, node) {
 		vm->on_hw = false;
 		if (READ_ONCE(vm->unusable))
@@ -152,19 +182,39 @@ static int zhenwu_reset_restart(struct zhenwu_device *zdev)
 		ret = zhenwu_vm_register_locked(vm);
 		if (ret) {
 			drm_err(&zdev->drm, "VM %u cannot be restored: %d\n", vm->hw_id, ret);
-			zhenwu_ipc_down(zdev);
-			return ret;
+			goto out;
 		}
 	}
+	/* Before the first of them goes on. */
+	ret = zhenwu_perf_restart(zdev);
+	if (ret)
+		goto out;
+	list_for_each_entry(queue, &zdev->queues, node) {
+		ret = zhenwu_reset_announce_queue(queue);
+		if (ret)
+			goto out;
+	}
 	ret = zhenwu_telemetry_restart(zdev);
-	if (!ret)
-		ret = zhenwu_perf_restart(zdev);
+out:
 	if (ret)
 		zhenwu_ipc_down(zdev);
 	else
 		/* For a reset of the bus, which takes it away without warning. */
 		pci_save_state(zdev->pdev);
 	return ret;
+}
+
+/* Boots the firmware again. Return: 0 or a negative error. */
+static int zhenwu_reset_restart(struct zhenwu_device *zdev)
+{
+	int ret;
+
+	lockdep_assert_held(&zdev->hw_lock);
+
+	/* Somebody may have switched it off, which is then why there is a reset. */
+	pci_set_master(zdev->pdev);
+	ret = zhenwu_fw_boot(zdev);
+	return ret ?: zhenwu_reset_announce_all(zdev);
 }
 
 /* The end of a reset. @ret says how it went, @rung what was tried last. */
@@ -188,11 +238,14 @@ static void zhenwu_reset_end(struct zhenwu_device *zdev, int ret, enum drm_zhenw
 	zhenwu_reset_announce(zdev);
 }
 
-/*
- * Tells user space that the device is lost, once. drm_dev_wedged_event() would do it, but it sends
- * on the primary node, which an accel device has not.
+/**
+ * zhenwu_reset_tell() - tell user space that the device is lost, if it is, once
+ * @zdev: device
+ *
+ * drm_dev_wedged_event() would do it, but it sends on the primary node, which an accel device has
+ * not.
  */
-static void zhenwu_reset_tell(struct zhenwu_device *zdev)
+void zhenwu_reset_tell(struct zhenwu_device *zdev)
 {
 	char wedged[] = "WEDGED=rebind,bus-reset", *env[2] = { wedged };
 	int idx;
@@ -413,68 +466,45 @@ void zhenwu_reset_stop(struct zhenwu_device *zdev)
 }
 
 /**
- * zhenwu_reset_suspend() - stop the device for system sleep
+ * zhenwu_reset_sleep() - the device is about to go to sleep
  * @zdev: device
  *
- * Return: 0, or -EBUSY when there is something in HBM, which does not survive.
+ * On return nobody reaches HBM or doorbells, and nobody but the caller may ask the firmware.
+ *
+ * Return: false, and nothing changed, when the device does not work.
  */
-int zhenwu_reset_suspend(struct zhenwu_device *zdev)
+bool zhenwu_reset_sleep(struct zhenwu_device *zdev)
 {
-	bool used;
-	int ret;
-
-	/* Tasks are frozen: nobody makes any now. */
-	mutex_lock(&zdev->bos.lock);
-	used = !list_empty(&zdev->bos.list);
-	mutex_unlock(&zdev->bos.lock);
-	mutex_lock(&zdev->hw_lock);
-	used |= !list_empty(&zdev->vms);
-	mutex_unlock(&zdev->hw_lock);
-	if (used) {
-		drm_err(&zdev->drm, "no system sleep while the device is used: HBM would be lost\n");
-		return -EBUSY;
-	}
-
-	cancel_delayed_work_sync(&zdev->watchdog);
-	flush_work(&zdev->hbm.scrub);
-	flush_work(&zdev->reset.work);
 	if (!zhenwu_state_set(zdev, ZHENWU_STATE_SUSPENDED))
-		/* One that is lost sleeps as well as any. */
-		return 0;
-	zhenwu_ipc_down(zdev);
-	mutex_lock(&zdev->hw_lock);
-	ret = zhenwu_fw_reset_device(zdev);
-	if (ret)
-		drm_err(&zdev->drm, "the device does not get quiet: %d\n", ret);
-	pci_clear_master(zdev->pdev);
-	mutex_unlock(&zdev->hw_lock);
-	return 0;
+		return false;
+	zhenwu_aperture_revoke(zdev);
+	return true;
 }
 
 /**
- * zhenwu_reset_resume() - bring the device back after system sleep
- * @zdev: device
- *
- * Return: 0 or a negative error; the device is lost then.
+ * zhenwu_reset_wake() - it has woken up
+ * @zdev: device; hw_lock is held
+ * @ret: 0, or why it is lost
  */
-int zhenwu_reset_resume(struct zhenwu_device *zdev)
+void zhenwu_reset_wake(struct zhenwu_device *zdev, int ret)
 {
-	int ret;
+	lockdep_assert_held(&zdev->hw_lock);
 
-	if (zhenwu_device_state(zdev) != ZHENWU_STATE_SUSPENDED)
-		return 0;
-	mutex_lock(&zdev->hw_lock);
-	ret = zhenwu_fw_reset_device(zdev);
-	if (!ret)
-		ret = zhenwu_reset_restart(zdev);
-	zhenwu_reset_end(zdev, ret, DRM_ZHENWU_RESET_WARM);
-	mutex_unlock(&zdev->hw_lock);
-	zhenwu_reset_tell(zdev);
-	/* Free memory is zero before anybody can get it: tasks are still frozen. */
-	return ret ?: zhenwu_hbm_scrub_all(zdev);
+	if (!ret) {
+		zhenwu_state_set(zdev, ZHENWU_STATE_LIVE);
+		return;
+	}
+	/* Before jobs end: what they used is given back then. */
+	pci_clear_master(zdev->pdev);
+	zhenwu_reset_lose_queues(zdev, DRM_ZHENWU_QUEUE_STATE_INNOCENT, -ECANCELED);
+	zhenwu_reset_end(zdev, ret, DRM_ZHENWU_RESET_LOST);
 }
 
-static void zhenwu_reset_lose_vms(struct zhenwu_device *zdev)
+/**
+ * zhenwu_reset_lose_vms() - HBM is lost, and page tables with it
+ * @zdev: device; hw_lock is held
+ */
+void zhenwu_reset_lose_vms(struct zhenwu_device *zdev)
 {
 	struct zhenwu_vm *vm;
 

@@ -6,8 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <mntent.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -330,48 +328,6 @@ TEST_F_TIMEOUT(reset, flr_while_the_aperture_is_touched, 240)
 		EXPECT_TRUE(WTERMSIG(status) == SIGBUS || WTERMSIG(status) == SIGALRM);
 		EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES)) TH_LOG("round %d", i);
 	}
-}
-
-/* Sleep is refused while there is something in HBM, and works when there is not. */
-/*
- * Whether this program comes from a 9p share. statfs() does not tell: the share answers with what the
- * host has below it.
- */
-static bool on_9p(void)
-{
-	FILE *mounts = setmntent("/proc/self/mounts", "r");
-	char exe[PATH_MAX] = "";
-	size_t longest = 0;
-	struct mntent *m;
-	bool found = false;
-
-	if (!mounts || readlink("/proc/self/exe", exe, sizeof(exe) - 1) < 0)
-		return false;
-	while ((m = getmntent(mounts))) {
-		size_t len = strlen(m->mnt_dir);
-
-		if (len >= longest && !strncmp(exe, m->mnt_dir, len)) {
-			longest = len;
-			found = !strcmp(m->mnt_type, "9p");
-		}
-	}
-	endmntent(mounts);
-	return found;
-}
-
-TEST_F_TIMEOUT(reset, system_sleep, 240)
-{
-	if (on_9p())
-		SKIP(return, "9p does not survive system sleep: run a copy from elsewhere");
-	if (zw_write_file("/sys/power/pm_test", "devices"))
-		SKIP(return, "no pm_test");
-	EXPECT_GT(0, zw_write_file("/sys/power/state", "mem"));
-	EXPECT_TRUE(zw_client_works(&self->c));
-	zw_client_close(&self->c);
-	zw_client_close(&self->other);
-	EXPECT_EQ(0, zw_write_file("/sys/power/state", "mem"));
-	zw_write_file("/sys/power/pm_test", "none");
-	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }
 
 TEST_HARNESS_MAIN

@@ -71,6 +71,7 @@ class Config:
         # A role of scripts/fetch-kernel; with "debug-" in front, of scripts/build-debug-kernel.
         self.kernel = os.environ.get("ZW_VM_KERNEL", "vm")
         self.iommu = False          # translates the DMA of all devices
+        self.bios = "qboot.rom"     # bios-256k.bin for machines that wake up from S3
         self.nvme = False           # an NVMe disk on null-co, the benchmark's yardstick
         # Emulation on a busy machine can be a hundred times slower than hardware: these limits
         # only end runs that would never end by themselves.
@@ -352,7 +353,7 @@ class Vm:
                   "rcupdate.rcu_cpu_stall_timeout=300", "watchdog_thresh=60",
                   "sysctl.kernel.hung_task_timeout_secs=480", "tsc=reliable", "no_timer_check", c.append]
         argv = [self.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-                "-L", blobs, "-bios", os.path.join(blobs, "qboot.rom"),
+                "-L", blobs, "-bios", os.path.join(blobs, c.bios),
                 "-M", "q35,kernel-irqchip=split" if c.iommu else "q35", "-m", c.memory, "-smp", str(c.cpus),
                 "-kernel", os.path.join(self.image, "vmlinuz"), "-initrd", initrd,
                 "-append", " ".join(a for a in append if a),

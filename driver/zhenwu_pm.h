@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __ZHENWU_PM_H__
+#define __ZHENWU_PM_H__
+
+#include <linux/notifier.h>
+#include <linux/pm.h>
+
+struct zhenwu_device;
+
+/**
+ * struct zhenwu_pm - power management of a device
+ */
+struct zhenwu_pm {
+	/** @sleep: Told before the system goes to sleep, and after. */
+	struct notifier_block sleep;
+};
+
+int zhenwu_pm_init(struct zhenwu_device *zdev);
+void zhenwu_pm_fini(struct zhenwu_device *zdev);
+
+extern const struct dev_pm_ops zhenwu_pm_ops;
+
+#endif /* __ZHENWU_PM_H__ */
