@@ -419,9 +419,10 @@ static void zhenwu_coredump_work(struct work_struct *work)
 {
 	struct zhenwu_snapshot *snap = container_of(work, struct zhenwu_snapshot, work);
 	struct zhenwu_device *zdev = snap->zdev;
+	bool awake = !zhenwu_pm_get(zdev);
 	int idx;
 
-	if (drm_dev_enter(&zdev->drm, &idx)) {
+	if (awake && drm_dev_enter(&zdev->drm, &idx)) {
 		if (!snap->taken)
 			zhenwu_snap_take(snap);
 		if (snap->vm && !snap->mapped) {
@@ -434,6 +435,8 @@ static void zhenwu_coredump_work(struct work_struct *work)
 		}
 		drm_dev_exit(idx);
 	}
+	if (awake)
+		zhenwu_pm_put(zdev);
 	if (snap->taken)
 		zhenwu_coredump_give(snap);
 	zhenwu_snap_release(snap);

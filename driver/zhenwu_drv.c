@@ -217,11 +217,14 @@ static void zhenwu_file_release_work(struct work_struct *work)
 {
 	struct zhenwu_file *zfile = container_of(work, struct zhenwu_file, release);
 	struct zhenwu_device *zdev = zfile->zdev;
+	bool awake = !zhenwu_pm_get(zdev);
 
 	zhenwu_telemetry_release(zfile);
 	zhenwu_queue_release_all(zfile);
 	zhenwu_perf_release(zfile);
 	zhenwu_vm_release_all(zfile);
+	if (awake)
+		zhenwu_pm_put(zdev);
 	zhenwu_client_put(zfile->client);
 	complete_all(&zfile->released);
 	kref_put(&zfile->refs, zhenwu_file_free);
@@ -294,28 +297,62 @@ static const struct drm_ioctl_desc zhenwu_ioctls[] = {
 	ZHENWU_IOCTL(PERF_READ, perf_read),
 };
 
-static bool zhenwu_file_alive(struct file *filp)
+/*
+ * Those that may take long and do not touch the device, or only ask for what is known, do not keep
+ * it awake. Nor do those of the DRM core.
+ */
+static bool zhenwu_ioctl_wakes(unsigned int cmd)
+{
+	switch (DRM_IOCTL_NR(cmd)) {
+	case DRM_COMMAND_BASE ... DRM_COMMAND_END - 1:
+		break;
+	default:
+		return false;
+	}
+	switch (DRM_IOCTL_NR(cmd) - DRM_COMMAND_BASE) {
+	case DRM_ZHENWU_BO_WAIT:
+	case DRM_ZHENWU_QUEUE_WAIT:
+	case DRM_ZHENWU_TELEMETRY_READ:
+		return false;
+	default:
+		return true;
+	}
+}
+
+static long zhenwu_ioctl_awake(struct file *filp, unsigned int cmd, unsigned long arg,
+			       long (*ioctl)(struct file *, unsigned int, unsigned long))
 {
 	struct drm_file *file = filp->private_data;
 	struct zhenwu_file *zfile = file->driver_priv;
+	struct zhenwu_device *zdev = zfile->zdev;
+	long ret;
 
-	return zhenwu_device_alive(zfile->zdev);
-}
-
-static long zhenwu_drm_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
-{
 	/*
 	 * A device that is unplugged is refused by the DRM core, one that is lost here: to users it
 	 * is the same.
 	 */
-	return zhenwu_file_alive(filp) ? drm_ioctl(filp, cmd, arg) : -ENODEV;
+	if (!zhenwu_device_alive(zdev))
+		return -ENODEV;
+	if (!zhenwu_ioctl_wakes(cmd))
+		return ioctl(filp, cmd, arg);
+	ret = zhenwu_pm_get(zdev);
+	if (ret)
+		return ret;
+	ret = ioctl(filp, cmd, arg);
+	zhenwu_pm_put(zdev);
+	return ret;
+}
+
+static long zhenwu_drm_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
+{
+	return zhenwu_ioctl_awake(filp, cmd, arg, drm_ioctl);
 }
 
 #ifdef CONFIG_COMPAT
 /* Our structures are the same for 32 bits, those of the DRM core are not. */
 static long zhenwu_drm_compat_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 {
-	return zhenwu_file_alive(filp) ? drm_compat_ioctl(filp, cmd, arg) : -ENODEV;
+	return zhenwu_ioctl_awake(filp, cmd, arg, drm_compat_ioctl);
 }
 #else
 #define zhenwu_drm_compat_ioctl NULL
@@ -398,6 +435,7 @@ static int zhenwu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		return ret;
 	}
 	zhenwu_hwmon_init(zdev);
+	zhenwu_pm_enable(zdev);
 	return 0;
 }
 
@@ -405,6 +443,7 @@ static void zhenwu_remove(struct pci_dev *pdev)
 {
 	struct zhenwu_device *zdev = pci_get_drvdata(pdev);
 
+	zhenwu_pm_disable(zdev);
 	/* First the device, so that nobody who waits for it keeps the second step waiting. */
 	zhenwu_reset_stop(zdev);
 	zhenwu_hwmon_fini(zdev);

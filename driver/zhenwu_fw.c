@@ -394,8 +394,13 @@ int zhenwu_fw_show_log(struct zhenwu_device *zdev, struct seq_file *m)
 	int idx, ret = 0;
 	char *buf;
 
-	if (!drm_dev_enter(&zdev->drm, &idx))
-		return -ENODEV;
+	ret = zhenwu_pm_get(zdev);
+	if (ret)
+		return ret;
+	if (!drm_dev_enter(&zdev->drm, &idx)) {
+		ret = -ENODEV;
+		goto out_pm;
+	}
 
 	memcpy_fromio(&sh, win, sizeof(sh));
 	off = le32_to_cpu(sh.log_offset);
@@ -429,5 +434,7 @@ int zhenwu_fw_show_log(struct zhenwu_device *zdev, struct seq_file *m)
 		seq_putc(m, '\n');
 out:
 	drm_dev_exit(idx);
+out_pm:
+	zhenwu_pm_put(zdev);
 	return ret;
 }

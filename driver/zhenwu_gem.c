@@ -333,8 +333,10 @@ static vm_fault_t zhenwu_hbm_bo_fault(struct vm_fault *vmf)
 	u64 page;
 	int idx;
 
-	if (!drm_dev_enter(&zdev->drm, &idx))
+	if (zhenwu_pm_get(zdev))
 		return VM_FAULT_SIGBUS;
+	if (!drm_dev_enter(&zdev->drm, &idx))
+		goto out_pm;
 	/* A function level reset takes the aperture away, and the contents with it. */
 	if (!zhenwu_aperture_enter(zdev))
 		goto out;
@@ -353,6 +355,8 @@ out_aperture:
 	zhenwu_aperture_exit(zdev);
 out:
 	drm_dev_exit(idx);
+out_pm:
+	zhenwu_pm_put(zdev);
 	return ret;
 }
 

@@ -81,7 +81,11 @@ static void zhenwu_hbm_scrub_work(struct work_struct *work)
 
 		addr = gpu_buddy_block_offset(block);
 		size = gpu_buddy_block_size(&hbm->mm, block);
-		ret = zhenwu_hbm_scrub_range(zdev, addr, size);
+		ret = zhenwu_pm_get(zdev);
+		if (!ret) {
+			ret = zhenwu_hbm_scrub_range(zdev, addr, size);
+			zhenwu_pm_put(zdev);
+		}
 		if (ret && ret != -ENODEV)
 			drm_err(&zdev->drm, "HBM 0x%llx+0x%llx is lost, it cannot be scrubbed: %d\n",
 				addr, size, ret);

@@ -33,20 +33,15 @@
 /* How long samples are taken after somebody read. */
 #define ZHENWU_HWMON_IDLE_MS		10000
 
-/* Gets new values when those that there are were shown long enough. */
-static int zhenwu_hwmon_update_locked(struct zhenwu_device *zdev)
+/* The device is awake. */
+static int zhenwu_hwmon_sample_locked(struct zhenwu_device *zdev, u64 now)
 {
 	struct zhenwu_hwmon *hwmon = &zdev->hwmon;
 	struct zhenwu_telemetry_values values;
-	u64 now = ktime_get_ns();
 	int ret;
 
 	lockdep_assert_held(&hwmon->lock);
 
-	if (!zhenwu_device_alive(zdev))
-		return -ENODEV;
-	if (hwmon->values.time_ns && now - hwmon->values.time_ns < ZHENWU_HWMON_KEEP_NS)
-		return 0;
 	ret = zhenwu_telemetry_want(zdev, &hwmon->wish, ZHENWU_HWMON_INTERVAL_US);
 	if (ret)
 		return ret;
@@ -56,6 +51,38 @@ static int zhenwu_hwmon_update_locked(struct zhenwu_device *zdev)
 	if (!ret)
 		hwmon->values = values;
 	return ret;
+}
+
+/* Gets new values when those that there are were shown long enough. */
+static int zhenwu_hwmon_update_locked(struct zhenwu_device *zdev)
+{
+	struct zhenwu_hwmon *hwmon = &zdev->hwmon;
+	u64 now = ktime_get_ns();
+	int ret;
+
+	lockdep_assert_held(&hwmon->lock);
+
+	if (!zhenwu_device_alive(zdev))
+		return -ENODEV;
+	if (hwmon->values.time_ns && now - hwmon->values.time_ns < ZHENWU_HWMON_KEEP_NS)
+		return 0;
+	/* A card that sleeps is not woken up to be looked at: what it said last. */
+	if (!zhenwu_pm_peek(zdev))
+		return hwmon->values.time_ns ? 0 : -ENODATA;
+	ret = zhenwu_hwmon_sample_locked(zdev, now);
+	zhenwu_pm_unpeek(zdev);
+	return ret;
+}
+
+/**
+ * zhenwu_hwmon_sleep() - the device goes to sleep: want no more samples
+ * @zdev: device that is still awake
+ */
+void zhenwu_hwmon_sleep(struct zhenwu_device *zdev)
+{
+	mutex_lock(&zdev->hwmon.lock);
+	zhenwu_telemetry_want(zdev, &zdev->hwmon.wish, 0);
+	mutex_unlock(&zdev->hwmon.lock);
 }
 
 static void zhenwu_hwmon_idle_work(struct work_struct *work)

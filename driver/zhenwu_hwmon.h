@@ -32,5 +32,6 @@ struct zhenwu_hwmon {
 
 void zhenwu_hwmon_init(struct zhenwu_device *zdev);
 void zhenwu_hwmon_fini(struct zhenwu_device *zdev);
+void zhenwu_hwmon_sleep(struct zhenwu_device *zdev);
 
 #endif /* __ZHENWU_HWMON_H__ */

@@ -138,6 +138,8 @@ void zhenwu_job_push(struct zhenwu_job *job)
 	unsigned long flags;
 
 	atomic_inc(&queue->jobs);
+	/* SUBMIT keeps the device awake, from here on the job does. */
+	zhenwu_pm_get_awake(queue->zdev);
 	zhenwu_gate_arm(&job->gate);
 
 	spin_lock_irqsave(&queue->lock, flags);
@@ -258,6 +260,7 @@ static void zhenwu_sched_free_job(struct drm_sched_job *base)
 
 	drm_sched_job_cleanup(base);
 	zhenwu_job_destroy(job);
+	zhenwu_pm_put(queue->zdev);
 	if (atomic_dec_and_test(&queue->jobs))
 		wake_up_all(&queue->idle);
 	zhenwu_queue_put(queue);

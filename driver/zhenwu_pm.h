@@ -4,6 +4,7 @@
 
 #include <linux/notifier.h>
 #include <linux/pm.h>
+#include <linux/types.h>
 
 struct zhenwu_device;
 
@@ -17,6 +18,14 @@ struct zhenwu_pm {
 
 int zhenwu_pm_init(struct zhenwu_device *zdev);
 void zhenwu_pm_fini(struct zhenwu_device *zdev);
+void zhenwu_pm_enable(struct zhenwu_device *zdev);
+void zhenwu_pm_disable(struct zhenwu_device *zdev);
+
+int zhenwu_pm_get(struct zhenwu_device *zdev);
+void zhenwu_pm_get_awake(struct zhenwu_device *zdev);
+bool zhenwu_pm_peek(struct zhenwu_device *zdev);
+void zhenwu_pm_unpeek(struct zhenwu_device *zdev);
+void zhenwu_pm_put(struct zhenwu_device *zdev);
 
 extern const struct dev_pm_ops zhenwu_pm_ops;
 

@@ -439,8 +439,11 @@ static void zhenwu_queue_close_work(struct work_struct *work)
 {
 	struct zhenwu_queue *queue = container_of(work, struct zhenwu_queue, close_work);
 	struct zhenwu_device *zdev = queue->zdev;
+	bool awake = !zhenwu_pm_get(zdev);
 
 	zhenwu_queue_close(queue);
+	if (awake)
+		zhenwu_pm_put(zdev);
 	complete_all(&queue->closed_done);
 	drm_dev_put(&zdev->drm);
 	/* The queue keeps the module. */

@@ -151,10 +151,13 @@ static void zhenwu_ras_work(struct work_struct *work)
 	struct zw_msg_event_ecc event;
 	unsigned int n;
 
+	if (zhenwu_pm_get(zdev))
+		return;
 	/* More come only with leave, which is not given in between. */
 	for (n = 0; n < ZHENWU_RAS_EVENTS && zhenwu_ras_next(&zdev->ras, &event); n++)
 		zhenwu_ras_handle(zdev, &event);
 	zhenwu_ras_refill(zdev);
+	zhenwu_pm_put(zdev);
 }
 
 /**

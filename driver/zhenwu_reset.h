@@ -29,7 +29,7 @@ enum zhenwu_state {
 	ZHENWU_STATE_RESETTING,
 	/** @ZHENWU_STATE_FLR: A function level reset is under way: nothing is where it was. */
 	ZHENWU_STATE_FLR,
-	/** @ZHENWU_STATE_SUSPENDED: The system sleeps. */
+	/** @ZHENWU_STATE_SUSPENDED: It sleeps, or the system does. */
 	ZHENWU_STATE_SUSPENDED,
 	/** @ZHENWU_STATE_WEDGED: A reset failed. It does no DMA and never will. */
 	ZHENWU_STATE_WEDGED,

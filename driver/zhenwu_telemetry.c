@@ -426,6 +426,7 @@ void zhenwu_telemetry_release(struct zhenwu_file *zfile)
 		zhenwu_telemetry_set_wish(t, &zfile->telemetry, 0);
 		/* When the device is gone, so are its samples. */
 		zhenwu_telemetry_update(zdev, 0);
+		zhenwu_pm_put(zdev);
 	}
 	mutex_unlock(&t->mutex);
 }
@@ -537,6 +538,11 @@ int zhenwu_ioctl_telemetry_set(struct drm_device *drm, void *data, struct drm_fi
 	ret = zhenwu_telemetry_update(zdev, ZHENWU_IPC_KILLABLE);
 	if (ret)
 		zhenwu_telemetry_set_wish(t, &zfile->telemetry, before);
+	/* Who wants samples keeps the device awake. */
+	if (!before && zfile->telemetry.interval_us)
+		zhenwu_pm_get_awake(zdev);
+	else if (before && !zfile->telemetry.interval_us)
+		zhenwu_pm_put(zdev);
 	mutex_unlock(&t->mutex);
 	return ret;
 }

@@ -106,10 +106,11 @@ static vm_fault_t zhenwu_userq_fault(struct vm_fault *vmf)
 	struct zhenwu_queue *queue = vma->vm_private_data;
 	struct zhenwu_device *zdev = queue->zdev;
 	u64 bell = zdev->regs_phys + ZW_REG_DOORBELL(queue->hw_id);
+	bool awake = !zhenwu_pm_get(zdev);
 	vm_fault_t ret = 0;
 	int idx;
 
-	if (drm_dev_enter(&zdev->drm, &idx)) {
+	if (awake && drm_dev_enter(&zdev->drm, &idx)) {
 		if (zhenwu_aperture_enter(zdev)) {
 			if (!READ_ONCE(queue->userq.revoked) && !READ_ONCE(queue->dead))
 				ret = vmf_insert_pfn(vma, vma->vm_start, bell >> PAGE_SHIFT);
@@ -117,6 +118,8 @@ static vm_fault_t zhenwu_userq_fault(struct vm_fault *vmf)
 		}
 		drm_dev_exit(idx);
 	}
+	if (awake)
+		zhenwu_pm_put(zdev);
 	/* A process that has not heard of it yet must not die of ringing. */
 	if (!ret)
 		ret = vmf_insert_pfn_prot(vma, vma->vm_start, page_to_pfn(queue->userq.dummy),

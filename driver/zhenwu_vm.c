@@ -223,6 +223,8 @@ static void zhenwu_vm_teardown(struct kref *ref)
 	struct zhenwu_vm *vm = container_of(ref, struct zhenwu_vm, users);
 	struct zhenwu_device *zdev = vm->zdev;
 	struct zw_msg_set_vm msg = { .vm = cpu_to_le32(vm->hw_id) };
+	/* Whoever looked at it last may be the last user. */
+	bool awake = !zhenwu_pm_get(zdev);
 	int ret = 0;
 	bool on_hw;
 	u32 session;
@@ -246,6 +248,8 @@ static void zhenwu_vm_teardown(struct kref *ref)
 
 	zhenwu_vm_unmap_all(vm);
 	zhenwu_pt_destroy_root(zdev, vm->root);
+	if (awake)
+		zhenwu_pm_put(zdev);
 	ida_free(&zdev->vm_ids, vm->hw_id);
 	zhenwu_client_uncharge(vm->client, ZHENWU_VMS, 1);
 	drm_gpuvm_put(&vm->base);

@@ -4,6 +4,8 @@
  * for a semaphore, user-mode queues, contents of HBM. The kernel's pm_test stops on the way down, at
  * several places, and goes back up. With ZW_TEST_SLEEP=1 in the environment the machine really goes
  * to sleep, and the alarm of its clock wakes it up.
+ *
+ * And the card alone (runtime PM): it sleeps when nobody uses it, and nobody meets it asleep.
  */
 #include <errno.h>
 #include <limits.h>
@@ -138,6 +140,33 @@ static bool on_9p(void)
 	}
 	endmntent(mounts);
 	return found;
+}
+
+static int power_write(const char *pci, const char *name, const char *text)
+{
+	char path[400];
+
+	snprintf(path, sizeof(path), "%s/power/%s", pci, name);
+	return zw_write_file(path, text);
+}
+
+static bool power_is(const char *pci, const char *name, const char *text)
+{
+	char path[400], buf[64] = "";
+
+	snprintf(path, sizeof(path), "%s/power/%s", pci, name);
+	return !zw_read_file(path, buf, sizeof(buf)) && !strncmp(buf, text, strlen(text));
+}
+
+/* Until it sleeps; false after half a minute. */
+static bool asleep(const char *pci)
+{
+	for (int i = 0; i < 300; i++) {
+		if (power_is(pci, "runtime_status", "suspended"))
+			return true;
+		usleep(100000);
+	}
+	return false;
 }
 
 FIXTURE_SETUP(sleep)
@@ -290,6 +319,33 @@ TEST_F_TIMEOUT(sleep, s3, 480)
 	EXPECT_EQ((float)(ADDS * JOBS), sum(&self->runs, &self->a));
 }
 
+/* A card that sleeps already is woken up for it: what is in HBM has to be saved. */
+TEST_F_TIMEOUT(sleep, asleep_before, 240)
+{
+	const char *really = getenv("ZW_TEST_SLEEP");
+	float *one = self->a.one.ptr;
+	char pci[300];
+
+	ASSERT_EQ(0, zw_pci_path(pci, sizeof(pci)));
+	one[5] = 5.0f;
+	ASSERT_EQ(0, power_write(pci, "control", "auto"));
+	EXPECT_TRUE(asleep(pci));
+	if (really && !strcmp(really, "1")) {
+		ASSERT_EQ(0, zw_write_file("/sys/power/mem_sleep", "deep"));
+		ASSERT_EQ(0, zw_write_file(ALARM, "0"));
+		ASSERT_EQ(0, zw_write_file(ALARM, "+10"));
+	} else if (zw_write_file("/sys/power/pm_test", "core")) {
+		SKIP(return, "no pm_test");
+	}
+	EXPECT_EQ(0, zw_write_file("/sys/power/state", "mem"));
+	EXPECT_EQ(5.0f, one[5]);
+	EXPECT_EQ(1.0f, one[6]);
+	EXPECT_TRUE(zw_client_works(&self->runs));
+	EXPECT_TRUE(zw_userq_works(&self->user));
+	EXPECT_TRUE(asleep(pci));
+	EXPECT_EQ(0, power_write(pci, "control", "on"));
+}
+
 /* More in HBM than there is memory for: the system stays awake, and nothing is lost. */
 TEST_F_TIMEOUT(sleep, refused_without_memory, 240)
 {
@@ -310,6 +366,173 @@ TEST_F_TIMEOUT(sleep, refused_without_memory, 240)
 	ASSERT_EQ(0, zw_bo_close(self->runs.fd, bo));
 	EXPECT_EQ(0, zw_write_file("/sys/power/state", "mem"));
 	EXPECT_EQ((float)(ADDS * JOBS), sum(&self->runs, &self->a));
+}
+
+/* -- the card alone --------------------------------------------------------------------------- */
+
+FIXTURE(alone)
+{
+	char pci[300], was[16], delay[32];
+	struct zw_client c;
+};
+
+FIXTURE_SETUP(alone)
+{
+	char path[400];
+
+	if (!zw_client_open(&self->c)) {
+		if (self->c.fd < 0)
+			SKIP(return, KSFT_SKIP_NO_DEVICE);
+		ASSERT_TRUE(false) TH_LOG("cannot make a client");
+	}
+	if (geteuid() != 0)
+		SKIP(return, "needs root");
+	ASSERT_EQ(0, zw_pci_path(self->pci, sizeof(self->pci)));
+	snprintf(path, sizeof(path), "%s/power/control", self->pci);
+	ASSERT_EQ(0, zw_read_file(path, self->was, sizeof(self->was)));
+	snprintf(path, sizeof(path), "%s/power/autosuspend_delay_ms", self->pci);
+	ASSERT_EQ(0, zw_read_file(path, self->delay, sizeof(self->delay)));
+	ASSERT_EQ(0, power_write(self->pci, "autosuspend_delay_ms", "300"));
+	ASSERT_EQ(0, power_write(self->pci, "control", "auto"));
+}
+
+FIXTURE_TEARDOWN(alone)
+{
+	if (self->was[0])
+		power_write(self->pci, "control", self->was);
+	if (self->delay[0])
+		power_write(self->pci, "autosuspend_delay_ms", self->delay);
+	zw_client_close(&self->c);
+}
+
+/* It sleeps with clients that do nothing, as long as user space wants it to. */
+TEST_F_TIMEOUT(alone, sleeps_when_idle, 240)
+{
+	char path[400], health[32];
+
+	ASSERT_TRUE(asleep(self->pci));
+	snprintf(path, sizeof(path), "%s/health", self->pci);
+	ASSERT_EQ(0, zw_read_file(path, health, sizeof(health)));
+	EXPECT_EQ(0, strncmp(health, "suspended", 9));
+	EXPECT_TRUE(power_is(self->pci, "runtime_status", "suspended"));
+	ASSERT_EQ(0, power_write(self->pci, "control", "on"));
+	EXPECT_TRUE(power_is(self->pci, "runtime_status", "active"));
+	usleep(2000000);
+	EXPECT_TRUE(power_is(self->pci, "runtime_status", "active"));
+	ASSERT_EQ(0, power_write(self->pci, "control", "auto"));
+	EXPECT_TRUE(asleep(self->pci));
+}
+
+/* Whatever a client does, it does with a card that is awake. */
+TEST_F_TIMEOUT(alone, wakes_up_for_all, 480)
+{
+	struct drm_zhenwu_dev_counters counters = {0};
+	struct drm_zhenwu_dev_query q = {
+		.type = DRM_ZHENWU_DEV_QUERY_COUNTERS,
+		.size = sizeof(counters),
+		.pointer = (uintptr_t)&counters,
+	};
+	uint32_t resets = zw_reset_count(&self->c), queue;
+	struct zw_buf hbm;
+	struct zw_userq u;
+
+	ASSERT_TRUE(zw_buf(self->c.fd, self->c.vm, MIB,
+			   DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_CPU_VISIBLE, 64 * MIB, &hbm));
+	*(volatile uint32_t *)hbm.ptr = 0x5eed;
+	ASSERT_TRUE(zw_userq_open(&u, 0));
+	ASSERT_TRUE(zw_userq_works(&u));
+	for (int i = 0; i < 3; i++) {
+		/* A job. */
+		ASSERT_TRUE(asleep(self->pci));
+		EXPECT_TRUE(zw_client_works(&self->c));
+		/* HBM, through a mapping that was there before. */
+		ASSERT_TRUE(asleep(self->pci));
+		EXPECT_EQ(0x5eed + i, *(volatile uint32_t *)hbm.ptr);
+		*(volatile uint32_t *)hbm.ptr = 0x5eed + i + 1;
+		/* A doorbell. */
+		ASSERT_TRUE(asleep(self->pci));
+		EXPECT_TRUE(zw_userq_works(&u));
+		/* Registers. */
+		ASSERT_TRUE(asleep(self->pci));
+		EXPECT_EQ(0, zw_ioctl(self->c.fd, DRM_IOCTL_ZHENWU_DEV_QUERY, &q));
+		EXPECT_NE(UINT64_MAX, counters.jobs);
+		EXPECT_LT(0, counters.jobs);
+		/* The firmware. */
+		ASSERT_TRUE(asleep(self->pci));
+		queue = zw_queue(self->c.fd, self->c.vm);
+		EXPECT_NE(0, queue);
+		ASSERT_TRUE(asleep(self->pci));
+		EXPECT_EQ(0, zw_queue_destroy(self->c.fd, queue));
+		ASSERT_TRUE(asleep(self->pci));
+		EXPECT_TRUE(zw_fresh_client_works(1));
+	}
+	/* A file that is closed, with all that is in it. */
+	ASSERT_TRUE(asleep(self->pci));
+	zw_userq_close(&u);
+	EXPECT_EQ(resets, zw_reset_count(&self->c));
+}
+
+/* Work keeps it awake, whoever gave it. */
+TEST_F_TIMEOUT(alone, awake_while_it_works, 240)
+{
+	uint32_t pos = 0;
+	struct zw_userq u;
+
+	ASSERT_EQ(0, zw_client_submit_stuck(&self->c));
+	usleep(3000000);
+	EXPECT_TRUE(power_is(self->pci, "runtime_status", "active"));
+	*(volatile uint64_t *)((char *)self->c.cmd.ptr + 61440) = 1;
+	EXPECT_EQ(1, zw_fence_status_wait(self->c.fd, self->c.timeline, 1, LONG_WAIT_NS));
+	ASSERT_TRUE(asleep(self->pci));
+
+	ASSERT_TRUE(zw_userq_open(&u, 0));
+	zw_put_sem(zw_userq_at(&u, 0), &pos, ZW_OP_SEM_WAIT, zw_userq_va(&u, 8192), 1);
+	zw_userq_put(&u, zw_userq_va(&u, 0), pos, 0, 0);
+	zw_userq_ring(&u);
+	usleep(3000000);
+	EXPECT_TRUE(power_is(self->pci, "runtime_status", "active"));
+	*(volatile uint64_t *)zw_userq_at(&u, 8192) = 1;
+	EXPECT_TRUE(zw_userq_poll(&u, 1));
+	EXPECT_TRUE(asleep(self->pci));
+	zw_userq_close(&u);
+}
+
+/* Who reads sensors neither wakes it up nor keeps it awake; who wants samples does. */
+TEST_F_TIMEOUT(alone, sensors, 240)
+{
+	struct drm_zhenwu_telemetry_set set = {.interval_us = 100000};
+	char path[600], name[300], value[32];
+	FILE *list;
+
+	snprintf(path, sizeof(path), "ls -d %s/hwmon/hwmon*", self->pci);
+	list = popen(path, "r");
+	ASSERT_NE(NULL, list);
+	if (!fgets(name, sizeof(name), list)) {
+		pclose(list);
+		SKIP(return, "no sensors");
+	}
+	pclose(list);
+	name[strcspn(name, "\n")] = 0;
+	snprintf(path, sizeof(path), "%s/temp1_input", name);
+	ASSERT_EQ(0, power_write(self->pci, "control", "on"));
+	EXPECT_EQ(0, zw_read_file(path, value, sizeof(value)));
+	ASSERT_EQ(0, power_write(self->pci, "control", "auto"));
+	/* Looked at all the time, it falls asleep, and stays so. */
+	for (int i = 0; i < 100 && !power_is(self->pci, "runtime_status", "suspended"); i++) {
+		EXPECT_EQ(0, zw_read_file(path, value, sizeof(value)));
+		usleep(200000);
+	}
+	for (int i = 0; i < 10; i++) {
+		EXPECT_EQ(0, zw_read_file(path, value, sizeof(value)));
+		EXPECT_TRUE(power_is(self->pci, "runtime_status", "suspended"));
+		usleep(200000);
+	}
+	ASSERT_EQ(0, zw_ioctl(self->c.fd, DRM_IOCTL_ZHENWU_TELEMETRY_SET, &set));
+	usleep(2000000);
+	EXPECT_TRUE(power_is(self->pci, "runtime_status", "active"));
+	set.interval_us = 0;
+	ASSERT_EQ(0, zw_ioctl(self->c.fd, DRM_IOCTL_ZHENWU_TELEMETRY_SET, &set));
+	EXPECT_TRUE(asleep(self->pci));
 }
 
 TEST_HARNESS_MAIN
