@@ -24,7 +24,7 @@
 #include "zhenwu/zw_soc.h"
 
 #define FW_VERSION         ZW_FW_VERSION(2, 4, 0)
-#define FW_MIN_MINOR       7 /* least ABI minor of a device it runs on: PERF_HELD, ZW_SOC_JOB_CONTINUE */
+#define FW_MIN_MINOR       7       /* least ABI minor of a device it runs on: that of its own build */
 #define FW_CAPS            0       /* what it needs of the device */
 #define FW_TIME_SLICE_US   2000u   /* round robin among queues of one priority */
 #define FW_BLOCKED_POLL_US 200u    /* how often a job that waits for a semaphore is tried again */

@@ -58,7 +58,7 @@ typedef uint8_t zw_u8;
  *		ZW_MSG_TELEMETRY
  *	2.6	errors of HBM: ZW_SOC_IRQ_ECC; ZW_MSG_EVENTS, ZW_MSG_EVENT_ECC
  *	2.7	records of single packets: ZW_MSG_PERF, ZW_MSG_SETTLE, zw_queue_desc.owner
- *	2.7	queues that outlive a reset: answer of ZW_MSG_SUSPEND_QUEUE, zw_queue_desc.completed and
+ *		queues that outlive a reset: answer of ZW_MSG_SUSPEND_QUEUE, zw_queue_desc.completed and
  *		resume_offset
  */
 #define ZW_ABI_MAJOR            2
