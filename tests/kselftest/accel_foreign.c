@@ -78,6 +78,7 @@ TEST_F(foreign, ids)
 						  .flags = DRM_ZHENWU_SYNC_OP_SIGNAL};
 		struct drm_zhenwu_job job = {0};
 		struct drm_zhenwu_job foreign_sync = {.syncs = DRM_ZHENWU_OBJ_ARRAY(1, &sync)};
+		struct drm_zhenwu_queue_perf perf;
 		uint64_t word = 0;
 
 		REFUSED(drm_zhenwu_vm_destroy, DRM_IOCTL_ZHENWU_VM_DESTROY, ENOENT,
@@ -107,6 +108,9 @@ TEST_F(foreign, ids)
 			.queue_id = theirs->queue[i]);
 		REFUSED(drm_zhenwu_queue_get_state, DRM_IOCTL_ZHENWU_QUEUE_GET_STATE, ENOENT,
 			.queue_id = theirs->queue[i]);
+		REFUSED(drm_zhenwu_dev_query, DRM_IOCTL_ZHENWU_DEV_QUERY, ENOENT,
+			.type = DRM_ZHENWU_DEV_QUERY_PERF, .size = sizeof(perf),
+			.pointer = (uintptr_t)&perf, .object_id = theirs->queue[i]);
 		REFUSED(drm_zhenwu_submit, DRM_IOCTL_ZHENWU_SUBMIT, ENOENT,
 			.queue_id = theirs->queue[i], .jobs = DRM_ZHENWU_OBJ_ARRAY(1, &job));
 		REFUSED(drm_zhenwu_submit, DRM_IOCTL_ZHENWU_SUBMIT, ENOENT,
