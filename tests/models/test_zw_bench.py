@@ -67,8 +67,6 @@ def trace():
         idle = power[0]["args"]["W"] * power[-1]["ts"] * 1e6
         ok(energy and abs(area - idle - energy) < 1e-6 * area, "--trace: what is under the power is the energy",
            f"{area - idle} {energy}")
-        p = run("--device", "drm", "-m", TINY, "--trace", path)
-        ok(p.returncode == 1 and b"traces are of sim" in p.stderr, "--trace: drm is refused by name", p.stderr)
         p = run("--device", "sim", "-m", TINY, "-p", "8", "-n", "0", "-r", "1", "--trace", "/dev/full")
         ok(p.returncode == 1 and p.stderr.count(b"\n") == 1 and b"No space left" in p.stderr, "--trace: a full disk",
            p.stderr)

@@ -242,8 +242,6 @@ def errors():
             text = p.stderr.decode()
             ok(p.returncode == 1 and text.startswith("zw-run: ") and text.count("\n") == 1 and why in text,
                f"{path}: one line, status 1", f"{p.returncode} {text}")
-        p = run(tmp, os.path.join(tmp, "t"), "--device", "drm")
-        ok(p.returncode == 1 and "traces are of sim" in p.stderr.decode(), "drm is refused by name", p.stderr.decode())
 
 
 forms()
