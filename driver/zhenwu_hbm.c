@@ -387,3 +387,7 @@ u64 zhenwu_hbm_free_bytes(struct zhenwu_device *zdev)
 	mutex_unlock(&hbm->lock);
 	return bytes;
 }
+
+#ifdef ZHENWU_KUNIT
+#include "tests/zhenwu_hbm_test.c"
+#endif

@@ -535,3 +535,7 @@ int zhenwu_ipc_request_boot(struct zhenwu_device *zdev, enum zw_msg_type type, c
 	return zhenwu_ipc_exchange(zdev, READ_ONCE(zdev->ipc.session), ZHENWU_IPC_NOWAIT, type,
 				   payload, len, reply, reply_len);
 }
+
+#ifdef ZHENWU_KUNIT
+#include "tests/zhenwu_ipc_test.c"
+#endif

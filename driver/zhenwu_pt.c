@@ -573,3 +573,7 @@ void zhenwu_pt_free_zombies(struct zhenwu_device *zdev, struct list_head *zombie
 		cond_resched();
 	}
 }
+
+#ifdef ZHENWU_KUNIT
+#include "tests/zhenwu_pt_test.c"
+#endif

@@ -342,3 +342,7 @@ int zhenwu_queue_kill(struct zhenwu_queue *queue)
 	mutex_unlock(&queue->destroy_lock);
 	return ret;
 }
+
+#ifdef ZHENWU_KUNIT
+#include "tests/zhenwu_queue_test.c"
+#endif
