@@ -5,8 +5,9 @@
  *
  * Samples are taken while somebody reads, and for a while after that: a monitor that looks every
  * few seconds finds them there. A value is at most two seconds old; when none comes, as in a reset,
- * there is none: -ENODATA. And it changes at most once per second, however often the device is
- * sampled for others: everybody may read sensors, what exactly others do is for CAP_PERFMON.
+ * there is none: -ENODATA. Only a card that sleeps is not woken up: it shows the last one there
+ * was. And a value changes at most once per second, however often the device is sampled for others:
+ * everybody may read sensors, what exactly others do is for CAP_PERFMON.
  */
 
 #include <linux/err.h>

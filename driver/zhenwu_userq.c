@@ -227,9 +227,12 @@ void zhenwu_userq_note(struct zhenwu_queue *queue, const struct zw_msg_queue_inf
 	unsigned long flags;
 
 	spin_lock_irqsave(&queue->lock, flags);
-	/* The firmware has 32 bits of numbers that only grow. */
-	queue->completed += completed - lower_32_bits(queue->completed);
-	queue->seqno += fetched - lower_32_bits(queue->seqno);
+	/*
+	 * The firmware has 32 bits of numbers that only grow. What it said before what was noted
+	 * last, to who asked at the same time, is no news.
+	 */
+	queue->completed += max((s32)(completed - lower_32_bits(queue->completed)), 0);
+	queue->seqno += max((s32)(fetched - lower_32_bits(queue->seqno)), 0);
 	if (le32_to_cpu(info->state) == ZW_QUEUE_ERROR) {
 		if (!queue->error.state) {
 			u32 behind = completed - le32_to_cpu(info->failed);
