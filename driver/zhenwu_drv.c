@@ -313,6 +313,7 @@ static bool zhenwu_ioctl_wakes(unsigned int cmd)
 	case DRM_ZHENWU_BO_WAIT:
 	case DRM_ZHENWU_QUEUE_WAIT:
 	case DRM_ZHENWU_TELEMETRY_READ:
+	case DRM_ZHENWU_PERF_READ:
 		return false;
 	default:
 		return true;

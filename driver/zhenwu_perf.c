@@ -38,6 +38,7 @@
 #include "zhenwu_drv.h"
 #include "zhenwu_ipc.h"
 #include "zhenwu_perf.h"
+#include "zhenwu_pm.h"
 #include "zhenwu_queue.h"
 
 #define ZHENWU_PERF_SLOTS	1024
@@ -787,6 +788,7 @@ void zhenwu_perf_release(struct zhenwu_file *zfile)
 	/* When the device is gone, so are its records. */
 	if (!--perf->num_streams)
 		zhenwu_perf_want(zdev, false, 0);
+	zhenwu_pm_put(zdev);
 	mutex_unlock(&perf->mutex);
 	zhenwu_perf_stream_close(stream);
 }
@@ -815,6 +817,8 @@ static int zhenwu_perf_open_locked(struct zhenwu_device *zdev, struct zhenwu_fil
 		return ret;
 	}
 	perf->num_streams++;
+	/* Who wants records keeps the device awake: they come when they are ready. */
+	zhenwu_pm_get_awake(zdev);
 	spin_lock(&perf->lock);
 	list_add_tail(&stream->node, &perf->streams);
 	spin_unlock(&perf->lock);

@@ -454,6 +454,38 @@ TEST_F(perf, user_queue)
 	zw_userq_close(&u);
 }
 
+/* The card does not sleep while somebody wants records, which come when they are ready. */
+TEST_F_TIMEOUT(perf, keeps_awake, 120)
+{
+	char control[340], delay[340], status[340], text[32] = "";
+
+	if (geteuid() != 0)
+		SKIP(return, "needs root");
+	snprintf(control, sizeof(control), "%s/power/control", self->pci);
+	snprintf(delay, sizeof(delay), "%s/power/autosuspend_delay_ms", self->pci);
+	snprintf(status, sizeof(status), "%s/power/runtime_status", self->pci);
+	ASSERT_EQ(0, zw_write_file(delay, "100"));
+	ASSERT_EQ(0, zw_write_file(control, "auto"));
+	for (int i = 0; i < 3; i++) {
+		ASSERT_EQ(0, run(&self->c, 2));
+		sleep(1);
+		EXPECT_EQ(0, zw_read_file(status, text, sizeof(text)));
+		EXPECT_EQ(0, strncmp(text, "active", 6)) TH_LOG("%s", text);
+	}
+	ASSERT_EQ(0, read_all(&self->r));
+	EXPECT_EQ(3 * 6, self->r.n);
+	zw_client_close(&self->c);
+	self->c.cmd.ptr = NULL;
+	for (int i = 0; i < 300 && strncmp(text, "suspended", 9); i++) {
+		usleep(100000);
+		EXPECT_EQ(0, zw_read_file(status, text, sizeof(text)));
+	}
+	EXPECT_EQ(0, strncmp(text, "suspended", 9)) TH_LOG("%s", text);
+	ASSERT_EQ(0, zw_write_file(control, "on"));
+	ASSERT_EQ(0, zw_write_file(delay, "2000"));
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
+}
+
 /* Records go on after a reset; what was not final then is missing, and nothing hangs. */
 TEST_F_TIMEOUT(perf, reset, 240)
 {

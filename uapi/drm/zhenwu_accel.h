@@ -985,7 +985,9 @@ struct drm_zhenwu_telemetry_read {
  * queue, of whichever client, holds up the records of others for some thousand packets.
  * DRM_ZHENWU_PERF_READ_SETTLE does not wait for queues that have no job.
  *
- * A device reset ends all queues; what was not final then is in no record. The stream goes on.
+ * A device reset ends all queues; what was not final then is in no record. The stream goes on, and
+ * so it does over system sleep, where queues live on: the device's clock begins anew then, and so
+ * do sums. A device with a stream does not sleep by itself.
  */
 
 /** DRM_ZHENWU_PERF_MIN_RECORDS - fewest records that a stream keeps. */
