@@ -140,15 +140,20 @@ static void attend_head(const struct fixture *f, const double *q, const double *
 {
 	const struct shape *s = &f->s;
 	double p[MAX_N], top = -INFINITY, sum = 0, scale = sqrt(s->d);
-	uint32_t d = s->d;
+	uint32_t d = s->d, turned_to = UINT32_MAX;
+	double turned[MAX_Q];
 
 	if (s->original && s->context > s->original)
 		scale /= pow(0.1 * log((double)s->context / s->original) + 1, 2);
 	for (uint32_t t = 0; t <= pos; t++) {
-		double turned[MAX_Q];
+		uint32_t place = query_place(s, pos, t);
 
-		memcpy(turned, q, d * sizeof(*turned));
-		rope(f, turned, query_place(s, pos, t));
+		/* For most keys it is the place that it was for the one before. */
+		if (place != turned_to) {
+			memcpy(turned, q, d * sizeof(*turned));
+			rope(f, turned, place);
+			turned_to = place;
+		}
 		p[t] = 0;
 		for (uint32_t j = 0; j < d; j++)
 			p[t] += turned[j] * ks[t * step + j];
