@@ -4,6 +4,7 @@
  */
 
 #include <linux/device.h>
+#include <linux/pm_runtime.h>
 #include <linux/vmalloc.h>
 
 #include <drm/drm_drv.h>
@@ -33,6 +34,10 @@ static int zhenwu_kunit_make(struct zhenwu_kunit *k)
 		k->parent = NULL;
 		return ret;
 	}
+	/* Awake whenever somebody asks for it. */
+	pm_runtime_no_callbacks(k->parent);
+	pm_runtime_set_active(k->parent);
+	pm_runtime_enable(k->parent);
 	zdev = devm_drm_dev_alloc(k->parent, &zhenwu_kunit_driver, struct zhenwu_device, drm);
 	if (IS_ERR(zdev))
 		return PTR_ERR(zdev);
@@ -82,8 +87,10 @@ void zhenwu_kunit_exit(struct kunit *test)
 	if (k->zdev)
 		zhenwu_hbm_stop(k->zdev);
 	/* The device goes with it. */
-	if (k->parent)
+	if (k->parent) {
+		pm_runtime_disable(k->parent);
 		root_device_unregister(k->parent);
+	}
 	vfree(k->regs);
 	vfree(k->aperture);
 }
