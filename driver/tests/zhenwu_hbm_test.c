@@ -3,6 +3,7 @@
  * Ranges of HBM: what is given out, to whom, and what never again.
  */
 
+#include "../zhenwu_copy.h"
 #include "zhenwu_kunit.h"
 
 static u64 zhenwu_hbm_test_bytes(struct kunit *test, struct list_head *blocks)
@@ -47,7 +48,7 @@ static void zhenwu_hbm_test_take_all(struct kunit *test, struct list_head *block
 			;
 }
 
-/* All of it can be had, but the first page and what is kept for tables, and comes back. */
+/* All of it can be had, but the first pages and what is kept for tables, and comes back. */
 static void zhenwu_hbm_test_all(struct kunit *test)
 {
 	struct zhenwu_kunit *k = test->priv;
@@ -56,11 +57,11 @@ static void zhenwu_hbm_test_all(struct kunit *test)
 	u64 room = zhenwu_hbm_free_bytes(k->zdev);
 	LIST_HEAD(all);
 
-	KUNIT_EXPECT_EQ(test, room, ZHENWU_KUNIT_HBM - SZ_4K - tables);
+	KUNIT_EXPECT_EQ(test, room, ZHENWU_KUNIT_HBM - ZHENWU_COPY_HBM_BYTES - tables);
 	zhenwu_hbm_test_take_all(test, &all);
 	KUNIT_EXPECT_EQ(test, zhenwu_hbm_test_bytes(test, &all), room);
 	KUNIT_EXPECT_EQ(test, zhenwu_hbm_free_bytes(k->zdev), 0ull);
-	KUNIT_EXPECT_FALSE(test, zhenwu_hbm_test_has(test, &all, 0, SZ_4K));
+	KUNIT_EXPECT_FALSE(test, zhenwu_hbm_test_has(test, &all, 0, ZHENWU_COPY_HBM_BYTES));
 	KUNIT_EXPECT_FALSE(test, zhenwu_hbm_test_has(test, &all, hbm->tables.base,
 						     hbm->tables.base + tables));
 	zhenwu_hbm_free_clean(k->zdev, &all);
@@ -86,8 +87,9 @@ static void zhenwu_hbm_test_places(struct kunit *test)
 		;
 	KUNIT_EXPECT_FALSE(test, zhenwu_hbm_test_has(test, &visible, ZHENWU_KUNIT_APERTURE,
 						     ZHENWU_KUNIT_HBM));
-	/* The part of 64 KiB that the first page is in, and the tables, are missing. */
-	bytes = ZHENWU_KUNIT_APERTURE - SZ_64K - k->zdev->hbm.tables.count * (u64)SZ_4K;
+	/* The first pages and the tables are missing. */
+	bytes = ZHENWU_KUNIT_APERTURE - ZHENWU_COPY_HBM_BYTES -
+		k->zdev->hbm.tables.count * (u64)SZ_4K;
 	KUNIT_EXPECT_EQ(test, zhenwu_hbm_test_bytes(test, &visible), bytes);
 	zhenwu_hbm_free_clean(k->zdev, &any);
 	zhenwu_hbm_free_clean(k->zdev, &visible);
