@@ -26,6 +26,7 @@
 
 #include "zhenwu/zw_types.h"
 #include "zw_bf16.h"
+#include "zw_f16.h"
 #include "zw_kernels.h"
 #include "zw_simd.h"
 
@@ -336,28 +337,99 @@ static int gemm_run(struct ctx *ctx, void *arg)
 	return zw_k_gemm(arg, ctx->pool);
 }
 
+/* What W is: a type of activations, or as checkpoints have it. */
+struct weights {
+	const char *name;
+	uint32_t dtype, bits;
+	uint32_t scale, rows, group; /* type and block of scales; group 0: a row is one */
+	bool zero;                   /* zero points of U8 */
+};
+
+static const struct weights bf16 = {"bf16", ZW_DTYPE_BF16, 16, 0, 0, 0, false};
+static const struct weights f32 = {"f32", ZW_DTYPE_F32, 32, 0, 0, 0, false};
+static const struct weights quantised[] = {
+	{"int8", ZW_DTYPE_I8, 8, ZW_DTYPE_F32, 1, 0, false},
+	{"fp8", ZW_DTYPE_F8E4M3, 8, ZW_DTYPE_F32, 128, 128, false},
+	{"int4", ZW_DTYPE_U4, 4, ZW_DTYPE_F16, 1, 128, true},
+	{"mxfp4", ZW_DTYPE_F4E2M1, 4, ZW_DTYPE_E8M0, 1, 32, false},
+};
+
+/* Any bytes; of F8E4M3 none that is no number. */
+static void *random_bytes(const struct weights *w, size_t count)
+{
+	uint8_t *mem = allocate(count);
+	uint32_t x = 54321;
+
+	for (size_t i = 0; i < count; i++) {
+		x = x * 1664525u + 1013904223u;
+		mem[i] = (uint8_t)(x >> 24);
+		if (w->dtype == ZW_DTYPE_F8E4M3 && (mem[i] & 127) == 127)
+			mem[i]--;
+	}
+	return mem;
+}
+
+/* Scales between 2^-10 and 2^-9 or, where they are powers of two, one of these. */
+static void *random_scales(uint32_t dtype, size_t count)
+{
+	uint8_t *mem = allocate(count * 4);
+
+	for (size_t i = 0; i < count; i++) {
+		float f = 0x1p-10f * (1.0f + (float)(i % 61) / 64.0f);
+
+		if (dtype == ZW_DTYPE_E8M0)
+			mem[i] = (uint8_t)(127 - 10 + i % 2);
+		else if (dtype == ZW_DTYPE_F16)
+			((uint16_t *)(void *)mem)[i] = zw_f16_from_f32(f);
+		else
+			((float *)(void *)mem)[i] = f;
+	}
+	return mem;
+}
+
 /* One product; few rows of A are a matter of reading W. */
 static void bench_product(struct ctx *ctx, const char *name, uint32_t m, uint32_t n, uint32_t k,
-			  uint32_t dtype)
+			  const struct weights *w)
 {
+	const uint32_t dtype = w->dtype == ZW_DTYPE_F32 ? ZW_DTYPE_F32 : ZW_DTYPE_BF16;
+	const uint32_t group = w->group ? w->group : k, groups = (k + group - 1) / group;
 	struct zw_k_gemm_args args = {
 		.m = m,
 		.n = n,
 		.k = k,
 		.a = {.ptr = random_matrix(dtype, (size_t)m * k), .dtype = dtype, .ld = k},
-		.w = {.ptr = random_matrix(dtype, (size_t)n * k), .dtype = dtype, .ld = k},
+		.w = {.ptr = w->scale ? random_bytes(w, (size_t)n * k * w->bits / 8)
+				      : random_matrix(dtype, (size_t)n * k),
+		      .dtype = w->dtype,
+		      .ld = k},
 		.c = {.ptr = random_matrix(dtype, (size_t)m * n), .dtype = dtype, .ld = n},
 	};
 	struct load load = {
 		.run = gemm_run,
 		.arg = &args,
 		.flops = 2.0 * m * n * k,
-		.bytes = (dtype == ZW_DTYPE_F32 ? 4.0 : 2.0) * n * k,
+		.bytes = w->bits / 8.0 * n * k,
 	};
 
+	if (w->scale)
+		args.quant.scale = (struct zw_k_scales){
+			.ptr = random_scales(w->scale, (size_t)n * groups),
+			.ld = groups,
+			.dtype = w->scale,
+			.rows = w->rows,
+			.group = group,
+		};
+	if (w->zero) {
+		args.quant.zero = args.quant.scale;
+		args.quant.zero.dtype = ZW_DTYPE_U8;
+		args.quant.zero.ptr = allocate((size_t)n * groups);
+		memset((void *)args.quant.zero.ptr, 8, (size_t)n * groups);
+	}
 	measure(ctx, name, &load, m == 1);
 	free((void *)args.a.ptr);
 	free((void *)args.w.ptr);
+	free((void *)args.quant.scale.ptr);
+	free((void *)args.quant.zero.ptr);
 	free(args.c.ptr);
 }
 
@@ -611,15 +683,21 @@ static void bench_all(struct ctx *ctx)
 	char name[64];
 
 	static const struct {
-		uint32_t m, n, k, dtype;
+		uint32_t m, n, k;
+		const struct weights *w;
 	} products[] = {
-		{1024, 1024, 1024, ZW_DTYPE_BF16}, {1024, 1024, 1024, ZW_DTYPE_F32},
-		{512, 3072, 1024, ZW_DTYPE_BF16},  {512, 1024, 3072, ZW_DTYPE_BF16},
-		{128, 3072, 1024, ZW_DTYPE_BF16},  {32, 3072, 1024, ZW_DTYPE_BF16},
-		{16, 16384, 1024, ZW_DTYPE_BF16},  {8, 16384, 1024, ZW_DTYPE_BF16},
-		{4, 16384, 1024, ZW_DTYPE_BF16},   {2, 16384, 1024, ZW_DTYPE_BF16},
-		{8, 8192, 8192, ZW_DTYPE_BF16},    {1, 8192, 8192, ZW_DTYPE_BF16},
-		{1, 8192, 8192, ZW_DTYPE_F32},     {1, 65536, 1024, ZW_DTYPE_BF16},
+		{1024, 1024, 1024, &bf16}, {1024, 1024, 1024, &f32}, {512, 3072, 1024, &bf16},
+		{512, 1024, 3072, &bf16},  {128, 3072, 1024, &bf16}, {32, 3072, 1024, &bf16},
+		{16, 16384, 1024, &bf16},  {8, 16384, 1024, &bf16},  {4, 16384, 1024, &bf16},
+		{2, 16384, 1024, &bf16},   {8, 4096, 3072, &bf16},   {8, 8192, 8192, &bf16},
+		{1, 8192, 8192, &bf16},    {1, 8192, 8192, &f32},    {1, 65536, 1024, &bf16},
+	};
+	/* Weights as they are, activations not: rows of a few sequences, of a prompt; short and long rows of W. */
+	static const struct {
+		uint32_t m, n, k;
+	} shapes[] = {
+		{1, 16384, 1024}, {2, 16384, 1024},  {4, 16384, 1024},  {8, 16384, 1024},
+		{8, 4096, 3072},  {16, 16384, 1024}, {128, 3072, 1024},
 	};
 	static const struct {
 		uint32_t rows, len, n_q, n_kv, d;
@@ -632,10 +710,19 @@ static void bench_all(struct ctx *ctx)
 		uint32_t m = products[i].m, n = products[i].n, k = products[i].k;
 
 		snprintf(name, sizeof(name), "%s %s %ux%ux%u", m == 1 ? "gemv" : "gemm",
-			 products[i].dtype == ZW_DTYPE_F32 ? "f32" : "bf16", m, n, k);
+			 products[i].w->name, m, n, k);
 		if (wanted(ctx, name))
-			bench_product(ctx, name, m, n, k, products[i].dtype);
+			bench_product(ctx, name, m, n, k, products[i].w);
 	}
+	for (size_t i = 0; i < sizeof(quantised) / sizeof(quantised[0]); i++)
+		for (size_t j = 0; j < sizeof(shapes) / sizeof(shapes[0]); j++) {
+			uint32_t m = shapes[j].m, n = shapes[j].n, k = shapes[j].k;
+
+			snprintf(name, sizeof(name), "%s %s %ux%ux%u", m == 1 ? "gemv" : "gemm",
+				 quantised[i].name, m, n, k);
+			if (wanted(ctx, name))
+				bench_product(ctx, name, m, n, k, &quantised[i]);
+		}
 	bench_all_experts(ctx);
 	for (size_t i = 0; i < sizeof(attentions) / sizeof(attentions[0]); i++) {
 		uint32_t rows = attentions[i].rows, len = attentions[i].len,

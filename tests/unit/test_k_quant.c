@@ -249,7 +249,7 @@ static void test_records(void **state)
 			struct zw_q_row row = zw_q_row_at(&q, prim, (char *)p, 0, 0, BLOCKS * block,
 							  NULL, &phase);
 
-			prim->quant->dequant[q.format](got, &row, phase, q.scale.group,
+			prim->quant->dequant[q.format](got, ZW_LANES, &row, phase, q.scale.group,
 						       (size_t)BLOCKS * block);
 			for (unsigned int i = 0; i < BLOCKS * block; i++)
 				if (memcmp(got + i, want + i, 4))
@@ -285,7 +285,7 @@ static void test_codes(void **state)
 			struct zw_q_row row =
 				zw_q_row_at(&q, prim, (char *)p, 0, 0, codes, s, &phase);
 
-			prim->quant->dequant[q.format](got, &row, phase, 256, codes);
+			prim->quant->dequant[q.format](got, ZW_LANES, &row, phase, 256, codes);
 			for (uint32_t c = 0; c < codes; c++) {
 				float want = code_value(dtype, c);
 

@@ -161,8 +161,10 @@ static void dequantise(struct part *p, uint32_t count)
 			struct zw_q_row v = {.ptr = (const uint8_t *)p->here.value[j] + from,
 					     .scale = p->here.v_scale[j] + h};
 
-			p->job->prim->quant->dequant[kv->format](p->wide + to, &k, 0, kv->d, kv->d);
-			p->job->prim->quant->dequant[kv->format](values + to, &v, 0, kv->d, kv->d);
+			p->job->prim->quant->dequant[kv->format](p->wide + to, ZW_LANES, &k, 0,
+								 kv->d, kv->d);
+			p->job->prim->quant->dequant[kv->format](values + to, ZW_LANES, &v, 0,
+								 kv->d, kv->d);
 		}
 		p->here.key[j] = (const char *)(p->wide + at);
 		p->here.value[j] = (const char *)(values + at);

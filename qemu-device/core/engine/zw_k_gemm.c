@@ -138,7 +138,8 @@ static void ask_some(struct asking *ask, uint32_t lines)
 
 /* A task's memory. */
 struct block {
-	float *a, *w, *out, *lanes, *wide;
+	float *a, *w, *out, *lanes;
+	struct gemm_scales scales;
 	uint32_t m0, n0, rows_m, rows_n;
 	size_t ldo;
 };
@@ -162,7 +163,7 @@ static int hot_strips(const struct gemm_job *job, const struct block *b, uint32_
 
 		if (job->q.used) {
 			zw_gemm_quant_pack(job, b->w + s * pk, b->n0 + j + s, rows, k0, kc,
-					   b->wide);
+					   &b->scales);
 			continue;
 		}
 		w_ptrs(ptrs, job, b->n0 + j + s, rows, k0);
@@ -204,19 +205,20 @@ static int block_task(struct gemm_job *job, uint64_t task, unsigned int slot)
 	uint32_t hot = HOT_W / (uint32_t)(kmax * step_n * sizeof(float) + 1) * step_n;
 	bool cut = job->k > job->block_k;
 	size_t lanes = cut ? groups * strips * zw_tile_lanes(prim) : 0;
-	size_t wide = zw_gemm_quant_floats(job, (uint32_t)kmax);
+	size_t scales = zw_gemm_quant_floats(job, BLOCK_N, (uint32_t)kmax);
 
 	b.rows_m = min_u32(job->task_m, job->m - b.m0);
 	b.rows_n = min_u32(job->task_n, job->n - b.n0);
 	hot = hot < step_n ? step_n : min_u32(hot, (uint32_t)strips * step_n);
 	b.a = zw_pool_scratch(job->pool, slot,
-			      sizeof(float) * ((rows + hot) * kmax + rows * b.ldo + lanes + wide));
+			      sizeof(float) *
+				      ((rows + hot) * kmax + rows * b.ldo + lanes + scales));
 	if (!b.a)
 		return -ENOMEM;
 	b.w = b.a + rows * kmax;
 	b.out = b.w + hot * kmax;
 	b.lanes = b.out + rows * b.ldo;
-	b.wide = b.lanes + lanes;
+	zw_gemm_quant_begin(job, &b.scales, b.n0, b.rows_n, BLOCK_N, b.lanes + lanes);
 
 	for (uint32_t k0 = 0; k0 == 0 || k0 < job->k; k0 += job->block_k) {
 		uint32_t kc = min_u32(job->k - k0, job->block_k);

@@ -86,12 +86,19 @@ int zw_gemm_scaled_task(struct gemm_job *job, uint64_t task, unsigned int slot);
 bool zw_gemm_quant_direct(const struct gemm_job *job);
 uint64_t zw_gemm_quant_plan(struct gemm_job *job, bool small);
 int zw_gemm_quant_task(struct gemm_job *job, uint64_t task, unsigned int slot);
-/*
- * Elements k0 .. k0 + kc of rows of a quantised W, dequantised and packed for a tile. scratch has
- * zw_gemm_quant_floats().
- */
-size_t zw_gemm_quant_floats(const struct gemm_job *job, uint32_t kc);
+/* Scales of rows of a quantised W that become strips: of all of them, or for a piece of one at a time. */
+struct gemm_scales {
+	struct zw_q_scales rows;
+	uint32_t first; /* row of W that rows begin with */
+	bool whole;
+	float *scratch;
+};
+/* Of rows [row, row + rows), of at most `most`; scratch has zw_gemm_quant_floats(), and stays. */
+void zw_gemm_quant_begin(const struct gemm_job *job, struct gemm_scales *s, uint32_t row,
+			 uint32_t rows, uint32_t most, float *scratch);
+size_t zw_gemm_quant_floats(const struct gemm_job *job, uint32_t most, uint32_t kc);
+/* Elements k0 .. k0 + kc of some of these rows, dequantised and packed for a tile. */
 void zw_gemm_quant_pack(const struct gemm_job *job, float *dst, uint32_t row, uint32_t rows,
-			uint32_t k0, uint32_t kc, float *scratch);
+			uint32_t k0, uint32_t kc, const struct gemm_scales *scales);
 
 #endif

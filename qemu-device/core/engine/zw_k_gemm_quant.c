@@ -4,20 +4,21 @@
  *
  * W stands for what its rows are in F32, so every output is the dot product of the specification. For few
  * rows of A, W is dequantised in registers where it meets them; for more, strips of it are
- * dequantised into the first-level cache and packed for the tiles, and meet all rows of a block of A.
+ * dequantised into the first-level cache as the tiles want them, and meet all rows of a block of A.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "zw_k_gemm.h"
 
 /* Bytes of W in a task of direct products. */
-#define TASK_BYTES (256u << 10)
+#define TASK_BYTES  (256u << 10)
 /* Up to so many elements of A, packed: beyond it K is better cut, and a call too long to be cancelled. */
-#define FEW_A      (128u << 10)
+#define FEW_A       (128u << 10)
+/* Floats of scales and zero points that a task has at once: some of the second-level cache. */
+#define MANY_SCALES (64u << 10)
 /* Floats of sums. */
-#define TASK_OUT   (64u << 10)
-/* More rows of A are worth writing W out for; so are these of numbers that zero points and offsets are taken off. */
-#define FEW_M      8u
+#define TASK_OUT    (64u << 10)
 
 static inline uint32_t min_u32(uint32_t a, uint32_t b)
 {
@@ -33,10 +34,7 @@ static const struct zw_q_direct *direct_for(const struct gemm_job *job)
 
 bool zw_gemm_quant_direct(const struct gemm_job *job)
 {
-	enum zw_q_format f = job->q.format;
-	bool offset = f == ZW_Q_I4 || f == ZW_Q_I4Z || f == ZW_Q_U4 || f == ZW_Q_U4Z;
-
-	return job->q.used && job->m <= (offset ? job->prim->quant->direct[1].rows : FEW_M) &&
+	return job->q.used && job->m <= job->prim->quant->direct_most[job->q.format] &&
 	       (uint64_t)job->m * job->k <= FEW_A &&
 	       (job->q.format >= ZW_Q_FIRST_RECORD ||
 		zw_q_direct_group(job->q.scale.group, job->k));
@@ -101,6 +99,7 @@ int zw_gemm_quant_task(struct gemm_job *job, uint64_t task, unsigned int slot)
 		job->packed[slot] = job->first_task + 1;
 	}
 	zw_q_scales_load(&sc, q, job->prim, n0, count, job->k, s);
+	zw_q_scales_prepare(&sc, q, job->prim);
 	/*
 	 * The first rows of A read W from memory, the others find it in a cache. The rows of W taken at a time lie apart,
 	 * so that each is a stream through memory.
@@ -131,28 +130,62 @@ int zw_gemm_quant_task(struct gemm_job *job, uint64_t task, unsigned int slot)
 	return 0;
 }
 
-size_t zw_gemm_quant_floats(const struct gemm_job *job, uint32_t kc)
+/* Whether scales of so many whole rows are few enough to be kept. */
+static bool keeps_scales(const struct gemm_job *job, uint32_t rows)
+{
+	return zw_q_scales_floats(&job->q, rows, job->k) <= MANY_SCALES;
+}
+
+size_t zw_gemm_quant_floats(const struct gemm_job *job, uint32_t most, uint32_t kc)
 {
 	if (!job->q.used)
 		return 0;
-	return job->prim->tile_cols * ZW_PAD((size_t)kc) + zw_q_scale_floats(&job->q, kc);
+	return keeps_scales(job, most) ? zw_q_scales_floats(&job->q, most, job->k)
+				       : zw_q_scale_floats(&job->q, kc);
+}
+
+void zw_gemm_quant_begin(const struct gemm_job *job, struct gemm_scales *s, uint32_t row,
+			 uint32_t rows, uint32_t most, float *scratch)
+{
+	s->scratch = scratch;
+	s->first = row;
+	s->whole = job->q.used && keeps_scales(job, most);
+	if (s->whole)
+		zw_q_scales_load(&s->rows, &job->q, job->prim, row, rows, job->k, scratch);
+}
+
+/* Elements k0 .. k0 + kc of a row; *phase: of the first one in its group. */
+static struct zw_q_row row_at(const struct gemm_job *job, const struct gemm_scales *s, uint32_t row,
+			      uint32_t k0, uint32_t kc, size_t *phase)
+{
+	const char *ptr = zw_k_view_at(&job->w, row, 0);
+	struct zw_q_row w;
+
+	if (!s->whole)
+		return zw_q_row_at(&job->q, job->prim, ptr, row, k0, kc, s->scratch, phase);
+	w = zw_q_scales_row(&s->rows, ptr + zw_q_bytes(&job->q, k0), row - s->first);
+	w.scale += k0 / job->q.scale.group;
+	w.zero += k0 / job->q.scale.group;
+	*phase = k0 % job->q.scale.group;
+	return w;
 }
 
 void zw_gemm_quant_pack(const struct gemm_job *job, float *dst, uint32_t row, uint32_t rows,
-			uint32_t k0, uint32_t kc, float *scratch)
+			uint32_t k0, uint32_t kc, const struct gemm_scales *scales)
 {
-	float *wide = scratch, *scales = scratch + job->prim->tile_cols * ZW_PAD((size_t)kc);
-	const void *ptrs[ZW_TILE_MAX_COLS];
+	const uint32_t cols = job->prim->tile_cols, step = cols * ZW_LANES;
 
-	for (uint32_t i = 0; i < rows; i++) {
+	for (uint32_t i = 0; i < cols; i++, dst += ZW_LANES) {
 		size_t phase;
-		struct zw_q_row w =
-			zw_q_row_at(&job->q, job->prim, zw_k_view_at(&job->w, row + i, 0), row + i,
-				    k0, kc, scales, &phase);
+		struct zw_q_row w;
 
-		job->prim->quant->dequant[job->q.format](wide, &w, phase, job->q.scale.group, kc);
-		ptrs[i] = wide;
-		wide += ZW_PAD((size_t)kc);
+		if (i >= rows) {
+			for (size_t c = 0; c < ZW_PAD((size_t)kc) / ZW_LANES; c++)
+				memset(dst + c * step, 0, ZW_LANES * sizeof(*dst));
+			continue;
+		}
+		w = row_at(job, scales, row + i, k0, kc, &phase);
+		job->prim->quant->dequant[job->q.format](dst, step, &w, phase, job->q.scale.group,
+							 kc);
 	}
-	job->prim->pack[ZW_ST_F32](dst, job->prim->tile_cols, ptrs, rows, kc);
 }

@@ -169,7 +169,8 @@ static int pack_a(const struct scaled *t)
 					.scale = &one};
 				float *wide = t->wide + r * ZW_PAD((size_t)kc);
 
-				prim->quant->dequant[job->a_format](wide, &row, 0, kc, kc);
+				prim->quant->dequant[job->a_format](wide, ZW_LANES, &row, 0, kc,
+								    kc);
 				ptrs[r] = wide;
 			}
 			prim->pack[ZW_ST_F32]((float *)(void *)(to + a_bytes(job, i, kc)),
@@ -234,7 +235,8 @@ static int part_f8(const struct scaled *t, const char *a, uint32_t k0, uint32_t 
 				       k0,
 				.scale = &one};
 
-			prim->quant->dequant[job->q.format](t->wide + c * pk, &row, 0, kc, kc);
+			prim->quant->dequant[job->q.format](t->wide + c * pk, ZW_LANES, &row, 0, kc,
+							    kc);
 			ptrs[c] = t->wide + c * pk;
 		}
 		prim->pack[ZW_ST_F32](t->w, step, ptrs, n, kc);

@@ -65,7 +65,7 @@ static inline void zw_kv_widen_key(const struct zw_kv *kv, const struct zw_prim 
 		return;
 	}
 	row.scale = zw_kv_scale_at(kv, seq, seq->k_scales, pos, head);
-	prim->quant->dequant[kv->format](dst, &row, 0, kv->d, kv->d);
+	prim->quant->dequant[kv->format](dst, ZW_LANES, &row, 0, kv->d, kv->d);
 }
 
 #endif

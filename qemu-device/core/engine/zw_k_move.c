@@ -62,7 +62,8 @@ static int record_row(const struct rows_job *job, char *to, const char *from, fl
 
 		if (zw_pool_cancelled(job->pool))
 			return -ECANCELED;
-		job->prim->quant->dequant[job->q.format](scratch, &row, 0, job->q.scale.group, n);
+		job->prim->quant->dequant[job->q.format](scratch, ZW_LANES, &row, 0,
+							 job->q.scale.group, n);
 		job->prim->narrow[job->dst.st](to + (uint64_t)c * job->dst.size, scratch, n);
 	}
 	return 0;

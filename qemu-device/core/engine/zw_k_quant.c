@@ -129,15 +129,19 @@ static void widen_from(float *dst, const struct zw_prim *prim, const struct zw_k
 	switch (s->dtype) {
 	case ZW_DTYPE_F8E4M3:
 		if (n)
-			prim->quant->dequant[ZW_Q_F8E4M3](dst, &all, 0, n, n);
+			prim->quant->dequant[ZW_Q_F8E4M3](dst, ZW_LANES, &all, 0, n, n);
 		break;
 	case ZW_DTYPE_I8:
 		if (n)
-			prim->quant->dequant[ZW_Q_I8](dst, &all, 0, n, n);
+			prim->quant->dequant[ZW_Q_I8](dst, ZW_LANES, &all, 0, n, n);
 		break;
 	case ZW_DTYPE_E8M0:
-		for (size_t i = 0; i < n; i++)
-			dst[i] = zw_e8m0_to_f32(p[at + i]);
+		for (size_t i = 0; i < n; i++) { /* zw_e8m0_to_f32() without branches */
+			uint32_t x = p[at + i], bits = x ? x << 23 : 1u << 22;
+
+			bits |= x == 255 ? 1u << 22 : 0;
+			memcpy(dst + i, &bits, sizeof(bits));
+		}
 		break;
 	case ZW_DTYPE_U8:
 		for (size_t i = 0; i < n; i++)
@@ -148,8 +152,8 @@ static void widen_from(float *dst, const struct zw_prim *prim, const struct zw_k
 			/* Whole bytes: the row has room. */
 			all.ptr = p + at / 2;
 			n += n % 2;
-			prim->quant->dequant[s->dtype == ZW_DTYPE_I4 ? ZW_Q_I4 : ZW_Q_U4](dst, &all,
-											  0, n, n);
+			prim->quant->dequant[s->dtype == ZW_DTYPE_I4 ? ZW_Q_I4 : ZW_Q_U4](
+				dst, ZW_LANES, &all, 0, n, n);
 			break;
 		}
 		for (size_t i = 0; i < n; i++, at++) {
@@ -248,7 +252,7 @@ void zw_q_scales_load(struct zw_q_scales *s, const struct zw_q_matrix *q,
 	s->first = (uint32_t)(row % s->rows);
 	s->groups = groups_of(q, 0, k);
 	n_rows = scale_rows(q, row, rows);
-	n = n_rows * s->groups;
+	n = s->count = n_rows * s->groups;
 	zero = scratch + ZW_PAD(n);
 	widen_rows(scratch, prim, &q->scale, row, n_rows, s->rows, s->groups);
 	if (q->scaled2)
@@ -257,6 +261,11 @@ void zw_q_scales_load(struct zw_q_scales *s, const struct zw_q_matrix *q,
 	if (q->zero.ptr)
 		widen_rows(zero, prim, &q->zero, row, n_rows, s->rows, s->groups);
 	s->zero = zero;
-	if (prim->quant->prepare)
-		s->way = prim->quant->prepare(q->format, scratch, zero, n);
+}
+
+void zw_q_scales_prepare(struct zw_q_scales *s, const struct zw_q_matrix *q,
+			 const struct zw_prim *prim)
+{
+	if (prim->quant->prepare && q->format < ZW_Q_FIRST_RECORD)
+		s->way = prim->quant->prepare(q->format, s->scale, s->zero, s->count);
 }

@@ -78,11 +78,12 @@ struct zw_q_prim {
 	 */
 	void (*narrow[ZW_Q_TARGETS])(void *dst, const float *src, size_t n);
 	/*
-	 * dst padded <- n elements of the row, dequantised. The first one is element @phase of its
-	 * group of @group; both count for types with scales only.
+	 * dst padded <- n elements of the row, dequantised; eights of elements lie @step floats apart,
+	 * which is ZW_LANES for a row by itself, or as zw_prim.pack() interleaves rows. The first element
+	 * is element @phase of its group of @group; both count for types with scales only.
 	 */
-	void (*dequant[ZW_Q_COUNT])(float *dst, const struct zw_q_row *row, size_t phase,
-				    size_t group, size_t n);
+	void (*dequant[ZW_Q_COUNT])(float *dst, size_t step, const struct zw_q_row *row,
+				    size_t phase, size_t group, size_t n);
 	/*
 	 * Overwrites n scales and zero points, padded, by those of the way that it returns; there is room for the latter also
 	 * where the type has none. NULL: there is the plain way only.
@@ -91,7 +92,13 @@ struct zw_q_prim {
 	/* Puts n packed elements of A in the order that direct products with the format want. NULL: as they are. */
 	void (*arrange)(enum zw_q_format f, float *a, size_t n);
 	const struct zw_q_direct *direct; /* two, by rows, ascending */
+	/* Rows of A up to which direct products are the way; more are worth writing W out for. */
+	uint8_t direct_most[ZW_Q_COUNT];
 };
+
+/* Numbers that zero points and offsets are taken off, two operations in place of one, and all others. */
+#define ZW_Q_DIRECT_MOST(f)                                                                        \
+	((f) == ZW_Q_I4 || (f) == ZW_Q_I4Z || (f) == ZW_Q_U4 || (f) == ZW_Q_U4Z ? 4 : 8)
 
 /* Direct products of a number of rows of A and of W. */
 struct zw_q_direct {
@@ -106,7 +113,7 @@ struct zw_q_direct {
 
 extern const struct zw_q_prim zw_q_scalar;
 #if defined(__x86_64__)
-extern const struct zw_q_prim zw_q_avx2;
+extern const struct zw_q_prim zw_q_avx2, zw_q_avx512;
 extern const struct zw_q_direct zw_q_direct_avx2[2];
 enum zw_q_way zw_q_prepare_avx2(enum zw_q_format f, float *scale, float *zero, size_t n);
 void zw_q_arrange_avx2(enum zw_q_format f, float *a, size_t n);
@@ -154,12 +161,12 @@ struct zw_q_row zw_q_row_at(const struct zw_q_matrix *q, const struct zw_prim *p
 			    const char *ptr, uint64_t row, uint32_t k0, uint32_t k, float *scratch,
 			    size_t *phase);
 
-/* Scales and zero points of rows of a matrix, prepared for direct products. */
+/* Scales and zero points of rows of a matrix, whole ones. */
 struct zw_q_scales {
-	const float *scale, *zero;
+	float *scale, *zero;
 	uint32_t rows,
 		first; /* rows of W that share a row of them; the first one's place among these */
-	size_t groups;
+	size_t groups, count; /* of a row; of all rows */
 	enum zw_q_way way;
 };
 
@@ -168,6 +175,9 @@ size_t zw_q_scales_floats(const struct zw_q_matrix *q, uint32_t rows, uint32_t k
 void zw_q_scales_load(struct zw_q_scales *s, const struct zw_q_matrix *q,
 		      const struct zw_prim *prim, uint64_t row, uint32_t rows, uint32_t k,
 		      float *scratch);
+/* Makes them, where they are, what direct products take. */
+void zw_q_scales_prepare(struct zw_q_scales *s, const struct zw_q_matrix *q,
+			 const struct zw_prim *prim);
 
 /* A row of them, whose bytes start at ptr. */
 static inline struct zw_q_row zw_q_scales_row(const struct zw_q_scales *s, const char *ptr,

@@ -12,6 +12,7 @@
  * memory is slower. With four rows it hides behind them.
  */
 #define PRIM_NAME    zw_prim_avx2
+#define PRIM_QUANT   zw_q_avx2
 #define PRIM_BLOCK_K 1024
 #define TILE_UNITS   3
 #define DIRECT_ROWS  4

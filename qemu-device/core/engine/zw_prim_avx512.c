@@ -8,6 +8,7 @@
 
 #include "zw_prim_wide.h"
 
-#define PRIM_NAME zw_prim_avx512
+#define PRIM_NAME  zw_prim_avx512
+#define PRIM_QUANT zw_q_avx512
 #include "zw_prim_vec.h"
 #endif

@@ -6,6 +6,7 @@
  *
  * The includer defines
  *	PRIM_NAME	name of the table
+ *	PRIM_QUANT	that of quantised weights
  *	PRIM_BLOCK_K	elements of K at a time
  *	TILE_UNITS	vectors of A in a tile
  *	DIRECT_TABLE	list of DIRECT_ONE and DIRECT(units, cols), by rows of A
@@ -955,7 +956,7 @@ VEC_FN static void divide(float *x, float s, size_t n)
 	},
 
 const struct zw_prim PRIM_NAME = {
-	.quant = &zw_q_avx2,
+	.quant = &PRIM_QUANT,
 	.widen = {widen_f32, widen_bf16, widen_f16},
 	.narrow = {narrow_f32, narrow_bf16, narrow_f16},
 	.pack = {pack_f32, pack_bf16, pack_f16},

@@ -5,14 +5,14 @@
 
 /* --- rows to memory --- */
 
-VEC_INLINE void store_step(float *dst, const v8 w[4], size_t n)
+VEC_INLINE void store_step(float *dst, size_t step, const v8 w[4], size_t n)
 {
 	for (size_t i = 0; i < 4 && 8 * i < n; i++)
-		v8_store(dst + 8 * i, w[i]);
+		v8_store(dst + i * step, w[i]);
 }
 
-VEC_INLINE void dequant(const enum zw_q_format f, float *dst, const struct zw_q_row *row,
-			size_t phase, size_t group, size_t n)
+VEC_INLINE void dequant(const enum zw_q_format f, float *dst, size_t step,
+			const struct zw_q_row *row, size_t phase, size_t group, size_t n)
 {
 	struct group_at at = groups_begin(group, phase);
 	ZW_UNSET v8 w[4];
@@ -25,20 +25,20 @@ VEC_INLINE void dequant(const enum zw_q_format f, float *dst, const struct zw_q_
 			scales256(&s, f, p);
 			for (unsigned int u = 0; u < 8; u++) {
 				record256(w, f, p, u, &s);
-				store_step(dst + c + 32 * u, w, 32);
+				store_step(dst + (c / 8 + 4 * u) * step, step, w, 32);
 			}
 		}
 	} else if (f >= ZW_Q_FIRST_RECORD) {
 		for (size_t c = 0; c < n; c += ZW_Q_STEP) {
 			record32(w, f, row->ptr + c / ZW_Q_STEP * block_bytes(f));
-			store_step(dst + c, w, ZW_Q_STEP);
+			store_step(dst + c / 8 * step, step, w, ZW_Q_STEP);
 		}
 	} else {
 		for (size_t c = 0; c < n; c += ZW_Q_STEP, groups_next(&at)) {
 			size_t left = n - c < ZW_Q_STEP ? n - c : ZW_Q_STEP;
 
 			scaled_step(w, f, row, c, left, &at);
-			store_step(dst + c, w, left);
+			store_step(dst + c / 8 * step, step, w, left);
 		}
 	}
 }
@@ -144,17 +144,18 @@ VEC_FN static void narrow_e5m2(void *dst, const float *src, size_t n)
 }
 
 #define FORMAT(name)                                                                               \
-	VEC_FN static void dequant_##name(float *dst, const struct zw_q_row *row, size_t phase,    \
-					  size_t group, size_t n)                                  \
+	VEC_FN static void dequant_##name(float *dst, size_t step, const struct zw_q_row *row,     \
+					  size_t phase, size_t group, size_t n)                    \
 	{                                                                                          \
 		if (ZW_Q_##name >= ZW_Q_FIRST_RECORD || zw_q_direct_group(group, phase + n))       \
-			dequant(ZW_Q_##name, dst, row, phase, group, n);                           \
+			dequant(ZW_Q_##name, dst, step, row, phase, group, n);                     \
 		else                                                                               \
-			zw_q_scalar.dequant[ZW_Q_##name](dst, row, phase, group, n);               \
+			zw_q_scalar.dequant[ZW_Q_##name](dst, step, row, phase, group, n);         \
 	}
 ZW_Q_FORMATS(FORMAT)
 
 #define DEQUANT(name) [ZW_Q_##name] = dequant_##name,
+#define MOST(name)    [ZW_Q_##name] = ZW_Q_DIRECT_MOST(ZW_Q_##name),
 
 const struct zw_q_prim zw_q_avx2 = {
 	.absmax = absmax,
@@ -163,5 +164,6 @@ const struct zw_q_prim zw_q_avx2 = {
 	.prepare = zw_q_prepare_avx2,
 	.arrange = zw_q_arrange_avx2,
 	.direct = zw_q_direct_avx2,
+	.direct_most = {ZW_Q_FORMATS(MOST)},
 };
 #endif

@@ -196,21 +196,6 @@ VEC_INLINE v8 raw_careful(const enum zw_q_format f, const uint8_t *p, const unsi
 	return _mm256_mul_ps(w[i], _mm256_set1_ps(0x1p-112f));
 }
 
-/* The greatest magnitude of F8 so far, twice its bits; whether it is no finite number. */
-VEC_INLINE __m256i f8_most(__m256i most, const uint8_t *p)
-{
-	__m256i v = _mm256_loadu_si256((const __m256i *)p);
-
-	return _mm256_max_epu8(most, _mm256_add_epi8(v, v));
-}
-
-VEC_INLINE bool f8_special(const enum zw_q_format f, __m256i most)
-{
-	const __m256i first = _mm256_set1_epi8((char)(f == ZW_Q_F8E4M3 ? 0xfe : 0xf8));
-
-	return _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(most, first), most)) != 0;
-}
-
 /* --- scales --- */
 
 /*

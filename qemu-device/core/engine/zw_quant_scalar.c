@@ -191,13 +191,12 @@ static float element(enum zw_q_format f, const struct zw_q_row *row, size_t i, s
 	}
 }
 
-static void dequant(enum zw_q_format f, float *dst, const struct zw_q_row *row, size_t phase,
-		    size_t group, size_t n)
+static void dequant(enum zw_q_format f, float *dst, size_t step, const struct zw_q_row *row,
+		    size_t phase, size_t group, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		dst[i] = element(f, row, i, (phase + i) / group);
-	for (size_t i = n; i < ZW_PAD(n); i++)
-		dst[i] = 0.0f;
+	for (size_t i = 0; i < ZW_PAD(n); i++)
+		dst[i / ZW_LANES * step + i % ZW_LANES] =
+			i < n ? element(f, row, i, (phase + i) / group) : 0.0f;
 }
 
 #define ROWS 3
@@ -266,10 +265,10 @@ static void narrow_e5m2(void *dst, const float *src, size_t n)
 }
 
 #define FORMAT(name)                                                                               \
-	static void dequant_##name(float *dst, const struct zw_q_row *row, size_t phase,           \
-				   size_t group, size_t n)                                         \
+	static void dequant_##name(float *dst, size_t step, const struct zw_q_row *row,            \
+				   size_t phase, size_t group, size_t n)                           \
 	{                                                                                          \
-		dequant(ZW_Q_##name, dst, row, phase, group, n);                                   \
+		dequant(ZW_Q_##name, dst, step, row, phase, group, n);                             \
 	}                                                                                          \
 	static void direct_1_##name(const float *a, const struct zw_q_row *w, size_t k,            \
 				    size_t group, float *out)                                      \
@@ -286,6 +285,7 @@ ZW_Q_FORMATS(FORMAT)
 #define DEQUANT(name)     [ZW_Q_##name] = dequant_##name,
 #define DIRECT_1(name)    [ZW_Q_##name] = direct_1_##name,
 #define DIRECT_MANY(name) [ZW_Q_##name] = direct_many_##name,
+#define MOST(name)        [ZW_Q_##name] = ZW_Q_DIRECT_MOST(ZW_Q_##name),
 
 static const struct zw_q_direct directs[2] = {
 	{.fn = {[ZW_Q_PLAIN] = {ZW_Q_FORMATS(DIRECT_1)}}, .rows = 1, .cols = COLS},
@@ -297,4 +297,5 @@ const struct zw_q_prim zw_q_scalar = {
 	.narrow = {narrow_i8, narrow_e4m3, narrow_e5m2},
 	.dequant = {ZW_Q_FORMATS(DEQUANT)},
 	.direct = directs,
+	.direct_most = {ZW_Q_FORMATS(MOST)},
 };

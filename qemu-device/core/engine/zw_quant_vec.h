@@ -79,19 +79,41 @@ VEC_INLINE v8 f4_at(v8 table, const uint8_t *p)
 	return f4_value(table, nibbles_low(splat32(p)), nibbles_high(splat32(p)));
 }
 
-/* Sixteen F8E4M3 as F16 that are 2^-8 of them, but for NaN. */
+/* Sixteen F8E4M3, none of them a NaN, as F16 that are 2^-8 of them. */
+VEC_INLINE __m256i e4m3_numbers(const uint8_t *p)
+{
+	__m256i w = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
+
+	return _mm256_and_si256(_mm256_slli_epi16(w, 7), _mm256_set1_epi16((short)0xbf80));
+}
+
+/* The same where there may be NaN. */
 VEC_INLINE __m256i e4m3_halves(const uint8_t *p)
 {
 	const __m256i most = _mm256_set1_epi16(0x3f80);
-	__m256i w = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
+	__m256i w = e4m3_numbers(p);
 
-	w = _mm256_and_si256(_mm256_slli_epi16(w, 7), _mm256_set1_epi16((short)0xbf80));
 	return _mm256_or_si256(w, _mm256_cmpeq_epi16(_mm256_and_si256(w, most), most));
 }
 
 VEC_INLINE __m256i e5m2_halves(const uint8_t *p)
 {
 	return _mm256_slli_epi16(_mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)p)), 8);
+}
+
+/* The greatest magnitude of F8 so far, twice its bits; whether it is no finite number. */
+VEC_INLINE __m256i f8_most(__m256i most, const uint8_t *p)
+{
+	__m256i v = _mm256_loadu_si256((const __m256i *)p);
+
+	return _mm256_max_epu8(most, _mm256_add_epi8(v, v));
+}
+
+VEC_INLINE bool f8_special(const enum zw_q_format f, __m256i most)
+{
+	const __m256i first = _mm256_set1_epi8((char)(f == ZW_Q_F8E4M3 ? 0xfe : 0xf8));
+
+	return _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(most, first), most)) != 0;
 }
 
 /* What numbers() leaves out of those of a type; its product with a scale is exact below 2^119. */

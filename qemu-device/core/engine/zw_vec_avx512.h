@@ -71,6 +71,48 @@ VEC_INLINE vec vec_repeat_bf16(const uint16_t *p)
 	return _mm512_castsi512_ps(_mm512_shuffle_epi8(four, _mm512_broadcast_i64x4(place)));
 }
 
+/* Integers, one a lane. */
+typedef __m512i veci;
+
+/* Sixteen bytes, widened. */
+VEC_INLINE veci vec_bytes(const uint8_t *p)
+{
+	return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
+
+VEC_INLINE veci vec_high_nibbles(veci bytes)
+{
+	return _mm512_srli_epi32(bytes, 4);
+}
+
+/* Of eight bytes the low and the high nibble in turns; of what is above bit 3 nothing is said. */
+VEC_INLINE veci vec_nibbles(const uint8_t *p)
+{
+	const __m512i place = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+	const __m512i shift = _mm512_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4);
+	long long eight;
+
+	memcpy(&eight, p, sizeof(eight));
+	return _mm512_srlv_epi32(_mm512_shuffle_epi8(_mm512_set1_epi64(eight), place), shift);
+}
+
+/* Lane i of the result is lane index[i] mod 16 of the table. */
+VEC_INLINE vec vec_lookup(vec table, veci index)
+{
+	return _mm512_permutexvar_ps(index, table);
+}
+
+VEC_INLINE vec vec_load_i8(const uint8_t *p)
+{
+	return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+
+/* Sixteen F16. */
+VEC_INLINE vec vec_halves(__m256i h)
+{
+	return _mm512_cvtph_ps(h);
+}
+
 VEC_INLINE vec vec_times_exp2(vec p, vec t, vec magic)
 {
 	const __m512i bias = _mm512_set1_epi32(127);
@@ -87,6 +129,15 @@ VEC_INLINE v8 vec_group(vec v, unsigned int group)
 {
 	return group ? _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1))
 		     : _mm512_castps512_ps256(v);
+}
+
+/* The groups to places of their own. The upper one goes to memory as it is; compilers move it first. */
+VEC_INLINE void vec_scatter(float *first, float *second, vec v)
+{
+	typedef float eight __attribute__((vector_size(32), aligned(4), may_alias));
+
+	v8_store(first, vec_group(v, 0));
+	__asm__("vextractf64x4 $1, %1, %0" : "=m"(*(eight *)second) : "v"(v));
 }
 
 VEC_INLINE vec vec_canon(vec v)

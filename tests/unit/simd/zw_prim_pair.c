@@ -9,6 +9,8 @@
 #include "zw_prim_wide.h"
 
 extern const struct zw_prim zw_prim_pair;
-#define PRIM_NAME zw_prim_pair
+extern const struct zw_q_prim zw_q_pair;
+#define PRIM_NAME  zw_prim_pair
+#define PRIM_QUANT zw_q_pair
 #include "zw_prim_vec.h"
 #endif

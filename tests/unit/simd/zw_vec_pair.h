@@ -147,6 +147,65 @@ VEC_INLINE v8 vec_group(vec v, unsigned int group)
 	return group ? v.hi : v.lo;
 }
 
+typedef struct {
+	__m256i lo, hi;
+} veci;
+
+VEC_INLINE veci vec_bytes(const uint8_t *p)
+{
+	return (veci){_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)),
+		      _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(p + 8)))};
+}
+
+VEC_INLINE veci vec_high_nibbles(veci b)
+{
+	return (veci){_mm256_srli_epi32(b.lo, 4), _mm256_srli_epi32(b.hi, 4)};
+}
+
+VEC_INLINE veci vec_nibbles(const uint8_t *p)
+{
+	const __m256i shift = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+	int32_t four[2];
+
+	memcpy(four, p, sizeof(four));
+	return (veci){_mm256_srlv_epi32(_mm256_set1_epi32(four[0]), shift),
+		      _mm256_srlv_epi32(_mm256_set1_epi32(four[1]), shift)};
+}
+
+VEC_INLINE v8 lookup_half(vec table, __m256i i)
+{
+	return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.lo, i),
+				_mm256_permutevar8x32_ps(table.hi, i),
+				_mm256_castsi256_ps(_mm256_slli_epi32(i, 28)));
+}
+
+VEC_INLINE vec vec_lookup(vec table, veci i)
+{
+	return vec_pair(lookup_half(table, i.lo), lookup_half(table, i.hi));
+}
+
+VEC_INLINE v8 half_i8(const uint8_t *p)
+{
+	return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+}
+
+VEC_INLINE vec vec_load_i8(const uint8_t *p)
+{
+	return vec_pair(half_i8(p), half_i8(p + 8));
+}
+
+VEC_INLINE vec vec_halves(__m256i h)
+{
+	return vec_pair(_mm256_cvtph_ps(_mm256_castsi256_si128(h)),
+			_mm256_cvtph_ps(_mm256_extracti128_si256(h, 1)));
+}
+
+VEC_INLINE void vec_scatter(float *first, float *second, vec v)
+{
+	v8_store(first, v.lo);
+	v8_store(second, v.hi);
+}
+
 #define vec_repeat(p)      vec_repeat_v8(v8_load(p))
 #define vec_repeat_bf16(p) vec_repeat_v8(v8_load_bf16(p))
 #define vec_join(p, i)                                                                             \

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT
+/* Quantised weights to memory with AVX-512 (F, BW, VL). */
+#if defined(__x86_64__)
+#include "zw_vec_avx512.h"
+
+#define QUANT_NAME zw_q_avx512
+#include "zw_quant_wide.h"
+#endif
