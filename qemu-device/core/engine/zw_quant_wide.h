@@ -271,8 +271,10 @@ NARROW(i8, ZW_Q_TO_I8)
 NARROW(e4m3, ZW_Q_TO_F8E4M3)
 NARROW(e5m2, ZW_Q_TO_F8E5M2)
 
-#define DEQUANT(name)    [ZW_Q_##name] = dequant_##name,
-#define WIDE_MOST(name)  [ZW_Q_##name] = 1,
+#define DEQUANT(name) [ZW_Q_##name] = dequant_##name,
+/* F8 takes the most operations here. */
+#define WIDE_MOST(name)                                                                            \
+	[ZW_Q_##name] = ZW_Q_##name == ZW_Q_F8E4M3 || ZW_Q_##name == ZW_Q_F8E5M2 ? 4 : 1,
 #define OTHER_MOST(name) [ZW_Q_##name] = ZW_Q_DIRECT_MOST(ZW_Q_##name),
 
 const struct zw_q_prim QUANT_NAME = {
