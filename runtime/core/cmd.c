@@ -421,6 +421,10 @@ ZW_API int zw_cmd_select_blocks(struct zw_cmd *cmd, const struct zw_cmd_select_a
 	put(&p->k_scale, args->k_scale);
 	put(&p->blocks, args->blocks);
 	put(&p->counts, args->counts);
+	put(&p->q_mid, args->q_mid);
+	put(&p->mid_end, args->mid_end);
+	put(&p->q_far, args->q_far);
+	put(&p->far_end, args->far_end);
 	return END();
 }
 
@@ -441,6 +445,10 @@ ZW_API int zw_cmd_select_slash(struct zw_cmd *cmd, const struct zw_cmd_select_ar
 	put(&p->counts, args->counts);
 	put(&p->columns, args->columns);
 	put(&p->column_counts, args->column_counts);
+	put(&p->q_mid, args->q_mid);
+	put(&p->mid_end, args->mid_end);
+	put(&p->q_far, args->q_far);
+	put(&p->far_end, args->far_end);
 	memcpy(&p->scale_f32, &args->scale, sizeof(args->scale));
 	p->sample = args->sample;
 	p->first = args->first;

@@ -251,6 +251,20 @@ static uint32_t merge(const struct zw_pkt_merge *p, struct cmd_diag *d)
 	return 0;
 }
 
+/* Queries for keys further away and their ends: each both or none. */
+static uint32_t select_further(const struct zw_tensor *q_mid, const struct zw_tensor *mid_end,
+			       const struct zw_tensor *q_far, const struct zw_tensor *far_end,
+			       struct cmd_diag *d)
+{
+	if (!q_mid->dtype != !mid_end->dtype)
+		return zw_rt_refuse(d, ZW_REASON_OPERAND, "q_mid",
+				    "q_mid and mid_end, or none of them");
+	if (!q_far->dtype != !far_end->dtype)
+		return zw_rt_refuse(d, ZW_REASON_OPERAND, "q_far",
+				    "q_far and far_end, or none of them");
+	return 0;
+}
+
 static uint32_t select_keys(const struct zw_tensor *q, const struct zw_tensor *k_cache,
 			    const struct zw_tensor *k_scale, struct cmd_diag *d)
 {
@@ -261,8 +275,19 @@ static uint32_t select_keys(const struct zw_tensor *q, const struct zw_tensor *k
 	return check_pools((struct pools){k_cache, k_cache, k_scale, k_scale}, d);
 }
 
+static uint32_t select_blocks(const struct zw_pkt_select_blocks *p, struct cmd_diag *d)
+{
+	uint32_t reason = select_further(&p->q_mid, &p->mid_end, &p->q_far, &p->far_end, d);
+
+	return reason ? reason : select_keys(&p->q, &p->k_cache, &p->k_scale, d);
+}
+
 static uint32_t select_slash(const struct zw_pkt_select_slash *p, struct cmd_diag *d)
 {
+	uint32_t reason = select_further(&p->q_mid, &p->mid_end, &p->q_far, &p->far_end, d);
+
+	if (reason)
+		return reason;
 	if (!p->sample || p->sample > SAMPLE_MAX)
 		return zw_rt_refuse(d, ZW_REASON_VALUE, "sample", "not from 1 to %u", SAMPLE_MAX);
 	if (!p->nearest)
@@ -379,8 +404,7 @@ uint32_t zw_rt_check_rules(const union cmd_packet *p, struct cmd_diag *d)
 	case ZW_OP_MERGE:
 		return merge(&p->merge, d);
 	case ZW_OP_SELECT_BLOCKS:
-		return select_keys(&p->select_blocks.q, &p->select_blocks.k_cache,
-				   &p->select_blocks.k_scale, d);
+		return select_blocks(&p->select_blocks, d);
 	case ZW_OP_SELECT_SLASH:
 		return select_slash(&p->select_slash, d);
 	case ZW_OP_CONV:

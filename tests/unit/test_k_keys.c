@@ -242,7 +242,8 @@ struct shape {
 struct choice {
 	struct shape s;
 	void **pages;
-	void *q;
+	void *q, *further[2]; /* for keys below end[i]; of both, the last */
+	int32_t *end[2];
 	int32_t *pos;
 	struct zw_k_kv_seq seq;
 	struct zw_k_select_blocks_args blocks_args;
@@ -331,8 +332,49 @@ static void choice_init(struct choice *c, const struct shape *s, uint32_t most_c
 	memset(c->result, 0, c->result_bytes);
 }
 
+/*
+ * Chunks of c positions: queries for the one before a row's own and for all before that; or of any row anything, in an order
+ * of its own.
+ */
+static void choice_further(struct choice *c, uint32_t length, bool wild)
+{
+	const struct shape *s = &c->s;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		struct zw_k_further *f = i ? &c->blocks_args.far : &c->blocks_args.mid;
+
+		c->further[i] = k_array(s->tq, (size_t)s->rows * s->n_q * s->d);
+		c->end[i] = malloc(s->rows * sizeof(*c->end[i]));
+		for (uint32_t r = 0; r < s->rows; r++) {
+			int32_t own = c->pos[r] / (int32_t)length * (int32_t)length;
+
+			c->end[i][r] = i ? own - (int32_t)length : own;
+			if (wild)
+				c->end[i][r] = (int32_t)(k_rng() % (s->first + 2 * s->rows));
+			c->end[i][r] = c->end[i][r] < 0 ? 0 : c->end[i][r];
+		}
+		*f = (struct zw_k_further){.q = c->blocks_args.q, .end = c->end[i]};
+		f->q.ptr = c->further[i];
+	}
+	c->slash_args.mid = c->blocks_args.mid;
+	c->slash_args.far = c->blocks_args.far;
+}
+
+/* What row r compares with the key of a position. */
+static const void *query_of(const struct choice *c, uint32_t r, uint32_t pos)
+{
+	for (unsigned int i = 2; i-- > 0;)
+		if (c->end[i] && (int32_t)pos < c->end[i][r])
+			return c->further[i];
+	return c->q;
+}
+
 static void choice_fini(struct choice *c)
 {
+	for (unsigned int i = 0; i < 2; i++) {
+		free(c->further[i]);
+		free(c->end[i]);
+	}
 	for (uint32_t p = 0; p < c->seq.n_pages; p++)
 		free(c->pages[p]);
 	free(c->pages);
@@ -365,20 +407,20 @@ static void verify_blocks(const struct choice *c, uint32_t g, uint32_t head)
 	uint32_t last = (uint32_t)c->pos[r1 - 1] / t, left = s->most, n = 0;
 	const struct zw_k_select_blocks_args *a = &c->blocks_args;
 	const int32_t *got = a->blocks + g * a->blocks_gs + head * a->blocks_hs;
-	float q[64] = {0}, *score = calloc(last + 1, 4);
+	float *score = calloc(last + 1, 4);
 	bool *in = calloc(last + 1, 1);
 
-	for (uint32_t e = 0; e < s->d; e++) {
-		for (uint32_t r = r0; r < r1; r++)
-			q[e] = q[e] + k_get(c->q, s->tq, ((size_t)r * s->n_q + head) * s->d + e);
-		q[e] = q[e] / (float)(r1 - r0);
-	}
 	for (uint32_t b = 1; b < diagonal; b++) {
-		float k[64] = {0};
+		float q[64] = {0}, k[64] = {0};
 		double plain = 0, mag = 0;
 
 		for (uint32_t e = 0; e < s->d; e++) {
 			double kd = 0, qd = 0;
+
+			for (uint32_t r = r0; r < r1; r++)
+				q[e] = q[e] + k_get(query_of(c, r, b * t), s->tq,
+						    ((size_t)r * s->n_q + head) * s->d + e);
+			q[e] = q[e] / (float)(r1 - r0);
 
 			for (uint32_t i = 0; i < t; i++) {
 				float x = key_at(c, b * t + i, head / (s->n_q / s->n_kv), e);
@@ -388,7 +430,7 @@ static void verify_blocks(const struct choice *c, uint32_t g, uint32_t head)
 			}
 			k[e] = k[e] / (float)t;
 			for (uint32_t r = r0; r < r1; r++)
-				qd += (double)k_get(c->q, s->tq,
+				qd += (double)k_get(query_of(c, r, b * t), s->tq,
 						    ((size_t)r * s->n_q + head) * s->d + e);
 			plain += qd / (r1 - r0) * kd / t;
 			mag += 1;
@@ -436,10 +478,14 @@ static void test_blocks(void **state)
 		{64, 2000, 2, 1, 17, 16, 32, 200, F32, F32},
 	};
 
-	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+	/* One query for all keys, then several. */
+	for (size_t j = 0; j < 3 * sizeof(shapes) / sizeof(shapes[0]); j++) {
+		size_t i = j / 3;
 		struct choice c;
 
 		choice_init(&c, &shapes[i], 0);
+		if (j % 3)
+			choice_further(&c, 45, j % 3 == 2);
 		k_all_configs(run_blocks, &c, NULL, c.result, c.result_bytes);
 		for (uint32_t g = 0; g < c.groups; g++)
 			for (uint32_t h = 0; h < shapes[i].n_q; h++)
@@ -463,8 +509,6 @@ static void weights_of(const struct choice *c, uint32_t row, uint32_t head, floa
 	float q[64], k[64], m = -INFINITY, l = 0;
 	double sum = 0, most = -1e30, *z = malloc(n * sizeof(*z));
 
-	for (uint32_t e = 0; e < s->d; e++)
-		q[e] = k_get(c->q, s->tq, ((size_t)row * s->n_q + head) * s->d + e);
 	for (uint32_t j0 = 0; j0 < n; j0 += 64) {
 		uint32_t end = n - j0 < 64 ? n : j0 + 64;
 		float was = m, lane[8] = {0}, t[4];
@@ -473,6 +517,8 @@ static void weights_of(const struct choice *c, uint32_t row, uint32_t head, floa
 			z[j] = 0;
 			for (uint32_t e = 0; e < s->d; e++) {
 				k[e] = key_at(c, j, kv, e);
+				q[e] = k_get(query_of(c, row, j), s->tq,
+					     ((size_t)row * s->n_q + head) * s->d + e);
 				z[j] += (double)q[e] * (double)k[e];
 			}
 			z[j] *= (double)c->slash_args.scale;
@@ -576,10 +622,13 @@ static void test_slash(void **state)
 		{10, 0, 2, 2, 9, 64, 20, 1, F32, F32},
 	};
 
-	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+	for (size_t j = 0; j < 3 * sizeof(shapes) / sizeof(shapes[0]); j++) {
+		size_t i = j / 3;
 		struct choice c;
 
 		choice_init(&c, &shapes[i], 60);
+		if (j % 3)
+			choice_further(&c, 45, j % 3 == 2);
 		for (uint32_t h = 0; h < shapes[i].n_q; h++) {
 			c.vertical[h] = (int32_t)(k_rng() % 60);
 			c.slash[h] = (int32_t)(k_rng() % 40);
@@ -623,6 +672,15 @@ static void test_choice_refusals(void **state)
 	REFUSED(run_slash, slash_args, c.vertical[2] = -1);
 	REFUSED(run_slash, slash_args, c.pos[7]++);
 	REFUSED(run_slash, slash_args, c.slash_args.n_kv = 3);
+	choice_further(&c, 45, false);
+	assert_int_equal(run_slash(&c, pool), 0);
+	assert_int_equal(run_blocks(&c, pool), 0);
+	REFUSED(run_slash, slash_args, c.slash_args.far.q.ptr = NULL);
+	REFUSED(run_blocks, blocks_args, c.blocks_args.mid.q.ptr = NULL);
+	c.end[1][3] = -1;
+	assert_int_equal(run_slash(&c, pool), -EINVAL);
+	assert_int_equal(run_blocks(&c, pool), -EINVAL);
+	c.end[1][3] = 0;
 	REFUSED(run_blocks, blocks_args, c.blocks_args.group = 0);
 	REFUSED(run_blocks, blocks_args, c.blocks_args.most = 0);
 	REFUSED(run_blocks, blocks_args, c.seq.q_count = 29);

@@ -206,6 +206,10 @@ static int call(struct zw_cmd *c, union any_packet *pk)
 			.k_scale = T(5),
 			.blocks = slash ? T(8) : T(6),
 			.counts = slash ? T(9) : T(7),
+			.q_mid = T(slash ? 12 : 8),
+			.mid_end = T(slash ? 13 : 9),
+			.q_far = T(slash ? 14 : 10),
+			.far_end = T(slash ? 15 : 11),
 		};
 
 		if (!slash)
@@ -435,6 +439,15 @@ static void test_supported(void **state)
 	assert_int_equal(zw_cmd_check_packet(&pk, pk.hdr.size, &what), 0);
 	pk.attention.v_scale.stride[1] = 3;
 	assert_int_equal(zw_cmd_check_packet(&pk, pk.hdr.size, &what), ZW_REASON_STRIDE);
+	/* choosing with several queries */
+	rt_sample(ZW_OP_SELECT_SLASH, 0x100000, &pk);
+	pk.select_slash.q_far = pk.select_slash.q;
+	assert_int_equal(zw_cmd_check_packet(&pk, pk.hdr.size, &what), ZW_REASON_OPERAND);
+	assert_non_null(strstr(what.msg, "far_end"));
+	pk.select_slash.far_end = pk.select_slash.pos;
+	assert_int_equal(zw_cmd_check_packet(&pk, pk.hdr.size, &what), 0);
+	pk.select_slash.mid_end = pk.select_slash.pos;
+	assert_int_equal(zw_cmd_check_packet(&pk, pk.hdr.size, &what), ZW_REASON_OPERAND);
 	/* choosing from a quantised pool */
 	rt_sample(ZW_OP_SELECT_BLOCKS, 0x100000, &pk);
 	pk.select_blocks.k_cache.dtype = ZW_DTYPE_I8;

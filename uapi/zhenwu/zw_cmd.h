@@ -442,6 +442,10 @@ ZW_ASSERT_SIZE(struct zw_pkt_merge, 288);
  * allows, those in which positions of the rows lie, the last ones first, and block 0.
  *	q [M,Q,D], in groups of ceil(M / G) rows, those of a group of one sequence
  *	blocks [G,Q,E], ascending; counts [G,Q]; what is not used of them is zero
+ *	q_far [M,Q,D] with far_end [M], q_mid with mid_end, optional, each both or none: what row m compares
+ *	with keys of positions below far_end[m] and, of the others, below mid_end[m], in place of q. So keys
+ *	may be rotated by places that do not go on from 0, as Dual Chunk Attention has it. Of a block its
+ *	first position counts.
  */
 struct zw_pkt_select_blocks {
 	struct zw_pkt hdr;
@@ -453,8 +457,14 @@ struct zw_pkt_select_blocks {
 	struct zw_tensor k_scale;
 	struct zw_tensor blocks;
 	struct zw_tensor counts;
+	/* 2.7 */
+	struct zw_tensor q_mid;
+	struct zw_tensor mid_end;
+	struct zw_tensor q_far;
+	struct zw_tensor far_end;
 };
-ZW_ASSERT_SIZE(struct zw_pkt_select_blocks, 544);
+ZW_ASSERT_OFFSET(struct zw_pkt_select_blocks, q_mid, 544);
+ZW_ASSERT_SIZE(struct zw_pkt_select_blocks, 800);
 
 /*
  * SELECT_SLASH: the same from what the last `sample` rows attend to, softmax(scale q . k) over all keys:
@@ -465,6 +475,7 @@ ZW_ASSERT_SIZE(struct zw_pkt_select_blocks, 544);
  *	q [M,Q,D]: rows of one sequence, positions rising by one, in groups of ceil(M / G)
  *	vertical, slash [Q]
  *	blocks [G,Q,E], columns [G,Q,C], ascending; counts, column_counts [G,Q]; what is not used is zero
+ *	q_mid, mid_end, q_far, far_end: as in SELECT_BLOCKS, key by key; the softmax is one over all keys
  */
 struct zw_pkt_select_slash {
 	struct zw_pkt hdr;
@@ -485,8 +496,14 @@ struct zw_pkt_select_slash {
 	zw_le32 first;
 	zw_le32 nearest; /* at least 1 */
 	zw_u8 reserved[16];
+	/* 2.7 */
+	struct zw_tensor q_mid;
+	struct zw_tensor mid_end;
+	struct zw_tensor q_far;
+	struct zw_tensor far_end;
 };
-ZW_ASSERT_SIZE(struct zw_pkt_select_slash, 832);
+ZW_ASSERT_OFFSET(struct zw_pkt_select_slash, q_mid, 832);
+ZW_ASSERT_SIZE(struct zw_pkt_select_slash, 1088);
 
 /* -- recurrent layers: convolution and delta rule ---------------------------------------------- */
 

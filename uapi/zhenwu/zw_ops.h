@@ -77,7 +77,7 @@
  * Packets that have got fields since their first version: GROWN(NAME, size), size being that of the
  * first version and the least that hdr.size may be. Fields that are not there are zero.
  */
-#define ZW_OPS_GROWN(GROWN) GROWN(ATTENTION, 880)
+#define ZW_OPS_GROWN(GROWN) GROWN(ATTENTION, 880) GROWN(SELECT_BLOCKS, 544) GROWN(SELECT_SLASH, 832)
 
 #define ZW_FIELDS_NOP(P, T, S)
 #define ZW_FIELDS_BARRIER(P, T, S)
@@ -212,7 +212,11 @@
 	T(P, k_cache,     IN,  ZW_OPD_PART | ZW_OPD_PAGED,              ZW_DT_CACHE, "BTHD", 0) \
 	T(P, k_scale,     IN,  ZW_OPD_PART | ZW_OPD_PAGED | ZW_OPD_OPT, ZW_DT(F32), "BTH", 0) \
 	T(P, blocks,      OUT, 0,                                       ZW_DT(I32), "GQE", 0) \
-	T(P, counts,      OUT, 0,                                       ZW_DT(I32), "GQ", 0)
+	T(P, counts,      OUT, 0,                                       ZW_DT(I32), "GQ", 0) \
+	T(P, q_mid,       IN,  ZW_OPD_ROWS | ZW_OPD_OPT,                ZW_DT_FLOAT, "MQD", 0) \
+	T(P, mid_end,     IN,  ZW_OPD_ROWS | ZW_OPD_OPT | ZW_OPD_INDEX, ZW_DT(I32), "M", 0) \
+	T(P, q_far,       IN,  ZW_OPD_ROWS | ZW_OPD_OPT,                ZW_DT_FLOAT, "MQD", 0) \
+	T(P, far_end,     IN,  ZW_OPD_ROWS | ZW_OPD_OPT | ZW_OPD_INDEX, ZW_DT(I32), "M", 0)
 #define ZW_FIELDS_SELECT_SLASH(P, T, S) \
 	T(P, q,             IN,  ZW_OPD_ROWS,                             ZW_DT_FLOAT, "MQD", 0) \
 	T(P, pos,           IN,  ZW_OPD_ROWS | ZW_OPD_INDEX,              ZW_DT(I32), "M", 0) \
@@ -226,6 +230,10 @@
 	T(P, counts,        OUT, 0,                                       ZW_DT(I32), "GQ", 0) \
 	T(P, columns,       OUT, 0,                                       ZW_DT(I32), "GQC", 0) \
 	T(P, column_counts, OUT, 0,                                       ZW_DT(I32), "GQ", 0) \
+	T(P, q_mid,         IN,  ZW_OPD_ROWS | ZW_OPD_OPT,                ZW_DT_FLOAT, "MQD", 0) \
+	T(P, mid_end,       IN,  ZW_OPD_ROWS | ZW_OPD_OPT | ZW_OPD_INDEX, ZW_DT(I32), "M", 0) \
+	T(P, q_far,         IN,  ZW_OPD_ROWS | ZW_OPD_OPT,                ZW_DT_FLOAT, "MQD", 0) \
+	T(P, far_end,       IN,  ZW_OPD_ROWS | ZW_OPD_OPT | ZW_OPD_INDEX, ZW_DT(I32), "M", 0) \
 	S(P, scale_f32,     SCALE, 0) \
 	S(P, sample,        U32, 0) \
 	S(P, first,         U32, 0) \

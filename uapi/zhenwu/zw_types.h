@@ -60,6 +60,7 @@ typedef uint8_t zw_u8;
  *	2.7	records of single packets: ZW_MSG_PERF, ZW_MSG_SETTLE, zw_queue_desc.owner
  *		queues that outlive a reset: answer of ZW_MSG_SUSPEND_QUEUE, zw_queue_desc.completed and
  *		resume_offset
+ *		q_mid, q_far and their ends of SELECT_BLOCKS and SELECT_SLASH
  */
 #define ZW_ABI_MAJOR            2
 #define ZW_ABI_MINOR            7

@@ -22,6 +22,28 @@ static uint32_t keys_validate(const struct zw_tensor *q, const struct zw_tensor 
 	return zw_cp_pools_validate(k_cache, k_cache, k_scale, k_scale);
 }
 
+/* Each of the queries for keys further away goes with its ends: enum zw_reason. */
+static uint32_t further_validate(const struct zw_tensor *q_mid, const struct zw_tensor *mid_end,
+				 const struct zw_tensor *q_far, const struct zw_tensor *far_end)
+{
+	if (!q_mid->dtype != !mid_end->dtype || !q_far->dtype != !far_end->dtype)
+		return ZW_REASON_OPERAND;
+	return 0;
+}
+
+/* Operands q_opd and the one behind it. */
+static int load_further(struct zw_cp_exec *x, unsigned int q_opd)
+{
+	if (!x->index[q_opd + 1])
+		return 0;
+	return zw_cp_check_index(x, x->index[q_opd + 1], x->rows, 1ull << 31);
+}
+
+static struct zw_k_further further(const struct zw_cp_exec *x, unsigned int q_opd)
+{
+	return (struct zw_k_further){.q = zw_cp_in(x, q_opd), .end = x->index[q_opd + 1]};
+}
+
 /* Rows of a group: the packet's, whatever the row count in memory. */
 static uint32_t group_rows(const struct zw_tensor *q, const struct zw_tensor *counts)
 {
@@ -144,13 +166,25 @@ static int map_keys(struct zw_cp_exec *x, struct select_plan *plan, unsigned int
 
 /* -- SELECT_BLOCKS ---------------------------------------------------------------------------------------- */
 
-enum { SB_Q, SB_POS, SB_SEQ, SB_TABLE, SB_KC, SB_KS, SB_BLOCKS, SB_COUNTS };
+enum {
+	SB_Q,
+	SB_POS,
+	SB_SEQ,
+	SB_TABLE,
+	SB_KC,
+	SB_KS,
+	SB_BLOCKS,
+	SB_COUNTS,
+	SB_MID, /* with its ends behind it */
+	SB_FAR = SB_MID + 2,
+};
 
 static uint32_t select_blocks_validate(const void *pkt)
 {
 	const struct zw_pkt_select_blocks *p = pkt;
+	uint32_t reason = further_validate(&p->q_mid, &p->mid_end, &p->q_far, &p->far_end);
 
-	return keys_validate(&p->q, &p->k_cache, &p->k_scale);
+	return reason ? reason : keys_validate(&p->q, &p->k_cache, &p->k_scale);
 }
 
 /* Blocks of a sequence that some group of it gives a score: those before its diagonal. */
@@ -190,6 +224,10 @@ static int select_blocks_prepare(struct zw_cp_exec *x)
 		return -EIO;
 	x->plan = plan;
 	err = load_runs(x, plan, SB_POS, SB_SEQ, SB_TABLE, p->k_cache.dim[1]);
+	if (!err)
+		err = load_further(x, SB_MID);
+	if (!err)
+		err = load_further(x, SB_FAR);
 	if (err)
 		return err;
 	scored = zw_cp_alloc(x, plan->seqs.n, sizeof(*scored));
@@ -226,6 +264,8 @@ static int select_blocks_run(struct zw_cp_exec *x)
 		.seqs = plan->run,
 		.positions = x->index[SB_POS],
 		.q = zw_cp_in(x, SB_Q),
+		.mid = further(x, SB_MID),
+		.far = further(x, SB_FAR),
 		.blocks = x->view[SB_BLOCKS].ptr,
 		.blocks_gs = p->blocks.stride[0],
 		.blocks_hs = p->blocks.stride[1],
@@ -242,11 +282,14 @@ static uint64_t select_blocks_compute(struct zw_cp_exec *x)
 	const struct zw_pkt_select_blocks *p = x->pkt;
 	struct zw_cp_tensor_unit unit = zw_cp_unit(x, ZW_DTYPE_F32, ZW_DTYPE_F32);
 	uint64_t scores = zw_cp_mul_sat(x->scores, p->q.dim[1]);
+	uint64_t queries = 1ull + !!p->q_mid.dtype + !!p->q_far.dtype;
 	/* means of keys and queries, and the choice */
 	uint64_t vector = zw_cp_add_sat(
 		zw_cp_vector_ps(
 			x->profile,
-			zw_cp_add_sat(x->elements, (uint64_t)x->rows * p->q.dim[1] * p->q.dim[2]),
+			zw_cp_add_sat(x->elements,
+				      zw_cp_mul_sat(queries,
+						    (uint64_t)x->rows * p->q.dim[1] * p->q.dim[2])),
 			1),
 		zw_cp_vector_ps(x->profile, scores, 4));
 
@@ -332,12 +375,17 @@ enum {
 	SS_COUNTS,
 	SS_COLUMNS,
 	SS_COLUMN_COUNTS,
+	SS_MID, /* with its ends behind it */
+	SS_FAR = SS_MID + 2,
 };
 
 static uint32_t select_slash_validate(const void *pkt)
 {
 	const struct zw_pkt_select_slash *p = pkt;
+	uint32_t reason = further_validate(&p->q_mid, &p->mid_end, &p->q_far, &p->far_end);
 
+	if (reason)
+		return reason;
 	if (!p->sample || p->sample > ZW_K_SLASH_MAX_SAMPLE || !p->nearest)
 		return ZW_REASON_VALUE;
 	return keys_validate(&p->q, &p->k_cache, &p->k_scale);
@@ -399,6 +447,10 @@ static int select_slash_prepare(struct zw_cp_exec *x)
 		return -EIO;
 	x->plan = plan;
 	err = load_runs(x, plan, SS_POS, SS_SEQ, SS_TABLE, p->k_cache.dim[1]);
+	if (!err)
+		err = load_further(x, SS_MID);
+	if (!err)
+		err = load_further(x, SS_FAR);
 	if (err)
 		return err;
 	/* a part of one prompt */
@@ -442,6 +494,8 @@ static int select_slash_run(struct zw_cp_exec *x)
 		.seq = plan->run,
 		.positions = x->index[SS_POS],
 		.q = zw_cp_in(x, SS_Q),
+		.mid = further(x, SS_MID),
+		.far = further(x, SS_FAR),
 		.vertical = plan->vertical,
 		.slash = plan->slash,
 		.most_blocks = p->blocks.dim[2],

@@ -73,6 +73,26 @@ int zw_select_best(const struct zw_pool *pool, const float *v, uint32_t n, uint3
 	return 0;
 }
 
+int zw_select_queries(struct zw_select_queries *s, const struct zw_k_in *q,
+		      const struct zw_k_further *mid, const struct zw_k_further *far, uint32_t rows,
+		      uint32_t heads, uint32_t d)
+{
+	const struct zw_k_further *more[ZW_SELECT_QUERIES] = {NULL, mid, far};
+	int err = zw_k_view_in(&s->q[0], q, rows, heads, d);
+
+	s->end[0] = NULL;
+	for (unsigned int i = 1; i < ZW_SELECT_QUERIES && !err; i++) {
+		s->end[i] = more[i]->end;
+		if (!s->end[i])
+			continue;
+		err = zw_k_view_in(&s->q[i], &more[i]->q, rows, heads, d);
+		for (uint32_t r = 0; r < rows && !err; r++)
+			if (s->end[i][r] < 0)
+				err = -EINVAL;
+	}
+	return err;
+}
+
 /* A group of rows, all of one sequence. */
 struct group {
 	uint32_t first, count; /* rows */
@@ -85,7 +105,7 @@ struct blocks_job {
 	struct zw_pool *pool;
 	const struct zw_k_select_blocks_args *args;
 	struct zw_kv kv;
-	struct zw_k_view q;
+	struct zw_select_queries q;
 	size_t pd;
 	struct group *groups;
 	uint32_t n_groups; /* with rows */
@@ -138,7 +158,7 @@ static int means_task(void *arg, uint64_t task, unsigned int slot)
 /* --- choice --- */
 
 struct choice_scratch {
-	float *q, *row, *scores;
+	float *q, *sum, *row, *scores;
 	uint32_t *hist;
 	uint8_t *mark;
 	size_t bytes;
@@ -151,6 +171,8 @@ static struct choice_scratch carve(const struct blocks_job *job, char *mem)
 
 	/* q is packed as the direct product wants it: padded to the rows of its group */
 	s.bytes = pd * job->prim->direct[0].group;
+	s.sum = (float *)(void *)(mem + s.bytes);
+	s.bytes += pd;
 	s.row = (float *)(void *)(mem + s.bytes);
 	s.bytes += pd;
 	s.scores = (float *)(void *)(mem + s.bytes);
@@ -162,34 +184,51 @@ static struct choice_scratch carve(const struct blocks_job *job, char *mem)
 	return s;
 }
 
+/* The mean of what the group's rows compare with keys of a position. */
 static int mean_query(const struct blocks_job *job, const struct group *g, uint32_t head,
-		      const struct choice_scratch *s)
+		      uint32_t pos, const struct choice_scratch *s)
 {
 	const uint32_t d = job->kv.d;
-	const void *rows[1] = {s->row};
-	float *sum = s->scores; /* not in use yet; max_blocks makes it long enough */
+	const void *rows[1] = {s->sum};
 
-	memset(sum, 0, job->pd * sizeof(*sum));
-	for (uint32_t r = 0; r < g->count; r++) {
-		if (r % ROWS == 0 && zw_pool_cancelled(job->pool))
+	memset(s->sum, 0, job->pd * sizeof(*s->sum));
+	for (uint32_t r = g->first; r < g->first + g->count; r++) {
+		const struct zw_k_view *q = &job->q.q[zw_select_which(&job->q, r, pos)];
+
+		if ((r - g->first) % ROWS == 0 && zw_pool_cancelled(job->pool))
 			return -ECANCELED;
-		job->prim->widen[job->q.st](s->row, zw_k_view_at(&job->q, g->first + r, head), d);
-		job->prim->add(sum, s->row, d);
+		job->prim->widen[q->st](s->row, zw_k_view_at(q, r, head), d);
+		job->prim->add(s->sum, s->row, d);
 	}
-	job->prim->div(sum, (float)g->count, d);
-	memcpy(s->row, sum, job->pd * sizeof(*sum));
+	job->prim->div(s->sum, (float)g->count, d);
 	job->prim->pack[ZW_ST_F32](s->q, job->prim->direct[0].group, rows, 1, d);
 	return 0;
 }
 
-/* scores[b - 1] of blocks 1..n */
+/* The first block behind b that a row of the group compares with another query, or end. */
+static uint32_t alike_until(const struct blocks_job *job, const struct group *g, uint32_t b,
+			    uint32_t end)
+{
+	uint32_t t = job->kv.block_size;
+
+	for (unsigned int i = 1; i < ZW_SELECT_QUERIES; i++)
+		for (uint32_t r = g->first; r < g->first + g->count && job->q.end[i]; r++) {
+			uint32_t e = (uint32_t)job->q.end[i][r], next = e / t + !!(e % t);
+
+			if (next > b && next < end)
+				end = next;
+		}
+	return end;
+}
+
+/* scores[b - 1] of blocks first..n, which one query is compared with. */
 static int score_blocks(const struct blocks_job *job, const struct group *g, uint32_t kv_head,
-			uint32_t n, const struct choice_scratch *s)
+			uint32_t first, uint32_t n, const struct choice_scratch *s)
 {
 	const struct zw_direct *direct = &job->prim->direct[0];
 	const float *means = job->means + (job->first[g->seq] * job->kv.n_kv + kv_head) * job->pd;
 
-	for (uint32_t b = 1; b <= n; b += direct->cols) {
+	for (uint32_t b = first; b <= n; b += direct->cols) {
 		float z[ZW_DIRECT_OUT];
 		const void *w[ZW_DIRECT_MAX_COLS];
 
@@ -203,6 +242,22 @@ static int score_blocks(const struct blocks_job *job, const struct group *g, uin
 			s->scores[b + i - 1] = z[i];
 	}
 	return 0;
+}
+
+/* scores[b - 1] of blocks 1..n */
+static int score_all(const struct blocks_job *job, const struct group *g, uint32_t head, uint32_t n,
+		     const struct choice_scratch *s)
+{
+	uint32_t kv_head = head / (job->args->n_q / job->args->n_kv);
+	int err = 0;
+
+	for (uint32_t b = 1, end; b <= n && !err; b = end) {
+		end = alike_until(job, g, b, n + 1);
+		err = mean_query(job, g, head, b * job->kv.block_size, s);
+		if (!err)
+			err = score_blocks(job, g, kv_head, b, end - 1, s);
+	}
+	return err;
 }
 
 static int choice_task(void *arg, uint64_t task, unsigned int slot)
@@ -229,9 +284,7 @@ static int choice_task(void *arg, uint64_t task, unsigned int slot)
 		s.mark[0] = 1;
 		k--;
 		if (others > k) {
-			err = mean_query(job, g, head, &s);
-			if (!err)
-				err = score_blocks(job, g, head / (a->n_q / a->n_kv), others, &s);
+			err = score_all(job, g, head, others, &s);
 			if (!err)
 				err = zw_select_best(job->pool, s.scores, others, k, s.mark + 1,
 						     s.hist);
@@ -298,9 +351,6 @@ static int make_plan(struct blocks_job *job)
 			job->first[gr->seq + 1] = scored;
 		job->max_blocks = last > job->max_blocks ? last : job->max_blocks;
 	}
-	/* the mean of the queries is made where the scores go */
-	if (job->max_blocks < job->pd)
-		job->max_blocks = (uint32_t)job->pd;
 	for (uint32_t s = 0; s < a->n_seqs; s++) {
 		for (uint64_t b = 0; b < job->first[s + 1]; b++)
 			if (a->seqs[s].page_first || !a->seqs[s].k_pages[b] ||
@@ -324,7 +374,8 @@ int zw_k_select_blocks(const struct zw_k_select_blocks_args *args, struct zw_poo
 	    !args->most || !args->blocks || !args->counts)
 		return -EINVAL;
 	job.pd = ZW_PAD((size_t)args->d);
-	err = zw_k_view_in(&job.q, &args->q, args->rows, args->n_q, args->d);
+	err = zw_select_queries(&job.q, &args->q, &args->mid, &args->far, args->rows, args->n_q,
+				args->d);
 	if (err || !args->rows)
 		return err;
 	/* v_pages are those of the keys: values are not looked at */

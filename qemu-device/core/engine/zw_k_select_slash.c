@@ -28,7 +28,7 @@ struct slash_job {
 	struct zw_pool *pool;
 	const struct zw_k_select_slash_args *args;
 	struct zw_kv kv;
-	struct zw_k_view q;
+	struct zw_select_queries q;
 	size_t pd;
 	uint32_t sample, first_row; /* rows that are looked at: how many, and the first of them */
 	uint32_t len;               /* positions 0..len-1 */
@@ -37,9 +37,11 @@ struct slash_job {
 
 /* One head's memory. */
 struct head {
-	float *q, *k, *s;       /* packed queries, packed keys, [row][SCORES] */
-	float *wide;            /* of a quantised cache: keys that are packed next */
-	float *m, *l;           /* of each row */
+	float *q[ZW_SELECT_QUERIES]; /* packed */
+	float *k, *s;                /* packed keys, [row][SCORES] */
+	float *some;                 /* scores of a tile of rows with one of several queries */
+	float *wide;                 /* of a quantised cache: keys that are packed next */
+	float *m, *l;                /* of each row */
 	float *column, *offset; /* sums of weights; offset: the one of distance o at len - 1 - o */
 	uint32_t *hist;
 	uint8_t *mark; /* of columns, then of offsets */
@@ -62,9 +64,12 @@ static struct head carve(const struct slash_job *job, char *mem)
 	size_t f = sizeof(float), n = job->sample, len = job->len;
 	struct head h = {0};
 
-	h.q = take(mem, &h.bytes, (n + ZW_TILE_MAX_ROWS) * job->pd * f);
+	for (unsigned int i = 0; i < ZW_SELECT_QUERIES; i++)
+		h.q[i] = take(mem, &h.bytes,
+			      i && !job->q.end[i] ? 0 : (n + ZW_TILE_MAX_ROWS) * job->pd * f);
 	h.k = take(mem, &h.bytes, (KEY_BLOCK + ZW_TILE_MAX_COLS) * job->pd * f);
 	h.s = take(mem, &h.bytes, (n + ZW_TILE_MAX_ROWS) * SCORES * f);
+	h.some = take(mem, &h.bytes, ZW_TILE_MAX_ROWS * SCORES * f);
 	h.wide = take(mem, &h.bytes, job->kv.quantised ? ZW_TILE_MAX_COLS * job->pd * f : 0);
 	h.m = take(mem, &h.bytes, n * f);
 	h.l = take(mem, &h.bytes, n * f);
@@ -87,18 +92,81 @@ static uint32_t seen(const struct slash_job *job, uint32_t r, uint32_t first)
 	return end - first < KEY_BLOCK ? end - first : KEY_BLOCK;
 }
 
-static void pack_q(const struct slash_job *job, const struct head *h, uint32_t head)
+static void pack_q(const struct slash_job *job, const struct head *h, uint32_t head,
+		   unsigned int which)
 {
 	const struct zw_prim *prim = job->prim;
+	const struct zw_k_view *q = &job->q.q[which];
 
 	for (uint32_t r = 0; r < job->sample; r += prim->tile_rows) {
 		uint32_t n = job->sample - r < prim->tile_rows ? job->sample - r : prim->tile_rows;
 		const void *rows[ZW_TILE_MAX_ROWS];
 
 		for (uint32_t i = 0; i < n; i++)
-			rows[i] = zw_k_view_at(&job->q, job->first_row + r + i, head);
-		prim->pack[job->q.st](h->q + r * job->pd, zw_tile_group(prim, n), rows, n,
-				      job->kv.d);
+			rows[i] = zw_k_view_at(q, job->first_row + r + i, head);
+		prim->pack[q->st](h->q[which] + r * job->pd, zw_tile_group(prim, n), rows, n,
+				  job->kv.d);
+	}
+}
+
+/* Where in a block of keys from first on the ones begin that row r compares with a query, and where they end. */
+struct piece {
+	uint32_t from, end;
+};
+
+static uint32_t clip(uint64_t pos, uint32_t first, uint32_t count)
+{
+	return pos <= first ? 0 : pos - first < count ? (uint32_t)(pos - first) : count;
+}
+
+static struct piece piece_of(const struct slash_job *job, uint32_t r, unsigned int which,
+			     uint32_t first, uint32_t count)
+{
+	struct piece p = {0, count};
+
+	if (which && !job->q.end[which])
+		return (struct piece){0, 0};
+	if (which)
+		p.end = clip((uint32_t)job->q.end[which][job->first_row + r], first, count);
+	for (unsigned int i = which + 1; i < ZW_SELECT_QUERIES; i++) {
+		uint32_t end = job->q.end[i] ? clip((uint32_t)job->q.end[i][job->first_row + r],
+						    first, count)
+					     : 0;
+
+		p.from = end > p.from ? end : p.from;
+	}
+	return p;
+}
+
+/* Scores of n <= tile_rows rows from r on against the packed block of keys. */
+static void score_tile(const struct slash_job *job, const struct head *h, uint32_t r, uint32_t n,
+		       uint32_t first, uint32_t count)
+{
+	const struct zw_prim *prim = job->prim;
+	const uint32_t cols = prim->tile_cols;
+
+	for (unsigned int which = 0; which < ZW_SELECT_QUERIES; which++) {
+		uint32_t any = 0, all = 0;
+		float *to;
+
+		for (uint32_t i = 0; i < n; i++) {
+			struct piece p = piece_of(job, r + i, which, first, count);
+
+			any += p.from < p.end;
+			all += p.from == 0 && p.end == count;
+		}
+		if (!any)
+			continue;
+		to = all == n ? h->s + r * SCORES : h->some;
+		prim->tiles(n, h->q[which] + r * job->pd, h->k, job->pd / ZW_LANES,
+			    (count + cols - 1) / cols, to, SCORES);
+		for (uint32_t i = 0; i < n && all < n; i++) {
+			struct piece p = piece_of(job, r + i, which, first, count);
+
+			if (p.from < p.end)
+				memcpy(h->s + (r + i) * SCORES + p.from, to + i * SCORES + p.from,
+				       (p.end - p.from) * sizeof(*to));
+		}
 	}
 }
 
@@ -131,8 +199,7 @@ static int score(const struct slash_job *job, const struct head *h, uint32_t kv_
 
 		if (zw_pool_cancelled(job->pool))
 			return -ECANCELED;
-		prim->tiles(n, h->q + r * job->pd, h->k, job->pd / ZW_LANES,
-			    (count + cols - 1) / cols, h->s + r * SCORES, SCORES);
+		score_tile(job, h, r, n, first, count);
 	}
 	return 0;
 }
@@ -262,7 +329,9 @@ static int slash_task(void *arg, uint64_t head, unsigned int slot)
 	if (!mem)
 		return -ENOMEM;
 	h = carve(job, mem);
-	pack_q(job, &h, (uint32_t)head);
+	for (unsigned int i = 0; i < ZW_SELECT_QUERIES; i++)
+		if (!i || job->q.end[i])
+			pack_q(job, &h, (uint32_t)head, i);
 	err = softmax_pass(job, &h, kv_head);
 	if (!err)
 		err = sum_pass(job, &h, kv_head);
@@ -316,7 +385,8 @@ int zw_k_select_slash(const struct zw_k_select_slash_args *args, struct zw_pool 
 	    !args->nearest || !args->vertical || !args->slash || !args->seq)
 		return -EINVAL;
 	job.pd = ZW_PAD((size_t)args->d);
-	err = zw_k_view_in(&job.q, &args->q, args->rows, args->n_q, args->d);
+	err = zw_select_queries(&job.q, &args->q, &args->mid, &args->far, args->rows, args->n_q,
+				args->d);
 	if (err || !args->rows)
 		return err;
 	err = zw_kv_init(&job.kv, args->seq, 1, args->rows, args->n_kv, args->d, args->block_size,

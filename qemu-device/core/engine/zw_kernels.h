@@ -292,6 +292,14 @@ int zw_k_merge(const struct zw_k_merge_args *args, struct zw_pool *pool);
  * group. All mean keys together have at most ZW_K_SELECT_MAX_MEANS elements.
  */
 #define ZW_K_SELECT_MAX_MEANS (1ull << 28)
+/*
+ * What rows compare with keys further away, in place of q: row m with those of positions below
+ * end[m] (at least 0; the caller's own). Without end: none.
+ */
+struct zw_k_further {
+	struct zw_k_in q;
+	const int32_t *end;
+};
 struct zw_k_select_blocks_args {
 	uint32_t rows, n_q, n_kv, d;
 	uint32_t block_size, kv_dtype;
@@ -301,6 +309,7 @@ struct zw_k_select_blocks_args {
 	const struct zw_k_kv_seq *seqs;
 	const int32_t *positions;
 	struct zw_k_in q;
+	struct zw_k_further mid, far; /* a key of both is of the latter */
 	int32_t *blocks, *counts;
 	uint64_t blocks_gs, blocks_hs, counts_gs;
 };
@@ -323,6 +332,7 @@ struct zw_k_select_slash_args {
 	const int32_t *positions;
 	const int32_t *vertical, *slash;
 	struct zw_k_in q;
+	struct zw_k_further mid, far;
 	int32_t *blocks, *counts, *columns, *column_counts;
 	uint64_t blocks_gs, blocks_hs, counts_gs, columns_gs, columns_hs, column_counts_gs;
 };

@@ -427,6 +427,11 @@ struct zw_cmd_select_args {
 	const struct zw_tensor *vertical, *slash, *columns, *column_counts;
 	float scale;                     /**< of the attention */
 	uint32_t sample, first, nearest; /**< usually 64, 30 and 30 */
+	/**
+	 * Optional, each with its ends I32 [M]: what rows compare with keys below these in place of q, see
+	 * zw_cmd.h; a device of ABI 2.7 or later
+	 */
+	const struct zw_tensor *q_mid, *mid_end, *q_far, *far_end;
 };
 /**
  * Lists of keys for zw_cmd_attention(): by mean keys of blocks, and by what the last rows of a prompt

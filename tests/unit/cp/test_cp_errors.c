@@ -601,6 +601,11 @@ static void packet_fields(void **state)
 	CASE(pk.select_blocks.k_cache.stride[2] = 9, ZW_REASON_STRIDE);
 	CASE(pk.select_blocks.counts.va = pk.select_blocks.blocks.va, ZW_REASON_OVERLAP);
 	CASE((pk.select_blocks.k_cache.dim[1] = 4), ZW_REASON_VALUE);
+	CASE(pk.select_blocks.q_mid = pk.select_blocks.q, ZW_REASON_OPERAND);
+	CASE(pk.select_blocks.far_end = pk.select_blocks.pos, ZW_REASON_OPERAND);
+	CASE((pk.select_blocks.far_end = pk.select_blocks.pos,
+	      pk.select_blocks.q_far = pk.select_blocks.q, pk.select_blocks.q_far.dim[2] = 7),
+	     ZW_REASON_SHAPE);
 	MAKE(ZW_OP_SELECT_SLASH);
 	CASE(pk.select_slash.sample = 0, ZW_REASON_VALUE);
 	CASE(pk.select_slash.sample = ZW_K_SLASH_MAX_SAMPLE + 1, ZW_REASON_VALUE);
@@ -609,6 +614,8 @@ static void packet_fields(void **state)
 	CASE(pk.select_slash.reserved[15] = 1, ZW_REASON_RESERVED);
 	CASE(pk.select_slash.slash.dim[0] = 3, ZW_REASON_SHAPE);
 	CASE(pk.select_slash.columns.va = pk.select_slash.slash.va, ZW_REASON_OVERLAP);
+	CASE(pk.select_slash.mid_end = pk.select_slash.pos, ZW_REASON_OPERAND);
+	CASE(pk.select_slash.q_far = pk.select_slash.q, ZW_REASON_OPERAND);
 	MAKE(ZW_OP_COPY);
 	CASE(pk.copy.reserved = 1, ZW_REASON_RESERVED);
 	CASE(pk.copy.dst = pk.copy.src, ZW_REASON_OVERLAP);

@@ -328,6 +328,97 @@ static void slash_for_attention(void **state)
 	}
 }
 
+static void compare_lists(struct cp_env *e, const struct zw_tensor *a, const struct zw_tensor *b,
+			  bool want)
+{
+	bool same = true;
+
+	for (uint32_t g = 0; g < a->dim[0]; g++)
+		for (uint32_t h = 0; h < a->dim[1]; h++)
+			for (uint32_t i = 0; i < a->dim[2]; i++) {
+				int32_t x, y;
+
+				env_get(e, at(a, g, h, i, 0), &x, sizeof(x));
+				env_get(e, at(b, g, h, i, 0), &y, sizeof(y));
+				same = same && x == y;
+			}
+	assert_int_equal(same, want);
+}
+
+/*
+ * A query for keys further away that all keys are takes the place of q, from any memory, and costs its bytes; one that none
+ * is does not.
+ */
+static void further(void **state)
+{
+	struct cp_env *e = *state;
+
+	EACH_PLACE(p)
+	{
+		struct pool a = make_pool(e, p);
+		struct zw_tensor other = random_tensor(e, p, BF16, M, Q, D, 0);
+		struct zw_tensor end[2] = {tensor(e, p, I32, M, 0, 0, 0),
+					   tensor(e, p, I32, M, 0, 0, 0)};
+
+		for (uint32_t r = 0; r < M; r++) {
+			put_i(e, &end[0], r, 0, INT32_MAX);
+			put_i(e, &end[1], r, 0, 0);
+		}
+		/* all keys are mid; all are far, whatever mid says; none is */
+		for (unsigned int i = 0; i < 3; i++) {
+			struct zw_pkt_select_blocks b[2];
+			struct zw_pkt_select_slash s[2];
+			uint64_t read[2];
+
+			for (unsigned int j = 0; j < 2; j++) {
+				b[j] = (struct zw_pkt_select_blocks){
+					.hdr = HDR(ZW_OP_SELECT_BLOCKS, zw_pkt_select_blocks),
+					.q = a.q,
+					.pos = a.pos,
+					.block_table = a.table,
+					.k_cache = a.k,
+					.blocks = tensor_gap(e, p, I32, 3, 3, Q, 4),
+					.counts = tensor_gap(e, p, I32, 1, 3, Q, 0),
+				};
+				s[j] = make_slash(e, p, &a, 12, 6);
+			}
+			b[1].q = s[1].q = i < 2 ? other : a.q;
+			b[1].q_mid = s[1].q_mid = i ? other : a.q;
+			b[1].mid_end = s[1].mid_end = end[i == 2];
+			if (i) {
+				b[1].q_far = s[1].q_far = i == 1 ? a.q : other;
+				b[1].far_end = s[1].far_end = end[i == 2];
+			}
+			EMIT(e, b[0]);
+			EMIT(e, s[0]);
+			env_run_ok(e);
+			read[0] = e->result.hbm_read + e->result.sys_read;
+			EMIT(e, b[1]);
+			EMIT(e, s[1]);
+			env_run_ok(e);
+			read[1] = e->result.hbm_read + e->result.sys_read;
+			compare_lists(e, &b[0].blocks, &b[1].blocks, true);
+			compare_lists(e, &s[0].blocks, &s[1].blocks, true);
+			compare_lists(e, &s[0].columns, &s[1].columns, true);
+			assert_true(read[1] > read[0]);
+			/* the queries that were compared are not the others */
+			b[1].q = s[1].q = other;
+			b[1].q_mid = s[1].q_mid = other;
+			if (i)
+				b[1].q_far = s[1].q_far = other;
+			EMIT(e, b[1]);
+			EMIT(e, s[1]);
+			env_run_ok(e);
+			compare_lists(e, &b[0].blocks, &b[1].blocks, false);
+			compare_lists(e, &s[0].columns, &s[1].columns, false);
+			put_i(e, &end[i == 2], M - 1, 0, -1);
+			expect_fails(e, &b[1], sizeof(b[1]), ZW_JOB_DATA, ZW_REASON_INDEX);
+			expect_fails(e, &s[1], sizeof(s[1]), ZW_JOB_DATA, ZW_REASON_INDEX);
+			put_i(e, &end[i == 2], M - 1, 0, i == 2 ? 0 : INT32_MAX);
+		}
+	}
+}
+
 static void slash_cost(void **state)
 {
 	struct cp_env *e = *state;
@@ -502,6 +593,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(blocks_for_attention, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(blocks_cost, env_setup_plain, env_teardown),
 		cmocka_unit_test_setup_teardown(slash_for_attention, env_setup, env_teardown),
+		cmocka_unit_test_setup_teardown(further, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(slash_cost, env_setup_plain, env_teardown),
 		cmocka_unit_test_setup_teardown(slash_refused, env_setup, env_teardown),
 		cmocka_unit_test_setup_teardown(made_up, env_setup, env_teardown),
