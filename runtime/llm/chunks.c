@@ -8,6 +8,7 @@
 
 #include "config_value.h"
 #include "layers.h"
+#include "sparse.h"
 
 /* ---- configuration ---- */
 
@@ -133,11 +134,38 @@ static struct zw_tensor part(struct zw_tensor t, uint32_t n)
 	return t;
 }
 
-void llm_build_chunks(const struct llm_build *b, const struct zw_tensor *q,
+static const struct zw_tensor *opt(const struct zw_tensor *t)
+{
+	return t->dtype ? t : NULL;
+}
+
+static void build_range(const struct llm_build *b, const struct llm_attend *a,
+			const struct llm_kv_cache *cache)
+{
+	struct zw_cmd_attention_args args = {
+		.q = &a->q,
+		.y = &a->y,
+		.pos = &a->pos,
+		.seq = &b->seq,
+		.block_table = &b->block_table,
+		.k_cache = &cache->k,
+		.v_cache = &cache->v,
+		.k_scale = opt(&cache->k_scale),
+		.v_scale = opt(&cache->v_scale),
+		.lse = &a->lse,
+		.scale = b->score_factor * (1.0f / sqrtf((float)b->cfg->head_dim)),
+		.start = &a->start,
+	};
+
+	zw_cmd_attention(b->cmd, &args, b->rows_va, 0);
+}
+
+void llm_build_chunks(const struct llm_build *b, uint32_t kv, const struct zw_tensor *q,
 		      const struct zw_tensor *k, const struct zw_tensor *v,
 		      const struct llm_kv_cache *cache)
 {
 	const struct llm_chunk_tensors *t = &b->chunks;
+	struct llm_attend range[LLM_RANGES];
 	uint64_t r = b->rows_va;
 
 	/* The last of the three takes the place of q itself. */
@@ -146,24 +174,17 @@ void llm_build_chunks(const struct llm_build *b, const struct zw_tensor *q,
 			    &b->sin_table, r, 0);
 	zw_cmd_rope(b->cmd, k, k, &t->rope[0], &b->cos_table, &b->sin_table, r, 0);
 	llm_build_kv_write(b, cache, k, v);
-	for (uint32_t n = 0; n < LLM_RANGES; n++) {
-		struct zw_tensor y = part(t->y, n), lse = part(t->lse, n);
-		struct zw_cmd_attention_args args = {
-			.q = n ? &t->q[n - 1] : q,
-			.y = &y,
-			.pos = &t->last[n],
-			.seq = &b->seq,
-			.block_table = &b->block_table,
-			.k_cache = &cache->k,
-			.v_cache = &cache->v,
-			.k_scale = cache->k_scale.dtype ? &cache->k_scale : NULL,
-			.v_scale = cache->v_scale.dtype ? &cache->v_scale : NULL,
-			.lse = &lse,
-			.scale = b->score_factor * (1.0f / sqrtf((float)b->cfg->head_dim)),
-			.start = &t->start[n],
+	for (uint32_t n = 0; n < LLM_RANGES; n++)
+		range[n] = (struct llm_attend){
+			.q = n ? t->q[n - 1] : *q,
+			.y = part(t->y, n),
+			.lse = part(t->lse, n),
+			.start = t->start[n],
+			.pos = t->last[n],
 		};
-
-		zw_cmd_attention(b->cmd, &args, r, 0);
-	}
+	if (b->sparse.kind)
+		llm_build_sparse(b, kv, range, LLM_RANGES, cache);
+	for (uint32_t n = 0; n < LLM_RANGES && !b->sparse.kind; n++)
+		build_range(b, &range[n], cache);
 	zw_cmd_merge(b->cmd, &t->y, &t->lse, q, NULL, r, 0);
 }

@@ -4,7 +4,7 @@
  * gets. Positions are cut into chunks of `length`, and a key is rotated by its place in its chunk. A query
  * looks at three ranges of keys, rotated as far as each range is away: its own chunk, by its place;
  * the chunk before, by its place and a chunk; all before that, by one distance for all. The three
- * attentions are merged.
+ * attentions are merged. Sparse attention (sparse.h) takes the place of each of them.
  */
 #ifndef LLM_CHUNKS_H
 #define LLM_CHUNKS_H
@@ -44,9 +44,9 @@ void llm_chunk_ranges(const struct llm_chunk_config *c, uint32_t pos,
 
 /*
  * q, k and v [M, heads, d] of the step, not rotated yet, to attention, in place of q; k and v go to
- * the cache.
+ * the cache. kv: which of the KV layers.
  */
-void llm_build_chunks(const struct llm_build *b, const struct zw_tensor *q,
+void llm_build_chunks(const struct llm_build *b, uint32_t kv, const struct zw_tensor *q,
 		      const struct zw_tensor *k, const struct zw_tensor *v,
 		      const struct llm_kv_cache *cache);
 

@@ -145,8 +145,9 @@ static void plan_memory(struct zw_ctx *c)
 	if (c->sparse.kind) {
 		uint64_t lists = (uint64_t)c->sparse.groups * cfg->num_heads, begin;
 
-		a->sparse_y = take(&a->bytes, o->batch, (uint64_t)cfg->num_heads * cfg->head_dim, 2,
-				   LLM_ALIGN);
+		if (!llm_has_chunks(cfg, o->context))
+			a->sparse_y = take(&a->bytes, o->batch,
+					   (uint64_t)cfg->num_heads * cfg->head_dim, 2, LLM_ALIGN);
 		begin = a->bytes;
 		a->blocks = take(&a->bytes, lists, c->sparse.blocks, 4, LLM_ALIGN);
 		a->counts = take(&a->bytes, lists, 1, 4, LLM_ALIGN);
@@ -200,7 +201,10 @@ static void plan_memory(struct zw_ctx *c)
 	if (c->sparse.kind) {
 		p->num_sparse = take(&p->bytes, 1, 1, 4, 4);
 		p->num_dense = take(&p->bytes, 1, 1, 4, 4);
-		p->start = take(&p->bytes, o->batch, 1, 4, 64);
+		for (int i = 0; i < (llm_has_chunks(cfg, o->context) ? LLM_RANGES : 1); i++)
+			p->start[i] = take(&p->bytes, o->batch, 1, 4, 64);
+		if (llm_has_chunks(cfg, o->context))
+			p->far_end = take(&p->bytes, o->batch, 1, 4, 64);
 	}
 	p->chosen = take(&p->bytes, o->batch, 1, 4, 64);
 	p->out_rows = take(&p->bytes, o->outputs, 1, 4, 64);

@@ -144,8 +144,9 @@ struct llm_param_layout {
 		uint64_t rope, start, last;
 	} chunks[LLM_RANGES];
 	/* With sparse attention: how many rows have it and how many have not (u32), and from which
-	 * position on each row sees all keys: [batch] I32. */
-	uint64_t num_sparse, num_dense, start;
+	 * position on each row sees all keys (of each range, with Dual Chunk Attention), and where the last
+	 * range ends: [batch] I32. */
+	uint64_t num_sparse, num_dense, start[LLM_RANGES], far_end;
 	uint64_t chosen;     /* [batch]: rows of the choices that these are */
 	uint64_t out_rows;   /* [outputs]: rows of the batch */
 	uint64_t iota;       /* [outputs]: 0, 1, 2, ... */
@@ -179,7 +180,8 @@ struct llm_act_layout {
 	uint64_t h, scratch[LLM_MAX_SCRATCH];
 	/* With Dual Chunk Attention: [2, batch, heads, d] BF16, [ranges, batch, heads, d] F32, without d. */
 	uint64_t chunk_q, chunk_y, chunk_lse;
-	/* With sparse attention: [batch, heads, d] BF16, and the lists of struct llm_sparse_tensors. */
+	/* With sparse attention: [batch, heads, d] BF16 but with Dual Chunk Attention, and the lists of struct
+	 * llm_sparse_tensors. */
 	uint64_t sparse_y, blocks, counts, columns, column_counts;
 	uint64_t out_h, out_x;   /* rows that something is wanted of: [outputs, H] F32, BF16 */
 	uint64_t logits;         /* [outputs, V] F32 */

@@ -23,6 +23,7 @@
 
 #define SPARSE_ABI_MINOR    2u /* SELECT_BLOCKS, SELECT_SLASH, lists of ATTENTION */
 #define QUANTISED_ABI_MINOR 3u /* the first two on a quantised cache */
+#define CHUNKS_ABI_MINOR    7u /* the first two with several queries for a row */
 
 /* ---- options ---- */
 
@@ -35,17 +36,15 @@ static int check_kind(const struct zw_ctx *c, struct zw_error *err)
 
 	if (ret)
 		return llm_fail(err, ret, "device: %s", strerror(-ret));
+	if (llm_has_chunks(&c->m->cfg, o->context))
+		minor = CHUNKS_ABI_MINOR;
 	if (ZW_ABI_VERSION_MINOR(attrs.abi_version) < minor)
 		return llm_fail(err, -EOPNOTSUPP,
-				"sparse attention needs a device of ABI %u.%u, this one has %u.%u",
+				"sparse attention%s needs a device of ABI %u.%u, this one has "
+				"%u.%u",
+				minor == CHUNKS_ABI_MINOR ? " with Dual Chunk Attention" : "",
 				ZW_ABI_MAJOR, minor, ZW_ABI_VERSION_MAJOR(attrs.abi_version),
 				ZW_ABI_VERSION_MINOR(attrs.abi_version));
-	/* The packets that choose have no first key, and one position for each row. */
-	if (llm_has_chunks(&c->m->cfg, o->context))
-		return llm_fail(err, -EOPNOTSUPP,
-				"sparse attention of %u tokens: more than a chunk of %u of Dual "
-				"Chunk Attention",
-				o->context, llm_chunk_length(&c->m->cfg.chunks));
 	if (o->sparse == ZW_SPARSE_MODEL && c->m->sparse.code)
 		return llm_fail(err, c->m->sparse.code, "%s", c->m->sparse.why.msg);
 	return 0;
@@ -264,7 +263,10 @@ void llm_sparse_operands(const struct zw_ctx *c, const struct llm_slot *slot, st
 	t->sample = s->sample;
 	t->rows_va = llm_param_va(c, slot) + c->p.num_sparse;
 	t->dense_va = llm_param_va(c, slot) + c->p.num_dense;
-	t->start = zw_tensor_1d(ZW_DTYPE_I32, llm_param_va(c, slot) + c->p.start, c->o.batch);
+	for (int i = 0; i < LLM_RANGES; i++)
+		t->start[i] = zw_tensor_1d(ZW_DTYPE_I32, llm_param_va(c, slot) + c->p.start[i],
+					   c->o.batch);
+	t->far_end = zw_tensor_1d(ZW_DTYPE_I32, llm_param_va(c, slot) + c->p.far_end, c->o.batch);
 	t->y = zw_tensor_3d(ZW_DTYPE_BF16, act + c->a.sparse_y, c->o.batch, q, cfg->head_dim);
 	t->blocks = zw_tensor_3d(ZW_DTYPE_I32, act + c->a.blocks, g, q, s->blocks);
 	t->counts = zw_tensor_2d(ZW_DTYPE_I32, act + c->a.counts, g, q);
@@ -304,7 +306,7 @@ static uint32_t give_rows(struct zw_ctx *c, const struct llm_undo *u, uint32_t r
 uint32_t llm_sparse_rows(struct zw_ctx *c, struct llm_slot *slot, const struct llm_tally *n)
 {
 	char *param = llm_param(c, slot);
-	int32_t *start = (int32_t *)(void *)(param + c->p.start);
+	int32_t *start = (int32_t *)(void *)(param + c->p.start[0]);
 	const struct llm_undo *last = NULL;
 	uint32_t row = 0, tokens = 0, total = 0, most = 0;
 
@@ -331,7 +333,8 @@ uint32_t llm_sparse_rows(struct zw_ctx *c, struct llm_slot *slot, const struct l
 	}
 	for (uint32_t i = 0; i < slot->num_undo; i++)
 		total += slot->undo[i].end - slot->undo[i].length;
-	for (uint32_t i = 0; i < total; i++)
+	/* Of several ranges each row has its own: see write_chunks(). */
+	for (uint32_t i = 0; i < total && !llm_has_chunks(&c->m->cfg, c->o.context); i++)
 		start[i] = i < tokens ? INT32_MAX : 0;
 	*(uint32_t *)(void *)(param + c->p.num_sparse) = tokens;
 	*(uint32_t *)(void *)(param + c->p.num_dense) = total - tokens;

@@ -147,9 +147,11 @@ static void write_table(const struct zw_ctx *c, const struct llm_slot *slot)
 }
 
 /* What Dual Chunk Attention makes of a row's position. */
-static void write_chunks(const struct zw_ctx *c, char *param, uint32_t row, uint32_t pos)
+static void write_chunks(const struct zw_ctx *c, const struct llm_slot *slot, uint32_t row,
+			 uint32_t pos)
 {
 	struct llm_range r[LLM_RANGES];
+	char *param = llm_param(c, slot);
 
 	if (!llm_has_chunks(&c->m->cfg, c->o.context))
 		return;
@@ -158,7 +160,13 @@ static void write_chunks(const struct zw_ctx *c, char *param, uint32_t row, uint
 		((int32_t *)(void *)(param + c->p.chunks[i].rope))[row] = (int32_t)r[i].rope;
 		((int32_t *)(void *)(param + c->p.chunks[i].start))[row] = (int32_t)r[i].start;
 		((int32_t *)(void *)(param + c->p.chunks[i].last))[row] = (int32_t)r[i].last;
+		if (c->sparse.kind)
+			((int32_t *)(void *)(param + c->p.start[i]))[row] =
+				row < slot->sparse ? INT32_MAX : (int32_t)r[i].start;
 	}
+	if (c->sparse.kind)
+		((int32_t *)(void *)(param + c->p.far_end))[row] =
+			r[2].start <= r[2].last ? (int32_t)r[2].last + 1 : 0;
 }
 
 /*
@@ -217,7 +225,7 @@ static void write_rows(const struct zw_ctx *c, struct llm_slot *slot, const stru
 		if (c->needs.slab_bytes)
 			write_state(c, slot, row, t);
 		pos[row] = (int32_t)t->pos;
-		write_chunks(c, param, row, t->pos);
+		write_chunks(c, slot, row, t->pos);
 		seq[row] = (int32_t)t->seq;
 		slot->rows[i].in = row;
 	}

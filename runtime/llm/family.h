@@ -117,8 +117,10 @@ struct llm_sparse_tensors {
 	uint64_t rows_va;    /* how many are, from the first on */
 	uint64_t dense_va;   /* not 0: others are not */
 	uint32_t sample;
-	struct zw_tensor start;          /* [M] I32 */
-	struct zw_tensor y;              /* [M, heads, d] BF16 */
+	/* [M] I32: what start is to rows that see all keys, for those that do not behind every position. */
+	struct zw_tensor start[LLM_RANGES];
+	struct zw_tensor far_end;        /* with Dual Chunk Attention, [M] I32: of the last range */
+	struct zw_tensor y;              /* without, [M, heads, d] BF16 */
 	struct zw_tensor blocks, counts; /* [groups, heads, room], [groups, heads] I32 */
 	struct zw_tensor columns, column_counts;
 	struct zw_tensor vertical, slash; /* [KV layers, heads] I32 */

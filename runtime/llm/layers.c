@@ -248,13 +248,15 @@ void llm_build_attention(const struct llm_build *b, const struct llm_layer_weigh
 	if (opt(&w->k_norm))
 		zw_cmd_rmsnorm(b->cmd, &k, &w->k_norm, &k, c->rms_norm_eps, r, 0);
 	if (b->chunks.rope[0].dtype) {
-		llm_build_chunks(b, &q, &k, &v, &cache);
+		llm_build_chunks(b, kv, &q, &k, &v, &cache);
 	} else {
 		zw_cmd_rope(b->cmd, &q, &q, &b->pos, &b->cos_table, &b->sin_table, r, 0);
 		zw_cmd_rope(b->cmd, &k, &k, &b->pos, &b->cos_table, &b->sin_table, r, 0);
 		llm_build_kv_write(b, &cache, &k, &v);
 		if (b->sparse.kind) {
-			llm_build_sparse(b, kv, &q, &cache);
+			const struct llm_attend all = {.q = q, .y = b->sparse.y, .pos = b->pos};
+
+			llm_build_sparse(b, kv, &all, 1, &cache);
 			out = zw_tensor_2d(ZW_DTYPE_BF16, b->sparse.y.va, qkv->dim[0], nq * d);
 		} else {
 			zw_cmd_attention(b->cmd, &args, r, 0);

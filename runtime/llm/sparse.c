@@ -15,42 +15,50 @@ static uint32_t bits_of(float f)
 	return v.u;
 }
 
-/* The first n rows. */
+/* The first n rows, of what is there. */
 static struct zw_tensor front(const struct zw_tensor *t, uint32_t n)
 {
 	struct zw_tensor v = *t;
 
-	v.dim[0] = n;
+	if (v.dtype)
+		v.dim[0] = n;
 	return v;
 }
 
-static struct zw_pkt_attention attention(const struct llm_build *b, const struct zw_tensor *q,
+static float scale_of(const struct llm_build *b)
+{
+	return b->score_factor * (1.0f / sqrtf((float)b->cfg->head_dim));
+}
+
+static struct zw_pkt_attention attention(const struct llm_build *b, const struct llm_attend *a,
 					 const struct llm_kv_cache *cache)
 {
 	return (struct zw_pkt_attention){
 		.hdr = {.opcode = ZW_OP_ATTENTION, .size = sizeof(struct zw_pkt_attention)},
-		.q = *q,
-		.y = b->sparse.y,
-		.pos = b->pos,
+		.q = a->q,
+		.y = a->y,
+		.pos = a->pos,
 		.seq = b->seq,
 		.block_table = b->block_table,
 		.k_cache = cache->k,
 		.v_cache = cache->v,
+		.lse = a->lse,
 		.k_scale = cache->k_scale,
 		.v_scale = cache->v_scale,
-		.scale_f32 = bits_of(1.0f / sqrtf((float)b->cfg->head_dim)),
+		.start = a->start,
+		.scale_f32 = bits_of(scale_of(b)),
 	};
 }
 
-/* Rows that see all keys; what the others get here the packet behind it writes over. */
-static void build_dense(const struct llm_build *b, const struct zw_tensor *q,
-			const struct llm_kv_cache *cache)
+/* Rows that see all keys; what the others get here the packets behind it write over. */
+static void build_dense(const struct llm_build *b, const struct llm_attend *a,
+			const struct zw_tensor *start, const struct llm_kv_cache *cache)
 {
-	struct zw_pkt_attention pkt = attention(b, q, cache);
+	struct zw_pkt_attention pkt = attention(b, a, cache);
 
 	pkt.hdr.rows_va = b->rows_va;
 	pkt.hdr.predicate_va = b->sparse.dense_va;
-	pkt.start = b->sparse.start;
+	pkt.start = *start;
 	zw_cmd_packet(b->cmd, &pkt);
 }
 
@@ -63,14 +71,16 @@ static struct zw_tensor sizes_of(const struct zw_tensor *t, uint32_t kv)
 	return v;
 }
 
-static void build_choice(const struct llm_build *b, uint32_t kv, const struct zw_tensor *q,
-			 const struct llm_kv_cache *cache)
+/* One choice for all ranges: each row meets the keys of a range with the query of that range. */
+static void build_choice(const struct llm_build *b, uint32_t kv, const struct llm_attend *range,
+			 unsigned int num, const struct llm_kv_cache *cache)
 {
 	const struct llm_sparse_tensors *s = &b->sparse;
 	struct zw_tensor vertical = sizes_of(&s->vertical, kv), slash = sizes_of(&s->slash, kv);
-	struct zw_tensor pos = front(&b->pos, q->dim[0]), seq = front(&b->seq, q->dim[0]);
+	struct zw_tensor pos = front(&b->pos, s->most), seq = front(&b->seq, s->most);
+	struct zw_tensor mid_end, far_end = front(&s->far_end, s->most), q[LLM_RANGES];
 	struct zw_cmd_select_args args = {
-		.q = q,
+		.q = &q[0],
 		.pos = &pos,
 		.seq = &seq,
 		.block_table = &b->block_table,
@@ -82,31 +92,41 @@ static void build_choice(const struct llm_build *b, uint32_t kv, const struct zw
 		.slash = &slash,
 		.columns = &s->columns,
 		.column_counts = &s->column_counts,
-		.scale = 1.0f / sqrtf((float)b->cfg->head_dim),
+		.scale = scale_of(b),
 		.sample = s->sample,
 		.first = LLM_SPARSE_FIRST,
 		.nearest = LLM_SPARSE_NEAREST,
 	};
 
+	for (unsigned int i = 0; i < num; i++)
+		q[i] = front(&range[i].q, s->most);
+	if (num == LLM_RANGES) {
+		mid_end = front(&range[0].start, s->most);
+		args.q_mid = &q[1];
+		args.mid_end = &mid_end;
+		args.q_far = &q[2];
+		args.far_end = &far_end;
+	}
 	if (s->kind == ZW_SPARSE_SLASH)
 		zw_cmd_select_slash(b->cmd, &args, s->rows_va, 0);
 	else
 		zw_cmd_select_blocks(b->cmd, &args, s->rows_va, 0);
 }
 
-void llm_build_sparse(const struct llm_build *b, uint32_t kv, const struct zw_tensor *q,
-		      const struct llm_kv_cache *cache)
+static void build_listed(const struct llm_build *b, const struct llm_attend *a,
+			 const struct llm_kv_cache *cache)
 {
 	const struct llm_sparse_tensors *s = &b->sparse;
-	struct zw_tensor some = front(q, s->most);
-	struct zw_pkt_attention pkt;
+	const struct llm_attend some = {
+		.q = front(&a->q, s->most),
+		.y = front(&a->y, s->most),
+		.lse = front(&a->lse, s->most),
+		.start = front(&a->start, s->most),
+		.pos = front(&a->pos, s->most),
+	};
+	struct zw_pkt_attention pkt = attention(b, &some, cache);
 
-	build_dense(b, q, cache);
-	build_choice(b, kv, &some, cache);
-	pkt = attention(b, &some, cache);
 	pkt.hdr.rows_va = s->rows_va;
-	pkt.y = front(&s->y, s->most);
-	pkt.pos = front(&b->pos, s->most);
 	pkt.seq = front(&b->seq, s->most);
 	pkt.sparse_blocks = s->blocks;
 	pkt.sparse_counts = s->counts;
@@ -115,4 +135,14 @@ void llm_build_sparse(const struct llm_build *b, uint32_t kv, const struct zw_te
 		pkt.sparse_column_counts = s->column_counts;
 	}
 	zw_cmd_packet(b->cmd, &pkt);
+}
+
+void llm_build_sparse(const struct llm_build *b, uint32_t kv, const struct llm_attend *range,
+		      unsigned int num, const struct llm_kv_cache *cache)
+{
+	for (unsigned int i = 0; i < num; i++)
+		build_dense(b, &range[i], &b->sparse.start[i], cache);
+	build_choice(b, kv, range, num, cache);
+	for (unsigned int i = 0; i < num; i++)
+		build_listed(b, &range[i], cache);
 }

@@ -5,7 +5,8 @@
  * Rows of a step that are prompt, in whole groups whose first position is a multiple of the group, come
  * first in it and attend to lists of blocks and columns that SELECT_SLASH or SELECT_BLOCKS made; all
  * other rows see every key. So a step has two ATTENTION packets, and the rows of the one see nothing
- * in the other.
+ * in the other. With Dual Chunk Attention each of them is three, one for each range of keys (chunks.h), and
+ * one choice among all keys serves the three: a packet looks at those of a list that are in its range.
  *
  *	sparse.c        the packets of a layer
  *	sparse_table.c  how many keys the heads of a checkpoint want
@@ -62,8 +63,18 @@ uint32_t llm_sparse_piece(const struct zw_ctx *c, uint32_t pos, uint64_t left, u
 /* Whether the first n of the next `left` tokens at a position end within a group that they could fill. */
 bool llm_sparse_cuts(const struct zw_ctx *c, uint32_t pos, uint64_t left, uint32_t n);
 
-/* Attention of q [M, heads, d] to b->sparse.y. kv: which of the KV layers. */
-void llm_build_sparse(const struct llm_build *b, uint32_t kv, const struct zw_tensor *q,
-		      const struct llm_kv_cache *cache);
+/* What rows attend to with one rotation of their queries. */
+struct llm_attend {
+	struct zw_tensor q, y;       /* [M, heads, d]; y may be q where nothing else needs it */
+	struct zw_tensor lse;        /* optional */
+	struct zw_tensor start, pos; /* first (optional) and last position */
+};
+
+/*
+ * Attention of a KV layer over 1 or LLM_RANGES ranges, the nearest first, to the y of each; q of the first is
+ * still that behind it. kv: which of the KV layers.
+ */
+void llm_build_sparse(const struct llm_build *b, uint32_t kv, const struct llm_attend *range,
+		      unsigned int num, const struct llm_kv_cache *cache);
 
 #endif

@@ -52,6 +52,20 @@ def config_of(model, **changes):
     return folder
 
 
+def chunked(model, size, local):
+    """The model with Dual Chunk Attention."""
+    folder = os.path.join(TMP, "chunks-" + os.path.basename(model))
+    shutil.copytree(model, folder)
+    path = os.path.join(folder, "config.json")
+    with open(path) as f:
+        config = json.load(f)
+    config["dual_chunk_attention_config"] = {"chunk_size": size, "local_size": local}
+    os.remove(path)
+    with open(path, "w") as f:
+        json.dump(config, f)
+    return folder
+
+
 def same(a, b):
     """Phases whose figures of simulated time and bytes differ."""
     return [(phase, key, a[phase][key], b[phase][key]) for phase in ("prefill", "decode")
@@ -80,20 +94,26 @@ def equal():
 
 
 def sparse():
-    """Lists that nobody chose are as long as chosen ones: of blocks nearly to the byte, of distances as far as these lie together."""
+    """Lists that nobody chose are as long as chosen ones: of blocks nearly to the byte, of distances as far as these lie together.
+    Where they name everything all is equal to the picosecond."""
     ids = os.path.join(TMP, "long.json")
     with open(ids, "w") as f:
         json.dump([(37 * i + 5) % 500 for i in range(1500)], f)
-    times = {}
-    for kind, least, most in (("none", 1, 1), ("blocks,keep=6", 0.999, 1.001), ("slash,vertical=60,slash=200", 0.97, 1.01)):
-        common = ["--prompt-ids", ids, "-n", "4", "--chunk", "256", "--ctx", "1600", "--quiet", "--sparse", kind]
-        a, _ = stats("--device", "sim", "--model", TINY, *common, "--temp", "0", "--ignore-eos")
-        b, _ = stats("--timing", TINY, *common)
-        for phase in ("prefill", "decode"):
-            ok(least <= b[phase]["sim_ps"] / a[phase]["sim_ps"] <= most, f"{kind}: {phase} as computed",
-               (a[phase]["sim_ps"], b[phase]["sim_ps"]))
-        ok(a["prefill"]["sparse_tokens"] == b["prefill"]["sparse_tokens"] == (0 if kind == "none" else 1472), f"{kind}: tokens")
-        times[kind] = b["prefill"]["sim_ps"]
+    # Dual Chunk Attention: chunks of 250 positions, which begin anywhere in blocks and groups
+    chunks = chunked(TINY, 320, 70)
+    for model in (TINY, chunks):
+        for kind, least, most in (("none", 1, 1), ("blocks,keep=60", 1, 1), ("slash,vertical=1600,slash=1600", 1, 1),
+                                  ("blocks,keep=6", 0.999, 1.001), ("slash,vertical=60,slash=200", 0.97, 1.01)):
+            common = ["--prompt-ids", ids, "-n", "4", "--chunk", "256", "--ctx", "1600", "--quiet", "--sparse", kind]
+            a, _ = stats("--device", "sim", "--model", model, *common, "--temp", "0", "--ignore-eos")
+            b, _ = stats("--timing", model, *common)
+            name = kind + (", chunks" if model == chunks else "")
+            if least == most:
+                ok(not same(a, b), f"{name}: as computed", same(a, b))
+            for phase in ("prefill", "decode"):
+                ok(least <= b[phase]["sim_ps"] / a[phase]["sim_ps"] <= most, f"{name}: {phase} as computed",
+                   (a[phase]["sim_ps"], b[phase]["sim_ps"]))
+            ok(a["prefill"]["sparse_tokens"] == b["prefill"]["sparse_tokens"] == (0 if kind == "none" else 1472), f"{name}: tokens")
     # nothing else than the attention differs
     base = ["--timing", "--shape", "qwen3-8b", "--prompt-tokens", "16384", "-n", "1", "--chunk", "2048", "--quiet", "--sparse"]
     dense, few, some = (stats(*base, kind)[0]["prefill"]["sim_ps"] for kind in ("none", "blocks,keep=20", "blocks,keep=100"))

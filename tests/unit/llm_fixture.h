@@ -47,6 +47,10 @@ struct fixture {
 	 * [tokens, layers]: by how much the last of them is ahead of the first that was not, in logits. */
 	uint32_t *chosen;
 	double *lead;
+	/* Not NULL: sees the scores of a query head of the token at pos for each key up to that, in every layer, and
+	 * may make them -INFINITY, which hides the key. */
+	void (*look)(void *opaque, uint32_t head, uint32_t pos, double *scores);
+	void *opaque;
 };
 
 #define NUM_SHAPES 12

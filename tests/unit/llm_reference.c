@@ -135,7 +135,7 @@ static uint32_t query_place(const struct shape *s, uint32_t pos, uint32_t t)
  * One head: o [d] of the query at `pos`, not rotated; ks and vs are of its KV head at position 0, step
  * apart.
  */
-static void attend_head(const struct fixture *f, const double *q, const double *ks,
+static void attend_head(const struct fixture *f, uint32_t head, const double *q, const double *ks,
 			const double *vs, size_t step, uint32_t pos, double *o)
 {
 	const struct shape *s = &f->s;
@@ -158,8 +158,11 @@ static void attend_head(const struct fixture *f, const double *q, const double *
 		for (uint32_t j = 0; j < d; j++)
 			p[t] += turned[j] * ks[t * step + j];
 		p[t] /= scale;
-		top = fmax(top, p[t]);
 	}
+	if (f->look)
+		f->look(f->opaque, head, pos, p);
+	for (uint32_t t = 0; t <= pos; t++)
+		top = fmax(top, p[t]);
 	for (uint32_t t = 0; t <= pos; t++)
 		sum += p[t] = exp(p[t] - top);
 	for (uint32_t t = 0; t <= pos; t++) {
@@ -190,7 +193,7 @@ static void attend(const struct fixture *f, const char *l, double *h, double *ks
 	for (uint32_t i = 0; i < s->nq; i++) {
 		if (!s->qwen2)
 			norm(f, q + i * d, q + i * d, W("self_attn.q_norm.weight"), d);
-		attend_head(f, q + i * d, ks + i / g * d, vs + i / g * d, step, pos, o + i * d);
+		attend_head(f, i, q + i * d, ks + i / g * d, vs + i / g * d, step, pos, o + i * d);
 	}
 	for (uint32_t i = 0; s->next && i < s->nq * d; i++)
 		o[i] *= sigmoid(gate[i]);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Dual Chunk Attention with small chunks, on the sim transport or on $ZW_TEST_DEVICE: against a plain forward pass in
- * double precision, the same bits however a text is cut, and those of plain attention while there is one chunk.
+ * double precision, the same bits however a text is cut, and those of plain attention while there is one chunk. With
+ * sparse attention: the same of what keeps everything, and over the keys that a plain selection chooses.
  */
 #include "ctx_test.h"
 
@@ -11,6 +12,15 @@
 #include "chunks.h"
 
 #define TOKENS 200
+
+/* Of sparse attention: tokens, those of a group and of a block, those of a step. */
+#define LONG    576
+#define GROUP   32
+#define STEP    96
+/* What the runtime has SELECT_SLASH look at and always choose. */
+#define SAMPLE  64
+#define FIRST   LLM_SPARSE_FIRST
+#define NEAREST LLM_SPARSE_NEAREST
 
 static void open_shape(struct shape s)
 {
@@ -55,6 +65,31 @@ static float *run(const uint32_t *ids, uint32_t n, uint32_t piece, uint32_t room
 		if (zw_ctx_eval(c, seq, ids + at, k, &opt, NULL, &err))
 			fail_msg("%s", err.msg);
 	}
+	zw_ctx_destroy(c);
+	return x;
+}
+
+/* The same with other options, in two pieces if `cut` is not 0. */
+static float *run_cut(const uint32_t *ids, uint32_t n, uint32_t cut, struct zw_ctx_options o,
+		      uint64_t *sparse)
+{
+	struct zw_ctx_stats stats = {.size = sizeof(stats)};
+	struct zw_ctx *c = context(o);
+	float *x = malloc((size_t)n * V * sizeof(*x));
+	uint32_t seq = sequence(c);
+
+	for (uint32_t at = 0, end; at < n; at = end) {
+		struct zw_eval_options opt = {.size = sizeof(opt),
+					      .all_logits = x + (size_t)at * V};
+		struct zw_error err = {""};
+
+		end = at < cut ? cut : n;
+		if (zw_ctx_eval(c, seq, ids + at, end - at, &opt, NULL, &err))
+			fail_msg("%s", err.msg);
+	}
+	assert_int_equal(zw_ctx_get_stats(c, &stats), 0);
+	if (sparse)
+		*sparse = stats.sparse_tokens;
 	zw_ctx_destroy(c);
 	return x;
 }
@@ -174,6 +209,228 @@ static void test_ranges(void **state)
 	}
 }
 
+/* ---- sparse attention ---- */
+
+static struct zw_ctx_options sparse_options(uint32_t kind, uint32_t tokens, uint32_t batch)
+{
+	struct zw_ctx_options o = {.batch = batch,
+				   .outputs = batch,
+				   .context = tokens,
+				   .sparse = kind,
+				   .sparse_group = GROUP};
+
+	/* What no text of these has more of. */
+	if (kind == ZW_SPARSE_BLOCKS)
+		o.sparse_keep = tokens / GROUP + 2;
+	else
+		o.sparse_vertical = o.sparse_slash = tokens;
+	return o;
+}
+
+/* What keeps everything has the bits of all keys, wherever chunks begin and a prompt is cut. */
+static void test_sparse_everything(void **state)
+{
+	static const struct {
+		uint32_t shape, chunk, local, original;
+	} cases[] = {{0, 40, 8, 0}, {4, 30, 3, 100}, {0, 80, 16, 0}, {0, 6, 1, 0}};
+
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		struct shape s = fixture_shapes[cases[k].shape];
+		uint32_t ids[TOKENS], c = cases[k].chunk - cases[k].local;
+		/* one at a time, then at the edges of groups and chunks */
+		uint32_t cuts[] = {0,         1,         c - 1,     c,         c + 1,
+				   2 * c - 1, 2 * c,     2 * c + 1, 3 * c,     GROUP - 1,
+				   GROUP,     GROUP + 1, 2 * GROUP, TOKENS - 1};
+		float *want, *got;
+
+		s.chunk = cases[k].chunk;
+		s.local = cases[k].local;
+		s.original = cases[k].original;
+		s.context = 256;
+		open_shape(s);
+		for (uint32_t i = 0; i < TOKENS; i++)
+			ids[i] = (i * 31 + i / 7) % s.v;
+		want = run(ids, TOKENS, 48, s.context);
+		for (uint32_t kind = ZW_SPARSE_SLASH; kind <= ZW_SPARSE_BLOCKS; kind++)
+			for (size_t i = 0; i < sizeof(cuts) / sizeof(cuts[0]); i++) {
+				uint64_t sparse;
+
+				got = run_cut(ids, TOKENS, cuts[i],
+					      sparse_options(kind, s.context, STEP), &sparse);
+				assert_true(sparse >= TOKENS / GROUP * GROUP - 2 * GROUP);
+				if (memcmp(got, want, TOKENS * s.v * sizeof(*got)))
+					fail_msg("case %zu, kind %u, cut at %u: other bits", k,
+						 kind, cuts[i]);
+				free(got);
+			}
+		free(want);
+		close_shape();
+	}
+}
+
+/* A selection from scores in double precision. */
+struct selection {
+	uint32_t heads, blocks, columns, distances; /* blocks 0: columns and distances */
+	double *z;                                  /* [heads, LONG, LONG] */
+	bool *in;                                   /* [heads, groups, LONG]: keys of a group */
+	bool made;
+};
+
+static double *scores_at(const struct selection *x, uint32_t head, uint32_t pos)
+{
+	return x->z + ((size_t)head * LONG + pos) * LONG;
+}
+
+static bool *keys_at(const struct selection *x, uint32_t head, uint32_t group)
+{
+	return x->in + ((size_t)head * (LONG / GROUP) + group) * LONG;
+}
+
+/* Takes the scores down; once there is a selection hides what is not in it. */
+static void look(void *opaque, uint32_t head, uint32_t pos, double *z)
+{
+	const struct selection *x = opaque;
+	const bool *in = keys_at(x, head, pos / GROUP);
+
+	if (!x->made) {
+		memcpy(scores_at(x, head, pos), z, (pos + 1) * sizeof(*z));
+		return;
+	}
+	for (uint32_t t = 0; t <= pos; t++)
+		if (!in[t])
+			z[t] = -INFINITY;
+}
+
+/* Marks the first `forced` of n and the greatest of the others, `count` in all. */
+static void mark_best(const double *v, uint32_t n, uint32_t count, uint32_t forced, bool *in)
+{
+	uint32_t have = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		have += in[i] = i < forced;
+	for (; have < count && have < n; have++) {
+		uint32_t best = UINT32_MAX;
+
+		for (uint32_t i = 0; i < n; i++)
+			if (!in[i] && (best == UINT32_MAX || v[i] > v[best]))
+				best = i;
+		in[best] = true;
+	}
+}
+
+/* Blocks as SELECT_BLOCKS has them: means multiply as their members do, where a block has one query for each row. */
+static void choose_blocks(struct selection *x, uint32_t head, uint32_t group)
+{
+	double score[LONG / GROUP] = {0};
+	bool in[LONG / GROUP];
+
+	for (uint32_t r = group * GROUP; r < (group + 1) * GROUP; r++)
+		for (uint32_t t = 0; t < group * GROUP; t++)
+			score[t / GROUP] += scores_at(x, head, r)[t];
+	mark_best(score, group, x->blocks - 1, 1, in);
+	for (uint32_t t = 0; t < (group + 1) * GROUP; t++)
+		keys_at(x, head, group)[t] = t / GROUP == group || in[t / GROUP];
+}
+
+/* Columns and distances of a step's groups as SELECT_SLASH has them. */
+static void choose_slash(struct selection *x, uint32_t head, uint32_t from, uint32_t end)
+{
+	double column[LONG] = {0}, distance[LONG] = {0};
+	bool v[LONG], o[LONG];
+
+	for (uint32_t r = end - SAMPLE; r < end; r++) {
+		const double *z = scores_at(x, head, r);
+		double most = -INFINITY, sum = 0;
+
+		for (uint32_t t = 0; t <= r; t++)
+			most = fmax(most, z[t]);
+		for (uint32_t t = 0; t <= r; t++)
+			sum += exp(z[t] - most);
+		for (uint32_t t = 0; t <= r; t++) {
+			column[t] += exp(z[t] - most) / sum;
+			distance[r - t] += exp(z[t] - most) / sum;
+		}
+	}
+	mark_best(column, end, x->columns, FIRST, v);
+	mark_best(distance, end, x->distances, NEAREST, o);
+	for (uint32_t g = from / GROUP; g < end / GROUP; g++) {
+		bool reached[LONG / GROUP] = {false};
+
+		for (uint32_t r = g * GROUP; r < (g + 1) * GROUP; r++)
+			for (uint32_t d = 0; d <= r; d++)
+				reached[(r - d) / GROUP] |= o[d];
+		for (uint32_t t = 0; t < (g + 1) * GROUP; t++)
+			keys_at(x, head, g)[t] = v[t] || reached[t / GROUP];
+	}
+}
+
+static void check_selection(uint32_t kind, uint32_t chunk, uint32_t local, uint32_t original)
+{
+	struct zw_ctx_options o = sparse_options(kind, LONG, STEP);
+	struct selection x = {.blocks = kind == ZW_SPARSE_BLOCKS ? 5 : 0,
+			      .columns = FIRST + 20,
+			      .distances = NEAREST + 2};
+	double *dense, *want, error, other;
+	struct shape s = fixture_shapes[0];
+	uint32_t ids[LONG];
+	uint64_t sparse;
+	float *got;
+
+	s.layers = 1; /* whose scores do not depend on what is hidden */
+	s.chunk = chunk;
+	s.local = local;
+	s.original = original;
+	s.context = LONG;
+	open_shape(s);
+	for (uint32_t i = 0; i < LONG; i++)
+		ids[i] = pick(s.v);
+	if (x.blocks)
+		o.sparse_keep = x.blocks;
+	else
+		o.sparse_vertical = x.columns, o.sparse_slash = x.distances;
+	x.z = calloc((size_t)s.nq * LONG * LONG, sizeof(*x.z));
+	x.in = calloc((size_t)s.nq * LONG / GROUP * LONG, sizeof(*x.in));
+	dense = malloc((size_t)LONG * s.v * sizeof(*dense));
+	want = malloc((size_t)LONG * s.v * sizeof(*want));
+	fix.look = look;
+	fix.opaque = &x;
+	fixture_reference(&fix, ids, LONG, dense);
+	for (uint32_t h = 0; h < s.nq; h++) {
+		for (uint32_t g = 0; g < LONG / GROUP && x.blocks; g++)
+			choose_blocks(&x, h, g);
+		for (uint32_t at = 0; at < LONG && !x.blocks; at += STEP)
+			choose_slash(&x, h, at, at + STEP);
+	}
+	x.made = true;
+	fixture_reference(&fix, ids, LONG, want);
+	fix.look = NULL;
+	got = run_cut(ids, LONG, 0, o, &sparse);
+	assert_int_equal(sparse, LONG);
+	error = difference(got, want, (size_t)LONG * s.v);
+	other = difference(got, dense, (size_t)LONG * s.v);
+	print_message("kind %u, chunks of %u: relative rms %.4f, %.4f from all keys\n", kind,
+		      chunk - local, error, other);
+	assert_true(error < most_error());
+	/* What a quantised cache rounds may be as much as what the selection leaves out. */
+	assert_true(other > 2 * error || getenv("ZW_TEST_KV"));
+	free(got);
+	free(want);
+	free(dense);
+	free(x.in);
+	free(x.z);
+	close_shape();
+}
+
+/* Several chunks whose edges are those of blocks, and some whose are not, where a step has one, two and many. */
+static void test_sparse_selection(void **state)
+{
+	check_selection(ZW_SPARSE_BLOCKS, 140, 12, 0);
+	check_selection(ZW_SPARSE_BLOCKS, 32, 0, 300);
+	check_selection(ZW_SPARSE_SLASH, 140, 12, 300);
+	check_selection(ZW_SPARSE_SLASH, 110, 9, 0);
+	check_selection(ZW_SPARSE_SLASH, 30, 3, 0);
+}
+
 static int setup(void **state)
 {
 	dev = open_dev(getenv("ZW_TEST_DEVICE"));
@@ -189,9 +446,9 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reference),
-		cmocka_unit_test(test_one_chunk),
-		cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_reference),        cmocka_unit_test(test_one_chunk),
+		cmocka_unit_test(test_ranges),           cmocka_unit_test(test_sparse_everything),
+		cmocka_unit_test(test_sparse_selection),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

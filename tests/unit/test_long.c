@@ -668,7 +668,7 @@ static void test_1010000_chunks(void **state)
 	run("\"max_position_embeddings\":1010000,\"dual_chunk_attention_config\":{"
 	    "\"chunk_size\":262144,\"local_size\":8192,"
 	    "\"original_max_position_embeddings\":262144}",
-	    1010000, false);
+	    1010000, true);
 }
 
 int main(void)

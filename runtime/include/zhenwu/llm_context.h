@@ -104,8 +104,8 @@ struct zw_ctx_options {
 	 * multiple of sparse_group up to `batch`, and alone. Selections that keep everything give the bits
 	 * of NONE. With prefix_cache a text has the bits of whoever computed its beginning.
 	 *
-	 * -EOPNOTSUPP with Dual Chunk Attention where the context is longer than a chunk, and with
-	 * MODEL where the checkpoint says nothing.
+	 * -EOPNOTSUPP with MODEL where the checkpoint says nothing, and with Dual Chunk Attention of more than
+	 * one chunk where the device is of an ABI before 2.7.
 	 */
 	uint32_t sparse;
 	uint32_t
