@@ -216,8 +216,13 @@ static void *irq_main(void *opaque)
 static int load_image(struct sim *sim, const char *asked, struct sim_region *image, uint32_t *bytes,
 		      struct zw_error *err)
 {
-	const char *const places[] = {ZW_FIRMWARE_INSTALLED, "/lib/firmware/zhenwu/zhenwu_fw.bin",
-				      ZW_FIRMWARE_BUILT};
+	const char *const places[] = {
+		ZW_FIRMWARE_INSTALLED,
+		"/lib/firmware/zhenwu/zhenwu_fw.bin",
+#ifdef ZW_FIRMWARE_BUILT
+		ZW_FIRMWARE_BUILT,
+#endif
+	};
 	const char *path = asked ? asked : getenv("ZW_FIRMWARE");
 	int fd = -1, ret = 0;
 	struct stat st;
