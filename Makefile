@@ -39,7 +39,7 @@ PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
 .PHONY: help packages run run-sim agent check check-debug fuzz vm kselftest bench fidelity claims modules firmware \
-	native native-asan native-tsan qemu kselftest-build install clean distclean-cache lint
+	native native-asan native-tsan qemu kselftest-build install deb clean distclean-cache lint
 
 help:
 	@echo 'Zhenwu: device model, firmware, driver and runtime of an LLM accelerator.'
@@ -65,6 +65,7 @@ help:
 	@echo '  make modules           zhenwu.ko for the VM kernel (build/modules/vm); KDIR=dir for another'
 	@echo '  make native            libraries, tools, tests    (build/native)'
 	@echo '  make install           runtime, headers and firmware; DESTDIR= PREFIX=, KDIR= adds the module'
+	@echo '  make deb               Debian packages            (build/deb)'
 	@echo '  make lint              clang-format, sparse, checkpatch where available'
 	@echo '  make clean             removes build/'
 	@echo '  make distclean-cache   removes the cache of downloads and of QEMU'
@@ -165,6 +166,10 @@ lint:
 
 install: firmware native
 	@$(S)/install-all "$(DESTDIR)" "$(PREFIX)" "$(KDIR)"
+
+deb: qemu
+	@$(S)/bootstrap native firmware deb
+	@$(S)/build-deb
 
 clean:
 	rm -rf $(BUILD)
