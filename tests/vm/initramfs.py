@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The test VM's initramfs: busybox, our init and agent, and the stock kernel modules the guest needs.
+"""A VM's initramfs: busybox, our init and agent, and the stock kernel modules the guest needs.
 
 Written as an uncompressed newc cpio: under TCG decompressing costs more than reading. Device nodes
 are only entries of the archive, so no root is needed.
@@ -20,6 +20,9 @@ MODULES = [
 # has no disks).
 OPTIONAL = {"drm_exec", "drm_buddy", "gpu-buddy", "drm_shmem_helper", "aer_inject",
             "virtio_blk", "ext4", "crc32c_generic"}
+
+# Where a script of guest/ is in the archive.
+SCRIPTS = {"init": "init", "bin/zw-agent": "agent", "bin/zw-load": "load", "bin/zw-host": "host"}
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -81,8 +84,8 @@ def plain(rel):
     return rel
 
 
-def module_closure(moddir):
-    """modules.dep lines of what MODULES need: {path: [paths it depends on]}."""
+def module_closure(moddir, modules, optional):
+    """modules.dep lines of what these modules need: {path: [paths it depends on]}."""
     deps = {}
     by_name = {}
     with open(os.path.join(moddir, "modules.dep"), encoding="ascii") as f:
@@ -95,24 +98,30 @@ def module_closure(moddir):
         for line in f:
             builtin.add(os.path.basename(line.strip()).removesuffix(".ko").replace("_", "-"))
     wanted = {}
-    for name in MODULES + sorted(OPTIONAL):
+    for name in modules + sorted(optional):
         key = name.replace("_", "-")
         if key in by_name:
             path = by_name[key]
             for p in [path] + deps[path]:
                 wanted[p] = deps[p]
-        elif key not in builtin and name not in OPTIONAL:
+        elif key not in builtin and name not in optional:
             raise SystemExit(f"vm: the kernel in {moddir} has no module {name}")
     return wanted
 
 
 def build(image_dir, out):
-    """Writes the initramfs for the unpacked kernel in image_dir; returns the kernel's release."""
+    """Writes the test VM's initramfs for the unpacked kernel in image_dir; returns the kernel's
+    release."""
     releases = os.listdir(os.path.join(image_dir, "modules"))
     if len(releases) != 1:
         raise SystemExit(f"vm: expected one kernel in {image_dir}/modules, found {releases}")
     release = releases[0]
-    moddir = os.path.join(image_dir, "modules", release)
+    write(os.path.join(image_dir, "modules", release), release, out, MODULES, OPTIONAL, SCRIPTS)
+    return release
+
+
+def write(moddir, release, out, modules, optional, scripts):
+    """Writes an initramfs with these modules from moddir, and scripts as SCRIPTS has them."""
     busybox = "/bin/busybox"
     applets = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True)
 
@@ -130,15 +139,14 @@ def build(image_dir, out):
     ar.mkdir("usr")
     ar.link("usr/bin", "../bin")
     ar.link("usr/sbin", "../bin")
-    for name, dest in (("init", "init"), ("agent", "bin/zw-agent"), ("load", "bin/zw-load"),
-                       ("host", "bin/zw-host")):
+    for dest, name in scripts.items():
         with open(os.path.join(HERE, "guest", name), "rb") as f:
             ar.file(dest, f.read(), 0o755)
     ar.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")
     ar.file("etc/group", b"root:x:0:\nnogroup:x:65534:\n")
     base = f"lib/modules/{release}"
     lines = []
-    for path, needs in sorted(module_closure(moddir).items()):
+    for path, needs in sorted(module_closure(moddir, modules, optional).items()):
         ar.file(f"{base}/{plain(path)}", read_module(os.path.join(moddir, path)))
         lines.append(f"{plain(path)}: {' '.join(plain(n) for n in needs)}".rstrip())
     ar.file(f"{base}/modules.dep", ("\n".join(lines) + "\n").encode())
@@ -147,4 +155,3 @@ def build(image_dir, out):
     with open(tmp, "wb") as f:
         f.write(data)
     os.replace(tmp, out)
-    return release

@@ -79,6 +79,9 @@ class Config:
         self.timeout = int(os.environ.get("ZW_VM_TIMEOUT", "3600"))
         self.accel = os.environ.get("ZW_ACCEL", "auto")
         self.name = "vm"
+        # A folder as scripts/build-qemu makes it: QEMU, pc-bios/ and version.
+        self.qemu = os.path.join(BUILD, "qemu")
+        self.logs = os.path.join(BUILD, "logs")
 
     @property
     def checkers(self):
@@ -174,13 +177,14 @@ class Qmp:
 
 
 class Vm:
+    profile = "/etc/profile"        # what the guest's shell reads before each script
+
     def __init__(self, config):
         self.config = config
         self.proc = None
         self.dir = tempfile.mkdtemp(prefix="zw-vm-")
-        logs = os.path.join(BUILD, "logs")
-        os.makedirs(logs, exist_ok=True)
-        self.console = os.path.join(logs, f"{config.name}-{os.getpid()}-console.log")
+        os.makedirs(config.logs, exist_ok=True)
+        self.console = os.path.join(config.logs, f"{config.name}-{os.getpid()}-console.log")
         self.stderr = os.path.join(self.dir, "qemu.err")
         self.boot_seconds = None
         self.accel = None
@@ -203,16 +207,21 @@ class Vm:
     def __exit__(self, *exc):
         self.close()
 
-    def start(self):
+    def find_kernel(self):
+        """Sets .image, the folder with modules/, .vmlinuz, and .libs for the guest."""
         kernel = self.config.kernel
         if self.config.checkers:
             self.image = script_output("build-debug-kernel", "image", kernel[len("debug-"):])
         else:
             self.image = script_output("fetch-kernel", "image", kernel)
-        self.qemu = os.path.join(BUILD, "qemu", "qemu-system-x86_64")
+        self.vmlinuz = os.path.join(self.image, "vmlinuz")
+        self.libs = stage_libraries()
+
+    def start(self):
+        self.find_kernel()
+        self.qemu = os.path.join(self.config.qemu, "qemu-system-x86_64")
         if not os.access(self.qemu, os.X_OK):
             raise VmError(f"no {self.qemu}: run 'make qemu' first")
-        self.libs = stage_libraries()
         for accel in self.accels():
             self.accel = accel
             limit = 45 if accel == "kvm" and self.config.accel == "auto" else \
@@ -242,7 +251,7 @@ class Vm:
     def kvm_key(self):
         """KVM's usability belongs to this host, kernel and QEMU; probed once for each."""
         try:
-            with open(os.path.join(BUILD, "qemu", "version"), encoding="ascii") as f:
+            with open(os.path.join(self.config.qemu, "version"), encoding="ascii") as f:
                 version = f.read().strip()
         except OSError:
             version = "unknown"
@@ -265,6 +274,7 @@ class Vm:
 
     def remember_kvm(self, answer):
         path = os.path.join(CACHE, "kvm-probe")
+        os.makedirs(CACHE, exist_ok=True)
         tmp = f"{path}.{os.getpid()}"
         with open(tmp, "w", encoding="ascii") as f:
             json.dump({self.kvm_key(): answer}, f)
@@ -335,7 +345,7 @@ class Vm:
 
     def command(self, accel, initrd):
         c = self.config
-        blobs = os.path.join(BUILD, "qemu", "pc-bios")
+        blobs = os.path.join(c.qemu, "pc-bios")
         if c.checkers:
             # KASAN has redzones and poisons of its own. A report ends the VM: what comes after one
             # proves nothing. lockdep only reports, then is off: tests/vm/run looks.
@@ -355,7 +365,7 @@ class Vm:
         argv = [self.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-L", blobs, "-bios", os.path.join(blobs, c.bios),
                 "-M", "q35,kernel-irqchip=split" if c.iommu else "q35", "-m", c.memory, "-smp", str(c.cpus),
-                "-kernel", os.path.join(self.image, "vmlinuz"), "-initrd", initrd,
+                "-kernel", self.vmlinuz, "-initrd", initrd,
                 "-append", " ".join(a for a in append if a),
                 # A socket, so that an autopsy can type; nobody needs to listen.
                 "-chardev", f"socket,id=con,path={self.dir}/con,server=on,wait=off,"
@@ -520,7 +530,7 @@ class Vm:
         still running after timeout seconds and was killed."""
         chunks = []
         nonce = "zw" + secrets.token_hex(12)
-        body = f". /etc/profile\n{script}\n"
+        body = f". {self.profile}\n{script}\n"
         line = f"{nonce} {timeout} {base64.b64encode(body.encode()).decode()}\n"
         self.agent.settimeout(60)
         try:
