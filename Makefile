@@ -39,7 +39,7 @@ PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
 .PHONY: help packages run run-sim agent check check-debug fuzz vm kselftest bench fidelity claims modules firmware \
-	native native-asan native-tsan qemu kselftest-build install deb clean distclean-cache lint
+	native native-asan native-tsan qemu kselftest-build install deb check-deb clean distclean-cache lint
 
 help:
 	@echo 'Zhenwu: device model, firmware, driver and runtime of an LLM accelerator.'
@@ -54,6 +54,7 @@ help:
 	@echo '  make kselftest         the driver tests in the VM; TESTS="name..." picks some'
 	@echo '  make check-debug       the driver tests on a kernel with KASAN, lockdep, kmemleak and more,'
 	@echo '                         without and with an IOMMU; KERNEL=vm|next TESTS="name..."'
+	@echo '  make check-deb         installs the packages, uses them in a VM, purges them; as root'
 	@echo '  make fuzz              fuzzes until stopped: FUZZ=device|cmd|tokenizer|... TIME=seconds'
 	@echo '  make bench             benchmarks: a table, and JSON in build/bench/'
 	@echo '  make fidelity          simulated times against measured ones; SILICON=rows.json PROFILE=name|file JSON=file;'
@@ -170,6 +171,10 @@ install: firmware native
 deb: qemu
 	@$(S)/bootstrap native firmware deb
 	@$(S)/build-deb
+
+check-deb: deb
+	@$(S)/bootstrap check-deb vm
+	@tests/packages/run
 
 clean:
 	rm -rf $(BUILD)
