@@ -24,10 +24,10 @@
 #include "zhenwu/zw_soc.h"
 
 #define FW_VERSION         ZW_FW_VERSION(2, 4, 0)
-#define FW_MIN_MINOR       7       /* least ABI minor of a device it runs on: that of its own build */
-#define FW_CAPS            0       /* what it needs of the device */
-#define FW_TIME_SLICE_US   2000u   /* round robin among queues of one priority */
-#define FW_BLOCKED_POLL_US 200u    /* how often a job that waits for a semaphore is tried again */
+#define FW_MIN_MINOR       7     /* least ABI minor of a device it runs on: that of its own build */
+#define FW_CAPS            0     /* what it needs of the device */
+#define FW_TIME_SLICE_US   2000u /* round robin among queues of one priority */
+#define FW_BLOCKED_POLL_US 200u  /* how often a job that waits for a semaphore is tried again */
 #define FW_HEARTBEAT_US    100000u /* longest sleep */
 
 /* main.c; gcc may call them of itself, too. */
