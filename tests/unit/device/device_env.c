@@ -176,6 +176,16 @@ void env_wait_irq(struct device_env *e, unsigned int vector, unsigned int count)
 		fail_msg("no interrupt on vector %u", vector);
 }
 
+unsigned int env_irqs(struct device_env *e, unsigned int vector)
+{
+	unsigned int n;
+
+	pthread_mutex_lock(&e->lock);
+	n = e->irqs[vector];
+	pthread_mutex_unlock(&e->lock);
+	return n;
+}
+
 void env_start(struct device_env *e, const uint8_t *image, uint32_t size)
 {
 	memcpy(e->sys + (SYS_IMAGE - SYS_BASE), image, size);

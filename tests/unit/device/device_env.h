@@ -56,6 +56,8 @@ void env_start_again(struct device_env *e, uint32_t size);
 /* Boots the monitor to READY. */
 void env_boot(struct device_env *e);
 void env_wait_irq(struct device_env *e, unsigned int vector, unsigned int count);
+/* Interrupts of a vector so far. */
+unsigned int env_irqs(struct device_env *e, unsigned int vector);
 
 /* One request to the monitor. *cause (may be NULL: must not fault) receives mcause + 1 or 0. */
 uint64_t mon(struct device_env *e, uint32_t op, uint64_t addr, uint64_t val, uint64_t *cause);

@@ -250,7 +250,7 @@ static void firmware_refuses(void **state)
 static void firmware_traps(void **state)
 {
 	struct device_env *e = *state;
-	unsigned int irqs = e->irqs[ZW_VECTOR_MBOX];
+	unsigned int irqs = env_irqs(e, ZW_VECTOR_MBOX);
 
 	mon_send(e, MON_HALT, 0, 0);
 	env_wait_reg(e, ZW_REG_BOOT_STATUS, ZW_BOOT_HALTED);

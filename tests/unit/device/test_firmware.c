@@ -285,16 +285,6 @@ static struct zw_msg_queue_info user_info(struct user_ring *u)
 	return info;
 }
 
-static unsigned int irqs_on(struct fw *f, unsigned int vector)
-{
-	unsigned int n;
-
-	pthread_mutex_lock(&f->e->lock);
-	n = f->e->irqs[vector];
-	pthread_mutex_unlock(&f->e->lock);
-	return n;
-}
-
 static void user_queue(void **state)
 {
 	struct fw *f = *state;
@@ -306,7 +296,7 @@ static void user_queue(void **state)
 		assert_int_equal(u.done[seq % 8].status, ZW_JOB_OK);
 		assert_int_equal(u.done[seq % 8].cookie, 100 + seq);
 	}
-	assert_int_equal(irqs_on(f, 4), 0);
+	assert_int_equal(env_irqs(f->e, 4), 0);
 	/* Scribbled over: its own end, and nobody else's. */
 	memset(u.ring, 0xff, 0x200);
 	user_ring_bell(&u, 21);
@@ -334,26 +324,26 @@ static void user_wake(void **state)
 	__atomic_store_n(&u.ctrl->wake, 4, __ATOMIC_RELEASE);
 	user_ring_bell(&u, u.seq);
 	WAIT_FOR(fw_queue_state(&u.q) == ZW_QUEUE_BLOCKED);
-	assert_int_equal(irqs_on(f, 4), irqs);
+	assert_int_equal(env_irqs(f->e, 4), irqs);
 	__atomic_store_n((uint64_t *)(void *)(f->e->hbm + FW_SEMS), 1, __ATOMIC_RELEASE);
 	WAIT_FOR(user_done(&u, 5));
 	/* The answer to a message comes behind everything before it. */
 	assert_int_equal(user_info(&u).completed, 5);
-	assert_int_equal(irqs_on(f, 4), ++irqs);
+	assert_int_equal(env_irqs(f->e, 4), ++irqs);
 	/* too late: at once; the same again: not */
 	__atomic_store_n(&u.ctrl->wake, 5, __ATOMIC_RELEASE);
 	for (int i = 0; i < 3; i++) {
 		user_ring_bell(&u, u.seq);
 		user_info(&u);
 	}
-	assert_int_equal(irqs_on(f, 4), ++irqs);
+	assert_int_equal(env_irqs(f->e, 4), ++irqs);
 	/* an entry may ask for its own */
 	u.seq++;
 	u.ring[u.seq % 8] = (struct zw_ring_entry){.seqno = u.seq, .flags = ZW_RING_F_IRQ};
 	user_ring_bell(&u, u.seq);
 	WAIT_FOR(user_done(&u, u.seq));
 	user_info(&u);
-	assert_int_equal(irqs_on(f, 4), ++irqs);
+	assert_int_equal(env_irqs(f->e, 4), ++irqs);
 }
 
 /* A process that names another vector interrupts nobody there. */
@@ -370,8 +360,8 @@ static void user_vector(void **state)
 	assert_int_equal(u.done[1].status, ZW_JOB_INVALID);
 	assert_int_equal(u.done[1].reason, ZW_REASON_RING);
 	user_info(&u);
-	assert_int_equal(irqs_on(f, 5), 0);
-	assert_int_equal(irqs_on(f, 4), 1);
+	assert_int_equal(env_irqs(f->e, 5), 0);
+	assert_int_equal(env_irqs(f->e, 4), 1);
 }
 
 /* What stopped a queue can be asked for; what comes behind is not served any more. */
@@ -874,7 +864,7 @@ static void telemetry(void **state)
 	struct fw *f = *state;
 	struct ring q = fw_create(f, 1, ZW_PRIO_NORMAL);
 	struct zw_telemetry a, b, old[4];
-	uint32_t irqs = f->e->irqs[ZW_VECTOR_MBOX];
+	uint32_t irqs = env_irqs(f->e, ZW_VECTOR_MBOX);
 	const struct zw_profile *p = zw_profile_find("810e");
 
 	/* Room for five seconds of them: none is missed. */
@@ -889,7 +879,7 @@ static void telemetry(void **state)
 	for (unsigned int i = 0; i < ZW_TELEMETRY_COUNTERS; i++)
 		if (a.counter[i])
 			assert_int_equal(a.counter[i], r64(f->e, ZW_REG_PMU + 8 * i));
-	WAIT_FOR(f->e->irqs[ZW_VECTOR_MBOX] >= irqs + 2); /* reply and sample */
+	WAIT_FOR(env_irqs(f->e, ZW_VECTOR_MBOX) >= irqs + 2); /* reply and sample */
 	/* 20 fills of 2 MiB: HBM at work, so more than idle and less than the limit */
 	submit(&q, fw_cmd_of(&q), put_fills_of(&q, 0, 20, 2 << 20));
 	assert_int_equal(finish(&q, 1).status, ZW_JOB_OK);

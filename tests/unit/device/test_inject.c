@@ -64,16 +64,6 @@ static void works(struct ring *q)
 	assert_int_equal(*p, 0x600d0000 + q->id);
 }
 
-static unsigned int irqs(struct fw *f, unsigned int vector)
-{
-	unsigned int n;
-
-	pthread_mutex_lock(&f->e->lock);
-	n = f->e->irqs[vector];
-	pthread_mutex_unlock(&f->e->lock);
-	return n;
-}
-
 /* -- tests -- */
 
 /* A packet that hangs keeps the command processor; firmware and mailbox are well. */
@@ -124,7 +114,7 @@ static void fw_trap(void **state)
 {
 	struct fw *f = *state;
 	struct ring q = fw_create(f, 1, ZW_PRIO_NORMAL);
-	unsigned int before = irqs(f, ZW_VECTOR_MBOX);
+	unsigned int before = env_irqs(f->e, ZW_VECTOR_MBOX);
 	uint32_t beat;
 
 	inject(f, "fw-trap");
@@ -187,17 +177,17 @@ static void lost_irq(void **state)
 	works(&q);
 	works(&q);
 	ms(50);
-	assert_int_equal(irqs(f, 3), 1);
+	assert_int_equal(env_irqs(f->e, 3), 1);
 	works(&q);
 	env_wait_irq(f->e, 3, 2);
 	inject(f, "lost-irq=all");
-	before = irqs(f, ZW_VECTOR_MBOX);
+	before = env_irqs(f->e, ZW_VECTOR_MBOX);
 	for (int i = 0; i < 10; i++)
 		assert_int_equal(fw_queue_state(&q), ZW_QUEUE_IDLE);
 	works(&q);
 	ms(50);
-	assert_int_equal(irqs(f, 3), 2);
-	assert_int_equal(irqs(f, ZW_VECTOR_MBOX), before);
+	assert_int_equal(env_irqs(f->e, 3), 2);
+	assert_int_equal(env_irqs(f->e, ZW_VECTOR_MBOX), before);
 	inject(f, "clear");
 	works(&q);
 	env_wait_irq(f->e, 3, 3);

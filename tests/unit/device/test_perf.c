@@ -231,9 +231,9 @@ static void at_once(void **state)
 	assert_int_equal(r.r[4].kind, ZW_PERF_JOB);
 	assert_int_equal(r.r[4].start_ps, res.start_ps);
 	assert_int_equal(r.r[4].end_ps, res.end_ps);
-	irqs = f->e->irqs[ZW_VECTOR_MBOX];
+	irqs = env_irqs(f->e, ZW_VECTOR_MBOX);
 	run(&a, 3, 4096);
-	WAIT_FOR(f->e->irqs[ZW_VECTOR_MBOX] > irqs);
+	WAIT_FOR(env_irqs(f->e, ZW_VECTOR_MBOX) > irqs);
 	/* an idle queue holds it up, until it is said that it does not matter */
 	struct ring idle = queue_of(f, 2, 0);
 
