@@ -128,7 +128,8 @@ uint32_t fw_request(struct fw *f, uint32_t type, const void *payload, size_t len
 {
 	struct zw_msg m = {.type = type}, r;
 
-	memcpy(m.payload, payload, len);
+	if (len)
+		memcpy(m.payload, payload, len);
 	return fw_wait_reply(f, fw_send(f, &m), reply ? reply : &r);
 }
 
