@@ -143,7 +143,8 @@ static void test_jobs(void **state)
 			jobs++;
 			assert_int_equal(r[i].job, jobs);
 			assert_int_equal(packets, jobs * PACKETS);
-			if (jobs == JOBS) {
+			/* Of a device that others used before, a result's time is not final. */
+			if (jobs == JOBS && !getenv("ZW_TEST_DEVICE")) {
 				assert_int_equal(r[i].start_ps, res.start_ps);
 				assert_int_equal(r[i].end_ps, res.end_ps);
 			}

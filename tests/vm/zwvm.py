@@ -152,9 +152,8 @@ def die_with_parent():
 class Qmp:
     """One QMP connection. Events are kept in .events."""
 
-    def __init__(self, path):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.connect(path)
+    def __init__(self, sock):
+        self.sock = sock
         # For reading only: a text file drops what it has read ahead when it is written to.
         self.file = self.sock.makefile("r", encoding="utf-8", newline="\n")
         self.lock = threading.Lock()
@@ -422,7 +421,7 @@ class Vm:
                                          start_new_session=True, preexec_fn=die_with_parent)
         self.agent = self.connect("agent", start + limit)
         try:
-            self.monitor = Qmp(f"{self.dir}/qmp")
+            self.monitor = Qmp(self.connect("qmp", start + limit))
         except (OSError, VmError, ValueError) as e:
             self.wait_exit()
             self.check_alive()
@@ -575,7 +574,13 @@ class Vm:
         msg = {"execute": command}
         if arguments:
             msg["arguments"] = {k.replace("_", "-"): v for k, v in arguments.items()}
-        answer = self.monitor.request(msg)
+        try:
+            answer = self.monitor.request(msg)
+        except (OSError, VmError) as e:
+            # When QEMU has ended, why is what counts.
+            self.wait_exit()
+            self.check_alive()
+            raise VmError(f"{command}: {e}") from e
         if "error" in answer:
             raise VmError(f"{command}: {answer['error'].get('desc')}")
         return answer["return"]
