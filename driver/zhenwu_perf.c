@@ -405,14 +405,14 @@ static void zhenwu_perf_tell(struct zhenwu_device *zdev)
 	drm_dev_exit(idx);
 }
 
-/* Takes in all that there is. Return: number of records. */
+/* Takes in all that there is. Return: number of the last record that was taken, by whomever. */
 static u64 zhenwu_perf_drain(struct zhenwu_device *zdev)
 {
 	struct zhenwu_perf_queue *ended[ZHENWU_PERF_BATCH];
 	struct zhenwu_perf *perf = &zdev->perf;
 	unsigned int done, num_ended;
-	u64 sum = 0;
 	bool tell;
+	u64 last;
 
 	do {
 		num_ended = 0;
@@ -421,15 +421,15 @@ static u64 zhenwu_perf_drain(struct zhenwu_device *zdev)
 		tell = perf->last - perf->told >= ZHENWU_PERF_SLOTS / 2;
 		if (tell)
 			perf->told = perf->last;
+		last = perf->last;
 		spin_unlock(&perf->lock);
 		while (num_ended)
 			zhenwu_perf_queue_put(ended[--num_ended]);
 		if (tell)
 			zhenwu_perf_tell(zdev);
-		sum += done;
 		cond_resched();
 	} while (done);
-	return sum;
+	return last;
 }
 
 static void zhenwu_perf_work(struct work_struct *work)
@@ -859,9 +859,13 @@ int zhenwu_ioctl_perf_open(struct drm_device *drm, void *data, struct drm_file *
 	return ret;
 }
 
-/* Everything that can be final becomes so, and is taken in. */
+/*
+ * Everything that can be final becomes so, and is taken in: the device holds nothing back when it was
+ * told to settle and nobody, the worker included, found a record behind that.
+ */
 static int zhenwu_perf_settle(struct zhenwu_device *zdev)
 {
+	u64 before, last = zhenwu_perf_drain(zdev);
 	unsigned int i;
 	u32 session;
 	int ret;
@@ -874,7 +878,9 @@ static int zhenwu_perf_settle(struct zhenwu_device *zdev)
 		/* -EIO: after a reset there is nothing left to settle. */
 		if (ret && ret != -EIO)
 			return ret;
-		if (!zhenwu_perf_drain(zdev))
+		before = last;
+		last = zhenwu_perf_drain(zdev);
+		if (last == before)
 			break;
 	}
 	return 0;
