@@ -65,12 +65,15 @@ static void zhenwu_ipc_test_exchange(struct kunit *test)
 	const struct zw_msg *msg;
 
 	KUNIT_ASSERT_NOT_NULL(test, t);
+	/* What a longer message of the last round left. */
+	memset(t->ipc->h2f[1].payload, 0xff, sizeof(t->ipc->h2f[1].payload));
 	KUNIT_EXPECT_EQ(test, zhenwu_ipc_test_place(t, &a), 0);
 	KUNIT_EXPECT_EQ(test, zhenwu_ipc_test_place(t, &b), 0);
 	msg = &t->ipc->h2f[1];
 	KUNIT_EXPECT_EQ(test, le32_to_cpu(msg->seq), 1u);
 	KUNIT_EXPECT_EQ(test, le32_to_cpu(msg->type), (u32)ZW_MSG_PING);
-	KUNIT_EXPECT_EQ(test, memcmp(msg->payload, "ping\0", 5), 0);
+	KUNIT_EXPECT_EQ(test, memcmp(msg->payload, "ping", 4), 0);
+	KUNIT_EXPECT_TRUE(test, !memchr_inv(msg->payload + 4, 0, sizeof(msg->payload) - 4));
 	KUNIT_EXPECT_EQ(test, *(u32 *)(t->k->regs + ZW_REG_MBOX_DOORBELL), 1u);
 	KUNIT_EXPECT_EQ(test, t->ipc->outstanding, 2u);
 	/* Nothing came yet. */

@@ -115,7 +115,8 @@ static void zhenwu_queue_test_wrong_numbers(struct kunit *test)
 {
 	struct zhenwu_queue *queue = zhenwu_queue_test_begin(test, 100);
 	static const u64 wrong[] = { 0, 100, 102, 101 + ZHENWU_QUEUE_TEST_SLOTS,
-				     101 - ZHENWU_QUEUE_TEST_SLOTS, 101ull << 32, U64_MAX };
+				     101 - ZHENWU_QUEUE_TEST_SLOTS, 101ull << 32,
+				     1ull << 32 | 101, U64_MAX };
 	struct zhenwu_queue_test_job *a, *b;
 	unsigned int i;
 
