@@ -81,6 +81,28 @@ void *zhenwu_copy_array(const struct drm_zhenwu_obj_array *array, size_t min_siz
 	return dst;
 }
 
+/**
+ * zhenwu_put_element() - fill an element of an array of user space, whatever size that has
+ * @array: where it is and its stride; the caller has checked them
+ * @i: which element, less than the count
+ * @elem: what it is filled with
+ * @elem_size: size of an element here
+ *
+ * Shorter elements get the beginning. Of longer ones, what is unknown here becomes zero.
+ *
+ * Return: 0 or -EFAULT.
+ */
+int zhenwu_put_element(const struct drm_zhenwu_obj_array *array, u32 i, const void *elem,
+		       size_t elem_size)
+{
+	void __user *dst = u64_to_user_ptr(array->array) + (size_t)i * array->stride;
+	size_t n = min_t(size_t, array->stride, elem_size);
+
+	if (copy_to_user(dst, elem, n) || clear_user(dst + n, array->stride - n))
+		return -EFAULT;
+	return 0;
+}
+
 /* -- DEV_QUERY -------------------------------------------------------------------------------- */
 
 static void zhenwu_query_info(struct zhenwu_device *zdev, struct drm_zhenwu_dev_info *info)

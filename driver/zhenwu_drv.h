@@ -12,5 +12,7 @@ extern struct workqueue_struct *zhenwu_release_wq;
 
 void *zhenwu_copy_array(const struct drm_zhenwu_obj_array *array, size_t min_size,
 			size_t elem_size, u32 max);
+int zhenwu_put_element(const struct drm_zhenwu_obj_array *array, u32 i, const void *elem,
+		       size_t elem_size);
 
 #endif /* __ZHENWU_DRV_H__ */

@@ -23,7 +23,6 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
-#include <linux/uaccess.h>
 #include <linux/wait.h>
 
 #include <drm/drm_drv.h>
@@ -925,18 +924,6 @@ static void zhenwu_perf_pop(struct zhenwu_perf_stream *stream)
 	spin_unlock_irq(&stream->lock);
 }
 
-static int zhenwu_perf_put_user(const struct drm_zhenwu_obj_array *array, u32 i,
-				const struct drm_zhenwu_perf_record *record)
-{
-	void __user *dst = u64_to_user_ptr(array->array) + (size_t)i * array->stride;
-	size_t n = min_t(size_t, array->stride, sizeof(*record));
-
-	/* Of a longer one that is unknown here, the rest is zero. */
-	if (copy_to_user(dst, record, n) || clear_user(dst + n, array->stride - n))
-		return -EFAULT;
-	return 0;
-}
-
 /* Reads what there is and fits. The stream's read_lock is held. */
 static int zhenwu_perf_read_some(struct zhenwu_perf_stream *stream,
 				 struct drm_zhenwu_perf_read *args)
@@ -946,7 +933,7 @@ static int zhenwu_perf_read_some(struct zhenwu_perf_stream *stream,
 	lockdep_assert_held(&stream->read_lock);
 
 	while (args->count < args->records.count && zhenwu_perf_peek(stream, &record)) {
-		if (zhenwu_perf_put_user(&args->records, args->count, &record))
+		if (zhenwu_put_element(&args->records, args->count, &record, sizeof(record)))
 			return -EFAULT;
 		zhenwu_perf_pop(stream);
 		args->count++;

@@ -22,7 +22,6 @@
 #include <linux/perf_event.h>
 #include <linux/sched/signal.h>
 #include <linux/timekeeping.h>
-#include <linux/uaccess.h>
 
 #include <drm/drm_file.h>
 #include <drm/drm_managed.h>
@@ -32,6 +31,7 @@
 #include "drm/zhenwu_accel.h"
 #include "zhenwu/zw_fw.h"
 #include "zhenwu_device.h"
+#include "zhenwu_drv.h"
 #include "zhenwu_telemetry.h"
 
 #define ZHENWU_TELEMETRY_SLOTS		64
@@ -602,18 +602,6 @@ static int zhenwu_telemetry_wait(struct zhenwu_device *zdev, u64 seq, s64 timeou
 	return ret < 0 ? ret : 0;
 }
 
-static int zhenwu_telemetry_put_user(const struct drm_zhenwu_obj_array *array, u32 i,
-				     const struct drm_zhenwu_telemetry_sample *sample)
-{
-	void __user *dst = u64_to_user_ptr(array->array) + (size_t)i * array->stride;
-	size_t n = min_t(size_t, array->stride, sizeof(*sample));
-
-	/* Of a longer one that is unknown here, the rest is zero. */
-	if (copy_to_user(dst, sample, n) || clear_user(dst + n, array->stride - n))
-		return -EFAULT;
-	return 0;
-}
-
 /**
  * zhenwu_ioctl_telemetry_read() - DRM_IOCTL_ZHENWU_TELEMETRY_READ
  * @drm: device
@@ -656,7 +644,8 @@ int zhenwu_ioctl_telemetry_read(struct drm_device *drm, void *data, struct drm_f
 
 		ret = zhenwu_telemetry_take(zdev, &seq, &lost, &sample);
 		if (!ret) {
-			ret = zhenwu_telemetry_put_user(&args->samples, args->count, &sample);
+			ret = zhenwu_put_element(&args->samples, args->count, &sample,
+						 sizeof(sample));
 			if (ret) {
 				/* It was not read, so it is still to come. */
 				seq = before;
