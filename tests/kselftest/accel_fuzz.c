@@ -601,13 +601,6 @@ static bool one_call(struct fuzz *f, uint64_t number)
 	return false;
 }
 
-static uint64_t number_of(const char *name, uint64_t otherwise)
-{
-	const char *text = getenv(name);
-
-	return text ? strtoull(text, NULL, 0) : otherwise;
-}
-
 static void report(const struct fuzz *f)
 {
 	for (unsigned int i = 0; i < N_CALLS; i++)
@@ -651,8 +644,8 @@ FIXTURE_TEARDOWN(fuzz)
 
 TEST_F_TIMEOUT(fuzz, documented_results, 36000)
 {
-	uint64_t seed = number_of("ZW_FUZZ_SEED", (uint64_t)time(NULL) / 86400);
-	uint64_t n = number_of("ZW_FUZZ_CALLS", 60000), hbm_free = 0;
+	uint64_t seed = zw_number_of("ZW_FUZZ_SEED", (uint64_t)time(NULL) / 86400);
+	uint64_t n = zw_number_of("ZW_FUZZ_CALLS", 60000), hbm_free = 0;
 	struct drm_zhenwu_dev_info after;
 	struct fuzz *f = &self->f;
 	int fd;

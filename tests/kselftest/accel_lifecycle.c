@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Unbind, unload, function-level reset and refused firmware. Needs root and writes to sysfs; each
- * test leaves the driver bound and working.
+ * test leaves the driver bound and working. ZW_REBINDS and ZW_FLRS: how many (10 and 5).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -260,8 +260,10 @@ TEST_F_TIMEOUT(life, dma_memory_ends_with_the_binding, 180)
 
 TEST_F_TIMEOUT(life, rebind_many_times, 300)
 {
+	int n = zw_number_of("ZW_REBINDS", 10);
+
 	zw_client_close(&self->c);
-	for (int i = 0; i < 10; i++) {
+	for (int i = 0; i < n; i++) {
 		ASSERT_EQ(0, zw_write_file(DRIVER "unbind", self->bdf)) TH_LOG("round %d", i);
 		ASSERT_EQ(0, zw_write_file(DRIVER "bind", self->bdf)) TH_LOG("round %d", i);
 	}
@@ -276,10 +278,11 @@ static void *reset_thread(void *arg)
 TEST_F_TIMEOUT(life, flr_under_load, 300)
 {
 	struct zw_client *c = &self->c;
+	int n = zw_number_of("ZW_FLRS", 5);
 	char path[320];
 
 	snprintf(path, sizeof(path), "%s/reset", self->pci);
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < n; i++) {
 		struct zw_client load;
 		pthread_t t;
 		void *ret;

@@ -2,7 +2,8 @@
 /*
  * Random calls with small random arguments from several threads on shared files, some of them killed
  * in the middle. Any error is fine; a hang, a splat in the kernel log, lost memory or a device
- * that does not work afterwards is not. ZW_STRESS_SECONDS makes it longer.
+ * that does not work afterwards is not. ZW_STRESS_SECONDS makes it longer; ZW_STRESS_KILLS and
+ * ZW_STRESS_SEED: how many clients are killed, and when.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -24,6 +26,7 @@ struct worker {
 	unsigned int seed;
 	uint32_t syncobj;
 	volatile bool *stop;
+	uint32_t *calls; /* shared with who kills it, or NULL */
 };
 
 static uint64_t random_va(unsigned int *s)
@@ -124,13 +127,19 @@ static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 
-	while (!*w->stop)
+	while (!*w->stop) {
 		random_call(w);
+		if (w->calls)
+			__atomic_fetch_add(w->calls, 1, __ATOMIC_RELAXED);
+	}
 	return NULL;
 }
 
-/* A process of three threads that share a file. */
-static void process_main(unsigned int seed, unsigned int seconds, bool killed)
+/*
+ * A process of three threads that share a file, killed by itself or, with 0 seconds, by others, who
+ * see how many calls it has made.
+ */
+static void process_main(unsigned int seed, unsigned int seconds, bool killed, uint32_t *calls)
 {
 	struct worker w[THREADS];
 	pthread_t thread[THREADS];
@@ -141,10 +150,12 @@ static void process_main(unsigned int seed, unsigned int seconds, bool killed)
 	if (fd < 0 || drmSyncobjCreate(fd, 0, &syncobj))
 		_exit(1);
 	for (int i = 0; i < THREADS; i++) {
-		w[i] = (struct worker){fd, seed * 77 + i, syncobj, &stop};
+		w[i] = (struct worker){fd, seed * 77 + i, syncobj, &stop, calls};
 		if (pthread_create(&thread[i], NULL, worker_main, &w[i]))
 			_exit(1);
 	}
+	if (!seconds)
+		pause();
 	sleep(seconds);
 	if (killed)
 		raise(SIGKILL);
@@ -171,21 +182,28 @@ FIXTURE_TEARDOWN(stress)
 	close(self->fd);
 }
 
+/* All HBM comes back, and scrubbed: what is not cannot be had, only counted. */
+static void expect_all_hbm(struct __test_metadata *_metadata, int fd, uint64_t bytes)
+{
+	uint32_t bo = zw_bo_patiently(fd, bytes, DRM_ZHENWU_BO_HBM);
+
+	EXPECT_NE(0, bo);
+	EXPECT_EQ(0, zw_bo_close(fd, bo));
+}
+
 TEST_F_TIMEOUT(stress, random_calls_from_many_threads, 600)
 {
-	const char *env = getenv("ZW_STRESS_SECONDS");
-	unsigned int seconds = env ? strtoul(env, NULL, 0) : 4;
+	unsigned int seconds = zw_number_of("ZW_STRESS_SECONDS", 4);
 	struct drm_zhenwu_dev_info before;
 	struct zw_client c;
 	pid_t pid[PROCESSES];
-	uint32_t bo;
 
 	ASSERT_EQ(0, zw_info(self->fd, &before));
 	for (int p = 0; p < PROCESSES; p++) {
 		pid[p] = fork();
 		ASSERT_LE(0, pid[p]);
 		if (!pid[p])
-			process_main(p + 1, seconds, p == 1);
+			process_main(p + 1, seconds, p == 1, NULL);
 	}
 	for (int p = 0; p < PROCESSES; p++) {
 		int status;
@@ -203,11 +221,49 @@ TEST_F_TIMEOUT(stress, random_calls_from_many_threads, 600)
 	EXPECT_EQ(0, zw_client_run(&c, 0));
 	EXPECT_EQ(0x57e55, *(uint32_t *)((char *)c.cmd.ptr + 32768));
 	zw_client_close(&c);
+	expect_all_hbm(_metadata, self->fd, before.hbm_free);
+}
 
-	/* All HBM comes back, and scrubbed: what is not cannot be had, only counted. */
-	bo = zw_bo_patiently(self->fd, before.hbm_free, DRM_ZHENWU_BO_HBM);
-	EXPECT_NE(0, bo);
-	EXPECT_EQ(0, zw_bo_close(self->fd, bo));
+/* From before it has opened the device until it is in the midst of things. */
+TEST_F_TIMEOUT(stress, killed_at_random_points, 600)
+{
+	unsigned int seed = zw_number_of("ZW_STRESS_SEED", time(NULL) / 86400);
+	unsigned int kills = zw_number_of("ZW_STRESS_KILLS", 20);
+	uint32_t *calls =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct drm_zhenwu_dev_info before;
+	uint64_t reached = 0;
+
+	ASSERT_NE(MAP_FAILED, calls);
+	ksft_print_msg("ZW_STRESS_SEED=%u ZW_STRESS_KILLS=%u\n", seed, kills);
+	ASSERT_EQ(0, zw_info(self->fd, &before));
+	for (unsigned int i = 0; i < kills; i++) {
+		uint32_t enough = rand_r(&seed) % 300;
+		int status;
+		pid_t pid;
+
+		*calls = 0;
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid)
+			process_main(seed + i, 0, false, calls);
+		/* By calls, not by time: a slow machine would kill all of them as they start. */
+		for (int j = 0; j < 10000 && __atomic_load_n(calls, __ATOMIC_RELAXED) < enough; j++)
+			usleep(1000);
+		usleep(rand_r(&seed) % 2000);
+		ASSERT_EQ(0, kill(pid, SIGKILL));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+		TH_LOG("client %u: status 0x%x", i, status);
+		reached += *calls;
+		if (i % 500 == 499)
+			ksft_print_msg("%u killed\n", i + 1);
+	}
+	ksft_print_msg("%llu calls\n", (unsigned long long)reached);
+	/* They were in the midst of things. */
+	EXPECT_LE(kills, reached);
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
+	expect_all_hbm(_metadata, self->fd, before.hbm_free);
 }
 
 TEST_HARNESS_MAIN

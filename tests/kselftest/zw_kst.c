@@ -527,6 +527,13 @@ int zw_read_file(const char *path, char *buf, size_t len)
 	return 0;
 }
 
+uint64_t zw_number_of(const char *name, uint64_t otherwise)
+{
+	const char *text = getenv(name);
+
+	return text ? strtoull(text, NULL, 0) : otherwise;
+}
+
 #define HOST_PORT "/dev/virtio-ports/zw.host"
 
 bool zw_has_host(void)

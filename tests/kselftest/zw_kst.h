@@ -122,6 +122,8 @@ uint64_t zw_bo_address(uint64_t size);
 /* Small file access for sysfs. 0 or -errno. */
 int zw_write_file(const char *path, const char *text);
 int zw_read_file(const char *path, char *buf, size_t len);
+/* What an environment variable says: how often something is done. */
+uint64_t zw_number_of(const char *name, uint64_t otherwise);
 
 /*
  * The test VM's host (Documentation/testing.md). zw_host: one QMP command, one line each way; 0 or
