@@ -2,10 +2,10 @@
 /*
  * Clients, and what each may take.
  *
- * Nothing a client holds can be taken back, so it must not get so much that the next one finds
- * nothing. A file is no measure: a process opens as many as it likes. Charged are the process that
- * opened the file and its user, both, because processes are just as easily made; a file that was
- * passed on is still charged to who opened it.
+ * Nothing a client holds can be taken back, but what it says it does not need, so it must not get
+ * so much that the next one finds nothing. A file is no measure: a process opens as many as it
+ * likes. Charged are the process that opened the file and its user, both, because processes are
+ * just as easily made; a file that was passed on is still charged to who opened it.
  *
  * - While another process holds anything of the device, a process gets no further than half of a
  *   resource; the same for users. Who only looks, as a monitor does, holds nothing and halves
@@ -78,22 +78,31 @@ static const struct zhenwu_policy zhenwu_policies[ZHENWU_NUM_RESOURCES] = {
 	[ZHENWU_TABLES]	 = { "tables",	{ 4, 6 }, 32 },
 };
 
+/* Most that a share gets, now that others hold something or do not. */
+static u64 zhenwu_share_limit(const struct zhenwu_clients *clients,
+			      const struct zhenwu_share *share, enum zhenwu_level level,
+			      enum zhenwu_resource res)
+{
+	bool others = clients->holders[level] > !!share->held;
+	u64 limit = others ? ZHENWU_SHARED_EIGHTHS : zhenwu_policies[res].alone[level];
+
+	/* At least one of anything that there is only one of. */
+	return max(div_u64(clients->total[res] * limit, 8), 1);
+}
+
 static bool zhenwu_share_allows(const struct zhenwu_clients *clients,
 				const struct zhenwu_share *share, enum zhenwu_level level,
 				enum zhenwu_resource res, u64 n)
 {
 	const struct zhenwu_policy *policy = &zhenwu_policies[res];
 	u64 total = clients->total[res], used = share->used[res] + n;
-	bool others = clients->holders[level] > !!share->held;
-	u64 limit = others ? ZHENWU_SHARED_EIGHTHS : policy->alone[level];
 
 	if (used <= policy->start)
 		return true;
-	/* At least one of anything that there is only one of. */
-	limit = max(div_u64(total * limit, 8), 1);
 	if (policy->start)
 		total -= div_u64(total + 7, 8);
-	return used <= limit && clients->used[res] + n <= total;
+	return used <= zhenwu_share_limit(clients, share, level, res) &&
+	       clients->used[res] + n <= total;
 }
 
 /**
@@ -126,6 +135,43 @@ int zhenwu_client_charge(struct zhenwu_client *client, enum zhenwu_resource res,
 		clients->used[res] += n;
 	mutex_unlock(&clients->lock);
 	return ret;
+}
+
+/**
+ * zhenwu_client_gains() - would it help a client if another one had less
+ * @client: client, whose charge failed
+ * @from: the other one, or the same
+ * @res: what of
+ * @n: how much
+ *
+ * Who is at the limit of his share gains from what counts against the same share only.
+ *
+ * Return: false also for what cannot be had at all.
+ */
+bool zhenwu_client_gains(struct zhenwu_client *client, const struct zhenwu_client *from,
+			 enum zhenwu_resource res, u64 n)
+{
+	struct zhenwu_clients *clients = &client->zdev->clients;
+	bool limited = false, gains = true;
+	int level;
+
+	mutex_lock(&clients->lock);
+	for (level = 0; level < ZHENWU_NUM_LEVELS; level++) {
+		const struct zhenwu_share *share = client->shares[level];
+		u64 limit = zhenwu_share_limit(clients, share, level, res);
+
+		if (n > limit)
+			gains = false;
+		if (share->used[res] + n <= limit)
+			continue;
+		limited = true;
+		if (share != from->shares[level])
+			gains = false;
+	}
+	if (!limited && n <= clients->total[res] - clients->used[res])
+		gains = false;
+	mutex_unlock(&clients->lock);
+	return gains;
 }
 
 /**

@@ -87,6 +87,8 @@ struct zhenwu_client *zhenwu_client_create(struct zhenwu_device *zdev);
 struct zhenwu_client *zhenwu_client_get(struct zhenwu_client *client);
 void zhenwu_client_put(struct zhenwu_client *client);
 int zhenwu_client_charge(struct zhenwu_client *client, enum zhenwu_resource res, u64 n);
+bool zhenwu_client_gains(struct zhenwu_client *client, const struct zhenwu_client *from,
+			 enum zhenwu_resource res, u64 n);
 void zhenwu_client_uncharge(struct zhenwu_client *client, enum zhenwu_resource res, u64 n);
 
 #endif /* __ZHENWU_CLIENT_H__ */

@@ -13,6 +13,7 @@
 #include <linux/workqueue.h>
 
 #include <drm/drm_drv.h>
+#include <drm/drm_gem_shmem_helper.h>
 #include <drm/drm_gpuvm.h>
 #include <drm/gpu_scheduler.h>
 
@@ -54,6 +55,10 @@
 #ifndef ZW_HAVE_GEM_OBJECT_ACTIVE
 /* Older kernels always print what is in use. */
 #define DRM_GEM_OBJECT_ACTIVE 0
+#endif
+
+#ifndef ZW_HAVE_SHMEM_PUT_PAGES_LOCKED
+#define drm_gem_shmem_put_pages_locked drm_gem_shmem_put_pages
 #endif
 
 #ifndef ZW_HAVE_WQ_PERCPU

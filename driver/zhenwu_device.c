@@ -175,6 +175,9 @@ static int zhenwu_device_init_sw(struct zhenwu_device *zdev)
 	ret = drmm_add_action_or_reset(&zdev->drm, zhenwu_device_release, zdev);
 	if (ret)
 		return ret;
+	ret = zhenwu_purge_init(zdev);
+	if (ret)
+		return ret;
 	ret = zhenwu_telemetry_init_sw(zdev);
 	if (ret)
 		return ret;

@@ -24,6 +24,7 @@
 #include "zhenwu_ipc.h"
 #include "zhenwu_irq.h"
 #include "zhenwu_pm.h"
+#include "zhenwu_purge.h"
 #include "zhenwu_ras.h"
 #include "zhenwu_perf.h"
 #include "zhenwu_reset.h"
@@ -33,7 +34,7 @@
 #define ZHENWU_DRIVER_NAME	"zhenwu"
 #define ZHENWU_DRIVER_DESC	"Zhenwu LLM accelerator"
 #define ZHENWU_DRIVER_MAJOR	2
-#define ZHENWU_DRIVER_MINOR	7
+#define ZHENWU_DRIVER_MINOR	8
 
 struct zhenwu_snapshot;
 
@@ -107,6 +108,9 @@ struct zhenwu_device {
 
 	/** @save: HBM while there is no power. */
 	struct zhenwu_hbm_save save;
+
+	/** @purge: Buffers whose contents can be done without. */
+	struct zhenwu_purge purge;
 
 	/** @pm: Power management. */
 	struct zhenwu_pm pm;

@@ -29,6 +29,7 @@
 #include "zhenwu_perf.h"
 #include "zhenwu_pm.h"
 #include "zhenwu_prime.h"
+#include "zhenwu_purge.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
 #include "zhenwu_submit.h"
@@ -317,6 +318,7 @@ static const struct drm_ioctl_desc zhenwu_ioctls[] = {
 	ZHENWU_IOCTL(TELEMETRY_READ, telemetry_read),
 	ZHENWU_IOCTL(PERF_OPEN, perf_open),
 	ZHENWU_IOCTL(PERF_READ, perf_read),
+	ZHENWU_IOCTL(BO_MADVISE, bo_madvise),
 };
 
 /*
@@ -415,6 +417,7 @@ static const struct file_operations zhenwu_fops = {
  * - 2.5 - dma-bufs in and out
  * - 2.6 - DRM_ZHENWU_DEV_QUERY_RESETS
  * - 2.7 - PERF_OPEN, PERF_READ, DRM_ZHENWU_QUEUE_PERF, DRM_ZHENWU_DEV_QUERY_PERF
+ * - 2.8 - BO_MADVISE
  */
 static const struct drm_driver zhenwu_drm_driver = {
 	.driver_features = DRIVER_COMPUTE_ACCEL | DRIVER_GEM | DRIVER_GEM_GPUVA | DRIVER_SYNCOBJ |

@@ -43,6 +43,7 @@ static void zhenwu_fdinfo_memory(struct drm_printer *p, struct drm_file *file)
 	spin_lock(&file->table_lock);
 	idr_for_each_entry(&file->object_idr, obj, id) {
 		struct drm_memory_stats *stats = &memory;
+		int madv;
 
 		/* A handle that is just being made or closed has none. */
 		if (!obj)
@@ -53,8 +54,12 @@ static void zhenwu_fdinfo_memory(struct drm_printer *p, struct drm_file *file)
 			stats->shared += obj->size;
 		else
 			stats->private += obj->size;
-		/* Memory of a buffer is there as long as the buffer is. */
-		stats->resident += obj->size;
+		/* Memory of a buffer is there as long as the buffer is, or until it is purged. */
+		madv = READ_ONCE(to_zhenwu_bo(obj)->shmem.madv);
+		if (madv != ZHENWU_MADV_PURGED)
+			stats->resident += obj->size;
+		if (madv == ZHENWU_MADV_PURGEABLE)
+			stats->purgeable += obj->size;
 		if (zhenwu_fdinfo_active(obj))
 			stats->active += obj->size;
 	}

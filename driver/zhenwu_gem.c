@@ -4,7 +4,7 @@
  *
  * System memory comes from the shmem helper; its pages are pinned for the life of the buffer, and
  * DMA mapped as long as the driver is bound. HBM comes from zhenwu_hbm.c and is mapped into user
- * space through the aperture.
+ * space through the aperture. Both may be taken before: zhenwu_purge.c.
  */
 
 #include <linux/dma-mapping.h>
@@ -12,6 +12,7 @@
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
 #include <linux/seq_file.h>
+#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -23,6 +24,7 @@
 #include "zhenwu_device.h"
 #include "zhenwu_gem.h"
 #include "zhenwu_prime.h"
+#include "zhenwu_purge.h"
 #include "zhenwu_reset.h"
 #include "zhenwu_vm.h"
 
@@ -68,6 +70,7 @@ static void zhenwu_bo_unmap_dma(struct zhenwu_device *zdev, struct zhenwu_bo *bo
  */
 void zhenwu_bo_untrack(struct zhenwu_device *zdev, struct zhenwu_bo *bo)
 {
+	zhenwu_purge_forget(zdev, bo);
 	mutex_lock(&zdev->bos.lock);
 	list_del_init(&bo->node);
 	zhenwu_bo_unmap_dma(zdev, bo);
@@ -172,24 +175,31 @@ static int zhenwu_system_mmap(struct drm_gem_object *obj, struct vm_area_struct 
 	return 0;
 }
 
-/* The pages are there as long as the buffer is, which the mapping keeps: nothing to lock. */
+/* The pages are there as long as the buffer is, which the mapping keeps, unless they are purged. */
 static vm_fault_t zhenwu_system_fault(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct drm_gem_object *obj = vma->vm_private_data;
-	struct page **pages = to_zhenwu_bo(obj)->shmem.pages;
+	struct drm_gem_shmem_object *shmem = to_drm_gem_shmem_obj(obj);
 	vm_fault_t ret = VM_FAULT_SIGBUS;
 	struct zhenwu_fault_range range;
 	u64 page;
 
 	if (!zhenwu_fault_range(vmf, &range))
 		return VM_FAULT_SIGBUS;
+	/* Whoever is interrupted comes back. */
+	if (dma_resv_lock_interruptible(obj->resv, NULL))
+		return VM_FAULT_NOPAGE;
+	if (shmem->madv == ZHENWU_MADV_PURGED)
+		goto out;
 	for (page = range.first; page < range.end; page++) {
 		ret = vmf_insert_pfn(vma, zhenwu_fault_address(vma, page),
-				     page_to_pfn(pages[page]));
+				     page_to_pfn(shmem->pages[page]));
 		if (ret != VM_FAULT_NOPAGE)
 			break;
 	}
+out:
+	dma_resv_unlock(obj->resv);
 	return ret;
 }
 
@@ -226,6 +236,7 @@ struct drm_gem_object *zhenwu_gem_create_object(struct drm_device *drm, size_t s
 		return ERR_PTR(-ENOMEM);
 	INIT_LIST_HEAD(&bo->blocks);
 	INIT_LIST_HEAD(&bo->node);
+	INIT_LIST_HEAD(&bo->purge_node);
 	bo->placement = DRM_ZHENWU_BO_SYSTEM;
 	bo->shmem.base.funcs = &zhenwu_system_funcs;
 	return &bo->shmem.base;
@@ -258,11 +269,23 @@ static struct zhenwu_bo *zhenwu_bo_create_system(struct zhenwu_device *zdev, u64
 
 /* -- HBM -------------------------------------------------------------------------------------- */
 
+static int zhenwu_bo_charge_one(struct zhenwu_client *client, enum zhenwu_resource res, u64 bytes)
+{
+	int ret;
+
+	do {
+		ret = zhenwu_client_charge(client, res, bytes);
+	} while (ret == -ENOSPC && zhenwu_purge_for_client(client, res, bytes));
+	return ret;
+}
+
 /**
  * zhenwu_bo_charge() - take HBM from what a client may have
  * @client: client
  * @bytes: how much
  * @visible: where the CPU reaches it
+ *
+ * What is not there is taken from buffers that can be purged.
  *
  * Return: 0 or -ENOSPC.
  */
@@ -270,10 +293,10 @@ int zhenwu_bo_charge(struct zhenwu_client *client, u64 bytes, bool visible)
 {
 	int ret;
 
-	ret = zhenwu_client_charge(client, ZHENWU_HBM, bytes);
+	ret = zhenwu_bo_charge_one(client, ZHENWU_HBM, bytes);
 	if (ret || !visible)
 		return ret;
-	ret = zhenwu_client_charge(client, ZHENWU_VISIBLE, bytes);
+	ret = zhenwu_bo_charge_one(client, ZHENWU_VISIBLE, bytes);
 	if (ret)
 		zhenwu_client_uncharge(client, ZHENWU_HBM, bytes);
 	return ret;
@@ -292,6 +315,18 @@ void zhenwu_bo_uncharge(struct zhenwu_client *client, u64 bytes, bool visible)
 		zhenwu_client_uncharge(client, ZHENWU_VISIBLE, bytes);
 }
 
+static void zhenwu_hbm_bo_drop(struct zhenwu_device *zdev, struct zhenwu_bo *bo)
+{
+	LIST_HEAD(blocks);
+
+	/* Who walks over buffers looks at the blocks. */
+	mutex_lock(&zdev->bos.lock);
+	list_splice_init(&bo->blocks, &blocks);
+	mutex_unlock(&zdev->bos.lock);
+	zhenwu_hbm_free(zdev, &blocks);
+	zhenwu_bo_uncharge(bo->client, bo->shmem.base.size, bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE);
+}
+
 static void zhenwu_hbm_bo_free(struct drm_gem_object *obj)
 {
 	struct zhenwu_device *zdev = to_zhenwu_device(obj->dev);
@@ -299,8 +334,8 @@ static void zhenwu_hbm_bo_free(struct drm_gem_object *obj)
 	struct drm_gem_object *vm_resv = bo->vm_resv;
 
 	zhenwu_bo_untrack(zdev, bo);
-	zhenwu_hbm_free(zdev, &bo->blocks);
-	zhenwu_bo_uncharge(bo->client, obj->size, bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE);
+	if (bo->shmem.madv != ZHENWU_MADV_PURGED)
+		zhenwu_hbm_bo_drop(zdev, bo);
 	zhenwu_client_put(bo->client);
 	drm_gem_object_release(obj);
 	kfree(bo);
@@ -337,6 +372,13 @@ static vm_fault_t zhenwu_hbm_bo_fault(struct vm_fault *vmf)
 		return VM_FAULT_SIGBUS;
 	if (!drm_dev_enter(&zdev->drm, &idx))
 		goto out_pm;
+	/* Whoever is interrupted comes back. */
+	if (dma_resv_lock_interruptible(obj->resv, NULL)) {
+		ret = VM_FAULT_NOPAGE;
+		goto out_dev;
+	}
+	if (to_zhenwu_bo(obj)->shmem.madv == ZHENWU_MADV_PURGED)
+		goto out;
 	/* A function level reset takes the aperture away, and the contents with it. */
 	if (!zhenwu_aperture_enter(zdev))
 		goto out;
@@ -354,6 +396,8 @@ static vm_fault_t zhenwu_hbm_bo_fault(struct vm_fault *vmf)
 out_aperture:
 	zhenwu_aperture_exit(zdev);
 out:
+	dma_resv_unlock(obj->resv);
+out_dev:
 	drm_dev_exit(idx);
 out_pm:
 	zhenwu_pm_put(zdev);
@@ -386,6 +430,7 @@ static struct zhenwu_bo *zhenwu_bo_create_hbm(struct zhenwu_client *client, u64 
 		return ERR_PTR(-ENOMEM);
 	INIT_LIST_HEAD(&bo->blocks);
 	INIT_LIST_HEAD(&bo->node);
+	INIT_LIST_HEAD(&bo->purge_node);
 	bo->flags = flags;
 	bo->placement = DRM_ZHENWU_BO_HBM;
 	bo->shmem.base.funcs = &zhenwu_hbm_funcs;
@@ -409,6 +454,31 @@ err_uncharge:
 err_free:
 	kfree(bo);
 	return ERR_PTR(ret);
+}
+
+/**
+ * zhenwu_bo_drop_memory() - take the memory of a buffer away for good
+ * @bo: buffer that no VM maps and nobody has as a dma-buf; its reservation is held
+ *
+ * The caller has set its state: a fault that comes from here on finds nothing. Allocates nothing.
+ */
+void zhenwu_bo_drop_memory(struct zhenwu_bo *bo)
+{
+	struct drm_gem_object *obj = &bo->shmem.base;
+	struct zhenwu_device *zdev = to_zhenwu_device(obj->dev);
+
+	dma_resv_assert_held(obj->resv);
+
+	drm_vma_node_unmap(&obj->vma_node, obj->dev->anon_inode->i_mapping);
+	if (bo->placement == DRM_ZHENWU_BO_HBM) {
+		zhenwu_hbm_bo_drop(zdev, bo);
+		return;
+	}
+	mutex_lock(&zdev->bos.lock);
+	zhenwu_bo_unmap_dma(zdev, bo);
+	mutex_unlock(&zdev->bos.lock);
+	drm_gem_shmem_put_pages_locked(&bo->shmem);
+	shmem_truncate_range(file_inode(obj->filp), 0, (loff_t)-1);
 }
 
 /* -- walking over the memory ------------------------------------------------------------------ */
@@ -694,6 +764,7 @@ int zhenwu_ioctl_bo_query_info(struct drm_device *drm, void *data, struct drm_fi
 	struct drm_zhenwu_bo_query_info *args = data;
 	struct drm_gem_object *obj;
 	struct zhenwu_bo *bo;
+	int ret;
 
 	if (args->flags || args->size || args->placement || args->pad)
 		return -EINVAL;
@@ -701,13 +772,19 @@ int zhenwu_ioctl_bo_query_info(struct drm_device *drm, void *data, struct drm_fi
 	if (!obj)
 		return -ENOENT;
 	bo = to_zhenwu_bo(obj);
+	/* Its memory may be purged. */
+	ret = dma_resv_lock_interruptible(obj->resv, NULL);
+	if (ret)
+		goto out;
 	args->flags = bo->flags;
 	if (zhenwu_hbm_has_bad(to_zhenwu_device(drm), &bo->blocks))
 		args->flags |= DRM_ZHENWU_BO_FAILED;
 	args->size = obj->size;
 	args->placement = bo->placement;
+	dma_resv_unlock(obj->resv);
+out:
 	drm_gem_object_put(obj);
-	return 0;
+	return ret;
 }
 
 /* HBM or DMA address of the first byte. The buffer is on the list, whose lock is held. */
@@ -718,9 +795,10 @@ static u64 zhenwu_bo_first_addr(struct zhenwu_device *zdev, struct zhenwu_bo *bo
 	lockdep_assert_held(&zdev->bos.lock);
 
 	if (bo->placement == DRM_ZHENWU_BO_HBM)
-		return gpu_buddy_block_offset(list_first_entry(&bo->blocks,
+		return list_empty(&bo->blocks) ? 0 :
+		       gpu_buddy_block_offset(list_first_entry(&bo->blocks,
 							       struct gpu_buddy_block, link));
-	/* Just being made, or the device is gone. */
+	/* Just being made, purged, or the device is gone. */
 	return IS_ERR_OR_NULL(sgt) ? 0 : sg_dma_address(sgt->sgl);
 }
 
@@ -747,6 +825,8 @@ void zhenwu_gem_show(struct zhenwu_device *zdev, struct seq_file *m)
 			place = "hbm-visible";
 		seq_printf(m, "%12zu %-11s refs %u at 0x%llx", bo->shmem.base.size, place,
 			   kref_read(&bo->shmem.base.refcount), zhenwu_bo_first_addr(zdev, bo));
+		if (READ_ONCE(bo->shmem.madv))
+			seq_puts(m, READ_ONCE(bo->shmem.madv) > 0 ? " purgeable" : " purged");
 		if (bo->label) {
 			seq_puts(m, " ");
 			seq_escape(m, bo->label, "\n\t\\");

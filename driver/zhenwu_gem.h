@@ -18,6 +18,18 @@ struct zhenwu_pins;
 struct zhenwu_vm;
 
 /**
+ * enum zhenwu_madv - values of @shmem.madv of a buffer, which is under its reservation
+ */
+enum zhenwu_madv {
+	/** @ZHENWU_MADV_PURGED: Its memory was taken; there is no way back. */
+	ZHENWU_MADV_PURGED = -1,
+	/** @ZHENWU_MADV_NEEDED: It keeps its memory. */
+	ZHENWU_MADV_NEEDED = 0,
+	/** @ZHENWU_MADV_PURGEABLE: Its memory can be taken while no VM maps it. */
+	ZHENWU_MADV_PURGEABLE = 1,
+};
+
+/**
  * struct zhenwu_bo - a buffer object in system memory or in HBM
  */
 struct zhenwu_bo {
@@ -51,6 +63,12 @@ struct zhenwu_bo {
 
 	/** @node: Entry in the device's list. */
 	struct list_head node;
+
+	/** @purge_node: Entry in a list of &struct zhenwu_purge, or empty. */
+	struct list_head purge_node;
+
+	/** @exported: Others may have its pages, as a dma-buf; under its reservation. */
+	bool exported;
 
 	/** @label: Name given by user space, or NULL; under the lock of that list. */
 	char *label;
@@ -126,6 +144,7 @@ void zhenwu_gem_show(struct zhenwu_device *zdev, struct seq_file *m);
 void zhenwu_bo_track(struct zhenwu_device *zdev, struct zhenwu_bo *bo);
 void zhenwu_bo_untrack(struct zhenwu_device *zdev, struct zhenwu_bo *bo);
 void zhenwu_bo_set_vm(struct zhenwu_bo *bo, struct zhenwu_vm *vm);
+void zhenwu_bo_drop_memory(struct zhenwu_bo *bo);
 int zhenwu_bo_charge(struct zhenwu_client *client, u64 bytes, bool visible);
 void zhenwu_bo_uncharge(struct zhenwu_client *client, u64 bytes, bool visible);
 

@@ -5,6 +5,7 @@
 
 #include <linux/bitmap.h>
 #include <linux/log2.h>
+#include <linux/sched/mm.h>
 #include <linux/sizes.h>
 
 #include <drm/drm_drv.h>
@@ -15,6 +16,7 @@
 #include "zhenwu_copy.h"
 #include "zhenwu_device.h"
 #include "zhenwu_hbm.h"
+#include "zhenwu_purge.h"
 #include "zhenwu_reset.h"
 
 /*
@@ -240,17 +242,22 @@ static int zhenwu_hbm_try_alloc(struct zhenwu_device *zdev, u64 size, enum zhenw
 				struct list_head *blocks)
 {
 	struct zhenwu_hbm *hbm = &zdev->hbm;
+	unsigned int nofs;
 	int ret;
 
 	lockdep_assert_held(&hbm->lock);
 
+	/* Others hold a lock that our shrinker takes while they wait for this one. */
+	nofs = memalloc_nofs_save();
 	if (place == ZHENWU_HBM_VISIBLE && zdev->info.aperture_size < zdev->info.hbm_size)
-		return gpu_buddy_alloc_blocks(&hbm->mm, 0, zdev->info.aperture_size, size,
-					      ZW_PAGE_SIZE, blocks, GPU_BUDDY_RANGE_ALLOCATION);
-
-	/* From the top, so that the aperture is left to those who need it. */
-	ret = gpu_buddy_alloc_blocks(&hbm->mm, 0, hbm->mm.size, size, ZW_PAGE_SIZE, blocks,
-				     place == ZHENWU_HBM_ANY ? GPU_BUDDY_TOPDOWN_ALLOCATION : 0);
+		ret = gpu_buddy_alloc_blocks(&hbm->mm, 0, zdev->info.aperture_size, size,
+					     ZW_PAGE_SIZE, blocks, GPU_BUDDY_RANGE_ALLOCATION);
+	else
+		/* From the top, so that the aperture is left to those who need it. */
+		ret = gpu_buddy_alloc_blocks(&hbm->mm, 0, hbm->mm.size, size, ZW_PAGE_SIZE, blocks,
+					     place == ZHENWU_HBM_ANY ?
+						     GPU_BUDDY_TOPDOWN_ALLOCATION : 0);
+	memalloc_nofs_restore(nofs);
 	return ret;
 }
 
@@ -262,7 +269,8 @@ static int zhenwu_hbm_try_alloc(struct zhenwu_device *zdev, u64 size, enum zhenw
  * @blocks: list the blocks are added to, in the order of the buffer
  *
  * The largest blocks come first and each is aligned to its size: that makes large pages possible.
- * May wait for freed memory to be scrubbed, until the caller is killed.
+ * May wait for freed memory to be scrubbed, until the caller is killed. What there is not is taken
+ * from buffers that can be purged.
  *
  * Return: 0, -ENOSPC or another negative error.
  */
@@ -284,6 +292,8 @@ int zhenwu_hbm_alloc(struct zhenwu_device *zdev, u64 size, enum zhenwu_hbm_place
 		wait = ret == -ENOSPC && hbm->dirty_bytes && hbm->wq;
 		scrubbed = hbm->scrubbed;
 		mutex_unlock(&hbm->lock);
+		if (!wait && ret == -ENOSPC && zhenwu_purge_for_place(zdev, place))
+			continue;
 		if (!wait)
 			return ret;
 		if (!zhenwu_device_alive(zdev))
@@ -369,6 +379,26 @@ void zhenwu_hbm_free_table(struct zhenwu_device *zdev, u64 addr)
 	if (!zhenwu_hbm_keep_bad_table(hbm, addr))
 		__clear_bit((addr - hbm->tables.base) / ZW_PAGE_SIZE, hbm->tables.map);
 	mutex_unlock(&hbm->lock);
+}
+
+/**
+ * zhenwu_hbm_is_in() - does somebody's memory lie where an allocation may
+ * @zdev: device
+ * @blocks: the memory
+ * @place: where
+ *
+ * Return: true when any of it does.
+ */
+bool zhenwu_hbm_is_in(struct zhenwu_device *zdev, const struct list_head *blocks,
+		      enum zhenwu_hbm_place place)
+{
+	struct gpu_buddy_block *block;
+
+	list_for_each_entry(block, blocks, link)
+		if (place == ZHENWU_HBM_ANY ||
+		    gpu_buddy_block_offset(block) < zdev->info.aperture_size)
+			return true;
+	return false;
 }
 
 /**

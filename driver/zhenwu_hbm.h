@@ -103,6 +103,8 @@ void zhenwu_hbm_free(struct zhenwu_device *zdev, struct list_head *blocks);
 void zhenwu_hbm_free_clean(struct zhenwu_device *zdev, struct list_head *blocks);
 int zhenwu_hbm_alloc_table(struct zhenwu_device *zdev, u64 *addr);
 void zhenwu_hbm_free_table(struct zhenwu_device *zdev, u64 addr);
+bool zhenwu_hbm_is_in(struct zhenwu_device *zdev, const struct list_head *blocks,
+		      enum zhenwu_hbm_place place);
 u64 zhenwu_hbm_free_bytes(struct zhenwu_device *zdev);
 
 int zhenwu_hbm_retire(struct zhenwu_device *zdev, u64 page);

@@ -12,6 +12,7 @@
  */
 
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 
 #include "zhenwu/zw_pte.h"
 #include "zhenwu_device.h"
@@ -21,6 +22,8 @@
 static bool zhenwu_hbm_take_bad(struct zhenwu_hbm *hbm, u64 page)
 {
 	u64 end = hbm->tables.base + (u64)hbm->tables.count * ZW_PAGE_SIZE;
+	unsigned int nofs;
+	int ret;
 
 	lockdep_assert_held(&hbm->lock);
 
@@ -30,8 +33,12 @@ static bool zhenwu_hbm_take_bad(struct zhenwu_hbm *hbm, u64 page)
 	if (page >= hbm->tables.base && page < end)
 		return !__test_and_set_bit((page - hbm->tables.base) / ZW_PAGE_SIZE,
 					   hbm->tables.map);
-	return !gpu_buddy_alloc_blocks(&hbm->mm, page, page + ZW_PAGE_SIZE, ZW_PAGE_SIZE,
-				       ZW_PAGE_SIZE, &hbm->reserved, GPU_BUDDY_RANGE_ALLOCATION);
+	/* As in zhenwu_hbm_try_alloc(). */
+	nofs = memalloc_nofs_save();
+	ret = gpu_buddy_alloc_blocks(&hbm->mm, page, page + ZW_PAGE_SIZE, ZW_PAGE_SIZE,
+				     ZW_PAGE_SIZE, &hbm->reserved, GPU_BUDDY_RANGE_ALLOCATION);
+	memalloc_nofs_restore(nofs);
+	return !ret;
 }
 
 /**

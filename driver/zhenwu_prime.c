@@ -10,6 +10,7 @@
 
 #include <linux/delay.h>
 #include <linux/dma-buf.h>
+#include <linux/dma-resv.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/scatterlist.h>
@@ -30,22 +31,32 @@ ZHENWU_IMPORT_NS_DMA_BUF;
 
 /**
  * zhenwu_prime_export() - make a dma-buf of a buffer
- * @obj: buffer
+ * @obj: buffer; from now on it cannot become purgeable
  * @flags: of the descriptor
  *
- * Return: the dma-buf; -EINVAL for a buffer that belongs to one VM, whose reservation it has;
+ * Return: the dma-buf; -EINVAL for a buffer that belongs to one VM, whose reservation it has,
+ * or is purgeable;
  * -EOPNOTSUPP for HBM, which other devices cannot reach yet, and for memory of a process.
  */
 struct dma_buf *zhenwu_prime_export(struct drm_gem_object *obj, int flags)
 {
 	struct zhenwu_bo *bo = to_zhenwu_bo(obj);
+	int ret;
 
 	if (bo->vm_resv)
 		return ERR_PTR(-EINVAL);
 	/* Wherever it is now: what can be done with a buffer does not change when it moves. */
 	if (bo->flags & (DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_USERPTR))
 		return ERR_PTR(-EOPNOTSUPP);
-	return drm_gem_prime_export(obj, flags);
+	ret = dma_resv_lock_interruptible(obj->resv, NULL);
+	if (ret)
+		return ERR_PTR(ret);
+	if (bo->shmem.madv != ZHENWU_MADV_NEEDED)
+		ret = -EINVAL;
+	else
+		bo->exported = true;
+	dma_resv_unlock(obj->resv);
+	return ret ? ERR_PTR(ret) : drm_gem_prime_export(obj, flags);
 }
 
 /* -- import ----------------------------------------------------------------------------------- */
@@ -132,6 +143,7 @@ struct drm_gem_object *zhenwu_prime_import_sg_table(struct drm_device *drm,
 		return ERR_PTR(-ENOMEM);
 	INIT_LIST_HEAD(&bo->blocks);
 	INIT_LIST_HEAD(&bo->node);
+	INIT_LIST_HEAD(&bo->purge_node);
 	bo->flags = DRM_ZHENWU_BO_SYSTEM | DRM_ZHENWU_BO_IMPORTED;
 	bo->placement = DRM_ZHENWU_BO_SYSTEM;
 	bo->shmem.sgt = sgt;

@@ -51,6 +51,7 @@ ZHENWU_ATTR_RO(hbm_used, "%llu", zdev->info.hbm_size - zhenwu_hbm_free_bytes(zde
 ZHENWU_ATTR_RO(health, "%s", zhenwu_health(zdev));
 ZHENWU_ATTR_RO(num_links, "%u", zdev->info.num_links);
 ZHENWU_ATTR_RO(profile, "%s", zdev->info.profile_name);
+ZHENWU_ATTR_RO(purged_bytes, "%llu", (u64)atomic64_read(&zdev->purge.bytes));
 ZHENWU_ATTR_RO(reset_count, "%u", READ_ONCE(zdev->reset.count));
 ZHENWU_ATTR_RO(uuid, "%pUb", zdev->info.uuid);
 
@@ -64,6 +65,7 @@ static struct attribute *zhenwu_sysfs_attrs[] = {
 	&dev_attr_health.attr,
 	&dev_attr_num_links.attr,
 	&dev_attr_profile.attr,
+	&dev_attr_purged_bytes.attr,
 	&dev_attr_reset_count.attr,
 	&dev_attr_uuid.attr,
 	NULL

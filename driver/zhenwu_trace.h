@@ -15,6 +15,7 @@
 
 #include "drm/zhenwu_accel.h"
 #include "zhenwu_device.h"
+#include "zhenwu_gem.h"
 #include "zhenwu_job.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_vm.h"
@@ -121,6 +122,20 @@ TRACE_EVENT(zhenwu_bind,
 	    TP_printk("dev=%s vm=%u flags=0x%x va=0x%llx size=0x%llx bo=%u offset=0x%llx ret=%d",
 		      __get_str(dev), __entry->vm, __entry->flags, __entry->va, __entry->size,
 		      __entry->bo, __entry->offset, __entry->ret)
+);
+
+/* The memory of a buffer that user space can do without was taken. */
+TRACE_EVENT(zhenwu_purge,
+	    TP_PROTO(struct zhenwu_device *zdev, const struct zhenwu_bo *bo),
+	    TP_ARGS(zdev, bo),
+	    TP_STRUCT__entry(__string(dev, dev_name(zdev->drm.dev))
+			     __field(bool, hbm)
+			     __field(u64, size)),
+	    TP_fast_assign(__assign_str(dev);
+			   __entry->hbm = bo->placement == DRM_ZHENWU_BO_HBM;
+			   __entry->size = bo->shmem.base.size;),
+	    TP_printk("dev=%s %s size=%llu", __get_str(dev), __entry->hbm ? "hbm" : "system",
+		      __entry->size)
 );
 
 /* A request to the firmware that is over. */

@@ -219,6 +219,9 @@ static int zhenwu_bind_change(struct zhenwu_bind *bind)
 			.map.gem.offset = bind->offset,
 		};
 
+		/* From here on the mapping keeps its memory. */
+		if (bind->bo->shmem.madv == ZHENWU_MADV_PURGED)
+			return -ENODATA;
 		bind->vm_bo = drm_gpuvm_bo_obtain_locked(&vm->base, &bind->bo->shmem.base);
 		if (IS_ERR(bind->vm_bo)) {
 			ret = PTR_ERR(bind->vm_bo);

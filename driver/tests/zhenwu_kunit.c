@@ -51,7 +51,10 @@ static int zhenwu_kunit_make(struct zhenwu_kunit *k)
 	zhenwu_usage_init(zdev);
 	zhenwu_ras_init(zdev);
 	init_waitqueue_head(&zdev->reset.wait);
-	ret = zhenwu_hbm_init(zdev);
+	mutex_init(&zdev->bos.lock);
+	ret = zhenwu_purge_init(zdev);
+	if (!ret)
+		ret = zhenwu_hbm_init(zdev);
 	if (!ret)
 		ret = zhenwu_clients_init(zdev);
 	if (ret)

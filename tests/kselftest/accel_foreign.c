@@ -100,6 +100,8 @@ TEST_F(foreign, ids)
 			.handle = theirs->bo[i]);
 		REFUSED(drm_zhenwu_bo_set_label, DRM_IOCTL_ZHENWU_BO_SET_LABEL, ENOENT,
 			.handle = theirs->bo[i], .label = (uintptr_t)label);
+		REFUSED(drm_zhenwu_bo_madvise, DRM_IOCTL_ZHENWU_BO_MADVISE, ENOENT,
+			.handle = theirs->bo[i], .madv = DRM_ZHENWU_MADV_DONTNEED);
 		REFUSED(drm_zhenwu_bo_query_info, DRM_IOCTL_ZHENWU_BO_QUERY_INFO, ENOENT,
 			.handle = theirs->bo[i]);
 		REFUSED(drm_zhenwu_queue_create, DRM_IOCTL_ZHENWU_QUEUE_CREATE, ENOENT,

@@ -24,6 +24,7 @@ extern "C" {
  *   2.6 - DRM_ZHENWU_DEV_QUERY_RESETS
  *   2.7 - records of single packets: PERF_OPEN, PERF_READ, DRM_ZHENWU_QUEUE_PERF,
  *         DRM_ZHENWU_DEV_QUERY_PERF
+ *   2.8 - memory of buffers that can be done without: BO_MADVISE
  * - Structures are aligned on 64 bits and have the same layout for 32- and 64-bit user space.
  * - Fields are only added at the end. Longer structures from newer user space are accepted when the
  *   unknown part is zero; shorter ones are zero-extended.
@@ -92,9 +93,9 @@ extern "C" {
  *
  * DRM_IOCTL_PRIME_HANDLE_TO_FD makes a dma-buf of a buffer that can only be in system memory:
  * -EOPNOTSUPP for one that may be in HBM and for memory of a process, -EINVAL for one that belongs
- * to a VM. What comes in by DRM_IOCTL_PRIME_FD_TO_HANDLE is a buffer in system memory; it has to
- * consist of whole pages (-EINVAL), BO_MMAP_OFFSET of it is -EACCES, as the dma-buf itself is
- * mapped. A dma-buf of this device becomes the buffer that it was made of.
+ * to a VM or is marked as not needed. What comes in by DRM_IOCTL_PRIME_FD_TO_HANDLE is a buffer in
+ * system memory; it has to consist of whole pages (-EINVAL), BO_MMAP_OFFSET of it is -EACCES, as
+ * the dma-buf itself is mapped. A dma-buf of this device becomes the buffer that it was made of.
  *
  * The memory stays where it is and as it is until the last mapping in a VM is gone. Jobs put no
  * fences on dma-bufs and wait for none there: a syncobj's sync file is carried over with
@@ -143,6 +144,8 @@ enum drm_zhenwu_ioctl_id {
 	DRM_ZHENWU_PERF_OPEN,
 	/** @DRM_ZHENWU_PERF_READ: Read records of what queues did. */
 	DRM_ZHENWU_PERF_READ,
+	/** @DRM_ZHENWU_BO_MADVISE: Are the contents of a buffer object needed. */
+	DRM_ZHENWU_BO_MADVISE,
 };
 
 /**
@@ -625,6 +628,37 @@ struct drm_zhenwu_bo_set_label {
 	__u32 pad;
 	/** @label: User pointer to a NUL-terminated string; 0 removes the label. */
 	__u64 label;
+};
+
+/** enum drm_zhenwu_madv - advice of BO_MADVISE. */
+enum drm_zhenwu_madv {
+	/** @DRM_ZHENWU_MADV_WILLNEED: The contents are needed, as those of every new buffer. */
+	DRM_ZHENWU_MADV_WILLNEED = 0,
+	/** @DRM_ZHENWU_MADV_DONTNEED: They are not, until told otherwise. */
+	DRM_ZHENWU_MADV_DONTNEED = 1,
+};
+
+/**
+ * struct drm_zhenwu_bo_madvise - argument of DRM_IOCTL_ZHENWU_BO_MADVISE.
+ *
+ * When memory runs short, of the system or of HBM, the kernel takes that of buffers whose contents
+ * are not needed and that no VM maps, those first that have been so for the longest; never of
+ * others, and not when there is enough. So a program keeps buffers for later use: unmap, DONTNEED;
+ * and later WILLNEED, and if @retained is 1 the contents are what they were. Otherwise the memory
+ * is gone for good and the buffer is to be closed: a map of it is -ENODATA, access through mmap()
+ * raises SIGBUS, and it counts against no limit any more.
+ *
+ * -EOPNOTSUPP for memory of a process, for what was imported, and DONTNEED for what was exported.
+ */
+struct drm_zhenwu_bo_madvise {
+	/** @handle: GEM handle. */
+	__u32 handle;
+	/** @madv: &enum drm_zhenwu_madv. */
+	__u32 madv;
+	/** @retained: Returned 1 when the contents are there, else 0; MBZ on input. */
+	__u32 retained;
+	/** @pad: MBZ. */
+	__u32 pad;
 };
 
 /** struct drm_zhenwu_bo_query_info - argument of DRM_IOCTL_ZHENWU_BO_QUERY_INFO. */
@@ -1188,6 +1222,7 @@ struct drm_zhenwu_queue_perf {
 #define DRM_IOCTL_ZHENWU_TELEMETRY_READ	DRM_IOCTL_ZHENWU(WR, TELEMETRY_READ, telemetry_read)
 #define DRM_IOCTL_ZHENWU_PERF_OPEN	DRM_IOCTL_ZHENWU(WR, PERF_OPEN, perf_open)
 #define DRM_IOCTL_ZHENWU_PERF_READ	DRM_IOCTL_ZHENWU(WR, PERF_READ, perf_read)
+#define DRM_IOCTL_ZHENWU_BO_MADVISE	DRM_IOCTL_ZHENWU(WR, BO_MADVISE, bo_madvise)
 
 #if defined(__cplusplus)
 }
