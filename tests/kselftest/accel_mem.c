@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -597,6 +598,112 @@ TEST_F(mem, hbm_is_given_back)
 	bo = zw_bo(self->fd, before.hbm_free, DRM_ZHENWU_BO_HBM);
 	EXPECT_NE(0, bo);
 	ASSERT_EQ(0, zw_bo_close(self->fd, bo));
+}
+
+#define PIECE  (64ull << 10)
+#define PIECES 512u
+
+/* Runs a job of one packet that fills, or copies when there is a source. */
+static int fill_or_copy(struct zw_client *c, uint64_t dst, uint64_t src, uint64_t size,
+			uint32_t pattern)
+{
+	c->pos = 0;
+	if (src)
+		zw_put_copy(c->cmd.ptr, &c->pos, dst, src, size);
+	else
+		zw_put_fill(c->cmd.ptr, &c->pos, dst, size, pattern);
+	return zw_client_run(c, 0);
+}
+
+static bool all_are(const uint32_t *p, uint64_t size, uint32_t value)
+{
+	for (uint64_t i = 0; i < size / 4; i++)
+		if (p[i] != value)
+			return false;
+	return true;
+}
+
+/* What debugfs says of free HBM by size of block, once nothing waits to be scrubbed. */
+static bool free_blocks(char *text, size_t len)
+{
+	char pci[256], path[320];
+
+	if (zw_pci_path(pci, sizeof(pci)))
+		return false;
+	snprintf(path, sizeof(path), "/sys/kernel/debug/accel%s/hbm", strrchr(pci, '/'));
+	for (int i = 0; i < PATIENT_TRIES; i++) {
+		FILE *f = fopen(path, "re");
+
+		if (!f)
+			return false;
+		text[fread(text, 1, len - 1, f)] = '\0';
+		fclose(f);
+		if (strstr(text, "to be scrubbed 0"))
+			return true;
+		usleep(100000);
+	}
+	return false;
+}
+
+/*
+ * HBM that is free in small pieces only makes a buffer like any other, zeroed, and those around it
+ * do not notice. When all is given back the blocks are as large as they were.
+ */
+TEST_F(mem, fragmented)
+{
+	const uint64_t va = 1024 * MIB, holes_va = 2048 * MIB, out_va = 3072 * MIB;
+	uint64_t holes = PIECES / 2 * PIECE;
+	static char before[16384], after[16384];
+	uint32_t piece[PIECES], rest, bo;
+	struct drm_zhenwu_dev_info info;
+	struct zw_client c;
+	struct zw_buf out;
+
+	if (getuid() || access("/sys/kernel/debug/accel", R_OK))
+		SKIP(return, "no debugfs");
+	ASSERT_TRUE(zw_client_open(&c));
+	ASSERT_TRUE(free_blocks(before, sizeof(before)));
+	ASSERT_TRUE(zw_buf(c.fd, c.vm, holes, DRM_ZHENWU_BO_SYSTEM, out_va, &out));
+	for (unsigned int i = 0; i < PIECES; i++) {
+		piece[i] = zw_bo(c.fd, PIECE, DRM_ZHENWU_BO_HBM);
+		ASSERT_NE(0, piece[i]);
+		ASSERT_EQ(0, zw_bind(c.fd, c.vm, piece[i], 0, va + i * PIECE, PIECE, 0));
+	}
+	ASSERT_EQ(0, fill_or_copy(&c, va, 0, PIECES * PIECE, 0x5a5a5a5a));
+	/* All that is not in small pieces goes to somebody else. */
+	ASSERT_EQ(0, zw_info(c.fd, &info));
+	rest = zw_bo(c.fd, info.hbm_free, DRM_ZHENWU_BO_HBM);
+	ASSERT_NE(0, rest);
+	for (unsigned int i = 0; i < PIECES; i += 2) {
+		ASSERT_EQ(0, zw_unbind(c.fd, c.vm, va + i * PIECE, PIECE));
+		ASSERT_EQ(0, zw_bo_close(c.fd, piece[i]));
+	}
+
+	bo = zw_bo(c.fd, holes, DRM_ZHENWU_BO_HBM);
+	ASSERT_NE(0, bo);
+	EXPECT_EQ(0, zw_bo(c.fd, PIECE, DRM_ZHENWU_BO_HBM));
+	ASSERT_EQ(0, zw_bind(c.fd, c.vm, bo, 0, holes_va, holes, 0));
+	memset(out.ptr, 0xff, holes);
+	ASSERT_EQ(0, fill_or_copy(&c, out_va, holes_va, holes, 0));
+	EXPECT_TRUE(all_are(out.ptr, holes, 0));
+	ASSERT_EQ(0, fill_or_copy(&c, holes_va, 0, holes, 0xa5a5a5a5));
+	ASSERT_EQ(0, fill_or_copy(&c, out_va, holes_va, holes, 0));
+	EXPECT_TRUE(all_are(out.ptr, holes, 0xa5a5a5a5));
+	for (unsigned int i = 1; i < PIECES; i += 2) {
+		ASSERT_EQ(0, fill_or_copy(&c, out_va, va + i * PIECE, PIECE, 0));
+		ASSERT_TRUE(all_are(out.ptr, PIECE, 0x5a5a5a5a)) TH_LOG("piece %u", i);
+	}
+
+	for (unsigned int i = 1; i < PIECES; i += 2) {
+		ASSERT_EQ(0, zw_unbind(c.fd, c.vm, va + i * PIECE, PIECE));
+		ASSERT_EQ(0, zw_bo_close(c.fd, piece[i]));
+	}
+	ASSERT_EQ(0, zw_unbind(c.fd, c.vm, holes_va, holes));
+	ASSERT_EQ(0, zw_bo_close(c.fd, bo));
+	ASSERT_EQ(0, zw_bo_close(c.fd, rest));
+	ASSERT_TRUE(free_blocks(after, sizeof(after)));
+	EXPECT_STREQ(before, after);
+	zw_client_close(&c);
 }
 
 TEST_HARNESS_MAIN
