@@ -7,6 +7,7 @@
 #define MANY_TEST_H
 
 #include "ctx_test.h"
+#include "share.h"
 
 #define MANY_CONTEXT 150
 #define MANY_MAX     64
@@ -161,7 +162,7 @@ static inline void many_sequences(const struct many *m)
 	uint32_t all = blocks_free(c), flying = 0;
 	struct flight f[2];
 
-	for (uint32_t round = 0; round < m->rounds; round++) {
+	for (uint32_t round = 0; round < share_of(m->rounds); round++) {
 		if (flying == 2) {
 			take_outputs(c, h, &f[0]);
 			f[0] = f[1];

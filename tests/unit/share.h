@@ -14,4 +14,13 @@ static inline int in_share(unsigned long i)
 	return !n || i % n == 0;
 }
 
+/* Of @n rounds that differ in chance alone, at least one. */
+static inline unsigned int share_of(unsigned int n)
+{
+	const char *text = getenv("ZW_TEST_SHARE");
+	unsigned long of = text ? strtoul(text, NULL, 10) : 1;
+
+	return of > n ? 1 : of ? n / (unsigned int)of : n;
+}
+
 #endif /* TEST_SHARE_H */

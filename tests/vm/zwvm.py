@@ -360,7 +360,9 @@ class Vm:
         append = ["console=ttyS0", "panic=-1", "sysrq_always_enabled", debug,
                   # An emulated CPU may stand still while the host is busy.
                   "rcupdate.rcu_cpu_stall_timeout=300", "watchdog_thresh=60",
-                  "sysctl.kernel.hung_task_timeout_secs=480", "tsc=reliable", "no_timer_check", c.append]
+                  "sysctl.kernel.hung_task_timeout_secs=480", "tsc=reliable", "no_timer_check",
+                  # Nobody attacks this kernel, and a retpoline costs TCG a look-up for each call.
+                  "mitigations=off", c.append]
         argv = [self.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-L", blobs, "-bios", os.path.join(blobs, c.bios),
                 "-M", "q35,kernel-irqchip=split" if c.iommu else "q35", "-m", c.memory, "-smp", str(c.cpus),
