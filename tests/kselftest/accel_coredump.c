@@ -53,7 +53,7 @@ static void drop_dump(void)
 {
 	char path[300];
 
-	for (int i = 0; i < 100 && dump_path(path, sizeof(path), "data"); i++) {
+	for (int i = 0; i < PATIENT_TRIES && dump_path(path, sizeof(path), "data"); i++) {
 		if (i % 10 == 0)
 			zw_write_file(path, "1");
 		usleep(100000);

@@ -205,7 +205,7 @@ TEST_F_TIMEOUT(life, unbind_while_a_submit_waits_for_user_memory, 180)
 	EXPECT_NE(0, (intptr_t)ret);
 	close(uffd);
 	/* Also when the unbinding was late. */
-	for (int i = 0; i < 100 && zw_write_file(DRIVER "bind", self->bdf); i++)
+	for (int i = 0; i < PATIENT_TRIES && zw_write_file(DRIVER "bind", self->bdf); i++)
 		usleep(100000);
 	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
 }

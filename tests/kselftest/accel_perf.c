@@ -476,7 +476,7 @@ TEST_F_TIMEOUT(perf, keeps_awake, 120)
 	EXPECT_EQ(3 * 6, self->r.n);
 	zw_client_close(&self->c);
 	self->c.cmd.ptr = NULL;
-	for (int i = 0; i < 300 && strncmp(text, "suspended", 9); i++) {
+	for (int i = 0; i < PATIENT_TRIES && strncmp(text, "suspended", 9); i++) {
 		usleep(100000);
 		EXPECT_EQ(0, zw_read_file(status, text, sizeof(text)));
 	}

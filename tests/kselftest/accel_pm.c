@@ -158,10 +158,10 @@ static bool power_is(const char *pci, const char *name, const char *text)
 	return !zw_read_file(path, buf, sizeof(buf)) && !strncmp(buf, text, strlen(text));
 }
 
-/* Until it sleeps; false after half a minute. */
+/* Until it sleeps; false when that takes too long. */
 static bool asleep(const char *pci)
 {
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < PATIENT_TRIES; i++) {
 		if (power_is(pci, "runtime_status", "suspended"))
 			return true;
 		usleep(100000);
@@ -521,7 +521,7 @@ TEST_F_TIMEOUT(alone, sensors, 240)
 	EXPECT_EQ(0, zw_read_file(path, value, sizeof(value)));
 	ASSERT_EQ(0, power_write(self->pci, "control", "auto"));
 	/* Looked at all the time, it falls asleep, and stays so. */
-	for (int i = 0; i < 100 && !power_is(self->pci, "runtime_status", "suspended"); i++) {
+	for (int i = 0; i < PATIENT_TRIES && !power_is(self->pci, "runtime_status", "suspended"); i++) {
 		EXPECT_EQ(0, zw_read_file(path, value, sizeof(value)));
 		usleep(200000);
 	}

@@ -247,7 +247,7 @@ TEST_F_TIMEOUT(recovery, lost, 900)
 	snprintf(path, sizeof(path), "%s/resets/lost", self->pci);
 	EXPECT_EQ(0, zw_read_file(path, text, sizeof(text)));
 	EXPECT_EQ(1, strtoull(text, NULL, 10));
-	for (int i = 0; i < 100 && !count; i++) {
+	for (int i = 0; i < PATIENT_TRIES && !count; i++) {
 		usleep(100000);
 		count += wedged_events(events, last, sizeof(last));
 	}

@@ -262,7 +262,7 @@ TEST_F_TIMEOUT(reset, lost_device, 240)
 	EXPECT_EQ(0, zw_queue(c->fd, c->vm));
 	EXPECT_EQ(-ENODEV, zw_submit(c->fd, c->queue, 0, 0, 0, 0, 0));
 	/* The mapping does not lead to where the memory was; it is taken away a moment later. */
-	for (int i = 0; i < 100 && touch(hbm.ptr) != SIGBUS; i++)
+	for (int i = 0; i < PATIENT_TRIES && touch(hbm.ptr) != SIGBUS; i++)
 		usleep(100000);
 	EXPECT_EQ(SIGBUS, touch(hbm.ptr));
 	zw_client_close(o);

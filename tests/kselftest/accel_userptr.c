@@ -712,7 +712,7 @@ TEST_F_TIMEOUT(userptr, device_goes, 300)
 	EXPECT_EQ(-ENODEV, create(c->fd, p, MIB, 0, &s.bo));
 	EXPECT_EQ(0, p[0]);
 	EXPECT_EQ(MIB / PAGE, pinned());
-	for (int i = 0; i < 100 && zw_write_file(DRIVER "bind", bdf); i++)
+	for (int i = 0; i < PATIENT_TRIES && zw_write_file(DRIVER "bind", bdf); i++)
 		usleep(100000);
 	munmap(self->other.ptr, self->other.size);
 	zw_client_close(c);

@@ -616,3 +616,15 @@ unsigned long zw_interrupts(void)
 		fclose(f);
 	return sum;
 }
+
+bool zw_quiet(unsigned int ms)
+{
+	for (int64_t end = zw_deadline(LONG_WAIT_NS); zw_deadline(0) < end;) {
+		unsigned long before = zw_interrupts();
+
+		usleep(ms * 1000);
+		if (zw_interrupts() == before)
+			return true;
+	}
+	return false;
+}

@@ -68,6 +68,8 @@ int zw_wait(int fd, uint32_t timeline, uint64_t point, int64_t timeout_ns);
 int64_t zw_deadline(int64_t from_now_ns);
 /* Interrupts of the device so far, of all its vectors. */
 unsigned long zw_interrupts(void);
+/* Waits until none has come for so long; false when they do not end. */
+bool zw_quiet(unsigned int ms);
 /*
  * How the fence of a point submitted by zw_submit ended: 1 well, 0 not yet, -errno its error. Works
  * for the last 256 submissions, whatever came behind them, and after the device is gone.
