@@ -259,10 +259,12 @@ TEST_F_TIMEOUT(bind, binds_survive_signals, 300)
 	}
 	ASSERT_EQ(0, sigaction(SIGPROF, &sa, NULL));
 	ASSERT_EQ(0, setitimer(ITIMER_PROF, &often, NULL));
-	for (int i = 0; i < BINDERS; i++)
+	for (int i = 0; i < BINDERS; i++) {
 		ASSERT_EQ(0, pthread_create(&thread[i], NULL, binder_main, &b[i]));
-	for (int i = 0; i < BINDERS; i++)
+	}
+	for (int i = 0; i < BINDERS; i++) {
 		ASSERT_EQ(0, pthread_join(thread[i], NULL));
+	}
 	ASSERT_EQ(0, setitimer(ITIMER_PROF, &never, NULL));
 	for (int i = 0; i < BINDERS; i++) {
 		struct drm_zhenwu_queue_get_state st;

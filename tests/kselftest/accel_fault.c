@@ -362,8 +362,9 @@ TEST_F_TIMEOUT(fault, starved_queue_is_not_hung, 240)
 	for (int i = 0; i < 64; i++)
 		zw_put_fill(busy.cmd.ptr, &busy.pos, hbm.va, hbm.size, i);
 	zw_put_fill(o->cmd.ptr, &o->pos, o->cmd.va + 32768, 4, 0x600d);
-	for (int i = 0; i < 16; i++)
+	for (int i = 0; i < 16; i++) {
 		ASSERT_EQ(0, zw_client_submit(&busy, 0, 0));
+	}
 	ASSERT_EQ(0, zw_submit(o->fd, low.queue_id, o->cmd.va, o->pos, 0, o->timeline, 1));
 	/* Two periods and more. */
 	for (end = zw_deadline(16 * 1000000000ll); zw_deadline(0) < end;) {

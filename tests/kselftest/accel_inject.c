@@ -464,8 +464,9 @@ TEST_F_TIMEOUT(inject, more_events_than_allowed, 600)
 	count = zw_reset_count(c);
 
 	ASSERT_EQ(0, zw_inject("lost-irq=all"));
-	for (int i = 0; i < EVENTS; i++)
+	for (int i = 0; i < EVENTS; i++) {
 		ASSERT_EQ(0, inject_at("ecc-corrected", i * 4096));
+	}
 	/* Who waits for an answer looks into the mailbox by itself. */
 	q = zw_queue(c->fd, c->vm);
 	EXPECT_NE(0, q);
@@ -485,8 +486,9 @@ TEST_F_TIMEOUT(inject, more_events_than_allowed, 600)
 	/* No harm was done, and none is left. */
 	seen = ras(self->pci, "corrected");
 	dropped = ras(self->pci, "dropped_events");
-	for (int i = 0; i < EVENTS; i++)
+	for (int i = 0; i < EVENTS; i++) {
 		ASSERT_EQ(0, inject_at("ecc-corrected", i * 4096));
+	}
 	EXPECT_EQ(seen + EVENTS, ras_wait(self->pci, "corrected", seen + EVENTS));
 	EXPECT_EQ(dropped, ras(self->pci, "dropped_events"));
 	EXPECT_TRUE(zw_client_works(c));
@@ -503,8 +505,9 @@ TEST_F_TIMEOUT(inject, many_errors, 900)
 
 	ASSERT_NE(UINT64_MAX, seen);
 	for (int round = 0; round < 2; round++) {
-		for (int i = 0; i < ERRORS; i++)
+		for (int i = 0; i < ERRORS; i++) {
 			ASSERT_EQ(0, inject_at("ecc-corrected", i % 50 * 4096));
+		}
 		EXPECT_TRUE(zw_client_works(c));
 		seen += ERRORS;
 		EXPECT_EQ(seen, ras_wait(self->pci, "corrected", seen));

@@ -241,8 +241,9 @@ TEST_F_TIMEOUT(life, dma_memory_ends_with_the_binding, 180)
 		SKIP(return, "no kprobes");
 	ASSERT_EQ(0, zw_write_file(TRACING "events/kprobes/zw_dma_free/enable", "1"));
 	load_up(c);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 4; i++) {
 		ASSERT_NE(0, zw_queue(c->fd, c->vm));
+	}
 	before = probe_hits();
 	ASSERT_EQ(0, zw_write_file(DRIVER "unbind", self->bdf));
 	bound = probe_hits();

@@ -388,8 +388,9 @@ TEST_F(perf, slow_reader)
 
 	ASSERT_TRUE(perf_client(&c, DRM_ZHENWU_PERF_MIN_RECORDS));
 	small.fd = c.fd;
-	for (int i = 0; i < 20; i++)
+	for (int i = 0; i < 20; i++) {
 		ASSERT_EQ(0, run(&c, 96));
+	}
 	all = 20 * (96 + 4);
 	ASSERT_EQ(0, read_some(&small, 4096, DRM_ZHENWU_PERF_READ_SETTLE, 0));
 	EXPECT_EQ(DRM_ZHENWU_PERF_MIN_RECORDS, small.n);
@@ -414,8 +415,9 @@ TEST_F(perf, many)
 
 	/* It keeps everything from being final until it is not waited for. */
 	ASSERT_TRUE(zw_client_open(&idle));
-	for (uint32_t i = 0; i < jobs; i++)
+	for (uint32_t i = 0; i < jobs; i++) {
 		ASSERT_EQ(0, run(&self->c, packets));
+	}
 	EXPECT_EQ(0, count(&self->r, self->c.queue, DRM_ZHENWU_PERF_JOB));
 	ASSERT_EQ(0, read_all(&self->r));
 	EXPECT_EQ(0, self->r.lost);

@@ -203,8 +203,9 @@ static void begin(struct __test_metadata *_metadata, FIXTURE_DATA(sleep) * self)
 	struct drm_zhenwu_queue_get_state st;
 
 	/* What nobody wrote is zero. */
-	for (uint32_t i = 0; i < JOBS; i++)
+	for (uint32_t i = 0; i < JOBS; i++) {
 		ASSERT_EQ(0, submit(&self->runs, &self->a, 0, end));
+	}
 
 	first = put_waiting(&self->b, &end);
 	ASSERT_EQ(0, submit(&self->waits, &self->b, 0, first));

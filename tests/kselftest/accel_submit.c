@@ -110,8 +110,9 @@ TEST_F(submit, fill_and_copy)
 	zw_put_copy(c->cmd.ptr, &c->pos, self->data.va + 8, hbm.va + 4, 65536);
 	ASSERT_EQ(0, zw_client_run(c, 0));
 	EXPECT_EQ(0, p[1]);
-	for (int i = 2; i < 2 + 16384; i++)
+	for (int i = 2; i < 2 + 16384; i++) {
 		ASSERT_EQ(0x12345678, p[i]);
+	}
 	EXPECT_EQ(0, p[2 + 16384]);
 }
 
@@ -145,8 +146,9 @@ TEST_F(submit, jobs_run_in_order)
 		ASSERT_EQ(0, zw_client_submit(c, from, 0));
 	}
 	ASSERT_EQ(0, zw_wait(c->fd, c->timeline, c->point, LONG_WAIT_NS));
-	for (uint32_t i = 0; i < 200; i++)
+	for (uint32_t i = 0; i < 200; i++) {
 		ASSERT_EQ(i, p[1024 + i]);
+	}
 }
 
 TEST_F(submit, array_of_jobs)
@@ -450,8 +452,9 @@ TEST_F(submit, destroy_with_jobs_in_flight)
 
 	ASSERT_NE(0, q);
 	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, self->data.va + 4096, 1);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 4; i++) {
 		ASSERT_EQ(0, zw_submit(c->fd, q, c->cmd.va, c->pos, 0, c->timeline, i + 1));
+	}
 	ASSERT_EQ(0, zw_queue_destroy(c->fd, q));
 	ASSERT_EQ(0, zw_wait(c->fd, c->timeline, 4, LONG_WAIT_NS));
 	for (int i = 1; i <= 4; i++)
@@ -482,8 +485,9 @@ TEST_F_TIMEOUT(submit, fences_of_jobs_never_run_outlive_the_queue, 120)
 	zw_put_fill(c->cmd.ptr, &c->pos, 0x123456789000, 4, 1);
 	ASSERT_EQ(0, zw_submit_syncs(c->fd, q, c->cmd.va + from, c->pos - from, NULL, 0));
 	/* More than the ring holds: the scheduler keeps the last ones. */
-	for (int i = 0; i < 40; i++)
+	for (int i = 0; i < 40; i++) {
 		ASSERT_EQ(0, zw_submit_syncs(c->fd, q, 0, 0, &sig, 1));
+	}
 	sf[0] = sync_file_of(c->fd, sig.handle);
 	ASSERT_LE(0, sf[0]);
 	EXPECT_EQ(0, sync_file_status(sf[0], &fence));
@@ -498,8 +502,9 @@ TEST_F_TIMEOUT(submit, fences_of_jobs_never_run_outlive_the_queue, 120)
 	ASSERT_NE(0, q);
 	from = c->pos;
 	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, self->data.va + 8192, 1);
-	for (int i = 0; i < 40; i++)
+	for (int i = 0; i < 40; i++) {
 		ASSERT_EQ(0, zw_submit_syncs(c->fd, q, c->cmd.va + from, c->pos - from, &sig, 1));
+	}
 	sf[1] = sync_file_of(c->fd, sig.handle);
 	ASSERT_LE(0, sf[1]);
 	ASSERT_EQ(0, zw_queue_destroy(c->fd, q));
@@ -537,8 +542,9 @@ TEST_F_TIMEOUT(submit, destroy_with_unsignalled_dependencies, 120)
 	sf_held = sync_file_of(c->fd, held.handle);
 	ASSERT_LE(0, sf_held);
 	syncs[0].handle = held.handle;
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 3; i++) {
 		ASSERT_EQ(0, zw_submit_syncs(c->fd, q, 0, 0, syncs, 2));
+	}
 	sf = sync_file_of(c->fd, syncs[1].handle);
 	ASSERT_LE(0, sf);
 	ASSERT_EQ(0, zw_queue_destroy(c->fd, q));

@@ -182,8 +182,9 @@ TEST_F(userptr, both_ways)
 	ASSERT_EQ(0, copy_out(c, PAGE));
 	EXPECT_EQ(99, ((uint32_t *)self->other.ptr)[5]);
 	ASSERT_EQ(0, fill(c, size, 0x12345678));
-	for (uint64_t i = 0; i < size / 4; i++)
+	for (uint64_t i = 0; i < size / 4; i++) {
 		ASSERT_EQ(0x12345678, w[i]);
+	}
 	EXPECT_EQ(0, *(uint32_t *)all);
 	EXPECT_EQ(0, *(uint32_t *)(p + size));
 	/* A part of it, elsewhere. */
@@ -200,8 +201,9 @@ TEST_F(userptr, pages_of_several_buffers)
 	uint32_t bo[10], *p = anon(2 * MIB);
 
 	ASSERT_NE(NULL, p);
-	for (int i = 0; i < 10; i++)
+	for (int i = 0; i < 10; i++) {
 		ASSERT_EQ(0, create(c->fd, (char *)p + i * 4 * PAGE, MIB, 0, &bo[i]));
+	}
 	EXPECT_EQ(10 * MIB / PAGE, pinned());
 	/* Written through the one, read through the other, which begins four pages further on. */
 	ASSERT_EQ(0, zw_bind(c->fd, c->vm, bo[0], 0, VA, MIB, 0));
@@ -215,8 +217,9 @@ TEST_F(userptr, pages_of_several_buffers)
 	p[4 * PAGE / 4] = 9;
 	ASSERT_EQ(0, copy_out(c, MIB));
 	EXPECT_EQ(9, ((uint32_t *)self->other.ptr)[0]);
-	for (int i = 1; i < 10; i++)
+	for (int i = 1; i < 10; i++) {
 		ASSERT_EQ(0, zw_bo_close(c->fd, bo[i]));
+	}
 }
 
 TEST_F(userptr, exclusive_to_a_vm)
@@ -545,8 +548,9 @@ TEST_F(userptr, taken_from_a_running_job)
 	EXPECT_EQ(0, pinned());
 	*sem = 1;
 	EXPECT_EQ(-EIO, zw_fence_status_wait(c->fd, c->timeline, c->point, LONG_WAIT_NS));
-	for (uint64_t i = 16; i < MIB / 4; i++)
+	for (uint64_t i = 16; i < MIB / 4; i++) {
 		ASSERT_EQ(0, p[i]);
+	}
 }
 
 TEST_F(userptr, limit)

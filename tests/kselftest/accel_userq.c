@@ -142,15 +142,17 @@ TEST_F(userq, waiting)
 	zw_userq_ring(u);
 	ASSERT_TRUE(zw_userq_poll(u, 2));
 	zw_userq_wake(u, 2);
-	for (int64_t end = zw_deadline(LONG_WAIT_NS); zw_interrupts() == irqs;)
+	for (int64_t end = zw_deadline(LONG_WAIT_NS); zw_interrupts() == irqs;) {
 		ASSERT_GT(end, zw_deadline(0));
+	}
 	/* asked for with the job */
 	irqs = zw_interrupts();
 	zw_userq_put(u, 0, 0, 0, ZW_RING_F_IRQ);
 	zw_userq_ring(u);
 	EXPECT_EQ(0, zw_userq_wait(u, 3, LONG_WAIT_NS));
-	for (int64_t end = zw_deadline(LONG_WAIT_NS); zw_interrupts() == irqs;)
+	for (int64_t end = zw_deadline(LONG_WAIT_NS); zw_interrupts() == irqs;) {
 		ASSERT_GT(end, zw_deadline(0));
+	}
 }
 
 /* It is the interrupt that ends a wait, not the look that is taken now and then. */
@@ -473,8 +475,9 @@ TEST_F(userq, doorbell_ends_with_its_queue)
 	EXPECT_EQ(0x5ec7e7, u->bell[1]);
 	ASSERT_EQ(0, zw_queue_destroy(next.fd, next.queue));
 	*next.bell = 0;
-	for (int i = 0; i < 1024; i++)
+	for (int i = 0; i < 1024; i++) {
 		ASSERT_EQ(0, next.bell[i]);
+	}
 	zw_userq_close(&next);
 }
 

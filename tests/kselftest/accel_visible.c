@@ -327,8 +327,9 @@ TEST_F_TIMEOUT(visible, hwmon_reset, 240)
 		SKIP(return, "needs root");
 	ASSERT_TRUE(self->hwmon[0]);
 	zw_put_fill(self->c.cmd.ptr, &self->c.pos, self->c.cmd.va + 16384, 16384, 7);
-	for (int i = 0; i < 50; i++)
+	for (int i = 0; i < 50; i++) {
 		ASSERT_EQ(0, zw_client_run(&self->c, 0));
+	}
 	ASSERT_TRUE(sensors_ok(self->hwmon));
 	usleep(1200000);
 	before = file_u64(self->hwmon, "energy1_input");
