@@ -859,8 +859,8 @@ int zhenwu_ioctl_perf_open(struct drm_device *drm, void *data, struct drm_file *
 }
 
 /*
- * Everything that can be final becomes so, and is taken in: the device holds nothing back when it was
- * told to settle and nobody, the worker included, found a record behind that.
+ * Everything that can be final becomes so, and is taken in: the device holds nothing back when it
+ * was told to settle and nobody, the worker included, found a record behind that.
  */
 static int zhenwu_perf_settle(struct zhenwu_device *zdev)
 {
