@@ -215,7 +215,7 @@ static u32 zhenwu_snap_read_va(struct zhenwu_vm *vm, u64 va, void *to, u32 bytes
 {
 	u32 done = 0;
 
-	lockdep_assert_held(&vm->lock);
+	lockdep_assert_held(&vm->tree_lock);
 
 	while (done < bytes) {
 		u64 at = va + done;
@@ -239,7 +239,7 @@ static void zhenwu_snap_vm(struct zhenwu_snapshot *snap, struct zhenwu_vm *vm)
 {
 	struct drm_gpuva *va;
 
-	lockdep_assert_held(&vm->lock);
+	lockdep_assert_held(&vm->tree_lock);
 	lockdep_assert_held(&vm->zdev->hw_lock);
 
 	drm_gpuvm_for_each_va(va, &vm->base) {
@@ -316,10 +316,10 @@ static bool zhenwu_snap_take(struct zhenwu_snapshot *snap)
 		goto out;
 	snap->vm = snap->queue->vm;
 	/* Who binds may wait for the end of this failure. Then they come in the second step. */
-	if (mutex_trylock(&snap->vm->lock)) {
+	if (mutex_trylock(&snap->vm->tree_lock)) {
 		zhenwu_snap_vm(snap, snap->vm);
 		snap->mapped = true;
-		mutex_unlock(&snap->vm->lock);
+		mutex_unlock(&snap->vm->tree_lock);
 	}
 out:
 	mutex_unlock(&zdev->hw_lock);
@@ -426,12 +426,12 @@ static void zhenwu_coredump_work(struct work_struct *work)
 		if (!snap->taken)
 			zhenwu_snap_take(snap);
 		if (snap->vm && !snap->mapped) {
-			mutex_lock(&snap->vm->lock);
+			mutex_lock(&snap->vm->tree_lock);
 			mutex_lock(&zdev->hw_lock);
 			if (zhenwu_snap_reachable(zdev))
 				zhenwu_snap_vm(snap, snap->vm);
 			mutex_unlock(&zdev->hw_lock);
-			mutex_unlock(&snap->vm->lock);
+			mutex_unlock(&snap->vm->tree_lock);
 		}
 		drm_dev_exit(idx);
 	}

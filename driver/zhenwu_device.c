@@ -152,6 +152,8 @@ static void zhenwu_device_release(struct drm_device *drm, void *arg)
 	/* The last jobs are freed on it when the last file is closed. */
 	if (zdev->sched_wq)
 		destroy_workqueue(zdev->sched_wq);
+	if (zdev->bind_wq)
+		destroy_workqueue(zdev->bind_wq);
 	mutex_destroy(&zdev->bos.lock);
 	mutex_destroy(&zdev->hw_lock);
 }
@@ -191,6 +193,11 @@ static int zhenwu_device_init_sw(struct zhenwu_device *zdev)
 	 */
 	zdev->sched_wq = alloc_workqueue("zhenwu-sched", WQ_PERCPU | WQ_MEM_RECLAIM, 0);
 	if (!zdev->sched_wq)
+		return -ENOMEM;
+	/* Tables stay what they are while HBM is saved for system sleep. */
+	zdev->bind_wq = alloc_workqueue("zhenwu-bind",
+					WQ_UNBOUND | WQ_FREEZABLE | WQ_MEM_RECLAIM, 0);
+	if (!zdev->bind_wq)
 		return -ENOMEM;
 	return 0;
 }

@@ -34,7 +34,7 @@
 #define ZHENWU_DRIVER_NAME	"zhenwu"
 #define ZHENWU_DRIVER_DESC	"Zhenwu LLM accelerator"
 #define ZHENWU_DRIVER_MAJOR	2
-#define ZHENWU_DRIVER_MINOR	8
+#define ZHENWU_DRIVER_MINOR	9
 
 struct zhenwu_snapshot;
 
@@ -126,6 +126,9 @@ struct zhenwu_device {
 
 	/** @sched_wq: Workqueue all queues submit from. */
 	struct workqueue_struct *sched_wq;
+
+	/** @bind_wq: Workqueue asynchronous binds are done on. */
+	struct workqueue_struct *bind_wq;
 
 	/**
 	 * @hw_lock: Protects @queues, @vms and what the firmware knows of queues and VMs. A device

@@ -429,7 +429,7 @@ static int zhenwu_ipc_exchange(struct zhenwu_device *zdev, u32 session, unsigned
  * zhenwu_ipc_request_in() - ask the firmware and wait for its answer
  * @zdev: device
  * @session: session, from zhenwu_ipc_session() or of something that was announced in it
- * @flags: ZHENWU_IPC_KILLABLE, ZHENWU_IPC_NOWAIT
+ * @flags: ZHENWU_IPC_KILLABLE, ZHENWU_IPC_NOWAIT, ZHENWU_IPC_NORESET
  * @type: message type
  * @payload: request payload, or NULL
  * @len: its bytes, at most ZW_MSG_PAYLOAD
@@ -437,9 +437,9 @@ static int zhenwu_ipc_exchange(struct zhenwu_device *zdev, u32 session, unsigned
  * @reply_len: bytes wanted, at most ZW_MSG_PAYLOAD
  *
  * Sleeps, allocates nothing. A firmware that does not answer gets the device reset. Unless
- * ZHENWU_IPC_NOWAIT is given that is waited for, so hw_lock must not be held: on -EIO and -ENODEV
- * the session is over, see zhenwu_ipc_session_over(). After -ERESTARTSYS the firmware may do what
- * it was asked or not.
+ * one of the last two is given that is waited for, so hw_lock must not be held: on -EIO and
+ * -ENODEV the session is over, see zhenwu_ipc_session_over(). After -ERESTARTSYS the firmware may
+ * do what it was asked or not.
  *
  * Return: 0, -ENODEV when the device is gone, -EIO when the session was ended by a reset,
  * -ERESTARTSYS for a fatal signal, else what the firmware answered as an error.
@@ -467,7 +467,7 @@ int zhenwu_ipc_request_in(struct zhenwu_device *zdev, u32 session, unsigned int 
 	}
 	if (ret != -EIO)
 		return ret;
-	if (!(flags & ZHENWU_IPC_NOWAIT))
+	if (!(flags & (ZHENWU_IPC_NOWAIT | ZHENWU_IPC_NORESET)))
 		wait_event(zdev->reset.wait, zhenwu_ipc_session_over(zdev, session));
 	return zhenwu_device_alive(zdev) ? -EIO : -ENODEV;
 }

@@ -57,6 +57,8 @@ struct zhenwu_ipc {
 #define ZHENWU_IPC_KILLABLE	BIT(0)
 /** ZHENWU_IPC_NOWAIT - no waiting for a reset, nor long for an answer; for who ends such waits */
 #define ZHENWU_IPC_NOWAIT	BIT(1)
+/** ZHENWU_IPC_NORESET - no waiting for a reset; for who does so in a way of its own */
+#define ZHENWU_IPC_NORESET	BIT(2)
 
 int zhenwu_ipc_init(struct zhenwu_device *zdev);
 void zhenwu_ipc_fini(struct zhenwu_device *zdev);

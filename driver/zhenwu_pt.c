@@ -2,17 +2,19 @@
 /*
  * Page tables of a VM, in HBM, written through the aperture.
  *
- * A change of a mapping has two halves. The prepare functions do all that can fail: they split
- * large pages at the ends of the range and add the tables the new mapping needs, none of which
- * changes what an address translates to. The map and unmap functions then cannot fail, so a bind
- * never stops half way. Tables that became empty are collected; they may be freed after the TLB
+ * A change of a mapping has three parts. The stock functions do all that can fail: they allocate
+ * the tables that it may take, which may be long before the change and while others are under way.
+ * The prepare functions split large pages at the ends of the range and add the tables the new
+ * mapping needs, none of which changes what an address translates to. Then come the map and unmap
+ * functions. Neither allocates anything nor fails, so a bind never stops half way, and may be what
+ * a fence waits for. Tables that became empty are collected; they may be freed after the TLB
  * invalidation.
  *
  * The device is not asked what is in a table: the parts the driver has to know later are shadowed.
  * Of level 0 that is which entries are valid, of the other levels the child or the leaf entry.
  *
- * Everything here is called under the lock of the VM the tables belong to. A range may take
- * millions of entries: every loop over tables lets others run.
+ * Changes are made under the lock of the tree the tables belong to. A range may take millions of
+ * entries: every loop over tables lets others run.
  */
 
 #include <linux/bitmap.h>
@@ -32,7 +34,7 @@
  * struct zhenwu_pt - one table
  */
 struct zhenwu_pt {
-	/** @zombie: Entry in a list of tables to be freed. */
+	/** @zombie: Entry in a list of tables to be freed, or in a stock. */
 	struct list_head zombie;
 
 	/** @client: Who is charged for it; the VM keeps it. */
@@ -270,68 +272,6 @@ u64 zhenwu_pt_addr(const struct zhenwu_pt *pt)
 	return pt->addr;
 }
 
-/* Replaces a leaf by a table of smaller pages with the same translations. */
-static struct zhenwu_pt *zhenwu_pt_split(struct zhenwu_device *zdev, struct zhenwu_pt *pt,
-					 unsigned int i, bool *changed)
-{
-	u64 pte = pt->slots[i];
-	struct zhenwu_pt *child;
-	unsigned int j;
-
-	child = zhenwu_pt_alloc(zdev, pt->client, pt->level - 1);
-	if (IS_ERR(child))
-		return child;
-	for (j = 0; j < ZW_PT_ENTRIES; j++)
-		zhenwu_pt_set_leaf(zdev, child, j, pte + j * zhenwu_pt_span(child->level));
-	/* One store: a job that uses another part of the page never sees it unmapped. */
-	zhenwu_pt_set_child(zdev, pt, i, child);
-	*changed = true;
-	return child;
-}
-
-/* Makes sure that no page reaches across va. */
-static int zhenwu_pt_cut(struct zhenwu_device *zdev, struct zhenwu_pt *pt, u64 va, bool *changed)
-{
-	while (pt->level && va & (zhenwu_pt_span(pt->level) - 1)) {
-		unsigned int i = zhenwu_pt_index(va, pt->level);
-
-		if (zhenwu_pt_is_leaf(pt, i)) {
-			pt = zhenwu_pt_split(zdev, pt, i, changed);
-			if (IS_ERR(pt))
-				return PTR_ERR(pt);
-		} else {
-			pt = zhenwu_pt_child(pt, i);
-			if (!pt)
-				return 0;
-		}
-	}
-	return 0;
-}
-
-/* Makes sure that the table for pages of a level exists at va. */
-static int zhenwu_pt_extend(struct zhenwu_device *zdev, struct zhenwu_pt *pt, u64 va,
-			    unsigned int level, bool *changed)
-{
-	while (pt->level > level) {
-		unsigned int i = zhenwu_pt_index(va, pt->level);
-		struct zhenwu_pt *child = zhenwu_pt_child(pt, i);
-
-		if (zhenwu_pt_is_leaf(pt, i)) {
-			child = zhenwu_pt_split(zdev, pt, i, changed);
-		} else if (!child) {
-			child = zhenwu_pt_alloc(zdev, pt->client, pt->level - 1);
-			if (!IS_ERR(child)) {
-				zhenwu_pt_set_child(zdev, pt, i, child);
-				pt->used++;
-			}
-		}
-		if (IS_ERR(child))
-			return PTR_ERR(child);
-		pt = child;
-	}
-	return 0;
-}
-
 /*
  * Chooses the page size at va and how far it can be used: as long as memory is contiguous, and not
  * beyond the table, where a larger size may become possible.
@@ -352,46 +292,297 @@ static u64 zhenwu_pt_run(const struct zhenwu_bo_cursor *cur, u64 va, u64 size, u
 	return min(len, zhenwu_pt_span(l + 1) - (va & (zhenwu_pt_span(l + 1) - 1)));
 }
 
+/* -- stock ------------------------------------------------------------------------------------ */
+
 /**
- * zhenwu_pt_prepare_unmap() - all of an unmap that can fail
+ * zhenwu_pt_stock_init() - make a stock with nothing in it
+ * @stock: stock
+ */
+void zhenwu_pt_stock_init(struct zhenwu_pt_stock *stock)
+{
+	unsigned int l;
+
+	for (l = 0; l < ARRAY_SIZE(stock->tables); l++) {
+		INIT_LIST_HEAD(&stock->tables[l]);
+		stock->last[l] = U64_MAX;
+	}
+}
+
+/**
+ * zhenwu_pt_stock_fini() - give back what was not taken
  * @zdev: device
- * @root: root table
+ * @stock: stock; empty afterwards
+ */
+void zhenwu_pt_stock_fini(struct zhenwu_device *zdev, struct zhenwu_pt_stock *stock)
+{
+	struct zhenwu_pt *pt, *next;
+	unsigned int l;
+
+	for (l = 0; l < ARRAY_SIZE(stock->tables); l++) {
+		list_for_each_entry_safe(pt, next, &stock->tables[l], zombie) {
+			/* Nothing was written to it. */
+			zhenwu_pt_free_page(zdev, pt);
+			kfree(pt);
+		}
+		INIT_LIST_HEAD(&stock->tables[l]);
+	}
+}
+
+/* The table of a level on the way to va, or of a lower level the last there is. */
+static const struct zhenwu_pt *zhenwu_pt_find(const struct zhenwu_pt *pt, u64 va,
+					      unsigned int level)
+{
+	while (pt->level > level) {
+		const struct zhenwu_pt *child = zhenwu_pt_child(pt, zhenwu_pt_index(va, pt->level));
+
+		if (!child)
+			break;
+		pt = child;
+	}
+	return pt;
+}
+
+/*
+ * Stocks the tables from a level up to another on the way to va, unless it was done for another va
+ * in them or they are in the tree at root. Addresses come in ascending order.
+ */
+static int zhenwu_pt_stock_way(struct zhenwu_device *zdev, struct zhenwu_pt_stock *stock,
+			       struct zhenwu_client *client, const struct zhenwu_pt *root, u64 va,
+			       unsigned int level, unsigned int top)
+{
+	if (root) {
+		const struct zhenwu_pt *pt = zhenwu_pt_find(root, va, level);
+
+		if (pt->level == level)
+			return 0;
+		top = min(top, pt->level - 1);
+	}
+	for (; level <= top; level++) {
+		u64 table = va >> ZW_PT_SHIFT(level + 1);
+		struct zhenwu_pt *pt;
+
+		if (stock->last[level] == table)
+			continue;
+		pt = zhenwu_pt_alloc(zdev, client, level);
+		if (IS_ERR(pt))
+			return PTR_ERR(pt);
+		stock->last[level] = table;
+		list_add_tail(&pt->zombie, &stock->tables[level]);
+	}
+	return 0;
+}
+
+/* What zhenwu_pt_cut() may take: a page that reaches across va is of 1 GiB or 2 MiB. */
+static int zhenwu_pt_stock_cut(struct zhenwu_device *zdev, struct zhenwu_pt_stock *stock,
+			       struct zhenwu_client *client, const struct zhenwu_pt *root, u64 va)
+{
+	unsigned int level;
+
+	if (va & (zhenwu_pt_span(1) - 1))
+		level = 0;
+	else if (va & (zhenwu_pt_span(2) - 1))
+		level = 1;
+	else
+		return 0;
+	if (root) {
+		const struct zhenwu_pt *pt = zhenwu_pt_find(root, va, level);
+
+		if (!zhenwu_pt_is_leaf(pt, zhenwu_pt_index(va, pt->level)))
+			return 0;
+	}
+	return zhenwu_pt_stock_way(zdev, stock, client, root, va, level, 1);
+}
+
+/**
+ * zhenwu_pt_stock_unmap() - allocate all tables that an unmap may take
+ * @zdev: device
+ * @stock: stock for this one change
+ * @client: who is charged for the tables
+ * @root: root table, when nobody changes the tree before this unmap does; else NULL, and enough is
+ *	  allocated for whatever it will be
  * @va: first address
  * @size: bytes
- * @changed: set when a valid entry was replaced, which asks for a TLB invalidation
  *
- * Return: 0 or a negative error; translations are the same in either case.
+ * May wait for HBM to be scrubbed, as zhenwu_hbm_alloc() does.
+ *
+ * Return: 0 or a negative error; the stock is to be given back in either case.
  */
-int zhenwu_pt_prepare_unmap(struct zhenwu_device *zdev, struct zhenwu_pt *root, u64 va, u64 size,
-			    bool *changed)
+int zhenwu_pt_stock_unmap(struct zhenwu_device *zdev, struct zhenwu_pt_stock *stock,
+			  struct zhenwu_client *client, const struct zhenwu_pt *root, u64 va,
+			  u64 size)
 {
 	int ret;
 
-	ret = zhenwu_pt_cut(zdev, root, va, changed);
+	ret = zhenwu_pt_stock_cut(zdev, stock, client, root, va);
 	if (!ret && va + size < 1ull << ZW_VA_BITS)
-		ret = zhenwu_pt_cut(zdev, root, va + size, changed);
+		ret = zhenwu_pt_stock_cut(zdev, stock, client, root, va + size);
 	return ret;
 }
 
 /**
- * zhenwu_pt_prepare_map() - all of a map that can fail
+ * zhenwu_pt_stock_map() - allocate all tables that a map may take
+ * @zdev: device
+ * @stock: stock for this one change
+ * @client: who is charged for the tables
+ * @root: as for zhenwu_pt_stock_unmap()
+ * @va: first address
+ * @size: bytes
+ * @bo: buffer, whose memory stays what it is until it was mapped
+ * @offset: first byte in it
+ *
+ * Return: as zhenwu_pt_stock_unmap().
+ */
+int zhenwu_pt_stock_map(struct zhenwu_device *zdev, struct zhenwu_pt_stock *stock,
+			struct zhenwu_client *client, const struct zhenwu_pt *root, u64 va,
+			u64 size, struct zhenwu_bo *bo, u64 offset)
+{
+	struct zhenwu_bo_cursor cur;
+	u64 end = va + size;
+	int ret = 0;
+
+	/*
+	 * With that both ends are cut, too: a cut needs no table that the first or last run of
+	 * pages does not need, as an end of a run is aligned to its pages.
+	 */
+	zhenwu_bo_cursor_start(&cur, bo, offset);
+	while (!ret && va < end) {
+		unsigned int level;
+		u64 run;
+
+		if (WARN_ON(!cur.len))
+			return -EFAULT;
+		run = zhenwu_pt_run(&cur, va, end - va, &level);
+		ret = zhenwu_pt_stock_way(zdev, stock, client, root, va, level,
+					  ARRAY_SIZE(stock->tables) - 1);
+		zhenwu_bo_cursor_advance(&cur, run);
+		va += run;
+		cond_resched();
+	}
+	return ret;
+}
+
+static struct zhenwu_pt *zhenwu_pt_stock_take(struct zhenwu_pt_stock *stock, unsigned int level)
+{
+	struct zhenwu_pt *pt;
+
+	pt = list_first_entry_or_null(&stock->tables[level], struct zhenwu_pt, zombie);
+	/* Whoever filled it did not count right. */
+	if (WARN_ON(!pt))
+		return ERR_PTR(-EFAULT);
+	list_del_init(&pt->zombie);
+	return pt;
+}
+
+/* -- changes ---------------------------------------------------------------------------------- */
+
+/* Replaces a leaf by a table of smaller pages with the same translations. */
+static struct zhenwu_pt *zhenwu_pt_split(struct zhenwu_device *zdev, struct zhenwu_pt *pt,
+					 unsigned int i, struct zhenwu_pt_stock *stock,
+					 bool *changed)
+{
+	u64 pte = pt->slots[i];
+	struct zhenwu_pt *child;
+	unsigned int j;
+
+	child = zhenwu_pt_stock_take(stock, pt->level - 1);
+	if (IS_ERR(child))
+		return child;
+	for (j = 0; j < ZW_PT_ENTRIES; j++)
+		zhenwu_pt_set_leaf(zdev, child, j, pte + j * zhenwu_pt_span(child->level));
+	/* One store: a job that uses another part of the page never sees it unmapped. */
+	zhenwu_pt_set_child(zdev, pt, i, child);
+	*changed = true;
+	return child;
+}
+
+/* Makes sure that no page reaches across va. */
+static int zhenwu_pt_cut(struct zhenwu_device *zdev, struct zhenwu_pt *pt, u64 va,
+			 struct zhenwu_pt_stock *stock, bool *changed)
+{
+	while (pt->level && va & (zhenwu_pt_span(pt->level) - 1)) {
+		unsigned int i = zhenwu_pt_index(va, pt->level);
+
+		if (zhenwu_pt_is_leaf(pt, i)) {
+			pt = zhenwu_pt_split(zdev, pt, i, stock, changed);
+			if (IS_ERR(pt))
+				return PTR_ERR(pt);
+		} else {
+			pt = zhenwu_pt_child(pt, i);
+			if (!pt)
+				return 0;
+		}
+	}
+	return 0;
+}
+
+/* Makes sure that the table for pages of a level exists at va. */
+static int zhenwu_pt_extend(struct zhenwu_device *zdev, struct zhenwu_pt *pt, u64 va,
+			    unsigned int level, struct zhenwu_pt_stock *stock, bool *changed)
+{
+	while (pt->level > level) {
+		unsigned int i = zhenwu_pt_index(va, pt->level);
+		struct zhenwu_pt *child = zhenwu_pt_child(pt, i);
+
+		if (zhenwu_pt_is_leaf(pt, i)) {
+			child = zhenwu_pt_split(zdev, pt, i, stock, changed);
+		} else if (!child) {
+			child = zhenwu_pt_stock_take(stock, pt->level - 1);
+			if (!IS_ERR(child)) {
+				zhenwu_pt_set_child(zdev, pt, i, child);
+				pt->used++;
+			}
+		}
+		if (IS_ERR(child))
+			return PTR_ERR(child);
+		pt = child;
+	}
+	return 0;
+}
+
+/**
+ * zhenwu_pt_prepare_unmap() - see to it that no page reaches out of a range
+ * @zdev: device
+ * @root: root table
+ * @va: first address
+ * @size: bytes
+ * @stock: tables, from zhenwu_pt_stock_unmap() for this range
+ * @changed: set when a valid entry was replaced, which asks for a TLB invalidation
+ *
+ * Return: 0, or a negative error if the stock was not for this; translations are the same in
+ * either case.
+ */
+int zhenwu_pt_prepare_unmap(struct zhenwu_device *zdev, struct zhenwu_pt *root, u64 va, u64 size,
+			    struct zhenwu_pt_stock *stock, bool *changed)
+{
+	int ret;
+
+	ret = zhenwu_pt_cut(zdev, root, va, stock, changed);
+	if (!ret && va + size < 1ull << ZW_VA_BITS)
+		ret = zhenwu_pt_cut(zdev, root, va + size, stock, changed);
+	return ret;
+}
+
+/**
+ * zhenwu_pt_prepare_map() - see to it that a range has the tables it needs
  * @zdev: device
  * @root: root table
  * @va: first address
  * @size: bytes
  * @bo: buffer
  * @offset: first byte in it
+ * @stock: tables, from zhenwu_pt_stock_map() for the same
  * @changed: set when a valid entry was replaced, which asks for a TLB invalidation
  *
- * Return: 0 or a negative error; translations are the same in either case.
+ * Return: as zhenwu_pt_prepare_unmap().
  */
 int zhenwu_pt_prepare_map(struct zhenwu_device *zdev, struct zhenwu_pt *root, u64 va, u64 size,
-			  struct zhenwu_bo *bo, u64 offset, bool *changed)
+			  struct zhenwu_bo *bo, u64 offset, struct zhenwu_pt_stock *stock,
+			  bool *changed)
 {
 	struct zhenwu_bo_cursor cur;
 	int ret;
 
-	ret = zhenwu_pt_prepare_unmap(zdev, root, va, size, changed);
+	ret = zhenwu_pt_prepare_unmap(zdev, root, va, size, stock, changed);
 	if (ret)
 		return ret;
 
@@ -403,7 +594,7 @@ int zhenwu_pt_prepare_map(struct zhenwu_device *zdev, struct zhenwu_pt *root, u6
 		if (WARN_ON(!cur.len))
 			return -EFAULT;
 		run = zhenwu_pt_run(&cur, va, size, &level);
-		ret = zhenwu_pt_extend(zdev, root, va, level, changed);
+		ret = zhenwu_pt_extend(zdev, root, va, level, stock, changed);
 		if (ret)
 			return ret;
 		zhenwu_bo_cursor_advance(&cur, run);

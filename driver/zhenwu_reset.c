@@ -63,8 +63,11 @@ static bool zhenwu_state_set(struct zhenwu_device *zdev, enum zhenwu_state to)
 	spin_lock_irqsave(&zdev->reset.lock, flags);
 	from = zdev->reset.state;
 	ok = zhenwu_state_next[zdev->reset.state] & BIT(to);
-	if (ok)
+	if (ok) {
+		if (to == ZHENWU_STATE_LIVE)
+			WRITE_ONCE(zdev->reset.jobs_over, false);
 		WRITE_ONCE(zdev->reset.state, to);
+	}
 	spin_unlock_irqrestore(&zdev->reset.lock, flags);
 	if (ok) {
 		trace_zhenwu_state(zdev, from, to);
@@ -136,6 +139,8 @@ void zhenwu_reset_lose_queues(struct zhenwu_device *zdev, u32 reason, int error)
 	zhenwu_irq_sync(zdev);
 	list_for_each_entry(queue, &zdev->queues, node)
 		zhenwu_queue_lose_locked(queue, reason, error);
+	WRITE_ONCE(zdev->reset.jobs_over, true);
+	wake_up_all(&zdev->reset.wait);
 }
 
 /* Return: 0 or a negative error, of a firmware that does not answer. */
@@ -431,6 +436,22 @@ void zhenwu_reset_schedule(struct zhenwu_device *zdev, enum drm_zhenwu_reset_rea
 void zhenwu_reset_wait(struct zhenwu_device *zdev, u32 gen)
 {
 	wait_event(zdev->reset.wait, READ_ONCE(zdev->reset.gen) != gen ||
+		   zhenwu_device_state(zdev) == ZHENWU_STATE_WEDGED ||
+		   zhenwu_device_state(zdev) == ZHENWU_STATE_STOPPED);
+}
+
+/**
+ * zhenwu_reset_wait_jobs() - wait until a reset has ended the jobs of before
+ * @zdev: device
+ * @gen: as for zhenwu_reset_wait()
+ *
+ * For who signals fences: that much of a reset allocates no memory and waits for no fence. What the
+ * device may still reach is not to be given back before zhenwu_reset_wait().
+ */
+void zhenwu_reset_wait_jobs(struct zhenwu_device *zdev, u32 gen)
+{
+	wait_event(zdev->reset.wait, READ_ONCE(zdev->reset.jobs_over) ||
+		   READ_ONCE(zdev->reset.gen) != gen ||
 		   zhenwu_device_state(zdev) == ZHENWU_STATE_WEDGED ||
 		   zhenwu_device_state(zdev) == ZHENWU_STATE_STOPPED);
 }

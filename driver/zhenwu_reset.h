@@ -116,12 +116,16 @@ struct zhenwu_reset {
 
 	/** @gen: Resets that are over. */
 	u32 gen;
+
+	/** @jobs_over: A reset is under way that has ended the jobs of before. */
+	bool jobs_over;
 };
 
 void zhenwu_reset_init(struct zhenwu_device *zdev);
 void zhenwu_reset_live(struct zhenwu_device *zdev);
 void zhenwu_reset_schedule(struct zhenwu_device *zdev, enum drm_zhenwu_reset_reason reason);
 void zhenwu_reset_wait(struct zhenwu_device *zdev, u32 gen);
+void zhenwu_reset_wait_jobs(struct zhenwu_device *zdev, u32 gen);
 void zhenwu_reset_stop(struct zhenwu_device *zdev);
 bool zhenwu_reset_sleep(struct zhenwu_device *zdev);
 void zhenwu_reset_wake(struct zhenwu_device *zdev, int ret);

@@ -6,13 +6,11 @@
  * which nothing may interrupt.
  */
 
-#include <linux/dma-fence-chain.h>
 #include <linux/dma-resv.h>
 #include <linux/overflow.h>
 #include <linux/slab.h>
 
 #include <drm/drm_file.h>
-#include <drm/drm_syncobj.h>
 
 #include "drm/zhenwu_accel.h"
 #include "zhenwu/zw_pte.h"
@@ -21,37 +19,14 @@
 #include "zhenwu_job.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_submit.h"
+#include "zhenwu_sync.h"
 #include "zhenwu_vm.h"
 
 #define ZHENWU_SUBMIT_MAX_JOBS	64
 /* Of the ring, what one run of jobs may take: it is put in when there is room for all of it. */
 #define ZHENWU_SUBMIT_RUN_SHARE	4
-#define ZHENWU_SUBMIT_MAX_SYNCS	64 /* of one job; each wait is compared with each signal */
 
 #define ZHENWU_JOB_MIN_SIZE	offsetofend(struct drm_zhenwu_job, syncs)
-#define ZHENWU_SYNC_MIN_SIZE	offsetofend(struct drm_zhenwu_sync_op, timeline_value)
-
-#define ZHENWU_SYNC_FLAGS ((u32)(DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_MASK | DRM_ZHENWU_SYNC_OP_SIGNAL))
-
-/**
- * struct zhenwu_signal - a syncobj to be signalled
- */
-struct zhenwu_signal {
-	/** @syncobj: Syncobj, with a reference. */
-	struct drm_syncobj *syncobj;
-
-	/** @chain: Link for a timeline point; NULL for a binary one. */
-	struct dma_fence_chain *chain;
-
-	/** @handle: Its handle. */
-	u32 handle;
-
-	/** @run: Index of the run that signals it. */
-	u32 run;
-
-	/** @point: Timeline point, 0 for a binary one. */
-	u64 point;
-};
 
 /**
  * struct zhenwu_submission - a submission under way
@@ -81,14 +56,8 @@ struct zhenwu_submission {
 	/** @num_runs: Number of both, at most @num_jobs. */
 	u32 num_runs;
 
-	/** @signals: What to signal. */
-	struct zhenwu_signal *signals;
-
-	/** @num_signals: Number of them. */
-	u32 num_signals;
-
-	/** @max_signals: Room for them. */
-	u32 max_signals;
+	/** @sync: What they wait for and signal, by run. */
+	struct zhenwu_syncs sync;
 
 	/** @first_seqno: Number of the first job, once they were handed over. */
 	u64 first_seqno;
@@ -108,124 +77,6 @@ static int zhenwu_submit_check_job(const struct drm_zhenwu_job *job)
 	if (check_add_overflow(job->result_va, (u64)sizeof(struct zw_job_result), &end) ||
 	    end > 1ull << ZW_VA_BITS)
 		return -EINVAL;
-	return 0;
-}
-
-/*
- * Does an earlier run of the same submission signal it? Then the order of the queue is all the
- * waiting there is.
- */
-static bool zhenwu_submit_signals_earlier(struct zhenwu_submission *sub, u32 run,
-					  const struct drm_zhenwu_sync_op *op)
-{
-	u32 i;
-
-	for (i = 0; i < sub->num_signals; i++) {
-		const struct zhenwu_signal *sig = &sub->signals[i];
-
-		if (sig->run < run && sig->handle == op->handle &&
-		    !!sig->point == !!op->timeline_value && sig->point >= op->timeline_value)
-			return true;
-	}
-	return false;
-}
-
-static int zhenwu_submit_add_wait(struct zhenwu_submission *sub, u32 run,
-				  const struct drm_zhenwu_sync_op *op)
-{
-	struct drm_sched_fence *own;
-	struct dma_fence *fence;
-	int ret;
-
-	if (zhenwu_submit_signals_earlier(sub, run, op))
-		return 0;
-	ret = drm_syncobj_find_fence(sub->file, op->handle, op->timeline_value, 0, &fence);
-	if (ret)
-		return ret;
-	/* Jobs of a queue run in the order they are submitted in: that is waiting enough. */
-	own = to_drm_sched_fence(fence);
-	if (own && own->sched == &sub->queue->sched) {
-		dma_fence_put(fence);
-		return 0;
-	}
-	/* Takes the reference, also when it fails. */
-	return zhenwu_gate_add(&sub->runs[run]->gate, fence);
-}
-
-static int zhenwu_submit_add_signal(struct zhenwu_submission *sub, u32 run,
-				    const struct drm_zhenwu_sync_op *op)
-{
-	struct zhenwu_signal *sig = &sub->signals[sub->num_signals];
-
-	if (WARN_ON(sub->num_signals >= sub->max_signals))
-		return -EINVAL;
-	sig->syncobj = drm_syncobj_find(sub->file, op->handle);
-	if (!sig->syncobj)
-		return -ENOENT;
-	if (op->timeline_value) {
-		sig->chain = dma_fence_chain_alloc();
-		if (!sig->chain) {
-			drm_syncobj_put(sig->syncobj);
-			return -ENOMEM;
-		}
-	}
-	sig->handle = op->handle;
-	sig->point = op->timeline_value;
-	sig->run = run;
-	sub->num_signals++;
-	return 0;
-}
-
-static int zhenwu_submit_add_syncs(struct zhenwu_submission *sub, u32 run,
-				   const struct drm_zhenwu_sync_op *ops, u32 count)
-{
-	u32 i;
-	int ret;
-
-	for (i = 0; i < count; i++) {
-		const struct drm_zhenwu_sync_op *op = &ops[i];
-
-		if (op->flags & ~ZHENWU_SYNC_FLAGS)
-			return -EINVAL;
-		switch (op->flags & DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_MASK) {
-		case DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_SYNCOBJ:
-			if (op->timeline_value)
-				return -EINVAL;
-			break;
-		case DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ:
-			/* Point 0 is what the syncobj code takes for a binary one. */
-			if (!op->timeline_value)
-				return -EINVAL;
-			break;
-		default:
-			return -EINVAL;
-		}
-
-		if (op->flags & (u32)DRM_ZHENWU_SYNC_OP_SIGNAL)
-			ret = zhenwu_submit_add_signal(sub, run, op);
-		else
-			ret = zhenwu_submit_add_wait(sub, run, op);
-		if (ret)
-			return ret;
-	}
-	return 0;
-}
-
-static int zhenwu_submit_grow_signals(struct zhenwu_submission *sub, u32 count)
-{
-	struct zhenwu_signal *signals;
-	u32 max = sub->num_signals + count;
-
-	if (max <= sub->max_signals)
-		return 0;
-	signals = kvmalloc_array(max, sizeof(*signals), GFP_KERNEL_ACCOUNT | __GFP_ZERO);
-	if (!signals)
-		return -ENOMEM;
-	if (sub->num_signals)
-		memcpy(signals, sub->signals, sub->num_signals * sizeof(*signals));
-	kvfree(sub->signals);
-	sub->signals = signals;
-	sub->max_signals = max;
 	return 0;
 }
 
@@ -276,10 +127,8 @@ static int zhenwu_submit_add_run(struct zhenwu_submission *sub, u32 first, u32 c
 		run->entries[i].cmd_va = arg->cmd_va;
 		run->entries[i].cmd_bytes = arg->cmd_bytes;
 		run->entries[i].result_va = arg->result_va;
-		ret = zhenwu_submit_grow_signals(sub, arg->syncs.count);
-		if (!ret)
-			ret = zhenwu_submit_add_syncs(sub, index, sub->syncs[first + i],
-						      arg->syncs.count);
+		ret = zhenwu_syncs_add(&sub->sync, index, sub->syncs[first + i], arg->syncs.count,
+				       &run->gate);
 	}
 	if (!ret && run->gate.open)
 		ret = drm_sched_job_add_dependency(&run->base, dma_fence_get(run->gate.open));
@@ -334,24 +183,6 @@ static int zhenwu_submit_push(struct zhenwu_submission *sub)
 	return 0;
 }
 
-static void zhenwu_submit_signal(struct zhenwu_submission *sub)
-{
-	u32 i;
-
-	for (i = 0; i < sub->num_signals; i++) {
-		struct zhenwu_signal *sig = &sub->signals[i];
-		struct dma_fence *fence = sub->fences[sig->run];
-
-		if (sig->chain) {
-			drm_syncobj_add_point(sig->syncobj, sig->chain, fence, sig->point);
-			/* The timeline owns the link now. */
-			sig->chain = NULL;
-		} else {
-			drm_syncobj_replace_fence(sig->syncobj, fence);
-		}
-	}
-}
-
 /*
  * Everything that comes from user space, before any lock is taken: its memory may take its time, as
  * long as whoever serves its page faults likes.
@@ -366,8 +197,7 @@ static int zhenwu_submit_copy(struct zhenwu_submission *sub)
 	for (i = 0; i < sub->num_jobs; i++) {
 		struct drm_zhenwu_sync_op *ops;
 
-		ops = zhenwu_copy_array(&sub->args[i].syncs, ZHENWU_SYNC_MIN_SIZE, sizeof(*ops),
-					ZHENWU_SUBMIT_MAX_SYNCS);
+		ops = zhenwu_syncs_copy(&sub->args[i].syncs);
 		if (IS_ERR(ops))
 			return PTR_ERR(ops);
 		sub->syncs[i] = ops;
@@ -379,11 +209,7 @@ static void zhenwu_submit_free(struct zhenwu_submission *sub)
 {
 	u32 i;
 
-	for (i = 0; i < sub->num_signals; i++) {
-		dma_fence_chain_free(sub->signals[i].chain);
-		drm_syncobj_put(sub->signals[i].syncobj);
-	}
-	kvfree(sub->signals);
+	zhenwu_syncs_fini(&sub->sync);
 	for (i = 0; sub->syncs && i < sub->num_jobs; i++)
 		kvfree(sub->syncs[i]);
 	for (i = 0; i < sub->num_runs; i++) {
@@ -432,7 +258,7 @@ static int zhenwu_submit(struct zhenwu_submission *sub)
 	if (!ret)
 		ret = zhenwu_submit_lock_and_push(sub);
 	if (!ret)
-		zhenwu_submit_signal(sub);
+		zhenwu_syncs_signal(&sub->sync, sub->fences);
 out:
 	mutex_unlock(&queue->submit_lock);
 	return ret;
@@ -473,6 +299,8 @@ int zhenwu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *fil
 	}
 
 	sub.args = jobs;
+	sub.sync.file = file;
+	sub.sync.sched = &sub.queue->sched;
 	ret = zhenwu_submit_copy(&sub);
 	if (!ret)
 		ret = zhenwu_submit(&sub);

@@ -31,6 +31,7 @@ void zhenwu_vm_free(struct drm_gpuvm *gpuvm)
 {
 	struct zhenwu_vm *vm = to_zhenwu_vm(gpuvm);
 
+	mutex_destroy(&vm->tree_lock);
 	mutex_destroy(&vm->lock);
 	zhenwu_client_put(vm->client);
 	kfree(vm);
@@ -109,36 +110,43 @@ void zhenwu_vm_lose_locked(struct zhenwu_vm *vm)
 /**
  * zhenwu_vm_flush_tlb() - make sure no engine uses an old translation of a VM
  * @vm: VM
+ * @gen: set to what zhenwu_reset_wait() takes, after a failure
  *
- * When the firmware cannot do it, a device reset does: on return it is so in any case.
+ * When the firmware cannot do it a device reset does. Of that the end of jobs is waited for and no
+ * more: nothing here allocates memory, nor depends on anything that does.
+ *
+ * Return: false when what the old translations led to, or went through, is not to be given back
+ * before zhenwu_reset_wait().
  */
-void zhenwu_vm_flush_tlb(struct zhenwu_vm *vm)
+bool zhenwu_vm_flush_tlb(struct zhenwu_vm *vm, u32 *gen)
 {
 	struct zhenwu_device *zdev = vm->zdev;
 	struct zw_msg_tlb msg = { .vm = cpu_to_le32(vm->hw_id) };
-	u32 gen = READ_ONCE(zdev->reset.gen);
 	int ret;
 
+	*gen = READ_ONCE(zdev->reset.gen);
 	/*
 	 * Entries were written through a write combining mapping; the doorbell of the message does
 	 * not flush it.
 	 */
 	wmb();
-	ret = zhenwu_ipc_request(zdev, ZW_MSG_TLB_INVALIDATE, &msg, sizeof(msg), NULL, 0);
+	ret = zhenwu_ipc_request_in(zdev, READ_ONCE(zdev->ipc.session), ZHENWU_IPC_NORESET,
+				    ZW_MSG_TLB_INVALIDATE, &msg, sizeof(msg), NULL, 0);
 	if (!ret)
-		return;
+		return true;
 	if (ret != -EIO && ret != -ENODEV) {
 		/*
 		 * A VM lost in a function level reset is not known any more, nor is any translation
 		 * of it.
 		 */
 		if (READ_ONCE(vm->unusable))
-			return;
+			return true;
 		drm_err(&zdev->drm, "firmware refuses to invalidate the TLB of VM %u: %d\n",
 			vm->hw_id, ret);
 		zhenwu_reset_schedule(zdev, DRM_ZHENWU_RESET_FW_REFUSED);
 	}
-	zhenwu_reset_wait(zdev, gen);
+	zhenwu_reset_wait_jobs(zdev, *gen);
+	return false;
 }
 
 static struct zhenwu_vm *zhenwu_vm_create(struct zhenwu_client *client, bool lr)
@@ -156,6 +164,8 @@ static struct zhenwu_vm *zhenwu_vm_create(struct zhenwu_client *client, bool lr)
 	vm->lr = lr;
 	kref_init(&vm->users);
 	mutex_init(&vm->lock);
+	mutex_init(&vm->tree_lock);
+	zhenwu_bind_queue_init(&vm->binds);
 	INIT_LIST_HEAD(&vm->node);
 
 	ret = zhenwu_client_charge(client, ZHENWU_VMS, 1);
@@ -228,6 +238,9 @@ static void zhenwu_vm_teardown(struct kref *ref)
 	int ret = 0;
 	bool on_hw;
 	u32 session;
+
+	/* Nobody would see what they do. */
+	zhenwu_bind_queue_stop(vm);
 
 	mutex_lock(&zdev->hw_lock);
 	list_del_init(&vm->node);
@@ -420,7 +433,7 @@ void zhenwu_vm_show(struct zhenwu_device *zdev, struct seq_file *m)
 
 		if (!vm)
 			continue;
-		mutex_lock(&vm->lock);
+		mutex_lock(&vm->tree_lock);
 		seq_printf(m, "vm %u: root 0x%llx users %u%s%s\n", vm->hw_id,
 			   zhenwu_pt_addr(vm->root), kref_read(&vm->users) - 1,
 			   vm->lr ? " lr" : "", READ_ONCE(vm->unusable) ? " unusable" : "");
@@ -430,7 +443,7 @@ void zhenwu_vm_show(struct zhenwu_device *zdev, struct seq_file *m)
 				   va->flags & ZHENWU_VA_READONLY ? "r-" : "rw", va->gem.offset,
 				   va->gem.obj->size);
 		}
-		mutex_unlock(&vm->lock);
+		mutex_unlock(&vm->tree_lock);
 		zhenwu_vm_put(vm);
 	}
 }
@@ -452,9 +465,9 @@ int zhenwu_vm_show_gpuvas(struct zhenwu_device *zdev, struct seq_file *m)
 
 		if (!vm)
 			continue;
-		mutex_lock(&vm->lock);
+		mutex_lock(&vm->tree_lock);
 		ret = drm_debugfs_gpuva_info(m, &vm->base);
-		mutex_unlock(&vm->lock);
+		mutex_unlock(&vm->tree_lock);
 		seq_putc(m, '\n');
 		zhenwu_vm_put(vm);
 	}

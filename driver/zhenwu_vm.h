@@ -6,6 +6,7 @@
 #include <linux/mutex.h>
 
 #include "zhenwu/zw_pte.h"
+#include "zhenwu_bind_queue.h"
 #include "zhenwu_compat.h"
 
 struct drm_file;
@@ -37,11 +38,20 @@ struct zhenwu_vm {
 	/** @client: Who is charged for it, its tables and its queues. */
 	struct zhenwu_client *client;
 
-	/** @users: The id in the file, and queues. */
+	/** @users: The id in the file, and queues. Binds that wait do not count. */
 	struct kref users;
 
-	/** @lock: Serialises changes of mappings and tables. */
+	/** @lock: Serialises calls that change mappings. Held while memory is allocated. */
 	struct mutex lock;
+
+	/**
+	 * @tree_lock: Protects mappings and tables. A fence may wait for who has it: nothing is
+	 * allocated, no reservation taken and no reset waited for under it. Inside of @lock.
+	 */
+	struct mutex tree_lock;
+
+	/** @binds: Binds that were asked for and are not over. */
+	struct zhenwu_bind_queue binds;
 
 	/** @root: Page tables. */
 	struct zhenwu_pt *root;
@@ -74,7 +84,7 @@ void zhenwu_vm_release_all(struct zhenwu_file *zfile);
 
 int zhenwu_vm_register_locked(struct zhenwu_vm *vm);
 void zhenwu_vm_lose_locked(struct zhenwu_vm *vm);
-void zhenwu_vm_flush_tlb(struct zhenwu_vm *vm);
+bool zhenwu_vm_flush_tlb(struct zhenwu_vm *vm, u32 *gen);
 void zhenwu_vm_show(struct zhenwu_device *zdev, struct seq_file *m);
 int zhenwu_vm_show_gpuvas(struct zhenwu_device *zdev, struct seq_file *m);
 

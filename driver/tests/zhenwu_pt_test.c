@@ -81,34 +81,53 @@ struct zhenwu_pt_test {
 	struct zhenwu_kunit *k;
 	struct zhenwu_pt *root;
 	struct list_head zombies;
+	bool blind; /* tables are stocked as for a bind that waits behind others */
 };
 
-/* In the order of zhenwu_vm_bind.c. */
+static const struct zhenwu_pt *zhenwu_pt_test_known(const struct zhenwu_pt_test *t)
+{
+	return t->blind ? NULL : t->root;
+}
+
+/* In the order of zhenwu_bind.c. */
 static int zhenwu_pt_test_map(struct zhenwu_pt_test *t, u64 va, u64 size, struct zhenwu_bo *bo,
 			      u64 offset, bool readonly)
 {
 	struct zhenwu_device *zdev = t->k->zdev;
+	struct zhenwu_pt_stock stock;
 	bool changed = false;
-	int ret = zhenwu_pt_prepare_map(zdev, t->root, va, size, bo, offset, &changed);
+	int ret;
 
+	zhenwu_pt_stock_init(&stock);
+	ret = zhenwu_pt_stock_map(zdev, &stock, t->k->client, zhenwu_pt_test_known(t), va, size,
+				  bo, offset);
+	if (!ret)
+		ret = zhenwu_pt_prepare_map(zdev, t->root, va, size, bo, offset, &stock, &changed);
 	if (!ret) {
 		zhenwu_pt_unmap(zdev, t->root, va, size);
 		zhenwu_pt_map(zdev, t->root, va, size, bo, offset, readonly, &t->zombies);
 	}
 	zhenwu_pt_trim(zdev, t->root, va, size, &t->zombies);
 	zhenwu_pt_free_zombies(zdev, &t->zombies);
+	zhenwu_pt_stock_fini(zdev, &stock);
 	return ret;
 }
 
 static int zhenwu_pt_test_unmap(struct zhenwu_pt_test *t, u64 va, u64 size, bool *changed)
 {
 	struct zhenwu_device *zdev = t->k->zdev;
-	int ret = zhenwu_pt_prepare_unmap(zdev, t->root, va, size, changed);
+	struct zhenwu_pt_stock stock;
+	int ret;
 
+	zhenwu_pt_stock_init(&stock);
+	ret = zhenwu_pt_stock_unmap(zdev, &stock, t->k->client, zhenwu_pt_test_known(t), va, size);
+	if (!ret)
+		ret = zhenwu_pt_prepare_unmap(zdev, t->root, va, size, &stock, changed);
 	if (!ret)
 		*changed |= zhenwu_pt_unmap(zdev, t->root, va, size);
 	zhenwu_pt_trim(zdev, t->root, va, size, &t->zombies);
 	zhenwu_pt_free_zombies(zdev, &t->zombies);
+	zhenwu_pt_stock_fini(zdev, &stock);
 	return ret;
 }
 
@@ -218,15 +237,22 @@ static void zhenwu_pt_test_split(struct kunit *test)
 	struct zhenwu_pt_test *t = zhenwu_pt_test_begin(test);
 	struct zhenwu_bo *bo = zhenwu_pt_test_bo(test, addrs, bytes, 1);
 	u64 root, va = ZHENWU_PT_TEST_VA, hole = 77 * SZ_2M + 5 * SZ_4K;
+	struct zhenwu_pt_stock stock;
 	bool changed = false;
 
 	KUNIT_ASSERT_NOT_NULL(test, t);
 	KUNIT_ASSERT_NOT_NULL(test, bo);
 	root = zhenwu_pt_addr(t->root);
 	KUNIT_EXPECT_EQ(test, zhenwu_pt_test_map(t, va, SZ_1G, bo, 0, true), 0);
-	KUNIT_EXPECT_EQ(test, zhenwu_pt_prepare_unmap(t->k->zdev, t->root, va + hole, SZ_4K,
+	zhenwu_pt_stock_init(&stock);
+	KUNIT_EXPECT_EQ(test, zhenwu_pt_stock_unmap(t->k->zdev, &stock, t->k->client, t->root,
+						    va + hole, SZ_4K), 0);
+	KUNIT_EXPECT_EQ(test, zhenwu_pt_prepare_unmap(t->k->zdev, t->root, va + hole, SZ_4K, &stock,
 						      &changed), 0);
 	KUNIT_EXPECT_TRUE(test, changed);
+	/* Two levels, and both ends in the same tables: all that was stocked was taken. */
+	KUNIT_EXPECT_TRUE(test, list_empty(&stock.tables[0]) && list_empty(&stock.tables[1]));
+	zhenwu_pt_stock_fini(t->k->zdev, &stock);
 	/* Nothing has changed yet but the size of pages. */
 	KUNIT_EXPECT_EQ(test, zhenwu_pt_test_walk(test, root, va + hole).addr, addrs[0] + hole);
 	KUNIT_EXPECT_EQ(test, zhenwu_pt_test_walk(test, root, va + hole).level, 0u);
@@ -297,6 +323,7 @@ static void zhenwu_pt_test_random(struct kunit *test)
 		u32 at = prandom_u32_state(&rnd) % PAGES, n;
 		int ret;
 
+		t->blind = prandom_u32_state(&rnd) & 1;
 		/* Often where large pages fit. */
 		if (op % 3 == 0) {
 			at = round_down(at, 512);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
  * Random maps and unmaps, read back by the device and compared with a model in user space. The range
- * lies across a 1 GiB boundary, so that pages of all sizes are made, split and replaced. Binds that
- * are interrupted by signals, and of a VM that lost its memory.
+ * lies across a 1 GiB boundary, so that pages of all sizes are made, split and replaced. They are
+ * made at once, or asynchronously: then they wait for each other, in batches. Binds that are
+ * interrupted by signals, and of a VM that lost its memory.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -21,6 +22,7 @@
 #define BO_PAGES   1536u
 #define MAX_SAMPLE 900u
 #define ROUNDS     240
+#define BATCH      16 /* asynchronous changes in place of four, at most */
 
 FIXTURE(bind)
 {
@@ -28,6 +30,8 @@ FIXTURE(bind)
 	struct zw_buf bo[NUM_BOS], out;
 	uint32_t model[SPAN]; /* 0: unmapped, else what the page's first word says */
 	uint32_t seed;
+	struct drm_zhenwu_vm_bind_op ops[BATCH + 1]; /* the first waits, and then some */
+	uint32_t num_ops, hold_queue, hold, over;
 };
 
 /* The word at the start of page p of buffer i. */
@@ -56,6 +60,10 @@ FIXTURE_SETUP(bind)
 			((uint32_t *)self->bo[i].ptr)[p * (PAGE / 4)] = tag(i, p);
 	}
 	__sync_synchronize();
+	self->hold_queue = zw_queue(self->c.fd, self->c.vm);
+	ASSERT_NE(0, self->hold_queue);
+	ASSERT_EQ(0, drmSyncobjCreate(self->c.fd, 0, &self->hold));
+	ASSERT_EQ(0, drmSyncobjCreate(self->c.fd, 0, &self->over));
 }
 
 FIXTURE_TEARDOWN(bind)
@@ -69,13 +77,62 @@ static uint32_t rnd(FIXTURE_DATA(bind) * self, uint32_t n)
 	return (self->seed >> 8) % n;
 }
 
+/* Does it, or puts it behind what is to be done asynchronously. */
+static int change(FIXTURE_DATA(bind) * self, const struct drm_zhenwu_vm_bind_op *op, bool async)
+{
+	struct drm_zhenwu_vm_bind b = {.vm_id = self->c.vm, .ops = {sizeof(*op), 1, (uintptr_t)op}};
+
+	if (!async)
+		return zw_ioctl(self->c.fd, DRM_IOCTL_ZHENWU_VM_BIND, &b);
+	self->ops[++self->num_ops] = *op;
+	return 0;
+}
+
+/*
+ * The changes put back, in two calls that wait for a job. It is let go when all of them wait: what
+ * each finds is not what there was when it was asked for.
+ */
+static int batch_changes(FIXTURE_DATA(bind) * self)
+{
+	volatile uint64_t *sem = (void *)((char *)self->c.cmd.ptr + 61440);
+	struct drm_zhenwu_sync_op hold = {.flags = DRM_ZHENWU_SYNC_OP_SIGNAL, .handle = self->hold};
+	struct drm_zhenwu_sync_op wait = {.handle = self->hold};
+	struct drm_zhenwu_sync_op over = {.flags = DRM_ZHENWU_SYNC_OP_SIGNAL, .handle = self->over};
+	uint32_t at = 49152, from = at, half = (self->num_ops + 1) / 2;
+	uint64_t value = *sem + 1;
+	struct drm_zhenwu_vm_bind b[2] = {
+		{.vm_id = self->c.vm,
+		 .flags = DRM_ZHENWU_VM_BIND_ASYNC,
+		 .ops = DRM_ZHENWU_OBJ_ARRAY(half, self->ops)},
+		{.vm_id = self->c.vm,
+		 .flags = DRM_ZHENWU_VM_BIND_ASYNC,
+		 .ops = DRM_ZHENWU_OBJ_ARRAY(self->num_ops + 1 - half, self->ops + half)},
+	};
+	int ret;
+
+	self->ops[0] = (struct drm_zhenwu_vm_bind_op){.flags = DRM_ZHENWU_VM_BIND_OP_TYPE_SYNC_ONLY,
+						      .syncs = DRM_ZHENWU_OBJ_ARRAY(1, &wait)};
+	self->ops[self->num_ops].syncs =
+		(struct drm_zhenwu_obj_array)DRM_ZHENWU_OBJ_ARRAY(1, &over);
+	zw_put_sem(self->c.cmd.ptr, &at, ZW_OP_SEM_WAIT, self->c.cmd.va + 61440, value);
+	ret = zw_submit_syncs(self->c.fd, self->hold_queue, self->c.cmd.va + from, at - from, &hold,
+			      1);
+	for (int i = 0; !ret && i < 2; i++)
+		ret = zw_ioctl(self->c.fd, DRM_IOCTL_ZHENWU_VM_BIND, &b[i]);
+	*sem = value;
+	self->num_ops = 0;
+	return ret
+		       ?: drmSyncobjWait(self->c.fd, &self->over, 1, zw_deadline(LONG_WAIT_NS), 0,
+					 NULL);
+}
+
 /* Maps or unmaps something; 0 or the error of the ioctl. */
-static int random_change(FIXTURE_DATA(bind) * self)
+static int random_change(FIXTURE_DATA(bind) * self, bool async)
 {
 	bool big = rnd(self, 3) == 0;
 	uint32_t start = big ? rnd(self, SPAN / 512) * 512 : rnd(self, SPAN);
 	uint32_t n = big ? 512 * (1 + rnd(self, 2)) : 1 + rnd(self, 700);
-	int ret;
+	struct drm_zhenwu_vm_bind_op op = {0};
 
 	if (start + n > SPAN)
 		n = SPAN - start;
@@ -85,15 +142,17 @@ static int random_change(FIXTURE_DATA(bind) * self)
 
 		if (n > BO_PAGES - off)
 			n = BO_PAGES - off;
-		ret = zw_bind(self->c.fd, self->c.vm, self->bo[i].bo, off * PAGE,
-			      BASE + start * PAGE, n * PAGE, 0);
+		op.bo_handle = self->bo[i].bo;
+		op.bo_offset = off * PAGE;
 		for (uint32_t p = 0; p < n; p++)
 			self->model[start + p] = tag(i, off + p);
 	} else {
-		ret = zw_unbind(self->c.fd, self->c.vm, BASE + start * PAGE, n * PAGE);
+		op.flags = DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP;
 		memset(&self->model[start], 0, n * sizeof(*self->model));
 	}
-	return ret;
+	op.va = BASE + start * PAGE;
+	op.size = n * PAGE;
+	return change(self, &op, async);
 }
 
 /* Pages at the seams of mappings and of tables are always read, others now and then. */
@@ -105,16 +164,21 @@ static bool worth_reading(FIXTURE_DATA(bind) * self, uint32_t p)
 			m[p + 1] != m[p] + 1 || rnd(self, 4) == 0);
 }
 
-TEST_F_TIMEOUT(bind, random_maps_match_the_model, 300)
+static void random_maps(struct __test_metadata *_metadata, FIXTURE_DATA(bind) * self, bool async)
 {
 	struct zw_client *c = &self->c;
 	uint32_t index[MAX_SAMPLE];
 
-	for (int round = 0; round < ROUNDS; round++) {
+	for (int round = 0; round < ROUNDS; round += async ? 4 : 1) {
 		struct drm_zhenwu_queue_get_state st;
 		uint32_t n = 0, from = 0, u, doomed;
 
-		ASSERT_EQ(0, random_change(self)) TH_LOG("round %d", round);
+		do {
+			ASSERT_EQ(0, random_change(self, async)) TH_LOG("round %d", round);
+		} while (async && self->num_ops < 1 + (uint32_t)round / 4 % BATCH);
+		if (async) {
+			ASSERT_EQ(0, batch_changes(self)) TH_LOG("round %d", round);
+		}
 		if (round % 4)
 			continue;
 		c->pos = from;
@@ -154,6 +218,16 @@ TEST_F_TIMEOUT(bind, random_maps_match_the_model, 300)
 		ASSERT_EQ(BASE + u * PAGE, st.fault_va);
 		ASSERT_EQ(0, zw_queue_destroy(c->fd, doomed));
 	}
+}
+
+TEST_F_TIMEOUT(bind, random_maps_match_the_model, 300)
+{
+	random_maps(_metadata, self, false);
+}
+
+TEST_F_TIMEOUT(bind, random_maps_match_the_model_later, 300)
+{
+	random_maps(_metadata, self, true);
 }
 
 /* -- signals ---------------------------------------------------------------------------------- */

@@ -573,12 +573,6 @@ TEST_F(mem, bind_array)
 	b.ops = (struct drm_zhenwu_obj_array){
 		.stride = sizeof(big.op), .count = UINT32_MAX, .array = (uintptr_t)&big};
 	EXPECT_EQ(-EINVAL, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
-	b = (struct drm_zhenwu_vm_bind){
-		.vm_id = self->vm,
-		.flags = DRM_ZHENWU_VM_BIND_ASYNC,
-		.ops = DRM_ZHENWU_OBJ_ARRAY(1, ops),
-	};
-	EXPECT_EQ(-EOPNOTSUPP, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
 	b = (struct drm_zhenwu_vm_bind){.vm_id = self->vm};
 	EXPECT_EQ(-EINVAL, zw_ioctl(self->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b));
 }

@@ -25,6 +25,7 @@ extern "C" {
  *   2.7 - records of single packets: PERF_OPEN, PERF_READ, DRM_ZHENWU_QUEUE_PERF,
  *         DRM_ZHENWU_DEV_QUERY_PERF
  *   2.8 - memory of buffers that can be done without: BO_MADVISE
+ *   2.9 - asynchronous binds: DRM_ZHENWU_VM_BIND_ASYNC, DRM_ZHENWU_VM_BIND_OP_TYPE_SYNC_ONLY
  * - Structures are aligned on 64 bits and have the same layout for 32- and 64-bit user space.
  * - Fields are only added at the end. Longer structures from newer user space are accepted when the
  *   unknown part is zero; shorter ones are zero-extended.
@@ -35,8 +36,8 @@ extern "C" {
  * - Arrays are passed as &struct drm_zhenwu_obj_array, whose stride lets element types grow.
  * - What one client can have of VMs, queues and memory is limited while there are others: -ENOSPC.
  * - Ids of VMs and queues and GEM handles belong to the open file that made them.
- * - Synchronisation is explicit: syncobjs, binary or timeline, with every job. Waiting is done with
- *   the DRM_SYNCOBJ ioctls.
+ * - Synchronisation is explicit: syncobjs, binary or timeline, with every job and with every
+ *   operation of an asynchronous bind. Waiting is done with the DRM_SYNCOBJ ioctls.
  *
  * Life of a client: DEV_QUERY, VM_CREATE, BO_CREATE, VM_BIND, QUEUE_CREATE, then SUBMIT and syncobj
  * waits. Addresses in command buffers are virtual addresses of the VM. Command buffers themselves
@@ -384,7 +385,10 @@ struct drm_zhenwu_vm_create {
 
 /** struct drm_zhenwu_vm_destroy - argument of DRM_IOCTL_ZHENWU_VM_DESTROY. */
 struct drm_zhenwu_vm_destroy {
-	/** @id: VM id. Queues made on it keep the address space alive. */
+	/**
+	 * @id: VM id. Queues made on it keep the address space alive. When there are none, or the
+	 * last one goes, asynchronous binds that still wait are cancelled.
+	 */
 	__u32 id;
 	/** @pad: MBZ. */
 	__u32 pad;
@@ -414,7 +418,7 @@ enum drm_zhenwu_vm_bind_op_flags {
 	DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP = 1 << 28,
 	/**
 	 * @DRM_ZHENWU_VM_BIND_OP_TYPE_SYNC_ONLY: Changes nothing, but waits and signals in its
-	 * turn. Asynchronous binds only. Reserved: -EOPNOTSUPP.
+	 * turn. Asynchronous binds only; all other fields are zero. Since 2.9, before -EOPNOTSUPP.
 	 */
 	DRM_ZHENWU_VM_BIND_OP_TYPE_SYNC_ONLY = 2 << 28,
 	/**
@@ -436,16 +440,18 @@ struct drm_zhenwu_vm_bind_op {
 	__u64 va;
 	/** @size: Bytes, page aligned, not 0. */
 	__u64 size;
-	/** @syncs: Synchronisation of asynchronous binds; must be empty for synchronous ones. */
+	/**
+	 * @syncs: Array of &struct drm_zhenwu_sync_op, at most 64: what an asynchronous bind waits
+	 * for before it is done and signals when it is. Must be empty for synchronous ones.
+	 */
 	struct drm_zhenwu_obj_array syncs;
 };
 
 /** enum drm_zhenwu_vm_bind_flags - flags of the ioctl. */
 enum drm_zhenwu_vm_bind_flags {
 	/**
-	 * @DRM_ZHENWU_VM_BIND_ASYNC: Reserved for asynchronous binds: -EOPNOTSUPP. A VM has one
-	 * queue of binds, which are carried out in the order of the calls, synchronous ones
-	 * included; each operation waits for and signals its syncs in its turn.
+	 * @DRM_ZHENWU_VM_BIND_ASYNC: Put the operations in the queue of binds of the VM and return.
+	 * Since 2.9, before -EOPNOTSUPP.
 	 */
 	DRM_ZHENWU_VM_BIND_ASYNC = 1 << 0,
 };
@@ -457,6 +463,30 @@ enum drm_zhenwu_vm_bind_flags {
  * says how many were done; those stay done. A signal interrupts the call only before the first one:
  * after -EINTR nothing was done and the same call may be repeated, as drmIoctl() does. When an
  * unmap returns, no engine can reach the memory through the old addresses any more.
+ *
+ * A VM has one queue of binds. Asynchronous calls (DRM_ZHENWU_VM_BIND_ASYNC) put their operations
+ * there, and a synchronous one waits until it is empty. So all are done in the order of the calls.
+ *
+ * - An asynchronous call is all or nothing: on error no operation is in the queue and no syncobj
+ *   changed, and @num_done is 0. All that an operation can be refused for is found out by the call:
+ *   arguments, limits, memory for page tables, which is held until the operation is over. As
+ *   nobody knows then what tables there will be, it may be more than the same bind takes at once.
+ *   The buffer is kept, also when its handle is closed.
+ * - An operation waits for its syncs, and for the operations before it. A wait needs a fence that
+ *   exists, as in SUBMIT; the syncobj of an earlier operation of the same call has one. How what
+ *   is waited for ended does not matter.
+ * - It signals its syncs when it is done: after an unmap no engine can reach the memory through the
+ *   old addresses any more. What an unmap took out is given back a little later.
+ * - Between asynchronous binds and jobs syncs make the order, and nothing else does. A job that is
+ *   to use a mapping waits for the bind, an unmap for the jobs that use what it takes out. A job
+ *   that runs while the mapping of an address is changed sees the old or the new one, or faults.
+ * - A device reset in between does not matter: HBM survives it.
+ * - The fence of an operation that is not done carries an error, and nothing was changed:
+ *   -ECANCELED when the VM became unusable (&enum drm_zhenwu_vm_state) or has neither an id nor
+ *   queues any more, as when the file was closed or the process killed, which ends all waiting;
+ *   -ENODEV when the device is gone. Those behind it have their turn all the same. There are no
+ *   other errors.
+ * - BO_WAIT waits for the operations in the queues of the VMs that map the buffer, too.
  */
 struct drm_zhenwu_vm_bind {
 	/** @vm_id: VM id. */
@@ -467,7 +497,8 @@ struct drm_zhenwu_vm_bind {
 	struct drm_zhenwu_obj_array ops;
 	/**
 	 * @num_done: Returned number of operations that were done: all of them, or on failure the
-	 * index of the one that failed. MBZ on input.
+	 * index of the one that failed. Of an asynchronous call all that are in the queue, or 0.
+	 * MBZ on input.
 	 */
 	__u32 num_done;
 	/** @pad: MBZ. */
@@ -815,9 +846,9 @@ enum drm_zhenwu_sync_op_flags {
 	DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_SYNCOBJ = 0,
 	/** @DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ: Point of a timeline syncobj. */
 	DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ = 1,
-	/** @DRM_ZHENWU_SYNC_OP_WAIT: Wait before the job. */
+	/** @DRM_ZHENWU_SYNC_OP_WAIT: Wait before the job or bind. */
 	DRM_ZHENWU_SYNC_OP_WAIT = 0 << 31,
-	/** @DRM_ZHENWU_SYNC_OP_SIGNAL: Signal after the job. */
+	/** @DRM_ZHENWU_SYNC_OP_SIGNAL: Signal after the job or bind. */
 	DRM_ZHENWU_SYNC_OP_SIGNAL = (int)(1u << 31),
 };
 
