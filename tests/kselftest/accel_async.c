@@ -129,20 +129,27 @@ static int wait_for(FIXTURE_DATA(async) * self, uint32_t syncobj, int64_t ns)
 	return drmSyncobjWait(self->c.fd, &syncobj, 1, zw_deadline(ns), 0, NULL);
 }
 
-/* How the fence of a syncobj ended: 1 well, -errno its error; 0 when the time ran out. */
-static int status_of(int fd, uint32_t syncobj)
+/* How the fence of a sync file ended: 1 well, -errno its error; 0 when the time ran out. */
+static int ended(int sync_file, int ms)
 {
 	struct sync_fence_info fence = {0};
 	struct sync_file_info info = {.num_fences = 1, .sync_fence_info = (uintptr_t)&fence};
-	struct pollfd p = {.events = POLLIN};
-	int ret;
+	struct pollfd p = {.fd = sync_file, .events = POLLIN};
 
-	if (drmSyncobjExportSyncFile(fd, syncobj, &p.fd))
+	if (poll(&p, 1, ms) != 1)
+		return 0;
+	return ioctl(sync_file, SYNC_IOC_FILE_INFO, &info) ? -errno : fence.status;
+}
+
+/* The same of a syncobj. */
+static int status_of(int fd, uint32_t syncobj)
+{
+	int sf, ret;
+
+	if (drmSyncobjExportSyncFile(fd, syncobj, &sf))
 		return -errno;
-	ret = poll(&p, 1, 60000);
-	if (ret == 1)
-		ret = ioctl(p.fd, SYNC_IOC_FILE_INFO, &info) ? -errno : fence.status;
-	close(p.fd);
+	ret = ended(sf, 60000);
+	close(sf);
 	return ret;
 }
 
@@ -423,18 +430,6 @@ static int other_file(FIXTURE_DATA(async) * self, int *fd, uint32_t *vm)
 	return out;
 }
 
-/* As status_of(), of a sync file. */
-static int ended(int sync_file, int ms)
-{
-	struct sync_fence_info fence = {0};
-	struct sync_file_info info = {.num_fences = 1, .sync_fence_info = (uintptr_t)&fence};
-	struct pollfd p = {.fd = sync_file, .events = POLLIN};
-
-	if (poll(&p, 1, ms) != 1)
-		return 0;
-	return ioctl(sync_file, SYNC_IOC_FILE_INFO, &info) ? -errno : fence.status;
-}
-
 /* Nobody can use what it would do: it does not wait any longer, for whatever it is. */
 TEST_F_TIMEOUT(async, ends_with_the_file, 120)
 {
@@ -501,11 +496,39 @@ TEST_F_TIMEOUT(async, function_level_reset, 180)
 	EXPECT_EQ(-ECANCELED, BIND(MAP(self->a, VA)));
 }
 
+/* A reset of the device alone: HBM survives, so those that wait are done, and so is the one it meets. */
+TEST_F_TIMEOUT(async, device_reset, 400)
+{
+	uint32_t count = zw_reset_count(&self->c);
+
+	if (!zw_has_host())
+		SKIP(return, "not in the test VM");
+	ASSERT_EQ(0, zw_bind(self->c.fd, self->c.vm, self->b.bo, 0, 2 * VA, 4 * MIB, 0));
+	ASSERT_EQ(0, hold(self));
+	ASSERT_EQ(0, BIND(MAP(self->a, VA),
+			  .syncs = SYNCS(waits(self->held), signals(self->done[0]))));
+	ASSERT_EQ(0, zw_inject("fw-silence"));
+	release(self);
+	/* Nobody asks the firmware but this, and what it waited for is lost in the reset. */
+	ASSERT_EQ(0, BIND(UNMAP(2 * VA, 4 * MIB), .syncs = SYNCS(signals(self->done[1]))));
+	EXPECT_EQ(1, status_of(self->c.fd, self->done[0]));
+	EXPECT_EQ(1, status_of(self->c.fd, self->done[1]));
+	EXPECT_TRUE(zw_client_goes_on(&self->c));
+	EXPECT_EQ(count + 1, zw_reset_count(&self->c));
+	EXPECT_EQ(TAG_A, peek(self, VA));
+	EXPECT_EQ(0, peek(self, 2 * VA));
+	/* The tables that were taken out in the reset are somebody else's by now. */
+	ASSERT_EQ(0, BIND(MAP(self->b, 2 * VA), .syncs = SYNCS(signals(self->done[2]))));
+	EXPECT_EQ(1, status_of(self->c.fd, self->done[2]));
+	EXPECT_EQ(TAG_B, peek(self, 2 * VA));
+}
+
 /* The device is taken away and comes back. */
 TEST_F_TIMEOUT(async, unbind, 180)
 {
 	char path[320], *name;
 	struct zw_client fresh;
+	int sf[2];
 
 	ASSERT_EQ(0, zw_pci_path(path, 300));
 	name = strrchr(path, '/') + 1;
@@ -515,8 +538,14 @@ TEST_F_TIMEOUT(async, unbind, 180)
 	ASSERT_EQ(0, BIND(MAP(self->a, VA),
 			  .syncs = SYNCS(waits(self->held), signals(self->done[0]))));
 	ASSERT_EQ(0, BIND(SYNC_ONLY, .syncs = SYNCS(signals(self->done[1]))));
+	/* Syncobjs are gone with the device. */
+	for (int i = 0; i < 2; i++)
+		ASSERT_EQ(0, drmSyncobjExportSyncFile(self->c.fd, self->done[i], &sf[i]));
 	ASSERT_EQ(0, zw_write_file("/sys/bus/pci/drivers/zhenwu/unbind", name));
-	/* Its syncobjs are the DRM core's, whose ioctls are gone as well. */
+	for (int i = 0; i < 2; i++) {
+		EXPECT_EQ(-ENODEV, ended(sf[i], 60000));
+		close(sf[i]);
+	}
 	EXPECT_EQ(-ENODEV, BIND(MAP(self->a, VA)));
 	ASSERT_EQ(0, zw_write_file("/sys/bus/pci/drivers/zhenwu/bind", name));
 	ASSERT_TRUE(zw_client_open(&fresh));
@@ -524,22 +553,42 @@ TEST_F_TIMEOUT(async, unbind, 180)
 	zw_client_close(&fresh);
 }
 
-/* Killed with binds that wait, and with more than one call of them: nothing is left. */
-TEST_F_TIMEOUT(async, many_wait, 180)
+/* A file that has `count` binds in each of four calls, all behind one that waits. Return: as other_file(). */
+static int many_binds(FIXTURE_DATA(async) * self, int *fd, int count)
 {
 	static struct drm_zhenwu_vm_bind_op ops[512];
-	struct drm_zhenwu_dev_info before, after;
+	int sf, ret = 0;
 	uint32_t vm;
-	int fd, sf;
 
-	ASSERT_EQ(0, zw_info(self->c.fd, &before));
-	ASSERT_EQ(0, hold(self));
-	sf = other_file(self, &fd, &vm);
-	ASSERT_GE(sf, 0);
-	for (int i = 0; i < 512; i++)
+	sf = other_file(self, fd, &vm);
+	for (int i = 0; i < count; i++)
 		ops[i] = (struct drm_zhenwu_vm_bind_op){UNMAP(VA + i * 3 * MIB, 2 * MIB + PAGE)};
 	for (int i = 0; i < 4; i++)
-		ASSERT_EQ(0, bind_ops(fd, vm, ops, 512, NULL));
+		ret |= bind_ops(*fd, vm, ops, count, NULL);
+	return ret ? -1 : sf;
+}
+
+/* Killed with binds that wait, and with more than one call of them: nothing is left. */
+TEST_F_TIMEOUT(async, many_wait, 240)
+{
+	struct drm_zhenwu_dev_info before, after;
+	int fd, sf, count;
+
+	ASSERT_EQ(0, zw_info(self->c.fd, &before));
+	/* No job waits longer than job_timeout_ms: where all is slow there are fewer. */
+	for (count = 512;; count /= 4) {
+		ASSERT_LT(1, count);
+		ASSERT_EQ(0, hold(self));
+		sf = many_binds(self, &fd, count);
+		ASSERT_GE(sf, 0);
+		if (wait_for(self, self->held, 0) == -ETIME)
+			break;
+		close(fd);
+		close(sf);
+		ASSERT_EQ(0, zw_queue_destroy(self->c.fd, self->c.queue));
+		self->c.queue = zw_queue(self->c.fd, self->c.vm);
+		ASSERT_NE(0, self->c.queue);
+	}
 	close(fd);
 	EXPECT_EQ(-ECANCELED, ended(sf, 60000));
 	close(sf);

@@ -290,6 +290,41 @@ TEST_F_TIMEOUT(failnth, own_memory, 300)
 	EVERY_FAULT(own_memory, &own, 1, ret_ < 0);
 }
 
+/* A map and an unmap in one call, with a syncobj to signal; waits for it. */
+static int later(void *arg)
+{
+	struct zw_client *c = arg;
+	struct drm_zhenwu_sync_op sync = {
+		.flags =
+			DRM_ZHENWU_SYNC_OP_SIGNAL | DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ,
+		.handle = c->timeline,
+		.timeline_value = c->point + 1,
+	};
+	struct drm_zhenwu_vm_bind_op ops[2] = {
+		{.bo_handle = c->cmd.bo, .va = 1024 * MIB, .size = 65536},
+		{.flags = DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP,
+		 .va = 1024 * MIB,
+		 .size = 65536,
+		 .syncs = DRM_ZHENWU_OBJ_ARRAY(1, &sync)},
+	};
+	struct drm_zhenwu_vm_bind b = {
+		.vm_id = c->vm,
+		.flags = DRM_ZHENWU_VM_BIND_ASYNC,
+		.ops = DRM_ZHENWU_OBJ_ARRAY(2, ops),
+	};
+	int ret = zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_VM_BIND, &b);
+
+	if (ret)
+		return ret;
+	c->point++;
+	return zw_wait(c->fd, c->timeline, c->point, LONG_WAIT_NS);
+}
+
+TEST_F_TIMEOUT(failnth, asynchronous_bind, 300)
+{
+	EVERY_FAULT(later, &self->c, 1, ret_ < 0);
+}
+
 static int queue(void *arg)
 {
 	struct zw_client *c = arg;

@@ -76,6 +76,13 @@ TEST_F(foreign, ids)
 			.bo_handle = theirs->bo[i], .va = 2 * MIB, .size = 4096};
 		struct drm_zhenwu_sync_op sync = {.handle = theirs->syncobj[i],
 						  .flags = DRM_ZHENWU_SYNC_OP_SIGNAL};
+		struct drm_zhenwu_sync_op sync_wait = {.handle = theirs->syncobj[i]};
+		struct drm_zhenwu_vm_bind_op signal = {.bo_handle = own->bo[0],
+						       .va = 2 * MIB,
+						       .size = 4096,
+						       .syncs = DRM_ZHENWU_OBJ_ARRAY(1, &sync)};
+		struct drm_zhenwu_vm_bind_op wait = {.flags = DRM_ZHENWU_VM_BIND_OP_TYPE_SYNC_ONLY,
+						     .syncs = DRM_ZHENWU_OBJ_ARRAY(1, &sync_wait)};
 		struct drm_zhenwu_job job = {0};
 		struct drm_zhenwu_job foreign_sync = {.syncs = DRM_ZHENWU_OBJ_ARRAY(1, &sync)};
 		struct drm_zhenwu_queue_perf perf;
@@ -89,6 +96,16 @@ TEST_F(foreign, ids)
 			.vm_id = theirs->vm[i], .ops = DRM_ZHENWU_OBJ_ARRAY(1, &map));
 		REFUSED(drm_zhenwu_vm_bind, DRM_IOCTL_ZHENWU_VM_BIND, ENOENT, .vm_id = own->vm[0],
 			.ops = DRM_ZHENWU_OBJ_ARRAY(1, &foreign_bo));
+		REFUSED(drm_zhenwu_vm_bind, DRM_IOCTL_ZHENWU_VM_BIND, ENOENT,
+			.vm_id = theirs->vm[i], .flags = DRM_ZHENWU_VM_BIND_ASYNC,
+			.ops = DRM_ZHENWU_OBJ_ARRAY(1, &map));
+		REFUSED(drm_zhenwu_vm_bind, DRM_IOCTL_ZHENWU_VM_BIND, ENOENT, .vm_id = own->vm[0],
+			.flags = DRM_ZHENWU_VM_BIND_ASYNC,
+			.ops = DRM_ZHENWU_OBJ_ARRAY(1, &foreign_bo));
+		REFUSED(drm_zhenwu_vm_bind, DRM_IOCTL_ZHENWU_VM_BIND, ENOENT, .vm_id = own->vm[0],
+			.flags = DRM_ZHENWU_VM_BIND_ASYNC, .ops = DRM_ZHENWU_OBJ_ARRAY(1, &signal));
+		REFUSED(drm_zhenwu_vm_bind, DRM_IOCTL_ZHENWU_VM_BIND, ENOENT, .vm_id = own->vm[0],
+			.flags = DRM_ZHENWU_VM_BIND_ASYNC, .ops = DRM_ZHENWU_OBJ_ARRAY(1, &wait));
 		REFUSED(drm_zhenwu_bo_create, DRM_IOCTL_ZHENWU_BO_CREATE, ENOENT, .size = 4096,
 			.flags = DRM_ZHENWU_BO_SYSTEM, .exclusive_vm_id = theirs->vm[i]);
 		REFUSED(drm_zhenwu_bo_create_userptr, DRM_IOCTL_ZHENWU_BO_CREATE_USERPTR, ENOENT,

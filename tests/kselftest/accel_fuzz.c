@@ -124,6 +124,7 @@ static const struct field bind_op[] = {
 	FIELD(drm_zhenwu_vm_bind_op, bo_offset, OFFSET, 0),
 	FIELD(drm_zhenwu_vm_bind_op, va, VA, 0),
 	FIELD(drm_zhenwu_vm_bind_op, size, SIZE, 0),
+	FIELD(drm_zhenwu_vm_bind_op, syncs, ARRAY, SYNC_OP),
 	{0},
 };
 
@@ -131,6 +132,13 @@ static void mend_bind(struct fuzz *f, void *element)
 {
 	struct drm_zhenwu_vm_bind_op *o = element;
 
+	if (pick(f, 8) == 0) {
+		const struct drm_zhenwu_obj_array syncs = o->syncs;
+
+		*o = (struct drm_zhenwu_vm_bind_op){.flags = DRM_ZHENWU_VM_BIND_OP_TYPE_SYNC_ONLY,
+						    .syncs = syncs};
+		return;
+	}
 	if (pick(f, 4) == 0) {
 		o->flags = DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP;
 		o->bo_handle = 0;
@@ -229,7 +237,8 @@ static const struct call calls[] = {
 	 FIELDS(FIELD(drm_zhenwu_vm_destroy, id, VM, 0),
 		FIELD(drm_zhenwu_vm_destroy, pad, MBZ, 0))},
 	{"VM_BIND", DRM_IOCTL_ZHENWU_VM_BIND, 12, NOTHING, END, 0,
-	 FIELDS(FIELD(drm_zhenwu_vm_bind, vm_id, VM, 0), FIELD(drm_zhenwu_vm_bind, flags, MBZ, 0),
+	 FIELDS(FIELD(drm_zhenwu_vm_bind, vm_id, VM, 0),
+		FIELD(drm_zhenwu_vm_bind, flags, FLAGS, DRM_ZHENWU_VM_BIND_ASYNC),
 		FIELD(drm_zhenwu_vm_bind, ops, ARRAY, BIND_OP),
 		FIELD(drm_zhenwu_vm_bind, num_done, MBZ, 0),
 		FIELD(drm_zhenwu_vm_bind, pad, MBZ, 0))},
