@@ -15,7 +15,7 @@
 #include "zhenwu_gate.h"
 #include "zhenwu_sync.h"
 
-/* Of one step; each wait is compared with each signal. */
+/* Of one step. Callers bound the number of all: each wait is compared with each earlier signal. */
 #define ZHENWU_SYNC_MAX		64
 
 #define ZHENWU_SYNC_MIN_SIZE	offsetofend(struct drm_zhenwu_sync_op, timeline_value)

@@ -20,6 +20,8 @@
 #include "zhenwu_vm.h"
 
 #define ZHENWU_BIND_MAX_OPS	4096
+/* Of all operations of a call: each wait is compared with each signal, with locks held. */
+#define ZHENWU_BIND_MAX_SYNCS	16384
 #define ZHENWU_BIND_OP_MIN_SIZE	offsetofend(struct drm_zhenwu_vm_bind_op, syncs)
 
 /**
@@ -115,7 +117,7 @@ static int zhenwu_bind_call_sync(struct zhenwu_bind_call *call)
  */
 static int zhenwu_bind_call_copy(struct zhenwu_bind_call *call)
 {
-	u32 i;
+	u32 i, left = ZHENWU_BIND_MAX_SYNCS;
 
 	call->syncs = kvcalloc(call->count, sizeof(*call->syncs), GFP_KERNEL_ACCOUNT);
 	call->binds = kvcalloc(call->count, sizeof(*call->binds), GFP_KERNEL_ACCOUNT);
@@ -123,8 +125,13 @@ static int zhenwu_bind_call_copy(struct zhenwu_bind_call *call)
 	if (!call->syncs || !call->binds || !call->fences)
 		return -ENOMEM;
 	for (i = 0; i < call->count; i++) {
-		struct drm_zhenwu_sync_op *ops = zhenwu_syncs_copy(&call->ops[i].syncs);
+		const struct drm_zhenwu_obj_array *syncs = &call->ops[i].syncs;
+		struct drm_zhenwu_sync_op *ops;
 
+		if (syncs->count > left)
+			return -EINVAL;
+		left -= syncs->count;
+		ops = zhenwu_syncs_copy(syncs);
 		if (IS_ERR(ops))
 			return PTR_ERR(ops);
 		call->syncs[i] = ops;

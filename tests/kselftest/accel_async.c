@@ -347,6 +347,23 @@ TEST_F_TIMEOUT(async, all_or_nothing, 120)
 	EXPECT_EQ(0, BIND(UNMAP(VA, PAGE)));
 }
 
+/* All operations of a call together have a bound, too. */
+TEST_F_TIMEOUT(async, most_syncs, 120)
+{
+	static struct drm_zhenwu_vm_bind_op ops[257];
+	static struct drm_zhenwu_sync_op syncs[64];
+
+	for (int i = 0; i < 64; i++)
+		syncs[i] = signals(self->done[0]);
+	for (int i = 0; i < 257; i++)
+		ops[i] = (struct drm_zhenwu_vm_bind_op){SYNC_ONLY,
+							.syncs = DRM_ZHENWU_OBJ_ARRAY(64, syncs)};
+	EXPECT_EQ(-EINVAL, bind_ops(self->c.fd, self->c.vm, ops, 257, NULL));
+	EXPECT_EQ(-EINVAL, wait_for(self, self->done[0], 0));
+	EXPECT_EQ(0, bind_ops(self->c.fd, self->c.vm, ops, 256, NULL));
+	EXPECT_EQ(0, wait_for(self, self->done[0], LONG_WAIT_NS));
+}
+
 /* Holes, several mappings, both ends inside of one: all at once, and what is around it stays. */
 TEST_F_TIMEOUT(async, sparse_unmap, 120)
 {

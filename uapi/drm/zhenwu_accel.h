@@ -441,8 +441,9 @@ struct drm_zhenwu_vm_bind_op {
 	/** @size: Bytes, page aligned, not 0. */
 	__u64 size;
 	/**
-	 * @syncs: Array of &struct drm_zhenwu_sync_op, at most 64: what an asynchronous bind waits
-	 * for before it is done and signals when it is. Must be empty for synchronous ones.
+	 * @syncs: Array of &struct drm_zhenwu_sync_op, at most 64, and 16384 of all operations of a
+	 * call: what an asynchronous bind waits for before it is done and signals when it is. Must
+	 * be empty for synchronous ones.
 	 */
 	struct drm_zhenwu_obj_array syncs;
 };
