@@ -26,6 +26,7 @@
 #define USERPTR_SINCE     (2u << 16 | 2u)
 #define TELEMETRY_SINCE   (2u << 16 | 3u)
 #define PERF_SINCE        (2u << 16 | 7u)
+#define ASYNC_BIND_SINCE  (2u << 16 | 9u)
 
 struct drm_dev {
 	int fd;
@@ -420,11 +421,36 @@ static void drm_vm_destroy(struct zw_vm *vm)
 	call(vm->dev, DRM_IOCTL_ZHENWU_VM_DESTROY, &d);
 }
 
-static int bind(struct zw_vm *vm, struct drm_zhenwu_vm_bind_op *op)
+static struct drm_zhenwu_sync_op sync_op(const struct zw_sync *s)
+{
+	struct drm_zhenwu_sync_op op = {
+		.flags = DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ,
+		.handle = s->fence->id,
+		.timeline_value = s->point,
+	};
+
+	if (s->flags & ZW_SYNC_SIGNAL)
+		op.flags |= (uint32_t)DRM_ZHENWU_SYNC_OP_SIGNAL;
+	return op;
+}
+
+/* Fills in an array of the kernel's at ops. */
+static struct drm_zhenwu_obj_array sync_array(const struct zw_sync *syncs, uint32_t count,
+					      struct drm_zhenwu_sync_op *ops)
+{
+	if (!count)
+		return (struct drm_zhenwu_obj_array){0}; /* an empty array is all zero */
+	for (uint32_t i = 0; i < count; i++)
+		ops[i] = sync_op(&syncs[i]);
+	return (struct drm_zhenwu_obj_array)DRM_ZHENWU_OBJ_ARRAY(count, ops);
+}
+
+static int bind(struct zw_vm *vm, struct drm_zhenwu_vm_bind_op *ops, uint32_t count, uint32_t flags)
 {
 	struct drm_zhenwu_vm_bind b = {
 		.vm_id = vm->id,
-		.ops = DRM_ZHENWU_OBJ_ARRAY(1, op),
+		.flags = flags,
+		.ops = DRM_ZHENWU_OBJ_ARRAY(count, ops),
 	};
 	int ret = call(vm->dev, DRM_IOCTL_ZHENWU_VM_BIND, &b);
 
@@ -432,8 +458,8 @@ static int bind(struct zw_vm *vm, struct drm_zhenwu_vm_bind_op *op)
 	return ret == -ENOSPC ? -ENOMEM : ret;
 }
 
-static int drm_vm_map(struct zw_vm *vm, struct zw_bo *bo, uint64_t offset, uint64_t va,
-		      uint64_t bytes, uint32_t flags)
+static struct drm_zhenwu_vm_bind_op map_op(const struct zw_bo *bo, uint64_t offset, uint64_t va,
+					   uint64_t bytes, uint32_t flags)
 {
 	struct drm_zhenwu_vm_bind_op op = {
 		.flags = DRM_ZHENWU_VM_BIND_OP_TYPE_MAP,
@@ -445,18 +471,79 @@ static int drm_vm_map(struct zw_vm *vm, struct zw_bo *bo, uint64_t offset, uint6
 
 	if (flags & ZW_VM_MAP_READONLY)
 		op.flags |= DRM_ZHENWU_VM_BIND_OP_MAP_READONLY;
-	return bind(vm, &op);
+	return op;
 }
 
-static int drm_vm_unmap(struct zw_vm *vm, uint64_t va, uint64_t bytes)
+static struct drm_zhenwu_vm_bind_op unmap_op(uint64_t va, uint64_t bytes)
 {
-	struct drm_zhenwu_vm_bind_op op = {
+	return (struct drm_zhenwu_vm_bind_op){
 		.flags = DRM_ZHENWU_VM_BIND_OP_TYPE_UNMAP,
 		.va = va,
 		.size = bytes,
 	};
+}
 
-	return bind(vm, &op);
+static int drm_vm_map(struct zw_vm *vm, struct zw_bo *bo, uint64_t offset, uint64_t va,
+		      uint64_t bytes, uint32_t flags)
+{
+	struct drm_zhenwu_vm_bind_op op = map_op(bo, offset, va, bytes, flags);
+
+	return bind(vm, &op, 1, 0);
+}
+
+static int drm_vm_unmap(struct zw_vm *vm, uint64_t va, uint64_t bytes)
+{
+	struct drm_zhenwu_vm_bind_op op = unmap_op(va, bytes);
+
+	return bind(vm, &op, 1, 0);
+}
+
+static struct drm_zhenwu_vm_bind_op bind_op(const struct zw_bind *b)
+{
+	switch (b->type) {
+	case ZW_BIND_MAP:
+		return map_op(b->bo, b->bo_offset, b->va, b->bytes, b->flags);
+	case ZW_BIND_UNMAP:
+		return unmap_op(b->va, b->bytes);
+	default:
+		return (struct drm_zhenwu_vm_bind_op){.flags =
+							      DRM_ZHENWU_VM_BIND_OP_TYPE_SYNC_ONLY};
+	}
+}
+
+static int drm_vm_bind(struct zw_vm *vm, const struct zw_bind *binds, uint32_t count)
+{
+	struct drm_zhenwu_vm_bind_op *ops;
+	struct drm_zhenwu_sync_op *syncs;
+	size_t total = 0;
+	int ret;
+
+	if (drm(vm->dev)->version < ASYNC_BIND_SINCE)
+		return -EOPNOTSUPP;
+	for (uint32_t i = 0; i < count; i++)
+		total += binds[i].num_syncs;
+	ops = calloc(1, count * sizeof(*ops) + total * sizeof(*syncs));
+	if (!ops)
+		return -ENOMEM;
+	syncs = (void *)(ops + count);
+	for (uint32_t i = 0; i < count; i++) {
+		ops[i] = bind_op(&binds[i]);
+		ops[i].syncs = sync_array(binds[i].syncs, binds[i].num_syncs, syncs);
+		syncs += binds[i].num_syncs;
+	}
+	ret = bind(vm, ops, count, DRM_ZHENWU_VM_BIND_ASYNC);
+	free(ops);
+	return ret;
+}
+
+static int drm_vm_status(struct zw_vm *vm)
+{
+	struct drm_zhenwu_vm_get_state s = {.vm_id = vm->id};
+	int ret = call(vm->dev, DRM_IOCTL_ZHENWU_VM_GET_STATE, &s);
+
+	if (ret)
+		return ret;
+	return s.state == DRM_ZHENWU_VM_STATE_USABLE ? 0 : -ECANCELED;
 }
 
 /* -- fences ---------------------------------------------------------------------------------- */
@@ -685,26 +772,13 @@ static int drm_userq_wait(struct zw_queue *q, const uint64_t *word, uint64_t val
 	return ret == -ENOENT ? -ECANCELED : ret;
 }
 
-static struct drm_zhenwu_sync_op sync_op(const struct zw_sync *s)
-{
-	struct drm_zhenwu_sync_op op = {
-		.flags = DRM_ZHENWU_SYNC_OP_HANDLE_TYPE_TIMELINE_SYNCOBJ,
-		.handle = s->fence->id,
-		.timeline_value = s->point,
-	};
-
-	if (s->flags & ZW_SYNC_SIGNAL)
-		op.flags |= (uint32_t)DRM_ZHENWU_SYNC_OP_SIGNAL;
-	return op;
-}
-
 static int drm_queue_submit(struct zw_queue *q, const struct zw_job *jobs, uint32_t count,
 			    const struct zw_sync *tail)
 {
 	struct drm_zhenwu_job *kj;
 	struct drm_zhenwu_sync_op *ops;
 	struct drm_zhenwu_submit s = {.queue_id = q->id};
-	uint32_t total = 1, n = 0;
+	uint32_t total = 1;
 	int ret;
 
 	for (uint32_t i = 0; i < count; i++)
@@ -714,20 +788,17 @@ static int drm_queue_submit(struct zw_queue *q, const struct zw_job *jobs, uint3
 		return -ENOMEM;
 	ops = (void *)(kj + count);
 	for (uint32_t i = 0; i < count; i++) {
-		struct drm_zhenwu_sync_op *first = &ops[n];
+		uint32_t n = jobs[i].num_syncs;
 
-		for (uint32_t j = 0; j < jobs[i].num_syncs; j++)
-			ops[n++] = sync_op(&jobs[i].syncs[j]);
-		if (i == count - 1)
-			ops[n++] = sync_op(tail);
 		kj[i].cmd_va = jobs[i].cmd_va;
 		kj[i].cmd_bytes = jobs[i].cmd_bytes;
 		kj[i].result_va = jobs[i].result_va;
-		if (&ops[n] == first)
-			continue; /* an empty array is all zero */
-		kj[i].syncs.stride = sizeof(*first);
-		kj[i].syncs.count = (uint32_t)(&ops[n] - first);
-		kj[i].syncs.array = (uintptr_t)first;
+		kj[i].syncs = sync_array(jobs[i].syncs, n, ops);
+		if (i == count - 1) {
+			ops[n++] = sync_op(tail);
+			kj[i].syncs = (struct drm_zhenwu_obj_array)DRM_ZHENWU_OBJ_ARRAY(n, ops);
+		}
+		ops += n;
 	}
 	s.jobs.stride = sizeof(*kj);
 	s.jobs.count = count;
@@ -786,6 +857,8 @@ static const struct transport_ops drm_ops = {
 	.vm_destroy = drm_vm_destroy,
 	.vm_map = drm_vm_map,
 	.vm_unmap = drm_vm_unmap,
+	.vm_bind = drm_vm_bind,
+	.vm_status = drm_vm_status,
 	.fence_create = drm_fence_create,
 	.fence_destroy = drm_fence_destroy,
 	.fence_wait = drm_fence_wait,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "syncs.h"
 #include "transport.h"
 #include "userq.h"
 #include "zhenwu/zw_pte.h"
@@ -83,186 +84,69 @@ ZW_API void zw_queue_destroy(struct zw_queue *queue)
 	atomic_fetch_sub(&dev->children, 1);
 }
 
+static struct sync_list syncs_of(const struct zw_job *job)
+{
+	return (struct sync_list){job->syncs, job->num_syncs};
+}
+
 static int check_job(const struct zw_queue *q, const struct zw_job *job)
 {
+	struct sync_list syncs = syncs_of(job);
+
 	if (job->flags || job->cmd_va % 16 || job->cmd_bytes % 16 ||
 	    !job->cmd_va != !job->cmd_bytes || job->cmd_bytes > ZW_CMD_MAX_BYTES ||
-	    job->result_va % 64 || job->num_syncs > ZW_JOB_MAX_SYNCS ||
-	    (job->num_syncs && !job->syncs))
+	    job->result_va % 64 || job->num_syncs > ZW_JOB_MAX_SYNCS)
 		return -EINVAL;
-	for (uint32_t i = 0; i < job->num_syncs; i++) {
-		const struct zw_sync *s = &job->syncs[i];
-
-		if (!s->fence || s->reserved || s->flags & ~(uint32_t)ZW_SYNC_SIGNAL || !s->point)
-			return -EINVAL;
-		if (s->fence->dev != q->dev && (s->flags & ZW_SYNC_SIGNAL))
-			return -EINVAL;
-	}
-	return 0;
+	return zw_rt_syncs_check(q->dev, &syncs);
 }
 
 /*
- * Points must grow: a timeline that goes back has no meaning a waiter could rely on. Waits are
- * judged by what was submitted before this call; checking and moving fence->last in one pass also
- * finds two signals of one point in one submit.
+ * point: of q->done, reached when all of it is done; valid on success. lists: the jobs' syncs; all fences
+ * are the device's.
  */
-int zw_rt_take_points(const struct zw_job *jobs, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++)
-		for (uint32_t j = 0; j < jobs[i].num_syncs; j++)
-			if (!(jobs[i].syncs[j].flags & ZW_SYNC_SIGNAL) &&
-			    !jobs[i].syncs[j].fence->imported &&
-			    jobs[i].syncs[j].point > jobs[i].syncs[j].fence->last)
-				return -EINVAL;
-	for (uint32_t i = 0; i < count; i++) {
-		for (uint32_t j = 0; j < jobs[i].num_syncs; j++) {
-			const struct zw_sync *s = &jobs[i].syncs[j];
-
-			if (!(s->flags & ZW_SYNC_SIGNAL))
-				continue;
-			if (s->point <= s->fence->last)
-				return -EINVAL;
-			s->fence->last = s->point;
-		}
-	}
-	return 0;
-}
-
-/* Points of user-mode queues are not known to the transport. */
-static int check_fences(const struct zw_job *jobs, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++) {
-		for (uint32_t j = 0; j < jobs[i].num_syncs; j++) {
-			const struct zw_sync *s = &jobs[i].syncs[j];
-
-			if (!zw_rt_user_fence(s->fence))
-				continue;
-			return s->flags & ZW_SYNC_SIGNAL ? -EINVAL : -EOPNOTSUPP;
-		}
-	}
-	return 0;
-}
-
-/* point: of q->done, reached when all of it is done; valid on success. All fences are the device's. */
-static int submit_own(struct zw_queue *q, const struct zw_job *jobs, uint32_t count,
-		      uint64_t *point)
+static int submit_own(struct zw_queue *q, const struct zw_job *jobs, const struct sync_list *lists,
+		      uint32_t count, uint64_t *point)
 {
 	struct zw_sync tail = {.fence = q->done, .flags = ZW_SYNC_SIGNAL};
-	uint64_t few[16], *saved = few;
-	uint32_t total = 0, n = 0;
+	struct points points = {0};
 	int ret;
 
-	for (uint32_t i = 0; i < count; i++)
-		total += jobs[i].num_syncs;
-	if (total > sizeof(few) / sizeof(few[0])) {
-		saved = calloc(total, sizeof(*saved));
-		if (!saved)
-			return -ENOMEM;
-	}
 	pthread_mutex_lock(&q->dev->submit_lock);
-	for (uint32_t i = 0; i < count; i++)
-		for (uint32_t j = 0; j < jobs[i].num_syncs; j++)
-			saved[n++] = jobs[i].syncs[j].fence->last;
-	ret = check_fences(jobs, count);
+	ret = zw_rt_syncs_known(lists, count);
 	if (!ret)
-		ret = zw_rt_take_points(jobs, count);
+		ret = zw_rt_points_take(&points, lists, count, false);
 	tail.point = q->done->last + 1;
-	if (!ret)
+	if (!ret) {
 		ret = q->dev->ops->queue_submit(q, jobs, count, &tail);
+		if (ret)
+			zw_rt_points_undo(&points, lists, count);
+	}
 	if (!ret) {
 		q->done->last = tail.point;
 		*point = tail.point;
-	} else {
-		n = 0;
-		for (uint32_t i = 0; i < count; i++)
-			for (uint32_t j = 0; j < jobs[i].num_syncs; j++)
-				jobs[i].syncs[j].fence->last = saved[n++];
 	}
 	pthread_mutex_unlock(&q->dev->submit_lock);
-	if (saved != few)
-		free(saved);
-	return ret;
-}
-
-/* Fences of this device in place of those of others, for the length of a submit. */
-struct stand_ins {
-	struct zw_sync *syncs; /* copies of all jobs' syncs; NULL: there are no foreign ones */
-	struct zw_fence **fences;
-	uint32_t num_fences;
-};
-
-static void stand_ins_end(struct stand_ins *s)
-{
-	for (uint32_t i = 0; i < s->num_fences; i++)
-		zw_fence_destroy(s->fences[i]);
-	free(s->fences);
-	free(s->syncs);
-}
-
-static int stand_in(struct zw_queue *q, struct zw_sync *sync, struct stand_ins *s)
-{
-	struct zw_fence_point theirs = {sync->fence, sync->point}, own = {0};
-	struct zw_dev *other = sync->fence->dev;
-	bool known;
-	int ret;
-
-	pthread_mutex_lock(&other->submit_lock);
-	known = sync->fence->imported || sync->point <= sync->fence->last;
-	pthread_mutex_unlock(&other->submit_lock);
-	if (!known)
-		return -EINVAL;
-	ret = q->dev->ops->fence_foreign(q->dev, &theirs, &own);
-	if (ret)
-		return ret;
-	s->fences[s->num_fences++] = own.fence;
-	sync->fence = own.fence;
-	sync->point = own.point;
-	return 0;
-}
-
-/* Changes the jobs' syncs to copies in which no foreign fence is left. */
-static int stand_ins_begin(struct zw_queue *q, struct zw_job *jobs, uint32_t count,
-			   struct stand_ins *s)
-{
-	uint32_t total = 0, foreign = 0, n = 0;
-	int ret = 0;
-
-	for (uint32_t i = 0; i < count; i++) {
-		total += jobs[i].num_syncs;
-		for (uint32_t j = 0; j < jobs[i].num_syncs; j++)
-			foreign += jobs[i].syncs[j].fence->dev != q->dev;
-	}
-	if (!foreign)
-		return 0;
-	s->syncs = calloc(total, sizeof(*s->syncs));
-	s->fences = calloc(foreign, sizeof(*s->fences));
-	if (!s->syncs || !s->fences)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < count && !ret; i++) {
-		struct zw_sync *copy = &s->syncs[n];
-
-		memcpy(copy, jobs[i].syncs, jobs[i].num_syncs * sizeof(*copy));
-		n += jobs[i].num_syncs;
-		for (uint32_t j = 0; j < jobs[i].num_syncs && !ret; j++)
-			if (copy[j].fence->dev != q->dev)
-				ret = stand_in(q, &copy[j], s);
-		jobs[i].syncs = copy;
-	}
+	zw_rt_points_done(&points);
 	return ret;
 }
 
 static int submit(struct zw_queue *q, struct zw_job *jobs, uint32_t count, uint64_t *point)
 {
+	struct sync_list lists[ZW_SUBMIT_MAX_JOBS];
 	struct stand_ins s = {0};
 	int ret;
 
+	for (uint32_t i = 0; i < count; i++)
+		lists[i] = syncs_of(&jobs[i]);
 	if (q->user)
-		return zw_rt_userq_submit(q, jobs, count, point);
-	ret = stand_ins_begin(q, jobs, count, &s);
-
-	if (!ret)
-		ret = submit_own(q, jobs, count, point);
-	stand_ins_end(&s);
+		return zw_rt_userq_submit(q, jobs, lists, count, point);
+	ret = zw_rt_stand_ins_begin(q->dev, lists, count, &s);
+	if (!ret) {
+		for (uint32_t i = 0; i < count; i++)
+			jobs[i].syncs = lists[i].syncs;
+		ret = submit_own(q, jobs, lists, count, point);
+	}
+	zw_rt_stand_ins_end(&s);
 	return ret;
 }
 

@@ -8,8 +8,8 @@
  * the device does not get its addresses: it gets DMA addresses out of a table of regions
  * (sim_mem.c), and an access outside of them is a bus error, not a crash of the host.
  *
- * Threads: the callers, the device's own, and one interrupt thread that turns completions into
- * signalled fences and says log lines.
+ * Threads: the callers, the device's own, one interrupt thread that turns completions into signalled
+ * fences and says log lines, and, from the first asynchronous bind on, one that does these.
  *
  * Locks, outermost first; each file says what its own ones guard:
  *
@@ -95,9 +95,38 @@ struct sim_vm {
 	pthread_mutex_t lock;
 	uint64_t root; /* HBM address of the root table */
 	struct sim_mapping
-		*mappings; /* sorted; changed under lock and sim->lock, read under either */
-	uint64_t *dead;    /* tables that are out of the tree but maybe still in TLBs */
-	size_t num_dead, max_dead;
+		*mappings;         /* sorted; changed under lock and sim->lock, read under either */
+	size_t num_tables;         /* in the tree, dead, or kept for a bind */
+	uint64_t *dead;            /* tables that are out of the tree but maybe still in TLBs */
+	size_t num_dead, max_dead; /* room for all tables */
+	struct sim_bind *using;    /* takes tables from it; NULL: new ones */
+	/* sim_bind.c; sim->lock */
+	uint64_t serial;     /* as of a queue */
+	struct sim_vm *next; /* that has binds, too */
+	struct sim_bind *binds, **binds_end;
+	uint64_t binds_given, binds_done;
+	bool binding; /* the thread has the first one */
+};
+
+/* -- asynchronous binds (sim_bind.c) ---------------------------------------------------------- */
+
+struct sim_sync {
+	struct sim_fence *fence;
+	uint64_t point;
+	bool signal;
+};
+
+struct sim_bind {
+	struct sim_bind *next;
+	uint64_t va, bytes;               /* bytes 0: only syncs */
+	uint64_t addr, attrs;             /* as of entries; attrs 0: unmap */
+	struct sim_bo *bo;                /* of a map; a reference */
+	struct sim_mapping *node, *spare; /* for the list of mappings */
+	/* HBM addresses of all tables that it may take, and that are left of them; vm->lock */
+	uint64_t *tables;
+	size_t num_tables;
+	uint32_t num_syncs;
+	struct sim_sync syncs[];
 };
 
 /* -- queues and fences (sim_queue.c) --------------------------------------------------------- */
@@ -116,12 +145,6 @@ struct sim_fence {
 	size_t first, count, capacity;
 };
 
-struct sim_sync {
-	struct sim_fence *fence;
-	uint64_t point;
-	bool signal;
-};
-
 struct sim_job {
 	struct sim_job *next;
 	uint64_t number;
@@ -136,7 +159,7 @@ struct sim_queue {
 	struct sim_queue *next;
 	struct sim_vm *vm;
 	unsigned int id; /* of the device */
-	uint64_t serial; /* ids are used again, this is not */
+	uint64_t serial; /* ids are used again, this is not; no VM has it, either */
 	uint32_t slots;
 	struct sim_region rings; /* ring, control block, completion ring */
 	struct zw_ring_entry *ring;
@@ -214,9 +237,14 @@ struct sim {
 	pthread_mutex_t lock;   /* queues, jobs, fences, ids, lists of mappings */
 	pthread_cond_t changed; /* a fence, a queue or lost changed */
 	struct sim_queue *queues;
-	uint64_t queue_serial;
+	uint64_t last_serial;
 	uint64_t queue_ids[ZW_MAX_QUEUES / 64], vm_ids[ZW_MAX_VMS / 64]; /* bit set: in use */
 	struct sim_event *events;
+	/* sim_bind.c: VMs that have binds, and the thread that does them */
+	struct sim_vm *binding_vms;
+	bool bind_running, bind_stop;
+	pthread_cond_t bind_cond; /* to the thread: fences moved, or there is a new bind */
+	pthread_t bind_thread;
 	/* sim_fence.c: stand-ins for fences of other devices, and the thread that raises them */
 	struct stand_in *stand_ins;
 	bool bridge_running;
@@ -308,6 +336,20 @@ int zw_sim_vm_map(struct zw_vm *vm, struct zw_bo *bo, uint64_t offset, uint64_t 
 int zw_sim_vm_unmap(struct zw_vm *vm, uint64_t va, uint64_t bytes);
 /* sim->lock held. */
 bool zw_sim_vm_maps(const struct sim_vm *vm, const struct sim_bo *bo);
+/* Fills in all but the syncs, and takes everything that it may need, so that it cannot fail: 0 or -ENOMEM. */
+int zw_sim_bind_prepare(struct sim_vm *vm, struct sim_bind *b, const struct zw_bind *op);
+/* Does it: 0; if not, the device is lost. */
+int zw_sim_bind_do(struct sim_vm *vm, struct sim_bind *b);
+/* Gives back what is left of that, also after a failure. */
+void zw_sim_bind_release(struct sim_vm *vm, struct sim_bind *b);
+int zw_sim_vm_bind(struct zw_vm *vm, const struct zw_bind *ops, uint32_t count);
+/* Waits until all binds are done; nobody gives it more meanwhile. 0 or -ENODEV. */
+int zw_sim_binds_wait(struct sim_vm *vm);
+/* Ends those that are left: nothing is done, everything is signalled. */
+void zw_sim_binds_cancel(struct sim_vm *vm);
+/* Ends the thread; no VM is left. */
+void zw_sim_binds_stop(struct sim *sim);
+int zw_sim_vm_status(struct zw_vm *vm);
 
 int zw_sim_fence_create(struct zw_fence *fence);
 void zw_sim_fence_destroy(struct zw_fence *fence);
@@ -318,6 +360,16 @@ int zw_sim_fence_signal(struct zw_fence *fence, uint64_t point);
 int zw_sim_fence_eventfd(struct zw_fence *fence, uint64_t point, int fd);
 int zw_sim_fence_foreign(struct zw_dev *dev, const struct zw_fence_point *theirs,
 			 struct zw_fence_point *own);
+/* What jobs and binds do with fences: taken from those of the API, ... */
+void zw_sim_syncs_set(struct sim_sync *to, const struct zw_sync *from, uint32_t count);
+/* ... room for `more` points on all timelines, -ENOMEM; then nothing fails any more; sim->lock held from here on, ... */
+int zw_sim_syncs_reserve(const struct sim_sync *syncs, uint32_t count, size_t more);
+/* ... given out, with a reference to each fence, ... */
+void zw_sim_syncs_begin(const struct sim_sync *syncs, uint32_t count);
+/* ... waited for, ... */
+bool zw_sim_syncs_ready(const struct sim_sync *syncs, uint32_t count);
+/* ... and signalled; zw_sim_push_all() is the caller's. */
+void zw_sim_syncs_end(const struct sim_sync *syncs, uint32_t count);
 /* These five: sim->lock held. */
 void zw_sim_fence_put(struct sim_fence *f);
 int zw_sim_points_reserve(struct sim_fence *f, size_t more);

@@ -461,6 +461,7 @@ static void destroy(struct sim *sim, bool irq_running)
 		pthread_join(sim->irq_thread, NULL);
 	}
 	zw_sim_bridge_stop(sim);
+	zw_sim_binds_stop(sim);
 	if (sim->core)
 		zw_device_free(sim->core); /* its threads are gone from here on */
 	zw_sim_events_drop(sim);
@@ -473,6 +474,7 @@ static void destroy(struct sim *sim, bool irq_running)
 	zw_sim_trace_fini(sim);
 	pthread_cond_destroy(&sim->changed);
 	pthread_cond_destroy(&sim->irq_cond);
+	pthread_cond_destroy(&sim->bind_cond);
 	pthread_mutex_destroy(&sim->lock);
 	pthread_mutex_destroy(&sim->irq_lock);
 	free(sim);
@@ -573,6 +575,8 @@ static const struct transport_ops sim_ops = {
 	.vm_destroy = zw_sim_vm_destroy,
 	.vm_map = zw_sim_vm_map,
 	.vm_unmap = zw_sim_vm_unmap,
+	.vm_bind = zw_sim_vm_bind,
+	.vm_status = zw_sim_vm_status,
 	.fence_create = zw_sim_fence_create,
 	.fence_destroy = zw_sim_fence_destroy,
 	.fence_wait = zw_sim_fence_wait,
@@ -624,6 +628,7 @@ int zw_rt_sim_open(struct zw_dev *dev, const struct zw_dev_options *opt, struct 
 	pthread_mutex_init(&sim->irq_lock, NULL);
 	cond_init(&sim->changed);
 	cond_init(&sim->irq_cond);
+	cond_init(&sim->bind_cond);
 	zw_sim_telemetry_init(sim);
 	zw_sim_trace_init(sim, opt->flags & ZW_DEV_TRACE);
 	if (sim->trace.on) {

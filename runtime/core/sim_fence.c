@@ -70,6 +70,55 @@ void zw_sim_points_done(struct sim_fence *f, uint64_t point)
 	}
 }
 
+/* -- of jobs and binds ------------------------------------------------------------------------ */
+
+void zw_sim_syncs_set(struct sim_sync *to, const struct zw_sync *from, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		to[i].fence = from[i].fence->priv;
+		to[i].point = from[i].point;
+		to[i].signal = from[i].flags & ZW_SYNC_SIGNAL;
+	}
+}
+
+int zw_sim_syncs_reserve(const struct sim_sync *syncs, uint32_t count, size_t more)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; i < count && !ret; i++)
+		if (syncs[i].signal)
+			ret = zw_sim_points_reserve(syncs[i].fence, more);
+	return ret;
+}
+
+void zw_sim_syncs_begin(const struct sim_sync *syncs, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		syncs[i].fence->refs++;
+		if (syncs[i].signal)
+			zw_sim_points_add(syncs[i].fence, syncs[i].point);
+	}
+}
+
+bool zw_sim_syncs_ready(const struct sim_sync *syncs, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (!syncs[i].signal && syncs[i].fence->value < syncs[i].point)
+			return false;
+	return true;
+}
+
+void zw_sim_syncs_end(const struct sim_sync *syncs, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (syncs[i].signal)
+			zw_sim_points_done(syncs[i].fence, syncs[i].point);
+	for (uint32_t i = 0; i < count; i++)
+		zw_sim_fence_put(syncs[i].fence);
+}
+
+/* -- timelines -------------------------------------------------------------------------------- */
+
 int zw_sim_fence_create(struct zw_fence *fence)
 {
 	struct sim_fence *f = calloc(1, sizeof(*f));

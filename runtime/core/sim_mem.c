@@ -481,18 +481,22 @@ void zw_sim_bo_unmap(struct zw_bo *bo, void *ptr)
 {
 }
 
-/* How far a queue has to come. */
+/* How far a queue, or the binds of a VM, have to come. */
 struct goal {
-	uint64_t queue; /* its serial number */
+	uint64_t serial;
 	uint64_t upto;
 };
 
 static bool reached(struct sim *sim, const struct goal *goals, size_t n)
 {
-	for (struct sim_queue *q = sim->queues; q; q = q->next)
-		for (size_t i = 0; i < n; i++)
-			if (goals[i].queue == q->serial && q->completed < goals[i].upto)
+	for (size_t i = 0; i < n; i++) {
+		for (const struct sim_queue *q = sim->queues; q; q = q->next)
+			if (goals[i].serial == q->serial && q->completed < goals[i].upto)
 				return false;
+		for (const struct sim_vm *vm = sim->binding_vms; vm; vm = vm->next)
+			if (goals[i].serial == vm->serial && vm->binds_done < goals[i].upto)
+				return false;
+	}
 	return true; /* a queue that is gone has no unfinished job */
 }
 
@@ -504,6 +508,8 @@ static int goals_of(struct sim *sim, const struct sim_bo *bo, struct goal **out,
 	*n = 0;
 	for (struct sim_queue *q = sim->queues; q; q = q->next)
 		++*n;
+	for (struct sim_vm *vm = sim->binding_vms; vm; vm = vm->next)
+		++*n;
 	goals = calloc(*n + 1, sizeof(*goals));
 	if (!goals)
 		return -ENOMEM;
@@ -511,6 +517,9 @@ static int goals_of(struct sim *sim, const struct sim_bo *bo, struct goal **out,
 	for (struct sim_queue *q = sim->queues; q; q = q->next)
 		if (q->completed < q->submitted && zw_sim_vm_maps(q->vm, bo))
 			goals[(*n)++] = (struct goal){q->serial, q->submitted};
+	for (struct sim_vm *vm = sim->binding_vms; vm; vm = vm->next)
+		if (zw_sim_vm_maps(vm, bo))
+			goals[(*n)++] = (struct goal){vm->serial, vm->binds_given};
 	*out = goals;
 	return 0;
 }

@@ -20,28 +20,11 @@ static unsigned int vector_of(const struct sim_queue *q)
 
 /* -- jobs ------------------------------------------------------------------------------------ */
 
-static void job_free(struct sim_job *job)
-{
-	for (uint32_t i = 0; i < job->num_syncs; i++)
-		zw_sim_fence_put(job->syncs[i].fence);
-	free(job);
-}
-
 static void job_finish(struct sim_queue *q, struct sim_job *job)
 {
 	q->completed = job->number;
-	for (uint32_t i = 0; i < job->num_syncs; i++)
-		if (job->syncs[i].signal)
-			zw_sim_points_done(job->syncs[i].fence, job->syncs[i].point);
-	job_free(job);
-}
-
-static bool job_ready(const struct sim_job *job)
-{
-	for (uint32_t i = 0; i < job->num_syncs; i++)
-		if (!job->syncs[i].signal && job->syncs[i].fence->value < job->syncs[i].point)
-			return false;
-	return true;
+	zw_sim_syncs_end(job->syncs, job->num_syncs);
+	free(job);
 }
 
 /* Takes completed jobs off the ring. True if there was one. */
@@ -98,7 +81,8 @@ static bool push(struct sim_queue *q)
 			any = true;
 			continue;
 		}
-		if (q->pushed - q->completed >= q->slots || !job_ready(job))
+		if (q->pushed - q->completed >= q->slots ||
+		    !zw_sim_syncs_ready(job->syncs, job->num_syncs))
 			break;
 		q->ring[job->number & (q->slots - 1)] = (struct zw_ring_entry){
 			.seqno = job->number,
@@ -139,6 +123,7 @@ void zw_sim_push_all(struct sim *sim)
 	} while (again);
 	zw_sim_events_fire(sim);
 	pthread_cond_broadcast(&sim->changed);
+	pthread_cond_signal(&sim->bind_cond);
 }
 
 void zw_sim_queue_interrupt(struct sim *sim, uint32_t vectors)
@@ -170,13 +155,9 @@ static struct sim_job *job_new(const struct zw_job *job, const struct zw_sync *t
 	j->cmd_bytes = job->cmd_bytes;
 	j->result_va = job->result_va;
 	j->num_syncs = n;
-	for (uint32_t i = 0; i < n; i++) {
-		const struct zw_sync *s = i < job->num_syncs ? &job->syncs[i] : tail;
-
-		j->syncs[i].fence = s->fence->priv;
-		j->syncs[i].point = s->point;
-		j->syncs[i].signal = s->flags & ZW_SYNC_SIGNAL;
-	}
+	zw_sim_syncs_set(j->syncs, job->syncs, job->num_syncs);
+	if (tail)
+		zw_sim_syncs_set(&j->syncs[n - 1], tail, 1);
 	return j;
 }
 
@@ -204,10 +185,7 @@ int zw_sim_queue_submit(struct zw_queue *queue, const struct zw_job *jobs, uint3
 		ret = -ECANCELED;
 	/* room for every point first, so that nothing can fail once the first one was added */
 	for (struct sim_job *j = list; j && !ret; j = j->next)
-		for (uint32_t i = 0; i < j->num_syncs && !ret; i++)
-			if (j->syncs[i].signal)
-				ret = zw_sim_points_reserve(j->syncs[i].fence,
-							    count * (ZW_JOB_MAX_SYNCS + 1));
+		ret = zw_sim_syncs_reserve(j->syncs, j->num_syncs, count * (ZW_JOB_MAX_SYNCS + 1));
 	if (ret) {
 		pthread_mutex_unlock(&sim->lock);
 		for (struct sim_job *j = list, *next; j; j = next) {
@@ -218,11 +196,7 @@ int zw_sim_queue_submit(struct zw_queue *queue, const struct zw_job *jobs, uint3
 	}
 	for (struct sim_job *j = list; j; j = j->next) {
 		j->number = ++q->submitted;
-		for (uint32_t i = 0; i < j->num_syncs; i++) {
-			j->syncs[i].fence->refs++;
-			if (j->syncs[i].signal)
-				zw_sim_points_add(j->syncs[i].fence, j->syncs[i].point);
-		}
+		zw_sim_syncs_begin(j->syncs, j->num_syncs);
 	}
 	if (q->wait_tail)
 		q->wait_tail->next = list;
@@ -310,7 +284,7 @@ static int queue_create(struct zw_queue *queue, const struct zw_queue_options *o
 	if (ret)
 		goto free_rings;
 	pthread_mutex_lock(&sim->lock);
-	q->serial = ++sim->queue_serial;
+	q->serial = ++sim->last_serial;
 	q->next = sim->queues;
 	sim->queues = q;
 	pthread_mutex_unlock(&sim->lock);

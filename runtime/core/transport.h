@@ -49,6 +49,12 @@ struct transport_ops {
 	int (*vm_map)(struct zw_vm *vm, struct zw_bo *bo, uint64_t offset, uint64_t va,
 		      uint64_t bytes, uint32_t flags);
 	int (*vm_unmap)(struct zw_vm *vm, uint64_t va, uint64_t bytes);
+	/*
+	 * ops are checked and of this library's size. No vm_map or vm_unmap of the VM is under way.
+	 * Called under dev->submit_lock: waits for no job.
+	 */
+	int (*vm_bind)(struct zw_vm *vm, const struct zw_bind *ops, uint32_t count);
+	int (*vm_status)(struct zw_vm *vm);
 
 	int (*fence_create)(struct zw_fence *fence);
 	void (*fence_destroy)(struct zw_fence *fence);
@@ -139,9 +145,11 @@ struct zw_vm {
 	uint32_t flags; /* enum zw_vm_flags */
 	void *priv;
 	_Atomic unsigned int users; /* queues, and buffers of zw_buffer_create() */
-	pthread_mutex_t lock;       /* of the address allocator */
-	struct va_hole *holes;      /* sorted, coalesced */
-	struct va_block *blocks;    /* what zw_vm_map_auto() handed out */
+	/* Held by every call that maps or unmaps. Outside of dev->submit_lock. */
+	pthread_mutex_t bind_lock;
+	pthread_mutex_t lock;    /* of the address allocator */
+	struct va_hole *holes;   /* sorted, coalesced */
+	struct va_block *blocks; /* what zw_vm_map_auto() handed out */
 };
 
 struct zw_fence {
@@ -163,9 +171,6 @@ struct zw_queue {
 	struct zw_fence *done; /* its own timeline: one point per submit */
 	struct userq *user;    /* NULL: the ring is the transport's */
 };
-
-/* Checks the points of jobs, and gives out those that they raise. dev->submit_lock held. */
-int zw_rt_take_points(const struct zw_job *jobs, uint32_t count);
 
 /*
  * Fills in dev->ops and dev->priv. sysfs, devfs: as for zw_rt_drm_list(). index: N of "drm:N", or -1 for the first that opens; then -ENXIO

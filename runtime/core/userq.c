@@ -480,11 +480,12 @@ static int wait_room(struct userq *uq, uint32_t count)
 	return ret;
 }
 
-int zw_rt_userq_submit(struct zw_queue *queue, const struct zw_job *jobs, uint32_t count,
-		       uint64_t *point)
+int zw_rt_userq_submit(struct zw_queue *queue, const struct zw_job *jobs,
+		       const struct sync_list *lists, uint32_t count, uint64_t *point)
 {
 	struct userq *uq = queue->user;
 	struct zw_dev *dev = queue->dev;
+	struct points points = {0};
 	int ret;
 
 	pthread_mutex_lock(&uq->submit_lock);
@@ -493,12 +494,13 @@ int zw_rt_userq_submit(struct zw_queue *queue, const struct zw_job *jobs, uint32
 		pthread_mutex_lock(&dev->submit_lock);
 		ret = check_syncs(uq, jobs, count);
 		if (!ret)
-			ret = zw_rt_take_points(jobs, count);
+			ret = zw_rt_points_take(&points, lists, count, false);
 		if (!ret) {
 			push(uq, jobs, count);
 			*point = queue->done->last;
 		}
 		pthread_mutex_unlock(&dev->submit_lock);
+		zw_rt_points_done(&points);
 	}
 	pthread_mutex_unlock(&uq->submit_lock);
 	return ret;

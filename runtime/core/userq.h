@@ -10,6 +10,7 @@
 #ifndef ZW_RT_USERQ_H
 #define ZW_RT_USERQ_H
 
+#include "syncs.h"
 #include "transport.h"
 
 struct userq;
@@ -18,9 +19,12 @@ struct userq;
 int zw_rt_userq_create(struct zw_queue *queue, const struct zw_queue_options *opt);
 /* Ends the queue: its jobs count as done. */
 void zw_rt_userq_destroy(struct zw_queue *queue);
-/* As zw_queue_submit(), with jobs checked and of this library's size. Waits for room in the ring. */
-int zw_rt_userq_submit(struct zw_queue *queue, const struct zw_job *jobs, uint32_t count,
-		       uint64_t *point);
+/*
+ * As zw_queue_submit(), with jobs checked and of this library's size, and their syncs as lists. Waits
+ * for room in the ring.
+ */
+int zw_rt_userq_submit(struct zw_queue *queue, const struct zw_job *jobs,
+		       const struct sync_list *lists, uint32_t count, uint64_t *point);
 int zw_rt_userq_get_error(struct zw_queue *queue, struct zw_queue_error *info);
 
 /* Points of a fence that user-mode queues raise. */

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-/* Address spaces: arguments, and the allocator of the upper half. */
+/* Address spaces: arguments, order of binds, and the allocator of the upper half. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "syncs.h"
 #include "transport.h"
 #include "zhenwu/zw_pte.h"
 
@@ -50,6 +51,7 @@ ZW_API int zw_vm_create_with(struct zw_dev *dev, const struct zw_vm_options *opt
 		return ret;
 	}
 	pthread_mutex_init(&vm->lock, NULL);
+	pthread_mutex_init(&vm->bind_lock, NULL);
 	atomic_fetch_add(&dev->children, 1);
 	*out = vm;
 	return 0;
@@ -74,6 +76,7 @@ ZW_API int zw_vm_destroy(struct zw_vm *vm)
 		free(b);
 	}
 	pthread_mutex_destroy(&vm->lock);
+	pthread_mutex_destroy(&vm->bind_lock);
 	free(vm);
 	atomic_fetch_sub(&dev->children, 1);
 	return 0;
@@ -84,8 +87,8 @@ static bool page_aligned(uint64_t a, uint64_t b)
 	return !((a | b) & PAGE_MASK);
 }
 
-static int map_checked(struct zw_vm *vm, struct zw_bo *bo, uint64_t bo_offset, uint64_t va,
-		       uint64_t bytes, uint32_t flags)
+static int check_map(const struct zw_vm *vm, const struct zw_bo *bo, uint64_t bo_offset,
+		     uint64_t va, uint64_t bytes, uint32_t flags)
 {
 	if (bo->dev != vm->dev || (bo->vm && bo->vm != vm) || va < vm->dev->va_start ||
 	    flags & ~(uint32_t)ZW_VM_MAP_READONLY || !bytes ||
@@ -94,24 +97,164 @@ static int map_checked(struct zw_vm *vm, struct zw_bo *bo, uint64_t bo_offset, u
 		return -EINVAL;
 	if (bo->flags & ZW_BO_READONLY && !(flags & ZW_VM_MAP_READONLY))
 		return -EACCES;
-	return vm->dev->ops->vm_map(vm, bo, bo_offset, va, bytes, flags);
+	return 0;
+}
+
+static int check_unmap(const struct zw_vm *vm, uint64_t va, uint64_t bytes)
+{
+	return !bytes || !page_aligned(va, bytes) || va < vm->dev->va_start ? -EINVAL : 0;
+}
+
+/* The caller's part of the addresses. */
+static bool lower_half(uint64_t va, uint64_t bytes)
+{
+	return va <= ZW_VM_AUTO_START && bytes <= ZW_VM_AUTO_START - va;
+}
+
+static int map(struct zw_vm *vm, struct zw_bo *bo, uint64_t bo_offset, uint64_t va, uint64_t bytes,
+	       uint32_t flags)
+{
+	int ret = check_map(vm, bo, bo_offset, va, bytes, flags);
+
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&vm->bind_lock);
+	ret = vm->dev->ops->vm_map(vm, bo, bo_offset, va, bytes, flags);
+	pthread_mutex_unlock(&vm->bind_lock);
+	return ret;
+}
+
+static int unmap(struct zw_vm *vm, uint64_t va, uint64_t bytes)
+{
+	int ret;
+
+	pthread_mutex_lock(&vm->bind_lock);
+	ret = vm->dev->ops->vm_unmap(vm, va, bytes);
+	pthread_mutex_unlock(&vm->bind_lock);
+	return ret;
 }
 
 ZW_API int zw_vm_map(struct zw_vm *vm, struct zw_bo *bo, uint64_t bo_offset, uint64_t va,
 		     uint64_t bytes, uint32_t flags)
 {
-	if (va > ZW_VM_AUTO_START || bytes > ZW_VM_AUTO_START - va)
-		return -EINVAL;
-	return map_checked(vm, bo, bo_offset, va, bytes, flags);
+	return lower_half(va, bytes) ? map(vm, bo, bo_offset, va, bytes, flags) : -EINVAL;
 }
 
 ZW_API int zw_vm_unmap(struct zw_vm *vm, uint64_t va, uint64_t bytes)
 {
-	if (!bytes || !page_aligned(va, bytes) || va < vm->dev->va_start || va > ZW_VM_AUTO_START ||
-	    bytes > ZW_VM_AUTO_START - va)
+	if (!lower_half(va, bytes) || check_unmap(vm, va, bytes))
 		return -EINVAL;
-	return vm->dev->ops->vm_unmap(vm, va, bytes);
+	return unmap(vm, va, bytes);
 }
+
+ZW_API int zw_vm_status(struct zw_vm *vm)
+{
+	return vm->dev->ops->vm_status(vm);
+}
+
+/* -- asynchronous binds ----------------------------------------------------------------------- */
+
+static int check_bind(const struct zw_vm *vm, const struct zw_bind *b)
+{
+	struct sync_list syncs = {b->syncs, b->num_syncs};
+	int ret = -EINVAL;
+
+	switch (b->type) {
+	case ZW_BIND_MAP:
+		if (b->bo && lower_half(b->va, b->bytes))
+			ret = check_map(vm, b->bo, b->bo_offset, b->va, b->bytes, b->flags);
+		break;
+	case ZW_BIND_UNMAP:
+		if (!b->bo && !b->bo_offset && !b->flags && lower_half(b->va, b->bytes))
+			ret = check_unmap(vm, b->va, b->bytes);
+		break;
+	case ZW_BIND_SYNC:
+		if (!b->bo && !b->bo_offset && !b->flags && !b->va && !b->bytes)
+			ret = 0;
+		break;
+	}
+	if (!ret && b->num_syncs > ZW_BIND_MAX_SYNCS)
+		ret = -EINVAL;
+	return ret ? ret : zw_rt_syncs_check(vm->dev, &syncs);
+}
+
+/* Copies of this library's size, and the lists of their syncs. */
+static int take_binds(const struct zw_vm *vm, const struct zw_bind *ops, uint32_t count,
+		      struct zw_bind *own, struct sync_list *lists)
+{
+	const uint8_t *at = (const uint8_t *)ops;
+	uint32_t total = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct zw_bind *theirs = (const void *)at;
+		int ret;
+
+		if (theirs->size != ops->size)
+			return -EINVAL;
+		ret = sized_in(&own[i], sizeof(own[i]), SIZED_V0(struct zw_bind, syncs), theirs);
+		if (!ret)
+			ret = check_bind(vm, &own[i]);
+		if (ret)
+			return ret;
+		lists[i] = (struct sync_list){own[i].syncs, own[i].num_syncs};
+		total += own[i].num_syncs;
+		at += ops->size;
+	}
+	return total > ZW_BIND_MAX_CALL_SYNCS ? -EINVAL : 0;
+}
+
+/* All fences are the device's. */
+static int bind_own(struct zw_vm *vm, const struct zw_bind *ops, const struct sync_list *lists,
+		    uint32_t count)
+{
+	struct points points = {0};
+	struct zw_dev *dev = vm->dev;
+	int ret;
+
+	/* First, as who has it may be waiting for a job, which submit_lock must not be held for. */
+	pthread_mutex_lock(&vm->bind_lock);
+	pthread_mutex_lock(&dev->submit_lock);
+	ret = zw_rt_syncs_known(lists, count);
+	if (!ret)
+		ret = zw_rt_points_take(&points, lists, count, true);
+	if (!ret) {
+		ret = dev->ops->vm_bind(vm, ops, count);
+		if (ret)
+			zw_rt_points_undo(&points, lists, count);
+	}
+	pthread_mutex_unlock(&dev->submit_lock);
+	pthread_mutex_unlock(&vm->bind_lock);
+	zw_rt_points_done(&points);
+	return ret;
+}
+
+ZW_API int zw_vm_bind(struct zw_vm *vm, const struct zw_bind *ops, uint32_t count)
+{
+	struct stand_ins s = {0};
+	struct sync_list *lists;
+	struct zw_bind *own;
+	int ret;
+
+	if (!ops || !count || count > ZW_BIND_MAX)
+		return -EINVAL;
+	own = calloc(count, sizeof(*own) + sizeof(*lists));
+	if (!own)
+		return -ENOMEM;
+	lists = (struct sync_list *)(void *)(own + count);
+	ret = take_binds(vm, ops, count, own, lists);
+	if (!ret)
+		ret = zw_rt_stand_ins_begin(vm->dev, lists, count, &s);
+	if (!ret) {
+		for (uint32_t i = 0; i < count; i++)
+			own[i].syncs = lists[i].syncs;
+		ret = bind_own(vm, own, lists, count);
+	}
+	zw_rt_stand_ins_end(&s);
+	free(own);
+	return ret;
+}
+
+/* -- addresses that the library hands out ----------------------------------------------------- */
 
 /*
  * First fit. A page stays free behind each block, so that a device write that runs over the end of
@@ -219,7 +362,7 @@ ZW_API int zw_vm_map_auto(struct zw_vm *vm, struct zw_bo *bo, uint32_t flags, ui
 	pthread_mutex_unlock(&vm->lock);
 	if (ret)
 		return ret;
-	ret = map_checked(vm, bo, 0, *va, bo->size, flags);
+	ret = map(vm, bo, 0, *va, bo->size, flags);
 	if (ret) {
 		pthread_mutex_lock(&vm->lock);
 		va_free(vm, va_take(vm, *va));
@@ -241,7 +384,7 @@ ZW_API int zw_vm_unmap_auto(struct zw_vm *vm, uint64_t va)
 	pthread_mutex_unlock(&vm->lock);
 	if (!b)
 		return -ENOENT;
-	ret = vm->dev->ops->vm_unmap(vm, va, b->bytes - ZW_PAGE_SIZE);
+	ret = unmap(vm, va, b->bytes - ZW_PAGE_SIZE);
 	pthread_mutex_lock(&vm->lock);
 	if (ret) {
 		b->next = vm->blocks;

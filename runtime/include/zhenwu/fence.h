@@ -49,6 +49,25 @@ struct zw_fence_point {
 	uint64_t point;
 };
 
+/** What a job or a bind does with a fence. */
+enum zw_sync_flags {
+	ZW_SYNC_WAIT = 0,        /**< start after the fence reached the point */
+	ZW_SYNC_SIGNAL = 1 << 0, /**< raise the fence to the point at the end */
+};
+
+/**
+ * One synchronisation of a job (struct zw_job) or a bind (struct zw_bind). A fence of another device
+ * may be waited for, not signalled: on drm, one of another drm device; on sim, any.
+ */
+struct zw_sync {
+	struct zw_fence *fence;
+	/** Wait: something that raises the fence this far must have been submitted already. Signal:
+	 * must be above every point given out so far. */
+	uint64_t point;
+	uint32_t flags; /**< enum zw_sync_flags */
+	uint32_t reserved;
+};
+
 /** How to wait for several points. */
 enum zw_fence_wait_flags {
 	ZW_FENCE_WAIT_ALL = 0,      /**< until every one is reached */

@@ -61,25 +61,6 @@ ZW_API int zw_queue_create(struct zw_vm *vm, const struct zw_queue_options *opt,
  * queue. */
 ZW_API void zw_queue_destroy(struct zw_queue *queue);
 
-/** What a job does with a fence. */
-enum zw_sync_flags {
-	ZW_SYNC_WAIT = 0,        /**< start after the fence reached the point */
-	ZW_SYNC_SIGNAL = 1 << 0, /**< raise the fence to the point at the end */
-};
-
-/**
- * One synchronisation of a job. A fence of another device may be waited for, not signalled: on drm,
- * one of another drm device; on sim, any.
- */
-struct zw_sync {
-	struct zw_fence *fence;
-	/** Wait: something that raises the fence this far must have been submitted already. Signal:
-	 * must be above every point given out so far. */
-	uint64_t point;
-	uint32_t flags; /**< enum zw_sync_flags */
-	uint32_t reserved;
-};
-
 /** Most syncs of one job. */
 #define ZW_JOB_MAX_SYNCS   64
 /** Most jobs of one zw_queue_submit(), if the ring has that many slots. */
