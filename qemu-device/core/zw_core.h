@@ -125,7 +125,7 @@ struct zw_host_ops {
 	int (*hbm_discard)(void *opaque, uint64_t off, uint64_t len);
 	/*
 	 * When a job ran is settled (Documentation/device/time.md, "One device"), in the order in which jobs end. Must not
-	 * call the core. Optional.
+	 * call the core. Optional; see zw_device_config.settled_owned.
 	 */
 	void (*job_settled)(void *opaque, const struct zw_settled_job *job);
 	/*
@@ -158,6 +158,11 @@ struct zw_device_config {
 	 * orders jobs, so a host takes no memory for what nobody writes. See zw_cp_config.
 	 */
 	bool timing_only;
+	/*
+	 * zw_host_ops.job_settled and packet_settled are told of queues with an owner only (zw_queue_desc.owner); the sums of
+	 * such a queue come with its jobs.
+	 */
+	bool settled_owned;
 	/*
 	 * With timing_only, in the place of a router: the experts of each row, [rows, k], below
 	 * `experts` and those of a row distinct. On the command-processor thread, in the order of the

@@ -422,8 +422,8 @@ static int make_parts(struct zw_device *dev, const struct zw_device_config *cfg,
 				  .packet_settled = cp_packet_settled,
 				  .queue_settled = cp_queue_settled,
 				  .settled_opaque = dev,
-				  .settled_owned =
-					  !dev->ops.job_settled && !dev->ops.packet_settled,
+				  .settled_owned = cfg->settled_owned || (!dev->ops.job_settled &&
+									  !dev->ops.packet_settled),
 				  .timing_only = cfg->timing_only,
 				  .route = cfg->route,
 				  .routed = cfg->routed,

@@ -122,6 +122,7 @@ ZW_API int zw_dev_open(const char *spec, const struct zw_dev_options *options, s
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&dev->submitted, &attr);
 	pthread_condattr_destroy(&attr);
+	dev->trace = opt.flags & ZW_DEV_TRACE;
 	ret = log_setup(dev, &opt, err);
 	if (!ret)
 		ret = open_by_spec(dev, spec, &opt, err);

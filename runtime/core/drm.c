@@ -31,7 +31,8 @@
 struct drm_dev {
 	int fd;
 	uint32_t version; /* (major << 16) | minor */
-	bool trace;       /* ZW_DEV_TRACE */
+	pthread_mutex_t perf_lock;
+	bool perf; /* the stream of records is open; perf_lock */
 	_Atomic unsigned int queues;
 	struct zw_drm_handles handles;
 };
@@ -47,16 +48,23 @@ static int call(const struct zw_dev *dev, unsigned long request, void *arg)
 	return drmIoctl(drm(dev)->fd, request, arg) ? -errno : 0;
 }
 
-static int query(const struct zw_dev *dev, uint32_t type, void *out, size_t bytes)
+static int query_object(const struct zw_dev *dev, uint32_t type, uint32_t id, void *out,
+			size_t bytes)
 {
 	struct drm_zhenwu_dev_query q = {
 		.type = type,
 		.size = (uint32_t)bytes,
 		.pointer = (uintptr_t)out,
+		.object_id = id,
 	};
 
 	memset(out, 0, bytes);
 	return call(dev, DRM_IOCTL_ZHENWU_DEV_QUERY, &q);
+}
+
+static int query(const struct zw_dev *dev, uint32_t type, void *out, size_t bytes)
+{
+	return query_object(dev, type, 0, out, bytes);
 }
 
 static int drm_get_attrs(struct zw_dev *dev, struct zw_dev_attrs *a)
@@ -206,7 +214,7 @@ static int drm_read_trace(struct zw_dev *dev, void *records, size_t max, size_t 
 	size_t n = 0, size = record_size < sizeof(own[0]) ? record_size : sizeof(own[0]);
 	int got;
 
-	if (!drm(dev)->trace)
+	if (!dev->trace)
 		return -EOPNOTSUPP;
 	while (n < max) {
 		uint32_t want = max - n < 64 ? (uint32_t)(max - n) : 64;
@@ -224,29 +232,44 @@ static int drm_read_trace(struct zw_dev *dev, void *records, size_t max, size_t 
 	return (int)n;
 }
 
-/* Queues that are made later are recorded. */
+/* Queues that are made later can be recorded, for who reads that or only wants the sums. */
+static int perf_begin(struct zw_dev *dev)
+{
+	struct drm_zhenwu_perf_open o = {
+		.records = dev->trace ? DRM_ZHENWU_PERF_MAX_RECORDS : DRM_ZHENWU_PERF_MIN_RECORDS,
+	};
+	struct drm_dev *d = drm(dev);
+	int ret = 0;
+
+	if (d->version < PERF_SINCE)
+		return -EOPNOTSUPP;
+	pthread_mutex_lock(&d->perf_lock);
+	if (!d->perf)
+		ret = call(dev, DRM_IOCTL_ZHENWU_PERF_OPEN, &o);
+	d->perf |= !ret;
+	pthread_mutex_unlock(&d->perf_lock);
+	return ret;
+}
+
 static int trace_begin(struct zw_dev *dev, struct zw_error *err)
 {
-	struct drm_zhenwu_perf_open o = {.records = DRM_ZHENWU_PERF_MAX_RECORDS};
 	uint32_t version = drm(dev)->version;
-	int ret;
+	int ret = perf_begin(dev);
 
 	if (version < PERF_SINCE)
-		return zw_rt_error(err, -EOPNOTSUPP,
-				   "%s: no trace: driver version %u.%u, 2.7 needed", dev->spec,
-				   version >> 16, version & 0xffff);
-	ret = call(dev, DRM_IOCTL_ZHENWU_PERF_OPEN, &o);
+		return zw_rt_error(err, ret, "%s: no trace: driver version %u.%u, 2.7 needed",
+				   dev->spec, version >> 16, version & 0xffff);
 	if (ret)
 		return zw_rt_error(err, ret, "%s: no trace: %s", dev->spec,
 				   ret == -EOPNOTSUPP ? "the device's firmware makes no records"
 						      : strerror(-ret));
-	drm(dev)->trace = true;
 	return 0;
 }
 
 static void drm_close(struct zw_dev *dev)
 {
 	zw_drm_handles_fini(&drm(dev)->handles);
+	pthread_mutex_destroy(&drm(dev)->perf_lock);
 	close(drm(dev)->fd);
 	free(dev->priv);
 }
@@ -680,9 +703,11 @@ static int drm_fence_foreign(struct zw_dev *dev, const struct zw_fence_point *th
 
 static int queue_create(struct zw_queue *q, struct drm_zhenwu_queue_create *c)
 {
-	int ret;
+	int ret = q->perf ? perf_begin(q->dev) : 0;
 
-	c->flags = drm(q->dev)->trace ? DRM_ZHENWU_QUEUE_PERF : 0;
+	if (ret)
+		return ret;
+	c->flags = q->perf ? DRM_ZHENWU_QUEUE_PERF : 0;
 	ret = call(q->dev, DRM_IOCTL_ZHENWU_QUEUE_CREATE, c);
 	if (ret)
 		return ret == -EPERM ? -EACCES : ret;
@@ -836,6 +861,30 @@ static int drm_queue_get_error(struct zw_queue *q, struct zw_queue_error *e)
 	return 0;
 }
 
+static int drm_queue_get_perf(struct zw_queue *q, struct zw_queue_perf *p)
+{
+	struct drm_zhenwu_queue_perf k;
+	int ret = query_object(q->dev, DRM_ZHENWU_DEV_QUERY_PERF, q->id, &k, sizeof(k));
+
+	if (ret)
+		return ret;
+	_Static_assert(sizeof(p->busy_ps) == sizeof(k.busy_ps) &&
+			       sizeof(p->port_busy_ps) == sizeof(k.port_busy_ps) &&
+			       sizeof(p->wait_ps) == sizeof(k.wait_ps),
+		       "sums of the kernel are sums of the API");
+	p->job = k.job;
+	p->end_ps = k.end_ps;
+	p->packets = k.packets;
+	memcpy(p->busy_ps, k.busy_ps, sizeof(p->busy_ps));
+	memcpy(p->port_busy_ps, k.port_busy_ps, sizeof(p->port_busy_ps));
+	memcpy(p->wait_ps, k.wait_ps, sizeof(p->wait_ps));
+	p->energy_pj = k.energy_pj;
+	p->ops = k.ops;
+	p->hbm_bytes = k.hbm_bytes;
+	p->sys_bytes = k.sys_bytes;
+	return 0;
+}
+
 static const struct transport_ops drm_ops = {
 	.name = "drm",
 	.get_attrs = drm_get_attrs,
@@ -874,6 +923,7 @@ static const struct transport_ops drm_ops = {
 	.queue_destroy = drm_queue_destroy,
 	.queue_submit = drm_queue_submit,
 	.queue_get_error = drm_queue_get_error,
+	.queue_get_perf = drm_queue_get_perf,
 	.userq_create = drm_userq_create,
 	.userq_ring = drm_userq_ring,
 	.userq_wait = drm_userq_wait,
@@ -906,6 +956,7 @@ static int open_entry(struct zw_dev *dev, const struct zw_dev_entry *e,
 	d->fd = fd;
 	d->version = major << 16 | minor;
 	zw_drm_handles_init(&d->handles, fd);
+	pthread_mutex_init(&d->perf_lock, NULL);
 	dev->priv = d;
 	dev->ops = &drm_ops;
 	dev->transport = ZW_TRANSPORT_DRM;

@@ -34,9 +34,9 @@ ZW_API int zw_queue_create(struct zw_vm *vm, const struct zw_queue_options *opti
 		opt.flags |= ZW_QUEUE_USER;
 	else if (opt.flags & ZW_QUEUE_USER)
 		return -EINVAL;
-	if (opt.flags & ~(uint32_t)ZW_QUEUE_USER || opt.priority >= ZW_PRIO_COUNT ||
-	    opt.ring_slots & (opt.ring_slots - 1) || opt.ring_slots < 1u << ZW_RING_MIN_LOG2 ||
-	    opt.ring_slots > 1u << ZW_RING_MAX_LOG2)
+	if (opt.flags & ~(uint32_t)(ZW_QUEUE_USER | ZW_QUEUE_PERF) ||
+	    opt.priority >= ZW_PRIO_COUNT || opt.ring_slots & (opt.ring_slots - 1) ||
+	    opt.ring_slots < 1u << ZW_RING_MIN_LOG2 || opt.ring_slots > 1u << ZW_RING_MAX_LOG2)
 		return -EINVAL;
 	q = calloc(1, sizeof(*q));
 	if (!q)
@@ -44,6 +44,7 @@ ZW_API int zw_queue_create(struct zw_vm *vm, const struct zw_queue_options *opti
 	q->dev = dev;
 	q->vm = vm;
 	q->slots = opt.ring_slots;
+	q->perf = dev->trace || opt.flags & ZW_QUEUE_PERF;
 	ret = zw_fence_create(dev, &q->done);
 	if (ret)
 		goto free_queue;
@@ -243,6 +244,22 @@ ZW_API int zw_queue_get_error(struct zw_queue *queue, struct zw_queue_error *inf
 	if (ret)
 		return ret;
 	return sized_out(info, SIZED_V0(struct zw_queue_error, completed), &e, sizeof(e));
+}
+
+ZW_API int zw_queue_get_perf(struct zw_queue *queue, struct zw_queue_perf *perf)
+{
+	struct zw_queue_perf p;
+	int ret;
+
+	memset(&p, 0, sizeof(p));
+	ret = sized_check(perf->size, SIZED_V0(struct zw_queue_perf, sys_bytes));
+	if (!ret && !queue->perf)
+		ret = -EINVAL;
+	if (!ret)
+		ret = queue->dev->ops->queue_get_perf(queue, &p);
+	if (ret)
+		return ret;
+	return sized_out(perf, SIZED_V0(struct zw_queue_perf, sys_bytes), &p, sizeof(p));
 }
 
 ZW_API void zw_queue_error_text(const struct zw_queue_error *info, char *buf, size_t len)

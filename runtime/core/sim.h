@@ -17,9 +17,9 @@
  *	sim_vm.lock (page tables of one VM)
  *	sim.mbox.lock
  *	sim.lock (jobs, fences, mappings)
- *	sim.hbm.lock, sim.dma.lock, sim.irq_lock, sim.trace.lock: leaves
+ *	sim.hbm.lock, sim.dma.lock, sim.irq_lock, sim.trace.lock, sim.perf.lock: leaves
  *
- * Device callbacks take only sim.dma.lock, sim.irq_lock and sim.trace.lock. The log callback is called by the
+ * Device callbacks take only the last four. The log callback is called by the
  * interrupt thread, without any of them.
  */
 #ifndef ZW_RT_SIM_H
@@ -185,6 +185,15 @@ struct sim_trace {
 	uint64_t lost;
 };
 
+/* -- sums of queues (sim_perf.c) -------------------------------------------------------------- */
+
+struct sim_perf {
+	pthread_mutex_t lock; /* of all of it */
+	uint32_t last_owner;
+	uint32_t owner[ZW_MAX_QUEUES]; /* what the device knows each queue's records by */
+	struct zw_queue_perf sums[ZW_MAX_QUEUES];
+};
+
 /* -- device (sim_dev.c), mailbox (sim_mbox.c) ------------------------------------------------ */
 
 struct sim_mbox {
@@ -232,6 +241,7 @@ struct sim {
 	struct sim_hbm hbm;
 	struct sim_mbox mbox;
 	struct sim_trace trace;
+	struct sim_perf perf;
 	struct sim_telemetry telemetry;
 
 	pthread_mutex_t lock;   /* queues, jobs, fences, ids, lists of mappings */
@@ -409,6 +419,11 @@ void zw_sim_trace_job(void *opaque, const struct zw_settled_job *job);
 /* SUBMIT or DONE of a job, now; nothing when there is no trace. Any locks held. */
 void zw_sim_trace_host(struct sim *sim, enum zw_trace_kind kind, unsigned int queue, uint64_t job);
 int zw_sim_read_trace(struct zw_dev *dev, void *records, size_t max, size_t size, uint64_t *lost);
+/* A queue with this number is about to be made: its owner for the device. */
+uint32_t zw_sim_perf_begin(struct sim *sim, unsigned int queue);
+/* From a callback of the device. */
+void zw_sim_perf_job(struct sim *sim, const struct zw_settled_job *job);
+int zw_sim_queue_get_perf(struct zw_queue *queue, struct zw_queue_perf *perf);
 /* Looks at the completions of the queues on these vectors. Interrupt thread. */
 void zw_sim_queue_interrupt(struct sim *sim, uint32_t vectors);
 

@@ -182,6 +182,15 @@ static void device_log(void *opaque, enum zw_log_level level, const char *msg)
 	zw_sim_log(sim, map[level], "device: %s", msg);
 }
 
+static void job_settled(void *opaque, const struct zw_settled_job *job)
+{
+	struct sim *sim = opaque;
+
+	zw_sim_perf_job(sim, job);
+	if (sim->trace.on)
+		zw_sim_trace_job(sim, job);
+}
+
 static void *irq_main(void *opaque)
 {
 	const uint32_t mailbox = 1u << ZW_VECTOR_MBOX;
@@ -472,6 +481,7 @@ static void destroy(struct sim *sim, bool irq_running)
 	say_lines(sim); /* what the end itself had to say */
 	pthread_mutex_unlock(&sim->irq_lock);
 	zw_sim_trace_fini(sim);
+	pthread_mutex_destroy(&sim->perf.lock);
 	pthread_cond_destroy(&sim->changed);
 	pthread_cond_destroy(&sim->irq_cond);
 	pthread_cond_destroy(&sim->bind_cond);
@@ -588,6 +598,7 @@ static const struct transport_ops sim_ops = {
 	.queue_destroy = zw_sim_queue_destroy,
 	.queue_submit = zw_sim_queue_submit,
 	.queue_get_error = zw_sim_queue_get_error,
+	.queue_get_perf = zw_sim_queue_get_perf,
 	.userq_create = zw_sim_userq_create,
 	.userq_ring = zw_sim_userq_ring,
 	.userq_wait = zw_sim_userq_wait,
@@ -601,6 +612,7 @@ int zw_rt_sim_open(struct zw_dev *dev, const struct zw_dev_options *opt, struct 
 		.dma_write = zw_sim_dma_write,
 		.msix_raise = msix_raise,
 		.log = device_log,
+		.job_settled = job_settled,
 	};
 	struct zw_device_config cfg = {0};
 	struct zw_profile custom;
@@ -631,10 +643,10 @@ int zw_rt_sim_open(struct zw_dev *dev, const struct zw_dev_options *opt, struct 
 	cond_init(&sim->bind_cond);
 	zw_sim_telemetry_init(sim);
 	zw_sim_trace_init(sim, opt->flags & ZW_DEV_TRACE);
-	if (sim->trace.on) {
+	pthread_mutex_init(&sim->perf.lock, NULL);
+	cfg.settled_owned = true;
+	if (sim->trace.on)
 		host.packet_settled = zw_sim_trace_packet;
-		host.job_settled = zw_sim_trace_job;
-	}
 
 	sim->core = zw_device_new(&cfg, &host, sim, why, sizeof(why));
 	if (!sim->core) {

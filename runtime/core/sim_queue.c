@@ -276,6 +276,8 @@ static int queue_create(struct zw_queue *queue, const struct zw_queue_options *o
 		desc->completions = rings->completions_va;
 		desc->ctrl = rings->ctrl_va;
 	}
+	if (queue->perf)
+		desc->owner = zw_sim_perf_begin(sim, q->id);
 	m.queue = q->id;
 	m.desc_bytes = sizeof(*desc);
 	m.desc_lo = ZW_LO32(q->rings.dma + at);

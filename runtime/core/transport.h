@@ -85,6 +85,7 @@ struct transport_ops {
 	int (*queue_submit)(struct zw_queue *queue, const struct zw_job *jobs, uint32_t count,
 			    const struct zw_sync *tail);
 	int (*queue_get_error)(struct zw_queue *queue, struct zw_queue_error *info);
+	int (*queue_get_perf)(struct zw_queue *queue, struct zw_queue_perf *perf); /* it counts */
 	/*
 	 * User-mode queues (userq.c); NULL: -EOPNOTSUPP. queue_destroy and queue_get_error serve them,
 	 * too. ring: the doorbell. wait: until a word that the device writes is at least `value`; 0,
@@ -109,6 +110,7 @@ struct zw_dev {
 	_Atomic unsigned int children;
 	uint64_t va_start, va_end; /* what can be mapped */
 	char spec[16];
+	bool trace;         /* ZW_DEV_TRACE */
 	uint64_t dtypes;    /* ZW_DT() set of what it computes with */
 	uint32_t transport; /* enum zw_transport_id */
 	/* Fence points of a device are handed out under this lock, in the order of submission. */
@@ -167,6 +169,7 @@ struct zw_queue {
 	struct zw_vm *vm;
 	uint32_t id;
 	uint32_t slots;
+	bool perf; /* counts what it does */
 	void *priv;
 	struct zw_fence *done; /* its own timeline: one point per submit */
 	struct userq *user;    /* NULL: the ring is the transport's */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Records of what a device did, on sim or on $ZW_TEST_DEVICE. $ZW_FIRMWARE names the image. */
+/* Records and sums of what a device did, on sim or on $ZW_TEST_DEVICE. $ZW_FIRMWARE names the image. */
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "zhenwu/zhenwu.h"
@@ -210,12 +211,107 @@ static void test_refused(void **state)
 	end(&f);
 }
 
+/* -- sums ------------------------------------------------------------------------------------- */
+
+static struct zw_queue *counting_queue(struct fixture *f, uint32_t flags)
+{
+	const struct zw_queue_options opt = {
+		.size = sizeof(opt), .priority = ZW_PRIO_NORMAL, .flags = flags};
+	struct zw_queue *q;
+
+	assert_int_equal(zw_queue_create(f->vm, &opt, &q), 0);
+	return q;
+}
+
+/* The sums, when all of so many jobs are in them. */
+static struct zw_queue_perf sums_of(struct zw_queue *q, uint64_t jobs)
+{
+	struct zw_queue_perf p = {.size = sizeof(p)};
+
+	for (int i = 0; i < 6000; i++) {
+		assert_int_equal(zw_queue_get_perf(q, &p), 0);
+		assert_int_equal(p.size, sizeof(p));
+		assert_true(p.job <= jobs);
+		if (p.job == jobs)
+			break;
+		usleep(10000);
+	}
+	assert_int_equal(p.job, jobs);
+	return p;
+}
+
+/* What the results of the jobs say, added up. No records are read, and more come than a small stream holds. */
+static void test_sums(void **state)
+{
+	struct zw_job_result res;
+	struct zw_queue_perf p;
+	struct fixture f = {0};
+
+	(void)state;
+	begin(&f, 0);
+	p = (struct zw_queue_perf){.size = sizeof(p)};
+	assert_int_equal(zw_queue_get_perf(f.queue, &p), -EINVAL);
+	drop_queue(&f);
+	f.queue = counting_queue(&f, ZW_QUEUE_PERF);
+	p = sums_of(f.queue, 0);
+	assert_int_equal(p.packets, 0);
+	assert_int_equal(p.end_ps, 0);
+	for (uint32_t i = 0; i < JOBS; i++)
+		run(&f);
+	memcpy(&res, (char *)f.mem.ptr + (512u << 10), sizeof(res));
+	p = sums_of(f.queue, JOBS);
+	assert_int_equal(p.packets, JOBS * PACKETS);
+	assert_int_equal(p.busy_ps[ZW_ENGINE_DMA], JOBS * res.busy_ps[ZW_ENGINE_DMA]);
+	assert_int_equal(p.busy_ps[ZW_ENGINE_TENSOR], 0);
+	assert_int_equal(p.energy_pj, JOBS * res.energy_pj);
+	assert_int_equal(p.hbm_bytes, JOBS * res.hbm_written);
+	assert_int_equal(p.sys_bytes, 0);
+	assert_true(p.port_busy_ps[ZW_TRACE_PORT_HBM] > 0);
+	assert_int_equal(p.port_busy_ps[ZW_TRACE_PORT_SYS_READ], 0);
+	assert_true(p.end_ps >= p.busy_ps[ZW_ENGINE_DMA]);
+	/* One that takes the number of a queue that is gone begins at nothing. */
+	drop_queue(&f);
+	f.queue = counting_queue(&f, ZW_QUEUE_PERF);
+	assert_int_equal(sums_of(f.queue, 0).packets, 0);
+	run(&f);
+	assert_int_equal(sums_of(f.queue, 1).packets, PACKETS);
+	p.size = 8;
+	assert_int_equal(zw_queue_get_perf(f.queue, &p), -EINVAL);
+	end(&f);
+}
+
+/* Beside a trace, whose records they do not take, and on a user-mode queue. */
+static void test_sums_of_others(void **state)
+{
+	const struct zw_vm_options lr = {.size = sizeof(lr), .flags = ZW_VM_LONG_RUNNING};
+	struct zw_trace_record r[64];
+	struct fixture f = {0};
+	struct zw_vm *vm;
+	size_t n;
+
+	(void)state;
+	begin(&f, ZW_DEV_TRACE);
+	run(&f);
+	assert_int_equal(sums_of(f.queue, 1).packets, PACKETS);
+	drop_queue(&f);
+	n = read_all(&f, r, 64, 64);
+	assert_int_equal(n, PACKETS + 4);
+	assert_int_equal(zw_vm_create_with(f.dev, &lr, &vm), 0);
+	assert_int_equal(zw_queue_create(vm, NULL, &f.queue), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(zw_queue_run(f.queue, 0, 0, 0, LIMIT), 0);
+	assert_int_equal(sums_of(f.queue, 3).packets, 0);
+	drop_queue(&f);
+	assert_int_equal(zw_vm_destroy(vm), 0);
+	end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_jobs),
-		cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_jobs),           cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_refused),        cmocka_unit_test(test_sums),
+		cmocka_unit_test(test_sums_of_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -140,7 +140,7 @@ static void test_options(void **state)
 	assert_int_equal(zw_queue_create(vm, &opt, &q), -EINVAL);
 	assert_null(q);
 	assert_int_equal(zw_vm_destroy(vm), 0);
-	opt.flags |= 2;
+	opt.flags |= 4;
 	assert_int_equal(zw_queue_create(f->vm, &opt, &q), -EINVAL);
 	/* on such an address space there is no other kind */
 	assert_int_equal(zw_queue_create(f->vm, NULL, &q), 0);
@@ -413,6 +413,26 @@ static void test_refusals(void **state)
 
 /* -- what goes wrong -------------------------------------------------------------------------- */
 
+/* One call gives out a point twice: no point was. */
+static void test_all_or_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct zw_job jobs[2] = {fill_job(f, 0, 1, false), fill_job(f, 1, 1, false)};
+	struct zw_sync sync = {.point = 5, .flags = ZW_SYNC_SIGNAL};
+
+	assert_int_equal(zw_fence_create(f->dev, &sync.fence), 0);
+	for (int i = 0; i < 2; i++) {
+		jobs[i].syncs = &sync;
+		jobs[i].num_syncs = 1;
+	}
+	assert_int_equal(zw_queue_submit(f->queue, jobs, 2), -EINVAL);
+	assert_int_equal(error_of(f->queue).submitted, 0);
+	assert_int_equal(zw_fence_signal(sync.fence, 4), 0);
+	assert_int_equal(zw_queue_submit(f->queue, jobs, 1), 0);
+	assert_int_equal(zw_fence_wait(sync.fence, 5, LIMIT), 0);
+	zw_fence_destroy(sync.fence);
+}
+
 static void test_failure(void **state)
 {
 	struct fixture *f = *state;
@@ -599,10 +619,19 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_options),           T(test_rounds),           T(test_deadlines),
-		T(test_sleepers),          T(test_sleepers_in_turn), T(test_timeline),
-		T(test_refusals),          T(test_failure),          T(test_behind_a_failure),
-		T(test_destroy_in_flight), T(test_device_lost),      T(test_copier),
+		T(test_options),
+		T(test_rounds),
+		T(test_deadlines),
+		T(test_sleepers),
+		T(test_sleepers_in_turn),
+		T(test_timeline),
+		T(test_refusals),
+		T(test_all_or_nothing),
+		T(test_failure),
+		T(test_behind_a_failure),
+		T(test_destroy_in_flight),
+		T(test_device_lost),
+		T(test_copier),
 		T(test_threads),
 	};
 

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * @file
- * libzhenwu: counters and samples of a device. What a single job cost stands in its struct zw_job_result (zw_queue.h).
+ * libzhenwu: counters and samples of a device, counters of a queue. What a single job cost stands in its struct
+ * zw_job_result (zw_queue.h).
  */
 #ifndef ZHENWU_PERF_H
 #define ZHENWU_PERF_H
 
 #include "base.h"
 #include "device.h"
+#include "queue.h"
+#include "trace.h"
 #include "zhenwu/zw_fw.h"
 #include "zhenwu/zw_regs.h"
 #include "zhenwu/zw_types.h"
@@ -37,6 +40,35 @@ struct zw_dev_counters {
 /** Reads the counters; they are read one by one, not as a snapshot. -EACCES without
  * CAP_PERFMON, on drm: they cover all users. -ENODEV. Thread safe. */
 ZW_API int zw_dev_get_counters(struct zw_dev *dev, struct zw_dev_counters *counters);
+
+/**
+ * What a queue has done, in the time of the whole device, in which queues contend (Documentation/device/time.md, "One
+ * device"): sums of what zw_dev_read_trace() tells of single packets.
+ */
+struct zw_queue_perf {
+	uint32_t size; /**< in: sizeof; out: bytes filled */
+	uint32_t reserved;
+	uint64_t job;    /**< number of the last job in it, all before included; 0: none yet */
+	uint64_t end_ps; /**< when that ended, picoseconds as all below */
+	uint64_t packets;
+	uint64_t busy_ps[ZW_ENGINE_COUNT];     /**< by enum zw_engine */
+	uint64_t port_busy_ps[ZW_TRACE_PORTS]; /**< by enum zw_trace_port_id */
+	uint64_t wait_ps[ZW_TRACE_WAITS];      /**< by enum zw_trace_wait */
+	uint64_t energy_pj; /**< of its packets; what the chip takes by itself is not in it */
+	uint64_t ops;       /**< operations of products */
+	uint64_t hbm_bytes; /**< read and written */
+	uint64_t sys_bytes; /**< of system memory, likewise */
+};
+
+/**
+ * Reads what a queue of ZW_QUEUE_PERF has done, up to the last job whose times are final. They are when no other queue can
+ * add anything that runs earlier, which may be later than the job's fence: an idle queue, on drm also of another program,
+ * holds up the others for some thousand packets. A reset of the device ends queues and what was not final with them.
+ *
+ * @return 0; -EINVAL a size, or a queue that does not count; -ENODEV
+ * Thread safe.
+ */
+ZW_API int zw_queue_get_perf(struct zw_queue *queue, struct zw_queue_perf *perf);
 
 /**
  * What a device was doing: a sample of its telemetry. Counters are those of one moment of the settled time

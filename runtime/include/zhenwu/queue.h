@@ -38,6 +38,12 @@ enum zw_queue_create_flags {
 	 *  - No job is ended for waiting in a semaphore packet.
 	 */
 	ZW_QUEUE_USER = 1 << 0,
+	/**
+	 * Counts what it does, for zw_queue_get_perf(): -EOPNOTSUPP on a driver before 2.7 or with
+	 * firmware that does not count. On drm the device does not sleep by itself any more once the
+	 * zw_dev has had such a queue. With ZW_DEV_TRACE every queue is one.
+	 */
+	ZW_QUEUE_PERF = 1 << 1,
 };
 
 /** How to make a queue. */
@@ -51,8 +57,9 @@ struct zw_queue_options {
 /**
  * Makes a queue on an address space.
  * @param opt  NULL: normal priority, 64 slots
- * @return 0; -EINVAL, also for a user-mode queue on an address space that is not long-running; -EACCES for a priority this process may not use; -ENOSPC when the device has
- * no queue left; -ENOMEM; -ENODEV Thread safe.
+ * @return 0; -EINVAL, also for a user-mode queue on an address space that is not long-running; -EACCES for a priority this
+ *         process may not use; -ENOSPC when the device has no queue left; -EOPNOTSUPP as the flags say; -ENOMEM; -ENODEV
+ * Thread safe.
  */
 ZW_API int zw_queue_create(struct zw_vm *vm, const struct zw_queue_options *opt,
 			   struct zw_queue **out);
