@@ -2,8 +2,10 @@
 /* Events of the driver as the kernel prints them: "... 12.345678: zhenwu_job_run: dev=0000:00:03.0 queue=1 jobs=1-1 ...". */
 #include "run_tracefs.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,13 +16,13 @@
 #define BUFFER_KB "2048"
 
 struct tracefs {
-	char dir[128];
+	char dir[160];
 	char bus[32];
 };
 
 static FILE *open_file(const struct tracefs *t, const char *name, const char *mode)
 {
-	char path[192];
+	char path[224];
 
 	snprintf(path, sizeof(path), "%s/%s", t->dir, name);
 	return fopen(path, mode);
@@ -37,16 +39,65 @@ static int put(const struct tracefs *t, const char *name, const char *text)
 	return fclose(f) ? -errno : ret;
 }
 
+/*
+ * The namespace of this process's pids, which a name has to tell, too: who is gone here may live in another. 0: it is not
+ * known.
+ */
+static unsigned long long pid_namespace(void)
+{
+	unsigned long long ns;
+	char text[64];
+	ssize_t n = readlink("/proc/self/ns/pid", text, sizeof(text) - 1);
+
+	if (n < 0)
+		return 0;
+	text[n] = '\0';
+	return sscanf(text, "pid:[%llu]", &ns) == 1 ? ns : 0;
+}
+
+/* The file name of an instance. */
+static void instance_name(char *buf, size_t len, const char *tool, long pid)
+{
+	snprintf(buf, len, "%s-%llu-%ld", tool, pid_namespace(), pid);
+}
+
+void tracefs_sweep(const char *instances, const char *tool)
+{
+	size_t len = strlen(tool);
+	char name[96], path[512];
+	struct dirent *e;
+	DIR *dir = opendir(instances);
+
+	while (dir && (e = readdir(dir))) {
+		const char *dash = strrchr(e->d_name, '-');
+		long pid;
+
+		if (!dash || strncmp(e->d_name, tool, len) || e->d_name[len] != '-')
+			continue;
+		pid = strtol(dash + 1, NULL, 10);
+		instance_name(name, sizeof(name), tool, pid);
+		if (pid <= 0 || strcmp(name, e->d_name) || !kill((pid_t)pid, 0) || errno != ESRCH)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", instances, e->d_name);
+		rmdir(path);
+	}
+	if (dir)
+		closedir(dir);
+}
+
 struct tracefs *tracefs_begin(const char *tool, const char *bus, const char **why)
 {
 	struct tracefs *t = calloc(1, sizeof(*t));
+	char name[96];
 	int ret;
 
 	if (!t) {
 		*why = strerror(ENOMEM);
 		return NULL;
 	}
-	snprintf(t->dir, sizeof(t->dir), INSTANCES "/%s-%ld", tool, (long)getpid());
+	tracefs_sweep(INSTANCES, tool);
+	instance_name(name, sizeof(name), tool, getpid());
+	snprintf(t->dir, sizeof(t->dir), INSTANCES "/%s", name);
 	snprintf(t->bus, sizeof(t->bus), "%s", bus);
 	ret = mkdir(t->dir, 0700) ? -errno : 0;
 	if (ret) {

@@ -17,6 +17,8 @@ struct tracefs_event {
 	size_t num_args;
 };
 
+/* Removes instances of processes of a tool that were killed before they could. `instances`: the folder that holds them. */
+void tracefs_sweep(const char *instances, const char *tool);
 /*
  * Has the kernel keep the events of the device at a PCI address from now on, in an instance of its own, which disturbs no
  * other user of tracefs. NULL: it cannot be, and *why (static text) says why.
