@@ -174,6 +174,75 @@ TEST_F(visible, fdinfo_identity)
 	close(other);
 }
 
+/* "12", and behind it one of these units. */
+static bool number_with(const char *text, const char *const *units)
+{
+	char *unit;
+
+	strtoull(text, &unit, 10);
+	if (unit == text || *text < '0' || *text > '9')
+		return false;
+	for (; *units; units++)
+		if (!strcmp(unit, *units))
+			return true;
+	return false;
+}
+
+/* A line of fdinfo as the kernel's drm-usage-stats.rst has it. */
+static bool by_the_rules(const char *key, const char *value)
+{
+	static const char *const regions[] = {"drm-total-", "drm-shared-", "drm-resident-",
+					      "drm-active-", "drm-purgeable-"};
+	static const char *const ns[] = {" ns", NULL}, *const none[] = {"", NULL};
+	static const char *const sizes[] = {"", " KiB", " MiB", NULL};
+	unsigned int a, b, c, d;
+	char end;
+
+	if (!strcmp(key, "drm-driver"))
+		return !strcmp(value, "zhenwu");
+	if (!strcmp(key, "drm-pdev"))
+		return sscanf(value, "%4x:%2x:%2x.%1x%c", &a, &b, &c, &d, &end) == 4;
+	if (!strcmp(key, "drm-client-id"))
+		return number_with(value, none);
+	/* Not a capacity, which begins the same. */
+	if (!strncmp(key, "drm-engine-", 11))
+		return key[11] && strncmp(key + 11, "capacity", 8) && number_with(value, ns);
+	for (size_t i = 0; i < ARRAY_SIZE(regions); i++)
+		if (!strncmp(key, regions[i], strlen(regions[i])))
+			return key[strlen(regions[i])] && number_with(value, sizes);
+	/* The driver's own begin with its name; the rest is of every file. */
+	if (!strncmp(key, "zhenwu-", 7))
+		return number_with(value, strstr(key, "jobs") ? none : ns);
+	return !strcmp(key, "pos") || !strcmp(key, "flags") || !strcmp(key, "mnt_id") ||
+	       !strcmp(key, "ino");
+}
+
+/* Parsers such as IGT's read once, 4 KiB, and go by keys alone. */
+TEST_F(visible, fdinfo_rules)
+{
+	char path[64], text[4096], *keys[64], *save, *line;
+	unsigned int n = 0, drm = 0;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", self->c.fd);
+	ASSERT_EQ(0, read_all(path, text, sizeof(text)));
+	ASSERT_GT(sizeof(text) - 1, strlen(text));
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		char *colon = strchr(line, ':');
+
+		ASSERT_NE(NULL, colon) TH_LOG("%s", line);
+		ASSERT_GT(ARRAY_SIZE(keys), n);
+		*colon++ = '\0';
+		EXPECT_EQ('\t', *colon) TH_LOG("%s", line);
+		EXPECT_TRUE(by_the_rules(line, colon + 1)) TH_LOG("%s:%s", line, colon);
+		for (unsigned int i = 0; i < n; i++)
+			EXPECT_STRNE(keys[i], line);
+		keys[n++] = line;
+		drm += !strncmp(line, "drm-", 4);
+	}
+	/* Driver, device, client, an engine, and five of each of two regions. */
+	EXPECT_EQ(14, drm);
+}
+
 TEST_F(visible, fdinfo_memory)
 {
 	static const char *const kinds[] = {"total", "shared", "active", "resident", "purgeable"};
