@@ -3,6 +3,7 @@
 #include "config_value.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,7 +94,9 @@ int llm_config_ids(const char *path, const cJSON *json, const char *key, struct 
 	     it = it == value ? NULL : it->next) {
 		uint64_t id;
 
-		if (!cJSON_IsNumber(it))
+		/* Ids of no token, -1 among them, are in published files; what is no id is not. */
+		if (!cJSON_IsNumber(it) || !(fabs(it->valuedouble) <= 0x1p53) ||
+		    it->valuedouble != floor(it->valuedouble))
 			return llm_fail(err, -EBADMSG, "%s: %s is not a list of token ids", path,
 					key);
 		if (llm_json_uint(it, 0, UINT32_MAX, &id) && token_list_append(list, (uint32_t)id))

@@ -166,6 +166,12 @@ static int map_key(struct map *m, const char *key, const char *json, uint8_t kin
 	     (kind == SHARED && m->arch->has_experts && m->arch->hybrid) ||
 	     (kind == HYBRID && m->arch->hybrid)))
 		ret = missing(m, key);
+	if (!ret && u && u != UINT64_MAX &&
+	    (((kind == EXPERTS || kind == SHARED) && !m->arch->has_experts) ||
+	     (kind == HYBRID && !m->arch->hybrid)))
+		ret = llm_fail(m->err, -EBADMSG, "%s: %s.%s is %llu, but a %s has no %s",
+			       m->g->path, m->arch->name, key, (unsigned long long)u, m->arch->name,
+			       kind == HYBRID ? "recurrent layers" : "experts");
 	if (!ret && (u != UINT64_MAX || d != 1e300))
 		ret = add_number(m, m->json, json, kind == NUMBER ? d : (double)u);
 	return ret;

@@ -31,6 +31,9 @@ static int get_split(const struct zw_gguf *g, uint64_t *no, uint64_t *count, str
 		ret = gguf_get_uint(g, "split.count", 0, FILES_MAX, count, err);
 	if (!*count)
 		*count = 1;
+	if (!ret && *no >= *count)
+		ret = llm_fail(err, -EBADMSG, "%s: split.no is %llu, split.count is %llu", g->path,
+			       (unsigned long long)*no, (unsigned long long)*count);
 	return ret;
 }
 
@@ -76,6 +79,17 @@ static int open_next(struct zw_gguf *g, const char *path, uint64_t no, uint64_t 
 	return ret;
 }
 
+/* What the first file says of all; UINT64_MAX: nothing. */
+static int check_total(const struct zw_gguf *g, uint64_t tensors, uint64_t files,
+		       struct zw_error *err)
+{
+	if (tensors == UINT64_MAX || tensors == g->num_tensors)
+		return 0;
+	return llm_fail(err, -EBADMSG, "%s: split.tensors.count is %llu, the %llu files have %zu",
+			g->path, (unsigned long long)tensors, (unsigned long long)files,
+			g->num_tensors);
+}
+
 int gguf_open_rest(struct zw_gguf *g, struct zw_error *err)
 {
 	uint64_t no, count, tensors = UINT64_MAX;
@@ -86,8 +100,10 @@ int gguf_open_rest(struct zw_gguf *g, struct zw_error *err)
 
 	if (!ret)
 		ret = gguf_get_uint(g, "split.tensors.count", 0, UINT32_MAX, &tensors, err);
-	if (ret || count == 1)
+	if (ret)
 		return ret;
+	if (count == 1)
+		return check_total(g, tensors, count, err);
 	if (no)
 		return llm_fail(err, -EINVAL, "%s: file %llu of %llu: the first one is needed",
 				g->path, (unsigned long long)no + 1, (unsigned long long)count);
@@ -108,10 +124,5 @@ int gguf_open_rest(struct zw_gguf *g, struct zw_error *err)
 		ret = open_next(g, path, no, count, err);
 	}
 	free(path);
-	if (!ret && tensors != UINT64_MAX && tensors != g->num_tensors)
-		ret = llm_fail(err, -EBADMSG,
-			       "%s: split.tensors.count is %llu, the %llu files have %zu", g->path,
-			       (unsigned long long)tensors, (unsigned long long)count,
-			       g->num_tensors);
-	return ret;
+	return ret ? ret : check_total(g, tensors, count, err);
 }

@@ -232,6 +232,19 @@ static size_t count_values(const char *text, size_t len)
 	return n;
 }
 
+/* Whether a string of the text has a NUL, of which cJSON makes the string's end. */
+static bool has_escaped_nul(const char *text, size_t len)
+{
+	for (const char *p = text, *end = text + len; (p = memchr(p, '\\', (size_t)(end - p)));
+	     p += 2) {
+		if (end - p >= 6 && !memcmp(p, "\\u0000", 6))
+			return true;
+		if (end - p < 2)
+			break;
+	}
+	return false;
+}
+
 int llm_json_parse(const char *what, const char *text, size_t len, cJSON **out,
 		   struct zw_error *err)
 {
@@ -241,6 +254,8 @@ int llm_json_parse(const char *what, const char *text, size_t len, cJSON **out,
 	/* A NUL would end the text early for cJSON and hide what follows. */
 	if (memchr(text, '\0', len))
 		return llm_fail(err, -EBADMSG, "%s: not JSON: NUL byte", what);
+	if (has_escaped_nul(text, len))
+		return llm_fail(err, -EBADMSG, "%s: a string holds \\u0000", what);
 	if (count_values(text, len) > JSON_VALUES_MAX)
 		return llm_fail(err, -EFBIG, "%s: more than %u JSON values", what, JSON_VALUES_MAX);
 	json = cJSON_ParseWithLengthOpts(text, len + 1, &end, 1);

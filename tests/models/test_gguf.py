@@ -232,6 +232,8 @@ def refusals(tmp):
         a + "attention.layer_norm_rms_epsilon": float("nan")})
     changed("unknown key", a + "attention.sliding_window|not supported", {
         a + "attention.sliding_window": 4096})
+    changed("experts of a dense architecture", a + "expert_count is 4|no experts", {a + "expert_count": 4})
+    changed("state of one without", a + "ssm.state_size is 64|no recurrent layers", {a + "ssm.state_size": 64})
     changed("unknown scaling", "rope.scaling.type|linear", {a + "rope.scaling.type": "linear"})
     changed("yarn without a factor", "factor is missing", {a + "rope.scaling.type": "yarn"})
     changed("yarn's ext_factor", "yarn_ext_factor", {a + "rope.scaling.yarn_ext_factor": 0.5})

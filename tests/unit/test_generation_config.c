@@ -156,6 +156,8 @@ static const struct {
 	{"{\"stop_strings\":3}", -EBADMSG, "stop_strings"},
 	{"{\"max_new_tokens\":-2}", -EBADMSG, "max_new_tokens"},
 	{"{\"eos_token_id\":\"</s>\"}", -EBADMSG, "eos_token_id"},
+	{"{\"eos_token_id\":[7,2.5]}", -EBADMSG, "eos_token_id"},
+	{"{\"eos_token_id\":1e300}", -EBADMSG, "eos_token_id"},
 	{"{\"num_beams\":2}", -EOPNOTSUPP, "num_beams"},
 	{"{\"num_beam_groups\":2}", -EOPNOTSUPP, "num_beam_groups"},
 	{"{\"penalty_alpha\":0.6}", -EOPNOTSUPP, "penalty_alpha"},

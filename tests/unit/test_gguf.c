@@ -468,6 +468,12 @@ static void test_split(void **state)
 	write_split(dir, "m.gguf", 0, 1, 1, "b");
 	assert_int_equal(open_named(dir, "m.gguf", &g, &err), 0);
 	zw_gguf_close(g);
+	write_split(dir, "m.gguf", 5, 1, 1, "b");
+	assert_int_equal(open_named(dir, "m.gguf", &g, &err), -EBADMSG);
+	expect_words("sixth of one", &err, "m.gguf|split.no is 5|split.count is 1");
+	write_split(dir, "m.gguf", 0, 1, 2, "b");
+	assert_int_equal(open_named(dir, "m.gguf", &g, &err), -EBADMSG);
+	expect_words("total of one", &err, "split.tensors.count is 2|have 1");
 }
 
 /* A header longer than what is read at a time, with strings across the seams. */

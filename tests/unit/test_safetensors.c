@@ -160,6 +160,7 @@ static const struct {
 	{"offsets negative", "{" T("w", "F32", "1", -4, 0) "}", -1, 4, -EBADMSG, "tensor w"},
 	{"one offset", "{\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", -1, 4,
 	 -EBADMSG, "tensor w|pair"},
+	{"NUL in a name", "{" T("w\\u0000x", "F32", "2", 0, 8) "}", -1, 8, -EBADMSG, "\\u0000"},
 	{"overlap", "{" T("v", "F32", "2", 0, 8) "," T("w", "F32", "2", 4, 12) "}", -1, 12,
 	 -EBADMSG, "tensor w|overlaps|v"},
 	{"same range", "{" T("v", "F32", "1", 0, 4) "," T("w", "F32", "1", 0, 4) "}", -1, 4,
