@@ -398,7 +398,7 @@ static int read_config(struct work *w, struct zw_error *err)
 
 	if (asprintf(&path, "%s/config.json", w->c->in) < 0)
 		return fail(err, -ENOMEM, "out of memory");
-	ret = read_text(path, &text, &len);
+	ret = read_text(path, READ_TEXT_MAX, &text, &len);
 	if (ret) {
 		fail(err, ret, "%s: %s", path, strerror(-ret));
 		free(path);

@@ -88,7 +88,7 @@ static int read_ids(struct work *w)
 		ret = ids_read_json(f->file, &w->ids, &w->n, &err);
 		return ret ? fail(w, ret, err.msg) : 0;
 	}
-	ret = read_text(f->file, &text, &len);
+	ret = read_text(f->file, READ_TEXT_MAX, &text, &len);
 	if (ret) {
 		fprintf(stderr, "%s: %s: %s\n", f->tool, f->file, strerror(-ret));
 		return ret;

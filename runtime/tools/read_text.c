@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int read_all(FILE *f, char **text, size_t *len)
+static int read_all(FILE *f, size_t max, char **text, size_t *len)
 {
 	size_t cap = 0, n = 0, got;
 	char *buf = NULL;
@@ -24,10 +24,12 @@ static int read_all(FILE *f, char **text, size_t *len)
 		errno = 0;
 		got = fread(buf + n, 1, cap - n, f);
 		n += got;
-	} while (got);
-	if (ferror(f)) {
+	} while (got && n <= max);
+	if (ferror(f) || n > max) {
+		int ret = n > max ? -EFBIG : errno ? -errno : -EIO;
+
 		free(buf);
-		return errno ? -errno : -EIO;
+		return ret;
 	}
 	buf[n] = '\0';
 	*text = buf;
@@ -35,17 +37,17 @@ static int read_all(FILE *f, char **text, size_t *len)
 	return 0;
 }
 
-int read_text(const char *path, char **text, size_t *len)
+int read_text(const char *path, size_t max, char **text, size_t *len)
 {
 	FILE *f;
 	int ret;
 
 	if (!strcmp(path, "-"))
-		return read_all(stdin, text, len);
+		return read_all(stdin, max, text, len);
 	f = fopen(path, "rb");
 	if (!f)
 		return -errno;
-	ret = read_all(f, text, len);
+	ret = read_all(f, max, text, len);
 	fclose(f);
 	return ret;
 }

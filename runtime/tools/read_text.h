@@ -4,10 +4,14 @@
 
 #include <stddef.h>
 
+/* A text to read or to go on with; a million tokens are some 5 MB. */
+#define READ_TEXT_MAX (256u << 20)
+
 /*
  * A whole file, or standard input for "-", to its last byte in malloc()ed memory, and a NUL behind it
- * that does not count. 0 or -errno.
+ * that does not count. 0 or -errno: -EFBIG when there are more than max bytes, as in devices and
+ * pipes that do not end.
  */
-int read_text(const char *path, char **text, size_t *len);
+int read_text(const char *path, size_t max, char **text, size_t *len);
 
 #endif

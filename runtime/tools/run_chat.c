@@ -470,7 +470,7 @@ static int first_message(struct run_chat *c, struct zw_generate_result *sum)
 		return one_line(c, a->prompt, strlen(a->prompt), sum);
 	if (!a->prompt_file)
 		return 0;
-	ret = read_text(a->prompt_file, &text, &len);
+	ret = read_text(a->prompt_file, READ_TEXT_MAX, &text, &len);
 	if (ret) {
 		fprintf(stderr, "zw-run: %s: %s\n", a->prompt_file, strerror(-ret));
 		return EXIT_FAILURE;
@@ -583,7 +583,7 @@ static int open_template(struct run *r, struct run_chat *c, struct zw_error *err
 	int ret;
 
 	if (path) {
-		ret = read_text(path, &text, &len);
+		ret = read_text(path, READ_TEXT_MAX, &text, &len);
 		if (ret) {
 			snprintf(err->msg, sizeof(err->msg), "%s: %s", path, strerror(-ret));
 			return ret;

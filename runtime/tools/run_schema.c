@@ -22,7 +22,7 @@ int run_schema_read(const char *arg, char **text, struct zw_error *err)
 	if (is_schema(arg))
 		*text = strdup(arg);
 	else
-		ret = read_text(arg, text, &len);
+		ret = read_text(arg, READ_TEXT_MAX, text, &len);
 	if (!ret && !*text)
 		ret = -ENOMEM;
 	if (!ret && !is_schema(arg) && strlen(*text) != len) {

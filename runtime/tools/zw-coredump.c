@@ -34,7 +34,7 @@ int main(int argc, char **argv)
 	}
 	if (optind < argc)
 		path = argv[optind];
-	ret = read_text(path, &text, &len);
+	ret = read_text(path, COREDUMP_MAX_BYTES, &text, &len);
 	if (ret) {
 		fprintf(stderr, "zw-coredump: %s: %s\n", path, strerror(-ret));
 		return 1;

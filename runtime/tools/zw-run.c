@@ -92,7 +92,7 @@ static int load_prompt(struct run *r)
 		if (ids_read_json(a->prompt_ids, &r->prompt, &r->num_prompt, &err))
 			return run_fail(err.msg);
 	} else if (a->prompt_file) {
-		ret = read_text(a->prompt_file, &text, &len);
+		ret = read_text(a->prompt_file, READ_TEXT_MAX, &text, &len);
 		if (ret) {
 			fprintf(stderr, "zw-run: %s: %s\n", a->prompt_file, strerror(-ret));
 			return EXIT_FAILURE;

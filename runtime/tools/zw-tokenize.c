@@ -94,7 +94,7 @@ static int encode(const struct args *a, const struct zw_tokenizer *tok)
 	int ret;
 
 	if (!text) {
-		ret = read_text(path, &read, &len);
+		ret = read_text(path, READ_TEXT_MAX, &read, &len);
 		if (ret) {
 			fprintf(stderr, "zw-tokenize: %s: %s\n", path, strerror(-ret));
 			return EXIT_FAILURE;

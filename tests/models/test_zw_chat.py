@@ -64,6 +64,9 @@ def failures(tmp):
     ok(p.returncode == 1 and one_line(p) and "line 2" in p.stderr and "include" in p.stderr, "a template that is refused", p.stderr)
     p = run("-m", KDOC, "--chat", "-q", "--chat-template-file", bad + "x")
     ok(p.returncode == 1 and one_line(p), "no such template", p.stderr)
+    for args in (["--chat", "--chat-template-file", "/dev/zero"], ["-p", "x", "--json-schema", "/dev/zero"], ["-f", "/dev/zero"]):
+        p = run("-m", KDOC, "-q", *args)
+        ok(p.returncode == 1 and one_line(p) and "/dev/zero: File too large" in p.stderr, f"{' '.join(args)} does not end", p.stderr)
     with open(bad, "w", encoding="utf-8") as f:
         f.write("{{ raise_exception('no, ' + messages[0].role) }}")
     p = run("-m", KDOC, "--chat", "-q", "--chat-template-file", bad, "-p", "x")
