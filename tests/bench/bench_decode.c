@@ -6,9 +6,11 @@
  *
  * BATCH sequences of PROMPT ids each, then STEPS steps of one token of each, which the device chooses
  * and feeds back, two steps in flight. Prints one JSON object; rates are tokens per second of wall time,
- * bytes are those of one decode step.
+ * bytes are those of one decode step. On sim experts_hit says how many experts a step's routers choose, each
+ * counted once per layer; on other devices, which do not tell, it is null.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +19,19 @@
 #include <zhenwu/llm.h>
 #include <zhenwu/zhenwu.h>
 
-#define FLIGHT 2
+#define FLIGHT      2
+#define MAX_EXPERTS 4096
+
+/* Which experts a layer of a step has met: told on a thread of the device, read when no step is in flight. */
+struct hits {
+	uint64_t count, call;
+	uint64_t *seen; /* by expert: the call that met it last */
+	uint32_t experts;
+};
 
 struct bench {
+	struct hits hits;
+	bool routed;
 	struct zw_dev *dev;
 	struct zw_model *model;
 	struct zw_ctx *ctx;
@@ -41,6 +53,23 @@ static int number(const char *text, uint32_t *v)
 	return 0;
 }
 
+static void on_routed(void *opaque, uint32_t rows, uint32_t k, const int32_t *ids, uint64_t ld)
+{
+	struct hits *h = opaque;
+
+	h->call++;
+	for (uint32_t r = 0; r < rows; r++) {
+		for (uint32_t j = 0; j < k; j++) {
+			uint32_t e = (uint32_t)ids[r * ld + j];
+
+			if (e >= h->experts || h->seen[e] == h->call)
+				continue;
+			h->seen[e] = h->call;
+			h->count++;
+		}
+	}
+}
+
 static int open_all(struct bench *b, const char *device, const char *dir)
 {
 	struct zw_ctx_options opt = {.size = sizeof(opt),
@@ -50,8 +79,18 @@ static int open_all(struct bench *b, const char *device, const char *dir)
 				     .outputs = b->batch,
 				     .logits = 1,
 				     .steps = FLIGHT};
-	int ret = zw_dev_open(device, NULL, &b->dev, &b->err);
+	struct zw_dev_options dev = {.size = sizeof(dev), .route_opaque = &b->hits};
+	int ret;
 
+	b->routed = !strcmp(device, "sim");
+	if (b->routed) {
+		b->hits.experts = MAX_EXPERTS;
+		b->hits.seen = calloc(MAX_EXPERTS, sizeof(*b->hits.seen));
+		if (!b->hits.seen)
+			return -ENOMEM;
+		dev.routed = on_routed;
+	}
+	ret = zw_dev_open(device, &dev, &b->dev, &b->err);
 	if (!ret)
 		ret = zw_model_open(b->dev, dir, NULL, &b->model, &b->err);
 	if (!ret)
@@ -115,19 +154,22 @@ static void print(const struct bench *b)
 	const struct zw_ctx_stats *a = &b->before, *m = &b->middle, *z = &b->after;
 	double steps = b->steps;
 	struct rusage use;
+	char hit[32] = "null";
 
+	if (b->routed)
+		snprintf(hit, sizeof(hit), "%.3f", (double)b->hits.count / steps);
 	zw_model_get_info(b->model, &mi);
 	zw_ctx_get_info(b->ctx, &ci);
 	getrusage(RUSAGE_SELF, &use);
 	printf("{\"batch\": %u, \"prefill\": %.3f, \"decode\": %.3f, \"sim_us\": %.3f, "
 	       "\"hbm_read\": %.0f, \"weight_bytes\": %llu, \"kv_bytes\": %llu, "
-	       "\"context_bytes\": %llu, \"peak_bytes\": %llu}\n",
+	       "\"context_bytes\": %llu, \"peak_bytes\": %llu, \"experts_hit\": %s}\n",
 	       b->batch, (double)(m->tokens - a->tokens) / (double)(m->wall_ns - a->wall_ns) * 1e9,
 	       (double)(z->tokens - m->tokens) / (double)(z->wall_ns - m->wall_ns) * 1e9,
 	       (double)(z->sim_ps - m->sim_ps) / steps / 1e6,
 	       (double)(z->hbm_read - m->hbm_read) / steps, (unsigned long long)mi.weight_bytes,
 	       (unsigned long long)ci.kv_bytes, (unsigned long long)ci.hbm_bytes,
-	       (unsigned long long)use.ru_maxrss * 1024);
+	       (unsigned long long)use.ru_maxrss * 1024, hit);
 }
 
 int main(int argc, char **argv)
@@ -147,6 +189,7 @@ int main(int argc, char **argv)
 	}
 	if (!ret) {
 		zw_ctx_get_stats(b.ctx, &b.middle);
+		b.hits.count = 0;
 		ret = decode(&b);
 	}
 	if (!ret) {
@@ -161,5 +204,6 @@ int main(int argc, char **argv)
 		zw_dev_close(b.dev);
 	free(b.seq);
 	free(b.tokens);
+	free(b.hits.seen);
 	return ret ? 1 : 0;
 }
