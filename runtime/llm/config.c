@@ -343,3 +343,20 @@ bool llm_model_config_is_stop(const struct llm_model_config *cfg, uint32_t id)
 	}
 	return false;
 }
+
+/* Bits [first, first + num) become the first ones, and those behind them 0. */
+static void cut_bits(uint8_t *bits, uint32_t first, uint32_t num)
+{
+	for (uint32_t n = 0; n < LLM_LAYERS_MAX; n++) {
+		bool set = n < num && bits[(first + n) / 8] >> (first + n) % 8 & 1;
+
+		bits[n / 8] = (uint8_t)((bits[n / 8] & ~(1 << n % 8)) | set << n % 8);
+	}
+}
+
+void llm_config_cut(struct llm_model_config *cfg, uint32_t first, uint32_t num)
+{
+	cut_bits(cfg->dense_layers, first, num);
+	cut_bits(cfg->linear_layers, first, num);
+	cfg->num_layers = num;
+}

@@ -107,6 +107,9 @@ static inline bool llm_layer_is_linear(const struct llm_model_config *cfg, uint3
 	return cfg->linear_layers[n / 8] >> n % 8 & 1;
 }
 
+/* Layers [first, first + num) as a model of their own. */
+void llm_config_cut(struct llm_model_config *cfg, uint32_t first, uint32_t num);
+
 /* Channels of a recurrent layer's convolution: queries, keys and values. */
 static inline uint32_t llm_conv_channels(const struct llm_model_config *cfg)
 {

@@ -68,6 +68,9 @@ static int check_options(const struct zw_model *m, struct zw_ctx_options *o, str
 		ret = check_range("vocab", o->vocab, 1, cfg->vocab_size, err);
 	if (!ret)
 		ret = check_range("prefix_cache", o->prefix_cache, 0, 1, err);
+	if (!ret && o->prefix_cache && !llm_part_whole(&m->part))
+		ret = llm_fail(err, -EOPNOTSUPP,
+			       "prefix_cache: not for a part of a model, which others go on from");
 	if (!ret)
 		ret = check_range("top_k", o->top_k, 0,
 				  o->vocab < ZW_CTX_MAX_TOPK ? o->vocab : ZW_CTX_MAX_TOPK, err);
@@ -130,6 +133,8 @@ static void plan_memory(struct zw_ctx *c)
 	struct llm_param_layout *p = &c->p;
 	struct llm_result_layout *r = &c->r;
 	struct llm_act_layout *a = &c->a;
+	const struct llm_part *part = &c->m->part;
+	uint32_t outputs = llm_part_ends(part) ? o->outputs : 0;
 
 	a->h = take(&a->bytes, o->batch, cfg->hidden_size, 4, LLM_ALIGN);
 	for (uint32_t i = 0; i < c->needs.num_scratch; i++)
@@ -155,9 +160,9 @@ static void plan_memory(struct zw_ctx *c)
 		a->column_counts = take(&a->bytes, lists, 1, 4, LLM_ALIGN);
 		c->sparse.lists_bytes = a->bytes - begin;
 	}
-	a->out_h = take(&a->bytes, o->outputs, cfg->hidden_size, 4, LLM_ALIGN);
-	a->out_x = take(&a->bytes, o->outputs, cfg->hidden_size, 2, LLM_ALIGN);
-	a->logits = take(&a->bytes, o->outputs, cfg->vocab_size, 4, LLM_ALIGN);
+	a->out_h = take(&a->bytes, outputs, cfg->hidden_size, 4, LLM_ALIGN);
+	a->out_x = take(&a->bytes, outputs, cfg->hidden_size, 2, LLM_ALIGN);
+	a->logits = take(&a->bytes, outputs, cfg->vocab_size, 4, LLM_ALIGN);
 	if (o->draft) {
 		a->mtp = take(&a->bytes, o->batch, cfg->hidden_size, 4, LLM_ALIGN);
 		a->draft = take(&a->bytes, o->outputs, cfg->hidden_size, 4, LLM_ALIGN);
@@ -217,12 +222,16 @@ static void plan_memory(struct zw_ctx *c)
 
 	for (int i = 0; i < 5; i++)
 		r->job[i] = take(&r->bytes, 1, 1, sizeof(struct zw_job_result), 64);
-	r->probe = take(&r->bytes, o->outputs, 1, 4, 64);
+	r->probe = take(&r->bytes, outputs, 1, 4, 64);
 	if (o->draft)
 		r->draft = take(&r->bytes, o->outputs, 1, 4, 64);
-	r->top_logits = take(&r->bytes, o->outputs, o->top_k, 4, 64);
-	r->top_ids = take(&r->bytes, o->outputs, o->top_k, 4, 64);
-	r->logits = take(&r->bytes, o->logits, cfg->vocab_size, 4, LLM_ALIGN);
+	r->top_logits = take(&r->bytes, outputs, o->top_k, 4, 64);
+	r->top_ids = take(&r->bytes, outputs, o->top_k, 4, 64);
+	r->logits = take(&r->bytes, outputs ? o->logits : 0, cfg->vocab_size, 4, LLM_ALIGN);
+	r->hidden_in = take(&r->bytes, llm_part_begins(part) ? 0 : o->batch, cfg->hidden_size, 4,
+			    LLM_ALIGN);
+	r->hidden_out =
+		take(&r->bytes, llm_part_ends(part) ? 0 : o->batch, cfg->hidden_size, 4, LLM_ALIGN);
 	r->bytes = llm_align(r->bytes, LLM_ALIGN);
 	c->choices = r->bytes * o->steps;
 }
@@ -240,7 +249,9 @@ static int alloc_memory(struct zw_ctx *c, struct zw_error *err)
 			    err);
 	if (ret)
 		return ret;
-	ret = zw_buffer_create(vm, kv, ZW_BO_HBM, &c->kv);
+	/* A part of a model may have no layer with attention. */
+	if (kv)
+		ret = zw_buffer_create(vm, kv, ZW_BO_HBM, &c->kv);
 	if (!ret)
 		ret = zw_buffer_create(vm, c->a.bytes, ZW_BO_HBM, &c->act);
 	if (!ret && slab)
@@ -262,7 +273,8 @@ static int alloc_memory(struct zw_ctx *c, struct zw_error *err)
 				       ZW_BO_SYSTEM, &c->host);
 	if (ret)
 		return llm_fail(err, ret, "allocating the context's memory: %s", strerror(-ret));
-	zw_bo_set_label(c->kv.bo, "KV cache");
+	if (kv)
+		zw_bo_set_label(c->kv.bo, "KV cache");
 	zw_bo_set_label(c->act.bo, "activations");
 	return llm_rope_get(c->m, positions, &c->rope, err);
 }

@@ -172,6 +172,8 @@ struct llm_result_layout {
 	uint64_t probe;  /* [outputs] F32: the first logit; NaN when the row is no numbers */
 	uint64_t top_logits, top_ids; /* [outputs, top_k] */
 	uint64_t logits;              /* [logits, V] F32 */
+	/* Of parts of a model, [batch, H] F32: what they begin with, which the host writes, and what they leave. */
+	uint64_t hidden_in, hidden_out;
 	uint64_t bytes;
 };
 

@@ -49,6 +49,9 @@ static int check_token(struct zw_ctx *c, const struct zw_batch_token *t, uint32_
 				c->o.context);
 	if (t->want & ~(uint32_t)WANT_ALL)
 		return llm_fail(err, -EINVAL, "batch token %u: unknown wants", i);
+	if (t->want && !llm_part_ends(&c->m->part))
+		return llm_fail(err, -EOPNOTSUPP,
+				"batch token %u: outputs of a model without its last layers", i);
 	s->next++;
 	s->want = t->want;
 	n->chosen += t->id == ZW_ID_CHOSEN;
@@ -106,6 +109,21 @@ static int check_room(struct zw_ctx *c, const struct zw_batch *b, struct llm_tal
 	return 0;
 }
 
+/* Layers that are not the first go on from what those before them left. */
+static int check_hidden(const struct zw_ctx *c, const struct zw_batch *b, struct zw_error *err)
+{
+	bool begins = llm_part_begins(&c->m->part);
+
+	if (begins && b->hidden)
+		return llm_fail(err, -EINVAL, "hidden: the model has its first layers");
+	if (!begins && !b->hidden && !c->m->timing_only)
+		return llm_fail(err, -EINVAL,
+				"hidden is NULL: the model begins with layer %u, what those before "
+				"it leave is needed",
+				c->m->part.first);
+	return 0;
+}
+
 int llm_batch_check(struct zw_ctx *c, const struct zw_batch *b, struct llm_tally *n,
 		    struct zw_error *err)
 {
@@ -118,6 +136,7 @@ int llm_batch_check(struct zw_ctx *c, const struct zw_batch *b, struct llm_tally
 	if (!b->count || b->count > c->o.batch)
 		return llm_fail(err, -EINVAL, "a batch of %u tokens: the context takes 1 to %u",
 				b->count, c->o.batch);
+	ret = check_hidden(c, b, err);
 	c->stamp++;
 	for (uint32_t i = 0; i < b->count && !ret; i++)
 		ret = check_token(c, llm_token_at(b, i), i, n, err);

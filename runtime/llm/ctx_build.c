@@ -4,7 +4,7 @@
  *
  *	put drafted ids into their rows               place_bytes (with an MTP head)
  *	fetch the ids that the device chose           chain_bytes
- *	layers                                        end_body
+ *	layers, rows for the part of the model behind end_body
  *	gather the rows wanted, norm, head, argmax    end_choice
  *	top-k                                         end_top
  *	logits to the host                            end_logits
@@ -81,6 +81,7 @@ struct llm_build llm_build_of(const struct zw_ctx *c, const struct llm_slot *s, 
 		.act_va = c->act.va + c->a.act,
 		.act_scale_va = c->act.va + c->a.act_scale,
 		.order_va = c->act.va + c->a.order,
+		.first_layer = c->m->part.first,
 	};
 
 	/* A block holds all layers, so that one copy moves it: pools of layers interleave. */
@@ -105,9 +106,14 @@ static void build_layers(const struct zw_ctx *c, const struct llm_slot *s, struc
 	uint64_t param = llm_param_va(c, s);
 	const uint64_t rows[3] = {param + c->p.ids, param + c->p.pos, param + c->p.seq};
 	struct llm_build b = llm_build_of(c, s, cmd, c->o.batch, param + c->p.num_rows, rows);
+
+	if (!llm_part_begins(&c->m->part))
+		b.hidden_va = llm_result_va(c, s) + c->r.hidden_in;
 	place_chunks(c, s, &b);
 	llm_sparse_operands(c, s, &b);
 	c->m->family->build(&b);
+	if (!llm_part_ends(&c->m->part))
+		llm_build_hand_over(&b, llm_result_va(c, s) + c->r.hidden_out);
 }
 
 /* Rows rows[0 .. *count_va) of table to dst: an EMBED is a gather. */
@@ -199,8 +205,10 @@ static int build(const struct zw_ctx *c, struct llm_slot *s, struct zw_cmd *cmd,
 	s->chain_bytes = (uint32_t)cmd->used - s->place_bytes;
 	build_layers(c, s, cmd);
 	s->end_body = (uint32_t)cmd->used - s->place_bytes - s->chain_bytes;
+	s->end_choice = s->end_top = s->end_logits = s->end_body;
 	zw_cmd_tag(cmd, zw_llm_tag(ZW_LLM_PART_OUTPUT, -1));
-	build_outputs(c, s, cmd, &h);
+	if (llm_part_ends(&c->m->part))
+		build_outputs(c, s, cmd, &h);
 	if (c->o.draft)
 		llm_mtp_build(c, s, cmd);
 	ret = zw_cmd_finish(cmd);

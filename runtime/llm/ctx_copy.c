@@ -70,7 +70,7 @@ int llm_copy_blocks(struct zw_ctx *c, const uint32_t *id, uint32_t n, uint64_t s
 	int ret = 0;
 
 	zw_cmd_reset(&c->copies);
-	for (uint32_t i = 0; i < n && !ret; i += run) {
+	for (uint32_t i = 0; bytes && i < n && !ret; i += run) {
 		for (run = 1; i + run < n && id[i + run] == id[i] + run;)
 			run++;
 		pool_va = c->kv.va + id[i] * bytes;

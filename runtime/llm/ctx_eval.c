@@ -34,6 +34,10 @@ static int check(const struct eval *e, struct zw_error *err)
 
 	if (!s)
 		return llm_fail(err, -ENOENT, "there is no sequence %u", e->seq);
+	if (!llm_part_whole(&c->m->part))
+		return llm_fail(
+			err, -EOPNOTSUPP,
+			"zw_ctx_eval: a part of a model goes step by step, with the others");
 	if (llm_ctx_busy(c))
 		return llm_fail(err, -EBUSY, "zw_ctx_eval: steps are in flight");
 	if (e->n > c->o.context - s->length)
@@ -83,10 +87,24 @@ static int begin(struct eval *e, struct zw_error *err)
 	return ret;
 }
 
+/* Of a text of which `left` tokens from pos on are left, those that go into one step. */
+static uint32_t piece(const struct zw_ctx *c, uint32_t pos, uint64_t left, uint32_t most)
+{
+	uint32_t n = llm_sparse_piece(c, pos, left, most, true);
+
+	return n < left ? llm_piece(c, pos, n) : n;
+}
+
+uint32_t zw_ctx_piece(const struct zw_ctx *c, uint32_t seq, uint64_t left)
+{
+	const struct llm_seq *s = c ? llm_seq_of(c, seq) : NULL;
+
+	return s ? piece(c, s->length, left, c->o.batch) : 0;
+}
+
 static int submit_one(struct eval *e, struct zw_error *err)
 {
-	uint32_t n = llm_sparse_piece(e->c, e->start + (uint32_t)e->sent, e->n - e->sent,
-				      e->step_tokens, true);
+	uint32_t n = piece(e->c, e->start + (uint32_t)e->sent, e->n - e->sent, e->step_tokens);
 	struct zw_batch b = {.size = sizeof(b),
 			     .count = n,
 			     .token_size = sizeof(*e->tokens),
@@ -94,8 +112,6 @@ static int submit_one(struct eval *e, struct zw_error *err)
 	struct llm_submit how = {.cancels = &e->cancels};
 	int ret;
 
-	if (e->sent + n < e->n)
-		n = b.count = llm_piece(e->c, e->start + (uint32_t)e->sent, n);
 	for (uint32_t i = 0; i < n; i++)
 		e->tokens[i] = (struct zw_batch_token){
 			.id = e->ids[e->sent + i],

@@ -42,8 +42,9 @@ static void extend(struct zw_ctx *c, struct llm_slot *slot, uint32_t seq)
 	if (u->shared != LLM_NO_BLOCK) {
 		uint32_t own = llm_kv_take(&c->pool);
 
-		zw_cmd_copy(&c->copies, c->kv.va + own * block_bytes,
-			    c->kv.va + u->shared * block_bytes, block_bytes, 0);
+		if (block_bytes)
+			zw_cmd_copy(&c->copies, c->kv.va + own * block_bytes,
+				    c->kv.va + u->shared * block_bytes, block_bytes, 0);
 		s->blocks.id[at] = own;
 		llm_seq_unsync(c, s, at);
 	} else if (c->pool.cached && s->length % LLM_BLOCK_TOKENS &&
@@ -281,6 +282,17 @@ static void write_params(struct zw_ctx *c, struct llm_slot *slot, const struct z
 	write_outputs(c, slot, b, n, c->last_step + 1);
 }
 
+/* What the part of the model before left, row by row; where nothing is computed it is nobody's business. */
+static void write_hidden(const struct zw_ctx *c, const struct llm_slot *slot,
+			 const struct zw_batch *b)
+{
+	size_t h = c->m->cfg.hidden_size;
+	float *to = (float *)(void *)(llm_result(c, slot) + c->r.hidden_in);
+
+	for (uint32_t i = 0; b->hidden && !c->m->timing_only && i < b->count; i++)
+		memcpy(to + slot->rows[i].in * h, b->hidden + i * h, h * sizeof(*to));
+}
+
 /* ---- submit ---- */
 
 static uint32_t code_end(const struct llm_slot *s, const struct llm_tally *n)
@@ -397,6 +409,7 @@ int llm_ctx_submit(struct zw_ctx *c, const struct zw_batch *batch, const struct 
 	s->state = LLM_SLOT_FREE;
 	apply(c, s, &b);
 	write_params(c, s, &b, &n);
+	write_hidden(c, s, &b);
 	s->drafts = 0;
 	if (c->o.draft)
 		llm_mtp_write(c, s, &b, &n, how);

@@ -86,7 +86,9 @@ static void account(struct zw_ctx *c, const struct llm_slot *s)
 		for (unsigned int e = 0; e < ZW_ENGINE_COUNT; e++)
 			st->busy_ps[e] += r->busy_ps[e];
 	}
-	st->sim_ps += llm_job_result(c, s, s->jobs - 1)->end_ps - llm_job_result(c, s, 0)->start_ps;
+	st->last_start_ps = llm_job_result(c, s, 0)->start_ps;
+	st->last_end_ps = llm_job_result(c, s, s->jobs - 1)->end_ps;
+	st->sim_ps += st->last_end_ps - st->last_start_ps;
 	st->jobs += s->jobs;
 	st->tokens += s->tokens;
 	st->sparse_tokens += s->sparse;
@@ -210,6 +212,21 @@ int zw_ctx_output(const struct zw_ctx *c, uint64_t step, uint32_t index, struct 
 	if (r->want & ZW_WANT_LOGITS)
 		o.logits = (const void *)row_of(c, s, c->r.logits, r->logits, 4ull * v);
 	return sized_out(out, SIZED_V0(struct zw_output, argmax), &o, sizeof(o));
+}
+
+int zw_ctx_hidden(const struct zw_ctx *c, uint64_t step, uint32_t index, const float **row)
+{
+	const struct llm_slot *s = c && row ? slot_of(c, step) : NULL;
+
+	if (c && llm_part_ends(&c->m->part))
+		return -EOPNOTSUPP;
+	if (!s || s->state != LLM_SLOT_DONE)
+		return -ENOENT;
+	if (index >= s->tokens)
+		return -EINVAL;
+	*row = (const float *)(const void *)row_of(c, s, c->r.hidden_out, s->rows[index].in,
+						   4ull * c->m->cfg.hidden_size);
+	return 0;
 }
 
 /* ---- cancel ---- */

@@ -59,3 +59,10 @@ int llm_model_digest(const struct llm_source *src, const struct llm_model_config
 		ret = mix_tensor(out, src, i, err);
 	return ret;
 }
+
+void llm_digest_part(uint64_t digest[2], uint32_t first, uint32_t num)
+{
+	const uint32_t layers[2] = {first, num};
+
+	mix(digest, layers, sizeof(layers));
+}

@@ -12,5 +12,7 @@
  */
 int llm_model_digest(const struct llm_source *src, const struct llm_model_config *cfg,
 		     uint64_t out[2], struct zw_error *err);
+/* Makes it that of layers [first, first + num) alone. */
+void llm_digest_part(uint64_t digest[2], uint32_t first, uint32_t num);
 
 #endif

@@ -30,6 +30,7 @@ const struct llm_family *llm_family_find(const char *model_type)
 struct match {
 	const struct llm_family *f;
 	const struct llm_model_config *cfg;
+	const struct llm_part *part;
 	struct llm_plan *p;
 	uint8_t *seen; /* by tensor of the source */
 	bool check;    /* tensors have to be there and of the right shape, and are not loaded */
@@ -449,6 +450,15 @@ static int plan_slot(struct match *m, const struct llm_tensor_row *first, size_t
 	return ret;
 }
 
+/* What is of no layer: the embedding, where ids come in and where it is the head; norm and head. */
+static bool in_part(const struct match *m, const struct llm_tensor_row *row)
+{
+	if (row->slot == offsetof(struct llm_weights, embed))
+		return llm_part_begins(m->part) ||
+		       (llm_part_ends(m->part) && m->cfg->tie_word_embeddings);
+	return llm_part_ends(m->part);
+}
+
 /* Of the model (flag 0), of a layer, or of the MTP head. */
 static int plan_rows(struct match *m, uint32_t flag, uint32_t layer, char *base,
 		     struct zw_error *err)
@@ -465,6 +475,8 @@ static int plan_rows(struct match *m, uint32_t flag, uint32_t layer, char *base,
 			;
 		if ((row[i].flags & flags) != flag)
 			continue;
+		if (!flag)
+			m->check = !in_part(m, &row[i]);
 		ret = plan_slot(m, &row[i], n, layer, base, err);
 		if (ret)
 			return ret;
@@ -504,25 +516,46 @@ static int plan_mtp(struct match *m, bool load, struct llm_weights *w, struct zw
 
 	m->check = !load;
 	ret = plan_rows(m, LLM_T_MTP, 0, (char *)w, err);
-	return ret ? ret : plan_rows(m, LLM_T_LAYER, n, (char *)&w->layers[n], err);
+	return ret ? ret : plan_rows(m, LLM_T_LAYER, n, (char *)&w->layers[m->part->num], err);
 }
 
-int llm_family_plan(const struct llm_family *f, const struct llm_model_config *cfg, bool mtp,
-		    struct llm_plan *p, struct llm_weights *w, struct zw_error *err)
+/* Those that are not of the part are looked at all the same. */
+static int plan_layers(struct match *m, struct llm_weights *w, struct zw_error *err)
+{
+	const struct llm_part *p = m->part;
+	int ret = 0;
+
+	for (uint32_t n = 0; n < m->cfg->num_layers && !ret; n++) {
+		uint32_t at = n - p->first; /* wraps below it */
+
+		m->check = at >= p->num;
+		ret = plan_rows(m, LLM_T_LAYER, n, (char *)&w->layers[m->check ? p->num : at], err);
+	}
+	return ret;
+}
+
+int llm_family_plan(const struct llm_family *f, const struct llm_model_config *cfg,
+		    const struct llm_part *part, bool mtp, struct llm_plan *p,
+		    struct llm_weights *w, struct zw_error *err)
 {
 	size_t count = p->src->ops->count(p->src);
-	struct match m = {.f = f, .cfg = cfg, .p = p, .w = w, .seen = calloc(count ? count : 1, 1)};
+	struct match m = {.f = f,
+			  .cfg = cfg,
+			  .part = part,
+			  .p = p,
+			  .w = w,
+			  .seen = calloc(count ? count : 1, 1)};
 	struct llm_source_tensor t;
 	int ret;
 
-	w->layers = calloc(cfg->num_layers + 1, sizeof(*w->layers));
+	w->layers = calloc(part->num + 1, sizeof(*w->layers));
 	if (!m.seen || !w->layers) {
 		ret = llm_fail(err, -ENOMEM, "out of memory");
 		goto out;
 	}
 	ret = plan_rows(&m, 0, 0, (char *)w, err);
-	for (uint32_t n = 0; n < cfg->num_layers && !ret; n++)
-		ret = plan_rows(&m, LLM_T_LAYER, n, (char *)&w->layers[n], err);
+	if (!ret)
+		ret = plan_layers(&m, w, err);
 	if (!ret && has_mtp(&m, count))
 		ret = plan_mtp(&m, mtp, w, err);
 	else if (!ret && mtp)

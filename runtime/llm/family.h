@@ -154,6 +154,9 @@ struct llm_build {
 	/* Room for activations that are quantised on their way into a product, and their scales. */
 	uint64_t act_va, act_scale_va;
 	uint64_t order_va; /* and for those that are brought into another order */
+	/* Of a part of a model: number of its first layer, and where rows [M, H] F32 come from in place of ids. */
+	uint32_t first_layer;
+	uint64_t hidden_va;
 };
 
 struct llm_family {
@@ -215,10 +218,12 @@ int llm_plan_linear(struct llm_plan *p, const struct llm_tensor_row *row, uint32
 struct llm_matrix *llm_linear_next(struct llm_linear *l, uint32_t *parts, struct zw_error *err);
 
 /*
- * Finds every tensor of the family's table in the plan's source, stacked as the table says, and
- * plans them, those of an MTP head if mtp; w->layers is allocated. Missing, surplus and misshapen ones are errors by name.
+ * Finds every tensor of the family's table in the plan's source, stacked as the table says, and plans those of the part, those
+ * of an MTP head if mtp; w->layers, which begin with the part's first, is allocated. Missing, surplus and misshapen ones are errors
+ * by name, whether they are of the part or not.
  */
-int llm_family_plan(const struct llm_family *f, const struct llm_model_config *cfg, bool mtp,
-		    struct llm_plan *p, struct llm_weights *w, struct zw_error *err);
+int llm_family_plan(const struct llm_family *f, const struct llm_model_config *cfg,
+		    const struct llm_part *part, bool mtp, struct llm_plan *p,
+		    struct llm_weights *w, struct zw_error *err);
 
 #endif

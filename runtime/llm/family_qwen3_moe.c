@@ -101,8 +101,7 @@ static void qwen3_moe_build(const struct llm_build *b)
 		.act = b->scratch[EXPERTS_ACT],
 	};
 
-	llm_tag(b, ZW_LLM_PART_EMBED, -1);
-	zw_cmd_embed(b->cmd, &b->ids, &b->w->embed, &b->h, b->rows_va, 0);
+	llm_build_input(b);
 	for (uint32_t n = 0; n < b->cfg->num_layers; n++) {
 		const struct llm_layer_weights *w = &b->w->layers[n];
 

@@ -174,6 +174,32 @@ void llm_build_linear_experts(const struct llm_build *b, const struct zw_tensor 
 	}
 }
 
+/* ---- where layers begin and end ---- */
+
+/* Rows of the residual stream, which have the same strides on both sides. */
+static void copy_rows(const struct llm_build *b, uint64_t to_va, uint64_t from_va)
+{
+	uint64_t bytes = 4ull * b->h.dim[1];
+
+	llm_tag(b, ZW_LLM_PART_HAND_OVER, -1);
+	zw_cmd_copy_rows(b->cmd, to_va, bytes, from_va, bytes, bytes, b->h.dim[0], b->rows_va, 0);
+}
+
+void llm_build_input(const struct llm_build *b)
+{
+	if (b->hidden_va) {
+		copy_rows(b, b->h.va, b->hidden_va);
+		return;
+	}
+	llm_tag(b, ZW_LLM_PART_EMBED, -1);
+	zw_cmd_embed(b->cmd, &b->ids, &b->w->embed, &b->h, b->rows_va, 0);
+}
+
+void llm_build_hand_over(const struct llm_build *b, uint64_t to_va)
+{
+	copy_rows(b, to_va, b->h.va);
+}
+
 /* ---- layers ---- */
 
 struct zw_tensor llm_heads(const struct zw_tensor *t, uint32_t first, uint32_t heads, uint32_t d)
@@ -354,8 +380,7 @@ void llm_dense_needs(const struct llm_model_config *c, struct llm_needs *n)
 
 void llm_dense_build(const struct llm_build *b)
 {
-	llm_tag(b, ZW_LLM_PART_EMBED, -1);
-	zw_cmd_embed(b->cmd, &b->ids, &b->w->embed, &b->h, b->rows_va, 0);
+	llm_build_input(b);
 	for (uint32_t n = 0; n < b->cfg->num_layers; n++) {
 		const struct llm_layer_weights *w = &b->w->layers[n];
 

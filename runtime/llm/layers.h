@@ -65,8 +65,13 @@ uint64_t llm_delta_bytes(const struct llm_model_config *c);
 /* The packets to come belong there. */
 static inline void llm_tag(const struct llm_build *b, enum zw_llm_part part, int layer)
 {
-	zw_cmd_tag(b->cmd, zw_llm_tag(part, layer));
+	zw_cmd_tag(b->cmd, zw_llm_tag(part, layer < 0 ? layer : layer + (int)b->first_layer));
 }
+
+/* h: embedded ids, or what the layers before a part left. */
+void llm_build_input(const struct llm_build *b);
+/* h to [M, H] F32 at to_va, for the layers behind a part. */
+void llm_build_hand_over(const struct llm_build *b, uint64_t to_va);
 
 /* x [M, H] and qkv of llm_build_attention() as scratch 0 and 1, and all layers' KV cache. */
 void llm_attention_needs(const struct llm_model_config *c, struct llm_needs *n);

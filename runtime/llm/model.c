@@ -192,6 +192,20 @@ static uint64_t active_parameters(const struct zw_model *m)
 	return (uint64_t)n;
 }
 
+/* What follows is of the part alone. */
+static void cut(struct zw_model *m)
+{
+	uint32_t *sizes = m->sparse.sizes, first = m->part.first;
+
+	if (llm_part_whole(&m->part))
+		return;
+	llm_config_cut(&m->cfg, first, m->part.num);
+	llm_digest_part(m->digest, first, m->part.num);
+	if (sizes)
+		memmove(sizes, sizes + 2 * (size_t)first * m->cfg.num_heads,
+			2 * (size_t)m->part.num * m->cfg.num_heads * sizeof(*sizes));
+}
+
 static int load(struct zw_model *m, struct llm_source *src, const struct zw_model_options *opt,
 		struct zw_error *err)
 {
@@ -203,14 +217,16 @@ static int load(struct zw_model *m, struct llm_source *src, const struct zw_mode
 	if (!ret)
 		ret = llm_model_digest(src, &m->cfg, m->digest, err);
 	if (!ret)
-		ret = llm_family_plan(m->family, &m->cfg, m->mtp, &plan, &m->w, err);
+		ret = llm_family_plan(m->family, &m->cfg, &m->part, m->mtp, &plan, &m->w, err);
+	if (!ret)
+		cut(m);
 	if (!ret)
 		ret = check_dtypes(m->dev, &plan, err);
 	if (!ret)
 		ret = allocate(m, &plan, src->path, err);
 	if (!ret) {
 		llm_plan_place(&plan, m->buf.va);
-		if (m->w.head.part[0].w.dtype == ZW_DTYPE_NONE)
+		if (llm_part_ends(&m->part) && m->w.head.part[0].w.dtype == ZW_DTYPE_NONE)
 			m->w.head.part[0].w = m->w.embed;
 		m->info.tensors = (uint32_t)plan.num_parts;
 		m->info.parameters = plan.parameters;
@@ -236,6 +252,9 @@ static void describe(struct zw_model *m)
 	m->info.vocab_size = c->vocab_size;
 	m->info.max_context = c->max_position;
 	m->info.num_layers = c->num_layers;
+	m->info.first_layer = m->part.first;
+	m->info.all_layers = m->part.all;
+	m->info.hidden_size = c->hidden_size;
 	m->info.num_stop = c->num_stop;
 	m->info.state_bytes = n.slab_bytes;
 	m->info.num_experts = c->num_experts;
@@ -287,6 +306,39 @@ static int find_timing(struct zw_model *m, struct zw_error *err)
 	return ret ? llm_fail(err, ret, "device: %s", strerror(-ret)) : 0;
 }
 
+static int choose_part(struct zw_model *m, const struct zw_model_options *o, struct zw_error *err)
+{
+	uint32_t all = m->cfg.num_layers;
+
+	m->part = (struct llm_part){o->first_layer, o->num_layers ? o->num_layers : all, all};
+	if (!o->num_layers && o->first_layer)
+		return llm_fail(err, -EINVAL, "zw_model_open: first_layer without num_layers");
+	if (m->part.num > all || m->part.first > all - m->part.num)
+		return llm_fail(err, -EINVAL,
+				"zw_model_open: %u layers from layer %u on: the model has %u",
+				o->num_layers, o->first_layer, all);
+	if (!llm_part_whole(&m->part) && (m->mtp || o->cards > 1))
+		return llm_fail(err, -EOPNOTSUPP,
+				"zw_model_open: %s does not go with a part of the layers",
+				m->mtp ? "an MTP head" : "`cards`");
+	return 0;
+}
+
+int zw_model_part(uint32_t layers, uint32_t cards, uint32_t card, uint32_t *first, uint32_t *num)
+{
+	uint32_t each, more, before;
+
+	if (card >= cards || cards > layers)
+		return -EINVAL;
+	each = layers / cards;
+	more = layers % cards;
+	/* Cards [before, before + more) have one more; the last one never has. */
+	before = cards - 1 - more;
+	*num = each + (card >= before && card - before < more);
+	*first = card * each + (card <= before ? 0 : card - before < more ? card - before : more);
+	return 0;
+}
+
 int zw_model_open(struct zw_dev *dev, const char *dir, const struct zw_model_options *opt,
 		  struct zw_model **out, struct zw_error *err)
 {
@@ -328,11 +380,14 @@ int zw_model_open(struct zw_dev *dev, const char *dir, const struct zw_model_opt
 		m->info.own_context = m->cfg.max_position;
 		if (m->cfg.max_position < o.positions)
 			m->cfg.max_position = o.positions;
-		describe(m);
-		ret = check_device(dev, m->family, &m->cfg, err);
+		ret = choose_part(m, &o, err);
 	}
 	if (!ret)
+		ret = check_device(dev, m->family, &m->cfg, err);
+	if (!ret)
 		ret = load(m, src, &o, err);
+	if (!ret)
+		describe(m);
 	llm_source_close(src);
 	if (ret) {
 		zw_model_close(m);

@@ -86,13 +86,35 @@ struct llm_rope {
 
 struct llm_family;
 
+/* Layers of a model that are loaded: [first, first + num) of `all`. */
+struct llm_part {
+	uint32_t first, num, all;
+};
+
+static inline bool llm_part_whole(const struct llm_part *p)
+{
+	return p->num == p->all;
+}
+
+/* With the layer that ids go into, with the one that the head is behind. */
+static inline bool llm_part_begins(const struct llm_part *p)
+{
+	return !p->first;
+}
+
+static inline bool llm_part_ends(const struct llm_part *p)
+{
+	return p->first + p->num == p->all;
+}
+
 struct zw_model {
 	bool mtp;         /* its MTP head is loaded */
 	bool timing_only; /* the device computes nothing: nobody has written the weights */
 	bool user_queues; /* queues on its address space are user-mode queues */
 	struct zw_dev *dev;
 	const struct llm_family *family;
-	struct llm_model_config cfg;
+	struct llm_model_config cfg; /* of a part: of its own layers */
+	struct llm_part part;
 	struct zw_model_info info;
 	uint64_t digest[2];
 	struct llm_sparse_table sparse;

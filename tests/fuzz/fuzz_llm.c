@@ -225,8 +225,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* Experts and layers are memory before there is a tensor. */
 	if (!src->ops->config(src, &cfg, NULL) && cfg.num_layers <= 64 && cfg.num_experts <= 64 &&
 	    !src->ops->open(src, NULL)) {
+		const struct llm_part whole = {0, cfg.num_layers, cfg.num_layers};
+
 		plan.src = src;
-		if (!llm_family_plan(llm_family_find(cfg.model_type), &cfg, true, &plan, &w,
+		if (!llm_family_plan(llm_family_find(cfg.model_type), &cfg, &whole, true, &plan, &w,
 				     NULL) &&
 		    !plan.num_parts)
 			abort();

@@ -187,6 +187,8 @@ struct zw_ctx_stats {
 	uint64_t sparse_tokens; /**< of the tokens, those that attended to a selection of keys */
 	uint64_t sram_read, sram_written; /**< bytes on the chip */
 	uint64_t energy_pj; /**< of the jobs; what the chip takes by itself is not in it */
+	/** By the device's clock, of the last step that was waited for. */
+	uint64_t last_start_ps, last_end_ps;
 };
 
 ZW_API int zw_ctx_get_stats(const struct zw_ctx *ctx, struct zw_ctx_stats *stats);
@@ -344,6 +346,10 @@ struct zw_batch {
 	uint32_t token_size; /**< sizeof(struct zw_batch_token), the stride of tokens */
 	uint32_t flags;      /**< must be 0 */
 	const struct zw_batch_token *tokens; /**< read during the call only */
+	/** Of a model without its first layers: F32 [count, hidden_size], what zw_ctx_hidden() of the part
+	 *  before gave for the tokens, read during the call only; ids are then those of the text and
+	 *  not looked at. NULL in all others, and allowed where nothing is computed. */
+	const float *hidden;
 };
 
 /**
@@ -387,11 +393,27 @@ struct zw_output {
 };
 
 /**
+ * Tokens of a text that zw_ctx_eval() would give to the sequence in its next step, when `left` tokens of it are left: at most
+ * `batch`, and as many that cuts show nowhere. For who submits the steps by himself, of parts of a model for instance.
+ * @return 1 .. left; 0: left is 0, or there is no such sequence
+ */
+ZW_API uint32_t zw_ctx_piece(const struct zw_ctx *ctx, uint32_t seq, uint64_t left);
+
+/**
  * Reads the outputs of token `index` of the batch that was the step. -ENOENT for a step whose
  * outputs are gone, which failed or was not waited for; -EINVAL for a token that wanted nothing.
  */
 ZW_API int zw_ctx_output(const struct zw_ctx *ctx, uint64_t step, uint32_t index,
 			 struct zw_output *out);
+
+/**
+ * Of a model without its last layers: the residual stream [hidden_size] of token `index` of the batch that was the step,
+ * behind the layers that there are. *row belongs to the context and is valid as long as outputs are. Such a model has no
+ * head: its tokens want nothing.
+ * @return 0; as zw_ctx_output(); -EOPNOTSUPP: the model has its last layers
+ */
+ZW_API int zw_ctx_hidden(const struct zw_ctx *ctx, uint64_t step, uint32_t index,
+			 const float **row);
 
 /**
  * Cancels all steps in flight, and makes a running zw_ctx_eval() or zw_generate() end, with

@@ -51,7 +51,22 @@ struct zw_model_options {
 	 *  feed-forwards and words of the vocabulary; what goes over links is not in it. Not where weights
 	 *  are looked at. */
 	uint32_t cards;
+	/* On every device: */
+	/** num_layers not 0: these layers and no others, see zw_model_part(), not with `cards` or
+	 *  ZW_MODEL_MTP. The embedding goes with the first layer, final norm and head with the last one,
+	 *  the embedding too where it is the head. Of a checkpoint all is checked and this is loaded.
+	 *  What contexts of a part take and give: `hidden` of struct zw_batch, zw_ctx_hidden(). */
+	uint32_t first_layer, num_layers;
 };
+
+/**
+ * The layers of card `card` of `cards` that take consecutive ones, none without: as many on each, and of what is left
+ * over one more on each of the last cards but the very last, which has the head.
+ * @return 0; -EINVAL: card is none of the cards, or there are more of these than layers
+ * Thread safety: pure.
+ */
+ZW_API int zw_model_part(uint32_t layers, uint32_t cards, uint32_t card, uint32_t *first,
+			 uint32_t *num);
 
 /**
  * Loads a Hugging Face directory (config.json, safetensors) or a GGUF file into the device's HBM.
@@ -78,12 +93,12 @@ ZW_API int zw_model_close(struct zw_model *model);
 
 /** What a model is and what loading it took. */
 struct zw_model_info {
-	uint32_t size;        /**< in: sizeof; out: bytes filled */
-	uint32_t tensors;     /**< tensors of the checkpoint that were loaded */
-	char model_type[32];  /**< as config.json names it, "qwen3" */
-	uint32_t vocab_size;  /**< V, logits of a token; may exceed the tokenizer's tokens */
-	uint32_t max_context; /**< longest sequence the model was made for, in tokens */
-	uint32_t num_layers;
+	uint32_t size;         /**< in: sizeof; out: bytes filled */
+	uint32_t tensors;      /**< tensors of the checkpoint that were loaded */
+	char model_type[32];   /**< as config.json names it, "qwen3" */
+	uint32_t vocab_size;   /**< V, logits of a token; may exceed the tokenizer's tokens */
+	uint32_t max_context;  /**< longest sequence the model was made for, in tokens */
+	uint32_t num_layers;   /**< loaded: of a part its own */
 	uint32_t num_stop;     /**< see zw_model_stop_tokens() */
 	uint64_t parameters;   /**< elements of all tensors loaded */
 	uint64_t weight_bytes; /**< HBM they take, with padding */
@@ -100,6 +115,9 @@ struct zw_model_info {
 	/** Bytes that came past the page cache (O_DIRECT), and that the device took from it. */
 	uint64_t load_direct_bytes, load_mapped_bytes;
 	int32_t load_direct_refused; /**< errno of the first refusal of O_DIRECT, or 0 */
+	uint32_t hidden_size;        /**< columns of the residual stream */
+	uint32_t first_layer;        /**< of a part, else 0 */
+	uint32_t all_layers;         /**< of the model, whatever of it is loaded */
 };
 
 /** Thread safety: immutable. */

@@ -28,6 +28,7 @@ enum zw_llm_part {
 	ZW_LLM_PART_MIXER = 3, /**< attention or recurrence of a layer, with norm and projections */
 	ZW_LLM_PART_FEED_FORWARD = 4, /**< MLP or experts of a layer, with norm */
 	ZW_LLM_PART_OUTPUT = 5,       /**< final norm, head, choice, logits */
+	ZW_LLM_PART_HAND_OVER = 7,    /**< rows from and to other parts of the model */
 	ZW_LLM_PART_DRAFT = 6,        /**< of the MTP head: all but its layer */
 };
 
