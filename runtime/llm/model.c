@@ -26,7 +26,7 @@ int llm_check_hbm(struct zw_dev *dev, uint64_t bytes, const char *what, struct z
 	if (bytes > attrs.hbm_free && attrs.timing_only)
 		return llm_fail(err, -ENOSPC,
 				"%s needs %.1f GiB of device memory, %.1f of %.1f GiB are free: "
-				"%llu cards of this size have room for it all",
+				"%llu cards of this size have as much",
 				what, (double)bytes / GIB, (double)attrs.hbm_free / GIB,
 				(double)attrs.hbm_size / GIB,
 				(unsigned long long)((bytes + attrs.hbm_size - attrs.hbm_free +

@@ -68,6 +68,14 @@ static const char help_text[] =
 	"q4_k\n"
 	"      --prompt-tokens N    with --timing: a prompt of N tokens\n"
 	"      --batch B            with --timing: B sequences at a time (default 1)\n"
+	"      --cards N            with --timing: layers on N cards, one behind the other "
+	"(default: as "
+	"many as\n"
+	"                           have room for them)\n"
+	"      --micro-batches M    of the sequences, on their way through the cards at once "
+	"(default: "
+	"as many\n"
+	"                           as cards, up to B)\n"
 	"      --routing KIND       with --timing: which experts tokens go to: uniform (default), "
 	"zipf:S, "
 	"or\n"
@@ -267,6 +275,8 @@ enum {
 	OPT_WEIGHTS,
 	OPT_PROMPT_TOKENS,
 	OPT_BATCH,
+	OPT_CARDS,
+	OPT_MICRO_BATCHES,
 	OPT_ROUTING,
 	OPT_DRAFT_ACCEPT,
 	OPT_RECORD_DRAFTS,
@@ -352,6 +362,8 @@ static const struct option options[] = {
 	{"weights", required_argument, NULL, OPT_WEIGHTS},
 	{"prompt-tokens", required_argument, NULL, OPT_PROMPT_TOKENS},
 	{"batch", required_argument, NULL, OPT_BATCH},
+	{"cards", required_argument, NULL, OPT_CARDS},
+	{"micro-batches", required_argument, NULL, OPT_MICRO_BATCHES},
 	{"routing", required_argument, NULL, OPT_ROUTING},
 	{"draft-accept", required_argument, NULL, OPT_DRAFT_ACCEPT},
 	{"record-drafts", required_argument, NULL, OPT_RECORD_DRAFTS},
@@ -617,6 +629,10 @@ static bool set_option(struct run_args *a, int opt, const char *v)
 		return tool_parse_u32(v, 1, INT32_MAX, &a->prompt_tokens);
 	case OPT_BATCH:
 		return tool_parse_u32(v, 1, ZW_CTX_MAX_BATCH, &a->batch);
+	case OPT_CARDS:
+		return tool_parse_u32(v, 1, 4096, &a->cards);
+	case OPT_MICRO_BATCHES:
+		return tool_parse_u32(v, 1, ZW_CTX_MAX_BATCH, &a->micro_batches);
 	case OPT_ROUTING:
 		a->has_routing = true;
 		return tool_routing_parse(v, &a->routing);
@@ -710,6 +726,17 @@ static const char *sampling_given(const struct run_args *a)
 				   : NULL;
 }
 
+const char *run_args_one_card(const struct run_args *a)
+{
+	size_t len = a->trace ? strlen(a->trace) : 0;
+
+	return a->draft                                         ? "--draft"
+	       : a->agent.calls                                 ? "--agent-calls"
+	       : a->routing.file                                ? "--routing file:"
+	       : len >= 3 && !strcmp(a->trace + len - 3, ".et") ? "--trace of a Chakra trace (.et)"
+								: NULL;
+}
+
 /* Options that only mean something without computing; and those that mean nothing then. */
 static int check_timing(const struct run_args *a)
 {
@@ -717,6 +744,8 @@ static int check_timing(const struct run_args *a)
 			    : a->weights       ? "--weights"
 			    : a->prompt_tokens ? "--prompt-tokens"
 			    : a->batch         ? "--batch"
+			    : a->cards         ? "--cards"
+			    : a->micro_batches ? "--micro-batches"
 			    : a->has_routing   ? "--routing"
 			    : a->has_drafts    ? "--draft-accept"
 			    : a->agent.calls   ? "--agent-calls"
@@ -751,6 +780,10 @@ static int check_timing(const struct run_args *a)
 	if (a->draft && (a->agent.calls || a->batch > 1))
 		return usage("--draft does not go with %s in simulated time alone",
 			     a->agent.calls ? "--agent-calls" : "--batch");
+	if (a->cards > 1 && run_args_one_card(a))
+		return usage("%s does not go with several --cards", run_args_one_card(a));
+	if (a->micro_batches > (a->batch ? a->batch : 1))
+		return usage("more --micro-batches than sequences (%s)", "--batch");
 	if (!a->draft != !a->has_drafts)
 		return usage("with --timing %s, as which drafted tokens are right is a result of "
 			     "computing",

@@ -51,6 +51,7 @@ struct run_args {
 	struct tool_routing routing;
 	struct tool_drafts drafts;     /* of --timing; what --record-drafts writes */
 	uint32_t prompt_tokens, batch; /* of --timing */
+	uint32_t cards, micro_batches; /* of --timing; 0: as many as are needed, as the cards */
 	struct agent_args agent;       /* the same */
 	bool delta_chunked;
 	bool has_max_tokens, has_temperature, has_top_k, has_top_p, has_min_p, has_ngram;
@@ -65,6 +66,8 @@ struct run_args {
 int run_args_parse(struct run_args *a, int argc, char **argv);
 /* Another text that ends the answer; false for an empty one and when memory is out. */
 bool run_args_add_stop(struct run_args *a, const char *text);
+/* An option that one card alone has, or NULL. */
+const char *run_args_one_card(const struct run_args *a);
 void run_args_free(struct run_args *a);
 
 #endif

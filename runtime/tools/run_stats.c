@@ -63,7 +63,8 @@ void run_stats_subtract(struct zw_ctx_stats *s, const struct zw_ctx_stats *befor
 /* What the chip takes by itself while a phase runs, and with what the jobs take. */
 static double idle_joules(const struct run_report *r, const struct zw_ctx_stats *s)
 {
-	return (double)s->sim_ps * 1e-12 * r->attrs->idle_watts;
+	return (double)s->sim_ps * 1e-12 * r->attrs->idle_watts *
+	       (r->timing ? r->timing->cards : 1);
 }
 
 static double joules(const struct run_report *r, const struct zw_ctx_stats *s)
@@ -74,6 +75,31 @@ static double joules(const struct run_report *r, const struct zw_ctx_stats *s)
 static double per_token(double v, const struct zw_ctx_stats *s)
 {
 	return s->tokens ? v / (double)s->tokens : 0;
+}
+
+static double share(const struct zw_ctx_stats *worked, const struct zw_ctx_stats *all)
+{
+	return all->sim_ps ? (double)worked->sim_ps / (double)all->sim_ps : 0;
+}
+
+static void print_cards(const struct run_report *r, FILE *f)
+{
+	const struct run_timing_report *t = r->timing;
+
+	fprintf(f, "%u cards, %u group%s of sequences on their way at once:\n", t->cards, t->groups,
+		t->groups > 1 ? "s" : "");
+	for (uint32_t i = 0; i < t->cards; i++) {
+		const struct run_card_report *c = &t->card[i];
+
+		fprintf(f,
+			"  card %u: layers %u to %u, %.1f GiB; works %.1f %% of prefill, %.1f %% "
+			"of "
+			"decode\n",
+			i, c->info->first_layer, c->info->first_layer + c->info->num_layers - 1,
+			(double)(c->info->weight_bytes + c->hbm_bytes) / (1 << 30),
+			100 * share(&c->prefill, r->res->prefill),
+			100 * share(&c->decode, r->res->decode));
+	}
 }
 
 static void print_timing(const struct run_report *r, FILE *f)
@@ -91,7 +117,9 @@ static void print_timing(const struct run_report *r, FILE *f)
 		"energy: prefill %.4g J/token, decode %.4g J/token, %u W idle among it\n",
 		(double)(p->sram_read + d->sram_read) / 1048576,
 		(double)(p->sram_written + d->sram_written) / 1048576, per_token(joules(r, p), p),
-		per_token(joules(r, d), d), r->attrs->idle_watts);
+		per_token(joules(r, d), d), r->attrs->idle_watts * r->timing->cards);
+	if (r->timing->card)
+		print_cards(r, f);
 }
 
 static void print_load(const struct zw_model_info *info, FILE *f)
@@ -197,11 +225,52 @@ static cJSON *draft_json(const struct zw_generate_result *res)
 	return o;
 }
 
+/* Of one card; what the whole phase took is beside it. */
+static cJSON *card_phase_json(const struct run_report *r, const struct zw_ctx_stats *s,
+			      const struct zw_ctx_stats *all)
+{
+	cJSON *o = cJSON_CreateObject();
+	double idle = (double)all->sim_ps * 1e-12 * r->attrs->idle_watts;
+
+	cJSON_AddNumberToObject(o, "worked_s", (double)s->sim_ps * 1e-12);
+	cJSON_AddNumberToObject(o, "worked_share", share(s, all));
+	cJSON_AddNumberToObject(o, "packets", (double)s->packets);
+	cJSON_AddNumberToObject(o, "hbm_read_bytes", (double)s->hbm_read);
+	cJSON_AddNumberToObject(o, "hbm_written_bytes", (double)s->hbm_written);
+	cJSON_AddNumberToObject(o, "sys_read_bytes", (double)s->sys_read);
+	cJSON_AddNumberToObject(o, "sys_written_bytes", (double)s->sys_written);
+	cJSON_AddNumberToObject(o, "energy_j", (double)s->energy_pj * 1e-12 + idle);
+	return o;
+}
+
+static void add_cards(cJSON *o, const struct run_report *r)
+{
+	cJSON *list = cJSON_AddArrayToObject(o, "cards");
+
+	for (uint32_t i = 0; i < r->timing->cards; i++) {
+		const struct run_card_report *c = &r->timing->card[i];
+		cJSON *card = cJSON_CreateObject();
+
+		cJSON_AddNumberToObject(card, "first_layer", c->info->first_layer);
+		cJSON_AddNumberToObject(card, "layers", c->info->num_layers);
+		cJSON_AddNumberToObject(card, "weight_bytes", (double)c->info->weight_bytes);
+		cJSON_AddNumberToObject(card, "kv_bytes", (double)c->kv_bytes);
+		cJSON_AddNumberToObject(card, "context_bytes", (double)c->hbm_bytes);
+		cJSON_AddItemToObject(card, "prefill",
+				      card_phase_json(r, &c->prefill, r->res->prefill));
+		cJSON_AddItemToObject(card, "decode",
+				      card_phase_json(r, &c->decode, r->res->decode));
+		cJSON_AddItemToArray(list, card);
+	}
+}
+
 static void add_timing(cJSON *o, const struct run_timing_report *t)
 {
 	cJSON *timing = cJSON_AddObjectToObject(o, "timing");
 
 	cJSON_AddNumberToObject(timing, "batch", t->batch);
+	cJSON_AddNumberToObject(timing, "cards", t->cards);
+	cJSON_AddNumberToObject(timing, "micro_batches", t->groups);
 	cJSON_AddNumberToObject(timing, "context", t->context);
 	cJSON_AddNumberToObject(timing, "first_token_s", (double)t->first_token_ps * 1e-12);
 	cJSON_AddNumberToObject(timing, "kv_bytes", (double)t->kv_bytes);
@@ -249,6 +318,8 @@ int run_report_write_json(const struct run_report *r, const char *path, struct z
 	cJSON_AddItemToObject(o, "decode", phase_json(r, d, (double)r->res->decode_ns * 1e-9));
 	if (r->timing)
 		add_timing(o, r->timing);
+	if (r->timing && r->timing->card)
+		add_cards(o, r);
 	if (r->chat)
 		add_chat(o, r->chat);
 	if (r->res->drafted_tokens)

@@ -15,11 +15,21 @@ struct run_chat_stats {
 	bool unanswered; /* the input ended there, as the context was full */
 };
 
+/* Of one of several cards. */
+struct run_card_report {
+	const struct zw_model_info *info;
+	uint64_t kv_bytes, hbm_bytes; /* of its context */
+	/* sim_ps is the time that it worked */
+	struct zw_ctx_stats prefill, decode;
+};
+
 /* Of a run that computes nothing. */
 struct run_timing_report {
 	uint32_t batch, context;
-	uint64_t first_token_ps; /* of the first sequence: simulated, from the start */
-	uint64_t kv_bytes;
+	uint64_t first_token_ps;            /* of the first sequence: simulated, from the start */
+	uint64_t kv_bytes;                  /* of all cards */
+	uint32_t cards, groups;             /* groups of sequences that are on their way at once */
+	const struct run_card_report *card; /* [cards], or NULL: one, of which all else is told */
 };
 
 struct run_report {

@@ -5,11 +5,13 @@
  */
 #include "run_timing.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "run_agent.h"
+#include "run_cards.h"
 #include "run_stats.h"
 #include "small_files.h"
 #include "tool_interrupt.h"
@@ -26,6 +28,7 @@ struct timing {
 	struct zw_generate_result res;
 	struct run_timing_report report;
 	struct run_agent *agent; /* NULL: no calls of tools */
+	bool no_room;            /* on one card */
 };
 
 static uint64_t now_ns(void)
@@ -38,32 +41,54 @@ static uint64_t now_ns(void)
 
 /* ---- what runs ---- */
 
-static int open_model(struct timing *t)
+void run_timing_device(const struct run *r, struct zw_dev_options *opt)
 {
-	struct run *r = t->r;
+	*opt = (struct zw_dev_options){
+		.size = sizeof(*opt),
+		.flags = ZW_DEV_TIMING_ONLY | (r->trace ? ZW_DEV_TRACE : 0),
+		.profile = r->a.profile,
+	};
+}
+
+void run_timing_model(const struct run *r, uint64_t tokens, struct zw_model_options *opt)
+{
 	const struct run_args *a = &r->a;
-	struct zw_dev_options dopt = {
-		.size = sizeof(dopt), .flags = ZW_DEV_TIMING_ONLY, .profile = a->profile};
-	struct zw_model_options mopt = {
-		.size = sizeof(mopt),
+
+	*opt = (struct zw_model_options){
+		.size = sizeof(*opt),
 		.flags = (a->user_queues ? ZW_MODEL_USER_QUEUES : 0) |
 			 (a->draft == ZW_DRAFT_MTP ? ZW_MODEL_MTP : 0),
 		.shape = a->shape,
 		.weights = a->weights,
-		.positions = a->ctx,
+		.positions = a->ctx ? a->ctx : (uint32_t)(r->num_prompt + tokens),
 	};
-	struct zw_error err;
+}
 
-	if (r->trace)
-		dopt.flags |= ZW_DEV_TRACE;
-	if (!mopt.positions)
-		mopt.positions = (uint32_t)(r->num_prompt + t->tokens);
+/* no_room is for the caller to tell, in place of an error. */
+static int fail_room(struct timing *t, int code, const char *msg)
+{
+	t->no_room = code == -ENOSPC;
+	return t->no_room ? EXIT_FAILURE : run_fail(msg);
+}
+
+static int open_model(struct timing *t)
+{
+	struct run *r = t->r;
+	const struct run_args *a = &r->a;
+	struct zw_dev_options dopt;
+	struct zw_model_options mopt;
+	struct zw_error err;
+	int ret;
+
+	run_timing_device(r, &dopt);
+	run_timing_model(r, t->tokens, &mopt);
 	if (tool_routing_open(&r->a.routing, a->seed, &dopt, &err) ||
 	    tool_drafts_open(&r->a.drafts, a->seed, &err) ||
-	    zw_dev_open(a->device, &dopt, &r->dev, &err) ||
-	    zw_model_open(r->dev, a->model, &mopt, &r->model, &err))
+	    zw_dev_open(a->device, &dopt, &r->dev, &err))
 		return run_fail(err.msg);
-	run_trace_device(r->trace, r->dev);
+	ret = zw_model_open(r->dev, a->model, &mopt, &r->model, &err);
+	if (ret)
+		return fail_room(t, ret, err.msg);
 	zw_dev_get_attrs(r->dev, &t->attrs);
 	zw_model_get_info(r->model, &t->info);
 	if (tool_routing_check(&a->routing, t->info.num_experts, &err))
@@ -96,53 +121,58 @@ static int make_prompt(struct run *r)
 }
 
 /* As in a run that computes: rows of the embedding behind the last token are never chosen. */
-static int choose_vocab(struct timing *t, uint32_t *vocab)
+static uint32_t choose_vocab(struct run *r, uint32_t vocab)
 {
-	struct run *r = t->r;
 	struct zw_error err;
-	int ret = r->a.shape ? 0 : zw_tokenizer_open(r->a.model, &r->tok, &err);
+	int ret = r->a.shape || r->tok ? 0 : zw_tokenizer_open(r->a.model, &r->tok, &err);
 
-	*vocab = t->info.vocab_size;
-	if (!ret && r->tok && zw_tokenizer_size(r->tok) < *vocab)
-		*vocab = zw_tokenizer_size(r->tok);
+	if (!ret && r->tok && zw_tokenizer_size(r->tok) < vocab)
+		vocab = zw_tokenizer_size(r->tok);
 	if (r->a.prompt_tokens) {
 		for (size_t i = 0; i < r->num_prompt; i++)
-			r->prompt[i] %= *vocab;
+			r->prompt[i] %= vocab;
 	}
-	return 0;
+	return vocab;
 }
 
-static int open_context(struct timing *t)
+void run_timing_context(struct run *r, const struct zw_model_info *info, uint32_t batch,
+			uint64_t tokens, struct zw_ctx_options *opt)
 {
-	struct run *r = t->r;
 	const struct run_args *a = &r->a;
-	struct zw_ctx_info ci = {.size = sizeof(ci)};
-	struct zw_ctx_options opt = {
-		.size = sizeof(opt),
-		.context = a->ctx,
-		.max_seqs = t->batch,
-		.batch = a->chunk ? a->chunk : DEFAULT_CHUNK,
+	uint32_t chunk = a->chunk ? a->chunk : DEFAULT_CHUNK;
+
+	*opt = (struct zw_ctx_options){
+		.size = sizeof(*opt),
+		.context = a->ctx ? a->ctx : (uint32_t)(r->num_prompt + tokens),
+		.max_seqs = batch,
+		.batch = chunk < batch ? batch : chunk,
 		.kv_dtype = a->kv_dtype,
 		.delta_chunked = a->delta_chunked,
 		.without = a->without,
 		.rewind = a->draft ? a->draft_tokens : 0,
 		.draft = a->draft == ZW_DRAFT_MTP ? a->draft_tokens : 0,
 		.outputs = a->draft ? a->draft_tokens + 1 : 0,
+		.vocab = choose_vocab(r, info->vocab_size),
 	};
-	struct zw_error err;
+	tool_set_sparse(&a->sparse, opt);
+}
 
-	tool_set_sparse(&a->sparse, &opt);
-	if (choose_vocab(t, &opt.vocab))
-		return EXIT_FAILURE;
-	if (!opt.context)
-		opt.context = (uint32_t)(r->num_prompt + t->tokens);
+static int open_context(struct timing *t)
+{
+	struct run *r = t->r;
+	struct zw_ctx_info ci = {.size = sizeof(ci)};
+	struct zw_ctx_options opt;
+	struct zw_error err;
+	int ret;
+
+	run_timing_context(r, &t->info, t->batch, t->tokens, &opt);
 	/* Where the text goes back to its prompt, the two have the prompt's last block apart. */
-	if (t->agent && a->ctx)
+	if (t->agent && r->a.ctx)
 		opt.pool_tokens = opt.context + 64ull;
-	if (opt.batch < t->batch)
-		opt.batch = t->batch;
-	if (zw_ctx_create(r->model, &opt, &r->ctx, &err))
-		return run_fail(err.msg);
+	ret = zw_ctx_create(r->model, &opt, &r->ctx, &err);
+	if (ret)
+		return fail_room(t, ret, err.msg);
+	run_trace_device(r->trace, r->dev);
 	t->seqs = calloc(t->batch, sizeof(*t->seqs));
 	if (!t->seqs)
 		return run_fail("out of memory");
@@ -303,6 +333,7 @@ static int report_all(struct timing *t)
 	struct zw_error err;
 
 	t->report.batch = t->batch;
+	t->report.cards = t->report.groups = 1;
 	t->res.prefill = &t->prefill;
 	t->res.decode = &t->decode;
 	t->res.prompt_tokens = (uint64_t)r->num_prompt * t->batch;
@@ -334,10 +365,17 @@ int run_timing(struct run *r)
 	ret = make_prompt(r);
 	if (!ret && r->a.agent.calls)
 		ret = run_agent_open(r, &t.agent, &t.tokens);
+	/* As many as are asked for, else as are needed. */
+	if (!ret && r->a.cards > 1)
+		return run_cards(r, t.batch, t.tokens);
 	if (!ret)
 		ret = open_model(&t);
 	if (!ret)
 		ret = open_context(&t);
+	if (t.no_room) {
+		run_agent_close(t.agent);
+		return run_cards(r, t.batch, t.tokens);
+	}
 	if (!ret)
 		ret = t.agent ? run_agent(t.agent, t.seqs[0], &t.attrs, &t.info) : run_all(&t);
 	run_agent_close(t.agent);

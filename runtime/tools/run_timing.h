@@ -8,4 +8,11 @@
 /* The whole run, statistics included; returns the exit status. */
 int run_timing(struct run *r);
 
+/* What one card and several are opened with: the options but for what is one's own. tokens: generated for a sequence. */
+void run_timing_device(const struct run *r, struct zw_dev_options *opt);
+void run_timing_model(const struct run *r, uint64_t tokens, struct zw_model_options *opt);
+/* After the model is known; opens the tokenizer, where there is one, and brings drawn ids into its range. */
+void run_timing_context(struct run *r, const struct zw_model_info *info, uint32_t batch,
+			uint64_t tokens, struct zw_ctx_options *opt);
+
 #endif

@@ -24,7 +24,7 @@
 
 #define TAKE 1024u /* records at once */
 
-enum { PID_DEVICE = 1, PID_HOST = 2 };
+enum { PID_DEVICE = 1, PID_HOST = 2 }; /* the second card is PID_HOST + 1, and so on */
 
 /* Tracks: of the process, of the device, and some for each queue. */
 enum {
@@ -36,6 +36,7 @@ enum {
 	TRACK_QUEUES = TRACK_ENGINE + ZW_ENGINE_COUNT /* + QUEUE_TRACKS * queue + ... */
 };
 enum { QUEUE_JOBS, QUEUE_DONE, QUEUE_LAYERS, QUEUE_PARTS, QUEUE_SUBMITS, QUEUE_SEEN, QUEUE_TRACKS };
+#define NUM_TRACKS (TRACK_QUEUES + QUEUE_TRACKS * ZW_MAX_QUEUES) /* of the first card */
 
 /* A flow is of a job, once by each clock. */
 enum { FLOW_DEVICE = 1, FLOW_HOST = 2 };
@@ -46,8 +47,21 @@ struct uses {
 	uint64_t last_job;
 };
 
+/* From `from_ps` by the device's clock on its records are `later_ps` later by the clock of all cards. */
+struct shift {
+	uint64_t from_ps;
+	int64_t later_ps;
+};
+
 struct run_trace {
 	const char *tool, *path;
+	/* Of several cards each has one; all write to the file of the first, which is the one that callers have. */
+	struct run_trace *first, *next;
+	uint32_t card, cards, pid;
+	uint32_t *track;     /* of the others: their tracks' numbers in the file, 0: none yet */
+	uint32_t num_tracks; /* of the first: numbers given away */
+	struct shift *shift; /* in order */
+	size_t num_shifts, cap_shifts;
 	struct trace_file *f; /* NULL: a Chakra trace, which has no tracks */
 	FILE *et;
 	struct chakra *chakra;
@@ -97,6 +111,10 @@ int run_trace_open(const char *tool, const char *path, struct run_trace **out)
 	}
 	t->tool = tool;
 	t->path = path;
+	t->first = t;
+	t->cards = 1;
+	t->pid = PID_DEVICE;
+	t->num_tracks = NUM_TRACKS;
 	snprintf(name, sizeof(name), "%s (clock of the host)", tool);
 	t->base_ns = t->step_ns = now_ns();
 	if (t->f) {
@@ -157,6 +175,16 @@ static void end_driver(struct run_trace *t)
 			t->path, lost);
 }
 
+/* The number of a track in the file. */
+static uint32_t track(struct run_trace *t, uint32_t own)
+{
+	if (!t->track)
+		return own;
+	if (!t->track[own])
+		t->track[own] = t->first->num_tracks++;
+	return t->track[own];
+}
+
 void run_trace_device(struct run_trace *t, struct zw_dev *dev)
 {
 	static const char *const ports[] = {"HBM", "PCIe to device", "PCIe from device"};
@@ -173,21 +201,57 @@ void run_trace_device(struct run_trace *t, struct zw_dev *dev)
 			t->error = -ENOMEM;
 		return;
 	}
-	snprintf(name, sizeof(name), "%s (clock of the device)", t->attrs.profile_name);
-	trace_file_process(t->f, PID_DEVICE, name);
+	if (t->first->cards > 1)
+		snprintf(name, sizeof(name), "card %" PRIu32 ": %s (clock of all cards)", t->card,
+			 t->attrs.profile_name);
+	else
+		snprintf(name, sizeof(name), "%s (clock of the device)", t->attrs.profile_name);
+	trace_file_process(t->f, t->pid, name);
 	for (uint32_t e = 0; e < ZW_ENGINE_COUNT; e++) {
 		if (e == ZW_ENGINE_CP)
-			trace_file_track(t->f, PID_DEVICE, TRACK_ENGINE, "command processor", 100);
+			trace_file_track(t->f, t->pid, track(t, TRACK_ENGINE), "command processor",
+					 100);
 		else if (e <= ZW_ENGINE_DELTA)
-			trace_file_track(t->f, PID_DEVICE, TRACK_ENGINE + e, zw_engine_name(e),
-					 100 + e);
+			trace_file_track(t->f, t->pid, track(t, TRACK_ENGINE + e),
+					 zw_engine_name(e), 100 + e);
 	}
 	for (uint32_t p = 0; p < ZW_TRACE_PORTS; p++)
-		trace_file_track(t->f, PID_DEVICE, TRACK_PORT + p, ports[p], 200 + p);
-	t->power = power_begin(t->f, PID_DEVICE, TRACK_POWER, 300, t->attrs.idle_watts);
+		trace_file_track(t->f, t->pid, track(t, TRACK_PORT + p), ports[p], 200 + p);
+	t->power = power_begin(t->f, t->pid, track(t, TRACK_POWER), 300, t->attrs.idle_watts);
 	if (!t->power)
 		t->error = -ENOMEM;
 	begin_driver(t);
+}
+
+void run_trace_cards(struct run_trace *t, struct zw_dev *const *dev, uint32_t cards)
+{
+	struct run_trace *last = t;
+
+	if (!t)
+		return;
+	t->cards = cards;
+	run_trace_device(t, dev[0]);
+	for (uint32_t i = 1; i < cards; i++) {
+		struct run_trace *k = calloc(1, sizeof(*k));
+
+		if (k)
+			k->track = calloc(NUM_TRACKS, sizeof(*k->track));
+		if (!k || !k->track) {
+			free(k);
+			t->error = -ENOMEM;
+			return;
+		}
+		k->tool = t->tool;
+		k->path = t->path;
+		k->first = t;
+		k->card = i;
+		k->pid = PID_HOST + i;
+		k->f = t->f;
+		k->base_ns = t->base_ns;
+		last->next = k;
+		last = k;
+		run_trace_device(k, dev[i]);
+	}
 }
 
 /* The track of a queue; it comes to be when something is on it. */
@@ -199,13 +263,15 @@ static uint32_t queue_track(struct run_trace *t, uint32_t queue, uint32_t which)
 		[QUEUE_SUBMITS] = "submissions", [QUEUE_SEEN] = "completions",
 	};
 	bool host = which == QUEUE_SUBMITS || which == QUEUE_SEEN;
-	uint32_t track = TRACK_QUEUES + QUEUE_TRACKS * queue + which;
-	char name[48];
+	uint32_t number = track(t, TRACK_QUEUES + QUEUE_TRACKS * queue + which);
+	char name[64], card[24] = "";
 
-	snprintf(name, sizeof(name), "queue %" PRIu32 ": %s", queue, names[which]);
-	trace_file_track(t->f, host ? PID_HOST : PID_DEVICE, track, name,
+	if (host && t->first->cards > 1)
+		snprintf(card, sizeof(card), "card %" PRIu32 ", ", t->card);
+	snprintf(name, sizeof(name), "%squeue %" PRIu32 ": %s", card, queue, names[which]);
+	trace_file_track(t->f, host ? PID_HOST : t->pid, number, name,
 			 (host ? 1 : 10) + QUEUE_TRACKS * queue + which);
-	return track;
+	return number;
 }
 
 /* In the records that are kept. */
@@ -226,10 +292,10 @@ static void set_generation(struct uses *uses, struct zw_trace_record *r, bool fi
 	r->reserved = u->generation;
 }
 
-static uint64_t flow_id(uint32_t kind, const struct zw_trace_record *r)
+static uint64_t flow_id(const struct run_trace *t, uint32_t kind, const struct zw_trace_record *r)
 {
 	return (uint64_t)kind << 60 | (uint64_t)(r->queue & 0xfff) << 48 |
-	       (uint64_t)(generation(r) & 0xffff) << 32 | (r->job & 0xffffffff);
+	       (uint64_t)((generation(r) + (t->card << 8)) & 0xffff) << 32 | (r->job & 0xffffffff);
 }
 
 /* ---- tracks of the device ---- */
@@ -241,7 +307,7 @@ static void write_job(struct run_trace *t, const struct zw_trace_record *r)
 					 {"release_ps", r->release_ps, NULL},
 					 {"start_ps", r->start_ps, NULL},
 					 {"end_ps", r->end_ps, NULL}};
-	uint64_t flow = flow_id(FLOW_DEVICE, r);
+	uint64_t flow = flow_id(t, FLOW_DEVICE, r);
 
 	trace_file_slice(t->f, &(struct trace_slice){queue_track(t, r->queue, QUEUE_JOBS), "job",
 						     r->release_ps, r->end_ps, args, 5, flow, 0});
@@ -287,7 +353,7 @@ static void write_on_engine(struct run_trace *t, const struct zw_trace_record *r
 	for (int i = 0; i < ZW_TRACE_WAITS; i++)
 		if (r->wait_ps[i])
 			args[n++] = (struct trace_arg){waits[i], r->wait_ps[i], NULL};
-	trace_file_slice(t->f, &(struct trace_slice){TRACK_ENGINE + r->engine, name_of(r),
+	trace_file_slice(t->f, &(struct trace_slice){track(t, TRACK_ENGINE + r->engine), name_of(r),
 						     r->start_ps, r->end_ps, args, n, 0, 0});
 }
 
@@ -302,8 +368,9 @@ static void write_on_port(struct run_trace *t, const struct zw_trace_record *r, 
 					 {"start_ps", p->start_ps, NULL},
 					 {"end_ps", p->end_ps, NULL}};
 
-	trace_file_slice(t->f, &(struct trace_slice){TRACK_PORT + (uint32_t)port, name_of(r),
-						     p->start_ps, p->end_ps, args, 7, 0, 0});
+	trace_file_slice(t->f,
+			 &(struct trace_slice){track(t, TRACK_PORT + (uint32_t)port), name_of(r),
+					       p->start_ps, p->end_ps, args, 7, 0, 0});
 }
 
 /* ---- layers ---- */
@@ -311,9 +378,13 @@ static void write_on_port(struct run_trace *t, const struct zw_trace_record *r, 
 static const char *part_name(uint32_t part)
 {
 	static const char *const names[] = {
-		[ZW_LLM_PART_IDS] = "ids",         [ZW_LLM_PART_EMBED] = "embedding",
-		[ZW_LLM_PART_MIXER] = "attention", [ZW_LLM_PART_FEED_FORWARD] = "feed-forward",
-		[ZW_LLM_PART_OUTPUT] = "output",   [ZW_LLM_PART_DRAFT] = "draft",
+		[ZW_LLM_PART_IDS] = "ids",
+		[ZW_LLM_PART_EMBED] = "embedding",
+		[ZW_LLM_PART_MIXER] = "attention",
+		[ZW_LLM_PART_FEED_FORWARD] = "feed-forward",
+		[ZW_LLM_PART_OUTPUT] = "output",
+		[ZW_LLM_PART_DRAFT] = "draft",
+		[ZW_LLM_PART_HAND_OVER] = "hand-over",
 	};
 
 	return part < sizeof(names) / sizeof(names[0]) && names[part] ? names[part] : "packets";
@@ -455,11 +526,69 @@ static void write_host(struct run_trace *t, struct zw_trace_record *r)
 	uint32_t which = submit ? QUEUE_SUBMITS : QUEUE_SEEN;
 
 	set_generation(t->host_uses, r, submit);
-	flow = flow_id(FLOW_HOST, r);
+	flow = flow_id(t, FLOW_HOST, r);
 	trace_file_slice(t->f, &(struct trace_slice){queue_track(t, r->queue, which),
 						     submit ? "submit" : "completion", ns * 1000,
 						     ns * 1000, &arg, 1, submit ? flow : 0,
 						     submit ? 0 : flow});
+}
+
+/* The last one that begins at or before the record, or the first. */
+static const struct shift *shift_of(const struct run_trace *t, uint64_t ps)
+{
+	size_t low = 0, high = t->num_shifts;
+
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+
+		if (t->shift[middle].from_ps <= ps)
+			low = middle;
+		else
+			high = middle;
+	}
+	return &t->shift[low];
+}
+
+static void shift(const struct run_trace *t, struct zw_trace_record *r)
+{
+	const struct shift *s = shift_of(t, r->start_ps);
+	uint64_t later = (uint64_t)s->later_ps; /* modulo 2^64 */
+
+	/* What was before the step is of another time. */
+	if (r->kind == ZW_TRACE_JOB && r->release_ps < s->from_ps && r->start_ps >= s->from_ps)
+		r->release_ps = s->from_ps;
+	r->release_ps += later;
+	r->start_ps += later;
+	r->end_ps += later;
+	for (int p = 0; p < ZW_TRACE_PORTS; p++) {
+		if (!r->port[p].end_ps)
+			continue;
+		r->port[p].request_ps += later;
+		r->port[p].start_ps += later;
+		r->port[p].end_ps += later;
+	}
+}
+
+void run_trace_shift(struct run_trace *t, uint32_t card, uint64_t from_ps, uint64_t to_ps)
+{
+	struct shift *more;
+
+	while (t && t->card != card)
+		t = t->next;
+	if (!t)
+		return;
+	if (t->num_shifts == t->cap_shifts) {
+		size_t cap = t->cap_shifts ? 2 * t->cap_shifts : 64;
+
+		more = realloc(t->shift, cap * sizeof(*more));
+		if (!more) {
+			t->error = -ENOMEM;
+			return;
+		}
+		t->shift = more;
+		t->cap_shifts = cap;
+	}
+	t->shift[t->num_shifts++] = (struct shift){from_ps, (int64_t)(to_ps - from_ps)};
 }
 
 static void keep(struct run_trace *t, const struct zw_trace_record *r)
@@ -482,6 +611,8 @@ static void keep(struct run_trace *t, const struct zw_trace_record *r)
 		t->cap = cap;
 	}
 	t->rec[t->n] = *r;
+	if (t->num_shifts)
+		shift(t, &t->rec[t->n]);
 	set_generation(t->device_uses, &t->rec[t->n], r->kind == ZW_TRACE_BEGIN);
 	t->n++;
 	if (r->kind == ZW_TRACE_BEGIN)
@@ -526,7 +657,8 @@ void run_trace_step(struct run_trace *t, const char *name, const char *arg, uint
 		trace_file_slice(t->f, &(struct trace_slice){
 					       TRACK_STEPS, name, (t->step_ns - t->base_ns) * 1000,
 					       (now - t->base_ns) * 1000, &args, 1, 0, 0});
-	take(t);
+	for (struct run_trace *k = t; k; k = k->next)
+		take(k);
 	t->step_ns = now_ns();
 }
 
@@ -536,8 +668,10 @@ static int end_file(struct run_trace *t)
 	int ret;
 
 	if (t->f) {
-		flush(t);
-		power_end(t->power);
+		for (struct run_trace *k = t; k; k = k->next) {
+			flush(k);
+			power_end(k->power);
+		}
 		end_driver(t);
 		return trace_file_close(t->f);
 	}
@@ -548,6 +682,14 @@ static int end_file(struct run_trace *t)
 	return ret;
 }
 
+static void free_one(struct run_trace *t)
+{
+	free(t->rec);
+	free(t->track);
+	free(t->shift);
+	free(t);
+}
+
 int run_trace_close(struct run_trace *t, int status)
 {
 	bool failed = status && status != EXIT_INTERRUPTED;
@@ -555,8 +697,17 @@ int run_trace_close(struct run_trace *t, int status)
 
 	if (!t)
 		return status;
-	take(t);
+	for (struct run_trace *k = t; k; k = k->next)
+		take(k);
 	ret = end_file(t);
+	while (t->next) {
+		struct run_trace *k = t->next;
+
+		t->next = k->next;
+		t->error = t->error ? t->error : k->error;
+		t->lost += k->lost;
+		free_one(k);
+	}
 	ret = t->error ? t->error : ret;
 	if (ret == -ENODATA && !failed)
 		fprintf(stderr, "%s: %s: no step ran\n", t->tool, t->path);
@@ -567,7 +718,6 @@ int run_trace_close(struct run_trace *t, int status)
 			t->lost);
 	if (!failed && (ret || t->lost))
 		status = EXIT_FAILURE;
-	free(t->rec);
-	free(t);
+	free_one(t);
 	return status;
 }

@@ -11,6 +11,13 @@ struct run_trace;
 int run_trace_open(const char *tool, const char *path, struct run_trace **out);
 /* The device whose records are taken; it was opened with ZW_DEV_TRACE. */
 void run_trace_device(struct run_trace *t, struct zw_dev *dev);
+/*
+ * Several of them, in place of run_trace_device(), each with tracks of its own; not in a Chakra trace. Their clocks are
+ * put together by run_trace_shift(): what begins at from_ps by the card's began at to_ps by that of all, and so on up to
+ * the next one. To be told before the next run_trace_step(), in order.
+ */
+void run_trace_cards(struct run_trace *t, struct zw_dev *const *dev, uint32_t cards);
+void run_trace_shift(struct run_trace *t, uint32_t card, uint64_t from_ps, uint64_t to_ps);
 /* What the process did since the last call, or is not to be shown (name NULL). Takes records. NULL is no trace. */
 void run_trace_step(struct run_trace *t, const char *name, const char *arg, uint64_t value);
 /*

@@ -54,7 +54,7 @@ struct trace_file {
 	FILE *f;
 	int error;                         /* -errno, 0: none so far */
 	uint32_t pid_of[TRACE_MAX_TRACKS]; /* by track; 0: there is no such track */
-	const char *counter, *unit;        /* of the counter; NULL: there is none */
+	const char *counter, *unit;        /* of the counters; NULL: there is none */
 	void *priv;                        /* the form's own; free() ends it */
 };
 
@@ -66,8 +66,8 @@ void trace_file_track(struct trace_file *t, uint32_t pid, uint32_t track, const 
 		      uint32_t rank);
 void trace_file_slice(struct trace_file *t, const struct trace_slice *s);
 /*
- * A track with a value in place of slices, of which a file has one; name and unit stay the caller's and last as long as
- * the file. A value holds from `ps` until the next one; times do not fall.
+ * A track with a value in place of slices, of which a process has one, with the same name and unit in all; these stay the
+ * caller's and last as long as the file. A value holds from `ps` until the next one; times do not fall.
  */
 void trace_file_counter(struct trace_file *t, uint32_t pid, uint32_t track, const char *name,
 			const char *unit, uint32_t rank);
