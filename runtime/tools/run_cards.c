@@ -175,46 +175,22 @@ static int prefill(struct pipeline *p)
 	return 0;
 }
 
-/* Sequence g, of those of `groups` groups that differ by one at most, begins with this one. */
-static uint32_t group_begin(const struct pipeline *p, uint32_t g)
-{
-	return (uint32_t)((uint64_t)p->batch * g / p->groups);
-}
-
-/* A token of every sequence, the groups one after the other. */
-static int decode_round(struct pipeline *p, struct zw_batch_token *tokens)
-{
-	struct zw_error err;
-
-	for (uint32_t g = 0; g < p->groups; g++) {
-		uint32_t first = group_begin(p, g), n = group_begin(p, g + 1) - first;
-
-		for (uint32_t i = 0; i < n; i++)
-			tokens[i] =
-				(struct zw_batch_token){.seq = first + i, .want = ZW_WANT_ARGMAX};
-		if (tool_cards_step(&p->c, tokens, n, &p->ready[g], &err))
-			return run_fail(err.msg);
-	}
-	return 0;
-}
-
 static int decode(struct pipeline *p)
 {
-	struct zw_batch_token *tokens = calloc(p->batch, sizeof(*tokens));
-	int ret = tokens ? 0 : run_fail("out of memory");
 	uint64_t end = p->prefill.sim_ps;
+	struct zw_error err;
+	int ret = 0;
 
 	for (uint64_t i = 1; i < p->tokens && !ret && !tool_interrupts; i++) {
-		ret = decode_round(p, tokens);
+		if (tool_cards_round(&p->c, p->groups, ZW_WANT_ARGMAX, p->ready, &err))
+			ret = run_fail(err.msg);
 		run_trace_step(p->r->trace, "step", "number", i);
 	}
-	free(tokens);
 	for (uint32_t g = 0; g < p->groups; g++)
 		end = p->ready[g] > end ? p->ready[g] : end;
 	tool_cards_stats(&p->c, &p->decode);
 	run_stats_subtract(&p->decode, &p->prefill);
 	p->decode.sim_ps = end - p->prefill.sim_ps;
-	/* A round is as many steps as groups. */
 	for (uint32_t i = 0; i < p->c.num; i++) {
 		p->card[i].decode = p->c.card[i].stats;
 		run_stats_subtract(&p->card[i].decode, &p->card[i].prefill);

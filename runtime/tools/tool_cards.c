@@ -59,7 +59,8 @@ int tool_cards_open(struct tool_cards *c, struct zw_error *err)
 
 	if (ret)
 		return ret;
-	o.num_layers = 1;
+	/* A share of the width is a share of all layers. */
+	o.num_layers = o.cards > 1 ? 0 : 1;
 	ret = zw_model_open(d, c->path, &o, &m, err);
 	c->info.size = sizeof(c->info);
 	if (!ret)
@@ -245,6 +246,39 @@ int tool_cards_text(struct tool_cards *c, uint32_t seq, const uint32_t *ids, siz
 			ret = fail(err, -ECANCELED, "cancelled");
 	}
 	free(t);
+	return ret;
+}
+
+int tool_cards_round(struct tool_cards *c, uint32_t groups, uint32_t want, uint64_t *ready,
+		     struct zw_error *err)
+{
+	uint32_t num = c->ctx.max_seqs;
+	struct zw_batch_token *t = calloc(num, sizeof(*t));
+	int ret = t ? 0 : fail(err, -ENOMEM, "out of memory");
+
+	for (uint32_t g = 0; g < groups && !ret; g++) {
+		uint32_t first = tool_cards_group(num, groups, g);
+		uint32_t n = tool_cards_group(num, groups, g + 1) - first;
+
+		for (uint32_t i = 0; i < n; i++)
+			t[i] = (struct zw_batch_token){.seq = first + i, .want = want};
+		ret = tool_cards_step(c, t, n, &ready[g], err);
+	}
+	free(t);
+	return ret;
+}
+
+int tool_cards_fork(struct tool_cards *c, uint32_t from, uint32_t n, uint32_t to)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; i < c->num && !ret; i++) {
+		struct tool_card *k = &c->card[i];
+
+		ret = zw_seq_remove(k->ctx, k->seqs[to]);
+		if (!ret)
+			ret = zw_seq_fork(k->ctx, k->seqs[from], n, &k->seqs[to]);
+	}
 	return ret;
 }
 

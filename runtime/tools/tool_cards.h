@@ -64,6 +64,19 @@ int tool_cards_step(struct tool_cards *c, const struct zw_batch_token *tokens, u
 /* A text, in the pieces that zw_ctx_eval() makes; the last token has the wants. Called back after each piece, as there. */
 int tool_cards_text(struct tool_cards *c, uint32_t seq, const uint32_t *ids, size_t n,
 		    const struct zw_eval_options *opt, uint64_t *ps, struct zw_error *err);
+/* Sequence `to` begins anew as the first n tokens of another one. 0 or -errno. */
+int tool_cards_fork(struct tool_cards *c, uint32_t from, uint32_t n, uint32_t to);
+/* Of `groups` groups of num sequences, that differ by one at most, the first one of group g. */
+static inline uint32_t tool_cards_group(uint32_t num, uint32_t groups, uint32_t g)
+{
+	return (uint32_t)((uint64_t)num * g / groups);
+}
+/*
+ * A token of every sequence, group by group, want as of zw_batch_token. ready[groups]: when the groups have their last
+ * tokens, by the clock of all; receives when they have these.
+ */
+int tool_cards_round(struct tool_cards *c, uint32_t groups, uint32_t want, uint64_t *ready,
+		     struct zw_error *err);
 /* Of all cards: sums, sim_ps among them; tokens and steps of one. */
 void tool_cards_stats(const struct tool_cards *c, struct zw_ctx_stats *s);
 /* When nothing runs any more; as tool_routing_result(). */

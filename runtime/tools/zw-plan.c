@@ -12,6 +12,7 @@
 
 #include "json_text.h"
 #include "kv_type.h"
+#include "tool_cards.h"
 #include "tool_cost.h"
 #include "tool_number.h"
 #include "tool_output.h"
@@ -39,8 +40,17 @@ static const char usage_text[] =
 	"  -c, --context C       tokens of each, all there (default 4096)\n"
 	"      --kv T            KV cache in bf16 (default), int8 or fp8\n"
 	"      --weights F       matrices in bf16, fp8, int8, int4, q8_0, q6_k or q4_k\n"
-	"      --cards N         cut between N cards (default 1); what goes over their links is "
+	"      --cards N         cut between N cards (default 1)\n"
+	"      --cut layers      consecutive layers on each, one behind the other, as zw-run "
+	"--timing "
+	"(default)\n"
+	"      --cut width       heads, columns and words: one card's share; what goes over links "
+	"is "
 	"not in it\n"
+	"      --micro-batches M groups of sequences that are on their way through the cards at "
+	"once "
+	"(default:\n"
+	"                        as many as cards, up to B)\n"
 	"      --routing KIND    experts: uniform (default) or zipf:S\n"
 	"      --price X         price of a card, --power-price Y of a kWh, --years N (default 4): "
 	"cost of\n"
@@ -52,15 +62,16 @@ static const char usage_text[] =
 
 struct plan {
 	const char *model, *shape, *profile, *weights;
-	uint32_t batch, context, kv_dtype, cards;
+	uint32_t batch, context, kv_dtype, cards, groups;
+	bool by_width; /* what is asked is one card's share */
 	struct tool_cost cost;
 	bool json;
 	struct tool_routing routing;
 
 	struct zw_dev_attrs attrs;
 	struct zw_model_info info;
-	uint64_t kv, state, rest, need; /* bytes of a card */
-	struct zw_ctx_stats step;       /* of one */
+	uint64_t kv, state, rest, need; /* bytes of the card that needs most */
+	struct zw_ctx_stats step;       /* a token of every sequence */
 };
 
 static int plan_fail(const char *msg)
@@ -71,59 +82,47 @@ static int plan_fail(const char *msg)
 
 /* ---- asking the device ---- */
 
-static int decode(struct plan *p, struct zw_ctx *ctx, const uint32_t *seqs, struct zw_error *err)
+/* All of them, so many tokens each; the last round counts. */
+static int decode(struct plan *p, struct tool_cards *c, struct zw_error *err)
 {
-	struct zw_batch_token *tokens = calloc(p->batch, sizeof(*tokens));
-	struct zw_batch b = {.size = sizeof(b),
-			     .count = p->batch,
-			     .token_size = sizeof(*tokens),
-			     .tokens = tokens};
-	struct zw_ctx_stats before = {.size = sizeof(before)};
-	uint64_t step;
-	int ret = 0;
+	uint64_t *ready = calloc(p->groups, sizeof(*ready)), end = 0, last = 0;
+	struct zw_ctx_stats before = {0};
+	int ret = ready ? 0 : -1;
 
-	if (!tokens) {
-		snprintf(err->msg, sizeof(err->msg), "out of memory");
-		return -1;
-	}
+	for (uint32_t i = 0; i < c->num; i++)
+		end = c->card[i].free_ps > end ? c->card[i].free_ps : end;
+	for (uint32_t g = 0; ready && g < p->groups; g++)
+		ready[g] = end;
 	for (uint32_t i = 0; i < STEPS && !ret; i++) {
-		zw_ctx_get_stats(ctx, &before);
-		for (uint32_t s = 0; s < p->batch; s++)
-			tokens[s] = (struct zw_batch_token){
-				.pos = (uint32_t)zw_seq_length(ctx, seqs[s]),
-				.seq = seqs[s],
-				.want = ZW_WANT_ARGMAX,
-			};
-		ret = zw_ctx_submit(ctx, &b, &step, err);
-		if (!ret)
-			ret = zw_ctx_wait(ctx, step, ZW_FOREVER, err);
+		last = end;
+		tool_cards_stats(c, &before);
+		ret = tool_cards_round(c, p->groups, ZW_WANT_ARGMAX, ready, err);
+		for (uint32_t g = 0; g < p->groups; g++)
+			end = ready[g] > end ? ready[g] : end;
 	}
-	free(tokens);
-	p->step.size = sizeof(p->step);
-	zw_ctx_get_stats(ctx, &p->step);
-	p->step.sim_ps -= before.sim_ps;
+	free(ready);
+	tool_cards_stats(c, &p->step);
+	p->step.sim_ps = end - last;
 	p->step.energy_pj -= before.energy_pj;
-	p->step.hbm_read -= before.hbm_read;
-	p->step.hbm_written -= before.hbm_written;
-	p->step.packets -= before.packets;
 	return ret;
 }
 
 /* One text of the length, from which the others begin: they share what lies in memory, not what is read of it. */
-static int fill(struct plan *p, struct zw_ctx *ctx, uint32_t *seqs, struct zw_error *err)
+static int fill(const struct plan *p, struct tool_cards *c, struct zw_error *err)
 {
-	uint32_t tokens = p->context - STEPS;
-	uint32_t *ids;
+	const struct zw_eval_options opt = {.size = sizeof(opt)};
+	uint32_t tokens = p->context - STEPS, *ids;
+	uint64_t ps = 0;
 	int ret;
 
 	/* whole blocks: nothing has to be copied */
 	tokens -= tokens % 32;
 	ids = calloc(tokens ? tokens : 1, sizeof(*ids));
-	ret = ids ? zw_seq_create(ctx, &seqs[0]) : -1;
+	ret = ids ? 0 : -1;
 	if (!ret && tokens)
-		ret = zw_ctx_eval(ctx, seqs[0], ids, tokens, NULL, NULL, err);
+		ret = tool_cards_text(c, 0, ids, tokens, &opt, &ps, err);
 	for (uint32_t i = 1; i < p->batch && !ret; i++) {
-		ret = zw_seq_fork(ctx, seqs[0], tokens, &seqs[i]);
+		ret = tool_cards_fork(c, 0, tokens, i);
 		if (ret)
 			snprintf(err->msg, sizeof(err->msg), "a sequence: %s", strerror(-ret));
 	}
@@ -131,63 +130,85 @@ static int fill(struct plan *p, struct zw_ctx *ctx, uint32_t *seqs, struct zw_er
 	return ret;
 }
 
-static int run_context(struct plan *p, struct zw_model *model, struct zw_error *err)
+/* Of the card that needs most. */
+static void measure(struct plan *p, const struct tool_cards *c)
 {
-	struct zw_ctx_options opt = {.size = sizeof(opt),
-				     .context = p->context,
-				     .max_seqs = p->batch,
-				     .batch = CHUNK,
-				     .kv_dtype = p->kv_dtype};
-	struct zw_ctx_info ci = {.size = sizeof(ci)};
-	uint32_t *seqs = calloc(p->batch, sizeof(*seqs));
-	struct zw_ctx *ctx = NULL;
-	int ret = seqs ? zw_ctx_create(model, &opt, &ctx, err) : -1;
+	p->need = 0;
+	for (uint32_t i = 0; i < c->num; i++) {
+		const struct tool_card *k = &c->card[i];
+		uint64_t need = k->info.weight_bytes + k->room.hbm_bytes;
 
-	if (!ret) {
-		zw_ctx_get_info(ctx, &ci);
-		p->kv = ci.kv_bytes;
-		p->state = p->info.state_bytes * p->batch;
-		p->rest = ci.hbm_bytes - p->kv - p->state;
-		p->need = p->info.weight_bytes + ci.hbm_bytes;
-		ret = fill(p, ctx, seqs, err);
+		if (need <= p->need)
+			continue;
+		p->need = need;
+		p->info = k->info;
+		p->kv = k->room.kv_bytes;
+		p->state = k->info.state_bytes * p->batch;
+		p->rest = k->room.hbm_bytes - p->kv - p->state;
 	}
-	if (!ret)
-		ret = decode(p, ctx, seqs, err);
-	zw_ctx_destroy(ctx);
-	free(seqs);
-	return ret;
+}
+
+/* hbm_bytes 0: what the chip has. */
+static void describe(const struct plan *p, const char *lines, uint64_t hbm_bytes,
+		     struct tool_cards *c)
+{
+	*c = (struct tool_cards){
+		.device = "sim",
+		.path = p->model,
+		.dev = {.size = sizeof(c->dev),
+			.flags = ZW_DEV_TIMING_ONLY,
+			.profile = p->profile,
+			.hbm_bytes = hbm_bytes,
+			.profile_lines = lines},
+		.model = {.size = sizeof(c->model),
+			  .shape = p->shape,
+			  .weights = p->weights,
+			  .positions = p->context,
+			  .cards = p->by_width && p->cards > 1 ? p->cards : 0},
+		.route = &p->routing,
+		.seed = 1,
+		.ctx = {.size = sizeof(c->ctx),
+			.context = p->context,
+			.max_seqs = p->batch,
+			.batch = CHUNK,
+			.kv_dtype = p->kv_dtype},
+	};
 }
 
 /* A step on the profile with these lines changed. */
 static int ask(struct plan *p, const char *lines, struct zw_error *err)
 {
-	struct zw_dev_options dopt = {.size = sizeof(dopt),
-				      .flags = ZW_DEV_TIMING_ONLY,
-				      .profile = p->profile,
-				      .hbm_bytes = ROOM,
-				      .profile_lines = lines};
-	struct zw_model_options mopt = {.size = sizeof(mopt),
-					.shape = p->shape,
-					.weights = p->weights,
-					.positions = p->context,
-					.cards = p->cards > 1 ? p->cards : 0};
-	struct zw_model *model = NULL;
-	struct zw_dev *dev = NULL;
-	int ret = tool_routing_open(&p->routing, 1, &dopt, err);
+	struct tool_cards c;
+	int ret;
 
+	describe(p, lines, ROOM, &c);
+	ret = tool_cards_open(&c, err);
 	if (!ret)
-		ret = zw_dev_open("sim", &dopt, &dev, err);
-	if (!ret)
-		ret = zw_model_open(dev, p->model, &mopt, &model, err);
+		ret = tool_cards_place(&c, p->by_width ? 1 : p->cards, err);
 	if (!ret) {
-		p->info.size = sizeof(p->info);
-		zw_model_get_info(model, &p->info);
-		ret = run_context(p, model, err);
+		measure(p, &c);
+		ret = fill(p, &c, err);
 	}
-	zw_model_close(model);
-	if (dev)
-		zw_dev_close(dev);
+	if (!ret)
+		ret = decode(p, &c, err);
+	if (!ret)
+		ret = tool_cards_result(&c, err);
+	tool_cards_close(&c);
 	return ret;
+}
+
+/* On how many cards that share the layers has it room? 0: on none. */
+static uint32_t find_cards(const struct plan *p)
+{
+	struct zw_error err;
+	struct tool_cards c;
+	uint32_t cards = 0;
+
+	describe(p, NULL, 0, &c);
+	if (!tool_cards_open(&c, &err) && !tool_cards_find(&c, p->cards + 1, &err))
+		cards = c.num;
+	tool_cards_close(&c);
+	return cards;
 }
 
 /* What the chip has by itself. */
@@ -234,8 +255,9 @@ static double seconds(const struct plan *p)
 /* Of a token, all cards together. */
 static double joules(const struct plan *p)
 {
-	return ((double)p->step.energy_pj * 1e-12 + seconds(p) * p->attrs.idle_watts) * p->cards /
-	       p->batch;
+	double idle = seconds(p) * p->attrs.idle_watts * p->cards;
+
+	return ((double)p->step.energy_pj * 1e-12 * (p->by_width ? p->cards : 1) + idle) / p->batch;
 }
 
 static double cost(const struct plan *p)
@@ -247,19 +269,28 @@ static double cost(const struct plan *p)
 
 static void print_text(const struct plan *p, const double *gain, int binds, bool fits)
 {
+	uint32_t needed = fits ? 0 : find_cards(p);
+
 	printf("%s on %u x %s: %s, %.1f of %.1f GiB%s\n", p->shape ? p->shape : p->model, p->cards,
 	       p->attrs.profile_name, fits ? "fits" : "does not fit", (double)p->need / GIB,
-	       (double)p->attrs.hbm_size / GIB, p->cards > 1 ? " of each" : "");
+	       (double)p->attrs.hbm_size / GIB,
+	       p->cards == 1 ? ""
+	       : p->by_width ? " of each"
+			     : " of the fullest");
+	if (p->cards > 1 && p->by_width)
+		printf("  cut by width: what goes over links is not in it\n");
+	else if (p->cards > 1)
+		printf("  cut by layers, %u group%s of sequences on their way at once\n", p->groups,
+		       p->groups > 1 ? "s" : "");
 	printf("  weights %.2f GiB, KV cache %.2f GiB (%u x %u tokens), state %.2f GiB, "
 	       "activations and "
 	       "tables %.2f GiB\n",
 	       (double)p->info.weight_bytes / GIB, (double)p->kv / GIB, p->batch, p->context,
 	       (double)p->state / GIB, (double)p->rest / GIB);
-	if (!fits)
-		printf("  %llu cards would have room for it: --cards, or fewer tokens, --weights, "
-		       "--kv\n",
-		       (unsigned long long)((p->need * p->cards + p->attrs.hbm_size - 1) /
-					    p->attrs.hbm_size));
+	if (needed)
+		printf("  %u cards have room for it, cut by layers: --cards %u, or fewer tokens, "
+		       "--weights, --kv\n",
+		       needed, needed);
 	printf("  decode: %.1f tokens/s, %.3f ms a step, %.4g J/token\n", p->batch / seconds(p),
 	       seconds(p) * 1e3, joules(p));
 	printf("  bound by %s:", resources[binds].name);
@@ -269,8 +300,6 @@ static void print_text(const struct plan *p, const double *gain, int binds, bool
 	if (p->cost.price > 0 || p->cost.power_price > 0)
 		printf("  a million tokens cost %.4g: %.4g a card over %g years, %.4g a kWh\n",
 		       cost(p), p->cost.price, p->cost.years, p->cost.power_price);
-	if (p->cards > 1)
-		printf("  what goes over links is not in it\n");
 }
 
 static void print_json(const struct plan *p, const double *gain, int binds, bool fits)
@@ -281,6 +310,8 @@ static void print_json(const struct plan *p, const double *gain, int binds, bool
 	json_add_text(o, "model", p->shape ? p->shape : p->model);
 	cJSON_AddStringToObject(o, "profile", p->attrs.profile_name);
 	cJSON_AddNumberToObject(o, "cards", p->cards);
+	cJSON_AddStringToObject(o, "cut", p->by_width ? "width" : "layers");
+	cJSON_AddNumberToObject(o, "micro_batches", p->groups);
 	cJSON_AddNumberToObject(o, "batch", p->batch);
 	cJSON_AddNumberToObject(o, "context", p->context);
 	cJSON_AddBoolToObject(o, "fits", fits);
@@ -326,8 +357,6 @@ static int plan(struct plan *p)
 		if (gain[i] > gain[binds])
 			binds = i;
 	}
-	if (tool_routing_result(&p->routing, &err))
-		return plan_fail(err.msg);
 	fits = base.need <= base.attrs.hbm_size;
 	if (p->json)
 		print_json(&base, gain, binds, fits);
@@ -344,6 +373,8 @@ enum {
 	OPT_KV,
 	OPT_WEIGHTS,
 	OPT_CARDS,
+	OPT_CUT,
+	OPT_MICRO_BATCHES,
 	OPT_ROUTING,
 	OPT_PRICE,
 	OPT_POWER,
@@ -360,6 +391,8 @@ static const struct option options[] = {
 	{"kv", required_argument, NULL, OPT_KV},
 	{"weights", required_argument, NULL, OPT_WEIGHTS},
 	{"cards", required_argument, NULL, OPT_CARDS},
+	{"cut", required_argument, NULL, OPT_CUT},
+	{"micro-batches", required_argument, NULL, OPT_MICRO_BATCHES},
 	{"routing", required_argument, NULL, OPT_ROUTING},
 	{"price", required_argument, NULL, OPT_PRICE},
 	{"power-price", required_argument, NULL, OPT_POWER},
@@ -388,6 +421,11 @@ static bool set_option(struct plan *p, int opt, const char *v)
 		return tool_parse_u32(v, STEPS + 1, 1u << 26, &p->context);
 	case OPT_CARDS:
 		return tool_parse_u32(v, 1, 4096, &p->cards);
+	case OPT_CUT:
+		p->by_width = !strcmp(v, "width");
+		return p->by_width || !strcmp(v, "layers");
+	case OPT_MICRO_BATCHES:
+		return tool_parse_u32(v, 1, CHUNK, &p->groups);
 	case OPT_KV:
 		p->kv_dtype = kv_type_find(v);
 		return p->kv_dtype;
@@ -408,7 +446,7 @@ static bool set_option(struct plan *p, int opt, const char *v)
 int main(int argc, char **argv)
 {
 	struct plan p = {.batch = 1, .context = 4096, .cards = 1, .cost.years = TOOL_COST_YEARS};
-	int opt, ret;
+	int opt;
 
 	signal(SIGPIPE, SIG_IGN);
 	while ((opt = getopt_long(argc, argv, "b:c:h", options, NULL)) != -1) {
@@ -432,8 +470,14 @@ int main(int argc, char **argv)
 				"--help)\n");
 		return EXIT_USAGE;
 	}
+	if (p.groups && (p.by_width || p.groups > p.batch)) {
+		fprintf(stderr,
+			"zw-plan: --micro-batches are of --cut layers, and at most as many as "
+			"sequences (--batch)\n");
+		return EXIT_USAGE;
+	}
+	if (!p.groups)
+		p.groups = p.by_width ? 1 : p.cards < p.batch ? p.cards : p.batch;
 	p.model = p.shape ? NULL : argv[optind];
-	ret = plan(&p);
-	tool_routing_close(&p.routing);
-	return ret;
+	return plan(&p);
 }

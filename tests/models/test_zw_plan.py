@@ -43,6 +43,24 @@ def as_run():
         ok(0.98 < ratio < 1.02 and 0.98 < energy < 1.02, f"{shape}: as zw-run", (ratio, energy))
 
 
+def layers():
+    """Layers on several cards: the step behind the first ones is what zw-run takes for one, and the fullest card is zw-run's."""
+    for shape, cards, groups, batch in (("qwen3-0.6b", 4, 4, 6), ("qwen3-0.6b", 3, 1, 5), ("qwen3-30b-a3b", 2, 3, 3)):
+        common = ["--shape", shape, "--cards", str(cards), "--micro-batches", str(groups)]
+        with tempfile.NamedTemporaryFile() as f:
+            subprocess.run([ZW_RUN, "--timing", *common, "--prompt-tokens", "960", "-n", "61", "--ctx", "1024", "--batch",
+                            str(batch), "--quiet", "--stats-json", f.name], check=True, timeout=300)
+            s = json.load(f)
+        p, _ = plan(*common, "-b", str(batch), "-c", "1024")
+        ratio = p["step_s"] / (s["decode"]["sim_s"] * batch / s["decode"]["tokens"])
+        energy = p["joules_per_token"] / (s["decode"]["energy_j"] / s["decode"]["tokens"])
+        # the last of 60 rounds has left the first card long before it ends
+        name = f"{shape} on {cards} cards, {groups} groups"
+        ok(1 - 0.9 / 60 - 0.005 < ratio < 1.01 and 0.98 < energy < 1.01, f"{name}: as zw-run", (ratio, energy))
+        ok(p["bytes"]["weights"] in [c["weight_bytes"] for c in s["cards"]] and p["micro_batches"] == s["timing"]["micro_batches"],
+           f"{name}: what is on a card", (p, s["cards"]))
+
+
 def memory():
     p, status = plan("--shape", "qwen3-30b-a3b", "--profile", "m890", "-b", "2", "-c", "8192")
     b = p["bytes"]
@@ -55,8 +73,13 @@ def memory():
        and q["tokens_per_s"] > p["tokens_per_s"], "smaller formats", q)
     p, status = plan("--shape", "qwen3-235b-a22b", "-c", "1024")
     ok(status == 3 and not p["fits"] and p["tokens_per_s"] > 0, "what does not fit", p)
-    q, status = plan("--shape", "qwen3-235b-a22b", "-c", "1024", "--cards", "8")
-    ok(status == 0 and q["fits"] and q["bytes"]["weights"] < p["bytes"]["weights"] / 7.8, "eight cards", q)
+    q, status = plan("--shape", "qwen3-235b-a22b", "-c", "1024", "--cards", "8", "--cut", "width")
+    ok(status == 0 and q["fits"] and q["cut"] == "width" and q["bytes"]["weights"] < p["bytes"]["weights"] / 7.8, "eight cards", q)
+    text = run("--shape", "qwen3-235b-a22b", "-c", "1024").stdout
+    ok(b"5 cards have room for it" in text, "how many have room", text)
+    for cards, fits in ((4, False), (5, True)):
+        q, status = plan("--shape", "qwen3-235b-a22b", "-c", "1024", "--cards", str(cards))
+        ok(q["fits"] == fits and status == (0 if fits else 3) and q["cut"] == "layers", f"{cards} cards, cut by layers", q)
 
 
 def binds():
@@ -76,7 +99,12 @@ def refused():
                                (["--shape", "qwen3-8b", "--kv", "f32"], "bad value", 2),
                                (["--shape", "qwen3-8b", "--price", "nan"], "bad value", 2),
                                (["--shape", "qwen9"], "qwen9", 1),
-                               (["--shape", "qwen3-8b", "--cards", "7"], "divides it", 1),
+                               (["--shape", "qwen3-8b", "--cards", "7", "--cut", "width"], "divides it", 1),
+                               (["--shape", "qwen3-8b", "--cards", "37"], "the model has 36 layers", 1),
+                               (["--shape", "qwen3-8b", "--cards", "4", "--cut", "x"], "bad value", 2),
+                               (["--shape", "qwen3-8b", "--cards", "2", "--micro-batches", "2"], "--micro-batches", 2),
+                               (["--shape", "qwen3-8b", "--cards", "2", "-b", "2", "--cut", "width", "--micro-batches", "2"],
+                                "--micro-batches", 2),
                                (["--shape", "qwen3-8b", "--weights", "q2"], "q4_k", 1),
                                (["--shape", "qwen3-8b", "--profile", "b200"], "b200", 1)]:
         p = run(*args)
@@ -89,7 +117,7 @@ def main():
     if b"no firmware image" in run("--shape", "qwen3-0.6b").stderr:
         print("1..0 # SKIP no firmware image")
         return 0
-    for part in (as_run, memory, binds, refused):
+    for part in (as_run, layers, memory, binds, refused):
         part()
     return done()
 
