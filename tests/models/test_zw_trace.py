@@ -32,11 +32,15 @@ def run(tmp, path, *args):
 
 class Trace:
     """tracks {id: (process, name)}; slices {track: [(name, start, end, args)]}; flows {id: [ends, begins]};
-    power [(ns, nW)], its unit"""
+    power [(ns, nW)] of the first device, its unit; powers {process: the same} of all"""
 
     def __init__(self):
         self.tracks, self.slices, self.starts, self.ends = {}, {}, {}, {}
-        self.power, self.unit = [], None
+        self.power, self.unit, self.powers = [], None, {}
+
+    def add_power(self, process, ns, nano):
+        self.powers.setdefault(process, []).append((ns, nano))
+        self.power = next(iter(self.powers.values()))
 
     def of(self, process, name):
         ids = [i for i, t in self.tracks.items() if t[1] == name and process in t[0]]
@@ -49,7 +53,7 @@ class Trace:
 
 
 def read_proto(path):
-    t, names, processes, open_slices, counter = Trace(), {2: {}, 3: {}}, {}, {}, None
+    t, names, processes, open_slices, counters = Trace(), {2: {}, 3: {}}, {}, {}, {}
     with open(path, "rb") as f:
         packets = fields(f.read())
     assert list(packets) == [1]
@@ -64,8 +68,9 @@ def read_proto(path):
             if 3 in d:
                 processes[d[1][0]] = fields(d[3][0])[6][0].decode()
             elif 8 in d:
-                assert counter is None and d[2] == [b"power"] and "device" in processes[d[5][0]]
-                counter, t.unit = d[1][0], fields(d[8][0])[6][0].decode()
+                process = processes[d[5][0]]
+                assert process not in counters.values() and d[2] == [b"power"] and ("device" in process or "card" in process)
+                counters[d[1][0]], t.unit = process, fields(d[8][0])[6][0].decode()
             else:
                 t.tracks[d[1][0]] = processes[d[5][0]], d[2][0].decode()
         if 11 not in p:
@@ -73,9 +78,8 @@ def read_proto(path):
         e, ns = fields(p[11][0]), p[8][0]
         kind, track = e[9][0], e[11][0]
         if kind == 4:
-            assert track == counter
             watts = struct.unpack("<d", e[44][0].to_bytes(8, "little"))[0]
-            t.power.append((ns, round(watts * 1e9)))
+            t.add_power(counters[track], ns, round(watts * 1e9))
             continue
         if kind == 2:
             t.slices.setdefault(track, []).append((*open_slices.pop(track)[:2], ns, open_slices_args.pop(track)))
@@ -119,9 +123,10 @@ def read_json(path):
             elif e["name"] == "thread_name":
                 t.tracks[e["tid"]] = processes[e["pid"]], e["args"]["name"]
         elif e["ph"] == "C":
-            assert e["name"] == "power" and "device" in processes[e["pid"]]
+            process = processes[e["pid"]]
+            assert e["name"] == "power" and ("device" in process or "card" in process)
             (t.unit, value), = e["args"].items()
-            t.power.append((e["ts"] // 1000, value))
+            t.add_power(process, e["ts"] // 1000, value)
         elif e["ph"] == "X":
             t.slices.setdefault(e["tid"], []).append((e["name"], e["ts"] // 1000, (e["ts"] + e["dur"]) // 1000,
                                                       e["args"]))
@@ -234,6 +239,30 @@ def timing():
            "--timing: packets that nobody computed")
 
 
+def cards():
+    """Of several cards each has a process with the tracks of a device; both forms, and its power is its energy."""
+    with tempfile.TemporaryDirectory() as tmp:
+        traces = []
+        for form, read in (("trace", read_proto), ("json", read_json)):
+            path = os.path.join(tmp, "t." + form)
+            p = subprocess.run([ZW_RUN, "--timing", "--model", TINY, "--prompt-tokens", "50", "-n", "4", "--batch", "2", "--cards", "3",
+                                "-q", "--trace", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
+            ok(p.returncode == 0, f"cards, {form}: written", p.stderr.decode())
+            t = read(path)
+            traces.append(t)
+            ok(t.flows_paired() and len(t.powers) == 3, f"cards, {form}: flows and powers")
+            for k, (process, power) in enumerate(sorted(t.powers.items())):
+                packets = [s for e in ENGINES for s in t.of(f"card {k}: ", e) if "packet" in s[3]]
+                layers = {s[3]["layer"] for s in packets if "layer" in s[3]}
+                pj = sum(s[3]["energy_pj"] for s in packets)
+                want = pj + power[0][1] // 10**9 * 1000 * power[-1][0]
+                ok(process.startswith(f"card {k}: ") and layers == {k} and pj and abs(integral(power) / 1e6 - want) < 1e-6 * pj,
+                   f"cards, {form}: card {k} has its layer and its energy", (process, layers, integral(power) / 1e6, want))
+        a, b = ([{i: n for i, n in t.tracks.items()}, {i: s for i, s in t.slices.items() if "card" in t.tracks[i][0]}, t.powers]
+                for t in traces)
+        ok(a == b and len(a[1]) > 30, "cards: both forms say the same")
+
+
 def errors():
     with tempfile.TemporaryDirectory() as tmp:
         for path, why in (("/dev/full", "No space left"), (tmp, "Is a directory"),
@@ -246,5 +275,6 @@ def errors():
 
 forms()
 timing()
+cards()
 errors()
 sys.exit(done())
