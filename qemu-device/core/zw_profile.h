@@ -56,10 +56,11 @@ struct zw_profile {
 	uint32_t bf16_flop_fj, f32_flop_fj, i8_op_fj, f8_flop_fj; /* femtojoules */
 	uint32_t attn_energy_permille; /* of that of a product's operations */
 	uint32_t hbm_byte_fj;
-	/* Temperature: of the first order. */
+	/* Temperature and leakage: of the first order. */
 	uint32_t ambient_c;        /* degrees Celsius of the air that comes in */
 	uint32_t thermal_mk_per_w; /* millikelvin above it for each watt, in the end */
-	uint32_t thermal_ms;       /* time constant, of simulated time */
+	uint32_t thermal_ms;       /* time constant of the heat sink, of simulated time */
+	uint32_t leak_mw_per_k;    /* more leakage for each kelvin above a chip at rest */
 	/* Features, which packets may do without: ZW_PKT_F_NO_*. */
 	uint64_t kv_sram_bytes; /* of the half of sram_bytes for operands: KV blocks; 0: none */
 	uint64_t kv_sram_bw;    /* bytes/s of it */

@@ -25,7 +25,7 @@ GROUPS = {"decode": "decode step", "prefill": "prefill step", "gemm": "GEMM", "g
 # Why no row moves; all other figures have to move one, or nobody knows whether they are true.
 SILENT = {"pcie_bw": "all operands are in HBM", "hbm_bytes": "what fits", "links": "links are not simulated",
           "link_bw": "links are not simulated", "ambient_c": "the temperature alone", "thermal_mk_per_w": "the temperature alone",
-          "thermal_ms": "the temperature alone", "block_sparse": "no row has lists",
+          "thermal_ms": "the temperature alone", "leak_mw_per_k": "when the energy is taken, not how much", "block_sparse": "no row has lists",
           "tile_k": "K of all rows is a multiple", "tensor_f16_permille": "no row is of F16"}
 # What only counts beside another figure is changed beside that.
 BESIDE = {"kv_sram_bw": "kv_sram_bytes", "kv_pinned_permille": "kv_sram_bytes"}
@@ -76,7 +76,8 @@ def text_of(name, value):
         return scaled(((1e12, "T/s"), (1e9, "G/s")))
     if name.endswith("_fj"):
         return scaled(((1e3, "pJ"), (1, "fJ")))
-    unit = {"tdp_watts": " W", "idle_watts": " W", "ambient_c": " C", "thermal_mk_per_w": " mK/W", "thermal_ms": " ms"}
+    unit = {"tdp_watts": " W", "idle_watts": " W", "ambient_c": " C", "thermal_mk_per_w": " mK/W", "thermal_ms": " ms",
+            "leak_mw_per_k": " mW/K"}
     return f"{value}{unit.get(name, '')}"
 
 

@@ -503,7 +503,7 @@ static void note_event(struct zw_cp_replay *r, uint64_t time)
 		return;
 	r->horizon = time;
 	if (time >= r->thermal.next_ps) {
-		zw_cp_thermal_advance(&r->thermal, time);
+		SUM(r, settled_energy_uj, zw_cp_thermal_advance(&r->thermal, time));
 		zw_cp_replay_show_temperature(r);
 	}
 	if (r->pmu)

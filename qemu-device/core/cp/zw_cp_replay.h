@@ -212,9 +212,12 @@ void zw_cp_replay_show_temperature(struct zw_cp_replay *r);
 
 /* A chip that has been idle for long; or of a profile NULL, which has no temperature. */
 void zw_cp_thermal_init(struct zw_cp_thermal *t, const struct zw_profile *profile);
-/* Time goes on to `ps`, which is at least next_ps. */
-void zw_cp_thermal_advance(struct zw_cp_thermal *t, uint64_t ps);
-/* Energy that something takes now. Returns the microjoules that are full. */
+/*
+ * Time goes on to `ps`, which is at least next_ps. Returns the microjoules of leakage since the last time, beyond that
+ * of a chip at rest.
+ */
+uint64_t zw_cp_thermal_advance(struct zw_cp_thermal *t, uint64_t ps);
+/* Energy of a packet that begins, with the leakage that follows from it. Returns the microjoules it takes now. */
 uint64_t zw_cp_thermal_heat(struct zw_cp_thermal *t, uint64_t pj);
 /* Whether these are values of a chip whose time is `ps`. */
 bool zw_cp_thermal_possible(const struct zw_cp_thermal *t, uint64_t ps);

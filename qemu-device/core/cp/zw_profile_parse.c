@@ -271,6 +271,10 @@ static int check_whole(struct parser *s)
 		return fail(s, "kv_sram_bytes is more than half of sram_bytes");
 	if (s->p->hbm_bytes % (2u << 20))
 		return fail(s, "hbm_bytes is not a multiple of 2 MiB");
+	if ((uint64_t)s->p->thermal_mk_per_w * s->p->leak_mw_per_k >= 1000000)
+		return fail(s, "thermal_mk_per_w times leak_mw_per_k is not below 1000000: each "
+			       "watt would make "
+			       "a watt of leakage");
 	s->p->id = ZW_PROFILE_CUSTOM;
 	return 0;
 }

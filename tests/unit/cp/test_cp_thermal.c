@@ -8,6 +8,8 @@
 #define MS (UINT64_C(1000000000))
 #define S  (1000 * MS)
 
+#define PJ_PER_UJ UINT64_C(1000000)
+
 /* 10 W idle, 0.1 K/W, 1 s: 21 C at rest. */
 static const struct zw_profile profile = {.idle_watts = 10,
 					  .tdp_watts = 110,
@@ -84,18 +86,58 @@ static void time_constant(void **state)
 	assert_int_equal(g->pmu.temperature_mc, 21000);
 }
 
+/*
+ * A twentieth of the heat is leakage: 95 W of 100 at first, 100 in the end; and what was still to come, comes while it
+ * cools.
+ */
+static void leakage(void **state)
+{
+	struct zw_profile leaky = profile;
+	struct rig *g;
+	uint64_t uj;
+
+	(void)state;
+	leaky.leak_mw_per_k = 500;
+	g = rig_new_of(&leaky);
+	rig_open(g, 1);
+	heat(g, 0, 1);
+	assert_int_equal(g->pmu.settled_energy_uj, 95000);
+	heat(g, 0, 1000);
+	/* 9.5 K * (1 - 0.99905^1000) / 0.95 */
+	assert_in_range(g->pmu.temperature_mc, 21000 + 6127, 21000 + 6133);
+	/* 95 W, and 0.5 W/K of 10 K * (t - tau * (1 - exp(-t / tau))), tau 1.0526 s: 1.75 K s */
+	assert_in_range(g->pmu.settled_energy_uj, 95095000 + 1770000, 95095000 + 1784000);
+	heat(g, 0, 20000);
+	assert_in_range(g->pmu.temperature_mc, 21000 + 9988, 21000 + 9991);
+	uj = g->pmu.settled_energy_uj;
+	heat(g, 0, 100);
+	assert_in_range(g->pmu.settled_energy_uj - uj, 9999000, 10000000);
+	wait(g, 0, 100 * S);
+	assert_int_equal(g->pmu.temperature_mc, 21000);
+	assert_in_range(g->pmu.settled_energy_uj, 21101 * UINT64_C(100000) - 10,
+			21101 * UINT64_C(100000));
+	rig_free(g);
+}
+
 /* n steps at once are n single ones, but for what is rounded: less than a thousandth of a degree. */
 static void long_step(void **state)
 {
 	struct zw_cp_thermal one, many;
+	struct zw_profile leaky = profile;
 
+	(void)state;
+	leaky.leak_mw_per_k = 2000;
 	for (uint64_t n = 1; n < 100000; n = n * 3 + 1) {
-		zw_cp_thermal_init(&one, &profile);
+		uint64_t uj_one, uj_many = 0;
+
+		zw_cp_thermal_init(&one, &leaky);
 		one.excess_nk = UINT64_C(60000000000);
 		many = one;
-		zw_cp_thermal_advance(&one, n * MS);
+		uj_one = zw_cp_thermal_advance(&one, n * MS);
 		for (uint64_t i = 1; i <= n; i++)
-			zw_cp_thermal_advance(&many, i * MS);
+			uj_many += zw_cp_thermal_advance(&many, i * MS);
+		/* 120 W, for a second or so: to a millionth of a joule each kelvin of the difference */
+		assert_in_range(uj_many, uj_one, uj_one + 3);
 		assert_int_equal(one.next_ps, (n + 1) * MS);
 		assert_int_equal(many.next_ps, (n + 1) * MS);
 		assert_true(one.excess_nk >= many.excess_nk);
@@ -114,6 +156,7 @@ static void edges(void **state)
 	hot.thermal_ms = 1;
 	hot.ambient_c = 1000;
 	hot.idle_watts = 100000;
+	assert_int_equal(hot.leak_mw_per_k, 0);
 	zw_cp_thermal_init(&t, &hot);
 	zw_cp_thermal_heat(&t, UINT64_MAX);
 	zw_cp_thermal_heat(&t, UINT64_MAX);
@@ -122,6 +165,14 @@ static void edges(void **state)
 	zw_cp_thermal_advance(&t, UINT64_MAX);
 	assert_true(zw_cp_thermal_possible(&t, UINT64_MAX - 1));
 	hot.thermal_ms = 1000000000;
+	hot.thermal_mk_per_w = 1;
+	hot.leak_mw_per_k = 999999;
+	zw_cp_thermal_init(&t, &hot);
+	t.excess_nk = UINT64_C(1000000000000000000);
+	assert_true(zw_cp_thermal_advance(&t, UINT64_MAX - 1) > UINT64_MAX / PJ_PER_UJ - 1);
+	assert_true(zw_cp_thermal_possible(&t, UINT64_MAX - 1));
+	hot.thermal_mk_per_w = 1000000;
+	hot.leak_mw_per_k = 0;
 	zw_cp_thermal_init(&t, &hot);
 	t.excess_nk = UINT64_C(999999999999999999);
 	zw_cp_thermal_heat(&t, UINT64_MAX);
@@ -201,6 +252,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(at_rest, setup, teardown),
 		cmocka_unit_test_setup_teardown(time_constant, setup, teardown),
+		cmocka_unit_test(leakage),
 		cmocka_unit_test(long_step),
 		cmocka_unit_test(edges),
 		cmocka_unit_test(any_order),

@@ -188,6 +188,10 @@ static void bad_files(void **state)
 		{"base=c12\ndtypes = f32, f8e4m3",
 		 "dtypes has f8e4m3 or f8e5m2, and tensor_f8_flops is 0"},
 		{"base=c12\ntensor_i8_ops = 0", "dtypes has i8, and tensor_i8_ops is 0"},
+		{"base=c12\nthermal_mk_per_w = 1000\nleak_mw_per_k = 1000",
+		 "thermal_mk_per_w times leak_mw_per_k is not below 1000000: each watt would make "
+		 "a watt "
+		 "of leakage"},
 		{"base=810e\nhbm_bytes = 3000001", "hbm_bytes is not a multiple of 2 MiB"},
 		{"base=810e\nkv_sram_bytes = 20971521",
 		 "kv_sram_bytes is more than half of sram_bytes"},
