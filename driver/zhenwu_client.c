@@ -221,7 +221,8 @@ static struct zhenwu_share *zhenwu_share_get_locked(struct zhenwu_clients *clien
 			return share;
 		}
 	}
-	share = kzalloc(sizeof(*share), GFP_KERNEL_ACCOUNT);
+	/* Under the lock of all buffers, which reclaim takes, others wait for this one. */
+	share = kzalloc(sizeof(*share), GFP_NOFS | __GFP_ACCOUNT);
 	if (!share)
 		return NULL;
 	share->refs = 1;

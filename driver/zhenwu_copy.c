@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Copies between HBM and pages of system memory, made by the device while nobody else uses it.
+ * Copies between HBM and pages of system memory, made by the device.
  *
  * Most of HBM is out of the CPU's reach. So there is an address space of the driver's own, in which
  * all of HBM lies at its own addresses and some pages of system memory in a window behind it, and a
- * queue on it. Both have the first number there is: this is for a firmware that was just booted and
- * knows no others. Nothing is allocated between begin and end.
+ * queue on it. While nobody else uses the device, both have the first number there is: that is for
+ * a firmware that was just booted and knows no others, and nothing is allocated between begin and
+ * end. Beside others they have numbers of their own. There is one at a time: the tables have one
+ * place.
  */
 
 #include <linux/bits.h>
 #include <linux/delay.h>
+#include <linux/idr.h>
 #include <linux/dma-mapping.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
@@ -17,12 +20,14 @@
 
 #include <drm/drm_print.h>
 
+#include "drm/zhenwu_accel.h"
 #include "zhenwu/zw_cmd.h"
 #include "zhenwu/zw_pte.h"
 #include "zhenwu/zw_queue.h"
 #include "zhenwu_copy.h"
 #include "zhenwu_device.h"
 #include "zhenwu_ipc.h"
+#include "zhenwu_reset.h"
 
 #define ZHENWU_COPY_LOG2_SLOTS	ZW_RING_MIN_LOG2
 #define ZHENWU_COPY_SLOTS	BIT(ZHENWU_COPY_LOG2_SLOTS)
@@ -161,10 +166,19 @@ static void zhenwu_copy_make_tables(struct zhenwu_copy *copy)
 	wmb(); /* tables are in HBM before the firmware hears of them */
 }
 
+static int zhenwu_copy_request(struct zhenwu_copy *copy, enum zw_msg_type type,
+			       const void *payload, size_t len)
+{
+	if (!copy->live)
+		return zhenwu_ipc_request_boot(copy->zdev, type, payload, len, NULL, 0);
+	return zhenwu_ipc_request_in(copy->zdev, copy->session, 0, type, payload, len, NULL, 0);
+}
+
 static int zhenwu_copy_make_queue(struct zhenwu_copy *copy)
 {
 	u64 desc = copy->dma + offsetof(struct zhenwu_copy_mem, desc);
 	struct zw_msg_create_queue msg = {
+		.queue = cpu_to_le32(copy->queue),
 		.desc_bytes = cpu_to_le32(sizeof(copy->mem->desc)),
 		.desc_lo = cpu_to_le32(ZW_LO32(desc)),
 		.desc_hi = cpu_to_le32(ZW_HI32(desc)),
@@ -173,6 +187,7 @@ static int zhenwu_copy_make_queue(struct zhenwu_copy *copy)
 	memset(copy->mem, 0, offsetof(struct zhenwu_copy_mem, cmd));
 	copy->mem->desc = (struct zw_queue_desc) {
 		.size = cpu_to_le32(sizeof(copy->mem->desc)),
+		.vm = cpu_to_le32(copy->vm),
 		.priority = cpu_to_le32(ZW_PRIO_NORMAL),
 		.log2_slots = cpu_to_le32(ZHENWU_COPY_LOG2_SLOTS),
 		.vector = cpu_to_le32(ZW_VECTOR_MBOX + 1),
@@ -180,8 +195,29 @@ static int zhenwu_copy_make_queue(struct zhenwu_copy *copy)
 		.completions = cpu_to_le64(copy->dma + offsetof(struct zhenwu_copy_mem, compl)),
 		.ctrl = cpu_to_le64(copy->dma + offsetof(struct zhenwu_copy_mem, ctrl)),
 	};
-	return zhenwu_ipc_request_boot(copy->zdev, ZW_MSG_CREATE_QUEUE, &msg, sizeof(msg), NULL,
-				       0);
+	return zhenwu_copy_request(copy, ZW_MSG_CREATE_QUEUE, &msg, sizeof(msg));
+}
+
+static int zhenwu_copy_make(struct zhenwu_copy *copy, bool to_hbm)
+{
+	struct zw_msg_set_vm msg = {
+		.vm = cpu_to_le32(copy->vm),
+		.root_lo = cpu_to_le32(ZHENWU_COPY_ROOT * ZW_PAGE_SIZE),
+	};
+	int ret;
+
+	copy->to_hbm = to_hbm;
+	copy->seqno = 0;
+	copy->num_pages = 0;
+	copy->num_packets = 0;
+	zhenwu_copy_make_tables(copy);
+	ret = zhenwu_copy_request(copy, ZW_MSG_SET_VM, &msg, sizeof(msg));
+	if (ret)
+		return ret;
+	copy->has_vm = true;
+	ret = zhenwu_copy_make_queue(copy);
+	copy->has_queue = !ret;
+	return ret;
 }
 
 /**
@@ -196,18 +232,10 @@ static int zhenwu_copy_make_queue(struct zhenwu_copy *copy)
  */
 int zhenwu_copy_begin(struct zhenwu_copy *copy, bool to_hbm)
 {
-	struct zw_msg_set_vm msg = {
-		.root_lo = cpu_to_le32(ZHENWU_COPY_ROOT * ZW_PAGE_SIZE),
-	};
-	int ret;
-
-	copy->to_hbm = to_hbm;
-	copy->seqno = 0;
-	copy->num_pages = 0;
-	copy->num_packets = 0;
-	zhenwu_copy_make_tables(copy);
-	ret = zhenwu_ipc_request_boot(copy->zdev, ZW_MSG_SET_VM, &msg, sizeof(msg), NULL, 0);
-	return ret ?: zhenwu_copy_make_queue(copy);
+	copy->live = false;
+	copy->vm = 0;
+	copy->queue = 0;
+	return zhenwu_copy_make(copy, to_hbm);
 }
 
 static int zhenwu_copy_wait(struct zhenwu_copy *copy)
@@ -219,7 +247,8 @@ static int zhenwu_copy_wait(struct zhenwu_copy *copy)
 	unsigned int n;
 
 	for (n = 0; le64_to_cpu(READ_ONCE(slot->seqno)) != copy->seqno; n++) {
-		if (n % 1024 == 1023 && !zhenwu_fw_running(zdev))
+		if (copy->live ? zhenwu_ipc_session_over(zdev, copy->session) :
+				 n % 1024 == 1023 && !zhenwu_fw_running(zdev))
 			return -EIO;
 		if (time_after(jiffies, end))
 			return -ETIMEDOUT;
@@ -233,7 +262,7 @@ static int zhenwu_copy_wait(struct zhenwu_copy *copy)
 /* Has the device do what was added. */
 static int zhenwu_copy_flush(struct zhenwu_copy *copy)
 {
-	struct zw_msg_tlb tlb = {};
+	struct zw_msg_tlb tlb = { .vm = cpu_to_le32(copy->vm) };
 	struct zhenwu_copy_mem *mem = copy->mem;
 	struct zw_ring_entry *entry;
 	int ret;
@@ -241,8 +270,7 @@ static int zhenwu_copy_flush(struct zhenwu_copy *copy)
 	if (!copy->num_pages)
 		return 0;
 	wmb(); /* entries of the window are in HBM */
-	ret = zhenwu_ipc_request_boot(copy->zdev, ZW_MSG_TLB_INVALIDATE, &tlb, sizeof(tlb), NULL,
-				      0);
+	ret = zhenwu_copy_request(copy, ZW_MSG_TLB_INVALIDATE, &tlb, sizeof(tlb));
 	if (ret)
 		return ret;
 	copy->seqno++;
@@ -256,7 +284,7 @@ static int zhenwu_copy_flush(struct zhenwu_copy *copy)
 	dma_wmb();
 	WRITE_ONCE(mem->ctrl.tail, cpu_to_le32(copy->seqno));
 	/* writel() orders the doorbell after the tail. */
-	zhenwu_write32(copy->zdev, ZW_REG_DOORBELL(0), 1);
+	zhenwu_write32(copy->zdev, ZW_REG_DOORBELL(copy->queue), 1);
 	ret = zhenwu_copy_wait(copy);
 	if (!ret)
 		zhenwu_copy_drop(copy);
@@ -314,6 +342,20 @@ int zhenwu_copy_page(struct zhenwu_copy *copy, u64 addr, struct page *page)
 	return 0;
 }
 
+/* Has the firmware forget queue and VM, as far as it was told of them. */
+static int zhenwu_copy_forget(struct zhenwu_copy *copy)
+{
+	struct zw_msg_queue queue = { .queue = cpu_to_le32(copy->queue) };
+	struct zw_msg_set_vm vm = { .vm = cpu_to_le32(copy->vm) };
+	int ret = 0;
+
+	if (copy->has_queue)
+		ret = zhenwu_copy_request(copy, ZW_MSG_DESTROY_QUEUE, &queue, sizeof(queue));
+	if (!ret && copy->has_vm)
+		ret = zhenwu_copy_request(copy, ZW_MSG_CLEAR_VM, &vm, sizeof(vm));
+	return ret;
+}
+
 /**
  * zhenwu_copy_end() - copy what is left, and have the firmware forget VM and queue
  * @copy: copies that were begun
@@ -322,18 +364,10 @@ int zhenwu_copy_page(struct zhenwu_copy *copy, u64 addr, struct page *page)
  */
 int zhenwu_copy_end(struct zhenwu_copy *copy)
 {
-	struct zw_msg_set_vm vm = {};
-	struct zw_msg_queue queue = {};
 	int ret;
 
 	ret = zhenwu_copy_flush(copy);
-	if (!ret)
-		ret = zhenwu_ipc_request_boot(copy->zdev, ZW_MSG_DESTROY_QUEUE, &queue,
-					      sizeof(queue), NULL, 0);
-	if (!ret)
-		ret = zhenwu_ipc_request_boot(copy->zdev, ZW_MSG_CLEAR_VM, &vm, sizeof(vm), NULL,
-					      0);
-	return ret;
+	return ret ?: zhenwu_copy_forget(copy);
 }
 
 /**
@@ -349,4 +383,63 @@ void zhenwu_copy_drop(struct zhenwu_copy *copy)
 			       zhenwu_copy_direction(copy));
 	copy->num_pages = 0;
 	copy->num_packets = 0;
+}
+
+/**
+ * zhenwu_copy_begin_live() - the same as zhenwu_copy_begin() beside others
+ * @copy: copies
+ * @to_hbm: into HBM; else out of it
+ *
+ * The device is awake, and nobody else copies. zhenwu_copy_end_live() is to be called also when
+ * this fails.
+ *
+ * Return: 0 or a negative error.
+ */
+int zhenwu_copy_begin_live(struct zhenwu_copy *copy, bool to_hbm)
+{
+	struct zhenwu_device *zdev = copy->zdev;
+	int ret;
+
+	copy->live = true;
+	copy->queue = -1;
+	copy->has_vm = false;
+	copy->has_queue = false;
+	copy->vm = ida_alloc_max(&zdev->vm_ids, zdev->info.num_vms - 1, GFP_KERNEL);
+	if (copy->vm < 0)
+		return copy->vm;
+	copy->queue = ida_alloc_max(&zdev->queue_ids, zdev->info.num_queues - 1, GFP_KERNEL);
+	if (copy->queue < 0)
+		return copy->queue;
+	ret = zhenwu_ipc_session(zdev, &copy->session, ZHENWU_IPC_KILLABLE);
+	return ret ?: zhenwu_copy_make(copy, to_hbm);
+}
+
+/**
+ * zhenwu_copy_end_live() - the end of copies beside others
+ * @copy: copies
+ * @flush: make those that are left
+ *
+ * On return the device reaches neither the pages nor what is in @copy.
+ *
+ * Return: 0, or a negative error when not everything was copied.
+ */
+int zhenwu_copy_end_live(struct zhenwu_copy *copy, bool flush)
+{
+	struct zhenwu_device *zdev = copy->zdev;
+	int ret, err;
+
+	ret = flush ? zhenwu_copy_flush(copy) : 0;
+	err = zhenwu_copy_forget(copy);
+	/* In either case the device was stopped. */
+	if (err && err != -EIO && err != -ENODEV) {
+		drm_err(&zdev->drm, "firmware refuses to end a copy: %d\n", err);
+		zhenwu_reset_schedule(zdev, DRM_ZHENWU_RESET_FW_REFUSED);
+		wait_event(zdev->reset.wait, zhenwu_ipc_session_over(zdev, copy->session));
+	}
+	zhenwu_copy_drop(copy);
+	if (copy->queue >= 0)
+		ida_free(&zdev->queue_ids, copy->queue);
+	if (copy->vm >= 0)
+		ida_free(&zdev->vm_ids, copy->vm);
+	return ret;
 }

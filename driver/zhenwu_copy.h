@@ -45,6 +45,24 @@ struct zhenwu_copy {
 
 	/** @to_hbm: Which way. */
 	bool to_hbm;
+
+	/** @live: Others use the device; the numbers below are not theirs. Else they are 0. */
+	bool live;
+
+	/** @vm: Number of the address space, or -1. */
+	int vm;
+
+	/** @queue: Number of the queue, or -1. */
+	int queue;
+
+	/** @session: Boot of the firmware that knows them. */
+	u32 session;
+
+	/** @has_vm: The firmware was told of the address space. */
+	bool has_vm;
+
+	/** @has_queue: The same of the queue. */
+	bool has_queue;
 };
 
 int zhenwu_copy_init(struct zhenwu_copy *copy, struct zhenwu_device *zdev);
@@ -53,5 +71,7 @@ int zhenwu_copy_begin(struct zhenwu_copy *copy, bool to_hbm);
 int zhenwu_copy_page(struct zhenwu_copy *copy, u64 addr, struct page *page);
 int zhenwu_copy_end(struct zhenwu_copy *copy);
 void zhenwu_copy_drop(struct zhenwu_copy *copy);
+int zhenwu_copy_begin_live(struct zhenwu_copy *copy, bool to_hbm);
+int zhenwu_copy_end_live(struct zhenwu_copy *copy, bool flush);
 
 #endif /* __ZHENWU_COPY_H__ */

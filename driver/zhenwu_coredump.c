@@ -180,8 +180,8 @@ static void zhenwu_snap_queue(struct zhenwu_snapshot *snap)
 }
 
 /* Copies from a buffer as far as the CPU reaches it. Return: bytes copied. */
-static u32 zhenwu_snap_read_bo(struct zhenwu_device *zdev, struct zhenwu_bo *bo, u64 offset,
-			       void *to, u32 bytes)
+static u32 zhenwu_snap_read_memory(struct zhenwu_device *zdev, struct zhenwu_bo *bo, u64 offset,
+				   void *to, u32 bytes)
 {
 	struct zhenwu_bo_cursor cur;
 	u32 done = 0;
@@ -208,6 +208,18 @@ static u32 zhenwu_snap_read_bo(struct zhenwu_device *zdev, struct zhenwu_bo *bo,
 		done += n;
 		zhenwu_bo_cursor_advance(&cur, n);
 	}
+	return done;
+}
+
+/* A buffer may be just moved. */
+static u32 zhenwu_snap_read_bo(struct zhenwu_device *zdev, struct zhenwu_bo *bo, u64 offset,
+			       void *to, u32 bytes)
+{
+	u32 done;
+
+	mutex_lock(&zdev->bos.lock);
+	done = zhenwu_snap_read_memory(zdev, bo, offset, to, bytes);
+	mutex_unlock(&zdev->bos.lock);
 	return done;
 }
 

@@ -180,6 +180,9 @@ static int zhenwu_device_init_sw(struct zhenwu_device *zdev)
 	ret = zhenwu_purge_init(zdev);
 	if (ret)
 		return ret;
+	ret = zhenwu_evict_init(zdev);
+	if (ret)
+		return ret;
 	ret = zhenwu_telemetry_init_sw(zdev);
 	if (ret)
 		return ret;

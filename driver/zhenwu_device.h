@@ -17,6 +17,7 @@
 #include "zhenwu/zw_regs.h"
 #include "zhenwu_client.h"
 #include "zhenwu_compat.h"
+#include "zhenwu_evict.h"
 #include "zhenwu_fw.h"
 #include "zhenwu_hbm.h"
 #include "zhenwu_hbm_save.h"
@@ -34,7 +35,7 @@
 #define ZHENWU_DRIVER_NAME	"zhenwu"
 #define ZHENWU_DRIVER_DESC	"Zhenwu LLM accelerator"
 #define ZHENWU_DRIVER_MAJOR	2
-#define ZHENWU_DRIVER_MINOR	9
+#define ZHENWU_DRIVER_MINOR	10
 
 struct zhenwu_snapshot;
 
@@ -111,6 +112,9 @@ struct zhenwu_device {
 
 	/** @purge: Buffers whose contents can be done without. */
 	struct zhenwu_purge purge;
+
+	/** @evict: Buffers that were moved out of HBM. */
+	struct zhenwu_evict evict;
 
 	/** @pm: Power management. */
 	struct zhenwu_pm pm;

@@ -419,6 +419,7 @@ static const struct file_operations zhenwu_fops = {
  * - 2.7 - PERF_OPEN, PERF_READ, DRM_ZHENWU_QUEUE_PERF, DRM_ZHENWU_DEV_QUERY_PERF
  * - 2.8 - BO_MADVISE
  * - 2.9 - DRM_ZHENWU_VM_BIND_ASYNC
+ * - 2.10 - buffers that may be in both memories are moved
  */
 static const struct drm_driver zhenwu_drm_driver = {
 	.driver_features = DRIVER_COMPUTE_ACCEL | DRIVER_GEM | DRIVER_GEM_GPUVA | DRIVER_SYNCOBJ |

@@ -4,7 +4,8 @@
  *
  * System memory comes from the shmem helper; its pages are pinned for the life of the buffer, and
  * DMA mapped as long as the driver is bound. HBM comes from zhenwu_hbm.c and is mapped into user
- * space through the aperture. Both may be taken before: zhenwu_purge.c.
+ * space through the aperture; it may be exchanged for system memory: zhenwu_evict.c. Both may be
+ * taken before: zhenwu_purge.c.
  */
 
 #include <linux/dma-mapping.h>
@@ -22,6 +23,7 @@
 
 #include "drm/zhenwu_accel.h"
 #include "zhenwu_device.h"
+#include "zhenwu_evict.h"
 #include "zhenwu_gem.h"
 #include "zhenwu_prime.h"
 #include "zhenwu_purge.h"
@@ -237,6 +239,7 @@ struct drm_gem_object *zhenwu_gem_create_object(struct drm_device *drm, size_t s
 	INIT_LIST_HEAD(&bo->blocks);
 	INIT_LIST_HEAD(&bo->node);
 	INIT_LIST_HEAD(&bo->purge_node);
+	INIT_LIST_HEAD(&bo->evict_node);
 	bo->placement = DRM_ZHENWU_BO_SYSTEM;
 	bo->shmem.base.funcs = &zhenwu_system_funcs;
 	return &bo->shmem.base;
@@ -334,7 +337,9 @@ static void zhenwu_hbm_bo_free(struct drm_gem_object *obj)
 	struct drm_gem_object *vm_resv = bo->vm_resv;
 
 	zhenwu_bo_untrack(zdev, bo);
-	if (bo->shmem.madv != ZHENWU_MADV_PURGED)
+	if (bo->pages)
+		zhenwu_evict_drop_pages(zdev, bo);
+	else if (bo->shmem.madv != ZHENWU_MADV_PURGED)
 		zhenwu_hbm_bo_drop(zdev, bo);
 	zhenwu_client_put(bo->client);
 	drm_gem_object_release(obj);
@@ -357,11 +362,30 @@ static int zhenwu_hbm_bo_mmap(struct drm_gem_object *obj, struct vm_area_struct 
 	return 0;
 }
 
+/* Of a buffer that was moved away. */
+static vm_fault_t zhenwu_moved_bo_fault(struct vm_area_struct *vma, struct zhenwu_bo *bo,
+					const struct zhenwu_fault_range *range)
+{
+	/* Unlike HBM it is cached. */
+	pgprot_t prot = vm_get_page_prot(vma->vm_flags);
+	vm_fault_t ret = VM_FAULT_SIGBUS;
+	u64 page;
+
+	for (page = range->first; page < range->end; page++) {
+		ret = vmf_insert_pfn_prot(vma, zhenwu_fault_address(vma, page),
+					  page_to_pfn(bo->pages[page]), prot);
+		if (ret != VM_FAULT_NOPAGE)
+			break;
+	}
+	return ret;
+}
+
 static vm_fault_t zhenwu_hbm_bo_fault(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct drm_gem_object *obj = vma->vm_private_data;
 	struct zhenwu_device *zdev = to_zhenwu_device(obj->dev);
+	struct zhenwu_bo *bo = to_zhenwu_bo(obj);
 	struct zhenwu_fault_range range;
 	struct zhenwu_bo_cursor cur;
 	vm_fault_t ret = VM_FAULT_SIGBUS;
@@ -377,15 +401,17 @@ static vm_fault_t zhenwu_hbm_bo_fault(struct vm_fault *vmf)
 		ret = VM_FAULT_NOPAGE;
 		goto out_dev;
 	}
-	if (to_zhenwu_bo(obj)->shmem.madv == ZHENWU_MADV_PURGED)
+	if (bo->shmem.madv == ZHENWU_MADV_PURGED || !zhenwu_fault_range(vmf, &range))
 		goto out;
+	if (bo->pages) {
+		ret = zhenwu_moved_bo_fault(vma, bo, &range);
+		goto out;
+	}
 	/* A function level reset takes the aperture away, and the contents with it. */
 	if (!zhenwu_aperture_enter(zdev))
 		goto out;
-	if (!zhenwu_fault_range(vmf, &range))
-		goto out_aperture;
 
-	zhenwu_bo_cursor_start(&cur, to_zhenwu_bo(obj), range.first << PAGE_SHIFT);
+	zhenwu_bo_cursor_start(&cur, bo, range.first << PAGE_SHIFT);
 	for (page = range.first; page < range.end; page++) {
 		ret = vmf_insert_pfn(vma, zhenwu_fault_address(vma, page),
 				     (zdev->aperture_phys + cur.addr) >> PAGE_SHIFT);
@@ -393,7 +419,6 @@ static vm_fault_t zhenwu_hbm_bo_fault(struct vm_fault *vmf)
 			break;
 		zhenwu_bo_cursor_advance(&cur, PAGE_SIZE);
 	}
-out_aperture:
 	zhenwu_aperture_exit(zdev);
 out:
 	dma_resv_unlock(obj->resv);
@@ -417,6 +442,43 @@ static const struct drm_gem_object_funcs zhenwu_hbm_funcs = {
 	.vm_ops = &zhenwu_hbm_vm_ops,
 };
 
+/*
+ * As zhenwu_bo_charge(). A buffer that can only be in HBM gets room at the expense of those that
+ * can be elsewhere.
+ */
+static int zhenwu_bo_charge_new(struct zhenwu_client *client, u64 bytes, u32 flags)
+{
+	bool visible = flags & DRM_ZHENWU_BO_CPU_VISIBLE;
+	int ret, moved;
+
+	do {
+		ret = zhenwu_bo_charge(client, bytes, visible);
+		if (ret != -ENOSPC || flags & DRM_ZHENWU_BO_SYSTEM)
+			return ret;
+		moved = zhenwu_evict_for_client(client, ZHENWU_HBM, bytes);
+		if (!moved && visible)
+			moved = zhenwu_evict_for_client(client, ZHENWU_VISIBLE, bytes);
+	} while (moved > 0);
+	return moved ?: ret;
+}
+
+/* The same of zhenwu_hbm_alloc(). */
+static int zhenwu_bo_alloc_new(struct zhenwu_device *zdev, u64 bytes, u32 flags,
+			       struct list_head *blocks)
+{
+	enum zhenwu_hbm_place place = flags & DRM_ZHENWU_BO_CPU_VISIBLE ? ZHENWU_HBM_VISIBLE :
+									  ZHENWU_HBM_ANY;
+	int ret, moved;
+
+	do {
+		ret = zhenwu_hbm_alloc(zdev, bytes, place, blocks);
+		if (ret != -ENOSPC || flags & DRM_ZHENWU_BO_SYSTEM)
+			return ret;
+		moved = zhenwu_evict_for_place(zdev, place);
+	} while (moved > 0);
+	return moved ?: ret;
+}
+
 static struct zhenwu_bo *zhenwu_bo_create_hbm(struct zhenwu_client *client, u64 size, u32 flags,
 					      struct zhenwu_vm *vm)
 {
@@ -431,18 +493,19 @@ static struct zhenwu_bo *zhenwu_bo_create_hbm(struct zhenwu_client *client, u64 
 	INIT_LIST_HEAD(&bo->blocks);
 	INIT_LIST_HEAD(&bo->node);
 	INIT_LIST_HEAD(&bo->purge_node);
+	INIT_LIST_HEAD(&bo->evict_node);
 	bo->flags = flags;
 	bo->placement = DRM_ZHENWU_BO_HBM;
 	bo->shmem.base.funcs = &zhenwu_hbm_funcs;
 
-	ret = zhenwu_bo_charge(client, size, visible);
+	ret = zhenwu_bo_charge_new(client, size, flags);
 	if (ret)
 		goto err_free;
-	ret = zhenwu_hbm_alloc(zdev, size, visible ? ZHENWU_HBM_VISIBLE : ZHENWU_HBM_ANY,
-			       &bo->blocks);
+	ret = zhenwu_bo_alloc_new(zdev, size, flags, &bo->blocks);
 	if (ret)
 		goto err_uncharge;
 	bo->client = zhenwu_client_get(client);
+	bo->made = jiffies;
 
 	drm_gem_private_object_init(&zdev->drm, &bo->shmem.base, size);
 	zhenwu_bo_set_vm(bo, vm);
@@ -477,6 +540,10 @@ void zhenwu_bo_drop_memory(struct zhenwu_bo *bo)
 	mutex_lock(&zdev->bos.lock);
 	zhenwu_bo_unmap_dma(zdev, bo);
 	mutex_unlock(&zdev->bos.lock);
+	if (bo->pages) {
+		zhenwu_evict_drop_pages(zdev, bo);
+		return;
+	}
 	drm_gem_shmem_put_pages_locked(&bo->shmem);
 	shmem_truncate_range(file_inode(obj->filp), 0, (loff_t)-1);
 }
@@ -819,6 +886,8 @@ void zhenwu_gem_show(struct zhenwu_device *zdev, struct seq_file *m)
 			place = "userptr";
 		else if (bo->flags & DRM_ZHENWU_BO_IMPORTED)
 			place = "imported";
+		else if (bo->pages)
+			place = "moved";
 		else if (bo->placement == DRM_ZHENWU_BO_SYSTEM)
 			place = "system";
 		else if (bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE)

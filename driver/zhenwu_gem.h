@@ -13,6 +13,7 @@
 
 struct dma_buf;
 struct drm_file;
+struct page;
 struct seq_file;
 struct zhenwu_pins;
 struct zhenwu_vm;
@@ -66,6 +67,18 @@ struct zhenwu_bo {
 
 	/** @purge_node: Entry in a list of &struct zhenwu_purge, or empty. */
 	struct list_head purge_node;
+
+	/** @pages: System memory of a buffer that was moved out of HBM, or NULL. */
+	struct page **pages;
+
+	/** @evict_node: Entry in the list of those; as @pages under the lock of all buffers. */
+	struct list_head evict_node;
+
+	/** @evict_round: Last search that tried it; under the lock of &struct zhenwu_evict. */
+	u32 evict_round;
+
+	/** @made: When it was made, in jiffies. */
+	unsigned long made;
 
 	/** @exported: Others may have its pages, as a dma-buf; under its reservation. */
 	bool exported;

@@ -144,6 +144,7 @@ struct drm_gem_object *zhenwu_prime_import_sg_table(struct drm_device *drm,
 	INIT_LIST_HEAD(&bo->blocks);
 	INIT_LIST_HEAD(&bo->node);
 	INIT_LIST_HEAD(&bo->purge_node);
+	INIT_LIST_HEAD(&bo->evict_node);
 	bo->flags = DRM_ZHENWU_BO_SYSTEM | DRM_ZHENWU_BO_IMPORTED;
 	bo->placement = DRM_ZHENWU_BO_SYSTEM;
 	bo->shmem.sgt = sgt;

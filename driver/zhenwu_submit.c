@@ -16,6 +16,7 @@
 #include "zhenwu/zw_pte.h"
 #include "zhenwu_device.h"
 #include "zhenwu_drv.h"
+#include "zhenwu_evict.h"
 #include "zhenwu_job.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_submit.h"
@@ -177,6 +178,7 @@ static int zhenwu_submit_push(struct zhenwu_submission *sub)
 		sub->runs[i] = NULL;
 		zhenwu_job_push(run);
 	}
+	WRITE_ONCE(queue->vm->last_use, jiffies);
 	sub->first_seqno = queue->submitted + 1;
 	queue->submitted += sub->num_jobs;
 	dma_fence_end_signalling(cookie);
@@ -254,6 +256,7 @@ static int zhenwu_submit(struct zhenwu_submission *sub)
 		goto out;
 	}
 
+	zhenwu_evict_restore(queue->vm);
 	ret = zhenwu_submit_add_runs(sub);
 	if (!ret)
 		ret = zhenwu_submit_lock_and_push(sub);

@@ -46,6 +46,7 @@ ZHENWU_ATTR_RO(abi_version, "%u.%u", ZW_ABI_VERSION_MAJOR(zdev->info.abi_version
 	       ZW_ABI_VERSION_MINOR(zdev->info.abi_version));
 ZHENWU_ATTR_RO(busy_time_us, "%llu", div_u64(zhenwu_usage_busy_ns(zdev), NSEC_PER_USEC));
 ZHENWU_ATTR_RO(driver_version, "%u.%u", ZHENWU_DRIVER_MAJOR, ZHENWU_DRIVER_MINOR);
+ZHENWU_ATTR_RO(evicted_bytes, "%llu", (u64)atomic64_read(&zdev->evict.bytes_out));
 ZHENWU_ATTR_RO(hbm_total, "%llu", zdev->info.hbm_size);
 ZHENWU_ATTR_RO(hbm_used, "%llu", zdev->info.hbm_size - zhenwu_hbm_free_bytes(zdev));
 ZHENWU_ATTR_RO(health, "%s", zhenwu_health(zdev));
@@ -53,12 +54,14 @@ ZHENWU_ATTR_RO(num_links, "%u", zdev->info.num_links);
 ZHENWU_ATTR_RO(profile, "%s", zdev->info.profile_name);
 ZHENWU_ATTR_RO(purged_bytes, "%llu", (u64)atomic64_read(&zdev->purge.bytes));
 ZHENWU_ATTR_RO(reset_count, "%u", READ_ONCE(zdev->reset.count));
+ZHENWU_ATTR_RO(restored_bytes, "%llu", (u64)atomic64_read(&zdev->evict.bytes_in));
 ZHENWU_ATTR_RO(uuid, "%pUb", zdev->info.uuid);
 
 static struct attribute *zhenwu_sysfs_attrs[] = {
 	&dev_attr_abi_version.attr,
 	&dev_attr_busy_time_us.attr,
 	&dev_attr_driver_version.attr,
+	&dev_attr_evicted_bytes.attr,
 	&dev_attr_fw_version.attr,
 	&dev_attr_hbm_total.attr,
 	&dev_attr_hbm_used.attr,
@@ -67,6 +70,7 @@ static struct attribute *zhenwu_sysfs_attrs[] = {
 	&dev_attr_profile.attr,
 	&dev_attr_purged_bytes.attr,
 	&dev_attr_reset_count.attr,
+	&dev_attr_restored_bytes.attr,
 	&dev_attr_uuid.attr,
 	NULL
 };

@@ -138,6 +138,22 @@ TRACE_EVENT(zhenwu_purge,
 		      __entry->size)
 );
 
+/* A buffer was moved out of HBM or back, or could not be; hbm is where it is now. */
+TRACE_EVENT(zhenwu_move,
+	    TP_PROTO(struct zhenwu_device *zdev, const struct zhenwu_bo *bo, int ret),
+	    TP_ARGS(zdev, bo, ret),
+	    TP_STRUCT__entry(__string(dev, dev_name(zdev->drm.dev))
+			     __field(bool, hbm)
+			     __field(u64, size)
+			     __field(int, ret)),
+	    TP_fast_assign(__assign_str(dev);
+			   __entry->hbm = bo->placement == DRM_ZHENWU_BO_HBM;
+			   __entry->size = bo->shmem.base.size;
+			   __entry->ret = ret;),
+	    TP_printk("dev=%s %s size=%llu ret=%d", __get_str(dev),
+		      __entry->hbm ? "hbm" : "system", __entry->size, __entry->ret)
+);
+
 /* A request to the firmware that is over. */
 TRACE_EVENT(zhenwu_ipc,
 	    TP_PROTO(struct zhenwu_device *zdev, u32 seq, u32 type, int ret),

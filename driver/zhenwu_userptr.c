@@ -191,6 +191,7 @@ static struct zhenwu_bo *zhenwu_userptr_create(struct zhenwu_device *zdev,
 	INIT_LIST_HEAD(&bo->blocks);
 	INIT_LIST_HEAD(&bo->node);
 	INIT_LIST_HEAD(&bo->purge_node);
+	INIT_LIST_HEAD(&bo->evict_node);
 	bo->flags = flags | DRM_ZHENWU_BO_USERPTR | DRM_ZHENWU_BO_SYSTEM;
 	bo->placement = DRM_ZHENWU_BO_SYSTEM;
 	bo->pins = pins;

@@ -68,6 +68,9 @@ struct zhenwu_vm {
 	/** @unusable: The tables were lost with the device. */
 	bool unusable;
 
+	/** @last_use: When a job was last submitted to it, in jiffies. */
+	unsigned long last_use;
+
 	/** @lr: Its queues are user-mode queues, whose jobs have no fences. */
 	bool lr;
 };

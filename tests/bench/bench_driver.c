@@ -5,7 +5,8 @@
  *	bench_driver [--seconds S]
  *
  * Rates of one client: binding and unbinding, at once and asynchronously, making and closing buffers, page
- * faults of a mapping, imports of another client's buffer. Then 2, 8 and 32 clients of equal priority that always have work
+ * faults of a mapping, imports of another client's buffer. What is evicted from HBM per second for a buffer that needs the room,
+ * until that is there, scrubbed. Then 2, 8 and 32 clients of equal priority that always have work
  * waiting, each for itself in a process: the jobs of the one that got least over those of the one that
  * got most. Then the round trips of a queue of high priority, alone and beside a client that
  * saturates the device, and the time from a reset of the PCI function to a job of a new client that has
@@ -36,6 +37,7 @@
 #define PROOF_AT     32768
 #define SMALL        (64u << 10)
 #define MAPPED       (16u << 20)
+#define EVICTED      (64u << 20)
 #define HIGH_SAMPLES 100000
 
 static void fail(const char *what, int err)
@@ -136,6 +138,46 @@ static double rate(step_fn *step, struct zw_client *c, uint32_t bo, double secon
 	return (double)n * 1e9 / (double)(now_ns() - start);
 }
 
+static uint64_t evict_once(struct zw_client *c)
+{
+	uint32_t more, idle = zw_bo(c->fd, EVICTED, DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_SYSTEM);
+	struct drm_zhenwu_bo_query_info q = {.handle = idle};
+	uint64_t start;
+
+	if (!idle || zw_bind(c->fd, c->vm, idle, 0, WORK_VA, EVICTED, 0))
+		fail("cannot make what is evicted", errno);
+	start = now_ns();
+	more = zw_bo(c->fd, EVICTED, DRM_ZHENWU_BO_HBM);
+	start = now_ns() - start;
+	if (!more)
+		fail("cannot make a buffer by eviction", errno);
+	if (zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_BO_QUERY_INFO, &q) ||
+	    q.placement != DRM_ZHENWU_BO_SYSTEM)
+		fail("nothing was evicted", EINVAL);
+	zw_unbind(c->fd, c->vm, WORK_VA, EVICTED);
+	zw_bo_close(c->fd, idle);
+	zw_bo_close(c->fd, more);
+	return start;
+}
+
+/* GB/s of buffers that are made in place of others. */
+static double eviction(double seconds)
+{
+	struct drm_zhenwu_dev_info info;
+	uint64_t ns = 0, n = 0;
+	struct zw_client c;
+
+	open_client(&c);
+	if (zw_info(c.fd, &info) ||
+	    !zw_bo(c.fd, (info.hbm_free - EVICTED - EVICTED / 2) & ~((2ull << 20) - 1),
+		   DRM_ZHENWU_BO_HBM))
+		fail("cannot fill HBM", errno);
+	for (; !n || (double)ns < seconds * 1e9; n++)
+		ns += evict_once(&c);
+	zw_client_close(&c);
+	return (double)n * EVICTED / (double)ns;
+}
+
 static void rates(double seconds)
 {
 	struct zw_client c, other;
@@ -155,6 +197,7 @@ static void rates(double seconds)
 	close(dmabuf);
 	zw_client_close(&other);
 	zw_client_close(&c);
+	printf("\"evict_gb_per_s\": %.3f, ", eviction(seconds));
 }
 
 /* --- several clients --- */

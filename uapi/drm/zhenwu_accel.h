@@ -26,6 +26,7 @@ extern "C" {
  *         DRM_ZHENWU_DEV_QUERY_PERF
  *   2.8 - memory of buffers that can be done without: BO_MADVISE
  *   2.9 - asynchronous binds: DRM_ZHENWU_VM_BIND_ASYNC, DRM_ZHENWU_VM_BIND_OP_TYPE_SYNC_ONLY
+ *   2.10 - buffers that may be in both memories are moved: see DRM_ZHENWU_BO_NO_EVICT
  * - Structures are aligned on 64 bits and have the same layout for 32- and 64-bit user space.
  * - Fields are only added at the end. Longer structures from newer user space are accepted when the
  *   unknown part is zero; shorter ones are zero-extended.
@@ -548,7 +549,10 @@ enum drm_zhenwu_bo_flags {
 	DRM_ZHENWU_BO_CPU_VISIBLE = 1 << 2,
 	/**
 	 * @DRM_ZHENWU_BO_NO_EVICT: Stays where it was made. Without it the kernel may move a buffer
-	 * among its placements when others need the room, which jobs do not notice.
+	 * among its placements when others need the room, which jobs do not notice (since 2.10):
+	 * out of HBM when a buffer that can only be there finds none, and back when a job is
+	 * submitted to a VM that maps it and there is room. One that a VM with
+	 * DRM_ZHENWU_VM_CREATE_LR maps is not moved.
 	 */
 	DRM_ZHENWU_BO_NO_EVICT = 1 << 3,
 	/**

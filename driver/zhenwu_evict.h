@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __ZHENWU_EVICT_H__
+#define __ZHENWU_EVICT_H__
+
+#include <linux/atomic.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/types.h>
+
+#include "zhenwu_client.h"
+#include "zhenwu_hbm.h"
+
+struct zhenwu_bo;
+struct zhenwu_device;
+struct zhenwu_vm;
+
+/**
+ * struct zhenwu_evict - buffers that were moved out of HBM because others needed the room
+ */
+struct zhenwu_evict {
+	/**
+	 * @lock: One buffer is moved at a time. Outside of reservations; who allocates tables or
+	 * HBM for anything else never takes it.
+	 */
+	struct mutex lock;
+
+	/** @list: Buffers that are in system memory now; under the lock of all buffers. */
+	struct list_head list;
+
+	/** @pages: Pages they take; the same. */
+	u64 pages;
+
+	/** @round: Number of the search, to try each buffer once; under @lock. */
+	u32 round;
+
+	/** @bytes_out: What was moved out of HBM since the driver was bound. */
+	atomic64_t bytes_out;
+
+	/** @bytes_in: What was moved back. */
+	atomic64_t bytes_in;
+};
+
+int zhenwu_evict_init(struct zhenwu_device *zdev);
+int zhenwu_evict_for_place(struct zhenwu_device *zdev, enum zhenwu_hbm_place place);
+int zhenwu_evict_for_client(struct zhenwu_client *client, enum zhenwu_resource res, u64 n);
+void zhenwu_evict_restore(struct zhenwu_vm *vm);
+void zhenwu_evict_drop_pages(struct zhenwu_device *zdev, struct zhenwu_bo *bo);
+
+#endif /* __ZHENWU_EVICT_H__ */
