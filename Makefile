@@ -49,7 +49,8 @@ help:
 	@echo '  make check             all tests: native, compile checks, models, and in the VM'
 	@echo
 	@echo '  make run-sim           the same prompt in one process: no VM, no root'
-	@echo '  make agent             one conversation of CALLS=1000 tool calls in the VM; DRAFT=mtp or ngram: with drafts'
+	@echo '  make agent             one conversation of CALLS=1000 tool calls in the VM, of chains that the stored model can'
+	@echo '                         follow; DRAFT=mtp or ngram: with drafts'
 	@echo '  make vm                a shell in the VM with the driver loaded; QEMU_ARGS="..."'
 	@echo '  make kselftest         the driver tests in the VM; TESTS="name..." picks some'
 	@echo '  make check-debug       the driver tests on a kernel with KASAN, lockdep, kmemleak and more,'
