@@ -259,6 +259,9 @@ TEST_F_TIMEOUT(failnth, system_buffer, 300)
 	EVERY_FAULT(system_buffer, &self->c, 7, ret_ < 0);
 }
 
+/* Few pages, so that all that comes behind their allocation is reached soon. */
+#define IDLE 65536ull
+
 struct eviction {
 	struct zw_client *c;
 	uint32_t bo; /* what was made, 0: nothing */
@@ -269,7 +272,7 @@ static int take_hbm(void *arg)
 	struct eviction *e = arg;
 
 	errno = 0;
-	e->bo = zw_bo(e->c->fd, 2 * MIB, DRM_ZHENWU_BO_HBM);
+	e->bo = zw_bo(e->c->fd, IDLE, DRM_ZHENWU_BO_HBM);
 	return errno_of(e->bo);
 }
 
@@ -293,25 +296,25 @@ TEST_F_TIMEOUT(failnth, eviction, 900)
 
 	ASSERT_TRUE(zw_buf(c->fd, c->vm, 4096, DRM_ZHENWU_BO_SYSTEM, 512 * MIB, &out));
 	ASSERT_EQ(0, zw_info(c->fd, &info));
-	ASSERT_NE(0, zw_bo(c->fd, (info.hbm_free - 3 * MIB) & ~4095ull, DRM_ZHENWU_BO_HBM));
-	for (int n = 1; hit && n < MOST; n += 7, tries++) {
-		uint32_t idle = zw_bo(c->fd, 2 * MIB, DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_SYSTEM);
+	ASSERT_NE(0, zw_bo(c->fd, (info.hbm_free - IDLE - IDLE / 2) & ~4095ull, DRM_ZHENWU_BO_HBM));
+	for (int n = 1; hit && n < MOST; n++, tries++) {
+		uint32_t idle = zw_bo(c->fd, IDLE, DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_SYSTEM);
 		struct drm_zhenwu_bo_query_info q = {.handle = idle};
 		uint32_t from = c->pos;
 		int ret;
 
-		ASSERT_EQ(0, zw_bind(c->fd, c->vm, idle, 0, 1024 * MIB, 2 * MIB, 0));
-		zw_put_fill(c->cmd.ptr, &c->pos, 1024 * MIB, 2 * MIB, 100 + n);
+		ASSERT_EQ(0, zw_bind(c->fd, c->vm, idle, 0, 1024 * MIB, IDLE, 0));
+		zw_put_fill(c->cmd.ptr, &c->pos, 1024 * MIB, IDLE, 100 + n);
 		ASSERT_EQ(0, run_from(c, from));
 		ret = with_fault(n, take_hbm, &e, &hit);
 		ASSERT_TRUE(ret == 0 || hit);
 		ASSERT_EQ(0, zw_ioctl(c->fd, DRM_IOCTL_ZHENWU_BO_QUERY_INFO, &q));
 		ASSERT_TRUE(ret || q.placement == DRM_ZHENWU_BO_SYSTEM);
 		stayed += q.placement == DRM_ZHENWU_BO_HBM;
-		zw_put_copy(c->cmd.ptr, &c->pos, out.va, 1024 * MIB + MIB, 4096);
+		zw_put_copy(c->cmd.ptr, &c->pos, out.va, 1024 * MIB + IDLE / 2, 4096);
 		ASSERT_EQ(0, run_from(c, from));
 		ASSERT_EQ(100 + n, *(uint32_t *)out.ptr);
-		ASSERT_EQ(0, zw_unbind(c->fd, c->vm, 1024 * MIB, 2 * MIB));
+		ASSERT_EQ(0, zw_unbind(c->fd, c->vm, 1024 * MIB, IDLE));
 		ASSERT_EQ(0, zw_bo_close(c->fd, idle));
 		if (e.bo)
 			ASSERT_EQ(0, zw_bo_close(c->fd, e.bo));
