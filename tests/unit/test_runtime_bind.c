@@ -373,16 +373,17 @@ static void test_all_or_nothing(void **state)
 		{-EINVAL, {SYNC, SYNCS(waits(f->hold, 1))}},
 		{-EINVAL, {SYNC, SYNCS(signals(f->done, 4))}},
 	};
-	struct zw_bind ops[3];
+	struct zw_sync well = signals(f->done, 5);
+	struct zw_bind ops[3] = {{MAP(f->a, 2 * VA), .syncs = &well, .num_syncs = 1},
+				 {.size = 0},
+				 {MAP(f->b, 3 * VA)}};
 
 	assert_non_null(mem);
 	memset(mem, 0, PAGE);
 	for (uint32_t i = 0; i < ZW_BIND_MAX_SYNCS + 1; i++)
 		many[i] = signals(f->hold, 1 + i);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		ops[0] = (struct zw_bind){MAP(f->a, 2 * VA), SYNCS(signals(f->done, 5))};
 		ops[1] = bad[i].op;
-		ops[2] = (struct zw_bind){MAP(f->b, 3 * VA)};
 		if (zw_vm_bind(f->vm, ops, 2 + i % 2) != bad[i].error)
 			fail_msg("case %zu", i);
 	}
