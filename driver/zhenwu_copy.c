@@ -12,8 +12,8 @@
 
 #include <linux/bits.h>
 #include <linux/delay.h>
-#include <linux/idr.h>
 #include <linux/dma-mapping.h>
+#include <linux/idr.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
