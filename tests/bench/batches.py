@@ -17,9 +17,13 @@ FORMATS = {"bf16": (2, "810e"), "int8-wo": (1, "810e"), "int8": (1, "810e"), "fp
 DENSE, EXPERTS = "qwen3-0.6b", "moe-512"
 
 
-def by_profile():
+# What can be asked for: the formats of the one shape, and the other shape.
+NAMES = (*FORMATS, EXPERTS)
+
+
+def by_profile(names=NAMES):
     """The shapes and formats of each profile: a device has one, and a VM one device."""
-    shapes = [(DENSE, f) for f in FORMATS] + [(EXPERTS, "bf16")]
+    shapes = [(EXPERTS, "bf16") if n == EXPERTS else (DENSE, n) for n in NAMES if n in names]
     profiles = dict.fromkeys(FORMATS[f][1] for _, f in shapes)
     return [(p, [s for s in shapes if FORMATS[s[1]][1] == p]) for p in profiles]
 
@@ -102,14 +106,19 @@ def judge(rows, vnni):
     return out
 
 
+def line(r):
+    """A row, as the table has it."""
+    there = f"{r['vm']['decode']:.1f}" if r["vm"] else "-"
+    return (f"{r['shape'] + ', ' + r['format'] + ', batch ' + str(r['batch']):<34}{r['decode']:>10.1f}{there:>10}"
+            f"{r['bound']:>10.1f} {100 * r['of_bound']:.1f} %; step: {r['hbm_read'] / 1e6:.0f} MB "
+            f"of {r['weight_bytes'] / 1e6:.0f} MB of weights read, {r['sim_us']:.0f} us simulated"
+            + (f", {r['experts_hit']:.1f} experts" if r["experts_hit"] else ""))
+
+
 def table(rows):
     print(f"\n{'Decoding, tokens/s':<34}{'host':>10}{'VM':>10}{'bound':>10}")
     for r in rows:
-        there = f"{r['vm']['decode']:.1f}" if r["vm"] else "-"
-        print(f"{r['shape'] + ', ' + r['format'] + ', batch ' + str(r['batch']):<34}{r['decode']:>10.1f}{there:>10}"
-              f"{r['bound']:>10.1f} {100 * r['of_bound']:.1f} %; step: {r['hbm_read'] / 1e6:.0f} MB "
-              f"of {r['weight_bytes'] / 1e6:.0f} MB of weights read, {r['sim_us']:.0f} us simulated"
-              + (f", {r['experts_hit']:.1f} experts" if r["experts_hit"] else ""))
+        print(line(r))
     print(f"\n{'':<66}{'figure':>8}{'bar':>10}")
     for what, figure, limit in judge(rows, has_vnni()):
         verdict = "" if limit is None else "met" if met(figure, limit) else "MISSED"

@@ -50,6 +50,8 @@ def only(key, change):
 
 def main():
     dense, moe = batches.DENSE, batches.EXPERTS
+    some = [s for _, shapes in batches.by_profile(["int8", moe, "fp8"]) for s in shapes]
+    tap.ok(some == [(dense, "int8"), (moe, "bf16"), (dense, "fp8")], "some formats only", some)
     tap.ok(not missed(), "rows that are good enough meet all bars", missed())
     bars = [limit for _, _, limit in batches.judge(rows(), True)]
     tap.ok(len(bars) == 3 + 1 + 7 + 3 + 3 * 24 and None not in bars, "each figure has its bar", bars)
