@@ -4,6 +4,12 @@
 
 set -euo pipefail
 
+# What a script says of itself at its head is its help: it is asked for before anything is done.
+if [[ ${1:-} == --help || ${1:-} == -h ]]; then
+	sed -n '3,/^[^#]/ { /^#/!d; s/^# \{0,1\}//p }' "$0"
+	exit 0
+fi
+
 ZW_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 ZW_BUILD=${ZW_BUILD:-$ZW_ROOT/build}
 ZW_LOGS=$ZW_BUILD/logs

@@ -55,6 +55,9 @@ def mistakes(members, keys, rows):
 
 
 def main():
+    if sys.argv[1:2] in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
     texts = []
     for path in sys.argv[1:4]:
         with open(path, encoding="utf-8") as f:
