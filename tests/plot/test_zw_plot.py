@@ -268,6 +268,9 @@ def errors(tmp, names, good):
     refused("NaN", "memory", file("e9", b'{"decode": NaN}'), "NaN is no JSON")
     refused("nested deep", "memory", file("e10", b"[" * 100000), "nested too deep")
     refused("no UTF-8", "claims", file("e11", b'{"\xff":1}'), "no UTF-8")
+    with open(os.path.join(tmp, "e16"), "wb") as f:
+        f.truncate((512 << 20) + 1)
+    refused("too long", "memory", f.name, "more than 512 MiB")
     refused("another file", "memory", file("e12", {"a": 1}), "neither of zw-plan")
     refused("a stranger's", "fidelity", good["claims"], "is no text")
     refused("two kinds", "memory", good["plan"], "one kind at a time", os.path.join(tmp, "s.json"))

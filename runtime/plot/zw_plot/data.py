@@ -16,13 +16,15 @@ def read(path):
     """The file's bytes."""
     try:
         with open(path, "rb") as f:
-            if not stat.S_ISREG(os.fstat(f.fileno()).st_mode):
+            st = os.fstat(f.fileno())
+            if not stat.S_ISREG(st.st_mode):
                 raise PlotError(f"{path}: not a regular file")
-            data = f.read(MAX_BYTES + 1)
+            if st.st_size > MAX_BYTES:
+                raise PlotError(f"{path}: more than {MAX_BYTES >> 20} MiB")
+            # What it has now: memory for as much as it may have takes longer to come by than most pictures.
+            data = f.read(st.st_size)
     except (OSError, ValueError) as e:
         raise PlotError(f"{path}: {getattr(e, 'strerror', None) or e}") from e
-    if len(data) > MAX_BYTES:
-        raise PlotError(f"{path}: more than {MAX_BYTES >> 20} MiB")
     if not data:
         raise PlotError(f"{path}: the file is empty")
     return data
