@@ -207,29 +207,36 @@ static void zhenwu_share_put_locked(struct zhenwu_share *share)
 	kfree(share);
 }
 
-/* Finds or makes the share of the current process or user. */
-static struct zhenwu_share *zhenwu_share_get_locked(struct zhenwu_clients *clients,
-						    enum zhenwu_level level)
+/*
+ * Finds or makes the share of the current process or user. Memory for it comes before the lock, which
+ * is taken under that of all buffers, which those have who wait in reclaim.
+ */
+static struct zhenwu_share *zhenwu_share_get(struct zhenwu_clients *clients,
+					     enum zhenwu_level level)
 {
 	struct pid *pid = level == ZHENWU_PROCESS ? task_tgid(current) : NULL;
+	struct zhenwu_share *share, *fresh;
 	kuid_t uid = current_euid();
-	struct zhenwu_share *share;
 
+	fresh = kzalloc(sizeof(*fresh), GFP_KERNEL_ACCOUNT);
+	if (!fresh)
+		return NULL;
+
+	mutex_lock(&clients->lock);
 	list_for_each_entry(share, &clients->shares[level], node) {
 		if (pid ? share->pid == pid : uid_eq(share->uid, uid)) {
 			share->refs++;
+			mutex_unlock(&clients->lock);
+			kfree(fresh);
 			return share;
 		}
 	}
-	/* Under the lock of all buffers, which reclaim takes, others wait for this one. */
-	share = kzalloc(sizeof(*share), GFP_NOFS | __GFP_ACCOUNT);
-	if (!share)
-		return NULL;
-	share->refs = 1;
-	share->pid = get_pid(pid);
-	share->uid = uid;
-	list_add_tail(&share->node, &clients->shares[level]);
-	return share;
+	fresh->refs = 1;
+	fresh->pid = get_pid(pid);
+	fresh->uid = uid;
+	list_add_tail(&fresh->node, &clients->shares[level]);
+	mutex_unlock(&clients->lock);
+	return fresh;
 }
 
 static void zhenwu_client_free(struct kref *ref)
@@ -263,12 +270,10 @@ struct zhenwu_client *zhenwu_client_create(struct zhenwu_device *zdev)
 		return NULL;
 	kref_init(&client->refs);
 	client->zdev = zdev;
-	mutex_lock(&clients->lock);
 	for (level = 0; level < ZHENWU_NUM_LEVELS; level++) {
-		client->shares[level] = zhenwu_share_get_locked(clients, level);
+		client->shares[level] = zhenwu_share_get(clients, level);
 		complete &= !!client->shares[level];
 	}
-	mutex_unlock(&clients->lock);
 	if (!complete) {
 		zhenwu_client_put(client);
 		return NULL;
