@@ -29,6 +29,7 @@
 #include "zw_f16.h"
 #include "zw_kernels.h"
 #include "zw_simd.h"
+#include "zw_small_float.h"
 
 #define READ_BYTES (256u << 20)
 /* Multiply-adds of one register in a burst of the FMA peak: some 0.2 ms. */
@@ -343,28 +344,37 @@ struct weights {
 	uint32_t dtype, bits;
 	uint32_t scale, rows, group; /* type and block of scales; group 0: a row is one */
 	bool zero;                   /* zero points of U8 */
+	bool both;                   /* activations of the type too, a scale a row */
 };
 
-static const struct weights bf16 = {"bf16", ZW_DTYPE_BF16, 16, 0, 0, 0, false};
-static const struct weights f32 = {"f32", ZW_DTYPE_F32, 32, 0, 0, 0, false};
+static const struct weights bf16 = {.name = "bf16", .dtype = ZW_DTYPE_BF16, .bits = 16};
+static const struct weights f32 = {.name = "f32", .dtype = ZW_DTYPE_F32, .bits = 32};
 static const struct weights quantised[] = {
-	{"int8", ZW_DTYPE_I8, 8, ZW_DTYPE_F32, 1, 0, false},
-	{"fp8", ZW_DTYPE_F8E4M3, 8, ZW_DTYPE_F32, 128, 128, false},
-	{"int4", ZW_DTYPE_U4, 4, ZW_DTYPE_F16, 1, 128, true},
-	{"mxfp4", ZW_DTYPE_F4E2M1, 4, ZW_DTYPE_E8M0, 1, 32, false},
+	{"int8", ZW_DTYPE_I8, 8, ZW_DTYPE_F32, 1, 0, false, false},
+	{"w8a8", ZW_DTYPE_I8, 8, ZW_DTYPE_F32, 1, 0, false, true},
+	{"fp8", ZW_DTYPE_F8E4M3, 8, ZW_DTYPE_F32, 128, 128, false, false},
+	{"int4", ZW_DTYPE_U4, 4, ZW_DTYPE_F16, 1, 128, true, false},
+	{"mxfp4", ZW_DTYPE_F4E2M1, 4, ZW_DTYPE_E8M0, 1, 32, false, false},
 };
 
-/* Any bytes; of F8E4M3 none that is no number. */
+/*
+ * Any bytes. Of F8E4M3 numbers spread as a model's weights are, the greatest of which becomes the greatest of the type: few are
+ * so small that they are subnormal, which some processors are slow at.
+ */
 static void *random_bytes(const struct weights *w, size_t count)
 {
 	uint8_t *mem = allocate(count);
 	uint32_t x = 54321;
 
 	for (size_t i = 0; i < count; i++) {
-		x = x * 1664525u + 1013904223u;
-		mem[i] = (uint8_t)(x >> 24);
-		if (w->dtype == ZW_DTYPE_F8E4M3 && (mem[i] & 127) == 127)
-			mem[i]--;
+		float sum = 0;
+
+		for (int j = 0; j < (w->dtype == ZW_DTYPE_F8E4M3 ? 4 : 1); j++) {
+			x = x * 1664525u + 1013904223u;
+			sum += (float)(int32_t)x * 0x1p-33f;
+		}
+		mem[i] = w->dtype == ZW_DTYPE_F8E4M3 ? zw_f8e4m3_from_f32(448.0f * sum)
+						     : (uint8_t)(x >> 24);
 	}
 	return mem;
 }
@@ -411,6 +421,18 @@ static void bench_product(struct ctx *ctx, const char *name, uint32_t m, uint32_
 		.bytes = w->bits / 8.0 * n * k,
 	};
 
+	if (w->both) {
+		free((void *)args.a.ptr);
+		args.a.ptr = random_bytes(w, (size_t)m * k);
+		args.a.dtype = w->dtype;
+		args.a_scale = (struct zw_k_scales){
+			.ptr = random_scales(ZW_DTYPE_F32, m),
+			.ld = 1,
+			.dtype = ZW_DTYPE_F32,
+			.rows = 1,
+			.group = k,
+		};
+	}
 	if (w->scale)
 		args.quant.scale = (struct zw_k_scales){
 			.ptr = random_scales(w->scale, (size_t)n * groups),
@@ -430,6 +452,7 @@ static void bench_product(struct ctx *ctx, const char *name, uint32_t m, uint32_
 	free((void *)args.w.ptr);
 	free((void *)args.quant.scale.ptr);
 	free((void *)args.quant.zero.ptr);
+	free((void *)args.a_scale.ptr);
 	free(args.c.ptr);
 }
 
@@ -697,7 +720,7 @@ static void bench_all(struct ctx *ctx)
 		uint32_t m, n, k;
 	} shapes[] = {
 		{1, 16384, 1024}, {2, 16384, 1024},  {4, 16384, 1024},  {8, 16384, 1024},
-		{8, 4096, 3072},  {16, 16384, 1024}, {128, 3072, 1024},
+		{8, 4096, 3072},  {16, 16384, 1024}, {128, 3072, 1024}, {512, 3072, 1024},
 	};
 	static const struct {
 		uint32_t rows, len, n_q, n_kv, d;
