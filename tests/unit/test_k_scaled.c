@@ -36,6 +36,39 @@ static const struct zw_i8 *i8_table(int i)
 	return i < n ? tables[i] : NULL;
 }
 
+/* A tile of more rows and columns than there are: each several times. */
+static void check_i8_tile(const struct zw_i8 *t, const char *packed, size_t lda,
+			  int8_t *const a[ZW_I8_MAX_ROWS], int8_t *const w[ZW_I8_MAX_COLS],
+			  size_t n)
+{
+	enum { ROWS = 12 + 8 + 4 + 2 + 1, LD = ZW_I8_TILE_COLS + 3 };
+	char *rows = malloc(ROWS * lda), *cols = aligned_alloc(64, zw_i8_tile_bytes(n));
+	const int8_t *all[ZW_I8_TILE_COLS];
+	float out[ROWS * LD];
+
+	for (size_t i = 0; i < ROWS; i++)
+		memcpy(rows + i * lda, packed + i % ZW_I8_MAX_ROWS * lda, lda);
+	for (size_t j = 0; j < ZW_I8_TILE_COLS; j++)
+		all[j] = w[j * 5 / 2 % ZW_I8_MAX_COLS];
+	t->pack_cols(cols, all, n);
+	for (size_t m = 1; m <= ROWS; m += ROWS - m < 4 ? 1 : 4) {
+		memset(out, 0, sizeof(out));
+		t->tile(m, rows, lda, cols, n, out, LD);
+		for (size_t i = 0; i < ROWS; i++)
+			for (size_t j = 0; j < LD; j++) {
+				int64_t want = 0;
+
+				for (size_t k = 0; k < n && i < m && j < ZW_I8_TILE_COLS; k++)
+					want += a[i % ZW_I8_MAX_ROWS][k] * all[j][k];
+				if (out[i * LD + j] != (float)want)
+					fail_msg("%s: tile of %zu, row %zu, column %zu of %zu: %g",
+						 t->name, m, i, j, n, (double)out[i * LD + j]);
+			}
+	}
+	free(rows);
+	free(cols);
+}
+
 /* Sums against 64 bits, of random numbers and of the greatest there are. */
 static void test_i8_sums(void **state)
 {
@@ -65,7 +98,7 @@ static void test_i8_sums(void **state)
 				}
 				for (unsigned int d = 0; d < 3; d++) {
 					const struct zw_i8_dot *dot = &t->dot[d];
-					int32_t out[ZW_I8_MAX_ROWS * ZW_I8_MAX_COLS];
+					float out[ZW_I8_MAX_ROWS * ZW_I8_MAX_COLS];
 
 					dot->fn(packed, lda, (const int8_t *const *)w, n, out);
 					for (unsigned int r = 0; r < dot->rows; r++)
@@ -74,12 +107,15 @@ static void test_i8_sums(void **state)
 
 							for (size_t k = 0; k < n; k++)
 								want += a[r][k] * w[c][k];
-							if (out[r * dot->cols + c] != want)
-								fail_msg("%s: %u x %u of %zu: %d",
+							if (out[r * dot->cols + c] != (float)want)
+								fail_msg("%s: %u x %u of %zu: %g",
 									 t->name, r, c, n,
-									 out[r * dot->cols + c]);
+									 (double)out[r * dot->cols +
+										     c]);
 						}
 				}
+				if (t->tile)
+					check_i8_tile(t, packed, lda, a, w, n);
 				for (int r = 0; r < 4; r++) {
 					free(a[r]);
 					free(w[r]);

@@ -19,7 +19,7 @@ static void pack(void *dst, const int8_t *src, size_t n)
 }
 
 static inline void dot(unsigned int rows, unsigned int cols, const char *a, size_t lda,
-		       const int8_t *const *w, size_t n, int32_t *out)
+		       const int8_t *const *w, size_t n, float *out)
 {
 	for (unsigned int i = 0; i < rows; i++) {
 		const int8_t *x = (const int8_t *)a + i * lda;
@@ -29,22 +29,22 @@ static inline void dot(unsigned int rows, unsigned int cols, const char *a, size
 
 			for (size_t k = 0; k < n; k++)
 				s += x[k] * w[j][k];
-			out[i * cols + j] = s;
+			out[i * cols + j] = (float)s;
 		}
 	}
 }
 
-static void dot_1(const char *a, size_t lda, const int8_t *const *w, size_t n, int32_t *out)
+static void dot_1(const char *a, size_t lda, const int8_t *const *w, size_t n, float *out)
 {
 	dot(1, 1, a, lda, w, n, out);
 }
 
-static void dot_2(const char *a, size_t lda, const int8_t *const *w, size_t n, int32_t *out)
+static void dot_2(const char *a, size_t lda, const int8_t *const *w, size_t n, float *out)
 {
 	dot(2, 3, a, lda, w, n, out);
 }
 
-static void dot_4(const char *a, size_t lda, const int8_t *const *w, size_t n, int32_t *out)
+static void dot_4(const char *a, size_t lda, const int8_t *const *w, size_t n, float *out)
 {
 	dot(4, 1, a, lda, w, n, out);
 }

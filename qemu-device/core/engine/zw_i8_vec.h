@@ -15,12 +15,18 @@
  *	i8_load_w(p)	I8_STEP of a column
  *	i8_mac(s, a, w)	s + sums of products of neighbours
  *	i8_fold(s)	four sums, whose sum is that of all
+ * and, with I8_TILE defined, the functions i8_pack_cols() and i8_tile() of the table
+ * or, with I8_FOLD4 defined, in place of the last one
+ *	i8_fold4(a, b, c, d)	for each of four vectors the sum of all its sums
  */
 #include <immintrin.h>
 #include <string.h>
 
 #include "zw_k_i8.h"
 #include "zw_k_prim.h"
+
+/* How far ahead of the loads W is asked for, in bytes of each column. */
+#define I8_AHEAD 512
 
 #define I8_INLINE I8_FN __attribute__((always_inline)) static inline
 
@@ -31,7 +37,16 @@ I8_FN static void i8_pack(void *dst, const int8_t *src, size_t n)
 {
 	uint8_t *d = dst;
 
-	for (size_t i = 0; i < n; i++)
+	size_t i = 0;
+
+	for (; i + 8 <= n; i += 8) {
+		uint64_t v;
+
+		memcpy(&v, src + i, sizeof(v));
+		v ^= UINT64_C(0x8080808080808080);
+		memcpy(d + i, &v, sizeof(v));
+	}
+	for (; i < n; i++)
 		d[i] = (uint8_t)(src[i] + 128);
 	/* w is zero there */
 	memset(d + n, 0, (0 - n) % ZW_I8_STEP);
@@ -65,19 +80,22 @@ I8_INLINE void i8_step(const unsigned int rows, const unsigned int cols, i8_vec 
 	}
 }
 
+#ifndef I8_FOLD4
+I8_INLINE __m128i i8_fold4(i8_vec a, i8_vec b, i8_vec c, i8_vec d)
+{
+	return _mm_hadd_epi32(_mm_hadd_epi32(i8_fold(a), i8_fold(b)),
+			      _mm_hadd_epi32(i8_fold(c), i8_fold(d)));
+}
+#endif
+
 /* The totals of @cols sums; those behind them mean nothing. */
 I8_INLINE __m128i i8_totals(const unsigned int cols, const i8_vec *v)
 {
-	ZW_UNSET __m128i t[4];
-
-#pragma GCC unroll 4
-	for (unsigned int j = 0; j < 4; j++)
-		t[j] = i8_fold(v[j < cols ? j : 0]);
-	return _mm_hadd_epi32(_mm_hadd_epi32(t[0], t[1]), _mm_hadd_epi32(t[2], t[3]));
+	return i8_fold4(v[0], v[1], v[cols > 2 ? 2 : 0], v[cols > 3 ? 3 : 0]);
 }
 
 I8_INLINE void i8_dot(const unsigned int rows, const unsigned int cols, const char *a, size_t lda,
-		      const int8_t *const *w, size_t n, int32_t *out)
+		      const int8_t *const *w, size_t n, float *out)
 {
 	ZW_UNSET i8_vec s[ZW_I8_MAX_ROWS][ZW_I8_MAX_COLS];
 	ZW_UNSET i8_vec sum_w[ZW_I8_MAX_COLS];
@@ -94,8 +112,11 @@ I8_INLINE void i8_dot(const unsigned int rows, const unsigned int cols, const ch
 	}
 	for (; k + I8_STEP <= n; k += I8_STEP) {
 #pragma GCC unroll 4
-		for (unsigned int j = 0; j < cols; j++)
+		for (unsigned int j = 0; j < cols; j++) {
 			at[j] = w[j] + k;
+			if (k % 64 == 0)
+				_mm_prefetch((const char *)at[j] + I8_AHEAD, _MM_HINT_T0);
+		}
 		i8_step(rows, cols, s, sum_w, a + k * I8_SIZE, lda, at);
 	}
 	if (k < n) {
@@ -113,19 +134,19 @@ I8_INLINE void i8_dot(const unsigned int rows, const unsigned int cols, const ch
 		off = _mm_slli_epi32(i8_totals(cols, sum_w), 7);
 #pragma GCC unroll 4
 	for (unsigned int i = 0; i < rows; i++) {
-		__m128i sum = _mm_sub_epi32(i8_totals(cols, s[i]), off);
+		__m128 sum = _mm_cvtepi32_ps(_mm_sub_epi32(i8_totals(cols, s[i]), off));
 
 		if (cols == 4)
-			_mm_storeu_si128((__m128i *)(void *)(out + i * 4), sum);
+			_mm_storeu_ps(out + i * 4, sum);
 		else
-			_mm_storel_epi64((__m128i *)(void *)(out + i * 2), sum);
+			_mm_storel_pi((__m64 *)(void *)(out + i * 2), sum);
 	}
 }
 _Static_assert(I8_COLS == 2 || I8_COLS == 4, "what is stored of a row");
 
 #define I8_DOT(rows, cols)                                                                         \
 	I8_FN static void i8_dot_##rows(const char *a, size_t lda, const int8_t *const *w,         \
-					size_t n, int32_t *out)                                    \
+					size_t n, float *out)                                      \
 	{                                                                                          \
 		i8_dot(rows, cols, a, lda, w, n, out);                                             \
 	}
@@ -138,4 +159,8 @@ const struct zw_i8 I8_NAME = {
 	.size = I8_SIZE,
 	.pack = i8_pack,
 	.dot = {{i8_dot_1, 1, 4}, {i8_dot_2, 2, 4}, {i8_dot_4, 4, I8_COLS}},
+#ifdef I8_TILE
+	.pack_cols = i8_pack_cols,
+	.tile = i8_tile,
+#endif
 };

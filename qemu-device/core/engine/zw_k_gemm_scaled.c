@@ -17,7 +17,7 @@
 #define TASK_A   (192u << 10)
 #define TASK_N   64u
 #define MAX_M    128u
-/* Few rows, and how many columns they take at a time: as many as a direct product. */
+/* Few rows of I8, and how many columns they take at a time: as many as a product of them. */
 #define FEW_M    4u
 #define FEW_COLS 4u
 
@@ -108,7 +108,7 @@ struct scaled {
 	char *a;        /* packed rows of A, group by group */
 	float *fa, *fw; /* scales: [rows, groups], [groups, TASK_N] */
 	float *out, *part;
-	float *w, *wide; /* F8: a strip packed for a tile, rows of it in F32 */
+	float *w, *wide; /* a strip packed for a tile; F8: rows of it in F32 */
 	uint32_t m0, rows, n0, cols, groups;
 	size_t ldo;
 };
@@ -181,6 +181,27 @@ static int pack_a(const struct scaled *t)
 	return 0;
 }
 
+/* The same of many rows: columns are packed and meet all of them. */
+static int part_i8_tile(const struct scaled *t, const char *a, uint32_t k0, uint32_t kc,
+			uint32_t from, uint32_t end)
+{
+	const struct gemm_job *job = t->job;
+
+	for (uint32_t j = from; j < end; j += ZW_I8_TILE_COLS) {
+		ZW_UNSET const int8_t *w[ZW_I8_TILE_COLS];
+
+		if (zw_pool_cancelled(job->pool))
+			return -ECANCELED;
+		for (uint32_t c = 0; c < ZW_I8_TILE_COLS; c++)
+			w[c] = (const int8_t *)zw_k_view_at(&job->w,
+							    t->n0 + min_u32(j + c, end - 1), 0) +
+			       k0;
+		job->i8->pack_cols(t->w, w, kc);
+		job->i8->tile(t->rows, a, a_bytes(job, 1, kc), t->w, kc, t->part + j, t->ldo);
+	}
+	return 0;
+}
+
 /* Products of a group, I8, columns from .. end. Beyond the last row or column one stands in for those that are not there. */
 static int part_i8(const struct scaled *t, const char *a, uint32_t k0, uint32_t kc, uint32_t from,
 		   uint32_t end)
@@ -188,26 +209,31 @@ static int part_i8(const struct scaled *t, const char *a, uint32_t k0, uint32_t 
 	const struct gemm_job *job = t->job;
 	const struct zw_i8_dot *dot = &job->i8->dot[0];
 	size_t lda = a_bytes(job, 1, kc);
+	bool few = t->rows <= FEW_M;
+	uint32_t apart;
 
 	for (unsigned int i = 1; i < 3 && dot->rows < t->rows; i++)
 		dot = &job->i8->dot[i];
-	for (uint32_t j = from; j < end; j += dot->cols) {
+	/* Few rows meet columns that lie apart, so that each is a stream through memory. */
+	apart = few ? (end - from + dot->cols - 1) / dot->cols : 1;
+	for (uint32_t j = from; j < (few ? from + apart : end); j += few ? 1 : dot->cols) {
 		ZW_UNSET const int8_t *w[ZW_I8_MAX_COLS];
 
 		if (zw_pool_cancelled(job->pool))
 			return -ECANCELED;
-		for (uint32_t c = 0; c < dot->cols; c++)
-			w[c] = (const int8_t *)zw_k_view_at(&job->w,
-							    t->n0 + min_u32(j + c, end - 1), 0) +
-			       k0;
+		for (uint32_t c = 0; c < dot->cols; c++) {
+			uint32_t col = min_u32(c * apart + j, end - 1);
+
+			w[c] = (const int8_t *)zw_k_view_at(&job->w, t->n0 + col, 0) + k0;
+		}
 		for (uint32_t i = 0; i < t->rows; i += dot->rows) {
-			ZW_UNSET int32_t out[ZW_I8_MAX_ROWS * ZW_I8_MAX_COLS];
+			ZW_UNSET float out[ZW_I8_MAX_ROWS * ZW_I8_MAX_COLS];
 
 			dot->fn(a + i * lda, lda, w, kc, out);
 			for (uint32_t r = 0; r < dot->rows && i + r < t->rows; r++)
-				for (uint32_t c = 0; c < dot->cols && j + c < end; c++)
-					t->part[(i + r) * t->ldo + j + c] =
-						(float)out[r * dot->cols + c];
+				for (uint32_t c = 0; c < dot->cols && c * apart + j < end; c++)
+					t->part[(i + r) * t->ldo + c * apart + j] =
+						out[r * dot->cols + c];
 		}
 	}
 	return 0;
@@ -282,17 +308,17 @@ static int part_f8_few(const struct scaled *t, const char *a, uint32_t k0, uint3
 static int load_scales(const struct scaled *t)
 {
 	const struct gemm_job *job = t->job;
-	float *row = t->part; /* not in use yet */
+	struct zw_q_scales sc; /* in `part`, which is not in use yet */
 
 	for (uint32_t i = 0; i < t->rows; i++)
 		for (uint32_t g = 0; g < t->groups; g++)
 			t->fa[i * t->groups + g] = a_scales(job, t->m0 + i)[g];
+	if (zw_pool_cancelled(job->pool))
+		return -ECANCELED;
+	zw_q_scales_load(&sc, &job->q, job->prim, t->n0, t->cols, job->k, t->part);
 	for (uint32_t c = 0; c < t->cols; c++) {
-		size_t phase;
+		const float *row = zw_q_scales_row(&sc, NULL, c).scale;
 
-		if (zw_pool_cancelled(job->pool))
-			return -ECANCELED;
-		zw_q_row_at(&job->q, job->prim, NULL, t->n0 + c, 0, job->k, row, &phase);
 		for (uint32_t g = 0; g < t->groups; g++)
 			t->fw[(size_t)g * TASK_N + c] = row[g];
 	}
@@ -312,19 +338,24 @@ int zw_gemm_scaled_task(struct gemm_job *job, uint64_t task, unsigned int slot)
 	uint32_t group = min_u32(job->q.scale.group, job->k ? job->k : 1);
 	size_t pack = (size_t)t.groups * a_bytes(job, job->task_m, group);
 	size_t pg = ZW_PAD((size_t)group);
-	size_t wide = job->a_i8 ? 0 : (ZW_TILE_MAX_ROWS + ZW_TILE_MAX_COLS) * pg;
-	/* The scales of a row of W pass through `part`. */
-	size_t part = job->task_m * t.ldo, row = zw_q_scale_floats(&job->q, job->k);
-	/* Few rows have no use for a column again: its groups follow each other. */
-	uint32_t cols = job->m <= FEW_M ? FEW_COLS : TASK_N;
+	bool tile = job->a_i8 && job->m > FEW_M && job->i8->tile;
+	size_t wide = tile        ? zw_i8_tile_bytes(group) / sizeof(float)
+		      : job->a_i8 ? 0
+				  : (ZW_TILE_MAX_ROWS + ZW_TILE_MAX_COLS) * pg;
+	/* The scales of W pass through `part`. */
+	size_t part = job->task_m * t.ldo, scales = zw_q_scales_floats(&job->q, TASK_N, job->k);
+	/* Few rows have no use for a column again: its groups, if there are several, follow each other. */
+	const struct zw_q_direct *direct = direct_of(job);
+	uint32_t cols = direct ? direct->cols : job->m <= FEW_M && t.groups > 1 ? FEW_COLS : TASK_N;
 	int (*part_of)(const struct scaled *, const char *, uint32_t, uint32_t, uint32_t,
-		       uint32_t) = job->a_i8        ? part_i8
-				   : direct_of(job) ? part_f8_few
-						    : part_f8;
+		       uint32_t) = tile        ? part_i8_tile
+				   : job->a_i8 ? part_i8
+				   : direct    ? part_f8_few
+					       : part_f8;
 
 	t.rows = min_u32(job->task_m, job->m - t.m0);
 	t.cols = min_u32(TASK_N, job->n - t.n0);
-	part = part < row ? row : part;
+	part = part < scales ? scales : part;
 	t.a = zw_pool_scratch(job->pool, slot,
 			      pack + sizeof(float) * (wide + job->task_m * t.ldo + part +
 						      (size_t)t.groups * (job->task_m + TASK_N)));
