@@ -27,9 +27,7 @@ static inline uint32_t min_u32(uint32_t a, uint32_t b)
 
 static const struct zw_q_direct *direct_for(const struct gemm_job *job)
 {
-	const struct zw_q_prim *quant = job->prim->quant;
-
-	return &quant->direct[job->m > quant->direct[0].rows];
+	return zw_q_direct_for(job->prim->quant, job->q.format, job->m);
 }
 
 bool zw_gemm_quant_direct(const struct gemm_job *job)

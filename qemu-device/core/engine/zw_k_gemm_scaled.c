@@ -75,11 +75,9 @@ int zw_gemm_scaled_check(struct gemm_job *job, uint32_t dtype, const struct zw_k
 /* Few rows of F8 meet W dequantised in registers; NULL: it is the tiles' way, or that of I8. */
 static const struct zw_q_direct *direct_of(const struct gemm_job *job)
 {
-	const struct zw_q_direct *direct = job->prim->quant->direct;
+	const struct zw_q_direct *direct = zw_q_direct_for(job->prim->quant, job->q.format, job->m);
 
-	if (job->a_i8 || job->m > direct[1].rows)
-		return NULL;
-	return &direct[job->m > direct[0].rows];
+	return job->a_i8 || job->m > direct->rows ? NULL : direct;
 }
 
 uint64_t zw_gemm_scaled_plan(struct gemm_job *job)

@@ -91,7 +91,9 @@ struct zw_q_prim {
 	enum zw_q_way (*prepare)(enum zw_q_format f, float *scale, float *zero, size_t n);
 	/* Puts n packed elements of A in the order that direct products with the format want. NULL: as they are. */
 	void (*arrange)(enum zw_q_format f, float *a, size_t n);
-	const struct zw_q_direct *direct; /* two, by rows, ascending */
+	/* Those of a format ascend by rows; zw_q_direct_for() */
+	const struct zw_q_direct *const *direct;
+	unsigned int directs;
 	/* Rows of A up to which direct products are the way; more are worth writing W out for. */
 	uint8_t direct_most[ZW_Q_COUNT];
 };
@@ -104,7 +106,7 @@ struct zw_q_prim {
 struct zw_q_direct {
 	/*
 	 * out[i * cols + j] = dot(packed row i of a, the k elements of w[j]) for i < rows, j < cols.
-	 * Groups as zw_q_direct_group() says.
+	 * Groups as zw_q_direct_group() says. NULL: not of this format or way; the plain one is there if any is.
 	 */
 	void (*fn[ZW_Q_WAYS][ZW_Q_COUNT])(const float *a, const struct zw_q_row *w, size_t k,
 					  size_t group, float *out);
@@ -114,13 +116,35 @@ struct zw_q_direct {
 extern const struct zw_q_prim zw_q_scalar;
 #if defined(__x86_64__)
 extern const struct zw_q_prim zw_q_avx2, zw_q_avx512;
-extern const struct zw_q_direct zw_q_direct_avx2[2];
+extern const struct zw_q_direct zw_q_direct_avx2[2], zw_q_direct_avx512[4];
 enum zw_q_way zw_q_prepare_avx2(enum zw_q_format f, float *scale, float *zero, size_t n);
+enum zw_q_way zw_q_prepare_avx512(enum zw_q_format f, float *scale, float *zero, size_t n);
 void zw_q_arrange_avx2(enum zw_q_format f, float *a, size_t n);
 #endif
 
 #define ZW_Q_DIRECT_MAX_COLS 8
 #define ZW_Q_DIRECT_OUT      32
+
+/*
+ * Those of a format for m rows of A: the fewest rows that take all of them at once, or else the most. Of a format that a
+ * level has itself, those of another one, which begin with few rows again, do not count.
+ */
+static inline const struct zw_q_direct *zw_q_direct_for(const struct zw_q_prim *quant,
+							enum zw_q_format f, uint32_t m)
+{
+	const struct zw_q_direct *direct = NULL;
+
+	for (unsigned int i = 0; i < quant->directs; i++) {
+		const struct zw_q_direct *next = quant->direct[i];
+
+		if (!next->fn[ZW_Q_PLAIN][f])
+			continue;
+		if (direct && (direct->rows >= m || next->rows <= direct->rows))
+			break;
+		direct = next;
+	}
+	return direct;
+}
 
 /* Whether the direct products take groups of that many elements. */
 static inline bool zw_q_direct_group(size_t group, size_t k)

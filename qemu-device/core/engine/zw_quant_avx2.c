@@ -157,13 +157,16 @@ ZW_Q_FORMATS(FORMAT)
 #define DEQUANT(name) [ZW_Q_##name] = dequant_##name,
 #define MOST(name)    [ZW_Q_##name] = ZW_Q_DIRECT_MOST(ZW_Q_##name),
 
+static const struct zw_q_direct *const directs[] = {&zw_q_direct_avx2[0], &zw_q_direct_avx2[1]};
+
 const struct zw_q_prim zw_q_avx2 = {
 	.absmax = absmax,
 	.narrow = {narrow_i8, narrow_e4m3, narrow_e5m2},
 	.dequant = {ZW_Q_FORMATS(DEQUANT)},
 	.prepare = zw_q_prepare_avx2,
 	.arrange = zw_q_arrange_avx2,
-	.direct = zw_q_direct_avx2,
+	.direct = directs,
+	.directs = 2,
 	.direct_most = {ZW_Q_FORMATS(MOST)},
 };
 #endif

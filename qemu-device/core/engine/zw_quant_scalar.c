@@ -287,15 +287,23 @@ ZW_Q_FORMATS(FORMAT)
 #define DIRECT_MANY(name) [ZW_Q_##name] = direct_many_##name,
 #define MOST(name)        [ZW_Q_##name] = ZW_Q_DIRECT_MOST(ZW_Q_##name),
 
-static const struct zw_q_direct directs[2] = {
-	{.fn = {[ZW_Q_PLAIN] = {ZW_Q_FORMATS(DIRECT_1)}}, .rows = 1, .cols = COLS},
-	{.fn = {[ZW_Q_PLAIN] = {ZW_Q_FORMATS(DIRECT_MANY)}}, .rows = ROWS, .cols = COLS},
+static const struct zw_q_direct one = {
+	.fn = {[ZW_Q_PLAIN] = {ZW_Q_FORMATS(DIRECT_1)}},
+	.rows = 1,
+	.cols = COLS,
 };
+static const struct zw_q_direct many = {
+	.fn = {[ZW_Q_PLAIN] = {ZW_Q_FORMATS(DIRECT_MANY)}},
+	.rows = ROWS,
+	.cols = COLS,
+};
+static const struct zw_q_direct *const directs[] = {&one, &many};
 
 const struct zw_q_prim zw_q_scalar = {
 	.absmax = absmax,
 	.narrow = {narrow_i8, narrow_e4m3, narrow_e5m2},
 	.dequant = {ZW_Q_FORMATS(DEQUANT)},
 	.direct = directs,
+	.directs = 2,
 	.direct_most = {ZW_Q_FORMATS(MOST)},
 };

@@ -6,7 +6,8 @@
  * Types of half a byte have sixteen numbers, as many as a vector has lanes: what they stand for with the scale of a
  * group is computed once, and each element looked up. So zero points and minimums cost nothing.
  *
- * The includer defines QUANT_NAME, the name of the table.
+ * The includer defines QUANT_NAME, the name of the table, and QUANT_DIRECT if it has direct products of its own; those
+ * of other formats are AVX2's.
  */
 #include "zw_quant_vec.h"
 
@@ -272,17 +273,33 @@ NARROW(e4m3, ZW_Q_TO_F8E4M3)
 NARROW(e5m2, ZW_Q_TO_F8E5M2)
 
 #define DEQUANT(name) [ZW_Q_##name] = dequant_##name,
+#ifdef QUANT_DIRECT
+#define WIDE_MOST(name) [ZW_Q_##name] = 8,
+#else
 /* F8 takes the most operations here. */
 #define WIDE_MOST(name)                                                                            \
 	[ZW_Q_##name] = ZW_Q_##name == ZW_Q_F8E4M3 || ZW_Q_##name == ZW_Q_F8E5M2 ? 4 : 1,
+#endif
 #define OTHER_MOST(name) [ZW_Q_##name] = ZW_Q_DIRECT_MOST(ZW_Q_##name),
+
+static const struct zw_q_direct *const wide_directs[] = {
+#ifdef QUANT_DIRECT
+	&QUANT_DIRECT[0],     &QUANT_DIRECT[1],     &QUANT_DIRECT[2], &QUANT_DIRECT[3],
+#endif
+	&zw_q_direct_avx2[0], &zw_q_direct_avx2[1],
+};
 
 const struct zw_q_prim QUANT_NAME = {
 	.absmax = wide_absmax,
 	.narrow = {narrow_i8_avx2, narrow_e4m3_avx2, narrow_e5m2_avx2},
 	.dequant = {ZW_Q_FORMATS(DEQUANT)},
+	.direct = wide_directs,
+	.directs = sizeof(wide_directs) / sizeof(wide_directs[0]),
+#ifdef QUANT_DIRECT
+	.prepare = zw_q_prepare_avx512,
+#else
 	.prepare = zw_q_prepare_avx2,
 	.arrange = zw_q_arrange_avx2,
-	.direct = zw_q_direct_avx2,
+#endif
 	.direct_most = {WIDE_FORMATS(WIDE_MOST) OTHER_FORMATS(OTHER_MOST)},
 };
