@@ -36,6 +36,7 @@ struct match {
 	bool check;    /* tensors have to be there and of the right shape, and are not loaded */
 	size_t embed;  /* the embedding, once it is found */
 	struct llm_weights *w;
+	bool quantised; /* some matrix is, of those seen so far */
 };
 
 /* What a file has added to a tensor's values, as others want it done. */
@@ -302,6 +303,7 @@ static int find_quantised(struct match *m, struct linear *l, size_t i, struct zw
 			return ret;
 		if (!e)
 			l->quantised[i] = ret;
+		m->quantised |= ret;
 		if (l->quantised[i] != ret || (ret && first[e].scheme != first->scheme))
 			return llm_fail(err, -EOPNOTSUPP,
 					"%s: tensor %s is not stored as that of the experts "
@@ -572,6 +574,12 @@ int llm_family_plan(const struct llm_family *f, const struct llm_model_config *c
 				       t.file, t.name);
 		ret = ret > 0 ? 0 : ret;
 	}
+	/* Which matrices are is for the tensors to say, but not that none is. */
+	if (!ret && cfg->quant.num && !m.quantised)
+		ret = llm_fail(err, -EBADMSG,
+			       "%s: no matrix is stored as the quantization_config says: all are "
+			       "plain",
+			       p->src->path);
 out:
 	free(m.seen);
 	return ret;

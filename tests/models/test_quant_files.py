@@ -354,7 +354,9 @@ def refused(tmp):
               ("hf_quant_config.json", {"quantization": {"quant_algo": "W4A8_AWQ"}}),
               ["quantization.quant_algo", "W4A8_AWQ"]),
              ("a file that is no JSON object", tensors, ("quantize_config.json", [4]), ["quantize_config.json"]),
-             ("bits that the tensors do not have", tensors, {**GPTQ, "bits": 8}, ["qweight", "shape"])]
+             ("bits that the tensors do not have", tensors, {**GPTQ, "bits": 8}, ["qweight", "shape"]),
+             ("plain matrices alone", source, GPTQ, ["r6", "quantization_config", "all are plain"]),
+             ("the same with a file beside the configuration", source, ("quantize_config.json", GPTQ), ["all are plain"])]
     for number, (name, t, quant, said) in enumerate(cases):
         path = os.path.join(tmp, f"r{number}")
         write_quantised(path, t, config, quant)
