@@ -502,7 +502,11 @@ int run_chat(struct run *r, struct run_chat *c, struct zw_generate_result *sum)
 
 		tool_interrupts = 0;
 		tool_catch_interrupt(false);
-		line = run_line_read(c->line, &len);
+		ret = run_line_read(c->line, &line, &len);
+		if (ret) {
+			fprintf(stderr, "zw-run: a line of standard input: %s\n", strerror(-ret));
+			ret = EXIT_FAILURE;
+		}
 		if (!line)
 			break;
 		was = command(c, line, &ret);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "run_line.h"
 
+#include <errno.h>
 #include <histedit.h>
 #include <locale.h>
 #include <stdbool.h>
@@ -8,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "read_text.h"
 
 struct run_line {
 	EditLine *el; /* NULL: no terminal */
@@ -62,50 +65,81 @@ int run_line_interactive(const struct run_line *l)
 	return l->el != NULL;
 }
 
-/* One line as it is typed; belongs to l. */
-static const char *read_one(struct run_line *l, int *len)
+/* A line of what no person types, into l->buf: getline() has no limit. */
+static int read_piped(struct run_line *l, size_t *len)
 {
-	HistEvent ev;
-	const char *p;
-	ssize_t n;
+	int c = 0;
 
-	if (!l->el) {
-		n = getline(&l->buf, &l->cap, stdin);
-		*len = (int)n;
-		return n > 0 ? l->buf : NULL;
+	for (size_t n = 0; c != '\n'; *len = n) {
+		if (n == l->cap) {
+			size_t cap = 2 * l->cap + 256;
+			char *more = n < READ_TEXT_MAX ? realloc(l->buf, cap) : NULL;
+
+			if (!more)
+				return n < READ_TEXT_MAX ? -ENOMEM : -EFBIG;
+			l->buf = more;
+			l->cap = cap;
+		}
+		c = getc_unlocked(stdin);
+		if (c == EOF)
+			break;
+		l->buf[n++] = (char)c;
 	}
-	p = el_gets(l->el, len);
-	if (!p || *len <= 0)
-		return NULL;
-	if (strspn(p, " \t\n") < (size_t)*len)
-		history(l->history, &ev, H_ENTER, p);
-	return p;
+	return 0;
 }
 
-char *run_line_read(struct run_line *l, size_t *len)
+/* One line as it is typed, with its newline; belongs to l. *len 0: the end. */
+static int read_one(struct run_line *l, const char **line, size_t *len)
 {
-	char *line = NULL, *more;
-	bool joined;
+	HistEvent ev;
+	int n = 0, ret;
 
 	*len = 0;
-	do {
-		int n = 0;
-		const char *p = read_one(l, &n);
+	if (!l->el) {
+		ret = read_piped(l, len);
+		*line = l->buf;
+		return ret;
+	}
+	*line = el_gets(l->el, &n);
+	if (!*line || n <= 0)
+		return 0;
+	*len = (size_t)n;
+	if (strspn(*line, " \t\n") < *len)
+		history(l->history, &ev, H_ENTER, *line);
+	return 0;
+}
 
-		if (!p)
+int run_line_read(struct run_line *l, char **line, size_t *len)
+{
+	bool joined;
+
+	*line = NULL;
+	*len = 0;
+	do {
+		const char *p;
+		size_t n;
+		int ret = read_one(l, &p, &n);
+		char *more;
+
+		if (!ret && !n)
 			break;
-		if (n && p[n - 1] == '\n')
+		if (!ret && *len + n > READ_TEXT_MAX)
+			ret = -EFBIG;
+		more = ret ? NULL : realloc(*line, *len + n + 1);
+		if (!more) {
+			free(*line);
+			*line = NULL;
+			return ret ? ret : -ENOMEM;
+		}
+		*line = more;
+		if (p[n - 1] == '\n')
 			n--;
 		joined = n && p[n - 1] == '\\';
-		more = realloc(line, *len + (size_t)n + 1);
-		if (!more)
-			break;
-		line = more;
-		memcpy(line + *len, p, (size_t)n);
-		*len += (size_t)n;
+		memcpy(*line + *len, p, n);
+		*len += n;
 		if (joined)
-			line[*len - 1] = '\n';
-		line[*len] = '\0';
+			(*line)[*len - 1] = '\n';
+		(*line)[*len] = '\0';
 	} while (joined);
-	return line;
+	return 0;
 }

@@ -13,9 +13,9 @@ void run_line_close(struct run_line *l);
 /* Whether a person types. */
 int run_line_interactive(const struct run_line *l);
 /*
- * The next line without its newline, malloc()ed; a backslash at its end joins the next one to it. NULL at the
- * end, or when a signal came.
+ * The next line without its newline, malloc()ed; a backslash at its end joins the next one to it. *line is NULL at the
+ * end, or when a signal came. 0, -ENOMEM, or -EFBIG: longer than READ_TEXT_MAX, as what has no newline.
  */
-char *run_line_read(struct run_line *l, size_t *len);
+int run_line_read(struct run_line *l, char **line, size_t *len);
 
 #endif

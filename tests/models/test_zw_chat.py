@@ -67,6 +67,10 @@ def failures(tmp):
     for args in (["--chat", "--chat-template-file", "/dev/zero"], ["-p", "x", "--json-schema", "/dev/zero"], ["-f", "/dev/zero"]):
         p = run("-m", KDOC, "-q", *args)
         ok(p.returncode == 1 and one_line(p) and "/dev/zero: File too large" in p.stderr, f"{' '.join(args)} does not end", p.stderr)
+    with open("/dev/zero", "rb") as f:
+        p = subprocess.run([ZW_RUN, "--device", "sim", "-m", AGENT, "--chat", "-q"], stdin=f, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, encoding="utf-8", timeout=300, check=False)
+    ok(p.returncode == 1 and one_line(p) and "standard input: File too large" in p.stderr, "a line that does not end", p.stderr)
     with open(bad, "w", encoding="utf-8") as f:
         f.write("{{ raise_exception('no, ' + messages[0].role) }}")
     p = run("-m", KDOC, "--chat", "-q", "--chat-template-file", bad, "-p", "x")
