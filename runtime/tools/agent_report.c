@@ -69,7 +69,7 @@ static double seconds(uint64_t ps)
 
 static double idle_joules(const struct agent_report *r, uint64_t ps)
 {
-	return seconds(ps) * r->attrs->idle_watts;
+	return seconds(ps) * r->attrs->idle_watts * r->cards;
 }
 
 /* A phase's work is spread over its time. */
@@ -142,7 +142,7 @@ static bool has_prices(const struct agent_report *r)
 
 static double cost(const struct agent_report *r)
 {
-	return tool_cost(&r->args->cost, seconds(r->total_ps), joules(r));
+	return tool_cost(&r->args->cost, seconds(r->total_ps) * r->cards, joules(r));
 }
 
 static double percent(double part, double of)
@@ -211,7 +211,7 @@ void agent_report_print(const struct agent_report *r, FILE *f)
 	fprintf(f,
 		"energy: %.4g J, %.4g J of it %u W idle (%.4g J while tools worked); %.4g J for a "
 		"generated token\n",
-		joules(r), idle_joules(r, r->total_ps), r->attrs->idle_watts,
+		joules(r), idle_joules(r, r->total_ps), r->attrs->idle_watts * r->cards,
 		idle_joules(r, r->sum[AGENT_WAIT].sim_ps), rate(joules(r), out));
 	if (has_prices(r))
 		fprintf(f,
@@ -224,7 +224,10 @@ void agent_report_print(const struct agent_report *r, FILE *f)
 	fprintf(f, "memory: %.1f MiB of KV cache for %u tokens\n", (double)r->kv_bytes / 1048576,
 		r->context);
 	print_intervals(r, f);
-	fprintf(f, "device: %s, profile %s%s\n", r->attrs->spec, r->attrs->profile_name,
+	fprintf(f, "device: ");
+	if (r->cards > 1)
+		fprintf(f, "%u x ", r->cards);
+	fprintf(f, "%s, profile %s%s\n", r->attrs->spec, r->attrs->profile_name,
 		r->interrupted ? "; interrupted" : "");
 }
 
@@ -280,6 +283,7 @@ int agent_report_write_json(const struct agent_report *r, const char *path, stru
 
 	json_add_text(o, "model", r->model);
 	cJSON_AddStringToObject(o, "profile", r->attrs->profile_name);
+	cJSON_AddNumberToObject(o, "cards", r->cards);
 	cJSON_AddStringToObject(o, "finish", r->interrupted ? "interrupted" : "length");
 	cJSON_AddNumberToObject(o, "calls", (double)calls(r));
 	add_dist(o, "answer_tokens", &r->args->answer);

@@ -14,7 +14,7 @@
 
 #define AGENT_INTERVALS 20u /* of the table of utilisation */
 
-/* Of some steps; J without what the chip takes by itself. */
+/* Of some steps, on all cards; J without what the chips take by themselves. */
 struct agent_cost {
 	uint64_t tokens, sim_ps, energy_pj, hbm_bytes;
 };
@@ -39,7 +39,7 @@ struct agent_report {
 	const struct zw_dev_attrs *attrs;
 	const struct agent_args *args;
 	uint64_t kv_bytes, steps_run, steps_taken; /* taken: from those beside them */
-	uint32_t context, restarts;
+	uint32_t context, restarts, cards;         /* as many cards of these attributes */
 	bool interrupted;
 	struct agent_phase *phases;
 	size_t num_phases, cap_phases;

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent_report.h"
-#include "run_stats.h"
 #include "tool_interrupt.h"
 
 /*
@@ -23,14 +21,11 @@ struct turn {
 
 struct run_agent {
 	struct run *r;
+	const struct run_agent_on *on;
 	struct turn *turns; /* one more than there are calls */
-	uint32_t num_turns, seq;
-	bool ahead;                /* a step takes the id that the one before it chose */
-	bool chosen;               /* and it chose one */
-	uint64_t now_ps;           /* since the beginning */
-	uint32_t *ids;             /* of results and of what is skipped, as many as a step takes */
-	uint32_t batch;            /* so many */
-	struct zw_snapshot *start; /* behind the prompt; NULL: the context has room for all */
+	uint32_t num_turns;
+	uint64_t now_ps; /* since the beginning */
+	bool kept;       /* the text behind the prompt; else the context has room for all */
 	struct agent_report report;
 };
 
@@ -114,70 +109,14 @@ int run_agent_open(struct run *r, struct run_agent **out, uint64_t *tokens)
 
 /* ---- steps ---- */
 
-static void read_stats(const struct run_agent *g, struct zw_ctx_stats *s)
-{
-	*s = (struct zw_ctx_stats){.size = sizeof(*s)};
-	zw_ctx_get_stats(g->r->ctx, s);
-}
-
-/* Tokens that are not chosen, in pieces; *cost: what they took. */
-static int eval(struct run_agent *g, const uint32_t *ids, uint64_t n, uint32_t want,
-		struct zw_ctx_stats *cost)
-{
-	struct zw_ctx_stats before;
-	struct zw_error err;
-
-	read_stats(g, &before);
-	while (n && !tool_interrupts) {
-		uint32_t piece = n < g->batch ? (uint32_t)n : g->batch;
-		struct zw_eval_options opt = {.size = sizeof(opt), .want = piece == n ? want : 0};
-
-		if (zw_ctx_eval(g->r->ctx, g->seq, ids ? ids : g->ids, piece, &opt, NULL, &err))
-			return run_fail(err.msg);
-		ids = ids ? ids + piece : NULL;
-		n -= piece;
-	}
-	read_stats(g, cost);
-	run_stats_subtract(cost, &before);
-	g->chosen = false;
-	return 0;
-}
-
-/* One token; as zw-run --timing without calls makes them. */
-static int step(struct run_agent *g, struct zw_ctx_stats *cost)
-{
-	struct zw_batch_token t = {
-		.id = g->ahead && g->chosen ? ZW_ID_CHOSEN : 0,
-		.pos = (uint32_t)zw_seq_length(g->r->ctx, g->seq),
-		.seq = g->seq,
-		.want = ZW_WANT_ARGMAX,
-	};
-	struct zw_batch b = {.size = sizeof(b), .count = 1, .token_size = sizeof(t), .tokens = &t};
-	struct zw_ctx_stats before;
-	struct zw_error err;
-	uint64_t number;
-
-	read_stats(g, &before);
-	if (zw_ctx_submit(g->r->ctx, &b, &number, &err) ||
-	    zw_ctx_wait(g->r->ctx, number, ZW_FOREVER, &err))
-		return run_fail(err.msg);
-	g->chosen = true;
-	read_stats(g, cost);
-	run_stats_subtract(cost, &before);
-	return 0;
-}
-
 static int run_steps(struct run_agent *g, uint32_t n, struct agent_cost *sum,
 		     struct agent_cost *last)
 {
-	struct zw_ctx_stats s;
-	int ret;
-
 	for (uint32_t i = 0; i < n && !tool_interrupts; i++) {
-		ret = step(g, &s);
+		int ret = g->on->step(g->on->opaque, last);
+
 		if (ret)
 			return ret;
-		*last = agent_cost_of(&s);
 		agent_cost_add(sum, last);
 		g->report.steps_run++;
 	}
@@ -191,12 +130,11 @@ static int run_steps(struct run_agent *g, uint32_t n, struct agent_cost *sum,
 static int sample_steps(struct run_agent *g, uint32_t n, struct agent_cost *sum,
 			struct agent_cost *last)
 {
-	struct agent_cost from = *last, between;
-	struct zw_ctx_stats ignored;
-	int ret = eval(g, NULL, n - 2, 0, &ignored);
+	struct agent_cost from = *last, between, ignored;
+	int ret = g->on->eval(g->on->opaque, NULL, n - 2, 0, &ignored);
 
 	if (!ret && !tool_interrupts)
-		ret = step(g, &ignored);
+		ret = g->on->step(g->on->opaque, &ignored);
 	if (!ret)
 		ret = run_steps(g, 1, sum, last);
 	if (ret || tool_interrupts)
@@ -215,7 +153,7 @@ static int add(struct run_agent *g, enum agent_phase_kind kind, uint32_t call,
 	struct agent_phase p = {.kind = kind,
 				.call = call,
 				.start_ps = g->now_ps,
-				.context = (uint32_t)zw_seq_length(g->r->ctx, g->seq),
+				.context = g->on->length(g->on->opaque),
 				.cost = *cost};
 
 	g->now_ps += cost->sim_ps;
@@ -224,14 +162,10 @@ static int add(struct run_agent *g, enum agent_phase_kind kind, uint32_t call,
 
 static int prefill(struct run_agent *g, const uint32_t *ids, uint64_t n, uint32_t call)
 {
-	struct zw_ctx_stats s;
 	struct agent_cost cost;
-	int ret = eval(g, ids, n, ZW_WANT_ARGMAX, &s);
+	int ret = g->on->eval(g->on->opaque, ids, n, ZW_WANT_ARGMAX, &cost);
 
-	if (ret)
-		return ret;
-	cost = agent_cost_of(&s);
-	return add(g, AGENT_PREFILL, call, &cost);
+	return ret ? ret : add(g, AGENT_PREFILL, call, &cost);
 }
 
 /* The first token came with the prompt. */
@@ -254,13 +188,12 @@ static int answer(struct run_agent *g, uint32_t call)
 static int make_room(struct run_agent *g, uint32_t call)
 {
 	const struct turn *t = &g->turns[call];
-	uint64_t need = (uint64_t)zw_seq_length(g->r->ctx, g->seq) + t->result + t[1].answer;
+	uint64_t need = (uint64_t)g->on->length(g->on->opaque) + t->result + t[1].answer;
 
-	if (!g->start || need <= g->r->a.ctx)
+	if (!g->kept || need <= g->r->a.ctx)
 		return 0;
 	g->report.restarts++;
-	return zw_seq_restore(g->r->ctx, g->seq, g->start) ? run_fail("no way back to the prompt")
-							   : 0;
+	return g->on->back(g->on->opaque);
 }
 
 static int run_turns(struct run_agent *g)
@@ -268,8 +201,10 @@ static int run_turns(struct run_agent *g)
 	struct run *r = g->r;
 	int ret = prefill(g, r->prompt, r->num_prompt, 0);
 
-	if (!ret && r->a.ctx && !tool_interrupts && zw_seq_snapshot(r->ctx, g->seq, &g->start))
-		ret = run_fail("out of memory");
+	if (!ret && r->a.ctx && !tool_interrupts) {
+		ret = g->on->keep(g->on->opaque);
+		g->kept = !ret;
+	}
 	for (uint32_t i = 0; i < g->num_turns && !ret && !tool_interrupts; i++) {
 		struct agent_cost wait = {.sim_ps = g->turns[i].wait_ps};
 
@@ -287,27 +222,22 @@ static int run_turns(struct run_agent *g)
 	return ret;
 }
 
-int run_agent(struct run_agent *g, uint32_t seq, const struct zw_dev_attrs *attrs,
-	      const struct zw_model_info *info)
+int run_agent(struct run_agent *g, const struct run_agent_on *on)
 {
 	struct run *r = g->r;
-	struct zw_ctx_info ci = {.size = sizeof(ci)};
 	struct zw_error err;
 	int ret;
 
-	zw_ctx_get_info(r->ctx, &ci);
-	g->seq = seq;
-	g->ahead = !info->state_bytes;
-	g->batch = ci.batch;
-	g->ids = calloc(ci.batch, sizeof(*g->ids));
-	ret = g->ids ? run_turns(g) : run_fail("out of memory");
+	g->on = on;
+	ret = run_turns(g);
 	if (ret)
 		return tool_interrupts ? EXIT_INTERRUPTED : ret;
 	g->report.model = r->a.shape ? r->a.shape : r->a.model;
-	g->report.attrs = attrs;
+	g->report.attrs = on->attrs;
+	g->report.cards = on->cards;
 	g->report.args = &r->a.agent;
-	g->report.kv_bytes = ci.kv_bytes;
-	g->report.context = ci.context;
+	g->report.kv_bytes = on->kv_bytes;
+	g->report.context = on->context;
 	g->report.interrupted = tool_interrupts;
 	agent_report_sum(&g->report);
 	if (!r->a.quiet)
@@ -323,9 +253,7 @@ void run_agent_close(struct run_agent *g)
 {
 	if (!g)
 		return;
-	zw_snapshot_destroy(g->start);
 	agent_report_free(&g->report);
 	free(g->turns);
-	free(g->ids);
 	free(g);
 }

@@ -731,7 +731,6 @@ const char *run_args_one_card(const struct run_args *a)
 	size_t len = a->trace ? strlen(a->trace) : 0;
 
 	return a->draft                                         ? "--draft"
-	       : a->agent.calls                                 ? "--agent-calls"
 	       : a->routing.file                                ? "--routing file:"
 	       : len >= 3 && !strcmp(a->trace + len - 3, ".et") ? "--trace of a Chakra trace (.et)"
 								: NULL;

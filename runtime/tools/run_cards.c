@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "run_stats.h"
 #include "run_timing.h"
@@ -15,24 +14,17 @@ struct pipeline {
 	struct run *r;
 	struct tool_cards c;
 	uint32_t batch, groups;
-	uint64_t tokens; /* to generate for each sequence */
-	uint64_t *ready; /* [groups], when the group has its last token */
-	uint64_t
-		trace_ps; /* time 0 of all cards in a trace; their clocks may have gone on to there */
+	uint64_t tokens;         /* to generate for each sequence */
+	uint64_t *ready;         /* [groups], when the group has its last token */
+	struct run_agent *agent; /* NULL: no calls of tools */
+	/* Time 0 of all cards in a trace; their clocks may have gone on to there. */
+	uint64_t trace_ps;
 	bool traced;
 	struct run_card_report *card;
 	struct zw_ctx_stats prefill, decode;
 	struct zw_generate_result res;
 	struct run_timing_report report;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* ---- trace ---- */
 
@@ -125,6 +117,7 @@ static int open_all(struct pipeline *p)
 		return run_fail(err.msg);
 	run_timing_context(r, &c->info, p->batch, p->tokens, &c->ctx);
 	c->ctx.draft = 0;
+	run_timing_pool(r, &c->ctx);
 	ret = place(p);
 	if (ret)
 		return ret;
@@ -202,16 +195,11 @@ static int decode(struct pipeline *p)
 
 static int report_all(struct pipeline *p)
 {
-	struct run *r = p->r;
 	struct tool_card *card = p->c.card;
 	/* Of the first card, with the sums over all. */
 	struct zw_model_info info = card[0].info;
-	struct run_report report = {.model_dir = r->a.shape ? r->a.shape : r->a.model,
-				    .attrs = &card[0].attrs,
-				    .info = &info,
-				    .res = &p->res,
-				    .timing = &p->report};
-	struct zw_error err;
+	struct run_report report = {
+		.attrs = &card[0].attrs, .info = &info, .res = &p->res, .timing = &p->report};
 
 	for (uint32_t i = 0; i < p->c.num; i++) {
 		p->card[i].info = &card[i].info;
@@ -228,39 +216,136 @@ static int report_all(struct pipeline *p)
 	p->report.card = p->card;
 	p->res.prefill = &p->prefill;
 	p->res.decode = &p->decode;
-	p->res.prompt_tokens = (uint64_t)r->num_prompt * p->batch;
-	p->res.generated_tokens = p->tokens * p->batch;
-	p->res.finish = ZW_FINISH_LENGTH;
-	if (tool_interrupts)
-		report.finish = "interrupted";
-	if (!r->a.quiet)
-		run_report_print(&report, stderr);
-	if (r->a.stats_json && run_report_write_json(&report, r->a.stats_json, &err))
+	return run_timing_tell(p->r, &report, p->tokens);
+}
+
+/* ---- calls of tools: the text is that of sequence 0, which has its last token at ready[0] ---- */
+
+static int on_piece(void *opaque, uint64_t done, uint64_t total)
+{
+	(void)opaque;
+	(void)done;
+	(void)total;
+	return tool_interrupts != 0;
+}
+
+static struct zw_ctx_stats read_stats(const struct pipeline *p)
+{
+	struct zw_ctx_stats s;
+
+	tool_cards_stats(&p->c, &s);
+	return s;
+}
+
+static struct agent_cost cost_since(const struct pipeline *p, const struct zw_ctx_stats *before,
+				    uint64_t ps)
+{
+	struct zw_ctx_stats s = read_stats(p);
+
+	run_stats_subtract(&s, before);
+	s.sim_ps = p->ready[0] - ps;
+	return agent_cost_of(&s);
+}
+
+static int agent_eval(void *opaque, const uint32_t *ids, uint64_t n, uint32_t want,
+		      struct agent_cost *cost)
+{
+	struct pipeline *p = opaque;
+	struct zw_eval_options opt = {.size = sizeof(opt), .want = want, .progress = on_piece};
+	struct zw_ctx_stats before = read_stats(p);
+	uint64_t ps = p->ready[0];
+	struct zw_error err;
+	int ret = tool_cards_text(&p->c, 0, ids, n, &opt, &p->ready[0], &err);
+
+	if (ret && !(ret == -ECANCELED && tool_interrupts))
 		return run_fail(err.msg);
-	return tool_interrupts ? EXIT_INTERRUPTED : 0;
+	*cost = cost_since(p, &before, ps);
+	return 0;
+}
+
+static int agent_step(void *opaque, struct agent_cost *cost)
+{
+	struct pipeline *p = opaque;
+	struct zw_batch_token t = {.want = ZW_WANT_ARGMAX};
+	struct zw_ctx_stats before = read_stats(p);
+	uint64_t ps = p->ready[0];
+	struct zw_error err;
+
+	if (tool_cards_step(&p->c, &t, 1, &p->ready[0], &err))
+		return run_fail(err.msg);
+	*cost = cost_since(p, &before, ps);
+	return 0;
+}
+
+static uint32_t agent_length(void *opaque)
+{
+	const struct pipeline *p = opaque;
+
+	return (uint32_t)zw_seq_length(p->c.card[0].ctx, p->c.card[0].seqs[0]);
+}
+
+static int agent_keep(void *opaque)
+{
+	struct pipeline *p = opaque;
+
+	return tool_cards_keep(&p->c, 0) ? run_fail("out of memory") : 0;
+}
+
+static int agent_back(void *opaque)
+{
+	struct pipeline *p = opaque;
+
+	return tool_cards_back(&p->c, 0) ? run_fail("no way back to the prompt") : 0;
+}
+
+static int run_calls(struct pipeline *p)
+{
+	struct run_agent_on on = {
+		.opaque = p,
+		.attrs = &p->c.card[0].attrs,
+		.cards = p->c.num,
+		.context = p->report.context,
+		.kv_bytes = p->report.kv_bytes,
+		.eval = agent_eval,
+		.step = agent_step,
+		.length = agent_length,
+		.keep = agent_keep,
+		.back = agent_back,
+	};
+	struct zw_error err;
+	int ret = run_agent(p->agent, &on);
+
+	return !ret && tool_cards_result(&p->c, &err) ? run_fail(err.msg) : ret;
 }
 
 static int run_all(struct pipeline *p)
 {
-	uint64_t start = now_ns(), middle;
+	uint64_t start = run_timing_ns(), middle;
 	struct zw_error err;
-	int ret = prefill(p);
+	int ret;
 
-	middle = now_ns();
+	if (p->agent)
+		return run_calls(p);
+	ret = prefill(p);
+	middle = run_timing_ns();
 	if (!ret)
 		ret = decode(p);
 	if (ret)
 		return ret;
 	p->res.prefill_ns = middle - start;
-	p->res.decode_ns = now_ns() - middle;
+	p->res.decode_ns = run_timing_ns() - middle;
 	if (tool_cards_result(&p->c, &err))
 		return run_fail(err.msg);
 	return report_all(p);
 }
 
-int run_cards(struct run *r, uint32_t batch, uint64_t tokens)
+int run_cards(struct run *r, uint32_t batch, uint64_t tokens, struct run_agent *agent)
 {
-	struct pipeline p = {.r = r, .batch = batch, .tokens = tokens, .res.size = sizeof(p.res)};
+	struct pipeline p = {.r = r,
+			     .batch = batch,
+			     .tokens = tokens,
+			     .agent = agent,
+			     .res.size = sizeof(p.res)};
 	int ret = open_all(&p);
 
 	if (!ret)

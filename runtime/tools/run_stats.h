@@ -36,7 +36,7 @@ struct run_report {
 	const char *model_dir;
 	const struct zw_dev_attrs *attrs;
 	const struct zw_model_info *info;
-	const struct zw_generate_result *res;
+	struct zw_generate_result *res;
 	const struct run_chat_stats *chat;      /* NULL: no conversation */
 	const struct run_timing_report *timing; /* NULL: something was computed */
 	const char *finish;                     /* why it stopped, when res does not know */

@@ -12,7 +12,6 @@
 
 #include "run_agent.h"
 #include "run_cards.h"
-#include "run_stats.h"
 #include "small_files.h"
 #include "tool_interrupt.h"
 
@@ -31,7 +30,7 @@ struct timing {
 	bool no_room;            /* on one card */
 };
 
-static uint64_t now_ns(void)
+uint64_t run_timing_ns(void)
 {
 	struct timespec t;
 
@@ -157,6 +156,12 @@ void run_timing_context(struct run *r, const struct zw_model_info *info, uint32_
 	tool_set_sparse(&a->sparse, opt);
 }
 
+void run_timing_pool(const struct run *r, struct zw_ctx_options *opt)
+{
+	if (r->a.agent.calls && r->a.ctx)
+		opt->pool_tokens = opt->context + 64ull;
+}
+
 static int open_context(struct timing *t)
 {
 	struct run *r = t->r;
@@ -166,9 +171,7 @@ static int open_context(struct timing *t)
 	int ret;
 
 	run_timing_context(r, &t->info, t->batch, t->tokens, &opt);
-	/* Where the text goes back to its prompt, the two have the prompt's last block apart. */
-	if (t->agent && r->a.ctx)
-		opt.pool_tokens = opt.context + 64ull;
+	run_timing_pool(r, &opt);
 	ret = zw_ctx_create(r->model, &opt, &r->ctx, &err);
 	if (ret)
 		return fail_room(t, ret, err.msg);
@@ -303,49 +306,54 @@ static int run_drafts(struct timing *t)
 
 static int run_all(struct timing *t)
 {
-	uint64_t start = now_ns(), middle;
+	uint64_t start = run_timing_ns(), middle;
 	int ret;
 
 	if (t->r->a.draft)
 		return run_drafts(t);
 	ret = prefill(t);
-	middle = now_ns();
+	middle = run_timing_ns();
 	if (!ret)
 		ret = decode(t);
 	if (ret)
 		return ret;
 	t->res.prefill_ns = middle - start;
-	t->res.decode_ns = now_ns() - middle;
+	t->res.decode_ns = run_timing_ns() - middle;
 	read_stats(t, &t->decode);
 	run_stats_subtract(&t->decode, &t->prefill);
 	return 0;
 }
 
+int run_timing_tell(struct run *r, struct run_report *report, uint64_t tokens)
+{
+	struct zw_generate_result *res = report->res;
+	uint32_t batch = report->timing->batch;
+	struct zw_error err;
+
+	report->model_dir = r->a.shape ? r->a.shape : r->a.model;
+	res->prompt_tokens = (uint64_t)r->num_prompt * batch;
+	res->generated_tokens = tokens * batch;
+	res->finish = ZW_FINISH_LENGTH;
+	if (tool_interrupts)
+		report->finish = "interrupted";
+	if (!r->a.quiet)
+		run_report_print(report, stderr);
+	if (r->a.stats_json && run_report_write_json(report, r->a.stats_json, &err))
+		return run_fail(err.msg);
+	return tool_interrupts ? EXIT_INTERRUPTED : 0;
+}
+
 /* What there is to say of a run without calls. */
 static int report_all(struct timing *t)
 {
-	struct run *r = t->r;
-	struct run_report report = {.model_dir = r->a.shape ? r->a.shape : r->a.model,
-				    .attrs = &t->attrs,
-				    .info = &t->info,
-				    .res = &t->res,
-				    .timing = &t->report};
-	struct zw_error err;
+	struct run_report report = {
+		.attrs = &t->attrs, .info = &t->info, .res = &t->res, .timing = &t->report};
 
 	t->report.batch = t->batch;
 	t->report.cards = t->report.groups = 1;
 	t->res.prefill = &t->prefill;
 	t->res.decode = &t->decode;
-	t->res.prompt_tokens = (uint64_t)r->num_prompt * t->batch;
-	t->res.generated_tokens = t->tokens * t->batch;
-	t->res.finish = ZW_FINISH_LENGTH;
-	if (tool_interrupts)
-		report.finish = "interrupted";
-	if (!r->a.quiet)
-		run_report_print(&report, stderr);
-	if (r->a.stats_json && run_report_write_json(&report, r->a.stats_json, &err))
-		return run_fail(err.msg);
-	return tool_interrupts ? EXIT_INTERRUPTED : 0;
+	return run_timing_tell(t->r, &report, t->tokens);
 }
 
 int run_timing(struct run *r)
@@ -366,23 +374,24 @@ int run_timing(struct run *r)
 	if (!ret && r->a.agent.calls)
 		ret = run_agent_open(r, &t.agent, &t.tokens);
 	/* As many as are asked for, else as are needed. */
-	if (!ret && r->a.cards > 1)
-		return run_cards(r, t.batch, t.tokens);
-	if (!ret)
+	if (!ret && r->a.cards <= 1)
 		ret = open_model(&t);
-	if (!ret)
+	if (!ret && r->a.cards <= 1)
 		ret = open_context(&t);
-	if (t.no_room) {
+	if (t.no_room || (!ret && r->a.cards > 1)) {
+		ret = run_cards(r, t.batch, t.tokens, t.agent);
 		run_agent_close(t.agent);
-		return run_cards(r, t.batch, t.tokens);
+		return ret;
 	}
-	if (!ret)
-		ret = t.agent ? run_agent(t.agent, t.seqs[0], &t.attrs, &t.info) : run_all(&t);
+	if (!ret && t.agent)
+		ret = run_agent_on_context(t.agent, r, t.seqs[0], &t.attrs, &t.info);
+	else if (!ret)
+		ret = run_all(&t);
 	run_agent_close(t.agent);
 	free(t.seqs);
 	if (!ret && tool_routing_result(&r->a.routing, &err))
 		ret = run_fail(err.msg);
 	if (ret)
 		return tool_interrupts ? EXIT_INTERRUPTED : ret;
-	return t.agent ? 0 : report_all(&t);
+	return r->a.agent.calls ? 0 : report_all(&t);
 }

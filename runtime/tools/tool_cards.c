@@ -111,9 +111,11 @@ void tool_cards_clear(struct tool_cards *c)
 	for (uint32_t i = 0; i < c->opened; i++) {
 		struct tool_card *k = &c->card[i];
 
+		zw_snapshot_destroy(k->kept);
 		zw_ctx_destroy(k->ctx);
 		zw_model_close(k->model);
 		free(k->seqs);
+		k->kept = NULL;
 		k->ctx = NULL;
 		k->model = NULL;
 		k->seqs = NULL;
@@ -235,7 +237,7 @@ int tool_cards_text(struct tool_cards *c, uint32_t seq, const uint32_t *ids, siz
 		uint32_t k = zw_ctx_piece(c->card[0].ctx, c->card[0].seqs[seq], n - done);
 
 		for (uint32_t i = 0; i < k; i++)
-			t[i] = (struct zw_batch_token){.id = ids[done + i], .seq = seq};
+			t[i] = (struct zw_batch_token){.id = ids ? ids[done + i] : 0, .seq = seq};
 		done += k;
 		if (done == n)
 			t[k - 1].want = opt->want;
@@ -279,6 +281,29 @@ int tool_cards_fork(struct tool_cards *c, uint32_t from, uint32_t n, uint32_t to
 		if (!ret)
 			ret = zw_seq_fork(k->ctx, k->seqs[from], n, &k->seqs[to]);
 	}
+	return ret;
+}
+
+int tool_cards_keep(struct tool_cards *c, uint32_t seq)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; i < c->num && !ret; i++) {
+		struct tool_card *k = &c->card[i];
+
+		zw_snapshot_destroy(k->kept);
+		k->kept = NULL;
+		ret = zw_seq_snapshot(k->ctx, k->seqs[seq], &k->kept);
+	}
+	return ret;
+}
+
+int tool_cards_back(struct tool_cards *c, uint32_t seq)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; i < c->num && !ret; i++)
+		ret = zw_seq_restore(c->card[i].ctx, c->card[i].seqs[seq], c->card[i].kept);
 	return ret;
 }
 

@@ -22,6 +22,7 @@ struct tool_card {
 	struct zw_model_info info;
 	struct zw_ctx_info room;
 	uint32_t *seqs;            /* by number of a sequence, the context's */
+	struct zw_snapshot *kept;  /* tool_cards_keep() */
 	uint64_t free_ps;          /* by the clock of all, when its last step ended */
 	uint64_t begin_ps;         /* when that began */
 	struct zw_ctx_stats stats; /* of all steps so far; sim_ps is the time that it worked */
@@ -61,11 +62,17 @@ int tool_cards_find(struct tool_cards *c, uint32_t least, struct zw_error *err);
  */
 int tool_cards_step(struct tool_cards *c, const struct zw_batch_token *tokens, uint32_t n,
 		    uint64_t *ps, struct zw_error *err);
-/* A text, in the pieces that zw_ctx_eval() makes; the last token has the wants. Called back after each piece, as there. */
+/*
+ * A text, in the pieces that zw_ctx_eval() makes; the last token has the wants. Called back after each piece, as there.
+ * ids NULL: some that do not matter.
+ */
 int tool_cards_text(struct tool_cards *c, uint32_t seq, const uint32_t *ids, size_t n,
 		    const struct zw_eval_options *opt, uint64_t *ps, struct zw_error *err);
 /* Sequence `to` begins anew as the first n tokens of another one. 0 or -errno. */
 int tool_cards_fork(struct tool_cards *c, uint32_t from, uint32_t n, uint32_t to);
+/* Keeps what the sequence is, in place of what was kept; makes it that. 0 or -errno. */
+int tool_cards_keep(struct tool_cards *c, uint32_t seq);
+int tool_cards_back(struct tool_cards *c, uint32_t seq);
 /* Of `groups` groups of num sequences, that differ by one at most, the first one of group g. */
 static inline uint32_t tool_cards_group(uint32_t num, uint32_t groups, uint32_t g)
 {

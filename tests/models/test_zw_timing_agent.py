@@ -44,8 +44,8 @@ def near(a, b, of=1e-9):
     return abs(a - b) <= of * max(abs(a), abs(b))
 
 
-def sums():
-    s, phases, text = agent(TINY, *FIXED, "--every-step")
+def sums(*more):
+    s, phases, text = agent(TINY, *FIXED, "--every-step", *more)
     ok([p["phase"] for p in phases] == ["prefill", "decode", "tools"] * CALLS + ["prefill", "decode"],
        "an answer, the tool, its result, and again", phases)
     ok(s["prefill"]["tokens"] == PROMPT + CALLS * (RESULT + 1), "tokens that are prefilled", s["prefill"])
@@ -66,6 +66,9 @@ def sums():
     idle = s["tools"]["energy_idle_j"] / s["tools"]["sim_s"]
     ok(near(joules, s["energy_j"]) and s["tools"]["energy_j"] == s["tools"]["energy_idle_j"] and idle > 1 and
        s["decode"]["energy_j"] > s["decode"]["energy_idle_j"] > 0, "energy, idle power while tools work", s)
+    plain = as_without_calls(phases, *more)
+    ok(near(idle, plain["decode"]["energy_idle_j"] / plain["decode"]["sim_s"]) and s["cards"] == plain["timing"]["cards"],
+       "idle power is that of all cards", (idle, plain))
     for key, want in (("length_s", s["sim_s"]), ("energy_j", joules), ("decode_tokens", s["decode"]["tokens"]),
                       ("prefill_tokens", s["prefill"]["tokens"]),
                       ("hbm_bytes", s["prefill"]["hbm_bytes"] + s["decode"]["hbm_bytes"])):
@@ -74,17 +77,40 @@ def sums():
        "each interval is used up")
     for word in ("calls in", "J idle", "tok/s", "while tools worked"):
         ok(word.replace("J idle", "idle") in text, f"says {word}", text)
-    return phases
+    return s
 
 
-def as_without_calls(phases):
+def as_without_calls(phases, *more):
     """The first answer is a run without tools: to the picosecond."""
     out = os.path.join(TMP, "plain.json")
-    run(TINY, "--prompt-tokens", str(PROMPT), "-n", str(ANSWER), "--stats-json", out)
+    run(TINY, "--prompt-tokens", str(PROMPT), "-n", str(ANSWER), "--stats-json", out, *more)
     with open(out) as f:
         s = json.load(f)
     ok(s["prefill"]["sim_ps"] == int(phases[0]["sim_ps"]), "a prompt is a prompt", (s["prefill"], phases[0]))
     ok(s["decode"]["sim_ps"] == int(phases[1]["sim_ps"]), "an answer is an answer", (s["decode"], phases[1]))
+    return s
+
+
+def cards():
+    """On several cards: the same sums, the time of all of them together; back to the prompt, with a state that cannot go back."""
+    one, many = sums(), sums("--cards", "3")
+    # rows cross twice, packets of the layers are the same
+    ok(one["cards"] == 1 and many["cards"] == 3 and 1 < many["decode"]["sim_s"] / one["decode"]["sim_s"] < 1.5,
+       "one text is not faster on several cards", (one["decode"], many["decode"]))
+    for name in ("tiny-qwen3", "tiny-qwen3_5"):
+        model = os.path.join(MODELS, name)
+        s, phases, text = agent(model, *FIXED, "--cards", "2", "--ctx", "120", "--every-step", "--chunk", "16")
+        back = [p for p in phases if p["phase"] == "prefill" and int(p["context"]) == PROMPT + RESULT + 1]
+        ok(s["restarts"] == 2 and len(back) == 2 and s["longest_context"] <= 120, f"{name}: back to the prompt on all cards", s)
+        # what follows the prompt takes what it took before, to the picosecond
+        ok(back[0]["sim_ps"] == back[1]["sim_ps"], f"{name}: what is computed behind it", back)
+        ok("device: 2 x sim" in text, f"{name}: says how many", text)
+    s, _, _ = agent(TINY, *FIXED, "--cards", "2", "--price", "35064", "--years", "1")
+    ok(near(s["cost"]["total"], 2 * 4 * s["sim_s"] / 3600), "the price of two cards", s["cost"])
+    # as many as it needs
+    s, _, _ = agent("--shape", "qwen3-235b-a22b", "--agent-calls", "2", "--answer-tokens", "fixed:300", "--result-tokens", "fixed:100",
+                    "--tool-latency", "fixed:1")
+    ok(s["cards"] == 5 and s["steps_run"] + s["steps_interpolated"] == 3 * 299 and s["steps_interpolated"] > 700, "as many as it needs", s)
 
 
 def samples():
@@ -188,7 +214,7 @@ def main():
     with open(BIG, "w") as f:
         f.write("base = m890\nhbm_bytes = 1024Gi\n")
     try:
-        as_without_calls(sums())
+        cards()
         samples()
         draws()
         limits()

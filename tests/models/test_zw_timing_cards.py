@@ -7,12 +7,11 @@ usage: test_zw_timing_cards.py ZW_RUN MODELS    (TAP on standard output; skipped
 
 import json
 import os
-import shutil
 import sys
 
 sys.dont_write_bytecode = True
-from tap import done, ok  # noqa: E402
-from test_zw_timing import BIG, MODELS, TINY, TMP, run, same, stats, write_big  # noqa: E402
+from tap import ok  # noqa: E402
+from test_zw_timing import BIG, MODELS, TINY, TMP, run, run_parts, same, stats  # noqa: E402
 
 
 def jobs_of_cards(path):
@@ -98,13 +97,11 @@ def cards():
     for more, word, status in [
             ([*base, "--cards", "2"], "5 are needed", 1), ([*base, "--cards", "1"], "5 are needed", 1),
             ([*base, "--draft", "ngram", "--draft-accept", "0.5"], "needs 5 cards, and --draft", 1),
-            ([*base, "--agent-calls", "2", "--ctx", "9000"], "needs 5 cards, and --agent-calls", 1),
             ([*base, "--trace", os.path.join(TMP, "c.et")], "needs 5 cards, and --trace of a Chakra trace", 1),
             ([*tiny, "--cards", "4"], "the model has 3 layers", 1),
             ([*tiny, "--cards", "0"], "bad value", 2),
             ([*tiny, "--cards", "2", "--micro-batches", "2"], "more --micro-batches than sequences", 2),
             ([*tiny, "--cards", "2", "--draft", "ngram", "--draft-accept", "0.5"], "--draft does not go with several", 2),
-            ([*tiny, "--cards", "2", "--agent-calls", "2"], "--agent-calls does not go with several", 2),
             ([*tiny, "--cards", "2", "--routing", "file:x"], "--routing file: does not go with several", 2),
             ([*tiny, "--cards", "2", "--trace", "a.et"], "Chakra", 2),
             (["--model", TINY, "--prompt", "a", "--cards", "2"], "--cards needs --timing", 2),
@@ -116,18 +113,5 @@ def cards():
            (p.returncode, text))
 
 
-def main():
-    write_big()
-    try:
-        if b"no firmware image" in run("--timing", TINY, "--prompt-tokens", "4", "-n", "1").stderr:
-            print("1..0 # SKIP no firmware image")
-            return 0
-        for part in (pipeline, cards):
-            part()
-    finally:
-        shutil.rmtree(TMP)
-    return done()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_parts(pipeline, cards))
