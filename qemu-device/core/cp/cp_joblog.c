@@ -333,15 +333,10 @@ static void signal_value(struct zw_cp_replay *r, struct zw_cp_log_entry *e,
 	sem->signalled->entry[sem->signalled->n - 1] = (uint32_t)(e - r->pool);
 }
 
-void zw_cp_replay_packet(struct zw_cp_replay *r, unsigned int queue,
-			 const struct zw_cp_retired *packet)
+static void fill_packet(struct zw_cp_log_entry *e, const struct zw_cp_retired *packet)
 {
-	const struct zw_cp_sem_use *sem = &packet->sem;
 	const struct zw_pkt *hdr = packet->hdr;
-	struct zw_cp_log_entry *e;
 
-	pthread_mutex_lock(&r->lock);
-	e = new_entry(r, queue, ZW_CP_LOG_PACKET);
 	e->job = packet->job;
 	e->work = *packet->work;
 	e->engine = (uint8_t)packet->engine;
@@ -349,6 +344,38 @@ void zw_cp_replay_packet(struct zw_cp_replay *r, unsigned int queue,
 	e->wait = hdr->wait;
 	e->signal = hdr->signal;
 	e->deps = hdr->flags & ZW_PKT_F_DEPS ? 1 : 0;
+}
+
+/* Most packets of most devices: nobody else is there, and it need not be kept. */
+static bool settle_at_once(struct zw_cp_replay *r, unsigned int queue,
+			   const struct zw_cp_retired *packet)
+{
+	struct zw_cp_log_entry e;
+
+	if (packet->sem.waited || packet->sem.signalled)
+		return false;
+	e.seq = r->seq + 1;
+	e.queue = queue;
+	e.kind = ZW_CP_LOG_PACKET;
+	e.not_before = e.signal_seq = 0;
+	fill_packet(&e, packet);
+	if (!zw_cp_replay_at_once(r, &e))
+		return false;
+	r->seq++;
+	return true;
+}
+
+void zw_cp_replay_packet(struct zw_cp_replay *r, unsigned int queue,
+			 const struct zw_cp_retired *packet)
+{
+	const struct zw_cp_sem_use *sem = &packet->sem;
+	struct zw_cp_log_entry *e;
+
+	pthread_mutex_lock(&r->lock);
+	if (settle_at_once(r, queue, packet))
+		goto out;
+	e = new_entry(r, queue, ZW_CP_LOG_PACKET);
+	fill_packet(e, packet);
 	if (sem->waited)
 		wait_for_signal(r, e, sem);
 	if (sem->signalled) {
@@ -356,6 +383,7 @@ void zw_cp_replay_packet(struct zw_cp_replay *r, unsigned int queue,
 		wake_blocked(r);
 	}
 	append(r, e);
+out:
 	pthread_mutex_unlock(&r->lock);
 }
 

@@ -126,6 +126,8 @@ static uint64_t share(const struct zw_view *view, unsigned int target, uint64_t 
 {
 	if (!view->bytes[target])
 		return 0;
+	if (view->bytes[target] == view->len)
+		return bytes;
 	return (uint64_t)((unsigned __int128)bytes * view->bytes[target] / view->len);
 }
 
@@ -179,7 +181,11 @@ void zw_cp_resident_hits(struct zw_cp_exec *x)
 		if (!len || !t->hbm_read)
 			continue;
 		hit = zw_cp_resident_bytes(x->resident, x->extent[i].va, len);
-		hit = (uint64_t)((unsigned __int128)t->hbm_read * hit / len);
+		/* nearly always nothing, or all of it */
+		if (!hit)
+			continue;
+		hit = hit == len ? t->hbm_read
+				 : (uint64_t)((unsigned __int128)t->hbm_read * hit / len);
 		t->hbm_read -= hit;
 		plus(&t->sram_read, hit);
 	}
@@ -440,7 +446,8 @@ static int map_operand(struct zw_cp_exec *x, unsigned int i)
 		access |= ZW_ACCESS_READ;
 	if (opd->access & ZW_OPD_OUT) {
 		access |= ZW_ACCESS_WRITE;
-		x->pieces[i] = pieces_of(t, rows);
+		if (!zw_cp_timing_only(x))
+			x->pieces[i] = pieces_of(t, rows);
 	}
 	return zw_cp_map(x, i, t->va, zw_cp_bytes(t->dtype, span), access,
 			 zw_cp_bytes(t->dtype, count));
@@ -592,7 +599,8 @@ int zw_cp_operands_clash(struct zw_cp_exec *x)
 		if (v && !v->bounced && v->access & ZW_ACCESS_WRITE)
 			written[n++] = span_of_view(v);
 	}
-	qsort(written, n, sizeof(*written), cmp_span);
+	if (n > 1)
+		qsort(written, n, sizeof(*written), cmp_span);
 	/* Outputs never share a range of addresses but for pools, of which only the parts written are here. */
 	for (size_t i = 1; i < n; i++)
 		clash |= meet(&written[i - 1], &written[i]);

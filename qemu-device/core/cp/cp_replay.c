@@ -555,6 +555,27 @@ static void settle_alone(struct zw_cp_replay *r, uint32_t queue)
 	r->stalled_by = queue;
 }
 
+/* What settle_alone() would do with it had it gone through the log. */
+bool zw_cp_replay_at_once(struct zw_cp_replay *r, const struct zw_cp_log_entry *e)
+{
+	const struct zw_cp_server *engine = &r->engine[e->engine];
+	struct zw_cp_line *l = &r->line[e->queue];
+	uint64_t time;
+
+	if (r->n_list != 1 || r->list[0] != e->queue || r->held || l->head != ZW_CP_NO_ENTRY ||
+	    !l->open || l->behind || l->blocked ||
+	    (r->stalled_by != ZW_CP_NO_QUEUE && r->stalled_by != e->queue) || !ready(l, e, &time))
+		return false;
+	time = max64(max64(time, l->floor), max64(engine->free_ps, l->last_event));
+	note_event(r, time);
+	l->last_event = time;
+	begin_packet(r, e->queue, e);
+	while (r->held)
+		serve_held(r);
+	r->stalled_by = e->queue;
+	return true;
+}
+
 void zw_cp_replay_settle(struct zw_cp_replay *r)
 {
 	struct event ev;

@@ -38,9 +38,15 @@ void zw_cp_resident_touch(struct zw_cp_resident *r, uint64_t capacity, uint64_t 
 {
 	if (!len)
 		return;
-	/* As it was, and the latest already. */
-	if (r->n && r->range[0].va == va && r->range[0].end == va + len && len <= capacity)
+	/* As it was: it is the latest now, and nothing has to go for it. */
+	for (unsigned int i = 0; i < r->n && len <= capacity; i++) {
+		if (r->range[i].va != va || r->range[i].end != va + len)
+			continue;
+		memmove(&r->range[1], &r->range[0], i * sizeof(r->range[0]));
+		r->range[0].va = va;
+		r->range[0].end = va + len;
 		return;
+	}
 	/* What it overlaps is part of it, or, for simplicity, gone. */
 	for (unsigned int i = r->n; i-- > 0;)
 		if (r->range[i].va < va + len && r->range[i].end > va)

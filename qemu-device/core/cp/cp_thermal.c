@@ -79,8 +79,16 @@ uint64_t zw_cp_thermal_advance(struct zw_cp_thermal *t, uint64_t ps)
 
 uint64_t zw_cp_thermal_heat(struct zw_cp_thermal *t, uint64_t pj)
 {
-	uint64_t now = t->profile ? (uint64_t)((u128)pj * outside(t->profile) / MILLION) : pj;
+	uint64_t now = pj, small;
 
+	if (t->profile) {
+		uint64_t share = outside(t->profile);
+
+		/* nearly always */
+		now = !__builtin_mul_overflow(pj, share, &small)
+			      ? small / MILLION
+			      : (uint64_t)((u128)pj * share / MILLION);
+	}
 	t->step_pj = zw_cp_add_sat(t->step_pj, pj);
 	return full_uj(t, now);
 }

@@ -339,18 +339,26 @@ static void boundary(struct zw_cp *cp)
 		cp->cfg.boundary(cp->cfg.boundary_opaque);
 }
 
-/* Of arrays by operand those that the packet has; packets without tensors count theirs as the first ones. */
-static void clear_exec(struct zw_cp_exec *x, unsigned int operands)
+/*
+ * What nothing runs of: all that is not set in any case. Of the arrays by operand only those of the packet before have
+ * anything in them: what is counted, here; views and indexes are zw_cp_operands_end()'s. Large memsets of a size that
+ * compilers know become string instructions, which take longer to start than all of this.
+ */
+static void clear_exec(struct zw_cp_exec *x)
 {
-	const size_t before = offsetof(struct zw_cp_exec, traffic);
-	const size_t behind = offsetof(struct zw_cp_exec, late);
-
-	if (operands < 4)
-		operands = 4;
-	memset(x, 0, before);
-	memset(x->traffic, 0, operands * sizeof(x->traffic[0]));
-	memset(x->extent, 0, operands * sizeof(x->extent[0]));
-	memset((char *)x + behind, 0, offsetof(struct zw_cp_exec, view) - behind);
+	for (unsigned int i = 0; i < x->n_counted; i++) {
+		x->traffic[i] = (struct zw_cp_traffic){0};
+		x->extent[i] = (struct zw_cp_extent){0};
+	}
+	x->n_counted = 0;
+	x->kv_read = x->skipped = false;
+	x->sem = (struct zw_cp_sem_use){0};
+	x->rows = 0;
+	x->plan = NULL;
+	x->scores = x->elements = 0;
+	x->cost = (struct zw_cp_cost){0};
+	x->status = x->reason = 0;
+	x->fault = (struct zw_mem_fault){0};
 }
 
 /* Everything but the arrays that grow is of the packet before. */
@@ -368,7 +376,7 @@ static void begin_packet(struct zw_cp *cp, struct zw_cp_queue *q, const struct z
 	if (runs)
 		memset(x, 0, sizeof(*x));
 	else
-		clear_exec(x, op->n_operands);
+		clear_exec(x);
 	x->cfg = &cp->cfg;
 	x->profile = cp->cfg.profile;
 	x->clk = &q->clk;

@@ -203,6 +203,11 @@ bool zw_cp_log_load(struct zw_cp_replay *r, const struct zw_cp_log_entry *saved)
 void zw_cp_log_born(struct zw_cp_replay *r, uint32_t i);
 /* Handles what is in front of a queue and takes no time. True: another queue has come to be. */
 bool zw_cp_replay_advance(struct zw_cp_replay *r, uint32_t queue);
+/*
+ * Settles a packet without semaphores, which nobody added to the log, at once: where its queue is the only one there is,
+ * and has nothing left to settle. False: nothing was done, it has to go through the log.
+ */
+bool zw_cp_replay_at_once(struct zw_cp_replay *r, const struct zw_cp_log_entry *e);
 /* Everything that can be settled. */
 void zw_cp_replay_settle(struct zw_cp_replay *r);
 /* Copies the temperature to the counters. */

@@ -228,6 +228,21 @@ static void residency(void **state)
 	zw_cp_resident_touch(&r, 100, 3000, 1);
 	assert_int_equal(zw_cp_resident_bytes(&r, 2000, 60), 0);
 	assert_int_equal(zw_cp_resident_bytes(&r, 1000, 40), 40);
+	/* what is touched again is the latest, and all else is what it was */
+	zw_cp_resident_clear(&r);
+	for (uint64_t i = 1; i <= 4; i++)
+		zw_cp_resident_touch(&r, 100, i * 1000, i * 10);
+	zw_cp_resident_touch(&r, 100, 2000, 20);
+	assert_int_equal(r.n, 4);
+	assert_int_equal(r.bytes, 100);
+	for (uint64_t i = 1; i <= 4; i++)
+		assert_int_equal(zw_cp_resident_bytes(&r, i * 1000, 100), i * 10);
+	zw_cp_resident_touch(&r, 100, 9000, 40);
+	assert_int_equal(zw_cp_resident_bytes(&r, 1000, 100), 0);
+	assert_int_equal(zw_cp_resident_bytes(&r, 2000, 100), 20);
+	assert_int_equal(zw_cp_resident_bytes(&r, 3000, 100), 0);
+	assert_int_equal(zw_cp_resident_bytes(&r, 4000, 100), 40);
+	assert_int_equal(r.bytes, 100);
 	/* what streams by pushes all out */
 	zw_cp_resident_touch(&r, 100, 5000, 101);
 	assert_int_equal(r.n, 0);
