@@ -215,16 +215,16 @@ static int load(struct zw_model *m, struct llm_source *src, const struct zw_mode
 
 	ret = src->ops->open(src, err);
 	if (!ret)
-		ret = llm_model_digest(src, &m->cfg, m->digest, err);
-	if (!ret)
 		ret = llm_family_plan(m->family, &m->cfg, &m->part, m->mtp, &plan, &m->w, err);
-	if (!ret)
-		cut(m);
 	if (!ret)
 		ret = check_dtypes(m->dev, &plan, err);
 	if (!ret)
 		ret = allocate(m, &plan, src->path, err);
+	/* Of the whole model; what has no room does without. */
+	if (!ret)
+		ret = llm_model_digest(src, &m->cfg, m->digest, err);
 	if (!ret) {
+		cut(m);
 		llm_plan_place(&plan, m->buf.va);
 		if (llm_part_ends(&m->part) && m->w.head.part[0].w.dtype == ZW_DTYPE_NONE)
 			m->w.head.part[0].w = m->w.embed;
