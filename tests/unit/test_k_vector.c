@@ -402,6 +402,77 @@ static void test_rope(void **state)
 		}
 }
 
+/*
+ * What rotation is for: the score of a query with a key depends on how far they are apart, wherever that is, and on
+ * nothing else; and the rest of a head, of which 64 of 256 are turned, is as it was.
+ */
+static void test_rope_distance(void **state)
+{
+	enum { D = 256, ROT = 64, HALF = ROT / 2, ROWS = 48, STEP = 5 };
+	static float cs[ROWS * STEP][HALF], sn[ROWS * STEP][HALF], x[2][ROWS][D], y[2][ROWS][D];
+	struct zw_pool *pool = zw_pool_new(0);
+	float *once = k_array(F32, 2 * D);
+	int32_t pos[ROWS], differ = 0;
+	double near = 0;
+
+	for (int p = 0; p < ROWS * STEP; p++)
+		for (int j = 0; j < HALF; j++) {
+			double angle = p * pow(1e7, -2.0 * j / ROT);
+
+			cs[p][j] = (float)cos(angle);
+			sn[p][j] = (float)sin(angle);
+		}
+	for (int i = 0; i < ROWS; i++) {
+		memcpy(x[0][i], once, sizeof(x[0][i]));
+		memcpy(x[1][i], once + D, sizeof(x[1][i]));
+		pos[i] = i * STEP;
+	}
+	for (int k = 0; k < 2; k++) {
+		struct zw_k_rope_args a = {
+			.rows = ROWS,
+			.heads = 1,
+			.d = D,
+			.rot = ROT,
+			.n_pos = ROWS * STEP,
+			.cos_tab = cs[0],
+			.sin_tab = sn[0],
+			.table_ld = HALF,
+			.positions = pos,
+			.x = {.ptr = x[k], .dtype = F32, .ld = D, .hs = D},
+			.y = {.ptr = y[k], .dtype = F32, .ld = D, .hs = D},
+		};
+
+		assert_int_equal(zw_k_rope(&a, pool), 0);
+		for (int i = 0; i < ROWS; i++)
+			assert_memory_equal(y[k][i] + ROT, x[k][i] + ROT,
+					    (D - ROT) * sizeof(float));
+	}
+	for (int apart = 0; apart < ROWS; apart++) {
+		double first = 0, size = 0;
+
+		for (int at = 0; at + apart < ROWS; at++) {
+			double score = 0;
+
+			for (int c = 0; c < D; c++) {
+				double u = (double)y[0][at + apart][c] * (double)y[1][at][c];
+
+				score += u;
+				size += at ? 0 : fabs(u);
+			}
+			first = at ? first : score;
+			if (!k_close(score, first, 1e-6 * size))
+				fail_msg("%d apart at %d: %g, not %g", apart * STEP, at * STEP,
+					 score, first);
+		}
+		near = apart ? near : first;
+		differ += fabs(first - near) > 1e-3 * size;
+	}
+	/* and at nearly all distances it is another one than at none */
+	assert_true(differ > ROWS * 3 / 4);
+	free(once);
+	zw_pool_free(pool);
+}
+
 static void test_rope_refusals(void **state)
 {
 	struct zw_pool *pool = zw_pool_new(0);
@@ -842,11 +913,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rmsnorm),         cmocka_unit_test(test_rmsnorm_in_place),
 		cmocka_unit_test(test_rmsnorm_special), cmocka_unit_test(test_rope),
-		cmocka_unit_test(test_rope_refusals),   cmocka_unit_test(test_swiglu_add),
-		cmocka_unit_test(test_gated_norm),      cmocka_unit_test(test_mul_sigmoid),
-		cmocka_unit_test(test_pair_aliasing),   cmocka_unit_test(test_softmax),
-		cmocka_unit_test(test_long_in_place),   cmocka_unit_test(test_softmax_special),
-		cmocka_unit_test(test_exp_log),         cmocka_unit_test(test_exp_bits),
+		cmocka_unit_test(test_rope_distance),   cmocka_unit_test(test_rope_refusals),
+		cmocka_unit_test(test_swiglu_add),      cmocka_unit_test(test_gated_norm),
+		cmocka_unit_test(test_mul_sigmoid),     cmocka_unit_test(test_pair_aliasing),
+		cmocka_unit_test(test_softmax),         cmocka_unit_test(test_long_in_place),
+		cmocka_unit_test(test_softmax_special), cmocka_unit_test(test_exp_log),
+		cmocka_unit_test(test_exp_bits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
