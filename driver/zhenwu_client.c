@@ -208,8 +208,8 @@ static void zhenwu_share_put_locked(struct zhenwu_share *share)
 }
 
 /*
- * Finds or makes the share of the current process or user. Memory for it comes before the lock, which
- * is taken under that of all buffers, which those have who wait in reclaim.
+ * Finds or makes the share of the current process or user. Memory for it comes before the lock,
+ * which is taken under that of all buffers, which those have who wait in reclaim.
  */
 static struct zhenwu_share *zhenwu_share_get(struct zhenwu_clients *clients,
 					     enum zhenwu_level level)

@@ -339,7 +339,7 @@ def refusals(tmp):
     a = "qwen35."
     changed("two tokens more", "nextn_predict_layers 2", {a + "nextn_predict_layers": 2})
     changed("sections", "rope.dimension_sections|array", {a + "rope.dimension_sections": 3})
-    changed("a decay in records", "blk.0.ssm_a|Q8_0", ts={"blk.0.ssm_a": ("Q8_0", [32], bytes(34))})
+    changed("a decay in records", "blk.0.ssm_a|[32]|[4]", ts={"blk.0.ssm_a": ("Q8_0", [32], bytes(34))})
     changed("biases in records", "blk.0.ssm_dt.bias|[32]|[4]", ts={
         "blk.0.ssm_dt.bias": ("Q8_0", [32], bytes(34))})
     changed("no beta", "blk.0.ssm_beta.weight is missing", ts={"blk.0.ssm_beta.weight": None})
