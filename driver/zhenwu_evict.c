@@ -29,23 +29,6 @@
 #define ZHENWU_EVICT_FLAGS	(DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_SYSTEM)
 #define ZHENWU_EVICT_MASK	(ZHENWU_EVICT_FLAGS | DRM_ZHENWU_BO_NO_EVICT)
 
-/**
- * struct zhenwu_evict_need - what is missing
- */
-struct zhenwu_evict_need {
-	/** @client: Who needs it to count less against his share; NULL: it is memory. */
-	struct zhenwu_client *client;
-
-	/** @res: ZHENWU_HBM or ZHENWU_VISIBLE, with @client. */
-	enum zhenwu_resource res;
-
-	/** @n: Bytes, with @client. */
-	u64 n;
-
-	/** @place: Where, without @client. */
-	enum zhenwu_hbm_place place;
-};
-
 static void zhenwu_evict_release(struct drm_device *drm, void *arg)
 {
 	struct zhenwu_evict *evict = arg;
@@ -66,16 +49,6 @@ int zhenwu_evict_init(struct zhenwu_device *zdev)
 	return drmm_add_action_or_reset(&zdev->drm, zhenwu_evict_release, &zdev->evict);
 }
 
-static bool zhenwu_evict_helps(struct zhenwu_device *zdev, struct zhenwu_bo *bo,
-			       const struct zhenwu_evict_need *need)
-{
-	if (!need->client)
-		return zhenwu_hbm_is_in(zdev, &bo->blocks, need->place);
-	if (need->res == ZHENWU_VISIBLE && !(bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE))
-		return false;
-	return zhenwu_client_gains(need->client, bo->client, need->res, need->n);
-}
-
 /* May a buffer be moved? Only tries its reservation: who has it is using the buffer. */
 static bool zhenwu_evict_may(struct zhenwu_bo *bo, bool idle, unsigned long *used)
 {
@@ -92,7 +65,7 @@ static bool zhenwu_evict_may(struct zhenwu_bo *bo, bool idle, unsigned long *use
 
 /* Return: the longest unused buffer of those not tried in this round, with a reference; or NULL. */
 static struct zhenwu_bo *zhenwu_evict_pick(struct zhenwu_device *zdev,
-					   const struct zhenwu_evict_need *need, bool idle)
+					   const struct zhenwu_hbm_need *need, bool idle)
 {
 	struct zhenwu_bo *bo, *best = NULL;
 	unsigned long best_used = 0, used;
@@ -105,7 +78,7 @@ static struct zhenwu_bo *zhenwu_evict_pick(struct zhenwu_device *zdev,
 		    bo->placement != DRM_ZHENWU_BO_HBM || bo->evict_round == zdev->evict.round ||
 		    list_empty(&bo->blocks))
 			continue;
-		if (!zhenwu_evict_helps(zdev, bo, need) || !zhenwu_evict_may(bo, idle, &used))
+		if (!zhenwu_bo_helps(bo, need) || !zhenwu_evict_may(bo, idle, &used))
 			continue;
 		if (best && !time_before(used, best_used))
 			continue;
@@ -122,7 +95,7 @@ static struct zhenwu_bo *zhenwu_evict_pick(struct zhenwu_device *zdev,
 }
 
 /* Return: 1 when a buffer was moved, 0 when none can be, or an error that ends the search. */
-static int zhenwu_evict_one(struct zhenwu_device *zdev, const struct zhenwu_evict_need *need,
+static int zhenwu_evict_one(struct zhenwu_device *zdev, const struct zhenwu_hbm_need *need,
 			    bool idle)
 {
 	struct zhenwu_bo *bo;
@@ -148,7 +121,15 @@ static int zhenwu_evict_one(struct zhenwu_device *zdev, const struct zhenwu_evic
 	return 0;
 }
 
-static int zhenwu_evict(struct zhenwu_device *zdev, const struct zhenwu_evict_need *need)
+/**
+ * zhenwu_evict_for() - move a buffer away whose HBM is needed
+ * @zdev: device, which the caller has entered; no lock is held
+ * @need: what is missing
+ *
+ * Return: 1 when there is more now, perhaps after it was scrubbed; 0 when there is nothing to be
+ * had; or a negative error.
+ */
+int zhenwu_evict_for(struct zhenwu_device *zdev, const struct zhenwu_hbm_need *need)
 {
 	struct zhenwu_evict *evict = &zdev->evict;
 	int ret;
@@ -163,36 +144,6 @@ static int zhenwu_evict(struct zhenwu_device *zdev, const struct zhenwu_evict_ne
 	}
 	zhenwu_pm_put(zdev);
 	return ret;
-}
-
-/**
- * zhenwu_evict_for_place() - move a buffer away that lies where HBM is needed
- * @zdev: device, which the caller has entered; no lock is held
- * @place: where
- *
- * Return: 1 when there is more now, perhaps after it was scrubbed; 0 when there is nothing to be
- * had; or a negative error.
- */
-int zhenwu_evict_for_place(struct zhenwu_device *zdev, enum zhenwu_hbm_place place)
-{
-	const struct zhenwu_evict_need need = { .place = place };
-
-	return zhenwu_evict(zdev, &need);
-}
-
-/**
- * zhenwu_evict_for_client() - move a buffer away that counts where a client needs room
- * @client: client, whose charge failed; the caller has entered the device, no lock is held
- * @res: ZHENWU_HBM or ZHENWU_VISIBLE
- * @n: bytes it needs
- *
- * Return: as zhenwu_evict_for_place().
- */
-int zhenwu_evict_for_client(struct zhenwu_client *client, enum zhenwu_resource res, u64 n)
-{
-	const struct zhenwu_evict_need need = { .client = client, .res = res, .n = n };
-
-	return zhenwu_evict(client->zdev, &need);
 }
 
 /* -- back ------------------------------------------------------------------------------------- */

@@ -7,11 +7,9 @@
 #include <linux/mutex.h>
 #include <linux/types.h>
 
-#include "zhenwu_client.h"
-#include "zhenwu_hbm.h"
-
 struct zhenwu_bo;
 struct zhenwu_device;
+struct zhenwu_hbm_need;
 struct zhenwu_vm;
 
 /**
@@ -41,8 +39,7 @@ struct zhenwu_evict {
 };
 
 int zhenwu_evict_init(struct zhenwu_device *zdev);
-int zhenwu_evict_for_place(struct zhenwu_device *zdev, enum zhenwu_hbm_place place);
-int zhenwu_evict_for_client(struct zhenwu_client *client, enum zhenwu_resource res, u64 n);
+int zhenwu_evict_for(struct zhenwu_device *zdev, const struct zhenwu_hbm_need *need);
 void zhenwu_evict_restore(struct zhenwu_vm *vm);
 void zhenwu_evict_drop_pages(struct zhenwu_device *zdev, struct zhenwu_bo *bo);
 

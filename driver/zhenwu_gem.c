@@ -272,13 +272,31 @@ static struct zhenwu_bo *zhenwu_bo_create_system(struct zhenwu_device *zdev, u64
 
 /* -- HBM -------------------------------------------------------------------------------------- */
 
+/**
+ * zhenwu_bo_helps() - would it help somebody if a buffer had no HBM
+ * @bo: buffer in HBM
+ * @need: what he needs
+ *
+ * Return: true when it would.
+ */
+bool zhenwu_bo_helps(struct zhenwu_bo *bo, const struct zhenwu_hbm_need *need)
+{
+	if (!need->client)
+		return zhenwu_hbm_is_in(to_zhenwu_device(bo->shmem.base.dev), &bo->blocks,
+					need->place);
+	if (need->res == ZHENWU_VISIBLE && !(bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE))
+		return false;
+	return zhenwu_client_gains(need->client, bo->client, need->res, need->n);
+}
+
 static int zhenwu_bo_charge_one(struct zhenwu_client *client, enum zhenwu_resource res, u64 bytes)
 {
+	const struct zhenwu_hbm_need need = { .client = client, .res = res, .n = bytes };
 	int ret;
 
 	do {
 		ret = zhenwu_client_charge(client, res, bytes);
-	} while (ret == -ENOSPC && zhenwu_purge_for_client(client, res, bytes));
+	} while (ret == -ENOSPC && zhenwu_purge_for(client->zdev, &need));
 	return ret;
 }
 
@@ -448,6 +466,7 @@ static const struct drm_gem_object_funcs zhenwu_hbm_funcs = {
  */
 static int zhenwu_bo_charge_new(struct zhenwu_client *client, u64 bytes, u32 flags)
 {
+	struct zhenwu_hbm_need need = { .client = client, .n = bytes };
 	bool visible = flags & DRM_ZHENWU_BO_CPU_VISIBLE;
 	int ret, moved;
 
@@ -455,9 +474,11 @@ static int zhenwu_bo_charge_new(struct zhenwu_client *client, u64 bytes, u32 fla
 		ret = zhenwu_bo_charge(client, bytes, visible);
 		if (ret != -ENOSPC || flags & DRM_ZHENWU_BO_SYSTEM)
 			return ret;
-		moved = zhenwu_evict_for_client(client, ZHENWU_HBM, bytes);
+		need.res = ZHENWU_HBM;
+		moved = zhenwu_evict_for(client->zdev, &need);
+		need.res = ZHENWU_VISIBLE;
 		if (!moved && visible)
-			moved = zhenwu_evict_for_client(client, ZHENWU_VISIBLE, bytes);
+			moved = zhenwu_evict_for(client->zdev, &need);
 	} while (moved > 0);
 	return moved ?: ret;
 }
@@ -468,13 +489,14 @@ static int zhenwu_bo_alloc_new(struct zhenwu_device *zdev, u64 bytes, u32 flags,
 {
 	enum zhenwu_hbm_place place = flags & DRM_ZHENWU_BO_CPU_VISIBLE ? ZHENWU_HBM_VISIBLE :
 									  ZHENWU_HBM_ANY;
+	const struct zhenwu_hbm_need need = { .place = place };
 	int ret, moved;
 
 	do {
 		ret = zhenwu_hbm_alloc(zdev, bytes, place, blocks);
 		if (ret != -ENOSPC || flags & DRM_ZHENWU_BO_SYSTEM)
 			return ret;
-		moved = zhenwu_evict_for_place(zdev, place);
+		moved = zhenwu_evict_for(zdev, &need);
 	} while (moved > 0);
 	return moved ?: ret;
 }

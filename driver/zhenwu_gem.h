@@ -8,6 +8,7 @@
 #include <drm/drm_gpuvm.h>
 
 #include "drm/zhenwu_accel.h"
+#include "zhenwu_client.h"
 #include "zhenwu_compat.h"
 #include "zhenwu_hbm.h"
 
@@ -88,6 +89,23 @@ struct zhenwu_bo {
 };
 
 /**
+ * struct zhenwu_hbm_need - HBM that is missing, which others may have
+ */
+struct zhenwu_hbm_need {
+	/** @client: Who needs it to count less against his share; NULL: it is memory. */
+	struct zhenwu_client *client;
+
+	/** @res: ZHENWU_HBM or ZHENWU_VISIBLE, with @client. */
+	enum zhenwu_resource res;
+
+	/** @n: Bytes, with @client. */
+	u64 n;
+
+	/** @place: Where, without @client. */
+	enum zhenwu_hbm_place place;
+};
+
+/**
  * struct zhenwu_bo_cursor - walks over the memory of a buffer, piece by contiguous piece
  */
 struct zhenwu_bo_cursor {
@@ -160,6 +178,7 @@ void zhenwu_bo_set_vm(struct zhenwu_bo *bo, struct zhenwu_vm *vm);
 void zhenwu_bo_drop_memory(struct zhenwu_bo *bo);
 int zhenwu_bo_charge(struct zhenwu_client *client, u64 bytes, bool visible);
 void zhenwu_bo_uncharge(struct zhenwu_client *client, u64 bytes, bool visible);
+bool zhenwu_bo_helps(struct zhenwu_bo *bo, const struct zhenwu_hbm_need *need);
 
 void zhenwu_bo_cursor_start(struct zhenwu_bo_cursor *cur, struct zhenwu_bo *bo, u64 offset);
 void zhenwu_bo_cursor_advance(struct zhenwu_bo_cursor *cur, u64 bytes);

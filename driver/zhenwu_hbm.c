@@ -15,6 +15,7 @@
 #include "zhenwu/zw_pte.h"
 #include "zhenwu_copy.h"
 #include "zhenwu_device.h"
+#include "zhenwu_gem.h"
 #include "zhenwu_hbm.h"
 #include "zhenwu_purge.h"
 #include "zhenwu_reset.h"
@@ -277,6 +278,7 @@ static int zhenwu_hbm_try_alloc(struct zhenwu_device *zdev, u64 size, enum zhenw
 int zhenwu_hbm_alloc(struct zhenwu_device *zdev, u64 size, enum zhenwu_hbm_place place,
 		     struct list_head *blocks)
 {
+	const struct zhenwu_hbm_need need = { .place = place };
 	struct zhenwu_hbm *hbm = &zdev->hbm;
 	int ret;
 
@@ -292,7 +294,7 @@ int zhenwu_hbm_alloc(struct zhenwu_device *zdev, u64 size, enum zhenwu_hbm_place
 		wait = ret == -ENOSPC && hbm->dirty_bytes && hbm->wq;
 		scrubbed = hbm->scrubbed;
 		mutex_unlock(&hbm->lock);
-		if (!wait && ret == -ENOSPC && zhenwu_purge_for_place(zdev, place))
+		if (!wait && ret == -ENOSPC && zhenwu_purge_for(zdev, &need))
 			continue;
 		if (!wait)
 			return ret;

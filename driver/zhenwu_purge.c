@@ -144,13 +144,13 @@ void zhenwu_purge_forget(struct zhenwu_device *zdev, struct zhenwu_bo *bo)
 /* -- HBM -------------------------------------------------------------------------------------- */
 
 /**
- * zhenwu_purge_for_place() - take back a buffer that lies where HBM is needed
+ * zhenwu_purge_for() - take back a buffer whose HBM is needed
  * @zdev: device
- * @place: where
+ * @need: what is missing
  *
  * Return: true when there is more now, perhaps after it was scrubbed.
  */
-bool zhenwu_purge_for_place(struct zhenwu_device *zdev, enum zhenwu_hbm_place place)
+bool zhenwu_purge_for(struct zhenwu_device *zdev, const struct zhenwu_hbm_need *need)
 {
 	struct zhenwu_purge *purge = &zdev->purge;
 	struct zhenwu_bo *bo, *next;
@@ -158,38 +158,7 @@ bool zhenwu_purge_for_place(struct zhenwu_device *zdev, enum zhenwu_hbm_place pl
 
 	mutex_lock(&purge->lock);
 	list_for_each_entry_safe(bo, next, &purge->hbm, purge_node) {
-		if (!zhenwu_hbm_is_in(zdev, &bo->blocks, place))
-			continue;
-		found = zhenwu_purge_bo(zdev, bo);
-		if (found)
-			break;
-	}
-	mutex_unlock(&purge->lock);
-	return found;
-}
-
-/**
- * zhenwu_purge_for_client() - take back a buffer that counts where a client needs room
- * @client: client
- * @res: ZHENWU_HBM or ZHENWU_VISIBLE
- * @n: bytes it needs
- *
- * Return: true when there was one.
- */
-bool zhenwu_purge_for_client(struct zhenwu_client *client, enum zhenwu_resource res, u64 n)
-{
-	struct zhenwu_device *zdev = client->zdev;
-	struct zhenwu_purge *purge = &zdev->purge;
-	struct zhenwu_bo *bo, *next;
-	bool found = false;
-
-	mutex_lock(&purge->lock);
-	list_for_each_entry_safe(bo, next, &purge->hbm, purge_node) {
-		if (res == ZHENWU_VISIBLE && !(bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE))
-			continue;
-		if (!zhenwu_client_gains(client, bo->client, res, n))
-			continue;
-		found = zhenwu_purge_bo(zdev, bo);
+		found = zhenwu_bo_helps(bo, need) && zhenwu_purge_bo(zdev, bo);
 		if (found)
 			break;
 	}

@@ -7,14 +7,12 @@
 #include <linux/mutex.h>
 #include <linux/types.h>
 
-#include "zhenwu_client.h"
-#include "zhenwu_hbm.h"
-
 struct drm_device;
 struct drm_file;
 struct shrinker;
 struct zhenwu_bo;
 struct zhenwu_device;
+struct zhenwu_hbm_need;
 
 /**
  * struct zhenwu_purge - buffers whose contents user space can do without
@@ -44,8 +42,7 @@ struct zhenwu_purge {
 
 int zhenwu_purge_init(struct zhenwu_device *zdev);
 void zhenwu_purge_forget(struct zhenwu_device *zdev, struct zhenwu_bo *bo);
-bool zhenwu_purge_for_place(struct zhenwu_device *zdev, enum zhenwu_hbm_place place);
-bool zhenwu_purge_for_client(struct zhenwu_client *client, enum zhenwu_resource res, u64 n);
+bool zhenwu_purge_for(struct zhenwu_device *zdev, const struct zhenwu_hbm_need *need);
 
 int zhenwu_ioctl_bo_madvise(struct drm_device *drm, void *data, struct drm_file *file);
 
