@@ -3,15 +3,18 @@
  * Room in HBM: buffers that may be in both memories leave it when others need it.
  *
  * They are moved when a buffer is made that can only be in HBM and there is none for it, the
- * longest unused first, and those that jobs use only when there is no other. They stay mapped: the
- * device reaches them through PCI. When a job is submitted to a VM whose buffers were moved and
- * there is room again, they come back; nobody else's are moved for that, so two who need more than
- * there is do not push each other out at every job.
+ * longest unused first, and those that jobs use only when there is no other. Who waits for jobs
+ * goes round: one client's that do not end keep nobody from another's buffers, and nobody who looks
+ * for room from looking. They stay mapped: the device reaches them through PCI. When a job is
+ * submitted to a VM whose buffers were moved and there is room again, they come back; nobody else's
+ * are moved for that, so two who need more than there is do not push each other out at every job.
  */
 
+#include <linux/atomic.h>
 #include <linux/dma-resv.h>
 #include <linux/jiffies.h>
-#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/sched.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_managed.h>
@@ -20,6 +23,7 @@
 #include "zhenwu_device.h"
 #include "zhenwu_evict.h"
 #include "zhenwu_gem.h"
+#include "zhenwu_ipc.h"
 #include "zhenwu_move.h"
 #include "zhenwu_pm.h"
 #include "zhenwu_trace.h"
@@ -28,6 +32,22 @@
 /* Both placements, and may be moved among them. */
 #define ZHENWU_EVICT_FLAGS	(DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_SYSTEM)
 #define ZHENWU_EVICT_MASK	(ZHENWU_EVICT_FLAGS | DRM_ZHENWU_BO_NO_EVICT)
+
+/* How long somebody who needs HBM waits for jobs of those who have it, altogether. */
+#define ZHENWU_EVICT_WAIT_MS	60000
+
+/*
+ * How long submissions to a VM are held up for that at a time. A job may wait for one that is to be
+ * submitted, so it has to be much less than jobs may wait, but also what most jobs take.
+ */
+#define ZHENWU_EVICT_HOLD_MIN_MS	50u
+#define ZHENWU_EVICT_HOLD_MAX_MS	1000u
+
+/* ... and how long not, in between. */
+#define ZHENWU_EVICT_PAUSE_MS	100
+
+/* Moves that the device may fail before the search is given up. */
+#define ZHENWU_EVICT_FAILURES	3
 
 static void zhenwu_evict_release(struct drm_device *drm, void *arg)
 {
@@ -49,36 +69,95 @@ int zhenwu_evict_init(struct zhenwu_device *zdev)
 	return drmm_add_action_or_reset(&zdev->drm, zhenwu_evict_release, &zdev->evict);
 }
 
-/* May a buffer be moved? Only tries its reservation: who has it is using the buffer. */
-static bool zhenwu_evict_may(struct zhenwu_bo *bo, bool idle, unsigned long *used)
+/**
+ * struct zhenwu_evict_search - a search for a buffer that can be moved away
+ */
+struct zhenwu_evict_search {
+	/** @zdev: Device. */
+	struct zhenwu_device *zdev;
+
+	/** @need: What is missing. */
+	const struct zhenwu_hbm_need *need;
+
+	/** @id: Number of the round; later ones have larger numbers. */
+	u64 id;
+
+	/** @hold_ms: How long jobs are waited for with submissions held up; 0: not at all. */
+	unsigned int hold_ms;
+
+	/** @end: When waiting is over, in jiffies. */
+	unsigned long end;
+
+	/** @busy: Something is in use now, and may be had later. */
+	bool busy;
+
+	/** @wait: Whose jobs are to be over for that, of the longest unused; with a reference. */
+	struct drm_gpuvm *wait;
+
+	/** @session: Boot of the firmware that moves were last tried with. */
+	u32 session;
+
+	/** @failures: How many moves the device failed. */
+	unsigned int failures;
+
+	/** @error: How the last of them did, or 0. */
+	int error;
+};
+
+static bool zhenwu_evict_vm_busy(struct drm_gpuvm *gpuvm)
+{
+	return !dma_resv_test_signaled(drm_gpuvm_resv(gpuvm), DMA_RESV_USAGE_BOOKKEEP);
+}
+
+/*
+ * May a buffer be moved in this round? Only tries its reservation, because who has it may be at it
+ * for some time.
+ */
+static bool zhenwu_evict_may(struct zhenwu_evict_search *search, struct zhenwu_bo *bo,
+			     unsigned long *used)
 {
 	struct drm_gem_object *obj = &bo->shmem.base;
+	struct drm_gpuvm_bo *vm_bo;
 	bool may;
 
 	/* Of a buffer that is being freed the memory comes anyway. */
-	if (!kref_read(&obj->refcount) || !dma_resv_trylock(obj->resv))
+	if (!kref_read(&obj->refcount))
 		return false;
-	may = zhenwu_move_possible(bo, idle, used);
+	if (!dma_resv_trylock(obj->resv)) {
+		search->busy = true;
+		return false;
+	}
+	may = zhenwu_move_possible(bo, used);
+	if (may) {
+		drm_gem_for_each_gpuvm_bo(vm_bo, obj) {
+			struct zhenwu_vm *vm = to_zhenwu_vm(vm_bo->vm);
+
+			/* One that was waited for in vain is not waited for once more. */
+			if (search->hold_ms ? READ_ONCE(vm->evict_busy) == search->id :
+					      zhenwu_evict_vm_busy(vm_bo->vm))
+				may = false;
+		}
+		search->busy |= !may;
+	}
 	dma_resv_unlock(obj->resv);
 	return may;
 }
 
 /* Return: the longest unused buffer of those not tried in this round, with a reference; or NULL. */
-static struct zhenwu_bo *zhenwu_evict_pick(struct zhenwu_device *zdev,
-					   const struct zhenwu_hbm_need *need, bool idle)
+static struct zhenwu_bo *zhenwu_evict_pick(struct zhenwu_evict_search *search)
 {
+	struct zhenwu_device *zdev = search->zdev;
 	struct zhenwu_bo *bo, *best = NULL;
 	unsigned long best_used = 0, used;
 
-	lockdep_assert_held(&zdev->evict.lock);
-
 	mutex_lock(&zdev->bos.lock);
 	list_for_each_entry(bo, &zdev->bos.list, node) {
+		/* What a later search tried has just been tried. */
 		if ((bo->flags & ZHENWU_EVICT_MASK) != ZHENWU_EVICT_FLAGS ||
-		    bo->placement != DRM_ZHENWU_BO_HBM || bo->evict_round == zdev->evict.round ||
+		    bo->placement != DRM_ZHENWU_BO_HBM || bo->evict_tried >= search->id ||
 		    list_empty(&bo->blocks))
 			continue;
-		if (!zhenwu_bo_helps(bo, need) || !zhenwu_evict_may(bo, idle, &used))
+		if (!zhenwu_bo_helps(bo, search->need) || !zhenwu_evict_may(search, bo, &used))
 			continue;
 		if (best && !time_before(used, best_used))
 			continue;
@@ -89,36 +168,128 @@ static struct zhenwu_bo *zhenwu_evict_pick(struct zhenwu_device *zdev,
 	if (best && !kref_get_unless_zero(&best->shmem.base.refcount))
 		best = NULL;
 	if (best)
-		best->evict_round = zdev->evict.round;
+		best->evict_tried = search->id;
 	mutex_unlock(&zdev->bos.lock);
 	return best;
 }
 
-/* Return: 1 when a buffer was moved, 0 when none can be, or an error that ends the search. */
-static int zhenwu_evict_one(struct zhenwu_device *zdev, const struct zhenwu_hbm_need *need,
-			    bool idle)
+/* Jobs use a buffer. Its VMs are left alone for this round. */
+static int zhenwu_evict_note_busy(struct zhenwu_evict_search *search, struct zhenwu_bo *bo)
+{
+	struct drm_gem_object *obj = &bo->shmem.base;
+	struct drm_gpuvm_bo *vm_bo;
+	int ret;
+
+	search->busy = true;
+	ret = dma_resv_lock_interruptible(obj->resv, NULL);
+	if (ret)
+		return ret;
+	drm_gem_for_each_gpuvm_bo(vm_bo, obj) {
+		if (!zhenwu_evict_vm_busy(vm_bo->vm))
+			continue;
+		WRITE_ONCE(to_zhenwu_vm(vm_bo->vm)->evict_busy, search->id);
+		if (!search->wait)
+			search->wait = drm_gpuvm_get(vm_bo->vm);
+	}
+	dma_resv_unlock(obj->resv);
+	return 0;
+}
+
+/*
+ * The device failed to move a buffer. It may be the buffer, and another can be moved. It may be a
+ * reset, after which this one can. But not for ever.
+ */
+static int zhenwu_evict_note_failure(struct zhenwu_evict_search *search, int error)
+{
+	u32 session;
+	int ret;
+
+	search->error = error;
+	if (++search->failures == ZHENWU_EVICT_FAILURES)
+		return error;
+	ret = zhenwu_ipc_session(search->zdev, &session, ZHENWU_IPC_KILLABLE);
+	if (!ret && session != search->session) {
+		search->session = session;
+		search->busy = true;
+	}
+	return ret;
+}
+
+/* Return: 1 when there is more now, 0 when another buffer is to be tried, or a negative error. */
+static int zhenwu_evict_one(struct zhenwu_evict_search *search, struct zhenwu_bo *bo)
+{
+	struct zhenwu_device *zdev = search->zdev;
+	u64 size = bo->shmem.base.size;
+	int ret;
+
+	do {
+		/* One is moved at a time; that is waited for without anybody's reservation. */
+		ret = mutex_lock_interruptible(&zdev->evict.lock);
+		if (ret)
+			return ret;
+		mutex_unlock(&zdev->evict.lock);
+		ret = zhenwu_move_out(bo, search->hold_ms);
+	} while (ret == -EAGAIN && time_before(jiffies, search->end));
+	trace_zhenwu_move(zdev, bo, ret);
+	switch (ret) {
+	case 0:
+		zhenwu_bo_uncharge(bo->client, size, bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE);
+		atomic64_add(size, &zdev->evict.bytes_out);
+		return 1;
+	case -EALREADY:
+		/* Somebody else did it. */
+		return 1;
+	case -EAGAIN:
+	case -EBUSY:
+		return zhenwu_evict_note_busy(search, bo);
+	case -ENOMEM:
+	case -ENOSPC:
+		/* A smaller one may still fit into system memory. */
+		return 0;
+	case -EIO:
+		return zhenwu_evict_note_failure(search, ret);
+	default:
+		return ret;
+	}
+}
+
+/* Return: as zhenwu_evict_one(); 0: none can be moved. */
+static int zhenwu_evict_round(struct zhenwu_evict_search *search, unsigned int hold_ms)
 {
 	struct zhenwu_bo *bo;
+	int ret = 0;
 
-	zdev->evict.round++;
-	while ((bo = zhenwu_evict_pick(zdev, need, idle))) {
-		u64 size = bo->shmem.base.size;
-		int ret = zhenwu_move(bo, !idle);
-
-		trace_zhenwu_move(zdev, bo, ret);
-		if (!ret) {
-			zhenwu_bo_uncharge(bo->client, size,
-					   bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE);
-			atomic64_add(size, &zdev->evict.bytes_out);
-		}
+	search->id = atomic64_inc_return(&search->zdev->evict.rounds);
+	search->hold_ms = hold_ms;
+	while (!ret && (bo = zhenwu_evict_pick(search))) {
+		ret = zhenwu_evict_one(search, bo);
 		drm_gem_object_put(&bo->shmem.base);
-		if (!ret)
-			return 1;
-		/* A smaller one may still fit into system memory. */
-		if (ret != -EBUSY && ret != -ENOMEM && ret != -ENOSPC)
-			return ret;
+		if (!ret && hold_ms && time_after(jiffies, search->end))
+			break;
 	}
-	return 0;
+	return ret;
+}
+
+/* Waits for jobs, with nothing held. */
+static int zhenwu_evict_pause(struct zhenwu_evict_search *search)
+{
+	long left = msecs_to_jiffies(ZHENWU_EVICT_PAUSE_MS);
+
+	if (search->wait)
+		left = dma_resv_wait_timeout(drm_gpuvm_resv(search->wait), DMA_RESV_USAGE_BOOKKEEP,
+					     true, left);
+	else if (schedule_timeout_interruptible(left))
+		left = -ERESTARTSYS;
+	if (left < 0)
+		return left;
+	return zhenwu_device_alive(search->zdev) ? 0 : -ENODEV;
+}
+
+static void zhenwu_evict_begin_rounds(struct zhenwu_evict_search *search)
+{
+	search->busy = false;
+	drm_gpuvm_put(search->wait);
+	search->wait = NULL;
 }
 
 /**
@@ -131,19 +302,34 @@ static int zhenwu_evict_one(struct zhenwu_device *zdev, const struct zhenwu_hbm_
  */
 int zhenwu_evict_for(struct zhenwu_device *zdev, const struct zhenwu_hbm_need *need)
 {
-	struct zhenwu_evict *evict = &zdev->evict;
+	struct zhenwu_evict_search search = {
+		.zdev = zdev,
+		.need = need,
+		.session = READ_ONCE(zdev->ipc.session),
+		.end = jiffies + msecs_to_jiffies(ZHENWU_EVICT_WAIT_MS),
+	};
+	unsigned int hold = ZHENWU_EVICT_HOLD_MIN_MS;
 	int ret;
 
 	ret = zhenwu_pm_get(zdev);
 	if (ret)
 		return ret;
-	ret = mutex_lock_interruptible(&evict->lock);
-	if (!ret) {
-		ret = zhenwu_evict_one(zdev, need, true) ?: zhenwu_evict_one(zdev, need, false);
-		mutex_unlock(&evict->lock);
+	for (;;) {
+		zhenwu_evict_begin_rounds(&search);
+		ret = zhenwu_evict_round(&search, 0);
+		if (!ret && search.busy)
+			ret = zhenwu_evict_round(&search, hold);
+		if (ret || !search.busy || time_after(jiffies, search.end))
+			break;
+		ret = zhenwu_evict_pause(&search);
+		if (ret)
+			break;
+		hold = min(2 * hold, ZHENWU_EVICT_HOLD_MAX_MS);
 	}
+	drm_gpuvm_put(search.wait);
 	zhenwu_pm_put(zdev);
-	return ret;
+	/* That something is wrong with the device is more than that there is no room. */
+	return ret ?: search.error;
 }
 
 /* -- back ------------------------------------------------------------------------------------- */
@@ -163,7 +349,7 @@ static bool zhenwu_evict_is_in(struct zhenwu_bo *bo, struct zhenwu_vm *vm)
 }
 
 /* Return: a buffer of a VM that was moved away and fits, with a reference; or NULL. */
-static struct zhenwu_bo *zhenwu_evict_pick_back(struct zhenwu_vm *vm)
+static struct zhenwu_bo *zhenwu_evict_pick_back(struct zhenwu_vm *vm, u64 round)
 {
 	struct zhenwu_device *zdev = vm->zdev;
 	u64 room = zhenwu_hbm_free_bytes(zdev);
@@ -171,11 +357,11 @@ static struct zhenwu_bo *zhenwu_evict_pick_back(struct zhenwu_vm *vm)
 
 	mutex_lock(&zdev->bos.lock);
 	list_for_each_entry(bo, &zdev->evict.list, evict_node) {
-		if (bo->evict_round == zdev->evict.round || bo->shmem.base.size > room ||
+		if (bo->evict_tried >= round || bo->shmem.base.size > room ||
 		    !zhenwu_evict_is_in(bo, vm) ||
 		    !kref_get_unless_zero(&bo->shmem.base.refcount))
 			continue;
-		bo->evict_round = zdev->evict.round;
+		bo->evict_tried = round;
 		found = bo;
 		break;
 	}
@@ -192,7 +378,7 @@ static void zhenwu_evict_bring_back(struct zhenwu_device *zdev, struct zhenwu_bo
 	ret = zhenwu_bo_charge(bo->client, size, visible);
 	if (ret)
 		return;
-	ret = zhenwu_move(bo, false);
+	ret = zhenwu_move_back(bo);
 	trace_zhenwu_move(zdev, bo, ret);
 	if (ret)
 		zhenwu_bo_uncharge(bo->client, size, visible);
@@ -210,6 +396,7 @@ void zhenwu_evict_restore(struct zhenwu_vm *vm)
 {
 	struct zhenwu_device *zdev = vm->zdev;
 	struct zhenwu_bo *bo;
+	u64 round;
 	int idx;
 
 	if (!READ_ONCE(zdev->evict.pages) || vm->lr)
@@ -218,15 +405,13 @@ void zhenwu_evict_restore(struct zhenwu_vm *vm)
 		return;
 	if (zhenwu_pm_get(zdev))
 		goto out_dev;
-	if (!mutex_trylock(&zdev->evict.lock))
-		goto out_pm;
-	zdev->evict.round++;
-	while (!signal_pending(current) && (bo = zhenwu_evict_pick_back(vm))) {
+	round = atomic64_inc_return(&zdev->evict.rounds);
+	/* While somebody makes room there is none. */
+	while (!signal_pending(current) && !mutex_is_locked(&zdev->evict.lock) &&
+	       (bo = zhenwu_evict_pick_back(vm, round))) {
 		zhenwu_evict_bring_back(zdev, bo);
 		drm_gem_object_put(&bo->shmem.base);
 	}
-	mutex_unlock(&zdev->evict.lock);
-out_pm:
 	zhenwu_pm_put(zdev);
 out_dev:
 	drm_dev_exit(idx);

@@ -17,8 +17,8 @@ struct zhenwu_vm;
  */
 struct zhenwu_evict {
 	/**
-	 * @lock: One buffer is moved at a time. Outside of reservations; who allocates tables or
-	 * HBM for anything else never takes it.
+	 * @lock: One buffer is moved at a time: held by zhenwu_move.c, inside of reservations,
+	 * from the allocation of its new memory until it has it. Jobs are not waited for under it.
 	 */
 	struct mutex lock;
 
@@ -28,8 +28,8 @@ struct zhenwu_evict {
 	/** @pages: Pages they take; the same. */
 	u64 pages;
 
-	/** @round: Number of the search, to try each buffer once; under @lock. */
-	u32 round;
+	/** @rounds: Rounds of searches, of which each tries each buffer once. */
+	atomic64_t rounds;
 
 	/** @bytes_out: What was moved out of HBM since the driver was bound. */
 	atomic64_t bytes_out;

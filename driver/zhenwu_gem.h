@@ -75,8 +75,8 @@ struct zhenwu_bo {
 	/** @evict_node: Entry in the list of those; as @pages under the lock of all buffers. */
 	struct list_head evict_node;
 
-	/** @evict_round: Last search that tried it; under the lock of &struct zhenwu_evict. */
-	u32 evict_round;
+	/** @evict_tried: Last round of a search that tried to move it; the same. */
+	u64 evict_tried;
 
 	/** @made: When it was made, in jiffies. */
 	unsigned long made;

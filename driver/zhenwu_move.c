@@ -28,9 +28,6 @@
 #include "zhenwu_reset.h"
 #include "zhenwu_vm.h"
 
-/* Jobs end before: the longest is ended by the progress check. */
-#define ZHENWU_MOVE_WAIT_MS	60000
-
 /* What is left to the system, at least. */
 #define ZHENWU_MOVE_SPARE_PAGES	(SZ_64M >> PAGE_SHIFT)
 
@@ -106,12 +103,11 @@ static bool zhenwu_move_vm_possible(struct zhenwu_vm *vm)
 /**
  * zhenwu_move_possible() - may a buffer be moved
  * @bo: buffer, whose reservation is held
- * @idle: it has to be, now
  * @used: where to put when a job could last use it, in jiffies
  *
  * Return: true when it may, as far as can be seen without the reservations of VMs.
  */
-bool zhenwu_move_possible(struct zhenwu_bo *bo, bool idle, unsigned long *used)
+bool zhenwu_move_possible(struct zhenwu_bo *bo, unsigned long *used)
 {
 	struct drm_gem_object *obj = &bo->shmem.base;
 	struct drm_gpuvm_bo *vm_bo;
@@ -127,9 +123,6 @@ bool zhenwu_move_possible(struct zhenwu_bo *bo, bool idle, unsigned long *used)
 		unsigned long last = READ_ONCE(vm->last_use);
 
 		if (!zhenwu_move_vm_possible(vm))
-			return false;
-		if (idle && !dma_resv_test_signaled(drm_gpuvm_resv(vm_bo->vm),
-						    DMA_RESV_USAGE_BOOKKEEP))
 			return false;
 		if (time_after(last, *used))
 			*used = last;
@@ -209,9 +202,9 @@ static int zhenwu_move_enter(struct zhenwu_move *move)
 }
 
 /* Waits for the jobs that may use the buffer. None are added. */
-static int zhenwu_move_wait_idle(struct zhenwu_move *move, bool wait)
+static int zhenwu_move_wait_idle(struct zhenwu_move *move, unsigned int hold_ms)
 {
-	long left = wait ? msecs_to_jiffies(ZHENWU_MOVE_WAIT_MS) : 0;
+	long left = msecs_to_jiffies(hold_ms);
 	struct zhenwu_move_vm *entry;
 
 	list_for_each_entry(entry, &move->vms, node) {
@@ -221,6 +214,11 @@ static int zhenwu_move_wait_idle(struct zhenwu_move *move, bool wait)
 		if (ret < 0)
 			return ret;
 		if (!ret)
+			return -EBUSY;
+		/* Of no time at all there is always some left. */
+		left = min(left, ret);
+		/* Lost meanwhile, with all there was in it. */
+		if (READ_ONCE(entry->vm->unusable))
 			return -EBUSY;
 	}
 	return 0;
@@ -439,25 +437,17 @@ static void zhenwu_move_exchange(struct zhenwu_move *move)
 
 /* -- all of it -------------------------------------------------------------------------------- */
 
-static int zhenwu_move_locked(struct zhenwu_move *move, bool wait)
+/* Gets the other memory, with the contents. Lock of &struct zhenwu_evict is held. */
+static int zhenwu_move_memory(struct zhenwu_move *move)
 {
 	struct drm_gem_object *obj = &move->bo->shmem.base;
 	bool visible = move->bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE;
-	struct zhenwu_move_vm *entry;
-	unsigned long used;
 	int ret;
 
-	move->out = move->bo->placement == DRM_ZHENWU_BO_HBM;
-	if (!zhenwu_move_possible(move->bo, false, &used))
-		return -EBUSY;
-	ret = zhenwu_move_enter(move);
-	if (!ret)
-		ret = zhenwu_move_wait_idle(move, wait);
-	if (!ret)
-		ret = move->out ? zhenwu_move_alloc_pages(move) :
-				  zhenwu_hbm_alloc(move->zdev, obj->size,
-						   visible ? ZHENWU_HBM_VISIBLE : ZHENWU_HBM_ANY,
-						   &move->blocks);
+	ret = move->out ? zhenwu_move_alloc_pages(move) :
+			  zhenwu_hbm_alloc(move->zdev, obj->size,
+					   visible ? ZHENWU_HBM_VISIBLE : ZHENWU_HBM_ANY,
+					   &move->blocks);
 	if (ret)
 		return ret;
 
@@ -470,44 +460,86 @@ static int zhenwu_move_locked(struct zhenwu_move *move, bool wait)
 		return ret;
 	zhenwu_move_exchange(move);
 	ret = zhenwu_move_stock(move);
-	if (ret) {
+	if (ret)
 		zhenwu_move_exchange(move);
+	return ret;
+}
+
+static int zhenwu_move_locked(struct zhenwu_move *move, unsigned int hold_ms)
+{
+	struct zhenwu_evict *evict = &move->zdev->evict;
+	struct zhenwu_move_vm *entry;
+	unsigned long used;
+	int ret;
+
+	if (move->out != (move->bo->placement == DRM_ZHENWU_BO_HBM))
+		return -EALREADY;
+	if (!zhenwu_move_possible(move->bo, &used))
+		return -EBUSY;
+	ret = zhenwu_move_enter(move);
+	if (!ret)
+		ret = zhenwu_move_wait_idle(move, hold_ms);
+	if (ret)
 		return ret;
-	}
+	/* With reservations of clients nobody waits for the end of others' copies. */
+	if (!mutex_trylock(&evict->lock))
+		return -EAGAIN;
+	ret = zhenwu_move_memory(move);
+	mutex_unlock(&evict->lock);
+	if (ret)
+		return ret;
 	list_for_each_entry(entry, &move->vms, node)
 		zhenwu_move_remap(move, entry);
 	return 0;
 }
 
-/**
- * zhenwu_move() - move a buffer to the other of its placements
- * @bo: buffer with a reference, that may be in both
- * @wait: for the jobs that use it
- *
- * Lock of &struct zhenwu_evict is held, and the device awake and there. The caller sees to who is
- * charged for HBM.
- *
- * Return: 0; -EBUSY when it is in use; or another negative error: it stays where it was.
- */
-int zhenwu_move(struct zhenwu_bo *bo, bool wait)
+static int zhenwu_move(struct zhenwu_bo *bo, bool out, unsigned int hold_ms)
 {
 	struct zhenwu_move move = {
 		.zdev = to_zhenwu_device(bo->shmem.base.dev),
 		.bo = bo,
+		.out = out,
 	};
 	int ret;
-
-	lockdep_assert_held(&move.zdev->evict.lock);
 
 	INIT_LIST_HEAD(&move.vms);
 	INIT_LIST_HEAD(&move.blocks);
 	drm_exec_init(&move.exec, DRM_EXEC_IGNORE_DUPLICATES | DRM_EXEC_INTERRUPTIBLE_WAIT, 0);
 	ret = zhenwu_move_lock(&move);
 	if (!ret)
-		ret = zhenwu_move_locked(&move, wait);
+		ret = zhenwu_move_locked(&move, hold_ms);
 	/* What is freed here the device does not reach, after a failure as well. */
 	zhenwu_move_free_memory(&move);
 	drm_exec_fini(&move.exec);
 	zhenwu_move_leave(&move);
 	return ret;
+}
+
+/**
+ * zhenwu_move_out() - move a buffer from HBM to system memory
+ * @bo: buffer with a reference, that may be in both
+ * @hold_ms: how long to wait for the jobs that use it; nothing is submitted to its VMs meanwhile
+ *
+ * The device is awake and there; no lock is held. The caller sees to who is charged for HBM.
+ *
+ * Return: 0; -EALREADY when it is not in HBM; -EBUSY when it is in use; -EAGAIN when another one is
+ * being moved, which ends with the lock of &struct zhenwu_evict; -EIO when the device failed; or
+ * another negative error. Without success it is where it was.
+ */
+int zhenwu_move_out(struct zhenwu_bo *bo, unsigned int hold_ms)
+{
+	return zhenwu_move(bo, true, hold_ms);
+}
+
+/**
+ * zhenwu_move_back() - move a buffer back to HBM
+ * @bo: buffer with a reference, that was moved out of it
+ *
+ * Nobody is waited for.
+ *
+ * Return: as zhenwu_move_out().
+ */
+int zhenwu_move_back(struct zhenwu_bo *bo)
+{
+	return zhenwu_move(bo, false, 0);
 }

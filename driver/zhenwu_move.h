@@ -8,8 +8,9 @@ struct page;
 struct zhenwu_bo;
 struct zhenwu_device;
 
-bool zhenwu_move_possible(struct zhenwu_bo *bo, bool idle, unsigned long *used);
-int zhenwu_move(struct zhenwu_bo *bo, bool wait);
+bool zhenwu_move_possible(struct zhenwu_bo *bo, unsigned long *used);
+int zhenwu_move_out(struct zhenwu_bo *bo, unsigned int hold_ms);
+int zhenwu_move_back(struct zhenwu_bo *bo);
 void zhenwu_move_free_pages(struct page **pages, u64 count);
 
 #endif /* __ZHENWU_MOVE_H__ */

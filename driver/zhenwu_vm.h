@@ -71,6 +71,9 @@ struct zhenwu_vm {
 	/** @last_use: When a job was last submitted to it, in jiffies. */
 	unsigned long last_use;
 
+	/** @evict_busy: Last round of a search for HBM that waited for its jobs in vain. */
+	u64 evict_busy;
+
 	/** @lr: Its queues are user-mode queues, whose jobs have no fences. */
 	bool lr;
 };
