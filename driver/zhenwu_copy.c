@@ -13,9 +13,11 @@
 #include <linux/bits.h>
 #include <linux/delay.h>
 #include <linux/dma-mapping.h>
+#include <linux/freezer.h>
 #include <linux/idr.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include <drm/drm_print.h>
@@ -35,6 +37,9 @@
 
 /* No more than a job of ZHENWU_COPY_PAGES takes on a slow machine. */
 #define ZHENWU_COPY_TIMEOUT_MS	60000
+
+/* Progress checks in a row without progress, before one beside others counts as hung. */
+#define ZHENWU_COPY_STALLS	3
 
 /* Where the window begins: HBM ends far before. Behind it is struct zhenwu_copy_mem. */
 #define ZHENWU_COPY_VA		BIT_ULL(47)
@@ -79,6 +84,17 @@ struct zhenwu_copy_mem {
 };
 
 static_assert(sizeof(struct zhenwu_copy_mem) <= ZW_PT_ENTRIES * ZW_PAGE_SIZE);
+
+/**
+ * struct zhenwu_copy_watch - whether a job beside others gets on
+ */
+struct zhenwu_copy_watch {
+	/** @next: When to ask next, in jiffies. */
+	unsigned long next;
+
+	/** @stalls: How often in a row it did not. */
+	unsigned int stalls;
+};
 
 /**
  * zhenwu_copy_init() - allocate what copies need
@@ -238,20 +254,72 @@ int zhenwu_copy_begin(struct zhenwu_copy *copy, bool to_hbm)
 	return zhenwu_copy_make(copy, to_hbm);
 }
 
+/*
+ * Asks whether a job that is not over gets on: nobody else looks after this queue. Return: 0, 1
+ * when it does not, or a negative error.
+ */
+static int zhenwu_copy_check(struct zhenwu_copy *copy)
+{
+	struct zw_msg_queue msg = { .queue = cpu_to_le32(copy->queue) };
+	struct zw_msg_queue_info info;
+	bool stands;
+	int ret;
+
+	ret = zhenwu_ipc_request_in(copy->zdev, copy->session, 0, ZW_MSG_QUERY_QUEUE, &msg,
+				    sizeof(msg), &info, sizeof(info));
+	if (ret)
+		return ret;
+	/* It may wait for its turn, but not have it and do nothing. */
+	stands = le32_to_cpu(info.state) == ZW_QUEUE_RUNNING &&
+		 info.packets_retired == copy->info.packets_retired &&
+		 info.progress == copy->info.progress && info.state == copy->info.state;
+	copy->info = info;
+	return stands;
+}
+
+/* Return: 0 while a job beside others is waited for, or why not any longer. */
+static int zhenwu_copy_go_on(struct zhenwu_copy *copy, struct zhenwu_copy_watch *watch)
+{
+	struct zhenwu_device *zdev = copy->zdev;
+	int ret;
+
+	if (zhenwu_ipc_session_over(zdev, copy->session))
+		return zhenwu_device_alive(zdev) ? -EIO : -ENODEV;
+	/* The copy is made again when the call is. */
+	if (fatal_signal_pending(current) || freezing(current))
+		return -ERESTARTSYS;
+	if (time_before(jiffies, watch->next))
+		return 0;
+	watch->next = jiffies + msecs_to_jiffies(zdev->info.progress_ms);
+	ret = zhenwu_copy_check(copy);
+	if (ret < 0)
+		return ret;
+	watch->stalls = ret ? watch->stalls + 1 : 0;
+	if (watch->stalls < ZHENWU_COPY_STALLS)
+		return 0;
+	drm_err(&zdev->drm, "a copy between HBM and system memory hangs\n");
+	return -EIO;
+}
+
 static int zhenwu_copy_wait(struct zhenwu_copy *copy)
 {
 	const struct zw_completion *slot = &copy->mem->compl[copy->seqno % ZHENWU_COPY_SLOTS];
 	struct zhenwu_device *zdev = copy->zdev;
-	unsigned long end = jiffies + msecs_to_jiffies(ZHENWU_COPY_TIMEOUT_MS +
-						       10 * zdev->info.progress_ms);
+	unsigned int progress_ms = zdev->info.progress_ms;
+	unsigned long end = jiffies + msecs_to_jiffies(ZHENWU_COPY_TIMEOUT_MS + 10 * progress_ms);
+	struct zhenwu_copy_watch watch = { .next = jiffies + msecs_to_jiffies(progress_ms) };
 	unsigned int n;
 
 	for (n = 0; le64_to_cpu(READ_ONCE(slot->seqno)) != copy->seqno; n++) {
-		if (copy->live ? zhenwu_ipc_session_over(zdev, copy->session) :
-				 n % 1024 == 1023 && !zhenwu_fw_running(zdev))
+		int ret = copy->live ? zhenwu_copy_go_on(copy, &watch) : 0;
+
+		if (ret)
+			return ret;
+		if (!copy->live && n % 1024 == 1023 && !zhenwu_fw_running(zdev))
 			return -EIO;
+		/* Others, of higher priority, have the engines all the time. */
 		if (time_after(jiffies, end))
-			return -ETIMEDOUT;
+			return copy->live ? -EBUSY : -ETIMEDOUT;
 		usleep_range(100, 500);
 	}
 	/* The firmware writes seqno last: the rest is read after it. */
@@ -299,7 +367,9 @@ static int zhenwu_copy_flush(struct zhenwu_copy *copy)
  *
  * It is copied now or later, at zhenwu_copy_end() at the latest.
  *
- * Return: 0 or a negative error.
+ * Return: 0; -EIO when the device failed, or was reset; -ENODEV when it is gone; -ERESTARTSYS for a
+ * fatal signal, and when the system goes to sleep; -EBUSY when others keep the engines; or another
+ * negative error.
  */
 int zhenwu_copy_page(struct zhenwu_copy *copy, u64 addr, struct page *page)
 {
@@ -401,6 +471,7 @@ int zhenwu_copy_begin_live(struct zhenwu_copy *copy, bool to_hbm)
 	int ret;
 
 	copy->live = true;
+	copy->info = (struct zw_msg_queue_info) {};
 	copy->queue = -1;
 	copy->has_vm = false;
 	copy->has_queue = false;

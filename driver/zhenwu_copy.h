@@ -5,6 +5,8 @@
 #include <linux/sizes.h>
 #include <linux/types.h>
 
+#include "zhenwu/zw_fw.h"
+
 struct page;
 struct zhenwu_copy_mem;
 struct zhenwu_device;
@@ -57,6 +59,9 @@ struct zhenwu_copy {
 
 	/** @session: Boot of the firmware that knows them. */
 	u32 session;
+
+	/** @info: What the firmware last said of the queue. */
+	struct zw_msg_queue_info info;
 
 	/** @has_vm: The firmware was told of the address space. */
 	bool has_vm;

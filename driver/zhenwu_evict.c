@@ -33,7 +33,7 @@
 #define ZHENWU_EVICT_FLAGS	(DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_SYSTEM)
 #define ZHENWU_EVICT_MASK	(ZHENWU_EVICT_FLAGS | DRM_ZHENWU_BO_NO_EVICT)
 
-/* How long somebody who needs HBM waits for jobs of those who have it, altogether. */
+/* How long somebody who needs HBM waits for jobs of those who have it. */
 #define ZHENWU_EVICT_WAIT_MS	60000
 
 /*
@@ -93,6 +93,9 @@ struct zhenwu_evict_search {
 
 	/** @wait: Whose jobs are to be over for that, of the longest unused; with a reference. */
 	struct drm_gpuvm *wait;
+
+	/** @room: What there was of HBM when it began. */
+	u64 room;
 
 	/** @session: Boot of the firmware that moves were last tried with. */
 	u32 session;
@@ -270,7 +273,20 @@ static int zhenwu_evict_round(struct zhenwu_evict_search *search, unsigned int h
 	return ret;
 }
 
-/* Waits for jobs, with nothing held. */
+/* Did others give back what is missing, or some of it? */
+static bool zhenwu_evict_gained(const struct zhenwu_evict_search *search)
+{
+	const struct zhenwu_hbm_need *need = search->need;
+
+	if (!need->client)
+		return zhenwu_hbm_free_bytes(search->zdev) > search->room;
+	if (zhenwu_client_charge(need->client, need->res, need->n))
+		return false;
+	zhenwu_client_uncharge(need->client, need->res, need->n);
+	return true;
+}
+
+/* Waits for jobs, with nothing held. Return: 1 when there may be more now, 0 or an error. */
 static int zhenwu_evict_pause(struct zhenwu_evict_search *search)
 {
 	long left = msecs_to_jiffies(ZHENWU_EVICT_PAUSE_MS);
@@ -282,7 +298,9 @@ static int zhenwu_evict_pause(struct zhenwu_evict_search *search)
 		left = -ERESTARTSYS;
 	if (left < 0)
 		return left;
-	return zhenwu_device_alive(search->zdev) ? 0 : -ENODEV;
+	if (!zhenwu_device_alive(search->zdev))
+		return -ENODEV;
+	return zhenwu_evict_gained(search);
 }
 
 static void zhenwu_evict_begin_rounds(struct zhenwu_evict_search *search)
@@ -305,6 +323,7 @@ int zhenwu_evict_for(struct zhenwu_device *zdev, const struct zhenwu_hbm_need *n
 	struct zhenwu_evict_search search = {
 		.zdev = zdev,
 		.need = need,
+		.room = zhenwu_hbm_free_bytes(zdev),
 		.session = READ_ONCE(zdev->ipc.session),
 		.end = jiffies + msecs_to_jiffies(ZHENWU_EVICT_WAIT_MS),
 	};

@@ -14,37 +14,16 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
-#include "zw_kst.h"
+#include "zw_evict.h"
 
-#define VA      (64ull << 30)
-#define SIZE    (8 * MIB)
-#define BOTH    (DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_SYSTEM)
-#define STAYS   DRM_ZHENWU_BO_HBM
-#define OUT_AT  32768u
-#define SEM_AT  61440u
 #define NO_NEED DRM_ZHENWU_MADV_DONTNEED
 
 FIXTURE(evict)
 {
 	struct zw_client c;
-	uint32_t rest; /* all of HBM but `room` */
-	uint64_t room;
+	uint32_t rest;                    /* all of HBM but room for three */
 	char evicted[256], restored[256]; /* paths of counters */
 };
-
-static uint64_t number(const char *path)
-{
-	char text[64] = "";
-
-	return zw_read_file(path, text, sizeof(text)) ? UINT64_MAX : strtoull(text, NULL, 10);
-}
-
-static uint64_t hbm_free(int fd)
-{
-	struct drm_zhenwu_dev_info info;
-
-	return zw_info(fd, &info) ? 0 : info.hbm_free;
-}
 
 FIXTURE_SETUP(evict)
 {
@@ -57,66 +36,13 @@ FIXTURE_SETUP(evict)
 	strcpy(self->restored, self->evicted);
 	strcat(self->evicted, "/evicted_bytes");
 	strcat(self->restored, "/restored_bytes");
-	/* Room for three buffers of SIZE, and not for a fourth. */
-	self->rest = zw_bo(self->c.fd,
-			   (hbm_free(self->c.fd) - 3 * SIZE - SIZE / 2) & ~(2 * MIB - 1), STAYS);
+	self->rest = take_rest(self->c.fd);
 	ASSERT_NE(0, self->rest);
-	self->room = hbm_free(self->c.fd);
-	ASSERT_LE(3 * SIZE, self->room);
-	ASSERT_GT(4 * SIZE, self->room);
 }
 
 FIXTURE_TEARDOWN(evict)
 {
 	zw_client_close(&self->c);
-}
-
-static uint32_t placement(int fd, uint32_t bo)
-{
-	struct drm_zhenwu_bo_query_info q = {.handle = bo};
-
-	return zw_ioctl(fd, DRM_IOCTL_ZHENWU_BO_QUERY_INFO, &q) ? 0 : q.placement;
-}
-
-/* A buffer at va, its first word in each page written by the device: `first`, and so on. 0 on failure. */
-static uint32_t make(struct zw_client *c, uint32_t flags, uint64_t va, uint32_t first)
-{
-	uint32_t bo = zw_bo(c->fd, SIZE, flags);
-
-	if (!bo || zw_bind(c->fd, c->vm, bo, 0, va, SIZE, 0))
-		return 0;
-	c->pos = 0;
-	for (uint64_t at = 0; at < SIZE; at += SIZE / 64)
-		zw_put_fill(c->cmd.ptr, &c->pos, va + at, 4096, first++);
-	return zw_client_run(c, 0) || zw_client_outcome(c) != 1 ? 0 : bo;
-}
-
-/* What the device reads there, in words; UINT32_MAX when the job fails. */
-static uint32_t peek(struct zw_client *c, uint64_t va)
-{
-	volatile uint32_t *out = (void *)((char *)c->cmd.ptr + OUT_AT);
-
-	*out = 0xdead;
-	c->pos = 0;
-	zw_put_copy(c->cmd.ptr, &c->pos, c->cmd.va + OUT_AT, va, 4);
-	return zw_client_run(c, 0) || zw_client_outcome(c) != 1 ? UINT32_MAX : *out;
-}
-
-/* All that make() wrote, in one job. */
-static bool holds(struct zw_client *c, uint64_t va, uint32_t first)
-{
-	volatile uint32_t *out = (void *)((char *)c->cmd.ptr + OUT_AT);
-
-	c->pos = 0;
-	for (uint32_t i = 0; i < 64; i++)
-		zw_put_copy(c->cmd.ptr, &c->pos, c->cmd.va + OUT_AT + 4 * i,
-			    va + i * (SIZE / 64) + 4092, 4);
-	if (zw_client_run(c, 0) || zw_client_outcome(c) != 1)
-		return false;
-	for (uint32_t i = 0; i < 64; i++)
-		if (out[i] != first + i)
-			return false;
-	return true;
 }
 
 /* The longest unused goes, is there for the device, and comes back when there is room. */
@@ -261,50 +187,106 @@ TEST_F_TIMEOUT(evict, stays, 240)
 	EXPECT_EQ(DRM_ZHENWU_BO_SYSTEM, placement(self->c.fd, b.handle));
 }
 
-struct maker {
-	int fd;
-	_Atomic bool over;
-	uint32_t bo;
-};
-
-static void *make_more(void *arg)
-{
-	struct maker *m = arg;
-
-	m->bo = zw_bo(m->fd, 2 * SIZE, STAYS);
-	m->over = true;
-	return NULL;
-}
-
 /* A job that runs has its buffers where they are until it is over. */
 TEST_F_TIMEOUT(evict, waits_for_jobs, 240)
 {
 	struct zw_client *c = &self->c;
 	uint32_t bo[2] = {make(c, BOTH, VA, 1), make(c, BOTH, VA + SIZE, 101)};
-	struct maker m = {.fd = c->fd};
-	pthread_t thread;
+	struct maker m;
 
 	ASSERT_NE(0, bo[0]);
 	ASSERT_NE(0, bo[1]);
 	c->pos = 0;
-	*(volatile uint64_t *)((char *)c->cmd.ptr + SEM_AT) = 0;
+	*waits_at(c) = 0;
 	zw_put_sem(c->cmd.ptr, &c->pos, ZW_OP_SEM_WAIT, c->cmd.va + SEM_AT, 1);
 	zw_put_fill(c->cmd.ptr, &c->pos, VA + 4092, 4, 77);
 	zw_put_fill(c->cmd.ptr, &c->pos, VA + SIZE + 4092, 4, 78);
 	ASSERT_EQ(0, zw_client_submit(c, 0, 0));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, make_more, &m));
+	ASSERT_TRUE(maker_begin(&m, c->fd, 2 * SIZE));
 	usleep(300000);
 	EXPECT_FALSE(m.over);
 	EXPECT_EQ(DRM_ZHENWU_BO_HBM, placement(c->fd, self->rest));
-	*(volatile uint64_t *)((char *)c->cmd.ptr + SEM_AT) = 1;
-	__sync_synchronize();
-	ASSERT_EQ(0, pthread_join(thread, NULL));
-	EXPECT_NE(0, m.bo);
+	let_go(c);
+	ASSERT_EQ(0, maker_end(&m));
 	EXPECT_EQ(1, zw_client_outcome(c));
 	EXPECT_EQ(DRM_ZHENWU_BO_SYSTEM, placement(c->fd, bo[0]));
 	EXPECT_EQ(77, peek(c, VA + 4092));
 	EXPECT_EQ(78, peek(c, VA + SIZE + 4092));
 	EXPECT_EQ(1, peek(c, VA));
+}
+
+/* Whose jobs do not end is not waited for where somebody else's do, or where there is room again. */
+TEST_F_TIMEOUT(evict, passes_by_those_who_hang_on, 240)
+{
+	struct zw_client *a = &self->c, b;
+	struct maker m, late;
+	uint32_t bo[3];
+	int64_t begin;
+
+	ASSERT_TRUE(zw_client_open(&b));
+	bo[0] = make(a, BOTH, VA, 1);
+	bo[1] = make(&b, BOTH, VA, 101);
+	ASSERT_NE(0, bo[0]);
+	ASSERT_NE(0, bo[1]);
+	ASSERT_EQ(0, submit_waiting(a));
+	ASSERT_EQ(0, submit_waiting(&b));
+	begin = zw_deadline(0);
+	ASSERT_TRUE(maker_begin(&m, a->fd, 2 * SIZE));
+	usleep(500000);
+	EXPECT_FALSE(m.over);
+	/* Theirs has been in use longer. */
+	let_go(&b);
+	ASSERT_EQ(0, maker_end(&m));
+	EXPECT_EQ(DRM_ZHENWU_BO_HBM, placement(a->fd, bo[0]));
+	EXPECT_EQ(DRM_ZHENWU_BO_SYSTEM, placement(b.fd, bo[1]));
+	EXPECT_EQ(0, zw_fence_status(a->fd, a->timeline, a->point));
+	/* Far less than the job may wait. */
+	EXPECT_GT(15000000000ll, zw_deadline(0) - begin);
+
+	ASSERT_TRUE(maker_begin(&late, a->fd, SIZE));
+	usleep(300000);
+	EXPECT_FALSE(late.over);
+	ASSERT_EQ(0, zw_bo_close(a->fd, m.bo));
+	ASSERT_EQ(0, maker_end(&late));
+	EXPECT_GT(15000000000ll, zw_deadline(0) - begin);
+	EXPECT_EQ(DRM_ZHENWU_BO_HBM, placement(a->fd, bo[0]));
+	EXPECT_EQ(0, zw_fence_status(a->fd, a->timeline, a->point));
+	let_go(a);
+	EXPECT_EQ(1, zw_client_outcome(a));
+	EXPECT_TRUE(holds(&b, VA, 101));
+	EXPECT_TRUE(holds(a, VA, 1));
+	zw_client_close(&b);
+}
+
+/* A job waits for one that is yet to be submitted: to wait for it must not keep that from being done. */
+TEST_F_TIMEOUT(evict, lets_submissions_through, 240)
+{
+	struct zw_client *c = &self->c, second = *c;
+	uint32_t bo = make(c, BOTH, VA, 1);
+	struct maker m;
+	uint64_t first;
+	int64_t begin;
+
+	ASSERT_NE(0, bo);
+	second.queue = zw_queue(c->fd, c->vm);
+	ASSERT_NE(0, second.queue);
+	ASSERT_EQ(0, submit_waiting(c));
+	first = c->point;
+	ASSERT_TRUE(maker_begin(&m, c->fd, 3 * SIZE));
+	usleep(2500000);
+	EXPECT_FALSE(m.over);
+	begin = zw_deadline(0);
+	second.point = first;
+	second.pos = 4096;
+	zw_put_sem(c->cmd.ptr, &second.pos, ZW_OP_SEM_SIGNAL, c->cmd.va + SEM_AT, 1);
+	ASSERT_EQ(0, zw_client_submit(&second, 4096, 0));
+	EXPECT_EQ(1, zw_client_outcome(&second));
+	EXPECT_EQ(1, zw_fence_status_wait(c->fd, c->timeline, first, LONG_WAIT_NS));
+	EXPECT_GT(15000000000ll, zw_deadline(0) - begin);
+	EXPECT_EQ(0, maker_end(&m));
+	EXPECT_EQ(DRM_ZHENWU_BO_SYSTEM, placement(c->fd, bo));
+	c->point = second.point;
+	EXPECT_TRUE(holds(c, VA, 1));
 }
 
 /* Two clients with twice as much as there is: what each reads is what it wrote, whatever is where. */
