@@ -21,8 +21,7 @@
 #include <linux/sync_file.h>
 #include <linux/userfaultfd.h>
 
-#include "kselftest_harness.h"
-#include "zw_kst.h"
+#include "zw_faults.h"
 
 #define DRIVER  "/sys/bus/pci/drivers/zhenwu/"
 #define FW_PATH "/sys/module/firmware_class/parameters/path"
@@ -37,14 +36,10 @@ FIXTURE(life)
 
 FIXTURE_SETUP(life)
 {
-	if (!zw_client_open(&self->c)) {
-		if (self->c.fd < 0)
-			SKIP(return, KSFT_SKIP_NO_DEVICE);
-		ASSERT_TRUE(false) TH_LOG("cannot make a client");
-	}
-	if (geteuid() != 0)
-		SKIP(return, "needs root");
-	ASSERT_EQ(0, zw_pci_path(self->pci, sizeof(self->pci)));
+	const char *why = zw_root_open(_metadata, &self->c, self->pci);
+
+	if (why)
+		SKIP(return, "%s", why);
 	self->bdf = strrchr(self->pci, '/') + 1;
 }
 

@@ -17,8 +17,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-#include "zw_kst.h"
+#include "zw_faults.h"
 #include "zw_userq.h"
 
 #define ALARM "/sys/class/rtc/rtc0/wakealarm"
@@ -48,6 +47,7 @@ FIXTURE(sleep)
 	struct zw_userq user;
 	struct sums a, b, u;
 	uint32_t resets;
+	char pci[300];
 };
 
 static bool sums_open(struct sums *s, int fd, uint32_t vm)
@@ -171,13 +171,10 @@ static bool asleep(const char *pci)
 
 FIXTURE_SETUP(sleep)
 {
-	if (!zw_client_open(&self->runs)) {
-		if (self->runs.fd < 0)
-			SKIP(return, KSFT_SKIP_NO_DEVICE);
-		ASSERT_TRUE(false) TH_LOG("cannot make a client");
-	}
-	if (geteuid() != 0)
-		SKIP(return, "needs root");
+	const char *why = zw_root_open(_metadata, &self->runs, self->pci);
+
+	if (why)
+		SKIP(return, "%s", why);
 	if (on_9p())
 		SKIP(return, "9p does not survive system sleep: run a copy from elsewhere");
 	ASSERT_TRUE(zw_client_open(&self->waits));
@@ -325,12 +322,10 @@ TEST_F_TIMEOUT(sleep, asleep_before, 240)
 {
 	const char *really = getenv("ZW_TEST_SLEEP");
 	float *one = self->a.one.ptr;
-	char pci[300];
 
-	ASSERT_EQ(0, zw_pci_path(pci, sizeof(pci)));
 	one[5] = 5.0f;
-	ASSERT_EQ(0, power_write(pci, "control", "auto"));
-	EXPECT_TRUE(asleep(pci));
+	ASSERT_EQ(0, power_write(self->pci, "control", "auto"));
+	EXPECT_TRUE(asleep(self->pci));
 	if (really && !strcmp(really, "1")) {
 		ASSERT_EQ(0, zw_write_file("/sys/power/mem_sleep", "deep"));
 		ASSERT_EQ(0, zw_write_file(ALARM, "0"));
@@ -343,8 +338,8 @@ TEST_F_TIMEOUT(sleep, asleep_before, 240)
 	EXPECT_EQ(1.0f, one[6]);
 	EXPECT_TRUE(zw_client_works(&self->runs));
 	EXPECT_TRUE(zw_userq_works(&self->user));
-	EXPECT_TRUE(asleep(pci));
-	EXPECT_EQ(0, power_write(pci, "control", "on"));
+	EXPECT_TRUE(asleep(self->pci));
+	EXPECT_EQ(0, power_write(self->pci, "control", "on"));
 }
 
 /* More in HBM than there is memory for: the system stays awake, and nothing is lost. */
@@ -379,16 +374,11 @@ FIXTURE(alone)
 
 FIXTURE_SETUP(alone)
 {
+	const char *why = zw_root_open(_metadata, &self->c, self->pci);
 	char path[400];
 
-	if (!zw_client_open(&self->c)) {
-		if (self->c.fd < 0)
-			SKIP(return, KSFT_SKIP_NO_DEVICE);
-		ASSERT_TRUE(false) TH_LOG("cannot make a client");
-	}
-	if (geteuid() != 0)
-		SKIP(return, "needs root");
-	ASSERT_EQ(0, zw_pci_path(self->pci, sizeof(self->pci)));
+	if (why)
+		SKIP(return, "%s", why);
 	snprintf(path, sizeof(path), "%s/power/control", self->pci);
 	ASSERT_EQ(0, zw_read_file(path, self->was, sizeof(self->was)));
 	snprintf(path, sizeof(path), "%s/power/autosuspend_delay_ms", self->pci);
@@ -522,7 +512,8 @@ TEST_F_TIMEOUT(alone, sensors, 240)
 	EXPECT_EQ(0, zw_read_file(path, value, sizeof(value)));
 	ASSERT_EQ(0, power_write(self->pci, "control", "auto"));
 	/* Looked at all the time, it falls asleep, and stays so. */
-	for (int i = 0; i < PATIENT_TRIES && !power_is(self->pci, "runtime_status", "suspended"); i++) {
+	for (int i = 0; i < PATIENT_TRIES && !power_is(self->pci, "runtime_status", "suspended");
+	     i++) {
 		EXPECT_EQ(0, zw_read_file(path, value, sizeof(value)));
 		usleep(200000);
 	}

@@ -16,8 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-#include "zw_kst.h"
+#include "zw_faults.h"
 
 #define DRIVER      "/sys/bus/pci/drivers/zhenwu/"
 #define PCI_COMMAND 0x04
@@ -78,15 +77,11 @@ static long msix_control(const char *path)
 
 FIXTURE_SETUP(reset)
 {
-	if (!zw_client_open(&self->c)) {
-		if (self->c.fd < 0)
-			SKIP(return, KSFT_SKIP_NO_DEVICE);
-		ASSERT_TRUE(false) TH_LOG("cannot make a client");
-	}
-	if (geteuid() != 0)
-		SKIP(return, "needs root");
+	const char *why = zw_root_open(_metadata, &self->c, self->pci);
+
+	if (why)
+		SKIP(return, "%s", why);
 	ASSERT_TRUE(zw_client_open(&self->other));
-	ASSERT_EQ(0, zw_pci_path(self->pci, sizeof(self->pci)));
 	self->bdf = strrchr(self->pci, '/') + 1;
 	snprintf(self->config, sizeof(self->config), "%s/config", self->pci);
 }

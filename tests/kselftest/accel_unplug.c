@@ -10,8 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-#include "zw_kst.h"
+#include "zw_faults.h"
 
 #define POLL_US 50000
 /* Emulation on a busy host: a limit only ends what would never end. */
@@ -59,14 +58,10 @@ FIXTURE(unplug)
 
 FIXTURE_SETUP(unplug)
 {
-	if (!zw_client_open(&self->c)) {
-		if (self->c.fd < 0)
-			SKIP(return, KSFT_SKIP_NO_DEVICE);
-		ASSERT_TRUE(false) TH_LOG("cannot make a client");
-	}
-	if (geteuid() != 0)
-		SKIP(return, "needs root");
-	ASSERT_EQ(0, zw_pci_path(self->pci, sizeof(self->pci)));
+	const char *why = zw_root_open(_metadata, &self->c, self->pci);
+
+	if (why)
+		SKIP(return, "%s", why);
 }
 
 FIXTURE_TEARDOWN(unplug)

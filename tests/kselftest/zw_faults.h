@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the fixtures of tests begin and end with whose faults the test VM's host injects. */
+/* What the fixtures of tests begin and end with that have the device fail, or go away. */
 #ifndef ZW_FAULTS_H
 #define ZW_FAULTS_H
 
@@ -9,11 +9,11 @@
 #include "zw_kst.h"
 
 /*
- * Opens two clients of a device without a fault, and finds its folder in sysfs. NULL, or why the
- * test is to be skipped.
+ * Opens a client of a device, and finds its folder in sysfs. NULL, or why the test, which writes to it, is
+ * to be skipped.
  */
-static const char *zw_faults_open(struct __test_metadata *_metadata, struct zw_client *c,
-				  struct zw_client *other, char pci[300])
+static const char *zw_root_open(struct __test_metadata *_metadata, struct zw_client *c,
+				char pci[300])
 {
 	if (!zw_client_open(c)) {
 		if (c->fd < 0)
@@ -22,10 +22,21 @@ static const char *zw_faults_open(struct __test_metadata *_metadata, struct zw_c
 	}
 	if (geteuid() != 0)
 		return "needs root";
+	ASSERT_EQ(0, zw_pci_path(pci, 300));
+	return NULL;
+}
+
+/* The same with two clients, of a device without a fault. */
+static const char *zw_faults_open(struct __test_metadata *_metadata, struct zw_client *c,
+				  struct zw_client *other, char pci[300])
+{
+	const char *why = zw_root_open(_metadata, c, pci);
+
+	if (why)
+		return why;
 	if (!zw_has_host())
 		return "not in the test VM";
 	ASSERT_TRUE(zw_client_open(other));
-	ASSERT_EQ(0, zw_pci_path(pci, 300));
 	ASSERT_EQ(0, zw_inject("clear"));
 	return NULL;
 }
