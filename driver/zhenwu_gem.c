@@ -10,6 +10,7 @@
 
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
 #include <linux/seq_file.h>
@@ -360,6 +361,7 @@ static void zhenwu_hbm_bo_free(struct drm_gem_object *obj)
 	else if (bo->shmem.madv != ZHENWU_MADV_PURGED)
 		zhenwu_hbm_bo_drop(zdev, bo);
 	zhenwu_client_put(bo->client);
+	mem_cgroup_put(bo->memcg);
 	drm_gem_object_release(obj);
 	kfree(bo);
 	if (vm_resv)
@@ -527,6 +529,7 @@ static struct zhenwu_bo *zhenwu_bo_create_hbm(struct zhenwu_client *client, u64 
 	if (ret)
 		goto err_uncharge;
 	bo->client = zhenwu_client_get(client);
+	bo->memcg = get_mem_cgroup_from_mm(current->mm);
 	bo->made = jiffies;
 
 	drm_gem_private_object_init(&zdev->drm, &bo->shmem.base, size);

@@ -14,6 +14,7 @@
 
 struct dma_buf;
 struct drm_file;
+struct mem_cgroup;
 struct page;
 struct seq_file;
 struct zhenwu_pins;
@@ -71,6 +72,9 @@ struct zhenwu_bo {
 
 	/** @pages: System memory of a buffer that was moved out of HBM, or NULL. */
 	struct page **pages;
+
+	/** @memcg: Memory cgroup that is charged for @pages: of who made it; or NULL. */
+	struct mem_cgroup *memcg;
 
 	/** @evict_node: Entry in the list of those; as @pages under the lock of all buffers. */
 	struct list_head evict_node;

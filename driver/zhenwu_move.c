@@ -13,7 +13,10 @@
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/jiffies.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include <drm/drm_drv.h>
@@ -309,24 +312,42 @@ void zhenwu_move_free_pages(struct page **pages, u64 count)
 	kvfree(pages);
 }
 
-static int zhenwu_move_alloc_pages(struct zhenwu_move *move)
+/*
+ * Charged to who made the buffer, as its pages were if it had been made in system memory; not to
+ * who makes room, who is just asking. A cgroup that is at its limit is asked to give something
+ * back, but nobody in it is killed for that: the buffer stays where it is.
+ */
+static int zhenwu_move_charge_pages(struct zhenwu_move *move)
 {
 	u64 count = zhenwu_move_num_pages(move), i;
 
-	/* Not by taking the last that others have, and never most of it. */
-	if (count + ZHENWU_MOVE_SPARE_PAGES > si_mem_available() ||
-	    READ_ONCE(move->zdev->evict.pages) + count > totalram_pages() / 2)
-		return -ENOMEM;
-	move->pages = kvcalloc(count, sizeof(*move->pages), GFP_KERNEL | __GFP_NOWARN);
+	move->pages = kvcalloc(count, sizeof(*move->pages), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!move->pages)
 		return -ENOMEM;
 	for (i = 0; i < count; i++) {
-		move->pages[i] = alloc_page(GFP_HIGHUSER | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
+		move->pages[i] = alloc_page(GFP_HIGHUSER | __GFP_ACCOUNT | __GFP_RETRY_MAYFAIL |
+					    __GFP_NOWARN);
 		if (!move->pages[i])
 			return -ENOMEM;
 		cond_resched();
 	}
 	return 0;
+}
+
+static int zhenwu_move_alloc_pages(struct zhenwu_move *move)
+{
+	u64 count = zhenwu_move_num_pages(move);
+	struct mem_cgroup *old;
+	int ret;
+
+	/* Not by taking the last that others have, and never most of it. */
+	if (count + ZHENWU_MOVE_SPARE_PAGES > si_mem_available() ||
+	    READ_ONCE(move->zdev->evict.pages) + count > totalram_pages() / 2)
+		return -ENOMEM;
+	old = set_active_memcg(move->bo->memcg);
+	ret = zhenwu_move_charge_pages(move);
+	set_active_memcg(old);
+	return ret;
 }
 
 static int zhenwu_move_map_pages(struct zhenwu_move *move)
@@ -472,7 +493,7 @@ static int zhenwu_move_locked(struct zhenwu_move *move, unsigned int hold_ms)
 	unsigned long used;
 	int ret;
 
-	if (move->out != (move->bo->placement == DRM_ZHENWU_BO_HBM))
+	if (move->bo->placement != (move->out ? DRM_ZHENWU_BO_HBM : DRM_ZHENWU_BO_SYSTEM))
 		return -EALREADY;
 	if (!zhenwu_move_possible(move->bo, &used))
 		return -EBUSY;

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -420,6 +422,170 @@ TEST_F_TIMEOUT(evict, killed, 400)
 		usleep(100000);
 	EXPECT_EQ(before, hbm_free(self->c.fd));
 	EXPECT_TRUE(zw_client_works(&self->c));
+}
+
+/* A cgroup of its own with the memory controller. */
+struct group {
+	char root[64], dir[96], text[256];
+};
+
+static const char *in_group(struct group *g, const char *name)
+{
+	snprintf(g->text, sizeof(g->text), "%s/%s", g->dir, name);
+	return g->text;
+}
+
+static bool group_open(struct group *g)
+{
+	snprintf(g->root, sizeof(g->root), "/tmp/zw-evict-XXXXXX");
+	if (!mkdtemp(g->root))
+		return false;
+	snprintf(g->dir, sizeof(g->dir), "%s", g->root);
+	if (!mount("none", g->root, "cgroup2", 0, NULL)) {
+		zw_write_file(in_group(g, "cgroup.subtree_control"), "+memory");
+		snprintf(g->dir, sizeof(g->dir), "%s/zw-%d", g->root, getpid());
+		if (!mkdir(g->dir, 0755) && !access(in_group(g, "memory.max"), W_OK))
+			return true;
+		rmdir(g->dir);
+		umount(g->root);
+	}
+	rmdir(g->root);
+	return false;
+}
+
+/* How many were killed in it for want of memory; UINT64_MAX when it does not say. */
+static uint64_t killed_in(struct group *g)
+{
+	FILE *f = fopen(in_group(g, "memory.events"), "re");
+	uint64_t n = UINT64_MAX;
+	char line[64];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, "oom_kill ", 9))
+			n = strtoull(line + 9, NULL, 10);
+	if (f)
+		fclose(f);
+	return n;
+}
+
+static void group_close(struct group *g)
+{
+	/* Who was in it may be just about to leave. */
+	for (int i = 0; i < 600 && rmdir(g->dir); i++)
+		usleep(100000);
+	umount(g->root);
+	rmdir(g->root);
+}
+
+/*
+ * Somebody in the cgroup, with a buffer that can be moved; says so, and looks at it when asked. The file
+ * is the test's own, so that both are one client, of which HBM is not shared out to two.
+ */
+struct owner {
+	struct zw_client c;
+	pid_t pid;
+	int ask, tell;
+};
+
+static void own(struct zw_client *c, struct group *g, int ask, int tell)
+{
+	char well = !zw_write_file(in_group(g, "cgroup.procs"), "0") && make(c, BOTH, VA, 17);
+
+	while (write(tell, &well, 1) == 1 && read(ask, &well, 1) == 1)
+		well = holds(c, VA, 17);
+	_exit(0);
+}
+
+static bool owner_is_well(struct owner *o)
+{
+	char well = 0;
+
+	return read(o->tell, &well, 1) == 1 && well;
+}
+
+static bool owner_open(struct owner *o, struct group *g)
+{
+	int ask[2], tell[2];
+
+	if (pipe(ask) || pipe(tell) || !zw_client_open(&o->c))
+		return false;
+	o->pid = fork();
+	if (!o->pid) {
+		close(ask[1]);
+		own(&o->c, g, ask[0], tell[1]);
+	}
+	close(ask[0]);
+	close(tell[1]);
+	o->ask = ask[1];
+	o->tell = tell[0];
+	return o->pid > 0 && owner_is_well(o);
+}
+
+/* 0 when it ended by itself. */
+static int owner_close(struct owner *o)
+{
+	int status = -1;
+
+	close(o->ask);
+	waitpid(o->pid, &status, 0);
+	close(o->tell);
+	zw_client_close(&o->c);
+	return status;
+}
+
+/* Memory that a buffer moves to is its owner's, not of who wanted room. */
+TEST_F_TIMEOUT(evict, charged_to_the_owner, 240)
+{
+	uint64_t before, mine, after;
+	struct owner o;
+	struct group g;
+	uint32_t more;
+
+	if (geteuid() || !group_open(&g))
+		SKIP(return, "no cgroups with memory, or not root");
+	ASSERT_TRUE(owner_open(&o, &g));
+	before = number(in_group(&g, "memory.current"));
+	more = zw_bo(self->c.fd, 3 * SIZE, STAYS);
+	ASSERT_NE(0, more);
+	after = number(in_group(&g, "memory.current"));
+	EXPECT_LE(before + SIZE, after);
+	EXPECT_GT(before + SIZE + SIZE / 2, after);
+	ASSERT_EQ(1, write(o.ask, "?", 1));
+	EXPECT_TRUE(owner_is_well(&o));
+	/* It goes back, and the memory with it. */
+	ASSERT_EQ(0, zw_bo_close(self->c.fd, more));
+	ASSERT_EQ(1, write(o.ask, "?", 1));
+	EXPECT_TRUE(owner_is_well(&o));
+	/* The cgroup's account is settled in batches. */
+	EXPECT_GT(before + SIZE / 2, number(in_group(&g, "memory.current")));
+	EXPECT_EQ(0, owner_close(&o));
+	mine = number(in_group(&g, "memory.current"));
+	EXPECT_GT(SIZE, mine);
+	group_close(&g);
+}
+
+/* An owner that may not have so much of it keeps his buffer in HBM, and is not killed for it. */
+TEST_F_TIMEOUT(evict, not_beyond_the_owners_limit, 240)
+{
+	struct drm_zhenwu_bo_create b = {.size = 3 * SIZE, .flags = STAYS};
+	char limit[32];
+	struct owner o;
+	struct group g;
+
+	if (geteuid() || !group_open(&g))
+		SKIP(return, "no cgroups with memory, or not root");
+	ASSERT_TRUE(owner_open(&o, &g));
+	snprintf(limit, sizeof(limit), "%llu",
+		 (unsigned long long)(number(in_group(&g, "memory.current")) + SIZE / 2));
+	ASSERT_EQ(0, zw_write_file(in_group(&g, "memory.max"), limit));
+	EXPECT_EQ(-ENOSPC, zw_ioctl(self->c.fd, DRM_IOCTL_ZHENWU_BO_CREATE, &b));
+	EXPECT_EQ(0, killed_in(&g));
+	ASSERT_EQ(0, zw_write_file(in_group(&g, "memory.max"), "max"));
+	ASSERT_EQ(0, zw_ioctl(self->c.fd, DRM_IOCTL_ZHENWU_BO_CREATE, &b));
+	ASSERT_EQ(1, write(o.ask, "?", 1));
+	EXPECT_TRUE(owner_is_well(&o));
+	EXPECT_EQ(0, owner_close(&o));
+	group_close(&g);
 }
 
 TEST_HARNESS_MAIN
