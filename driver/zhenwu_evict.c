@@ -14,7 +14,7 @@
 #include <linux/dma-resv.h>
 #include <linux/jiffies.h>
 #include <linux/mutex.h>
-#include <linux/sched.h>
+#include <linux/sched/signal.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_managed.h>
@@ -155,12 +155,16 @@ static struct zhenwu_bo *zhenwu_evict_pick(struct zhenwu_evict_search *search)
 
 	mutex_lock(&zdev->bos.lock);
 	list_for_each_entry(bo, &zdev->bos.list, node) {
-		/* What a later search tried has just been tried. */
 		if ((bo->flags & ZHENWU_EVICT_MASK) != ZHENWU_EVICT_FLAGS ||
-		    bo->placement != DRM_ZHENWU_BO_HBM || bo->evict_tried >= search->id ||
-		    list_empty(&bo->blocks))
+		    bo->placement != DRM_ZHENWU_BO_HBM || bo->evict_tried == search->id ||
+		    list_empty(&bo->blocks) || !zhenwu_bo_helps(bo, search->need))
 			continue;
-		if (!zhenwu_bo_helps(bo, search->need) || !zhenwu_evict_may(search, bo, &used))
+		/* A later search is at it: so each round comes to an end. */
+		if (bo->evict_tried > search->id) {
+			search->busy = true;
+			continue;
+		}
+		if (!zhenwu_evict_may(search, bo, &used))
 			continue;
 		if (best && !time_before(used, best_used))
 			continue;
@@ -294,8 +298,10 @@ static int zhenwu_evict_pause(struct zhenwu_evict_search *search)
 	if (search->wait)
 		left = dma_resv_wait_timeout(drm_gpuvm_resv(search->wait), DMA_RESV_USAGE_BOOKKEEP,
 					     true, left);
-	else if (schedule_timeout_interruptible(left))
-		left = -ERESTARTSYS;
+	else
+		schedule_timeout_interruptible(left);
+	if (signal_pending(current))
+		return -ERESTARTSYS;
 	if (left < 0)
 		return left;
 	if (!zhenwu_device_alive(search->zdev))

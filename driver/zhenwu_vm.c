@@ -3,6 +3,7 @@
  * VMs: their life, and what the firmware knows of them. Mappings are in zhenwu_vm_bind.c.
  */
 
+#include <linux/jiffies.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 
@@ -162,6 +163,7 @@ static struct zhenwu_vm *zhenwu_vm_create(struct zhenwu_client *client, bool lr)
 		return ERR_PTR(-ENOMEM);
 	vm->zdev = zdev;
 	vm->lr = lr;
+	vm->last_use = jiffies;
 	kref_init(&vm->users);
 	mutex_init(&vm->lock);
 	mutex_init(&vm->tree_lock);
