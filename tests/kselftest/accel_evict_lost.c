@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -199,6 +200,35 @@ TEST_F_TIMEOUT(lost, killed, 400)
 	EXPECT_EQ(DRM_ZHENWU_BO_HBM, placement(self->c.fd, self->bo[0]));
 	EXPECT_EQ(DRM_ZHENWU_BO_HBM, placement(self->c.fd, self->bo[1]));
 	both_are_well(_metadata, self);
+	all_is_free(_metadata, self);
+}
+
+/* The system does not wait for the copy to go to sleep; the call goes on afterwards. */
+TEST_F_TIMEOUT(lost, system_sleep, 400)
+{
+	uint32_t count = zw_reset_count(&self->c);
+	struct drm_zhenwu_dev_info info;
+	struct sysinfo si;
+	struct maker m;
+	int ret;
+
+	ASSERT_EQ(0, sysinfo(&si));
+	ASSERT_EQ(0, zw_info(self->c.fd, &info));
+	if (zw_on_9p())
+		SKIP(return, "9p does not survive system sleep: run a copy from elsewhere");
+	if (info.hbm_size > (uint64_t)si.totalram * si.mem_unit / 2)
+		SKIP(return, "more HBM than can be saved");
+	if (zw_write_file("/sys/power/pm_test", "devices"))
+		SKIP(return, "no pm_test");
+	begin(_metadata, self, &m);
+	ret = zw_write_file("/sys/power/state", "mem");
+	EXPECT_EQ(0, zw_write_file("/sys/power/pm_test", "none"));
+	ASSERT_EQ(0, ret);
+	EXPECT_EQ(0, maker_end(&m));
+	EXPECT_EQ(DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_SYSTEM,
+		  placement(self->c.fd, self->bo[0]) | placement(self->c.fd, self->bo[1]));
+	both_are_well(_metadata, self);
+	EXPECT_EQ(count, zw_reset_count(&self->c));
 	all_is_free(_metadata, self);
 }
 

@@ -8,8 +8,6 @@
  * And the card alone (runtime PM): it sleeps when nobody uses it, and nobody meets it asleep.
  */
 #include <errno.h>
-#include <limits.h>
-#include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,32 +114,6 @@ static float sum(struct zw_client *c, struct sums *s)
 	return out[0];
 }
 
-/*
- * Whether this program comes from a 9p share. statfs() does not tell: the share answers with what the
- * host has below it.
- */
-static bool on_9p(void)
-{
-	FILE *mounts = setmntent("/proc/self/mounts", "r");
-	char exe[PATH_MAX] = "";
-	size_t longest = 0;
-	struct mntent *m;
-	bool found = false;
-
-	if (!mounts || readlink("/proc/self/exe", exe, sizeof(exe) - 1) < 0)
-		return false;
-	while ((m = getmntent(mounts))) {
-		size_t len = strlen(m->mnt_dir);
-
-		if (len >= longest && !strncmp(exe, m->mnt_dir, len)) {
-			longest = len;
-			found = !strcmp(m->mnt_type, "9p");
-		}
-	}
-	endmntent(mounts);
-	return found;
-}
-
 static int power_write(const char *pci, const char *name, const char *text)
 {
 	char path[400];
@@ -175,7 +147,7 @@ FIXTURE_SETUP(sleep)
 
 	if (why)
 		SKIP(return, "%s", why);
-	if (on_9p())
+	if (zw_on_9p())
 		SKIP(return, "9p does not survive system sleep: run a copy from elsewhere");
 	ASSERT_TRUE(zw_client_open(&self->waits));
 	ASSERT_TRUE(zw_userq_open(&self->user, 0));

@@ -3,10 +3,39 @@
 #ifndef ZW_FAULTS_H
 #define ZW_FAULTS_H
 
+#include <limits.h>
+#include <mntent.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 #include "zw_kst.h"
+
+/*
+ * Whether this program comes from a 9p share. statfs() does not tell: the share answers with what the
+ * host has below it.
+ */
+static bool zw_on_9p(void)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "r");
+	char exe[PATH_MAX] = "";
+	size_t longest = 0;
+	struct mntent *m;
+	bool found = false;
+
+	if (!mounts || readlink("/proc/self/exe", exe, sizeof(exe) - 1) < 0)
+		return false;
+	while ((m = getmntent(mounts))) {
+		size_t len = strlen(m->mnt_dir);
+
+		if (len >= longest && !strncmp(exe, m->mnt_dir, len)) {
+			longest = len;
+			found = !strcmp(m->mnt_type, "9p");
+		}
+	}
+	endmntent(mounts);
+	return found;
+}
 
 /*
  * Opens a client of a device, and finds its folder in sysfs. NULL, or why the test, which writes to it, is
