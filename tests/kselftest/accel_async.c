@@ -540,6 +540,49 @@ TEST_F_TIMEOUT(async, device_reset, 400)
 	EXPECT_EQ(TAG_B, peek(self, 2 * VA));
 }
 
+static uint64_t hbm_free(int fd)
+{
+	struct drm_zhenwu_dev_info info;
+
+	return zw_info(fd, &info) ? 0 : info.hbm_free;
+}
+
+/*
+ * The fence of an unmap that meets a reset ends with the jobs. The memory is given back only when the
+ * reset is over: until then the device may not have let go of it.
+ */
+TEST_F_TIMEOUT(async, memory_is_kept_in_a_reset, 400)
+{
+	uint64_t before;
+	uint32_t bo;
+	int sf;
+
+	if (!zw_has_host())
+		SKIP(return, "not in the test VM");
+	bo = zw_bo(self->c.fd, 4 * MIB, DRM_ZHENWU_BO_HBM);
+	ASSERT_NE(0, bo);
+	ASSERT_EQ(0, zw_bind(self->c.fd, self->c.vm, bo, 0, 2 * VA, 4 * MIB, 0));
+	/* The mapping keeps it. */
+	ASSERT_EQ(0, zw_bo_close(self->c.fd, bo));
+	before = hbm_free(self->c.fd);
+	ASSERT_EQ(0, zw_inject("fw-silence"));
+	ASSERT_EQ(0, zw_inject("stuck-reset"));
+	ASSERT_EQ(0, BIND(UNMAP(2 * VA, 4 * MIB), .syncs = SYNCS(signals(self->done[0]))));
+	ASSERT_EQ(0, drmSyncobjExportSyncFile(self->c.fd, self->done[0], &sf));
+	/* The device does not get quiet; it has its time for that. */
+	EXPECT_EQ(1, ended(sf, 180000));
+	close(sf);
+	for (int i = 0; i < 20; i++) {
+		EXPECT_EQ(before, hbm_free(self->c.fd));
+		usleep(100000);
+	}
+	ASSERT_EQ(0, zw_inject("clear"));
+	for (int i = 0; i < 600 && hbm_free(self->c.fd) < before + 4 * MIB; i++)
+		usleep(100000);
+	EXPECT_LE(before + 4 * MIB, hbm_free(self->c.fd));
+	EXPECT_TRUE(zw_fresh_client_works(PATIENT_TRIES));
+}
+
 /* The device is taken away and comes back. */
 TEST_F_TIMEOUT(async, unbind, 180)
 {
