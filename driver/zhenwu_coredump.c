@@ -12,6 +12,7 @@
  * client more than the numbers of its queues; there are no addresses of the kernel in it.
  */
 
+#include <linux/delay.h>
 #include <linux/devcoredump.h>
 #include <linux/kref.h>
 #include <linux/scatterlist.h>
@@ -211,13 +212,30 @@ static u32 zhenwu_snap_read_memory(struct zhenwu_device *zdev, struct zhenwu_bo 
 	return done;
 }
 
+/*
+ * Who has the lock of all buffers may wait for one that somebody has who waits for memory, and reclaim
+ * may wait for fences that signal when this is over. So it is tried, for some milliseconds.
+ */
+static bool zhenwu_snap_lock_bos(struct zhenwu_device *zdev)
+{
+	unsigned int i;
+
+	for (i = 0; i < 50; i++) {
+		if (mutex_trylock(&zdev->bos.lock))
+			return true;
+		usleep_range(100, 200);
+	}
+	return false;
+}
+
 /* A buffer may be just moved. */
 static u32 zhenwu_snap_read_bo(struct zhenwu_device *zdev, struct zhenwu_bo *bo, u64 offset,
 			       void *to, u32 bytes)
 {
 	u32 done;
 
-	mutex_lock(&zdev->bos.lock);
+	if (!zhenwu_snap_lock_bos(zdev))
+		return 0;
 	done = zhenwu_snap_read_memory(zdev, bo, offset, to, bytes);
 	mutex_unlock(&zdev->bos.lock);
 	return done;
