@@ -213,8 +213,8 @@ static u32 zhenwu_snap_read_memory(struct zhenwu_device *zdev, struct zhenwu_bo 
 }
 
 /*
- * Who has the lock of all buffers may wait for one that somebody has who waits for memory, and reclaim
- * may wait for fences that signal when this is over. So it is tried, for some milliseconds.
+ * Who has the lock of all buffers may wait for one that somebody has who waits for memory, and
+ * reclaim may wait for fences that signal when this is over. So it is tried, for some milliseconds.
  */
 static bool zhenwu_snap_lock_bos(struct zhenwu_device *zdev)
 {
