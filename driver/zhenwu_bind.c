@@ -168,8 +168,8 @@ static int zhenwu_bind_change(struct zhenwu_bind *bind)
  *
  * A fence may wait for it.
  *
- * Return: 0; -ECANCELED when the VM is unusable, -ENODEV when the device is gone: nothing was
- * changed then. There is nothing else that goes wrong.
+ * Return: 0; -ECANCELED when the VM is unusable, -ENODEV when the device is gone, or the one that
+ * had the memory: nothing was changed then. There is nothing else that goes wrong.
  */
 int zhenwu_bind_run(struct zhenwu_bind *bind)
 {
@@ -182,7 +182,11 @@ int zhenwu_bind_run(struct zhenwu_bind *bind)
 		ret = -ECANCELED;
 	} else if (bind->size) {
 		mutex_lock(&vm->tree_lock);
-		ret = zhenwu_bind_change(bind);
+		/* Its exporter took the memory back, and has taken mappings away or waits to. */
+		if (bind->bo && READ_ONCE(bind->bo->lost))
+			ret = -ENODEV;
+		else
+			ret = zhenwu_bind_change(bind);
 		mutex_unlock(&vm->tree_lock);
 		if (bind->flush || !list_empty(&bind->old_pts))
 			bind->flushed = zhenwu_vm_flush_tlb(vm, &bind->gen);
@@ -241,8 +245,10 @@ void zhenwu_vm_unmap_all(struct zhenwu_vm *vm)
 
 		drm_gem_object_get(obj);
 		zhenwu_vm_lock_bo(vm, obj, &exec);
-		/* Nobody else looks at mappings of a VM without users. */
+		/* Of a VM without users only who takes imported memory away looks at mappings. */
+		mutex_lock(&vm->tree_lock);
 		drm_gpuva_remove(va);
+		mutex_unlock(&vm->tree_lock);
 		drm_gpuva_unlink(va);
 		drm_exec_fini(&exec);
 		drm_gem_object_put(obj);

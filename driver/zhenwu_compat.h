@@ -42,6 +42,11 @@
 #define ZHENWU_IMPORT_NS_DMA_BUF	MODULE_IMPORT_NS("DMA_BUF")
 #endif
 
+#ifndef ZW_HAVE_DMA_BUF_INVALIDATE_MAPPINGS
+#define invalidate_mappings		move_notify
+#define dma_buf_invalidate_mappings	dma_buf_move_notify
+#endif
+
 #ifndef DMA_ATTR_DEBUGGING_IGNORE_CACHELINES
 /* With CONFIG_DMA_API_DEBUG older kernels warn of the eighth mapping of a page, whoever's it is. */
 #define DMA_ATTR_DEBUGGING_IGNORE_CACHELINES 0

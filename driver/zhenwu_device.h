@@ -35,7 +35,7 @@
 #define ZHENWU_DRIVER_NAME	"zhenwu"
 #define ZHENWU_DRIVER_DESC	"Zhenwu LLM accelerator"
 #define ZHENWU_DRIVER_MAJOR	2
-#define ZHENWU_DRIVER_MINOR	10
+#define ZHENWU_DRIVER_MINOR	11
 
 struct zhenwu_snapshot;
 

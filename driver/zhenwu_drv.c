@@ -429,7 +429,6 @@ static const struct drm_driver zhenwu_drm_driver = {
 	.show_fdinfo = zhenwu_show_fdinfo,
 	.gem_create_object = zhenwu_gem_create_object,
 	.gem_prime_import = zhenwu_prime_import,
-	.gem_prime_import_sg_table = zhenwu_prime_import_sg_table,
 	.ioctls = zhenwu_ioctls,
 	.num_ioctls = ARRAY_SIZE(zhenwu_ioctls),
 	.fops = &zhenwu_fops,

@@ -222,10 +222,10 @@ static int zhenwu_evict_note_failure(struct zhenwu_evict_search *search, int err
 	return ret;
 }
 
-/* Return: 1 when there is more now, 0 when another buffer is to be tried, or a negative error. */
-static int zhenwu_evict_one(struct zhenwu_evict_search *search, struct zhenwu_bo *bo)
+/* Moves a buffer out, and counts it. Return: as zhenwu_move_out(), or -ERESTARTSYS. */
+static int zhenwu_evict_out(struct zhenwu_bo *bo, unsigned int hold_ms, unsigned long end)
 {
-	struct zhenwu_device *zdev = search->zdev;
+	struct zhenwu_device *zdev = to_zhenwu_device(bo->shmem.base.dev);
 	u64 size = bo->shmem.base.size;
 	int ret;
 
@@ -235,13 +235,23 @@ static int zhenwu_evict_one(struct zhenwu_evict_search *search, struct zhenwu_bo
 		if (ret)
 			return ret;
 		mutex_unlock(&zdev->evict.lock);
-		ret = zhenwu_move_out(bo, search->hold_ms);
-	} while (ret == -EAGAIN && time_before(jiffies, search->end));
+		ret = zhenwu_move_out(bo, hold_ms);
+	} while (ret == -EAGAIN && time_before(jiffies, end));
 	trace_zhenwu_move(zdev, bo, ret);
-	switch (ret) {
-	case 0:
+	if (!ret) {
 		zhenwu_bo_uncharge(bo->client, size, bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE);
 		atomic64_add(size, &zdev->evict.bytes_out);
+	}
+	return ret;
+}
+
+/* Return: 1 when there is more now, 0 when another buffer is to be tried, or a negative error. */
+static int zhenwu_evict_one(struct zhenwu_evict_search *search, struct zhenwu_bo *bo)
+{
+	int ret = zhenwu_evict_out(bo, search->hold_ms, search->end);
+
+	switch (ret) {
+	case 0:
 		return 1;
 	case -EALREADY:
 		/* Somebody else did it. */
@@ -357,6 +367,59 @@ int zhenwu_evict_for(struct zhenwu_device *zdev, const struct zhenwu_hbm_need *n
 	return ret ?: search.error;
 }
 
+/* Return: 0 to try once more, or a negative error. */
+static int zhenwu_evict_try_later(struct zhenwu_bo *bo)
+{
+	/* Of others nobody knows when they go. */
+	if (READ_ONCE(bo->peers))
+		return -EBUSY;
+	schedule_timeout_interruptible(msecs_to_jiffies(ZHENWU_EVICT_PAUSE_MS));
+	return signal_pending(current) ? -ERESTARTSYS : 0;
+}
+
+static int zhenwu_evict_until(struct zhenwu_bo *bo, unsigned long end)
+{
+	unsigned int hold = ZHENWU_EVICT_HOLD_MIN_MS;
+	int ret;
+
+	for (;;) {
+		ret = zhenwu_evict_out(bo, hold, end);
+		if (ret != -EBUSY || time_after(jiffies, end))
+			break;
+		ret = zhenwu_evict_try_later(bo);
+		if (ret)
+			break;
+		hold = min(2 * hold, ZHENWU_EVICT_HOLD_MAX_MS);
+	}
+	return ret == -EALREADY ? 0 : ret;
+}
+
+/**
+ * zhenwu_evict_bo() - move a buffer to system memory for who cannot reach HBM
+ * @bo: buffer with a reference, that may be in both and does not come back; no lock is held
+ *
+ * Return: 0 when it is there; -EBUSY when others reach its HBM or jobs do not end; -ENODEV; or
+ * another negative error.
+ */
+int zhenwu_evict_bo(struct zhenwu_bo *bo)
+{
+	struct zhenwu_device *zdev = to_zhenwu_device(bo->shmem.base.dev);
+	int ret, idx;
+
+	if (READ_ONCE(bo->placement) == DRM_ZHENWU_BO_SYSTEM)
+		return 0;
+	if (zhenwu_pm_get(zdev))
+		return -ENODEV;
+	if (drm_dev_enter(&zdev->drm, &idx)) {
+		ret = zhenwu_evict_until(bo, jiffies + msecs_to_jiffies(ZHENWU_EVICT_WAIT_MS));
+		drm_dev_exit(idx);
+	} else {
+		ret = -ENODEV;
+	}
+	zhenwu_pm_put(zdev);
+	return ret;
+}
+
 /* -- back ------------------------------------------------------------------------------------- */
 
 static bool zhenwu_evict_is_in(struct zhenwu_bo *bo, struct zhenwu_vm *vm)
@@ -383,7 +446,7 @@ static struct zhenwu_bo *zhenwu_evict_pick_back(struct zhenwu_vm *vm, u64 round)
 	mutex_lock(&zdev->bos.lock);
 	list_for_each_entry(bo, &zdev->evict.list, evict_node) {
 		if (bo->evict_tried >= round || bo->shmem.base.size > room ||
-		    !zhenwu_evict_is_in(bo, vm) ||
+		    READ_ONCE(bo->outside) || !zhenwu_evict_is_in(bo, vm) ||
 		    !kref_get_unless_zero(&bo->shmem.base.refcount))
 			continue;
 		bo->evict_tried = round;

@@ -39,6 +39,7 @@ struct zhenwu_evict {
 };
 
 int zhenwu_evict_init(struct zhenwu_device *zdev);
+int zhenwu_evict_bo(struct zhenwu_bo *bo);
 int zhenwu_evict_for(struct zhenwu_device *zdev, const struct zhenwu_hbm_need *need);
 void zhenwu_evict_restore(struct zhenwu_vm *vm);
 void zhenwu_evict_drop_pages(struct zhenwu_device *zdev, struct zhenwu_bo *bo);

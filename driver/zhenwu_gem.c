@@ -160,6 +160,7 @@ void zhenwu_gem_unmap_dma(struct zhenwu_device *zdev)
 {
 	struct zhenwu_bo *bo;
 
+	zhenwu_prime_revoke(zdev);
 	mutex_lock(&zdev->bos.lock);
 	list_for_each_entry(bo, &zdev->bos.list, node)
 		if (!(bo->flags & DRM_ZHENWU_BO_IMPORTED))

@@ -88,6 +88,18 @@ struct zhenwu_bo {
 	/** @exported: Others may have its pages, as a dma-buf; under its reservation. */
 	bool exported;
 
+	/** @peers: Attached devices that reach HBM, if it was there then: it stays where it is. */
+	unsigned int peers;
+
+	/** @peers_buf: Dma-buf that they are attached to, or NULL. */
+	struct dma_buf *peers_buf;
+
+	/** @outside: Attached devices that do not reach HBM: it does not go back there. */
+	unsigned int outside;
+
+	/** @lost: It was imported, and its exporter took the memory back. */
+	bool lost;
+
 	/** @label: Name given by user space, or NULL; under the lock of that list. */
 	char *label;
 };

@@ -117,7 +117,7 @@ bool zhenwu_move_possible(struct zhenwu_bo *bo, unsigned long *used)
 
 	dma_resv_assert_held(obj->resv);
 
-	if (bo->shmem.madv != ZHENWU_MADV_NEEDED ||
+	if (bo->shmem.madv != ZHENWU_MADV_NEEDED || bo->peers ||
 	    zhenwu_hbm_has_bad(to_zhenwu_device(obj->dev), &bo->blocks))
 		return false;
 	*used = bo->made;
@@ -495,7 +495,7 @@ static int zhenwu_move_locked(struct zhenwu_move *move, unsigned int hold_ms)
 
 	if (move->bo->placement != (move->out ? DRM_ZHENWU_BO_HBM : DRM_ZHENWU_BO_SYSTEM))
 		return -EALREADY;
-	if (!zhenwu_move_possible(move->bo, &used))
+	if (!zhenwu_move_possible(move->bo, &used) || (!move->out && move->bo->outside))
 		return -EBUSY;
 	ret = zhenwu_move_enter(move);
 	if (!ret)

@@ -31,6 +31,7 @@
 #include "zhenwu_hwmon.h"
 #include "zhenwu_ipc.h"
 #include "zhenwu_pm.h"
+#include "zhenwu_prime.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
 #include "zhenwu_trace.h"
@@ -210,7 +211,14 @@ static int zhenwu_pm_sleep_prepare(struct device *dev)
 {
 	struct zhenwu_device *zdev = dev_get_drvdata(dev);
 
-	return zhenwu_device_alive(zdev) ? zhenwu_hbm_save_plan(zdev) : 0;
+	if (!zhenwu_device_alive(zdev))
+		return 0;
+	/* Jobs of a card that stops later, or goes on before, would find nothing where HBM was. */
+	if (zhenwu_prime_has_peers(zdev)) {
+		drm_info(&zdev->drm, "no sleep while other devices have this one's HBM as dma-bufs\n");
+		return -EBUSY;
+	}
+	return zhenwu_hbm_save_plan(zdev);
 }
 
 static int zhenwu_pm_sleep_suspend(struct device *dev)

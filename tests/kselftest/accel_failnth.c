@@ -9,9 +9,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/dma-heap.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -390,6 +392,56 @@ static int later(void *arg)
 TEST_F_TIMEOUT(failnth, asynchronous_bind, 300)
 {
 	EVERY_FAULT(later, &self->c, 1, ret_ < 0);
+}
+
+struct dma_bufs {
+	struct zw_client *c, *other; /* other: of a second device; the same: there is none */
+	int in;
+};
+
+/* A buffer in HBM goes out and in to another device, or the same; one of somebody else comes in. */
+static int dma_bufs(void *arg)
+{
+	struct dma_bufs *d = arg;
+	uint32_t bo, its = 0, in = 0;
+	int buf = -1, ret;
+
+	errno = 0;
+	bo = zw_bo(d->c->fd, 65536,
+		   DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_SYSTEM | DRM_ZHENWU_BO_CPU_VISIBLE);
+	ret = errno_of(bo && !drmPrimeHandleToFD(d->c->fd, bo, DRM_CLOEXEC | DRM_RDWR, &buf) &&
+		       !drmPrimeFDToHandle(d->other->fd, buf, &its) &&
+		       !drmPrimeFDToHandle(d->c->fd, d->in, &in));
+	if (in)
+		zw_bo_close(d->c->fd, in);
+	if (its && (its != bo || d->other != d->c))
+		zw_bo_close(d->other->fd, its);
+	if (buf >= 0)
+		close(buf);
+	if (bo)
+		zw_bo_close(d->c->fd, bo);
+	return ret;
+}
+
+TEST_F_TIMEOUT(failnth, dma_bufs, 300)
+{
+	struct dma_heap_allocation_data a = {.len = 65536, .fd_flags = O_RDWR | O_CLOEXEC};
+	struct dma_bufs d = {.c = &self->c, .other = &self->c};
+	int heap = open("/dev/dma_heap/system", O_RDWR | O_CLOEXEC), fd = zw_open_number(1);
+	struct zw_client other;
+
+	if (heap < 0 || ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &a))
+		SKIP(return, "no /dev/dma_heap/system");
+	close(heap);
+	d.in = (int)a.fd;
+	if (fd >= 0) {
+		ASSERT_TRUE(zw_client_open_fd(&other, fd));
+		d.other = &other;
+	}
+	EVERY_FAULT(dma_bufs, &d, 1, ret_ < 0);
+	if (fd >= 0)
+		zw_client_close(&other);
+	close(d.in);
 }
 
 static int queue(void *arg)

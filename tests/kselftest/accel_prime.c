@@ -215,6 +215,37 @@ TEST_F(prime, import_of_a_heap)
 	close(buf);
 }
 
+/* HBM that another process gets: the same buffer, and the CPU's view of it. */
+TEST_F(prime, export_of_hbm)
+{
+	struct zw_client *c = &self->c, other;
+	uint32_t bo = zw_bo(c->fd, SIZE, DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_CPU_VISIBLE), its = 0;
+	int buf = export_bo(c->fd, bo);
+	void *p;
+
+	ASSERT_GE(buf, 0);
+	ASSERT_TRUE(zw_client_open(&other));
+	ASSERT_EQ(drmPrimeFDToHandle(other.fd, buf, &its), 0);
+	ASSERT_EQ(fill(c, bo, PATTERN), 0);
+	ASSERT_EQ(zw_bo_close(c->fd, bo), 0);
+	p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, buf, 0);
+	ASSERT_NE(p, MAP_FAILED);
+	EXPECT_TRUE(is_all(p, PATTERN));
+	EXPECT_EQ(mmap(NULL, 8192, PROT_READ, MAP_SHARED, buf, SIZE - 4096), MAP_FAILED);
+	ASSERT_EQ(fill(&other, its, ~PATTERN), 0);
+	EXPECT_TRUE(is_all(p, ~PATTERN));
+	munmap(p, SIZE);
+	close(buf);
+	zw_client_close(&other);
+	/* Where the CPU does not reach it neither does who has the dma-buf. */
+	buf = export_bo(c->fd, zw_bo(c->fd, SIZE, DRM_ZHENWU_BO_HBM));
+	ASSERT_GE(buf, 0);
+	EXPECT_EQ(mmap(NULL, SIZE, PROT_READ, MAP_SHARED, buf, 0), MAP_FAILED);
+	EXPECT_EQ(errno, EACCES);
+	EXPECT_EQ(drmPrimeFDToHandle(c->fd, buf, &its), 0);
+	close(buf);
+}
+
 TEST_F(prime, refused)
 {
 	struct drm_zhenwu_bo_create vm_only = {
@@ -222,9 +253,6 @@ TEST_F(prime, refused)
 	int fd = self->c.fd, mem;
 	uint32_t handle = 0;
 
-	EXPECT_EQ(export_bo(fd, zw_bo(fd, SIZE, DRM_ZHENWU_BO_HBM)), -EOPNOTSUPP);
-	EXPECT_EQ(export_bo(fd, zw_bo(fd, SIZE, DRM_ZHENWU_BO_HBM | DRM_ZHENWU_BO_SYSTEM)),
-		  -EOPNOTSUPP);
 	ASSERT_EQ(zw_ioctl(fd, DRM_IOCTL_ZHENWU_BO_CREATE, &vm_only), 0);
 	EXPECT_EQ(export_bo(fd, vm_only.handle), -EINVAL);
 	EXPECT_EQ(export_bo(fd, 9999), -ENOENT);

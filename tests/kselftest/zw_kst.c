@@ -31,7 +31,7 @@ static bool is_zhenwu(int fd)
 	return ok;
 }
 
-int zw_open_path(char *path, size_t len)
+static int open_number(unsigned int n, char *path, size_t len)
 {
 	for (int i = 0; i < 64; i++) {
 		char node[32];
@@ -41,7 +41,7 @@ int zw_open_path(char *path, size_t len)
 		fd = open(node, O_RDWR | O_CLOEXEC);
 		if (fd < 0)
 			continue;
-		if (is_zhenwu(fd)) {
+		if (is_zhenwu(fd) && !n--) {
 			if (path)
 				snprintf(path, len, "%s", node);
 			return fd;
@@ -51,9 +51,19 @@ int zw_open_path(char *path, size_t len)
 	return -1;
 }
 
+int zw_open_path(char *path, size_t len)
+{
+	return open_number(0, path, len);
+}
+
 int zw_open(void)
 {
-	return zw_open_path(NULL, 0);
+	return open_number(0, NULL, 0);
+}
+
+int zw_open_number(unsigned int n)
+{
+	return open_number(n, NULL, 0);
 }
 
 int zw_pci_path(char *path, size_t len)
@@ -380,7 +390,12 @@ void zw_put_sem(void *cmd, uint32_t *pos, uint16_t op, uint64_t va, uint64_t val
 
 bool zw_client_open(struct zw_client *c)
 {
-	*c = (struct zw_client){.fd = zw_open()};
+	return zw_client_open_fd(c, zw_open());
+}
+
+bool zw_client_open_fd(struct zw_client *c, int fd)
+{
+	*c = (struct zw_client){.fd = fd};
 	if (c->fd < 0)
 		return false;
 	c->vm = zw_vm(c->fd);

@@ -26,6 +26,8 @@
 /* First accel node whose driver is zhenwu, opened; -1 when there is none. path may be NULL. */
 int zw_open_path(char *path, size_t len);
 int zw_open(void);
+/* The device with that number, from 0 on, in the order of their nodes; -1 when there are not so many. */
+int zw_open_number(unsigned int n);
 /* The sysfs folder of its PCI device, e.g. /sys/bus/pci/devices/0000:01:00.0; -1 when there is
  * none. */
 int zw_pci_path(char *path, size_t len);
@@ -95,6 +97,8 @@ struct zw_client {
 	uint32_t pos;      /* write position in it */
 };
 bool zw_client_open(struct zw_client *c);
+/* The same of an open device, which it closes. */
+bool zw_client_open_fd(struct zw_client *c, int fd);
 void zw_client_close(struct zw_client *c);
 /* Submits what was written since `from` and waits. 0 or -errno of submit or wait. */
 int zw_client_run(struct zw_client *c, uint32_t from);

@@ -27,6 +27,7 @@ extern "C" {
  *   2.8 - memory of buffers that can be done without: BO_MADVISE
  *   2.9 - asynchronous binds: DRM_ZHENWU_VM_BIND_ASYNC, DRM_ZHENWU_VM_BIND_OP_TYPE_SYNC_ONLY
  *   2.10 - buffers that may be in both memories are moved: see DRM_ZHENWU_BO_NO_EVICT
+ *   2.11 - dma-bufs of HBM
  * - Structures are aligned on 64 bits and have the same layout for 32- and 64-bit user space.
  * - Fields are only added at the end. Longer structures from newer user space are accepted when the
  *   unknown part is zero; shorter ones are zero-extended.
@@ -93,11 +94,22 @@ extern "C" {
 /**
  * DOC: Zhenwu dma-bufs
  *
- * DRM_IOCTL_PRIME_HANDLE_TO_FD makes a dma-buf of a buffer that can only be in system memory:
- * -EOPNOTSUPP for one that may be in HBM and for memory of a process, -EINVAL for one that belongs
- * to a VM or is marked as not needed. What comes in by DRM_IOCTL_PRIME_FD_TO_HANDLE is a buffer in
- * system memory; it has to consist of whole pages (-EINVAL), BO_MMAP_OFFSET of it is -EACCES, as
- * the dma-buf itself is mapped. A dma-buf of this device becomes the buffer that it was made of.
+ * DRM_IOCTL_PRIME_HANDLE_TO_FD makes a dma-buf of a buffer: -EOPNOTSUPP for memory of a process,
+ * -EINVAL for a buffer that belongs to a VM or is marked as not needed. What comes in by
+ * DRM_IOCTL_PRIME_FD_TO_HANDLE is a buffer in system memory; it has to consist of whole pages
+ * (-EINVAL), BO_MMAP_OFFSET of it is -EACCES, as the dma-buf itself is mapped. A dma-buf of this
+ * device becomes the buffer that it was made of, wherever that is.
+ *
+ * Of a dma-buf of HBM another device gets the HBM itself when it can reach it: the buffer is
+ * DRM_ZHENWU_BO_CPU_VISIBLE, the kernel has CONFIG_PCI_P2PDMA and knows a way between the two, and
+ * the other driver takes memory without pages, as this one does. Else the buffer is moved to
+ * system memory, with what is in it, and stays there as long as the other device is attached; then
+ * the call of the importer may take as long as jobs that use the buffer do, and fails with
+ * -EOPNOTSUPP when the buffer may not be there (DRM_ZHENWU_BO_SYSTEM, DRM_ZHENWU_BO_NO_EVICT),
+ * with -EBUSY when others are attached to its HBM. While others reach HBM it is not moved, the
+ * card is kept awake, and the system does not go to sleep (-EBUSY). When the card is removed they
+ * are told: here, jobs that use the buffer get a fault, binds of it are -ENODEV. A function level
+ * reset of the card takes what was in the buffer, as for everybody.
  *
  * The memory stays where it is and as it is until the last mapping in a VM is gone. Jobs put no
  * fences on dma-bufs and wait for none there: a syncobj's sync file is carried over with

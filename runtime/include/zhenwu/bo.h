@@ -92,6 +92,8 @@ ZW_API int zw_bo_wait(struct zw_bo *bo, int64_t deadline_ns);
 /**
  * A file descriptor that stands for the buffer's memory (a dma-buf on drm, a sealed memfd on sim),
  * for zw_bo_import() of another device or process, or for another driver. The caller closes it.
+ * On drm HBM goes to another device as such where that reaches it, else it is moved to memory: see
+ * "Zhenwu dma-bufs" in drm/zhenwu_accel.h.
  * @return 0; -EOPNOTSUPP for memory that cannot be shared: that of zw_buffer_create(), HBM on sim,
  *         what the driver refuses on drm; -EMFILE; -ENODEV
  * Thread safe.
