@@ -105,6 +105,22 @@ static bool zhenwu_share_allows(const struct zhenwu_clients *clients,
 	       clients->used[res] + n <= total;
 }
 
+static bool zhenwu_client_has_room_locked(struct zhenwu_client *client, enum zhenwu_resource res,
+					  u64 n)
+{
+	struct zhenwu_clients *clients = &client->zdev->clients;
+	int level;
+
+	lockdep_assert_held(&clients->lock);
+
+	if (n > clients->total[res] - clients->used[res])
+		return false;
+	for (level = 0; level < ZHENWU_NUM_LEVELS; level++)
+		if (!zhenwu_share_allows(clients, client->shares[level], level, res, n))
+			return false;
+	return true;
+}
+
 /**
  * zhenwu_client_charge() - take from a resource
  * @client: client
@@ -116,14 +132,10 @@ static bool zhenwu_share_allows(const struct zhenwu_clients *clients,
 int zhenwu_client_charge(struct zhenwu_client *client, enum zhenwu_resource res, u64 n)
 {
 	struct zhenwu_clients *clients = &client->zdev->clients;
-	int level, ret = 0;
+	int level, ret;
 
 	mutex_lock(&clients->lock);
-	if (n > clients->total[res] - clients->used[res])
-		ret = -ENOSPC;
-	for (level = 0; !ret && level < ZHENWU_NUM_LEVELS; level++)
-		if (!zhenwu_share_allows(clients, client->shares[level], level, res, n))
-			ret = -ENOSPC;
+	ret = zhenwu_client_has_room_locked(client, res, n) ? 0 : -ENOSPC;
 	for (level = 0; !ret && level < ZHENWU_NUM_LEVELS; level++) {
 		struct zhenwu_share *share = client->shares[level];
 
@@ -135,6 +147,25 @@ int zhenwu_client_charge(struct zhenwu_client *client, enum zhenwu_resource res,
 		clients->used[res] += n;
 	mutex_unlock(&clients->lock);
 	return ret;
+}
+
+/**
+ * zhenwu_client_has_room() - would a charge go well now
+ * @client: client
+ * @res: what
+ * @n: how much
+ *
+ * Return: true when it would.
+ */
+bool zhenwu_client_has_room(struct zhenwu_client *client, enum zhenwu_resource res, u64 n)
+{
+	struct zhenwu_clients *clients = &client->zdev->clients;
+	bool room;
+
+	mutex_lock(&clients->lock);
+	room = zhenwu_client_has_room_locked(client, res, n);
+	mutex_unlock(&clients->lock);
+	return room;
 }
 
 /**

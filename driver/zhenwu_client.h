@@ -86,6 +86,7 @@ void zhenwu_clients_show(struct zhenwu_device *zdev, struct seq_file *m);
 struct zhenwu_client *zhenwu_client_create(struct zhenwu_device *zdev);
 struct zhenwu_client *zhenwu_client_get(struct zhenwu_client *client);
 void zhenwu_client_put(struct zhenwu_client *client);
+bool zhenwu_client_has_room(struct zhenwu_client *client, enum zhenwu_resource res, u64 n);
 int zhenwu_client_charge(struct zhenwu_client *client, enum zhenwu_resource res, u64 n);
 bool zhenwu_client_gains(struct zhenwu_client *client, const struct zhenwu_client *from,
 			 enum zhenwu_resource res, u64 n);

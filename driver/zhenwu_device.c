@@ -13,6 +13,7 @@
 #include "zhenwu/zw_pte.h"
 #include "zhenwu_coredump.h"
 #include "zhenwu_device.h"
+#include "zhenwu_dmem.h"
 #include "zhenwu_queue.h"
 #include "zhenwu_reset.h"
 #include "zhenwu_watchdog.h"
@@ -257,7 +258,9 @@ int zhenwu_device_init(struct zhenwu_device *zdev)
 	ret = zhenwu_coredump_init(zdev);
 	if (ret)
 		goto err_hbm;
-	ret = zhenwu_hbm_init(zdev);
+	ret = zhenwu_dmem_init(zdev);
+	if (!ret)
+		ret = zhenwu_hbm_init(zdev);
 	if (ret)
 		goto err_hbm;
 	ret = zhenwu_clients_init(zdev);

@@ -37,6 +37,7 @@
 #define ZHENWU_DRIVER_MAJOR	2
 #define ZHENWU_DRIVER_MINOR	11
 
+struct dmem_cgroup_region;
 struct zhenwu_snapshot;
 
 /**
@@ -109,6 +110,9 @@ struct zhenwu_device {
 
 	/** @save: HBM while there is no power. */
 	struct zhenwu_hbm_save save;
+
+	/** @dmem: What cgroups know HBM by, or NULL. */
+	struct dmem_cgroup_region *dmem;
 
 	/** @purge: Buffers whose contents can be done without. */
 	struct zhenwu_purge purge;

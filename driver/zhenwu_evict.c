@@ -21,6 +21,7 @@
 
 #include "drm/zhenwu_accel.h"
 #include "zhenwu_device.h"
+#include "zhenwu_dmem.h"
 #include "zhenwu_evict.h"
 #include "zhenwu_gem.h"
 #include "zhenwu_ipc.h"
@@ -87,6 +88,12 @@ struct zhenwu_evict_search {
 
 	/** @end: When waiting is over, in jiffies. */
 	unsigned long end;
+
+	/** @low: What its cgroup has protected softly is tried, too. */
+	bool low;
+
+	/** @protected: There was something like that. */
+	bool protected;
 
 	/** @busy: Something is in use now, and may be had later. */
 	bool busy;
@@ -164,7 +171,8 @@ static struct zhenwu_bo *zhenwu_evict_pick(struct zhenwu_evict_search *search)
 			search->busy = true;
 			continue;
 		}
-		if (!zhenwu_evict_may(search, bo, &used))
+		if (!zhenwu_dmem_gives(bo, search->need, search->low, &search->protected) ||
+		    !zhenwu_evict_may(search, bo, &used))
 			continue;
 		if (best && !time_before(used, best_used))
 			continue;
@@ -292,12 +300,12 @@ static bool zhenwu_evict_gained(const struct zhenwu_evict_search *search)
 {
 	const struct zhenwu_hbm_need *need = search->need;
 
+	/* Nobody says how much there is below a limit. */
+	if (need->limit)
+		return false;
 	if (!need->client)
 		return zhenwu_hbm_free_bytes(search->zdev) > search->room;
-	if (zhenwu_client_charge(need->client, need->res, need->n))
-		return false;
-	zhenwu_client_uncharge(need->client, need->res, need->n);
-	return true;
+	return zhenwu_client_has_room(need->client, need->res, need->n);
 }
 
 /* Waits for jobs, with nothing held. Return: 1 when there may be more now, 0 or an error. */
@@ -352,6 +360,11 @@ int zhenwu_evict_for(struct zhenwu_device *zdev, const struct zhenwu_hbm_need *n
 	for (;;) {
 		zhenwu_evict_begin_rounds(&search);
 		ret = zhenwu_evict_round(&search, 0);
+		/* Of what is protected only when nothing else is idle. */
+		if (!ret && search.protected && !search.low) {
+			search.low = true;
+			continue;
+		}
 		if (!ret && search.busy)
 			ret = zhenwu_evict_round(&search, hold);
 		if (ret || !search.busy || time_after(jiffies, search.end))

@@ -24,6 +24,7 @@
 
 #include "drm/zhenwu_accel.h"
 #include "zhenwu_device.h"
+#include "zhenwu_dmem.h"
 #include "zhenwu_evict.h"
 #include "zhenwu_gem.h"
 #include "zhenwu_prime.h"
@@ -283,6 +284,10 @@ static struct zhenwu_bo *zhenwu_bo_create_system(struct zhenwu_device *zdev, u64
  */
 bool zhenwu_bo_helps(struct zhenwu_bo *bo, const struct zhenwu_hbm_need *need)
 {
+	bool protected;
+
+	if (need->limit)
+		return zhenwu_dmem_gives(bo, need, true, &protected);
 	if (!need->client)
 		return zhenwu_hbm_is_in(to_zhenwu_device(bo->shmem.base.dev), &bo->blocks,
 					need->place);
@@ -340,13 +345,17 @@ void zhenwu_bo_uncharge(struct zhenwu_client *client, u64 bytes, bool visible)
 
 static void zhenwu_hbm_bo_drop(struct zhenwu_device *zdev, struct zhenwu_bo *bo)
 {
+	struct dmem_cgroup_pool_state *dmem;
 	LIST_HEAD(blocks);
 
-	/* Who walks over buffers looks at the blocks. */
+	/* Who walks over buffers looks at both. */
 	mutex_lock(&zdev->bos.lock);
 	list_splice_init(&bo->blocks, &blocks);
+	dmem = bo->dmem;
+	bo->dmem = NULL;
 	mutex_unlock(&zdev->bos.lock);
 	zhenwu_hbm_free(zdev, &blocks);
+	zhenwu_dmem_uncharge(dmem, bo->shmem.base.size);
 	zhenwu_bo_uncharge(bo->client, bo->shmem.base.size, bo->flags & DRM_ZHENWU_BO_CPU_VISIBLE);
 }
 
@@ -467,9 +476,10 @@ static const struct drm_gem_object_funcs zhenwu_hbm_funcs = {
  * As zhenwu_bo_charge(). A buffer that can only be in HBM gets room at the expense of those that
  * can be elsewhere.
  */
-static int zhenwu_bo_charge_new(struct zhenwu_client *client, u64 bytes, u32 flags)
+static int zhenwu_bo_charge_new(struct zhenwu_client *client, u64 bytes, u32 flags,
+				struct dmem_cgroup_pool_state *own)
 {
-	struct zhenwu_hbm_need need = { .client = client, .n = bytes };
+	struct zhenwu_hbm_need need = { .client = client, .n = bytes, .own = own };
 	bool visible = flags & DRM_ZHENWU_BO_CPU_VISIBLE;
 	int ret, moved;
 
@@ -488,11 +498,11 @@ static int zhenwu_bo_charge_new(struct zhenwu_client *client, u64 bytes, u32 fla
 
 /* The same of zhenwu_hbm_alloc(). */
 static int zhenwu_bo_alloc_new(struct zhenwu_device *zdev, u64 bytes, u32 flags,
-			       struct list_head *blocks)
+			       struct dmem_cgroup_pool_state *own, struct list_head *blocks)
 {
 	enum zhenwu_hbm_place place = flags & DRM_ZHENWU_BO_CPU_VISIBLE ? ZHENWU_HBM_VISIBLE :
 									  ZHENWU_HBM_ANY;
-	const struct zhenwu_hbm_need need = { .place = place };
+	const struct zhenwu_hbm_need need = { .place = place, .own = own };
 	int ret, moved;
 
 	do {
@@ -523,10 +533,13 @@ static struct zhenwu_bo *zhenwu_bo_create_hbm(struct zhenwu_client *client, u64 
 	bo->placement = DRM_ZHENWU_BO_HBM;
 	bo->shmem.base.funcs = &zhenwu_hbm_funcs;
 
-	ret = zhenwu_bo_charge_new(client, size, flags);
+	ret = zhenwu_dmem_charge(zdev, size, !(flags & DRM_ZHENWU_BO_SYSTEM), &bo->dmem);
 	if (ret)
 		goto err_free;
-	ret = zhenwu_bo_alloc_new(zdev, size, flags, &bo->blocks);
+	ret = zhenwu_bo_charge_new(client, size, flags, bo->dmem);
+	if (ret)
+		goto err_dmem;
+	ret = zhenwu_bo_alloc_new(zdev, size, flags, bo->dmem, &bo->blocks);
 	if (ret)
 		goto err_uncharge;
 	bo->client = zhenwu_client_get(client);
@@ -540,6 +553,8 @@ static struct zhenwu_bo *zhenwu_bo_create_hbm(struct zhenwu_client *client, u64 
 
 err_uncharge:
 	zhenwu_bo_uncharge(client, size, visible);
+err_dmem:
+	zhenwu_dmem_uncharge(bo->dmem, size);
 err_free:
 	kfree(bo);
 	return ERR_PTR(ret);

@@ -13,6 +13,7 @@
 #include "zhenwu_hbm.h"
 
 struct dma_buf;
+struct dmem_cgroup_pool_state;
 struct drm_file;
 struct mem_cgroup;
 struct page;
@@ -60,6 +61,9 @@ struct zhenwu_bo {
 
 	/** @imported: dma-buf that it came in as, or NULL. */
 	struct dma_buf *imported;
+
+	/** @dmem: Cgroup that its HBM counts against, or NULL; under the lock of all buffers. */
+	struct dmem_cgroup_pool_state *dmem;
 
 	/** @blocks: HBM blocks in the order of the buffer. */
 	struct list_head blocks;
@@ -117,7 +121,13 @@ struct zhenwu_hbm_need {
 	/** @n: Bytes, with @client. */
 	u64 n;
 
-	/** @place: Where, without @client. */
+	/** @limit: Cgroup whose limit it is that was reached, without @client; or NULL. */
+	struct dmem_cgroup_pool_state *limit;
+
+	/** @own: Cgroup of who needs it, or NULL. */
+	struct dmem_cgroup_pool_state *own;
+
+	/** @place: Where, without both. */
 	enum zhenwu_hbm_place place;
 };
 

@@ -25,6 +25,7 @@
 #include "drm/zhenwu_accel.h"
 #include "zhenwu_copy.h"
 #include "zhenwu_device.h"
+#include "zhenwu_dmem.h"
 #include "zhenwu_gem.h"
 #include "zhenwu_move.h"
 #include "zhenwu_pt.h"
@@ -89,6 +90,9 @@ struct zhenwu_move {
 
 	/** @sgt: @pages, mapped for the device. */
 	struct sg_table *sgt;
+
+	/** @dmem: Cgroup that HBM counts against, as @blocks: of the new, then of the old. */
+	struct dmem_cgroup_pool_state *dmem;
 };
 
 static u64 zhenwu_move_num_pages(const struct zhenwu_move *move)
@@ -390,6 +394,7 @@ static void zhenwu_move_free_memory(struct zhenwu_move *move)
 	zhenwu_move_free_pages(move->pages, zhenwu_move_num_pages(move));
 	if (!list_empty(&move->blocks))
 		zhenwu_hbm_free(move->zdev, &move->blocks);
+	zhenwu_dmem_uncharge(move->dmem, move->bo->shmem.base.size);
 }
 
 static int zhenwu_move_copy_pages(struct zhenwu_move *move, struct zhenwu_copy *copy)
@@ -444,6 +449,7 @@ static void zhenwu_move_exchange(struct zhenwu_move *move)
 	list_splice_init(&blocks, &move->blocks);
 	swap(bo->pages, move->pages);
 	swap(bo->shmem.sgt, move->sgt);
+	swap(bo->dmem, move->dmem);
 	if (bo->pages) {
 		bo->placement = DRM_ZHENWU_BO_SYSTEM;
 		list_add_tail(&bo->evict_node, &zdev->evict.list);
@@ -525,6 +531,11 @@ static int zhenwu_move(struct zhenwu_bo *bo, bool out, unsigned int hold_ms)
 
 	INIT_LIST_HEAD(&move.vms);
 	INIT_LIST_HEAD(&move.blocks);
+	if (!out) {
+		ret = zhenwu_dmem_charge(move.zdev, bo->shmem.base.size, false, &move.dmem);
+		if (ret)
+			return ret;
+	}
 	drm_exec_init(&move.exec, DRM_EXEC_IGNORE_DUPLICATES | DRM_EXEC_INTERRUPTIBLE_WAIT, 0);
 	ret = zhenwu_move_lock(&move);
 	if (!ret)

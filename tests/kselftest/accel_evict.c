@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "zw_cgroup.h"
 #include "zw_evict.h"
 
 #define NO_NEED DRM_ZHENWU_MADV_DONTNEED
@@ -424,35 +425,6 @@ TEST_F_TIMEOUT(evict, killed, 400)
 	EXPECT_TRUE(zw_client_works(&self->c));
 }
 
-/* A cgroup of its own with the memory controller. */
-struct group {
-	char root[64], dir[96], text[256];
-};
-
-static const char *in_group(struct group *g, const char *name)
-{
-	snprintf(g->text, sizeof(g->text), "%s/%s", g->dir, name);
-	return g->text;
-}
-
-static bool group_open(struct group *g)
-{
-	snprintf(g->root, sizeof(g->root), "/tmp/zw-evict-XXXXXX");
-	if (!mkdtemp(g->root))
-		return false;
-	snprintf(g->dir, sizeof(g->dir), "%s", g->root);
-	if (!mount("none", g->root, "cgroup2", 0, NULL)) {
-		zw_write_file(in_group(g, "cgroup.subtree_control"), "+memory");
-		snprintf(g->dir, sizeof(g->dir), "%s/zw-%d", g->root, getpid());
-		if (!mkdir(g->dir, 0755) && !access(in_group(g, "memory.max"), W_OK))
-			return true;
-		rmdir(g->dir);
-		umount(g->root);
-	}
-	rmdir(g->root);
-	return false;
-}
-
 /* How many were killed in it for want of memory; UINT64_MAX when it does not say. */
 static uint64_t killed_in(struct group *g)
 {
@@ -466,15 +438,6 @@ static uint64_t killed_in(struct group *g)
 	if (f)
 		fclose(f);
 	return n;
-}
-
-static void group_close(struct group *g)
-{
-	/* Who was in it may be just about to leave. */
-	for (int i = 0; i < 600 && rmdir(g->dir); i++)
-		usleep(100000);
-	umount(g->root);
-	rmdir(g->root);
 }
 
 /*
@@ -541,7 +504,7 @@ TEST_F_TIMEOUT(evict, charged_to_the_owner, 240)
 	struct group g;
 	uint32_t more;
 
-	if (geteuid() || !group_open(&g))
+	if (geteuid() || !group_open(&g, "memory"))
 		SKIP(return, "no cgroups with memory, or not root");
 	ASSERT_TRUE(owner_open(&o, &g));
 	before = number(in_group(&g, "memory.current"));
@@ -572,7 +535,7 @@ TEST_F_TIMEOUT(evict, not_beyond_the_owners_limit, 240)
 	struct owner o;
 	struct group g;
 
-	if (geteuid() || !group_open(&g))
+	if (geteuid() || !group_open(&g, "memory"))
 		SKIP(return, "no cgroups with memory, or not root");
 	ASSERT_TRUE(owner_open(&o, &g));
 	snprintf(limit, sizeof(limit), "%llu",
