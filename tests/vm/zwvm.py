@@ -144,6 +144,37 @@ def stage_libraries():
     return libs
 
 
+def unpack_kernel(image):
+    """The ELF file in a bzImage, below build/vm; None for a kernel that cannot be started as one (PVH).
+
+    An emulated CPU unpacks its kernel for two seconds, at every boot."""
+    try:
+        with open(os.path.join(image, "config"), encoding="ascii") as f:
+            if "CONFIG_PVH=y" not in f.read().split("\n"):
+                return None
+        with open(os.path.join(image, "vmlinuz"), "rb") as f:
+            data = f.read()
+    except OSError:
+        return None
+    out = os.path.join(BUILD, "vm", f"vmlinux-{os.path.basename(image)}")
+    if os.path.exists(out):
+        return out
+    # Documentation/arch/x86/boot.rst of the kernel. The last four bytes are the size, and no compressor's.
+    start = (data[0x1f1] + 1) * 512 + int.from_bytes(data[0x248:0x24c], "little")
+    packed = data[start:start + int.from_bytes(data[0x24c:0x250], "little") - 4]
+    if packed[:4] != b"\x28\xb5\x2f\xfd" or not shutil.which("zstd"):
+        return None
+    elf = subprocess.run(["zstd", "-dcq"], input=packed, stdout=subprocess.PIPE, check=False).stdout
+    if elf[:4] != b"\x7fELF":
+        return None
+    os.makedirs(os.path.dirname(out), exist_ok=True)
+    tmp = f"{out}.{os.getpid()}"
+    with open(tmp, "wb") as f:
+        f.write(elf)
+    os.replace(tmp, out)
+    return out
+
+
 def die_with_parent():
     """In the child: QEMU must not outlive a run script that was killed."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
@@ -186,6 +217,7 @@ class Vm:
         self.console = os.path.join(config.logs, f"{config.name}-{os.getpid()}-console.log")
         self.stderr = os.path.join(self.dir, "qemu.err")
         self.boot_seconds = None
+        self.vmlinux = None         # the kernel unpacked, for TCG
         self.accel = None
         self.agent = None
         self.monitor = None
@@ -214,6 +246,9 @@ class Vm:
         else:
             self.image = script_output("fetch-kernel", "image", kernel)
         self.vmlinuz = os.path.join(self.image, "vmlinuz")
+        # SeaBIOS is there for what real machines do: they unpack.
+        if not self.config.checkers and self.config.bios == "qboot.rom":
+            self.vmlinux = unpack_kernel(self.image)
         self.libs = stage_libraries()
 
     def start(self):
@@ -366,7 +401,7 @@ class Vm:
         argv = [self.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-L", blobs, "-bios", os.path.join(blobs, c.bios),
                 "-M", "q35,kernel-irqchip=split" if c.iommu else "q35", "-m", c.memory, "-smp", str(c.cpus),
-                "-kernel", self.vmlinuz, "-initrd", initrd,
+                "-kernel", self.vmlinux if accel == "tcg" and self.vmlinux else self.vmlinuz, "-initrd", initrd,
                 "-append", " ".join(a for a in append if a),
                 # A socket, so that an autopsy can type; nobody needs to listen.
                 "-chardev", f"socket,id=con,path={self.dir}/con,server=on,wait=off,"
