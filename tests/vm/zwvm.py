@@ -385,7 +385,9 @@ class Vm:
             # proves nothing. lockdep only reports, then is off: tests/vm/run looks.
             debug = "panic_on_warn=1 oops=panic page_poison=1 printk.time=1"
         elif c.debug:
-            debug = "slab_debug=FZPU kfence.sample_interval=100"
+            # Without U, which finds nothing: it says who allocated what was found broken, and to walk the
+            # stack at every allocation takes an emulated CPU a sixth of a boot.
+            debug = "slab_debug=FZP kfence.sample_interval=100"
         else:
             # Without rcu_nocbs the tick goes on for some periods after each interrupt that freed
             # something, and each tick takes a core from the threads that compute.
