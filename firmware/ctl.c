@@ -9,6 +9,11 @@ static void doorbell(struct queue *q)
 {
 	if (q->state == ZW_QUEUE_FREE || q->dying)
 		return;
+	/* What it has in memory may be on the move, mappings and all: it is looked at afterwards. */
+	if (q->suspended && q->state != ZW_QUEUE_ERROR) {
+		q->rung = true;
+		return;
+	}
 	/* Cancelling takes time, and a process could ask for it for ever. */
 	if (q->state == ZW_QUEUE_ERROR && q->space.user)
 		return;
@@ -74,7 +79,8 @@ void queue_suspend(uint32_t id, uint32_t reply_to)
 {
 	struct queue *q = queue_get(id);
 
-	if (!q || q->dying || q->suspended || q->state == ZW_QUEUE_ERROR) {
+	/* One that has failed may still be on the command processor: until it is not, it is not quiet. */
+	if (!q || q->dying || q->suspended || (q->state == ZW_QUEUE_ERROR && !sched_running(q))) {
 		mbox_reply(ZW_MSG_SUSPEND_QUEUE, reply_to, q ? ZW_MSG_ERR_STATE : ZW_MSG_ERR_NOENT,
 			   NULL, 0);
 		return;
@@ -99,5 +105,9 @@ void queue_resume(uint32_t id, uint32_t reply_to)
 	}
 	q->suspended = false;
 	q->state = q->have_job || q->completed < q->tail ? ZW_QUEUE_READY : ZW_QUEUE_IDLE;
+	if (q->rung) {
+		q->rung = false;
+		doorbell(q);
+	}
 	mbox_reply(ZW_MSG_RESUME_QUEUE, reply_to, ZW_MSG_OK, NULL, 0);
 }

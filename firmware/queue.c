@@ -383,7 +383,9 @@ void queue_settle(struct queue *q)
 	}
 	if (!reply_to)
 		return;
-	if (type == ZW_MSG_SUSPEND_QUEUE)
+	if (type == ZW_MSG_SUSPEND_QUEUE && q->state == ZW_QUEUE_ERROR)
+		mbox_reply(type, reply_to, ZW_MSG_ERR_STATE, NULL, 0);
+	else if (type == ZW_MSG_SUSPEND_QUEUE)
 		mbox_reply(type, reply_to, ZW_MSG_OK, &stop, sizeof(stop));
 	else
 		mbox_reply(type, reply_to, ZW_MSG_OK, NULL, 0);

@@ -14,6 +14,7 @@ struct queue {
 	uint8_t log2_slots;
 	bool have_job;  /* entry holds a fetched, unfinished job */
 	bool suspended; /* asked to suspend */
+	bool rung;      /* its doorbell was, since it is suspended */
 	bool dying;     /* asked to be destroyed */
 	uint32_t vm;
 	uint32_t slice_us;

@@ -696,6 +696,63 @@ static void suspend_resume(void **state)
 	assert_int_equal(fw_on_queue(&q, ZW_MSG_RESUME_QUEUE, NULL), ZW_MSG_ERR_NOENT);
 }
 
+/* Nothing of a suspended queue is looked at: its memory may be anywhere. What was rung for is not lost. */
+static void user_suspended(void **state)
+{
+	struct fw *f = *state;
+	struct user_ring u = user_ring(f, 9);
+
+	user_submit(&u, 0, 0);
+	WAIT_FOR(user_done(&u, 1));
+	assert_int_equal(fw_on_queue(&u.q, ZW_MSG_SUSPEND_QUEUE, NULL), ZW_MSG_OK);
+	/* As what is in the middle of a move would look. */
+	user_ring_bell(&u, 0xdeadbeef);
+	usleep(20000);
+	assert_int_equal(user_info(&u).state, ZW_QUEUE_SUSPENDED);
+	u.ctrl->tail = 1;
+	user_submit(&u, 0, 0);
+	usleep(20000);
+	assert_false(user_done(&u, 2));
+	assert_int_equal(fw_on_queue(&u.q, ZW_MSG_RESUME_QUEUE, NULL), ZW_MSG_OK);
+	WAIT_FOR(user_done(&u, 2));
+	assert_int_equal(u.done[2].status, ZW_JOB_OK);
+	/* Rung for once: the second time nothing is. */
+	assert_int_equal(fw_on_queue(&u.q, ZW_MSG_SUSPEND_QUEUE, NULL), ZW_MSG_OK);
+	u.ctrl->tail = 0xdeadbeef;
+	assert_int_equal(fw_on_queue(&u.q, ZW_MSG_RESUME_QUEUE, NULL), ZW_MSG_OK);
+	assert_int_equal(user_info(&u).state, ZW_QUEUE_IDLE);
+	/* What it finds is judged as ever. */
+	assert_int_equal(fw_on_queue(&u.q, ZW_MSG_SUSPEND_QUEUE, NULL), ZW_MSG_OK);
+	user_ring_bell(&u, 0xdeadbeef);
+	usleep(5000);
+	assert_int_equal(fw_on_queue(&u.q, ZW_MSG_RESUME_QUEUE, NULL), ZW_MSG_OK);
+	WAIT_FOR(user_info(&u).state == ZW_QUEUE_ERROR);
+	assert_int_equal(fw_on_queue(&u.q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+}
+
+/* A queue that has failed is not said to be quiet while its job runs. */
+static void suspend_failed(void **state)
+{
+	struct fw *f = *state;
+	uint64_t packets;
+
+	for (uint32_t round = 0; round < 20; round++) {
+		struct user_ring u = user_ring(f, 9);
+
+		packets = r64(f->e, ZW_PMU_PACKETS);
+		user_submit(&u, fw_cmd_of(&u.q), put_fills_of(&u.q, 0, 2000, 1048576));
+		WAIT_FOR(r64(f->e, ZW_PMU_PACKETS) != packets);
+		user_ring_bell(&u, 0xdeadbeef);
+		assert_int_equal(fw_on_queue(&u.q, ZW_MSG_SUSPEND_QUEUE, NULL), ZW_MSG_ERR_STATE);
+		/* Its last completion is there. */
+		assert_true(user_done(&u, 1));
+		packets = r64(f->e, ZW_PMU_PACKETS);
+		usleep(2000);
+		assert_int_equal(r64(f->e, ZW_PMU_PACKETS), packets);
+		assert_int_equal(fw_on_queue(&u.q, ZW_MSG_DESTROY_QUEUE, NULL), ZW_MSG_OK);
+	}
+}
+
 /* A queue goes on behind a reset where it was suspended, in the middle of a job, and only there. */
 static void outlives_a_reset(void **state)
 {
@@ -925,24 +982,13 @@ int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, fw_setup, fw_teardown)
 	const struct CMUnitTest tests[] = {
-		T(refused_messages),
-		T(descriptors),
-		T(many_queues),
-		T(user_queue),
-		T(user_wake),
-		T(user_vector),
-		T(user_failure),
-		T(user_rings_unmapped),
-		T(results_of_all),
-		T(priorities),
-		T(settled_time),
-		T(time_slices),
-		T(signalled_by_running),
-		T(suspend_resume),
-		T(outlives_a_reset),
-		T(bad_tail),
-		T(bad_telemetry),
-		T(telemetry),
+		T(refused_messages),     T(descriptors),         T(many_queues),
+		T(user_queue),           T(user_wake),           T(user_vector),
+		T(user_failure),         T(user_rings_unmapped), T(results_of_all),
+		T(priorities),           T(settled_time),        T(time_slices),
+		T(signalled_by_running), T(suspend_resume),      T(user_suspended),
+		T(suspend_failed),       T(outlives_a_reset),    T(bad_tail),
+		T(bad_telemetry),        T(telemetry),
 	};
 
 	if (!fw_load(argc, argv))
